@@ -1,0 +1,189 @@
+//! everfresh in axum: [`Claims`] and [`Session`] as extractors.
+//!
+//! # Rules
+//! 1. Put `auth.layer()` around the router. It reads, verifies and refreshes, and rejects nothing.
+//! 2. A handler that takes [`Claims<User>`](Claims) is for people who are signed in; others get
+//!    401, 403 or 503 with a problem+json body, and a 401 names its challenge.
+//! 3. A handler that takes `Option<Claims<User>>` is for everybody: `None` where nobody is signed
+//!    in (any more). Only where a session may be good but can't be refreshed at the moment it
+//!    is not called, and the answer is 503: nobody is shown a signed-out page by mistake.
+//! 4. A handler that takes [`Session<User>`](Session) can sign in, sign out and refresh.
+//! 5. `auth.require()` is a second layer, inside the first, where everything must be signed in.
+//!
+//! A limit (a timeout, a concurrency limit) that sits inside the layer is held while a request
+//! waits for a refresh: put limits outside, which in axum means after `.layer(auth.layer())`.
+//!
+//! # Example
+//! ```
+//! use axum::{Form, Router, response::Redirect, routing::{get, post}};
+//! use everfresh::{Engine, Keys, Resign};
+//! use everfresh_axum::{Claims, Error, Session};
+//! use serde::{Deserialize, Serialize};
+//!
+//! #[derive(Serialize, Deserialize)]
+//! struct User { name: String }
+//!
+//! #[derive(Deserialize)]
+//! struct Login { name: String }
+//!
+//! async fn login(session: Session<User>, Form(form): Form<Login>) -> Result<Redirect, Error> {
+//!     session.sign_in(form.name.clone(), User { name: form.name }).await?;
+//!     Ok(Redirect::to("/me"))
+//! }
+//!
+//! async fn me(Claims(user): Claims<User>) -> String {
+//!     user.name.clone()
+//! }
+//!
+//! async fn logout(session: Session<User>) -> Result<Redirect, Error> {
+//!     session.sign_out().await?;
+//!     Ok(Redirect::to("/"))
+//! }
+//!
+//! # fn main() -> Result<(), everfresh::ConfigError> {
+//! let auth = Engine::<User>::builder(Keys::hs256("0123456789abcdef-0123456789abcdef")?)
+//!     .issuer("https://app.example")
+//!     .audience("app")
+//!     .refresh_with(Resign::new())
+//!     .build()?;
+//! let app: Router = Router::new()
+//!     .route("/login", post(login))
+//!     .route("/me", get(me))
+//!     .route("/logout", post(logout))
+//!     .layer(auth.layer());
+//! # let _ = app;
+//! # Ok(())
+//! # }
+//! ```
+
+use std::fmt;
+use std::ops::Deref;
+use std::sync::Arc;
+
+use axum_core::body::Body;
+use axum_core::extract::{FromRequestParts, OptionalFromRequestParts};
+use axum_core::response::{IntoResponse, Response};
+use everfresh::{ClaimSet, SessionError, Standing};
+use http::request::Parts;
+
+/// The claims of whoever is signed in.
+///
+/// Rejects with 401, 403 or 503, and with 500 where the layer is missing. As `Option<Claims<C>>`
+/// it rejects with 503 and 500 only.
+pub struct Claims<C>(pub Arc<C>);
+
+/// The session of this request: [`everfresh::Session`], to which it dereferences.
+///
+/// Rejects only where the layer is missing.
+pub struct Session<C>(pub everfresh::Session<C>);
+
+/// A rejection as an axum response.
+#[derive(Clone, Debug)]
+pub struct Rejection(pub everfresh::Rejection);
+
+/// For handlers that use `?` on what [`everfresh::Session`] answers: an error that is a response.
+#[derive(Clone, Debug)]
+pub struct Error(pub SessionError);
+
+impl<C: ClaimSet, S: Sync> FromRequestParts<S> for Session<C> {
+    type Rejection = Rejection;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Rejection> {
+        session(parts).cloned().map(Self)
+    }
+}
+
+impl<C: ClaimSet, S: Sync> FromRequestParts<S> for Claims<C> {
+    type Rejection = Rejection;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Rejection> {
+        session(parts)?.claims().map(Self).map_err(Rejection)
+    }
+}
+
+impl<C: ClaimSet, S: Sync> OptionalFromRequestParts<S> for Claims<C> {
+    type Rejection = Rejection;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Option<Self>, Rejection> {
+        let session = session::<C>(parts)?;
+        match (session.claims(), session.standing()) {
+            (Ok(claims), _) => Ok(Some(Self(claims))),
+            (Err(rejection), Standing::Unavailable { .. }) => Err(Rejection(rejection)),
+            _ => Ok(None),
+        }
+    }
+}
+
+fn session<C: ClaimSet>(parts: &Parts) -> Result<&everfresh::Session<C>, Rejection> {
+    let session = parts.extensions.get();
+    session.ok_or_else(|| Rejection(everfresh::Rejection::missing_layer()))
+}
+
+impl IntoResponse for Rejection {
+    fn into_response(self) -> Response {
+        self.0.into_response::<Body>()
+    }
+}
+
+impl IntoResponse for Error {
+    fn into_response(self) -> Response {
+        Rejection(self.0.into()).into_response()
+    }
+}
+
+impl From<SessionError> for Error {
+    fn from(error: SessionError) -> Self {
+        Self(error)
+    }
+}
+
+impl<C> Deref for Session<C> {
+    type Target = everfresh::Session<C>;
+
+    fn deref(&self) -> &Self::Target {
+        &self.0
+    }
+}
+
+impl<C> Deref for Claims<C> {
+    type Target = C;
+
+    fn deref(&self) -> &C {
+        &self.0
+    }
+}
+
+impl<C> Clone for Session<C> {
+    fn clone(&self) -> Self {
+        Self(self.0.clone())
+    }
+}
+
+impl<C> Clone for Claims<C> {
+    fn clone(&self) -> Self {
+        Self(self.0.clone())
+    }
+}
+
+impl<C> fmt::Debug for Session<C> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+impl<C: fmt::Debug> fmt::Debug for Claims<C> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Claims").field(&self.0).finish()
+    }
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+impl std::error::Error for Error {}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,221 @@
+//! Where tokens travel: locations, and the pairs of them that belong together.
+
+use http::HeaderName;
+use http::header::{AUTHORIZATION, COOKIE};
+use memchr::memmem::Finder;
+
+use crate::config::ConfigError;
+use crate::cookie::{CookieSpec, SameSite, is_token_byte};
+
+/// One place in a request and its response where a token travels.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Location {
+    /// A cookie: read from `Cookie`, written by `Set-Cookie`.
+    Cookie(CookieSpec),
+    /// `Authorization` with this scheme (compared without case), in requests and responses.
+    Authorization(String),
+    /// A header field of this name that holds the token and nothing else, in both directions.
+    Header(HeaderName),
+}
+
+impl Location {
+    /// `Authorization: Bearer` (RFC 6750 section 2.1).
+    pub fn bearer() -> Self {
+        Self::Authorization("Bearer".into())
+    }
+}
+
+/// Two locations that belong together: one for the access token, one for the refresh token.
+///
+/// Tokens go back the way they came. The engine takes an ordered list of carriers; where a
+/// request brings good tokens by several, the first of the best ones counts.
+///
+/// A response field that scripts of another origin should read has to be named in the app's
+/// CORS policy: `Access-Control-Expose-Headers: Authorization, X-Refresh-Token`.
+///
+/// ```
+/// use everfresh::{Carrier, Location};
+///
+/// let browsers = Carrier::cookies();
+/// let mobile = Carrier::headers();
+/// let own = Carrier::new(
+///     Location::Header("x-access".parse().unwrap()),
+///     Location::Header("x-refresh".parse().unwrap()),
+/// );
+/// assert_ne!(mobile, own);
+/// ```
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Carrier {
+    pub(crate) access: Location,
+    pub(crate) refresh: Location,
+}
+
+impl Carrier {
+    /// Any two locations.
+    pub fn new(access: Location, refresh: Location) -> Self {
+        Self { access, refresh }
+    }
+
+    /// `__Host-access_token` and `__Host-refresh_token`, `SameSite=Lax`. The default.
+    pub fn cookies() -> Self {
+        Self::cookie_pair(SameSite::Lax)
+    }
+
+    /// The same with `SameSite=Strict`: following a link from elsewhere looks signed out.
+    pub fn strict_cookies() -> Self {
+        Self::cookie_pair(SameSite::Strict)
+    }
+
+    /// `Authorization: Bearer` and `X-Refresh-Token`: for clients that are not browsers.
+    pub fn headers() -> Self {
+        Self::new(Location::bearer(), Location::Header(HeaderName::from_static("x-refresh-token")))
+    }
+
+    /// `Authorization: Bearer`, and the refresh token in a cookie: for single-page apps.
+    pub fn bearer_with_cookie() -> Self {
+        Self::new(Location::bearer(), Self::cookies().refresh)
+    }
+
+    fn cookie_pair(same_site: SameSite) -> Self {
+        let cookie = |name: &str| Location::Cookie(CookieSpec::new(name).same_site(same_site));
+        Self::new(cookie("__Host-access_token"), cookie("__Host-refresh_token"))
+    }
+
+    /// Both locations, to be changed one by one.
+    fn map(self, change: impl Fn(Location) -> Location) -> Self {
+        Self::new(change(self.access), change(self.refresh))
+    }
+
+    pub(crate) fn locations(&self) -> [&Location; 2] {
+        [&self.access, &self.refresh]
+    }
+}
+
+/// The checked list of carriers, with what extraction needs prepared.
+#[derive(Debug)]
+pub(crate) struct Carriers {
+    list: Vec<Carrier>,
+    finders: Vec<[Option<CookieFinder>; 2]>,
+}
+
+/// Finds `name=` in a `Cookie` field.
+#[derive(Debug)]
+pub(crate) struct CookieFinder(pub(crate) Finder<'static>);
+
+impl CookieFinder {
+    pub(crate) fn new(name: &str) -> Self {
+        Self(Finder::new(&format!("{name}=")).into_owned())
+    }
+}
+
+/// More would be a list that nobody can reason about.
+const MAX_CARRIERS: usize = 4;
+
+impl Carriers {
+    pub(crate) fn build(list: Vec<Carrier>, insecure: bool) -> Result<Self, ConfigError> {
+        if list.is_empty() || list.len() > MAX_CARRIERS {
+            return Err(ConfigError::CarrierCount { found: list.len() });
+        }
+        let list: Vec<_> = match insecure {
+            false => list,
+            true => list.into_iter().map(|carrier| carrier.map(insecure_location)).collect(),
+        };
+        let mut seen: Vec<&Location> = Vec::new();
+        for carrier in &list {
+            let mut pair = carrier.locations().into_iter();
+            while let Some(location) = pair.next() {
+                validate(location)?;
+                let twin = |other: &&Location| clash(location, other, true);
+                if pair.clone().any(|other| twin(&other))
+                    || seen.iter().any(|other| clash(location, other, false))
+                {
+                    return Err(ConfigError::CarrierClash { location: describe(location) });
+                }
+            }
+            seen.extend(carrier.locations());
+        }
+        let finder = |location: &Location| match location {
+            Location::Cookie(cookie) => Some(CookieFinder::new(cookie.name())),
+            _ => None,
+        };
+        let finders = list.iter().map(|carrier| carrier.locations().map(finder)).collect();
+        Ok(Self { list, finders })
+    }
+
+    pub(crate) fn iter(&self) -> impl Iterator<Item = (usize, &Carrier, Option<&CookieFinder>)> {
+        let finders = self.finders.iter().map(|[access, _]| access.as_ref());
+        self.list.iter().zip(finders).enumerate().map(|(at, (carrier, find))| (at, carrier, find))
+    }
+
+    /// Whether an access token fits every place where it may have to travel.
+    pub(crate) fn fit(&self, token: &str) -> bool {
+        self.list.iter().all(|carrier| match &carrier.access {
+            Location::Cookie(cookie) => cookie.fits(token),
+            _ => true,
+        })
+    }
+
+    pub(crate) fn get(&self, at: usize) -> &Carrier {
+        &self.list[at]
+    }
+
+    pub(crate) fn position(&self, wanted: &Carrier) -> Option<usize> {
+        self.list.iter().position(|carrier| {
+            carrier == wanted || *carrier == wanted.clone().map(insecure_location)
+        })
+    }
+
+    /// The cookies of ours, with what finds them: `(is it an access token's, spec, finder)`.
+    pub(crate) fn cookies(&self) -> impl Iterator<Item = (bool, &CookieSpec, &CookieFinder)> {
+        self.list.iter().zip(&self.finders).flat_map(|(carrier, finders)| {
+            let both = carrier.locations().into_iter().zip(finders).enumerate();
+            both.filter_map(|(at, (location, finder))| match (location, finder) {
+                (Location::Cookie(cookie), Some(finder)) => Some((at == 0, cookie, finder)),
+                _ => None,
+            })
+        })
+    }
+}
+
+fn insecure_location(location: Location) -> Location {
+    match location {
+        Location::Cookie(cookie) => Location::Cookie(cookie.insecure()),
+        other => other,
+    }
+}
+
+fn validate(location: &Location) -> Result<(), ConfigError> {
+    match location {
+        Location::Cookie(cookie) => cookie.validate(),
+        Location::Authorization(scheme)
+            if scheme.is_empty() || !scheme.bytes().all(is_token_byte) =>
+        {
+            Err(ConfigError::Scheme { found: scheme.clone() })
+        }
+        Location::Header(name) if *name == AUTHORIZATION || *name == COOKIE => {
+            Err(ConfigError::HeaderLocation { name: name.clone() })
+        }
+        _ => Ok(()),
+    }
+}
+
+/// Two locations that can't be told apart in a request. Two carriers may share one cookie.
+fn clash(one: &Location, other: &Location, same_carrier: bool) -> bool {
+    match (one, other) {
+        (Location::Cookie(a), Location::Cookie(b)) => {
+            a.name() == b.name() && (same_carrier || a != b)
+        }
+        (Location::Authorization(a), Location::Authorization(b)) => a.eq_ignore_ascii_case(b),
+        (Location::Header(a), Location::Header(b)) => a == b,
+        _ => false,
+    }
+}
+
+fn describe(location: &Location) -> String {
+    match location {
+        Location::Cookie(cookie) => format!("the cookie {:?}", cookie.name()),
+        Location::Authorization(scheme) => format!("`Authorization: {scheme}`"),
+        Location::Header(name) => format!("the header `{name}`"),
+    }
+}

@@ -1,0 +1,158 @@
+//! The one place where time is read. Everything else takes `now` as an argument.
+
+use std::fmt;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+/// A point in wall-clock time, in milliseconds since 1970-01-01T00:00:00Z.
+///
+/// Tokens count in whole seconds (RFC 7519 section 2, `NumericDate`); windows before expiry need
+/// less than a second, so the engine counts in milliseconds. All arithmetic saturates.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Timestamp(u64);
+
+impl Timestamp {
+    /// From whole seconds since the epoch, as `exp` and `iat` carry them.
+    pub const fn from_secs(secs: u64) -> Self {
+        Self(secs.saturating_mul(1000))
+    }
+
+    /// Whole seconds since the epoch, rounded down.
+    pub const fn as_secs(self) -> u64 {
+        self.0 / 1000
+    }
+
+    /// How long from `earlier` to here; zero if `earlier` is later.
+    pub const fn since(self, earlier: Self) -> Duration {
+        Duration::from_millis(self.0.saturating_sub(earlier.0))
+    }
+
+    /// This point moved ahead by `by`.
+    pub const fn plus(self, by: Duration) -> Self {
+        Self(self.0.saturating_add(millis(by)))
+    }
+
+    /// This point moved back by `by`; never before the epoch.
+    pub const fn minus(self, by: Duration) -> Self {
+        Self(self.0.saturating_sub(millis(by)))
+    }
+}
+
+impl From<SystemTime> for Timestamp {
+    fn from(time: SystemTime) -> Self {
+        Self(time.duration_since(UNIX_EPOCH).map_or(0, millis))
+    }
+}
+
+impl From<Timestamp> for SystemTime {
+    fn from(time: Timestamp) -> Self {
+        let since_epoch = Duration::from_millis(time.0);
+        // A platform whose clock can't hold the year 9999 gets the epoch, not a panic.
+        UNIX_EPOCH.checked_add(since_epoch).unwrap_or(UNIX_EPOCH)
+    }
+}
+
+const fn millis(duration: Duration) -> u64 {
+    let ms = duration.as_millis();
+    if ms > u64::MAX as u128 { u64::MAX } else { ms as u64 }
+}
+
+/// Where the engine reads time: the machine's clocks, or one that a test moves by hand.
+///
+/// `exp` is compared with the wall clock; windows inside a process (how long a result may be
+/// taken again) with a monotonic one, so that a stepping wall clock neither stretches nor
+/// shortens them.
+#[derive(Clone, Debug)]
+pub struct Clock(Source);
+
+#[derive(Clone, Debug)]
+enum Source {
+    System { origin: Instant },
+    Manual(ManualClock),
+}
+
+impl Clock {
+    /// The machine's own clocks. The default.
+    #[expect(clippy::disallowed_methods, reason = "the one place that may")]
+    pub fn system() -> Self {
+        Self(Source::System { origin: Instant::now() })
+    }
+
+    /// Wall-clock time.
+    #[expect(clippy::disallowed_methods, reason = "the one place that may")]
+    pub fn now(&self) -> Timestamp {
+        match &self.0 {
+            Source::System { .. } => SystemTime::now().into(),
+            Source::Manual(manual) => Timestamp(manual.0.wall.load(Ordering::SeqCst)),
+        }
+    }
+
+    /// Time since this clock was made; never steps back.
+    pub(crate) fn monotonic(&self) -> Duration {
+        match &self.0 {
+            Source::System { origin } => origin.elapsed(),
+            Source::Manual(manual) => Duration::from_millis(manual.0.steady.load(Ordering::SeqCst)),
+        }
+    }
+}
+
+impl Default for Clock {
+    fn default() -> Self {
+        Self::system()
+    }
+}
+
+/// A clock that moves only when told to, for tests of your own application.
+///
+/// ```
+/// use std::time::Duration;
+/// use everfresh::{Clock, ManualClock, Timestamp};
+///
+/// let hands = ManualClock::starting_at(Timestamp::from_secs(1_700_000_000));
+/// let clock = Clock::from(hands.clone());
+/// hands.advance(Duration::from_secs(90));
+/// assert_eq!(clock.now(), Timestamp::from_secs(1_700_000_090));
+/// ```
+#[derive(Clone)]
+pub struct ManualClock(Arc<Hands>);
+
+struct Hands {
+    wall: AtomicU64,
+    steady: AtomicU64,
+}
+
+impl ManualClock {
+    /// A clock that stands at `now`.
+    pub fn starting_at(now: Timestamp) -> Self {
+        Self(Arc::new(Hands { wall: AtomicU64::new(now.0), steady: AtomicU64::new(0) }))
+    }
+
+    /// Time passes: the wall clock and the monotonic clock move together.
+    pub fn advance(&self, by: Duration) {
+        self.0.wall.fetch_add(millis(by), Ordering::SeqCst);
+        self.0.steady.fetch_add(millis(by), Ordering::SeqCst);
+    }
+
+    /// Somebody sets the wall clock, ahead or back; no time passes.
+    pub fn set_wall(&self, to: Timestamp) {
+        self.0.wall.store(to.0, Ordering::SeqCst);
+    }
+
+    /// Where the wall clock stands.
+    pub fn now(&self) -> Timestamp {
+        Timestamp(self.0.wall.load(Ordering::SeqCst))
+    }
+}
+
+impl From<ManualClock> for Clock {
+    fn from(manual: ManualClock) -> Self {
+        Self(Source::Manual(manual))
+    }
+}
+
+impl fmt::Debug for ManualClock {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("ManualClock").field(&self.now()).finish()
+    }
+}

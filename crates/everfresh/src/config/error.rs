@@ -1,0 +1,124 @@
+//! Everything that can be wrong with a configuration.
+
+use std::fmt;
+use std::time::Duration;
+
+use http::HeaderName;
+
+use crate::verify::KeyError;
+
+/// What is wrong with a configuration: which setting, what was found, what is allowed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum ConfigError {
+    /// A text setting is missing or empty.
+    Missing {
+        /// The builder's method.
+        setting: &'static str,
+        /// What it is for and how to set it.
+        remedy: &'static str,
+    },
+    /// A duration is out of its range.
+    OutOfRange {
+        /// The builder's method.
+        setting: &'static str,
+        /// What was found.
+        found: Duration,
+        /// The least that is allowed.
+        least: Duration,
+        /// The most that is allowed.
+        most: Duration,
+    },
+    /// Something is wrong with the keys.
+    Key(KeyError),
+    /// The refresher mints tokens, and no key signs.
+    NoSigningKey,
+    /// Not 1 to 4 carriers.
+    CarrierCount {
+        /// How many there are.
+        found: usize,
+    },
+    /// Two locations that can't be told apart.
+    CarrierClash {
+        /// Which.
+        location: String,
+    },
+    /// A cookie that browsers would drop or nobody could read back.
+    Cookie {
+        /// Its name.
+        name: String,
+        /// What is wrong and what is allowed.
+        problem: String,
+    },
+    /// An authentication scheme that is not an RFC 9110 token.
+    Scheme {
+        /// What was found.
+        found: String,
+    },
+    /// A header that means something else.
+    HeaderLocation {
+        /// Which.
+        name: HeaderName,
+    },
+    /// A trusted origin that no browser would send.
+    TrustedOrigin {
+        /// What was found.
+        found: String,
+    },
+    /// The tokio runtime has no timer, so no wait could be limited.
+    NoTimer,
+}
+
+impl fmt::Display for ConfigError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Missing { setting, remedy } => write!(f, "`{setting}` is missing: {remedy}"),
+            Self::OutOfRange { setting, found, least, most } => write!(
+                f,
+                "`{setting}` is {found:?}; allowed are {} s to {} s",
+                least.as_secs(),
+                most.as_secs()
+            ),
+            Self::Key(error) => write!(f, "`keys`: {error}"),
+            Self::NoSigningKey => f.write_str(
+                "`keys` only verify, but the refresher mints tokens: give a private key or a \
+                 secret as the first key",
+            ),
+            Self::CarrierCount { found } => {
+                write!(f, "`carriers` holds {found} carriers; allowed are 1 to 4")
+            }
+            Self::CarrierClash { location } => write!(
+                f,
+                "`carriers` uses {location} for two tokens that could not be told apart; give \
+                 each its own"
+            ),
+            Self::Cookie { name, problem } => write!(f, "the cookie {name:?}: {problem}"),
+            Self::Scheme { found } => write!(
+                f,
+                "`Location::Authorization({found:?})`: the scheme must be an RFC 9110 token such \
+                 as `Bearer`"
+            ),
+            Self::HeaderLocation { name } => write!(
+                f,
+                "`Location::Header({:?})`: use `Location::Authorization` or `Location::Cookie`",
+                name.as_str()
+            ),
+            Self::TrustedOrigin { found } => write!(
+                f,
+                "`trusted_origin`: {found:?} is not an origin; write it as browsers do, such as \
+                 `https://app.example` or `http://localhost:5173`"
+            ),
+            Self::NoTimer => f.write_str(
+                "the tokio runtime has no timer; build it with `enable_time()` or `enable_all()`",
+            ),
+        }
+    }
+}
+
+impl std::error::Error for ConfigError {}
+
+impl From<KeyError> for ConfigError {
+    fn from(error: KeyError) -> Self {
+        Self::Key(error)
+    }
+}

@@ -1,0 +1,389 @@
+//! The builder: every setting, its default, and the checks of `build()`.
+
+mod error;
+
+use std::fmt;
+use std::marker::PhantomData;
+use std::sync::Arc;
+use std::time::Duration;
+
+use http::HeaderValue;
+
+use crate::attach::InnerToken;
+use crate::carrier::{Carrier, Carriers};
+use crate::clock::Clock;
+use crate::edits::CachePolicy;
+use crate::engine::{Core, Engine};
+use crate::mint::{ClaimsObject, Grant, MintRules};
+use crate::observe::Event;
+use crate::origin;
+use crate::refresh::flight::Flights;
+use crate::refresh::{ErasedRefresher, Failure, Refresher};
+use crate::reject::Rejection;
+use crate::session::ClaimSet;
+use crate::verify::{Keys, Rules, TokenProfile};
+
+pub use error::ConfigError;
+
+/// What the app says to a session that is about to be refreshed.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub enum Revalidated<C> {
+    /// It goes on as it is.
+    Keep,
+    /// It goes on with these claims: a role that changed.
+    Replace(C),
+    /// It ends: a person who was disabled. Answered with 401.
+    End,
+}
+
+/// A session that is about to be refreshed, for the app to look at.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct Revalidation<C> {
+    /// Whose session it is: the claim `sub`.
+    pub subject: String,
+    /// The session's id.
+    pub sid: String,
+    /// The claims that the old token carries.
+    pub claims: C,
+}
+
+/// The app's revalidation with its types erased: new claims, none, or a failure.
+pub(crate) type Revalidate = Box<
+    dyn Fn(Grant) -> futures::future::BoxFuture<'static, Result<Option<ClaimsObject>, Failure>>
+        + Send
+        + Sync,
+>;
+
+/// Where events go.
+pub(crate) type EventHook = Box<dyn Fn(&Event<'_>) + Send + Sync>;
+
+/// Builds an [`Engine`]. Every contradiction in a configuration is an error in
+/// [`build`](Self::build), none later.
+///
+/// | setting | default |
+/// |---|---|
+/// | `issuer`, `audience`, `refresh_with` | none: required |
+/// | `access_lifetime` | 15 minutes, less up to 5 % |
+/// | `session_lifetime` | 30 days |
+/// | `leeway` | 30 s, at most a quarter of a token's lifetime |
+/// | `carriers` | [`Carrier::cookies`] |
+/// | `token_profile` | [`TokenProfile::AtJwt`] |
+/// | `inner_token` | [`InnerToken::Untouched`] |
+/// | `cache_policy` | [`CachePolicy::Override`] |
+#[must_use = "nothing is built before `build()`"]
+pub struct EngineBuilder<C> {
+    keys: Keys,
+    issuer: String,
+    audience: String,
+    client_id: Option<String>,
+    refresher: Option<Arc<dyn ErasedRefresher>>,
+    revalidate: Option<Revalidate>,
+    access_lifetime: Duration,
+    session_lifetime: Duration,
+    leeway: Duration,
+    waiter_limit: Duration,
+    carriers: Vec<Carrier>,
+    insecure: bool,
+    profile: TokenProfile,
+    inner_token: InnerToken,
+    cache_policy: CachePolicy,
+    trusted_origins: Vec<String>,
+    csrf_handled_elsewhere: bool,
+    rejection_body: Option<crate::reject::RejectionBody>,
+    events: Option<EventHook>,
+    clock: Clock,
+    runtime: Option<tokio::runtime::Handle>,
+    claims: PhantomData<fn() -> C>,
+}
+
+impl<C: ClaimSet> EngineBuilder<C> {
+    pub(crate) fn new(keys: Keys) -> Self {
+        Self {
+            keys,
+            issuer: String::new(),
+            audience: String::new(),
+            client_id: None,
+            refresher: None,
+            revalidate: None,
+            access_lifetime: Duration::from_secs(15 * 60),
+            session_lifetime: Duration::from_secs(30 * 24 * 60 * 60),
+            leeway: Duration::from_secs(30),
+            waiter_limit: Duration::from_secs(3),
+            carriers: vec![Carrier::cookies()],
+            insecure: false,
+            profile: TokenProfile::default(),
+            inner_token: InnerToken::default(),
+            cache_policy: CachePolicy::default(),
+            trusted_origins: Vec::new(),
+            csrf_handled_elsewhere: false,
+            rejection_body: None,
+            events: None,
+            clock: Clock::default(),
+            runtime: tokio::runtime::Handle::try_current().ok(),
+            claims: PhantomData,
+        }
+    }
+
+    /// Who issues the tokens: the claim `iss`, compared as a whole string. Required.
+    pub fn issuer(mut self, issuer: impl Into<String>) -> Self {
+        self.issuer = issuer.into();
+        self
+    }
+
+    /// Whom the tokens are for: the claim `aud`. Required.
+    pub fn audience(mut self, audience: impl Into<String>) -> Self {
+        self.audience = audience.into();
+        self
+    }
+
+    /// The claim `client_id` of minted tokens (RFC 9068 section 2.2). Left out unless set.
+    pub fn client_id(mut self, client_id: impl Into<String>) -> Self {
+        self.client_id = Some(client_id.into());
+        self
+    }
+
+    /// What makes fresh tokens. Required.
+    pub fn refresh_with(mut self, refresher: impl Refresher) -> Self {
+        self.refresher = Some(Arc::new(refresher));
+        self
+    }
+
+    /// Asks the app at every refresh whether the session goes on, and with which claims.
+    ///
+    /// An `Err` means that the app does not know at the moment (its database is down): a token
+    /// that is still good goes on, otherwise the answer is 503. Only [`Revalidated::End`] ends a
+    /// session. It may take as long as a refresh (30 s); requests wait 3 s for it.
+    pub fn revalidate_with<F, Fut, E>(mut self, hook: F) -> Self
+    where
+        F: Fn(Revalidation<C>) -> Fut + Send + Sync + 'static,
+        Fut: Future<Output = Result<Revalidated<C>, E>> + Send + 'static,
+        E: fmt::Display,
+    {
+        let hook = Arc::new(hook);
+        self.revalidate = Some(Box::new(move |grant: Grant| {
+            let hook = hook.clone();
+            Box::pin(async move {
+                let Grant { subject, sid, claims, .. } = grant;
+                let claims =
+                    serde_json::from_str(claims.as_str()).map_err(|_| Failure::Misconfigured)?;
+                match hook(Revalidation { subject, sid, claims }).await {
+                    Ok(Revalidated::Keep) => Ok(None),
+                    Ok(Revalidated::Replace(claims)) => match ClaimsObject::new(&claims) {
+                        Ok(claims) => Ok(Some(claims)),
+                        Err(problem) => {
+                            tracing::error!(target: "everfresh", %problem, "claims refused");
+                            Err(Failure::Misconfigured)
+                        }
+                    },
+                    Ok(Revalidated::End) => Err(Failure::Rejected),
+                    Err(error) => {
+                        tracing::warn!(target: "everfresh", %error, "revalidation failed");
+                        Err(Failure::SOON)
+                    }
+                }
+            })
+        }));
+        self
+    }
+
+    /// How long an access token lives, in whole seconds: 1 s to 1 day.
+    pub fn access_lifetime(mut self, lifetime: Duration) -> Self {
+        self.access_lifetime = lifetime;
+        self
+    }
+
+    /// How long a session lives at the most, however often it is refreshed: 1 s to 10 years.
+    ///
+    /// A browser keeps a cookie for 400 days at the most.
+    pub fn session_lifetime(mut self, lifetime: Duration) -> Self {
+        self.session_lifetime = lifetime;
+        self
+    }
+
+    /// How long a token may be used past `exp` when clocks differ or no refresh is to be had:
+    /// 0 s to 5 minutes, and never more than a quarter of the token's lifetime.
+    pub fn leeway(mut self, leeway: Duration) -> Self {
+        self.leeway = leeway;
+        self
+    }
+
+    /// Where tokens travel, in order: 1 to 4 carriers.
+    pub fn carriers(mut self, carriers: impl IntoIterator<Item = Carrier>) -> Self {
+        self.carriers = carriers.into_iter().collect();
+        self
+    }
+
+    /// For plain `http://` on a developer's machine: cookies without Secure and without the
+    /// prefixes that need it. Anybody on the way can read the tokens.
+    pub fn insecure_dev_only(mut self) -> Self {
+        self.insecure = true;
+        self
+    }
+
+    /// Which tokens count as access tokens, and how minted ones are marked.
+    pub fn token_profile(mut self, profile: TokenProfile) -> Self {
+        self.profile = profile;
+        self
+    }
+
+    /// What the inner service sees of the access token.
+    pub fn inner_token(mut self, policy: InnerToken) -> Self {
+        self.inner_token = policy;
+        self
+    }
+
+    /// What happens to tokens on a response that its handler made cacheable by shared caches.
+    pub fn cache_policy(mut self, policy: CachePolicy) -> Self {
+        self.cache_policy = policy;
+        self
+    }
+
+    /// An origin whose requests count as our own, such as `https://admin.example`.
+    pub fn trusted_origin(mut self, origin: impl Into<String>) -> Self {
+        self.trusted_origins.push(origin.into());
+        self
+    }
+
+    /// Turns the cross-site rule off, for those who stack `tower_http::csrf::CsrfLayer` or another
+    /// defence outside.
+    pub fn csrf_handled_elsewhere(mut self) -> Self {
+        self.csrf_handled_elsewhere = true;
+        self
+    }
+
+    /// Makes the body of rejections: a content type and bytes. problem+json unless set.
+    pub fn rejection_body<F>(mut self, body: F) -> Self
+    where
+        F: Fn(&Rejection) -> (HeaderValue, Vec<u8>) + Send + Sync + 'static,
+    {
+        self.rejection_body = Some(Arc::new(body));
+        self
+    }
+
+    /// Is told what happens, in the path of the request: must not block.
+    pub fn on_event(mut self, hook: impl Fn(&Event<'_>) + Send + Sync + 'static) -> Self {
+        self.events = Some(Box::new(hook));
+        self
+    }
+
+    /// Another clock: [`ManualClock`](crate::ManualClock) in tests.
+    pub fn clock(mut self, clock: impl Into<Clock>) -> Self {
+        self.clock = clock.into();
+        self
+    }
+
+    /// The tokio runtime that flies refreshes. The one around `build()` unless set; without any,
+    /// a refresh that has to wait for something is unavailable.
+    pub fn runtime(mut self, runtime: tokio::runtime::Handle) -> Self {
+        self.runtime = Some(runtime);
+        self
+    }
+
+    /// Checks everything and builds the engine.
+    ///
+    /// Errors: see [`ConfigError`].
+    pub fn build(self) -> Result<Engine<C>, ConfigError> {
+        /// How long the result of a refresh answers late twins.
+        const OVERLAP: Duration = Duration::from_secs(30);
+        const DAY: u64 = 24 * 60 * 60;
+
+        required(
+            "issuer",
+            &self.issuer,
+            "name who issues the tokens, such as `https://app.example`",
+        )?;
+        required("audience", &self.audience, "name whom the tokens are for, such as `app`")?;
+        if self.client_id.is_none() && self.profile == TokenProfile::Rfc9068 {
+            required("client_id", "", "RFC 9068 section 2.2 requires the claim in every token")?;
+        }
+        let Some(refresher) = self.refresher else {
+            return Err(ConfigError::Missing {
+                setting: "refresh_with",
+                remedy: "say what makes fresh tokens, such as `Resign::new()`",
+            });
+        };
+        within("access_lifetime", self.access_lifetime, 1, DAY)?;
+        within("session_lifetime", self.session_lifetime, 1, 3650 * DAY)?;
+        within("leeway", self.leeway, 0, 300)?;
+        if !self.keys.can_sign() {
+            return Err(ConfigError::NoSigningKey);
+        }
+        for origin in &self.trusted_origins {
+            origin::check_trusted(origin)?;
+        }
+        if self.runtime.as_ref().is_some_and(|runtime| !has_timer(runtime)) {
+            return Err(ConfigError::NoTimer);
+        }
+        let carriers = Carriers::build(self.carriers, self.insecure)?;
+        if self.insecure {
+            tracing::warn!(target: "everfresh", "insecure_dev_only: cookies travel without Secure");
+        }
+        Ok(Engine::new(Core {
+            rules: Rules {
+                issuer: self.issuer.clone(),
+                audience: self.audience.clone(),
+                profile: self.profile,
+                leeway: self.leeway,
+                needs_session: true,
+            },
+            mint_rules: MintRules {
+                issuer: self.issuer,
+                audience: self.audience,
+                client_id: self.client_id,
+                profile: self.profile,
+                lifetime: self.access_lifetime,
+            },
+            keys: self.keys,
+            carriers,
+            refresher,
+            revalidate: self.revalidate,
+            session_lifetime: self.session_lifetime,
+            waiter_limit: self.waiter_limit,
+            // A result that is given again must not be near its own end.
+            overlap: OVERLAP.min(self.access_lifetime / 2),
+            inner_token: self.inner_token,
+            cache_policy: self.cache_policy,
+            trusted_origins: self.trusted_origins,
+            csrf_handled_elsewhere: self.csrf_handled_elsewhere,
+            rejection_body: self.rejection_body,
+            events: self.events,
+            clock: self.clock,
+            runtime: self.runtime,
+            flights: Flights::default(),
+        }))
+    }
+}
+
+impl<C> fmt::Debug for EngineBuilder<C> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("EngineBuilder").field("issuer", &self.issuer).finish_non_exhaustive()
+    }
+}
+
+fn required(setting: &'static str, found: &str, remedy: &'static str) -> Result<(), ConfigError> {
+    if found.trim().is_empty() { Err(ConfigError::Missing { setting, remedy }) } else { Ok(()) }
+}
+
+fn within(
+    setting: &'static str,
+    found: Duration,
+    least: u64,
+    most: u64,
+) -> Result<(), ConfigError> {
+    let (least, most) = (Duration::from_secs(least), Duration::from_secs(most));
+    if (least..=most).contains(&found) {
+        return Ok(());
+    }
+    Err(ConfigError::OutOfRange { setting, found, least, most })
+}
+
+/// tokio says so only by a panic.
+fn has_timer(runtime: &tokio::runtime::Handle) -> bool {
+    let _context = runtime.enter();
+    std::panic::catch_unwind(|| drop(tokio::time::sleep(Duration::ZERO))).is_ok()
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,202 @@
+//! One cookie of ours: its name and attributes, checked at build time, and its rendering.
+
+use std::time::Duration;
+
+use cookie::time::OffsetDateTime;
+use cookie::{Cookie, Expiration, SameSite as CookieSameSite};
+use http::HeaderValue;
+
+use crate::config::ConfigError;
+
+/// Name and value together may have this many octets (RFC 6265bis section 5.6).
+pub(crate) const MAX_NAME_AND_VALUE: usize = 4096;
+
+/// An attribute's value may have this many octets (RFC 6265bis section 5.6).
+const MAX_ATTRIBUTE: usize = 1024;
+
+/// The longest that a browser keeps a cookie (RFC 6265bis section 5.5).
+const MAX_AGE: Duration = Duration::from_secs(400 * 24 * 60 * 60);
+
+/// When a browser sends a cookie along with a request that another site caused.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum SameSite {
+    /// Never; a link from a mail looks signed out.
+    Strict,
+    /// With top-level navigations by a safe method. The default.
+    #[default]
+    Lax,
+    /// Always. Only with Secure.
+    None,
+}
+
+/// A cookie that carries a token: Secure, `HttpOnly`, `SameSite=Lax`, `Path=/`, no Domain.
+///
+/// Every combination that a browser would drop is an error at `build()` (RFC 6265bis sections
+/// 4.1.3 and 5.7).
+///
+/// ```
+/// use everfresh::{CookieSpec, SameSite};
+///
+/// let cookie = CookieSpec::new("__Host-at").same_site(SameSite::Strict);
+/// assert_eq!(cookie.name(), "__Host-at");
+/// ```
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CookieSpec {
+    name: String,
+    same_site: SameSite,
+    path: String,
+    domain: Option<String>,
+    secure: bool,
+}
+
+impl CookieSpec {
+    /// A cookie of this name. A name that begins with `__Host-` binds it to this very host.
+    pub fn new(name: impl Into<String>) -> Self {
+        let same_site = SameSite::default();
+        Self { name: name.into(), same_site, path: "/".into(), domain: None, secure: true }
+    }
+
+    /// Sets `SameSite`.
+    pub fn same_site(mut self, same_site: SameSite) -> Self {
+        self.same_site = same_site;
+        self
+    }
+
+    /// Sets Path. A path is no boundary between applications (RFC 6265bis section 8.5).
+    pub fn path(mut self, path: impl Into<String>) -> Self {
+        self.path = path.into();
+        self
+    }
+
+    /// Sets Domain, which shares the cookie with every subdomain. Not with `__Host-`.
+    pub fn domain(mut self, domain: impl Into<String>) -> Self {
+        self.domain = Some(domain.into());
+        self
+    }
+
+    /// The cookie's name.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// Without Secure and without the prefixes that need it.
+    pub(crate) fn insecure(mut self) -> Self {
+        for prefix in ["__Host-Http-", "__Http-", "__Host-", "__Secure-"] {
+            if let Some(rest) = self.name.strip_prefix(prefix) {
+                self.name = rest.into();
+            }
+        }
+        self.secure = false;
+        self
+    }
+
+    pub(crate) fn validate(&self) -> Result<(), ConfigError> {
+        let wrong = |problem: &str| {
+            Err(ConfigError::Cookie { name: self.name.clone(), problem: problem.into() })
+        };
+        if self.name.is_empty() || !self.name.bytes().all(is_token_byte) {
+            return wrong(
+                "the name must be an RFC 9110 token: letters, digits and !#$%&'*+-.^_`|~",
+            );
+        }
+        if self.name.len() > 256 {
+            return wrong("the name is longer than 256 octets");
+        }
+        if !self.path.starts_with('/') || !is_attribute(&self.path) {
+            return wrong("the path must begin with `/` and hold no `;` and no control character");
+        }
+        let lower = self.name.to_ascii_lowercase();
+        let host_only = lower.starts_with("__host-");
+        if host_only && self.domain.is_some() {
+            return wrong(
+                "a `__Host-` cookie has no Domain; leave out `.domain(..)` or the prefix",
+            );
+        }
+        if host_only && self.path != "/" {
+            return wrong("a `__Host-` cookie has Path=/; leave out `.path(..)` or the prefix");
+        }
+        let prefixed = ["__host-", "__secure-", "__http-"].iter().any(|p| lower.starts_with(p));
+        if prefixed && !self.secure {
+            return wrong("its prefix needs Secure");
+        }
+        if self.same_site == SameSite::None && !self.secure {
+            return wrong("SameSite=None needs Secure; use Lax with `insecure_dev_only()`");
+        }
+        match self.domain.as_deref() {
+            Some(domain) if !is_domain(domain) => wrong(
+                "the domain must be a host name such as `example.com`, without port, scheme or \
+                 leading dot",
+            ),
+            _ => Ok(()),
+        }
+    }
+
+    /// Whether the value still fits, so that a token too large is found before it is committed.
+    pub(crate) fn fits(&self, value: &str) -> bool {
+        self.name.len() + value.len() <= MAX_NAME_AND_VALUE
+    }
+
+    /// `Set-Cookie` with a value, kept by the browser for `max_age`.
+    ///
+    /// Max-Age and not Expires, which browsers hold against their own clocks.
+    pub(crate) fn set<'s>(&'s self, value: &'s str, max_age: Duration) -> Option<HeaderValue> {
+        if !value.bytes().all(is_cookie_octet) || !self.fits(value) {
+            return None;
+        }
+        let seconds = max_age.min(MAX_AGE).as_secs();
+        let max_age = cookie::time::Duration::seconds(i64::try_from(seconds).ok()?);
+        self.render(Cookie::build((&*self.name, value)).max_age(max_age).build())
+    }
+
+    /// `Set-Cookie` that deletes the cookie: same name, path, domain and flags.
+    pub(crate) fn delete(&self) -> Option<HeaderValue> {
+        let gone = Cookie::build((&*self.name, ""))
+            .max_age(cookie::time::Duration::ZERO)
+            .expires(Expiration::DateTime(OffsetDateTime::UNIX_EPOCH));
+        self.render(gone.build())
+    }
+
+    fn render<'s>(&'s self, mut cookie: Cookie<'s>) -> Option<HeaderValue> {
+        cookie.set_path(&self.path);
+        cookie.set_http_only(true);
+        cookie.set_secure(self.secure);
+        cookie.set_same_site(match self.same_site {
+            SameSite::Strict => CookieSameSite::Strict,
+            SameSite::Lax => CookieSameSite::Lax,
+            SameSite::None => CookieSameSite::None,
+        });
+        if let Some(domain) = &self.domain {
+            cookie.set_domain(domain.as_str());
+        }
+        let mut value = HeaderValue::from_str(&cookie.to_string()).ok()?;
+        value.set_sensitive(true);
+        Some(value)
+    }
+}
+
+/// RFC 9110 section 5.6.2.
+pub(crate) fn is_token_byte(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte)
+}
+
+/// RFC 6265bis section 4.1.1.
+fn is_cookie_octet(byte: u8) -> bool {
+    matches!(byte, 0x21 | 0x23..=0x2b | 0x2d..=0x3a | 0x3c..=0x5b | 0x5d..=0x7e)
+}
+
+fn is_attribute(text: &str) -> bool {
+    text.len() <= MAX_ATTRIBUTE && text.bytes().all(|b| (0x20..0x7f).contains(&b) && b != b';')
+}
+
+fn is_domain(text: &str) -> bool {
+    let label = |label: &str| {
+        (1..=63).contains(&label.len())
+            && label.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-')
+            && !label.starts_with('-')
+            && !label.ends_with('-')
+    };
+    text.len() <= 253 && text.split('.').all(label)
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,144 @@
+//! Step 3: verdict, policy and now to a decision. A table in code.
+
+use std::time::Duration;
+
+use http::HeaderName;
+
+use crate::clock::Timestamp;
+use crate::head::{HeaderFields, RequestHead};
+
+/// What verification and the clock say of a request's access token.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Verdict {
+    /// Good, and its end is not near.
+    Fresh,
+    /// Good, and inside a window before its end.
+    Expiring(Window),
+    /// It was good, and its time is over.
+    Expired,
+    /// Not ours, or not an access token.
+    Invalid,
+    /// Nothing was presented.
+    Absent,
+}
+
+/// How near the end is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Window {
+    /// A refresh should start; the request need not wait for it.
+    Advisory,
+    /// A refresh must end before the request goes on.
+    Mandatory,
+}
+
+/// What to do with a request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Decision {
+    /// Let it pass as it is.
+    Pass,
+    /// Start a refresh beside it.
+    Advise,
+    /// Refresh, then let it pass.
+    Wait,
+}
+
+/// How long before expiry the windows open.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Windows {
+    pub(crate) advisory: Duration,
+    pub(crate) mandatory: Duration,
+}
+
+impl Windows {
+    /// For a token that lives for `lifetime`; `spread` is stable per session and keeps the
+    /// sessions that began together from refreshing together.
+    ///
+    /// Advisory: a quarter of the lifetime, within 5 s to 300 s, less up to a fifth by `spread`.
+    /// Mandatory: a twentieth, within 2 s to 30 s. Neither is more than half of the lifetime, so
+    /// that a token of 5 s works.
+    pub(crate) fn new(lifetime: Duration, spread: u16) -> Self {
+        let secs = Duration::from_secs;
+        let half = lifetime / 2;
+        let mandatory = (lifetime / 20).clamp(secs(2), secs(30)).min(half);
+        let early = (lifetime / 4).clamp(secs(5), secs(300));
+        let advisory = early - early * u32::from(spread) / (5 * u32::from(u16::MAX));
+        Self { advisory: advisory.min(half).max(mandatory), mandatory }
+    }
+
+    /// The verdict on a token whose signature and claims are good.
+    pub(crate) fn judge(self, expires: Timestamp, now: Timestamp) -> Verdict {
+        if now >= expires {
+            Verdict::Expired
+        } else if now >= expires.minus(self.mandatory) {
+            Verdict::Expiring(Window::Mandatory)
+        } else if now >= expires.minus(self.advisory) {
+            Verdict::Expiring(Window::Advisory)
+        } else {
+            Verdict::Fresh
+        }
+    }
+}
+
+/// A number that is stable per session and spread over all sessions (FNV-1a).
+pub(crate) fn spread(sid: &str) -> u16 {
+    let hash = sid
+        .bytes()
+        .fold(0x811c_9dc5_u32, |hash, byte| (hash ^ u32::from(byte)).wrapping_mul(0x0100_0193));
+    (hash >> 16) as u16
+}
+
+/// Facts of a request that bear on refreshing it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Occasion {
+    /// A CORS preflight carries no credentials and is never refreshed.
+    Preflight,
+    /// Fetched ahead: the response may never be seen, so nothing is refreshed early for it.
+    Prefetch,
+    /// Any other request.
+    Ordinary,
+}
+
+impl Occasion {
+    pub(crate) fn of(head: &impl RequestHead) -> Self {
+        const SEC_PURPOSE: HeaderName = HeaderName::from_static("sec-purpose");
+        const PURPOSE: HeaderName = HeaderName::from_static("purpose");
+        const X_MOZ: HeaderName = HeaderName::from_static("x-moz");
+        const NEXT_ROUTER_PREFETCH: HeaderName = HeaderName::from_static("next-router-prefetch");
+
+        let fields = head.fields();
+        let says_prefetch = |name: &HeaderName| {
+            fields.values(name).any(|value| {
+                let starts = |word: &[u8]| {
+                    value.len() >= word.len() && value[..word.len()].eq_ignore_ascii_case(word)
+                };
+                starts(b"prefetch") || starts(b"prerender")
+            })
+        };
+        if head.method() == "OPTIONS" {
+            Self::Preflight
+        } else if [SEC_PURPOSE, PURPOSE, X_MOZ].iter().any(says_prefetch)
+            || fields.values(&NEXT_ROUTER_PREFETCH).next().is_some()
+        {
+            Self::Prefetch
+        } else {
+            Self::Ordinary
+        }
+    }
+}
+
+/// The decision. `refreshable`: the refresher would take what this request brought.
+pub(crate) fn decide(verdict: Verdict, occasion: Occasion, refreshable: bool) -> Decision {
+    if !refreshable {
+        return Decision::Pass;
+    }
+    match (verdict, occasion) {
+        (_, Occasion::Preflight) => Decision::Pass,
+        (Verdict::Fresh | Verdict::Invalid | Verdict::Absent, _) => Decision::Pass,
+        (Verdict::Expiring(Window::Advisory), Occasion::Prefetch) => Decision::Pass,
+        (Verdict::Expiring(Window::Advisory), Occasion::Ordinary) => Decision::Advise,
+        (Verdict::Expiring(Window::Mandatory) | Verdict::Expired, _) => Decision::Wait,
+    }
+}
+
+#[cfg(test)]
+mod tests;

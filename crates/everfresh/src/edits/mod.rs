@@ -1,0 +1,182 @@
+//! Step 6: the header changes that a response must carry.
+//!
+//! Rules
+//! 1. Tokens go back the way they came. `Set-Cookie` is appended, never inserted or folded.
+//! 2. What the handler set or cleared under our names wins, for the pair as a whole.
+//! 3. A response with our tokens is not for shared caches (RFC 9111 section 7.3); what the
+//!    handler said about caching is changed, or the tokens stay back, as the policy says.
+//! 4. A 304 carries no tokens: caches merge its fields into what they stored. The next response
+//!    brings them.
+
+use http::header::{AUTHORIZATION, CACHE_CONTROL, COOKIE, EXPIRES, SET_COOKIE, VARY};
+use http::{HeaderName, HeaderValue};
+
+use crate::carrier::Location;
+use crate::cookie::CookieSpec;
+use crate::engine::Core;
+use crate::head::{HeaderFields, ResponseHead};
+use crate::observe::Event;
+use crate::refresh::Tokens;
+
+/// What a session wants a response to carry.
+#[derive(Debug, Default)]
+pub(crate) enum Outgoing {
+    #[default]
+    Nothing,
+    Tokens {
+        carrier: usize,
+        tokens: Tokens,
+    },
+    /// Delete every cookie of ours.
+    Clear,
+}
+
+/// What happens when a handler makes a response cacheable by shared caches and tokens should
+/// leave with it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum CachePolicy {
+    /// The response becomes `no-store` and carries the tokens. The default.
+    #[default]
+    Override,
+    /// The response stays as it is; the tokens go with a later one.
+    SkipTokens,
+    /// The response becomes a 500, so that the route is noticed; the tokens stay back.
+    Fail,
+}
+
+/// Cache directives that only shared caches and CDNs read.
+const SHARED_CACHE_FIELDS: [HeaderName; 4] = [
+    HeaderName::from_static("surrogate-control"),
+    HeaderName::from_static("cdn-cache-control"),
+    HeaderName::from_static("cloudflare-cdn-cache-control"),
+    HeaderName::from_static("vercel-cdn-cache-control"),
+];
+
+const NOT_MODIFIED: u16 = 304;
+
+/// Applies what the session wants to a response's head.
+pub(crate) fn apply(core: &Core, response: &mut impl ResponseHead, outgoing: Outgoing) {
+    match outgoing {
+        Outgoing::Nothing => {}
+        Outgoing::Clear => clear(core, response),
+        Outgoing::Tokens { .. } if response.status() == NOT_MODIFIED => {}
+        Outgoing::Tokens { carrier, tokens } => deliver(core, response, carrier, &tokens),
+    }
+}
+
+fn clear(core: &Core, response: &mut impl ResponseHead) {
+    let fields = response.fields_mut();
+    let mut cleared = false;
+    let mut done: Vec<&CookieSpec> = Vec::new();
+    for (_, cookie, _) in core.carriers.cookies() {
+        if done.contains(&cookie) || sets_cookie(fields, cookie.name()) {
+            continue;
+        }
+        if let Some(value) = cookie.delete() {
+            fields.append(&SET_COOKIE, value);
+            cleared = true;
+        }
+        done.push(cookie);
+    }
+    if cleared {
+        keep_from_caches(fields);
+    }
+}
+
+fn deliver(core: &Core, response: &mut impl ResponseHead, carrier: usize, tokens: &Tokens) {
+    let carrier = core.carriers.get(carrier);
+    let fields = response.fields_mut();
+    if carrier.locations().into_iter().any(|location| is_set(fields, location)) {
+        return;
+    }
+    if core.cache_policy != CachePolicy::Override && is_for_shared_caches(fields) {
+        core.emit(&Event::TokensWithheld);
+        if core.cache_policy == CachePolicy::Fail {
+            keep_from_caches(fields);
+            response.fail();
+        }
+        return;
+    }
+    let token = tokens.access.expose();
+    let (name, value, vary) = match &carrier.access {
+        Location::Cookie(cookie) => {
+            let rest = tokens.session_expires.since(core.clock.now());
+            (SET_COOKIE, cookie.set(token, rest), COOKIE)
+        }
+        Location::Authorization(scheme) => {
+            (AUTHORIZATION, sensitive(&format!("{scheme} {token}")), AUTHORIZATION)
+        }
+        Location::Header(name) => (name.clone(), sensitive(token), name.clone()),
+    };
+    // A token of ours is always a header value, and its size was checked when it was minted.
+    let Some(value) = value else { return };
+    fields.append(&name, value);
+    keep_from_caches(fields);
+    vary_by(fields, &vary);
+}
+
+fn sensitive(text: &str) -> Option<HeaderValue> {
+    let mut value = HeaderValue::from_str(text).ok()?;
+    value.set_sensitive(true);
+    Some(value)
+}
+
+/// Whether the handler wrote to this location itself.
+fn is_set(fields: &impl HeaderFields, location: &Location) -> bool {
+    match location {
+        Location::Cookie(cookie) => sets_cookie(fields, cookie.name()),
+        Location::Authorization(_) => fields.values(&AUTHORIZATION).next().is_some(),
+        Location::Header(name) => fields.values(name).next().is_some(),
+    }
+}
+
+fn sets_cookie(fields: &impl HeaderFields, name: &str) -> bool {
+    fields.values(&SET_COOKIE).any(|value| {
+        let end = memchr::memchr2(b'=', b';', value).unwrap_or(value.len());
+        value[..end].trim_ascii() == name.as_bytes()
+    })
+}
+
+fn directives(fields: &impl HeaderFields) -> impl Iterator<Item = &[u8]> {
+    let values = fields.values(&CACHE_CONTROL);
+    values.flat_map(|value| value.split(|byte| *byte == b',')).map(<[u8]>::trim_ascii)
+}
+
+fn is_directive(directive: &[u8], name: &str) -> bool {
+    let (head, rest) = directive.split_at(directive.len().min(name.len()));
+    head.eq_ignore_ascii_case(name.as_bytes()) && matches!(rest.first(), None | Some(b'='))
+}
+
+fn is_for_shared_caches(fields: &impl HeaderFields) -> bool {
+    SHARED_CACHE_FIELDS.iter().any(|name| fields.values(name).next().is_some())
+        || directives(fields)
+            .any(|one| is_directive(one, "public") || is_directive(one, "s-maxage"))
+}
+
+/// `no-store`, with nothing beside it that a cache might prefer. `no-transform` speaks to other
+/// intermediaries and stays.
+fn keep_from_caches(fields: &mut impl HeaderFields) {
+    let no_transform = directives(fields).any(|one| is_directive(one, "no-transform"));
+    fields.remove(&CACHE_CONTROL);
+    fields.remove(&EXPIRES);
+    for name in &SHARED_CACHE_FIELDS {
+        fields.remove(name);
+    }
+    let value = if no_transform { "no-store, no-transform" } else { "no-store" };
+    fields.append(&CACHE_CONTROL, HeaderValue::from_static(value));
+}
+
+fn vary_by(fields: &mut impl HeaderFields, name: &HeaderName) {
+    let listed =
+        fields.values(&VARY).flat_map(|value| value.split(|byte| *byte == b',')).any(|one| {
+            one.trim_ascii() == b"*"
+                || one.trim_ascii().eq_ignore_ascii_case(name.as_str().as_bytes())
+        });
+    if !listed {
+        fields.append(&VARY, HeaderValue::from(name.clone()));
+    }
+}
+
+#[cfg(test)]
+mod tests;

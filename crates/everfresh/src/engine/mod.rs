@@ -1,0 +1,313 @@
+//! The path of a request, in order. The file to open first.
+
+use std::fmt;
+use std::marker::PhantomData;
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::attach::{self, InnerToken};
+use crate::carrier::Carriers;
+use crate::clock::{Clock, Timestamp};
+use crate::config::{EngineBuilder, EventHook, Revalidate};
+use crate::decide::{Decision, Occasion, Verdict, Windows, decide, spread};
+use crate::edits::CachePolicy;
+use crate::error::SessionError;
+use crate::extract::{Candidate, Presented, brings_cookie, extract};
+use crate::head::{RequestHead, ResponseHead};
+use crate::mint::MintRules;
+use crate::observe::Event;
+use crate::origin;
+use crate::refresh::flight::Flights;
+use crate::refresh::{Context, ErasedRefresher, Failure};
+use crate::reject::RejectionBody;
+use crate::secret::AccessToken;
+use crate::session::{ClaimSet, Session, Standing, View};
+use crate::verify::{InvalidReason, Keys, Rules, Verified, verify};
+
+/// Keeps people signed in. Built once, cloned cheaply, shared by every request.
+///
+/// `C` is the type of the app's own claims.
+///
+/// ```
+/// use everfresh::{Engine, Keys, Resign};
+/// use serde::{Deserialize, Serialize};
+///
+/// #[derive(Serialize, Deserialize)]
+/// struct User { name: String }
+///
+/// # fn main() -> Result<(), everfresh::ConfigError> {
+/// let auth = Engine::<User>::builder(Keys::hs256("0123456789abcdef-0123456789abcdef")?)
+///     .issuer("https://app.example")
+///     .audience("app")
+///     .refresh_with(Resign::new())
+///     .build()?;
+/// # let _ = auth;
+/// # Ok(())
+/// # }
+/// ```
+pub struct Engine<C> {
+    core: Arc<Core>,
+    claims: PhantomData<fn() -> C>,
+}
+
+/// What the engine knows, whatever the claims.
+pub(crate) struct Core {
+    pub(crate) rules: Rules,
+    pub(crate) mint_rules: MintRules,
+    pub(crate) keys: Keys,
+    pub(crate) carriers: Carriers,
+    pub(crate) refresher: Arc<dyn ErasedRefresher>,
+    pub(crate) revalidate: Option<Revalidate>,
+    pub(crate) session_lifetime: Duration,
+    pub(crate) waiter_limit: Duration,
+    pub(crate) overlap: Duration,
+    pub(crate) inner_token: InnerToken,
+    pub(crate) cache_policy: CachePolicy,
+    pub(crate) trusted_origins: Vec<String>,
+    pub(crate) csrf_handled_elsewhere: bool,
+    pub(crate) rejection_body: Option<RejectionBody>,
+    pub(crate) events: Option<EventHook>,
+    pub(crate) clock: Clock,
+    pub(crate) runtime: Option<tokio::runtime::Handle>,
+    pub(crate) flights: Flights,
+}
+
+/// A request that has begun: what to do before the inner service is called.
+#[must_use = "a request goes on by what this says"]
+#[derive(Debug)]
+pub enum Step<C> {
+    /// Call the inner service at once. A refresh may have been started beside it.
+    Pass(Session<C>),
+    /// Await [`Waiting::settle`] first.
+    Wait(Waiting<C>),
+}
+
+/// A request that has to wait for a refresh.
+#[derive(Debug)]
+pub struct Waiting<C>(Session<C>);
+
+impl<C: ClaimSet> Waiting<C> {
+    /// Waits for the refresh, up to the waiter limit (3 s), and gives the session as it is then.
+    pub async fn settle(self) -> Session<C> {
+        self.0.wait().await;
+        self.0
+    }
+}
+
+impl<C: ClaimSet> Engine<C> {
+    /// Starts a configuration from the keys that sign and verify.
+    pub fn builder(keys: Keys) -> EngineBuilder<C> {
+        EngineBuilder::new(keys)
+    }
+
+    pub(crate) fn new(core: Core) -> Self {
+        Self { core: Arc::new(core), claims: PhantomData }
+    }
+
+    /// Steps 1 to 3 of the path of a request: extract, verify, decide; and the start of step 4.
+    pub fn begin(&self, head: &impl RequestHead) -> Step<C> {
+        let core = &self.core;
+        let now = core.clock.now();
+
+        let own_site =
+            core.csrf_handled_elsewhere || !origin::is_cross_site(head, &core.trusted_origins);
+        let presented = extract(head.fields(), &core.carriers, own_site);
+        let Assessed { verdict, carrier, view } = core.assess::<C>(&presented, now);
+        let view = match view.standing {
+            Standing::Absent if !own_site && brings_cookie(head.fields(), &core.carriers) => {
+                core.emit(&Event::CrossSite);
+                View::nobody(Standing::CrossSite, None)
+            }
+            _ => view,
+        };
+        let decision = match verdict {
+            Verdict::Expiring(_) | Verdict::Expired => {
+                decide(verdict, Occasion::of(head), core.admits(&view, now))
+            }
+            _ => Decision::Pass,
+        };
+
+        let session = Session::begin(core.clone(), carrier, view);
+        match decision {
+            Decision::Pass => Step::Pass(session),
+            Decision::Advise => {
+                session.advise();
+                Step::Pass(session)
+            }
+            Decision::Wait => Step::Wait(Waiting(session)),
+        }
+    }
+
+    /// Step 5: changes what the inner service sees of the tokens, as the policy says.
+    pub fn attach(&self, session: &Session<C>, head: &mut impl RequestHead) {
+        let successor = match self.core.inner_token {
+            InnerToken::Fresh => session.delivered(),
+            _ => None,
+        };
+        let (carriers, policy) = (&self.core.carriers, self.core.inner_token);
+        attach::rewrite(head.fields_mut(), carriers, policy, successor.as_ref());
+    }
+
+    /// Step 6: seals the session and puts into the response's head what has to leave with it.
+    pub fn finish(&self, session: &Session<C>, head: &mut impl ResponseHead) {
+        session.finish(head);
+    }
+}
+
+/// What the tokens of a request come to.
+struct Assessed<C> {
+    verdict: Verdict,
+    carrier: usize,
+    view: View<C>,
+}
+
+impl Core {
+    /// Verifies what was presented and picks what counts.
+    ///
+    /// 1. The best verdict counts; of two that are as good, the one of the first carrier.
+    /// 2. Of two good tokens of one session in one place, the one that expires last.
+    /// 3. Two good tokens of different sessions in one place: somebody planted one, and no rule
+    ///    could tell which (RFC 6265bis section 8.6). Neither counts, whatever their order.
+    fn assess<C: ClaimSet>(&self, presented: &Presented<'_>, now: Timestamp) -> Assessed<C> {
+        let mut best: Option<(Verdict, usize, Verified<C>)> = None;
+        let mut flaw = presented.flaw;
+        for group in presented.candidates().chunk_by(|one, next| one.carrier == next.carrier) {
+            let verified = match self.pick::<C>(group, now) {
+                Ok(verified) => verified,
+                Err(reason) => {
+                    flaw = Some(reason);
+                    continue;
+                }
+            };
+            let verdict = self.windows(&verified).judge(verified.expires, now);
+            if best.as_ref().is_none_or(|(kept, ..)| rank(verdict) > rank(*kept)) {
+                best = Some((verdict, group[0].carrier, verified));
+            }
+            if verdict == Verdict::Fresh {
+                break;
+            }
+        }
+        match best {
+            Some((verdict, carrier, verified)) => {
+                let standing = match verdict {
+                    Verdict::Expired if now >= verified.expires.plus(self.leeway(&verified)) => {
+                        Standing::Rejected
+                    }
+                    _ => Standing::Present,
+                };
+                let view = View { standing, reason: None, verified: Some(Arc::new(verified)) };
+                Assessed { verdict, carrier, view }
+            }
+            None => {
+                if let Some(reason) = flaw {
+                    self.emit(&Event::TokenRefused { reason });
+                }
+                let (verdict, standing) = match flaw {
+                    None => (Verdict::Absent, Standing::Absent),
+                    Some(_) => (Verdict::Invalid, Standing::Rejected),
+                };
+                let carrier = presented.candidates().first().map_or(0, |first| first.carrier);
+                Assessed { verdict, carrier, view: View::nobody(standing, flaw) }
+            }
+        }
+    }
+
+    /// The token that counts among those of one place: rules 2 and 3 of [`Self::assess`].
+    fn pick<C: ClaimSet>(
+        &self,
+        group: &[Candidate<'_>],
+        now: Timestamp,
+    ) -> Result<Verified<C>, InvalidReason> {
+        let mut best: Result<Verified<C>, _> = Err(InvalidReason::Malformed);
+        for candidate in group {
+            let verified = match verify::<C>(candidate.token, &self.keys, &self.rules, now) {
+                Ok(verified) => verified,
+                Err(reason) => {
+                    best = best.map_err(|_| reason);
+                    continue;
+                }
+            };
+            match &best {
+                Ok(kept) if kept.sid != verified.sid || kept.subject != verified.subject => {
+                    return Err(InvalidReason::Conflict);
+                }
+                Ok(kept) if kept.expires >= verified.expires => {}
+                _ => best = Ok(verified),
+            }
+        }
+        best
+    }
+
+    fn admits<C>(&self, view: &View<C>, now: Timestamp) -> bool {
+        let held = view.verified.as_deref().and_then(Verified::held);
+        held.is_some_and(|held| self.refresher.admits(held, now))
+    }
+
+    fn windows<C>(&self, verified: &Verified<C>) -> Windows {
+        let lifetime = verified.lifetime(self.mint_rules.lifetime);
+        Windows::new(lifetime, verified.sid.as_deref().map_or(0, spread))
+    }
+
+    /// How long past its expiry this token may still be used: never more than a quarter of its
+    /// life, and never past the end of its session.
+    pub(crate) fn leeway<C>(&self, verified: &Verified<C>) -> Duration {
+        let quarter = verified.lifetime(self.mint_rules.lifetime) / 4;
+        let session_over = verified.session_expires.is_some_and(|end| end <= verified.expires);
+        if session_over { Duration::ZERO } else { self.rules.leeway.min(quarter) }
+    }
+
+    /// Reads a token that was just made: what we send must be what we would accept.
+    pub(crate) fn verify_own<C: ClaimSet>(
+        &self,
+        token: &AccessToken,
+    ) -> Result<Verified<C>, Failure> {
+        let now = self.clock.now();
+        verify(token.expose().as_bytes(), &self.keys, &self.rules, now).map_err(|reason| {
+            self.emit(&Event::TokenRefused { reason });
+            Failure::Misconfigured
+        })
+    }
+
+    /// Ends a session wherever it is kept.
+    pub(crate) async fn sign_out(self: &Arc<Self>, sid: String) -> Result<(), SessionError> {
+        self.flights.forget(&sid);
+        self.emit(&Event::SignedOut { sid: &sid });
+        Ok(self.refresher.sign_out(Context::new(self.clone()), sid).await?)
+    }
+
+    pub(crate) fn emit(&self, event: &Event<'_>) {
+        event.trace();
+        if let Some(hook) = &self.events {
+            hook(event);
+        }
+    }
+}
+
+fn rank(verdict: Verdict) -> u8 {
+    match verdict {
+        Verdict::Fresh => 4,
+        Verdict::Expiring(_) => 3,
+        Verdict::Expired => 2,
+        Verdict::Invalid => 1,
+        Verdict::Absent => 0,
+    }
+}
+
+impl<C> Clone for Engine<C> {
+    fn clone(&self) -> Self {
+        Self { core: self.core.clone(), claims: PhantomData }
+    }
+}
+
+impl<C> fmt::Debug for Engine<C> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Engine")
+            .field("issuer", &self.core.rules.issuer)
+            .field("audience", &self.core.rules.audience)
+            .field("keys", &self.core.keys)
+            .finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,105 @@
+//! What can go wrong with a session in a handler.
+
+use std::fmt;
+use std::time::Duration;
+
+use crate::refresh::Failure;
+use crate::reject::{Rejection, RejectionKind};
+
+/// Why [`Session::sign_in`](crate::Session::sign_in), `refresh` or `sign_out` did not work.
+///
+/// Opaque, with a [`kind`](Self::kind); turns into the [`Rejection`] that answers it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SessionError {
+    kind: SessionErrorKind,
+    detail: Option<String>,
+    retry_after: Duration,
+}
+
+/// What kind of error a [`SessionError`] is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum SessionErrorKind {
+    /// The head of the response has left, and with it the chance to set a cookie. Sign in before
+    /// the handler returns its response.
+    ResponseSent,
+    /// The claims can't go into a token; the message names the member.
+    Claims,
+    /// The carrier is not one that the engine was built with.
+    UnknownCarrier,
+    /// Nobody is signed in, or the token names no session.
+    NotSignedIn,
+    /// The session is over.
+    Rejected,
+    /// Not at the moment.
+    Unavailable,
+    /// Not with this configuration; an event says what is wrong.
+    Misconfigured,
+}
+
+impl SessionError {
+    pub(crate) fn claims(detail: String) -> Self {
+        Self { detail: Some(detail), ..SessionErrorKind::Claims.into() }
+    }
+
+    /// What kind of error this is.
+    pub fn kind(&self) -> SessionErrorKind {
+        self.kind
+    }
+}
+
+impl From<SessionErrorKind> for SessionError {
+    fn from(kind: SessionErrorKind) -> Self {
+        Self { kind, detail: None, retry_after: Duration::from_secs(1) }
+    }
+}
+
+impl From<Failure> for SessionError {
+    fn from(failure: Failure) -> Self {
+        match failure {
+            Failure::Rejected => SessionErrorKind::Rejected.into(),
+            Failure::Misconfigured => SessionErrorKind::Misconfigured.into(),
+            Failure::Unavailable { retry_after } => {
+                Self { retry_after, ..SessionErrorKind::Unavailable.into() }
+            }
+        }
+    }
+}
+
+impl From<SessionError> for Rejection {
+    fn from(error: SessionError) -> Self {
+        match error.kind {
+            SessionErrorKind::NotSignedIn => Self::new(RejectionKind::NoCredentials),
+            SessionErrorKind::Rejected => Self::new(RejectionKind::InvalidToken),
+            SessionErrorKind::Unavailable => {
+                Self::new(RejectionKind::Unavailable).retry_after(error.retry_after)
+            }
+            _ => Self::new(RejectionKind::Internal),
+        }
+    }
+}
+
+impl fmt::Display for SessionError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if let Some(detail) = &self.detail {
+            return f.write_str(detail);
+        }
+        f.write_str(match self.kind {
+            SessionErrorKind::ResponseSent => {
+                "the response's head has left; sign in or refresh before the handler returns"
+            }
+            SessionErrorKind::Claims => "the claims can't go into a token",
+            SessionErrorKind::UnknownCarrier => {
+                "the carrier is not one of the engine's; name it in `.carriers(..)` too"
+            }
+            SessionErrorKind::NotSignedIn => "nobody is signed in",
+            SessionErrorKind::Rejected => "the session is over",
+            SessionErrorKind::Unavailable => "the session can't be changed at the moment",
+            SessionErrorKind::Misconfigured => {
+                "the configuration does not allow it; see the event that came with this"
+            }
+        })
+    }
+}
+
+impl std::error::Error for SessionError {}

@@ -1,0 +1,179 @@
+//! Step 1: the tokens that a request brings, by location. Bytes in, bytes out, nothing decoded.
+//!
+//! Rules
+//! 1. Every field of a name is read, as bytes (HTTP/2 splits `Cookie`; RFC 9113 section 8.2.3).
+//! 2. Cookie names are compared octet by octet; nothing is percent-decoded; only space and tab
+//!    are trimmed (RFC 6265bis section 5.6).
+//! 3. `Authorization` counts if it is there once, with one credential; so does a named header.
+//! 4. What can't be a token by its length is noted, and not looked at.
+//! 5. More than eight candidates in one request: none of them counts, whatever their order.
+
+use http::header::{AUTHORIZATION, COOKIE};
+
+use crate::carrier::{Carriers, CookieFinder, Location};
+use crate::head::HeaderFields;
+use crate::verify::{InvalidReason, MAX_TOKEN};
+
+/// How many tokens of one request are worth verifying.
+const MAX_CANDIDATES: usize = 8;
+
+/// More `Cookie` octets than this are not searched; servers stop far earlier.
+const MAX_COOKIE_OCTETS: usize = 1024 * 1024;
+
+/// The access tokens that a request brought, in the order of the carriers.
+pub(crate) struct Presented<'h> {
+    found: [Candidate<'h>; MAX_CANDIDATES],
+    count: usize,
+    /// What was wrong with what did not become a candidate.
+    pub(crate) flaw: Option<InvalidReason>,
+}
+
+/// One token and the carrier that brought it.
+#[derive(Clone, Copy, Default)]
+pub(crate) struct Candidate<'h> {
+    pub(crate) carrier: usize,
+    pub(crate) token: &'h [u8],
+}
+
+impl<'h> Presented<'h> {
+    pub(crate) fn candidates(&self) -> &[Candidate<'h>] {
+        &self.found[..self.count]
+    }
+
+    fn add(&mut self, carrier: usize, token: &'h [u8]) {
+        if token.is_empty() || self.flaw == Some(InvalidReason::TooMany) {
+            return;
+        }
+        if token.len() > MAX_TOKEN {
+            self.flaw = Some(InvalidReason::TooLong);
+        } else if memchr::memchr_iter(b'.', token).take(3).count() != 2 {
+            self.flaw = Some(InvalidReason::Malformed);
+        } else if self.count == MAX_CANDIDATES {
+            self.count = 0;
+            self.flaw = Some(InvalidReason::TooMany);
+        } else {
+            self.found[self.count] = Candidate { carrier, token };
+            self.count += 1;
+        }
+    }
+}
+
+/// Finds the access tokens, by carrier.
+///
+/// Cookies don't count in a request that another site caused, where `cookies_count` is false.
+pub(crate) fn extract<'h>(
+    fields: &'h impl HeaderFields,
+    carriers: &'h Carriers,
+    cookies_count: bool,
+) -> Presented<'h> {
+    let mut presented =
+        Presented { found: [Candidate::default(); MAX_CANDIDATES], count: 0, flaw: None };
+    for (at, carrier, finder) in carriers.iter() {
+        match (&carrier.access, finder) {
+            (Location::Cookie(_), Some(finder)) if cookies_count => {
+                for value in cookie_values(fields, finder) {
+                    presented.add(at, value);
+                }
+            }
+            (Location::Cookie(_), _) => {}
+            (Location::Authorization(scheme), _) => match credential(fields, scheme) {
+                Ok(Some(token)) => presented.add(at, token),
+                Ok(None) => {}
+                Err(flaw) => presented.flaw = Some(flaw),
+            },
+            (Location::Header(name), _) => {
+                let mut values = fields.values(name);
+                match (values.next(), values.next()) {
+                    (Some(value), None) => presented.add(at, value.trim_ascii()),
+                    (Some(_), Some(_)) => presented.flaw = Some(InvalidReason::Duplicated),
+                    _ => {}
+                }
+            }
+        }
+    }
+    presented
+}
+
+/// Whether any cookie of ours came at all, for requests whose cookies don't count.
+pub(crate) fn brings_cookie(fields: &impl HeaderFields, carriers: &Carriers) -> bool {
+    let mut ours = carriers.cookies();
+    ours.any(|(_, _, finder)| cookie_values(fields, finder).any(|value| !value.is_empty()))
+}
+
+/// The values of every cookie of one name.
+pub(crate) fn cookie_values<'h>(
+    fields: &'h impl HeaderFields,
+    finder: &'h CookieFinder,
+) -> impl Iterator<Item = &'h [u8]> {
+    let mut searched = 0;
+    let bounded = fields.values(&COOKIE).take_while(move |field: &&[u8]| {
+        searched += field.len();
+        searched <= MAX_COOKIE_OCTETS
+    });
+    bounded.flat_map(move |field| cookie_pairs(field, finder))
+}
+
+/// The values of every cookie of one name in one field.
+pub(crate) fn cookie_pairs<'h>(
+    field: &'h [u8],
+    finder: &'h CookieFinder,
+) -> impl Iterator<Item = &'h [u8]> {
+    finder.0.find_iter(field).filter_map(move |start| pair_at(field, start, finder))
+}
+
+/// The value of the pair that begins at `start`, if a pair begins there.
+fn pair_at<'h>(field: &'h [u8], start: usize, finder: &CookieFinder) -> Option<&'h [u8]> {
+    let before = trim_end(&field[..start]);
+    if !before.is_empty() && before.last() != Some(&b';') {
+        return None;
+    }
+    let rest = &field[start + finder.0.needle().len()..];
+    let end = memchr::memchr(b';', rest).unwrap_or(rest.len());
+    Some(trim_start(trim_end(&rest[..end])))
+}
+
+/// RFC 6750 section 2.1, RFC 9110 section 11.4: a scheme without case, one credential.
+fn credential<'h>(
+    fields: &'h impl HeaderFields,
+    scheme: &str,
+) -> Result<Option<&'h [u8]>, InvalidReason> {
+    let mut values = fields.values(&AUTHORIZATION);
+    let Some(value) = values.next() else { return Ok(None) };
+    if values.next().is_some() {
+        return Err(InvalidReason::Duplicated);
+    }
+    let Some((name, rest)) = value.split_at_checked(scheme.len()) else { return Ok(None) };
+    if !name.eq_ignore_ascii_case(scheme.as_bytes()) || !rest.starts_with(b" ") {
+        return Ok(None);
+    }
+    let token = trim_start(trim_end(rest));
+    if token.iter().any(|byte| matches!(byte, b' ' | b'\t' | b',')) {
+        return Err(InvalidReason::Duplicated);
+    }
+    Ok(Some(token))
+}
+
+fn is_space(byte: u8) -> bool {
+    matches!(byte, b' ' | b'\t')
+}
+
+fn trim_start(mut text: &[u8]) -> &[u8] {
+    while let [first, rest @ ..] = text
+        && is_space(*first)
+    {
+        text = rest;
+    }
+    text
+}
+
+fn trim_end(mut text: &[u8]) -> &[u8] {
+    while let [rest @ .., last] = text
+        && is_space(*last)
+    {
+        text = rest;
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests;

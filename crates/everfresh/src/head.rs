@@ -1,0 +1,102 @@
+//! A request or a response as the engine sees it: header fields, and the few facts beside them.
+//!
+//! Frameworks differ in their types (actix-web 4 still has `http` 0.2), so the engine looks at
+//! heads through these traits and an adapter converts nothing but types.
+
+use http::header::{HeaderMap, HeaderName, HeaderValue};
+use http::{Request, Response, StatusCode};
+
+/// Header fields, of a request or a response.
+pub trait HeaderFields {
+    /// The values of every field of this name, in order, as bytes.
+    fn values<'h>(&'h self, name: &HeaderName) -> impl Iterator<Item = &'h [u8]>;
+
+    /// Adds a field and keeps those of the same name.
+    fn append(&mut self, name: &HeaderName, value: HeaderValue);
+
+    /// Removes every field of this name.
+    fn remove(&mut self, name: &HeaderName);
+}
+
+/// A request's head.
+pub trait RequestHead {
+    /// Its header fields.
+    type Fields: HeaderFields;
+
+    /// The method, as it is written on the wire: `GET`.
+    fn method(&self) -> &str;
+
+    /// The authority of the request target (HTTP/2's `:authority`), if it has one.
+    fn authority(&self) -> Option<&str>;
+
+    /// The header fields.
+    fn fields(&self) -> &Self::Fields;
+
+    /// The header fields, to be changed before the inner service sees them.
+    fn fields_mut(&mut self) -> &mut Self::Fields;
+}
+
+/// A response's head.
+pub trait ResponseHead {
+    /// Its header fields.
+    type Fields: HeaderFields;
+
+    /// The status code.
+    fn status(&self) -> u16;
+
+    /// Replaces the status by 500.
+    fn fail(&mut self);
+
+    /// The header fields.
+    fn fields_mut(&mut self) -> &mut Self::Fields;
+}
+
+impl HeaderFields for HeaderMap {
+    fn values<'h>(&'h self, name: &HeaderName) -> impl Iterator<Item = &'h [u8]> {
+        self.get_all(name).into_iter().map(HeaderValue::as_bytes)
+    }
+
+    fn append(&mut self, name: &HeaderName, value: HeaderValue) {
+        Self::append(self, name, value);
+    }
+
+    fn remove(&mut self, name: &HeaderName) {
+        Self::remove(self, name);
+    }
+}
+
+impl<B> RequestHead for Request<B> {
+    type Fields = HeaderMap;
+
+    fn method(&self) -> &str {
+        self.method().as_str()
+    }
+
+    fn authority(&self) -> Option<&str> {
+        self.uri().authority().map(http::uri::Authority::as_str)
+    }
+
+    fn fields(&self) -> &HeaderMap {
+        self.headers()
+    }
+
+    fn fields_mut(&mut self) -> &mut HeaderMap {
+        self.headers_mut()
+    }
+}
+
+impl<B> ResponseHead for Response<B> {
+    type Fields = HeaderMap;
+
+    fn status(&self) -> u16 {
+        self.status().as_u16()
+    }
+
+    fn fail(&mut self) {
+        *self.status_mut() = StatusCode::INTERNAL_SERVER_ERROR;
+    }
+
+    fn fields_mut(&mut self) -> &mut HeaderMap {
+        self.headers_mut()
+    }
+}

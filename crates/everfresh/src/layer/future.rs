@@ -1,0 +1,100 @@
+//! The response future: named states, boxed only where a request waits for a refresh.
+
+use std::fmt;
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+
+use http::{Request, Response};
+use pin_project_lite::pin_project;
+use tower_service::Service;
+
+use crate::engine::{Engine, Waiting};
+use crate::session::{ClaimSet, Session};
+
+pin_project! {
+    /// The future of [`Refresh`](super::Refresh).
+    pub struct ResponseFuture<S, Req, C>
+    where
+        S: Service<Req>,
+    {
+        engine: Engine<C>,
+        #[pin]
+        state: State<S, Req, C>,
+    }
+}
+
+pin_project! {
+    #[project = StateProj]
+    enum State<S, Req, C>
+    where
+        S: Service<Req>,
+    {
+        /// The request waits for a refresh; the inner service is ready and holds still.
+        Waiting {
+            settle: Pin<Box<dyn Future<Output = Session<C>> + Send>>,
+            ready: Option<(S, Req)>,
+        },
+        /// The inner service has been called.
+        Calling {
+            session: Session<C>,
+            #[pin]
+            inner: S::Future,
+        },
+    }
+}
+
+impl<S, Req, C> ResponseFuture<S, Req, C>
+where
+    S: Service<Req>,
+    C: ClaimSet,
+{
+    pub(super) fn calling(engine: Engine<C>, session: Session<C>, inner: S::Future) -> Self {
+        Self { engine, state: State::Calling { session, inner } }
+    }
+
+    pub(super) fn waiting(
+        engine: Engine<C>,
+        waiting: Waiting<C>,
+        service: S,
+        request: Req,
+    ) -> Self {
+        let settle = Box::pin(waiting.settle());
+        Self { engine, state: State::Waiting { settle, ready: Some((service, request)) } }
+    }
+}
+
+impl<S, B, R, C> Future for ResponseFuture<S, Request<B>, C>
+where
+    S: Service<Request<B>, Response = Response<R>>,
+    C: ClaimSet,
+{
+    type Output = Result<Response<R>, S::Error>;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let mut this = self.project();
+        loop {
+            match this.state.as_mut().project() {
+                StateProj::Waiting { settle, ready } => {
+                    let session = ready!(settle.as_mut().poll(cx));
+                    // PANIC: taken once, since the state is replaced below in the same poll.
+                    let (mut service, mut request) = ready.take().expect("polled after completion");
+                    this.engine.attach(&session, &mut request);
+                    request.extensions_mut().insert(session.clone());
+                    let inner = service.call(request);
+                    this.state.set(State::Calling { session, inner });
+                }
+                StateProj::Calling { session, inner } => {
+                    let mut response = ready!(inner.poll(cx))?;
+                    this.engine.finish(session, &mut response);
+                    return Poll::Ready(Ok(response));
+                }
+            }
+        }
+    }
+}
+
+impl<S: Service<Req>, Req, C> fmt::Debug for ResponseFuture<S, Req, C> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ResponseFuture").finish_non_exhaustive()
+    }
+}

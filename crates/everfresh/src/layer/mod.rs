@@ -1,0 +1,76 @@
+//! The engine as a Tower layer.
+
+mod future;
+mod require;
+mod service;
+#[cfg(test)]
+mod tests;
+
+use std::fmt;
+
+use tower_layer::Layer;
+
+use crate::engine::Engine;
+use crate::session::ClaimSet;
+
+pub use future::ResponseFuture;
+pub use require::{Require, RequireFuture, RequireLayer};
+pub use service::Refresh;
+
+/// Puts [`Refresh`] around a service.
+///
+/// The service inside has to be `Clone`, which is used only where a request waits for a refresh.
+/// Its response body can be anything, and its future need not be `Send`.
+pub struct RefreshLayer<C>(Engine<C>);
+
+impl<C: ClaimSet> Engine<C> {
+    /// The layer that reads, verifies and refreshes, and puts a [`Session`](crate::Session) into
+    /// every request.
+    pub fn layer(&self) -> RefreshLayer<C> {
+        RefreshLayer(self.clone())
+    }
+
+    /// A second layer, inside the first, where everything must be signed in: it answers in place
+    /// of the service, as [`Session::require`](crate::Session::require) says.
+    ///
+    /// ```
+    /// # use everfresh::{Engine, Keys, Resign};
+    /// # use tower::{ServiceBuilder, service_fn};
+    /// # fn main() -> Result<(), everfresh::ConfigError> {
+    /// # let auth = Engine::<()>::builder(Keys::hs256("0123456789abcdef-0123456789abcdef")?)
+    /// #     .issuer("https://app.example").audience("app").refresh_with(Resign::new()).build()?;
+    /// # let service = service_fn(|_: http::Request<Vec<u8>>| async {
+    /// #     Ok::<_, std::convert::Infallible>(http::Response::new(Vec::<u8>::new()))
+    /// # });
+    /// let service = ServiceBuilder::new()
+    ///     .layer(auth.layer())
+    ///     .layer(auth.require())
+    ///     .service(service);
+    /// # let _ = service;
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn require(&self) -> RequireLayer<C> {
+        RequireLayer::new()
+    }
+}
+
+impl<S, C: ClaimSet> Layer<S> for RefreshLayer<C> {
+    type Service = Refresh<S, C>;
+
+    fn layer(&self, inner: S) -> Refresh<S, C> {
+        Refresh::new(self.0.clone(), inner)
+    }
+}
+
+impl<C> Clone for RefreshLayer<C> {
+    fn clone(&self) -> Self {
+        Self(self.0.clone())
+    }
+}
+
+impl<C> fmt::Debug for RefreshLayer<C> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("RefreshLayer").field(&self.0).finish()
+    }
+}

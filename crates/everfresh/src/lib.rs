@@ -1,0 +1,95 @@
+//! everfresh keeps people signed in.
+//!
+//! A Tower layer that reads the JWT each request brings in a cookie or a header, verifies it,
+//! refreshes it before or after it expires, hands the claims to the service inside, and sends the
+//! new token back on the same response.
+//!
+//! # Rules
+//! 1. A token counts if its signature is good for one of our keys, its issuer and audience are
+//!    ours, and its time has not come. The order of those checks is that of [`InvalidReason`].
+//! 2. From a quarter of its lifetime before expiry a token is refreshed beside the request; from a
+//!    twentieth, or after it, the request waits for the refresh.
+//! 3. Tokens go back the way they came, on whatever response the handler makes. What the handler
+//!    does with the session, or with our cookies, wins.
+//! 4. The layer never rejects. The session says what a request is entitled to;
+//!    [`Session::claims`], [`Engine::require`] and the extractors of the adapters answer for it.
+//! 5. A request is never signed out by a race or an outage: while a session may be good, the
+//!    answer is 503, and no cookie is touched.
+//!
+//! # Caveats
+//! * With [`Resign`] nothing is kept on the server: sign-out clears cookies and nothing else.
+//! * Limits (timeouts, concurrency) that sit inside the layer are held while a request waits for
+//!   a refresh; put them outside.
+//!
+//! # Example
+//! ```
+//! use std::convert::Infallible;
+//! use everfresh::{Engine, Keys, Resign, Session};
+//! use http::{Request, Response};
+//! use serde::{Deserialize, Serialize};
+//! use tower::{ServiceBuilder, service_fn};
+//!
+//! #[derive(Serialize, Deserialize)]
+//! struct User { name: String }
+//!
+//! # fn main() -> Result<(), everfresh::ConfigError> {
+//! let auth = Engine::<User>::builder(Keys::hs256("0123456789abcdef-0123456789abcdef")?)
+//!     .issuer("https://app.example")
+//!     .audience("app")
+//!     .refresh_with(Resign::new())
+//!     .build()?;
+//!
+//! let existing = service_fn(|request: Request<Vec<u8>>| async move {
+//!     let session = request.extensions().get::<Session<User>>().cloned();
+//!     let name = session.and_then(|session| Some(session.claims().ok()?.name.clone()));
+//!     Ok::<_, Infallible>(Response::new(name.unwrap_or_default()))
+//! });
+//! let service = ServiceBuilder::new().layer(auth.layer()).service(existing);
+//! # let _ = service;
+//! # Ok(())
+//! # }
+//! ```
+
+mod attach;
+mod carrier;
+mod clock;
+mod config;
+mod cookie;
+mod decide;
+mod edits;
+mod engine;
+mod error;
+mod extract;
+mod head;
+#[cfg(feature = "tower")]
+mod layer;
+mod mint;
+mod observe;
+mod origin;
+mod refresh;
+mod reject;
+mod secret;
+mod session;
+mod verify;
+
+// The public interface is:
+pub use attach::InnerToken;
+pub use carrier::{Carrier, Location};
+pub use clock::{Clock, ManualClock, Timestamp};
+pub use config::{ConfigError, EngineBuilder, Revalidated, Revalidation};
+pub use cookie::{CookieSpec, SameSite};
+pub use edits::CachePolicy;
+pub use engine::{Engine, Step, Waiting};
+pub use error::{SessionError, SessionErrorKind};
+pub use head::{HeaderFields, RequestHead, ResponseHead};
+pub use jsonwebtoken::Algorithm;
+pub use jsonwebtoken::jwk::{Jwk, JwkSet};
+#[cfg(feature = "tower")]
+pub use layer::{Refresh, RefreshLayer, Require, RequireFuture, RequireLayer, ResponseFuture};
+pub use mint::{ClaimsObject, Grant};
+pub use observe::Event;
+pub use refresh::{Context, Failure, Held, Refresher, Resign, Tokens};
+pub use reject::{Rejection, RejectionKind};
+pub use secret::AccessToken;
+pub use session::{ClaimSet, Session, SignIn, Standing};
+pub use verify::{InvalidReason, Key, KeyError, Keys, TokenProfile};

@@ -1,0 +1,247 @@
+//! Making access tokens: RFC 9068 claims, the session's own, and the app's.
+
+use std::fmt;
+use std::time::Duration;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD as B64;
+use serde::de::{Deserialize, Deserializer, IgnoredAny, MapAccess, Visitor};
+use serde::ser::{Serialize, SerializeMap, Serializer};
+
+use crate::clock::Timestamp;
+use crate::secret::AccessToken;
+use crate::verify::{Keys, MAX_TOKEN, Name, Names, REGISTERED, TokenProfile};
+
+/// One session, as far as an access token of it is minted from it.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct Grant {
+    /// Who signed in: the claim `sub`.
+    pub subject: String,
+    /// The session's id: the claim `sid`.
+    pub sid: String,
+    /// The app's own claims.
+    pub claims: ClaimsObject,
+    /// When the person signed in: the claim `auth_time`.
+    pub auth_time: Timestamp,
+    /// The session's absolute end: the claim `session_exp`. No token outlives it.
+    pub session_expires: Timestamp,
+}
+
+/// An app's claims as the text of a JSON object without registered names.
+#[derive(Clone, PartialEq, Eq)]
+pub struct ClaimsObject(String);
+
+/// Why claims can't be put into a token.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum ClaimsProblem {
+    NotSerializable(String),
+    NotAnObject,
+    Registered(String),
+}
+
+impl fmt::Display for ClaimsProblem {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::NotSerializable(why) => write!(f, "the claims can't be serialized: {why}"),
+            Self::NotAnObject => {
+                f.write_str("the claims must serialize to a JSON object, or be `()`")
+            }
+            Self::Registered(name) => write!(
+                f,
+                "the claims hold {name:?}, which everfresh writes itself; rename that member \
+                 (reserved: {})",
+                REGISTERED.join(", ")
+            ),
+        }
+    }
+}
+
+impl ClaimsObject {
+    pub(crate) fn new(claims: &impl Serialize) -> Result<Self, ClaimsProblem> {
+        let broken = |error: serde_json::Error| ClaimsProblem::NotSerializable(error.to_string());
+        let text = serde_json::to_string(claims).map_err(broken)?;
+        if text == "null" {
+            return Ok(Self("{}".into()));
+        }
+        if !text.starts_with('{') {
+            return Err(ClaimsProblem::NotAnObject);
+        }
+        match serde_json::from_str::<TakenName>(&text).map_err(broken)?.0 {
+            Some(name) => Err(ClaimsProblem::Registered(name)),
+            None => Ok(Self(text)),
+        }
+    }
+
+    /// The object's text.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Debug for ClaimsObject {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "ClaimsObject({} bytes)", self.0.len())
+    }
+}
+
+/// The first registered name among an object's members.
+struct TakenName(Option<String>);
+
+impl<'de> Deserialize<'de> for TakenName {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct TakenVisitor;
+        impl<'de> Visitor<'de> for TakenVisitor {
+            type Value = TakenName;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("an object")
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<TakenName, A::Error> {
+                let (mut taken, mut names) = (None, Names::default());
+                while let Some(Name(name)) = map.next_key()? {
+                    map.next_value::<IgnoredAny>()?;
+                    if REGISTERED.contains(&&*name) {
+                        taken = Some(name.clone().into_owned());
+                    }
+                    names.insert(name)?;
+                }
+                Ok(TakenName(taken))
+            }
+        }
+        deserializer.deserialize_map(TakenVisitor)
+    }
+}
+
+/// What every token of an engine has in common.
+#[derive(Clone, Debug)]
+pub(crate) struct MintRules {
+    pub(crate) issuer: String,
+    pub(crate) audience: String,
+    pub(crate) client_id: Option<String>,
+    pub(crate) profile: TokenProfile,
+    pub(crate) lifetime: Duration,
+}
+
+/// Why no token came out.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum MintProblem {
+    /// The key set has no key that signs (any more).
+    NoSigningKey,
+    /// The system gave no random bytes, or the signature failed.
+    System,
+    /// The session is over.
+    Over,
+    /// Larger than the 8 KiB that we accept ourselves.
+    TooLarge,
+}
+
+/// A signed token for `grant` that expires one lifetime from `now`, less up to 5 % so that
+/// tokens minted together don't expire together, and never after the session.
+pub(crate) fn mint(
+    rules: &MintRules,
+    keys: &Keys,
+    grant: &Grant,
+    now: Timestamp,
+) -> Result<AccessToken, MintProblem> {
+    let id = random_id()?;
+    let jitter = rules.lifetime.as_secs() * u64::from(id[0]) / (20 * u64::from(u8::MAX));
+    let iat = now.as_secs();
+    let exp = (iat + rules.lifetime.as_secs() - jitter).min(grant.session_expires.as_secs());
+    if exp <= iat {
+        return Err(MintProblem::Over);
+    }
+    let keys = keys.current();
+    let key = keys.signing().ok_or(MintProblem::NoSigningKey)?;
+    let typ = match rules.profile {
+        TokenProfile::AtJwt | TokenProfile::Rfc9068 => "at+jwt",
+        TokenProfile::Jwt => "JWT",
+    };
+    let header = HeaderOut { typ, alg: key.algorithm(), kid: key.kid() };
+    let payload = PayloadOut { rules, grant, iat, exp, jti: &B64.encode(id) };
+
+    let mut token = encode_part(&header)?;
+    token.push('.');
+    token.push_str(&encode_payload(&payload, &grant.claims)?);
+    let signature = key.sign(token.as_bytes()).ok_or(MintProblem::System)?;
+    token.push('.');
+    B64.encode_string(signature, &mut token);
+    if token.len() > MAX_TOKEN {
+        return Err(MintProblem::TooLarge);
+    }
+    Ok(AccessToken::new(token))
+}
+
+/// A new session's id: 128 random bits.
+pub(crate) fn new_sid() -> Result<String, MintProblem> {
+    random_id().map(|id| B64.encode(id))
+}
+
+fn random_id() -> Result<[u8; 16], MintProblem> {
+    let mut id = [0; 16];
+    getrandom::fill(&mut id).map_err(|_| MintProblem::System)?;
+    Ok(id)
+}
+
+fn encode_part(part: &impl Serialize) -> Result<String, MintProblem> {
+    serde_json::to_vec(part).map(|json| B64.encode(json)).map_err(|_| MintProblem::System)
+}
+
+/// The registered members, and behind them those of the app's object as they are.
+fn encode_payload(registered: &PayloadOut<'_>, own: &ClaimsObject) -> Result<String, MintProblem> {
+    let mut json = serde_json::to_string(registered).map_err(|_| MintProblem::System)?;
+    let members = &own.0[1..];
+    if members.trim_start() != "}" {
+        json.pop();
+        json.push(',');
+        json.push_str(members);
+    }
+    Ok(B64.encode(json))
+}
+
+struct HeaderOut<'t> {
+    typ: &'static str,
+    alg: jsonwebtoken::Algorithm,
+    kid: Option<&'t str>,
+}
+
+impl Serialize for HeaderOut<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let mut map = serializer.serialize_map(None)?;
+        map.serialize_entry("typ", self.typ)?;
+        map.serialize_entry("alg", &self.alg)?;
+        if let Some(kid) = self.kid {
+            map.serialize_entry("kid", kid)?;
+        }
+        map.end()
+    }
+}
+
+struct PayloadOut<'t> {
+    rules: &'t MintRules,
+    grant: &'t Grant,
+    iat: u64,
+    exp: u64,
+    jti: &'t str,
+}
+
+impl Serialize for PayloadOut<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let Self { rules, grant, .. } = self;
+        let mut map = serializer.serialize_map(None)?;
+        map.serialize_entry("iss", &rules.issuer)?;
+        map.serialize_entry("aud", &rules.audience)?;
+        map.serialize_entry("sub", &grant.subject)?;
+        if let Some(client_id) = &rules.client_id {
+            map.serialize_entry("client_id", client_id)?;
+        }
+        map.serialize_entry("iat", &self.iat)?;
+        map.serialize_entry("exp", &self.exp)?;
+        map.serialize_entry("jti", self.jti)?;
+        map.serialize_entry("sid", &grant.sid)?;
+        map.serialize_entry("auth_time", &grant.auth_time.as_secs())?;
+        map.serialize_entry("session_exp", &grant.session_expires.as_secs())?;
+        map.end()
+    }
+}

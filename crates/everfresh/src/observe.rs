@@ -1,0 +1,91 @@
+//! What happened that somebody should know: typed events for audit logs, and `tracing`.
+
+use crate::refresh::Failure;
+use crate::verify::InvalidReason;
+
+/// Something that an audit log may want. Never holds a token.
+///
+/// Set a hook with `EngineBuilder::on_event`; it is called in the path of the request and must
+/// not block. Every event is also a `tracing` event with the target `everfresh`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Event<'e> {
+    /// A token was presented that does not count.
+    TokenRefused {
+        /// Why.
+        reason: InvalidReason,
+    },
+    /// A session got new tokens.
+    Refreshed {
+        /// The session.
+        sid: &'e str,
+    },
+    /// A refresh gave nothing.
+    RefreshFailed {
+        /// The session.
+        sid: &'e str,
+        /// Why.
+        failure: Failure,
+    },
+    /// A minted token is larger than the cookie or header that should carry it. Its claims have
+    /// to become smaller; until then the session can't be refreshed.
+    TokenTooLarge {
+        /// The session.
+        sid: &'e str,
+    },
+    /// An expired token was let pass within the leeway, since no refresh was to be had.
+    StaleServed {
+        /// The session.
+        sid: &'e str,
+    },
+    /// Somebody signed in.
+    SignedIn {
+        /// The new session.
+        sid: &'e str,
+    },
+    /// Somebody signed out.
+    SignedOut {
+        /// The session that ended.
+        sid: &'e str,
+    },
+    /// A request that another site caused brought our cookies; they were not counted.
+    CrossSite,
+    /// New tokens were kept back because the handler made its response cacheable by shared caches.
+    TokensWithheld,
+}
+
+impl Event<'_> {
+    /// Writes the event to `tracing`.
+    pub(crate) fn trace(&self) {
+        match self {
+            Self::TokenRefused { reason } => {
+                tracing::debug!(target: "everfresh", ?reason, "token refused");
+            }
+            Self::Refreshed { sid } => tracing::debug!(target: "everfresh", sid, "refreshed"),
+            Self::RefreshFailed { sid, failure: Failure::Rejected } => {
+                tracing::info!(target: "everfresh", sid, "session is over");
+            }
+            Self::RefreshFailed { sid, failure: failure @ Failure::Unavailable { .. } } => {
+                tracing::warn!(target: "everfresh", sid, ?failure, "refresh failed");
+            }
+            Self::RefreshFailed { sid, failure } => {
+                tracing::error!(target: "everfresh", sid, ?failure, "refresh failed");
+            }
+            Self::TokenTooLarge { sid } => tracing::error!(
+                target: "everfresh",
+                sid,
+                "the access token is too large for its cookie; make the claims smaller"
+            ),
+            Self::StaleServed { sid } => tracing::warn!(target: "everfresh", sid, "stale served"),
+            Self::SignedIn { sid } => tracing::info!(target: "everfresh", sid, "signed in"),
+            Self::SignedOut { sid } => tracing::info!(target: "everfresh", sid, "signed out"),
+            Self::CrossSite => {
+                tracing::info!(target: "everfresh", "cookies of a cross-site request not counted");
+            }
+            Self::TokensWithheld => tracing::error!(
+                target: "everfresh",
+                "the handler made the response cacheable by shared caches; tokens kept back"
+            ),
+        }
+    }
+}

@@ -1,0 +1,82 @@
+//! Whether another site caused a request. Cookies travel with such a request all the same, so a
+//! session in a cookie does not count for it.
+//!
+//! Rules, for methods other than GET, HEAD, OPTIONS and TRACE:
+//! 1. An `Origin` named as trusted is ours.
+//! 2. `Sec-Fetch-Site: same-origin` or `none` is ours, any other value is not.
+//! 3. Without it, an `Origin` is ours if its host and port are those of the request.
+//! 4. Without both, the client is no browser, and nothing was forged.
+//!
+//! A sibling subdomain (`same-site`) is another origin: whoever can write there could plant a
+//! request. These are the rules of Go's `CrossOriginProtection` and of `tower_http::csrf`.
+
+use http::HeaderName;
+use http::header::{HOST, ORIGIN};
+
+use crate::config::ConfigError;
+use crate::head::{HeaderFields, RequestHead};
+
+const SEC_FETCH_SITE: HeaderName = HeaderName::from_static("sec-fetch-site");
+
+/// RFC 9110 section 9.2.1.
+pub(crate) fn is_safe(method: &str) -> bool {
+    matches!(method, "GET" | "HEAD" | "OPTIONS" | "TRACE")
+}
+
+/// Whether another site caused this request, by the rules above.
+pub(crate) fn is_cross_site(head: &impl RequestHead, trusted: &[String]) -> bool {
+    if is_safe(head.method()) {
+        return false;
+    }
+    let fields = head.fields();
+    let origin = only(fields, &ORIGIN);
+    if let Some(origin) = origin
+        && trusted.iter().any(|ours| ours.as_bytes().eq_ignore_ascii_case(origin))
+    {
+        return false;
+    }
+    if let Some(site) = fields.values(&SEC_FETCH_SITE).next() {
+        return !matches!(site, b"same-origin" | b"none");
+    }
+    match origin {
+        None => fields.values(&ORIGIN).next().is_some(),
+        Some(origin) => {
+            let host = head.authority().map(str::as_bytes).or_else(|| only(fields, &HOST));
+            !host.is_some_and(|host| same_host(origin, host))
+        }
+    }
+}
+
+fn only<'h>(fields: &'h impl HeaderFields, name: &HeaderName) -> Option<&'h [u8]> {
+    let mut values = fields.values(name);
+    values.next().filter(|_| values.next().is_none())
+}
+
+/// The scheme is not compared: behind a proxy that ends TLS we can't know ours.
+fn same_host(origin: &[u8], host: &[u8]) -> bool {
+    let (authority, port) = match (strip(origin, b"https://"), strip(origin, b"http://")) {
+        (Some(rest), _) => (rest, &b":443"[..]),
+        (_, Some(rest)) => (rest, &b":80"[..]),
+        _ => return false,
+    };
+    let bare = |text: &[u8]| text.strip_suffix(port).unwrap_or(text).to_ascii_lowercase();
+    bare(authority) == bare(host)
+}
+
+fn strip<'t>(text: &'t [u8], prefix: &[u8]) -> Option<&'t [u8]> {
+    let (head, rest) = text.split_at_checked(prefix.len())?;
+    head.eq_ignore_ascii_case(prefix).then_some(rest)
+}
+
+/// A trusted origin is written as browsers write it: scheme, host, port if it is not the default.
+pub(crate) fn check_trusted(origin: &str) -> Result<(), ConfigError> {
+    let uri: Option<http::Uri> = origin.parse().ok();
+    let whole = uri.is_some_and(|uri| {
+        let plain = uri.path() == "/" && uri.query().is_none() && !origin.ends_with('/');
+        uri.scheme().is_some() && uri.authority().is_some() && plain
+    });
+    if whole { Ok(()) } else { Err(ConfigError::TrustedOrigin { found: origin.into() }) }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,208 @@
+//! One refresh per session at a time, in a task of its own, that others join.
+//!
+//! Rules
+//! 1. A flight is keyed by session and by the very token that was presented: only who holds that
+//!    token starts it, joins it or takes its result.
+//! 2. It is detached: it ends even if every waiter hangs up. It has its own limit (30 s), longer
+//!    than that of a waiter.
+//! 3. A result is given again to late twins for `overlap`; a failure is not kept.
+//! 4. Everything is bounded: flights that run, and results that are kept.
+//! 5. The fresh path never comes here.
+
+use std::collections::HashMap;
+use std::panic::AssertUnwindSafe;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::task::{Context as TaskContext, Waker};
+use std::time::Duration;
+
+use futures::FutureExt as _;
+use tokio::sync::watch;
+
+use super::{Context, Failure, Tokens};
+use crate::engine::Core;
+use crate::mint::Grant;
+use crate::observe::Event;
+
+/// How long a refresh may take.
+const FLIGHT_LIMIT: Duration = Duration::from_secs(30);
+
+/// How many may run at once; what comes on top is answered as unavailable.
+const MAX_RUNNING: usize = 4096;
+
+/// How many results are kept. The rest are made again when asked for.
+const MAX_RESULTS: usize = 16 * 1024;
+
+/// How a flight ended.
+pub(crate) type Landing = Result<Tokens, Failure>;
+
+/// Which flight: the session, and the token that was presented.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(crate) struct FlightKey {
+    pub(crate) sid: Box<str>,
+    pub(crate) mark: u64,
+}
+
+/// A flight as somebody sees who started or joined it.
+#[derive(Debug)]
+pub(crate) enum Flight {
+    Running(watch::Receiver<Option<Landing>>),
+    Landed(Landing),
+}
+
+impl Flight {
+    /// How it ended, if it has.
+    pub(crate) fn landed(&self) -> Option<Landing> {
+        match self {
+            Self::Landed(landing) => Some(landing.clone()),
+            Self::Running(result) => result.borrow().clone(),
+        }
+    }
+
+    /// Waits for the end, for `limit` at most.
+    pub(crate) async fn land(self, core: &Core, limit: Duration) -> Landing {
+        let mut result = match self {
+            Self::Landed(landing) => return landing,
+            Self::Running(result) => result,
+        };
+        let Some(runtime) = &core.runtime else {
+            return self_evident(&result);
+        };
+        let limited = {
+            let _context = runtime.enter();
+            tokio::time::timeout(limit, result.wait_for(Option::is_some))
+        };
+        match limited.await.as_ref().map(|end| end.as_deref()) {
+            Ok(Ok(Some(landing))) => landing.clone(),
+            // The limit is over, or the runtime that flew it is gone.
+            _ => Err(Failure::SOON),
+        }
+    }
+}
+
+/// Without a runtime there is nothing to wait for: it has landed, or it never will.
+fn self_evident(result: &watch::Receiver<Option<Landing>>) -> Landing {
+    result.borrow().clone().unwrap_or(Err(Failure::SOON))
+}
+
+/// All flights of an engine.
+#[derive(Debug, Default)]
+pub(crate) struct Flights(Mutex<Board>);
+
+#[derive(Debug, Default)]
+struct Board {
+    running: HashMap<FlightKey, watch::Receiver<Option<Landing>>>,
+    results: HashMap<FlightKey, (Tokens, Duration)>,
+    /// Expired results are swept when there are this many.
+    sweep_at: usize,
+}
+
+/// Whether the one who asks waits for it.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Haste {
+    /// Runs beside the request.
+    Beside,
+    /// The request waits: what needs no waiting is done at once, without a task.
+    Awaited,
+}
+
+/// Joins the flight of this key, takes its result, or starts it.
+pub(crate) fn fly(core: &Arc<Core>, key: &FlightKey, grant: Grant, haste: Haste) -> Flight {
+    let announce = {
+        let mut board = core.flights.lock();
+        if let Some(flight) = board.find(key, core.clock.monotonic()) {
+            return flight;
+        }
+        if board.running.len() >= MAX_RUNNING {
+            return Flight::Landed(Err(Failure::SOON));
+        }
+        let (announce, result) = watch::channel(None);
+        board.running.insert(key.clone(), result);
+        announce
+    };
+    let result = announce.subscribe();
+    let guard = Running { core: core.clone(), key: key.clone(), announce };
+    let mut task = Box::pin(guard.run(grant));
+    let Some(runtime) = &core.runtime else {
+        // Without a runtime only what is ready at once can be had; dropping the rest ends it.
+        let _ = task.as_mut().poll(&mut TaskContext::from_waker(Waker::noop()));
+        return Flight::Running(result);
+    };
+    if haste == Haste::Awaited {
+        let _context = runtime.enter();
+        if task.as_mut().poll(&mut TaskContext::from_waker(Waker::noop())).is_ready() {
+            return Flight::Running(result);
+        }
+    }
+    runtime.spawn(task);
+    Flight::Running(result)
+}
+
+impl Flights {
+    /// Drops what is kept of a session that was signed out.
+    pub(crate) fn forget(&self, sid: &str) {
+        self.lock().results.retain(|key, _| *key.sid != *sid);
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, Board> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Board {
+    fn find(&self, key: &FlightKey, now: Duration) -> Option<Flight> {
+        if let Some(result) = self.running.get(key) {
+            return Some(Flight::Running(result.clone()));
+        }
+        let (tokens, until) = self.results.get(key)?;
+        (now < *until).then(|| Flight::Landed(Ok(tokens.clone())))
+    }
+
+    fn keep(&mut self, key: FlightKey, tokens: Tokens, now: Duration, overlap: Duration) {
+        if self.results.len() >= self.sweep_at {
+            self.results.retain(|_, (_, until)| now < *until);
+            self.sweep_at = (self.results.len() * 2).max(64);
+        }
+        if self.results.len() < MAX_RESULTS {
+            self.results.insert(key, (tokens, now + overlap));
+        }
+    }
+}
+
+/// A flight in the air. Dropped without landing (its runtime ended), it leaves no trace.
+struct Running {
+    core: Arc<Core>,
+    key: FlightKey,
+    announce: watch::Sender<Option<Landing>>,
+}
+
+impl Running {
+    async fn run(self, grant: Grant) {
+        let refresher = self.core.refresher.clone();
+        let refresh = refresher.refresh(Context::new(self.core.clone()), grant);
+        // A panic in the app's hook ends this flight, not the process and not the others.
+        let refresh = AssertUnwindSafe(refresh).catch_unwind();
+        let landing = match self.core.runtime {
+            None => refresh.await.unwrap_or(Err(Failure::SOON)),
+            Some(_) => match tokio::time::timeout(FLIGHT_LIMIT, refresh).await {
+                Ok(Ok(landing)) => landing,
+                _ => Err(Failure::SOON),
+            },
+        };
+        let Self { core, key, announce } = &self;
+        core.emit(&match &landing {
+            Ok(_) => Event::Refreshed { sid: &key.sid },
+            Err(failure) => Event::RefreshFailed { sid: &key.sid, failure: *failure },
+        });
+        if let Ok(tokens) = &landing {
+            let now = core.clock.monotonic();
+            core.flights.lock().keep(key.clone(), tokens.clone(), now, core.overlap);
+        }
+        announce.send_replace(Some(landing));
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        self.core.flights.lock().running.remove(&self.key);
+    }
+}

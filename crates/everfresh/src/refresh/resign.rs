@@ -1,0 +1,71 @@
+//! Refreshing without any state: a good or just-expired token is reason enough for a new one.
+
+use std::time::Duration;
+
+use super::{Context, Failure, Held, Refresher, Tokens};
+use crate::clock::Timestamp;
+use crate::mint::Grant;
+
+/// Mints a new token from one that is good or has just expired.
+///
+/// Rules
+/// 1. The old token's signature must be good and it must carry `sid`, `auth_time` and
+///    `session_exp`; one without them is refused.
+/// 2. Until `grace` after `exp` (1 hour unless set), and never past `session_exp`.
+/// 3. `revalidate_with` on the builder is asked every time; it may change claims or end it.
+///
+/// There is nothing on the server to take away: sign-out clears cookies and nothing else, and
+/// whoever copied a token can keep it alive until `session_exp`. Where that is too long, use a
+/// refresher with a store.
+///
+/// ```
+/// use std::time::Duration;
+/// use everfresh::Resign;
+///
+/// let refresher = Resign::new().grace(Duration::from_secs(10 * 60));
+/// ```
+#[derive(Clone, Debug)]
+pub struct Resign {
+    grace: Duration,
+}
+
+impl Resign {
+    /// With a grace of one hour.
+    pub fn new() -> Self {
+        Self { grace: Duration::from_secs(60 * 60) }
+    }
+
+    /// How long after its expiry a token may still be exchanged for a new one.
+    ///
+    /// Zero means that only a token that is still good can be; a person who is away for the
+    /// length of a token is signed out then.
+    pub fn grace(mut self, grace: Duration) -> Self {
+        self.grace = grace;
+        self
+    }
+}
+
+impl Default for Resign {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl Refresher for Resign {
+    fn admits(&self, held: Held, now: Timestamp) -> bool {
+        now < held.session_expires && now < held.expires.plus(self.grace)
+    }
+
+    async fn refresh(&self, cx: Context, mut grant: Grant) -> Result<Tokens, Failure> {
+        cx.revalidate(&mut grant).await?;
+        cx.mint(&grant)
+    }
+
+    async fn sign_in(&self, cx: Context, grant: Grant) -> Result<Tokens, Failure> {
+        cx.mint(&grant)
+    }
+
+    async fn sign_out(&self, _: Context, _: String) -> Result<(), Failure> {
+        Ok(())
+    }
+}

@@ -1,0 +1,173 @@
+//! What is answered to a request that is not entitled to what it asks for.
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use http::header::{CACHE_CONTROL, CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE};
+use http::{HeaderValue, Response, StatusCode};
+use serde::Serialize;
+
+/// Makes the body of a rejection: content type and bytes.
+pub(crate) type RejectionBody =
+    Arc<dyn Fn(&Rejection) -> (HeaderValue, Vec<u8>) + Send + Sync + 'static>;
+
+/// An answer to a request that must be signed in and isn't: a status, the headers that go with
+/// it, and a problem+json body (RFC 9457) that says what to do and leaks nothing.
+#[derive(Clone)]
+pub struct Rejection {
+    kind: RejectionKind,
+    retry_after: Duration,
+    body: Option<RejectionBody>,
+}
+
+/// What kind of answer a [`Rejection`] is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum RejectionKind {
+    /// Nothing was presented: 401, with a challenge that names no error (RFC 6750 section 3.1).
+    NoCredentials,
+    /// What was presented is over or not ours: 401 `invalid_token`.
+    InvalidToken,
+    /// More than one credential in one place: 400 `invalid_request`.
+    InvalidRequest,
+    /// Another site caused the request: 403.
+    CrossSite,
+    /// The session can't be refreshed at the moment: 503 with `Retry-After`.
+    Unavailable,
+    /// There is no session in the request, because there is no layer around the service: 500.
+    MissingLayer,
+    /// The application used the session in a way that can't work: 500.
+    Internal,
+}
+
+impl Rejection {
+    pub(crate) fn new(kind: RejectionKind) -> Self {
+        Self { kind, retry_after: Duration::from_secs(1), body: None }
+    }
+
+    /// The answer where the layer is missing around a handler that needs it.
+    pub fn missing_layer() -> Self {
+        Self::new(RejectionKind::MissingLayer)
+    }
+
+    pub(crate) fn retry_after(mut self, retry_after: Duration) -> Self {
+        self.retry_after = retry_after;
+        self
+    }
+
+    pub(crate) fn with_body(mut self, body: Option<RejectionBody>) -> Self {
+        self.body = body;
+        self
+    }
+
+    /// What kind of answer this is.
+    pub fn kind(&self) -> RejectionKind {
+        self.kind
+    }
+
+    /// Its status code.
+    pub fn status(&self) -> StatusCode {
+        match self.kind {
+            RejectionKind::NoCredentials | RejectionKind::InvalidToken => StatusCode::UNAUTHORIZED,
+            RejectionKind::InvalidRequest => StatusCode::BAD_REQUEST,
+            RejectionKind::CrossSite => StatusCode::FORBIDDEN,
+            RejectionKind::Unavailable => StatusCode::SERVICE_UNAVAILABLE,
+            RejectionKind::MissingLayer | RejectionKind::Internal => {
+                StatusCode::INTERNAL_SERVER_ERROR
+            }
+        }
+    }
+
+    /// One sentence for whoever reads the answer.
+    pub fn detail(&self) -> &'static str {
+        match self.kind {
+            RejectionKind::NoCredentials => "Sign in first: the request carries no access token.",
+            RejectionKind::InvalidToken => {
+                "Sign in again: the session is over, or its access token is not valid."
+            }
+            RejectionKind::InvalidRequest => {
+                "The request carries several credentials where one is allowed."
+            }
+            RejectionKind::CrossSite => {
+                "Another site caused this request, so the session in its cookies does not count."
+            }
+            RejectionKind::Unavailable => {
+                "The session can't be refreshed at the moment. Nothing is lost; try again."
+            }
+            RejectionKind::MissingLayer => {
+                "There is no everfresh session in this request: add `.layer(auth.layer())` around \
+                 this service, outside of whatever asks for a session, with the same claims type."
+            }
+            RejectionKind::Internal => "The server could not do this with the session.",
+        }
+    }
+
+    /// The challenge of a 401 or 400 (RFC 6750 section 3).
+    fn challenge(&self) -> Option<HeaderValue> {
+        let challenge = match self.kind {
+            RejectionKind::NoCredentials => "Bearer",
+            RejectionKind::InvalidToken => {
+                r#"Bearer error="invalid_token", error_description="The access token is expired or not valid""#
+            }
+            RejectionKind::InvalidRequest => r#"Bearer error="invalid_request""#,
+            _ => return None,
+        };
+        Some(HeaderValue::from_static(challenge))
+    }
+
+    /// The whole answer, with a body of any type that bytes turn into.
+    pub fn into_response<B: From<Vec<u8>>>(self) -> Response<B> {
+        let (content_type, bytes) = match &self.body {
+            Some(body) => body(&self),
+            None => (HeaderValue::from_static("application/problem+json"), self.problem()),
+        };
+        let mut response = Response::new(B::from(bytes));
+        *response.status_mut() = self.status();
+        let headers = response.headers_mut();
+        headers.insert(CONTENT_TYPE, content_type);
+        headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+        if let Some(challenge) = self.challenge() {
+            headers.insert(WWW_AUTHENTICATE, challenge);
+        }
+        if self.kind == RejectionKind::Unavailable {
+            // Rounded up: 0 would ask for a storm.
+            let seconds = self.retry_after.as_secs_f64().ceil().max(1.0) as u64;
+            headers.insert(RETRY_AFTER, HeaderValue::from(seconds));
+        }
+        response
+    }
+
+    /// RFC 9457.
+    fn problem(&self) -> Vec<u8> {
+        #[derive(Serialize)]
+        struct Problem {
+            r#type: &'static str,
+            title: &'static str,
+            status: u16,
+            detail: &'static str,
+        }
+        let status = self.status();
+        let problem = Problem {
+            r#type: "about:blank",
+            title: status.canonical_reason().unwrap_or("Error"),
+            status: status.as_u16(),
+            detail: self.detail(),
+        };
+        serde_json::to_vec(&problem).unwrap_or_default()
+    }
+}
+
+impl fmt::Debug for Rejection {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Rejection").field("kind", &self.kind).finish_non_exhaustive()
+    }
+}
+
+impl fmt::Display for Rejection {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.detail())
+    }
+}
+
+impl std::error::Error for Rejection {}

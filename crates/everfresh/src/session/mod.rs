@@ -1,0 +1,239 @@
+//! What a handler holds: who is signed in, and the way to sign in, refresh and sign out.
+
+mod change;
+mod flow;
+
+use std::fmt;
+use std::sync::atomic::{AtomicU8, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, SystemTime};
+
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+use crate::edits::Outgoing;
+use crate::engine::Core;
+use crate::refresh::Held;
+use crate::refresh::flight::Flight;
+use crate::reject::{Rejection, RejectionKind};
+use crate::verify::{InvalidReason, Verified};
+
+pub use change::SignIn;
+
+/// What claims have to be, everywhere: read from a token and written into one.
+///
+/// Implemented for every type that fits; there is nothing to do.
+pub trait ClaimSet: Serialize + DeserializeOwned + Send + Sync + 'static {}
+
+impl<C: Serialize + DeserializeOwned + Send + Sync + 'static> ClaimSet for C {}
+
+/// What a request is entitled to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Standing {
+    /// Somebody is signed in.
+    Present,
+    /// Nothing was presented.
+    Absent,
+    /// What was presented does not count (any more).
+    Rejected,
+    /// The cookies of a request that another site caused don't count.
+    CrossSite,
+    /// The session may be good, but can't be refreshed at the moment.
+    Unavailable {
+        /// When to try again.
+        retry_after: Duration,
+    },
+}
+
+/// The session of one request, shared with its response. A cheap handle.
+///
+/// The layer puts one into every request's extensions, also where nobody is signed in, since
+/// [`sign_in`](Self::sign_in) needs it. What a handler does with it leaves with the response's
+/// head; from then on it is sealed: `sign_in` and `refresh` answer
+/// [`SessionErrorKind::ResponseSent`].
+///
+/// ```
+/// use everfresh::Session;
+/// use serde::{Deserialize, Serialize};
+///
+/// #[derive(Serialize, Deserialize)]
+/// struct User { name: String }
+///
+/// fn greeting(request: &http::Request<()>) -> String {
+///     match request.extensions().get::<Session<User>>().map(Session::claims) {
+///         Some(Ok(user)) => format!("Hello, {}", user.name),
+///         Some(Err(rejection)) => rejection.to_string(),
+///         None => "there is no layer around this service".into(),
+///     }
+/// }
+/// # let _ = greeting(&http::Request::new(()));
+/// ```
+pub struct Session<C>(Arc<Shared<C>>);
+
+struct Shared<C> {
+    core: Arc<Core>,
+    /// How the request began: never changes, so that the fresh path takes no lock.
+    begun: View<C>,
+    carrier: usize,
+    flags: AtomicU8,
+    state: Mutex<State<C>>,
+}
+
+/// Something was done to the session: `state` counts, `begun` no more.
+const TOUCHED: u8 = 1;
+/// The response's head is on its way.
+const SEALED: u8 = 2;
+
+/// Who somebody is, as of some moment.
+pub(crate) struct View<C> {
+    pub(crate) standing: Standing,
+    pub(crate) reason: Option<InvalidReason>,
+    pub(crate) verified: Option<Arc<Verified<C>>>,
+}
+
+struct State<C> {
+    /// In place of `begun`, once something changed.
+    now: Option<View<C>>,
+    outgoing: Outgoing,
+    beside: Option<Flight>,
+    refreshed: bool,
+}
+
+impl<C: ClaimSet> Session<C> {
+    pub(crate) fn begin(core: Arc<Core>, carrier: usize, begun: View<C>) -> Self {
+        let state =
+            State { now: None, outgoing: Outgoing::Nothing, beside: None, refreshed: false };
+        let (flags, state) = (AtomicU8::new(0), Mutex::new(state));
+        Self(Arc::new(Shared { core, begun, carrier, flags, state }))
+    }
+
+    /// What this request is entitled to.
+    pub fn standing(&self) -> Standing {
+        self.view(|view| view.standing)
+    }
+
+    /// The claims of whoever is signed in, or the answer to give.
+    pub fn claims(&self) -> Result<Arc<C>, Rejection> {
+        self.verified(|verified| verified.claims.clone()).ok_or_else(|| self.rejection())
+    }
+
+    /// Who is signed in: the claim `sub`.
+    pub fn subject(&self) -> Option<String> {
+        self.verified(|verified| verified.subject.as_deref().map(Into::into))?
+    }
+
+    /// The session's id: the claim `sid`.
+    pub fn sid(&self) -> Option<String> {
+        self.verified(|verified| verified.sid.as_deref().map(Into::into))?
+    }
+
+    /// When the access token expires. A refresh comes before that.
+    pub fn expires_at(&self) -> Option<SystemTime> {
+        self.verified(|verified| verified.expires.into())
+    }
+
+    /// When the session ends, however often it is refreshed.
+    pub fn session_expires_at(&self) -> Option<SystemTime> {
+        self.verified(|verified| verified.session_expires.map(Into::into))?
+    }
+
+    /// When the person signed in.
+    pub fn signed_in_at(&self) -> Option<SystemTime> {
+        self.verified(|verified| verified.auth_time.map(Into::into))?
+    }
+
+    /// Whether this request got new tokens, which leave with its response.
+    pub fn is_refreshed(&self) -> bool {
+        self.touched() && self.lock().refreshed
+    }
+
+    /// `Ok` if somebody is signed in, else the answer to give.
+    pub fn require(&self) -> Result<(), Rejection> {
+        match self.standing() {
+            Standing::Present => Ok(()),
+            _ => Err(self.rejection()),
+        }
+    }
+
+    /// The answer for what this request is not entitled to.
+    pub(crate) fn rejection(&self) -> Rejection {
+        let rejection = self.view(|view| match (view.standing, view.reason) {
+            (Standing::Absent, _) => Rejection::new(RejectionKind::NoCredentials),
+            (Standing::CrossSite, _) => Rejection::new(RejectionKind::CrossSite),
+            (Standing::Unavailable { retry_after }, _) => {
+                Rejection::new(RejectionKind::Unavailable).retry_after(retry_after)
+            }
+            (_, Some(InvalidReason::Duplicated)) => Rejection::new(RejectionKind::InvalidRequest),
+            _ => Rejection::new(RejectionKind::InvalidToken),
+        });
+        rejection.with_body(self.0.core.rejection_body.clone())
+    }
+
+    fn touched(&self) -> bool {
+        self.0.flags.load(Ordering::Acquire) & TOUCHED != 0
+    }
+
+    fn sealed(&self) -> bool {
+        self.0.flags.load(Ordering::Acquire) & SEALED != 0
+    }
+
+    fn view<T>(&self, read: impl FnOnce(&View<C>) -> T) -> T {
+        match self.touched() {
+            false => read(&self.0.begun),
+            true => read(self.lock().now.as_ref().unwrap_or(&self.0.begun)),
+        }
+    }
+
+    /// Of whoever is signed in.
+    fn verified<T>(&self, read: impl FnOnce(&Verified<C>) -> T) -> Option<T> {
+        self.view(|view| match view.standing {
+            Standing::Present => view.verified.as_deref().map(read),
+            _ => None,
+        })
+    }
+
+    /// Of whatever was presented with a good signature, expired or not.
+    fn presented<T>(&self, read: impl FnOnce(&Arc<Verified<C>>) -> T) -> Option<T> {
+        self.view(|view| view.verified.as_ref().map(read))
+    }
+
+    fn any_sid(&self) -> Option<String> {
+        self.presented(|verified| verified.sid.as_deref().map(Into::into))?
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State<C>> {
+        self.0.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl<C> Verified<C> {
+    /// What a refresher needs to know; nothing if the token names no session.
+    pub(crate) fn held(&self) -> Option<Held> {
+        Some(Held { expires: self.expires, session_expires: self.session_expires? })
+    }
+
+    /// How long the token was made for.
+    pub(crate) fn lifetime(&self, default: Duration) -> Duration {
+        self.issued.map_or(default, |issued| self.expires.since(issued))
+    }
+}
+
+impl<C> View<C> {
+    /// Nobody, for this reason.
+    pub(crate) fn nobody(standing: Standing, reason: Option<InvalidReason>) -> Self {
+        Self { standing, reason, verified: None }
+    }
+}
+
+impl<C> Clone for Session<C> {
+    fn clone(&self) -> Self {
+        Self(self.0.clone())
+    }
+}
+
+impl<C> fmt::Debug for Session<C> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Session").field("begun", &self.0.begun.standing).finish_non_exhaustive()
+    }
+}

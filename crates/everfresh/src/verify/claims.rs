@@ -1,0 +1,282 @@
+//! The registered claims, read strictly, and the app's own claims, in one pass.
+
+use std::borrow::Cow;
+use std::fmt;
+
+use serde::de::value::CowStrDeserializer;
+use serde::de::{
+    self, Deserialize, DeserializeOwned, DeserializeSeed, Deserializer, IgnoredAny, MapAccess,
+    SeqAccess, Visitor,
+};
+
+use super::json::{Name, Names};
+
+/// Claim names that the engine reads and writes itself. An app's claims may not use them.
+pub(crate) const REGISTERED: [&str; 16] = [
+    "iss",
+    "sub",
+    "aud",
+    "exp",
+    "nbf",
+    "iat",
+    "jti",
+    "sid",
+    "gen",
+    "auth_time",
+    "session_exp",
+    "client_id",
+    "cnf",
+    "token_type",
+    "token_use",
+    "typ",
+];
+
+/// The last second that a date may name: 9999-12-31T23:59:59Z.
+const LAST_SECOND: u64 = 253_402_300_799;
+
+/// The registered claims of one token, typed but not yet judged. Dates in seconds.
+#[derive(Debug, Default)]
+pub(crate) struct RawClaims {
+    pub(crate) issuer_matches: bool,
+    pub(crate) audience_matches: bool,
+    pub(crate) sub: Option<String>,
+    pub(crate) exp: Option<u64>,
+    pub(crate) nbf: Option<u64>,
+    pub(crate) iat: Option<u64>,
+    pub(crate) jti: Option<String>,
+    pub(crate) sid: Option<String>,
+    pub(crate) auth_time: Option<u64>,
+    pub(crate) session_exp: Option<u64>,
+    pub(crate) client_id: Option<String>,
+    /// `cnf`: the token is bound to a key that its bearer must prove (RFC 7800).
+    pub(crate) confirmation: bool,
+    /// What `token_type`, `token_use` or the claim `typ` call this token, in lower case.
+    pub(crate) kind: Option<String>,
+}
+
+/// Whom a token must come from and be for.
+#[derive(Clone, Copy)]
+pub(crate) struct Expected<'x> {
+    pub(crate) issuer: &'x str,
+    pub(crate) audience: &'x str,
+}
+
+/// Reads a payload: registered claims into one struct, all others into `C`.
+///
+/// `C` sees a JSON object without the registered names, so `deny_unknown_fields` works in it.
+/// Every name may appear once, wrong types are errors, and so is anything after the object.
+pub(crate) fn parse<C: DeserializeOwned>(
+    payload: &str,
+    expected: Expected<'_>,
+) -> Result<(RawClaims, C), serde_json::Error> {
+    let mut raw = RawClaims::default();
+    let mut json = serde_json::Deserializer::from_str(payload);
+    let own = C::deserialize(Split { inner: &mut json, raw: &mut raw, expected })?;
+    json.end()?;
+    Ok((raw, own))
+}
+
+/// A deserializer for `C` that keeps the registered claims to itself.
+struct Split<'r, D> {
+    inner: D,
+    raw: &'r mut RawClaims,
+    expected: Expected<'r>,
+}
+
+impl<'de, D: Deserializer<'de>> Deserializer<'de> for Split<'_, D> {
+    type Error = D::Error;
+
+    fn deserialize_any<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, D::Error> {
+        self.inner.deserialize_map(SplitVisitor { visitor, raw: self.raw, expected: self.expected })
+    }
+
+    fn deserialize_option<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, D::Error> {
+        visitor.visit_some(self)
+    }
+
+    fn deserialize_newtype_struct<V: Visitor<'de>>(
+        self,
+        _: &'static str,
+        visitor: V,
+    ) -> Result<V::Value, D::Error> {
+        visitor.visit_newtype_struct(self)
+    }
+
+    /// `()` as claims type: the app has none of its own.
+    fn deserialize_unit<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, D::Error> {
+        self.deserialize_any(IgnoreVisitor)?;
+        visitor.visit_unit()
+    }
+
+    fn deserialize_unit_struct<V: Visitor<'de>>(
+        self,
+        _: &'static str,
+        visitor: V,
+    ) -> Result<V::Value, D::Error> {
+        self.deserialize_unit(visitor)
+    }
+
+    serde::forward_to_deserialize_any! {
+        bool i8 i16 i32 i64 i128 u8 u16 u32 u64 u128 f32 f64 char str string bytes byte_buf
+        seq tuple tuple_struct map struct enum identifier ignored_any
+    }
+}
+
+struct IgnoreVisitor;
+
+impl<'de> Visitor<'de> for IgnoreVisitor {
+    type Value = IgnoredAny;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a JSON object")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<IgnoredAny, A::Error> {
+        IgnoredAny.visit_map(map)
+    }
+}
+
+struct SplitVisitor<'r, V> {
+    visitor: V,
+    raw: &'r mut RawClaims,
+    expected: Expected<'r>,
+}
+
+impl<'de, V: Visitor<'de>> Visitor<'de> for SplitVisitor<'_, V> {
+    type Value = V::Value;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.visitor.expecting(f)
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<V::Value, A::Error> {
+        let mut split =
+            SplitMap { map, raw: self.raw, expected: self.expected, names: Names::default() };
+        let value = self.visitor.visit_map(&mut split)?;
+        // A visitor may stop early; what follows counts all the same.
+        while split.next_entry::<IgnoredAny, IgnoredAny>()?.is_some() {}
+        Ok(value)
+    }
+}
+
+struct SplitMap<'r, 'de, A> {
+    map: A,
+    raw: &'r mut RawClaims,
+    expected: Expected<'r>,
+    names: Names<'de>,
+}
+
+impl<'de, A: MapAccess<'de>> MapAccess<'de> for SplitMap<'_, 'de, A> {
+    type Error = A::Error;
+
+    fn next_key_seed<K: DeserializeSeed<'de>>(
+        &mut self,
+        seed: K,
+    ) -> Result<Option<K::Value>, A::Error> {
+        while let Some(Name(name)) = self.map.next_key()? {
+            let registered = self.take_registered(&name)?;
+            self.names.insert(name.clone())?;
+            if !registered {
+                return seed.deserialize(CowStrDeserializer::new(name)).map(Some);
+            }
+        }
+        Ok(None)
+    }
+
+    fn next_value_seed<S: DeserializeSeed<'de>>(&mut self, seed: S) -> Result<S::Value, A::Error> {
+        self.map.next_value_seed(seed)
+    }
+}
+
+impl<'de, A: MapAccess<'de>> SplitMap<'_, 'de, A> {
+    fn take_registered(&mut self, name: &str) -> Result<bool, A::Error> {
+        let Self { map, raw, expected, .. } = self;
+        match name {
+            "iss" => raw.issuer_matches = map.next_value::<Cow<'de, str>>()? == expected.issuer,
+            "aud" => raw.audience_matches = map.next_value_seed(Audience(expected.audience))?,
+            "sub" => raw.sub = Some(map.next_value()?),
+            "exp" => raw.exp = Some(map.next_value::<NumericDate>()?.0),
+            "nbf" => raw.nbf = Some(map.next_value::<NumericDate>()?.0),
+            "iat" => raw.iat = Some(map.next_value::<NumericDate>()?.0),
+            "auth_time" => raw.auth_time = Some(map.next_value::<NumericDate>()?.0),
+            "session_exp" => raw.session_exp = Some(map.next_value::<NumericDate>()?.0),
+            "jti" => raw.jti = Some(map.next_value()?),
+            "sid" => raw.sid = Some(map.next_value()?),
+            "gen" => drop(map.next_value::<u64>()?),
+            "client_id" => raw.client_id = Some(map.next_value()?),
+            "cnf" => {
+                map.next_value::<IgnoredAny>()?;
+                raw.confirmation = true;
+            }
+            "token_type" | "token_use" | "typ" => {
+                raw.kind = Some(map.next_value::<Cow<'de, str>>()?.to_ascii_lowercase());
+            }
+            _ => return Ok(false),
+        }
+        Ok(true)
+    }
+}
+
+/// RFC 7519 section 2: seconds since the epoch, possibly with a fraction, which is cut off.
+struct NumericDate(u64);
+
+impl<'de> Deserialize<'de> for NumericDate {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_any(DateVisitor)
+    }
+}
+
+struct DateVisitor;
+
+impl Visitor<'_> for DateVisitor {
+    type Value = NumericDate;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a number of seconds from 0 to the year 9999")
+    }
+
+    fn visit_u64<E: de::Error>(self, secs: u64) -> Result<NumericDate, E> {
+        if secs > LAST_SECOND {
+            return Err(E::custom("out of range"));
+        }
+        Ok(NumericDate(secs))
+    }
+
+    fn visit_f64<E: de::Error>(self, secs: f64) -> Result<NumericDate, E> {
+        if !(0.0..=LAST_SECOND as f64).contains(&secs) {
+            return Err(E::custom("out of range"));
+        }
+        Ok(NumericDate(secs as u64))
+    }
+}
+
+/// RFC 7519 section 4.1.3: one string, or an array of strings that holds ours.
+struct Audience<'x>(&'x str);
+
+impl<'de> DeserializeSeed<'de> for Audience<'_> {
+    type Value = bool;
+
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<bool, D::Error> {
+        deserializer.deserialize_any(self)
+    }
+}
+
+impl<'de> Visitor<'de> for Audience<'_> {
+    type Value = bool;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a string or an array of strings")
+    }
+
+    fn visit_str<E>(self, audience: &str) -> Result<bool, E> {
+        Ok(audience == self.0)
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<bool, A::Error> {
+        let mut found = false;
+        while let Some(Name(audience)) = seq.next_element()? {
+            found |= audience == self.0;
+        }
+        Ok(found)
+    }
+}

@@ -1,0 +1,167 @@
+//! Signatures by aws-lc-rs, with every key prepared once.
+
+use aws_lc_rs::hmac;
+use aws_lc_rs::rand::SystemRandom;
+use aws_lc_rs::rsa::{KeyPair as RsaKeyPair, PublicKeyComponents};
+use aws_lc_rs::signature::{
+    self, EcdsaKeyPair, EcdsaSigningAlgorithm, Ed25519KeyPair, KeyPair as _, ParsedPublicKey,
+    RsaEncoding, RsaParameters, VerificationAlgorithm,
+};
+use jsonwebtoken::Algorithm;
+
+use super::Refused;
+
+/// A prepared key that signs.
+#[expect(clippy::large_enum_variant, reason = "one per key, behind an Arc")]
+pub(crate) enum Signer {
+    Hmac(hmac::Key),
+    Rsa(Box<RsaKeyPair>, &'static dyn RsaEncoding),
+    Ecdsa(Box<EcdsaKeyPair>),
+    Ed25519(Box<Ed25519KeyPair>),
+}
+
+/// A prepared key that checks signatures.
+#[expect(clippy::large_enum_variant, reason = "one per key, behind an Arc")]
+pub(crate) enum Verifier {
+    Hmac(hmac::Key),
+    Public(Box<ParsedPublicKey>),
+}
+
+impl Signer {
+    pub(crate) fn hmac(alg: Algorithm, secret: &[u8]) -> Result<Self, Refused> {
+        Ok(Self::Hmac(hmac::Key::new(hmac_algorithm(alg).ok_or(Refused)?, secret)))
+    }
+
+    /// From DER: PKCS#8 for every kind, also PKCS#1 (RSA) and SEC 1 (EC).
+    pub(crate) fn from_private_der(alg: Algorithm, der: &[u8]) -> Result<Self, Refused> {
+        if let Some((_, encoding)) = rsa_algorithms(alg) {
+            let pair = RsaKeyPair::from_pkcs8(der).or_else(|_| RsaKeyPair::from_der(der));
+            return Ok(Self::Rsa(Box::new(pair.map_err(|_| Refused)?), encoding));
+        }
+        if let Some((_, signing)) = ecdsa_algorithms(alg) {
+            let pair = EcdsaKeyPair::from_private_key_der(signing, der).map_err(|_| Refused)?;
+            return Ok(Self::Ecdsa(Box::new(pair)));
+        }
+        if alg == Algorithm::EdDSA {
+            let pair = Ed25519KeyPair::from_pkcs8_maybe_unchecked(der).map_err(|_| Refused)?;
+            return Ok(Self::Ed25519(Box::new(pair)));
+        }
+        Err(Refused)
+    }
+
+    /// The half of this key that only verifies.
+    pub(crate) fn verifier(&self, alg: Algorithm) -> Result<Verifier, Refused> {
+        match self {
+            Self::Hmac(key) => Ok(Verifier::Hmac(key.clone())),
+            Self::Rsa(pair, _) => Verifier::from_public(alg, pair.public_key().as_ref()),
+            Self::Ecdsa(pair) => Verifier::from_public(alg, pair.public_key().as_ref()),
+            Self::Ed25519(pair) => Verifier::from_public(alg, pair.public_key().as_ref()),
+        }
+    }
+
+    pub(crate) fn sign(&self, message: &[u8]) -> Result<Vec<u8>, Refused> {
+        let random = SystemRandom::new();
+        match self {
+            Self::Hmac(key) => Ok(hmac::sign(key, message).as_ref().to_vec()),
+            Self::Rsa(pair, encoding) => {
+                let mut out = vec![0; pair.public_modulus_len()];
+                pair.sign(*encoding, &random, message, &mut out).map_err(|_| Refused)?;
+                Ok(out)
+            }
+            Self::Ecdsa(pair) => pair
+                .sign(&random, message)
+                .map(|signature| signature.as_ref().to_vec())
+                .map_err(|_| Refused),
+            Self::Ed25519(pair) => Ok(pair.sign(message).as_ref().to_vec()),
+        }
+    }
+}
+
+impl Verifier {
+    /// From DER (SPKI, for RSA also PKCS#1), or the bare point or key of a curve.
+    pub(crate) fn from_public(alg: Algorithm, key: &[u8]) -> Result<Self, Refused> {
+        let parsed = ParsedPublicKey::new(public_algorithm(alg).ok_or(Refused)?, key);
+        Ok(Self::Public(Box::new(parsed.map_err(|_| Refused)?)))
+    }
+
+    /// From an RSA modulus and exponent, big-endian.
+    pub(crate) fn from_rsa_components(alg: Algorithm, n: &[u8], e: &[u8]) -> Result<Self, Refused> {
+        let (parameters, _) = rsa_algorithms(alg).ok_or(Refused)?;
+        let parts = PublicKeyComponents { n, e };
+        parts
+            .to_parsed_public_key(parameters)
+            .map(|key| Self::Public(Box::new(key)))
+            .map_err(|_| Refused)
+    }
+
+    /// Constant-time for HMAC.
+    pub(crate) fn verify(&self, message: &[u8], signature: &[u8]) -> bool {
+        match self {
+            Self::Hmac(key) => hmac::verify(key, message, signature).is_ok(),
+            Self::Public(key) => key.verify_sig(message, signature).is_ok(),
+        }
+    }
+}
+
+fn hmac_algorithm(alg: Algorithm) -> Option<hmac::Algorithm> {
+    match alg {
+        Algorithm::HS256 => Some(hmac::HMAC_SHA256),
+        Algorithm::HS384 => Some(hmac::HMAC_SHA384),
+        Algorithm::HS512 => Some(hmac::HMAC_SHA512),
+        _ => None,
+    }
+}
+
+fn rsa_algorithms(alg: Algorithm) -> Option<(&'static RsaParameters, &'static dyn RsaEncoding)> {
+    match alg {
+        Algorithm::RS256 => {
+            Some((&signature::RSA_PKCS1_2048_8192_SHA256, &signature::RSA_PKCS1_SHA256))
+        }
+        Algorithm::RS384 => {
+            Some((&signature::RSA_PKCS1_2048_8192_SHA384, &signature::RSA_PKCS1_SHA384))
+        }
+        Algorithm::RS512 => {
+            Some((&signature::RSA_PKCS1_2048_8192_SHA512, &signature::RSA_PKCS1_SHA512))
+        }
+        Algorithm::PS256 => {
+            Some((&signature::RSA_PSS_2048_8192_SHA256, &signature::RSA_PSS_SHA256))
+        }
+        Algorithm::PS384 => {
+            Some((&signature::RSA_PSS_2048_8192_SHA384, &signature::RSA_PSS_SHA384))
+        }
+        Algorithm::PS512 => {
+            Some((&signature::RSA_PSS_2048_8192_SHA512, &signature::RSA_PSS_SHA512))
+        }
+        _ => None,
+    }
+}
+
+fn ecdsa_algorithms(
+    alg: Algorithm,
+) -> Option<(&'static dyn VerificationAlgorithm, &'static EcdsaSigningAlgorithm)> {
+    match alg {
+        Algorithm::ES256 => {
+            Some((&signature::ECDSA_P256_SHA256_FIXED, &signature::ECDSA_P256_SHA256_FIXED_SIGNING))
+        }
+        Algorithm::ES384 => {
+            Some((&signature::ECDSA_P384_SHA384_FIXED, &signature::ECDSA_P384_SHA384_FIXED_SIGNING))
+        }
+        _ => None,
+    }
+}
+
+fn public_algorithm(alg: Algorithm) -> Option<&'static dyn VerificationAlgorithm> {
+    if let Some((parameters, _)) = rsa_algorithms(alg) {
+        return Some(parameters);
+    }
+    if let Some((verification, _)) = ecdsa_algorithms(alg) {
+        return Some(verification);
+    }
+    (alg == Algorithm::EdDSA).then_some(&signature::ED25519)
+}
+
+/// The modulus of an RSA public key in bits, for the strength rule.
+pub(crate) fn rsa_bits(der: &[u8]) -> Option<usize> {
+    let key = aws_lc_rs::rsa::PublicKey::from_der(der).ok()?;
+    Some(key.modulus().big_endian_without_leading_zero().len() * 8)
+}

@@ -1,0 +1,24 @@
+//! Signing and checking signatures: one module per backend, each with the same two types.
+//!
+//! Features are additive: with several backends the first in this file is used, with none every
+//! key is refused by `KeyError::NoBackend`.
+
+#[cfg(feature = "aws-lc")]
+mod aws_lc;
+#[cfg(not(feature = "aws-lc"))]
+mod none;
+
+#[cfg(feature = "aws-lc")]
+pub(crate) use aws_lc::{Signer, Verifier, rsa_bits};
+#[cfg(not(feature = "aws-lc"))]
+pub(crate) use none::{Signer, Verifier, rsa_bits};
+
+/// Whether this build can sign and verify at all.
+pub(crate) const HAS_BACKEND: bool = cfg!(feature = "aws-lc");
+
+/// A signature's largest size in bytes: RSA with 8,192 bits.
+pub(crate) const MAX_SIGNATURE: usize = 1024;
+
+/// The backend refused the key material; no detail, since it may be secret.
+#[derive(Debug)]
+pub(crate) struct Refused;

@@ -1,0 +1,45 @@
+//! No backend in this build: no key can be made, so nothing is ever signed or verified.
+
+use jsonwebtoken::Algorithm;
+
+use super::Refused;
+
+pub(crate) enum Signer {}
+
+pub(crate) enum Verifier {}
+
+impl Signer {
+    pub(crate) fn hmac(_: Algorithm, _: &[u8]) -> Result<Self, Refused> {
+        Err(Refused)
+    }
+
+    pub(crate) fn from_private_der(_: Algorithm, _: &[u8]) -> Result<Self, Refused> {
+        Err(Refused)
+    }
+
+    pub(crate) fn verifier(&self, _: Algorithm) -> Result<Verifier, Refused> {
+        match *self {}
+    }
+
+    pub(crate) fn sign(&self, _: &[u8]) -> Result<Vec<u8>, Refused> {
+        match *self {}
+    }
+}
+
+impl Verifier {
+    pub(crate) fn from_public(_: Algorithm, _: &[u8]) -> Result<Self, Refused> {
+        Err(Refused)
+    }
+
+    pub(crate) fn from_rsa_components(_: Algorithm, _: &[u8], _: &[u8]) -> Result<Self, Refused> {
+        Err(Refused)
+    }
+
+    pub(crate) fn verify(&self, _: &[u8], _: &[u8]) -> bool {
+        match *self {}
+    }
+}
+
+pub(crate) fn rsa_bits(_: &[u8]) -> Option<usize> {
+    None
+}

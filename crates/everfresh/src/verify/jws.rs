@@ -1,0 +1,152 @@
+//! The compact serialization (RFC 7515 section 3.1) and a header reader that looks at four
+//! members and trusts none.
+
+use std::borrow::Cow;
+use std::fmt;
+use std::str::FromStr;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD as B64;
+use jsonwebtoken::Algorithm;
+use serde::de::{Deserialize, Deserializer, Error as _, MapAccess, Visitor};
+
+use super::InvalidReason;
+use super::crypto::MAX_SIGNATURE;
+use super::json::{AnyValue, Name, Names};
+use super::key::is_kid;
+
+/// The longest token that is looked at, in bytes. Longer ones cost one comparison.
+pub(crate) const MAX_TOKEN: usize = 8 * 1024;
+
+/// A compact JWS, cut at its dots, nothing decoded.
+pub(crate) struct Compact<'t> {
+    pub(crate) header: &'t str,
+    payload: &'t str,
+    signature: &'t str,
+    signed: &'t str,
+}
+
+impl<'t> Compact<'t> {
+    /// Exactly three parts, none empty, nothing but base64url characters and the two dots.
+    ///
+    /// Five parts would be a JWE. Refused before any work: CVE-2025-30204, CVE-2025-27144.
+    pub(crate) fn split(token: &'t [u8]) -> Result<Self, InvalidReason> {
+        if token.len() > MAX_TOKEN {
+            return Err(InvalidReason::TooLong);
+        }
+        let token = std::str::from_utf8(token).map_err(|_| InvalidReason::Malformed)?;
+        let mut dots = memchr::memchr_iter(b'.', token.as_bytes());
+        let (Some(first), Some(second), None) = (dots.next(), dots.next(), dots.next()) else {
+            return Err(InvalidReason::Malformed);
+        };
+        let parts = Self {
+            header: &token[..first],
+            payload: &token[first + 1..second],
+            signature: &token[second + 1..],
+            signed: &token[..second],
+        };
+        // `none` has an empty signature; the other two are never empty in a JWT.
+        if parts.header.is_empty() || parts.payload.is_empty() || parts.signature.is_empty() {
+            return Err(InvalidReason::Malformed);
+        }
+        Ok(parts)
+    }
+
+    /// What was signed: header and payload as they came.
+    pub(crate) fn signed(&self) -> &'t [u8] {
+        self.signed.as_bytes()
+    }
+
+    /// The signature's bytes, decoded into `buffer`.
+    pub(crate) fn signature<'b>(
+        &self,
+        buffer: &'b mut [u8; MAX_SIGNATURE],
+    ) -> Result<&'b [u8], InvalidReason> {
+        let length = B64
+            .decode_slice(self.signature, buffer.as_mut_slice())
+            .map_err(|_| InvalidReason::Malformed)?;
+        Ok(&buffer[..length])
+    }
+
+    /// The payload as text. Only after the signature was found good.
+    pub(crate) fn payload(&self) -> Result<String, InvalidReason> {
+        decode_text(self.payload)
+    }
+}
+
+/// What a header may say that we act on.
+#[derive(Debug)]
+pub(crate) struct Header {
+    pub(crate) alg: Algorithm,
+    pub(crate) kid: Option<String>,
+    pub(crate) typ: Option<String>,
+}
+
+impl Header {
+    /// Reads the first part of a token.
+    ///
+    /// 1. A JSON object; no name twice; every value well-formed to the last byte.
+    /// 2. `alg` is one we know, in its exact spelling; `none` is not one.
+    /// 3. `crit` and `b64` are refused, whatever they say (RFC 7515 section 4.1.11, RFC 7797).
+    /// 4. `jwk` is refused, `jku`, `x5u` and `x5c` are stepped over: a token does not bring its
+    ///    own key (RFC 8725 section 3.10, CVE-2018-0114).
+    /// 5. `enc` and `zip` belong to JWE and are refused.
+    pub(crate) fn parse(encoded: &str) -> Result<Self, InvalidReason> {
+        let text = decode_text(encoded)?;
+        serde_json::from_str(&text).map_err(|_| InvalidReason::Header)
+    }
+}
+
+fn decode_text(encoded: &str) -> Result<String, InvalidReason> {
+    let bytes = B64.decode(encoded).map_err(|_| InvalidReason::Malformed)?;
+    String::from_utf8(bytes).map_err(|_| InvalidReason::Malformed)
+}
+
+impl<'de> Deserialize<'de> for Header {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_map(HeaderVisitor)
+    }
+}
+
+struct HeaderVisitor;
+
+impl<'de> Visitor<'de> for HeaderVisitor {
+    type Value = Header;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a JOSE header")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Header, A::Error> {
+        let (mut alg, mut kid, mut typ) = (None, None, None);
+        let mut names = Names::default();
+        while let Some(Name(name)) = map.next_key()? {
+            match &*name {
+                "alg" => {
+                    let text: Cow<'de, str> = map.next_value()?;
+                    alg = Some(Algorithm::from_str(&text).map_err(A::Error::custom)?);
+                }
+                "kid" => {
+                    let text: String = map.next_value()?;
+                    if !is_kid(&text) {
+                        return Err(A::Error::custom("kid"));
+                    }
+                    kid = Some(text);
+                }
+                "typ" => typ = Some(map.next_value()?),
+                "crit" | "b64" | "jwk" | "enc" | "zip" => return Err(A::Error::custom("refused")),
+                // Text by their definitions, and ignored; a wrong type is not a header.
+                "cty" | "jku" | "x5u" | "x5t" | "x5t#S256" | "url" | "nonce" => {
+                    map.next_value::<Option<Cow<'de, str>>>()?;
+                }
+                "x5c" => drop(map.next_value::<Option<Vec<Cow<'de, str>>>>()?),
+                _ => {
+                    map.next_value::<AnyValue>()?;
+                }
+            }
+            names.insert(name)?;
+        }
+        let alg = alg.ok_or_else(|| A::Error::missing_field("alg"))?;
+        Ok(Header { alg, kid, typ })
+    }
+}

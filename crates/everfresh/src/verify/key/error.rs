@@ -1,0 +1,130 @@
+//! Everything that can be wrong with a key.
+
+use std::fmt;
+
+use jsonwebtoken::{Algorithm, AlgorithmFamily};
+
+/// What is wrong with a key or a set of keys, and what to do about it.
+///
+/// No variant holds key material.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum KeyError {
+    /// This build has no cryptographic backend.
+    NoBackend,
+    /// The secret is shorter than the algorithm's hash (RFC 7518 section 3.2).
+    SecretTooShort {
+        /// The algorithm the secret was given for.
+        algorithm: Algorithm,
+        /// How many bytes it has.
+        found: usize,
+        /// How many it needs.
+        needed: usize,
+    },
+    /// The secret is published somewhere, or no secret at all; the text says which.
+    WeakSecret(&'static str),
+    /// The text is not a PEM block that holds a key; the text says what was found.
+    Pem(String),
+    /// The bytes are not a key for this algorithm; the text says what they are, if known.
+    NotForAlgorithm {
+        /// The algorithm the key was given for.
+        algorithm: Algorithm,
+        /// What the bytes hold instead, if they could be read.
+        found: Option<&'static str>,
+    },
+    /// An RSA modulus outside 2,048 to 8,192 bits.
+    RsaSize {
+        /// How many bits it has.
+        bits: usize,
+    },
+    /// The JWK can't be used for signatures; the text says why.
+    Jwk(String),
+    /// A `kid` that is empty, longer than 256 bytes or not printable.
+    Kid,
+    /// Two keys with one `kid`.
+    DuplicateKid(String),
+    /// HMAC and public keys in one set (RFC 8725 section 2.1).
+    MixedFamilies,
+    /// No key at all, or none that could be used.
+    Empty,
+    /// More than 64 keys in a set.
+    TooMany(usize),
+    /// The key that should sign can only verify.
+    CannotSign,
+    /// No key with this `kid`, or the one that signs, which can't be taken away.
+    CannotRetire(String),
+}
+
+impl fmt::Display for KeyError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::NoBackend => f.write_str(
+                "everfresh was built without a cryptographic backend; switch on its feature \
+                 `aws-lc` (a default feature)",
+            ),
+            Self::SecretTooShort { algorithm, found: 0, needed } => write!(
+                f,
+                "the {algorithm:?} secret is empty; give at least {needed} random bytes, for \
+                 example from `openssl rand -base64 {needed}`"
+            ),
+            Self::SecretTooShort { algorithm, found, needed } => write!(
+                f,
+                "the {algorithm:?} secret has {found} bytes, {algorithm:?} needs at least {needed} \
+                 (RFC 7518 section 3.2); make one with `openssl rand -base64 {needed}`"
+            ),
+            Self::WeakSecret(why) => {
+                write!(f, "the secret is {why}; make one with `openssl rand -base64 32`")
+            }
+            Self::Pem(found) => write!(
+                f,
+                "this is not a PEM key: {found}; allowed are PRIVATE KEY, RSA PRIVATE KEY, \
+                 EC PRIVATE KEY, PUBLIC KEY and RSA PUBLIC KEY"
+            ),
+            Self::NotForAlgorithm { algorithm, found: Some(found) } => {
+                write!(f, "{algorithm:?} needs {}, but this is {found}", needed_for(*algorithm))
+            }
+            Self::NotForAlgorithm { algorithm, found: None } => write!(
+                f,
+                "{algorithm:?} needs {}, but these bytes can't be read as a key",
+                needed_for(*algorithm)
+            ),
+            Self::RsaSize { bits } => write!(
+                f,
+                "the RSA key has {bits} bits; allowed are 2048 to 8192 (RFC 7518 section 3.3); \
+                 make one with `openssl genpkey -algorithm RSA -pkeyopt rsa_keygen_bits:2048`"
+            ),
+            Self::Jwk(why) => write!(f, "this JWK can't be used: {why}"),
+            Self::Kid => f.write_str("a kid must be 1 to 256 printable ASCII characters"),
+            Self::DuplicateKid(kid) => {
+                write!(f, "two keys have the kid {kid:?}; every key needs its own")
+            }
+            Self::MixedFamilies => f.write_str(
+                "HMAC and public keys in one set; one issuer uses one or the other \
+                 (RFC 8725 section 2.1)",
+            ),
+            Self::Empty => f.write_str("there is no usable key; give at least one"),
+            Self::TooMany(found) => write!(f, "{found} keys in a set; at most 64 are allowed"),
+            Self::CannotSign => f.write_str(
+                "the first key should sign but is public; give the private key, or use \
+                 Keys::verifying",
+            ),
+            Self::CannotRetire(kid) => write!(
+                f,
+                "no key with the kid {kid:?} can be retired: it is unknown, or it signs; rotate \
+                 to another key first"
+            ),
+        }
+    }
+}
+
+impl std::error::Error for KeyError {}
+
+fn needed_for(algorithm: Algorithm) -> &'static str {
+    match algorithm {
+        Algorithm::ES256 => "an EC key on P-256",
+        Algorithm::ES384 => "an EC key on P-384",
+        Algorithm::EdDSA => "an Ed25519 key",
+        other if other.family() == AlgorithmFamily::Hmac => "a secret (Key::hmac)",
+        _ => "an RSA key of 2048 to 8192 bits",
+    }
+}

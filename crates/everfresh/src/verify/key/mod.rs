@@ -1,0 +1,319 @@
+//! One key: where it comes from, how strong it must be, what it may do.
+
+mod error;
+
+use std::fmt;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD as B64;
+use jsonwebtoken::jwk::{
+    AlgorithmParameters, EllipticCurve, Jwk, KeyAlgorithm, KeyOperations, PublicKeyUse,
+};
+use jsonwebtoken::{Algorithm, AlgorithmFamily};
+
+use super::crypto::{self, Refused, Signer, Verifier};
+
+pub use error::KeyError;
+
+/// One signing or verifying key, prepared once, bound to exactly one algorithm.
+///
+/// ```
+/// use everfresh::{Algorithm, Key};
+///
+/// # fn main() -> Result<(), everfresh::KeyError> {
+/// let key = Key::hmac(Algorithm::HS256, b"0123456789abcdef-0123456789abcdef")?.with_kid("2026-11")?;
+/// assert_eq!(key.kid(), Some("2026-11"));
+/// # Ok(())
+/// # }
+/// ```
+pub struct Key {
+    alg: Algorithm,
+    kid: Option<Box<str>>,
+    verifier: Verifier,
+    signer: Option<Signer>,
+}
+
+impl Key {
+    /// A shared secret for HS256, HS384 or HS512: raw bytes, not base64.
+    ///
+    /// Errors: shorter than the hash (32, 48, 64 bytes; RFC 7518 section 3.2), a published sample
+    /// secret, one byte repeated, or the text of a public key (CVE-2015-9235).
+    pub fn hmac(alg: Algorithm, secret: &[u8]) -> Result<Self, KeyError> {
+        let needed = match alg {
+            Algorithm::HS256 => 32,
+            Algorithm::HS384 => 48,
+            Algorithm::HS512 => 64,
+            _ => return Err(KeyError::NotForAlgorithm { algorithm: alg, found: Some("a secret") }),
+        };
+        if secret.len() < needed {
+            return Err(KeyError::SecretTooShort { algorithm: alg, found: secret.len(), needed });
+        }
+        if let Some(why) = weakness(secret) {
+            return Err(KeyError::WeakSecret(why));
+        }
+        let signer = Signer::hmac(alg, secret);
+        Self::signing(alg, signer)
+    }
+
+    /// A PEM file: PKCS#8, PKCS#1 or SEC 1 for a private key, SPKI or PKCS#1 for a public one.
+    ///
+    /// Blocks that are not keys (`EC PARAMETERS`) are passed over; the first key counts.
+    pub fn from_pem(alg: Algorithm, text: &[u8]) -> Result<Self, KeyError> {
+        let blocks =
+            pem::parse_many(text).map_err(|_| KeyError::Pem("it can't be parsed".into()))?;
+        let mut last = None;
+        for block in &blocks {
+            match block.tag() {
+                "PRIVATE KEY" | "RSA PRIVATE KEY" | "EC PRIVATE KEY" => {
+                    return Self::from_private_der(alg, block.contents());
+                }
+                "PUBLIC KEY" | "RSA PUBLIC KEY" => {
+                    return Self::from_public_der(alg, block.contents());
+                }
+                "ENCRYPTED PRIVATE KEY" => {
+                    return Err(KeyError::Pem(
+                        "the key is encrypted; decrypt it with `openssl pkey`".into(),
+                    ));
+                }
+                "CERTIFICATE" => {
+                    return Err(KeyError::Pem(
+                        "it is a certificate; take its key with `openssl x509 -pubkey -noout`"
+                            .into(),
+                    ));
+                }
+                other => last = Some(other),
+            }
+        }
+        Err(KeyError::Pem(match last {
+            Some(tag) => format!("it holds only {tag:?}"),
+            None => "there is no BEGIN line".into(),
+        }))
+    }
+
+    /// DER: a private key (PKCS#8, PKCS#1, SEC 1) or else a public one (SPKI, PKCS#1).
+    pub fn from_der(alg: Algorithm, der: &[u8]) -> Result<Self, KeyError> {
+        match Self::from_private_der(alg, der) {
+            Ok(key) => Ok(key),
+            Err(private) => match Self::from_public_der(alg, der) {
+                Ok(key) => Ok(key),
+                Err(size @ KeyError::RsaSize { .. }) => Err(size),
+                Err(_) => Err(private),
+            },
+        }
+    }
+
+    fn from_private_der(alg: Algorithm, der: &[u8]) -> Result<Self, KeyError> {
+        Self::signing(alg, Signer::from_private_der(alg, der)).map_err(|error| match error {
+            KeyError::NotForAlgorithm { algorithm, .. } => {
+                KeyError::NotForAlgorithm { algorithm, found: private_kind(der) }
+            }
+            other => other,
+        })
+    }
+
+    fn from_public_der(alg: Algorithm, der: &[u8]) -> Result<Self, KeyError> {
+        if alg.family() == AlgorithmFamily::Rsa
+            && let Some(bits) = crypto::rsa_bits(der)
+        {
+            check_rsa_size(bits)?;
+        }
+        let verifier = Verifier::from_public(alg, der).map_err(|Refused| {
+            KeyError::NotForAlgorithm { algorithm: alg, found: public_kind(der) }
+        })?;
+        Ok(Self { alg, kid: None, verifier, signer: None })
+    }
+
+    /// A public JWK, or an `oct` one, which also signs. Its `kid` is taken over.
+    ///
+    /// Checked here since `jsonwebtoken` does not: `use` is `sig`, `key_ops` allow verifying, `alg`
+    /// fits `kty` and `crv` (RFC 7517 sections 4.2 to 4.4). An RSA JWK without `alg` is RS256.
+    pub fn from_jwk(jwk: &Jwk) -> Result<Self, KeyError> {
+        let common = &jwk.common;
+        let refuse = |why: &str| Err(KeyError::Jwk(why.into()));
+        if !matches!(common.public_key_use, None | Some(PublicKeyUse::Signature)) {
+            return refuse("its `use` is not `sig`");
+        }
+        let symmetric = matches!(jwk.algorithm, AlgorithmParameters::OctetKey(_));
+        if let Some(operations) = &common.key_operations {
+            let wanted = |op: &KeyOperations| {
+                *op == KeyOperations::Verify || (symmetric && *op == KeyOperations::Sign)
+            };
+            if !operations.iter().any(wanted) {
+                return refuse("its `key_ops` do not allow `verify`");
+            }
+        }
+        let named = match common.key_algorithm {
+            None => None,
+            Some(KeyAlgorithm::UNKNOWN_ALGORITHM) => return refuse("its `alg` is not supported"),
+            Some(name) => match Algorithm::try_from(name) {
+                Ok(alg) => Some(alg),
+                Err(_) => return refuse("its `alg` is not a signature algorithm"),
+            },
+        };
+        let alg = |default: Algorithm, allowed: &[Algorithm]| match named {
+            None => Ok(default),
+            Some(alg) if allowed.contains(&alg) => Ok(alg),
+            Some(alg) => Err(KeyError::Jwk(format!("its `alg` {alg:?} does not fit its `kty`"))),
+        };
+        let key = match &jwk.algorithm {
+            AlgorithmParameters::RSA(rsa) => {
+                let alg = alg(Algorithm::RS256, AlgorithmFamily::Rsa.algorithms())?;
+                let (n, e) = (member(&rsa.n, "n")?, member(&rsa.e, "e")?);
+                // Some issuers write the sign octet of ASN.1 into `n`.
+                let n = n.strip_prefix(&[0]).unwrap_or(&n);
+                check_rsa_size(n.len() * 8)?;
+                Self::verifying(alg, Verifier::from_rsa_components(alg, n, &e))?
+            }
+            AlgorithmParameters::EllipticCurve(ec) => {
+                let (alg, size) = match ec.curve {
+                    EllipticCurve::P256 => (alg(Algorithm::ES256, &[Algorithm::ES256])?, 32),
+                    EllipticCurve::P384 => (alg(Algorithm::ES384, &[Algorithm::ES384])?, 48),
+                    _ => return refuse("its `crv` is not P-256 or P-384"),
+                };
+                let (x, y) = (member(&ec.x, "x")?, member(&ec.y, "y")?);
+                if x.len() != size || y.len() != size {
+                    return refuse("`x` or `y` has the wrong length for its `crv`");
+                }
+                let point = [&[4][..], &x, &y].concat();
+                Self::verifying(alg, Verifier::from_public(alg, &point))?
+            }
+            AlgorithmParameters::OctetKeyPair(okp) => {
+                if okp.curve != EllipticCurve::Ed25519 {
+                    return refuse("its `crv` is not Ed25519");
+                }
+                let alg = alg(Algorithm::EdDSA, &[Algorithm::EdDSA])?;
+                let x = member(&okp.x, "x")?;
+                if x.len() != 32 {
+                    return refuse("`x` is not 32 bytes long");
+                }
+                Self::verifying(alg, Verifier::from_public(alg, &x))?
+            }
+            AlgorithmParameters::OctetKey(oct) => {
+                let alg = alg(Algorithm::HS256, AlgorithmFamily::Hmac.algorithms())?;
+                Self::hmac(alg, &member(&oct.value, "k")?)?
+            }
+            _ => return refuse("its `kty` is not supported"),
+        };
+        match &common.key_id {
+            Some(kid) => key.with_kid(kid),
+            None => Ok(key),
+        }
+    }
+
+    /// Names the key: tokens it signs carry this `kid`, and tokens that carry another are not its.
+    ///
+    /// 1 to 256 printable ASCII characters.
+    pub fn with_kid(mut self, kid: &str) -> Result<Self, KeyError> {
+        if !is_kid(kid) {
+            return Err(KeyError::Kid);
+        }
+        self.kid = Some(kid.into());
+        Ok(self)
+    }
+
+    /// The one algorithm this key is for.
+    pub fn algorithm(&self) -> Algorithm {
+        self.alg
+    }
+
+    /// The key's name, if it has one.
+    pub fn kid(&self) -> Option<&str> {
+        self.kid.as_deref()
+    }
+
+    /// Whether this key can sign, or only verify.
+    pub fn can_sign(&self) -> bool {
+        self.signer.is_some()
+    }
+
+    pub(crate) fn verify(&self, message: &[u8], signature: &[u8]) -> bool {
+        self.verifier.verify(message, signature)
+    }
+
+    pub(crate) fn sign(&self, message: &[u8]) -> Option<Vec<u8>> {
+        self.signer.as_ref()?.sign(message).ok()
+    }
+
+    fn signing(alg: Algorithm, signer: Result<Signer, Refused>) -> Result<Self, KeyError> {
+        if !crypto::HAS_BACKEND {
+            return Err(KeyError::NoBackend);
+        }
+        let unusable = |Refused| KeyError::NotForAlgorithm { algorithm: alg, found: None };
+        let signer = signer.map_err(unusable)?;
+        let verifier = signer.verifier(alg).map_err(unusable)?;
+        Ok(Self { alg, kid: None, verifier, signer: Some(signer) })
+    }
+
+    fn verifying(alg: Algorithm, verifier: Result<Verifier, Refused>) -> Result<Self, KeyError> {
+        let verifier = verifier
+            .map_err(|Refused| KeyError::Jwk("its members do not make a valid key".into()))?;
+        Ok(Self { alg, kid: None, verifier, signer: None })
+    }
+}
+
+impl fmt::Debug for Key {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Key")
+            .field("alg", &self.alg)
+            .field("kid", &self.kid)
+            .field("can_sign", &self.can_sign())
+            .finish_non_exhaustive()
+    }
+}
+
+/// What a token's or a key's `kid` may look like: opaque, but short and safe to log.
+pub(crate) fn is_kid(kid: &str) -> bool {
+    (1..=256).contains(&kid.len()) && kid.bytes().all(|b| (0x20..0x7f).contains(&b))
+}
+
+fn member(text: &str, name: &str) -> Result<Vec<u8>, KeyError> {
+    B64.decode(text).map_err(|_| KeyError::Jwk(format!("`{name}` is not base64url")))
+}
+
+fn check_rsa_size(bits: usize) -> Result<(), KeyError> {
+    if (2048..=8192).contains(&bits) { Ok(()) } else { Err(KeyError::RsaSize { bits }) }
+}
+
+/// Secrets that are no secrets: printed in documents that people copy from.
+fn weakness(secret: &[u8]) -> Option<&'static str> {
+    const PUBLISHED: [&[u8]; 5] = [
+        b"a-string-secret-at-least-256-bits-long",
+        b"a-valid-string-secret-that-is-at-least-384-bits-long",
+        b"a-valid-string-secret-that-is-at-least-512-bits-long-which-is-very-long",
+        b"your-256-bit-secret-your-256-bit-secret",
+        b"09d25e094faa6ca2556c818166b7a9563b93f7099f6f0f4caa6cf63b88e8d3e7",
+    ];
+    let text = secret.trim_ascii();
+    if text.starts_with(b"-----BEGIN") {
+        return Some("the text of a PEM file, which may be public (CVE-2015-9235)");
+    }
+    if text.starts_with(b"{") && memchr::memmem::find(text, b"\"kty\"").is_some() {
+        return Some("the text of a JWK; use Key::from_jwk");
+    }
+    if public_kind(secret).is_some() {
+        return Some("the bytes of a public key (CVE-2015-9235)");
+    }
+    if PUBLISHED.contains(&text) {
+        return Some("a sample that is printed in public documents");
+    }
+    secret.iter().all(|byte| *byte == secret[0]).then_some("one byte repeated")
+}
+
+const PROBES: [(Algorithm, &str); 4] = [
+    (Algorithm::RS256, "an RSA key"),
+    (Algorithm::ES256, "an EC key on P-256"),
+    (Algorithm::ES384, "an EC key on P-384"),
+    (Algorithm::EdDSA, "an Ed25519 key"),
+];
+
+fn private_kind(der: &[u8]) -> Option<&'static str> {
+    let probe = PROBES.iter().find(|(alg, _)| Signer::from_private_der(*alg, der).is_ok());
+    probe.map(|(_, name)| *name).or_else(|| public_kind(der).map(|_| "a public key"))
+}
+
+fn public_kind(der: &[u8]) -> Option<&'static str> {
+    // 32 arbitrary bytes make an Ed25519 public key, so only wrapped ones count.
+    let wrapped = der.first() == Some(&0x30);
+    let probe = PROBES.iter().find(|(alg, _)| wrapped && Verifier::from_public(*alg, der).is_ok());
+    probe.map(|(_, name)| *name)
+}

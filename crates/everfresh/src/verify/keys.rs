@@ -1,0 +1,202 @@
+//! The key set: several keys by `kid`, one signs, all verify, changed without a restart.
+
+use std::fmt;
+use std::sync::Arc;
+
+use arc_swap::ArcSwap;
+use jsonwebtoken::jwk::JwkSet;
+use jsonwebtoken::{Algorithm, AlgorithmFamily};
+
+use super::key::{Key, KeyError};
+
+const MAX_KEYS: usize = 64;
+
+/// The keys of one issuer: all of them verify, the first one signs.
+///
+/// A cheap handle: a clone shares the set, so keep one and change the keys of a running engine.
+///
+/// Rules
+/// 1. A token's algorithm must be the key's own; the token does not choose.
+/// 2. A token that names a `kid` is checked by the key of that name, or by keys without a name.
+///    A token without one is checked by every key of its algorithm.
+/// 3. HMAC secrets and public keys never mix in one set.
+/// 4. [`rotate_to`](Self::rotate_to) lets a new key sign and keeps the old ones for verifying;
+///    [`retire`](Self::retire) takes an old one away. Both are seen by the next request.
+///
+/// ```
+/// use everfresh::{Algorithm, Key, Keys};
+///
+/// # fn main() -> Result<(), everfresh::KeyError> {
+/// let old = Key::hmac(Algorithm::HS256, b"0123456789abcdef-0123456789abcdef")?.with_kid("october")?;
+/// let new = Key::hmac(Algorithm::HS256, b"fedcba9876543210-fedcba9876543210")?.with_kid("november")?;
+/// let keys = Keys::new(old)?;
+/// keys.rotate_to(new)?;      // november signs, october still verifies
+/// keys.retire("october")?;   // one access token lifetime later
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Clone)]
+pub struct Keys(Arc<ArcSwap<KeySet>>);
+
+/// One state of the keys.
+pub(crate) struct KeySet {
+    keys: Vec<Arc<Key>>,
+    signs: bool,
+}
+
+impl Keys {
+    /// A shared secret for HS256: at least 32 random bytes.
+    pub fn hs256(secret: impl AsRef<[u8]>) -> Result<Self, KeyError> {
+        Self::new(Key::hmac(Algorithm::HS256, secret.as_ref())?)
+    }
+
+    /// A shared secret for HS384: at least 48 random bytes.
+    pub fn hs384(secret: impl AsRef<[u8]>) -> Result<Self, KeyError> {
+        Self::new(Key::hmac(Algorithm::HS384, secret.as_ref())?)
+    }
+
+    /// A shared secret for HS512: at least 64 random bytes.
+    pub fn hs512(secret: impl AsRef<[u8]>) -> Result<Self, KeyError> {
+        Self::new(Key::hmac(Algorithm::HS512, secret.as_ref())?)
+    }
+
+    /// One key that signs and verifies.
+    pub fn new(signing: Key) -> Result<Self, KeyError> {
+        Self::with_former(signing, [])
+    }
+
+    /// One key that signs, and former (or coming) ones that only verify.
+    pub fn with_former(
+        signing: Key,
+        former: impl IntoIterator<Item = Key>,
+    ) -> Result<Self, KeyError> {
+        let keys = [signing].into_iter().chain(former).map(Arc::new).collect();
+        Ok(Self::from_set(KeySet::new(keys, true)?))
+    }
+
+    /// Keys that only verify: another issuer's.
+    pub fn verifying(keys: impl IntoIterator<Item = Key>) -> Result<Self, KeyError> {
+        let keys = keys.into_iter().map(Arc::new).collect();
+        Ok(Self::from_set(KeySet::new(keys, false)?))
+    }
+
+    /// Every usable signature key of a JWK set, to verify with.
+    ///
+    /// Keys that can't be used (encryption keys, unknown kinds or curves) are passed over; none
+    /// left is [`KeyError::Empty`]. One `kid` twice is an error.
+    pub fn from_jwk_set(set: &JwkSet) -> Result<Self, KeyError> {
+        if set.keys.len() > MAX_KEYS {
+            return Err(KeyError::TooMany(set.keys.len()));
+        }
+        Self::verifying(set.keys.iter().filter_map(|jwk| Key::from_jwk(jwk).ok()))
+    }
+
+    /// Lets `key` sign from now on. The former keys go on verifying.
+    pub fn rotate_to(&self, key: Key) -> Result<(), KeyError> {
+        let key = Arc::new(key);
+        self.change(|old| {
+            let keys = [key.clone()].into_iter().chain(old.keys.iter().cloned()).collect();
+            KeySet::new(keys, true)
+        })
+    }
+
+    /// Lets `key` verify from now on, before it signs anywhere.
+    pub fn announce(&self, key: Key) -> Result<(), KeyError> {
+        let key = Arc::new(key);
+        self.change(|old| {
+            let keys = old.keys.iter().cloned().chain([key.clone()]).collect();
+            KeySet::new(keys, old.signs)
+        })
+    }
+
+    /// Takes a former key away: tokens it signed are refused from now on.
+    pub fn retire(&self, kid: &str) -> Result<(), KeyError> {
+        self.change(|old| {
+            let at = old.keys.iter().position(|key| key.kid() == Some(kid));
+            match at {
+                Some(at) if at > 0 || !old.signs => {
+                    let mut keys = old.keys.clone();
+                    keys.remove(at);
+                    KeySet::new(keys, old.signs)
+                }
+                _ => Err(KeyError::CannotRetire(kid.into())),
+            }
+        })
+    }
+
+    /// Takes over the keys of another handle, all at once.
+    pub fn replace_with(&self, other: &Self) {
+        self.0.store(other.0.load_full());
+    }
+
+    /// Whether there is a key that signs.
+    pub fn can_sign(&self) -> bool {
+        self.current().signs
+    }
+
+    pub(crate) fn current(&self) -> arc_swap::Guard<Arc<KeySet>> {
+        self.0.load()
+    }
+
+    fn from_set(set: KeySet) -> Self {
+        Self(Arc::new(ArcSwap::from_pointee(set)))
+    }
+
+    /// Compare and swap, so that two changes at once both count.
+    fn change(&self, next: impl Fn(&KeySet) -> Result<KeySet, KeyError>) -> Result<(), KeyError> {
+        loop {
+            let old = self.0.load_full();
+            let new = Arc::new(next(&old)?);
+            if Arc::ptr_eq(&self.0.compare_and_swap(&old, new), &old) {
+                return Ok(());
+            }
+        }
+    }
+}
+
+impl fmt::Debug for Keys {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_list().entries(&self.current().keys).finish()
+    }
+}
+
+impl KeySet {
+    fn new(keys: Vec<Arc<Key>>, signs: bool) -> Result<Self, KeyError> {
+        let Some(first) = keys.first() else { return Err(KeyError::Empty) };
+        if keys.len() > MAX_KEYS {
+            return Err(KeyError::TooMany(keys.len()));
+        }
+        if signs && !first.can_sign() {
+            return Err(KeyError::CannotSign);
+        }
+        let is_hmac = |key: &Key| key.algorithm().family() == AlgorithmFamily::Hmac;
+        if keys.iter().any(|key| is_hmac(key) != is_hmac(first)) {
+            return Err(KeyError::MixedFamilies);
+        }
+        for (at, key) in keys.iter().enumerate() {
+            let Some(kid) = key.kid() else { continue };
+            if keys[..at].iter().any(|other| other.kid() == Some(kid)) {
+                return Err(KeyError::DuplicateKid(kid.into()));
+            }
+        }
+        Ok(Self { keys, signs })
+    }
+
+    /// The key that signs.
+    pub(crate) fn signing(&self) -> Option<&Key> {
+        self.keys.first().filter(|_| self.signs).map(AsRef::as_ref)
+    }
+
+    /// The keys that may have signed a token with this header (rule 2 of [`Keys`]).
+    pub(crate) fn candidates<'k>(
+        &'k self,
+        alg: Algorithm,
+        kid: Option<&'k str>,
+    ) -> impl Iterator<Item = &'k Key> {
+        let of_alg = self.keys.iter().map(AsRef::as_ref).filter(move |key| key.algorithm() == alg);
+        of_alg.filter(move |key| match (kid, key.kid()) {
+            (Some(wanted), Some(own)) => wanted == own,
+            _ => true,
+        })
+    }
+}

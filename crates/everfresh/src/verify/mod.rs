@@ -1,0 +1,209 @@
+//! Step 2: what a token is worth.
+//!
+//! Rules, in the order in which they are applied:
+//! 1. At most 8 KiB; three parts; base64url without padding, spare bits or white space.
+//! 2. The header as [`jws::Header::parse`] has it.
+//! 3. The key decides the algorithm, and the signature is checked before any claim is read.
+//! 4. The claims: `exp` required; `iss` ours; `aud` ours or holding ours; `nbf` honoured; `iat`
+//!    at most a day ahead; no `cnf` that nobody proved; `typ` that of an access token.
+//! 5. A token is *expired* only if all of this held.
+
+mod claims;
+mod crypto;
+mod json;
+mod jws;
+mod key;
+mod keys;
+#[cfg(test)]
+mod tests;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use serde::de::DeserializeOwned;
+
+use crate::clock::Timestamp;
+use claims::Expected;
+
+pub(crate) use claims::REGISTERED;
+pub(crate) use json::{Name, Names};
+pub(crate) use jws::MAX_TOKEN;
+pub use key::{Key, KeyError};
+pub use keys::Keys;
+
+/// Why a token does not count. For events and logs, never for the client.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum InvalidReason {
+    /// More than 8 KiB.
+    TooLong,
+    /// Not three non-empty parts of strict base64url.
+    Malformed,
+    /// The header is not one we accept: an unknown `alg`, a `crit`, a member twice.
+    Header,
+    /// The `typ` is not that of an access token, or a claim says that it is something else.
+    Type,
+    /// No key of ours has this algorithm and `kid`.
+    UnknownKey,
+    /// The signature is not good.
+    Signature,
+    /// A claim is missing, has a wrong type, or appears twice; or the app's claims don't parse.
+    Claims,
+    /// Another issuer's.
+    Issuer,
+    /// For another audience.
+    Audience,
+    /// `nbf` or `iat` lie in the future.
+    NotYetValid,
+    /// Bound to a key of the client (`cnf`), which a bearer did not prove.
+    SenderConstrained,
+    /// A session's token without `sid`, `auth_time` and `session_exp`.
+    NoSession,
+    /// Two tokens of different sessions in one place; neither counts.
+    Conflict,
+    /// More tokens in one place than anyone has a reason to send.
+    TooMany,
+    /// A header field that must be there once came several times, or with several credentials.
+    Duplicated,
+}
+
+/// Which tokens count as access tokens, by the header's `typ` (RFC 8725 section 3.11).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum TokenProfile {
+    /// `at+jwt`, what the engine mints itself. The default.
+    #[default]
+    AtJwt,
+    /// RFC 9068 to the letter: `at+jwt` with `sub`, `client_id`, `iat` and `jti` as well.
+    Rfc9068,
+    /// `JWT` or no `typ`, for issuers that don't name their access tokens; what calls itself
+    /// something else in a claim `token_type`, `token_use` or `typ` is still refused.
+    Jwt,
+}
+
+/// What `verify` holds every token against.
+#[derive(Clone, Debug)]
+pub(crate) struct Rules {
+    pub(crate) issuer: String,
+    pub(crate) audience: String,
+    pub(crate) profile: TokenProfile,
+    pub(crate) leeway: Duration,
+    /// Tokens must carry `sid`, `auth_time` and `session_exp`.
+    pub(crate) needs_session: bool,
+}
+
+/// A token whose signature and claims are good. Expired or not is for [`crate::decide`] to say.
+#[derive(Debug)]
+pub(crate) struct Verified<C> {
+    pub(crate) claims: Arc<C>,
+    pub(crate) subject: Option<Box<str>>,
+    pub(crate) sid: Option<Box<str>>,
+    pub(crate) auth_time: Option<Timestamp>,
+    pub(crate) issued: Option<Timestamp>,
+    /// `exp`, or the session's end if that comes first.
+    pub(crate) expires: Timestamp,
+    pub(crate) session_expires: Option<Timestamp>,
+    /// Tells two tokens of one session apart: the first bytes of the signature.
+    pub(crate) mark: u64,
+}
+
+/// Checks one token, as text, by the rules above.
+pub(crate) fn verify<C: DeserializeOwned>(
+    token: &[u8],
+    keys: &Keys,
+    rules: &Rules,
+    now: Timestamp,
+) -> Result<Verified<C>, InvalidReason> {
+    let compact = jws::Compact::split(token)?;
+    let header = jws::Header::parse(compact.header)?;
+    check_typ(header.typ.as_deref(), rules.profile)?;
+
+    let mut buffer = [0; crypto::MAX_SIGNATURE];
+    let signature = compact.signature(&mut buffer)?;
+    check_signature(&compact, &header, signature, keys)?;
+    let mark = signature.iter().take(8).fold(0, |mark, byte| mark << 8 | u64::from(*byte));
+
+    let payload = compact.payload()?;
+    let expected = Expected { issuer: &rules.issuer, audience: &rules.audience };
+    let (raw, own) = claims::parse::<C>(&payload, expected).map_err(|_| InvalidReason::Claims)?;
+    judge(raw, own, mark, rules, now)
+}
+
+fn check_typ(typ: Option<&str>, profile: TokenProfile) -> Result<(), InvalidReason> {
+    let is = |name: &str| typ.is_some_and(|typ| typ.eq_ignore_ascii_case(name));
+    let good = match profile {
+        // RFC 9068 section 2.1; the short form may stand for the media type.
+        TokenProfile::AtJwt | TokenProfile::Rfc9068 => is("at+jwt") || is("application/at+jwt"),
+        TokenProfile::Jwt => typ.is_none() || is("JWT") || is("application/jwt"),
+    };
+    if good { Ok(()) } else { Err(InvalidReason::Type) }
+}
+
+fn check_signature(
+    compact: &jws::Compact<'_>,
+    header: &jws::Header,
+    signature: &[u8],
+    keys: &Keys,
+) -> Result<(), InvalidReason> {
+    let set = keys.current();
+    let mut reason = InvalidReason::UnknownKey;
+    for key in set.candidates(header.alg, header.kid.as_deref()) {
+        if key.verify(compact.signed(), signature) {
+            return Ok(());
+        }
+        reason = InvalidReason::Signature;
+    }
+    Err(reason)
+}
+
+/// Rule 4.
+fn judge<C>(
+    raw: claims::RawClaims,
+    own: C,
+    mark: u64,
+    rules: &Rules,
+    now: Timestamp,
+) -> Result<Verified<C>, InvalidReason> {
+    /// Clocks of issuers may be off by hours (an hour is common); a day is not a clock.
+    const FAR_FUTURE: Duration = Duration::from_secs(24 * 60 * 60);
+
+    if !raw.issuer_matches {
+        return Err(InvalidReason::Issuer);
+    }
+    if !raw.audience_matches {
+        return Err(InvalidReason::Audience);
+    }
+    if raw.confirmation {
+        return Err(InvalidReason::SenderConstrained);
+    }
+    if raw.kind.as_deref().is_some_and(|kind| !matches!(kind, "access" | "bearer" | "at+jwt")) {
+        return Err(InvalidReason::Type);
+    }
+    let exp = raw.exp.ok_or(InvalidReason::Claims)?;
+    if raw.iat.is_some_and(|iat| iat >= exp) {
+        return Err(InvalidReason::Claims);
+    }
+    let ahead =
+        |date: Option<u64>, by| date.is_some_and(|s| Timestamp::from_secs(s) > now.plus(by));
+    if ahead(raw.nbf, rules.leeway) || ahead(raw.iat, FAR_FUTURE) {
+        return Err(InvalidReason::NotYetValid);
+    }
+    let complete = raw.sub.is_some() && raw.iat.is_some() && raw.jti.is_some();
+    if rules.profile == TokenProfile::Rfc9068 && !(complete && raw.client_id.is_some()) {
+        return Err(InvalidReason::Claims);
+    }
+    let in_session = raw.sid.is_some() && raw.auth_time.is_some() && raw.session_exp.is_some();
+    if rules.needs_session && !(in_session && raw.sub.is_some() && raw.iat.is_some()) {
+        return Err(InvalidReason::NoSession);
+    }
+    Ok(Verified {
+        claims: Arc::new(own),
+        subject: raw.sub.map(Into::into),
+        sid: raw.sid.map(Into::into),
+        auth_time: raw.auth_time.map(Timestamp::from_secs),
+        issued: raw.iat.map(Timestamp::from_secs),
+        expires: Timestamp::from_secs(exp.min(raw.session_exp.unwrap_or(exp))),
+        session_expires: raw.session_exp.map(Timestamp::from_secs),
+        mark,
+    })
+}

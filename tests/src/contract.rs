@@ -1,0 +1,88 @@
+//! The contract's bodies, whatever the framework.
+
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use everfresh::{Carrier, Rejection, Session, SessionError, SignIn};
+use serde::{Deserialize, Serialize};
+
+/// The app's own claims.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct User {
+    /// What the person is called.
+    pub name: String,
+}
+
+/// The body of `POST /login`.
+#[derive(Debug, Deserialize)]
+pub struct Login {
+    /// Who signs in.
+    pub user: String,
+}
+
+/// The query of `POST /login`.
+#[derive(Debug, Default, Deserialize)]
+pub struct Delivery {
+    /// `header` delivers the tokens in `Authorization` and `X-Refresh-Token`.
+    pub deliver: Option<String>,
+}
+
+/// The query of `GET /slow`.
+#[derive(Debug, Default, Deserialize)]
+pub struct Slow {
+    /// Milliseconds, at most a minute.
+    #[serde(default)]
+    pub ms: u64,
+}
+
+impl Slow {
+    /// How long to take.
+    pub fn duration(&self) -> Duration {
+        Duration::from_millis(self.ms.min(60_000))
+    }
+}
+
+/// The body of `GET /me` and `GET /slow`.
+#[derive(Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Me {
+    /// Who is signed in.
+    pub sub: String,
+    /// The session.
+    pub sid: String,
+    /// How often the session's refresh token was rotated; `null` where none is.
+    pub r#gen: Option<u64>,
+    /// When the access token expires, in seconds since the epoch.
+    pub exp: u64,
+}
+
+/// What `GET /stream` sends: ten chunks, this far apart.
+pub const CHUNK_EVERY: Duration = Duration::from_millis(50);
+
+/// The chunks of `GET /stream`.
+pub fn chunks() -> impl Iterator<Item = String> + Send {
+    (1..=10).map(|n| format!("chunk {n}\n"))
+}
+
+/// The answer of `GET /me`.
+pub fn me(session: &Session<User>) -> Result<Me, Rejection> {
+    session.claims()?;
+    let seconds = |time: SystemTime| time.duration_since(UNIX_EPOCH).map_or(0, |d| d.as_secs());
+    Ok(Me {
+        sub: session.subject().unwrap_or_default(),
+        sid: session.sid().unwrap_or_default(),
+        r#gen: None,
+        exp: session.expires_at().map_or(0, seconds),
+    })
+}
+
+/// `POST /login`.
+pub async fn login(
+    session: &Session<User>,
+    login: Login,
+    delivery: &Delivery,
+) -> Result<(), SessionError> {
+    let mut sign_in = SignIn::new(login.user.clone(), User { name: login.user });
+    if delivery.deliver.as_deref() == Some("header") {
+        sign_in = sign_in.via(Carrier::headers());
+    }
+    session.sign_in_with(sign_in).await
+}

@@ -1,0 +1,39 @@
+//! Listening: loopback only, says where, stops on SIGTERM and SIGINT.
+
+use std::net::Ipv4Addr;
+
+use tokio::net::TcpListener;
+
+use crate::settings::exit;
+
+/// Binds to 127.0.0.1 and prints the address.
+pub async fn listen(port: u16) -> TcpListener {
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, port)).await;
+    let listener = listener.unwrap_or_else(|error| {
+        exit(&format!("PORT={port}: can't listen on 127.0.0.1:{port}: {error}"))
+    });
+    match listener.local_addr() {
+        Ok(address) => announce(&format!("listening on http://{address}")),
+        Err(error) => exit(&format!("PORT={port}: {error}")),
+    }
+    listener
+}
+
+#[expect(clippy::print_stdout, reason = "the line that whoever started the server waits for")]
+fn announce(line: &str) {
+    println!("{line}");
+}
+
+/// Ends when the process is asked to stop.
+pub async fn stop() {
+    use tokio::signal::unix::{SignalKind, signal};
+
+    let mut terminate = match signal(SignalKind::terminate()) {
+        Ok(terminate) => terminate,
+        Err(error) => exit(&format!("can't listen for SIGTERM: {error}")),
+    };
+    tokio::select! {
+        _ = terminate.recv() => {}
+        _ = tokio::signal::ctrl_c() => {}
+    }
+}
