@@ -70,6 +70,8 @@ mod refresh;
 mod reject;
 mod secret;
 mod session;
+#[cfg(test)]
+mod testing;
 mod verify;
 
 // The public interface is:

@@ -1,1 +1,134 @@
+//! Rows 69, 70, 72, 77 and 78 of the security list: what our cookies look like.
 
+use proptest::prelude::*;
+
+use super::*;
+
+const HOUR: Duration = Duration::from_secs(3600);
+
+fn text(value: Option<HeaderValue>) -> String {
+    let value = value.expect("rendered");
+    assert!(value.is_sensitive(), "kept out of logs and of HPACK tables");
+    value.to_str().unwrap().to_owned()
+}
+
+#[test]
+fn s69_the_default_is_host_only_secure_and_http_only() {
+    let cookie = CookieSpec::new("__Host-access_token");
+    cookie.validate().unwrap();
+    let expected =
+        "__Host-access_token=a.b.c; HttpOnly; SameSite=Lax; Secure; Path=/; Max-Age=3600";
+    assert_eq!(text(cookie.set("a.b.c", HOUR)), expected);
+    let strict = cookie.same_site(SameSite::Strict);
+    assert!(text(strict.set("a.b.c", HOUR)).contains("SameSite=Strict"));
+}
+
+#[test]
+fn s69_impossible_cookies_are_build_errors() {
+    let host = || CookieSpec::new("__Host-at");
+    let plain = || CookieSpec::new("at");
+    for (cookie, says) in [
+        (host().domain("example.com"), "Domain"),
+        (host().path("/app"), "Path=/"),
+        (CookieSpec::new("__host-at").domain("example.com"), "Domain"),
+        (CookieSpec { secure: false, ..host() }, "Secure"),
+        (CookieSpec { secure: false, ..CookieSpec::new("__Secure-at") }, "Secure"),
+        (CookieSpec { secure: false, ..plain() }.same_site(SameSite::None), "SameSite=None"),
+        (CookieSpec::new(""), "token"),
+        (CookieSpec::new("a b"), "token"),
+        (CookieSpec::new("a=b"), "token"),
+        (CookieSpec::new("a;b"), "token"),
+        (CookieSpec::new("a\r\nSet-Cookie: x"), "token"),
+        (CookieSpec::new("caf\u{e9}"), "token"),
+        (CookieSpec::new("n".repeat(257)), "256"),
+        (plain().path("app"), "begin with `/`"),
+        (plain().path(""), "begin with `/`"),
+        (plain().path("/a; Domain=evil"), "`;`"),
+        (plain().path("/a\r\nX: y"), "control"),
+        (plain().path(format!("/{}", "p".repeat(1024))), "path"),
+        (plain().domain(""), "host name"),
+        (plain().domain(".example.com"), "leading dot"),
+        (plain().domain("example.com:443"), "port"),
+        (plain().domain("https://example.com"), "scheme"),
+        (plain().domain("a b.com"), "host name"),
+    ] {
+        let error = cookie.validate().unwrap_err();
+        let ConfigError::Cookie { name, problem } = &error else { panic!("{error}") };
+        assert_eq!(*name, cookie.name);
+        assert!(problem.contains(says), "{problem:?} lacks {says:?}");
+    }
+    plain().path("/app").domain("example.com").same_site(SameSite::None).validate().unwrap();
+}
+
+#[test]
+fn insecure_takes_the_prefixes_away_too() {
+    for name in ["__Host-at", "__Secure-at", "__Http-at", "__Host-Http-at", "at"] {
+        let cookie = CookieSpec::new(name).insecure();
+        cookie.validate().unwrap();
+        assert_eq!(
+            text(cookie.set("v", HOUR)),
+            "at=v; HttpOnly; SameSite=Lax; Path=/; Max-Age=3600"
+        );
+    }
+}
+
+#[test]
+fn s70_name_and_value_have_4096_octets_together() {
+    let cookie = CookieSpec::new("at");
+    assert!(cookie.fits(&"v".repeat(4094)) && cookie.set(&"v".repeat(4094), HOUR).is_some());
+    assert!(!cookie.fits(&"v".repeat(4095)) && cookie.set(&"v".repeat(4095), HOUR).is_none());
+}
+
+#[test]
+fn s77_deleting_repeats_every_attribute() {
+    let cookie = CookieSpec::new("__Secure-at").domain("example.com").path("/app");
+    let expected = "__Secure-at=; HttpOnly; SameSite=Lax; Secure; Path=/app; Domain=example.com; \
+                    Max-Age=0; Expires=Thu, 01 Jan 1970 00:00:00 GMT";
+    assert_eq!(text(cookie.delete()), expected);
+}
+
+#[test]
+fn s22_s78_max_age_is_at_most_400_days() {
+    let cookie = CookieSpec::new("at");
+    let cap = "Max-Age=34560000";
+    for long in [Duration::from_secs(401 * 86_400), Duration::MAX] {
+        assert!(text(cookie.set("v", long)).ends_with(cap));
+    }
+    assert!(text(cookie.set("v", Duration::from_millis(1999))).ends_with("Max-Age=1"));
+}
+
+proptest! {
+    /// Row 72: whatever the value, there is one cookie and its attributes are ours.
+    #[test]
+    fn s72_values_are_cookie_octets_or_nothing(value in "\\PC{0,40}|[ -~\r\n;,\"\\\\]{0,40}") {
+        if let Some(set) = CookieSpec::new("at").set(&value, HOUR) {
+            let set = set.to_str().unwrap().to_owned();
+            let rest = set.strip_prefix(&format!("at={value}; ")).expect("the value as it is");
+            prop_assert_eq!(rest, "HttpOnly; SameSite=Lax; Secure; Path=/; Max-Age=3600");
+            prop_assert!(value.bytes().all(is_cookie_octet));
+        }
+    }
+
+    /// Row 69: what validates is what a browser takes.
+    #[test]
+    fn s69_what_validates_a_browser_takes(
+        name in "(__Host-|__Secure-|__host-|__HOST-)?[a-z]{1,8}",
+        domain in proptest::option::of("[a-z]{1,5}\\.com"),
+        path in "(/|/app)",
+        secure in any::<bool>(),
+        same_site in prop_oneof![Just(SameSite::Strict), Just(SameSite::Lax), Just(SameSite::None)],
+    ) {
+        let cookie = CookieSpec { name, same_site, path, domain, secure };
+        if cookie.validate().is_ok() {
+            let set = text(cookie.set("v", HOUR));
+            let lower = cookie.name.to_ascii_lowercase();
+            if lower.starts_with("__host-") {
+                let host_only = set.contains("; Path=/;") && !set.contains("Domain");
+                prop_assert!(host_only && set.contains("; Secure"));
+            }
+            if lower.starts_with("__secure-") || same_site == SameSite::None {
+                prop_assert!(set.contains("; Secure"));
+            }
+        }
+    }
+}

@@ -1,1 +1,108 @@
+//! The windows of each lifetime, and the table. F10, F11, F60, F61, F65.
 
+use http::Request;
+
+use super::*;
+
+const ALL_WINDOWS: [(u64, u64, u64); 7] = [
+    // lifetime, advisory, mandatory, in milliseconds, for a session with no spread
+    (1_000, 500, 500),
+    (5_000, 2_500, 2_000),
+    (60_000, 15_000, 3_000),
+    (300_000, 75_000, 15_000),
+    (900_000, 225_000, 30_000),
+    (3_600_000, 300_000, 30_000),
+    (86_400_000, 300_000, 30_000),
+];
+
+#[test]
+fn f61_windows_are_proportional_and_never_more_than_half() {
+    for (lifetime, advisory, mandatory) in ALL_WINDOWS {
+        let lifetime = Duration::from_millis(lifetime);
+        let windows = Windows::new(lifetime, 0);
+        assert_eq!(windows.advisory, Duration::from_millis(advisory), "{lifetime:?}");
+        assert_eq!(windows.mandatory, Duration::from_millis(mandatory), "{lifetime:?}");
+        for spread in [1, 1000, u16::MAX] {
+            let spread = Windows::new(lifetime, spread);
+            assert!(spread.advisory <= windows.advisory && spread.advisory >= windows.mandatory);
+            assert!(spread.advisory <= lifetime / 2);
+        }
+    }
+    let spread = Windows::new(Duration::from_secs(900), u16::MAX);
+    assert_eq!(spread.advisory, Duration::from_secs(180), "a fifth less");
+}
+
+#[test]
+fn f60_a_verdict_changes_at_each_windows_edge() {
+    let at = |ms: u64| Timestamp::default().plus(Duration::from_millis(ms));
+    let windows = Windows::new(Duration::from_secs(900), 0);
+    let judge = |ms| windows.judge(at(900_000), at(ms));
+    assert_eq!(judge(0), Verdict::Fresh);
+    assert_eq!(judge(900_000 - 225_001), Verdict::Fresh);
+    assert_eq!(judge(900_000 - 225_000), Verdict::Expiring(Window::Advisory));
+    assert_eq!(judge(900_000 - 30_001), Verdict::Expiring(Window::Advisory));
+    assert_eq!(judge(900_000 - 30_000), Verdict::Expiring(Window::Mandatory));
+    assert_eq!(judge(899_999), Verdict::Expiring(Window::Mandatory));
+    assert_eq!(judge(900_000), Verdict::Expired, "RFC 7519: not on or after");
+}
+
+#[test]
+fn f65_sessions_that_began_together_spread() {
+    let points: std::collections::BTreeSet<_> = (0..1000)
+        .map(|n| Windows::new(Duration::from_secs(3600), spread(&format!("session-{n}"))).advisory)
+        .collect();
+    assert!(points.len() > 900, "{} different points of 1000", points.len());
+    let (first, last) = (points.first().unwrap(), points.last().unwrap());
+    assert!(*last - *first > Duration::from_secs(55), "over most of the 60 s");
+    assert_eq!(spread("session-1"), spread("session-1"));
+}
+
+#[test]
+fn the_table() {
+    use Decision::{Advise, Pass, Wait};
+    use Occasion::{Ordinary, Prefetch, Preflight};
+    let advisory = Verdict::Expiring(Window::Advisory);
+    let mandatory = Verdict::Expiring(Window::Mandatory);
+    for (verdict, occasion, expected) in [
+        (Verdict::Fresh, Ordinary, Pass),
+        (Verdict::Fresh, Prefetch, Pass),
+        (Verdict::Fresh, Preflight, Pass),
+        (advisory, Ordinary, Advise),
+        (advisory, Prefetch, Pass),
+        (advisory, Preflight, Pass),
+        (mandatory, Ordinary, Wait),
+        (mandatory, Prefetch, Wait),
+        (mandatory, Preflight, Pass),
+        (Verdict::Expired, Ordinary, Wait),
+        (Verdict::Expired, Prefetch, Wait),
+        (Verdict::Expired, Preflight, Pass),
+        (Verdict::Invalid, Ordinary, Pass),
+        (Verdict::Absent, Ordinary, Pass),
+    ] {
+        assert_eq!(decide(verdict, occasion, true), expected, "{verdict:?} {occasion:?}");
+        assert_eq!(decide(verdict, occasion, false), Pass, "not refreshable: {verdict:?}");
+    }
+}
+
+#[test]
+fn f10_f11_occasions_are_told_by_method_and_fields() {
+    let of = |method: &str, name: &'static str, value: &str| {
+        let request = Request::builder().method(method).header(name, value).body(()).unwrap();
+        Occasion::of(&request)
+    };
+    assert_eq!(of("OPTIONS", "origin", "https://a.example"), Occasion::Preflight);
+    for (name, value) in [
+        ("sec-purpose", "prefetch"),
+        ("sec-purpose", "prefetch;prerender"),
+        ("sec-purpose", "Prefetch;anonymous-client-ip"),
+        ("purpose", "prefetch"),
+        ("x-moz", "prefetch"),
+        ("next-router-prefetch", "1"),
+    ] {
+        assert_eq!(of("GET", name, value), Occasion::Prefetch, "{name}: {value}");
+    }
+    for (name, value) in [("sec-purpose", ""), ("purpose", "preview"), ("accept", "prefetch")] {
+        assert_eq!(of("GET", name, value), Occasion::Ordinary, "{name}: {value}");
+    }
+    assert_eq!(of("HEAD", "accept", "*/*"), Occasion::Ordinary);
+}

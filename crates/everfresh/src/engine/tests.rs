@@ -1,1 +1,579 @@
+//! The path of a request, seen from outside: what counts, when it is refreshed, what is answered.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::Duration;
+
+use http::header::{CACHE_CONTROL, RETRY_AFTER, WWW_AUTHENTICATE};
+use http::{Response, StatusCode};
+
+use crate::testing::*;
+use crate::{
+    Carrier, CookieSpec, Location, Resign, Revalidated, SessionErrorKind, SignIn, Standing,
+};
+
+#[tokio::test]
+async fn a_session_lives_through_many_expiries_and_ends_at_its_limit() {
+    let world = World::with(|b| b.session_lifetime(Duration::from_secs(3600)));
+    let mut token = world.sign_in("alice").await;
+    let mut refreshed = 0;
+    for _ in 0..60 {
+        world.pass(59);
+        let response = world.me(cookie(&token)).await;
+        assert_eq!(response.body(), "alice");
+        if let Some(new) = token_of(&response) {
+            token = new;
+            refreshed += 1;
+        }
+    }
+    assert!((4..=7).contains(&refreshed), "{refreshed} refreshes in an hour of 15 minute tokens");
+    world.pass(60);
+    let response = world.me(cookie(&token)).await;
+    assert_eq!(response.status(), StatusCode::UNAUTHORIZED, "the session's end, however refreshed");
+    assert!(set_cookies(&response).is_empty());
+}
+
+#[tokio::test]
+async fn f53_a_hundred_fresh_requests_set_nothing() {
+    let world = World::new();
+    let token = world.sign_in("alice").await;
+    for _ in 0..100 {
+        let response = world.me(cookie(&token)).await;
+        assert_eq!(response.body(), "alice");
+        assert!(response.headers().is_empty(), "{:?}", response.headers());
+    }
+}
+
+#[tokio::test]
+async fn an_expired_token_is_refreshed_before_the_handler_runs() {
+    let world = World::new();
+    let token = world.sign_in("alice").await;
+    world.pass(900);
+    let response = world
+        .send(cookie(&token), |session, _| async move {
+            assert!(session.is_refreshed());
+            assert!(session.expires_at() > Some(START.plus(Duration::from_secs(900)).into()));
+            who(&session)
+        })
+        .await;
+    assert_eq!(response.body(), "alice");
+    let new = token_of(&response).expect("a new token");
+    assert_ne!(new, token);
+    assert_eq!(world.me(cookie(&new)).await.body(), "alice");
+}
+
+#[tokio::test]
+async fn f02_late_twins_get_the_same_token() {
+    let world = World::new();
+    let token = world.sign_in("alice").await;
+    world.pass(900);
+    let first = token_of(&world.me(cookie(&token)).await).unwrap();
+    for wait in [0, 1, 28] {
+        world.pass(wait);
+        let twin = world.me(cookie(&token)).await;
+        assert_eq!(token_of(&twin).as_ref(), Some(&first));
+    }
+    world.pass(2);
+    let later = token_of(&world.me(cookie(&token)).await).unwrap();
+    assert_ne!(later, first, "with `Resign` the window's end means a new token, nothing worse");
+}
+
+#[tokio::test]
+async fn the_advisory_window_refreshes_beside_the_request() {
+    let world = World::new();
+    let token = world.sign_in("alice").await;
+    world.pass_until_left(&token, 100);
+    let response = world
+        .send(cookie(&token), |session, _| async move {
+            assert!(!session.is_refreshed(), "the request goes on with the token it has");
+            // The handler takes its time; the flight lands meanwhile.
+            tokio::task::yield_now().await;
+            tokio::task::yield_now().await;
+            who(&session)
+        })
+        .await;
+    let new = token_of(&response).expect("done in time, so it leaves with this response");
+
+    let quick = world.me(cookie(&token)).await;
+    assert_eq!(token_of(&quick), Some(new), "or with the next one");
+}
+
+#[tokio::test]
+async fn f11_a_prefetch_is_not_refreshed_early_but_when_it_must_be() {
+    let world = World::new();
+    let token = world.sign_in("alice").await;
+    let prefetch = |token: &str| {
+        get(&[("cookie", &format!("{COOKIE_NAME}={token}")), ("sec-purpose", "prefetch")])
+    };
+    world.pass_until_left(&token, 100);
+    assert!(set_cookies(&world.me(prefetch(&token)).await).is_empty());
+    world.pass_until_left(&token, 10);
+    let lost = world.me(prefetch(&token)).await;
+    assert!(token_of(&lost).is_some());
+    assert_eq!(world.me(cookie(&token)).await.body(), "alice", "though that response was dropped");
+}
+
+#[tokio::test]
+async fn f10_a_preflight_touches_nothing() {
+    let world = World::new();
+    let token = world.sign_in("alice").await;
+    world.pass(900);
+    let preflight = request("OPTIONS", &[("cookie", &format!("{COOKIE_NAME}={token}"))]);
+    let response = world.send(preflight, |_, _| async { Response::new(String::new()) }).await;
+    assert!(response.headers().is_empty());
+    assert!(world.events().iter().all(|event| !event.starts_with("Refreshed")));
+}
+
+#[tokio::test]
+async fn resign_takes_a_token_until_grace_after_its_expiry() {
+    let grace = Duration::from_secs(600);
+    let world = World::with(|b| b.refresh_with(Resign::new().grace(grace)));
+    let token = world.sign_in("alice").await;
+    let minted = 900; // less up to 45 s of jitter
+    world.pass(minted - 45 + 600 - 1);
+    assert_eq!(world.me(cookie(&token)).await.status(), StatusCode::OK);
+    world.pass(46);
+    let response = world.me(cookie(&token)).await;
+    assert_eq!(response.status(), StatusCode::UNAUTHORIZED);
+    assert!(set_cookies(&response).is_empty(), "what is over is not cleared either");
+}
+
+#[tokio::test]
+async fn s11_a_tampered_expired_token_is_401_and_sets_nothing() {
+    let world = World::new();
+    let token = world.sign_in("alice").await;
+    world.pass(900);
+    let mut forged = token[..token.len() - 4].to_owned();
+    forged.push_str(if token.ends_with("AAAA") { "BBBB" } else { "AAAA" });
+    let _ = world.events();
+    let response = world.me(cookie(&forged)).await;
+    assert_eq!(response.status(), StatusCode::UNAUTHORIZED);
+    assert!(set_cookies(&response).is_empty());
+    assert_eq!(world.events(), ["TokenRefused { reason: Signature }"], "no refresh attempted");
+}
+
+#[tokio::test]
+async fn s76_rejections_name_their_challenge_and_leak_nothing() {
+    let world = World::new();
+    let none = world.me(get(&[])).await;
+    assert_eq!(none.status(), StatusCode::UNAUTHORIZED);
+    assert_eq!(none.headers()[WWW_AUTHENTICATE], "Bearer", "no error code without credentials");
+    assert_eq!(none.headers()["content-type"], "application/problem+json");
+    assert_eq!(none.headers()[CACHE_CONTROL], "no-store");
+
+    let bad = world.me(cookie("a.b.c")).await;
+    assert_eq!(bad.status(), StatusCode::UNAUTHORIZED);
+    let challenge = bad.headers()[WWW_AUTHENTICATE].to_str().unwrap();
+    assert!(challenge.starts_with("Bearer error=\"invalid_token\", error_description=\""));
+    // RFC 6750 section 3: %x20-21 / %x23-5B / %x5D-7E inside the quotes.
+    let description = challenge.rsplit_once("=\"").unwrap().1.strip_suffix('"').unwrap();
+    assert!(description.bytes().all(|b| matches!(b, 0x20..=0x21 | 0x23..=0x5b | 0x5d..=0x7e)));
+    let problem: serde_json::Value = serde_json::from_str(bad.body()).unwrap();
+    assert_eq!(problem["status"], 401);
+    assert!(!bad.body().contains("ignature"), "why it is refused is for the log");
+}
+
+#[tokio::test]
+async fn s05_several_credentials_in_one_place_are_a_bad_request() {
+    let world = World::with(|b| b.carriers([Carrier::cookies(), Carrier::headers()]));
+    let token = world.sign_in("alice").await;
+    let value = format!("Bearer {token}");
+    let twice = get(&[("authorization", &value), ("authorization", &value)]);
+    let response = world.me(twice).await;
+    assert_eq!(response.status(), StatusCode::BAD_REQUEST);
+    assert_eq!(response.headers()[WWW_AUTHENTICATE], "Bearer error=\"invalid_request\"");
+    let pair = format!("{COOKIE_NAME}={token}");
+    let beside = get(&[("authorization", &value), ("authorization", "x"), ("cookie", &pair)]);
+    assert_eq!(world.me(beside).await.body(), "alice", "a good cookie next to it counts");
+}
+
+#[tokio::test]
+async fn a_bad_token_in_one_place_never_hides_a_good_one_in_another() {
+    for carriers in
+        [[Carrier::cookies(), Carrier::headers()], [Carrier::headers(), Carrier::cookies()]]
+    {
+        let world = World::with(|b| b.carriers(carriers));
+        let cookies = SignIn::new("alice", user("alice")).via(Carrier::cookies());
+        let response = world
+            .send(get(&[]), move |session, _| {
+                let cookies = cookies.clone();
+                async move {
+                    session.sign_in_with(cookies).await.unwrap();
+                    Response::new(String::new())
+                }
+            })
+            .await;
+        let token = token_of(&response).unwrap();
+        let (pair, value) = (format!("{COOKIE_NAME}={token}"), format!("Bearer {token}"));
+        for bad in ["x", "a.b.c", "eyJhbGciOiJub25lIn0.e30.x"] {
+            let bad_value = format!("Bearer {bad}");
+            let request = get(&[("cookie", &pair), ("authorization", &bad_value)]);
+            assert_eq!(world.me(request).await.body(), "alice");
+            let bad_pair = format!("{COOKIE_NAME}={bad}");
+            let request = get(&[("cookie", &bad_pair), ("authorization", &value)]);
+            assert_eq!(world.me(request).await.body(), "alice");
+        }
+        // Expired in the cookie, fresh in the header: the fresh one counts, wherever it is.
+        world.pass(900);
+        let fresh = token_of(&world.me(cookie(&token)).await).unwrap();
+        let value = format!("Bearer {fresh}");
+        let response = world.me(get(&[("cookie", &pair), ("authorization", &value)])).await;
+        assert_eq!(response.body(), "alice");
+        assert!(response.headers().is_empty(), "nothing to refresh");
+    }
+}
+
+#[tokio::test]
+async fn s03_f44_shadow_cookies_never_depend_on_order() {
+    let world = World::new();
+    let alice = world.sign_in("alice").await;
+    let mallory = world.sign_in("mallory").await;
+    let two = |one: &str, other: &str| {
+        get(&[("cookie", &format!("{COOKIE_NAME}={one}; {COOKIE_NAME}={other}"))])
+    };
+    let crumbs = |one: &str, other: &str| {
+        let (one, other) = (format!("{COOKIE_NAME}={one}"), format!("{COOKIE_NAME}={other}"));
+        get(&[("cookie", &one), ("cookie", &other)])
+    };
+    for (one, other) in [(&alice, &mallory), (&mallory, &alice)] {
+        for request in [two(one, other), crumbs(one, other)] {
+            let response = world.me(request).await;
+            assert_eq!(response.status(), StatusCode::UNAUTHORIZED, "two people: neither counts");
+            assert!(set_cookies(&response).is_empty());
+        }
+    }
+    let conflict = "TokenRefused { reason: Conflict }".to_owned();
+    assert!(world.events().contains(&conflict));
+
+    world.pass(900);
+    let newer = token_of(&world.me(cookie(&alice)).await).unwrap();
+    for (one, other) in [(&alice, &newer), (&newer, &alice)] {
+        let response = world.me(two(one, other)).await;
+        assert_eq!(response.body(), "alice");
+        assert!(response.headers().is_empty(), "the newer one counts, and it is fresh");
+    }
+    for junk in ["x", "a.b.c", "\"a.b.c\""] {
+        assert_eq!(world.me(two(junk, &newer)).await.body(), "alice");
+        assert_eq!(world.me(two(&newer, junk)).await.body(), "alice");
+    }
+}
+
+#[tokio::test]
+async fn s81_s82_a_cross_site_post_neither_counts_nor_refreshes() {
+    let world = World::with(|b| b.carriers([Carrier::cookies(), Carrier::headers()]));
+    let token = world.sign_in("alice").await;
+    let pair = format!("{COOKIE_NAME}={token}");
+    let value = format!("Bearer {token}");
+    for expired in [false, true] {
+        world.pass(if expired { 900 } else { 0 });
+        let cross = [("cookie", &*pair), ("sec-fetch-site", "cross-site")];
+        let response = world.me(request("POST", &cross)).await;
+        assert_eq!(response.status(), StatusCode::FORBIDDEN);
+        assert!(set_cookies(&response).is_empty());
+        let by_header = [("authorization", &*value), ("sec-fetch-site", "cross-site")];
+        let response = world.me(request("POST", &by_header)).await;
+        assert_eq!(response.body(), "alice", "a header is not sent by itself");
+        assert_eq!(world.me(request("GET", &cross)).await.body(), "alice", "a link");
+    }
+    let nothing = request("POST", &[("sec-fetch-site", "cross-site"), ("cookie", "a=1")]);
+    assert_eq!(world.me(nothing).await.status(), StatusCode::UNAUTHORIZED);
+
+    let open = World::with(|b| b.csrf_handled_elsewhere());
+    let pair = format!("{COOKIE_NAME}={}", open.sign_in("alice").await);
+    let cross = request("POST", &[("cookie", &pair), ("sec-fetch-site", "cross-site")]);
+    assert_eq!(open.me(cross).await.body(), "alice");
+}
+
+#[tokio::test]
+async fn f83_revalidation_changes_claims_or_ends_the_session() {
+    let world = World::with(|b| {
+        b.revalidate_with(|session| async move {
+            Ok::<_, &str>(match &*session.claims.name {
+                "alice" => Revalidated::Replace(user("alice the second")),
+                "bob" => Revalidated::End,
+                _ => Revalidated::Keep,
+            })
+        })
+    });
+    for (name, expected) in
+        [("alice", (StatusCode::OK, "alice the second")), ("carol", (StatusCode::OK, "carol"))]
+    {
+        let token = world.sign_in(name).await;
+        world.pass(900);
+        let response = world.me(cookie(&token)).await;
+        assert_eq!((response.status(), &**response.body()), expected);
+        let new = token_of(&response).unwrap();
+        assert_eq!(world.me(cookie(&new)).await.body(), expected.1);
+    }
+    let token = world.sign_in("bob").await;
+    world.pass(900);
+    assert_eq!(world.me(cookie(&token)).await.status(), StatusCode::UNAUTHORIZED);
+}
+
+#[tokio::test]
+async fn f70_a_failing_hook_is_503_for_an_expired_token_and_nothing_for_a_good_one() {
+    let world = World::with(|b| {
+        b.revalidate_with(|_| async { Err::<Revalidated<User>, _>("the database is down") })
+    });
+    let token = world.sign_in("alice").await;
+    for left in [100, 10] {
+        world.pass_until_left(&token, left);
+        let response = world.me(cookie(&token)).await;
+        assert_eq!(response.body(), "alice", "advisory or mandatory: the token is still good");
+        assert!(response.headers().is_empty());
+    }
+    world.pass(10 + 29);
+    let _ = world.events();
+    assert_eq!(
+        world.me(cookie(&token)).await.body(),
+        "alice",
+        "the leeway, as nothing is to be had"
+    );
+    assert!(world.events().iter().any(|event| event.starts_with("StaleServed")));
+    world.pass(1);
+    let response = world.me(cookie(&token)).await;
+    assert_eq!(response.status(), StatusCode::SERVICE_UNAVAILABLE);
+    assert_eq!(response.headers()[RETRY_AFTER], "1");
+    assert!(set_cookies(&response).is_empty(), "no cookie is touched");
+}
+
+#[tokio::test]
+async fn s34_a_panicking_hook_is_an_outage_and_nothing_more() {
+    let calls = Arc::new(AtomicU32::new(0));
+    let count = calls.clone();
+    let world = World::with(|b| {
+        b.leeway(Duration::ZERO).revalidate_with(move |_| {
+            let call = count.fetch_add(1, Ordering::SeqCst);
+            async move {
+                assert!(call > 0, "a bug in the hook");
+                Ok::<_, &str>(Revalidated::Keep)
+            }
+        })
+    });
+    let token = world.sign_in("alice").await;
+    world.pass(900);
+    assert_eq!(world.me(cookie(&token)).await.status(), StatusCode::SERVICE_UNAVAILABLE);
+    assert_eq!(world.me(cookie(&token)).await.body(), "alice", "the next flight is a new one");
+}
+
+#[tokio::test]
+async fn f71_keys_that_no_longer_sign_are_an_outage_and_not_a_sign_out() {
+    let keys = crate::Keys::hs256(SECRET).unwrap();
+    let world = World::with(|b| b.leeway(Duration::ZERO));
+    let token = world.sign_in("alice").await;
+    let verifying =
+        crate::Keys::verifying([
+            crate::Key::hmac(crate::Algorithm::HS256, SECRET.as_bytes()).unwrap()
+        ]);
+    world.auth.core.keys.replace_with(&verifying.unwrap());
+    world.pass(900);
+    assert_eq!(world.me(cookie(&token)).await.status(), StatusCode::SERVICE_UNAVAILABLE);
+    world.auth.core.keys.replace_with(&keys);
+    assert_eq!(world.me(cookie(&token)).await.body(), "alice");
+}
+
+#[tokio::test]
+async fn tokens_go_back_the_way_they_came() {
+    let own = Carrier::new(
+        Location::Header("x-at".parse().unwrap()),
+        Location::Header("x-rt".parse().unwrap()),
+    );
+    let list = [Carrier::cookies(), Carrier::headers(), own];
+    let world = World::with(|b| b.carriers(list));
+    let token = world.sign_in("alice").await;
+    world.pass(900);
+    let names = |response: &Response<String>| {
+        let mut names: Vec<_> = response.headers().keys().map(ToString::to_string).collect();
+        names.sort();
+        names
+    };
+    assert_eq!(names(&world.me(cookie(&token)).await), ["cache-control", "set-cookie", "vary"]);
+    let by_bearer = world.me(bearer(&token)).await;
+    assert_eq!(names(&by_bearer), ["authorization", "cache-control", "vary"]);
+    assert!(by_bearer.headers()["authorization"].to_str().unwrap().starts_with("Bearer ey"));
+    assert_eq!(by_bearer.headers()["vary"], "authorization");
+    let by_header = world.me(get(&[("x-at", &token)])).await;
+    assert_eq!(names(&by_header), ["cache-control", "vary", "x-at"]);
+    assert!(by_header.headers()["x-at"].is_sensitive());
+}
+
+#[tokio::test]
+async fn signing_in_again_replaces_the_session_of_this_request() {
+    let world = World::new();
+    let alice = world.sign_in("alice").await;
+    world.pass(900);
+    let response = world
+        .send(cookie(&alice), |session, _| async move {
+            assert_eq!(session.subject().as_deref(), Some("alice"));
+            let first = session.sid();
+            session.sign_in("bob", user("bob")).await.unwrap();
+            assert_ne!(session.sid(), first);
+            who(&session)
+        })
+        .await;
+    assert_eq!(response.body(), "bob", "handlers see it at once");
+    assert_eq!(set_cookies(&response).len(), 1, "one cookie of a name, the last word's");
+    let bob = token_of(&response).unwrap();
+    assert_eq!(world.me(cookie(&bob)).await.body(), "bob");
+}
+
+#[tokio::test]
+async fn f80_signing_out_wins_over_a_refresh_in_the_same_request() {
+    let world = World::new();
+    for age in [0, 700, 900, 10 * 3600] {
+        let token = world.sign_in("alice").await;
+        world.pass(age);
+        let response = world
+            .send(cookie(&token), |session, _| async move {
+                session.sign_out().await.unwrap();
+                assert_eq!(session.standing(), Standing::Absent);
+                Response::new(String::new())
+            })
+            .await;
+        let cookies = set_cookies(&response);
+        assert_eq!(token_of(&response), None, "age {age}: {cookies:?}");
+        assert_eq!(cookies.len(), 2, "both cookies of the pair are deleted: {cookies:?}");
+        assert!(cookies.iter().all(|cookie| cookie.contains("Max-Age=0")));
+    }
+}
+
+#[tokio::test]
+async fn sealed_after_the_head_is_sent() {
+    let world = World::new();
+    let token = world.sign_in("alice").await;
+    let (keep, kept) = std::sync::mpsc::channel();
+    let response = world
+        .send(cookie(&token), move |session, _| {
+            keep.send(session).unwrap();
+            async { Response::new(String::new()) }
+        })
+        .await;
+    assert!(set_cookies(&response).is_empty());
+    let session = kept.recv().unwrap();
+    let late = session.sign_in("bob", user("bob")).await.unwrap_err();
+    assert_eq!(late.kind(), SessionErrorKind::ResponseSent);
+    assert_eq!(session.refresh().await.unwrap_err().kind(), SessionErrorKind::ResponseSent);
+    assert_eq!(session.subject().as_deref(), Some("alice"), "nothing changed");
+    session.sign_out().await.unwrap();
+    assert_eq!(session.standing(), Standing::Absent);
+}
+
+#[tokio::test]
+async fn f13_a_refresh_by_the_handler_is_the_middlewares_own() {
+    let world = World::new();
+    let token = world.sign_in("alice").await;
+    let refresh = |session: crate::Session<User>, _| async move {
+        session.refresh().await.unwrap();
+        session.refresh().await.unwrap();
+        assert!(session.is_refreshed());
+        who(&session)
+    };
+    let fresh = world.send(cookie(&token), refresh).await;
+    assert!(token_of(&fresh).is_some(), "on demand, though the token is fresh");
+    world.pass(900);
+    let _ = world.events();
+    let response = world.send(cookie(&token), refresh).await;
+    assert!(token_of(&response).is_some());
+    assert_eq!(world.events().len(), 1, "one flight for both");
+
+    let stranger = world
+        .send(get(&[]), |session, _| async move {
+            assert_eq!(session.refresh().await.unwrap_err().kind(), SessionErrorKind::NotSignedIn);
+            assert_eq!(session.access_token().unwrap_err().kind(), SessionErrorKind::NotSignedIn);
+            Response::new(String::new())
+        })
+        .await;
+    assert!(stranger.headers().is_empty());
+}
+
+#[tokio::test]
+async fn claims_that_cant_travel_are_refused_before_anything_is_sent() {
+    #[derive(serde::Serialize, serde::Deserialize)]
+    struct Wrong {
+        exp: u64,
+    }
+    let auth = crate::Engine::<Wrong>::builder(crate::Keys::hs256(SECRET).unwrap())
+        .issuer("i")
+        .audience("a")
+        .refresh_with(Resign::new())
+        .build()
+        .unwrap();
+    let crate::Step::Pass(session) = auth.begin(&get(&[])) else { panic!("nothing to wait for") };
+    let problem = session.sign_in("x", Wrong { exp: 1 }).await.unwrap_err();
+    assert_eq!(problem.kind(), SessionErrorKind::Claims);
+    assert!(problem.to_string().contains("\"exp\""), "{problem}");
+
+    let world = World::new();
+    let large = "n".repeat(4096);
+    let response = world
+        .send(get(&[]), move |session, _| {
+            let large = large.clone();
+            async move {
+                let problem = session.sign_in("x", User { name: large }).await.unwrap_err();
+                assert_eq!(problem.kind(), SessionErrorKind::Misconfigured);
+                assert_eq!(session.standing(), Standing::Absent);
+                Response::new(String::new())
+            }
+        })
+        .await;
+    assert!(response.headers().is_empty(), "F40: an error, not a cookie that a browser drops");
+    assert!(world.events().iter().any(|event| event.starts_with("TokenTooLarge")));
+}
+
+#[tokio::test]
+async fn an_unknown_carrier_is_an_error() {
+    let world = World::new();
+    let other = Carrier::new(
+        Location::Cookie(CookieSpec::new("a")),
+        Location::Cookie(CookieSpec::new("b")),
+    );
+    world
+        .send(get(&[]), move |session, _| {
+            let sign_in = SignIn::new("alice", user("alice")).via(other.clone());
+            async move {
+                let problem = session.sign_in_with(sign_in).await.unwrap_err();
+                assert_eq!(problem.kind(), SessionErrorKind::UnknownCarrier);
+                Response::new(String::new())
+            }
+        })
+        .await;
+}
+
+#[tokio::test]
+async fn a_token_for_onward_calls_is_another_one_of_the_same_session() {
+    let world = World::new();
+    let token = world.sign_in("alice").await;
+    let response = world
+        .send(cookie(&token), |session, _| async move {
+            Response::new(session.access_token().unwrap().expose().to_owned())
+        })
+        .await;
+    assert_ne!(*response.body(), token);
+    assert!(response.headers().is_empty(), "the client's own token stays");
+    assert_eq!(world.me(cookie(response.body())).await.body(), "alice");
+}
+
+#[tokio::test]
+async fn hostile_requests_cost_no_refresh_and_hide_no_good_cookie() {
+    let world = World::new();
+    let token = world.sign_in("alice").await;
+    let ours = format!("{COOKIE_NAME}={token}");
+    let _ = world.events();
+    let noise = [
+        format!("{COOKIE_NAME}={}", "x".repeat(8 * 1024 + 1)),
+        format!("{COOKIE_NAME}={}", "x".repeat(64 * 1024)),
+        (0..10_000).map(|n| format!("c{n}=v; ")).collect::<String>(),
+        format!("__%48ost-access_token={token}"),
+        format!("{COOKIE_NAME}=; {COOKIE_NAME}=\"\""),
+    ];
+    for noise in noise {
+        for header in [format!("{noise}; {ours}"), format!("{ours}; {noise}")] {
+            let response = world.me(get(&[("cookie", &header)])).await;
+            assert_eq!(response.body(), "alice");
+            assert!(response.headers().is_empty());
+        }
+        let alone = world.me(get(&[("cookie", &noise)])).await;
+        assert_eq!(alone.status(), StatusCode::UNAUTHORIZED);
+    }
+    assert!(world.events().iter().all(|event| event.starts_with("TokenRefused")));
+}

@@ -1,1 +1,255 @@
+//! Rows 1 to 9 of the security list: taking the token from the request.
 
+use http::header::HeaderMap;
+use http::{HeaderName, HeaderValue};
+use proptest::prelude::*;
+
+use super::*;
+use crate::carrier::Carrier;
+use crate::cookie::CookieSpec;
+
+const TOKEN: &str = "aaaa.bbbb.cccc";
+
+fn carriers() -> Carriers {
+    let own = Carrier::new(
+        Location::Header(HeaderName::from_static("x-at")),
+        Location::Header(HeaderName::from_static("x-rt")),
+    );
+    Carriers::build(vec![Carrier::cookies(), Carrier::headers(), own], false).unwrap()
+}
+
+fn fields(pairs: &[(&'static str, &[u8])]) -> HeaderMap {
+    let mut fields = HeaderMap::new();
+    for (name, value) in pairs {
+        fields.append(*name, HeaderValue::from_bytes(value).unwrap());
+    }
+    fields
+}
+
+/// What was found, as `(carrier, token)`, and the flaw.
+fn found(fields: &HeaderMap) -> (Vec<(usize, String)>, Option<InvalidReason>) {
+    let carriers = carriers();
+    let presented = extract(fields, &carriers, true);
+    let text = |token: &[u8]| String::from_utf8_lossy(token).into_owned();
+    let tokens = presented.candidates().iter().map(|one| (one.carrier, text(one.token))).collect();
+    (tokens, presented.flaw)
+}
+
+fn in_cookies(values: &[&[u8]]) -> (Vec<(usize, String)>, Option<InvalidReason>) {
+    let pairs: Vec<_> = values.iter().map(|value| ("cookie", *value)).collect();
+    found(&fields(&pairs))
+}
+
+fn ours(token: &str) -> (Vec<(usize, String)>, Option<InvalidReason>) {
+    (vec![(0, token.into())], None)
+}
+
+const NONE: (Vec<(usize, String)>, Option<InvalidReason>) = (Vec::new(), None);
+
+#[test]
+fn s01_every_cookie_field_is_read_as_bytes() {
+    let pair = format!("__Host-access_token={TOKEN}");
+    assert_eq!(in_cookies(&[pair.as_bytes()]), ours(TOKEN));
+    assert_eq!(in_cookies(&[b"a=1; b=2", pair.as_bytes()]), ours(TOKEN), "HTTP/2 crumbs");
+    for neighbour in [
+        &b"latin=caf\xe9"[..],
+        b"utf8=\xff\xfe\xfd",
+        b"nul=1",
+        b"q=\"a, b\"",
+        b"=",
+        b";",
+        b"; ;",
+        b"x",
+        b"=x",
+        b"__Host-access_token",
+        b"\"",
+        b"a=b=c=d",
+        b"__Host-access_tokenx=1",
+        b"x__Host-access_token=evil.evil.evil",
+    ] {
+        for joined in [
+            [neighbour, b"; ", pair.as_bytes()].concat(),
+            [pair.as_bytes(), b"; ", neighbour].concat(),
+            [neighbour, b";", pair.as_bytes(), b" \t;", neighbour].concat(),
+        ] {
+            assert_eq!(in_cookies(&[&joined]), ours(TOKEN), "{}", joined.escape_ascii());
+        }
+    }
+}
+
+#[test]
+fn s02_names_are_compared_octet_by_octet() {
+    for name in [
+        "__%48ost-access_token",
+        "__host-access_token",
+        "__HOST-access_token",
+        "__Host-Access_token",
+        "\u{2000}__Host-access_token",
+        "\u{a0}__Host-access_token",
+        "\u{85}__Host-access_token",
+        "$Version=1,__Host-access_token",
+        "$__Host-access_token",
+        "__Host-access_token ",
+        "__Host-access_token\t",
+        "a __Host-access_token",
+        "a,__Host-access_token",
+    ] {
+        let pair = format!("{name}={TOKEN}").into_bytes();
+        assert_eq!(in_cookies(&[&pair]), NONE, "{}", pair.escape_ascii());
+    }
+    let trimmed = format!("a=1; \t __Host-access_token={TOKEN}\t ; b=2");
+    assert_eq!(in_cookies(&[trimmed.as_bytes()]), ours(TOKEN), "space and tab");
+}
+
+#[test]
+fn s03_several_of_our_cookies_are_all_candidates() {
+    let (one, two) = ("a1.b1.c1", "a2.b2.c2");
+    let both = format!("__Host-access_token={one}; __Host-access_token={two}");
+    let expected = (vec![(0, one.into()), (0, two.into())], None);
+    assert_eq!(in_cookies(&[both.as_bytes()]), expected);
+    let (first, second) =
+        (format!("__Host-access_token={one}"), format!("__Host-access_token={two}"));
+    assert_eq!(in_cookies(&[first.as_bytes(), second.as_bytes()]), expected);
+}
+
+#[test]
+fn s04_pairs_without_name_or_value_are_not_ours() {
+    for header in [
+        "=__Host-access_token=a.b.c",
+        "=a.b.c",
+        "__Host-access_token",
+        "__Host-access_token=",
+        "__Host-access_token= ",
+        "__Host-access_token;=a.b.c",
+    ] {
+        assert_eq!(in_cookies(&[header.as_bytes()]), NONE, "{header}");
+    }
+    for (header, value) in
+        [("__Host-access_token=\"a.b.c\"", "\"a.b.c\""), ("__Host-access_token=a.b.c,d", "a.b.c,d")]
+    {
+        assert_eq!(
+            in_cookies(&[header.as_bytes()]),
+            ours(value),
+            "as it is, for `verify` to refuse"
+        );
+    }
+}
+
+#[test]
+fn s05_authorization_is_one_field_with_one_credential() {
+    let one = |value: &str| found(&fields(&[("authorization", value.as_bytes())]));
+    for scheme in ["Bearer", "bearer", "bEaReR", "BEARER"] {
+        let expected = (vec![(1, TOKEN.into())], None);
+        assert_eq!(one(&format!("{scheme} {TOKEN}")), expected);
+        assert_eq!(one(&format!("{scheme}  {TOKEN} ")), expected);
+    }
+    for other in ["Basic YTpi", "Bearer", "Bearer ", "BearerX a.b.c", "Bear", ""] {
+        assert_eq!(one(other), NONE, "{other}");
+    }
+    let duplicated = (vec![], Some(InvalidReason::Duplicated));
+    assert_eq!(one("Bearer a.b.c, Bearer d.e.f"), duplicated);
+    assert_eq!(one("Bearer a.b.c d.e.f"), duplicated);
+    let two = [("authorization", &b"Bearer a.b.c"[..]), ("authorization", b"Bearer d.e.f")];
+    assert_eq!(found(&fields(&two)), duplicated);
+    let cookie = [two[0], two[1], ("cookie", b"__Host-access_token=a.b.c")];
+    let expected = (vec![(0, "a.b.c".into())], Some(InvalidReason::Duplicated));
+    assert_eq!(found(&fields(&cookie)), expected, "a good cookie next to it is still found");
+    let twice = [("x-at", &b"a.b.c"[..]), ("x-at", b"a.b.c")];
+    assert_eq!(found(&fields(&twice)), duplicated);
+}
+
+#[test]
+fn s06_only_configured_places_are_read() {
+    let elsewhere = [
+        ("referer", &b"https://app.example/?access_token=a.b.c"[..]),
+        ("x-access-token", b"a.b.c"),
+        ("cookie2", b"__Host-access_token=a.b.c"),
+        ("proxy-authorization", b"Bearer a.b.c"),
+    ];
+    assert_eq!(found(&fields(&elsewhere)), NONE);
+}
+
+#[test]
+fn s07_junk_by_its_length_or_dots_is_noted_and_not_looked_at() {
+    for size in [8 * 1024 + 1, 64 * 1024] {
+        let junk = format!("__Host-access_token={}", "j".repeat(size));
+        assert_eq!(in_cookies(&[junk.as_bytes()]), (vec![], Some(InvalidReason::TooLong)));
+        let good = format!("{junk}; __Host-access_token={TOKEN}");
+        let expected = (vec![(0, TOKEN.into())], Some(InvalidReason::TooLong));
+        assert_eq!(in_cookies(&[good.as_bytes()]), expected);
+    }
+    let dots = format!("__Host-access_token={}", ".".repeat(8000));
+    assert_eq!(in_cookies(&[dots.as_bytes()]), (vec![], Some(InvalidReason::Malformed)));
+}
+
+#[test]
+fn s08_ten_thousand_cookies_are_no_trouble() {
+    let others: String = (0..10_000).map(|n| format!("c{n}=v{n}; ")).collect();
+    let header = format!("{others}__Host-access_token={TOKEN}");
+    assert_eq!(in_cookies(&[header.as_bytes()]), ours(TOKEN));
+
+    let junk = "__Host-access_token=junk; ".repeat(10_000);
+    let expected = (vec![(0, TOKEN.into())], Some(InvalidReason::Malformed));
+    let header = format!("{junk}__Host-access_token={TOKEN}");
+    assert_eq!(in_cookies(&[header.as_bytes()]), expected, "a good cookie next to junk");
+
+    let forged = "__Host-access_token=a.b.c; ".repeat(10_000);
+    for header in [
+        format!("{forged}__Host-access_token={TOKEN}"),
+        format!("__Host-access_token={TOKEN}; {forged}"),
+    ] {
+        let refused = (vec![], Some(InvalidReason::TooMany));
+        assert_eq!(in_cookies(&[header.as_bytes()]), refused, "whatever the order");
+    }
+    let endless = vec![b'x'; MAX_COOKIE_OCTETS];
+    let pair = format!("__Host-access_token={TOKEN}");
+    assert_eq!(in_cookies(&[&endless, pair.as_bytes()]), NONE, "the search has an end");
+}
+
+#[test]
+fn cookies_of_another_sites_request_are_not_found() {
+    let fields =
+        fields(&[("cookie", b"__Host-access_token=a.b.c"), ("authorization", b"Bearer d.e.f")]);
+    let carriers = carriers();
+    let presented = extract(&fields, &carriers, false);
+    assert_eq!(presented.candidates().len(), 1);
+    assert_eq!(presented.candidates()[0].token, b"d.e.f");
+    assert!(brings_cookie(&fields, &carriers));
+}
+
+proptest! {
+    /// Row 1: whatever stands beside our cookie, ours is found and nothing else is.
+    #[test]
+    fn s01_a_neighbour_never_matters(
+        before in proptest::collection::vec(any::<u8>(), 0..80),
+        after in proptest::collection::vec(any::<u8>(), 0..80),
+    ) {
+        let clean = |bytes: Vec<u8>| -> Vec<u8> {
+            bytes.into_iter().filter(|b| *b == b'\t' || (*b >= 0x20 && *b != 0x7f)).collect()
+        };
+        let (before, after) = (clean(before), clean(after));
+        let pair = format!("__Host-access_token={TOKEN}");
+        let header = [&before[..], b"; ", pair.as_bytes(), b"; ", &after[..]].concat();
+        prop_assert_eq!(in_cookies(&[&header]), ours(TOKEN));
+    }
+
+    #[test]
+    fn arbitrary_fields_never_panic(bytes in proptest::collection::vec(any::<u8>(), 0..400)) {
+        let bytes: Vec<u8> =
+            bytes.into_iter().filter(|b| *b == b'\t' || (*b >= 0x20 && *b != 0x7f)).collect();
+        for name in ["cookie", "authorization", "x-at"] {
+            let _ = found(&fields(&[(name, &bytes)]));
+        }
+    }
+}
+
+#[test]
+fn a_cookie_of_another_name_is_configured_by_its_spec() {
+    let spec = Location::Cookie(CookieSpec::new("at"));
+    let pair = Carrier::new(spec, Location::Cookie(CookieSpec::new("rt")));
+    let carriers = Carriers::build(vec![pair], false).unwrap();
+    let fields = fields(&[("cookie", b"rt=x.y.z; hat=q.q.q; at=a.b.c")]);
+    let presented = extract(&fields, &carriers, true);
+    assert_eq!(presented.candidates()[0].token, b"a.b.c");
+    assert_eq!(presented.candidates().len(), 1);
+}

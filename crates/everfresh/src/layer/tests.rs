@@ -1,1 +1,273 @@
+//! Tower's contract, and what stands around and inside the layer: row 75 of the security list,
+//! F21.
 
+use std::convert::Infallible;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use http::header::{CONNECTION, LOCATION, UPGRADE};
+use http::{HeaderValue, Request, Response, StatusCode};
+use tower::limit::ConcurrencyLimitLayer;
+use tower::{Service, ServiceBuilder, ServiceExt as _, service_fn};
+
+use crate::testing::*;
+use crate::{Rejection, RejectionKind, Session};
+
+/// Panics when called without having been polled ready, as Tower allows; clones are not ready.
+#[derive(Debug)]
+struct Picky {
+    ready: bool,
+    clones: Arc<AtomicUsize>,
+}
+
+impl Clone for Picky {
+    fn clone(&self) -> Self {
+        self.clones.fetch_add(1, Ordering::SeqCst);
+        Self { ready: false, clones: self.clones.clone() }
+    }
+}
+
+impl Service<Request<()>> for Picky {
+    type Response = Response<String>;
+    type Error = Infallible;
+    type Future = std::future::Ready<Result<Response<String>, Infallible>>;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
+        self.ready = true;
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, request: Request<()>) -> Self::Future {
+        assert!(std::mem::take(&mut self.ready), "called before it was ready");
+        let session = request.extensions().get::<Session<User>>().unwrap();
+        std::future::ready(Ok(who(session)))
+    }
+}
+
+#[tokio::test]
+async fn the_service_that_was_ready_is_the_one_that_is_called() {
+    let world = World::new();
+    let token = world.sign_in("alice").await;
+    let clones = Arc::new(AtomicUsize::new(0));
+    let picky = Picky { ready: false, clones: clones.clone() };
+    let mut service = ServiceBuilder::new().layer(world.auth.layer()).service(picky);
+    for _ in 0..3 {
+        let fresh = service.ready().await.unwrap().call(cookie(&token)).await.unwrap();
+        assert_eq!(fresh.body(), "alice");
+    }
+    assert_eq!(clones.load(Ordering::SeqCst), 0, "no clone on the fresh path");
+    world.pass(900);
+    for _ in 0..3 {
+        let refreshed = service.ready().await.unwrap().call(cookie(&token)).await.unwrap();
+        assert_eq!(refreshed.body(), "alice");
+        assert!(token_of(&refreshed).is_some());
+    }
+    assert_eq!(clones.load(Ordering::SeqCst), 3, "one where a request waits");
+}
+
+#[tokio::test]
+async fn limits_and_buffers_inside_and_outside_work() {
+    let world = World::new();
+    let token = world.sign_in("alice").await;
+    let inner = service_fn(|request: Request<()>| async move {
+        Ok::<_, Infallible>(who(request.extensions().get::<Session<User>>().unwrap()))
+    });
+    let inside = ServiceBuilder::new()
+        .layer(world.auth.layer())
+        .load_shed()
+        .layer(ConcurrencyLimitLayer::new(1))
+        .buffer(4)
+        .service(inner);
+    let outside = ServiceBuilder::new()
+        .buffer(4)
+        .load_shed()
+        .layer(ConcurrencyLimitLayer::new(1))
+        .layer(world.auth.layer())
+        .service(inner);
+    for left in [800, 100, 10] {
+        world.pass_until_left(&token, left);
+        for _ in 0..10 {
+            let by_inside = inside.clone().oneshot(cookie(&token)).await.unwrap();
+            let by_outside = outside.clone().oneshot(cookie(&token)).await.unwrap();
+            assert_eq!((by_inside.body(), by_outside.body()), (&"alice".into(), &"alice".into()));
+        }
+    }
+}
+
+#[tokio::test]
+async fn f21_tokens_leave_with_whatever_response_the_handler_makes() {
+    let world = World::new();
+    let token = world.sign_in("alice").await;
+    world.pass(900);
+    for status in [200, 204, 303, 400, 404, 410, 500, 502, 503] {
+        let response = world
+            .send(cookie(&token), move |_, _| async move {
+                let mut response = Response::new("a body".to_owned());
+                *response.status_mut() = StatusCode::from_u16(status).unwrap();
+                response.headers_mut().insert(LOCATION, HeaderValue::from_static("/x"));
+                response
+            })
+            .await;
+        assert_eq!(response.status().as_u16(), status);
+        assert_eq!(response.body(), "a body");
+        assert_eq!(response.headers()[LOCATION], "/x");
+        assert!(token_of(&response).is_some(), "{status}");
+    }
+}
+
+#[tokio::test]
+async fn s73_a_304_carries_no_tokens_and_the_next_response_does() {
+    let world = World::new();
+    let token = world.sign_in("alice").await;
+    world.pass(900);
+    let response = world
+        .send(cookie(&token), |_, _| async {
+            let mut response = Response::new(String::new());
+            *response.status_mut() = StatusCode::NOT_MODIFIED;
+            response
+        })
+        .await;
+    assert!(response.headers().is_empty());
+    assert!(token_of(&world.me(cookie(&token)).await).is_some());
+}
+
+#[tokio::test]
+async fn s75_an_upgrade_keeps_its_101_and_carries_the_cookie() {
+    let world = World::new();
+    let token = world.sign_in("alice").await;
+    world.pass(900);
+    let response = world
+        .send(cookie(&token), |_, _| async {
+            let mut response = Response::new(String::new());
+            *response.status_mut() = StatusCode::SWITCHING_PROTOCOLS;
+            response.headers_mut().insert(CONNECTION, HeaderValue::from_static("upgrade"));
+            response.headers_mut().insert(UPGRADE, HeaderValue::from_static("websocket"));
+            response.extensions_mut().insert("the upgraded connection");
+            response
+        })
+        .await;
+    assert_eq!(response.status(), StatusCode::SWITCHING_PROTOCOLS);
+    assert_eq!(response.headers()[UPGRADE], "websocket");
+    assert_eq!(response.extensions().get(), Some(&"the upgraded connection"));
+    assert!(token_of(&response).is_some());
+}
+
+#[tokio::test]
+async fn s75_a_failing_or_panicking_service_loses_no_session() {
+    let world = World::new();
+    let token = world.sign_in("alice").await;
+    world.pass(900);
+    let failing = service_fn(|_: Request<()>| async { Err::<Response<()>, _>("broken") });
+    let failing = ServiceBuilder::new().layer(world.auth.layer()).service(failing);
+    assert_eq!(failing.oneshot(cookie(&token)).await.unwrap_err(), "broken");
+
+    let panicking = world.service(|_, _| async { panic!("a bug in the handler") });
+    let task = tokio::spawn(panicking.oneshot(cookie(&token)));
+    assert!(task.await.unwrap_err().is_panic());
+    assert!(token_of(&world.me(cookie(&token)).await).is_some());
+}
+
+#[tokio::test]
+async fn a_service_whose_future_is_not_send_will_do() {
+    let world = World::new();
+    let token = world.sign_in("alice").await;
+    world.pass(900);
+    let local = service_fn(|request: Request<()>| async move {
+        let here = std::rc::Rc::new(request);
+        tokio::task::yield_now().await;
+        Ok::<_, Infallible>(who(here.extensions().get::<Session<User>>().unwrap()))
+    });
+    let service = ServiceBuilder::new().layer(world.auth.layer()).service(local);
+    assert_eq!(service.oneshot(cookie(&token)).await.unwrap().body(), "alice");
+}
+
+#[tokio::test]
+async fn require_answers_for_the_service_inside() {
+    let world = World::new();
+    let token = world.sign_in("alice").await;
+    let inner = service_fn(|_: Request<()>| async {
+        Ok::<_, Infallible>(Response::new(b"members".to_vec()))
+    });
+    let members =
+        ServiceBuilder::new().layer(world.auth.layer()).layer(world.auth.require()).service(inner);
+    let status = async |request| members.clone().oneshot(request).await.unwrap().status();
+    assert_eq!(status(cookie(&token)).await, StatusCode::OK);
+    assert_eq!(status(get(&[])).await, StatusCode::UNAUTHORIZED);
+    world.pass(900);
+    assert_eq!(status(cookie(&token)).await, StatusCode::OK, "refreshed first");
+
+    let bare = ServiceBuilder::new().layer(world.auth.require()).service(inner);
+    let response = bare.oneshot(cookie(&token)).await.unwrap();
+    assert_eq!(response.status(), StatusCode::INTERNAL_SERVER_ERROR);
+    let body = String::from_utf8(response.into_body()).unwrap();
+    assert!(body.contains(".layer(auth.layer())"), "{body}");
+}
+
+#[tokio::test]
+async fn the_body_of_a_rejection_can_be_replaced() {
+    let world = World::with(|b| {
+        b.rejection_body(|rejection: &Rejection| {
+            assert_eq!(rejection.kind(), RejectionKind::NoCredentials);
+            (HeaderValue::from_static("text/plain"), b"please sign in".to_vec())
+        })
+    });
+    let response = world.me(get(&[])).await;
+    assert_eq!(response.status(), StatusCode::UNAUTHORIZED);
+    assert_eq!(response.headers()["content-type"], "text/plain");
+    assert_eq!(response.headers()["www-authenticate"], "Bearer");
+    assert_eq!(response.body(), "please sign in");
+}
+
+#[tokio::test]
+async fn a_client_that_hangs_up_while_waiting_does_not_end_the_refresh() {
+    let (open, gate) = tokio::sync::watch::channel(false);
+    let world = World::with(|b| {
+        b.revalidate_with(move |_| {
+            let mut gate = gate.clone();
+            async move {
+                gate.wait_for(|open| *open).await.map_err(|_| "gone")?;
+                Ok::<_, &str>(crate::Revalidated::Keep)
+            }
+        })
+    });
+    let token = world.sign_in("alice").await;
+    world.pass(900);
+    let _ = world.events();
+    let service = world.service(|session, _| async move { who(&session) });
+    let waiting = tokio::spawn(service.clone().oneshot(cookie(&token)));
+    let twin = tokio::spawn(service.clone().oneshot(cookie(&token)));
+    tokio::task::yield_now().await;
+    waiting.abort();
+    assert!(waiting.await.unwrap_err().is_cancelled());
+    open.send(true).unwrap();
+    assert_eq!(twin.await.unwrap().unwrap().body(), "alice");
+    let refreshes = world.events().iter().filter(|event| event.starts_with("Refreshed")).count();
+    assert_eq!(refreshes, 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_waiter_goes_on_after_three_seconds_and_the_flight_goes_on_without_it() {
+    let (open, gate) = tokio::sync::watch::channel(false);
+    let world = World::with(|b| {
+        b.leeway(Duration::ZERO).revalidate_with(move |_| {
+            let mut gate = gate.clone();
+            async move {
+                gate.wait_for(|open| *open).await.map_err(|_| "gone")?;
+                Ok::<_, &str>(crate::Revalidated::Keep)
+            }
+        })
+    });
+    let token = world.sign_in("alice").await;
+    world.pass_until_left(&token, 10);
+    let began = tokio::time::Instant::now();
+    assert_eq!(world.me(cookie(&token)).await.body(), "alice", "on the token that is still good");
+    assert_eq!(began.elapsed().as_secs(), 3, "the mandatory window waits");
+    world.pass(60);
+    let response = world.me(cookie(&token)).await;
+    assert_eq!(response.status(), StatusCode::SERVICE_UNAVAILABLE);
+    open.send(true).unwrap();
+    let response = world.me(cookie(&token)).await;
+    assert_eq!(response.body(), "alice", "the flight landed");
+}

@@ -1,1 +1,95 @@
+//! Row 81 and 82 of the security list, F115: requests that another site caused.
 
+use http::Request;
+
+use super::*;
+
+fn request(method: &str, headers: &[(&str, &str)]) -> Request<()> {
+    let mut request = Request::builder().method(method).uri("/transfer");
+    for (name, value) in headers {
+        request = request.header(*name, *value);
+    }
+    request.body(()).unwrap()
+}
+
+fn cross(method: &str, headers: &[(&str, &str)]) -> bool {
+    is_cross_site(&request(method, headers), &["https://admin.example".to_owned()])
+}
+
+const HOST: (&str, &str) = ("host", "app.example");
+
+#[test]
+fn s81_sec_fetch_site_decides_for_unsafe_methods() {
+    for method in ["POST", "PUT", "PATCH", "DELETE", "LINK", "post"] {
+        for (site, expected) in [
+            ("same-origin", false),
+            ("none", false),
+            ("cross-site", true),
+            ("same-site", true),
+            ("", true),
+            ("Same-Origin", true),
+        ] {
+            assert_eq!(
+                cross(method, &[HOST, ("sec-fetch-site", site)]),
+                expected,
+                "{method} {site}"
+            );
+        }
+    }
+    for method in ["GET", "HEAD", "OPTIONS", "TRACE"] {
+        assert!(!cross(method, &[HOST, ("sec-fetch-site", "cross-site")]), "{method}");
+    }
+}
+
+#[test]
+fn s81_without_it_the_origin_is_held_against_the_host() {
+    for (origin, expected) in [
+        ("https://app.example", false),
+        ("http://app.example", false),
+        ("https://app.example:443", false),
+        ("https://APP.example", false),
+        ("https://app.example:8443", true),
+        ("https://evil.example", true),
+        ("https://app.example.evil.example", true),
+        ("https://evilapp.example", true),
+        ("null", true),
+        ("", true),
+        ("app.example", true),
+        ("ftp://app.example", true),
+    ] {
+        assert_eq!(cross("POST", &[HOST, ("origin", origin)]), expected, "{origin}");
+    }
+    assert!(cross("POST", &[("origin", "https://app.example")]), "no host to hold it against");
+    let twice = [HOST, ("origin", "https://app.example"), ("origin", "https://evil.example")];
+    assert!(cross("POST", &twice));
+    let local = [("host", "localhost:3000"), ("origin", "http://localhost:3000")];
+    assert!(!cross("POST", &local));
+}
+
+#[test]
+fn s81_the_authority_of_http_2_counts_as_host() {
+    let request = Request::post("https://app.example/transfer")
+        .header("origin", "https://app.example")
+        .body(())
+        .unwrap();
+    assert!(!is_cross_site(&request, &[]));
+}
+
+#[test]
+fn s81_clients_that_are_no_browsers_and_trusted_origins_pass() {
+    assert!(!cross("POST", &[HOST]));
+    let trusted = ("origin", "https://admin.example");
+    assert!(!cross("POST", &[HOST, trusted]));
+    assert!(!cross("POST", &[HOST, trusted, ("sec-fetch-site", "cross-site")]));
+}
+
+#[test]
+fn trusted_origins_are_written_as_browsers_do() {
+    for good in ["https://app.example", "http://localhost:5173", "https://[::1]:8443"] {
+        check_trusted(good).unwrap();
+    }
+    for bad in ["app.example", "https://app.example/", "https://app.example/x", "null", "*", ""] {
+        let problem = check_trusted(bad).unwrap_err().to_string();
+        assert!(problem.contains(&format!("{bad:?}")), "{problem}");
+    }
+}

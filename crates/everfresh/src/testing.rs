@@ -1,0 +1,166 @@
+//! What the core's own tests share: an engine on a manual clock, and requests in one line.
+
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use http::header::{AUTHORIZATION, COOKIE, SET_COOKIE};
+use http::{Request, Response};
+use serde::{Deserialize, Serialize};
+use tower_service::Service;
+
+use crate::{Clock, Engine, EngineBuilder, Keys, ManualClock, Resign, Session, Timestamp};
+
+pub(crate) const SECRET: &str = "0123456789abcdef-0123456789abcdef";
+pub(crate) const START: Timestamp = Timestamp::from_secs(1_800_000_000);
+/// The default cookie that carries the access token.
+pub(crate) const COOKIE_NAME: &str = "__Host-access_token";
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct User {
+    pub(crate) name: String,
+}
+
+pub(crate) fn user(name: &str) -> User {
+    User { name: name.into() }
+}
+
+/// An engine, its clock, and what it reported.
+pub(crate) struct World {
+    pub(crate) clock: ManualClock,
+    pub(crate) auth: Engine<User>,
+    events: Arc<Mutex<Vec<String>>>,
+}
+
+impl World {
+    pub(crate) fn new() -> Self {
+        Self::with(|builder| builder)
+    }
+
+    pub(crate) fn with(change: impl FnOnce(EngineBuilder<User>) -> EngineBuilder<User>) -> Self {
+        let clock = ManualClock::starting_at(START);
+        let events = Arc::new(Mutex::new(Vec::new()));
+        let log = events.clone();
+        let builder = Engine::builder(Keys::hs256(SECRET).unwrap())
+            .issuer("https://app.example")
+            .audience("app")
+            .clock(Clock::from(clock.clone()))
+            .refresh_with(Resign::new())
+            .on_event(move |event| log.lock().unwrap().push(format!("{event:?}")));
+        Self { clock, auth: change(builder).build().unwrap(), events }
+    }
+
+    pub(crate) fn pass(&self, secs: u64) {
+        self.clock.advance(Duration::from_secs(secs));
+    }
+
+    /// Lets time pass until this token has `secs` left. Minted lifetimes vary by 5 %.
+    pub(crate) fn pass_until_left(&self, token: &str, secs: u64) {
+        let payload = token.split('.').nth(1).unwrap();
+        let payload: serde_json::Value =
+            serde_json::from_slice(&URL_SAFE_NO_PAD.decode(payload).unwrap()).unwrap();
+        let expires = Timestamp::from_secs(payload["exp"].as_u64().unwrap());
+        self.clock.advance(expires.minus(Duration::from_secs(secs)).since(self.clock.now()));
+    }
+
+    pub(crate) fn events(&self) -> Vec<String> {
+        std::mem::take(&mut self.events.lock().unwrap())
+    }
+
+    /// A service that does `handler` with the session, inside the layer.
+    pub(crate) fn service<F, Fut>(
+        &self,
+        handler: F,
+    ) -> impl Service<
+        Request<()>,
+        Response = Response<String>,
+        Error = std::convert::Infallible,
+        Future: Send,
+    > + Clone
+    + use<F, Fut>
+    where
+        F: Fn(Session<User>, Request<()>) -> Fut + Clone + Send + 'static,
+        Fut: Future<Output = Response<String>> + Send + 'static,
+    {
+        tower::ServiceBuilder::new().layer(self.auth.layer()).service(tower::service_fn(
+            move |request: Request<()>| {
+                let session = request.extensions().get::<Session<User>>().unwrap().clone();
+                let handler = handler.clone();
+                async move { Ok(handler(session, request).await) }
+            },
+        ))
+    }
+
+    /// Sends one request to a handler inside the layer.
+    pub(crate) async fn send<F, Fut>(&self, request: Request<()>, handler: F) -> Response<String>
+    where
+        F: Fn(Session<User>, Request<()>) -> Fut + Clone + Send + 'static,
+        Fut: Future<Output = Response<String>> + Send + 'static,
+    {
+        use tower::ServiceExt as _;
+        self.service(handler).oneshot(request).await.unwrap()
+    }
+
+    /// Sends one request to a handler that says who is signed in.
+    pub(crate) async fn me(&self, request: Request<()>) -> Response<String> {
+        self.send(request, |session, _| async move { who(&session) }).await
+    }
+
+    /// Signs in and gives the access token.
+    pub(crate) async fn sign_in(&self, name: &'static str) -> String {
+        let response = self
+            .send(get(&[]), move |session, _| async move {
+                session.sign_in(name, user(name)).await.unwrap();
+                Response::new(String::new())
+            })
+            .await;
+        token_of(&response).expect("signed in")
+    }
+}
+
+/// 200 with the name, or the rejection.
+pub(crate) fn who(session: &Session<User>) -> Response<String> {
+    match session.claims() {
+        Ok(user) => Response::new(user.name.clone()),
+        Err(rejection) => {
+            rejection.into_response::<Vec<u8>>().map(|body| String::from_utf8(body).unwrap())
+        }
+    }
+}
+
+pub(crate) fn request(method: &str, headers: &[(&str, &str)]) -> Request<()> {
+    let mut request = Request::builder().method(method).uri("/");
+    for (name, value) in headers {
+        request = request.header(*name, *value);
+    }
+    request.body(()).unwrap()
+}
+
+pub(crate) fn get(headers: &[(&str, &str)]) -> Request<()> {
+    request("GET", headers)
+}
+
+pub(crate) fn cookie(token: &str) -> Request<()> {
+    get(&[(COOKIE.as_str(), &format!("{COOKIE_NAME}={token}"))])
+}
+
+pub(crate) fn bearer(token: &str) -> Request<()> {
+    get(&[(AUTHORIZATION.as_str(), &format!("Bearer {token}"))])
+}
+
+/// Every `Set-Cookie` of a response.
+pub(crate) fn set_cookies<B>(response: &Response<B>) -> Vec<String> {
+    let values = response.headers().get_all(SET_COOKIE).iter();
+    values.map(|value| value.to_str().unwrap().to_owned()).collect()
+}
+
+/// The access token that a response sets as a cookie, if it sets one.
+pub(crate) fn token_of<B>(response: &Response<B>) -> Option<String> {
+    let prefix = format!("{COOKIE_NAME}=");
+    let cookies = set_cookies(response);
+    let mut ours = cookies.iter().filter_map(|cookie| cookie.strip_prefix(&prefix));
+    let token = ours.next()?.split(';').next()?;
+    assert!(ours.next().is_none(), "one cookie of a name: {cookies:?}");
+    (!token.is_empty()).then(|| token.to_owned())
+}

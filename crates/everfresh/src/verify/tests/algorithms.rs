@@ -1,0 +1,154 @@
+//! Rows 12, 14 and 31: every algorithm signs and verifies, and none stands in for another.
+
+use aws_lc_rs::encoding::AsDer as _;
+use aws_lc_rs::rsa::KeySize;
+use aws_lc_rs::signature::{
+    ECDSA_P256_SHA256_FIXED_SIGNING, ECDSA_P384_SHA384_FIXED_SIGNING, EcdsaKeyPair, Ed25519KeyPair,
+    KeyPair as _, RsaKeyPair,
+};
+
+use super::*;
+
+const ALL: [Algorithm; 12] = [
+    Algorithm::HS256,
+    Algorithm::HS384,
+    Algorithm::HS512,
+    Algorithm::RS256,
+    Algorithm::RS384,
+    Algorithm::RS512,
+    Algorithm::PS256,
+    Algorithm::PS384,
+    Algorithm::PS512,
+    Algorithm::ES256,
+    Algorithm::ES384,
+    Algorithm::EdDSA,
+];
+
+/// Private keys made anew for every run, PKCS#8.
+pub(super) struct Material {
+    pub(super) rsa: Vec<u8>,
+    pub(super) rsa_public: Vec<u8>,
+    pub(super) p256: Vec<u8>,
+    pub(super) p384: Vec<u8>,
+    pub(super) ed25519: Vec<u8>,
+    secret: [u8; 64],
+}
+
+impl Material {
+    pub(super) fn new() -> Self {
+        let random = aws_lc_rs::rand::SystemRandom::new();
+        let rsa = RsaKeyPair::generate(KeySize::Rsa2048).unwrap();
+        let ec = |alg| EcdsaKeyPair::generate_pkcs8(alg, &random).unwrap().as_ref().to_vec();
+        let mut secret = [0; 64];
+        getrandom::fill(&mut secret).unwrap();
+        Self {
+            rsa: rsa.as_der().unwrap().as_ref().to_vec(),
+            rsa_public: rsa.public_key().as_der().unwrap().as_ref().to_vec(),
+            p256: ec(&ECDSA_P256_SHA256_FIXED_SIGNING),
+            p384: ec(&ECDSA_P384_SHA384_FIXED_SIGNING),
+            ed25519: Ed25519KeyPair::generate_pkcs8(&random).unwrap().as_ref().to_vec(),
+            secret,
+        }
+    }
+
+    pub(super) fn private(&self, alg: Algorithm) -> &[u8] {
+        match alg {
+            Algorithm::ES256 => &self.p256,
+            Algorithm::ES384 => &self.p384,
+            Algorithm::EdDSA => &self.ed25519,
+            _ => &self.rsa,
+        }
+    }
+
+    fn key(&self, alg: Algorithm) -> Key {
+        match alg.family() {
+            jsonwebtoken::AlgorithmFamily::Hmac => Key::hmac(alg, &self.secret).unwrap(),
+            _ => Key::from_der(alg, self.private(alg)).unwrap(),
+        }
+    }
+
+    /// The public halves, as bytes that an attacker has.
+    fn public_bytes(&self) -> Vec<Vec<u8>> {
+        let p256 = EcdsaKeyPair::from_pkcs8(&ECDSA_P256_SHA256_FIXED_SIGNING, &self.p256).unwrap();
+        let spki = p256.public_key().as_der().unwrap().as_ref().to_vec();
+        vec![
+            self.rsa_public.clone(),
+            spki.clone(),
+            pem::encode(&pem::Pem::new("PUBLIC KEY", self.rsa_public.clone())).into_bytes(),
+            pem::encode(&pem::Pem::new("PUBLIC KEY", spki)).into_bytes(),
+        ]
+    }
+}
+
+fn token_of(key: &Key, named: Algorithm) -> String {
+    let header = json!({"typ": "at+jwt", "alg": format!("{named:?}")});
+    sign_text(key, &header.to_string(), &claims().to_string())
+}
+
+#[test]
+fn s12_each_algorithm_verifies_its_own_tokens_and_no_others() {
+    let material = Material::new();
+    let now = Timestamp::from_secs(NOW);
+    for own in ALL {
+        let keys = Keys::new(material.key(own)).unwrap();
+        let check = |token: &str| verify::<User>(token.as_bytes(), &keys, &rules(), now);
+        assert!(check(&token_of(&material.key(own), own)).is_ok(), "{own:?}");
+        for other in ALL.into_iter().filter(|other| *other != own) {
+            // Signed by our key, named as something else: the token does not choose.
+            let named = check(&token_of(&material.key(own), other)).unwrap_err();
+            assert_eq!(named, InvalidReason::UnknownKey, "{own:?} named {other:?}");
+            // Signed by another algorithm with the same material, named as ours.
+            let signed = check(&token_of(&material.key(other), own));
+            assert!(signed.is_err(), "{other:?} for {own:?}");
+        }
+    }
+}
+
+#[test]
+fn s14_public_key_bytes_are_no_hmac_secret() {
+    let material = Material::new();
+    let keys = Keys::new(material.key(Algorithm::RS256)).unwrap();
+    for bytes in material.public_bytes() {
+        let problem = Key::hmac(Algorithm::HS256, &bytes).unwrap_err();
+        assert!(matches!(problem, KeyError::WeakSecret(_)), "{problem}");
+        // An attacker is not stopped by our constructor: sign with the bytes directly.
+        let key = aws_lc_rs::hmac::Key::new(aws_lc_rs::hmac::HMAC_SHA256, &bytes);
+        let signed =
+            format!("{}.{}", B64.encode(header().to_string()), B64.encode(claims().to_string()));
+        let tag = aws_lc_rs::hmac::sign(&key, signed.as_bytes());
+        let token = format!("{signed}.{}", B64.encode(tag.as_ref()));
+        let refused = verify::<User>(token.as_bytes(), &keys, &rules(), Timestamp::from_secs(NOW));
+        assert_eq!(refused.unwrap_err(), InvalidReason::UnknownKey);
+    }
+    let mixed = Keys::with_former(material.key(Algorithm::RS256), [hs256()]);
+    assert_eq!(mixed.unwrap_err(), KeyError::MixedFamilies);
+}
+
+#[test]
+fn s31_the_twin_of_an_ecdsa_token_is_the_same_session() {
+    // n - s verifies as well as s: nothing may be denied or replayed by a token's bytes alone.
+    let material = Material::new();
+    let key = material.key(Algorithm::ES256);
+    let keys = Keys::new(material.key(Algorithm::ES256)).unwrap();
+    let token = token_of(&key, Algorithm::ES256);
+    let (signed, signature) = token.rsplit_once('.').unwrap();
+    let mut signature = B64.decode(signature).unwrap();
+    const N: [u8; 32] = [
+        0xff, 0xff, 0xff, 0xff, 0, 0, 0, 0, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xbc,
+        0xe6, 0xfa, 0xad, 0xa7, 0x17, 0x9e, 0x84, 0xf3, 0xb9, 0xca, 0xc2, 0xfc, 0x63, 0x25, 0x51,
+    ];
+    let mut borrow = 0;
+    for at in (0..32).rev() {
+        let difference = i32::from(N[at]) - i32::from(signature[32 + at]) - borrow;
+        borrow = i32::from(difference < 0);
+        signature[32 + at] = difference.rem_euclid(256) as u8;
+    }
+    let twin = format!("{signed}.{}", B64.encode(&signature));
+    assert_ne!(twin, token);
+    let check = |token: &str| {
+        verify::<User>(token.as_bytes(), &keys, &rules(), Timestamp::from_secs(NOW)).unwrap()
+    };
+    let (one, other) = (check(&token), check(&twin));
+    assert_eq!(one.sid, other.sid);
+    assert_eq!(one.mark, other.mark, "the same flight: r comes first and is the same");
+}

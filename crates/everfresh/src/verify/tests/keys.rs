@@ -1,0 +1,185 @@
+//! Rows 12, 30, 38, 40 and 41, and every way in which a key can be wrong.
+
+use super::algorithms::Material;
+use super::*;
+
+fn pem_of(tag: &str, der: &[u8]) -> String {
+    pem::encode(&pem::Pem::new(tag, der.to_vec()))
+}
+
+#[test]
+fn s30_secrets_are_as_long_as_the_hash_and_not_published() {
+    for (alg, needed) in [(Algorithm::HS256, 32), (Algorithm::HS384, 48), (Algorithm::HS512, 64)] {
+        let secret: Vec<u8> = (0..needed as u8).collect();
+        assert!(Key::hmac(alg, &secret).is_ok());
+        let short = Key::hmac(alg, &secret[1..]).unwrap_err();
+        let expected = KeyError::SecretTooShort { algorithm: alg, found: needed - 1, needed };
+        assert_eq!(short, expected);
+        assert!(short.to_string().contains(&format!("{} bytes", needed - 1)), "{short}");
+    }
+    let empty = Key::hmac(Algorithm::HS256, b"").unwrap_err().to_string();
+    assert!(empty.contains("empty") && empty.contains("openssl rand"), "{empty}");
+    for weak in [
+        &b"a-string-secret-at-least-256-bits-long"[..],
+        &[0; 32],
+        b"-----BEGIN PUBLIC KEY-----\nMIIB",
+        br#"{"kty":"oct","k":"AAAAAAAAAAAAAAAAAAAAAA"}"#,
+    ] {
+        let padded = [weak, &[b'\n'; 8]].concat();
+        let refused = [Key::hmac(Algorithm::HS256, weak), Key::hmac(Algorithm::HS256, &padded)];
+        let weak = refused.iter().any(|key| matches!(key, Err(KeyError::WeakSecret(_))));
+        assert!(weak, "{refused:?}");
+    }
+    assert!(Key::hmac(Algorithm::RS256, SECRET).is_err());
+}
+
+#[test]
+fn s30_rsa_keys_have_2048_bits_or_more() {
+    // A 1,024-bit modulus, which nobody should ever use.
+    let n = B64.encode([0xc5; 128]);
+    let jwk = json!({"kty": "RSA", "n": n, "e": "AQAB"});
+    let problem = Key::from_jwk(&serde_json::from_value(jwk).unwrap()).unwrap_err();
+    assert_eq!(problem, KeyError::RsaSize { bits: 1024 });
+    assert!(problem.to_string().contains("2048"), "{problem}");
+}
+
+#[test]
+fn keys_come_from_pem_and_der_of_every_kind() {
+    let material = Material::new();
+    for alg in
+        [Algorithm::RS256, Algorithm::PS512, Algorithm::ES256, Algorithm::ES384, Algorithm::EdDSA]
+    {
+        let der = material.private(alg);
+        let text = pem_of("PRIVATE KEY", der);
+        assert!(Key::from_pem(alg, text.as_bytes()).unwrap().can_sign());
+        assert!(Key::from_der(alg, der).unwrap().can_sign());
+        let noisy = format!("{}\n{text}", pem_of("EC PARAMETERS", &[6, 1, 42]));
+        assert!(Key::from_pem(alg, noisy.as_bytes()).unwrap().can_sign());
+    }
+    let public = pem_of("PUBLIC KEY", &material.rsa_public);
+    let public = Key::from_pem(Algorithm::RS256, public.as_bytes()).unwrap();
+    assert!(!public.can_sign());
+    assert_eq!(Keys::new(public).unwrap_err(), KeyError::CannotSign);
+}
+
+#[test]
+fn a_wrong_key_file_says_what_it_is() {
+    let material = Material::new();
+    let says = |alg, text: &str, words: &[&str]| {
+        let problem = Key::from_pem(alg, text.as_bytes()).unwrap_err().to_string();
+        for word in words {
+            assert!(problem.contains(word), "{problem:?} lacks {word:?}");
+        }
+        assert!(!problem.contains("MII"), "no key material in an error");
+    };
+    let ec = pem_of("PRIVATE KEY", &material.p256);
+    says(Algorithm::RS256, &ec, &["RS256", "RSA key", "EC key on P-256"]);
+    says(Algorithm::ES384, &ec, &["P-384", "EC key on P-256"]);
+    says(Algorithm::ES256, &pem_of("PRIVATE KEY", &material.rsa), &["an RSA key"]);
+    says(Algorithm::EdDSA, &pem_of("PUBLIC KEY", &material.rsa_public), &["Ed25519", "an RSA key"]);
+    says(Algorithm::RS256, &pem_of("PRIVATE KEY", b"junk"), &["can't be read"]);
+    says(Algorithm::RS256, &pem_of("CERTIFICATE", b"x"), &["certificate", "openssl x509"]);
+    says(Algorithm::RS256, &pem_of("ENCRYPTED PRIVATE KEY", b"x"), &["encrypted", "openssl pkey"]);
+    says(
+        Algorithm::RS256,
+        &pem_of("OPENSSH PRIVATE KEY", b"x"),
+        &["OPENSSH PRIVATE KEY", "allowed"],
+    );
+    says(Algorithm::RS256, "", &["no BEGIN line", "PRIVATE KEY"]);
+    says(Algorithm::RS256, "hello", &["no BEGIN line"]);
+    says(Algorithm::HS256, &ec, &["HS256", "Key::hmac"]);
+}
+
+/// Figures 7 and 8 of RFC 8037, appendix A; RFC 7515 appendix A.3.
+fn jwk_set() -> Value {
+    let ed = json!({"kty": "OKP", "crv": "Ed25519", "kid": "ed",
+        "x": "11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo"});
+    let ec = json!({"kty": "EC", "crv": "P-256", "kid": "ec",
+        "x": "f83OJ3D2xF1Bg8vub9tLe1gHMzV76e8Tus9uPHvRVEU",
+        "y": "x_FEzRu9m36HLN_tue659LNpXW6pCyStikYjKIWI5a0"});
+    json!({"keys": [ed, ec]})
+}
+
+#[test]
+fn s38_s40_of_a_jwk_set_the_usable_keys_count() {
+    let mut set = jwk_set();
+    let unusable = [
+        json!({"kty": "EC", "crv": "P-521", "kid": "a", "x": "AA", "y": "AA"}),
+        json!({"kty": "OKP", "crv": "X25519", "kid": "b", "x": "AA"}),
+        json!({"kty": "AKP", "alg": "ML-DSA-44", "kid": "c", "pub": "AA"}),
+        json!({"kty": "OKP", "crv": "Ed25519", "kid": "d", "x": "AAAA"}),
+        with(set["keys"][1].clone(), "use", json!("enc")),
+        with(set["keys"][1].clone(), "key_ops", json!(["encrypt"])),
+        with(set["keys"][1].clone(), "alg", json!("ES384")),
+        with(set["keys"][1].clone(), "alg", json!("RS256")),
+        with(set["keys"][1].clone(), "crv", json!("P-384")),
+    ];
+    set["keys"].as_array_mut().unwrap().extend(unusable);
+    let set: JwkSet = serde_json::from_value(set).unwrap();
+    let keys = Keys::from_jwk_set(&set).unwrap();
+    assert_eq!(format!("{keys:?}").matches("kid: Some").count(), 2, "{keys:?}");
+    assert!(!keys.can_sign());
+}
+
+#[test]
+fn s38_a_kid_twice_is_an_error_and_so_is_no_usable_key() {
+    let mut twice = jwk_set();
+    let copy = with(twice["keys"][0].clone(), "kid", json!("ec"));
+    twice["keys"].as_array_mut().unwrap().push(copy);
+    let set: JwkSet = serde_json::from_value(twice).unwrap();
+    assert_eq!(Keys::from_jwk_set(&set).unwrap_err(), KeyError::DuplicateKid("ec".into()));
+    let none: JwkSet = serde_json::from_value(json!({"keys": []})).unwrap();
+    assert_eq!(Keys::from_jwk_set(&none).unwrap_err(), KeyError::Empty);
+}
+
+#[test]
+fn s40_a_modulus_with_a_sign_octet_and_an_rsa_key_without_alg_count() {
+    let n: Vec<u8> = {
+        let key = aws_lc_rs::rsa::PublicKey::from_der(&Material::new().rsa_public).unwrap();
+        key.modulus().big_endian_without_leading_zero().to_vec()
+    };
+    for n in [n.clone(), [&[0][..], &n].concat()] {
+        let jwk = json!({"kty": "RSA", "n": B64.encode(n), "e": "AQAB"});
+        let key = Key::from_jwk(&serde_json::from_value(jwk).unwrap()).unwrap();
+        assert_eq!(key.algorithm(), Algorithm::RS256);
+    }
+}
+
+fn named(kid: &str, secret: &[u8]) -> Key {
+    Key::hmac(Algorithm::HS256, secret).unwrap().with_kid(kid).unwrap()
+}
+
+#[test]
+fn s41_keys_rotate_without_a_restart() {
+    const OLD: &[u8] = b"october-october-october-october-";
+    const NEW: &[u8] = b"november-november-november-novem";
+    let keys = Keys::new(named("old", OLD)).unwrap();
+    let running = keys.clone();
+    let check = |key: &Key, kid: Option<&str>| {
+        let header = with(header(), "kid", kid.map(|kid| json!(kid)));
+        let token = sign_text(key, &header.to_string(), &claims().to_string());
+        verify::<User>(token.as_bytes(), &running, &rules(), Timestamp::from_secs(NOW)).map(|_| ())
+    };
+    let (old, new) = (named("old", OLD), named("new", NEW));
+    assert_eq!(check(&old, Some("old")), Ok(()));
+    assert_eq!(check(&new, Some("new")), Err(InvalidReason::UnknownKey));
+    keys.announce(named("new", NEW)).unwrap();
+    assert_eq!(check(&new, Some("new")), Ok(()), "another node signs with it already");
+    keys.retire("new").unwrap();
+    keys.rotate_to(named("new", NEW)).unwrap();
+    assert_eq!(running.current().signing().unwrap().kid(), Some("new"));
+    assert_eq!(check(&old, Some("old")), Ok(()), "the old key verifies on");
+    assert_eq!(check(&old, None), Ok(()), "a token without kid is tried by every key");
+    assert_eq!(check(&old, Some("new")), Err(InvalidReason::Signature));
+    assert_eq!(keys.retire("new"), Err(KeyError::CannotRetire("new".into())));
+    keys.retire("old").unwrap();
+    assert_eq!(check(&old, Some("old")), Err(InvalidReason::UnknownKey));
+    assert_eq!(keys.retire("old"), Err(KeyError::CannotRetire("old".into())));
+    assert_eq!(keys.rotate_to(named("new", OLD)), Err(KeyError::DuplicateKid("new".into())));
+}
+
+#[test]
+fn a_debugged_key_shows_no_key() {
+    let shown = format!("{:?} {:?}", hs256(), Keys::new(hs256()).unwrap());
+    assert!(!shown.contains("0123456789abcdef"), "{shown}");
+}
