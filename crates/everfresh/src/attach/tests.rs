@@ -1,1 +1,83 @@
+//! Row 10 of the security list, F46: what the inner service sees of the tokens.
 
+use http::{Request, Response};
+
+use super::InnerToken;
+use crate::testing::*;
+use crate::{Carrier, EngineBuilder, Location};
+
+/// The fields of one name that the inner service sees.
+async fn seen(world: &World, request: Request<()>, name: &'static str) -> Vec<String> {
+    let response = world
+        .send(request, move |_, request| async move {
+            let values = request.headers().get_all(name).iter();
+            let texts: Vec<_> = values.map(|v| v.as_bytes().escape_ascii().to_string()).collect();
+            Response::new(texts.join("\n"))
+        })
+        .await;
+    response.body().lines().map(ToOwned::to_owned).collect()
+}
+
+fn world(policy: InnerToken) -> World {
+    let carriers = [Carrier::cookies(), Carrier::headers()];
+    World::with(move |b: EngineBuilder<User>| b.inner_token(policy).carriers(carriers))
+}
+
+#[tokio::test]
+async fn s10_f46_the_refresh_token_never_reaches_the_inner_service() {
+    for policy in [InnerToken::Untouched, InnerToken::Fresh, InnerToken::Strip] {
+        let world = world(policy);
+        let request = get(&[
+            ("cookie", "a=1; __Host-refresh_token=rt; b=2"),
+            ("cookie", "__Host-refresh_token=rt"),
+            ("cookie", "c=3;__Host-refresh_token=; d"),
+        ]);
+        assert_eq!(seen(&world, request, "cookie").await, ["a=1; b=2", "c=3; d"], "{policy:?}");
+        let request = get(&[("x-refresh-token", "rt"), ("x-refresh-token", "rt")]);
+        assert!(seen(&world, request, "x-refresh-token").await.is_empty());
+    }
+    let own = Carrier::new(Location::Header("x-at".parse().unwrap()), Location::bearer());
+    let world = World::with(|b| b.carriers([own]));
+    let refresh = get(&[("authorization", "Bearer rt")]);
+    assert!(seen(&world, refresh, "authorization").await.is_empty());
+    let other = get(&[("authorization", "Basic YTpi")]);
+    assert_eq!(seen(&world, other, "authorization").await, ["Basic YTpi"]);
+}
+
+#[tokio::test]
+async fn untouched_leaves_every_byte_of_a_request_without_refresh_token() {
+    let world = world(InnerToken::Untouched);
+    let header = "a=1;b=\"2\" ; __Host-access_token=x.y.z;; =;c";
+    assert_eq!(
+        seen(&world, get(&[("cookie", header)]), "cookie").await,
+        [header.escape_default().to_string()]
+    );
+}
+
+#[tokio::test]
+async fn strip_takes_the_access_token_out_too() {
+    let world = world(InnerToken::Strip);
+    let token = world.sign_in("alice").await;
+    let header = format!("a=1; __Host-access_token={token}; b=caf\u{e9}");
+    assert_eq!(seen(&world, get(&[("cookie", &header)]), "cookie").await, ["a=1; b=caf\\xc3\\xa9"]);
+    assert!(seen(&world, cookie(&token), "cookie").await.is_empty(), "no empty field stays");
+    assert!(seen(&world, bearer(&token), "authorization").await.is_empty());
+}
+
+#[tokio::test]
+async fn fresh_puts_the_new_token_in_the_place_of_the_old() {
+    let world = world(InnerToken::Fresh);
+    let token = world.sign_in("alice").await;
+    let header = format!("a=1; __Host-access_token={token}; b=2");
+    let request = || get(&[("cookie", &header)]);
+    assert_eq!(
+        seen(&world, request(), "cookie").await,
+        std::slice::from_ref(&header),
+        "as it is while fresh"
+    );
+    world.pass(900);
+    let new = token_of(&world.me(request()).await).unwrap();
+    let expected = format!("a=1; __Host-access_token={new}; b=2");
+    assert_eq!(seen(&world, request(), "cookie").await, [expected]);
+    assert_eq!(seen(&world, bearer(&token), "authorization").await, [format!("Bearer {new}")]);
+}

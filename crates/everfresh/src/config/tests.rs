@@ -1,1 +1,129 @@
+//! F120: every contradiction is an error of `build()` that names the setting and the remedy.
 
+use super::*;
+use crate::testing::SECRET;
+use crate::{Algorithm, CookieSpec, Key, Location, Resign, SameSite};
+
+fn builder() -> EngineBuilder<()> {
+    Engine::builder(Keys::hs256(SECRET).unwrap())
+        .issuer("https://app.example")
+        .audience("app")
+        .refresh_with(Resign::new())
+}
+
+fn problem(change: impl FnOnce(EngineBuilder<()>) -> EngineBuilder<()>) -> String {
+    change(builder()).build().expect_err("must be refused").to_string()
+}
+
+fn secs(secs: u64) -> Duration {
+    Duration::from_secs(secs)
+}
+
+fn pair(access: &str, refresh: &str) -> Carrier {
+    let cookie = |name: &str| Location::Cookie(CookieSpec::new(name));
+    Carrier::new(cookie(access), cookie(refresh))
+}
+
+#[test]
+fn the_defaults_are_good() {
+    builder().build().unwrap();
+    builder().insecure_dev_only().build().unwrap();
+    let all = [Carrier::cookies(), Carrier::headers()];
+    builder().carriers(all).build().unwrap();
+    builder().carriers([Carrier::cookies(), Carrier::bearer_with_cookie()]).build().unwrap();
+    builder().carriers([Carrier::strict_cookies()]).build().unwrap();
+}
+
+#[test]
+fn each_problem_names_its_setting_and_says_what_is_allowed() {
+    let own_header = |name: &str| Location::Header(name.parse().unwrap());
+    let none = CookieSpec::new("__Host-at").same_site(SameSite::None);
+    let none = Carrier::new(Location::Cookie(none), own_header("x-rt"));
+    for (found, words) in [
+        (problem(|b| b.issuer("")), ["`issuer` is missing", "https://app.example"]),
+        (problem(|b| b.issuer("  ")), ["`issuer` is missing", "such as"]),
+        (problem(|b| b.audience("")), ["`audience` is missing", "`app`"]),
+        (
+            problem(|b| b.token_profile(TokenProfile::Rfc9068)),
+            ["`client_id` is missing", "RFC 9068"],
+        ),
+        (problem(|b| b.access_lifetime(secs(0))), ["`access_lifetime` is 0", "1 s to 86400 s"]),
+        (
+            problem(|b| b.access_lifetime(Duration::from_millis(999))),
+            ["`access_lifetime` is 999ms", "1 s to"],
+        ),
+        (problem(|b| b.access_lifetime(secs(90_000))), ["`access_lifetime`", "86400 s"]),
+        (problem(|b| b.session_lifetime(secs(0))), ["`session_lifetime` is 0", "1 s to"]),
+        (problem(|b| b.session_lifetime(Duration::MAX)), ["`session_lifetime`", "315360000 s"]),
+        (problem(|b| b.leeway(secs(301))), ["`leeway` is 301s", "0 s to 300 s"]),
+        (problem(|b| b.leeway(secs(u64::MAX))), ["`leeway`", "300 s"]),
+        (problem(|b| b.carriers([])), ["`carriers` holds 0", "1 to 4"]),
+        (problem(|b| b.carriers(vec![Carrier::cookies(); 5])), ["`carriers` holds 5", "1 to 4"]),
+        (problem(|b| b.carriers([pair("at", "at")])), ["the cookie \"at\"", "give each its own"]),
+        (
+            problem(|b| b.carriers([Carrier::cookies(), Carrier::strict_cookies()])),
+            ["the cookie \"__Host-access_token\"", "its own"],
+        ),
+        (
+            problem(|b| b.carriers([Carrier::new(Location::bearer(), Location::bearer())])),
+            ["`Authorization: Bearer`", "its own"],
+        ),
+        (
+            problem(|b| b.carriers([Carrier::headers(), Carrier::headers()])),
+            ["`carriers` uses", "its own"],
+        ),
+        (problem(|b| b.carriers([pair("a b", "rt")])), ["the cookie \"a b\"", "token"]),
+        (problem(|b| b.carriers([none.clone()]).insecure_dev_only()), ["SameSite=None", "Lax"]),
+        (
+            problem(|b| {
+                let scheme = Location::Authorization("Bear er".into());
+                b.carriers([Carrier::new(scheme, own_header("x-rt"))])
+            }),
+            ["\"Bear er\"", "such as `Bearer`"],
+        ),
+        (
+            problem(|b| b.carriers([Carrier::new(own_header("cookie"), own_header("x-rt"))])),
+            ["\"cookie\"", "Location::Cookie"],
+        ),
+        (problem(|b| b.trusted_origin("app.example")), ["`trusted_origin`", "as browsers do"]),
+    ] {
+        for word in words {
+            assert!(found.contains(word), "{found:?} lacks {word:?}");
+        }
+    }
+    let missing = Engine::<()>::builder(Keys::hs256(SECRET).unwrap()).issuer("i").audience("a");
+    let missing = missing.build().unwrap_err().to_string();
+    assert!(missing.contains("`refresh_with` is missing") && missing.contains("Resign::new()"));
+}
+
+#[test]
+fn keys_that_only_verify_cant_mint() {
+    let key = Key::hmac(Algorithm::HS256, SECRET.as_bytes()).unwrap();
+    let builder = Engine::<()>::builder(Keys::verifying([key]).unwrap())
+        .issuer("i")
+        .audience("a")
+        .refresh_with(Resign::new());
+    assert_eq!(builder.build().unwrap_err(), ConfigError::NoSigningKey);
+}
+
+#[test]
+fn a_key_error_becomes_a_config_error_by_itself() {
+    fn configure() -> Result<Engine<()>, ConfigError> {
+        Engine::builder(Keys::hs256("short")?).build()
+    }
+    let problem = configure().unwrap_err().to_string();
+    assert!(problem.starts_with("`keys`: the HS256 secret has 5 bytes"), "{problem}");
+}
+
+#[test]
+fn a_runtime_without_a_timer_is_refused() {
+    let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+    let refused = builder().runtime(runtime.handle().clone()).build().unwrap_err();
+    assert_eq!(refused, ConfigError::NoTimer);
+}
+
+#[test]
+fn nothing_that_is_debugged_shows_a_secret() {
+    let shown = format!("{:?} {:?}", builder(), builder().build().unwrap());
+    assert!(!shown.contains(SECRET), "{shown}");
+}

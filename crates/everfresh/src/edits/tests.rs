@@ -1,1 +1,185 @@
+//! Rows 71, 73 and 74 of the security list, F21, F50, F55: what a response carries.
 
+use http::header::{HeaderMap, HeaderValue};
+use http::{Response, StatusCode};
+
+use super::CachePolicy;
+use crate::testing::*;
+use crate::{Carrier, Engine, EngineBuilder, Session};
+
+/// The response to an expired token, from a handler that set these fields.
+async fn respond(world: &World, fields: &[(&'static str, &'static str)]) -> Response<String> {
+    let token = world.sign_in("alice").await;
+    world.pass(900);
+    let fields: Vec<_> = fields.to_vec();
+    world
+        .send(cookie(&token), move |_, _| {
+            let fields = fields.clone();
+            async move {
+                let mut response = Response::new("page".to_owned());
+                for (name, value) in fields {
+                    response.headers_mut().append(name, HeaderValue::from_static(value));
+                }
+                response
+            }
+        })
+        .await
+}
+
+fn all<'h>(headers: &'h HeaderMap, name: &str) -> Vec<&'h str> {
+    headers.get_all(name).iter().map(|value| value.to_str().unwrap()).collect()
+}
+
+#[tokio::test]
+async fn s71_the_handlers_own_cookies_survive_in_order() {
+    let own = [("set-cookie", "theme=dark; Path=/"), ("set-cookie", "lang=de")];
+    let response = respond(&World::new(), &own).await;
+    let cookies = set_cookies(&response);
+    assert_eq!(cookies[..2], ["theme=dark; Path=/", "lang=de"]);
+    assert_eq!(cookies.len(), 3, "appended, never inserted, never folded");
+    assert!(token_of(&response).is_some());
+}
+
+#[tokio::test]
+async fn s71_what_the_handler_does_under_our_names_wins() {
+    for own in [
+        "__Host-access_token=; Max-Age=0; Path=/; Secure",
+        "__Host-access_token=theirs; Path=/; Secure",
+        " __Host-access_token =theirs",
+        "__Host-refresh_token=; Max-Age=0; Path=/; Secure",
+    ] {
+        let response = respond(&World::new(), &[("set-cookie", own)]).await;
+        assert_eq!(set_cookies(&response), [own], "the pair as a whole is the handler's");
+    }
+    for other in ["__host-access_token=x", "access_token=x", "x__Host-access_token=x"] {
+        let response = respond(&World::new(), &[("set-cookie", other)]).await;
+        assert_eq!(set_cookies(&response).len(), 2, "another name: {other}");
+    }
+}
+
+#[tokio::test]
+async fn s71_a_handler_that_clears_by_hand_and_signs_out_gets_one_deletion_of_a_name() {
+    let world = World::new();
+    let token = world.sign_in("alice").await;
+    let response = world
+        .send(cookie(&token), |session: Session<User>, _| async move {
+            session.sign_out().await.unwrap();
+            let mut response = Response::new(String::new());
+            let own = HeaderValue::from_static("__Host-access_token=; Max-Age=0; Path=/; Secure");
+            response.headers_mut().append("set-cookie", own);
+            response
+        })
+        .await;
+    let cookies = set_cookies(&response);
+    assert_eq!(cookies.len(), 2, "{cookies:?}");
+    assert!(cookies[1].starts_with("__Host-refresh_token=;"));
+}
+
+#[tokio::test]
+async fn s73_f55_a_response_with_our_tokens_is_for_no_shared_cache() {
+    for (own, expected) in [
+        (vec![], "no-store"),
+        (vec![("cache-control", "public, max-age=3600")], "no-store"),
+        (vec![("cache-control", "s-maxage=31536000"), ("cache-control", "public")], "no-store"),
+        (vec![("cache-control", "must-understand, no-store, max-age=9")], "no-store"),
+        (vec![("cache-control", "No-Transform, immutable")], "no-store, no-transform"),
+        (
+            vec![
+                ("expires", "Thu, 01 Jan 2099 00:00:00 GMT"),
+                ("surrogate-control", "max-age=9"),
+                ("cdn-cache-control", "max-age=9"),
+                ("cloudflare-cdn-cache-control", "max-age=9"),
+                ("vercel-cdn-cache-control", "max-age=9"),
+            ],
+            "no-store",
+        ),
+    ] {
+        let response = respond(&World::new(), &own).await;
+        assert_eq!(all(response.headers(), "cache-control"), [expected], "{own:?}");
+        let mut names: Vec<_> = response.headers().keys().map(|name| name.as_str()).collect();
+        names.sort_unstable();
+        assert_eq!(names, ["cache-control", "set-cookie", "vary"], "{own:?}");
+        assert!(token_of(&response).is_some());
+    }
+}
+
+#[tokio::test]
+async fn s73_by_policy_the_tokens_stay_back_or_the_route_is_noticed() {
+    let with = |policy| World::with(move |b: EngineBuilder<User>| b.cache_policy(policy));
+    let public = [("cache-control", "public, max-age=60"), ("vary", "accept")];
+
+    let skip = respond(&with(CachePolicy::SkipTokens), &public).await;
+    assert!(set_cookies(&skip).is_empty());
+    assert_eq!(all(skip.headers(), "cache-control"), ["public, max-age=60"]);
+    assert_eq!(all(skip.headers(), "vary"), ["accept"], "the response is as the handler made it");
+
+    let world = with(CachePolicy::Fail);
+    let fail = respond(&world, &public).await;
+    assert_eq!(fail.status(), StatusCode::INTERNAL_SERVER_ERROR);
+    assert!(set_cookies(&fail).is_empty());
+    assert_eq!(all(fail.headers(), "cache-control"), ["no-store"]);
+    assert!(world.events().contains(&"TokensWithheld".to_owned()));
+
+    for policy in [CachePolicy::SkipTokens, CachePolicy::Fail] {
+        for private in ["private, max-age=60", "no-cache", "max-age=60", "publicity=1"] {
+            let response = respond(&with(policy), &[("cache-control", private)]).await;
+            assert_eq!(response.status(), StatusCode::OK);
+            assert!(token_of(&response).is_some(), "{policy:?} {private}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn s74_vary_is_appended_and_not_repeated() {
+    for (own, expected) in [
+        (vec![], vec!["cookie"]),
+        (vec![("vary", "accept, origin")], vec!["accept, origin", "cookie"]),
+        (vec![("vary", "accept, Cookie")], vec!["accept, Cookie"]),
+        (vec![("vary", "accept"), ("vary", "cookie")], vec!["accept", "cookie"]),
+        (vec![("vary", "*")], vec!["*"]),
+        (vec![("vary", "x-cookie")], vec!["x-cookie", "cookie"]),
+    ] {
+        let response = respond(&World::new(), &own).await;
+        assert_eq!(all(response.headers(), "vary"), expected);
+    }
+}
+
+#[tokio::test]
+async fn s79_tokens_in_headers_only_for_those_who_sent_them_there() {
+    let world = World::with(|b| b.carriers([Carrier::cookies(), Carrier::headers()]));
+    let token = world.sign_in("alice").await;
+    world.pass(900);
+    let by_cookie = world.me(cookie(&token)).await;
+    assert!(!by_cookie.headers().contains_key("authorization"));
+    let by_header = world.me(bearer(&token)).await;
+    assert!(set_cookies(&by_header).is_empty());
+
+    let own = world
+        .send(bearer(&token), |_, _| async {
+            let mut response = Response::new(String::new());
+            response.headers_mut().insert("authorization", HeaderValue::from_static("Own x"));
+            response
+        })
+        .await;
+    assert_eq!(all(own.headers(), "authorization"), ["Own x"], "the handler's wins");
+}
+
+#[tokio::test]
+async fn s79_tokens_leave_as_sensitive_values() {
+    let response = respond(&World::new(), &[]).await;
+    assert!(response.headers()["set-cookie"].is_sensitive());
+}
+
+#[tokio::test]
+async fn s78_the_cookie_lives_as_long_as_the_session_and_not_as_the_token() {
+    let response = respond(&World::new(), &[]).await;
+    let left = 30 * 24 * 3600 - 900;
+    assert!(set_cookies(&response)[0].ends_with(&format!("Max-Age={left}")), "F52");
+}
+
+#[test]
+fn the_engine_is_shared_between_threads() {
+    fn shared<T: Send + Sync + Clone + 'static>() {}
+    shared::<Engine<User>>();
+    shared::<Session<User>>();
+}

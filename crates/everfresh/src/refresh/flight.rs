@@ -179,15 +179,18 @@ impl Running {
     async fn run(self, grant: Grant) {
         let refresher = self.core.refresher.clone();
         let refresh = refresher.refresh(Context::new(self.core.clone()), grant);
-        // A panic in the app's hook ends this flight, not the process and not the others.
-        let refresh = AssertUnwindSafe(refresh).catch_unwind();
-        let landing = match self.core.runtime {
-            None => refresh.await.unwrap_or(Err(Failure::SOON)),
-            Some(_) => match tokio::time::timeout(FLIGHT_LIMIT, refresh).await {
-                Ok(Ok(landing)) => landing,
-                _ => Err(Failure::SOON),
-            },
+        let limited = async {
+            match self.core.runtime {
+                None => refresh.await,
+                Some(_) => match tokio::time::timeout(FLIGHT_LIMIT, refresh).await {
+                    Ok(landing) => landing,
+                    Err(_) => Err(Failure::SOON),
+                },
+            }
         };
+        // A panic in the app's hook, or of a timer whose runtime ended, ends this flight and
+        // nothing else.
+        let landing = AssertUnwindSafe(limited).catch_unwind().await.unwrap_or(Err(Failure::SOON));
         let Self { core, key, announce } = &self;
         core.emit(&match &landing {
             Ok(_) => Event::Refreshed { sid: &key.sid },

@@ -1,1 +1,122 @@
+//! Flights: one refresh however many ask, and nothing left behind. F01, F14, F16.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use http::StatusCode;
+use tower::ServiceExt as _;
+
+use crate::testing::*;
+use crate::{Revalidated, Step};
+
+/// A world whose revalidation counts its calls and takes a moment.
+fn counting() -> (World, Arc<AtomicUsize>) {
+    let calls = Arc::new(AtomicUsize::new(0));
+    let count = calls.clone();
+    let world = World::with(|b| {
+        b.revalidate_with(move |_| {
+            count.fetch_add(1, Ordering::SeqCst);
+            async {
+                tokio::task::yield_now().await;
+                Ok::<_, &str>(Revalidated::Keep)
+            }
+        })
+    });
+    (world, calls)
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn f01_a_thousand_requests_at_one_expiry_are_one_refresh() {
+    let (world, calls) = counting();
+    let token = world.sign_in("alice").await;
+    world.pass(900);
+    let service = world.service(|session, _| async move { who(&session) });
+    let requests: Vec<_> =
+        (0..1000).map(|_| tokio::spawn(service.clone().oneshot(cookie(&token)))).collect();
+    let mut tokens = std::collections::BTreeSet::new();
+    for request in requests {
+        let response = request.await.unwrap().unwrap();
+        assert_eq!(response.status(), StatusCode::OK);
+        tokens.insert(token_of(&response).expect("every answer carries the successor"));
+    }
+    assert_eq!(tokens.len(), 1, "the same one");
+    assert_eq!(calls.load(Ordering::SeqCst), 1);
+}
+
+#[tokio::test]
+async fn flights_of_different_tokens_are_apart() {
+    let (world, calls) = counting();
+    let alice = world.sign_in("alice").await;
+    let bob = world.sign_in("bob").await;
+    world.pass(900);
+    let (a, b) = tokio::join!(world.me(cookie(&alice)), world.me(cookie(&bob)));
+    assert_eq!((a.body().as_str(), b.body().as_str()), ("alice", "bob"));
+    assert_ne!(token_of(&a), token_of(&b));
+    assert_eq!(calls.load(Ordering::SeqCst), 2);
+}
+
+#[tokio::test]
+async fn signing_out_drops_what_is_kept() {
+    let (world, calls) = counting();
+    let token = world.sign_in("alice").await;
+    world.pass(900);
+    let first = token_of(&world.me(cookie(&token)).await);
+    world
+        .send(cookie(&token), |session, _| async move {
+            session.sign_out().await.unwrap();
+            http::Response::new(String::new())
+        })
+        .await;
+    // With `Resign` the old token still is one; but it gets nothing from before the sign-out.
+    assert_ne!(token_of(&world.me(cookie(&token)).await), first);
+    assert_eq!(calls.load(Ordering::SeqCst), 2);
+}
+
+#[test]
+fn without_a_runtime_what_is_ready_works_and_the_rest_is_unavailable() {
+    let ready = World::with(|b| b.revalidate_with(|_| async { Ok::<_, &str>(Revalidated::Keep) }));
+    let pending = World::with(|b| {
+        b.leeway(Duration::ZERO)
+            .revalidate_with(|_| std::future::pending::<Result<Revalidated<User>, &str>>())
+    });
+    for (world, expected) in [(ready, StatusCode::OK), (pending, StatusCode::SERVICE_UNAVAILABLE)] {
+        let token = futures::executor::block_on(world.sign_in("alice"));
+        world.pass(900);
+        for _ in 0..2 {
+            let response = futures::executor::block_on(world.me(cookie(&token)));
+            assert_eq!(response.status(), expected);
+        }
+    }
+}
+
+#[test]
+fn a_runtime_that_ended_is_an_outage() {
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().unwrap();
+    let handle = runtime.handle().clone();
+    let world = World::with(|b| {
+        b.leeway(Duration::ZERO).runtime(handle).revalidate_with(|_| async {
+            tokio::task::yield_now().await;
+            Ok::<_, &str>(Revalidated::Keep)
+        })
+    });
+    let token = runtime.block_on(world.sign_in("alice"));
+    world.pass(900);
+    drop(runtime);
+    for _ in 0..2 {
+        let response = futures::executor::block_on(world.me(cookie(&token)));
+        assert_eq!(response.status(), StatusCode::SERVICE_UNAVAILABLE);
+    }
+}
+
+#[tokio::test]
+async fn begin_alone_starts_nothing_that_is_awaited() {
+    let (world, calls) = counting();
+    let token = world.sign_in("alice").await;
+    world.pass(900);
+    let Step::Wait(waiting) = world.auth.begin(&cookie(&token)) else { panic!("expired") };
+    assert_eq!(calls.load(Ordering::SeqCst), 0, "steps 1 to 3 do no work of step 4");
+    let session = waiting.settle().await;
+    assert!(session.is_refreshed());
+    assert_eq!(calls.load(Ordering::SeqCst), 1);
+}
