@@ -1,8 +1,11 @@
-//! What the contract servers share: one contract, served by every framework.
+//! The contract servers: one small application, served by every framework.
 //!
-//! The servers are for driving, by these tests and by any HTTP client; the examples are for
-//! reading. What they answer is written down in `tests/CONTRACT.md`.
+//! They are for driving, by the tests here and by any HTTP client; the examples are for reading.
+//! What they answer is written down in `tests/CONTRACT.md`.
 
-pub mod contract;
-pub mod serve;
+pub mod axum;
+mod serve;
 pub mod settings;
+pub mod tower;
+
+pub use serve::run;

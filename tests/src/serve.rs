@@ -1,13 +1,31 @@
 //! Listening: loopback only, says where, stops on SIGTERM and SIGINT.
 
 use std::net::Ipv4Addr;
+use std::pin::Pin;
 
+use everfresh::Engine;
+use everfresh_testkit::contract::User;
 use tokio::net::TcpListener;
 
-use crate::settings::exit;
+use crate::settings::{Settings, exit};
+
+/// What ends a server.
+type Stop = Pin<Box<dyn Future<Output = ()> + Send>>;
+
+/// The whole of a contract server: settings from the environment, an engine, a socket.
+pub async fn run<Fut: Future<Output = std::io::Result<()>>>(
+    serve: impl FnOnce(TcpListener, Engine<User>, Stop) -> Fut,
+) {
+    let settings = Settings::from_env_or_exit();
+    let auth = settings.engine().unwrap_or_else(|problem| exit(&problem));
+    let listener = listen(settings.port).await;
+    if let Err(error) = serve(listener, auth, Box::pin(stop())).await {
+        exit(&format!("the server ended: {error}"));
+    }
+}
 
 /// Binds to 127.0.0.1 and prints the address.
-pub async fn listen(port: u16) -> TcpListener {
+async fn listen(port: u16) -> TcpListener {
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, port)).await;
     let listener = listener.unwrap_or_else(|error| {
         exit(&format!("PORT={port}: can't listen on 127.0.0.1:{port}: {error}"))
@@ -25,7 +43,7 @@ fn announce(line: &str) {
 }
 
 /// Ends when the process is asked to stop.
-pub async fn stop() {
+async fn stop() {
     use tokio::signal::unix::{SignalKind, signal};
 
     let mut terminate = match signal(SignalKind::terminate()) {

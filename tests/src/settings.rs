@@ -4,9 +4,8 @@ use std::fmt::Display;
 use std::str::FromStr;
 use std::time::Duration;
 
-use everfresh::{Carrier, Engine, EngineBuilder, Keys, Resign};
-
-use crate::contract::User;
+use everfresh::{Carrier, Engine, Keys, Resign};
+use everfresh_testkit::contract::User;
 
 /// What the environment says.
 #[derive(Clone, Debug)]
@@ -41,21 +40,19 @@ impl Settings {
         })
     }
 
-    /// An engine as the contract has it; `change` has the last word.
-    pub fn engine(
-        &self,
-        change: impl FnOnce(EngineBuilder<User>) -> EngineBuilder<User>,
-    ) -> Result<Engine<User>, String> {
+    /// An engine as the contract has it.
+    pub fn engine(&self) -> Result<Engine<User>, String> {
         let keys = Keys::hs256(&self.secret).map_err(|error| format!("SECRET: {error}"))?;
-        let builder = Engine::builder(keys)
+        Engine::builder(keys)
             .issuer("https://everfresh.test")
             .audience("contract")
             .access_lifetime(self.access_ttl)
             .session_lifetime(self.session_ttl)
             .carriers([Carrier::cookies(), Carrier::headers()])
             .insecure_dev_only()
-            .refresh_with(Resign::new());
-        change(builder).build().map_err(|error| error.to_string())
+            .refresh_with(Resign::new())
+            .build()
+            .map_err(|error| error.to_string())
     }
 }
 
@@ -147,7 +144,7 @@ mod tests {
     #[test]
     fn a_bad_secret_is_one_line_that_names_secret() {
         for value in ["", "short"] {
-            let problem = read("SECRET", value).unwrap().engine(|b| b).unwrap_err();
+            let problem = read("SECRET", value).unwrap().engine().unwrap_err();
             assert!(problem.starts_with("SECRET: "), "{problem}");
             assert_eq!(problem.lines().count(), 1);
         }
@@ -157,6 +154,6 @@ mod tests {
     fn defaults_are_good() {
         let settings = Settings::read(|_| None).unwrap();
         assert_eq!(settings.port, 3000);
-        settings.engine(|b| b).unwrap();
+        settings.engine().unwrap();
     }
 }

@@ -190,9 +190,7 @@ impl Core {
         match best {
             Some((verdict, carrier, verified)) => {
                 let standing = match verdict {
-                    Verdict::Expired if now >= verified.expires.plus(self.leeway(&verified)) => {
-                        Standing::Rejected
-                    }
+                    Verdict::Expired if now >= self.usable_until(&verified) => Standing::Rejected,
                     _ => Standing::Present,
                 };
                 let view = View { standing, reason: None, verified: Some(Arc::new(verified)) };
@@ -248,12 +246,12 @@ impl Core {
         Windows::new(lifetime, verified.sid.as_deref().map_or(0, spread))
     }
 
-    /// How long past its expiry this token may still be used: never more than a quarter of its
-    /// life, and never past the end of its session.
-    pub(crate) fn leeway<C>(&self, verified: &Verified<C>) -> Duration {
+    /// Until when this token may be used where no refresh is to be had: its expiry and the leeway,
+    /// of at most a quarter of its life, and never past the end of its session.
+    pub(crate) fn usable_until<C>(&self, verified: &Verified<C>) -> Timestamp {
         let quarter = verified.lifetime(self.mint_rules.lifetime) / 4;
-        let session_over = verified.session_expires.is_some_and(|end| end <= verified.expires);
-        if session_over { Duration::ZERO } else { self.rules.leeway.min(quarter) }
+        let until = verified.expires.plus(self.rules.leeway.min(quarter));
+        verified.session_expires.map_or(until, |end| until.min(end))
     }
 
     /// Reads a token that was just made: what we send must be what we would accept.

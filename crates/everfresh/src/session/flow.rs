@@ -87,7 +87,7 @@ impl<C: ClaimSet> Session<C> {
         if now < verified.expires {
             return true;
         }
-        let stale = now < verified.expires.plus(core.leeway(verified));
+        let stale = now < core.usable_until(verified);
         if stale {
             core.emit(&Event::StaleServed { sid: verified.sid.as_deref().unwrap_or_default() });
         }

@@ -1,4 +1,4 @@
-//! The contract's bodies, whatever the framework.
+//! The application that the suite and the contract servers share, whatever the framework.
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 

@@ -1,0 +1,162 @@
+//! What every adapter has to do, as cases over real sockets. One server per case, on a clock of
+//! its own.
+
+pub mod cases;
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use everfresh::{Carrier, Clock, Engine, EngineBuilder, Keys, ManualClock, Resign, Timestamp};
+use serde_json::json;
+use tokio::task::JoinHandle;
+
+use crate::browser::{Answer, Browser};
+use crate::contract::{Me, User};
+
+/// A framework that serves the contract.
+pub trait Adapter {
+    /// Serves the [`contract`](crate::contract) inside this engine's layer, on a free port of
+    /// 127.0.0.1.
+    fn serve(auth: Engine<User>) -> impl Future<Output = Server>;
+}
+
+/// A running server; ends when dropped.
+#[derive(Debug)]
+pub struct Server {
+    address: SocketAddr,
+    task: JoinHandle<()>,
+}
+
+impl Server {
+    /// A server at `address` that `task` runs.
+    pub fn new(address: SocketAddr, task: JoinHandle<()>) -> Self {
+        Self { address, task }
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}
+
+/// A server, its clock, and a browser.
+#[derive(Debug)]
+pub struct World {
+    /// The server's clock.
+    pub clock: ManualClock,
+    /// Somebody's browser, with an empty jar.
+    pub browser: Browser,
+    address: SocketAddr,
+    _server: Server,
+}
+
+/// Where the access token's cookie is found.
+pub const ACCESS_COOKIE: &str = "access_token";
+
+impl World {
+    /// A server as the contract has it.
+    pub async fn new<A: Adapter>() -> Self {
+        Self::with::<A>(|builder| builder).await
+    }
+
+    /// A server with other settings.
+    pub async fn with<A: Adapter>(
+        change: impl FnOnce(EngineBuilder<User>) -> EngineBuilder<User>,
+    ) -> Self {
+        let clock = ManualClock::starting_at(Timestamp::from_secs(1_800_000_000));
+        let keys = Keys::hs256("0123456789abcdef-0123456789abcdef").expect("a good secret");
+        let builder = Engine::builder(keys)
+            .issuer("https://everfresh.test")
+            .audience("contract")
+            .clock(Clock::from(clock.clone()))
+            .carriers([Carrier::cookies(), Carrier::headers()])
+            .insecure_dev_only()
+            .refresh_with(Resign::new());
+        let server = A::serve(change(builder).build().expect("a good configuration")).await;
+        let browser = Browser::new(server.address, clock.clone());
+        Self { clock, browser, address: server.address, _server: server }
+    }
+
+    /// Signs in and gives the access token.
+    pub async fn sign_in(&mut self, user: &str) -> String {
+        let answer = self.browser.post_json("/login", &json!({"user": user})).await;
+        assert_eq!(answer.status, 204, "POST /login");
+        self.token()
+    }
+
+    /// The access token in the browser's jar.
+    pub fn token(&self) -> String {
+        self.browser.jar.get(ACCESS_COOKIE).expect("signed in").to_owned()
+    }
+
+    /// Lets time pass until this token has `secs` left.
+    pub async fn pass_until_left(&mut self, secs: u64) {
+        let me: Me = self.browser.get("/me").await.json();
+        let until = Timestamp::from_secs(me.exp).minus(Duration::from_secs(secs));
+        self.clock.advance(until.since(self.clock.now()));
+    }
+
+    /// Lets the token of the jar expire.
+    pub async fn expire(&mut self) {
+        self.pass_until_left(0).await;
+    }
+}
+
+/// The access token that an answer sets, if it sets one.
+pub fn token_of(answer: &Answer) -> Option<String> {
+    let prefix = format!("{ACCESS_COOKIE}=");
+    let cookies = answer.set_cookies();
+    let mut ours = cookies.iter().filter_map(|cookie| cookie.strip_prefix(&prefix));
+    let token = ours.next()?.split(';').next()?;
+    assert!(ours.next().is_none(), "one cookie of a name: {cookies:?}");
+    (!token.is_empty()).then(|| token.to_owned())
+}
+
+/// Makes one test of every case, for an [`Adapter`].
+///
+/// ```text
+/// struct MyFramework;
+/// impl everfresh_testkit::suite::Adapter for MyFramework { /* .. */ }
+/// everfresh_testkit::adapter_suite!(MyFramework);
+/// ```
+#[macro_export]
+macro_rules! adapter_suite {
+    ($adapter:ty) => {
+        $crate::adapter_suite!($adapter:
+            sign_in_sets_one_cookie
+            tokens_are_delivered_in_headers_on_demand
+            a_hundred_fresh_requests_set_nothing
+            an_expired_cookie_is_refreshed
+            the_advisory_window_brings_a_new_token_with_this_answer_or_the_next
+            a_bearer_token_goes_back_as_one
+            tokens_leave_with_errors
+            head_is_refreshed_too
+            a_stream_is_untouched
+            a_posted_body_is_untouched
+            a_slow_handler_gets_its_token
+            signing_out_leaves_no_live_cookie
+            signing_in_again_is_another_session
+            a_tampered_token_is_401_and_sets_nothing
+            no_token_is_401_without_an_error_code
+            public_routes_are_for_everybody
+            two_credentials_are_a_bad_request
+            a_cross_site_post_does_not_count
+            a_preflight_touches_nothing
+            a_session_ends_at_its_limit
+            an_outage_is_503_and_touches_no_cookie
+            two_hundred_requests_at_one_expiry_get_one_token
+            hostile_cookies_hide_no_good_one
+            bytes_that_are_no_text_hide_no_good_cookie
+            a_client_that_hangs_up_costs_nothing
+        );
+    };
+    ($adapter:ty: $($case:ident)*) => {
+        $(
+            #[tokio::test]
+            async fn $case() {
+                $crate::suite::cases::$case::<$adapter>().await;
+            }
+        )*
+    };
+}

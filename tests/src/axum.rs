@@ -1,0 +1,81 @@
+//! The contract in axum.
+
+use std::convert::Infallible;
+
+use axum::body::{Body, Bytes};
+use axum::extract::Query;
+use axum::http::StatusCode;
+use axum::response::{IntoResponse, Response};
+use axum::routing::{get, post};
+use axum::{Json, Router};
+use everfresh::Engine;
+use everfresh_axum::{Claims, Error, Rejection, Session};
+use everfresh_testkit::contract::{self, CHUNK_EVERY, Delivery, Login, Me, Slow, User};
+use futures::StreamExt as _;
+use tokio::net::TcpListener;
+
+/// Serves until `stop` ends, and then what is under way.
+pub async fn serve(
+    listener: TcpListener,
+    auth: Engine<User>,
+    stop: impl Future<Output = ()> + Send + 'static,
+) -> std::io::Result<()> {
+    axum::serve(listener, app(&auth)).with_graceful_shutdown(stop).await
+}
+
+/// The routes inside the layer.
+pub fn app(auth: &Engine<User>) -> Router {
+    Router::new()
+        .route("/login", post(login))
+        .route("/me", get(me))
+        .route("/slow", get(slow))
+        .route("/echo", post(echo))
+        .route("/fail", get(fail))
+        .route("/stream", get(stream))
+        .route("/logout", post(logout))
+        .route("/open", get(open))
+        .layer(auth.layer())
+}
+
+async fn login(
+    session: Session<User>,
+    Query(delivery): Query<Delivery>,
+    Json(login): Json<Login>,
+) -> Result<StatusCode, Error> {
+    contract::login(&session, login, &delivery).await?;
+    Ok(StatusCode::NO_CONTENT)
+}
+
+async fn me(session: Session<User>) -> Result<Json<Me>, Rejection> {
+    contract::me(&session).map(Json).map_err(Rejection)
+}
+
+async fn slow(session: Session<User>, Query(slow): Query<Slow>) -> Result<Json<Me>, Rejection> {
+    tokio::time::sleep(slow.duration()).await;
+    me(session).await
+}
+
+async fn echo(_: Claims<User>, body: Bytes) -> Bytes {
+    body
+}
+
+async fn fail(_: Claims<User>) -> StatusCode {
+    StatusCode::INTERNAL_SERVER_ERROR
+}
+
+async fn stream(_: Claims<User>) -> Response {
+    let chunks = futures::stream::iter(contract::chunks()).then(|chunk| async {
+        tokio::time::sleep(CHUNK_EVERY).await;
+        Ok::<_, Infallible>(chunk)
+    });
+    Body::from_stream(chunks).into_response()
+}
+
+async fn logout(session: Session<User>) -> Result<StatusCode, Error> {
+    session.sign_out().await?;
+    Ok(StatusCode::NO_CONTENT)
+}
+
+async fn open() -> &'static str {
+    "open"
+}

@@ -1,0 +1,143 @@
+//! The contract as a bare Tower service on hyper.
+
+use std::convert::Infallible;
+
+use bytes::Bytes;
+use everfresh::{Engine, Rejection, Session};
+use everfresh_testkit::contract::{self, CHUNK_EVERY, Delivery, Login, Slow, User};
+use futures::StreamExt as _;
+use http::header::CONTENT_TYPE;
+use http::{HeaderValue, Method, Request, Response, StatusCode};
+use http_body_util::combinators::UnsyncBoxBody;
+use http_body_util::{BodyExt, Full, StreamBody};
+use hyper::body::{Frame, Incoming};
+use hyper_util::rt::{TokioExecutor, TokioIo};
+use hyper_util::server::conn::auto::Builder;
+use hyper_util::server::graceful::GracefulShutdown;
+use hyper_util::service::TowerToHyperService;
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use tokio::net::TcpListener;
+use tower::{ServiceBuilder, service_fn};
+
+type Reply = Response<UnsyncBoxBody<Bytes, Infallible>>;
+
+/// Serves until `stop` ends, and then what is under way.
+pub async fn serve(
+    listener: TcpListener,
+    auth: Engine<User>,
+    stop: impl Future<Output = ()> + Send + 'static,
+) -> std::io::Result<()> {
+    let service = ServiceBuilder::new().layer(auth.layer()).service(service_fn(route));
+    let connections = GracefulShutdown::new();
+    let mut stop = std::pin::pin!(stop);
+    loop {
+        let stream = tokio::select! {
+            accepted = listener.accept() => match accepted {
+                Ok((stream, _)) => stream,
+                // A connection that broke before it was accepted.
+                Err(_) => continue,
+            },
+            () = &mut stop => break,
+        };
+        let builder = Builder::new(TokioExecutor::new());
+        let service = TowerToHyperService::new(service.clone());
+        let connection = builder.serve_connection_with_upgrades(TokioIo::new(stream), service);
+        let connection = connections.watch(connection.into_owned());
+        tokio::spawn(async move {
+            // A client that hangs up is no news.
+            let _ = connection.await;
+        });
+    }
+    drop(listener);
+    connections.shutdown().await;
+    Ok(())
+}
+
+async fn route(request: Request<Incoming>) -> Result<Reply, Infallible> {
+    // The layer is around this service: there is always a session.
+    let session = request.extensions().get::<Session<User>>().cloned();
+    let reply = match session {
+        Some(session) => answer(session, request).await,
+        None => Err(Rejection::missing_layer()),
+    };
+    Ok(reply.unwrap_or_else(|rejection| {
+        rejection.into_response::<Full<Bytes>>().map(BodyExt::boxed_unsync)
+    }))
+}
+
+async fn answer(session: Session<User>, request: Request<Incoming>) -> Result<Reply, Rejection> {
+    let path = request.uri().path().to_owned();
+    match (request.method(), &*path) {
+        (&Method::POST, "/login") => {
+            let delivery: Delivery = query(&request);
+            let Some(login) = json::<Login>(request).await else {
+                return Ok(text(StatusCode::UNPROCESSABLE_ENTITY, "want {\"user\": \"name\"}"));
+            };
+            contract::login(&session, login, &delivery).await?;
+            Ok(empty(StatusCode::NO_CONTENT))
+        }
+        (&Method::GET | &Method::HEAD, "/me") => Ok(respond(&contract::me(&session)?)),
+        (&Method::GET | &Method::HEAD, "/slow") => {
+            tokio::time::sleep(query::<Slow>(&request).duration()).await;
+            Ok(respond(&contract::me(&session)?))
+        }
+        (&Method::POST, "/echo") => {
+            session.require()?;
+            match request.into_body().collect().await {
+                Ok(body) => Ok(bytes(StatusCode::OK, body.to_bytes())),
+                Err(_) => Ok(empty(StatusCode::BAD_REQUEST)),
+            }
+        }
+        (&Method::GET | &Method::HEAD, "/fail") => {
+            session.require()?;
+            Ok(empty(StatusCode::INTERNAL_SERVER_ERROR))
+        }
+        (&Method::GET | &Method::HEAD, "/stream") => {
+            session.require()?;
+            let chunks = futures::stream::iter(contract::chunks()).then(|chunk| async {
+                tokio::time::sleep(CHUNK_EVERY).await;
+                Ok(Frame::data(Bytes::from(chunk)))
+            });
+            Ok(Response::new(StreamBody::new(chunks).boxed_unsync()))
+        }
+        (&Method::POST, "/logout") => {
+            session.sign_out().await?;
+            Ok(empty(StatusCode::NO_CONTENT))
+        }
+        (&Method::GET | &Method::HEAD, "/open") => Ok(text(StatusCode::OK, "open")),
+        (_, "/login" | "/me" | "/slow" | "/echo" | "/fail" | "/stream" | "/logout" | "/open") => {
+            Ok(empty(StatusCode::METHOD_NOT_ALLOWED))
+        }
+        _ => Ok(empty(StatusCode::NOT_FOUND)),
+    }
+}
+
+fn query<T: DeserializeOwned + Default>(request: &Request<Incoming>) -> T {
+    axum::extract::Query::try_from_uri(request.uri()).map_or_else(|_| T::default(), |query| query.0)
+}
+
+async fn json<T: DeserializeOwned>(request: Request<Incoming>) -> Option<T> {
+    let body = http_body_util::Limited::new(request.into_body(), 64 * 1024);
+    serde_json::from_slice(&body.collect().await.ok()?.to_bytes()).ok()
+}
+
+fn bytes(status: StatusCode, body: impl Into<Bytes>) -> Reply {
+    let mut reply = Response::new(Full::new(body.into()).boxed_unsync());
+    *reply.status_mut() = status;
+    reply
+}
+
+fn empty(status: StatusCode) -> Reply {
+    bytes(status, Bytes::new())
+}
+
+fn text(status: StatusCode, body: &'static str) -> Reply {
+    bytes(status, body)
+}
+
+fn respond(body: &impl Serialize) -> Reply {
+    let mut reply = bytes(StatusCode::OK, serde_json::to_vec(body).unwrap_or_default());
+    reply.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    reply
+}
