@@ -31,6 +31,13 @@ impl Settings {
             Some(secret) => secret,
             None => random_secret()?,
         };
+        let stores = ["sqlite:", "postgres://", "redis://"];
+        match lookup("STORE") {
+            Some(store) if stores.iter().any(|kind| store.starts_with(kind)) => {
+                return Err(format!("STORE={store:?}: not in this build; allowed is memory"));
+            }
+            store => one_of("STORE", store, "memory", &["memory"], &[])?,
+        };
         one_of("REFRESH", lookup("REFRESH"), "resign", &["resign"], &["rotate", "upstream"])?;
         Ok(Self {
             port: number("PORT", lookup("PORT"), 3000, 0, u16::MAX)?,
@@ -132,6 +139,8 @@ mod tests {
             ("REFRESH", "rotate", "not in this build; allowed is resign"),
             ("REFRESH", "upstream", "not in this build; allowed is resign"),
             ("REFRESH", "magic", "allowed is resign"),
+            ("STORE", "sqlite:x.db", "not in this build; allowed is memory"),
+            ("STORE", "disk", "allowed is memory"),
         ] {
             let problem = read(name, value).unwrap_err();
             assert!(problem.starts_with(name), "{problem}");

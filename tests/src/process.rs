@@ -1,0 +1,147 @@
+//! Child processes of the tests: unprivileged, in a process group of their own, ended with it.
+
+use std::ffi::OsStr;
+use std::io::{self, BufRead as _, BufReader, Read};
+use std::os::unix::fs::{PermissionsExt as _, chown};
+use std::os::unix::process::CommandExt as _;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::mpsc::{Receiver, channel};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use rustix::process::{Pid, Signal, geteuid, kill_process_group};
+use tempfile::TempDir;
+
+/// `nobody` and `nogroup`: what servers and browsers run as where the tests run as root.
+const NOBODY: u32 = 65534;
+
+/// Held while a program is copied and while one is started: a child that is forked meanwhile
+/// would hold the copy open for writing, and what is being written can't be run.
+static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
+
+fn one_at_a_time() -> MutexGuard<'static, ()> {
+    ONE_AT_A_TIME.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// How long a child may take to say that it is ready, and to end.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// A folder that children may read and write; removed when dropped.
+#[derive(Debug)]
+pub struct Workplace(TempDir);
+
+impl Workplace {
+    /// An empty one.
+    pub fn new() -> io::Result<Self> {
+        let folder = tempfile::Builder::new().prefix("everfresh-").tempdir()?;
+        if geteuid().is_root() {
+            chown(folder.path(), Some(NOBODY), Some(NOBODY))?;
+        }
+        Ok(Self(folder))
+    }
+
+    /// Where it is.
+    pub fn path(&self) -> &Path {
+        self.0.path()
+    }
+
+    /// A copy of a program, for children who may not read where it was built.
+    pub fn program(&self, built: &Path) -> io::Result<PathBuf> {
+        let copy = self.path().join(built.file_name().unwrap_or(OsStr::new("program")));
+        let _alone = one_at_a_time();
+        std::fs::copy(built, &copy)?;
+        std::fs::set_permissions(&copy, std::fs::Permissions::from_mode(0o755))?;
+        Ok(copy)
+    }
+
+    /// A command that runs unprivileged, with this folder as its home.
+    pub fn command(&self, program: impl AsRef<OsStr>) -> Command {
+        let mut command = Command::new(program);
+        command.current_dir(self.path()).env("HOME", self.path()).env("TMPDIR", self.path());
+        command.process_group(0);
+        if geteuid().is_root() {
+            command.uid(NOBODY).gid(NOBODY);
+        }
+        command
+    }
+}
+
+/// A running child; its whole process group ends when this is dropped.
+#[derive(Debug)]
+pub struct Running {
+    child: Child,
+    lines: Receiver<String>,
+    stderr: Option<std::thread::JoinHandle<String>>,
+}
+
+impl Running {
+    /// Starts a command and listens to what it says.
+    pub fn start(mut command: Command) -> io::Result<Self> {
+        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        let mut child = {
+            let _alone = one_at_a_time();
+            command.spawn()?
+        };
+        let (say, lines) = channel();
+        if let Some(stdout) = child.stdout.take() {
+            // Read to the end, so that the child never blocks on a full pipe.
+            std::thread::spawn(move || {
+                for line in BufReader::new(stdout).lines().map_while(Result::ok) {
+                    let _ = say.send(line);
+                }
+            });
+        }
+        let stderr = child.stderr.take().map(|mut stderr| {
+            std::thread::spawn(move || {
+                let mut text = String::new();
+                let _ = stderr.read_to_string(&mut text);
+                text
+            })
+        });
+        Ok(Self { child, lines, stderr })
+    }
+
+    /// What follows `mark` in the first line on standard output that holds it.
+    ///
+    /// Panics with what the child said if it ends, or takes a minute, without.
+    pub fn wait_for(&mut self, mark: &str) -> String {
+        let mut said = Vec::new();
+        loop {
+            match self.lines.recv_timeout(PATIENCE) {
+                Ok(line) => match line.split_once(mark) {
+                    Some((_, rest)) => return rest.to_owned(),
+                    None => said.push(line),
+                },
+                Err(_) => {
+                    self.signal(Signal::KILL);
+                    panic!("no {mark:?}: {said:?} {}", self.stderr());
+                }
+            }
+        }
+    }
+
+    /// Sends a signal to the whole group.
+    pub fn signal(&self, signal: Signal) {
+        if let Some(group) = i32::try_from(self.child.id()).ok().and_then(Pid::from_raw) {
+            let _ = kill_process_group(group, signal);
+        }
+    }
+
+    /// Waits for the end.
+    pub fn wait(&mut self) -> io::Result<ExitStatus> {
+        self.child.wait()
+    }
+
+    /// All that it said on standard error, once it has ended.
+    pub fn stderr(&mut self) -> String {
+        self.stderr.take().and_then(|text| text.join().ok()).unwrap_or_default()
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        self.signal(Signal::KILL);
+        let _ = self.child.wait();
+    }
+}

@@ -1,0 +1,183 @@
+//! A real browser on the quickstart: signed in, past expiry, in two tabs, under load.
+//!
+//! Needs `chromium` and `chromedriver`; `cargo xtask test` sees to both and sets `QUICKSTART` to
+//! the program's path.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use everfresh_tests::process::{Running, Workplace};
+use fantoccini::wd::Capabilities;
+use fantoccini::{Client, ClientBuilder, Locator};
+use serde_json::json;
+
+/// Longer than the quickstart's tokens live.
+const PATIENCE: Duration = Duration::from_secs(40);
+
+/// A quickstart and a browser on it. The parts end in this order.
+struct World {
+    page: Client,
+    _driver: Running,
+    _quickstart: Running,
+    _workplace: Workplace,
+    address: String,
+}
+
+impl World {
+    async fn new() -> Self {
+        let built = PathBuf::from(std::env::var_os("QUICKSTART").expect("QUICKSTART is set"));
+        let workplace = Workplace::new().unwrap();
+        let mut quickstart = workplace.command(workplace.program(&built).unwrap());
+        quickstart.env("PORT", "0");
+        let mut quickstart = Running::start(quickstart).unwrap();
+        let rest = quickstart.wait_for("open http://");
+        let address = format!("http://{}", rest.split(' ').next().unwrap());
+
+        let mut driver = workplace.command("chromedriver");
+        driver.arg("--port=0");
+        let mut driver = Running::start(driver).unwrap();
+        let port = driver.wait_for("started successfully on port ");
+        let port = port.trim_end_matches('.');
+
+        let profile = format!("--user-data-dir={}/profile", workplace.path().display());
+        // Chromium keeps its sandbox. It would call home in the background, which is nobody's
+        // business here.
+        let arguments = [
+            "--headless=new",
+            "--disable-gpu",
+            "--disable-quic",
+            "--no-first-run",
+            "--disable-background-networking",
+            "--disable-component-update",
+            "--disable-sync",
+            "--disable-dev-shm-usage",
+            &profile,
+        ];
+        let mut capabilities = Capabilities::new();
+        capabilities.insert("goog:chromeOptions".into(), json!({"args": arguments}));
+        let http = hyper_util::client::legacy::connect::HttpConnector::new();
+        let page = ClientBuilder::new(http)
+            .capabilities(capabilities)
+            .connect(&format!("http://127.0.0.1:{port}"))
+            .await
+            .expect("a browser");
+        page.goto(&address).await.unwrap();
+        Self { page, _driver: driver, _quickstart: quickstart, _workplace: workplace, address }
+    }
+
+    async fn sign_in(&self, name: &str) {
+        self.visible("#signin").await;
+        self.page.find(Locator::Css("#name")).await.unwrap().send_keys(name).await.unwrap();
+        self.page.find(Locator::Css("#signin-button")).await.unwrap().click().await.unwrap();
+        self.visible("#signed-in").await;
+    }
+
+    async fn visible(&self, css: &str) {
+        self.until(&format!(
+            "(() => {{ const e = document.querySelector({css:?}); return !!e && e.checkVisibility() }})()"
+        ))
+        .await;
+    }
+
+    /// Waits until a script's value is true.
+    async fn until(&self, script: &str) {
+        let deadline = tokio::time::sleep(PATIENCE);
+        let mut deadline = std::pin::pin!(deadline);
+        let done = format!("return {script}");
+        loop {
+            if self.page.execute(&done, vec![]).await.unwrap() == json!(true) {
+                return;
+            }
+            tokio::select! {
+                () = &mut deadline => {
+                    let text = "return document.body.innerText";
+                    panic!("never: {script}\n{}", self.page.execute(text, vec![]).await.unwrap());
+                }
+                () = tokio::time::sleep(Duration::from_millis(50)) => {}
+            }
+        }
+    }
+
+    async fn click(&self, css: &str) {
+        self.page.find(Locator::Css(css)).await.unwrap().click().await.unwrap();
+    }
+
+    /// Waits until the token's last second is over, by the page's own count.
+    async fn expired(&self) {
+        self.until("document.querySelector('#seconds').textContent === '0'").await;
+    }
+
+    /// Sends one request and gives its status and outcome.
+    async fn request(&self) -> (String, String) {
+        let rows = "document.querySelectorAll('#log li').length";
+        let before = self.page.execute(&format!("return {rows}"), vec![]).await.unwrap();
+        self.click("#send-one").await;
+        self.until(&format!("{rows} > {before}")).await;
+        let last = self.page.find(Locator::Css("#log li:first-child")).await.unwrap();
+        let of = async |name| last.attr(name).await.unwrap().unwrap_or_default();
+        (of("data-status").await, of("data-outcome").await)
+    }
+
+    async fn close(self) {
+        self.page.close().await.unwrap();
+    }
+}
+
+#[tokio::test]
+async fn a_person_stays_signed_in_past_expiry() {
+    let world = World::new().await;
+    world.sign_in("Ada").await;
+    assert_eq!(world.request().await, ("200".into(), "fresh".into()));
+    for _ in 0..2 {
+        world.expired().await;
+        assert_eq!(world.request().await, ("200".into(), "refreshed".into()));
+        assert_eq!(world.request().await, ("200".into(), "fresh".into()));
+    }
+    world.page.refresh().await.unwrap();
+    world.visible("#signed-in").await;
+    let who = world.page.find(Locator::Css("#who")).await.unwrap().text().await.unwrap();
+    assert_eq!(who, "Ada");
+    world.click("#signout").await;
+    world.visible("#signin").await;
+    world.page.refresh().await.unwrap();
+    world.visible("#signin").await;
+    world.close().await;
+}
+
+#[tokio::test]
+async fn two_tabs_stay_signed_in_and_sign_out_together() {
+    let world = World::new().await;
+    world.sign_in("Grace").await;
+    let first = world.page.window().await.unwrap();
+    let second = world.page.new_window(true).await.unwrap().handle;
+    world.page.switch_to_window(second.clone()).await.unwrap();
+    world.page.goto(&world.address).await.unwrap();
+    world.visible("#signed-in").await;
+    world.expired().await;
+    let (status, outcome) = world.request().await;
+    assert_eq!((&*status, &*outcome), ("200", "refreshed"));
+    world.page.switch_to_window(first.clone()).await.unwrap();
+    for _ in 0..2 {
+        assert_eq!(world.request().await.0, "200");
+    }
+    world.click("#signout").await;
+    world.visible("#signin").await;
+    world.page.switch_to_window(second).await.unwrap();
+    world.visible("#signin").await;
+    world.close().await;
+}
+
+#[tokio::test]
+async fn two_hundred_requests_at_the_moment_of_expiry_all_succeed() {
+    let world = World::new().await;
+    world.sign_in("Edsger").await;
+    world.click("#send-burst").await;
+    world.until("document.querySelector('#burst-result').dataset.ok !== undefined").await;
+    let result = world.page.find(Locator::Css("#burst-result")).await.unwrap();
+    let count = async |name| -> u32 { result.attr(name).await.unwrap().unwrap().parse().unwrap() };
+    assert_eq!(count("data-ok").await, 200);
+    assert_eq!(count("data-failed").await, 0);
+    assert!(count("data-refreshed").await >= 1);
+    world.visible("#signed-in").await;
+    world.close().await;
+}

@@ -1,0 +1,118 @@
+//! The contract servers as processes: their environment, real time, and a clean stop.
+
+use std::net::SocketAddr;
+use std::path::Path;
+use std::time::Duration;
+
+use everfresh::{ManualClock, Timestamp};
+use everfresh_testkit::Browser;
+use everfresh_testkit::contract::Me;
+use everfresh_testkit::suite::{ACCESS_COOKIE, token_of};
+use everfresh_tests::process::{Running, Workplace};
+use rustix::process::Signal;
+use serde_json::json;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::TcpStream;
+
+const SERVERS: [&str; 2] = [env!("CARGO_BIN_EXE_serve-axum"), env!("CARGO_BIN_EXE_serve-tower")];
+
+struct Server {
+    process: Running,
+    address: SocketAddr,
+    _workplace: Workplace,
+}
+
+fn start(program: &str, settings: &[(&str, &str)]) -> Running {
+    let workplace = Workplace::new().unwrap();
+    start_in(&workplace, program, settings)
+}
+
+fn start_in(workplace: &Workplace, program: &str, settings: &[(&str, &str)]) -> Running {
+    let program = workplace.program(Path::new(program)).unwrap();
+    let mut command = workplace.command(program);
+    command.env("PORT", "0").env("SECRET", "0123456789abcdef-0123456789abcdef");
+    for name in ["ACCESS_TTL", "SESSION_TTL", "REFRESH", "STORE"] {
+        command.env_remove(name);
+    }
+    command.envs(settings.iter().copied());
+    Running::start(command).unwrap()
+}
+
+fn serve(program: &str, settings: &[(&str, &str)]) -> Server {
+    let workplace = Workplace::new().unwrap();
+    let mut process = start_in(&workplace, program, settings);
+    let address = process.wait_for("listening on http://").parse().unwrap();
+    Server { process, address, _workplace: workplace }
+}
+
+fn browser(server: &Server) -> Browser {
+    // Only the jar's clock; nothing in these tests depends on a cookie's end.
+    Browser::new(server.address, ManualClock::starting_at(Timestamp::from_secs(0)))
+}
+
+#[tokio::test]
+async fn a_token_of_two_seconds_is_refreshed_in_real_time() {
+    for program in SERVERS {
+        let server = serve(program, &[("ACCESS_TTL", "2")]);
+        let mut browser = browser(&server);
+        let answer = browser.post_json("/login", &json!({"user": "alice"})).await;
+        assert_eq!(answer.status, 204);
+        let first: Me = browser.get("/me").await.json();
+        let mut renewed = 0;
+        // As often as it takes, for three expiries; each answer must be good.
+        while renewed < 3 {
+            tokio::time::sleep(Duration::from_millis(100)).await;
+            let answer = browser.get("/me").await;
+            assert_eq!(answer.status, 200);
+            assert_eq!(answer.json::<Me>().sid, first.sid);
+            renewed += u32::from(token_of(&answer).is_some());
+        }
+        let last: Me = browser.get("/me").await.json();
+        assert!(last.exp > first.exp);
+    }
+}
+
+#[test]
+fn a_bad_setting_is_one_line_and_exit_2() {
+    for program in SERVERS {
+        for (name, value, says) in [
+            ("PORT", "none", "allowed is a whole number from 0 to 65535"),
+            ("ACCESS_TTL", "0", "allowed is a whole number from 1 to"),
+            ("SESSION_TTL", "-1", "allowed is a whole number from 1 to"),
+            ("SECRET", "short", "needs at least 32"),
+            ("SECRET", "", "is empty"),
+            ("REFRESH", "rotate", "not in this build"),
+            ("REFRESH", "upstream", "not in this build"),
+            ("STORE", "sqlite:sessions.db", "not in this build"),
+        ] {
+            let mut process = start(program, &[(name, value)]);
+            assert_eq!(process.wait().unwrap().code(), Some(2), "{name}={value}");
+            let stderr = process.stderr();
+            assert_eq!(stderr.lines().count(), 1, "{stderr}");
+            assert!(stderr.starts_with(name) && stderr.contains(says), "{stderr}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn sigterm_ends_what_is_under_way_and_then_the_server() {
+    for program in SERVERS {
+        let mut server = serve(program, &[]);
+        let mut browser = browser(&server);
+        browser.post_json("/login", &json!({"user": "alice"})).await;
+        let token = browser.jar.get(ACCESS_COOKIE).unwrap();
+        let mut stream = TcpStream::connect(server.address).await.unwrap();
+        let head =
+            format!("GET /stream HTTP/1.1\r\nhost: x\r\ncookie: {ACCESS_COOKIE}={token}\r\n\r\n");
+        stream.write_all(head.as_bytes()).await.unwrap();
+        let mut answer = Vec::new();
+        while !answer.ends_with(b"chunk 1\n\r\n") {
+            assert_ne!(stream.read_buf(&mut answer).await.unwrap(), 0);
+        }
+        server.process.signal(Signal::TERM);
+        drop(browser);
+        stream.read_to_end(&mut answer).await.unwrap();
+        assert!(answer.ends_with(b"chunk 10\n\r\n0\r\n\r\n"), "{}", answer.escape_ascii());
+        assert_eq!(server.process.wait().unwrap().code(), Some(0));
+    }
+}
