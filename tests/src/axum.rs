@@ -47,7 +47,7 @@ async fn login(
 }
 
 async fn me(session: Session<User>) -> Result<Json<Me>, Rejection> {
-    contract::me(&session).map(Json).map_err(Rejection)
+    Ok(Json(contract::me(&session)?))
 }
 
 async fn slow(session: Session<User>, Query(slow): Query<Slow>) -> Result<Json<Me>, Rejection> {

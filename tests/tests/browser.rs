@@ -3,6 +3,8 @@
 //! Needs `chromium` and `chromedriver`; `cargo xtask test` sees to both and sets `QUICKSTART` to
 //! the program's path.
 
+#![allow(clippy::unwrap_used, reason = "a test that can't go on fails")]
+
 use std::path::PathBuf;
 use std::time::Duration;
 

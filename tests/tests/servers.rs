@@ -1,5 +1,7 @@
 //! The contract servers as processes: their environment, real time, and a clean stop.
 
+#![allow(clippy::unwrap_used, reason = "a test that can't go on fails")]
+
 use std::net::SocketAddr;
 use std::path::Path;
 use std::time::Duration;

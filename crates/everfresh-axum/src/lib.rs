@@ -83,7 +83,13 @@ pub struct Rejection(pub everfresh::Rejection);
 
 /// For handlers that use `?` on what [`everfresh::Session`] answers: an error that is a response.
 #[derive(Clone, Debug)]
-pub struct Error(pub SessionError);
+#[non_exhaustive]
+pub enum Error {
+    /// From `sign_in`, `sign_out`, `refresh` and `access_token`.
+    Session(SessionError),
+    /// From `claims` and `require`.
+    Rejection(everfresh::Rejection),
+}
 
 impl<C: ClaimSet, S: Sync> FromRequestParts<S> for Session<C> {
     type Rejection = Rejection;
@@ -127,13 +133,28 @@ impl IntoResponse for Rejection {
 
 impl IntoResponse for Error {
     fn into_response(self) -> Response {
-        Rejection(self.0.into()).into_response()
+        match self {
+            Self::Session(error) => Rejection(error.into()).into_response(),
+            Self::Rejection(rejection) => Rejection(rejection).into_response(),
+        }
     }
 }
 
 impl From<SessionError> for Error {
     fn from(error: SessionError) -> Self {
-        Self(error)
+        Self::Session(error)
+    }
+}
+
+impl From<everfresh::Rejection> for Error {
+    fn from(rejection: everfresh::Rejection) -> Self {
+        Self::Rejection(rejection)
+    }
+}
+
+impl From<everfresh::Rejection> for Rejection {
+    fn from(rejection: everfresh::Rejection) -> Self {
+        Self(rejection)
     }
 }
 
@@ -179,7 +200,10 @@ impl<C: fmt::Debug> fmt::Debug for Claims<C> {
 
 impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.fmt(f)
+        match self {
+            Self::Session(error) => error.fmt(f),
+            Self::Rejection(rejection) => rejection.fmt(f),
+        }
     }
 }
 

@@ -110,7 +110,7 @@ impl CookieFinder {
 }
 
 /// More would be a list that nobody can reason about.
-const MAX_CARRIERS: usize = 4;
+pub(crate) const MAX_CARRIERS: usize = 4;
 
 impl Carriers {
     pub(crate) fn build(list: Vec<Carrier>, insecure: bool) -> Result<Self, ConfigError> {

@@ -29,6 +29,8 @@ pub enum SessionErrorKind {
     UnknownCarrier,
     /// Nobody is signed in, or the token names no session.
     NotSignedIn,
+    /// Another site caused the request.
+    CrossSite,
     /// The session is over.
     Rejected,
     /// Not at the moment.
@@ -70,11 +72,16 @@ impl From<SessionError> for Rejection {
     fn from(error: SessionError) -> Self {
         match error.kind {
             SessionErrorKind::NotSignedIn => Self::new(RejectionKind::NoCredentials),
+            SessionErrorKind::CrossSite => Self::new(RejectionKind::CrossSite),
             SessionErrorKind::Rejected => Self::new(RejectionKind::InvalidToken),
             SessionErrorKind::Unavailable => {
                 Self::new(RejectionKind::Unavailable).retry_after(error.retry_after)
             }
-            _ => Self::new(RejectionKind::Internal),
+            _ => {
+                // The client is told nothing of it, so this is where somebody reads it.
+                tracing::error!(target: "everfresh", %error, "a session could not be used");
+                Self::new(RejectionKind::Internal)
+            }
         }
     }
 }
@@ -93,6 +100,9 @@ impl fmt::Display for SessionError {
                 "the carrier is not one of the engine's; name it in `.carriers(..)` too"
             }
             SessionErrorKind::NotSignedIn => "nobody is signed in",
+            SessionErrorKind::CrossSite => {
+                "another site caused this request; name it as a `trusted_origin` if it may"
+            }
             SessionErrorKind::Rejected => "the session is over",
             SessionErrorKind::Unavailable => "the session can't be changed at the moment",
             SessionErrorKind::Misconfigured => {

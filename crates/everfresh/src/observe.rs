@@ -48,9 +48,17 @@ pub enum Event<'e> {
         /// The session that ended.
         sid: &'e str,
     },
+    /// A session that somebody signed in over could not be ended; its tokens live on.
+    RevokeFailed {
+        /// The session.
+        sid: &'e str,
+        /// Why.
+        failure: Failure,
+    },
     /// A request that another site caused brought our cookies; they were not counted.
     CrossSite,
-    /// New tokens were kept back because the handler made its response cacheable by shared caches.
+    /// New tokens were kept back: the handler made its response cacheable by shared caches, or it
+    /// is a 304.
     TokensWithheld,
 }
 
@@ -79,12 +87,15 @@ impl Event<'_> {
             Self::StaleServed { sid } => tracing::warn!(target: "everfresh", sid, "stale served"),
             Self::SignedIn { sid } => tracing::info!(target: "everfresh", sid, "signed in"),
             Self::SignedOut { sid } => tracing::info!(target: "everfresh", sid, "signed out"),
+            Self::RevokeFailed { sid, failure } => {
+                tracing::error!(target: "everfresh", sid, ?failure, "a session was not ended");
+            }
             Self::CrossSite => {
                 tracing::info!(target: "everfresh", "cookies of a cross-site request not counted");
             }
-            Self::TokensWithheld => tracing::error!(
+            Self::TokensWithheld => tracing::warn!(
                 target: "everfresh",
-                "the handler made the response cacheable by shared caches; tokens kept back"
+                "tokens kept back from a 304 or a response for shared caches"
             ),
         }
     }

@@ -65,7 +65,7 @@ async fn login(session: Session<User>, Form(Login { name }): Form<Login>) -> Res
     }
     match session.sign_in(name.clone(), User { name }).await {
         Ok(()) => StatusCode::NO_CONTENT.into_response(),
-        Err(error) => Error(error).into_response(),
+        Err(error) => Error::from(error).into_response(),
     }
 }
 

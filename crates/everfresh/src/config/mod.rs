@@ -17,7 +17,7 @@ use crate::engine::{Core, Engine};
 use crate::mint::{ClaimsObject, Grant, MintRules};
 use crate::observe::Event;
 use crate::origin;
-use crate::refresh::flight::Flights;
+use crate::refresh::flight::{Flights, has_timer};
 use crate::refresh::{ErasedRefresher, Failure, Refresher};
 use crate::reject::Rejection;
 use crate::session::ClaimSet;
@@ -33,7 +33,10 @@ pub enum Revalidated<C> {
     Keep,
     /// It goes on with these claims: a role that changed.
     Replace(C),
-    /// It ends: a person who was disabled. Answered with 401.
+    /// It ends: a person who was disabled.
+    ///
+    /// Answered with 401 as soon as a request has to wait for the refresh. A token that is still
+    /// good for longer than that is used until then.
     End,
 }
 
@@ -121,7 +124,7 @@ impl<C: ClaimSet> EngineBuilder<C> {
             rejection_body: None,
             events: None,
             clock: Clock::default(),
-            runtime: tokio::runtime::Handle::try_current().ok(),
+            runtime: None,
             claims: PhantomData,
         }
     }
@@ -313,7 +316,8 @@ impl<C: ClaimSet> EngineBuilder<C> {
         for origin in &self.trusted_origins {
             origin::check_trusted(origin)?;
         }
-        if self.runtime.as_ref().is_some_and(|runtime| !has_timer(runtime)) {
+        let runtime = self.runtime.or_else(|| tokio::runtime::Handle::try_current().ok());
+        if runtime.as_ref().is_some_and(|runtime| !has_timer(runtime)) {
             return Err(ConfigError::NoTimer);
         }
         let carriers = Carriers::build(self.carriers, self.insecure)?;
@@ -350,7 +354,7 @@ impl<C: ClaimSet> EngineBuilder<C> {
             rejection_body: self.rejection_body,
             events: self.events,
             clock: self.clock,
-            runtime: self.runtime,
+            runtime,
             flights: Flights::default(),
         }))
     }
@@ -377,12 +381,6 @@ fn within(
         return Ok(());
     }
     Err(ConfigError::OutOfRange { setting, found, least, most })
-}
-
-/// tokio says so only by a panic.
-fn has_timer(runtime: &tokio::runtime::Handle) -> bool {
-    let _context = runtime.enter();
-    std::panic::catch_unwind(|| drop(tokio::time::sleep(Duration::ZERO))).is_ok()
 }
 
 #[cfg(test)]

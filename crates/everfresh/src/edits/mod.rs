@@ -4,9 +4,10 @@
 //! 1. Tokens go back the way they came. `Set-Cookie` is appended, never inserted or folded.
 //! 2. What the handler set or cleared under our names wins, for the pair as a whole.
 //! 3. A response with our tokens is not for shared caches (RFC 9111 section 7.3); what the
-//!    handler said about caching is changed, or the tokens stay back, as the policy says.
-//! 4. A 304 carries no tokens: caches merge its fields into what they stored. The next response
-//!    brings them.
+//!    handler said about caching is changed, or the tokens stay back, as the policy says. Tokens
+//!    that the handler asked for never stay back: whoever signed in has to get them.
+//! 4. A 304 carries no tokens: caches merge its fields into what they stored. The next request
+//!    is refreshed again.
 
 use http::header::{AUTHORIZATION, CACHE_CONTROL, COOKIE, EXPIRES, SET_COOKIE, VARY};
 use http::{HeaderName, HeaderValue};
@@ -26,20 +27,22 @@ pub(crate) enum Outgoing {
     Tokens {
         carrier: usize,
         tokens: Tokens,
+        /// By the handler, which signed in or asked for a refresh: no later response brings them.
+        asked: bool,
     },
     /// Delete every cookie of ours.
     Clear,
 }
 
-/// What happens when a handler makes a response cacheable by shared caches and tokens should
-/// leave with it.
+/// What happens when a handler makes a response cacheable by shared caches and the tokens of a
+/// refresh should leave with it. Those of a sign-in always leave, as by [`Override`](Self::Override).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum CachePolicy {
     /// The response becomes `no-store` and carries the tokens. The default.
     #[default]
     Override,
-    /// The response stays as it is; the tokens go with a later one.
+    /// The response stays as it is; the next request is refreshed again.
     SkipTokens,
     /// The response becomes a 500, so that the route is noticed; the tokens stay back.
     Fail,
@@ -60,8 +63,13 @@ pub(crate) fn apply(core: &Core, response: &mut impl ResponseHead, outgoing: Out
     match outgoing {
         Outgoing::Nothing => {}
         Outgoing::Clear => clear(core, response),
-        Outgoing::Tokens { .. } if response.status() == NOT_MODIFIED => {}
-        Outgoing::Tokens { carrier, tokens } => deliver(core, response, carrier, &tokens),
+        Outgoing::Tokens { .. } if response.status() == NOT_MODIFIED => {
+            core.emit(&Event::TokensWithheld);
+        }
+        Outgoing::Tokens { carrier, tokens, asked } => {
+            let policy = if asked { CachePolicy::Override } else { core.cache_policy };
+            deliver(core, response, carrier, &tokens, policy);
+        }
     }
 }
 
@@ -84,15 +92,21 @@ fn clear(core: &Core, response: &mut impl ResponseHead) {
     }
 }
 
-fn deliver(core: &Core, response: &mut impl ResponseHead, carrier: usize, tokens: &Tokens) {
+fn deliver(
+    core: &Core,
+    response: &mut impl ResponseHead,
+    carrier: usize,
+    tokens: &Tokens,
+    policy: CachePolicy,
+) {
     let carrier = core.carriers.get(carrier);
     let fields = response.fields_mut();
     if carrier.locations().into_iter().any(|location| is_set(fields, location)) {
         return;
     }
-    if core.cache_policy != CachePolicy::Override && is_for_shared_caches(fields) {
+    if policy != CachePolicy::Override && is_for_shared_caches(fields) {
         core.emit(&Event::TokensWithheld);
-        if core.cache_policy == CachePolicy::Fail {
+        if policy == CachePolicy::Fail {
             keep_from_caches(fields);
             response.fail();
         }

@@ -5,13 +5,12 @@ use std::marker::PhantomData;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::attach::{self, InnerToken};
+use crate::attach::InnerToken;
 use crate::carrier::Carriers;
 use crate::clock::{Clock, Timestamp};
 use crate::config::{EngineBuilder, EventHook, Revalidate};
 use crate::decide::{Decision, Occasion, Verdict, Windows, decide, spread};
 use crate::edits::CachePolicy;
-use crate::error::SessionError;
 use crate::extract::{Candidate, Presented, brings_cookie, extract};
 use crate::head::{RequestHead, ResponseHead};
 use crate::mint::MintRules;
@@ -122,12 +121,13 @@ impl<C: ClaimSet> Engine<C> {
         };
         let decision = match verdict {
             Verdict::Expiring(_) | Verdict::Expired => {
-                decide(verdict, Occasion::of(head), core.admits(&view, now))
+                let refreshable = view.verified.as_deref().is_some_and(|v| core.admits(v, now));
+                decide(verdict, Occasion::of(head), refreshable)
             }
             _ => Decision::Pass,
         };
 
-        let session = Session::begin(core.clone(), carrier, view);
+        let session = Session::begin(core.clone(), carrier, own_site, view);
         match decision {
             Decision::Pass => Step::Pass(session),
             Decision::Advise => {
@@ -138,17 +138,14 @@ impl<C: ClaimSet> Engine<C> {
         }
     }
 
-    /// Step 5: changes what the inner service sees of the tokens, as the policy says.
+    /// Step 5, for adapters: changes what the inner service sees of the tokens, as the policy
+    /// says.
     pub fn attach(&self, session: &Session<C>, head: &mut impl RequestHead) {
-        let successor = match self.core.inner_token {
-            InnerToken::Fresh => session.delivered(),
-            _ => None,
-        };
-        let (carriers, policy) = (&self.core.carriers, self.core.inner_token);
-        attach::rewrite(head.fields_mut(), carriers, policy, successor.as_ref());
+        session.attach(head);
     }
 
-    /// Step 6: seals the session and puts into the response's head what has to leave with it.
+    /// Step 6, for adapters: seals the session and puts into the response's head what has to
+    /// leave with it.
     pub fn finish(&self, session: &Session<C>, head: &mut impl ResponseHead) {
         session.finish(head);
     }
@@ -164,10 +161,12 @@ struct Assessed<C> {
 impl Core {
     /// Verifies what was presented and picks what counts.
     ///
-    /// 1. The best verdict counts; of two that are as good, the one of the first carrier.
-    /// 2. Of two good tokens of one session in one place, the one that expires last.
-    /// 3. Two good tokens of different sessions in one place: somebody planted one, and no rule
-    ///    could tell which (RFC 6265bis section 8.6). Neither counts, whatever their order.
+    /// 1. A token that is good counts before one that has expired; of two that are as good, the
+    ///    one of the first carrier, so that nobody becomes somebody else as time goes by.
+    /// 2. Of two tokens of one session in one place, the one that expires last.
+    /// 3. Two tokens of different sessions in one place: somebody planted one, and no rule could
+    ///    tell which (RFC 6265bis section 8.6). Neither counts, whatever their order. One that is
+    ///    past use and past refresh is only litter, and takes no part in this.
     fn assess<C: ClaimSet>(&self, presented: &Presented<'_>, now: Timestamp) -> Assessed<C> {
         let mut best: Option<(Verdict, usize, Verified<C>)> = None;
         let mut flaw = presented.flaw;
@@ -183,7 +182,7 @@ impl Core {
             if best.as_ref().is_none_or(|(kept, ..)| rank(verdict) > rank(*kept)) {
                 best = Some((verdict, group[0].carrier, verified));
             }
-            if verdict == Verdict::Fresh {
+            if verdict != Verdict::Expired {
                 break;
             }
         }
@@ -217,6 +216,7 @@ impl Core {
         now: Timestamp,
     ) -> Result<Verified<C>, InvalidReason> {
         let mut best: Result<Verified<C>, _> = Err(InvalidReason::Malformed);
+        let mut litter = None;
         for candidate in group {
             let verified = match verify::<C>(candidate.token, &self.keys, &self.rules, now) {
                 Ok(verified) => verified,
@@ -225,6 +225,10 @@ impl Core {
                     continue;
                 }
             };
+            if now >= self.usable_until(&verified) && !self.admits(&verified, now) {
+                litter = Some(verified);
+                continue;
+            }
             match &best {
                 Ok(kept) if kept.sid != verified.sid || kept.subject != verified.subject => {
                     return Err(InvalidReason::Conflict);
@@ -233,12 +237,11 @@ impl Core {
                 _ => best = Ok(verified),
             }
         }
-        best
+        best.or_else(|reason| litter.ok_or(reason))
     }
 
-    fn admits<C>(&self, view: &View<C>, now: Timestamp) -> bool {
-        let held = view.verified.as_deref().and_then(Verified::held);
-        held.is_some_and(|held| self.refresher.admits(held, now))
+    fn admits<C>(&self, verified: &Verified<C>, now: Timestamp) -> bool {
+        verified.held().is_some_and(|held| self.refresher.admits(held, now))
     }
 
     fn windows<C>(&self, verified: &Verified<C>) -> Windows {
@@ -267,10 +270,10 @@ impl Core {
     }
 
     /// Ends a session wherever it is kept.
-    pub(crate) async fn sign_out(self: &Arc<Self>, sid: String) -> Result<(), SessionError> {
-        self.flights.forget(&sid);
-        self.emit(&Event::SignedOut { sid: &sid });
-        Ok(self.refresher.sign_out(Context::new(self.clone()), sid).await?)
+    pub(crate) async fn sign_out(self: &Arc<Self>, sid: &str) -> Result<(), Failure> {
+        self.flights.forget(sid);
+        self.emit(&Event::SignedOut { sid });
+        self.refresher.sign_out(Context::new(self.clone()), sid.to_owned()).await
     }
 
     pub(crate) fn emit(&self, event: &Event<'_>) {
@@ -283,11 +286,9 @@ impl Core {
 
 fn rank(verdict: Verdict) -> u8 {
     match verdict {
-        Verdict::Fresh => 4,
-        Verdict::Expiring(_) => 3,
-        Verdict::Expired => 2,
-        Verdict::Invalid => 1,
-        Verdict::Absent => 0,
+        Verdict::Fresh | Verdict::Expiring(_) => 2,
+        Verdict::Expired => 1,
+        Verdict::Invalid | Verdict::Absent => 0,
     }
 }
 

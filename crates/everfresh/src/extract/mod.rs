@@ -6,16 +6,19 @@
 //!    are trimmed (RFC 6265bis section 5.6).
 //! 3. `Authorization` counts if it is there once, with one credential; so does a named header.
 //! 4. What can't be a token by its length is noted, and not looked at.
-//! 5. More than eight candidates in one request: none of them counts, whatever their order.
+//! 5. More than four candidates in one place: none of them counts, whatever their order. Those in
+//!    other places do.
 
 use http::header::{AUTHORIZATION, COOKIE};
 
-use crate::carrier::{Carriers, CookieFinder, Location};
+use crate::carrier::{Carriers, CookieFinder, Location, MAX_CARRIERS};
 use crate::head::HeaderFields;
 use crate::verify::{InvalidReason, MAX_TOKEN};
 
-/// How many tokens of one request are worth verifying.
-const MAX_CANDIDATES: usize = 8;
+/// How many tokens in one place are worth verifying: a cookie on the host, on its domain and on a
+/// path are three.
+const MAX_IN_ONE_PLACE: usize = 4;
+const MAX_CANDIDATES: usize = MAX_IN_ONE_PLACE * MAX_CARRIERS;
 
 /// More `Cookie` octets than this are not searched; servers stop far earlier.
 const MAX_COOKIE_OCTETS: usize = 1024 * 1024;
@@ -24,6 +27,8 @@ const MAX_COOKIE_OCTETS: usize = 1024 * 1024;
 pub(crate) struct Presented<'h> {
     found: [Candidate<'h>; MAX_CANDIDATES],
     count: usize,
+    /// The carrier that brought too many.
+    given_up: Option<usize>,
     /// What was wrong with what did not become a candidate.
     pub(crate) flaw: Option<InvalidReason>,
 }
@@ -41,15 +46,19 @@ impl<'h> Presented<'h> {
     }
 
     fn add(&mut self, carrier: usize, token: &'h [u8]) {
-        if token.is_empty() || self.flaw == Some(InvalidReason::TooMany) {
+        if token.is_empty() || self.given_up == Some(carrier) {
             return;
         }
         if token.len() > MAX_TOKEN {
             self.flaw = Some(InvalidReason::TooLong);
         } else if memchr::memchr_iter(b'.', token).take(3).count() != 2 {
             self.flaw = Some(InvalidReason::Malformed);
-        } else if self.count == MAX_CANDIDATES {
-            self.count = 0;
+        } else if self.candidates().iter().filter(|one| one.carrier == carrier).count()
+            == MAX_IN_ONE_PLACE
+        {
+            // They are the last ones, since carriers are read one after the other.
+            self.count -= MAX_IN_ONE_PLACE;
+            self.given_up = Some(carrier);
             self.flaw = Some(InvalidReason::TooMany);
         } else {
             self.found[self.count] = Candidate { carrier, token };
@@ -66,8 +75,8 @@ pub(crate) fn extract<'h>(
     carriers: &'h Carriers,
     cookies_count: bool,
 ) -> Presented<'h> {
-    let mut presented =
-        Presented { found: [Candidate::default(); MAX_CANDIDATES], count: 0, flaw: None };
+    let found = [Candidate::default(); MAX_CANDIDATES];
+    let mut presented = Presented { found, count: 0, given_up: None, flaw: None };
     for (at, carrier, finder) in carriers.iter() {
         match (&carrier.access, finder) {
             (Location::Cookie(_), Some(finder)) if cookies_count => {

@@ -201,6 +201,13 @@ fn s08_ten_thousand_cookies_are_no_trouble() {
         let refused = (vec![], Some(InvalidReason::TooMany));
         assert_eq!(in_cookies(&[header.as_bytes()]), refused, "whatever the order");
     }
+    let beside = fields(&[
+        ("cookie", format!("{forged}a=b").as_bytes()),
+        ("authorization", b"Bearer d.e.f"),
+    ]);
+    let expected = (vec![(1, "d.e.f".into())], Some(InvalidReason::TooMany));
+    assert_eq!(found(&beside), expected, "what is in another place counts");
+
     let endless = vec![b'x'; MAX_COOKIE_OCTETS];
     let pair = format!("__Host-access_token={TOKEN}");
     assert_eq!(in_cookies(&[&endless, pair.as_bytes()]), NONE, "the search has an end");

@@ -8,7 +8,7 @@ use http::{Request, Response};
 use pin_project_lite::pin_project;
 use tower_service::Service;
 
-use crate::engine::{Engine, Waiting};
+use crate::engine::Waiting;
 use crate::session::{ClaimSet, Session};
 
 pin_project! {
@@ -16,8 +16,8 @@ pin_project! {
     pub struct ResponseFuture<S, Req, C>
     where
         S: Service<Req>,
+        C: ClaimSet,
     {
-        engine: Engine<C>,
         #[pin]
         state: State<S, Req, C>,
     }
@@ -28,6 +28,7 @@ pin_project! {
     enum State<S, Req, C>
     where
         S: Service<Req>,
+        C: ClaimSet,
     {
         /// The request waits for a refresh; the inner service is ready and holds still.
         Waiting {
@@ -36,7 +37,7 @@ pin_project! {
         },
         /// The inner service has been called.
         Calling {
-            session: Session<C>,
+            session: Sealing<C>,
             #[pin]
             inner: S::Future,
         },
@@ -48,18 +49,23 @@ where
     S: Service<Req>,
     C: ClaimSet,
 {
-    pub(super) fn calling(engine: Engine<C>, session: Session<C>, inner: S::Future) -> Self {
-        Self { engine, state: State::Calling { session, inner } }
+    pub(super) fn calling(session: Session<C>, inner: S::Future) -> Self {
+        Self { state: State::Calling { session: Sealing(session), inner } }
     }
 
-    pub(super) fn waiting(
-        engine: Engine<C>,
-        waiting: Waiting<C>,
-        service: S,
-        request: Req,
-    ) -> Self {
+    pub(super) fn waiting(waiting: Waiting<C>, service: S, request: Req) -> Self {
         let settle = Box::pin(waiting.settle());
-        Self { engine, state: State::Waiting { settle, ready: Some((service, request)) } }
+        Self { state: State::Waiting { settle, ready: Some((service, request)) } }
+    }
+}
+
+/// Seals the session when the response's future ends, however it does: a client that hangs up, or
+/// a service that fails, gets no response that a later sign-in could leave with.
+struct Sealing<C: ClaimSet>(Session<C>);
+
+impl<C: ClaimSet> Drop for Sealing<C> {
+    fn drop(&mut self) {
+        self.0.seal();
     }
 }
 
@@ -78,14 +84,14 @@ where
                     let session = ready!(settle.as_mut().poll(cx));
                     // PANIC: taken once, since the state is replaced below in the same poll.
                     let (mut service, mut request) = ready.take().expect("polled after completion");
-                    this.engine.attach(&session, &mut request);
+                    session.attach(&mut request);
                     request.extensions_mut().insert(session.clone());
                     let inner = service.call(request);
-                    this.state.set(State::Calling { session, inner });
+                    this.state.set(State::Calling { session: Sealing(session), inner });
                 }
                 StateProj::Calling { session, inner } => {
                     let mut response = ready!(inner.poll(cx))?;
-                    this.engine.finish(session, &mut response);
+                    session.0.finish(&mut response);
                     return Poll::Ready(Ok(response));
                 }
             }
@@ -93,7 +99,7 @@ where
     }
 }
 
-impl<S: Service<Req>, Req, C> fmt::Debug for ResponseFuture<S, Req, C> {
+impl<S: Service<Req>, Req, C: ClaimSet> fmt::Debug for ResponseFuture<S, Req, C> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("ResponseFuture").finish_non_exhaustive()
     }

@@ -38,15 +38,15 @@ where
     fn call(&mut self, mut request: Request<B>) -> Self::Future {
         match self.engine.begin(&request) {
             Step::Pass(session) => {
-                self.engine.attach(&session, &mut request);
+                session.attach(&mut request);
                 request.extensions_mut().insert(session.clone());
-                ResponseFuture::calling(self.engine.clone(), session, self.inner.call(request))
+                ResponseFuture::calling(session, self.inner.call(request))
             }
             Step::Wait(waiting) => {
                 // The service that was polled ready is the one to call; a clone was not polled.
                 let clone = self.inner.clone();
                 let ready = std::mem::replace(&mut self.inner, clone);
-                ResponseFuture::waiting(self.engine.clone(), waiting, ready, request)
+                ResponseFuture::waiting(waiting, ready, request)
             }
         }
     }

@@ -9,13 +9,14 @@
 //! 4. Everything is bounded: flights that run, and results that are kept.
 //! 5. The fresh path never comes here.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 use std::panic::AssertUnwindSafe;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context as TaskContext, Waker};
 use std::time::Duration;
 
 use futures::FutureExt as _;
+use tokio::runtime::Handle;
 use tokio::sync::watch;
 
 use super::{Context, Failure, Tokens};
@@ -29,7 +30,7 @@ const FLIGHT_LIMIT: Duration = Duration::from_secs(30);
 /// How many may run at once; what comes on top is answered as unavailable.
 const MAX_RUNNING: usize = 4096;
 
-/// How many results are kept. The rest are made again when asked for.
+/// How many results are kept. The oldest give way; they are made again when asked for.
 const MAX_RESULTS: usize = 16 * 1024;
 
 /// How a flight ended.
@@ -64,7 +65,9 @@ impl Flight {
             Self::Landed(landing) => return landing,
             Self::Running(result) => result,
         };
-        let Some(runtime) = &core.runtime else {
+        // The waiter's own timer, so that it does not depend on whoever drives the flight.
+        let own = Handle::try_current().ok().filter(has_timer);
+        let Some(runtime) = own.as_ref().or(core.runtime.as_ref()) else {
             return self_evident(&result);
         };
         let limited = {
@@ -84,6 +87,12 @@ fn self_evident(result: &watch::Receiver<Option<Landing>>) -> Landing {
     result.borrow().clone().unwrap_or(Err(Failure::SOON))
 }
 
+/// tokio says that a runtime has no timer only by a panic.
+pub(crate) fn has_timer(runtime: &Handle) -> bool {
+    let _context = runtime.enter();
+    std::panic::catch_unwind(|| drop(tokio::time::sleep(Duration::ZERO))).is_ok()
+}
+
 /// All flights of an engine.
 #[derive(Debug, Default)]
 pub(crate) struct Flights(Mutex<Board>);
@@ -92,8 +101,8 @@ pub(crate) struct Flights(Mutex<Board>);
 struct Board {
     running: HashMap<FlightKey, watch::Receiver<Option<Landing>>>,
     results: HashMap<FlightKey, (Tokens, Duration)>,
-    /// Expired results are swept when there are this many.
-    sweep_at: usize,
+    /// The results in the order of their end, which is that of their making.
+    ends: VecDeque<(FlightKey, Duration)>,
 }
 
 /// Whether the one who asks waits for it.
@@ -106,14 +115,21 @@ pub(crate) enum Haste {
 }
 
 /// Joins the flight of this key, takes its result, or starts it.
-pub(crate) fn fly(core: &Arc<Core>, key: &FlightKey, grant: Grant, haste: Haste) -> Flight {
+///
+/// `grant` says what to refresh; it is asked only by whoever starts.
+pub(crate) fn fly(
+    core: &Arc<Core>,
+    key: &FlightKey,
+    grant: impl FnOnce() -> Option<Grant>,
+    haste: Haste,
+) -> Option<Flight> {
     let announce = {
         let mut board = core.flights.lock();
         if let Some(flight) = board.find(key, core.clock.monotonic()) {
-            return flight;
+            return Some(flight);
         }
         if board.running.len() >= MAX_RUNNING {
-            return Flight::Landed(Err(Failure::SOON));
+            return Some(Flight::Landed(Err(Failure::SOON)));
         }
         let (announce, result) = watch::channel(None);
         board.running.insert(key.clone(), result);
@@ -121,26 +137,29 @@ pub(crate) fn fly(core: &Arc<Core>, key: &FlightKey, grant: Grant, haste: Haste)
     };
     let result = announce.subscribe();
     let guard = Running { core: core.clone(), key: key.clone(), announce };
-    let mut task = Box::pin(guard.run(grant));
+    let mut task = Box::pin(guard.run(grant()?));
     let Some(runtime) = &core.runtime else {
         // Without a runtime only what is ready at once can be had; dropping the rest ends it.
         let _ = task.as_mut().poll(&mut TaskContext::from_waker(Waker::noop()));
-        return Flight::Running(result);
+        return Some(Flight::Running(result));
     };
     if haste == Haste::Awaited {
         let _context = runtime.enter();
         if task.as_mut().poll(&mut TaskContext::from_waker(Waker::noop())).is_ready() {
-            return Flight::Running(result);
+            return Some(Flight::Running(result));
         }
     }
     runtime.spawn(task);
-    Flight::Running(result)
+    Some(Flight::Running(result))
 }
 
 impl Flights {
-    /// Drops what is kept of a session that was signed out.
+    /// Drops what is kept of a session that was signed out. A flight of it that lands later is
+    /// told that the session is over, whatever it brought.
     pub(crate) fn forget(&self, sid: &str) {
-        self.lock().results.retain(|key, _| *key.sid != *sid);
+        let mut board = self.lock();
+        board.results.retain(|key, _| *key.sid != *sid);
+        board.running.retain(|key, _| *key.sid != *sid);
     }
 
     fn lock(&self) -> std::sync::MutexGuard<'_, Board> {
@@ -158,13 +177,17 @@ impl Board {
     }
 
     fn keep(&mut self, key: FlightKey, tokens: Tokens, now: Duration, overlap: Duration) {
-        if self.results.len() >= self.sweep_at {
-            self.results.retain(|_, (_, until)| now < *until);
-            self.sweep_at = (self.results.len() * 2).max(64);
+        let until = now + overlap;
+        let full = |board: &Self| board.ends.len() >= MAX_RESULTS;
+        while full(self) || self.ends.front().is_some_and(|(_, end)| *end <= now) {
+            let Some((oldest, end)) = self.ends.pop_front() else { break };
+            // It may have been forgotten, or kept anew, meanwhile.
+            if self.results.get(&oldest).is_some_and(|(_, until)| *until == end) {
+                self.results.remove(&oldest);
+            }
         }
-        if self.results.len() < MAX_RESULTS {
-            self.results.insert(key, (tokens, now + overlap));
-        }
+        self.ends.push_back((key.clone(), until));
+        self.results.insert(key, (tokens, until));
     }
 }
 
@@ -191,21 +214,41 @@ impl Running {
         // A panic in the app's hook, or of a timer whose runtime ended, ends this flight and
         // nothing else.
         let landing = AssertUnwindSafe(limited).catch_unwind().await.unwrap_or(Err(Failure::SOON));
-        let Self { core, key, announce } = &self;
-        core.emit(&match &landing {
-            Ok(_) => Event::Refreshed { sid: &key.sid },
-            Err(failure) => Event::RefreshFailed { sid: &key.sid, failure: *failure },
+        let landing = self.land(landing);
+        let sid = &self.key.sid;
+        self.core.emit(&match &landing {
+            Ok(_) => Event::Refreshed { sid },
+            Err(failure) => Event::RefreshFailed { sid, failure: *failure },
         });
-        if let Ok(tokens) = &landing {
-            let now = core.clock.monotonic();
-            core.flights.lock().keep(key.clone(), tokens.clone(), now, core.overlap);
+        self.announce.send_replace(Some(landing));
+    }
+
+    /// Takes the flight off the board and keeps its result, unless the session was signed out.
+    fn land(&self, landing: Landing) -> Landing {
+        let Self { core, key, .. } = self;
+        let mut board = core.flights.lock();
+        if !self.take_off_board(&mut board) {
+            return Err(Failure::Rejected);
         }
-        announce.send_replace(Some(landing));
+        if let Ok(tokens) = &landing {
+            board.keep(key.clone(), tokens.clone(), core.clock.monotonic(), core.overlap);
+        }
+        landing
+    }
+
+    /// False if it is no longer there: forgotten, and perhaps another one in its place.
+    fn take_off_board(&self, board: &mut Board) -> bool {
+        let ours = |result: &watch::Receiver<_>| result.same_channel(&self.announce.subscribe());
+        let there = board.running.get(&self.key).is_some_and(ours);
+        if there {
+            board.running.remove(&self.key);
+        }
+        there
     }
 }
 
 impl Drop for Running {
     fn drop(&mut self) {
-        self.core.flights.lock().running.remove(&self.key);
+        self.take_off_board(&mut self.core.flights.lock());
     }
 }

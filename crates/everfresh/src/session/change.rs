@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::{ClaimSet, Session, Standing, View};
-use crate::carrier::Carrier;
+use crate::carrier::{Carrier, Location};
 use crate::edits::Outgoing;
 use crate::error::{SessionError, SessionErrorKind};
 use crate::mint::{self, ClaimsObject, Grant};
@@ -11,6 +11,7 @@ use crate::observe::Event;
 use crate::refresh::flight::Haste;
 use crate::refresh::{Context, Failure};
 use crate::secret::AccessToken;
+use crate::verify::Verified;
 
 /// A sign-in with more than a subject and claims.
 ///
@@ -47,7 +48,11 @@ impl<C: ClaimSet> Session<C> {
     ///
     /// Errors: `NotSignedIn`; `Unavailable` or `Misconfigured` if no token can be minted.
     pub fn access_token(&self) -> Result<AccessToken, SessionError> {
-        let grant = self.grant()?;
+        if self.standing() != Standing::Present {
+            return Err(SessionErrorKind::NotSignedIn.into());
+        }
+        let grant = self.presented(|verified| grant_of(verified)).flatten();
+        let grant = grant.ok_or(SessionErrorKind::NotSignedIn)?;
         Ok(Context::new(self.0.core.clone()).mint(&grant)?.access)
     }
 
@@ -58,7 +63,10 @@ impl<C: ClaimSet> Session<C> {
     ///
     /// Errors: `Claims` if the claims don't serialize to an object or use a registered name,
     /// `Misconfigured` if the token is too large for a cookie, `ResponseSent` if the response's
-    /// head has left (the new session is taken back), `Unavailable` if the refresher can't now.
+    /// head has left (the new session is taken back), `Unavailable` if the refresher can't now,
+    /// `CrossSite` if another site caused the request and the token would leave in a cookie: a
+    /// form elsewhere could sign people in as somebody else. Name an identity provider that posts
+    /// its answer as a `trusted_origin`.
     pub async fn sign_in(&self, subject: impl Into<String>, claims: C) -> Result<(), SessionError> {
         self.sign_in_with(SignIn::new(subject, claims)).await
     }
@@ -74,6 +82,10 @@ impl<C: ClaimSet> Session<C> {
             None => self.0.carrier,
             Some(via) => core.carriers.position(via).ok_or(SessionErrorKind::UnknownCarrier)?,
         };
+        let by_cookie = matches!(core.carriers.get(carrier).access, Location::Cookie(_));
+        if by_cookie && !self.0.own_site {
+            return Err(SessionErrorKind::CrossSite.into());
+        }
         let claims = ClaimsObject::new(&sign_in.claims)
             .map_err(|problem| SessionError::claims(problem.to_string()))?;
         let now = core.clock.now();
@@ -88,16 +100,21 @@ impl<C: ClaimSet> Session<C> {
         let context = Context::new(core.clone());
         let tokens = core.refresher.sign_in(context.clone(), grant).await?;
         let verified = core.verify_own::<C>(&tokens.access)?;
-        let former = self.sid();
+        let former = self.any_sid();
         let view =
             View { standing: Standing::Present, reason: None, verified: Some(Arc::new(verified)) };
-        if !self.replace(view, Outgoing::Tokens { carrier, tokens }, false) {
-            core.refresher.sign_out(context, sid).await?;
+        let outgoing = Outgoing::Tokens { carrier, tokens, asked: true };
+        if !self.replace(view, outgoing) {
+            // Whatever becomes of it: nobody was told of this session.
+            let _ = core.refresher.sign_out(context, sid).await;
             return Err(SessionErrorKind::ResponseSent.into());
         }
         core.emit(&Event::SignedIn { sid: &sid });
-        if let Some(former) = former {
-            core.sign_out(former).await?;
+        if let Some(former) = former
+            && let Err(failure) = core.sign_out(&former).await
+        {
+            // The person is signed in all the same.
+            core.emit(&Event::RevokeFailed { sid: &former, failure });
         }
         Ok(())
     }
@@ -106,20 +123,30 @@ impl<C: ClaimSet> Session<C> {
     /// refresher keeps one. Clears cookies also where nobody is signed in (any more).
     ///
     /// Errors: `Unavailable` if the session could not be ended; the cookies are cleared still.
+    /// `CrossSite` if another site caused the request and nobody is signed in by a header: it has
+    /// no business with our cookies.
     pub async fn sign_out(&self) -> Result<(), SessionError> {
         let sid = self.any_sid();
+        if !self.0.own_site && sid.is_none() {
+            return Err(SessionErrorKind::CrossSite.into());
+        }
         let view = View { standing: Standing::Absent, reason: None, verified: None };
-        self.replace(view, Outgoing::Clear, false);
+        let clear = if self.0.own_site { Outgoing::Clear } else { Outgoing::Nothing };
+        if !self.replace(view, clear) {
+            self.lock().now = Some(View::nobody(Standing::Absent, None));
+        }
         match sid {
-            Some(sid) => self.0.core.sign_out(sid).await,
+            Some(sid) => Ok(self.0.core.sign_out(&sid).await?),
             None => Ok(()),
         }
     }
 
-    /// Refreshes now, whatever the token's age; claims are revalidated. Does nothing if this
-    /// request was refreshed before.
+    /// Refreshes now, whatever the token's age; the app's revalidation is asked.
     ///
-    /// Errors: `NotSignedIn`, `Unavailable`, `Misconfigured`, `ResponseSent`.
+    /// Does nothing if this request was refreshed before, and takes the result of a refresh of the
+    /// very same token that ran within the last 30 s: there is one refresh, however many ask.
+    ///
+    /// Errors: `NotSignedIn`, `Rejected`, `Unavailable`, `Misconfigured`, `ResponseSent`.
     pub async fn refresh(&self) -> Result<(), SessionError> {
         if self.sealed() {
             return Err(SessionErrorKind::ResponseSent.into());
@@ -127,25 +154,24 @@ impl<C: ClaimSet> Session<C> {
         if self.is_refreshed() {
             return Ok(());
         }
-        let flight = self.take_off(Haste::Awaited).ok_or(SessionErrorKind::NotSignedIn)?;
+        let taken_off = self.take_off(Haste::Awaited);
+        let (flight, of) = taken_off.ok_or(SessionErrorKind::NotSignedIn)?;
         let landing = flight.land(&self.0.core, self.0.core.waiter_limit).await;
         let failed = landing.as_ref().err().copied();
-        match self.conclude(landing) {
+        match self.conclude(landing, &of, true) {
             false => Err(SessionErrorKind::ResponseSent.into()),
             true => failed.map_or(Ok(()), |failure| Err(failure.into())),
         }
     }
+}
 
-    pub(super) fn grant(&self) -> Result<Grant, SessionError> {
-        let grant = self.presented(|verified| {
-            Some(Grant {
-                subject: verified.subject.as_deref()?.into(),
-                sid: verified.sid.as_deref()?.into(),
-                claims: ClaimsObject::new(&*verified.claims).ok()?,
-                auth_time: verified.auth_time?,
-                session_expires: verified.session_expires?,
-            })
-        });
-        grant.flatten().ok_or_else(|| SessionErrorKind::NotSignedIn.into())
-    }
+/// What a session's next token is minted from.
+pub(super) fn grant_of<C: ClaimSet>(verified: &Verified<C>) -> Option<Grant> {
+    Some(Grant {
+        subject: verified.subject.as_deref()?.into(),
+        sid: verified.sid.as_deref()?.into(),
+        claims: ClaimsObject::new(&*verified.claims).ok()?,
+        auth_time: verified.auth_time?,
+        session_expires: verified.session_expires?,
+    })
 }

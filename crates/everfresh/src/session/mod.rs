@@ -75,7 +75,10 @@ struct Shared<C> {
     core: Arc<Core>,
     /// How the request began: never changes, so that the fresh path takes no lock.
     begun: View<C>,
+    /// The carrier that brought the token, or the first one.
     carrier: usize,
+    /// Whether it was our own site that caused the request.
+    own_site: bool,
     flags: AtomicU8,
     state: Mutex<State<C>>,
 }
@@ -89,6 +92,7 @@ const SEALED: u8 = 2;
 pub(crate) struct View<C> {
     pub(crate) standing: Standing,
     pub(crate) reason: Option<InvalidReason>,
+    /// The token that the standing is about; with one other than `Present`, what there was.
     pub(crate) verified: Option<Arc<Verified<C>>>,
 }
 
@@ -96,16 +100,16 @@ struct State<C> {
     /// In place of `begun`, once something changed.
     now: Option<View<C>>,
     outgoing: Outgoing,
-    beside: Option<Flight>,
+    beside: Option<(Flight, Arc<Verified<C>>)>,
     refreshed: bool,
 }
 
 impl<C: ClaimSet> Session<C> {
-    pub(crate) fn begin(core: Arc<Core>, carrier: usize, begun: View<C>) -> Self {
+    pub(crate) fn begin(core: Arc<Core>, carrier: usize, own_site: bool, begun: View<C>) -> Self {
         let state =
             State { now: None, outgoing: Outgoing::Nothing, beside: None, refreshed: false };
         let (flags, state) = (AtomicU8::new(0), Mutex::new(state));
-        Self(Arc::new(Shared { core, begun, carrier, flags, state }))
+        Self(Arc::new(Shared { core, begun, carrier, own_site, flags, state }))
     }
 
     /// What this request is entitled to.

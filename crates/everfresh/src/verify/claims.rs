@@ -1,6 +1,5 @@
 //! The registered claims, read strictly, and the app's own claims, in one pass.
 
-use std::borrow::Cow;
 use std::fmt;
 
 use serde::de::value::CowStrDeserializer;
@@ -43,15 +42,16 @@ pub(crate) struct RawClaims {
     pub(crate) exp: Option<u64>,
     pub(crate) nbf: Option<u64>,
     pub(crate) iat: Option<u64>,
-    pub(crate) jti: Option<String>,
+    pub(crate) has_jti: bool,
     pub(crate) sid: Option<String>,
     pub(crate) auth_time: Option<u64>,
     pub(crate) session_exp: Option<u64>,
-    pub(crate) client_id: Option<String>,
+    pub(crate) has_client_id: bool,
     /// `cnf`: the token is bound to a key that its bearer must prove (RFC 7800).
     pub(crate) confirmation: bool,
-    /// What `token_type`, `token_use` or the claim `typ` call this token, in lower case.
-    pub(crate) kind: Option<String>,
+    /// One of `token_type`, `token_use` and the claim `typ` calls it something other than an
+    /// access token.
+    pub(crate) other_kind: bool,
 }
 
 /// Whom a token must come from and be for.
@@ -192,7 +192,7 @@ impl<'de, A: MapAccess<'de>> SplitMap<'_, 'de, A> {
     fn take_registered(&mut self, name: &str) -> Result<bool, A::Error> {
         let Self { map, raw, expected, .. } = self;
         match name {
-            "iss" => raw.issuer_matches = map.next_value::<Cow<'de, str>>()? == expected.issuer,
+            "iss" => raw.issuer_matches = map.next_value::<Name<'de>>()?.0 == expected.issuer,
             "aud" => raw.audience_matches = map.next_value_seed(Audience(expected.audience))?,
             "sub" => raw.sub = Some(map.next_value()?),
             "exp" => raw.exp = Some(map.next_value::<NumericDate>()?.0),
@@ -200,16 +200,24 @@ impl<'de, A: MapAccess<'de>> SplitMap<'_, 'de, A> {
             "iat" => raw.iat = Some(map.next_value::<NumericDate>()?.0),
             "auth_time" => raw.auth_time = Some(map.next_value::<NumericDate>()?.0),
             "session_exp" => raw.session_exp = Some(map.next_value::<NumericDate>()?.0),
-            "jti" => raw.jti = Some(map.next_value()?),
+            "jti" => {
+                map.next_value::<Name<'de>>()?;
+                raw.has_jti = true;
+            }
             "sid" => raw.sid = Some(map.next_value()?),
             "gen" => drop(map.next_value::<u64>()?),
-            "client_id" => raw.client_id = Some(map.next_value()?),
+            "client_id" => {
+                map.next_value::<Name<'de>>()?;
+                raw.has_client_id = true;
+            }
             "cnf" => {
                 map.next_value::<IgnoredAny>()?;
                 raw.confirmation = true;
             }
             "token_type" | "token_use" | "typ" => {
-                raw.kind = Some(map.next_value::<Cow<'de, str>>()?.to_ascii_lowercase());
+                let Name(kind) = map.next_value()?;
+                raw.other_kind |=
+                    !["access", "bearer", "at+jwt"].iter().any(|ok| kind.eq_ignore_ascii_case(ok));
             }
             _ => return Ok(false),
         }

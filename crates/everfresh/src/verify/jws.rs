@@ -1,7 +1,6 @@
 //! The compact serialization (RFC 7515 section 3.1) and a header reader that looks at four
 //! members and trusts none.
 
-use std::borrow::Cow;
 use std::fmt;
 use std::str::FromStr;
 
@@ -123,7 +122,7 @@ impl<'de> Visitor<'de> for HeaderVisitor {
         while let Some(Name(name)) = map.next_key()? {
             match &*name {
                 "alg" => {
-                    let text: Cow<'de, str> = map.next_value()?;
+                    let Name(text) = map.next_value()?;
                     alg = Some(Algorithm::from_str(&text).map_err(A::Error::custom)?);
                 }
                 "kid" => {
@@ -137,9 +136,9 @@ impl<'de> Visitor<'de> for HeaderVisitor {
                 "crit" | "b64" | "jwk" | "enc" | "zip" => return Err(A::Error::custom("refused")),
                 // Text by their definitions, and ignored; a wrong type is not a header.
                 "cty" | "jku" | "x5u" | "x5t" | "x5t#S256" | "url" | "nonce" => {
-                    map.next_value::<Option<Cow<'de, str>>>()?;
+                    map.next_value::<Option<Name<'de>>>()?;
                 }
-                "x5c" => drop(map.next_value::<Option<Vec<Cow<'de, str>>>>()?),
+                "x5c" => drop(map.next_value::<Option<Vec<Name<'de>>>>()?),
                 _ => {
                     map.next_value::<AnyValue>()?;
                 }

@@ -176,7 +176,7 @@ fn judge<C>(
     if raw.confirmation {
         return Err(InvalidReason::SenderConstrained);
     }
-    if raw.kind.as_deref().is_some_and(|kind| !matches!(kind, "access" | "bearer" | "at+jwt")) {
+    if raw.other_kind {
         return Err(InvalidReason::Type);
     }
     let exp = raw.exp.ok_or(InvalidReason::Claims)?;
@@ -188,8 +188,8 @@ fn judge<C>(
     if ahead(raw.nbf, rules.leeway) || ahead(raw.iat, FAR_FUTURE) {
         return Err(InvalidReason::NotYetValid);
     }
-    let complete = raw.sub.is_some() && raw.iat.is_some() && raw.jti.is_some();
-    if rules.profile == TokenProfile::Rfc9068 && !(complete && raw.client_id.is_some()) {
+    let complete = raw.sub.is_some() && raw.iat.is_some() && raw.has_jti;
+    if rules.profile == TokenProfile::Rfc9068 && !(complete && raw.has_client_id) {
         return Err(InvalidReason::Claims);
     }
     let in_session = raw.sid.is_some() && raw.auth_time.is_some() && raw.session_exp.is_some();

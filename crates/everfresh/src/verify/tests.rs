@@ -306,6 +306,10 @@ fn s25_kinds_of_tokens_are_kept_apart() {
         let token = sign(&plain, &with(claims(), name, json!(kind)));
         assert_eq!(check_by(&jwt, token).unwrap_err(), InvalidReason::Type, "{name}={kind}");
     }
+    for (one, other) in [("token_type", "typ"), ("typ", "token_use")] {
+        let both = with(with(claims(), one, json!("refresh")), other, json!("Bearer"));
+        assert_eq!(check_by(&jwt, sign(&plain, &both)).unwrap_err(), InvalidReason::Type);
+    }
     let access = sign(&plain, &with(claims(), "token_type", json!("access")));
     assert!(check_by(&jwt, access).is_ok());
 }
