@@ -45,7 +45,7 @@ use crate::verify::{InvalidReason, Keys, Rules, Verified, verify};
 /// # }
 /// ```
 pub struct Engine<C> {
-    core: Arc<Core>,
+    pub(crate) core: Arc<Core>,
     claims: PhantomData<fn() -> C>,
 }
 

@@ -252,3 +252,27 @@ impl Drop for Running {
         self.take_off_board(&mut self.core.flights.lock());
     }
 }
+
+#[cfg(test)]
+pub(super) mod tests {
+    use super::*;
+    use crate::engine::Engine;
+    use crate::secret::AccessToken;
+
+    /// Keeps `n` results of sessions that nobody asks for again.
+    pub(in crate::refresh) fn fill<C>(auth: &Engine<C>, n: u64) {
+        let core = &auth.core;
+        for mark in 0..n {
+            let key = FlightKey { sid: format!("{mark}").into(), mark };
+            let access = AccessToken::new(String::new());
+            let tokens = Tokens { access, session_expires: core.clock.now() };
+            core.flights.lock().keep(key, tokens, core.clock.monotonic(), core.overlap);
+        }
+    }
+
+    /// How many results are kept, and how many ends are remembered.
+    pub(in crate::refresh) fn sizes<C>(auth: &Engine<C>) -> (usize, usize) {
+        let board = auth.core.flights.lock();
+        (board.results.len(), board.ends.len())
+    }
+}

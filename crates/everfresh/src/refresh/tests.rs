@@ -120,3 +120,25 @@ async fn begin_alone_starts_nothing_that_is_awaited() {
     assert!(session.is_refreshed());
     assert_eq!(calls.load(Ordering::SeqCst), 1);
 }
+
+#[tokio::test]
+async fn s68_more_results_than_are_kept_never_stop_the_keeping() {
+    let (world, calls) = counting();
+    let mut tokens = Vec::new();
+    for _ in 0..10 {
+        tokens.push(world.sign_in("alice").await);
+    }
+    // The table is filled as by a mass expiry, and drained by time.
+    super::flight::tests::fill(&world.auth, 40_000);
+    world.pass(900);
+    for token in &tokens {
+        let first = token_of(&world.me(cookie(token)).await);
+        assert_eq!(token_of(&world.me(cookie(token)).await), first, "kept for late twins");
+    }
+    assert_eq!(calls.load(Ordering::SeqCst), 10);
+    let (results, ends) = super::flight::tests::sizes(&world.auth);
+    assert!(results <= 16 * 1024 && ends <= 16 * 1024);
+    world.pass(60);
+    world.me(cookie(&tokens[0])).await;
+    assert_eq!(super::flight::tests::sizes(&world.auth).0, 1, "what is over is let go");
+}

@@ -2,6 +2,8 @@
 
 mod change;
 mod flow;
+#[cfg(test)]
+mod tests;
 
 use std::fmt;
 use std::sync::atomic::{AtomicU8, Ordering};

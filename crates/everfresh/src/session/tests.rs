@@ -1,0 +1,432 @@
+//! What handlers do to a session, in every order that was ever got wrong.
+
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use http::header::{HeaderValue, SET_COOKIE};
+use http::{Response, StatusCode};
+use tokio::sync::watch;
+
+use crate::testing::*;
+use crate::{
+    CachePolicy, Carrier, Engine, InnerToken, Keys, Rejection, RejectionKind, Resign, Revalidated,
+    Session, SessionError, SessionErrorKind, SignIn, Standing, Step,
+};
+
+fn empty() -> Response<String> {
+    Response::new(String::new())
+}
+
+fn kind<T: std::fmt::Debug>(result: Result<T, SessionError>) -> SessionErrorKind {
+    result.unwrap_err().kind()
+}
+
+/// A world whose revalidation always fails.
+fn outage() -> World {
+    World::with(|b| {
+        b.leeway(Duration::ZERO)
+            .revalidate_with(|_| async { Err::<Revalidated<User>, _>("the database is down") })
+    })
+}
+
+/// A world whose revalidation waits until the gate opens.
+fn gated() -> (World, watch::Sender<bool>) {
+    let (open, gate) = watch::channel(false);
+    let world = World::with(|b| {
+        b.revalidate_with(move |_| {
+            let mut gate = gate.clone();
+            async move {
+                gate.wait_for(|open| *open).await.map_err(|_| "gone")?;
+                Ok::<_, &str>(Revalidated::Keep)
+            }
+        })
+    });
+    (world, open)
+}
+
+#[tokio::test]
+async fn a_session_that_is_over_gives_no_token_for_onward_calls() {
+    let world = World::new();
+    let token = world.sign_in("alice").await;
+    world.pass(10 * 3600);
+    world
+        .send(cookie(&token), |session, _| async move {
+            assert_eq!(session.standing(), Standing::Rejected);
+            assert_eq!(kind(session.access_token()), SessionErrorKind::NotSignedIn);
+            assert_eq!(kind(session.refresh().await), SessionErrorKind::NotSignedIn);
+            assert!(session.subject().is_none() && session.sid().is_none());
+            assert!(session.expires_at().is_none() && session.signed_in_at().is_none());
+            empty()
+        })
+        .await;
+}
+
+#[tokio::test]
+async fn f80_an_unavailable_session_can_be_signed_out_and_tried_again() {
+    let world = outage();
+    let token = world.sign_in("alice").await;
+    world.pass(900);
+    let _ = world.events();
+    let response = world
+        .send(cookie(&token), |session, _| async move {
+            assert!(matches!(session.standing(), Standing::Unavailable { .. }));
+            assert_eq!(kind(session.refresh().await), SessionErrorKind::Unavailable, "not 401");
+            assert_eq!(kind(session.access_token()), SessionErrorKind::NotSignedIn);
+            session.sign_out().await.unwrap();
+            empty()
+        })
+        .await;
+    assert_eq!(set_cookies(&response).len(), 2);
+    assert!(world.events().iter().any(|event| event.starts_with("SignedOut")));
+}
+
+#[tokio::test]
+async fn signing_in_ends_the_former_session_whatever_its_standing() {
+    let world = outage();
+    for age in [0, 900, 10 * 3600] {
+        let token = world.sign_in("alice").await;
+        world.pass(age);
+        let _ = world.events();
+        world
+            .send(cookie(&token), |session, _| async move {
+                session.sign_in("bob", user("bob")).await.unwrap();
+                empty()
+            })
+            .await;
+        let ended = world.events().iter().filter(|event| event.starts_with("SignedOut")).count();
+        assert_eq!(ended, 1, "age {age}");
+    }
+}
+
+#[tokio::test]
+async fn a_refresh_that_fails_takes_nothing_back() {
+    let world = outage();
+    let response = world
+        .send(get(&[]), |session, _| async move {
+            session.sign_in("alice", user("alice")).await.unwrap();
+            assert_eq!(kind(session.refresh().await), SessionErrorKind::Unavailable);
+            who(&session)
+        })
+        .await;
+    assert_eq!(response.body(), "alice");
+    assert!(token_of(&response).is_some());
+}
+
+#[tokio::test]
+async fn a_refresh_after_signing_in_leaves_by_the_same_carrier() {
+    let world = World::with(|b| b.carriers([Carrier::cookies(), Carrier::headers()]));
+    let response = world
+        .send(get(&[]), |session, _| async move {
+            let sign_in = SignIn::new("alice", user("alice")).via(Carrier::headers());
+            session.sign_in_with(sign_in).await.unwrap();
+            session.refresh().await.unwrap();
+            empty()
+        })
+        .await;
+    assert!(set_cookies(&response).is_empty());
+    assert!(response.headers().contains_key("authorization"));
+}
+
+#[tokio::test]
+async fn f80_a_flight_that_lands_after_the_handler_signed_out_changes_nothing() {
+    for sign_in_again in [false, true] {
+        let (world, open) = gated();
+        let token = world.sign_in("alice").await;
+        let open = Arc::new(open);
+        let response = world
+            .send(cookie(&token), move |session: Session<User>, _| {
+                let open = open.clone();
+                async move {
+                    let other = session.clone();
+                    let refresh = tokio::spawn(async move { other.refresh().await });
+                    tokio::task::yield_now().await;
+                    match sign_in_again {
+                        true => session.sign_in("bob", user("bob")).await.unwrap(),
+                        false => session.sign_out().await.unwrap(),
+                    }
+                    open.send(true).unwrap();
+                    let _ = refresh.await.unwrap();
+                    who(&session)
+                }
+            })
+            .await;
+        match sign_in_again {
+            true => {
+                assert_eq!(response.body(), "bob");
+                let token = token_of(&response).unwrap();
+                assert_eq!(world.me(cookie(&token)).await.body(), "bob");
+            }
+            false => {
+                assert_eq!(response.status(), StatusCode::UNAUTHORIZED);
+                assert!(set_cookies(&response).iter().all(|one| one.contains("Max-Age=0")));
+                assert_eq!(set_cookies(&response).len(), 2);
+            }
+        }
+    }
+}
+
+#[tokio::test]
+async fn f80_a_flight_of_a_session_that_was_signed_out_elsewhere_brings_nothing() {
+    let (world, open) = gated();
+    let token = world.sign_in("alice").await;
+    world.pass_until_left(&token, 100);
+    // Advisory: the flight is in the air while this response is being made.
+    let slow = world
+        .send(cookie(&token), {
+            let logout = world.service(|session, _| async move {
+                session.sign_out().await.unwrap();
+                empty()
+            });
+            let (token, open) = (token.clone(), Arc::new(open));
+            move |_, _| {
+                use tower::ServiceExt as _;
+                let (logout, token, open) = (logout.clone(), token.clone(), open.clone());
+                async move {
+                    tokio::task::yield_now().await;
+                    logout.oneshot(cookie(&token)).await.unwrap();
+                    open.send(true).unwrap();
+                    for _ in 0..10 {
+                        tokio::task::yield_now().await;
+                    }
+                    empty()
+                }
+            }
+        })
+        .await;
+    assert!(set_cookies(&slow).is_empty(), "no live cookie after the sign-out");
+}
+
+#[tokio::test]
+async fn s82_another_site_can_neither_sign_in_nor_out_by_cookie() {
+    let world = World::with(|b| {
+        b.carriers([Carrier::cookies(), Carrier::headers()]).trusted_origin("https://idp.example")
+    });
+    let token = world.sign_in("alice").await;
+    let bearer = format!("Bearer {token}");
+    let cross = ("sec-fetch-site", "cross-site");
+    let act = |session: Session<User>, _| async move {
+        let signed_in = session.sign_in("mallory", user("mallory")).await;
+        assert_eq!(kind(signed_in), SessionErrorKind::CrossSite);
+        assert_eq!(kind(session.sign_out().await), SessionErrorKind::CrossSite);
+        empty()
+    };
+    let response = world.send(request("POST", &[cross]), act).await;
+    assert!(response.headers().is_empty(), "no cookie is set, none is deleted");
+    assert_eq!(Rejection::from(SessionError::from(SessionErrorKind::CrossSite)).status(), 403);
+
+    let idp = request("POST", &[cross, ("origin", "https://idp.example")]);
+    let response = world
+        .send(idp, |session, _| async move {
+            session.sign_in("alice", user("alice")).await.unwrap();
+            empty()
+        })
+        .await;
+    assert!(token_of(&response).is_some(), "a provider that posts its answer");
+
+    let response = world
+        .send(request("POST", &[cross, ("authorization", &bearer)]), |session, _| async move {
+            session.sign_out().await.unwrap();
+            empty()
+        })
+        .await;
+    assert!(set_cookies(&response).is_empty(), "by header, and the cookies are left alone");
+}
+
+#[tokio::test]
+async fn nobody_becomes_somebody_else_as_time_goes_by() {
+    let world = World::with(|b| b.carriers([Carrier::headers(), Carrier::cookies()]));
+    let by_header = world
+        .send(get(&[]), |session, _| async move {
+            session.sign_in("bob", user("bob")).await.unwrap();
+            empty()
+        })
+        .await;
+    let bob = by_header.headers()["authorization"].to_str().unwrap().to_owned();
+    world.pass(300);
+    let sign_in = SignIn::new("alice", user("alice")).via(Carrier::cookies());
+    let by_cookie = world
+        .send(get(&[]), move |session, _| {
+            let sign_in = sign_in.clone();
+            async move {
+                session.sign_in_with(sign_in).await.unwrap();
+                empty()
+            }
+        })
+        .await;
+    let alice = format!("{COOKIE_NAME}={}", token_of(&by_cookie).unwrap());
+    let token = bob.strip_prefix("Bearer ").unwrap();
+    for left in [500, 100, 10] {
+        world.pass_until_left(token, left);
+        let both = get(&[("authorization", &bob), ("cookie", &alice)]);
+        assert_eq!(world.me(both).await.body(), "bob", "{left} s left; the first carrier's");
+    }
+}
+
+#[tokio::test]
+async fn f44_a_dead_cookie_locks_nobody_out() {
+    let world = World::new();
+    let old = world.sign_in("alice").await;
+    world.pass(20 * 3600);
+    let new = world.sign_in("alice").await;
+    for pair in [[&old, &new], [&new, &old]] {
+        let header = format!("{COOKIE_NAME}={}; {COOKIE_NAME}={}", pair[0], pair[1]);
+        assert_eq!(world.me(get(&[("cookie", &header)])).await.body(), "alice");
+    }
+    assert_eq!(world.me(cookie(&old)).await.status(), StatusCode::UNAUTHORIZED);
+}
+
+#[tokio::test]
+async fn a_response_that_never_comes_seals_the_session_too() {
+    use tower::ServiceExt as _;
+    let world = World::new();
+    let (keep, kept) = std::sync::mpsc::channel();
+    let service = world.service(move |session, _| {
+        keep.send(session).unwrap();
+        std::future::pending::<Response<String>>()
+    });
+    let hanging = tokio::spawn(service.oneshot(get(&[])));
+    let session = loop {
+        tokio::task::yield_now().await;
+        if let Ok(session) = kept.try_recv() {
+            break session;
+        }
+    };
+    hanging.abort();
+    assert!(hanging.await.unwrap_err().is_cancelled());
+    let late = session.sign_in("alice", user("alice")).await;
+    assert_eq!(kind(late), SessionErrorKind::ResponseSent);
+    assert_eq!(session.standing(), Standing::Absent, "nobody was told");
+}
+
+#[tokio::test]
+async fn whoever_signs_in_gets_the_token_whatever_the_cache_policy() {
+    for policy in [CachePolicy::SkipTokens, CachePolicy::Fail] {
+        let world = World::with(|b| b.cache_policy(policy));
+        let response = world
+            .send(get(&[]), |session, _| async move {
+                session.sign_in("alice", user("alice")).await.unwrap();
+                let mut response = empty();
+                let public = HeaderValue::from_static("public, max-age=60");
+                response.headers_mut().insert("cache-control", public);
+                response
+            })
+            .await;
+        assert_eq!(response.status(), StatusCode::OK);
+        assert!(token_of(&response).is_some());
+        assert_eq!(response.headers()["cache-control"], "no-store");
+    }
+}
+
+#[test]
+fn the_runtime_is_the_one_around_build() {
+    let builder = Engine::<User>::builder(Keys::hs256(SECRET).unwrap())
+        .issuer("i")
+        .audience("a")
+        .refresh_with(Resign::new())
+        .revalidate_with(|_| async {
+            tokio::task::yield_now().await;
+            Ok::<_, &str>(Revalidated::Keep)
+        });
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    runtime.block_on(async {
+        let auth = builder.build().unwrap();
+        let Step::Pass(session) = auth.begin(&get(&[])) else { panic!("nothing to wait for") };
+        session.sign_in("alice", user("alice")).await.unwrap();
+        session.refresh().await.unwrap();
+        let mut response = empty();
+        auth.finish(&session, &mut response);
+        assert!(response.headers().contains_key(SET_COOKIE));
+    });
+}
+
+/// What a subscriber wrote.
+#[derive(Clone, Default)]
+struct Log(Arc<Mutex<Vec<u8>>>);
+
+impl std::io::Write for Log {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        self.0.lock().unwrap().extend_from_slice(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
+}
+
+#[tokio::test]
+async fn s34_s84_f112_no_token_and_no_secret_in_logs_events_errors_or_debug() {
+    let log = Log::default();
+    let writer = log.clone();
+    let subscriber = tracing_subscriber::fmt()
+        .with_max_level(tracing::Level::TRACE)
+        .with_writer(move || writer.clone())
+        .finish();
+    let _guard = tracing::subscriber::set_default(subscriber);
+
+    let world = World::with(|b| {
+        b.carriers([Carrier::cookies(), Carrier::headers()])
+            .inner_token(InnerToken::Fresh)
+            .leeway(Duration::ZERO)
+            .revalidate_with(|session| async move {
+                match &*session.claims.name {
+                    "unlucky" => Err("down"),
+                    "gone" => Ok(Revalidated::End),
+                    _ => Ok(Revalidated::Keep),
+                }
+            })
+    });
+    let mut shown = format!("{:?}", world.auth);
+    let mut tokens = Vec::new();
+    for name in ["alice", "unlucky", "gone"] {
+        let token = world.sign_in(name).await;
+        world.pass(900);
+        let forged = format!("{}x", &token[..token.len() - 1]);
+        let both = format!("{COOKIE_NAME}={token}; {COOKIE_NAME}={forged}");
+        for request in [cookie(&token), bearer(&forged), get(&[("cookie", &both)])] {
+            shown.push_str(&format!("{request:?}").replace(&token, "").replace(&forged, ""));
+            let response = world
+                .send(request, |session, _| async move {
+                    let _ = session.sign_in("x", User { name: "n".repeat(5000) }).await;
+                    let mut text = format!("{session:?} {:?}", session.access_token());
+                    text += &format!("{:?}", session.refresh().await);
+                    let rejection = session.claims();
+                    text += &format!("{rejection:?} {:?}", session.sign_out().await);
+                    Response::new(text)
+                })
+                .await;
+            shown.push_str(response.body());
+            shown.push_str(&format!("{:?}", response.headers()));
+        }
+        tokens.extend([token, forged]);
+    }
+    shown.push_str(&world.events().join("\n"));
+    shown.push_str(&String::from_utf8(log.0.lock().unwrap().clone()).unwrap());
+    for expected in ["token refused", "refresh failed", "session is over", "signed out"] {
+        assert!(shown.contains(expected), "the log was written: {expected}");
+    }
+    assert!(!shown.contains(SECRET));
+    for token in &tokens {
+        let (signed, signature) = token.rsplit_once('.').unwrap();
+        let payload = signed.split_once('.').unwrap().1;
+        assert!(!shown.contains(&signature[..12]) && !shown.contains(&payload[60..]), "{shown}");
+    }
+}
+
+#[test]
+fn errors_answer_with_their_status() {
+    for (kind, expected) in [
+        (SessionErrorKind::NotSignedIn, RejectionKind::NoCredentials),
+        (SessionErrorKind::Rejected, RejectionKind::InvalidToken),
+        (SessionErrorKind::Unavailable, RejectionKind::Unavailable),
+        (SessionErrorKind::CrossSite, RejectionKind::CrossSite),
+        (SessionErrorKind::ResponseSent, RejectionKind::Internal),
+        (SessionErrorKind::Claims, RejectionKind::Internal),
+        (SessionErrorKind::Misconfigured, RejectionKind::Internal),
+        (SessionErrorKind::UnknownCarrier, RejectionKind::Internal),
+    ] {
+        let error = SessionError::from(kind);
+        assert!(!error.to_string().is_empty());
+        assert_eq!(Rejection::from(error).kind(), expected);
+    }
+}
