@@ -1,0 +1,76 @@
+//! Counts, not times: what the fresh path allocates. Rows 7 and 8 of the security list.
+
+use allocation_counter::{AllocationInfo, measure};
+use everfresh_bench::{Bare, copy, engine, token, with_bearer, with_cookie};
+use futures::FutureExt as _;
+use futures::executor::block_on;
+use http::Request;
+use tower::{Service as _, ServiceBuilder};
+
+/// What one request allocates inside the layer, beyond what it came with. The second of two, so
+/// that what is made once per process is made.
+fn counted(request: &Request<()>) -> AllocationInfo {
+    let auth = engine();
+    let mut service = ServiceBuilder::new().layer(auth.layer()).service(Bare);
+    let mut round = || {
+        let request = copy(request);
+        // The bare service alone allocates nothing, so all of this is ours.
+        measure(|| drop(service.call(request).now_or_never()))
+    };
+    round();
+    round()
+}
+
+fn good_token() -> String {
+    block_on(token(&engine()))
+}
+
+#[test]
+fn a_bare_service_allocates_nothing() {
+    let request = copy(&with_cookie("a.b.c", 3));
+    assert_eq!(measure(|| drop(Bare.call(request).now_or_never())).count_total, 0);
+}
+
+#[test]
+fn a_fresh_token_costs_its_claims_and_a_handle() {
+    let token = good_token();
+    for request in [with_cookie(&token, 0), with_cookie(&token, 50), with_bearer(&token)] {
+        let counted = counted(&request);
+        // Header and payload as text, the claims' strings and names, the verified token, the
+        // session, the extensions. The cookies and the signature cost nothing.
+        assert!(counted.count_total <= 16, "{counted:?}");
+        assert!(counted.bytes_total <= 2048, "{counted:?}");
+        assert!(
+            counted.count_current <= 0,
+            "all of it is given back, and the request: {counted:?}"
+        );
+    }
+}
+
+#[test]
+fn no_token_costs_a_handle() {
+    let counted = counted(&Request::new(()));
+    assert!(counted.count_total <= 4, "{counted:?}");
+}
+
+#[test]
+fn s07_junk_costs_no_more_than_nothing_does() {
+    let nothing = counted(&Request::new(()));
+    let dots = ".".repeat(1024 * 1024);
+    let junk = "x".repeat(64 * 1024);
+    let shaped = format!("{0}.{0}.{0}", "x".repeat(21 * 1024));
+    for token in [&*dots, &*junk, &*shaped] {
+        for request in [with_cookie(token, 0), with_bearer(token)] {
+            let counted = counted(&request);
+            assert!(counted.count_total <= nothing.count_total, "{counted:?}");
+            assert!(counted.bytes_total <= 1024, "{counted:?}");
+        }
+    }
+}
+
+#[test]
+fn s08_ten_thousand_cookies_cost_no_allocation() {
+    let token = good_token();
+    let (few, many) = (counted(&with_cookie(&token, 0)), counted(&with_cookie(&token, 10_000)));
+    assert_eq!(few.count_total, many.count_total);
+}
