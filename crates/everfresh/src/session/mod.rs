@@ -53,7 +53,7 @@ pub enum Standing {
 /// The layer puts one into every request's extensions, also where nobody is signed in, since
 /// [`sign_in`](Self::sign_in) needs it. What a handler does with it leaves with the response's
 /// head; from then on it is sealed: `sign_in` and `refresh` answer
-/// [`SessionErrorKind::ResponseSent`].
+/// [`SessionErrorKind::ResponseSent`](crate::SessionErrorKind::ResponseSent).
 ///
 /// ```
 /// use everfresh::Session;

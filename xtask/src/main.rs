@@ -1,0 +1,28 @@
+//! The project's chores. `cargo xtask` lists them.
+
+#![expect(clippy::print_stdout, reason = "a program for people at a terminal")]
+
+mod test;
+mod tools;
+
+use std::process::ExitCode;
+
+const HELP: &str = "\
+cargo xtask test     every test; installs or starts what they need
+                     (with CI=true a skipped test is a failure)
+";
+
+fn main() -> ExitCode {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    match arguments.iter().map(String::as_str).collect::<Vec<_>>()[..] {
+        ["test"] => test::run(),
+        [] | ["help" | "--help" | "-h"] => {
+            print!("{HELP}");
+            ExitCode::SUCCESS
+        }
+        _ => {
+            eprintln!("xtask: unknown chore {arguments:?}\n{HELP}");
+            ExitCode::from(2)
+        }
+    }
+}

@@ -1,0 +1,180 @@
+//! Every test of the project, one step after the other, and one line that counts them all.
+
+use std::io::{BufRead as _, BufReader};
+use std::path::{Path, PathBuf};
+use std::process::{Command, ExitCode, Stdio};
+use std::time::Instant;
+
+use crate::tools::{self, Missing};
+
+/// The tests of one step, by how they ended.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+struct Tally {
+    passed: u32,
+    failed: u32,
+    skipped: u32,
+}
+
+impl Tally {
+    fn add(&mut self, other: Self) {
+        self.passed += other.passed;
+        self.failed += other.failed;
+        self.skipped += other.skipped;
+    }
+}
+
+pub(crate) fn run() -> ExitCode {
+    let root = root();
+    let ci = std::env::var("CI").is_ok_and(|ci| ci == "true");
+    let mut total = Tally::default();
+    let mut notes: Vec<String> = Vec::new();
+
+    println!("== build what the tests drive");
+    if !succeeds(cargo(&root).args(["build", "--workspace", "--bins"])) {
+        println!("0 passed, 1 failed");
+        return ExitCode::FAILURE;
+    }
+
+    step("the workspace", &mut total, cargo(&root).args(["test", "--workspace", "--no-fail-fast"]));
+
+    println!("\n== the core without its default features");
+    let bare = ["check", "--package", "everfresh", "--no-default-features"];
+    total.add(counted(succeeds(cargo(&root).args(bare))));
+    let tower = [&bare[..], &["--features", "tower"]].concat();
+    total.add(counted(succeeds(cargo(&root).args(tower))));
+
+    for backends in ["aws_lc_rs", "rust_crypto", "aws_lc_rs,rust_crypto"] {
+        let mut command = cargo(&root.join("tests/beside"));
+        command.args(["test", "--locked", "--features", backends, "--target-dir"]);
+        command.arg(root.join("target/beside"));
+        step(&format!("beside jsonwebtoken with {backends}"), &mut total, &mut command);
+    }
+
+    let browser = ["--package", "everfresh-tests", "--features", "browser", "--test", "browser"];
+    match tools::browser() {
+        Ok(()) => {
+            let mut command = cargo(&root);
+            command
+                .arg("test")
+                .args(browser)
+                .env("QUICKSTART", root.join("target/debug/quickstart"));
+            step("a browser on the quickstart", &mut total, &mut command);
+        }
+        Err(missing) => skip(&root, &browser, &missing, &mut total, &mut notes),
+    }
+
+    println!();
+    for note in &notes {
+        println!("skipped: {note}");
+    }
+    let Tally { passed, failed, skipped } = total;
+    println!("{passed} passed, {failed} failed, {skipped} skipped");
+    let bad = failed > 0 || (ci && skipped > 0);
+    if bad { ExitCode::FAILURE } else { ExitCode::SUCCESS }
+}
+
+/// Runs `cargo test` and adds up what its test binaries say.
+fn step(name: &str, total: &mut Tally, command: &mut Command) {
+    println!("\n== {name}");
+    #[expect(clippy::disallowed_methods, reason = "shown to whoever waits")]
+    let began = Instant::now();
+    let mut tally = Tally::default();
+    let mut child = match command.stdout(Stdio::piped()).spawn() {
+        Ok(child) => child,
+        Err(error) => {
+            println!("can't run cargo: {error}");
+            total.failed += 1;
+            return;
+        }
+    };
+    if let Some(stdout) = child.stdout.take() {
+        for line in BufReader::new(stdout).lines().map_while(Result::ok) {
+            println!("{line}");
+            tally.add(parse_result(&line).unwrap_or_default());
+        }
+    }
+    let succeeded = child.wait().is_ok_and(|status| status.success());
+    if !succeeded && tally.failed == 0 {
+        // It did not compile, or a test binary died: nothing was counted, and something failed.
+        tally.failed += 1;
+    }
+    println!(
+        "-- {name}: {} passed, {} failed, {:.0?}",
+        tally.passed,
+        tally.failed,
+        began.elapsed()
+    );
+    total.add(tally);
+}
+
+/// Counts the tests of a step that can't run here, and says why.
+fn skip(
+    root: &Path,
+    tests: &[&str],
+    missing: &Missing,
+    total: &mut Tally,
+    notes: &mut Vec<String>,
+) {
+    println!("\n== skipped: {missing}");
+    let list =
+        cargo(root).arg("test").args(tests).args(["--", "--list", "--format=terse"]).output();
+    let count = list.map_or(0, |list| {
+        String::from_utf8_lossy(&list.stdout)
+            .lines()
+            .filter(|line| line.ends_with(": test"))
+            .count()
+    });
+    // At least one, so that what is missing is never invisible.
+    total.skipped += u32::try_from(count).unwrap_or(u32::MAX).max(1);
+    notes.push(missing.to_string());
+}
+
+/// `test result: ok. 4 passed; 0 failed; 1 ignored; ..`
+fn parse_result(line: &str) -> Option<Tally> {
+    let counts = line.strip_prefix("test result: ")?;
+    let count = |word: &str| -> Option<u32> {
+        let part = counts.split([';', '.']).find(|part| part.trim_end().ends_with(word))?;
+        part.trim().split(' ').next()?.parse().ok()
+    };
+    Some(Tally {
+        passed: count(" passed")?,
+        failed: count(" failed")?,
+        skipped: count(" ignored")?,
+    })
+}
+
+fn counted(succeeded: bool) -> Tally {
+    match succeeded {
+        true => Tally { passed: 1, ..Tally::default() },
+        false => Tally { failed: 1, ..Tally::default() },
+    }
+}
+
+fn succeeds(command: &mut Command) -> bool {
+    command.status().is_ok_and(|status| status.success())
+}
+
+fn cargo(folder: &Path) -> Command {
+    let mut command = Command::new(std::env::var_os("CARGO").unwrap_or("cargo".into()));
+    command.current_dir(folder);
+    command
+}
+
+fn root() -> PathBuf {
+    let own = Path::new(env!("CARGO_MANIFEST_DIR"));
+    own.parent().unwrap_or(own).to_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn result_lines_are_added_up() {
+        let line =
+            "test result: FAILED. 12 passed; 3 failed; 1 ignored; 0 measured; 0 filtered out";
+        let expected = Tally { passed: 12, failed: 3, skipped: 1 };
+        assert_eq!(parse_result(line), Some(expected));
+        assert_eq!(parse_result("test verify::tests::x ... ok"), None);
+    }
+}

@@ -1,0 +1,73 @@
+//! Programs that tests need and this machine may lack.
+
+use std::fmt;
+use std::process::{Command, Stdio};
+
+/// What could not be had, and how to get it.
+#[derive(Debug)]
+pub(crate) struct Missing {
+    what: String,
+    remedy: String,
+}
+
+impl fmt::Display for Missing {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} missing; {}", self.what, self.remedy)
+    }
+}
+
+/// Chromium and its driver, on the path.
+pub(crate) fn browser() -> Result<(), Missing> {
+    need(&[("chromium", "chromium"), ("chromedriver", "chromium-driver")])
+}
+
+/// Sees to programs, given as `(program, Debian package)`; installs what is missing if it may.
+fn need(programs: &[(&str, &str)]) -> Result<(), Missing> {
+    let lacking = |(program, _): &&(&str, &str)| !is_there(program);
+    let packages: Vec<&str> =
+        programs.iter().filter(lacking).map(|(_, package)| *package).collect();
+    if packages.is_empty() {
+        return Ok(());
+    }
+    if let Some(apt) = apt_get() {
+        println!("installing {}", packages.join(" "));
+        let run =
+            |arguments: &[&str]| quietly(apt.iter().copied().chain(arguments.iter().copied()));
+        run(&["update"]);
+        run(&[&["install", "--yes", "--no-install-recommends"], &packages[..]].concat());
+    }
+    let still: Vec<&str> = programs.iter().filter(lacking).map(|(program, _)| *program).collect();
+    if still.is_empty() {
+        return Ok(());
+    }
+    Err(Missing {
+        what: still.join(", "),
+        remedy: format!("install with: apt-get install {}", packages.join(" ")),
+    })
+}
+
+/// How to call apt-get with the right to install, if there is one.
+fn apt_get() -> Option<Vec<&'static str>> {
+    if !is_there("apt-get") {
+        return None;
+    }
+    let is_root = Command::new("id").arg("-u").output().is_ok_and(|id| id.stdout == b"0\n");
+    if is_root {
+        return Some(vec!["apt-get", "-qq"]);
+    }
+    quietly(["sudo", "-n", "true"]).then(|| vec!["sudo", "-n", "apt-get", "-qq"])
+}
+
+fn is_there(program: &str) -> bool {
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    std::env::split_paths(&path).any(|folder| folder.join(program).is_file())
+}
+
+fn quietly<'a>(words: impl IntoIterator<Item = &'a str>) -> bool {
+    let mut words = words.into_iter();
+    let Some(program) = words.next() else { return false };
+    let mut command = Command::new(program);
+    command.args(words).env("DEBIAN_FRONTEND", "noninteractive");
+    command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::inherit());
+    command.status().is_ok_and(|status| status.success())
+}
