@@ -209,5 +209,10 @@ impl fmt::Display for Error {
 
 impl std::error::Error for Error {}
 
+/// The README's examples compile.
+#[cfg(doctest)]
+#[doc = include_str!("../../../README.md")]
+struct Readme;
+
 #[cfg(test)]
 mod tests;
