@@ -188,6 +188,15 @@ async fn s05_several_credentials_in_one_place_are_a_bad_request() {
 }
 
 #[tokio::test]
+async fn s06_a_token_in_the_query_is_no_token() {
+    let world = World::with(|b| b.carriers([Carrier::cookies(), Carrier::headers()]));
+    let token = world.sign_in("alice").await;
+    let mut request = get(&[]);
+    *request.uri_mut() = format!("/?access_token={token}").parse().unwrap();
+    assert_eq!(world.me(request).await.status(), StatusCode::UNAUTHORIZED);
+}
+
+#[tokio::test]
 async fn a_bad_token_in_one_place_never_hides_a_good_one_in_another() {
     for carriers in
         [[Carrier::cookies(), Carrier::headers()], [Carrier::headers(), Carrier::cookies()]]
