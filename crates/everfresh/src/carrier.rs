@@ -6,6 +6,7 @@ use memchr::memmem::Finder;
 
 use crate::config::ConfigError;
 use crate::cookie::{CookieSpec, SameSite, is_token_byte};
+use crate::extract::Side;
 
 /// One place in a request and its response where a token travels.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -143,9 +144,20 @@ impl Carriers {
         Ok(Self { list, finders })
     }
 
-    pub(crate) fn iter(&self) -> impl Iterator<Item = (usize, &Carrier, Option<&CookieFinder>)> {
-        let finders = self.finders.iter().map(|[access, _]| access.as_ref());
-        self.list.iter().zip(finders).enumerate().map(|(at, (carrier, find))| (at, carrier, find))
+    pub(crate) fn iter(&self) -> impl Iterator<Item = &Carrier> {
+        self.list.iter()
+    }
+
+    /// One side's location of each carrier, with what finds it if it is a cookie.
+    pub(crate) fn side(
+        &self,
+        side: Side,
+    ) -> impl Iterator<Item = (usize, &Location, Option<&CookieFinder>)> {
+        let both = self.list.iter().zip(&self.finders).enumerate();
+        both.map(move |(at, (carrier, [access, refresh]))| match side {
+            Side::Access => (at, &carrier.access, access.as_ref()),
+            Side::Refresh => (at, &carrier.refresh, refresh.as_ref()),
+        })
     }
 
     /// Whether an access token fits every place where it may have to travel.

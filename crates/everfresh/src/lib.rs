@@ -64,12 +64,14 @@ mod head;
 #[cfg(feature = "tower")]
 mod layer;
 mod mint;
+mod node;
 mod observe;
 mod origin;
 mod refresh;
 mod reject;
 mod secret;
 mod session;
+mod store;
 #[cfg(test)]
 mod testing;
 mod verify;
@@ -90,8 +92,14 @@ pub use jsonwebtoken::jwk::{Jwk, JwkSet};
 pub use layer::{Refresh, RefreshLayer, Require, RequireFuture, RequireLayer, ResponseFuture};
 pub use mint::{ClaimsObject, Grant};
 pub use observe::Event;
-pub use refresh::{Context, Failure, Held, Refresher, Resign, Tokens};
+pub use refresh::{
+    Admission, Admitted, Context, Failure, Held, KeyRing, Opening, Presented, RefreshToken,
+    Refresher, Resign, Rotate, SessionInfo, Setup, Tokens,
+};
 pub use reject::{Rejection, RejectionKind};
 pub use secret::AccessToken;
 pub use session::{ClaimSet, Session, SignIn, Standing};
+pub use store::{
+    Loaded, MemoryStore, NewSession, Rotation, SessionId, SessionRecord, SessionStore, StoreError,
+};
 pub use verify::{InvalidReason, Key, KeyError, Keys, TokenProfile};

@@ -26,6 +26,9 @@ pub struct Grant {
     pub auth_time: Timestamp,
     /// The session's absolute end: the claim `session_exp`. No token outlives it.
     pub session_expires: Timestamp,
+    /// The generation that a client confirms by presenting the token: the claim `gen`. None in a
+    /// token for onward calls.
+    pub generation: Option<u64>,
 }
 
 /// An app's claims as the text of a JSON object without registered names.
@@ -60,16 +63,21 @@ impl fmt::Display for ClaimsProblem {
 impl ClaimsObject {
     pub(crate) fn new(claims: &impl Serialize) -> Result<Self, ClaimsProblem> {
         let broken = |error: serde_json::Error| ClaimsProblem::NotSerializable(error.to_string());
-        let text = serde_json::to_string(claims).map_err(broken)?;
-        if text == "null" {
-            return Ok(Self("{}".into()));
+        match serde_json::to_string(claims).map_err(broken)? {
+            null if null == "null" => Ok(Self("{}".into())),
+            text => Self::parse(&text),
         }
+    }
+
+    /// From the text of an object, as it was kept.
+    pub(crate) fn parse(text: &str) -> Result<Self, ClaimsProblem> {
         if !text.starts_with('{') {
             return Err(ClaimsProblem::NotAnObject);
         }
-        match serde_json::from_str::<TakenName>(&text).map_err(broken)?.0 {
-            Some(name) => Err(ClaimsProblem::Registered(name)),
-            None => Ok(Self(text)),
+        match serde_json::from_str::<TakenName>(text) {
+            Ok(TakenName(None)) => Ok(Self(text.to_owned())),
+            Ok(TakenName(Some(name))) => Err(ClaimsProblem::Registered(name)),
+            Err(error) => Err(ClaimsProblem::NotSerializable(error.to_string())),
         }
     }
 
@@ -178,7 +186,7 @@ pub(crate) fn new_sid() -> Result<String, MintProblem> {
     random_id().map(|id| B64.encode(id))
 }
 
-fn random_id() -> Result<[u8; 16], MintProblem> {
+pub(crate) fn random_id() -> Result<[u8; 16], MintProblem> {
     let mut id = [0; 16];
     getrandom::fill(&mut id).map_err(|_| MintProblem::System)?;
     Ok(id)
@@ -240,6 +248,9 @@ impl Serialize for PayloadOut<'_> {
         map.serialize_entry("exp", &self.exp)?;
         map.serialize_entry("jti", self.jti)?;
         map.serialize_entry("sid", &grant.sid)?;
+        if let Some(generation) = grant.generation {
+            map.serialize_entry("gen", &generation)?;
+        }
         map.serialize_entry("auth_time", &grant.auth_time.as_secs())?;
         map.serialize_entry("session_exp", &grant.session_expires.as_secs())?;
         map.end()

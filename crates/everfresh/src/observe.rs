@@ -48,6 +48,29 @@ pub enum Event<'e> {
         /// The session that ended.
         sid: &'e str,
     },
+    /// A refresh token was presented that does not count, beside a token of another session or of
+    /// a key that is not in the ring. It was left alone.
+    RefreshTokenIgnored,
+    /// A rotation's result was given again: to a late twin, or to a client that had lost it.
+    Replayed {
+        /// The session.
+        sid: &'e str,
+        /// A client had shown the result before.
+        confirmed: bool,
+    },
+    /// An old refresh token came back: two hold it. The session was ended, and no other.
+    Theft {
+        /// The session.
+        sid: &'e str,
+    },
+    /// A client holds a newer generation than the store, which was restored from a backup or lost
+    /// acknowledged writes. The session goes on from the client's.
+    AheadOfStore {
+        /// The session.
+        sid: &'e str,
+    },
+    /// The session store did not do what it was asked.
+    StoreFailed,
     /// A session that somebody signed in over could not be ended; its tokens live on.
     RevokeFailed {
         /// The session.
@@ -87,6 +110,19 @@ impl Event<'_> {
             Self::StaleServed { sid } => tracing::warn!(target: "everfresh", sid, "stale served"),
             Self::SignedIn { sid } => tracing::info!(target: "everfresh", sid, "signed in"),
             Self::SignedOut { sid } => tracing::info!(target: "everfresh", sid, "signed out"),
+            Self::RefreshTokenIgnored => {
+                tracing::info!(target: "everfresh", "a refresh token was ignored");
+            }
+            Self::Replayed { sid, confirmed } => {
+                tracing::debug!(target: "everfresh", sid, confirmed, "refresh token replayed");
+            }
+            Self::Theft { sid } => {
+                tracing::warn!(target: "everfresh", sid, "refresh token reuse: session ended");
+            }
+            Self::AheadOfStore { sid } => {
+                tracing::warn!(target: "everfresh", sid, "a client is ahead of the store");
+            }
+            Self::StoreFailed => {}
             Self::RevokeFailed { sid, failure } => {
                 tracing::error!(target: "everfresh", sid, ?failure, "a session was not ended");
             }

@@ -10,12 +10,17 @@ use http::{Request, Response};
 use serde::{Deserialize, Serialize};
 use tower_service::Service;
 
-use crate::{Clock, Engine, EngineBuilder, Keys, ManualClock, Resign, Session, Timestamp};
+use crate::{
+    Clock, Engine, EngineBuilder, Keys, ManualClock, MemoryStore, Resign, Rotate, Session,
+    Timestamp,
+};
 
 pub(crate) const SECRET: &str = "0123456789abcdef-0123456789abcdef";
 pub(crate) const START: Timestamp = Timestamp::from_secs(1_800_000_000);
 /// The default cookie that carries the access token.
 pub(crate) const COOKIE_NAME: &str = "__Host-access_token";
+
+pub(crate) const REFRESH_NAME: &str = "__Host-refresh_token";
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct User {
@@ -49,6 +54,46 @@ impl World {
             .refresh_with(Resign::new())
             .on_event(move |event| log.lock().unwrap().push(format!("{event:?}")));
         Self { clock, auth: change(builder).build().unwrap(), events }
+    }
+
+    /// A world whose sessions are kept and rotated, and their store.
+    pub(crate) fn rotating() -> (Self, MemoryStore) {
+        Self::rotating_with(|builder| builder)
+    }
+
+    pub(crate) fn rotating_with(
+        change: impl FnOnce(EngineBuilder<User>) -> EngineBuilder<User>,
+    ) -> (Self, MemoryStore) {
+        let clock = ManualClock::starting_at(START);
+        let store = MemoryStore::with_clock(clock.clone());
+        (Self::node(&clock, &store, change), store)
+    }
+
+    /// One node of several over a store. Their clocks may differ from the store's.
+    pub(crate) fn node(
+        clock: &ManualClock,
+        store: &MemoryStore,
+        change: impl FnOnce(EngineBuilder<User>) -> EngineBuilder<User>,
+    ) -> Self {
+        let (clock, store) = (clock.clone(), store.clone());
+        let mut world = Self::with(|builder| {
+            change(builder.clock(clock.clone()).refresh_with(Rotate::new(store)))
+        });
+        world.clock = clock;
+        world
+    }
+
+    /// Signs in and gives both tokens.
+    pub(crate) async fn sign_in_pair(&self, name: &'static str) -> Pair {
+        let response = self
+            .send(get(&[]), move |session, _| async move {
+                session.sign_in(name, user(name)).await.unwrap();
+                Response::new(String::new())
+            })
+            .await;
+        let mut pair = Pair::default();
+        pair.keep(&response);
+        pair
     }
 
     pub(crate) fn pass(&self, secs: u64) {
@@ -116,6 +161,51 @@ impl World {
             })
             .await;
         token_of(&response).expect("signed in")
+    }
+}
+
+/// The two cookies of a browser.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Pair {
+    pub(crate) access: String,
+    pub(crate) refresh: String,
+}
+
+impl Pair {
+    /// A request with both.
+    pub(crate) fn request(&self) -> Request<()> {
+        get(&[("cookie", &self.header())])
+    }
+
+    pub(crate) fn header(&self) -> String {
+        let Self { access, refresh } = self;
+        format!("{COOKIE_NAME}={access}; {REFRESH_NAME}={refresh}")
+    }
+
+    /// With the refresh token alone.
+    pub(crate) fn refresh_only(&self) -> Request<()> {
+        get(&[("cookie", &format!("{REFRESH_NAME}={}", self.refresh))])
+    }
+
+    /// Does with a response what a browser does. Says whether the refresh token changed.
+    pub(crate) fn keep<B>(&mut self, response: &Response<B>) -> bool {
+        let former = self.refresh.clone();
+        for cookie in set_cookies(response) {
+            let (name, rest) = cookie.split_once('=').unwrap();
+            let value = rest.split(';').next().unwrap().to_owned();
+            match name {
+                COOKIE_NAME => self.access = value,
+                REFRESH_NAME => self.refresh = value,
+                other => panic!("whose is {other}?"),
+            }
+        }
+        self.refresh != former
+    }
+
+    pub(crate) fn after<B>(&self, response: &Response<B>) -> Self {
+        let mut after = self.clone();
+        after.keep(response);
+        after
     }
 }
 

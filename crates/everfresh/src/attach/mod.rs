@@ -38,7 +38,7 @@ pub(crate) fn rewrite(
         _ => Change::Keep,
     };
     rewrite_cookies(fields, carriers, change);
-    for (_, carrier, _) in carriers.iter() {
+    for carrier in carriers.iter() {
         if let Location::Header(name) = &carrier.refresh {
             fields.remove(name);
         }

@@ -81,3 +81,32 @@ async fn fresh_puts_the_new_token_in_the_place_of_the_old() {
     assert_eq!(seen(&world, request(), "cookie").await, [expected]);
     assert_eq!(seen(&world, bearer(&token), "authorization").await, [format!("Bearer {new}")]);
 }
+
+#[tokio::test]
+async fn a_named_header_is_stripped_and_replaced_too() {
+    let own = Carrier::new(
+        Location::Header("x-at".parse().unwrap()),
+        Location::Header("x-rt".parse().unwrap()),
+    );
+    let carriers = [Carrier::cookies(), own, Carrier::headers()];
+    let with = |policy| {
+        let carriers = carriers.clone();
+        World::with(move |b: EngineBuilder<User>| b.inner_token(policy).carriers(carriers))
+    };
+    let world = with(InnerToken::Strip);
+    let token = world.sign_in("alice").await;
+    assert!(seen(&world, get(&[("x-at", &token)]), "x-at").await.is_empty());
+    let basic = get(&[("authorization", "Basic YTpi")]);
+    assert_eq!(seen(&world, basic, "authorization").await, ["Basic YTpi"], "not ours");
+
+    let world = with(InnerToken::Fresh);
+    let token = world.sign_in("alice").await;
+    world.pass(900);
+    let new = token_of(&world.me(cookie(&token)).await).unwrap();
+    assert_eq!(seen(&world, get(&[("x-at", &token)]), "x-at").await, std::slice::from_ref(&new));
+    assert!(seen(&world, cookie(&token), "x-at").await.is_empty(), "only where it came");
+    assert!(seen(&world, cookie(&token), "authorization").await.is_empty());
+    let twice = format!("{COOKIE_NAME}={token}; a=1; {COOKIE_NAME}={token}");
+    let expected = format!("{COOKIE_NAME}={new}; a=1");
+    assert_eq!(seen(&world, get(&[("cookie", &twice)]), "cookie").await, [expected], "once");
+}

@@ -15,10 +15,11 @@ use crate::clock::Clock;
 use crate::edits::CachePolicy;
 use crate::engine::{Core, Engine};
 use crate::mint::{ClaimsObject, Grant, MintRules};
+use crate::node::{Revoked, Seen};
 use crate::observe::Event;
 use crate::origin;
 use crate::refresh::flight::{Flights, has_timer};
-use crate::refresh::{ErasedRefresher, Failure, Refresher};
+use crate::refresh::{ErasedRefresher, Failure, Refresher, Setup};
 use crate::reject::Rejection;
 use crate::session::ClaimSet;
 use crate::verify::{Keys, Rules, TokenProfile};
@@ -81,7 +82,7 @@ pub struct EngineBuilder<C> {
     issuer: String,
     audience: String,
     client_id: Option<String>,
-    refresher: Option<Arc<dyn ErasedRefresher>>,
+    refresher: Option<Box<dyn ErasedRefresher>>,
     revalidate: Option<Revalidate>,
     access_lifetime: Duration,
     session_lifetime: Duration,
@@ -149,7 +150,7 @@ impl<C: ClaimSet> EngineBuilder<C> {
 
     /// What makes fresh tokens. Required.
     pub fn refresh_with(mut self, refresher: impl Refresher) -> Self {
-        self.refresher = Some(Arc::new(refresher));
+        self.refresher = Some(Box::new(refresher));
         self
     }
 
@@ -288,8 +289,6 @@ impl<C: ClaimSet> EngineBuilder<C> {
     ///
     /// Errors: see [`ConfigError`].
     pub fn build(self) -> Result<Engine<C>, ConfigError> {
-        /// How long the result of a refresh answers late twins.
-        const OVERLAP: Duration = Duration::from_secs(30);
         const DAY: u64 = 24 * 60 * 60;
 
         required(
@@ -301,7 +300,7 @@ impl<C: ClaimSet> EngineBuilder<C> {
         if self.client_id.is_none() && self.profile == TokenProfile::Rfc9068 {
             required("client_id", "", "RFC 9068 section 2.2 requires the claim in every token")?;
         }
-        let Some(refresher) = self.refresher else {
+        let Some(mut refresher) = self.refresher else {
             return Err(ConfigError::Missing {
                 setting: "refresh_with",
                 remedy: "say what makes fresh tokens, such as `Resign::new()`",
@@ -320,6 +319,12 @@ impl<C: ClaimSet> EngineBuilder<C> {
         if runtime.as_ref().is_some_and(|runtime| !has_timer(runtime)) {
             return Err(ConfigError::NoTimer);
         }
+        refresher.prepare(&Setup {
+            keys: &self.keys,
+            issuer: &self.issuer,
+            audience: &self.audience,
+            session_lifetime: self.session_lifetime,
+        })?;
         let carriers = Carriers::build(self.carriers, self.insecure)?;
         if self.insecure {
             tracing::warn!(target: "everfresh", "insecure_dev_only: cookies travel without Secure");
@@ -341,12 +346,13 @@ impl<C: ClaimSet> EngineBuilder<C> {
             },
             keys: self.keys,
             carriers,
-            refresher,
+            // A result that is given again must not be near its own end.
+            overlap: refresher.result_window().min(self.access_lifetime / 2),
+            recheck_after: refresher.recheck_after(),
+            refresher: refresher.into(),
             revalidate: self.revalidate,
             session_lifetime: self.session_lifetime,
             waiter_limit: self.waiter_limit,
-            // A result that is given again must not be near its own end.
-            overlap: OVERLAP.min(self.access_lifetime / 2),
             inner_token: self.inner_token,
             cache_policy: self.cache_policy,
             trusted_origins: self.trusted_origins,
@@ -356,6 +362,8 @@ impl<C: ClaimSet> EngineBuilder<C> {
             clock: self.clock,
             runtime,
             flights: Flights::default(),
+            revoked: Revoked::new(),
+            seen: Seen::new(),
         }))
     }
 }

@@ -136,16 +136,23 @@ impl CookieSpec {
         self.name.len() + value.len() <= MAX_NAME_AND_VALUE
     }
 
-    /// `Set-Cookie` with a value, kept by the browser for `max_age`.
+    /// `Set-Cookie` with a value, kept by the browser for `max_age`, or until it is closed.
     ///
     /// Max-Age and not Expires, which browsers hold against their own clocks.
-    pub(crate) fn set<'s>(&'s self, value: &'s str, max_age: Duration) -> Option<HeaderValue> {
+    pub(crate) fn set<'s>(
+        &'s self,
+        value: &'s str,
+        max_age: Option<Duration>,
+    ) -> Option<HeaderValue> {
         if !value.bytes().all(is_cookie_octet) || !self.fits(value) {
             return None;
         }
-        let seconds = max_age.min(MAX_AGE).as_secs();
-        let max_age = cookie::time::Duration::seconds(i64::try_from(seconds).ok()?);
-        self.render(Cookie::build((&*self.name, value)).max_age(max_age).build())
+        let mut cookie = Cookie::build((&*self.name, value));
+        if let Some(max_age) = max_age {
+            let seconds = i64::try_from(max_age.min(MAX_AGE).as_secs()).ok()?;
+            cookie = cookie.max_age(cookie::time::Duration::seconds(seconds));
+        }
+        self.render(cookie.build())
     }
 
     /// `Set-Cookie` that deletes the cookie: same name, path, domain and flags.

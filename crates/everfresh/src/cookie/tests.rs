@@ -18,9 +18,9 @@ fn s69_the_default_is_host_only_secure_and_http_only() {
     cookie.validate().unwrap();
     let expected =
         "__Host-access_token=a.b.c; HttpOnly; SameSite=Lax; Secure; Path=/; Max-Age=3600";
-    assert_eq!(text(cookie.set("a.b.c", HOUR)), expected);
+    assert_eq!(text(cookie.set("a.b.c", Some(HOUR))), expected);
     let strict = cookie.same_site(SameSite::Strict);
-    assert!(text(strict.set("a.b.c", HOUR)).contains("SameSite=Strict"));
+    assert!(text(strict.set("a.b.c", Some(HOUR))).contains("SameSite=Strict"));
 }
 
 #[test]
@@ -57,6 +57,7 @@ fn s69_impossible_cookies_are_build_errors() {
         assert_eq!(*name, cookie.name);
         assert!(problem.contains(says), "{problem:?} lacks {says:?}");
     }
+    CookieSpec::new("n".repeat(256)).validate().unwrap();
     plain().path("/app").domain("example.com").same_site(SameSite::None).validate().unwrap();
 }
 
@@ -66,7 +67,7 @@ fn insecure_takes_the_prefixes_away_too() {
         let cookie = CookieSpec::new(name).insecure();
         cookie.validate().unwrap();
         assert_eq!(
-            text(cookie.set("v", HOUR)),
+            text(cookie.set("v", Some(HOUR))),
             "at=v; HttpOnly; SameSite=Lax; Path=/; Max-Age=3600"
         );
     }
@@ -75,8 +76,8 @@ fn insecure_takes_the_prefixes_away_too() {
 #[test]
 fn s70_name_and_value_have_4096_octets_together() {
     let cookie = CookieSpec::new("at");
-    assert!(cookie.fits(&"v".repeat(4094)) && cookie.set(&"v".repeat(4094), HOUR).is_some());
-    assert!(!cookie.fits(&"v".repeat(4095)) && cookie.set(&"v".repeat(4095), HOUR).is_none());
+    assert!(cookie.fits(&"v".repeat(4094)) && cookie.set(&"v".repeat(4094), Some(HOUR)).is_some());
+    assert!(!cookie.fits(&"v".repeat(4095)) && cookie.set(&"v".repeat(4095), Some(HOUR)).is_none());
 }
 
 #[test]
@@ -92,16 +93,17 @@ fn s22_s78_max_age_is_at_most_400_days() {
     let cookie = CookieSpec::new("at");
     let cap = "Max-Age=34560000";
     for long in [Duration::from_secs(401 * 86_400), Duration::MAX] {
-        assert!(text(cookie.set("v", long)).ends_with(cap));
+        assert!(text(cookie.set("v", Some(long))).ends_with(cap));
     }
-    assert!(text(cookie.set("v", Duration::from_millis(1999))).ends_with("Max-Age=1"));
+    assert!(text(cookie.set("v", Some(Duration::from_millis(1999)))).ends_with("Max-Age=1"));
+    assert!(text(cookie.set("v", None)).ends_with("Path=/"), "until the browser is closed");
 }
 
 proptest! {
     /// Row 72: whatever the value, there is one cookie and its attributes are ours.
     #[test]
     fn s72_values_are_cookie_octets_or_nothing(value in "\\PC{0,40}|[ -~\r\n;,\"\\\\]{0,40}") {
-        if let Some(set) = CookieSpec::new("at").set(&value, HOUR) {
+        if let Some(set) = CookieSpec::new("at").set(&value, Some(HOUR)) {
             let set = set.to_str().unwrap().to_owned();
             let rest = set.strip_prefix(&format!("at={value}; ")).expect("the value as it is");
             prop_assert_eq!(rest, "HttpOnly; SameSite=Lax; Secure; Path=/; Max-Age=3600");
@@ -120,7 +122,7 @@ proptest! {
     ) {
         let cookie = CookieSpec { name, same_site, path, domain, secure };
         if cookie.validate().is_ok() {
-            let set = text(cookie.set("v", HOUR));
+            let set = text(cookie.set("v", Some(HOUR)));
             let lower = cookie.name.to_ascii_lowercase();
             if lower.starts_with("__host-") {
                 let host_only = set.contains("; Path=/;") && !set.contains("Domain");

@@ -126,6 +126,14 @@ impl Occasion {
     }
 }
 
+impl Occasion {
+    /// A person goes to a page: a top-level navigation.
+    pub(crate) fn navigates(head: &impl RequestHead) -> bool {
+        const SEC_FETCH_MODE: HeaderName = HeaderName::from_static("sec-fetch-mode");
+        head.fields().values(&SEC_FETCH_MODE).next() == Some(b"navigate")
+    }
+}
+
 /// The decision. `refreshable`: the refresher would take what this request brought.
 pub(crate) fn decide(verdict: Verdict, occasion: Occasion, refreshable: bool) -> Decision {
     if !refreshable {
@@ -133,7 +141,9 @@ pub(crate) fn decide(verdict: Verdict, occasion: Occasion, refreshable: bool) ->
     }
     match (verdict, occasion) {
         (_, Occasion::Preflight) => Decision::Pass,
-        (Verdict::Fresh | Verdict::Invalid | Verdict::Absent, _) => Decision::Pass,
+        (Verdict::Fresh, _) => Decision::Pass,
+        // On the strength of the refresh token alone: a retired key must sign nobody out.
+        (Verdict::Invalid | Verdict::Absent, _) => Decision::Wait,
         (Verdict::Expiring(Window::Advisory), Occasion::Prefetch) => Decision::Pass,
         (Verdict::Expiring(Window::Advisory), Occasion::Ordinary) => Decision::Advise,
         (Verdict::Expiring(Window::Mandatory) | Verdict::Expired, _) => Decision::Wait,

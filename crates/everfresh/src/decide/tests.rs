@@ -76,8 +76,10 @@ fn the_table() {
         (Verdict::Expired, Ordinary, Wait),
         (Verdict::Expired, Prefetch, Wait),
         (Verdict::Expired, Preflight, Pass),
-        (Verdict::Invalid, Ordinary, Pass),
-        (Verdict::Absent, Ordinary, Pass),
+        (Verdict::Invalid, Ordinary, Wait),
+        (Verdict::Invalid, Preflight, Pass),
+        (Verdict::Absent, Ordinary, Wait),
+        (Verdict::Absent, Prefetch, Wait),
     ] {
         assert_eq!(decide(verdict, occasion, true), expected, "{verdict:?} {occasion:?}");
         assert_eq!(decide(verdict, occasion, false), Pass, "not refreshable: {verdict:?}");

@@ -112,22 +112,25 @@ fn deliver(
         }
         return;
     }
-    let token = tokens.access.expose();
-    let (name, value, vary) = match &carrier.access {
-        Location::Cookie(cookie) => {
-            let rest = tokens.session_expires.since(core.clock.now());
-            (SET_COOKIE, cookie.set(token, rest), COOKIE)
+    let rest = tokens.session_expires.since(core.clock.now());
+    let max_age = tokens.persistent.then_some(rest);
+    let access = (&carrier.access, tokens.access.expose());
+    let refresh = tokens.refresh.as_ref().map(|token| (&carrier.refresh, token.expose()));
+    for (location, token) in [Some(access), refresh].into_iter().flatten() {
+        let (name, value, vary) = match location {
+            Location::Cookie(cookie) => (SET_COOKIE, cookie.set(token, max_age), COOKIE),
+            Location::Authorization(scheme) => {
+                (AUTHORIZATION, sensitive(&format!("{scheme} {token}")), AUTHORIZATION)
+            }
+            Location::Header(name) => (name.clone(), sensitive(token), name.clone()),
+        };
+        // A token of ours is always a header value, and its size was checked when it was made.
+        if let Some(value) = value {
+            fields.append(&name, value);
+            vary_by(fields, &vary);
         }
-        Location::Authorization(scheme) => {
-            (AUTHORIZATION, sensitive(&format!("{scheme} {token}")), AUTHORIZATION)
-        }
-        Location::Header(name) => (name.clone(), sensitive(token), name.clone()),
-    };
-    // A token of ours is always a header value, and its size was checked when it was minted.
-    let Some(value) = value else { return };
-    fields.append(&name, value);
+    }
     keep_from_caches(fields);
-    vary_by(fields, &vary);
 }
 
 fn sensitive(text: &str) -> Option<HeaderValue> {

@@ -11,16 +11,17 @@ use crate::clock::{Clock, Timestamp};
 use crate::config::{EngineBuilder, EventHook, Revalidate};
 use crate::decide::{Decision, Occasion, Verdict, Windows, decide, spread};
 use crate::edits::CachePolicy;
-use crate::extract::{Candidate, Presented, brings_cookie, extract};
+use crate::extract::{Candidate, Found, Side, brings_cookie, extract};
 use crate::head::{RequestHead, ResponseHead};
 use crate::mint::MintRules;
+use crate::node::{Revoked, Seen};
 use crate::observe::Event;
 use crate::origin;
 use crate::refresh::flight::Flights;
-use crate::refresh::{Context, ErasedRefresher, Failure};
+use crate::refresh::{Admission, Context, ErasedRefresher, Failure, Presented, RefreshToken};
 use crate::reject::RejectionBody;
 use crate::secret::AccessToken;
-use crate::session::{ClaimSet, Session, Standing, View};
+use crate::session::{ClaimSet, RequestFacts, Session, Standing, View};
 use crate::verify::{InvalidReason, Keys, Rules, Verified, verify};
 
 /// Keeps people signed in. Built once, cloned cheaply, shared by every request.
@@ -60,6 +61,7 @@ pub(crate) struct Core {
     pub(crate) session_lifetime: Duration,
     pub(crate) waiter_limit: Duration,
     pub(crate) overlap: Duration,
+    pub(crate) recheck_after: Option<Duration>,
     pub(crate) inner_token: InnerToken,
     pub(crate) cache_policy: CachePolicy,
     pub(crate) trusted_origins: Vec<String>,
@@ -69,6 +71,8 @@ pub(crate) struct Core {
     pub(crate) clock: Clock,
     pub(crate) runtime: Option<tokio::runtime::Handle>,
     pub(crate) flights: Flights,
+    pub(crate) revoked: Revoked,
+    pub(crate) seen: Seen,
 }
 
 /// A request that has begun: what to do before the inner service is called.
@@ -110,8 +114,8 @@ impl<C: ClaimSet> Engine<C> {
 
         let own_site =
             core.csrf_handled_elsewhere || !origin::is_cross_site(head, &core.trusted_origins);
-        let presented = extract(head.fields(), &core.carriers, own_site);
-        let Assessed { verdict, carrier, view } = core.assess::<C>(&presented, now);
+        let found = extract(head.fields(), &core.carriers, Side::Access, own_site);
+        let Assessed { verdict, carrier, view } = core.assess::<C>(&found, now);
         let view = match view.standing {
             Standing::Absent if !own_site && brings_cookie(head.fields(), &core.carriers) => {
                 core.emit(&Event::CrossSite);
@@ -119,15 +123,31 @@ impl<C: ClaimSet> Engine<C> {
             }
             _ => view,
         };
+        let refresh = match core.refresher.uses_refresh_tokens() {
+            true => {
+                let found = extract(head.fields(), &core.carriers, Side::Refresh, own_site);
+                core.pick_refresh(&found, verdict, carrier, view.verified.as_deref(), now)
+            }
+            false => None,
+        };
+        let carrier = carrier.or(refresh.as_ref().map(|(carrier, _)| *carrier));
+        let refresh = refresh.map(|(_, token)| token);
+
         let decision = match verdict {
-            Verdict::Expiring(_) | Verdict::Expired => {
-                let refreshable = view.verified.as_deref().is_some_and(|v| core.admits(v, now));
+            Verdict::Fresh => Decision::Pass,
+            _ => {
+                let held = view.verified.as_deref().and_then(Verified::held);
+                let presented =
+                    Presented::new(held, refresh.as_ref().map(|t| t.expose().as_bytes()));
+                let refreshable = core.refresher.admits(presented, now).is_some();
                 decide(verdict, Occasion::of(head), refreshable)
             }
-            _ => Decision::Pass,
         };
+        let navigates = decision == Decision::Wait && Occasion::navigates(head);
 
-        let session = Session::begin(core.clone(), carrier, own_site, view);
+        let request = RequestFacts { carrier: carrier.unwrap_or(0), own_site, navigates, refresh };
+        let session = Session::begin(core.clone(), request, view);
+        session.confirm();
         match decision {
             Decision::Pass => Step::Pass(session),
             Decision::Advise => {
@@ -146,6 +166,8 @@ impl<C: ClaimSet> Engine<C> {
 
     /// Step 6, for adapters: seals the session and puts into the response's head what has to
     /// leave with it.
+    ///
+    /// Where [`Session::is_late`] says so, [`Session::recheck`] comes before it.
     pub fn finish(&self, session: &Session<C>, head: &mut impl ResponseHead) {
         session.finish(head);
     }
@@ -154,7 +176,8 @@ impl<C: ClaimSet> Engine<C> {
 /// What the tokens of a request come to.
 struct Assessed<C> {
     verdict: Verdict,
-    carrier: usize,
+    /// Which carrier brought what counts, or what was refused.
+    carrier: Option<usize>,
     view: View<C>,
 }
 
@@ -167,10 +190,10 @@ impl Core {
     /// 3. Two tokens of different sessions in one place: somebody planted one, and no rule could
     ///    tell which (RFC 6265bis section 8.6). Neither counts, whatever their order. One that is
     ///    past use and past refresh is only litter, and takes no part in this.
-    fn assess<C: ClaimSet>(&self, presented: &Presented<'_>, now: Timestamp) -> Assessed<C> {
+    fn assess<C: ClaimSet>(&self, found: &Found<'_>, now: Timestamp) -> Assessed<C> {
         let mut best: Option<(Verdict, usize, Verified<C>)> = None;
-        let mut flaw = presented.flaw;
-        for group in presented.candidates().chunk_by(|one, next| one.carrier == next.carrier) {
+        let mut flaw = found.flaw;
+        for group in found.candidates().chunk_by(|one, next| one.carrier == next.carrier) {
             let verified = match self.pick::<C>(group, now) {
                 Ok(verified) => verified,
                 Err(reason) => {
@@ -193,7 +216,7 @@ impl Core {
                     _ => Standing::Present,
                 };
                 let view = View { standing, reason: None, verified: Some(Arc::new(verified)) };
-                Assessed { verdict, carrier, view }
+                Assessed { verdict, carrier: Some(carrier), view }
             }
             None => {
                 if let Some(reason) = flaw {
@@ -203,7 +226,7 @@ impl Core {
                     None => (Verdict::Absent, Standing::Absent),
                     Some(_) => (Verdict::Invalid, Standing::Rejected),
                 };
-                let carrier = presented.candidates().first().map_or(0, |first| first.carrier);
+                let carrier = found.candidates().first().map(|first| first.carrier);
                 Assessed { verdict, carrier, view: View::nobody(standing, flaw) }
             }
         }
@@ -225,6 +248,10 @@ impl Core {
                     continue;
                 }
             };
+            if verified.sid.as_deref().is_some_and(|sid| self.revoked.contains(sid, now)) {
+                best = best.map_err(|_| InvalidReason::Revoked);
+                continue;
+            }
             if now >= self.usable_until(&verified) && !self.admits(&verified, now) {
                 litter = Some(verified);
                 continue;
@@ -241,7 +268,64 @@ impl Core {
     }
 
     fn admits<C>(&self, verified: &Verified<C>, now: Timestamp) -> bool {
-        verified.held().is_some_and(|held| self.refresher.admits(held, now))
+        let presented = Presented::new(verified.held(), None);
+        self.refresher.admits(presented, now).is_some()
+    }
+
+    /// The refresh token that counts, and the carrier that brought it.
+    ///
+    /// 1. The two tokens of one carrier belong together: beside a verified access token only its
+    ///    carrier's refresh token counts, and only one of the same session.
+    /// 2. Without one, the first carrier's. Of two sessions none counts: somebody planted one.
+    /// 3. Of one session the latest generation counts.
+    ///
+    /// Beside a fresh access token nothing will be refreshed but by the handler: a single refresh
+    /// token is kept as it came, and checked when it is needed.
+    fn pick_refresh<C>(
+        &self,
+        found: &Found<'_>,
+        verdict: Verdict,
+        carrier: Option<usize>,
+        verified: Option<&Verified<C>>,
+        now: Timestamp,
+    ) -> Option<(usize, RefreshToken)> {
+        let beside = verified.map(|verified| (carrier, verified.sid.as_deref()));
+        let mut best: Option<(&Candidate<'_>, Admission)> = None;
+        let candidates = found.candidates();
+        if let ([only], Verdict::Fresh) = (candidates, verdict) {
+            let ours = beside.is_some_and(|(carrier, _)| carrier == Some(only.carrier));
+            return ours.then(|| only.as_refresh_token()).flatten();
+        }
+        for candidate in candidates {
+            if beside.is_some_and(|(carrier, _)| carrier != Some(candidate.carrier))
+                || best.as_ref().is_some_and(|(kept, _)| kept.carrier != candidate.carrier)
+            {
+                continue;
+            }
+            let presented = Presented::new(None, Some(candidate.token));
+            let Some(admission) = self.refresher.admits(presented, now) else { continue };
+            if beside.is_some_and(|(_, sid)| sid != Some(&*admission.sid)) {
+                self.emit(&Event::RefreshTokenIgnored);
+                continue;
+            }
+            match &best {
+                Some((_, kept)) if kept.sid != admission.sid => {
+                    self.emit(&Event::RefreshTokenIgnored);
+                    return None;
+                }
+                Some((_, kept)) if kept.mark >= admission.mark => {}
+                _ => best = Some((candidate, admission)),
+            }
+        }
+        best.and_then(|(candidate, _)| candidate.as_refresh_token())
+    }
+
+    /// This node knows that the session is over: its access tokens are refused from now on, for as
+    /// long as one may live.
+    pub(crate) fn revoke_here(&self, sid: &str) {
+        let now = self.clock.now();
+        let until = now.plus(self.mint_rules.lifetime).plus(self.rules.leeway);
+        self.revoked.insert(sid, until, now);
     }
 
     fn windows<C>(&self, verified: &Verified<C>) -> Windows {
@@ -271,9 +355,18 @@ impl Core {
 
     /// Ends a session wherever it is kept.
     pub(crate) async fn sign_out(self: &Arc<Self>, sid: &str) -> Result<(), Failure> {
-        self.flights.forget(sid);
+        self.forget(sid);
         self.emit(&Event::SignedOut { sid });
         self.refresher.sign_out(Context::new(self.clone()), sid.to_owned()).await
+    }
+
+    /// Drops what this node holds of a session that is over. Where nothing keeps sessions, its
+    /// access tokens are good on every other node, and so they are here.
+    pub(crate) fn forget(&self, sid: &str) {
+        self.flights.forget(sid);
+        if self.refresher.uses_refresh_tokens() {
+            self.revoke_here(sid);
+        }
     }
 
     pub(crate) fn emit(&self, event: &Event<'_>) {

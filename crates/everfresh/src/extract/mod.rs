@@ -13,6 +13,7 @@ use http::header::{AUTHORIZATION, COOKIE};
 
 use crate::carrier::{Carriers, CookieFinder, Location, MAX_CARRIERS};
 use crate::head::HeaderFields;
+use crate::refresh::RefreshToken;
 use crate::verify::{InvalidReason, MAX_TOKEN};
 
 /// How many tokens in one place are worth verifying: a cookie on the host, on its domain and on a
@@ -23,8 +24,15 @@ const MAX_CANDIDATES: usize = MAX_IN_ONE_PLACE * MAX_CARRIERS;
 /// More `Cookie` octets than this are not searched; servers stop far earlier.
 const MAX_COOKIE_OCTETS: usize = 1024 * 1024;
 
-/// The access tokens that a request brought, in the order of the carriers.
-pub(crate) struct Presented<'h> {
+/// Which of a carrier's two tokens.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Side {
+    Access,
+    Refresh,
+}
+
+/// The tokens of one kind that a request brought, in the order of the carriers.
+pub(crate) struct Found<'h> {
     found: [Candidate<'h>; MAX_CANDIDATES],
     count: usize,
     /// The carrier that brought too many.
@@ -40,18 +48,26 @@ pub(crate) struct Candidate<'h> {
     pub(crate) token: &'h [u8],
 }
 
-impl<'h> Presented<'h> {
+impl Candidate<'_> {
+    /// As a refresh token of its carrier; nothing if it is no text.
+    pub(crate) fn as_refresh_token(&self) -> Option<(usize, RefreshToken)> {
+        let text = std::str::from_utf8(self.token).ok()?;
+        Some((self.carrier, RefreshToken::new(text.to_owned())))
+    }
+}
+
+impl<'h> Found<'h> {
     pub(crate) fn candidates(&self) -> &[Candidate<'h>] {
         &self.found[..self.count]
     }
 
-    fn add(&mut self, carrier: usize, token: &'h [u8]) {
+    fn add(&mut self, side: Side, carrier: usize, token: &'h [u8]) {
         if token.is_empty() || self.given_up == Some(carrier) {
             return;
         }
         if token.len() > MAX_TOKEN {
             self.flaw = Some(InvalidReason::TooLong);
-        } else if memchr::memchr_iter(b'.', token).take(3).count() != 2 {
+        } else if side == Side::Access && memchr::memchr_iter(b'.', token).take(3).count() != 2 {
             self.flaw = Some(InvalidReason::Malformed);
         } else if self.candidates().iter().filter(|one| one.carrier == carrier).count()
             == MAX_IN_ONE_PLACE
@@ -67,40 +83,41 @@ impl<'h> Presented<'h> {
     }
 }
 
-/// Finds the access tokens, by carrier.
+/// Finds the tokens of one kind, by carrier.
 ///
 /// Cookies don't count in a request that another site caused, where `cookies_count` is false.
 pub(crate) fn extract<'h>(
     fields: &'h impl HeaderFields,
     carriers: &'h Carriers,
+    side: Side,
     cookies_count: bool,
-) -> Presented<'h> {
-    let found = [Candidate::default(); MAX_CANDIDATES];
-    let mut presented = Presented { found, count: 0, given_up: None, flaw: None };
-    for (at, carrier, finder) in carriers.iter() {
-        match (&carrier.access, finder) {
+) -> Found<'h> {
+    let slots = [Candidate::default(); MAX_CANDIDATES];
+    let mut found = Found { found: slots, count: 0, given_up: None, flaw: None };
+    for (at, location, finder) in carriers.side(side) {
+        match (location, finder) {
             (Location::Cookie(_), Some(finder)) if cookies_count => {
                 for value in cookie_values(fields, finder) {
-                    presented.add(at, value);
+                    found.add(side, at, value);
                 }
             }
             (Location::Cookie(_), _) => {}
             (Location::Authorization(scheme), _) => match credential(fields, scheme) {
-                Ok(Some(token)) => presented.add(at, token),
+                Ok(Some(token)) => found.add(side, at, token),
                 Ok(None) => {}
-                Err(flaw) => presented.flaw = Some(flaw),
+                Err(flaw) => found.flaw = Some(flaw),
             },
             (Location::Header(name), _) => {
                 let mut values = fields.values(name);
                 match (values.next(), values.next()) {
-                    (Some(value), None) => presented.add(at, value.trim_ascii()),
-                    (Some(_), Some(_)) => presented.flaw = Some(InvalidReason::Duplicated),
+                    (Some(value), None) => found.add(side, at, value.trim_ascii()),
+                    (Some(_), Some(_)) => found.flaw = Some(InvalidReason::Duplicated),
                     _ => {}
                 }
             }
         }
     }
-    presented
+    found
 }
 
 /// Whether any cookie of ours came at all, for requests whose cookies don't count.

@@ -29,7 +29,7 @@ fn fields(pairs: &[(&'static str, &[u8])]) -> HeaderMap {
 /// What was found, as `(carrier, token)`, and the flaw.
 fn found(fields: &HeaderMap) -> (Vec<(usize, String)>, Option<InvalidReason>) {
     let carriers = carriers();
-    let presented = extract(fields, &carriers, true);
+    let presented = extract(fields, &carriers, Side::Access, true);
     let text = |token: &[u8]| String::from_utf8_lossy(token).into_owned();
     let tokens = presented.candidates().iter().map(|one| (one.carrier, text(one.token))).collect();
     (tokens, presented.flaw)
@@ -178,6 +178,9 @@ fn s07_junk_by_its_length_or_dots_is_noted_and_not_looked_at() {
         let expected = (vec![(0, TOKEN.into())], Some(InvalidReason::TooLong));
         assert_eq!(in_cookies(&[good.as_bytes()]), expected);
     }
+    let longest = format!("a.b.{}", "c".repeat(8 * 1024 - 4));
+    let header = format!("__Host-access_token={longest}");
+    assert_eq!(in_cookies(&[header.as_bytes()]), ours(&longest));
     let dots = format!("__Host-access_token={}", ".".repeat(8000));
     assert_eq!(in_cookies(&[dots.as_bytes()]), (vec![], Some(InvalidReason::Malformed)));
 }
@@ -218,7 +221,7 @@ fn cookies_of_another_sites_request_are_not_found() {
     let fields =
         fields(&[("cookie", b"__Host-access_token=a.b.c"), ("authorization", b"Bearer d.e.f")]);
     let carriers = carriers();
-    let presented = extract(&fields, &carriers, false);
+    let presented = extract(&fields, &carriers, Side::Access, false);
     assert_eq!(presented.candidates().len(), 1);
     assert_eq!(presented.candidates()[0].token, b"d.e.f");
     assert!(brings_cookie(&fields, &carriers));
@@ -256,7 +259,7 @@ fn a_cookie_of_another_name_is_configured_by_its_spec() {
     let pair = Carrier::new(spec, Location::Cookie(CookieSpec::new("rt")));
     let carriers = Carriers::build(vec![pair], false).unwrap();
     let fields = fields(&[("cookie", b"rt=x.y.z; hat=q.q.q; at=a.b.c")]);
-    let presented = extract(&fields, &carriers, true);
+    let presented = extract(&fields, &carriers, Side::Access, true);
     assert_eq!(presented.candidates()[0].token, b"a.b.c");
     assert_eq!(presented.candidates().len(), 1);
 }

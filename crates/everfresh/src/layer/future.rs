@@ -35,6 +35,12 @@ pin_project! {
             settle: Pin<Box<dyn Future<Output = Session<C>> + Send>>,
             ready: Option<(S, Req)>,
         },
+        /// The response took long: its tokens are looked at again.
+        Late {
+            recheck: Pin<Box<dyn Future<Output = ()> + Send>>,
+            session: Sealing<C>,
+            response: Option<S::Response>,
+        },
         /// The inner service has been called.
         Calling {
             session: Sealing<C>,
@@ -91,6 +97,20 @@ where
                 }
                 StateProj::Calling { session, inner } => {
                     let mut response = ready!(inner.poll(cx))?;
+                    if !session.0.is_late() {
+                        session.0.finish(&mut response);
+                        return Poll::Ready(Ok(response));
+                    }
+                    let session = session.0.clone();
+                    let checked = session.clone();
+                    let recheck = Box::pin(async move { checked.recheck().await });
+                    let (session, response) = (Sealing(session), Some(response));
+                    this.state.set(State::Late { recheck, session, response });
+                }
+                StateProj::Late { recheck, session, response } => {
+                    ready!(recheck.as_mut().poll(cx));
+                    // PANIC: taken once, since a future is not polled after it was ready.
+                    let mut response = response.take().expect("polled after completion");
                     session.0.finish(&mut response);
                     return Poll::Ready(Ok(response));
                 }

@@ -19,9 +19,8 @@ use futures::FutureExt as _;
 use tokio::runtime::Handle;
 use tokio::sync::watch;
 
-use super::{Context, Failure, Tokens};
+use super::{Admission, Admitted, Context, Failure, Tokens};
 use crate::engine::Core;
-use crate::mint::Grant;
 use crate::observe::Event;
 
 /// How long a refresh may take.
@@ -35,13 +34,6 @@ const MAX_RESULTS: usize = 16 * 1024;
 
 /// How a flight ended.
 pub(crate) type Landing = Result<Tokens, Failure>;
-
-/// Which flight: the session, and the token that was presented.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub(crate) struct FlightKey {
-    pub(crate) sid: Box<str>,
-    pub(crate) mark: u64,
-}
 
 /// A flight as somebody sees who started or joined it.
 #[derive(Debug)]
@@ -99,10 +91,10 @@ pub(crate) struct Flights(Mutex<Board>);
 
 #[derive(Debug, Default)]
 struct Board {
-    running: HashMap<FlightKey, watch::Receiver<Option<Landing>>>,
-    results: HashMap<FlightKey, (Tokens, Duration)>,
+    running: HashMap<Admission, watch::Receiver<Option<Landing>>>,
+    results: HashMap<Admission, (Tokens, Duration)>,
     /// The results in the order of their end, which is that of their making.
-    ends: VecDeque<(FlightKey, Duration)>,
+    ends: VecDeque<(Admission, Duration)>,
 }
 
 /// Whether the one who asks waits for it.
@@ -116,20 +108,20 @@ pub(crate) enum Haste {
 
 /// Joins the flight of this key, takes its result, or starts it.
 ///
-/// `grant` says what to refresh; it is asked only by whoever starts.
+/// `admitted` says what to refresh; it is asked only by whoever starts.
 pub(crate) fn fly(
     core: &Arc<Core>,
-    key: &FlightKey,
-    grant: impl FnOnce() -> Option<Grant>,
+    key: &Admission,
+    admitted: impl FnOnce() -> Admitted,
     haste: Haste,
-) -> Option<Flight> {
+) -> Flight {
     let announce = {
         let mut board = core.flights.lock();
         if let Some(flight) = board.find(key, core.clock.monotonic()) {
-            return Some(flight);
+            return flight;
         }
         if board.running.len() >= MAX_RUNNING {
-            return Some(Flight::Landed(Err(Failure::SOON)));
+            return Flight::Landed(Err(Failure::SOON));
         }
         let (announce, result) = watch::channel(None);
         board.running.insert(key.clone(), result);
@@ -137,20 +129,20 @@ pub(crate) fn fly(
     };
     let result = announce.subscribe();
     let guard = Running { core: core.clone(), key: key.clone(), announce };
-    let mut task = Box::pin(guard.run(grant()?));
+    let mut task = Box::pin(guard.run(admitted()));
     let Some(runtime) = &core.runtime else {
         // Without a runtime only what is ready at once can be had; dropping the rest ends it.
         let _ = task.as_mut().poll(&mut TaskContext::from_waker(Waker::noop()));
-        return Some(Flight::Running(result));
+        return Flight::Running(result);
     };
     if haste == Haste::Awaited {
         let _context = runtime.enter();
         if task.as_mut().poll(&mut TaskContext::from_waker(Waker::noop())).is_ready() {
-            return Some(Flight::Running(result));
+            return Flight::Running(result);
         }
     }
     runtime.spawn(task);
-    Some(Flight::Running(result))
+    Flight::Running(result)
 }
 
 impl Flights {
@@ -168,7 +160,7 @@ impl Flights {
 }
 
 impl Board {
-    fn find(&self, key: &FlightKey, now: Duration) -> Option<Flight> {
+    fn find(&self, key: &Admission, now: Duration) -> Option<Flight> {
         if let Some(result) = self.running.get(key) {
             return Some(Flight::Running(result.clone()));
         }
@@ -176,7 +168,7 @@ impl Board {
         (now < *until).then(|| Flight::Landed(Ok(tokens.clone())))
     }
 
-    fn keep(&mut self, key: FlightKey, tokens: Tokens, now: Duration, overlap: Duration) {
+    fn keep(&mut self, key: Admission, tokens: Tokens, now: Duration, overlap: Duration) {
         let until = now + overlap;
         let full = |board: &Self| board.ends.len() >= MAX_RESULTS;
         while full(self) || self.ends.front().is_some_and(|(_, end)| *end <= now) {
@@ -194,14 +186,14 @@ impl Board {
 /// A flight in the air. Dropped without landing (its runtime ended), it leaves no trace.
 struct Running {
     core: Arc<Core>,
-    key: FlightKey,
+    key: Admission,
     announce: watch::Sender<Option<Landing>>,
 }
 
 impl Running {
-    async fn run(self, grant: Grant) {
+    async fn run(self, admitted: Admitted) {
         let refresher = self.core.refresher.clone();
-        let refresh = refresher.refresh(Context::new(self.core.clone()), grant);
+        let refresh = refresher.refresh(Context::new(self.core.clone()), admitted);
         let limited = async {
             match self.core.runtime {
                 None => refresh.await,
@@ -214,6 +206,9 @@ impl Running {
         // A panic in the app's hook, or of a timer whose runtime ended, ends this flight and
         // nothing else.
         let landing = AssertUnwindSafe(limited).catch_unwind().await.unwrap_or(Err(Failure::SOON));
+        if landing.as_ref().err() == Some(&Failure::Rejected) {
+            self.core.revoke_here(&self.key.sid);
+        }
         let landing = self.land(landing);
         let sid = &self.key.sid;
         self.core.emit(&match &landing {
@@ -230,7 +225,9 @@ impl Running {
         if !self.take_off_board(&mut board) {
             return Err(Failure::Rejected);
         }
-        if let Ok(tokens) = &landing {
+        if let Ok(tokens) = &landing
+            && !core.overlap.is_zero()
+        {
             board.keep(key.clone(), tokens.clone(), core.clock.monotonic(), core.overlap);
         }
         landing
@@ -263,9 +260,10 @@ pub(super) mod tests {
     pub(in crate::refresh) fn fill<C>(auth: &Engine<C>, n: u64) {
         let core = &auth.core;
         for mark in 0..n {
-            let key = FlightKey { sid: format!("{mark}").into(), mark };
+            let key = Admission { sid: format!("{mark}").into(), mark };
             let access = AccessToken::new(String::new());
-            let tokens = Tokens { access, session_expires: core.clock.now() };
+            let session_expires = core.clock.now();
+            let tokens = Tokens { access, refresh: None, session_expires, persistent: true };
             core.flights.lock().keep(key, tokens, core.clock.monotonic(), core.overlap);
         }
     }

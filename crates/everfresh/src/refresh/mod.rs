@@ -1,23 +1,34 @@
 //! Step 4: making fresh tokens. What a refresher is, and what it is given.
 
+mod erased;
 pub(crate) mod flight;
 mod resign;
+mod rotate;
+#[cfg(test)]
+mod rotation_tests;
+mod table;
 #[cfg(test)]
 mod tests;
+pub(crate) mod token;
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-use futures::future::BoxFuture;
-
 use crate::clock::Timestamp;
+use crate::config::ConfigError;
 use crate::engine::Core;
 use crate::mint::{self, Grant, MintProblem};
 use crate::observe::Event;
 use crate::secret::AccessToken;
+use crate::store::StoreError;
+use crate::verify::Keys;
 
+pub(crate) use erased::ErasedRefresher;
 pub use resign::Resign;
+pub use rotate::Rotate;
+pub use token::{KeyRing, RefreshToken};
 
 /// Makes fresh tokens for a session.
 ///
@@ -26,27 +37,55 @@ pub use resign::Resign;
 /// out. A refresher only says who may have new tokens and makes them.
 ///
 /// # Security
-/// A `true` from [`admits`](Self::admits) and a token from [`refresh`](Self::refresh) keep a
+/// A `Some` from [`admits`](Self::admits) and tokens from [`refresh`](Self::refresh) keep a
 /// session alive: give them only while its [`Grant::session_expires`] lies ahead. A
 /// [`Failure::Rejected`] answers 401 to somebody who was signed in: give it only for a session
 /// that is known to be over, never for an outage.
 pub trait Refresher: Send + Sync + 'static {
-    /// Whether a session with this access token may be refreshed now. No I/O, called in the
-    /// path of a request.
-    fn admits(&self, held: Held, now: Timestamp) -> bool;
+    /// Called once, by `build()`, before anything else: the place to check settings.
+    fn prepare(&mut self, setup: &Setup<'_>) -> Result<(), ConfigError> {
+        let _ = setup;
+        Ok(())
+    }
 
-    /// New tokens for a session that was admitted.
+    /// Whether there are refresh tokens beside the access tokens.
+    fn uses_refresh_tokens(&self) -> bool {
+        false
+    }
+
+    /// How long the tokens of a refresh may be given again from memory, to requests that present
+    /// the same token. None where something else has to be asked each time.
+    fn result_window(&self) -> Duration {
+        Duration::from_secs(30)
+    }
+
+    /// After what time a response has to [`recheck`](Self::recheck) before its tokens leave.
+    fn recheck_after(&self) -> Option<Duration> {
+        None
+    }
+
+    /// Whether what was presented may be refreshed now, and which flight that is. No I/O; called
+    /// in the path of a request, with bytes that anybody may have sent.
+    fn admits(&self, presented: Presented<'_>, now: Timestamp) -> Option<Admission>;
+
+    /// New tokens for what was admitted.
     fn refresh(
         &self,
         cx: Context,
-        grant: Grant,
+        admitted: Admitted,
     ) -> impl Future<Output = Result<Tokens, Failure>> + Send;
+
+    /// Whether the tokens of a refresh may still leave, with a response that took long.
+    fn recheck(&self, cx: Context, admitted: Admitted) -> impl Future<Output = bool> + Send {
+        let _ = (cx, admitted);
+        async { true }
+    }
 
     /// The first tokens of a new session.
     fn sign_in(
         &self,
         cx: Context,
-        grant: Grant,
+        opening: Opening,
     ) -> impl Future<Output = Result<Tokens, Failure>> + Send;
 
     /// The session of this id is over.
@@ -55,16 +94,106 @@ pub trait Refresher: Send + Sync + 'static {
         cx: Context,
         sid: String,
     ) -> impl Future<Output = Result<(), Failure>> + Send;
+
+    /// Every session of this subject but `except` is over. Gives the ids of those that were.
+    fn sign_out_all(
+        &self,
+        cx: Context,
+        subject: String,
+        except: Option<String>,
+    ) -> impl Future<Output = Result<Vec<String>, Failure>> + Send {
+        let _ = (cx, subject, except);
+        async { Err(Failure::Misconfigured) }
+    }
+
+    /// The sessions of a subject, the latest first.
+    fn sessions(
+        &self,
+        cx: Context,
+        subject: String,
+    ) -> impl Future<Output = Result<Vec<SessionInfo>, Failure>> + Send {
+        let _ = (cx, subject);
+        async { Err(Failure::Misconfigured) }
+    }
+
+    /// A client presented an access token of this generation for the first time.
+    fn confirm(
+        &self,
+        cx: Context,
+        sid: String,
+        generation: u64,
+    ) -> impl Future<Output = Result<(), Failure>> + Send {
+        let _ = (cx, sid, generation);
+        async { Ok(()) }
+    }
+}
+
+/// What a request presents, verified as far as that goes without I/O.
+#[derive(Clone, Copy)]
+#[non_exhaustive]
+pub struct Presented<'p> {
+    /// The access token's session, if its signature and claims were good.
+    pub access: Option<Held<'p>>,
+    /// The refresh token, as it came; nothing about it was checked.
+    pub refresh: Option<&'p [u8]>,
+}
+
+impl<'p> Presented<'p> {
+    pub(crate) fn new(access: Option<Held<'p>>, refresh: Option<&'p [u8]>) -> Self {
+        Self { access, refresh }
+    }
 }
 
 /// What the holder of a verified access token holds.
 #[derive(Clone, Copy, Debug)]
 #[non_exhaustive]
-pub struct Held {
+pub struct Held<'p> {
+    /// The session.
+    pub sid: &'p str,
+    /// Tells the session's tokens apart.
+    pub mark: u64,
     /// When the access token expires, or has expired.
     pub expires: Timestamp,
     /// When the session ends for good.
     pub session_expires: Timestamp,
+}
+
+/// Which flight a request may start or join: the session, and what tells its tokens apart. Two
+/// requests with the same one get the same tokens.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Admission {
+    /// The session.
+    pub sid: Box<str>,
+    /// The token among the session's: a generation, or part of a signature.
+    pub mark: u64,
+}
+
+/// What was admitted, to be refreshed.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct Admitted {
+    /// What the access token said, if it was good or expired.
+    pub grant: Option<Grant>,
+    /// The refresh token.
+    pub refresh: Option<RefreshToken>,
+}
+
+impl Admitted {
+    pub(crate) fn new(grant: Option<Grant>, refresh: Option<RefreshToken>) -> Self {
+        Self { grant, refresh }
+    }
+}
+
+/// A new session.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct Opening {
+    /// What its tokens are minted from.
+    pub grant: Grant,
+    /// Whether its cookies outlive the browser.
+    pub persistent: bool,
+    /// What the app noted of it: device, user agent.
+    pub attributes: BTreeMap<String, String>,
 }
 
 /// What a refresh or a sign-in gives.
@@ -73,8 +202,90 @@ pub struct Held {
 pub struct Tokens {
     /// The signed access token.
     pub access: AccessToken,
-    /// When the session ends for good: how long a browser should keep the cookie.
+    /// The refresh token, if there is another one.
+    pub refresh: Option<RefreshToken>,
+    /// When the session ends for good: how long a browser should keep the cookies.
     pub session_expires: Timestamp,
+    /// Whether cookies outlive the browser.
+    pub persistent: bool,
+}
+
+/// One of a person's sessions.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct SessionInfo {
+    /// Its id.
+    pub sid: String,
+    /// When it began.
+    pub signed_in_at: Timestamp,
+    /// When it was last refreshed.
+    pub last_used_at: Timestamp,
+    /// When it ends unless it is refreshed.
+    pub expires: Timestamp,
+    /// What the app noted of it.
+    pub attributes: BTreeMap<String, String>,
+}
+
+/// What a refresher learns of the engine when that is built.
+pub struct Setup<'s> {
+    pub(crate) keys: &'s Keys,
+    pub(crate) issuer: &'s str,
+    pub(crate) audience: &'s str,
+    pub(crate) session_lifetime: Duration,
+}
+
+impl Setup<'_> {
+    /// How long a session lives at the most.
+    pub fn session_lifetime(&self) -> Duration {
+        self.session_lifetime
+    }
+
+    /// An error unless `found` lies between `least` and `most`.
+    pub fn within(
+        &self,
+        setting: &'static str,
+        found: Duration,
+        least: Duration,
+        most: Duration,
+    ) -> Result<(), ConfigError> {
+        if (least..=most).contains(&found) {
+            return Ok(());
+        }
+        Err(ConfigError::OutOfRange { setting, found, least, most })
+    }
+
+    pub(crate) fn scope(&self) -> token::Scope {
+        token::Scope::new(self.issuer, self.audience)
+    }
+
+    /// A key ring from the signing secrets, under a label of its own.
+    pub(crate) fn derive_ring(&self) -> Result<KeyRing, ConfigError> {
+        let secrets = self.keys.derive("everfresh refresh token ring").unwrap_or_default();
+        let mut secrets = secrets.iter();
+        let first = secrets.next().ok_or(ConfigError::Missing {
+            setting: "Rotate::key_ring",
+            remedy: "public signing keys give no secret to derive refresh tokens with; make one \
+                     with `openssl rand -base64 32`",
+        })?;
+        let ring = KeyRing::new(first)?;
+        secrets.try_fold(ring, |ring, secret| ring.and_former(secret)).map_err(Into::into)
+    }
+}
+
+impl fmt::Debug for Setup<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Setup").field("issuer", &self.issuer).finish_non_exhaustive()
+    }
+}
+
+impl fmt::Debug for Presented<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let refresh = self.refresh.map(<[u8]>::len);
+        f.debug_struct("Presented")
+            .field("access", &self.access)
+            .field("refresh", &refresh)
+            .finish()
+    }
 }
 
 /// Why a refresher gave nothing.
@@ -148,7 +359,24 @@ impl Context {
                 false => Err(MintProblem::TooLarge),
             })
             .map_err(|problem| self.report(grant, problem))?;
-        Ok(Tokens { access, session_expires: grant.session_expires })
+        let session_expires = grant.session_expires;
+        Ok(Tokens { access, refresh: None, session_expires, persistent: true })
+    }
+
+    pub(crate) fn emit(&self, event: &Event<'_>) {
+        self.core.emit(event);
+    }
+
+    /// Runs something that nobody waits for, where there is a runtime.
+    pub(crate) fn spawn(&self, task: impl Future<Output = ()> + Send + 'static) {
+        if let Some(runtime) = &self.core.runtime {
+            runtime.spawn(task);
+        }
+    }
+
+    pub(crate) fn store_failed(&self, error: &StoreError) {
+        tracing::warn!(target: "everfresh", %error, "the session store failed");
+        self.core.emit(&Event::StoreFailed);
     }
 
     fn report(&self, grant: &Grant, problem: MintProblem) -> Failure {
@@ -167,39 +395,5 @@ impl Context {
 impl fmt::Debug for Context {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Context").finish_non_exhaustive()
-    }
-}
-
-/// [`Refresher`] with boxed futures, so that the engine has one type whatever the refresher.
-pub(crate) trait ErasedRefresher: Send + Sync {
-    fn admits(&self, held: Held, now: Timestamp) -> bool;
-    fn refresh(
-        self: Arc<Self>,
-        cx: Context,
-        grant: Grant,
-    ) -> BoxFuture<'static, Result<Tokens, Failure>>;
-    fn sign_in(&self, cx: Context, grant: Grant) -> BoxFuture<'_, Result<Tokens, Failure>>;
-    fn sign_out(&self, cx: Context, sid: String) -> BoxFuture<'_, Result<(), Failure>>;
-}
-
-impl<R: Refresher> ErasedRefresher for R {
-    fn admits(&self, held: Held, now: Timestamp) -> bool {
-        Refresher::admits(self, held, now)
-    }
-
-    fn refresh(
-        self: Arc<Self>,
-        cx: Context,
-        grant: Grant,
-    ) -> BoxFuture<'static, Result<Tokens, Failure>> {
-        Box::pin(async move { Refresher::refresh(&*self, cx, grant).await })
-    }
-
-    fn sign_in(&self, cx: Context, grant: Grant) -> BoxFuture<'_, Result<Tokens, Failure>> {
-        Box::pin(Refresher::sign_in(self, cx, grant))
-    }
-
-    fn sign_out(&self, cx: Context, sid: String) -> BoxFuture<'_, Result<(), Failure>> {
-        Box::pin(Refresher::sign_out(self, cx, sid))
     }
 }

@@ -2,9 +2,8 @@
 
 use std::time::Duration;
 
-use super::{Context, Failure, Held, Refresher, Tokens};
+use super::{Admission, Admitted, Context, Failure, Opening, Presented, Refresher, Tokens};
 use crate::clock::Timestamp;
-use crate::mint::Grant;
 
 /// Mints a new token from one that is good or has just expired.
 ///
@@ -52,17 +51,22 @@ impl Default for Resign {
 }
 
 impl Refresher for Resign {
-    fn admits(&self, held: Held, now: Timestamp) -> bool {
-        now < held.session_expires && now < held.expires.plus(self.grace)
+    fn admits(&self, presented: Presented<'_>, now: Timestamp) -> Option<Admission> {
+        let held = presented.access?;
+        let admitted = now < held.session_expires && now < held.expires.plus(self.grace);
+        admitted.then(|| Admission { sid: held.sid.into(), mark: held.mark })
     }
 
-    async fn refresh(&self, cx: Context, mut grant: Grant) -> Result<Tokens, Failure> {
+    async fn refresh(&self, cx: Context, admitted: Admitted) -> Result<Tokens, Failure> {
+        let mut grant = admitted.grant.ok_or(Failure::Rejected)?;
         cx.revalidate(&mut grant).await?;
         cx.mint(&grant)
     }
 
-    async fn sign_in(&self, cx: Context, grant: Grant) -> Result<Tokens, Failure> {
-        cx.mint(&grant)
+    async fn sign_in(&self, cx: Context, opening: Opening) -> Result<Tokens, Failure> {
+        let mut tokens = cx.mint(&opening.grant)?;
+        tokens.persistent = opening.persistent;
+        Ok(tokens)
     }
 
     async fn sign_out(&self, _: Context, _: String) -> Result<(), Failure> {

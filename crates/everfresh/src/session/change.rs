@@ -1,6 +1,8 @@
 //! What a handler can do to its session: sign in, sign out, refresh.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 use super::{ClaimSet, Session, Standing, View};
 use crate::carrier::{Carrier, Location};
@@ -9,7 +11,7 @@ use crate::error::{SessionError, SessionErrorKind};
 use crate::mint::{self, ClaimsObject, Grant};
 use crate::observe::Event;
 use crate::refresh::flight::Haste;
-use crate::refresh::{Context, Failure};
+use crate::refresh::{Context, Failure, Opening, SessionInfo};
 use crate::secret::AccessToken;
 use crate::verify::Verified;
 
@@ -25,12 +27,41 @@ pub struct SignIn<C> {
     subject: String,
     claims: C,
     via: Option<Carrier>,
+    persistent: bool,
+    lifetime: Option<Duration>,
+    attributes: BTreeMap<String, String>,
 }
 
 impl<C> SignIn<C> {
     /// Signs in `subject`, the claim `sub`, with the app's own claims.
     pub fn new(subject: impl Into<String>, claims: C) -> Self {
-        Self { subject: subject.into(), claims, via: None }
+        Self {
+            subject: subject.into(),
+            claims,
+            via: None,
+            persistent: true,
+            lifetime: None,
+            attributes: BTreeMap::new(),
+        }
+    }
+
+    /// Whether the cookies outlive the browser ("remember me"). They do unless this says no.
+    pub fn persistent(mut self, persistent: bool) -> Self {
+        self.persistent = persistent;
+        self
+    }
+
+    /// A shorter life for this session than the engine's `session_lifetime`.
+    pub fn lifetime(mut self, lifetime: Duration) -> Self {
+        self.lifetime = Some(lifetime);
+        self
+    }
+
+    /// Notes something of the session for the list of a person's sessions: a device, a user agent.
+    /// Kept where the refresher keeps sessions.
+    pub fn attribute(mut self, name: impl Into<String>, value: impl Into<String>) -> Self {
+        self.attributes.insert(name.into(), value.into());
+        self
     }
 
     /// Delivers the tokens by this carrier, which must be one of the engine's.
@@ -79,26 +110,30 @@ impl<C: ClaimSet> Session<C> {
             return Err(SessionErrorKind::ResponseSent.into());
         }
         let carrier = match &sign_in.via {
-            None => self.0.carrier,
+            None => self.0.request.carrier,
             Some(via) => core.carriers.position(via).ok_or(SessionErrorKind::UnknownCarrier)?,
         };
         let by_cookie = matches!(core.carriers.get(carrier).access, Location::Cookie(_));
-        if by_cookie && !self.0.own_site {
+        if by_cookie && !self.0.request.own_site {
             return Err(SessionErrorKind::CrossSite.into());
         }
         let claims = ClaimsObject::new(&sign_in.claims)
             .map_err(|problem| SessionError::claims(problem.to_string()))?;
         let now = core.clock.now();
+        let lifetime = sign_in.lifetime.unwrap_or(core.session_lifetime);
         let sid = mint::new_sid().map_err(|_| Failure::SOON)?;
         let grant = Grant {
             subject: sign_in.subject,
             sid: sid.clone(),
             claims,
             auth_time: now,
-            session_expires: now.plus(core.session_lifetime),
+            session_expires: now.plus(lifetime.min(core.session_lifetime)),
+            generation: None,
         };
         let context = Context::new(core.clone());
-        let tokens = core.refresher.sign_in(context.clone(), grant).await?;
+        let SignIn { persistent, attributes, .. } = sign_in;
+        let opening = Opening { grant, persistent, attributes };
+        let tokens = core.refresher.sign_in(context.clone(), opening).await?;
         let verified = core.verify_own::<C>(&tokens.access)?;
         let former = self.any_sid();
         let view =
@@ -127,11 +162,11 @@ impl<C: ClaimSet> Session<C> {
     /// no business with our cookies.
     pub async fn sign_out(&self) -> Result<(), SessionError> {
         let sid = self.any_sid();
-        if !self.0.own_site && sid.is_none() {
+        if !self.0.request.own_site && sid.is_none() {
             return Err(SessionErrorKind::CrossSite.into());
         }
         let view = View { standing: Standing::Absent, reason: None, verified: None };
-        let clear = if self.0.own_site { Outgoing::Clear } else { Outgoing::Nothing };
+        let clear = if self.0.request.own_site { Outgoing::Clear } else { Outgoing::Nothing };
         if !self.replace(view, clear) {
             self.lock().now = Some(View::nobody(Standing::Absent, None));
         }
@@ -154,14 +189,63 @@ impl<C: ClaimSet> Session<C> {
         if self.is_refreshed() {
             return Ok(());
         }
-        let taken_off = self.take_off(Haste::Awaited);
-        let (flight, of) = taken_off.ok_or(SessionErrorKind::NotSignedIn)?;
-        let landing = flight.land(&self.0.core, self.0.core.waiter_limit).await;
+        let mut taken_off = self.take_off(Haste::Awaited).ok_or(SessionErrorKind::NotSignedIn)?;
+        let landing = taken_off.land(&self.0.core).await;
         let failed = landing.as_ref().err().copied();
-        match self.conclude(landing, &of, true) {
+        match self.conclude(landing, &taken_off, true) {
             false => Err(SessionErrorKind::ResponseSent.into()),
             true => failed.map_or(Ok(()), |failure| Err(failure.into())),
         }
+    }
+}
+
+impl<C: ClaimSet> Session<C> {
+    /// The sessions of whoever is signed in, the latest first.
+    ///
+    /// Errors: `NotSignedIn`; `Unavailable`; `Misconfigured` where the refresher keeps none.
+    pub async fn sessions(&self) -> Result<Vec<SessionInfo>, SessionError> {
+        let subject = self.subject().ok_or(SessionErrorKind::NotSignedIn)?;
+        let cx = Context::new(self.0.core.clone());
+        Ok(self.0.core.refresher.sessions(cx, subject).await?)
+    }
+
+    /// Signs another session of the same person out. Says whether there was one.
+    ///
+    /// Errors: as [`sessions`](Self::sessions).
+    pub async fn sign_out_other(&self, sid: &str) -> Result<bool, SessionError> {
+        let own = self.sessions().await?.iter().any(|session| session.sid == sid);
+        if own {
+            self.0.core.sign_out(sid).await?;
+        }
+        Ok(own)
+    }
+
+    /// Signs every other session of the same person out. Says how many there were.
+    ///
+    /// Errors: as [`sessions`](Self::sessions).
+    pub async fn sign_out_others(&self) -> Result<usize, SessionError> {
+        self.sign_out_all(self.sid()).await
+    }
+
+    /// Signs the person out everywhere, here too.
+    ///
+    /// Errors: as [`sessions`](Self::sessions), and as [`sign_out`](Self::sign_out).
+    pub async fn sign_out_everywhere(&self) -> Result<usize, SessionError> {
+        let ended = self.sign_out_all(None).await?;
+        self.sign_out().await?;
+        Ok(ended)
+    }
+
+    async fn sign_out_all(&self, except: Option<String>) -> Result<usize, SessionError> {
+        let core = &self.0.core;
+        let subject = self.subject().ok_or(SessionErrorKind::NotSignedIn)?;
+        let cx = Context::new(core.clone());
+        let ended = core.refresher.sign_out_all(cx, subject, except).await?;
+        for sid in &ended {
+            core.forget(sid);
+            core.emit(&Event::SignedOut { sid });
+        }
+        Ok(ended.len())
     }
 }
 
@@ -173,5 +257,7 @@ pub(super) fn grant_of<C: ClaimSet>(verified: &Verified<C>) -> Option<Grant> {
         claims: ClaimsObject::new(&*verified.claims).ok()?,
         auth_time: verified.auth_time?,
         session_expires: verified.session_expires?,
+        // Only what a client presents confirms; this one may be for onward calls.
+        generation: None,
     })
 }

@@ -2,17 +2,22 @@
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::time::Duration;
 
 use super::change::grant_of;
-use super::{ClaimSet, SEALED, Session, Standing, State, TOUCHED, View};
+use super::{ClaimSet, SEALED, Session, Standing, State, TOUCHED, TakenOff, View};
 use crate::attach::{self, InnerToken};
 use crate::edits::{self, Outgoing};
+use crate::engine::Core;
 use crate::head::{RequestHead, ResponseHead};
 use crate::observe::Event;
-use crate::refresh::flight::{Flight, FlightKey, Haste, Landing, fly};
-use crate::refresh::{Failure, Tokens};
+use crate::refresh::flight::{Flight, Haste, Landing, fly};
+use crate::refresh::{Admitted, Context, Failure, Presented, RefreshToken, Tokens};
 use crate::secret::AccessToken;
 use crate::verify::Verified;
+
+/// A status that pages and clients know: sign in.
+const UNAUTHORIZED: u16 = 401;
 
 impl<C: ClaimSet> Session<C> {
     /// Step 5: what the inner service sees of the tokens.
@@ -25,23 +30,67 @@ impl<C: ClaimSet> Session<C> {
         attach::rewrite(head.fields_mut(), &core.carriers, core.inner_token, successor.as_ref());
     }
 
-    /// Starts or joins the flight for the token that the request presented, if it may. With it,
-    /// the token that it refreshes.
-    pub(super) fn take_off(&self, haste: Haste) -> Option<(Flight, Arc<Verified<C>>)> {
+    /// Reports a generation that a client shows for the first time. Only what clients present
+    /// confirms; the report is made beside the request, and again if it failed.
+    pub(crate) fn confirm(&self) {
+        let Some(verified) = &self.0.begun.verified else { return };
+        let (Some(generation), Some(sid)) = (verified.generation, verified.sid.as_deref()) else {
+            return;
+        };
         let core = &self.0.core;
-        let verified = self.presented(Arc::clone)?;
-        if !core.refresher.admits(verified.held()?, core.clock.now()) {
+        if core.runtime.is_none() || !core.seen.first(sid, generation) {
+            return;
+        }
+        let (core, sid) = (core.clone(), sid.to_owned());
+        let report = async move {
+            let cx = Context::new(core.clone());
+            if core.refresher.clone().confirm(cx, sid.clone(), generation).await.is_err() {
+                core.seen.forget(&sid, generation);
+            }
+        };
+        if let Some(runtime) = &self.0.core.runtime {
+            runtime.spawn(report);
+        }
+    }
+
+    /// The refresh token that goes with what the session is now.
+    fn refresh_token(&self) -> Option<RefreshToken> {
+        if self.touched()
+            && let Outgoing::Tokens { tokens, .. } = &self.lock().outgoing
+            && let Some(refresh) = &tokens.refresh
+        {
+            return Some(refresh.clone());
+        }
+        self.0.request.refresh.clone()
+    }
+
+    fn admitted(&self, verified: Option<&Arc<Verified<C>>>) -> Admitted {
+        Admitted::new(verified.and_then(|verified| grant_of(verified)), self.refresh_token())
+    }
+
+    /// Starts or joins the flight for what the request presented, if it may.
+    pub(super) fn take_off(&self, haste: Haste) -> Option<TakenOff<C>> {
+        let core = &self.0.core;
+        let of = self.presented(Arc::clone);
+        let refresh = self.refresh_token();
+        let held = of.as_deref().and_then(Verified::held);
+        let presented =
+            Presented::new(held, refresh.as_ref().map(|token| token.expose().as_bytes()));
+        let key = core.refresher.admits(presented, core.clock.now())?;
+        // Checked here for a token that was kept as it came.
+        if held.is_some_and(|held| *held.sid != *key.sid) {
+            core.emit(&Event::RefreshTokenIgnored);
             return None;
         }
-        let key = FlightKey { sid: verified.sid.clone()?, mark: verified.mark };
-        let flight = fly(core, &key, || grant_of(&verified), haste)?;
-        Some((flight, verified))
+        let changes = self.lock().changes;
+        let flight = fly(core, &key, || self.admitted(of.as_ref()), haste);
+        Some(TakenOff { flight, sid: key.sid, of, changes })
     }
 
     /// Runs a flight beside the request; what it brings leaves with the response if it is done.
     pub(crate) fn advise(&self) {
-        if let Some(flight) = self.take_off(Haste::Beside) {
-            self.lock().beside = Some(flight);
+        if let Some(taken_off) = self.take_off(Haste::Beside) {
+            self.lock().beside = Some(taken_off);
             self.0.flags.fetch_or(TOUCHED, Ordering::AcqRel);
         }
     }
@@ -49,23 +98,25 @@ impl<C: ClaimSet> Session<C> {
     /// Refreshes and waits for it, up to the waiter limit. Afterwards the session's standing is
     /// what the request is entitled to.
     pub(crate) async fn wait(&self) {
-        if let Some((flight, of)) = self.take_off(Haste::Awaited) {
-            let landing = flight.land(&self.0.core, self.0.core.waiter_limit).await;
-            self.conclude(landing, &of, false);
+        if let Some(mut taken_off) = self.take_off(Haste::Awaited) {
+            let landing = taken_off.land(&self.0.core).await;
+            self.conclude(landing, &taken_off, false);
         }
     }
 
     /// Design section 7: what a flight's end means for this request, unless the handler has signed
-    /// in or out meanwhile. False if the response's head has left.
-    ///
-    /// `of` is the token that the flight refreshed; `asked`: by the handler.
-    pub(super) fn conclude(&self, landing: Landing, of: &Arc<Verified<C>>, asked: bool) -> bool {
+    /// in or out meanwhile. False if the response's head has left. `asked`: by the handler.
+    pub(super) fn conclude(&self, landing: Landing, from: &TakenOff<C>, asked: bool) -> bool {
         let failure = match landing {
-            Ok(tokens) => match self.successor(&tokens.access, of) {
+            Ok(tokens) => match self.successor(&tokens.access, from) {
                 Ok(verified) => {
                     let verified = Some(Arc::new(verified));
                     let view = View { standing: Standing::Present, reason: None, verified };
-                    return self.land(of, view, Some((tokens, asked)));
+                    return self.land(from, view, |state, carrier| {
+                        state.recheck = self.recheck_of(&tokens);
+                        state.outgoing = Outgoing::Tokens { carrier, tokens, asked };
+                        state.refreshed = true;
+                    });
                 }
                 Err(failure) => failure,
             },
@@ -73,20 +124,54 @@ impl<C: ClaimSet> Session<C> {
         };
         let standing = match failure {
             Failure::Rejected => Standing::Rejected,
-            _ if self.still_good(of) => Standing::Present,
+            _ if from.of.as_ref().is_some_and(|of| self.still_good(of)) => Standing::Present,
             Failure::Unavailable { retry_after } => Standing::Unavailable { retry_after },
             Failure::Misconfigured => {
                 Standing::Unavailable { retry_after: self.0.core.waiter_limit }
             }
         };
         // What there was stays known: it can be signed out, and tried again.
-        self.land(of, View { standing, reason: None, verified: Some(of.clone()) }, None)
+        let view = View { standing, reason: None, verified: from.of.clone() };
+        self.land(from, view, |state, _| state.dead = failure == Failure::Rejected)
+    }
+
+    fn recheck_of(&self, tokens: &Tokens) -> Option<(Duration, Admitted)> {
+        let after = self.0.core.recheck_after.filter(|_| tokens.refresh.is_some())?;
+        let admitted = Admitted::new(None, self.0.request.refresh.clone());
+        Some((self.0.core.clock.monotonic() + after, admitted))
+    }
+
+    /// Whether a response took so long that its tokens have to be looked at again before they
+    /// leave. For adapters.
+    pub fn is_late(&self) -> bool {
+        self.touched()
+            && self
+                .lock()
+                .recheck
+                .as_ref()
+                .is_some_and(|(at, _)| self.0.core.clock.monotonic() >= *at)
+    }
+
+    /// Looks at the tokens of a late response again; takes them out if they may no longer leave.
+    /// For adapters, before [`Engine::finish`](crate::Engine::finish).
+    pub async fn recheck(&self) {
+        let recheck = self.lock().recheck.take();
+        let Some((_, admitted)) = recheck else { return };
+        let core = &self.0.core;
+        if !core.refresher.recheck(Context::new(core.clone()), admitted).await {
+            let mut state = self.lock();
+            // Not those of a sign-in that came meanwhile.
+            if state.refreshed {
+                state.outgoing = Outgoing::Nothing;
+            }
+        }
     }
 
     /// A new token must be good like any other, and of the same person and session.
-    fn successor(&self, token: &AccessToken, of: &Verified<C>) -> Result<Verified<C>, Failure> {
+    fn successor(&self, token: &AccessToken, from: &TakenOff<C>) -> Result<Verified<C>, Failure> {
         let verified = self.0.core.verify_own::<C>(token)?;
-        let same = of.subject == verified.subject && of.sid == verified.sid;
+        let same = verified.sid.as_deref() == Some(&*from.sid)
+            && from.of.as_ref().is_none_or(|of| of.subject == verified.subject);
         if same { Ok(verified) } else { Err(Failure::Misconfigured) }
     }
 
@@ -108,17 +193,23 @@ impl<C: ClaimSet> Session<C> {
         if self.0.flags.fetch_or(SEALED, Ordering::AcqRel) & TOUCHED == 0 {
             return;
         }
-        let (outgoing, beside) = {
+        let (outgoing, beside, dead) = {
             let mut state = self.lock();
-            (std::mem::take(&mut state.outgoing), state.beside.take())
+            (std::mem::take(&mut state.outgoing), state.beside.take(), state.dead)
         };
-        let landed = beside.and_then(|(flight, of)| Some((flight.landed()?.ok()?, of)));
+        let landed = beside.and_then(|from| Some((from.flight.landed()?.ok()?, from)));
         let outgoing = match (outgoing, landed) {
             // What the handler did comes before what the middleware would do.
-            (Outgoing::Nothing, Some((tokens, of)))
-                if self.successor(&tokens.access, &of).is_ok() =>
+            (Outgoing::Nothing, Some((tokens, from)))
+                if self.successor(&tokens.access, &from).is_ok() =>
             {
-                Outgoing::Tokens { carrier: self.0.carrier, tokens, asked: false }
+                Outgoing::Tokens { carrier: self.0.request.carrier, tokens, asked: false }
+            }
+            // A page that says 401 to whoever holds a dead session's cookies: they help nobody.
+            (Outgoing::Nothing, None)
+                if dead && self.0.request.navigates && response.status() == UNAUTHORIZED =>
+            {
+                Outgoing::Clear
             }
             (outgoing, _) => outgoing,
         };
@@ -137,6 +228,7 @@ impl<C: ClaimSet> Session<C> {
     }
 
     /// Seals the session without a response: whatever comes now is too late.
+    #[cfg(feature = "tower")]
     pub(crate) fn seal(&self) {
         self.0.flags.fetch_or(SEALED, Ordering::AcqRel);
     }
@@ -147,23 +239,28 @@ impl<C: ClaimSet> Session<C> {
         self.change(view, |state| {
             state.outgoing = outgoing;
             state.refreshed = false;
+            state.dead = false;
+            state.recheck = None;
+            state.changes += 1;
         })
     }
 
     /// A flight's end. Nothing changes if the handler has signed in or out since its start.
-    fn land(&self, of: &Arc<Verified<C>>, view: View<C>, new: Option<(Tokens, bool)>) -> bool {
-        if !self.presented(|now| Arc::ptr_eq(now, of)).unwrap_or(false) {
+    fn land(
+        &self,
+        from: &TakenOff<C>,
+        view: View<C>,
+        write: impl FnOnce(&mut State<C>, usize),
+    ) -> bool {
+        if self.lock().changes != from.changes {
             return true;
         }
         self.change(view, |state| {
-            if let Some((tokens, asked)) = new {
-                let carrier = match state.outgoing {
-                    Outgoing::Tokens { carrier, .. } => carrier,
-                    _ => self.0.carrier,
-                };
-                state.outgoing = Outgoing::Tokens { carrier, tokens, asked };
-                state.refreshed = true;
-            }
+            let carrier = match state.outgoing {
+                Outgoing::Tokens { carrier, .. } => carrier,
+                _ => self.0.request.carrier,
+            };
+            write(state, carrier);
         })
     }
 
@@ -177,5 +274,13 @@ impl<C: ClaimSet> Session<C> {
         state.beside = None;
         write(&mut state);
         true
+    }
+}
+
+impl<C> TakenOff<C> {
+    /// Waits for the flight, up to the waiter limit.
+    pub(super) async fn land(&mut self, core: &Core) -> Landing {
+        let flight = std::mem::replace(&mut self.flight, Flight::Landed(Err(Failure::SOON)));
+        flight.land(core, core.waiter_limit).await
     }
 }

@@ -15,8 +15,8 @@ use serde::de::DeserializeOwned;
 
 use crate::edits::Outgoing;
 use crate::engine::Core;
-use crate::refresh::Held;
 use crate::refresh::flight::Flight;
+use crate::refresh::{Admitted, Held, RefreshToken};
 use crate::reject::{Rejection, RejectionKind};
 use crate::verify::{InvalidReason, Verified};
 
@@ -77,12 +77,21 @@ struct Shared<C> {
     core: Arc<Core>,
     /// How the request began: never changes, so that the fresh path takes no lock.
     begun: View<C>,
-    /// The carrier that brought the token, or the first one.
-    carrier: usize,
-    /// Whether it was our own site that caused the request.
-    own_site: bool,
+    request: RequestFacts,
     flags: AtomicU8,
     state: Mutex<State<C>>,
+}
+
+/// What is kept of a request.
+pub(crate) struct RequestFacts {
+    /// The carrier that brought the tokens, or the first one.
+    pub(crate) carrier: usize,
+    /// Whether it was our own site that caused the request.
+    pub(crate) own_site: bool,
+    /// Whether somebody is going to a page, and waits for a refresh.
+    pub(crate) navigates: bool,
+    /// The refresh token, as it came.
+    pub(crate) refresh: Option<RefreshToken>,
 }
 
 /// Something was done to the session: `state` counts, `begun` no more.
@@ -102,16 +111,39 @@ struct State<C> {
     /// In place of `begun`, once something changed.
     now: Option<View<C>>,
     outgoing: Outgoing,
-    beside: Option<(Flight, Arc<Verified<C>>)>,
+    beside: Option<TakenOff<C>>,
     refreshed: bool,
+    /// Counts what the handler did: a flight that began before comes too late.
+    changes: u32,
+    /// The refresher said that the session is over.
+    dead: bool,
+    /// When the outgoing tokens have to be looked at again, and for what they were given.
+    recheck: Option<(Duration, Admitted)>,
+}
+
+/// A flight, and what it refreshes.
+struct TakenOff<C> {
+    flight: Flight,
+    sid: Box<str>,
+    /// The access token that was presented, if its signature was good.
+    of: Option<Arc<Verified<C>>>,
+    /// What the handler had done by then.
+    changes: u32,
 }
 
 impl<C: ClaimSet> Session<C> {
-    pub(crate) fn begin(core: Arc<Core>, carrier: usize, own_site: bool, begun: View<C>) -> Self {
-        let state =
-            State { now: None, outgoing: Outgoing::Nothing, beside: None, refreshed: false };
+    pub(crate) fn begin(core: Arc<Core>, request: RequestFacts, begun: View<C>) -> Self {
+        let state = State {
+            now: None,
+            outgoing: Outgoing::Nothing,
+            beside: None,
+            refreshed: false,
+            changes: 0,
+            dead: false,
+            recheck: None,
+        };
         let (flags, state) = (AtomicU8::new(0), Mutex::new(state));
-        Self(Arc::new(Shared { core, begun, carrier, own_site, flags, state }))
+        Self(Arc::new(Shared { core, begun, request, flags, state }))
     }
 
     /// What this request is entitled to.
@@ -215,8 +247,9 @@ impl<C: ClaimSet> Session<C> {
 
 impl<C> Verified<C> {
     /// What a refresher needs to know; nothing if the token names no session.
-    pub(crate) fn held(&self) -> Option<Held> {
-        Some(Held { expires: self.expires, session_expires: self.session_expires? })
+    pub(crate) fn held(&self) -> Option<Held<'_>> {
+        let (sid, session_expires) = (self.sid.as_deref()?, self.session_expires?);
+        Some(Held { sid, mark: self.mark, expires: self.expires, session_expires })
     }
 
     /// How long the token was made for.

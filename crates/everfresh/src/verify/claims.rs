@@ -44,6 +44,7 @@ pub(crate) struct RawClaims {
     pub(crate) iat: Option<u64>,
     pub(crate) has_jti: bool,
     pub(crate) sid: Option<String>,
+    pub(crate) generation: Option<u64>,
     pub(crate) auth_time: Option<u64>,
     pub(crate) session_exp: Option<u64>,
     pub(crate) has_client_id: bool,
@@ -205,7 +206,7 @@ impl<'de, A: MapAccess<'de>> SplitMap<'_, 'de, A> {
                 raw.has_jti = true;
             }
             "sid" => raw.sid = Some(map.next_value()?),
-            "gen" => drop(map.next_value::<u64>()?),
+            "gen" => raw.generation = Some(map.next_value()?),
             "client_id" => {
                 map.next_value::<Name<'de>>()?;
                 raw.has_client_id = true;

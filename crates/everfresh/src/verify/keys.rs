@@ -134,6 +134,11 @@ impl Keys {
         self.current().signs
     }
 
+    /// A secret for another purpose, derived from each key; none if a key is no shared secret.
+    pub(crate) fn derive(&self, label: &str) -> Option<Vec<Vec<u8>>> {
+        self.current().keys.iter().map(|key| key.derive(label)).collect()
+    }
+
     pub(crate) fn current(&self) -> arc_swap::Guard<Arc<KeySet>> {
         self.0.load()
     }

@@ -28,6 +28,7 @@ use claims::Expected;
 pub(crate) use claims::REGISTERED;
 pub(crate) use json::{Name, Names};
 pub(crate) use jws::MAX_TOKEN;
+pub(crate) use key::MacKey;
 pub use key::{Key, KeyError};
 pub use keys::Keys;
 
@@ -57,6 +58,8 @@ pub enum InvalidReason {
     NotYetValid,
     /// Bound to a key of the client (`cnf`), which a bearer did not prove.
     SenderConstrained,
+    /// Of a session that this node knows to be over.
+    Revoked,
     /// A session's token without `sid`, `auth_time` and `session_exp`.
     NoSession,
     /// Two tokens of different sessions in one place; neither counts.
@@ -103,6 +106,8 @@ pub(crate) struct Verified<C> {
     /// `exp`, or the session's end if that comes first.
     pub(crate) expires: Timestamp,
     pub(crate) session_expires: Option<Timestamp>,
+    /// The generation of the session that came with this token, if one did.
+    pub(crate) generation: Option<u64>,
     /// Tells two tokens of one session apart: the first bytes of the signature.
     pub(crate) mark: u64,
 }
@@ -204,6 +209,7 @@ fn judge<C>(
         issued: raw.iat.map(Timestamp::from_secs),
         expires: Timestamp::from_secs(exp.min(raw.session_exp.unwrap_or(exp))),
         session_expires: raw.session_exp.map(Timestamp::from_secs),
+        generation: raw.generation,
         mark,
     })
 }

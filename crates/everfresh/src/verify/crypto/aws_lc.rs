@@ -165,3 +165,26 @@ pub(crate) fn rsa_bits(der: &[u8]) -> Option<usize> {
     let key = aws_lc_rs::rsa::PublicKey::from_der(der).ok()?;
     Some(key.modulus().big_endian_without_leading_zero().len() * 8)
 }
+
+/// A prepared key for HMAC-SHA256 over bytes that are no token.
+#[derive(Clone)]
+pub(crate) struct Mac(Box<hmac::Key>);
+
+impl Mac {
+    pub(crate) fn new(secret: &[u8]) -> Self {
+        Self(Box::new(hmac::Key::new(hmac::HMAC_SHA256, secret)))
+    }
+
+    pub(crate) fn tag(&self, parts: &[&[u8]]) -> [u8; 32] {
+        let mut context = hmac::Context::with_key(&self.0);
+        parts.iter().for_each(|part| context.update(part));
+        let mut tag = [0; 32];
+        tag.copy_from_slice(context.sign().as_ref());
+        tag
+    }
+
+    /// In constant time.
+    pub(crate) fn verify(&self, parts: &[&[u8]], tag: &[u8]) -> bool {
+        aws_lc_rs::constant_time::verify_slices_are_equal(&self.tag(parts), tag).is_ok()
+    }
+}

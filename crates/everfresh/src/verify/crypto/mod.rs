@@ -9,9 +9,9 @@ mod aws_lc;
 mod none;
 
 #[cfg(feature = "aws-lc")]
-pub(crate) use aws_lc::{Signer, Verifier, rsa_bits};
+pub(crate) use aws_lc::{Mac, Signer, Verifier, rsa_bits};
 #[cfg(not(feature = "aws-lc"))]
-pub(crate) use none::{Signer, Verifier, rsa_bits};
+pub(crate) use none::{Mac, Signer, Verifier, rsa_bits};
 
 /// Whether this build can sign and verify at all.
 pub(crate) const HAS_BACKEND: bool = cfg!(feature = "aws-lc");

@@ -43,3 +43,16 @@ impl Verifier {
 pub(crate) fn rsa_bits(_: &[u8]) -> Option<usize> {
     None
 }
+
+#[derive(Clone)]
+pub(crate) enum Mac {}
+
+impl Mac {
+    pub(crate) fn tag(&self, _: &[&[u8]]) -> [u8; 32] {
+        match *self {}
+    }
+
+    pub(crate) fn verify(&self, _: &[&[u8]], _: &[u8]) -> bool {
+        match *self {}
+    }
+}

@@ -230,6 +230,15 @@ impl Key {
         self.verifier.verify(message, signature)
     }
 
+    /// A secret of its own for another purpose; only a shared secret can give one.
+    ///
+    /// `label` must not be what a token signs: it holds a space, which no token does.
+    pub(crate) fn derive(&self, label: &str) -> Option<Vec<u8>> {
+        debug_assert!(label.contains(' '));
+        let hmac = self.alg.family() == AlgorithmFamily::Hmac;
+        hmac.then(|| self.sign(label.as_bytes())).flatten()
+    }
+
     pub(crate) fn sign(&self, message: &[u8]) -> Option<Vec<u8>> {
         self.signer.as_ref()?.sign(message).ok()
     }
@@ -258,6 +267,29 @@ impl fmt::Debug for Key {
             .field("kid", &self.kid)
             .field("can_sign", &self.can_sign())
             .finish_non_exhaustive()
+    }
+}
+
+/// HMAC-SHA256 under a secret of at least 32 bytes, for what is not a JWT.
+#[derive(Clone)]
+pub(crate) struct MacKey(crypto::Mac);
+
+impl MacKey {
+    pub(crate) fn from_secret(secret: &[u8]) -> Result<Self, KeyError> {
+        // The same rules as for a signing secret, and the same errors.
+        Key::hmac(Algorithm::HS256, secret)?;
+        #[cfg(feature = "aws-lc")]
+        return Ok(Self(crypto::Mac::new(secret)));
+        #[cfg(not(feature = "aws-lc"))]
+        Err(KeyError::NoBackend)
+    }
+
+    pub(crate) fn tag(&self, parts: &[&[u8]]) -> [u8; 32] {
+        self.0.tag(parts)
+    }
+
+    pub(crate) fn verify(&self, parts: &[&[u8]], tag: &[u8]) -> bool {
+        self.0.verify(parts, tag)
     }
 }
 

@@ -1,0 +1,232 @@
+//! What a request may bring, and in how many places: which of it counts.
+
+use http::header::WWW_AUTHENTICATE;
+use http::{Response, StatusCode};
+
+use crate::testing::*;
+use crate::{Carrier, CookieSpec, Location, SessionErrorKind, SignIn};
+
+#[tokio::test]
+async fn s05_several_credentials_in_one_place_are_a_bad_request() {
+    let world = World::with(|b| b.carriers([Carrier::cookies(), Carrier::headers()]));
+    let token = world.sign_in("alice").await;
+    let value = format!("Bearer {token}");
+    let twice = get(&[("authorization", &value), ("authorization", &value)]);
+    let response = world.me(twice).await;
+    assert_eq!(response.status(), StatusCode::BAD_REQUEST);
+    assert_eq!(response.headers()[WWW_AUTHENTICATE], "Bearer error=\"invalid_request\"");
+    let pair = format!("{COOKIE_NAME}={token}");
+    let beside = get(&[("authorization", &value), ("authorization", "x"), ("cookie", &pair)]);
+    assert_eq!(world.me(beside).await.body(), "alice", "a good cookie next to it counts");
+}
+
+#[tokio::test]
+async fn s06_a_token_in_the_query_is_no_token() {
+    let world = World::with(|b| b.carriers([Carrier::cookies(), Carrier::headers()]));
+    let token = world.sign_in("alice").await;
+    let mut request = get(&[]);
+    *request.uri_mut() = format!("/?access_token={token}").parse().unwrap();
+    assert_eq!(world.me(request).await.status(), StatusCode::UNAUTHORIZED);
+}
+
+#[tokio::test]
+async fn a_bad_token_in_one_place_never_hides_a_good_one_in_another() {
+    for carriers in
+        [[Carrier::cookies(), Carrier::headers()], [Carrier::headers(), Carrier::cookies()]]
+    {
+        let world = World::with(|b| b.carriers(carriers));
+        let cookies = SignIn::new("alice", user("alice")).via(Carrier::cookies());
+        let response = world
+            .send(get(&[]), move |session, _| {
+                let cookies = cookies.clone();
+                async move {
+                    session.sign_in_with(cookies).await.unwrap();
+                    Response::new(String::new())
+                }
+            })
+            .await;
+        let token = token_of(&response).unwrap();
+        let (pair, value) = (format!("{COOKIE_NAME}={token}"), format!("Bearer {token}"));
+        for bad in ["x", "a.b.c", "eyJhbGciOiJub25lIn0.e30.x"] {
+            let bad_value = format!("Bearer {bad}");
+            let request = get(&[("cookie", &pair), ("authorization", &bad_value)]);
+            assert_eq!(world.me(request).await.body(), "alice");
+            let bad_pair = format!("{COOKIE_NAME}={bad}");
+            let request = get(&[("cookie", &bad_pair), ("authorization", &value)]);
+            assert_eq!(world.me(request).await.body(), "alice");
+        }
+        // Expired in the cookie, fresh in the header: the fresh one counts, wherever it is.
+        world.pass(900);
+        let fresh = token_of(&world.me(cookie(&token)).await).unwrap();
+        let value = format!("Bearer {fresh}");
+        let response = world.me(get(&[("cookie", &pair), ("authorization", &value)])).await;
+        assert_eq!(response.body(), "alice");
+        assert!(response.headers().is_empty(), "nothing to refresh");
+    }
+}
+
+#[tokio::test]
+async fn s03_f44_shadow_cookies_never_depend_on_order() {
+    let world = World::new();
+    let alice = world.sign_in("alice").await;
+    let mallory = world.sign_in("mallory").await;
+    let two = |one: &str, other: &str| {
+        get(&[("cookie", &format!("{COOKIE_NAME}={one}; {COOKIE_NAME}={other}"))])
+    };
+    let crumbs = |one: &str, other: &str| {
+        let (one, other) = (format!("{COOKIE_NAME}={one}"), format!("{COOKIE_NAME}={other}"));
+        get(&[("cookie", &one), ("cookie", &other)])
+    };
+    for (one, other) in [(&alice, &mallory), (&mallory, &alice)] {
+        for request in [two(one, other), crumbs(one, other)] {
+            let response = world.me(request).await;
+            assert_eq!(response.status(), StatusCode::UNAUTHORIZED, "two people: neither counts");
+            assert!(set_cookies(&response).is_empty());
+        }
+    }
+    let conflict = "TokenRefused { reason: Conflict }".to_owned();
+    assert!(world.events().contains(&conflict));
+
+    world.pass(900);
+    let newer = token_of(&world.me(cookie(&alice)).await).unwrap();
+    for (one, other) in [(&alice, &newer), (&newer, &alice)] {
+        let response = world.me(two(one, other)).await;
+        assert_eq!(response.body(), "alice");
+        assert!(response.headers().is_empty(), "the newer one counts, and it is fresh");
+    }
+    for junk in ["x", "a.b.c", "\"a.b.c\""] {
+        assert_eq!(world.me(two(junk, &newer)).await.body(), "alice");
+        assert_eq!(world.me(two(&newer, junk)).await.body(), "alice");
+    }
+}
+
+#[tokio::test]
+async fn s81_s82_a_cross_site_post_neither_counts_nor_refreshes() {
+    let world = World::with(|b| b.carriers([Carrier::cookies(), Carrier::headers()]));
+    let token = world.sign_in("alice").await;
+    let pair = format!("{COOKIE_NAME}={token}");
+    let value = format!("Bearer {token}");
+    for expired in [false, true] {
+        world.pass(if expired { 900 } else { 0 });
+        let cross = [("cookie", &*pair), ("sec-fetch-site", "cross-site")];
+        let response = world.me(request("POST", &cross)).await;
+        assert_eq!(response.status(), StatusCode::FORBIDDEN);
+        assert!(set_cookies(&response).is_empty());
+        let by_header = [("authorization", &*value), ("sec-fetch-site", "cross-site")];
+        let response = world.me(request("POST", &by_header)).await;
+        assert_eq!(response.body(), "alice", "a header is not sent by itself");
+        assert_eq!(world.me(request("GET", &cross)).await.body(), "alice", "a link");
+    }
+    let nothing = request("POST", &[("sec-fetch-site", "cross-site"), ("cookie", "a=1")]);
+    assert_eq!(world.me(nothing).await.status(), StatusCode::UNAUTHORIZED);
+
+    let open = World::with(|b| b.csrf_handled_elsewhere());
+    let pair = format!("{COOKIE_NAME}={}", open.sign_in("alice").await);
+    let cross = request("POST", &[("cookie", &pair), ("sec-fetch-site", "cross-site")]);
+    assert_eq!(open.me(cross).await.body(), "alice");
+}
+
+#[tokio::test]
+async fn tokens_go_back_the_way_they_came() {
+    let own = Carrier::new(
+        Location::Header("x-at".parse().unwrap()),
+        Location::Header("x-rt".parse().unwrap()),
+    );
+    let list = [Carrier::cookies(), Carrier::headers(), own];
+    let world = World::with(|b| b.carriers(list));
+    let token = world.sign_in("alice").await;
+    world.pass(900);
+    let names = |response: &Response<String>| {
+        let mut names: Vec<_> = response.headers().keys().map(ToString::to_string).collect();
+        names.sort();
+        names
+    };
+    assert_eq!(names(&world.me(cookie(&token)).await), ["cache-control", "set-cookie", "vary"]);
+    let by_bearer = world.me(bearer(&token)).await;
+    assert_eq!(names(&by_bearer), ["authorization", "cache-control", "vary"]);
+    assert!(by_bearer.headers()["authorization"].to_str().unwrap().starts_with("Bearer ey"));
+    assert_eq!(by_bearer.headers()["vary"], "authorization");
+    let by_header = world.me(get(&[("x-at", &token)])).await;
+    assert_eq!(names(&by_header), ["cache-control", "vary", "x-at"]);
+    assert!(by_header.headers()["x-at"].is_sensitive());
+}
+
+#[tokio::test]
+async fn an_unknown_carrier_is_an_error() {
+    let world = World::new();
+    let other = Carrier::new(
+        Location::Cookie(CookieSpec::new("a")),
+        Location::Cookie(CookieSpec::new("b")),
+    );
+    world
+        .send(get(&[]), move |session, _| {
+            let sign_in = SignIn::new("alice", user("alice")).via(other.clone());
+            async move {
+                let problem = session.sign_in_with(sign_in).await.unwrap_err();
+                assert_eq!(problem.kind(), SessionErrorKind::UnknownCarrier);
+                Response::new(String::new())
+            }
+        })
+        .await;
+}
+
+#[tokio::test]
+async fn hostile_requests_cost_no_refresh_and_hide_no_good_cookie() {
+    let world = World::new();
+    let token = world.sign_in("alice").await;
+    let ours = format!("{COOKIE_NAME}={token}");
+    let _ = world.events();
+    let noise = [
+        format!("{COOKIE_NAME}={}", "x".repeat(8 * 1024 + 1)),
+        format!("{COOKIE_NAME}={}", "x".repeat(64 * 1024)),
+        (0..10_000).map(|n| format!("c{n}=v; ")).collect::<String>(),
+        format!("__%48ost-access_token={token}"),
+        format!("{COOKIE_NAME}=; {COOKIE_NAME}=\"\""),
+    ];
+    for noise in noise {
+        for header in [format!("{noise}; {ours}"), format!("{ours}; {noise}")] {
+            let response = world.me(get(&[("cookie", &header)])).await;
+            assert_eq!(response.body(), "alice");
+            assert!(response.headers().is_empty());
+        }
+        let alone = world.me(get(&[("cookie", &noise)])).await;
+        assert_eq!(alone.status(), StatusCode::UNAUTHORIZED);
+    }
+    assert!(world.events().iter().all(|event| event.starts_with("TokenRefused")));
+}
+
+#[tokio::test]
+async fn an_expired_session_in_the_same_place_is_a_conflict_while_it_can_be_refreshed() {
+    let world = World::new();
+    let old = world.sign_in("alice").await;
+    world.pass(1800);
+    let new = world.sign_in("mallory").await;
+    for (one, other) in [(&old, &new), (&new, &old)] {
+        let header = format!("{COOKIE_NAME}={one}; {COOKIE_NAME}={other}");
+        let response = world.me(get(&[("cookie", &header)])).await;
+        assert_eq!(response.status(), StatusCode::UNAUTHORIZED);
+    }
+}
+
+#[tokio::test]
+async fn of_two_expired_tokens_the_first_carriers_counts() {
+    let world = World::with(|b| b.carriers([Carrier::headers(), Carrier::cookies()]));
+    let sign_in = async |name: &'static str, via: Carrier| {
+        let response = world
+            .send(get(&[]), move |session, _| {
+                let sign_in = SignIn::new(name, user(name)).via(via.clone());
+                async move {
+                    session.sign_in_with(sign_in).await.unwrap();
+                    Response::new(session.access_token().unwrap().expose().to_owned())
+                }
+            })
+            .await;
+        response.into_body()
+    };
+    let alice = sign_in("alice", Carrier::headers()).await;
+    let bob = sign_in("bob", Carrier::cookies()).await;
+    world.pass(900);
+    let (alice, bob) = (format!("Bearer {alice}"), format!("{COOKIE_NAME}={bob}"));
+    let both = get(&[("authorization", &alice), ("cookie", &bob)]);
+    assert_eq!(world.me(both).await.body(), "alice");
+}

@@ -1,0 +1,91 @@
+//! [`Refresher`] without its type.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures::future::BoxFuture;
+
+use super::{
+    Admission, Admitted, Context, Failure, Opening, Presented, Refresher, SessionInfo, Setup,
+    Tokens,
+};
+use crate::clock::Timestamp;
+use crate::config::ConfigError;
+
+/// [`Refresher`] with boxed futures, so that the engine has one type whatever the refresher.
+pub(crate) trait ErasedRefresher: Send + Sync {
+    fn prepare(&mut self, setup: &Setup<'_>) -> Result<(), ConfigError>;
+    fn uses_refresh_tokens(&self) -> bool;
+    fn result_window(&self) -> Duration;
+    fn recheck_after(&self) -> Option<Duration>;
+    fn admits(&self, presented: Presented<'_>, now: Timestamp) -> Option<Admission>;
+    fn refresh(self: Arc<Self>, cx: Context, admitted: Admitted) -> Boxed<'static, Tokens>;
+    fn recheck(&self, cx: Context, admitted: Admitted) -> BoxFuture<'_, bool>;
+    fn sign_in(&self, cx: Context, opening: Opening) -> Boxed<'_, Tokens>;
+    fn sign_out(&self, cx: Context, sid: String) -> Boxed<'_, ()>;
+    fn sign_out_all(
+        &self,
+        cx: Context,
+        subject: String,
+        except: Option<String>,
+    ) -> Boxed<'_, Vec<String>>;
+    fn sessions(&self, cx: Context, subject: String) -> Boxed<'_, Vec<SessionInfo>>;
+    fn confirm(self: Arc<Self>, cx: Context, sid: String, generation: u64) -> Boxed<'static, ()>;
+}
+
+type Boxed<'f, T> = BoxFuture<'f, Result<T, Failure>>;
+
+impl<R: Refresher> ErasedRefresher for R {
+    fn prepare(&mut self, setup: &Setup<'_>) -> Result<(), ConfigError> {
+        Refresher::prepare(self, setup)
+    }
+
+    fn uses_refresh_tokens(&self) -> bool {
+        Refresher::uses_refresh_tokens(self)
+    }
+
+    fn result_window(&self) -> Duration {
+        Refresher::result_window(self)
+    }
+
+    fn recheck_after(&self) -> Option<Duration> {
+        Refresher::recheck_after(self)
+    }
+
+    fn admits(&self, presented: Presented<'_>, now: Timestamp) -> Option<Admission> {
+        Refresher::admits(self, presented, now)
+    }
+
+    fn refresh(self: Arc<Self>, cx: Context, admitted: Admitted) -> Boxed<'static, Tokens> {
+        Box::pin(async move { Refresher::refresh(&*self, cx, admitted).await })
+    }
+
+    fn recheck(&self, cx: Context, admitted: Admitted) -> BoxFuture<'_, bool> {
+        Box::pin(Refresher::recheck(self, cx, admitted))
+    }
+
+    fn sign_in(&self, cx: Context, opening: Opening) -> Boxed<'_, Tokens> {
+        Box::pin(Refresher::sign_in(self, cx, opening))
+    }
+
+    fn sign_out(&self, cx: Context, sid: String) -> Boxed<'_, ()> {
+        Box::pin(Refresher::sign_out(self, cx, sid))
+    }
+
+    fn sign_out_all(
+        &self,
+        cx: Context,
+        subject: String,
+        except: Option<String>,
+    ) -> Boxed<'_, Vec<String>> {
+        Box::pin(Refresher::sign_out_all(self, cx, subject, except))
+    }
+
+    fn sessions(&self, cx: Context, subject: String) -> Boxed<'_, Vec<SessionInfo>> {
+        Box::pin(Refresher::sessions(self, cx, subject))
+    }
+
+    fn confirm(self: Arc<Self>, cx: Context, sid: String, generation: u64) -> Boxed<'static, ()> {
+        Box::pin(async move { Refresher::confirm(&*self, cx, sid, generation).await })
+    }
+}

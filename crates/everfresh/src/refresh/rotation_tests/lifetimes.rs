@@ -1,0 +1,257 @@
+//! How sessions end, and what is answered meanwhile.
+
+use super::*;
+
+#[tokio::test]
+async fn s48_f84_limits_are_never_passed() {
+    let (world, _) = World::rotating_with(|b| b.session_lifetime(Duration::from_secs(86_400)));
+    let mut pair = world.sign_in_pair("alice").await;
+    for _ in 0..95 {
+        world.pass(900);
+        visit(&world, &mut pair).await;
+    }
+    world.pass(900);
+    assert_eq!(world.me(pair.request()).await.status(), StatusCode::UNAUTHORIZED, "absolute");
+
+    let (world, _) = World::rotating();
+    let mut pair = world.sign_in_pair("alice").await;
+    world.pass(13 * 86_400);
+    visit(&world, &mut pair).await;
+    world.pass(13 * 86_400);
+    visit(&world, &mut pair).await;
+    world.pass(14 * 86_400);
+    assert_eq!(world.me(pair.request()).await.status(), StatusCode::UNAUTHORIZED, "idle");
+}
+
+#[tokio::test]
+async fn f84_remember_me_is_kept_through_rotations() {
+    let (world, _) = World::rotating();
+    for persistent in [true, false] {
+        let response = world
+            .send(get(&[]), move |session, _| async move {
+                let sign_in = SignIn::new("alice", user("alice")).persistent(persistent);
+                session.sign_in_with(sign_in).await.unwrap();
+                empty()
+            })
+            .await;
+        let mut pair = Pair::default();
+        let mut cookies = set_cookies(&response);
+        pair.keep(&response);
+        for _ in 0..3 {
+            assert_eq!(cookies.len(), 2);
+            assert!(cookies.iter().all(|one| one.contains("Max-Age=") == persistent));
+            expire(&world, &pair);
+            let response = visit(&world, &mut pair).await;
+            cookies = set_cookies(&response);
+        }
+    }
+}
+
+#[tokio::test]
+async fn f83_the_app_ends_or_changes_a_session_at_its_rotation() {
+    let (world, store) = World::rotating_with(|b| {
+        b.revalidate_with(|session| async move {
+            Ok::<_, &str>(match &*session.claims.name {
+                "alice" => Revalidated::Replace(user("alice the second")),
+                _ => Revalidated::End,
+            })
+        })
+    });
+    let mut alice = world.sign_in_pair("alice").await;
+    let bob = world.sign_in_pair("bob").await;
+    expire(&world, &alice);
+    world.pass(60);
+    assert_eq!(visit(&world, &mut alice).await.body(), "alice the second");
+    assert!(store.list("alice").await.unwrap()[0].claims.contains("second"));
+    assert_eq!(world.me(bob.request()).await.status(), StatusCode::UNAUTHORIZED);
+    assert!(store.list("bob").await.unwrap().is_empty());
+}
+
+#[tokio::test]
+async fn an_ended_session_is_refused_while_its_access_token_is_good() {
+    let (world, _) = World::rotating();
+    let here = world.sign_in_pair("alice").await;
+    let there = world.sign_in_pair("alice").await;
+    let sid = world
+        .send(there.request(), |session, _| async move { Response::new(session.sid().unwrap()) })
+        .await
+        .into_body();
+    let response = world
+        .send(here.request(), move |session, _| {
+            let sid = sid.clone();
+            async move {
+                assert_eq!(session.sessions().await.unwrap().len(), 2);
+                assert!(session.sign_out_other(&sid).await.unwrap());
+                assert!(!session.sign_out_other(&sid).await.unwrap(), "once");
+                assert!(!session.sign_out_other("AAAAAAAAAAAAAAAAAAAAAA").await.unwrap());
+                who(&session)
+            }
+        })
+        .await;
+    assert_eq!(response.body(), "alice");
+    assert_eq!(world.me(there.request()).await.status(), StatusCode::UNAUTHORIZED, "at once");
+    assert_eq!(world.me(here.request()).await.body(), "alice");
+}
+
+#[tokio::test]
+async fn s52_sign_out_of_all_others_and_of_all() {
+    let (world, store) = World::rotating();
+    let here = world.sign_in_pair("alice").await;
+    let others = [world.sign_in_pair("alice").await, world.sign_in_pair("alice").await];
+    let bob = world.sign_in_pair("bob").await;
+    world
+        .send(here.request(), |session, _| async move {
+            assert_eq!(session.sign_out_others().await.unwrap(), 2);
+            empty()
+        })
+        .await;
+    for other in &others {
+        assert_eq!(world.me(other.request()).await.status(), StatusCode::UNAUTHORIZED);
+    }
+    assert_eq!(world.me(here.request()).await.body(), "alice");
+    let response = world
+        .send(here.request(), |session, _| async move {
+            assert_eq!(session.sign_out_everywhere().await.unwrap(), 1);
+            empty()
+        })
+        .await;
+    assert_eq!(here.after(&response), Pair::default());
+    assert_eq!(world.me(here.request()).await.status(), StatusCode::UNAUTHORIZED);
+    assert_eq!(world.me(bob.request()).await.body(), "bob");
+    assert_eq!(store.len(), 1);
+}
+
+#[tokio::test]
+async fn sessions_tell_their_device_and_last_use() {
+    let (world, _) = World::rotating();
+    let response = world
+        .send(get(&[]), |session, _| async move {
+            let sign_in = SignIn::new("alice", user("alice")).attribute("device", "telephone");
+            session.sign_in_with(sign_in).await.unwrap();
+            empty()
+        })
+        .await;
+    let mut pair = Pair::default();
+    pair.keep(&response);
+    world.pass(3600);
+    visit(&world, &mut pair).await;
+    world
+        .send(pair.request(), |session, _| async move {
+            let sessions = session.sessions().await.unwrap();
+            assert_eq!(sessions.len(), 1);
+            assert_eq!(sessions[0].attributes["device"], "telephone");
+            assert_eq!(sessions[0].signed_in_at, START);
+            assert_eq!(sessions[0].last_used_at, START.plus(Duration::from_secs(3600)));
+            assert_eq!(Some(&sessions[0].sid), session.sid().as_ref());
+            empty()
+        })
+        .await;
+}
+
+#[tokio::test]
+async fn f08_cookies_are_cleared_only_where_a_person_sees_a_401() {
+    let (world, _) = World::rotating();
+    let pair = world.sign_in_pair("alice").await;
+    world
+        .send(pair.request(), |session, _| async move {
+            session.sign_out().await.unwrap();
+            empty()
+        })
+        .await;
+    let header = pair.header();
+    let fetch = get(&[("cookie", &header), ("sec-fetch-mode", "cors")]);
+    assert!(set_cookies(&world.me(fetch).await).is_empty());
+    let navigation = get(&[("cookie", &header), ("sec-fetch-mode", "navigate")]);
+    let response = world.me(navigation).await;
+    assert_eq!(response.status(), StatusCode::UNAUTHORIZED);
+    assert_eq!(pair.after(&response), Pair::default());
+    let navigation = get(&[("cookie", &header), ("sec-fetch-mode", "navigate")]);
+    let public = world.send(navigation, |_, _| async { empty() }).await;
+    assert!(set_cookies(&public).is_empty(), "a public page touches nothing");
+    let stranger = format!("{REFRESH_NAME}=x");
+    let navigation = get(&[("cookie", &stranger), ("sec-fetch-mode", "navigate")]);
+    assert!(set_cookies(&world.me(navigation).await).is_empty(), "what is not ours stays");
+}
+
+#[tokio::test]
+async fn a_slow_response_carries_only_what_may_still_be_carried() {
+    for shown_meanwhile in [false, true] {
+        let (world, store) = World::rotating();
+        let old = world.sign_in_pair("alice").await;
+        expire(&world, &old);
+        let clock = world.clock.clone();
+        let quick = world.service(|session, _| async move { who(&session) });
+        let pair = old.clone();
+        let response = world
+            .send(old.request(), move |session, _| {
+                let (clock, quick, pair) = (clock.clone(), quick.clone(), pair.clone());
+                async move {
+                    // Another tab got the same successor meanwhile, and perhaps showed it.
+                    let twin = quick.clone().oneshot(pair.request()).await.unwrap();
+                    let twin = pair.after(&twin);
+                    if shown_meanwhile {
+                        clock.advance(Duration::from_secs(40));
+                        quick.oneshot(twin.refresh_only()).await.unwrap();
+                    }
+                    clock.advance(Duration::from_secs(20));
+                    who(&session)
+                }
+            })
+            .await;
+        assert_eq!(response.body(), "alice");
+        let row = store.list("alice").await.unwrap().remove(0);
+        if shown_meanwhile {
+            assert!(set_cookies(&response).is_empty(), "the jar holds something newer");
+            assert_eq!(row.generation, 2);
+        } else {
+            assert_eq!(set_cookies(&response).len(), 2);
+            assert_eq!(row.rotated_at, world.clock.now(), "and its time begins anew");
+        }
+        assert_eq!(saw(&world, "Theft"), 0);
+    }
+}
+
+#[tokio::test]
+async fn s54_a_store_that_is_down_signs_nobody_out() {
+    let (world, store) = World::rotating_with(|b| b.leeway(Duration::ZERO));
+    let pair = world.sign_in_pair("alice").await;
+    let down = MemoryStore::with_clock(world.clock.clone()).capacity(0);
+    let full = World::node(&world.clock, &down, |b| b);
+    full.send(get(&[]), |session, _| async move {
+        let problem = session.sign_in("bob", user("bob")).await.unwrap_err();
+        assert_eq!(problem.kind(), SessionErrorKind::Unavailable);
+        empty()
+    })
+    .await;
+    assert_eq!(saw(&full, "StoreFailed"), 1);
+    assert_eq!(world.me(pair.request()).await.body(), "alice");
+    assert_eq!(store.len(), 1);
+}
+
+#[tokio::test]
+async fn public_signing_keys_need_a_ring_of_their_own() {
+    let der =
+        aws_lc_rs::signature::Ed25519KeyPair::generate_pkcs8(&aws_lc_rs::rand::SystemRandom::new());
+    let build = |ring: Option<KeyRing>| {
+        let key = Key::from_der(Algorithm::EdDSA, der.as_ref().unwrap().as_ref()).unwrap();
+        let rotate = Rotate::new(MemoryStore::new());
+        let rotate = match ring {
+            Some(ring) => rotate.key_ring(ring),
+            None => rotate,
+        };
+        Engine::<User>::builder(Keys::new(key).unwrap())
+            .issuer("i")
+            .audience("a")
+            .refresh_with(rotate)
+            .build()
+    };
+    let problem = build(None).unwrap_err();
+    assert!(problem.to_string().contains("`Rotate::key_ring` is missing"), "{problem}");
+    build(Some(KeyRing::new(SECRET.as_bytes()).unwrap())).unwrap();
+    let zero = Engine::<User>::builder(Keys::hs256(SECRET).unwrap())
+        .issuer("i")
+        .audience("a")
+        .refresh_with(Rotate::new(MemoryStore::new()).overlap(Duration::ZERO))
+        .build();
+    assert!(matches!(zero, Err(ConfigError::OutOfRange { setting: "Rotate::overlap", .. })));
+}

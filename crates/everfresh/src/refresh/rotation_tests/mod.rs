@@ -1,0 +1,437 @@
+//! Rotation as browsers, thieves and several nodes see it: groups A, B, C, F and H of what goes
+//! wrong in the field, group D of what must hold.
+
+mod lifetimes;
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use http::{Response, StatusCode};
+use tower::ServiceExt as _;
+
+use crate::testing::*;
+use crate::{
+    Algorithm, ConfigError, Engine, Key, KeyRing, Keys, MemoryStore, Revalidated, Rotate,
+    SessionErrorKind, SessionId, SessionStore as _, SignIn,
+};
+
+fn empty() -> Response<String> {
+    Response::new(String::new())
+}
+
+async fn generation(store: &MemoryStore, world: &World, pair: &Pair) -> Option<u64> {
+    let sid = world.send(pair.request(), |session, _| async move {
+        Response::new(session.sid().unwrap_or_default())
+    });
+    let sid = SessionId::parse(sid.await.body())?;
+    store.load(sid).await.unwrap().map(|loaded| loaded.record.generation)
+}
+
+/// Lets time pass until the access token has expired, well after any overlap.
+fn expire(world: &World, pair: &Pair) {
+    world.pass_until_left(&pair.access, 0);
+}
+
+/// One visit of an honest browser; it must be served.
+async fn visit(world: &World, pair: &mut Pair) -> Response<String> {
+    let response = world.me(pair.request()).await;
+    assert_eq!(response.status(), StatusCode::OK, "{}", response.body());
+    pair.keep(&response);
+    response
+}
+
+fn saw(world: &World, event: &str) -> usize {
+    world.events().iter().filter(|one| one.starts_with(event)).count()
+}
+
+#[tokio::test]
+async fn a_session_rotates_at_each_expiry_and_only_then() {
+    let (world, store) = World::rotating();
+    let mut pair = world.sign_in_pair("alice").await;
+    assert!(!pair.access.is_empty() && !pair.refresh.is_empty());
+    for expected in 1..=5 {
+        for _ in 0..10 {
+            let quiet = visit(&world, &mut pair).await;
+            assert!(set_cookies(&quiet).is_empty(), "F53");
+        }
+        expire(&world, &pair);
+        let before = pair.refresh.clone();
+        let response = visit(&world, &mut pair).await;
+        assert_eq!(set_cookies(&response).len(), 2);
+        assert_ne!(pair.refresh, before);
+        assert_eq!(generation(&store, &world, &pair).await, Some(expected));
+    }
+    assert_eq!(store.len(), 1, "F90: one row, however often");
+}
+
+#[tokio::test]
+async fn s42_f96_nothing_in_the_store_can_be_presented() {
+    let (world, store) = World::rotating();
+    let pair = world.sign_in_pair("alice").await;
+    let records = store.list("alice").await.unwrap();
+    let dump = format!("{:?} {:?} {:?}", records[0].salt, records[0].claims, records);
+    for secret in [&pair.refresh, &pair.access] {
+        assert!(!dump.contains(&**secret) && !dump.contains(&secret[..20]));
+    }
+}
+
+#[tokio::test]
+async fn f02_a_request_with_the_old_tokens_gets_the_same_successor_within_the_overlap() {
+    let (world, store) = World::rotating();
+    let old = world.sign_in_pair("alice").await;
+    expire(&world, &old);
+    let new = old.after(&world.me(old.request()).await);
+    for wait in [0, 5, 24] {
+        world.pass(wait);
+        let late = world.me(old.request()).await;
+        assert_eq!(late.body(), "alice");
+        assert_eq!(old.after(&late).refresh, new.refresh, "byte for byte");
+    }
+    assert_eq!(generation(&store, &world, &new).await, Some(1));
+    assert_eq!(saw(&world, "Theft"), 0);
+}
+
+#[tokio::test]
+async fn f15_a_lost_response_is_made_good_an_hour_later() {
+    let (world, store) = World::rotating();
+    let old = world.sign_in_pair("alice").await;
+    expire(&world, &old);
+    let lost = old.after(&world.me(old.request()).await);
+    world.pass(3600);
+    let again = world.me(old.request()).await;
+    assert_eq!(again.body(), "alice");
+    assert_eq!(old.after(&again).refresh, lost.refresh);
+    assert_eq!(generation(&store, &world, &lost).await, Some(1));
+}
+
+#[tokio::test]
+async fn f31_s44_an_old_token_after_its_successor_was_shown_ends_this_session_alone() {
+    for shown_by_access_token_alone in [false, true] {
+        let (world, store) = World::rotating();
+        let thief = world.sign_in_pair("alice").await;
+        let elsewhere = world.sign_in_pair("alice").await;
+        expire(&world, &thief);
+        let mut victim = thief.after(&world.me(thief.request()).await);
+        // The successor is shown: by its access token on a fresh request, or by the refresh token.
+        if shown_by_access_token_alone {
+            visit(&world, &mut victim).await;
+            tokio::task::yield_now().await;
+        } else {
+            assert_eq!(world.me(victim.refresh_only()).await.body(), "alice");
+        }
+        world.pass(31);
+        let stolen = world.me(thief.refresh_only()).await;
+        assert_eq!(stolen.status(), StatusCode::UNAUTHORIZED);
+        assert!(set_cookies(&stolen).is_empty(), "not a navigation: nothing is cleared");
+        assert_eq!(saw(&world, "Theft"), 1);
+        assert_eq!(world.me(victim.request()).await.status(), StatusCode::UNAUTHORIZED, "F35");
+        assert_eq!(world.me(victim.refresh_only()).await.status(), StatusCode::UNAUTHORIZED);
+        let mut elsewhere = elsewhere;
+        visit(&world, &mut elsewhere).await;
+        assert_eq!(store.len(), 1, "F34: the other session lives");
+    }
+}
+
+#[tokio::test]
+async fn f32_a_grandparent_is_theft_even_within_the_overlap() {
+    let (world, _) = World::rotating();
+    let first = world.sign_in_pair("alice").await;
+    expire(&world, &first);
+    let second = first.after(&world.me(first.request()).await);
+    expire(&world, &second);
+    let third = second.after(&world.me(second.request()).await);
+    assert_ne!(second.refresh, third.refresh);
+    assert_eq!(world.me(first.refresh_only()).await.status(), StatusCode::UNAUTHORIZED);
+    assert_eq!(saw(&world, "Theft"), 1);
+}
+
+#[tokio::test]
+async fn f33_s47_after_a_sign_out_no_token_gives_anything() {
+    let (world, store) = World::rotating();
+    let old = world.sign_in_pair("alice").await;
+    expire(&world, &old);
+    let new = old.after(&world.me(old.request()).await);
+    let response = world
+        .send(new.request(), |session, _| async move {
+            session.sign_out().await.unwrap();
+            empty()
+        })
+        .await;
+    assert_eq!(new.after(&response), Pair::default(), "both cookies are deleted");
+    world.pass(1);
+    for request in [old.request(), new.request(), old.refresh_only(), new.refresh_only()] {
+        let response = world.me(request).await;
+        assert_eq!(response.status(), StatusCode::UNAUTHORIZED);
+        assert!(set_cookies(&response).is_empty());
+    }
+    assert!(store.is_empty());
+    assert_eq!(saw(&world, "Theft"), 0, "a sign-out is no theft");
+}
+
+#[tokio::test]
+async fn f37_a_restored_store_is_ahead_of_and_nobody_is_signed_out() {
+    let (world, store) = World::rotating();
+    let mut pair = world.sign_in_pair("alice").await;
+    let backup = store.list("alice").await.unwrap().remove(0);
+    for _ in 0..3 {
+        expire(&world, &pair);
+        visit(&world, &mut pair).await;
+    }
+    // The backup is put back: the client is three generations ahead.
+    let row = store.load(backup.sid).await.unwrap().unwrap().record;
+    let back = crate::Rotation {
+        sid: backup.sid,
+        from: row.generation,
+        to: 0,
+        key_id: backup.key_id,
+        at: backup.rotated_at,
+        idle_expires: row.idle_expires,
+        claims: backup.claims,
+    };
+    assert!(store.rotate(back).await.unwrap());
+    expire(&world, &pair);
+    visit(&world, &mut pair).await;
+    assert_eq!(saw(&world, "AheadOfStore"), 1);
+    assert_eq!(generation(&store, &world, &pair).await, Some(4));
+    expire(&world, &pair);
+    visit(&world, &mut pair).await;
+    assert_eq!(saw(&world, "Theft"), 0);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn f01_f09_a_thousand_racers_get_one_successor() {
+    let (world, store) = World::rotating();
+    let pair = world.sign_in_pair("alice").await;
+    expire(&world, &pair);
+    let service = world.service(|session, _| async move { who(&session) });
+    let racers: Vec<_> =
+        (0..1000).map(|_| tokio::spawn(service.clone().oneshot(pair.request()))).collect();
+    let mut successors = BTreeSet::new();
+    for racer in racers {
+        let response = racer.await.unwrap().unwrap();
+        assert_eq!(response.status(), StatusCode::OK, "F07: no response may be a 401");
+        successors.insert(pair.after(&response).refresh);
+    }
+    assert_eq!(successors.len(), 1, "whichever arrives last, the jar holds the same");
+    assert_eq!(store.list("alice").await.unwrap()[0].generation, 1);
+}
+
+#[tokio::test]
+async fn f03_three_nodes_with_skewed_clocks_rotate_once() {
+    let (first, store) = World::rotating();
+    let skewed = |by: i64| {
+        let now = first.clock.now().as_secs().saturating_add_signed(by);
+        let clock = crate::ManualClock::starting_at(crate::Timestamp::from_secs(now));
+        World::node(&clock, &store, |b| b)
+    };
+    let (ahead, behind) = (skewed(20), skewed(-20));
+    let pair = first.sign_in_pair("alice").await;
+    for world in [&first, &ahead, &behind] {
+        world.pass(900);
+    }
+    let mut successors = BTreeSet::new();
+    for _ in 0..3 {
+        for world in [&first, &ahead, &behind] {
+            let response = world.me(pair.refresh_only()).await;
+            assert_eq!(response.body(), "alice");
+            successors.insert(pair.after(&response).refresh);
+        }
+    }
+    assert_eq!(successors.len(), 1);
+}
+
+#[tokio::test]
+async fn f05_f20_a_rotation_that_loses_derives_the_winners_bytes() {
+    // Both nodes have read the row before either writes: the gate holds them in the hook.
+    let store_clock = crate::ManualClock::starting_at(START);
+    let store = MemoryStore::with_clock(store_clock.clone());
+    let (open, gate) = tokio::sync::watch::channel(0_u32);
+    let node = || {
+        let gate = gate.clone();
+        World::node(&store_clock, &store, |b| {
+            b.revalidate_with(move |_| {
+                let mut gate = gate.clone();
+                async move {
+                    gate.wait_for(|open| *open > 0).await.map_err(|_| "gone")?;
+                    Ok::<_, &str>(Revalidated::Keep)
+                }
+            })
+        })
+    };
+    let (one, other) = (node(), node());
+    let pair = one.sign_in_pair("alice").await;
+    expire(&one, &pair);
+    let (a, b, ()) = tokio::join!(one.me(pair.request()), other.me(pair.request()), async {
+        tokio::task::yield_now().await;
+        open.send(1).unwrap();
+    });
+    assert_eq!((a.status(), b.status()), (StatusCode::OK, StatusCode::OK));
+    assert_eq!(pair.after(&a).refresh, pair.after(&b).refresh);
+    assert_eq!(store.list("alice").await.unwrap()[0].generation, 1);
+}
+
+#[tokio::test]
+async fn f22_cookies_that_never_stick_cost_one_generation() {
+    let (world, store) = World::rotating();
+    let pair = world.sign_in_pair("alice").await;
+    for _ in 0..200 {
+        world.pass(60);
+        let response = world.me(pair.request()).await;
+        assert_eq!(response.body(), "alice");
+    }
+    assert_eq!(store.list("alice").await.unwrap()[0].generation, 1);
+}
+
+#[tokio::test]
+async fn f36_an_access_token_outlives_its_rotation() {
+    let (world, _) = World::rotating();
+    let old = world.sign_in_pair("alice").await;
+    world.pass_until_left(&old.access, 100);
+    let response = world
+        .send(old.request(), |session, _| async move {
+            session.refresh().await.unwrap();
+            empty()
+        })
+        .await;
+    assert_ne!(old.after(&response).refresh, old.refresh);
+    assert_eq!(world.me(cookie(&old.access)).await.body(), "alice", "a request under way");
+}
+
+#[tokio::test]
+async fn sooner_than_the_overlap_only_the_access_token_is_new() {
+    let (world, store) = World::rotating();
+    let pair = world.sign_in_pair("alice").await;
+    let response = world
+        .send(pair.request(), |session, _| async move {
+            session.refresh().await.unwrap();
+            empty()
+        })
+        .await;
+    let after = pair.after(&response);
+    assert_eq!(after.refresh, pair.refresh);
+    assert_ne!(after.access, pair.access);
+    assert_eq!(generation(&store, &world, &after).await, Some(0));
+}
+
+#[tokio::test]
+async fn s11_a_refresh_token_alone_keeps_a_person_signed_in() {
+    let (world, _) = World::rotating();
+    for access in ["", "x", "a.b.c"] {
+        let mut pair = world.sign_in_pair("alice").await;
+        expire(&world, &pair);
+        pair.access = access.into();
+        visit(&world, &mut pair).await;
+        assert!(pair.access.len() > 100, "a retired signing key signs nobody out");
+    }
+}
+
+#[tokio::test]
+async fn s55_an_access_token_alone_never_yields_a_refresh_token() {
+    let (world, store) = World::rotating();
+    let pair = world.sign_in_pair("alice").await;
+    assert_eq!(world.me(cookie(&pair.access)).await.body(), "alice");
+    expire(&world, &pair);
+    world.pass(30);
+    let response = world.me(cookie(&pair.access)).await;
+    assert_eq!(response.status(), StatusCode::UNAUTHORIZED);
+    assert!(response.headers().get("set-cookie").is_none());
+    assert_eq!(store.list("alice").await.unwrap()[0].generation, 0);
+}
+
+#[tokio::test]
+async fn f110_a_strangers_refresh_token_costs_no_store_call() {
+    #[derive(Clone)]
+    struct Counting(MemoryStore, Arc<AtomicUsize>);
+
+    impl crate::SessionStore for Counting {
+        async fn create(&self, new: crate::NewSession) -> Result<(), crate::StoreError> {
+            self.0.create(new).await
+        }
+
+        async fn load(&self, sid: SessionId) -> Result<Option<crate::Loaded>, crate::StoreError> {
+            self.1.fetch_add(1, Ordering::SeqCst);
+            self.0.load(sid).await
+        }
+
+        async fn rotate(&self, rotation: crate::Rotation) -> Result<bool, crate::StoreError> {
+            self.0.rotate(rotation).await
+        }
+
+        async fn confirm(&self, sid: SessionId, at: u64) -> Result<(), crate::StoreError> {
+            self.0.confirm(sid, at).await
+        }
+
+        async fn revoke(&self, sid: SessionId) -> Result<bool, crate::StoreError> {
+            self.0.revoke(sid).await
+        }
+
+        async fn revoke_subject(
+            &self,
+            subject: &str,
+            except: Option<SessionId>,
+        ) -> Result<Vec<SessionId>, crate::StoreError> {
+            self.0.revoke_subject(subject, except).await
+        }
+
+        async fn list(
+            &self,
+            subject: &str,
+        ) -> Result<Vec<crate::SessionRecord>, crate::StoreError> {
+            self.0.list(subject).await
+        }
+
+        async fn sweep(&self, limit: usize) -> Result<usize, crate::StoreError> {
+            self.0.sweep(limit).await
+        }
+    }
+
+    let loads = Arc::new(AtomicUsize::new(0));
+    let count = loads.clone();
+    let world =
+        World::with(move |b| b.refresh_with(Rotate::new(Counting(MemoryStore::new(), count))));
+    let pair = world.sign_in_pair("alice").await;
+    for refresh in ["x", "", &pair.refresh[1..], &"A".repeat(124), &"x".repeat(70_000)] {
+        for access in ["", "a.b.c"] {
+            let stranger = Pair { access: access.into(), refresh: refresh.into() };
+            let response = world.me(stranger.request()).await;
+            assert_eq!(response.status(), StatusCode::UNAUTHORIZED);
+            assert!(set_cookies(&response).is_empty());
+        }
+    }
+    assert_eq!(loads.load(Ordering::SeqCst), 0);
+    assert_eq!(world.me(pair.request()).await.body(), "alice");
+    assert_eq!(loads.load(Ordering::SeqCst), 0, "nor does a fresh token");
+}
+
+#[tokio::test]
+async fn f38_s51_a_refresh_token_beside_another_sessions_access_token_is_ignored() {
+    let (world, store) = World::rotating();
+    let alice = world.sign_in_pair("alice").await;
+    let bob = world.sign_in_pair("bob").await;
+    expire(&world, &alice);
+    world.pass(40);
+    let mixed = Pair { access: alice.access.clone(), refresh: bob.refresh.clone() };
+    assert_eq!(world.me(mixed.request()).await.status(), StatusCode::UNAUTHORIZED);
+    assert!(saw(&world, "RefreshTokenIgnored") > 0);
+    assert_eq!(store.list("bob").await.unwrap()[0].generation, 0);
+}
+
+#[tokio::test]
+async fn of_several_refresh_cookies_the_latest_of_one_session_counts() {
+    let (world, _) = World::rotating();
+    let old = world.sign_in_pair("alice").await;
+    expire(&world, &old);
+    let new = old.after(&world.me(old.request()).await);
+    expire(&world, &new);
+    for (one, other) in [(&old, &new), (&new, &old)] {
+        let header = format!("{REFRESH_NAME}={}; {REFRESH_NAME}={}", one.refresh, other.refresh);
+        assert_eq!(world.me(get(&[("cookie", &header)])).await.body(), "alice");
+    }
+    assert_eq!(saw(&world, "Theft"), 0);
+    let mallory = world.sign_in_pair("mallory").await;
+    let header = format!("{REFRESH_NAME}={}; {REFRESH_NAME}={}", mallory.refresh, new.refresh);
+    let planted = world.me(get(&[("cookie", &header)])).await;
+    assert_eq!(planted.status(), StatusCode::UNAUTHORIZED, "two sessions: none counts");
+}

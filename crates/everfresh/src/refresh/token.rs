@@ -1,0 +1,286 @@
+//! Refresh tokens: opaque to their holder, derived from the row, checked twice.
+//!
+//! `version . key id . sid . generation . outer tag . inner tag`, 93 bytes, as base64url.
+//! The outer tag is an HMAC-SHA256 under the server's key ring over all before it and the
+//! engine's issuer and audience: checked without I/O, so that a stranger's bytes cost no store
+//! call. The inner tag is under the ring and the row's salt: who has the ring alone can't forge
+//! it, and nothing in the store can be replayed.
+
+use std::fmt;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD as B64;
+use zeroize::Zeroizing;
+
+use crate::store::SessionId;
+use crate::verify::{KeyError, MacKey};
+
+const VERSION: u8 = 1;
+const TAG: usize = 32;
+const BODY: usize = 1 + 4 + 16 + 8;
+const LENGTH: usize = BODY + 2 * TAG;
+/// Of `LENGTH` bytes as base64url.
+const TEXT: usize = 124;
+
+/// A refresh token as text, ready to be sent.
+///
+/// `Debug` shows its length alone.
+#[derive(Clone, PartialEq, Eq)]
+pub struct RefreshToken(Zeroizing<String>);
+
+impl RefreshToken {
+    /// Wraps a token's text.
+    pub fn new(token: String) -> Self {
+        Self(Zeroizing::new(token))
+    }
+
+    /// The token itself. Whoever holds it can keep the session alive.
+    pub fn expose(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Debug for RefreshToken {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "RefreshToken({} bytes)", self.0.len())
+    }
+}
+
+/// The keys that refresh tokens are derived with: the first one derives, all of them check.
+///
+/// Apart from the signing keys. Give every node the new key as a former one first, then let it
+/// derive; keep an old one for as long as a session may be idle.
+///
+/// ```
+/// use everfresh::KeyRing;
+///
+/// # fn main() -> Result<(), everfresh::KeyError> {
+/// let ring = KeyRing::new(b"november-november-november-novem")?
+///     .and_former(b"october-october-october-october-")?;
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Clone)]
+pub struct KeyRing(Vec<RingKey>);
+
+#[derive(Clone)]
+struct RingKey {
+    id: u32,
+    outer: MacKey,
+    inner: MacKey,
+}
+
+impl KeyRing {
+    /// A ring of one key: 32 random bytes or more.
+    pub fn new(secret: &[u8]) -> Result<Self, KeyError> {
+        Ok(Self(vec![RingKey::new(secret)?]))
+    }
+
+    /// With another key, which only checks.
+    pub fn and_former(mut self, secret: &[u8]) -> Result<Self, KeyError> {
+        let key = RingKey::new(secret)?;
+        if self.0.iter().any(|other| other.id == key.id) {
+            return Err(KeyError::DuplicateKid(format!("{:08x}", key.id)));
+        }
+        self.0.push(key);
+        Ok(self)
+    }
+
+    fn key(&self, id: u32) -> Option<&RingKey> {
+        self.0.iter().find(|key| key.id == id)
+    }
+
+    /// The id of the key that derives.
+    pub(crate) fn current(&self) -> u32 {
+        self.0[0].id
+    }
+
+    /// The refresh token of one generation of a session. Nothing if the key is not in the ring.
+    pub(crate) fn derive(
+        &self,
+        scope: &Scope,
+        key_id: u32,
+        sid: SessionId,
+        generation: u64,
+        salt: &[u8; 16],
+    ) -> Option<RefreshToken> {
+        let key = self.key(key_id)?;
+        let mut bytes = Zeroizing::new(Vec::with_capacity(LENGTH));
+        bytes.push(VERSION);
+        bytes.extend_from_slice(&key_id.to_be_bytes());
+        bytes.extend_from_slice(sid.as_bytes());
+        bytes.extend_from_slice(&generation.to_be_bytes());
+        let body = bytes.clone();
+        bytes.extend_from_slice(&key.outer.tag(&[&body, &scope.0]));
+        bytes.extend_from_slice(&key.inner.tag(&[&body, salt]));
+        Some(RefreshToken::new(B64.encode(&*bytes)))
+    }
+
+    /// Reads a presented token and checks its outer tag. No I/O.
+    pub(crate) fn open(&self, scope: &Scope, text: &[u8]) -> Result<Credential, NotOurs> {
+        if text.len() != TEXT {
+            return Err(NotOurs::Foreign);
+        }
+        let mut bytes = Zeroizing::new([0; LENGTH]);
+        if B64.decode_slice(text, bytes.as_mut_slice()) != Ok(LENGTH) || bytes[0] != VERSION {
+            return Err(NotOurs::Foreign);
+        }
+        let (body, tags) = bytes.split_at(BODY);
+        let (outer, inner) = tags.split_at(TAG);
+        let mut credential = Credential {
+            key_id: u32::from_be_bytes(fixed(&body[1..5])),
+            sid: SessionId::from_bytes(fixed(&body[5..21])),
+            generation: u64::from_be_bytes(fixed(&body[21..])),
+            body: fixed(body),
+            inner: fixed(inner),
+        };
+        let key = self.key(credential.key_id).ok_or(NotOurs::UnknownKey)?;
+        if !key.outer.verify(&[body, &scope.0], outer) {
+            return Err(NotOurs::Foreign);
+        }
+        // A counter that only ever went up by one never gets near its end.
+        credential.generation = credential.generation.min(u64::MAX - 2);
+        Ok(credential)
+    }
+}
+
+impl fmt::Debug for KeyRing {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let ids = self.0.iter().map(|key| format!("{:08x}", key.id));
+        f.debug_list().entries(ids).finish()
+    }
+}
+
+impl RingKey {
+    fn new(secret: &[u8]) -> Result<Self, KeyError> {
+        let base = MacKey::from_secret(secret)?;
+        let derived = |label: &[u8]| MacKey::from_secret(&base.tag(&[b"everfresh v1", label]));
+        let id = base.tag(&[b"everfresh v1", b"refresh token key id"]);
+        Ok(Self {
+            id: u32::from_be_bytes(fixed(&id[..4])),
+            outer: derived(b"refresh token outer tag")?,
+            inner: derived(b"refresh token inner tag")?,
+        })
+    }
+}
+
+/// What a refresh token is bound to beside its session: the engine's issuer and audience.
+#[derive(Clone, Debug)]
+pub(crate) struct Scope(Vec<u8>);
+
+impl Scope {
+    pub(crate) fn new(issuer: &str, audience: &str) -> Self {
+        // With its length before it, no issuer runs into an audience.
+        let mut bytes = (issuer.len() as u64).to_be_bytes().to_vec();
+        bytes.extend_from_slice(issuer.as_bytes());
+        bytes.extend_from_slice(audience.as_bytes());
+        Self(bytes)
+    }
+}
+
+/// Why a presented text is not a refresh token of ours.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum NotOurs {
+    /// Not ours, or not whole.
+    Foreign,
+    /// Perhaps ours, of a key that is not in the ring (any more): left alone.
+    UnknownKey,
+}
+
+/// A refresh token whose outer tag is good.
+#[derive(Clone)]
+pub(crate) struct Credential {
+    pub(crate) sid: SessionId,
+    pub(crate) generation: u64,
+    key_id: u32,
+    body: [u8; BODY],
+    inner: [u8; TAG],
+}
+
+impl Credential {
+    /// Whether the inner tag fits the row's salt.
+    pub(crate) fn fits(&self, ring: &KeyRing, salt: &[u8; 16]) -> bool {
+        ring.key(self.key_id).is_some_and(|key| key.inner.verify(&[&self.body, salt], &self.inner))
+    }
+}
+
+impl fmt::Debug for Credential {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Credential({} generation {})", self.sid, self.generation)
+    }
+}
+
+/// PANIC: called with slices of constant length alone.
+fn fixed<const N: usize>(slice: &[u8]) -> [u8; N] {
+    slice.try_into().expect("a slice of this length")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SID: SessionId = SessionId::from_bytes([7; 16]);
+    const SALT: [u8; 16] = [9; 16];
+    const OCTOBER: &[u8] = b"october-october-october-october-";
+    const NOVEMBER: &[u8] = b"november-november-november-novem";
+
+    fn scope() -> Scope {
+        Scope::new("https://app.example", "app")
+    }
+
+    fn derive(ring: &KeyRing, generation: u64) -> RefreshToken {
+        ring.derive(&scope(), ring.current(), SID, generation, &SALT).unwrap()
+    }
+
+    #[test]
+    fn a_token_is_derived_and_read_back() {
+        let ring = KeyRing::new(OCTOBER).unwrap();
+        let token = derive(&ring, 41);
+        assert_eq!(token, derive(&ring, 41), "every racer derives the same bytes");
+        assert_ne!(token, derive(&ring, 42));
+        assert_eq!(token.expose().len(), TEXT);
+        let credential = ring.open(&scope(), token.expose().as_bytes()).unwrap();
+        assert_eq!((credential.sid, credential.generation), (SID, 41));
+        assert!(credential.fits(&ring, &SALT));
+        assert!(!credential.fits(&ring, &[8; 16]), "the ring alone forges nothing");
+        assert_eq!(format!("{token:?}"), "RefreshToken(124 bytes)");
+    }
+
+    #[test]
+    fn f110_a_changed_or_foreign_text_is_no_token() {
+        let ring = KeyRing::new(OCTOBER).unwrap();
+        let token = derive(&ring, 1);
+        let text = token.expose();
+        for at in 0..text.len() {
+            let mut bytes = text.as_bytes().to_vec();
+            bytes[at] = if bytes[at] == b'A' { b'B' } else { b'A' };
+            match ring.open(&scope(), &bytes) {
+                Err(_) => {}
+                // The inner tag is for the row to check.
+                Ok(credential) => assert!(!credential.fits(&ring, &SALT), "byte {at}"),
+            }
+        }
+        for foreign in ["x", "", &text[1..], &format!("{text}A"), &"A".repeat(TEXT)] {
+            assert!(ring.open(&scope(), foreign.as_bytes()).is_err());
+        }
+        let other = Scope::new("https://app.exampleapp", "");
+        assert!(ring.open(&other, text.as_bytes()).is_err(), "another engine's");
+        let november = KeyRing::new(NOVEMBER).unwrap();
+        assert_eq!(november.open(&scope(), text.as_bytes()).unwrap_err(), NotOurs::UnknownKey);
+    }
+
+    #[test]
+    fn f49_a_ring_rotates() {
+        let old = KeyRing::new(OCTOBER).unwrap();
+        let new = KeyRing::new(NOVEMBER).unwrap().and_former(OCTOBER).unwrap();
+        let token = derive(&old, 1);
+        let credential = new.open(&scope(), token.expose().as_bytes()).unwrap();
+        assert!(credential.fits(&new, &SALT));
+        assert_ne!(new.current(), old.current());
+        assert_eq!(new.derive(&scope(), old.current(), SID, 1, &SALT), Some(token));
+        assert!(old.derive(&scope(), new.current(), SID, 1, &SALT).is_none());
+        assert!(KeyRing::new(OCTOBER).unwrap().and_former(OCTOBER).is_err());
+        assert!(KeyRing::new(b"short").is_err());
+        assert!(!format!("{new:?}").contains("october"));
+    }
+}

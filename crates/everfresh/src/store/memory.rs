@@ -1,0 +1,266 @@
+//! Sessions in this process's memory: bounded, in shards, sweeping itself.
+
+use std::collections::{BTreeSet, HashMap, HashSet};
+use std::fmt;
+use std::hash::{BuildHasher as _, RandomState};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use super::{Loaded, NewSession, Rotation, SessionId, SessionRecord, SessionStore, StoreError};
+use crate::clock::{Clock, Timestamp};
+
+/// How many sessions are kept unless another number is given.
+const DEFAULT_CAPACITY: usize = 1_000_000;
+
+const SHARDS: usize = 64;
+
+/// How many sessions of one subject [`SessionStore::list`] gives.
+const MAX_LIST: usize = 1000;
+
+/// How many rows each [`SessionStore::create`] looks at to make room.
+const SWEEP_STEP: usize = 4;
+
+/// Keeps sessions in this process, for one node and for tests. They end with the process.
+///
+/// A cheap handle: clones share the sessions.
+///
+/// ```
+/// use everfresh::MemoryStore;
+///
+/// let store = MemoryStore::new().capacity(100_000);
+/// ```
+#[derive(Clone)]
+pub struct MemoryStore {
+    inner: Arc<Inner>,
+    capacity: usize,
+}
+
+struct Inner {
+    clock: Clock,
+    hasher: RandomState,
+    shards: Vec<Mutex<Shard>>,
+    count: AtomicUsize,
+    /// The sessions of each subject. An id stands here before its row does, and goes after it.
+    subjects: Mutex<HashMap<Box<str>, HashSet<SessionId>>>,
+}
+
+#[derive(Default)]
+struct Shard {
+    rows: HashMap<SessionId, SessionRecord>,
+    /// By the time when they are over unless they are rotated.
+    ends: BTreeSet<(Timestamp, SessionId)>,
+}
+
+impl MemoryStore {
+    /// An empty store for up to a million sessions.
+    pub fn new() -> Self {
+        Self::with_clock(Clock::system())
+    }
+
+    /// An empty store on a clock of your own.
+    pub fn with_clock(clock: impl Into<Clock>) -> Self {
+        let shards = (0..SHARDS).map(|_| Mutex::default()).collect();
+        let inner = Inner {
+            clock: clock.into(),
+            hasher: RandomState::new(),
+            shards,
+            count: AtomicUsize::new(0),
+            subjects: Mutex::default(),
+        };
+        Self { inner: Arc::new(inner), capacity: DEFAULT_CAPACITY }
+    }
+
+    /// Keeps this many sessions at the most. When it is full of sessions that are not over, a
+    /// sign-in fails; nobody who is signed in is signed out to make room.
+    pub fn capacity(mut self, sessions: usize) -> Self {
+        self.capacity = sessions;
+        self
+    }
+
+    /// How many sessions are kept, those that are over and not yet swept included.
+    pub fn len(&self) -> usize {
+        self.inner.count.load(Ordering::Relaxed)
+    }
+
+    /// Whether none is kept.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    fn shard(&self, sid: SessionId) -> MutexGuard<'_, Shard> {
+        let at = self.inner.hasher.hash_one(sid) as usize % SHARDS;
+        lock(&self.inner.shards[at])
+    }
+
+    /// What has to happen once rows are gone.
+    fn forget(&self, removed: &[SessionRecord]) {
+        if removed.is_empty() {
+            return;
+        }
+        self.inner.count.fetch_sub(removed.len(), Ordering::Relaxed);
+        let mut subjects = lock(&self.inner.subjects);
+        for record in removed {
+            if let Some(sessions) = subjects.get_mut(&*record.subject) {
+                sessions.remove(&record.sid);
+                if sessions.is_empty() {
+                    subjects.remove(&*record.subject);
+                }
+            }
+        }
+    }
+
+    fn sessions_of(&self, subject: &str) -> Vec<SessionId> {
+        let subjects = lock(&self.inner.subjects);
+        subjects.get(subject).into_iter().flatten().copied().collect()
+    }
+}
+
+impl Default for MemoryStore {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl Shard {
+    fn remove(&mut self, sid: SessionId) -> Option<SessionRecord> {
+        let record = self.rows.remove(&sid)?;
+        self.ends.remove(&(record.idle_expires, sid));
+        Some(record)
+    }
+
+    fn live(&mut self, sid: SessionId, now: Timestamp) -> Option<&mut SessionRecord> {
+        self.rows.get_mut(&sid).filter(|record| !is_over(record, now))
+    }
+
+    /// Removes up to `limit` sessions that are over.
+    fn sweep(&mut self, now: Timestamp, limit: usize) -> Vec<SessionRecord> {
+        let mut removed = Vec::new();
+        while removed.len() < limit
+            && let Some(&(end, sid)) = self.ends.first()
+            && end <= now
+        {
+            self.ends.pop_first();
+            removed.extend(self.rows.remove(&sid));
+        }
+        removed
+    }
+}
+
+fn is_over(record: &SessionRecord, now: Timestamp) -> bool {
+    now >= record.idle_expires || now >= record.absolute_expires
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl SessionStore for MemoryStore {
+    async fn create(&self, new: NewSession) -> Result<(), StoreError> {
+        let now = self.inner.clock.now();
+        let record = new.into_record(now);
+        let sid = record.sid;
+        let swept = self.shard(sid).sweep(now, SWEEP_STEP);
+        self.forget(&swept);
+        if self.len() >= self.capacity {
+            SessionStore::sweep(self, SHARDS).await?;
+        }
+        if self.inner.count.fetch_add(1, Ordering::Relaxed) >= self.capacity {
+            self.inner.count.fetch_sub(1, Ordering::Relaxed);
+            return Err(StoreError::new("the store is full of sessions that are not over"));
+        }
+        let subject = Box::<str>::from(&*record.subject);
+        lock(&self.inner.subjects).entry(subject).or_default().insert(sid);
+        let mut shard = self.shard(sid);
+        if shard.rows.contains_key(&sid) {
+            self.inner.count.fetch_sub(1, Ordering::Relaxed);
+            return Err(StoreError::new("the session's id is taken"));
+        }
+        shard.ends.insert((record.idle_expires, sid));
+        shard.rows.insert(sid, record);
+        Ok(())
+    }
+
+    async fn load(&self, sid: SessionId) -> Result<Option<Loaded>, StoreError> {
+        let now = self.inner.clock.now();
+        let mut shard = self.shard(sid);
+        Ok(shard.live(sid, now).map(|record| Loaded { record: record.clone(), now }))
+    }
+
+    async fn rotate(&self, rotation: Rotation) -> Result<bool, StoreError> {
+        let now = self.inner.clock.now();
+        let mut shard = self.shard(rotation.sid);
+        let Some(record) = shard.live(rotation.sid, now) else { return Ok(false) };
+        let again = rotation.from == rotation.to;
+        if record.generation != rotation.from || (again && record.confirmed) {
+            return Ok(false);
+        }
+        let former_end = record.idle_expires;
+        record.generation = rotation.to;
+        record.confirmed &= again;
+        record.key_id = rotation.key_id;
+        record.rotated_at = rotation.at;
+        record.idle_expires = rotation.idle_expires.min(record.absolute_expires);
+        record.claims = rotation.claims;
+        let end = record.idle_expires;
+        shard.ends.remove(&(former_end, rotation.sid));
+        shard.ends.insert((end, rotation.sid));
+        Ok(true)
+    }
+
+    async fn confirm(&self, sid: SessionId, generation: u64) -> Result<(), StoreError> {
+        let now = self.inner.clock.now();
+        if let Some(record) = self.shard(sid).live(sid, now)
+            && record.generation == generation
+        {
+            record.confirmed = true;
+        }
+        Ok(())
+    }
+
+    async fn revoke(&self, sid: SessionId) -> Result<bool, StoreError> {
+        let removed = self.shard(sid).remove(sid);
+        self.forget(removed.as_slice());
+        Ok(removed.is_some())
+    }
+
+    async fn revoke_subject(
+        &self,
+        subject: &str,
+        except: Option<SessionId>,
+    ) -> Result<Vec<SessionId>, StoreError> {
+        let mut revoked = self.sessions_of(subject);
+        revoked.retain(|sid| Some(*sid) != except);
+        for sid in &revoked {
+            let removed = self.shard(*sid).remove(*sid);
+            self.forget(removed.as_slice());
+        }
+        Ok(revoked)
+    }
+
+    async fn list(&self, subject: &str) -> Result<Vec<SessionRecord>, StoreError> {
+        let now = self.inner.clock.now();
+        let sessions = self.sessions_of(subject).into_iter();
+        let mut records: Vec<_> =
+            sessions.filter_map(|sid| self.shard(sid).live(sid, now).cloned()).collect();
+        records.sort_by_key(|record| std::cmp::Reverse((record.rotated_at, record.sid)));
+        records.truncate(MAX_LIST);
+        Ok(records)
+    }
+
+    async fn sweep(&self, limit: usize) -> Result<usize, StoreError> {
+        let now = self.inner.clock.now();
+        let mut swept = 0;
+        for shard in &self.inner.shards {
+            let removed = lock(shard).sweep(now, limit - swept);
+            self.forget(&removed);
+            swept += removed.len();
+        }
+        Ok(swept)
+    }
+}
+
+impl fmt::Debug for MemoryStore {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("MemoryStore").field("len", &self.len()).finish_non_exhaustive()
+    }
+}
