@@ -3,13 +3,15 @@
 //! * [`Jar`]: a browser's cookie jar by the rules of RFC 6265bis, on a clock of your own.
 //! * [`Browser`]: an HTTP client with a jar, over real sockets.
 //! * [`adapter_suite!`]: the cases that every adapter passes, one test each.
-//! * [`contract`]: the small application that the suite drives.
+//! * [`store_suite!`]: the cases that every session store passes.
+//! * [`contract`]: the small application that the adapter suite drives.
 //!
 //! Time is [`everfresh::ManualClock`]: an expiry is one line, and nothing sleeps.
 
 mod browser;
 pub mod contract;
 mod jar;
+pub mod store;
 pub mod suite;
 
 pub use browser::{Answer, Browser};

@@ -1,0 +1,90 @@
+//! What every session store has to do, as cases. Stores from elsewhere run them too.
+
+pub mod cases;
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use everfresh::{NewSession, Rotation, SessionId, SessionRecord, SessionStore, Timestamp};
+
+/// A kind of store, and a way to let time pass for it.
+pub trait Harness: Sized + Send + Sync {
+    /// The store.
+    type Store: SessionStore + Clone;
+
+    /// An empty store of its own.
+    fn open() -> impl Future<Output = Self>;
+
+    /// The store that was opened.
+    fn store(&self) -> &Self::Store;
+
+    /// Lets time pass by the store's clock.
+    fn pass(&self, time: Duration) -> impl Future<Output = ()>;
+}
+
+/// A session id that tells where it is from.
+pub fn id(n: u8) -> SessionId {
+    SessionId::from_bytes([n; 16])
+}
+
+/// An hour idle, a day in all.
+pub fn session(n: u8, subject: &str) -> NewSession {
+    NewSession {
+        sid: id(n),
+        subject: subject.into(),
+        key_id: 7,
+        idle_lifetime: Duration::from_secs(3600),
+        absolute_lifetime: Duration::from_secs(86_400),
+        persistent: n.is_multiple_of(2),
+        claims: format!(r#"{{"n":{n}}}"#),
+        attributes: BTreeMap::from([("device".into(), format!("device {n}"))]),
+        salt: [n; 16],
+    }
+}
+
+/// The next rotation of a row, `at` a time of the store's clock.
+pub fn next(row: &SessionRecord, at: Timestamp) -> Rotation {
+    Rotation {
+        sid: row.sid,
+        from: row.generation,
+        to: row.generation + 1,
+        key_id: row.key_id + 1,
+        at,
+        idle_expires: at.plus(row.idle_lifetime),
+        claims: row.claims.clone(),
+    }
+}
+
+/// Makes one test of every case, for a [`Harness`].
+#[macro_export]
+macro_rules! store_suite {
+    ($harness:ty) => {
+        $crate::store_suite!($harness:
+            what_is_kept_comes_back_whole
+            text_of_any_kind_comes_back_whole
+            an_id_is_taken_once
+            an_unknown_session_is_none
+            a_rotation_moves_the_row_it_has_seen
+            a_rotation_from_another_generation_changes_nothing
+            the_same_generation_is_given_again_only_while_unconfirmed
+            only_the_current_generation_is_confirmed
+            a_revoked_session_is_gone_for_every_step
+            a_subject_is_revoked_but_for_one_session
+            a_list_holds_the_live_sessions_of_one_subject_latest_first
+            a_session_ends_when_idle
+            a_rotation_moves_the_idle_end_and_not_the_absolute_one
+            a_sweep_is_bounded_and_takes_only_what_is_over
+            generations_may_be_large
+            of_many_rotations_at_once_one_succeeds
+            after_a_revocation_was_acknowledged_nothing_succeeds
+        );
+    };
+    ($harness:ty: $($case:ident)*) => {
+        $(
+            #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+            async fn $case() {
+                $crate::store::cases::$case::<$harness>().await;
+            }
+        )*
+    };
+}
