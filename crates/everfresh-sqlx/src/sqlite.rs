@@ -1,0 +1,259 @@
+//! Sessions in a SQLite file.
+
+use std::fmt;
+use std::path::Path;
+use std::time::Duration;
+
+use everfresh::{
+    Clock, Loaded, NewSession, Rotation, SessionId, SessionRecord, SessionStore, StoreError,
+    Timestamp,
+};
+use sqlx::sqlite::{
+    SqliteConnectOptions, SqliteJournalMode, SqlitePool, SqlitePoolOptions, SqliteRow,
+    SqliteSynchronous,
+};
+use sqlx::{ConnectOptions as _, Row as _};
+
+/// How long a statement waits for another writer, and a caller for a connection.
+const PATIENCE: Duration = Duration::from_secs(5);
+
+/// SQLite has one writer; more connections than a few only queue.
+const CONNECTIONS: u32 = 4;
+
+/// How many sessions of one subject are listed.
+const MAX_LIST: i64 = 1000;
+
+/// Keeps sessions in a SQLite file.
+///
+/// A cheap handle: clones share the connections.
+#[derive(Clone)]
+pub struct SqliteStore {
+    pool: SqlitePool,
+    clock: Clock,
+}
+
+impl SqliteStore {
+    /// Opens the file, makes it if it is not there, and brings its tables up to date.
+    ///
+    /// Errors: the file can't be opened or written, is no database, or was written by a newer
+    /// version.
+    pub async fn open(path: impl AsRef<Path>) -> Result<Self, StoreError> {
+        let options = SqliteConnectOptions::new()
+            .filename(path)
+            .create_if_missing(true)
+            .journal_mode(SqliteJournalMode::Wal)
+            .synchronous(SqliteSynchronous::Full)
+            .busy_timeout(PATIENCE)
+            .disable_statement_logging();
+        let pool = SqlitePoolOptions::new()
+            .max_connections(CONNECTIONS)
+            .acquire_timeout(PATIENCE)
+            .connect_with(options)
+            .await
+            .map_err(StoreError::new)?;
+        sqlx::migrate!("migrations/sqlite").run(&pool).await.map_err(StoreError::new)?;
+        Ok(Self { pool, clock: Clock::system() })
+    }
+
+    /// On a clock of your own, for tests.
+    pub fn clock(mut self, clock: impl Into<Clock>) -> Self {
+        self.clock = clock.into();
+        self
+    }
+
+    /// Waits until every statement has ended and closes the file.
+    pub async fn close(&self) {
+        self.pool.close().await;
+    }
+
+    fn now(&self) -> Result<i64, StoreError> {
+        millis(self.clock.now())
+    }
+}
+
+impl SessionStore for SqliteStore {
+    async fn create(&self, new: NewSession) -> Result<(), StoreError> {
+        let row = new.into_record(self.clock.now());
+        let attributes = serde_json::to_string(&row.attributes).map_err(StoreError::new)?;
+        sqlx::query(
+            "INSERT INTO everfresh_sessions (sid, subject, generation, key_id, confirmed, \
+             rotated_at, created_at, idle_expires, absolute_expires, idle_lifetime, persistent, \
+             claims, attributes, salt) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+        )
+        .bind(row.sid.as_bytes().to_vec())
+        .bind(row.subject)
+        .bind(integer(row.generation)?)
+        .bind(i64::from(row.key_id))
+        .bind(row.confirmed)
+        .bind(millis(row.rotated_at)?)
+        .bind(millis(row.created_at)?)
+        .bind(millis(row.idle_expires)?)
+        .bind(millis(row.absolute_expires)?)
+        .bind(duration(row.idle_lifetime)?)
+        .bind(row.persistent)
+        .bind(row.claims)
+        .bind(attributes)
+        .bind(row.salt.to_vec())
+        .execute(&self.pool)
+        .await
+        .map(drop)
+        .map_err(StoreError::new)
+    }
+
+    async fn load(&self, sid: SessionId) -> Result<Option<Loaded>, StoreError> {
+        let now = self.clock.now();
+        let row = sqlx::query(
+            "SELECT sid, subject, generation, key_id, confirmed, rotated_at, created_at, \
+             idle_expires, absolute_expires, idle_lifetime, persistent, claims, attributes, salt \
+             FROM everfresh_sessions WHERE sid = ? AND idle_expires > ?",
+        )
+        .bind(sid.as_bytes().to_vec())
+        .bind(millis(now)?)
+        .fetch_optional(&self.pool)
+        .await
+        .map_err(StoreError::new)?;
+        row.map(|row| Ok(Loaded { record: record(&row)?, now })).transpose()
+    }
+
+    async fn rotate(&self, rotation: Rotation) -> Result<bool, StoreError> {
+        let changed = sqlx::query(
+            "UPDATE everfresh_sessions SET \
+             confirmed = CASE WHEN ?1 = ?2 THEN confirmed ELSE 0 END, generation = ?2, \
+             key_id = ?3, rotated_at = ?4, idle_expires = min(?5, absolute_expires), claims = ?6 \
+             WHERE sid = ?7 AND generation = ?1 AND (?1 <> ?2 OR confirmed = 0) \
+             AND idle_expires > ?8",
+        )
+        .bind(integer(rotation.from)?)
+        .bind(integer(rotation.to)?)
+        .bind(i64::from(rotation.key_id))
+        .bind(millis(rotation.at)?)
+        .bind(millis(rotation.idle_expires)?)
+        .bind(rotation.claims)
+        .bind(rotation.sid.as_bytes().to_vec())
+        .bind(self.now()?)
+        .execute(&self.pool)
+        .await
+        .map_err(StoreError::new)?;
+        Ok(changed.rows_affected() == 1)
+    }
+
+    async fn confirm(&self, sid: SessionId, generation: u64) -> Result<(), StoreError> {
+        sqlx::query(
+            "UPDATE everfresh_sessions SET confirmed = 1 \
+             WHERE sid = ? AND generation = ? AND confirmed = 0",
+        )
+        .bind(sid.as_bytes().to_vec())
+        .bind(integer(generation)?)
+        .execute(&self.pool)
+        .await
+        .map(drop)
+        .map_err(StoreError::new)
+    }
+
+    async fn revoke(&self, sid: SessionId) -> Result<bool, StoreError> {
+        let gone = sqlx::query("DELETE FROM everfresh_sessions WHERE sid = ?")
+            .bind(sid.as_bytes().to_vec())
+            .execute(&self.pool)
+            .await
+            .map_err(StoreError::new)?;
+        Ok(gone.rows_affected() == 1)
+    }
+
+    async fn revoke_subject(
+        &self,
+        subject: &str,
+        except: Option<SessionId>,
+    ) -> Result<Vec<SessionId>, StoreError> {
+        let gone = sqlx::query(
+            "DELETE FROM everfresh_sessions WHERE subject = ?1 AND (?2 IS NULL OR sid <> ?2) \
+             RETURNING sid",
+        )
+        .bind(subject)
+        .bind(except.map(|sid| sid.as_bytes().to_vec()))
+        .fetch_all(&self.pool)
+        .await
+        .map_err(StoreError::new)?;
+        gone.iter().map(|row| Ok(SessionId::from_bytes(bytes(row, "sid")?))).collect()
+    }
+
+    async fn list(&self, subject: &str) -> Result<Vec<SessionRecord>, StoreError> {
+        let rows = sqlx::query(
+            "SELECT sid, subject, generation, key_id, confirmed, rotated_at, created_at, \
+             idle_expires, absolute_expires, idle_lifetime, persistent, claims, attributes, salt \
+             FROM everfresh_sessions WHERE subject = ? AND idle_expires > ? \
+             ORDER BY rotated_at DESC, sid DESC LIMIT ?",
+        )
+        .bind(subject)
+        .bind(self.now()?)
+        .bind(MAX_LIST)
+        .fetch_all(&self.pool)
+        .await
+        .map_err(StoreError::new)?;
+        rows.iter().map(record).collect()
+    }
+
+    async fn sweep(&self, limit: usize) -> Result<usize, StoreError> {
+        let gone = sqlx::query(
+            "DELETE FROM everfresh_sessions WHERE sid IN (SELECT sid FROM everfresh_sessions \
+             WHERE idle_expires <= ? ORDER BY idle_expires LIMIT ?)",
+        )
+        .bind(self.now()?)
+        .bind(i64::try_from(limit).unwrap_or(i64::MAX))
+        .execute(&self.pool)
+        .await
+        .map_err(StoreError::new)?;
+        usize::try_from(gone.rows_affected()).map_err(StoreError::new)
+    }
+}
+
+fn record(row: &SqliteRow) -> Result<SessionRecord, StoreError> {
+    let attributes: String = row.try_get("attributes").map_err(StoreError::new)?;
+    Ok(SessionRecord {
+        sid: SessionId::from_bytes(bytes(row, "sid")?),
+        subject: row.try_get("subject").map_err(StoreError::new)?,
+        generation: unsigned(row, "generation")?,
+        key_id: u32::try_from(unsigned(row, "key_id")?).map_err(StoreError::new)?,
+        confirmed: row.try_get("confirmed").map_err(StoreError::new)?,
+        rotated_at: time(row, "rotated_at")?,
+        created_at: time(row, "created_at")?,
+        idle_expires: time(row, "idle_expires")?,
+        absolute_expires: time(row, "absolute_expires")?,
+        idle_lifetime: Duration::from_millis(unsigned(row, "idle_lifetime")?),
+        persistent: row.try_get("persistent").map_err(StoreError::new)?,
+        claims: row.try_get("claims").map_err(StoreError::new)?,
+        attributes: serde_json::from_str(&attributes).map_err(StoreError::new)?,
+        salt: bytes(row, "salt")?,
+    })
+}
+
+fn unsigned(row: &SqliteRow, column: &str) -> Result<u64, StoreError> {
+    let value: i64 = row.try_get(column).map_err(StoreError::new)?;
+    u64::try_from(value).map_err(StoreError::new)
+}
+
+fn time(row: &SqliteRow, column: &str) -> Result<Timestamp, StoreError> {
+    Ok(Timestamp::default().plus(Duration::from_millis(unsigned(row, column)?)))
+}
+
+fn bytes(row: &SqliteRow, column: &str) -> Result<[u8; 16], StoreError> {
+    let bytes: Vec<u8> = row.try_get(column).map_err(StoreError::new)?;
+    bytes.try_into().map_err(|_| StoreError::new(format!("{column} is not 16 bytes long")))
+}
+
+fn integer(value: u64) -> Result<i64, StoreError> {
+    i64::try_from(value).map_err(StoreError::new)
+}
+
+fn millis(time: Timestamp) -> Result<i64, StoreError> {
+    duration(time.since(Timestamp::default()))
+}
+
+fn duration(duration: Duration) -> Result<i64, StoreError> {
+    i64::try_from(duration.as_millis()).map_err(StoreError::new)
+}
+
+impl fmt::Debug for SqliteStore {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("SqliteStore").finish_non_exhaustive()
+    }
+}

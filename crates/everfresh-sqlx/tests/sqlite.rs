@@ -1,0 +1,112 @@
+//! The store suite on SQLite, and what only a file can show.
+
+use std::time::Duration;
+
+use everfresh::{ManualClock, SessionStore as _, Timestamp};
+use everfresh_sqlx::SqliteStore;
+use everfresh_testkit::store::{Harness, id, next, session};
+use tempfile::TempDir;
+
+struct Sqlite {
+    store: SqliteStore,
+    clock: ManualClock,
+    folder: TempDir,
+}
+
+impl Sqlite {
+    async fn reopen(&mut self) {
+        self.store.close().await;
+        self.store = open(&self.folder, &self.clock).await;
+    }
+}
+
+async fn open(folder: &TempDir, clock: &ManualClock) -> SqliteStore {
+    let store = SqliteStore::open(folder.path().join("sessions.db")).await;
+    store.expect("a file that can be written").clock(clock.clone())
+}
+
+impl Harness for Sqlite {
+    type Store = SqliteStore;
+
+    async fn open() -> Self {
+        let clock = ManualClock::starting_at(Timestamp::from_secs(1_800_000_000));
+        let folder = tempfile::tempdir().expect("a folder");
+        Self { store: open(&folder, &clock).await, clock, folder }
+    }
+
+    fn store(&self) -> &SqliteStore {
+        &self.store
+    }
+
+    async fn pass(&self, time: Duration) {
+        self.clock.advance(time);
+    }
+}
+
+everfresh_testkit::store_suite!(Sqlite);
+
+#[tokio::test]
+async fn s46_what_was_acknowledged_is_there_after_a_restart() {
+    let mut sqlite = Sqlite::open().await;
+    for n in 1..=2 {
+        sqlite.store.create(session(n, "alice")).await.unwrap();
+    }
+    let loaded = sqlite.store.load(id(1)).await.unwrap().unwrap();
+    assert!(sqlite.store.rotate(next(&loaded.record, loaded.now)).await.unwrap());
+    assert!(sqlite.store.revoke(id(2)).await.unwrap());
+    sqlite.reopen().await;
+    assert_eq!(sqlite.store.load(id(1)).await.unwrap().unwrap().record.generation, 1);
+    assert!(sqlite.store.load(id(2)).await.unwrap().is_none(), "nothing is resurrected");
+}
+
+#[tokio::test]
+async fn two_stores_on_one_file_are_one_store() {
+    let sqlite = Sqlite::open().await;
+    let other = open(&sqlite.folder, &sqlite.clock).await;
+    sqlite.store.create(session(1, "alice")).await.unwrap();
+    let loaded = other.load(id(1)).await.unwrap().unwrap();
+    assert!(other.rotate(next(&loaded.record, loaded.now)).await.unwrap());
+    assert!(!sqlite.store.rotate(next(&loaded.record, loaded.now)).await.unwrap());
+}
+
+#[tokio::test]
+async fn a_file_that_is_no_database_is_an_error() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("sessions.db");
+    std::fs::write(&path, vec![b'x'; 8192]).unwrap();
+    let problem = SqliteStore::open(&path).await.unwrap_err().to_string();
+    assert!(problem.contains("not a database"), "{problem}");
+    let problem = SqliteStore::open(folder.path().join("no/such/folder.db")).await.unwrap_err();
+    assert!(problem.to_string().contains("unable to open"), "{problem}");
+}
+
+#[tokio::test]
+async fn s42_f96_no_refresh_token_is_in_the_file() {
+    use everfresh::{Engine, Keys, Rotate, Step};
+
+    let sqlite = Sqlite::open().await;
+    let keys = Keys::hs256("0123456789abcdef-0123456789abcdef").unwrap();
+    let auth = Engine::<()>::builder(keys)
+        .issuer("i")
+        .audience("a")
+        .refresh_with(Rotate::new(sqlite.store.clone()))
+        .build()
+        .unwrap();
+    let mut response = http::Response::new(());
+    let Step::Pass(session) = auth.begin(&http::Request::new(())) else {
+        panic!("nothing to await")
+    };
+    session.sign_in("alice", ()).await.unwrap();
+    auth.finish(&session, &mut response);
+    let cookies: Vec<_> = response.headers().get_all("set-cookie").iter().collect();
+    assert_eq!(cookies.len(), 2);
+    sqlite.store.close().await;
+    for file in std::fs::read_dir(sqlite.folder.path()).unwrap() {
+        let bytes = std::fs::read(file.unwrap().path()).unwrap();
+        let text = String::from_utf8_lossy(&bytes);
+        for cookie in &cookies {
+            let value = cookie.to_str().unwrap().split(['=', ';']).nth(1).unwrap();
+            assert!(!text.contains(&value[40..80]));
+        }
+    }
+}
