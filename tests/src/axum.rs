@@ -4,7 +4,7 @@ use std::convert::Infallible;
 
 use axum::body::{Body, Bytes};
 use axum::extract::Query;
-use axum::http::StatusCode;
+use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use axum::{Json, Router};
@@ -34,6 +34,7 @@ pub fn app(auth: &Engine<User>) -> Router {
         .route("/stream", get(stream))
         .route("/logout", post(logout))
         .route("/open", get(open))
+        .route("/cookies", get(cookies))
         .layer(auth.layer())
 }
 
@@ -78,4 +79,8 @@ async fn logout(session: Session<User>) -> Result<StatusCode, Error> {
 
 async fn open() -> &'static str {
     "open"
+}
+
+async fn cookies(headers: HeaderMap) -> Vec<u8> {
+    contract::cookies(&headers)
 }

@@ -1,10 +1,12 @@
 //! The servers' environment: every variable, what is allowed, and one clear line where it isn't.
 
 use std::fmt::Display;
+use std::path::PathBuf;
 use std::str::FromStr;
 use std::time::Duration;
 
-use everfresh::{Carrier, Engine, Keys, Resign};
+use everfresh::{Carrier, Engine, Keys, MemoryStore, Resign, Rotate};
+use everfresh_sqlx::SqliteStore;
 use everfresh_testkit::contract::User;
 
 /// What the environment says.
@@ -14,7 +16,21 @@ pub struct Settings {
     pub port: u16,
     access_ttl: Duration,
     session_ttl: Duration,
+    overlap: Duration,
     secret: String,
+    refresh: Refresh,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Refresh {
+    Resign,
+    Rotate(Store),
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Store {
+    Memory,
+    Sqlite(PathBuf),
 }
 
 impl Settings {
@@ -31,35 +47,66 @@ impl Settings {
             Some(secret) => secret,
             None => random_secret()?,
         };
-        let stores = ["sqlite:", "postgres://", "redis://"];
-        match lookup("STORE") {
-            Some(store) if stores.iter().any(|kind| store.starts_with(kind)) => {
-                return Err(format!("STORE={store:?}: not in this build; allowed is memory"));
+        let store = store(lookup("STORE"))?;
+        let refresh = match lookup("REFRESH").as_deref() {
+            Some("rotate") => Refresh::Rotate(store),
+            None | Some("resign") if store == Store::Memory => Refresh::Resign,
+            None | Some("resign") => {
+                return Err("STORE: `REFRESH=resign` keeps nothing; set REFRESH=rotate".into());
             }
-            store => one_of("STORE", store, "memory", &["memory"], &[])?,
+            Some("upstream") => {
+                return Err(
+                    "REFRESH=\"upstream\": not in this build; allowed is rotate, resign".into()
+                );
+            }
+            Some(found) => return Err(format!("REFRESH={found:?}: allowed is rotate, resign")),
         };
-        one_of("REFRESH", lookup("REFRESH"), "resign", &["resign"], &["rotate", "upstream"])?;
         Ok(Self {
             port: number("PORT", lookup("PORT"), 3000, 0, u16::MAX)?,
             access_ttl: seconds("ACCESS_TTL", lookup("ACCESS_TTL"), 900)?,
             session_ttl: seconds("SESSION_TTL", lookup("SESSION_TTL"), 86_400)?,
+            overlap: seconds("OVERLAP", lookup("OVERLAP"), 30)?,
             secret,
+            refresh,
         })
     }
 
     /// An engine as the contract has it.
-    pub fn engine(&self) -> Result<Engine<User>, String> {
+    pub async fn engine(&self) -> Result<Engine<User>, String> {
         let keys = Keys::hs256(&self.secret).map_err(|error| format!("SECRET: {error}"))?;
-        Engine::builder(keys)
+        let builder = Engine::builder(keys)
             .issuer("https://everfresh.test")
             .audience("contract")
             .access_lifetime(self.access_ttl)
             .session_lifetime(self.session_ttl)
             .carriers([Carrier::cookies(), Carrier::headers()])
-            .insecure_dev_only()
-            .refresh_with(Resign::new())
-            .build()
-            .map_err(|error| error.to_string())
+            .insecure_dev_only();
+        let builder = match &self.refresh {
+            Refresh::Resign => builder.refresh_with(Resign::new()),
+            Refresh::Rotate(Store::Memory) => {
+                builder.refresh_with(Rotate::new(MemoryStore::new()).overlap(self.overlap))
+            }
+            Refresh::Rotate(Store::Sqlite(path)) => {
+                let opened = SqliteStore::open(path).await;
+                let store = opened.map_err(|error| format!("STORE={path:?}: {error}"))?;
+                builder.refresh_with(Rotate::new(store).overlap(self.overlap))
+            }
+        };
+        builder.build().map_err(|error| error.to_string())
+    }
+}
+
+fn store(found: Option<String>) -> Result<Store, String> {
+    const ALLOWED: &str = "allowed is memory or sqlite:PATH";
+    let Some(found) = found else { return Ok(Store::Memory) };
+    if let Some(path) = found.strip_prefix("sqlite:").filter(|path| !path.is_empty()) {
+        return Ok(Store::Sqlite(path.into()));
+    }
+    let coming = ["postgres://", "redis://"].iter().any(|kind| found.starts_with(kind));
+    match &*found {
+        "memory" => Ok(Store::Memory),
+        _ if coming => Err(format!("STORE={found:?}: not in this build; {ALLOWED}")),
+        _ => Err(format!("STORE={found:?}: {ALLOWED}")),
     }
 }
 
@@ -97,32 +144,13 @@ fn seconds(name: &str, found: Option<String>, default: u64) -> Result<Duration, 
     number(name, found, default, 1, TEN_YEARS).map(Duration::from_secs)
 }
 
-fn one_of(
-    name: &str,
-    found: Option<String>,
-    default: &str,
-    allowed: &[&str],
-    coming: &[&str],
-) -> Result<String, String> {
-    let found = found.unwrap_or_else(|| default.into());
-    if coming.contains(&&*found) {
-        return Err(format!(
-            "{name}={found:?}: not in this build; allowed is {}",
-            allowed.join(", ")
-        ));
-    }
-    if !allowed.contains(&&*found) {
-        return Err(format!("{name}={found:?}: allowed is {}", allowed.join(", ")));
-    }
-    Ok(found)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
     fn read(name: &'static str, value: &'static str) -> Result<Settings, String> {
         Settings::read(|wanted| match wanted {
+            "REFRESH" if name == "STORE" => Some("rotate".into()),
             "SECRET" if name != "SECRET" => Some("0123456789abcdef-0123456789abcdef".into()),
             _ => (wanted == name).then(|| value.into()),
         })
@@ -136,11 +164,12 @@ mod tests {
             ("ACCESS_TTL", "0", "a whole number from 1 to"),
             ("ACCESS_TTL", "-5", "a whole number from 1 to"),
             ("SESSION_TTL", "1.5", "a whole number from 1 to"),
-            ("REFRESH", "rotate", "not in this build; allowed is resign"),
-            ("REFRESH", "upstream", "not in this build; allowed is resign"),
-            ("REFRESH", "magic", "allowed is resign"),
-            ("STORE", "sqlite:x.db", "not in this build; allowed is memory"),
-            ("STORE", "disk", "allowed is memory"),
+            ("OVERLAP", "0", "a whole number from 1 to"),
+            ("REFRESH", "upstream", "not in this build; allowed is rotate, resign"),
+            ("REFRESH", "magic", "allowed is rotate, resign"),
+            ("STORE", "redis://localhost", "not in this build; allowed is memory or sqlite:PATH"),
+            ("STORE", "disk", "allowed is memory or sqlite:PATH"),
+            ("STORE", "sqlite:", "allowed is memory or sqlite:PATH"),
         ] {
             let problem = read(name, value).unwrap_err();
             assert!(problem.starts_with(name), "{problem}");
@@ -150,19 +179,28 @@ mod tests {
         }
     }
 
-    #[test]
-    fn a_bad_secret_is_one_line_that_names_secret() {
+    #[tokio::test]
+    async fn a_bad_secret_is_one_line_that_names_secret() {
         for value in ["", "short"] {
-            let problem = read("SECRET", value).unwrap().engine().unwrap_err();
+            let problem = read("SECRET", value).unwrap().engine().await.unwrap_err();
             assert!(problem.starts_with("SECRET: "), "{problem}");
             assert_eq!(problem.lines().count(), 1);
         }
     }
 
-    #[test]
-    fn defaults_are_good() {
+    #[tokio::test]
+    async fn a_store_that_cant_be_opened_is_one_line_that_names_store() {
+        let settings = read("STORE", "sqlite:/no/such/folder/sessions.db").unwrap();
+        let problem = settings.engine().await.unwrap_err();
+        assert!(problem.starts_with("STORE="), "{problem}");
+        assert_eq!(problem.lines().count(), 1);
+    }
+
+    #[tokio::test]
+    async fn defaults_are_good() {
         let settings = Settings::read(|_| None).unwrap();
         assert_eq!(settings.port, 3000);
-        settings.engine().unwrap();
+        assert_eq!(settings.refresh, Refresh::Resign);
+        settings.engine().await.unwrap();
     }
 }

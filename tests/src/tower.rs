@@ -106,6 +106,9 @@ async fn answer(session: Session<User>, request: Request<Incoming>) -> Result<Re
             Ok(empty(StatusCode::NO_CONTENT))
         }
         (&Method::GET | &Method::HEAD, "/open") => Ok(text(StatusCode::OK, "open")),
+        (&Method::GET | &Method::HEAD, "/cookies") => {
+            Ok(bytes(StatusCode::OK, contract::cookies(request.headers())))
+        }
         (_, "/login" | "/me" | "/slow" | "/echo" | "/fail" | "/stream" | "/logout" | "/open") => {
             Ok(empty(StatusCode::METHOD_NOT_ALLOWED))
         }

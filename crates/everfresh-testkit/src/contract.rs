@@ -69,7 +69,7 @@ pub fn me(session: &Session<User>) -> Result<Me, Rejection> {
     Ok(Me {
         sub: session.subject().unwrap_or_default(),
         sid: session.sid().unwrap_or_default(),
-        r#gen: None,
+        r#gen: session.generation(),
         exp: session.expires_at().map_or(0, seconds),
     })
 }
@@ -85,4 +85,10 @@ pub async fn login(
         sign_in = sign_in.via(Carrier::headers());
     }
     session.sign_in_with(sign_in).await
+}
+
+/// `GET /cookies`: the `Cookie` fields as the handler sees them, a line each.
+pub fn cookies(headers: &http::HeaderMap) -> Vec<u8> {
+    let fields = headers.get_all(http::header::COOKIE).iter();
+    fields.flat_map(|field| field.as_bytes().iter().copied().chain([b'\n'])).collect()
 }

@@ -6,7 +6,10 @@ pub mod cases;
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use everfresh::{Carrier, Clock, Engine, EngineBuilder, Keys, ManualClock, Resign, Timestamp};
+use everfresh::{
+    Carrier, Clock, Engine, EngineBuilder, Keys, ManualClock, MemoryStore, Resign, Rotate,
+    Timestamp,
+};
 use serde_json::json;
 use tokio::task::JoinHandle;
 
@@ -51,6 +54,11 @@ pub struct World {
     _server: Server,
 }
 
+const START: Timestamp = Timestamp::from_secs(1_800_000_000);
+
+/// Where the refresh token's cookie is found.
+pub const REFRESH_COOKIE: &str = "refresh_token";
+
 /// Where the access token's cookie is found.
 pub const ACCESS_COOKIE: &str = "access_token";
 
@@ -60,11 +68,24 @@ impl World {
         Self::with::<A>(|builder| builder).await
     }
 
+    /// A server that keeps and rotates sessions.
+    pub async fn rotating<A: Adapter>() -> Self {
+        let clock = ManualClock::starting_at(START);
+        let store = MemoryStore::with_clock(clock.clone());
+        Self::on::<A>(clock, |builder| builder.refresh_with(Rotate::new(store))).await
+    }
+
     /// A server with other settings.
     pub async fn with<A: Adapter>(
         change: impl FnOnce(EngineBuilder<User>) -> EngineBuilder<User>,
     ) -> Self {
-        let clock = ManualClock::starting_at(Timestamp::from_secs(1_800_000_000));
+        Self::on::<A>(ManualClock::starting_at(START), change).await
+    }
+
+    async fn on<A: Adapter>(
+        clock: ManualClock,
+        change: impl FnOnce(EngineBuilder<User>) -> EngineBuilder<User>,
+    ) -> Self {
         let keys = Keys::hs256("0123456789abcdef-0123456789abcdef").expect("a good secret");
         let builder = Engine::builder(keys)
             .issuer("https://everfresh.test")
@@ -149,6 +170,12 @@ macro_rules! adapter_suite {
             hostile_cookies_hide_no_good_one
             bytes_that_are_no_text_hide_no_good_cookie
             a_client_that_hangs_up_costs_nothing
+            a_rotating_session_sets_two_cookies_and_moves_on
+            a_rotating_session_in_headers_moves_on
+            two_hundred_racers_get_one_refresh_token
+            a_stolen_refresh_token_ends_the_session
+            a_signed_out_session_is_over_for_every_token
+            a_refresh_token_never_reaches_the_handler
         );
     };
     ($adapter:ty: $($case:ident)*) => {

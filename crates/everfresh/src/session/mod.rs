@@ -166,6 +166,11 @@ impl<C: ClaimSet> Session<C> {
         self.verified(|verified| verified.sid.as_deref().map(Into::into))?
     }
 
+    /// How often the session's refresh token was rotated, by the access token's claim `gen`.
+    pub fn generation(&self) -> Option<u64> {
+        self.verified(|verified| verified.generation)?
+    }
+
     /// When the access token expires. A refresh comes before that.
     pub fn expires_at(&self) -> Option<SystemTime> {
         self.verified(|verified| verified.expires.into())
