@@ -4,6 +4,7 @@
 //! * [`Browser`]: an HTTP client with a jar, over real sockets.
 //! * [`adapter_suite!`]: the cases that every adapter passes, one test each.
 //! * [`store_suite!`]: the cases that every session store passes.
+//! * [`world`]: every order of events around a rotating session, searched exhaustively.
 //! * [`contract`]: the small application that the adapter suite drives.
 //!
 //! Time is [`everfresh::ManualClock`]: an expiry is one line, and nothing sleeps.
@@ -13,6 +14,7 @@ pub mod contract;
 mod jar;
 pub mod store;
 pub mod suite;
+pub mod world;
 
 pub use browser::{Answer, Browser};
 pub use jar::{Jar, Refused, Site};

@@ -348,7 +348,6 @@ impl<C: ClaimSet> EngineBuilder<C> {
             carriers,
             // A result that is given again must not be near its own end.
             overlap: refresher.result_window().min(self.access_lifetime / 2),
-            recheck_after: refresher.recheck_after(),
             refresher: refresher.into(),
             revalidate: self.revalidate,
             session_lifetime: self.session_lifetime,

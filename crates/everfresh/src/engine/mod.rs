@@ -61,7 +61,6 @@ pub(crate) struct Core {
     pub(crate) session_lifetime: Duration,
     pub(crate) waiter_limit: Duration,
     pub(crate) overlap: Duration,
-    pub(crate) recheck_after: Option<Duration>,
     pub(crate) inner_token: InnerToken,
     pub(crate) cache_policy: CachePolicy,
     pub(crate) trusted_origins: Vec<String>,

@@ -17,7 +17,6 @@ pub(crate) trait ErasedRefresher: Send + Sync {
     fn prepare(&mut self, setup: &Setup<'_>) -> Result<(), ConfigError>;
     fn uses_refresh_tokens(&self) -> bool;
     fn result_window(&self) -> Duration;
-    fn recheck_after(&self) -> Option<Duration>;
     fn admits(&self, presented: Presented<'_>, now: Timestamp) -> Option<Admission>;
     fn refresh(self: Arc<Self>, cx: Context, admitted: Admitted) -> Boxed<'static, Tokens>;
     fn recheck(&self, cx: Context, admitted: Admitted) -> BoxFuture<'_, bool>;
@@ -46,10 +45,6 @@ impl<R: Refresher> ErasedRefresher for R {
 
     fn result_window(&self) -> Duration {
         Refresher::result_window(self)
-    }
-
-    fn recheck_after(&self) -> Option<Duration> {
-        Refresher::recheck_after(self)
     }
 
     fn admits(&self, presented: Presented<'_>, now: Timestamp) -> Option<Admission> {

@@ -263,7 +263,8 @@ pub(super) mod tests {
             let key = Admission { sid: format!("{mark}").into(), mark };
             let access = AccessToken::new(String::new());
             let session_expires = core.clock.now();
-            let tokens = Tokens { access, refresh: None, session_expires, persistent: true };
+            let (refresh, persistent, recheck_at) = (None, true, None);
+            let tokens = Tokens { access, refresh, session_expires, persistent, recheck_at };
             core.flights.lock().keep(key, tokens, core.clock.monotonic(), core.overlap);
         }
     }

@@ -59,11 +59,6 @@ pub trait Refresher: Send + Sync + 'static {
         Duration::from_secs(30)
     }
 
-    /// After what time a response has to [`recheck`](Self::recheck) before its tokens leave.
-    fn recheck_after(&self) -> Option<Duration> {
-        None
-    }
-
     /// Whether what was presented may be refreshed now, and which flight that is. No I/O; called
     /// in the path of a request, with bytes that anybody may have sent.
     fn admits(&self, presented: Presented<'_>, now: Timestamp) -> Option<Admission>;
@@ -208,6 +203,8 @@ pub struct Tokens {
     pub session_expires: Timestamp,
     /// Whether cookies outlive the browser.
     pub persistent: bool,
+    /// From when on, by this node's monotonic clock, they have to be rechecked before they leave.
+    pub(crate) recheck_at: Option<Duration>,
 }
 
 /// One of a person's sessions.
@@ -360,11 +357,16 @@ impl Context {
             })
             .map_err(|problem| self.report(grant, problem))?;
         let session_expires = grant.session_expires;
-        Ok(Tokens { access, refresh: None, session_expires, persistent: true })
+        Ok(Tokens { access, refresh: None, session_expires, persistent: true, recheck_at: None })
     }
 
     pub(crate) fn emit(&self, event: &Event<'_>) {
         self.core.emit(event);
+    }
+
+    /// What the monotonic clock will say after so long.
+    pub(crate) fn after(&self, time: Duration) -> Duration {
+        self.core.clock.monotonic() + time
     }
 
     /// Runs something that nobody waits for, where there is a runtime.

@@ -108,17 +108,23 @@ impl Rotate {
     }
 
     /// Tokens for a row as it is, or as it will be.
-    fn tokens(
+    fn tokens(&self, cx: &Context, row: &SessionRecord) -> Result<Tokens, Failure> {
+        let mut tokens = cx.mint(&grant_of(row)?)?;
+        tokens.persistent = row.persistent;
+        Ok(tokens)
+    }
+
+    /// The same with the refresh token, which came to be when the row says, seen from `now`.
+    fn both_tokens(
         &self,
         cx: &Context,
         row: &SessionRecord,
-        with_refresh: bool,
+        now: Timestamp,
     ) -> Result<Tokens, Failure> {
-        let mut tokens = cx.mint(&grant_of(row)?)?;
-        tokens.persistent = row.persistent;
-        if with_refresh {
-            tokens.refresh = Some(self.derive(row)?);
-        }
+        let mut tokens = self.tokens(cx, row)?;
+        tokens.refresh = Some(self.derive(row)?);
+        let age = now.since(row.rotated_at);
+        tokens.recheck_at = Some(cx.after((self.overlap / 2).saturating_sub(age)));
         Ok(tokens)
     }
 
@@ -185,18 +191,18 @@ impl Rotate {
                     let confirmed = self.store.confirm(row.sid, row.generation).await;
                     confirmed.map_err(|error| failed(cx, &error))?;
                 }
-                self.tokens(cx, &next, false).map(Some)
+                self.tokens(cx, &next).map(Some)
             }
             Answer::Again { reanchor } => {
                 if now.since(row.rotated_at) > self.overlap {
                     self.revalidate(cx, &mut next).await?;
                 }
-                let tokens = self.tokens(cx, &next, true)?;
                 if reanchor {
                     next.rotated_at = now;
-                    if !self.change(cx, &loaded, &next).await? {
-                        return Ok(None);
-                    }
+                }
+                let tokens = self.both_tokens(cx, &next, now)?;
+                if reanchor && !self.change(cx, &loaded, &next).await? {
+                    return Ok(None);
                 }
                 cx.emit(&Event::Replayed { sid: &sid, confirmed: row.confirmed });
                 Ok(Some(tokens))
@@ -207,7 +213,7 @@ impl Rotate {
                 next.key_id = ring.current();
                 next.rotated_at = now;
                 next.idle_expires = now.plus(row.idle_lifetime).min(row.absolute_expires);
-                let tokens = self.tokens(cx, &next, true)?;
+                let tokens = self.both_tokens(cx, &next, now)?;
                 if !self.change(cx, &loaded, &next).await? {
                     return Ok(None);
                 }
@@ -269,10 +275,6 @@ impl Refresher for Rotate {
         Duration::ZERO
     }
 
-    fn recheck_after(&self) -> Option<Duration> {
-        Some(self.overlap / 2)
-    }
-
     fn admits(&self, presented: Presented<'_>, _: Timestamp) -> Option<Admission> {
         let credential = self.open(presented.refresh?)?;
         Some(Admission { sid: credential.sid.to_string().into(), mark: credential.generation })
@@ -322,7 +324,8 @@ impl Refresher for Rotate {
             salt: random_id().map_err(|_| Failure::SOON)?,
         };
         // Minted, and found to fit, before anything is kept.
-        let tokens = self.tokens(&cx, &new.clone().into_record(opening.grant.auth_time), true)?;
+        let now = opening.grant.auth_time;
+        let tokens = self.both_tokens(&cx, &new.clone().into_record(now), now)?;
         self.store.create(new).await.map_err(|error| failed(&cx, &error))?;
         if self.sign_ins.fetch_add(1, Ordering::Relaxed) % SWEEP_EVERY == SWEEP_EVERY - 1 {
             let store = self.store.clone();

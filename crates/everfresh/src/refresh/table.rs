@@ -45,7 +45,7 @@ pub(crate) fn consult(
     } else if presented > row.generation {
         Answer::Adopt { to: presented.saturating_add(1) }
     } else if presented + 1 == row.generation && (age <= overlap || !row.confirmed) {
-        Answer::Again { reanchor: !row.confirmed && age > overlap / 2 }
+        Answer::Again { reanchor: !row.confirmed && age >= overlap / 2 }
     } else {
         Answer::Theft
     }

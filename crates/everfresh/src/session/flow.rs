@@ -136,9 +136,8 @@ impl<C: ClaimSet> Session<C> {
     }
 
     fn recheck_of(&self, tokens: &Tokens) -> Option<(Duration, Admitted)> {
-        let after = self.0.core.recheck_after.filter(|_| tokens.refresh.is_some())?;
-        let admitted = Admitted::new(None, self.0.request.refresh.clone());
-        Some((self.0.core.clock.monotonic() + after, admitted))
+        let at = tokens.recheck_at?;
+        Some((at, Admitted::new(None, self.0.request.refresh.clone())))
     }
 
     /// Whether a response took so long that its tokens have to be looked at again before they

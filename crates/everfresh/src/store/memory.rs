@@ -77,6 +77,20 @@ impl MemoryStore {
         self
     }
 
+    /// Puts a session back as it was, in place of what is kept of it: from a backup, from another
+    /// store, or for a test.
+    pub fn restore(&self, record: SessionRecord) {
+        let sid = record.sid;
+        let former = self.shard(sid).remove(sid);
+        self.forget(former.as_slice());
+        self.inner.count.fetch_add(1, Ordering::Relaxed);
+        let subject = Box::<str>::from(&*record.subject);
+        lock(&self.inner.subjects).entry(subject).or_default().insert(sid);
+        let mut shard = self.shard(sid);
+        shard.ends.insert((record.idle_expires, sid));
+        shard.rows.insert(sid, record);
+    }
+
     /// How many sessions are kept, those that are over and not yet swept included.
     pub fn len(&self) -> usize {
         self.inner.count.load(Ordering::Relaxed)

@@ -1,0 +1,64 @@
+//! A world in which every order of events is tried: an honest browser with several requests in
+//! flight, responses that are lost, late or overtaken, handlers that are slow, confirmations that
+//! come late or never, and a server that is the real engine over a real store.
+//!
+//! * [`Server`] asks the engine. It answers from memory what it was asked before, which changes
+//!   nothing: an engine is made anew for every question and keeps nothing between two.
+//! * The network delivers within a quarter of the overlap, or not at all; handlers and
+//!   confirmations take as long as they like.
+//! * [`search`] visits every state that can be reached, breadth first, and gives the shortest way
+//!   to the first in which an honest browser is signed out.
+//!
+//! Time goes by in ticks. Generations and times are relative to the session's row, so that states
+//! that differ in nothing but their age are one.
+
+mod search;
+mod server;
+
+pub use search::{Bounds, Found, search};
+pub use server::{Outcome, Server};
+
+/// How many ticks a token counts after its rotation.
+pub const OVERLAP: i8 = 4;
+
+/// How many ticks a request or a response may be on its way: a quarter of the overlap. What takes
+/// longer is lost. Handlers may take as long as they like.
+pub const DELAY: i8 = OVERLAP / 4;
+
+/// How many ticks an access token lives.
+pub const LIFETIME: i8 = 6;
+
+/// Beyond this many ticks a row's age makes no difference.
+pub const OLD: i8 = OVERLAP + 1;
+
+/// An access token that expired this long ago is as good as none.
+pub const LONG_EXPIRED: i8 = -1;
+
+/// The session's row, without what never changes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Row {
+    /// Ticks since the rotation; at most [`OLD`].
+    pub age: i8,
+    /// A client has shown the current generation.
+    pub confirmed: bool,
+}
+
+/// What a browser sends: its tokens, by generation relative to the row's.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Presented {
+    /// The refresh token's generation.
+    pub refresh: i8,
+    /// The access token's generation.
+    pub access: i8,
+    /// Ticks until the access token expires; at least [`LONG_EXPIRED`].
+    pub left: i8,
+}
+
+/// What a response carries.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Tokens {
+    /// The refresh token's generation, if there is one.
+    pub refresh: Option<i8>,
+    /// The access token's generation and the ticks that it has left.
+    pub access: Option<(i8, i8)>,
+}

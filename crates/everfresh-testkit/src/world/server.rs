@@ -1,0 +1,360 @@
+//! The real engine over the real store, asked one question at a time.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use everfresh::{
+    Clock, Engine, Keys, Loaded, ManualClock, MemoryStore, NewSession, Rotate, Rotation, Session,
+    SessionId, SessionRecord, SessionStore, Standing, Step, StoreError, Timestamp,
+};
+use http::header::{COOKIE, SET_COOKIE};
+use http::{Request, Response};
+use tokio::runtime::Runtime;
+
+use super::{LIFETIME, LONG_EXPIRED, OLD, OVERLAP, Presented, Row, Tokens};
+
+/// How long a tick is. Lifetimes stay below 20 s, where minted ones don't vary.
+const TICK: Duration = Duration::from_secs(2);
+
+const NOW: Timestamp = Timestamp::from_secs(1_800_000_000);
+
+/// The row's generation in every question; what is asked is relative to it.
+const BASE: u64 = 20;
+
+/// What the server made of a request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Outcome {
+    /// The row afterwards, and by how many generations it moved. None: the session was ended.
+    pub row: Option<(Row, i8)>,
+    /// What the response carries. Generations are relative to the row before.
+    pub tokens: Tokens,
+    /// Whether the browser was served.
+    pub served: bool,
+    /// The generation that the server will report as seen, relative to the row before.
+    pub confirms: Option<i8>,
+}
+
+/// Answers questions about the engine.
+#[derive(Debug)]
+pub struct Server {
+    runtime: Runtime,
+    record: SessionRecord,
+    refresh: HashMap<u64, String>,
+    access: HashMap<(u64, i64), String>,
+    processed: HashMap<(Row, Presented, bool), Outcome>,
+    rechecked: HashMap<(Row, i8), (bool, Option<Row>)>,
+}
+
+impl Server {
+    /// A server with one session.
+    pub fn new() -> Self {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+        let runtime = runtime.expect("a runtime");
+        let world = World::new(&runtime, NOW);
+        let mut pair = runtime.block_on(async {
+            let Step::Pass(session) = world.auth.begin(&Request::new(())) else {
+                panic!("nothing to wait for")
+            };
+            session.sign_in("alice", ()).await.expect("signed in");
+            cookies(&world.finish(&session))
+        });
+        let record = runtime.block_on(world.store.list("alice")).expect("a store").remove(0);
+        let mut refresh = HashMap::new();
+        // Each generation's token, from the engine: rotated again and again, long after.
+        for generation in 0..=2 * BASE {
+            let current = pair.remove("__Host-refresh_token").expect("a refresh token");
+            refresh.insert(generation, current.clone());
+            world.clock.advance(Duration::from_secs(3600));
+            let request = request(&[("__Host-refresh_token", &current)]);
+            pair = runtime.block_on(async { cookies(&world.visit(&request).await.1) });
+        }
+        let (access, processed, rechecked) = Default::default();
+        Self { runtime, record, refresh, access, processed, rechecked }
+    }
+
+    /// Processes a request. `lands`: a refresh that runs beside it is done before the response.
+    pub fn process(&mut self, row: Row, presented: Presented, lands: bool) -> Outcome {
+        if let Some(known) = self.processed.get(&(row, presented, lands)) {
+            return *known;
+        }
+        let access = self.access_token(absolute(presented.access), presented.left);
+        let refresh = self.refresh[&absolute(presented.refresh)].clone();
+        let request =
+            request(&[("__Host-access_token", &access), ("__Host-refresh_token", &refresh)]);
+        let world = self.world(row);
+        let (served, response) = self.runtime.block_on(async {
+            let (session, response) = world.begin(&request, lands).await;
+            (session.standing() == Standing::Present, response)
+        });
+        let outcome = Outcome {
+            row: self.row_of(&world),
+            tokens: self.tokens_of(&response),
+            served,
+            confirms: world.store.seen().map(relative),
+        };
+        self.processed.insert((row, presented, lands), outcome);
+        outcome
+    }
+
+    /// Whether a response that took at least half the overlap, for a request with this refresh
+    /// token, may still carry its tokens; and the row afterwards.
+    pub fn recheck(&mut self, row: Row, refresh: i8) -> (bool, Option<Row>) {
+        if let Some(known) = self.rechecked.get(&(row, refresh)) {
+            return *known;
+        }
+        let token = self.refresh[&absolute(refresh)].clone();
+        // Any request that rotates will do: only what it presented counts later.
+        let generation = absolute(refresh);
+        let began = SessionRecord { generation, ..self.row(Row { age: OLD, confirmed: true }) };
+        let world = World::new(&self.runtime, NOW);
+        world.store.restore(began);
+        let late = self.row(row);
+        let attached = self.runtime.block_on(async {
+            let request = request(&[("__Host-refresh_token", &token)]);
+            let Step::Wait(waiting) = world.auth.begin(&request) else { panic!("no access token") };
+            let session = waiting.settle().await;
+            assert!(session.is_refreshed(), "the token of the current generation rotates");
+            // Time is measured from the row, so it is the row that is moved and not the clock.
+            let elapsed = TICK * (OVERLAP / 2) as u32;
+            world.clock.advance(elapsed);
+            world.store.restore(shifted(late, elapsed));
+            if session.is_late() {
+                session.recheck().await;
+            }
+            !cookies(&world.finish(&session)).is_empty()
+        });
+        world.clock.set_wall(NOW.plus(TICK * (OVERLAP / 2) as u32));
+        let after = self.runtime.block_on(world.store.load(self.record.sid)).expect("a store");
+        let after = after.map(|loaded| row_at(&loaded.record, loaded.now));
+        self.rechecked.insert((row, refresh), (attached, after));
+        (attached, after)
+    }
+
+    /// How many different questions the engine was asked.
+    pub fn asked(&self) -> usize {
+        self.processed.len() + self.rechecked.len()
+    }
+
+    fn row(&self, row: Row) -> SessionRecord {
+        SessionRecord {
+            generation: BASE,
+            confirmed: row.confirmed,
+            rotated_at: NOW.minus(TICK * row.age as u32),
+            idle_expires: NOW.plus(Duration::from_secs(86_400)),
+            ..self.record.clone()
+        }
+    }
+
+    fn world(&self, row: Row) -> World {
+        let world = World::new(&self.runtime, NOW);
+        world.store.restore(self.row(row));
+        world
+    }
+
+    fn row_of(&self, world: &World) -> Option<(Row, i8)> {
+        let loaded = self.runtime.block_on(world.store.load(self.record.sid)).expect("a store")?;
+        Some((row_at(&loaded.record, loaded.now), relative(loaded.record.generation)))
+    }
+
+    fn tokens_of(&self, response: &Response<()>) -> Tokens {
+        let cookies = cookies(response);
+        let refresh = cookies.get("__Host-refresh_token").map(|text| {
+            let known = self.refresh.iter().find(|(_, known)| *known == text);
+            relative(*known.expect("a token that the row derives").0)
+        });
+        let access = cookies.get("__Host-access_token").map(|token| {
+            let world = World::new(&self.runtime, NOW);
+            let request = request(&[("__Host-access_token", token)]);
+            let Step::Pass(session) = world.auth.begin(&request) else { panic!("it is fresh") };
+            (relative(session.generation().expect("a generation")), LIFETIME)
+        });
+        Tokens { refresh, access }
+    }
+
+    /// An access token of a generation that expires in so many ticks, minted by the engine.
+    fn access_token(&mut self, generation: u64, left: i8) -> String {
+        let key = (generation, i64::from(left));
+        if let Some(known) = self.access.get(&key) {
+            return known.clone();
+        }
+        let minted = match left {
+            0.. => NOW.plus(TICK * left as u32).minus(TICK * LIFETIME as u32),
+            past => NOW.minus(TICK * u32::from(past.unsigned_abs())).minus(TICK * LIFETIME as u32),
+        };
+        let world = World::new(&self.runtime, minted);
+        world.store.restore(SessionRecord {
+            generation,
+            rotated_at: minted,
+            idle_expires: minted.plus(Duration::from_secs(86_400)),
+            ..self.record.clone()
+        });
+        // Sooner than the overlap after the rotation: a new access token alone.
+        let request = request(&[("__Host-refresh_token", &self.refresh[&generation])]);
+        let response = self.runtime.block_on(world.visit(&request)).1;
+        let token = cookies(&response).remove("__Host-access_token").expect("an access token");
+        self.access.insert(key, token.clone());
+        token
+    }
+}
+
+impl Default for Server {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+/// One engine over one store, at one time.
+struct World {
+    auth: Engine<()>,
+    store: Reporting,
+    clock: ManualClock,
+}
+
+impl World {
+    fn new(runtime: &Runtime, now: Timestamp) -> Self {
+        let clock = ManualClock::starting_at(now);
+        let store = Reporting::new(&clock);
+        let rotate = Rotate::new(store.clone()).overlap(TICK * OVERLAP as u32);
+        let keys = Keys::hs256("0123456789abcdef-0123456789abcdef").expect("a good secret");
+        let builder = Engine::builder(keys)
+            .issuer("https://world.test")
+            .audience("world")
+            .access_lifetime(TICK * LIFETIME as u32)
+            .session_lifetime(Duration::from_secs(10 * 365 * 86_400))
+            .leeway(Duration::ZERO)
+            .clock(Clock::from(clock.clone()))
+            .refresh_with(rotate);
+        let builder = builder.runtime(runtime.handle().clone());
+        Self { auth: builder.build().expect("a good configuration"), store, clock }
+    }
+
+    async fn begin(&self, request: &Request<()>, lands: bool) -> (Session<()>, Response<()>) {
+        let session = match self.auth.begin(request) {
+            Step::Pass(session) => session,
+            Step::Wait(waiting) => waiting.settle().await,
+        };
+        if lands {
+            settle().await;
+        }
+        if session.is_late() {
+            session.recheck().await;
+        }
+        let response = self.finish(&session);
+        // What runs beside a request ends, whoever waits for it.
+        settle().await;
+        (session, response)
+    }
+
+    async fn visit(&self, request: &Request<()>) -> (Session<()>, Response<()>) {
+        self.begin(request, true).await
+    }
+
+    fn finish(&self, session: &Session<()>) -> Response<()> {
+        let mut response = Response::new(());
+        self.auth.finish(session, &mut response);
+        response
+    }
+}
+
+/// Lets every task that can go on do so.
+async fn settle() {
+    for _ in 0..16 {
+        tokio::task::yield_now().await;
+    }
+}
+
+/// The store in memory, which notes confirmations in place of making them: the world decides when
+/// they come, and whether.
+#[derive(Clone)]
+struct Reporting {
+    store: MemoryStore,
+    seen: Arc<Mutex<Option<u64>>>,
+}
+
+impl Reporting {
+    fn new(clock: &ManualClock) -> Self {
+        Self { store: MemoryStore::with_clock(clock.clone()), seen: Arc::default() }
+    }
+
+    fn restore(&self, record: SessionRecord) {
+        self.store.restore(record);
+    }
+
+    fn seen(&self) -> Option<u64> {
+        *self.seen.lock().expect("not poisoned")
+    }
+}
+
+impl SessionStore for Reporting {
+    async fn create(&self, new: NewSession) -> Result<(), StoreError> {
+        self.store.create(new).await
+    }
+
+    async fn load(&self, sid: SessionId) -> Result<Option<Loaded>, StoreError> {
+        self.store.load(sid).await
+    }
+
+    async fn rotate(&self, rotation: Rotation) -> Result<bool, StoreError> {
+        self.store.rotate(rotation).await
+    }
+
+    async fn confirm(&self, _: SessionId, generation: u64) -> Result<(), StoreError> {
+        *self.seen.lock().expect("not poisoned") = Some(generation);
+        Ok(())
+    }
+
+    async fn revoke(&self, sid: SessionId) -> Result<bool, StoreError> {
+        self.store.revoke(sid).await
+    }
+
+    async fn revoke_subject(
+        &self,
+        subject: &str,
+        except: Option<SessionId>,
+    ) -> Result<Vec<SessionId>, StoreError> {
+        self.store.revoke_subject(subject, except).await
+    }
+
+    async fn list(&self, subject: &str) -> Result<Vec<SessionRecord>, StoreError> {
+        self.store.list(subject).await
+    }
+
+    async fn sweep(&self, limit: usize) -> Result<usize, StoreError> {
+        self.store.sweep(limit).await
+    }
+}
+
+fn absolute(generation: i8) -> u64 {
+    BASE.checked_add_signed(i64::from(generation)).expect("near the row's")
+}
+
+fn relative(generation: u64) -> i8 {
+    i8::try_from(generation as i64 - BASE as i64).expect("near the row's")
+}
+
+fn row_at(record: &SessionRecord, now: Timestamp) -> Row {
+    let ticks = now.since(record.rotated_at).as_secs() / TICK.as_secs();
+    let age = i8::try_from(ticks).unwrap_or(OLD).min(OLD);
+    Row { age, confirmed: record.confirmed }
+}
+
+fn shifted(record: SessionRecord, by: Duration) -> SessionRecord {
+    SessionRecord { rotated_at: record.rotated_at.plus(by), ..record }
+}
+
+fn request(cookies: &[(&str, &str)]) -> Request<()> {
+    let pairs: Vec<_> = cookies.iter().map(|(name, value)| format!("{name}={value}")).collect();
+    let mut request = Request::new(());
+    request.headers_mut().insert(COOKIE, pairs.join("; ").parse().expect("a header value"));
+    request
+}
+
+fn cookies(response: &Response<()>) -> HashMap<String, String> {
+    let values = response.headers().get_all(SET_COOKIE).iter();
+    let texts = values.map(|value| value.to_str().expect("text"));
+    let pairs = texts.filter_map(|text| text.split(';').next()?.split_once('='));
+    pairs.map(|(name, value)| (name.to_owned(), value.to_owned())).collect()
+}
+
+const _: () = assert!(LONG_EXPIRED < 0 && OLD > OVERLAP);
