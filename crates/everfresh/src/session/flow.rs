@@ -140,15 +140,40 @@ impl<C: ClaimSet> Session<C> {
         Some((at, Admitted::new(None, self.0.request.refresh.clone())))
     }
 
+    /// Takes over what a flight beside the request brought, if it is done.
+    fn collect(&self) {
+        let landed = {
+            let mut state = self.lock();
+            let landed = state.beside.as_ref().and_then(|from| from.flight.landed());
+            landed.zip(state.beside.take_if(|from| from.flight.landed().is_some()))
+        };
+        let Some((Ok(tokens), from)) = landed else { return };
+        if self.successor(&tokens.access, &from).is_err() {
+            return;
+        }
+        let recheck = self.recheck_of(&tokens);
+        let mut state = self.lock();
+        // What the handler did comes before what the middleware would do.
+        if state.changes == from.changes && matches!(state.outgoing, Outgoing::Nothing) {
+            let carrier = self.0.request.carrier;
+            state.outgoing = Outgoing::Tokens { carrier, tokens, asked: false };
+            state.recheck = recheck;
+            state.refreshed = true;
+        }
+    }
+
     /// Whether a response took so long that its tokens have to be looked at again before they
-    /// leave. For adapters.
+    /// leave. For adapters, once the response's head is ready.
     pub fn is_late(&self) -> bool {
-        self.touched()
-            && self
-                .lock()
-                .recheck
-                .as_ref()
-                .is_some_and(|(at, _)| self.0.core.clock.monotonic() >= *at)
+        if !self.touched() {
+            return false;
+        }
+        self.collect();
+        self.late(&self.lock())
+    }
+
+    fn late(&self, state: &State<C>) -> bool {
+        state.recheck.as_ref().is_some_and(|(at, _)| self.0.core.clock.monotonic() >= *at)
     }
 
     /// Looks at the tokens of a late response again; takes them out if they may no longer leave.
@@ -192,25 +217,22 @@ impl<C: ClaimSet> Session<C> {
         if self.0.flags.fetch_or(SEALED, Ordering::AcqRel) & TOUCHED == 0 {
             return;
         }
-        let (outgoing, beside, dead) = {
+        self.collect();
+        let (outgoing, dead) = {
             let mut state = self.lock();
-            (std::mem::take(&mut state.outgoing), state.beside.take(), state.dead)
-        };
-        let landed = beside.and_then(|from| Some((from.flight.landed()?.ok()?, from)));
-        let outgoing = match (outgoing, landed) {
-            // What the handler did comes before what the middleware would do.
-            (Outgoing::Nothing, Some((tokens, from)))
-                if self.successor(&tokens.access, &from).is_ok() =>
-            {
-                Outgoing::Tokens { carrier: self.0.request.carrier, tokens, asked: false }
+            if self.late(&state) && state.refreshed {
+                // Nobody looked at them again, so they stay: the next request gets them.
+                state.outgoing = Outgoing::Nothing;
             }
+            (std::mem::take(&mut state.outgoing), state.dead)
+        };
+        let navigates = self.0.request.navigates;
+        let outgoing = match outgoing {
             // A page that says 401 to whoever holds a dead session's cookies: they help nobody.
-            (Outgoing::Nothing, None)
-                if dead && self.0.request.navigates && response.status() == UNAUTHORIZED =>
-            {
+            Outgoing::Nothing if dead && navigates && response.status() == UNAUTHORIZED => {
                 Outgoing::Clear
             }
-            (outgoing, _) => outgoing,
+            outgoing => outgoing,
         };
         edits::apply(&self.0.core, response, outgoing);
     }

@@ -212,6 +212,35 @@ async fn a_slow_response_carries_only_what_may_still_be_carried() {
 }
 
 #[tokio::test]
+async fn a_slow_response_with_a_refresh_beside_it_is_looked_at_again_too() {
+    let (world, store) = World::rotating();
+    let old = world.sign_in_pair("alice").await;
+    world.pass_until_left(&old.access, 100);
+    let clock = world.clock.clone();
+    let quick = world.service(|session, _| async move { who(&session) });
+    let pair = old.clone();
+    let response = world
+        .send(old.request(), move |session, _| {
+            let (clock, quick, pair) = (clock.clone(), quick.clone(), pair.clone());
+            async move {
+                for _ in 0..10 {
+                    tokio::task::yield_now().await;
+                }
+                // The refresh beside this request has rotated; another tab goes on from there.
+                let twin = quick.clone().oneshot(pair.refresh_only()).await.unwrap();
+                let twin = pair.after(&twin);
+                clock.advance(Duration::from_secs(40));
+                quick.oneshot(twin.refresh_only()).await.unwrap();
+                who(&session)
+            }
+        })
+        .await;
+    assert_eq!(response.body(), "alice");
+    assert_eq!(store.list("alice").await.unwrap()[0].generation, 2);
+    assert!(set_cookies(&response).is_empty(), "the jar holds something newer");
+}
+
+#[tokio::test]
 async fn s54_a_store_that_is_down_signs_nobody_out() {
     let (world, store) = World::rotating_with(|b| b.leeway(Duration::ZERO));
     let pair = world.sign_in_pair("alice").await;
