@@ -4,6 +4,7 @@
 //! What they answer is written down in `tests/CONTRACT.md`.
 
 pub mod axum;
+pub mod hammer;
 pub mod process;
 mod serve;
 pub mod settings;

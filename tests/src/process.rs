@@ -55,6 +55,21 @@ impl Workplace {
         Ok(copy)
     }
 
+    /// Gives a file that was made here to the children, and those that belong to it (`-wal`).
+    pub fn share(&self, file: &Path) -> io::Result<()> {
+        if !geteuid().is_root() {
+            return Ok(());
+        }
+        for entry in std::fs::read_dir(self.path())? {
+            let path = entry?.path();
+            let name = file.file_name().unwrap_or_default().to_string_lossy().into_owned();
+            if path.file_name().is_some_and(|own| own.to_string_lossy().starts_with(&name)) {
+                chown(path, Some(NOBODY), Some(NOBODY))?;
+            }
+        }
+        Ok(())
+    }
+
     /// A command that runs unprivileged, with this folder as its home.
     pub fn command(&self, program: impl AsRef<OsStr>) -> Command {
         let mut command = Command::new(program);
@@ -119,6 +134,11 @@ impl Running {
                 }
             }
         }
+    }
+
+    /// All lines on standard output that were not read yet, once it has ended.
+    pub fn rest(&self) -> Vec<String> {
+        self.lines.iter().collect()
     }
 
     /// Sends a signal to the whole group.

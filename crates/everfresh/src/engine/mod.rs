@@ -106,6 +106,15 @@ impl<C: ClaimSet> Engine<C> {
         Self { core: Arc::new(core), claims: PhantomData }
     }
 
+    /// Ends the engine: no refresh starts any more, and those under way are waited for, 30 s at
+    /// the most. Call it after the server has stopped and before the store is closed. Says how
+    /// many refreshes had not ended by then.
+    ///
+    /// Requests that come all the same are served as if refresh were unavailable.
+    pub async fn shutdown(&self) -> usize {
+        self.core.flights.drain(&self.core).await
+    }
+
     /// Steps 1 to 3 of the path of a request: extract, verify, decide; and the start of step 4.
     pub fn begin(&self, head: &impl RequestHead) -> Step<C> {
         let core = &self.core;

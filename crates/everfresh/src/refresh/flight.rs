@@ -5,7 +5,8 @@
 //!    token starts it, joins it or takes its result.
 //! 2. It is detached: it ends even if every waiter hangs up. It has its own limit (30 s), longer
 //!    than that of a waiter.
-//! 3. A result is given again to late twins for `overlap`; a failure is not kept.
+//! 3. A result is given again to late twins for `overlap`. A failure is not kept, but a session
+//!    whose refresh failed is left alone for a while (`backoff.rs`).
 //! 4. Everything is bounded: flights that run, and results that are kept.
 //! 5. The fresh path never comes here.
 
@@ -19,6 +20,7 @@ use futures::FutureExt as _;
 use tokio::runtime::Handle;
 use tokio::sync::watch;
 
+use super::backoff::Backoff;
 use super::{Admission, Admitted, Context, Failure, Tokens};
 use crate::engine::Core;
 use crate::observe::Event;
@@ -95,6 +97,9 @@ struct Board {
     results: HashMap<Admission, (Tokens, Duration)>,
     /// The results in the order of their end, which is that of their making.
     ends: VecDeque<(Admission, Duration)>,
+    backoff: Backoff,
+    /// The engine shuts down: what flies may land, nothing takes off.
+    closed: bool,
 }
 
 /// Whether the one who asks waits for it.
@@ -120,7 +125,10 @@ pub(crate) fn fly(
         if let Some(flight) = board.find(key, core.clock.monotonic()) {
             return flight;
         }
-        if board.running.len() >= MAX_RUNNING {
+        if let Some(retry_after) = board.backoff.left(&key.sid, core.clock.monotonic()) {
+            return Flight::Landed(Err(Failure::Unavailable { retry_after }));
+        }
+        if board.closed || board.running.len() >= MAX_RUNNING {
             return Flight::Landed(Err(Failure::SOON));
         }
         let (announce, result) = watch::channel(None);
@@ -152,6 +160,25 @@ impl Flights {
         let mut board = self.lock();
         board.results.retain(|key, _| *key.sid != *sid);
         board.running.retain(|key, _| *key.sid != *sid);
+    }
+
+    /// Lets nothing take off any more and waits for what is in the air, for a flight's limit at
+    /// the most. Says how many had not landed by then.
+    pub(crate) async fn drain(&self, core: &Core) -> usize {
+        let in_the_air: Vec<_> = {
+            let mut board = self.lock();
+            board.closed = true;
+            board.running.values().cloned().collect()
+        };
+        let began = core.clock.monotonic();
+        let mut left = 0;
+        for result in in_the_air {
+            let rest = FLIGHT_LIMIT.saturating_sub(core.clock.monotonic().saturating_sub(began));
+            let flight = Flight::Running(result.clone());
+            let _ = flight.land(core, rest).await;
+            left += usize::from(result.borrow().is_none());
+        }
+        left
     }
 
     fn lock(&self) -> std::sync::MutexGuard<'_, Board> {
@@ -221,14 +248,18 @@ impl Running {
     /// Takes the flight off the board and keeps its result, unless the session was signed out.
     fn land(&self, landing: Landing) -> Landing {
         let Self { core, key, .. } = self;
+        let now = core.clock.monotonic();
+        let mut random = [0];
+        let random = getrandom::fill(&mut random).map_or(u8::MAX, |()| random[0]);
         let mut board = core.flights.lock();
+        board.backoff.note(&key.sid, landing.as_ref().err().copied(), now, random);
         if !self.take_off_board(&mut board) {
             return Err(Failure::Rejected);
         }
         if let Ok(tokens) = &landing
             && !core.overlap.is_zero()
         {
-            board.keep(key.clone(), tokens.clone(), core.clock.monotonic(), core.overlap);
+            board.keep(key.clone(), tokens.clone(), now, core.overlap);
         }
         landing
     }

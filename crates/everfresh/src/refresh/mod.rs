@@ -1,5 +1,6 @@
 //! Step 4: making fresh tokens. What a refresher is, and what it is given.
 
+mod backoff;
 mod erased;
 pub(crate) mod flight;
 mod resign;

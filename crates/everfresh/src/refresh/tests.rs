@@ -142,3 +142,70 @@ async fn s68_more_results_than_are_kept_never_stop_the_keeping() {
     world.me(cookie(&tokens[0])).await;
     assert_eq!(super::flight::tests::sizes(&world.auth).0, 1, "what is over is let go");
 }
+
+#[tokio::test]
+async fn f72_a_session_whose_refresh_failed_is_left_alone_for_a_while() {
+    let calls = Arc::new(AtomicUsize::new(0));
+    let count = calls.clone();
+    let world = World::with(|b| {
+        b.leeway(Duration::ZERO).revalidate_with(move |_| {
+            count.fetch_add(1, Ordering::SeqCst);
+            async { Err::<Revalidated<User>, _>("down") }
+        })
+    });
+    let token = world.sign_in("alice").await;
+    world.pass(900);
+    // However jittered: in 20 minutes of a request a second, a minute apart in the end.
+    for _ in 0..1200 {
+        let response = world.me(cookie(&token)).await;
+        assert_eq!(response.status(), StatusCode::SERVICE_UNAVAILABLE);
+        assert!(set_cookies(&response).is_empty());
+        world.pass(1);
+    }
+    let calls = calls.load(Ordering::SeqCst);
+    assert!((20..300).contains(&calls), "{calls} calls for 1200 requests");
+}
+
+#[tokio::test]
+async fn f17_a_shutdown_waits_for_what_is_in_the_air_and_lets_nothing_take_off() {
+    let (open, gate) = tokio::sync::watch::channel(false);
+    let world = World::with(|b| {
+        b.leeway(Duration::ZERO).revalidate_with(move |_| {
+            let mut gate = gate.clone();
+            async move {
+                gate.wait_for(|open| *open).await.map_err(|_| "gone")?;
+                Ok::<_, &str>(Revalidated::Keep)
+            }
+        })
+    });
+    let alice = world.sign_in("alice").await;
+    let bob = world.sign_in("bob").await;
+    world.pass(900);
+    let service = world.service(|session, _| async move { who(&session) });
+    let waiting = tokio::spawn(service.oneshot(cookie(&alice)));
+    tokio::task::yield_now().await;
+    let engine = world.auth.clone();
+    let shutdown = tokio::spawn(async move { engine.shutdown().await });
+    tokio::task::yield_now().await;
+    assert!(!shutdown.is_finished());
+    assert_eq!(world.me(cookie(&bob)).await.status(), StatusCode::SERVICE_UNAVAILABLE);
+    open.send(true).unwrap();
+    assert_eq!(shutdown.await.unwrap(), 0);
+    assert_eq!(waiting.await.unwrap().unwrap().body(), "alice");
+}
+
+#[tokio::test(start_paused = true)]
+async fn f17_a_shutdown_has_an_end() {
+    let world = World::with(|b| {
+        b.revalidate_with(|_| std::future::pending::<Result<Revalidated<User>, &str>>())
+    });
+    let token = world.sign_in("alice").await;
+    world.pass(900);
+    let service = world.service(|session, _| async move { who(&session) });
+    let waiting = tokio::spawn(service.oneshot(cookie(&token)));
+    tokio::task::yield_now().await;
+    let began = tokio::time::Instant::now();
+    world.auth.shutdown().await;
+    assert!((29..=31).contains(&began.elapsed().as_secs()), "a flight's limit");
+    assert_eq!(waiting.await.unwrap().unwrap().status(), StatusCode::OK, "the leeway");
+}

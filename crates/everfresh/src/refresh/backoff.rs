@@ -1,0 +1,104 @@
+//! How long a session whose refresh failed is left alone: 1 s, doubling to a minute, with full
+//! jitter, and never less than what the other side asked for.
+
+use std::collections::HashMap;
+use std::time::Duration;
+
+use super::Failure;
+
+/// How many sessions are remembered. The rest try again at once.
+const MAX_SESSIONS: usize = 16 * 1024;
+
+/// The longest delay.
+const LONGEST: Duration = Duration::from_secs(60);
+
+/// Sessions whose last refresh failed.
+#[derive(Debug, Default)]
+pub(super) struct Backoff(HashMap<Box<str>, Pause>);
+
+#[derive(Clone, Copy, Debug)]
+struct Pause {
+    failures: u32,
+    until: Duration,
+}
+
+impl Backoff {
+    /// What is left of a session's pause.
+    pub(super) fn left(&self, sid: &str, now: Duration) -> Option<Duration> {
+        let pause = self.0.get(sid)?;
+        pause.until.checked_sub(now).filter(|left| !left.is_zero())
+    }
+
+    /// Takes note of how a refresh ended. `random`: anything from 0 to 255.
+    pub(super) fn note(&mut self, sid: &str, failure: Option<Failure>, now: Duration, random: u8) {
+        let asked = match failure {
+            None | Some(Failure::Rejected) => {
+                self.0.remove(sid);
+                return;
+            }
+            Some(Failure::Misconfigured) => Duration::ZERO,
+            Some(Failure::Unavailable { retry_after }) => retry_after,
+        };
+        if self.0.len() >= MAX_SESSIONS {
+            self.0.retain(|_, pause| now < pause.until);
+        }
+        if self.0.len() >= MAX_SESSIONS && !self.0.contains_key(sid) {
+            return;
+        }
+        let failures = self.0.get(sid).map_or(0, |pause| pause.failures);
+        let most = Duration::from_secs(1 << failures.min(6)).min(LONGEST);
+        let jittered = most * u32::from(random) / u32::from(u8::MAX);
+        // Everybody asks for a second; only what is longer was meant.
+        let asked = if asked > Duration::from_secs(1) { asked.min(LONGEST * 10) } else { jittered };
+        let pause = Pause { failures: failures + 1, until: now + asked.max(jittered) };
+        self.0.insert(sid.into(), pause);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const NOW: Duration = Duration::from_secs(100);
+
+    fn pauses(random: u8) -> Vec<u64> {
+        let mut backoff = Backoff::default();
+        let secs = |backoff: &Backoff| backoff.left("a", NOW).map_or(0, |left| left.as_secs());
+        let mut seen = Vec::new();
+        for _ in 0..9 {
+            backoff.note("a", Some(Failure::SOON), NOW, random);
+            seen.push(secs(&backoff));
+        }
+        backoff.note("a", None, NOW, random);
+        assert_eq!(backoff.left("a", NOW), None, "a success ends it");
+        seen
+    }
+
+    #[test]
+    fn f72_pauses_double_up_to_a_minute_with_full_jitter() {
+        assert_eq!(pauses(255), [1, 2, 4, 8, 16, 32, 60, 60, 60]);
+        assert_eq!(pauses(0), [0; 9]);
+        assert_eq!(pauses(128)[6], 30);
+    }
+
+    #[test]
+    fn f72_what_the_other_side_asks_for_is_kept() {
+        let mut backoff = Backoff::default();
+        let retry_after = Duration::from_secs(45);
+        backoff.note("a", Some(Failure::Unavailable { retry_after }), NOW, 0);
+        assert_eq!(backoff.left("a", NOW), Some(retry_after));
+        assert_eq!(backoff.left("b", NOW), None);
+        assert_eq!(backoff.left("a", NOW + retry_after), None);
+    }
+
+    #[test]
+    fn the_memory_is_bounded() {
+        let mut backoff = Backoff::default();
+        for n in 0..2 * MAX_SESSIONS {
+            backoff.note(&n.to_string(), Some(Failure::SOON), NOW, 255);
+        }
+        assert_eq!(backoff.0.len(), MAX_SESSIONS);
+        backoff.note("late", Some(Failure::SOON), NOW + LONGEST, 255);
+        assert_eq!(backoff.0.len(), 1, "what is over gives way");
+    }
+}
