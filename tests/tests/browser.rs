@@ -8,9 +8,13 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
+use everfresh::{ManualClock, Timestamp};
+use everfresh_testkit::Browser;
 use everfresh_tests::process::{Running, Workplace};
 use fantoccini::wd::Capabilities;
 use fantoccini::{Client, ClientBuilder, Locator};
+use http::header::CONTENT_TYPE;
+use http::{HeaderValue, Method};
 use serde_json::json;
 
 /// Longer than the quickstart's tokens live.
@@ -181,5 +185,47 @@ async fn two_hundred_requests_at_the_moment_of_expiry_all_succeed() {
     assert_eq!(count("data-failed").await, 0);
     assert!(count("data-refreshed").await >= 1);
     world.visible("#signed-in").await;
+    world.close().await;
+}
+
+#[tokio::test]
+async fn a_stolen_copy_ends_the_session_when_it_comes_back() {
+    let world = World::new().await;
+    world.sign_in("Barbara").await;
+    world.click("#steal").await;
+    world.until("!document.querySelector('#replay').disabled").await;
+    world.expired().await;
+    assert_eq!(world.request().await, ("200".into(), "refreshed".into()));
+    assert_eq!(world.request().await, ("200".into(), "fresh".into()));
+    // The quickstart's overlap is 5 s; its tokens live for 15 s.
+    world.until("Number(document.querySelector('#seconds').textContent) <= 8").await;
+    world.click("#replay").await;
+    world.visible("#signin").await;
+    world.page.refresh().await.unwrap();
+    world.visible("#signin").await;
+    world.close().await;
+}
+
+#[tokio::test]
+async fn a_session_elsewhere_is_listed_and_ended() {
+    let world = World::new().await;
+    world.sign_in("Margaret").await;
+    let address = world.address.trim_start_matches("http://").parse().unwrap();
+    let clock = ManualClock::starting_at(Timestamp::from_secs(0));
+    let mut elsewhere = Browser::new(address, clock);
+    let form = [(CONTENT_TYPE, HeaderValue::from_static("application/x-www-form-urlencoded"))];
+    let login = elsewhere.request(Method::POST, "/login", &form, "name=Margaret".into());
+    assert_eq!(elsewhere.send(login).await.status, 204);
+    assert_eq!(elsewhere.get("/api/me").await.status, 200);
+
+    world.click("#reload-sessions").await;
+    world.until("document.querySelectorAll('#session-list li').length === 2").await;
+    world
+        .until("document.querySelectorAll('#session-list li[data-current=true]').length === 1")
+        .await;
+    world.click("#session-list .end-session").await;
+    world.until("document.querySelectorAll('#session-list li').length === 1").await;
+    assert_eq!(elsewhere.get("/api/me").await.status, 401, "at once");
+    assert_eq!(world.request().await.0, "200");
     world.close().await;
 }

@@ -55,7 +55,7 @@ async fn check(workplace: &Workplace, said: &[String]) -> usize {
                 assert!(first, "two successors of generation {from} of session {n}");
             }
             ["revoked", n] => {
-                assert!(revoked.insert(n.parse::<u8>().unwrap()), "{n} was revoked twice")
+                assert!(revoked.insert(n.parse::<u8>().unwrap()), "{n} was revoked twice");
             }
             _ => panic!("{line:?}"),
         }

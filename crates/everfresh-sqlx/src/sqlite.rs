@@ -51,7 +51,7 @@ impl SqliteStore {
             .connect_with(options)
             .await
             .map_err(StoreError::new)?;
-        sqlx::migrate!("migrations/sqlite").run(&pool).await.map_err(StoreError::new)?;
+        migrate(&pool).await?;
         Ok(Self { pool, clock: Clock::system() })
     }
 
@@ -69,6 +69,22 @@ impl SqliteStore {
     fn now(&self) -> Result<i64, StoreError> {
         millis(self.clock.now())
     }
+}
+
+/// Brings the tables up to date. Of several processes that open a new file at once, one makes
+/// them; the others look again and find them made.
+async fn migrate(pool: &SqlitePool) -> Result<(), StoreError> {
+    const TRIES: usize = 5;
+
+    let migrator = sqlx::migrate!("migrations/sqlite");
+    let mut result = migrator.run(pool).await;
+    for _ in 1..TRIES {
+        if result.is_ok() {
+            break;
+        }
+        result = migrator.run(pool).await;
+    }
+    result.map_err(StoreError::new)
 }
 
 impl SessionStore for SqliteStore {
@@ -118,19 +134,18 @@ impl SessionStore for SqliteStore {
     async fn rotate(&self, rotation: Rotation) -> Result<bool, StoreError> {
         let changed = sqlx::query(
             "UPDATE everfresh_sessions SET \
-             confirmed = CASE WHEN ?1 = ?2 THEN confirmed ELSE 0 END, generation = ?2, \
-             key_id = ?3, rotated_at = ?4, idle_expires = min(?5, absolute_expires), claims = ?6 \
-             WHERE sid = ?7 AND generation = ?1 AND (?1 <> ?2 OR confirmed = 0) \
-             AND idle_expires > ?8",
+             confirmed = 0, generation = ?2, key_id = ?3, claims = ?4, rotated_at = ?5, \
+             idle_expires = CASE WHEN ?1 = ?2 THEN idle_expires \
+             ELSE min(?5 + idle_lifetime, absolute_expires) END \
+             WHERE sid = ?6 AND generation = ?1 AND (?1 <> ?2 OR confirmed = 0) \
+             AND idle_expires > ?5",
         )
         .bind(integer(rotation.from)?)
         .bind(integer(rotation.to)?)
         .bind(i64::from(rotation.key_id))
-        .bind(millis(rotation.at)?)
-        .bind(millis(rotation.idle_expires)?)
         .bind(rotation.claims)
-        .bind(rotation.sid.as_bytes().to_vec())
         .bind(self.now()?)
+        .bind(rotation.sid.as_bytes().to_vec())
         .execute(&self.pool)
         .await
         .map_err(StoreError::new)?;

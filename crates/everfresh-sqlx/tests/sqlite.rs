@@ -52,7 +52,7 @@ async fn s46_what_was_acknowledged_is_there_after_a_restart() {
         sqlite.store.create(session(n, "alice")).await.unwrap();
     }
     let loaded = sqlite.store.load(id(1)).await.unwrap().unwrap();
-    assert!(sqlite.store.rotate(next(&loaded.record, loaded.now)).await.unwrap());
+    assert!(sqlite.store.rotate(next(&loaded.record)).await.unwrap());
     assert!(sqlite.store.revoke(id(2)).await.unwrap());
     sqlite.reopen().await;
     assert_eq!(sqlite.store.load(id(1)).await.unwrap().unwrap().record.generation, 1);
@@ -65,8 +65,8 @@ async fn two_stores_on_one_file_are_one_store() {
     let other = open(&sqlite.folder, &sqlite.clock).await;
     sqlite.store.create(session(1, "alice")).await.unwrap();
     let loaded = other.load(id(1)).await.unwrap().unwrap();
-    assert!(other.rotate(next(&loaded.record, loaded.now)).await.unwrap());
-    assert!(!sqlite.store.rotate(next(&loaded.record, loaded.now)).await.unwrap());
+    assert!(other.rotate(next(&loaded.record)).await.unwrap());
+    assert!(!sqlite.store.rotate(next(&loaded.record)).await.unwrap());
 }
 
 #[tokio::test]

@@ -1,15 +1,22 @@
-//! The quickstart: sign in, watch the token's seconds run out, and stay signed in.
+//! The quickstart: sign in, watch the token's seconds run out, and stay signed in. See your
+//! sessions, end one elsewhere, and play the thief.
 //!
 //! Run with: `cargo run -p quickstart`
 
+mod thief;
+
 use std::net::Ipv4Addr;
+use std::path::Path;
 use std::time::{Duration, SystemTime};
 
+use axum::extract::Path as UrlPath;
+use axum::http::{HeaderMap, StatusCode, header::USER_AGENT};
 use axum::response::{Html, IntoResponse, Response};
-use axum::routing::{get, post};
-use axum::{Form, Json, Router, http::StatusCode};
-use everfresh::{Engine, Keys, Resign};
+use axum::routing::{delete, get, post};
+use axum::{Form, Json, Router};
+use everfresh::{Engine, Keys, Rotate, SignIn, Timestamp};
 use everfresh_axum::{Claims, Error, Session};
+use everfresh_sqlx::SqliteStore;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use tokio::net::TcpListener;
@@ -17,6 +24,8 @@ use tokio::net::TcpListener;
 /// So short that you can watch it. 15 minutes would be usual.
 const ACCESS_LIFETIME: Duration = Duration::from_secs(15);
 const SESSION_LIFETIME: Duration = Duration::from_secs(60 * 60);
+/// Shorter than usual (30 s), as the access tokens are.
+const OVERLAP: Duration = Duration::from_secs(5);
 
 /// What every token says about a person, beside who it is. Yours to choose.
 #[derive(Serialize, Deserialize)]
@@ -32,17 +41,16 @@ struct Login {
 #[tokio::main]
 #[expect(clippy::print_stdout, reason = "says where to go")]
 async fn main() -> Result<(), Box<dyn std::error::Error>> {
-    // A real app reads its secret from the environment; a new one signs everybody out.
-    let mut secret = [0; 32];
-    getrandom::fill(&mut secret)?;
-
-    let auth = Engine::<User>::builder(Keys::hs256(secret)?)
+    // Sessions and the secret are kept beside each other: people stay signed in over a restart.
+    let store = SqliteStore::open("quickstart.db").await?;
+    let auth = Engine::<User>::builder(Keys::hs256(secret(Path::new("quickstart.key"))?)?)
         .issuer("https://quickstart.example")
         .audience("quickstart")
         .access_lifetime(ACCESS_LIFETIME)
         .session_lifetime(SESSION_LIFETIME)
         .insecure_dev_only() // plain http:// on this machine; leave it out behind https://
-        .refresh_with(Resign::new())
+        .refresh_with(Rotate::new(store).overlap(OVERLAP))
+        .on_event(thief::notice)
         .build()?;
 
     let app = Router::new()
@@ -50,20 +58,30 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
         .route("/login", post(login))
         .route("/logout", post(logout))
         .route("/api/me", get(me))
+        .route("/api/sessions", get(sessions))
+        .route("/api/sessions/{sid}", delete(end_session))
+        .route("/api/sessions/end-others", post(end_others))
         .layer(auth.layer());
+    let app = thief::beside(app);
 
     let listener = listen().await?;
     println!("everfresh quickstart: open http://{} (Ctrl-C stops it)", listener.local_addr()?);
     axum::serve(listener, app).with_graceful_shutdown(ctrl_c()).await?;
+    auth.shutdown().await;
     Ok(())
 }
 
-async fn login(session: Session<User>, Form(Login { name }): Form<Login>) -> Response {
+async fn login(
+    session: Session<User>,
+    headers: HeaderMap,
+    Form(Login { name }): Form<Login>,
+) -> Response {
     let name = name.trim().to_owned();
     if name.is_empty() || name.chars().count() > 64 {
         return problem("Tell us a name of 1 to 64 characters.");
     }
-    match session.sign_in(name.clone(), User { name }).await {
+    let sign_in = SignIn::new(name.clone(), User { name }).attribute("device", device(&headers));
+    match session.sign_in_with(sign_in).await {
         Ok(()) => StatusCode::NO_CONTENT.into_response(),
         Err(error) => Error::from(error).into_response(),
     }
@@ -86,13 +104,84 @@ async fn me(Claims(user): Claims<User>, session: Session<User>) -> Json<Value> {
     }))
 }
 
+async fn sessions(session: Session<User>) -> Result<Json<Value>, Error> {
+    let own = session.sid();
+    let all = session.sessions().await?.into_iter().map(|one| {
+        json!({
+            "current": Some(&one.sid) == own.as_ref(),
+            "device": one.attributes.get("device"),
+            "signed_in_s_ago": ago(one.signed_in_at),
+            "last_used_s_ago": ago(one.last_used_at),
+            "sid": one.sid,
+        })
+    });
+    Ok(Json(all.collect()))
+}
+
+async fn end_session(
+    session: Session<User>,
+    UrlPath(sid): UrlPath<String>,
+) -> Result<StatusCode, Error> {
+    let found = session.sign_out_other(&sid).await?;
+    Ok(if found { StatusCode::NO_CONTENT } else { StatusCode::NOT_FOUND })
+}
+
+async fn end_others(session: Session<User>) -> Result<Json<Value>, Error> {
+    Ok(Json(json!({"ended": session.sign_out_others().await?})))
+}
+
+/// A name for a device that people recognize; no more than a hint.
+fn device(headers: &HeaderMap) -> String {
+    let agent = headers.get(USER_AGENT).and_then(|value| value.to_str().ok()).unwrap_or_default();
+    let find = |names: &[(&str, &'static str)], unknown| {
+        names.iter().find(|(mark, _)| agent.contains(mark)).map_or(unknown, |(_, name)| *name)
+    };
+    let browsers = [
+        ("Edg", "Edge"),
+        ("Firefox", "Firefox"),
+        ("Chrome", "Chrome"),
+        ("Safari", "Safari"),
+        ("curl", "curl"),
+    ];
+    let systems = [
+        ("Android", "Android"),
+        ("iPhone", "iPhone"),
+        ("iPad", "iPad"),
+        ("Windows", "Windows"),
+        ("Mac OS", "macOS"),
+        ("Linux", "Linux"),
+    ];
+    format!("{} on {}", find(&browsers, "a client"), find(&systems, "an unknown system"))
+}
+
+/// The secret of the last run, or a new one. A real app gets it from its environment.
+fn secret(file: &Path) -> Result<Vec<u8>, Box<dyn std::error::Error>> {
+    if let Ok(secret) = std::fs::read(file) {
+        return Ok(secret);
+    }
+    let mut secret = vec![0; 32];
+    getrandom::fill(&mut secret)?;
+    std::fs::write(file, &secret)?;
+    Ok(secret)
+}
+
 #[expect(clippy::disallowed_methods, reason = "shown to people; nothing is decided by it")]
+fn now() -> SystemTime {
+    SystemTime::now()
+}
+
 fn left(until: Option<SystemTime>) -> Duration {
-    until.and_then(|until| until.duration_since(SystemTime::now()).ok()).unwrap_or_default()
+    until.and_then(|until| until.duration_since(now()).ok()).unwrap_or_default()
+}
+
+fn ago(time: Timestamp) -> u64 {
+    Timestamp::from(now()).since(time).as_secs()
 }
 
 fn problem(detail: &str) -> Response {
-    let body = json!({"type": "about:blank", "title": "Unprocessable Content", "status": 422, "detail": detail});
+    let body = json!({
+        "type": "about:blank", "title": "Unprocessable Content", "status": 422, "detail": detail,
+    });
     let content_type = [("content-type", "application/problem+json")];
     (StatusCode::UNPROCESSABLE_ENTITY, content_type, body.to_string()).into_response()
 }

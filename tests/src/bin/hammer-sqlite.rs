@@ -36,7 +36,7 @@ async fn hammer(store: SqliteStore, task: u8) {
         round = round.wrapping_add(1);
         let sid = id((round.wrapping_mul(7) % u32::from(SESSIONS)) as u8);
         // An error is no answer: the file was locked for too long.
-        let Ok(Some(Loaded { record, now })) = store.load(sid).await else {
+        let Ok(Some(Loaded { record, .. })) = store.load(sid).await else {
             tokio::task::yield_now().await;
             continue;
         };
@@ -46,8 +46,6 @@ async fn hammer(store: SqliteStore, task: u8) {
             from: record.generation,
             to: record.generation + 1,
             key_id: record.key_id,
-            at: now,
-            idle_expires: now.plus(record.idle_lifetime),
             claims: record.claims,
         };
         if matches!(store.rotate(rotation).await, Ok(true)) {

@@ -68,9 +68,9 @@ pub async fn an_id_is_taken_once<H: Harness>() {
 pub async fn an_unknown_session_is_none<H: Harness>() {
     let harness = H::open().await;
     create(&harness, 1, "alice").await;
-    let Loaded { record, now } = loaded(&harness, 1).await;
+    let Loaded { record, .. } = loaded(&harness, 1).await;
     assert_eq!(row(&harness, 9).await, None);
-    assert!(!rotate(&harness, Rotation { sid: id(9), ..next(&record, now) }).await);
+    assert!(!rotate(&harness, Rotation { sid: id(9), ..next(&record) }).await);
     harness.store().confirm(id(9), 0).await.expect("no error");
     assert!(!harness.store().revoke(id(9)).await.expect("no error"));
     assert!(harness.store().list("nobody").await.expect("no error").is_empty());
@@ -86,7 +86,7 @@ pub async fn a_rotation_moves_the_row_it_has_seen<H: Harness>() {
     let Loaded { record, now } = loaded(&harness, 1).await;
     assert!(record.confirmed);
     let claims = r#"{"n":"changed"}"#.to_owned();
-    let rotation = Rotation { claims: claims.clone(), ..next(&record, now) };
+    let rotation = Rotation { claims: claims.clone(), ..next(&record) };
     assert!(rotate(&harness, rotation).await);
     let expected = SessionRecord {
         generation: 1,
@@ -104,11 +104,11 @@ pub async fn a_rotation_moves_the_row_it_has_seen<H: Harness>() {
 pub async fn a_rotation_from_another_generation_changes_nothing<H: Harness>() {
     let harness = H::open().await;
     create(&harness, 1, "alice").await;
-    let Loaded { record, now } = loaded(&harness, 1).await;
-    assert!(rotate(&harness, next(&record, now)).await);
+    let Loaded { record, .. } = loaded(&harness, 1).await;
+    assert!(rotate(&harness, next(&record)).await);
     let after = row(&harness, 1).await;
-    assert!(!rotate(&harness, next(&record, now)).await);
-    assert!(!rotate(&harness, Rotation { from: 2, to: 3, ..next(&record, now) }).await);
+    assert!(!rotate(&harness, next(&record)).await);
+    assert!(!rotate(&harness, Rotation { from: 2, to: 3, ..next(&record) }).await);
     assert_eq!(row(&harness, 1).await, after);
 }
 
@@ -118,12 +118,7 @@ pub async fn the_same_generation_is_given_again_only_while_unconfirmed<H: Harnes
     create(&harness, 1, "alice").await;
     harness.pass(Duration::from_secs(2)).await;
     let Loaded { record, now } = loaded(&harness, 1).await;
-    let again = Rotation {
-        to: record.generation,
-        key_id: record.key_id,
-        idle_expires: record.idle_expires,
-        ..next(&record, now)
-    };
+    let again = Rotation { to: record.generation, key_id: record.key_id, ..next(&record) };
     assert!(rotate(&harness, again.clone()).await);
     let after = loaded(&harness, 1).await.record;
     assert_eq!(after, SessionRecord { rotated_at: now, ..record });
@@ -137,8 +132,8 @@ pub async fn the_same_generation_is_given_again_only_while_unconfirmed<H: Harnes
 pub async fn only_the_current_generation_is_confirmed<H: Harness>() {
     let harness = H::open().await;
     create(&harness, 1, "alice").await;
-    let Loaded { record, now } = loaded(&harness, 1).await;
-    assert!(rotate(&harness, next(&record, now)).await);
+    let Loaded { record, .. } = loaded(&harness, 1).await;
+    assert!(rotate(&harness, next(&record)).await);
     for other in [0, 2] {
         harness.store().confirm(id(1), other).await.expect("no error");
         assert!(!loaded(&harness, 1).await.record.confirmed);
@@ -152,11 +147,11 @@ pub async fn a_revoked_session_is_gone_for_every_step<H: Harness>() {
     let harness = H::open().await;
     create(&harness, 1, "alice").await;
     create(&harness, 2, "alice").await;
-    let Loaded { record, now } = loaded(&harness, 1).await;
+    let Loaded { record, .. } = loaded(&harness, 1).await;
     assert!(harness.store().revoke(id(1)).await.expect("no error"));
     assert!(!harness.store().revoke(id(1)).await.expect("no error"), "once");
     assert_eq!(row(&harness, 1).await, None);
-    assert!(!rotate(&harness, next(&record, now)).await);
+    assert!(!rotate(&harness, next(&record)).await);
     harness.store().confirm(id(1), 0).await.expect("no error");
     assert_eq!(row(&harness, 1).await, None);
     let left = harness.store().list("alice").await.expect("no error");
@@ -186,8 +181,8 @@ pub async fn a_list_holds_the_live_sessions_of_one_subject_latest_first<H: Harne
         harness.pass(Duration::from_secs(2)).await;
     }
     create(&harness, 4, "alice ").await;
-    let Loaded { record, now } = loaded(&harness, 1).await;
-    assert!(rotate(&harness, next(&record, now)).await);
+    let Loaded { record, .. } = loaded(&harness, 1).await;
+    assert!(rotate(&harness, next(&record)).await);
     let listed = harness.store().list("alice").await.expect("no error");
     assert_eq!(listed.iter().map(|row| row.sid).collect::<Vec<_>>(), [id(1), id(3), id(2)]);
 }
@@ -199,10 +194,10 @@ pub async fn a_session_ends_when_idle<H: Harness>() {
     short.idle_lifetime = Duration::from_secs(3);
     harness.store().create(short).await.expect("kept");
     create(&harness, 2, "alice").await;
-    let Loaded { record, now } = loaded(&harness, 1).await;
+    let Loaded { record, .. } = loaded(&harness, 1).await;
     harness.pass(Duration::from_secs(4)).await;
     assert_eq!(row(&harness, 1).await, None);
-    assert!(!rotate(&harness, next(&record, now)).await, "over is over");
+    assert!(!rotate(&harness, next(&record)).await, "over is over");
     let listed = harness.store().list("alice").await.expect("no error");
     assert_eq!(listed.iter().map(|row| row.sid).collect::<Vec<_>>(), [id(2)]);
 }
@@ -216,8 +211,8 @@ pub async fn a_rotation_moves_the_idle_end_and_not_the_absolute_one<H: Harness>(
     harness.store().create(short).await.expect("kept");
     let first = loaded(&harness, 1).await.record;
     harness.pass(Duration::from_secs(3)).await;
-    let Loaded { record, now } = loaded(&harness, 1).await;
-    assert!(rotate(&harness, next(&record, now)).await);
+    let Loaded { record, .. } = loaded(&harness, 1).await;
+    assert!(rotate(&harness, next(&record)).await);
     let second = loaded(&harness, 1).await.record;
     assert_eq!(second.absolute_expires, first.absolute_expires);
     assert_eq!(second.idle_expires, first.absolute_expires, "never past the absolute end");
@@ -247,9 +242,9 @@ pub async fn a_sweep_is_bounded_and_takes_only_what_is_over<H: Harness>() {
 pub async fn generations_may_be_large<H: Harness>() {
     let harness = H::open().await;
     create(&harness, 1, "alice").await;
-    let Loaded { record, now } = loaded(&harness, 1).await;
+    let Loaded { record, .. } = loaded(&harness, 1).await;
     let large = 1 << 62;
-    assert!(rotate(&harness, Rotation { to: large, key_id: u32::MAX, ..next(&record, now) }).await);
+    assert!(rotate(&harness, Rotation { to: large, key_id: u32::MAX, ..next(&record) }).await);
     let record = loaded(&harness, 1).await.record;
     assert_eq!((record.generation, record.key_id), (large, u32::MAX));
     harness.store().confirm(id(1), large).await.expect("no error");
@@ -261,11 +256,11 @@ pub async fn of_many_rotations_at_once_one_succeeds<H: Harness>() {
     let harness = H::open().await;
     create(&harness, 1, "alice").await;
     for round in 0..20 {
-        let Loaded { record, now } = loaded(&harness, 1).await;
+        let Loaded { record, .. } = loaded(&harness, 1).await;
         assert_eq!(record.generation, round);
         let racers: Vec<_> = (0..32)
             .map(|_| {
-                let (store, rotation) = (harness.store().clone(), next(&record, now));
+                let (store, rotation) = (harness.store().clone(), next(&record));
                 tokio::spawn(async move { store.rotate(rotation).await.expect("no error") })
             })
             .collect();
@@ -282,10 +277,10 @@ pub async fn after_a_revocation_was_acknowledged_nothing_succeeds<H: Harness>() 
     let harness = H::open().await;
     for round in 1..=20 {
         create(&harness, round, "alice").await;
-        let Loaded { record, now } = loaded(&harness, round).await;
+        let Loaded { record, .. } = loaded(&harness, round).await;
         let racers: Vec<_> = (0..8)
             .map(|_| {
-                let (store, rotation) = (harness.store().clone(), next(&record, now));
+                let (store, rotation) = (harness.store().clone(), next(&record));
                 tokio::spawn(async move { store.rotate(rotation).await.expect("no error") })
             })
             .collect();
@@ -296,6 +291,6 @@ pub async fn after_a_revocation_was_acknowledged_nothing_succeeds<H: Harness>() 
             racer.await.expect("no panic");
         }
         assert_eq!(row(&harness, round).await, None);
-        assert!(!rotate(&harness, next(&record, now)).await);
+        assert!(!rotate(&harness, next(&record)).await);
     }
 }

@@ -5,7 +5,7 @@ pub mod cases;
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use everfresh::{NewSession, Rotation, SessionId, SessionRecord, SessionStore, Timestamp};
+use everfresh::{NewSession, Rotation, SessionId, SessionRecord, SessionStore};
 
 /// A kind of store, and a way to let time pass for it.
 pub trait Harness: Sized + Send + Sync {
@@ -42,15 +42,13 @@ pub fn session(n: u8, subject: &str) -> NewSession {
     }
 }
 
-/// The next rotation of a row, `at` a time of the store's clock.
-pub fn next(row: &SessionRecord, at: Timestamp) -> Rotation {
+/// The next rotation of a row.
+pub fn next(row: &SessionRecord) -> Rotation {
     Rotation {
         sid: row.sid,
         from: row.generation,
         to: row.generation + 1,
         key_id: row.key_id + 1,
-        at,
-        idle_expires: at.plus(row.idle_lifetime),
         claims: row.claims.clone(),
     }
 }

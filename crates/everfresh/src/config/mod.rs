@@ -323,6 +323,7 @@ impl<C: ClaimSet> EngineBuilder<C> {
             keys: &self.keys,
             issuer: &self.issuer,
             audience: &self.audience,
+            access_lifetime: self.access_lifetime,
             session_lifetime: self.session_lifetime,
         })?;
         let carriers = Carriers::build(self.carriers, self.insecure)?;

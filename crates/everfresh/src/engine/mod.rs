@@ -138,7 +138,12 @@ impl<C: ClaimSet> Engine<C> {
             }
             false => None,
         };
-        let carrier = carrier.or(refresh.as_ref().map(|(carrier, _)| *carrier));
+        // Without a verified access token the refresh token's carrier counts: nothing crosses from
+        // a cookie into a place that scripts can read.
+        let carrier = match (&refresh, &view.verified) {
+            (Some((own, _)), None) => Some(*own),
+            _ => carrier,
+        };
         let refresh = refresh.map(|(_, token)| token);
 
         let decision = match verdict {
@@ -364,8 +369,26 @@ impl Core {
     /// Ends a session wherever it is kept.
     pub(crate) async fn sign_out(self: &Arc<Self>, sid: &str) -> Result<(), Failure> {
         self.forget(sid);
-        self.emit(&Event::SignedOut { sid });
-        self.refresher.sign_out(Context::new(self.clone()), sid.to_owned()).await
+        let (core, sid) = (self.clone(), sid.to_owned());
+        self.detached(async move {
+            core.refresher.sign_out(Context::new(core.clone()), sid.clone()).await?;
+            // Again, for what took off before the store knew.
+            core.forget(&sid);
+            core.emit(&Event::SignedOut { sid: &sid });
+            Ok(())
+        })
+        .await
+    }
+
+    /// Runs to its end, whether or not whoever asked for it is still there.
+    pub(crate) async fn detached<T: Send + 'static>(
+        &self,
+        task: impl Future<Output = Result<T, Failure>> + Send + 'static,
+    ) -> Result<T, Failure> {
+        match &self.runtime {
+            Some(runtime) => runtime.spawn(task).await.unwrap_or(Err(Failure::SOON)),
+            None => task.await,
+        }
     }
 
     /// Drops what this node holds of a session that is over. Where nothing keeps sessions, its

@@ -59,21 +59,39 @@ impl Flight {
             Self::Landed(landing) => return landing,
             Self::Running(result) => result,
         };
-        // The waiter's own timer, so that it does not depend on whoever drives the flight.
-        let own = Handle::try_current().ok().filter(has_timer);
-        let Some(runtime) = own.as_ref().or(core.runtime.as_ref()) else {
+        if !can_wait(core) {
             return self_evident(&result);
-        };
-        let limited = {
-            let _context = runtime.enter();
-            tokio::time::timeout(limit, result.wait_for(Option::is_some))
-        };
-        match limited.await.as_ref().map(|end| end.as_deref()) {
-            Ok(Ok(Some(landing))) => landing.clone(),
+        }
+        let end = within(core, limit, result.wait_for(Option::is_some)).await;
+        match end.as_ref().map(|end| end.as_deref()) {
+            Some(Ok(Some(landing))) => landing.clone(),
             // The limit is over, or the runtime that flew it is gone.
             _ => Err(Failure::SOON),
         }
     }
+}
+
+/// The timer of whoever waits, so that it does not depend on who drives a flight.
+fn timer(core: &Core) -> Option<Handle> {
+    Handle::try_current().ok().filter(has_timer).or_else(|| core.runtime.clone())
+}
+
+fn can_wait(core: &Core) -> bool {
+    timer(core).is_some()
+}
+
+/// What comes out of `work` within `limit`. Without a timer there is no limit.
+pub(crate) async fn within<T>(
+    core: &Core,
+    limit: Duration,
+    work: impl Future<Output = T>,
+) -> Option<T> {
+    let Some(runtime) = timer(core) else { return Some(work.await) };
+    let limited = {
+        let _context = runtime.enter();
+        tokio::time::timeout(limit, work)
+    };
+    limited.await.ok()
 }
 
 /// Without a runtime there is nothing to wait for: it has landed, or it never will.

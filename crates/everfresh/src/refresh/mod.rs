@@ -229,10 +229,16 @@ pub struct Setup<'s> {
     pub(crate) keys: &'s Keys,
     pub(crate) issuer: &'s str,
     pub(crate) audience: &'s str,
+    pub(crate) access_lifetime: Duration,
     pub(crate) session_lifetime: Duration,
 }
 
 impl Setup<'_> {
+    /// How long an access token lives.
+    pub fn access_lifetime(&self) -> Duration {
+        self.access_lifetime
+    }
+
     /// How long a session lives at the most.
     pub fn session_lifetime(&self) -> Duration {
         self.session_lifetime

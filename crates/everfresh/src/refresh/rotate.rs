@@ -86,7 +86,7 @@ impl Rotate {
         self
     }
 
-    /// How long a session lives without being rotated: at least a minute.
+    /// How long a session lives without being rotated: at least an access token and the overlap.
     pub fn idle_lifetime(mut self, idle_lifetime: Duration) -> Self {
         self.idle_lifetime = idle_lifetime;
         self
@@ -114,17 +114,12 @@ impl Rotate {
         Ok(tokens)
     }
 
-    /// The same with the refresh token, which came to be when the row says, seen from `now`.
-    fn both_tokens(
-        &self,
-        cx: &Context,
-        row: &SessionRecord,
-        now: Timestamp,
-    ) -> Result<Tokens, Failure> {
+    /// The same with the refresh token, as of a rotation that is about to be made: it will not be
+    /// older than this says.
+    fn both_tokens(&self, cx: &Context, row: &SessionRecord) -> Result<Tokens, Failure> {
         let mut tokens = self.tokens(cx, row)?;
         tokens.refresh = Some(self.derive(row)?);
-        let age = now.since(row.rotated_at);
-        tokens.recheck_at = Some(cx.after((self.overlap / 2).saturating_sub(age)));
+        tokens.recheck_at = Some(cx.after(self.overlap / 2));
         Ok(tokens)
     }
 
@@ -147,8 +142,6 @@ impl Rotate {
             from: loaded.record.generation,
             to: next.generation,
             key_id: next.key_id,
-            at: next.rotated_at,
-            idle_expires: next.idle_expires,
             claims: next.claims.clone(),
         };
         self.store.rotate(rotation).await.map_err(|error| failed(cx, &error))
@@ -177,6 +170,7 @@ impl Rotate {
         credential: &Credential,
     ) -> Result<Option<Tokens>, Failure> {
         let (ring, _) = self.keys()?;
+        let began = cx.after(Duration::ZERO);
         let loaded = self.load(cx, credential.sid).await?;
         let (row, now) = (&loaded.record, loaded.now);
         if !credential.fits(ring, &row.salt) {
@@ -197,12 +191,15 @@ impl Rotate {
                 if now.since(row.rotated_at) > self.overlap {
                     self.revalidate(cx, &mut next).await?;
                 }
+                let mut tokens = self.both_tokens(cx, &next)?;
                 if reanchor {
-                    next.rotated_at = now;
-                }
-                let tokens = self.both_tokens(cx, &next, now)?;
-                if reanchor && !self.change(cx, &loaded, &next).await? {
-                    return Ok(None);
+                    if !self.change(cx, &loaded, &next).await? {
+                        return Ok(None);
+                    }
+                } else {
+                    // As old as the row was when it was asked for, at the least.
+                    let left = (self.overlap / 2).saturating_sub(now.since(row.rotated_at));
+                    tokens.recheck_at = Some(began + left);
                 }
                 cx.emit(&Event::Replayed { sid: &sid, confirmed: row.confirmed });
                 Ok(Some(tokens))
@@ -211,9 +208,7 @@ impl Rotate {
                 self.revalidate(cx, &mut next).await?;
                 next.generation = to;
                 next.key_id = ring.current();
-                next.rotated_at = now;
-                next.idle_expires = now.plus(row.idle_lifetime).min(row.absolute_expires);
-                let tokens = self.both_tokens(cx, &next, now)?;
+                let tokens = self.both_tokens(cx, &next)?;
                 if !self.change(cx, &loaded, &next).await? {
                     return Ok(None);
                 }
@@ -252,13 +247,11 @@ impl Refresher for Rotate {
     fn prepare(&mut self, setup: &Setup<'_>) -> Result<(), ConfigError> {
         let secs = Duration::from_secs;
         setup.within("Rotate::overlap", self.overlap, secs(1), secs(300))?;
+        // Whoever is active rotates once per access token, and not sooner than the overlap.
+        let least = setup.access_lifetime().saturating_add(self.overlap);
         let most = secs(3650 * 24 * 60 * 60);
-        setup.within(
-            "Rotate::idle_lifetime",
-            self.idle_lifetime,
-            secs(60).min(setup.session_lifetime()),
-            most,
-        )?;
+        let least = least.min(setup.session_lifetime());
+        setup.within("Rotate::idle_lifetime", self.idle_lifetime, least, most)?;
         if self.ring.is_none() {
             self.ring = Some(setup.derive_ring()?);
         }
@@ -301,8 +294,7 @@ impl Refresher for Rotate {
         match consult(row, credential.generation, self.overlap, loaded.now) {
             Answer::Again { reanchor: false } => !row.confirmed,
             Answer::Again { reanchor: true } => {
-                let next = SessionRecord { rotated_at: loaded.now, ..row.clone() };
-                self.change(&cx, &loaded, &next).await.unwrap_or(false)
+                self.change(&cx, &loaded, row).await.unwrap_or(false)
             }
             _ => false,
         }
@@ -324,8 +316,7 @@ impl Refresher for Rotate {
             salt: random_id().map_err(|_| Failure::SOON)?,
         };
         // Minted, and found to fit, before anything is kept.
-        let now = opening.grant.auth_time;
-        let tokens = self.both_tokens(&cx, &new.clone().into_record(now), now)?;
+        let tokens = self.both_tokens(&cx, &new.clone().into_record(opening.grant.auth_time))?;
         self.store.create(new).await.map_err(|error| failed(&cx, &error))?;
         if self.sign_ins.fetch_add(1, Ordering::Relaxed) % SWEEP_EVERY == SWEEP_EVERY - 1 {
             let store = self.store.clone();

@@ -113,7 +113,8 @@ impl<C: ClaimSet> Session<C> {
             None => self.0.request.carrier,
             Some(via) => core.carriers.position(via).ok_or(SessionErrorKind::UnknownCarrier)?,
         };
-        let by_cookie = matches!(core.carriers.get(carrier).access, Location::Cookie(_));
+        let is_cookie = |location: &&Location| matches!(location, Location::Cookie(_));
+        let by_cookie = core.carriers.get(carrier).locations().iter().any(is_cookie);
         if by_cookie && !self.0.request.own_site {
             return Err(SessionErrorKind::CrossSite.into());
         }
@@ -239,13 +240,17 @@ impl<C: ClaimSet> Session<C> {
     async fn sign_out_all(&self, except: Option<String>) -> Result<usize, SessionError> {
         let core = &self.0.core;
         let subject = self.subject().ok_or(SessionErrorKind::NotSignedIn)?;
-        let cx = Context::new(core.clone());
-        let ended = core.refresher.sign_out_all(cx, subject, except).await?;
-        for sid in &ended {
-            core.forget(sid);
-            core.emit(&Event::SignedOut { sid });
-        }
-        Ok(ended.len())
+        let task = core.clone();
+        let ended = core.detached(async move {
+            let cx = Context::new(task.clone());
+            let ended = task.refresher.sign_out_all(cx, subject, except).await?;
+            for sid in &ended {
+                task.forget(sid);
+                task.emit(&Event::SignedOut { sid });
+            }
+            Ok(ended.len())
+        });
+        Ok(ended.await?)
     }
 }
 

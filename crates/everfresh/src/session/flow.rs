@@ -11,7 +11,7 @@ use crate::edits::{self, Outgoing};
 use crate::engine::Core;
 use crate::head::{RequestHead, ResponseHead};
 use crate::observe::Event;
-use crate::refresh::flight::{Flight, Haste, Landing, fly};
+use crate::refresh::flight::{Flight, Haste, Landing, fly, within};
 use crate::refresh::{Admitted, Context, Failure, Presented, RefreshToken, Tokens};
 use crate::secret::AccessToken;
 use crate::verify::Verified;
@@ -26,6 +26,11 @@ impl<C: ClaimSet> Session<C> {
         let successor = match core.inner_token {
             InnerToken::Fresh => self.delivered(),
             _ => None,
+        };
+        // One that carries a generation is the client's alone: whoever showed it would confirm.
+        let successor = match self.generation() {
+            Some(_) => successor.and_then(|_| self.access_token().ok()),
+            None => successor,
         };
         attach::rewrite(head.fields_mut(), &core.carriers, core.inner_token, successor.as_ref());
     }
@@ -84,7 +89,7 @@ impl<C: ClaimSet> Session<C> {
         }
         let changes = self.lock().changes;
         let flight = fly(core, &key, || self.admitted(of.as_ref()), haste);
-        Some(TakenOff { flight, sid: key.sid, of, changes })
+        Some(TakenOff { flight, sid: key.sid, of, refresh, changes })
     }
 
     /// Runs a flight beside the request; what it brings leaves with the response if it is done.
@@ -113,7 +118,14 @@ impl<C: ClaimSet> Session<C> {
                     let verified = Some(Arc::new(verified));
                     let view = View { standing: Standing::Present, reason: None, verified };
                     return self.land(from, view, |state, carrier| {
-                        state.recheck = self.recheck_of(&tokens);
+                        let mut tokens = tokens;
+                        match &mut state.outgoing {
+                            // The refresh token of a sign-in in this very request still holds.
+                            Outgoing::Tokens { tokens: former, .. } if tokens.refresh.is_none() => {
+                                tokens.refresh = former.refresh.take();
+                            }
+                            _ => state.recheck = recheck_of(&tokens, from),
+                        }
                         state.outgoing = Outgoing::Tokens { carrier, tokens, asked };
                         state.refreshed = true;
                     });
@@ -135,11 +147,6 @@ impl<C: ClaimSet> Session<C> {
         self.land(from, view, |state, _| state.dead = failure == Failure::Rejected)
     }
 
-    fn recheck_of(&self, tokens: &Tokens) -> Option<(Duration, Admitted)> {
-        let at = tokens.recheck_at?;
-        Some((at, Admitted::new(None, self.0.request.refresh.clone())))
-    }
-
     /// Takes over what a flight beside the request brought, if it is done.
     fn collect(&self) {
         let landed = {
@@ -151,7 +158,7 @@ impl<C: ClaimSet> Session<C> {
         if self.successor(&tokens.access, &from).is_err() {
             return;
         }
-        let recheck = self.recheck_of(&tokens);
+        let recheck = recheck_of(&tokens, &from);
         let mut state = self.lock();
         // What the handler did comes before what the middleware would do.
         if state.changes == from.changes && matches!(state.outgoing, Outgoing::Nothing) {
@@ -182,7 +189,8 @@ impl<C: ClaimSet> Session<C> {
         let recheck = self.lock().recheck.take();
         let Some((_, admitted)) = recheck else { return };
         let core = &self.0.core;
-        if !core.refresher.recheck(Context::new(core.clone()), admitted).await {
+        let recheck = core.refresher.recheck(Context::new(core.clone()), admitted);
+        if within(core, core.waiter_limit, recheck).await != Some(true) {
             let mut state = self.lock();
             // Not those of a sign-in that came meanwhile.
             if state.refreshed {
@@ -257,7 +265,7 @@ impl<C: ClaimSet> Session<C> {
     /// Signing in or out: changes who somebody is and what leaves with the response. False, and
     /// nothing changed, if the response's head has left.
     pub(super) fn replace(&self, view: View<C>, outgoing: Outgoing) -> bool {
-        self.change(view, |state| {
+        self.change(view, None, |state| {
             state.outgoing = outgoing;
             state.refreshed = false;
             state.dead = false;
@@ -273,10 +281,7 @@ impl<C: ClaimSet> Session<C> {
         view: View<C>,
         write: impl FnOnce(&mut State<C>, usize),
     ) -> bool {
-        if self.lock().changes != from.changes {
-            return true;
-        }
-        self.change(view, |state| {
+        self.change(view, Some(from.changes), |state| {
             let carrier = match state.outgoing {
                 Outgoing::Tokens { carrier, .. } => carrier,
                 _ => self.0.request.carrier,
@@ -285,8 +290,12 @@ impl<C: ClaimSet> Session<C> {
         })
     }
 
-    fn change(&self, view: View<C>, write: impl FnOnce(&mut State<C>)) -> bool {
+    /// `since`: only if the handler has done nothing since it had done so much.
+    fn change(&self, view: View<C>, since: Option<u32>, write: impl FnOnce(&mut State<C>)) -> bool {
         let mut state = self.lock();
+        if since.is_some_and(|changes| changes != state.changes) {
+            return true;
+        }
         // Under the lock: a head that seals itself now waits for it and sees what we write.
         if self.0.flags.fetch_or(TOUCHED, Ordering::AcqRel) & SEALED != 0 {
             return false;
@@ -296,6 +305,11 @@ impl<C: ClaimSet> Session<C> {
         write(&mut state);
         true
     }
+}
+
+/// When the tokens have to be looked at again, and for what they were given.
+fn recheck_of<C>(tokens: &Tokens, from: &TakenOff<C>) -> Option<(Duration, Admitted)> {
+    Some((tokens.recheck_at?, Admitted::new(None, from.refresh.clone())))
 }
 
 impl<C> TakenOff<C> {

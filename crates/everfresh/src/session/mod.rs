@@ -16,7 +16,7 @@ use serde::de::DeserializeOwned;
 use crate::edits::Outgoing;
 use crate::engine::Core;
 use crate::refresh::flight::Flight;
-use crate::refresh::{Admitted, Held, RefreshToken};
+use crate::refresh::{Admitted, Held, Presented, RefreshToken};
 use crate::reject::{Rejection, RejectionKind};
 use crate::verify::{InvalidReason, Verified};
 
@@ -127,6 +127,8 @@ struct TakenOff<C> {
     sid: Box<str>,
     /// The access token that was presented, if its signature was good.
     of: Option<Arc<Verified<C>>>,
+    /// The refresh token that goes with it.
+    refresh: Option<RefreshToken>,
     /// What the handler had done by then.
     changes: u32,
 }
@@ -241,8 +243,16 @@ impl<C: ClaimSet> Session<C> {
         self.view(|view| view.verified.as_ref().map(read))
     }
 
+    /// Of whatever was presented, by its access token or by its refresh token alone.
     fn any_sid(&self) -> Option<String> {
-        self.presented(|verified| verified.sid.as_deref().map(Into::into))?
+        let by_access = self.presented(|verified| verified.sid.as_deref().map(Into::into));
+        by_access.flatten().or_else(|| {
+            let core = &self.0.core;
+            let refresh = self.0.request.refresh.as_ref()?.expose().as_bytes();
+            let presented = Presented::new(None, Some(refresh));
+            let admission = core.refresher.admits(presented, core.clock.now())?;
+            Some(admission.sid.into())
+        })
     }
 
     fn lock(&self) -> MutexGuard<'_, State<C>> {

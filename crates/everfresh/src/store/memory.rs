@@ -212,8 +212,10 @@ impl SessionStore for MemoryStore {
         record.generation = rotation.to;
         record.confirmed &= again;
         record.key_id = rotation.key_id;
-        record.rotated_at = rotation.at;
-        record.idle_expires = rotation.idle_expires.min(record.absolute_expires);
+        record.rotated_at = now;
+        if !again {
+            record.idle_expires = now.plus(record.idle_lifetime).min(record.absolute_expires);
+        }
         record.claims = rotation.claims;
         let end = record.idle_expires;
         shard.ends.remove(&(former_end, rotation.sid));
@@ -243,11 +245,11 @@ impl SessionStore for MemoryStore {
         except: Option<SessionId>,
     ) -> Result<Vec<SessionId>, StoreError> {
         let mut revoked = self.sessions_of(subject);
-        revoked.retain(|sid| Some(*sid) != except);
-        for sid in &revoked {
-            let removed = self.shard(*sid).remove(*sid);
+        revoked.retain(|sid| {
+            let removed = (Some(*sid) != except).then(|| self.shard(*sid).remove(*sid)).flatten();
             self.forget(removed.as_slice());
-        }
+            removed.is_some()
+        });
         Ok(revoked)
     }
 

@@ -160,10 +160,6 @@ pub struct Rotation {
     pub to: u64,
     /// The key of the ring that this generation is derived with.
     pub key_id: u32,
-    /// The store's time as it was loaded: the new `rotated_at`.
-    pub at: Timestamp,
-    /// The new `idle_expires`.
-    pub idle_expires: Timestamp,
     /// The app's claims from now on.
     pub claims: String,
 }
@@ -215,9 +211,10 @@ pub trait SessionStore: Send + Sync + 'static {
         sid: SessionId,
     ) -> impl Future<Output = Result<Option<Loaded>, StoreError>> + Send;
 
-    /// Changes the row if its generation is still `from`: sets generation, key id, `rotated_at`,
-    /// `idle_expires` and claims. A new generation is not confirmed; the same one stays what it
-    /// was, and is changed only while it is not confirmed. Says whether it changed.
+    /// Changes the row if its generation is still `from`: sets generation, key id, claims, and
+    /// `rotated_at` to the store's time. A new generation is not confirmed, and moves
+    /// `idle_expires` by the session's `idle_lifetime`, never past `absolute_expires`; the same
+    /// one is changed only while it is not confirmed. Says whether it changed.
     fn rotate(&self, rotation: Rotation) -> impl Future<Output = Result<bool, StoreError>> + Send;
 
     /// Marks the generation as confirmed, if it is still the current one.

@@ -1,6 +1,7 @@
 //! Rotation as browsers, thieves and several nodes see it: groups A, B, C, F and H of what goes
 //! wrong in the field, group D of what must hold.
 
+mod delivery;
 mod lifetimes;
 
 use std::collections::BTreeSet;
@@ -181,16 +182,7 @@ async fn f37_a_restored_store_is_ahead_of_and_nobody_is_signed_out() {
     }
     // The backup is put back: the client is three generations ahead.
     let row = store.load(backup.sid).await.unwrap().unwrap().record;
-    let back = crate::Rotation {
-        sid: backup.sid,
-        from: row.generation,
-        to: 0,
-        key_id: backup.key_id,
-        at: backup.rotated_at,
-        idle_expires: row.idle_expires,
-        claims: backup.claims,
-    };
-    assert!(store.rotate(back).await.unwrap());
+    store.restore(crate::SessionRecord { idle_expires: row.idle_expires, ..backup });
     expire(&world, &pair);
     visit(&world, &mut pair).await;
     assert_eq!(saw(&world, "AheadOfStore"), 1);

@@ -1,0 +1,123 @@
+//! Which tokens go where: none crosses, none is lost, none shows what only a client may show.
+
+use super::*;
+use crate::{Carrier, InnerToken, Standing};
+
+fn carriers(first: Carrier, second: Carrier) -> (World, MemoryStore) {
+    World::rotating_with(move |b| b.carriers([first, second]))
+}
+
+#[tokio::test]
+async fn s79_a_refresh_token_in_a_cookie_never_crosses_into_a_header() {
+    for (first, second) in
+        [(Carrier::cookies(), Carrier::headers()), (Carrier::headers(), Carrier::cookies())]
+    {
+        let (world, _) = carriers(first, second);
+        let response = world
+            .send(get(&[]), |session, _| async move {
+                let sign_in = SignIn::new("alice", user("alice")).via(Carrier::cookies());
+                session.sign_in_with(sign_in).await.unwrap();
+                empty()
+            })
+            .await;
+        let mut pair = Pair::default();
+        pair.keep(&response);
+        let cookie = format!("{REFRESH_NAME}={}", pair.refresh);
+        for junk in ["Bearer a.b.c", "Bearer x"] {
+            let response = world.me(get(&[("cookie", &cookie), ("authorization", junk)])).await;
+            assert_eq!(response.body(), "alice");
+            assert!(!response.headers().contains_key("authorization"));
+            assert!(!response.headers().contains_key("x-refresh-token"));
+            assert!(pair.after(&response).access.len() > 100);
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_sign_in_and_a_refresh_in_one_handler_lose_no_refresh_token() {
+    let (world, _) = World::rotating();
+    let response = world
+        .send(get(&[]), |session, _| async move {
+            session.sign_in("alice", user("alice")).await.unwrap();
+            session.refresh().await.unwrap();
+            empty()
+        })
+        .await;
+    let mut pair = Pair::default();
+    pair.keep(&response);
+    assert!(!pair.refresh.is_empty());
+    expire(&world, &pair);
+    visit(&world, &mut pair).await;
+}
+
+#[tokio::test]
+async fn only_a_client_can_show_a_generation() {
+    let (world, store) = World::rotating_with(|b| b.inner_token(InnerToken::Fresh));
+    let pair = world.sign_in_pair("alice").await;
+    expire(&world, &pair);
+    let lost = world
+        .send(pair.request(), |session, request| async move {
+            // What the inner service may send on, in either way.
+            let cookie = request.headers()["cookie"].to_str().unwrap().to_owned();
+            let onward = session.access_token().unwrap().expose().to_owned();
+            Response::new(format!("{cookie}\n{COOKIE_NAME}={onward}"))
+        })
+        .await;
+    assert_eq!(lost.body().lines().count(), 2);
+    for cookie in lost.body().lines() {
+        let response = world.me(get(&[("cookie", cookie)])).await;
+        assert_eq!(response.body(), "alice", "another service of ours takes it");
+        tokio::task::yield_now().await;
+        assert!(!store.list("alice").await.unwrap()[0].confirmed, "and confirms nothing");
+    }
+    world.pass(60);
+    assert_eq!(world.me(pair.refresh_only()).await.body(), "alice", "the response was lost");
+}
+
+#[tokio::test]
+async fn s82_login_csrf_needs_only_one_cookie_of_the_pair() {
+    let world = World::rotating_with(|b| b.carriers([Carrier::bearer_with_cookie()])).0;
+    let cross = request("POST", &[("sec-fetch-site", "cross-site")]);
+    let response = world
+        .send(cross, |session, _| async move {
+            let refused = session.sign_in("mallory", user("mallory")).await.unwrap_err();
+            assert_eq!(refused.kind(), SessionErrorKind::CrossSite);
+            empty()
+        })
+        .await;
+    assert!(response.headers().is_empty());
+}
+
+#[tokio::test]
+async fn f80_a_refresh_token_alone_is_enough_to_sign_out() {
+    let (world, store) = World::rotating_with(|b| {
+        b.revalidate_with(|_| async { Err::<Revalidated<User>, _>("the database is down") })
+    });
+    let pair = world.sign_in_pair("alice").await;
+    expire(&world, &pair);
+    let response = world
+        .send(pair.refresh_only(), |session, _| async move {
+            assert!(matches!(session.standing(), Standing::Unavailable { .. }));
+            session.sign_out().await.unwrap();
+            empty()
+        })
+        .await;
+    assert_eq!(set_cookies(&response).len(), 2);
+    assert!(store.is_empty(), "the session is over, whoever holds a copy");
+}
+
+#[test]
+fn f120_an_active_person_is_never_idle() {
+    let build = |idle: u64, overlap: u64| {
+        let secs = Duration::from_secs;
+        let rotate =
+            Rotate::new(MemoryStore::new()).idle_lifetime(secs(idle)).overlap(secs(overlap));
+        let builder = Engine::<()>::builder(Keys::hs256(SECRET).unwrap()).issuer("i").audience("a");
+        builder.refresh_with(rotate).build().map(drop)
+    };
+    for (idle, overlap) in [(600, 30), (900, 30), (60, 300)] {
+        let problem = build(idle, overlap).unwrap_err();
+        assert!(problem.to_string().starts_with("`Rotate::idle_lifetime`"), "{problem}");
+    }
+    build(930, 30).unwrap();
+}
