@@ -1,6 +1,7 @@
 //! Rotation as browsers, thieves and several nodes see it: groups A, B, C, F and H of what goes
 //! wrong in the field, group D of what must hold.
 
+mod cancelled;
 mod delivery;
 mod lifetimes;
 

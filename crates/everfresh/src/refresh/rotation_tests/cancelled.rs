@@ -1,0 +1,142 @@
+//! F16, row 56: a client that hangs up at any point of a refresh loses nothing.
+
+use std::pin::pin;
+use std::task::{Context as TaskContext, Poll, Waker};
+
+use super::*;
+use crate::{Loaded, NewSession, Rotation, SessionRecord, SessionStore, StoreError};
+
+/// A store that lets everything else go on before and after each step.
+#[derive(Clone)]
+struct Slow(MemoryStore);
+
+async fn pause() {
+    for _ in 0..3 {
+        tokio::task::yield_now().await;
+    }
+}
+
+impl SessionStore for Slow {
+    async fn create(&self, new: NewSession) -> Result<(), StoreError> {
+        self.0.create(new).await
+    }
+
+    async fn load(&self, sid: SessionId) -> Result<Option<Loaded>, StoreError> {
+        pause().await;
+        let loaded = self.0.load(sid).await;
+        pause().await;
+        loaded
+    }
+
+    async fn rotate(&self, rotation: Rotation) -> Result<bool, StoreError> {
+        pause().await;
+        let rotated = self.0.rotate(rotation).await;
+        pause().await;
+        rotated
+    }
+
+    async fn confirm(&self, sid: SessionId, generation: u64) -> Result<(), StoreError> {
+        self.0.confirm(sid, generation).await
+    }
+
+    async fn revoke(&self, sid: SessionId) -> Result<bool, StoreError> {
+        pause().await;
+        self.0.revoke(sid).await
+    }
+
+    async fn revoke_subject(
+        &self,
+        subject: &str,
+        except: Option<SessionId>,
+    ) -> Result<Vec<SessionId>, StoreError> {
+        self.0.revoke_subject(subject, except).await
+    }
+
+    async fn list(&self, subject: &str) -> Result<Vec<SessionRecord>, StoreError> {
+        self.0.list(subject).await
+    }
+
+    async fn sweep(&self, limit: usize) -> Result<usize, StoreError> {
+        self.0.sweep(limit).await
+    }
+}
+
+fn slow_world() -> (World, MemoryStore) {
+    let clock = crate::ManualClock::starting_at(START);
+    let store = MemoryStore::with_clock(clock.clone());
+    let slow = Slow(store.clone());
+    let mut world = World::with(|b| b.clock(clock.clone()).refresh_with(Rotate::new(slow)));
+    world.clock = clock;
+    (world, store)
+}
+
+/// Polls a request `polls` times, the world going on in between, and drops it. Says whether it
+/// was done by then.
+async fn hang_up_after<F: Future>(request: F, polls: usize) -> bool {
+    let mut request = pin!(request);
+    for _ in 0..polls {
+        if request.as_mut().poll(&mut TaskContext::from_waker(Waker::noop())).is_ready() {
+            return true;
+        }
+        tokio::task::yield_now().await;
+    }
+    false
+}
+
+#[tokio::test]
+async fn f16_s56_hanging_up_at_any_point_of_a_refresh_costs_at_most_one_rotation() {
+    let mut points = 0;
+    loop {
+        let (world, store) = slow_world();
+        let pair = world.sign_in_pair("alice").await;
+        expire(&world, &pair);
+        let done = hang_up_after(world.me(pair.request()), points).await;
+        for _ in 0..50 {
+            tokio::task::yield_now().await;
+        }
+        let next = world.me(pair.request()).await;
+        assert_eq!(next.status(), StatusCode::OK, "hung up after {points} polls");
+        assert!(!pair.after(&next).refresh.is_empty());
+        assert_eq!(store.list("alice").await.unwrap()[0].generation, 1, "after {points} polls");
+        if done {
+            break;
+        }
+        points += 1;
+    }
+    assert!(points > 5, "a refresh has several points to hang up at: {points}");
+}
+
+#[tokio::test]
+async fn s47_hanging_up_at_any_point_of_a_sign_out_ends_the_session_or_leaves_it() {
+    let mut points = 0;
+    loop {
+        let (world, store) = slow_world();
+        let pair = world.sign_in_pair("alice").await;
+        let sign_out = world.send(pair.request(), |session, _| async move {
+            session.sign_out().await.unwrap();
+            empty()
+        });
+        let done = hang_up_after(sign_out, points).await;
+        for _ in 0..50 {
+            tokio::task::yield_now().await;
+        }
+        // Once the handler has asked for it, it happens, whoever is still there.
+        assert_eq!(store.is_empty(), points > 0, "after {points} polls");
+        if done {
+            break;
+        }
+        points += 1;
+    }
+    assert!(points > 1, "{points}");
+}
+
+#[tokio::test]
+async fn a_future_that_is_ready_is_not_polled_again() {
+    let mut polls = 0;
+    let ready = std::future::poll_fn(|_| {
+        polls += 1;
+        Poll::Ready(())
+    });
+    assert!(hang_up_after(ready, 5).await);
+    assert_eq!(polls, 1);
+}
