@@ -2,6 +2,7 @@
 
 #![expect(clippy::print_stdout, reason = "a program for people at a terminal")]
 
+mod coverage;
 mod test;
 mod tools;
 
@@ -10,12 +11,22 @@ use std::process::ExitCode;
 const HELP: &str = "\
 cargo xtask test     every test; installs or starts what they need
                      (with CI=true a skipped test is a failure)
+cargo xtask coverage writes tests/COVERAGE.md: which tests show what
 ";
 
 fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     match arguments.iter().map(String::as_str).collect::<Vec<_>>()[..] {
         ["test"] => test::run(),
+        ["coverage"] => {
+            match std::fs::write(test::coverage_file(), coverage::generate(&test::root())) {
+                Ok(()) => ExitCode::SUCCESS,
+                Err(error) => {
+                    eprintln!("xtask: {}: {error}", test::coverage_file().display());
+                    ExitCode::FAILURE
+                }
+            }
+        }
         [] | ["help" | "--help" | "-h"] => {
             print!("{HELP}");
             ExitCode::SUCCESS

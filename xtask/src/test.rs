@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode, Stdio};
 use std::time::Instant;
 
+use crate::coverage;
 use crate::tools::{self, Missing};
 
 /// The tests of one step, by how they ended.
@@ -42,6 +43,10 @@ pub(crate) fn run() -> ExitCode {
     total.add(counted(succeeds(cargo(&root).args(bare))));
     let tower = [&bare[..], &["--features", "tower"]].concat();
     total.add(counted(succeeds(cargo(&root).args(tower))));
+
+    println!("\n== tests/COVERAGE.md is as `cargo xtask coverage` writes it");
+    let written = std::fs::read_to_string(coverage_file()).unwrap_or_default();
+    total.add(counted(written == coverage::generate(&root)));
 
     for backends in ["aws_lc_rs", "rust_crypto", "aws_lc_rs,rust_crypto"] {
         let mut command = cargo(&root.join("tests/beside"));
@@ -160,9 +165,13 @@ fn cargo(folder: &Path) -> Command {
     command
 }
 
-fn root() -> PathBuf {
+pub(crate) fn root() -> PathBuf {
     let own = Path::new(env!("CARGO_MANIFEST_DIR"));
     own.parent().unwrap_or(own).to_owned()
+}
+
+pub(crate) fn coverage_file() -> PathBuf {
+    root().join("tests/COVERAGE.md")
 }
 
 #[cfg(test)]

@@ -221,7 +221,7 @@ pub async fn a_rotation_moves_the_idle_end_and_not_the_absolute_one<H: Harness>(
 }
 
 /// Row 53 of the security list.
-pub async fn a_sweep_is_bounded_and_takes_only_what_is_over<H: Harness>() {
+pub async fn s53_a_sweep_is_bounded_and_takes_only_what_is_over<H: Harness>() {
     let harness = H::open().await;
     for n in 1..=10 {
         let mut new = session(n, "alice");

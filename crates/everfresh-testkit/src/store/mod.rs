@@ -71,7 +71,7 @@ macro_rules! store_suite {
             a_list_holds_the_live_sessions_of_one_subject_latest_first
             a_session_ends_when_idle
             a_rotation_moves_the_idle_end_and_not_the_absolute_one
-            a_sweep_is_bounded_and_takes_only_what_is_over
+            s53_a_sweep_is_bounded_and_takes_only_what_is_over
             generations_may_be_large
             of_many_rotations_at_once_one_succeeds
             after_a_revocation_was_acknowledged_nothing_succeeds

@@ -143,7 +143,7 @@ pub async fn a_stream_is_untouched<A: Adapter>() {
 }
 
 /// F57: a POST with an expired token is executed once, with its whole body.
-pub async fn a_posted_body_is_untouched<A: Adapter>() {
+pub async fn f57_a_posted_body_is_untouched<A: Adapter>() {
     let mut world = World::new::<A>().await;
     world.sign_in("alice").await;
     world.expire().await;
@@ -478,7 +478,7 @@ pub async fn a_rotating_session_in_headers_moves_on<A: Adapter>() {
 }
 
 /// F01, F07, F09: nobody is refused, and the jar holds the same whatever comes last.
-pub async fn two_hundred_racers_get_one_refresh_token<A: Adapter>() {
+pub async fn f12_two_hundred_racers_get_one_refresh_token<A: Adapter>() {
     let mut world = World::rotating::<A>().await;
     world.sign_in("alice").await;
     world.expire().await;

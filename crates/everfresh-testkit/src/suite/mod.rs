@@ -154,7 +154,7 @@ macro_rules! adapter_suite {
             tokens_leave_with_errors
             head_is_refreshed_too
             a_stream_is_untouched
-            a_posted_body_is_untouched
+            f57_a_posted_body_is_untouched
             a_slow_handler_gets_its_token
             signing_out_leaves_no_live_cookie
             signing_in_again_is_another_session
@@ -172,7 +172,7 @@ macro_rules! adapter_suite {
             a_client_that_hangs_up_costs_nothing
             a_rotating_session_sets_two_cookies_and_moves_on
             a_rotating_session_in_headers_moves_on
-            two_hundred_racers_get_one_refresh_token
+            f12_two_hundred_racers_get_one_refresh_token
             a_stolen_refresh_token_ends_the_session
             a_signed_out_session_is_over_for_every_token
             a_refresh_token_never_reaches_the_handler

@@ -58,7 +58,7 @@ async fn s71_what_the_handler_does_under_our_names_wins() {
 }
 
 #[tokio::test]
-async fn s71_a_handler_that_clears_by_hand_and_signs_out_gets_one_deletion_of_a_name() {
+async fn f50_s71_a_handler_that_clears_by_hand_and_signs_out_gets_one_deletion_of_a_name() {
     let world = World::new();
     let token = world.sign_in("alice").await;
     let response = world
@@ -171,7 +171,7 @@ async fn s79_tokens_leave_as_sensitive_values() {
 }
 
 #[tokio::test]
-async fn s78_the_cookie_lives_as_long_as_the_session_and_not_as_the_token() {
+async fn f52_s78_the_cookie_lives_as_long_as_the_session_and_not_as_the_token() {
     let response = respond(&World::new(), &[]).await;
     let left = 30 * 24 * 3600 - 900;
     assert!(set_cookies(&response)[0].ends_with(&format!("Max-Age={left}")), "F52");

@@ -97,7 +97,7 @@ async fn limits_and_buffers_inside_and_outside_work() {
 }
 
 #[tokio::test]
-async fn f21_tokens_leave_with_whatever_response_the_handler_makes() {
+async fn f21_s80_tokens_leave_with_whatever_response_the_handler_makes() {
     let world = World::new();
     let token = world.sign_in("alice").await;
     world.pass(900);

@@ -200,7 +200,7 @@ async fn f83_revalidation_changes_claims_or_ends_the_session() {
 }
 
 #[tokio::test]
-async fn f70_a_failing_hook_is_503_for_an_expired_token_and_nothing_for_a_good_one() {
+async fn f70_s59_a_failing_hook_is_503_for_an_expired_token_and_nothing_for_a_good_one() {
     let world = World::with(|b| {
         b.revalidate_with(|_| async { Err::<Revalidated<User>, _>("the database is down") })
     });

@@ -101,7 +101,7 @@ async fn s03_f44_shadow_cookies_never_depend_on_order() {
 }
 
 #[tokio::test]
-async fn s81_s82_a_cross_site_post_neither_counts_nor_refreshes() {
+async fn f115_s81_s82_a_cross_site_post_neither_counts_nor_refreshes() {
     let world = World::with(|b| b.carriers([Carrier::cookies(), Carrier::headers()]));
     let token = world.sign_in("alice").await;
     let pair = format!("{COOKIE_NAME}={token}");

@@ -284,3 +284,48 @@ async fn public_signing_keys_need_a_ring_of_their_own() {
         .build();
     assert!(matches!(zero, Err(ConfigError::OutOfRange { setting: "Rotate::overlap", .. })));
 }
+
+#[tokio::test]
+async fn f82_a_refresh_that_fails_moves_no_idle_limit() {
+    let (world, store) = World::rotating_with(|b| {
+        b.leeway(Duration::ZERO)
+            .revalidate_with(|_| async { Err::<Revalidated<User>, _>("the database is down") })
+    });
+    let pair = world.sign_in_pair("alice").await;
+    let before = store.list("alice").await.unwrap().remove(0);
+    for _ in 0..10 {
+        world.pass(3600);
+        let response = world.me(pair.request()).await;
+        assert_eq!(response.status(), StatusCode::SERVICE_UNAVAILABLE);
+        assert!(set_cookies(&response).is_empty(), "F81: nothing says signed in");
+    }
+    let after = store.list("alice").await.unwrap().remove(0);
+    assert_eq!((after.idle_expires, after.generation), (before.idle_expires, 0));
+}
+
+#[tokio::test]
+async fn f66_a_wall_clock_that_steps_revives_nothing_and_storms_nothing() {
+    let (world, store) = World::rotating();
+    let pair = world.sign_in_pair("alice").await;
+    expire(&world, &pair);
+    let mut new = pair.after(&world.me(pair.request()).await);
+    let now = world.clock.now();
+    // Back by an hour: the new token is from the future, and good.
+    world.clock.set_wall(now.minus(Duration::from_secs(3600)));
+    for _ in 0..10 {
+        assert!(set_cookies(&visit(&world, &mut new).await).is_empty(), "no storm");
+    }
+    // What was signed out stays so.
+    world
+        .send(new.request(), |session, _| async move {
+            session.sign_out().await.unwrap();
+            empty()
+        })
+        .await;
+    for by in [0, 1800, 3600] {
+        world.clock.set_wall(now.minus(Duration::from_secs(by)));
+        assert_eq!(world.me(new.refresh_only()).await.status(), StatusCode::UNAUTHORIZED);
+        assert_eq!(world.me(pair.refresh_only()).await.status(), StatusCode::UNAUTHORIZED);
+    }
+    assert!(store.is_empty());
+}

@@ -49,7 +49,7 @@ fn saw(world: &World, event: &str) -> usize {
 }
 
 #[tokio::test]
-async fn a_session_rotates_at_each_expiry_and_only_then() {
+async fn f90_s45_a_session_rotates_at_each_expiry_and_only_then() {
     let (world, store) = World::rotating();
     let mut pair = world.sign_in_pair("alice").await;
     assert!(!pair.access.is_empty() && !pair.refresh.is_empty());
@@ -80,7 +80,7 @@ async fn s42_f96_nothing_in_the_store_can_be_presented() {
 }
 
 #[tokio::test]
-async fn f02_a_request_with_the_old_tokens_gets_the_same_successor_within_the_overlap() {
+async fn f02_s50_a_request_with_the_old_tokens_gets_the_same_successor_within_the_overlap() {
     let (world, store) = World::rotating();
     let old = world.sign_in_pair("alice").await;
     expire(&world, &old);
@@ -109,7 +109,7 @@ async fn f15_a_lost_response_is_made_good_an_hour_later() {
 }
 
 #[tokio::test]
-async fn f31_s44_an_old_token_after_its_successor_was_shown_ends_this_session_alone() {
+async fn f31_f34_f35_s44_an_old_token_after_its_successor_was_shown_ends_this_session_alone() {
     for shown_by_access_token_alone in [false, true] {
         let (world, store) = World::rotating();
         let thief = world.sign_in_pair("alice").await;

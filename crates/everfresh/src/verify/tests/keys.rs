@@ -8,7 +8,7 @@ fn pem_of(tag: &str, der: &[u8]) -> String {
 }
 
 #[test]
-fn s30_secrets_are_as_long_as_the_hash_and_not_published() {
+fn f113_s30_secrets_are_as_long_as_the_hash_and_not_published() {
     for (alg, needed) in [(Algorithm::HS256, 32), (Algorithm::HS384, 48), (Algorithm::HS512, 64)] {
         let secret: Vec<u8> = (0..needed as u8).collect();
         assert!(Key::hmac(alg, &secret).is_ok());

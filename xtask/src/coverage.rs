@@ -1,0 +1,145 @@
+//! `tests/COVERAGE.md`: which tests show which row of the project's two lists.
+//!
+//! A test that shows a row begins its name with it: `f02_..` for what goes wrong in the field,
+//! `s11_..` for what must hold. A test of several rows begins with all of them.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt::Write as _;
+use std::path::Path;
+
+/// The rows of what goes wrong in the field.
+const FIELD: [std::ops::RangeInclusive<u16>; 11] = [
+    1..=22,
+    30..=39,
+    40..=53,
+    55..=57,
+    60..=67,
+    70..=77,
+    80..=86,
+    90..=96,
+    100..=101,
+    110..=115,
+    120..=121,
+];
+
+/// The rows of what must hold.
+const HOLDS: std::ops::RangeInclusive<u16> = 1..=85;
+
+/// Rows that no test shows, and why.
+const REASONS: &[(&str, &str)] = &[
+    ("f04", "there is no lease to run out: a rotation is one compare-and-set"),
+    ("f06", "a waiter's limit never clears a cookie: shown by f70 and by the adapter suite"),
+    (
+        "f39",
+        "another subject in a successor: refused by `Session::successor`, needs the upstream refresher to be shown",
+    ),
+    ("f40", "shown by s70 and `claims_that_cant_travel_are_refused_before_anything_is_sent`"),
+    ("f41", "no cookie is split into chunks"),
+    ("f42", "no cookie is split into chunks"),
+    ("f43", "no cookie is split into chunks"),
+    ("f45", "no cookie is made for an attempt to sign in"),
+    ("f47", "no cookie of ours is bound to another one"),
+    ("f48", "no token is bound to the Host"),
+    ("f51", "shown by s77 and s78: Max-Age, and Expires only to delete"),
+    ("f56", "nothing is redirected: requests get 401 problem+json"),
+    ("f64", "no id_token is kept"),
+    ("f81", "shown by f82"),
+    ("f85", "there is no index of sessions by another party's ids"),
+    ("f91", "one statement per step: there is no transaction to deadlock"),
+    ("f92", "no lock is waited for: a rotation is one conditional statement"),
+    (
+        "f94",
+        "the node's set of ended sessions is the only thing it remembers: `an_ended_session_is_refused_while_its_access_token_is_good`",
+    ),
+    ("f95", "columns, not a blob: a rotation writes what it rotates and nothing else"),
+    ("s09", "no cookie is split into chunks"),
+    (
+        "s33",
+        "tags and HMACs are compared by aws-lc's constant-time functions; no lookup is by a secret",
+    ),
+    ("s32", "there is no cache of verified tokens yet"),
+];
+
+/// The file, as it should be.
+pub(crate) fn generate(root: &Path) -> String {
+    let mut shown: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
+    for folder in ["crates", "tests", "examples"] {
+        visit(&root.join(folder), &mut |path, text| {
+            let file = path.strip_prefix(root).unwrap_or(path).display().to_string();
+            for name in test_names(text) {
+                for row in rows(name) {
+                    shown.entry(row).or_default().insert(format!("`{name}` ({file})"));
+                }
+            }
+        });
+    }
+    let mut out = String::from(
+        "# Which tests show what\n\nMade by `cargo xtask coverage`; a test whose name begins with a \
+         row shows it. F: what goes wrong in the field. S: what must hold.\n\n| row | shown by |\n\
+         |---|---|\n",
+    );
+    let field = FIELD.into_iter().flatten().map(|row| format!("f{row:02}"));
+    let mut open = 0;
+    for row in field.chain(HOLDS.map(|row| format!("s{row:02}"))) {
+        let reason = REASONS.iter().find(|(other, _)| *other == row).map(|(_, reason)| *reason);
+        let tests =
+            shown.get(&row).map(|tests| tests.iter().cloned().collect::<Vec<_>>().join(", "));
+        let cell = match (tests, reason) {
+            (Some(tests), _) => tests,
+            (None, Some(reason)) => reason.to_owned(),
+            (None, None) => {
+                open += 1;
+                "open".to_owned()
+            }
+        };
+        let _ = writeln!(out, "| {} | {cell} |", row.to_uppercase());
+    }
+    let _ = writeln!(out, "\n{open} rows are open.");
+    out
+}
+
+/// Names of functions that could be tests.
+fn test_names(text: &str) -> impl Iterator<Item = &str> {
+    let lines =
+        text.lines().filter_map(|line| line.trim_start().split_once("fn ").map(|(_, rest)| rest));
+    lines.filter_map(|rest| rest.split(['(', '<']).next())
+}
+
+/// `s03_f44_shadow_cookies` shows `s03` and `f44`.
+fn rows(name: &str) -> impl Iterator<Item = String> {
+    name.split('_').map_while(|part| {
+        let digits = part.strip_prefix(['f', 's'])?;
+        let is_row = (2..=3).contains(&digits.len()) && digits.bytes().all(|b| b.is_ascii_digit());
+        is_row.then(|| part.to_owned())
+    })
+}
+
+fn visit(folder: &Path, read: &mut impl FnMut(&Path, &str)) {
+    let Ok(entries) = std::fs::read_dir(folder) else { return };
+    let mut paths: Vec<_> = entries.flatten().map(|entry| entry.path()).collect();
+    paths.sort();
+    for path in paths {
+        if path.is_dir() && !path.ends_with("target") {
+            visit(&path, read);
+        } else if path.extension().is_some_and(|end| end == "rs")
+            && let Ok(text) = std::fs::read_to_string(&path)
+        {
+            read(&path, &text);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_name_tells_its_rows() {
+        let of = |name| rows(name).collect::<Vec<_>>();
+        assert_eq!(of("s03_f44_shadow_cookies"), ["s03", "f44"]);
+        assert_eq!(of("f110_a_strangers"), ["f110"]);
+        assert!(of("four_processes").is_empty() && of("f_x").is_empty() && of("s3_x").is_empty());
+        let text = "    async fn f02_late() {\n    fn plain<T>() {\n";
+        assert_eq!(test_names(text).collect::<Vec<_>>(), ["f02_late", "plain"]);
+    }
+}
