@@ -8,13 +8,16 @@
 //!   confirmations take as long as they like.
 //! * [`search`] visits every state that can be reached, breadth first, and gives the shortest way
 //!   to the first in which an honest browser is signed out.
+//! * [`random`] goes through long schedules by chance, with more tabs, and with a thief.
 //!
 //! Time goes by in ticks. Generations and times are relative to the session's row, so that states
 //! that differ in nothing but their age are one.
 
+mod random;
 mod search;
 mod server;
 
+pub use random::{Tally, random};
 pub use search::{Bounds, Found, search};
 pub use server::{Outcome, Server};
 
