@@ -42,7 +42,16 @@ const REASONS: &[(&str, &str)] = &[
     ("f48", "no token is bound to the Host"),
     ("f51", "shown by s77 and s78: Max-Age, and Expires only to delete"),
     ("f56", "nothing is redirected: requests get 401 problem+json"),
+    (
+        "f62",
+        "times in a store are the store's: shown by f03; `exp` of tokens minted here by the node's, with the leeway",
+    ),
+    ("f63", "no `expires_in` is read yet"),
     ("f64", "no id_token is kept"),
+    (
+        "f67",
+        "a token is minted to live; one that is already over is `Failure::Rejected` (`MintProblem::Over`)",
+    ),
     ("f81", "shown by f82"),
     ("f85", "there is no index of sessions by another party's ids"),
     ("f91", "one statement per step: there is no transaction to deadlock"),
