@@ -5,6 +5,8 @@
 
 mod thief;
 
+use std::fs::OpenOptions;
+use std::io::Write as _;
 use std::net::Ipv4Addr;
 use std::path::Path;
 use std::time::{Duration, SystemTime};
@@ -161,7 +163,10 @@ fn secret(file: &Path) -> Result<Vec<u8>, Box<dyn std::error::Error>> {
     }
     let mut secret = vec![0; 32];
     getrandom::fill(&mut secret)?;
-    std::fs::write(file, &secret)?;
+    let mut options = OpenOptions::new();
+    #[cfg(unix)]
+    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+    options.write(true).create_new(true).open(file)?.write_all(&secret)?;
     Ok(secret)
 }
 

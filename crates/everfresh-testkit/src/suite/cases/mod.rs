@@ -1,5 +1,7 @@
 //! The cases. Each is a test of its own by [`adapter_suite!`](crate::adapter_suite).
 
+mod rotating;
+
 use std::collections::BTreeSet;
 use std::time::Duration;
 
@@ -10,8 +12,10 @@ use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 
-use super::{ACCESS_COOKIE, Adapter, REFRESH_COOKIE, World, token_of};
+use super::{ACCESS_COOKIE, Adapter, World, token_of};
 use crate::contract::Me;
+
+pub use rotating::*;
 
 fn value(text: &str) -> HeaderValue {
     HeaderValue::from_str(text).expect("a header value")
@@ -428,112 +432,4 @@ pub async fn a_client_that_hangs_up_costs_nothing<A: Adapter>() {
     let answer = world.browser.get("/me").await;
     assert_eq!(answer.status, 200);
     assert!(token_of(&answer).is_some());
-}
-
-fn refresh_token(world: &World) -> String {
-    world.browser.jar.get(REFRESH_COOKIE).expect("signed in").to_owned()
-}
-
-fn both(access: &str, refresh: &str) -> (HeaderName, HeaderValue) {
-    (COOKIE, value(&format!("{ACCESS_COOKIE}={access}; {REFRESH_COOKIE}={refresh}")))
-}
-
-/// One generation an expiry, and nothing set in between.
-pub async fn a_rotating_session_sets_two_cookies_and_moves_on<A: Adapter>() {
-    let mut world = World::rotating::<A>().await;
-    world.sign_in("alice").await;
-    for expected in 0..5 {
-        let me: Me = world.browser.get("/me").await.json();
-        assert_eq!((&*me.sub, me.r#gen), ("alice", Some(expected)));
-        assert!(world.browser.get("/me").await.set_cookies().is_empty());
-        let before = refresh_token(&world);
-        world.expire().await;
-        assert_eq!(world.browser.get("/me").await.set_cookies().len(), 2);
-        assert_ne!(refresh_token(&world), before);
-    }
-}
-
-/// Both tokens go back the way they came.
-pub async fn a_rotating_session_in_headers_moves_on<A: Adapter>() {
-    let mut world = World::rotating::<A>().await;
-    let answer = world.browser.post_json("/login?deliver=header", &json!({"user": "bob"})).await;
-    assert!(answer.set_cookies().is_empty());
-    let x_refresh_token = HeaderName::from_static("x-refresh-token");
-    let mut tokens = [
-        (AUTHORIZATION, value(answer.field("authorization").expect("an access token"))),
-        (x_refresh_token.clone(), value(answer.field("x-refresh-token").expect("and another"))),
-    ];
-    for _ in 0..3 {
-        world.clock.advance(Duration::from_secs(900));
-        let request = world.browser.request(Method::GET, "/me", &tokens, Bytes::new());
-        let answer = world.browser.fetch(request).await;
-        assert_eq!(answer.json::<Me>().sub, "bob");
-        assert!(answer.set_cookies().is_empty());
-        for (name, token) in &mut tokens {
-            let new = value(answer.field(name.as_str()).expect("a new one"));
-            assert_ne!(*token, new);
-            *token = new;
-        }
-    }
-}
-
-/// F01, F07, F09: nobody is refused, and the jar holds the same whatever comes last.
-pub async fn f12_two_hundred_racers_get_one_refresh_token<A: Adapter>() {
-    let mut world = World::rotating::<A>().await;
-    world.sign_in("alice").await;
-    world.expire().await;
-    let racers: Vec<_> = (0..200)
-        .map(|_| {
-            let mut browser = world.browser.clone();
-            tokio::spawn(async move {
-                assert_eq!(browser.get("/me").await.status, 200);
-                browser.jar.get(REFRESH_COOKIE).expect("signed in").to_owned()
-            })
-        })
-        .collect();
-    let mut successors = BTreeSet::new();
-    for racer in racers {
-        successors.insert(racer.await.expect("served"));
-    }
-    assert_eq!(successors.len(), 1);
-    assert!(!successors.contains(&refresh_token(&world)));
-}
-
-/// F31, F35: whoever comes second with what was used before ends the session for both.
-pub async fn a_stolen_refresh_token_ends_the_session<A: Adapter>() {
-    let mut world = World::rotating::<A>().await;
-    let access = world.sign_in("alice").await;
-    let stolen = both(&access, &refresh_token(&world));
-    for _ in 0..2 {
-        world.expire().await;
-        assert_eq!(world.browser.get("/me").await.status, 200);
-    }
-    world.clock.advance(Duration::from_secs(31));
-    let thief = world.browser.stranger();
-    let request = thief.request(Method::GET, "/me", &[stolen], Bytes::new());
-    assert_eq!(thief.fetch(request).await.status, 401);
-    assert_eq!(world.browser.get("/me").await.status, 401, "the victim notices");
-}
-
-/// F33, F80.
-pub async fn a_signed_out_session_is_over_for_every_token<A: Adapter>() {
-    let mut world = World::rotating::<A>().await;
-    let access = world.sign_in("alice").await;
-    let tokens = both(&access, &refresh_token(&world));
-    assert_eq!(world.browser.post_json("/logout", &Value::Null).await.status, 204);
-    let stranger = world.browser.stranger();
-    let request = stranger.request(Method::GET, "/me", &[tokens], Bytes::new());
-    let answer = stranger.fetch(request).await;
-    assert_eq!(answer.status, 401, "the access token too, at once");
-    assert!(answer.set_cookies().is_empty());
-}
-
-/// F46: `/cookies` gives back the cookies that it got.
-pub async fn a_refresh_token_never_reaches_the_handler<A: Adapter>() {
-    let mut world = World::rotating::<A>().await;
-    world.sign_in("alice").await;
-    let answer = world.browser.get("/cookies").await;
-    let seen = String::from_utf8_lossy(&answer.body).into_owned();
-    assert!(seen.contains(ACCESS_COOKIE), "{seen}");
-    assert!(!seen.contains(REFRESH_COOKIE), "{seen}");
 }
