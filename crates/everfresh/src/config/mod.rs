@@ -34,10 +34,10 @@ pub enum Revalidated<C> {
     Keep,
     /// It goes on with these claims: a role that changed.
     Replace(C),
-    /// It ends: a person who was disabled.
+    /// It ends: a person who was disabled. Answered with 401.
     ///
-    /// Answered with 401 as soon as a request has to wait for the refresh. A token that is still
-    /// good for longer than that is used until then.
+    /// This node refuses the session's access tokens from then on; where several nodes serve,
+    /// another one takes them until they expire or until it asks too.
     End,
 }
 
