@@ -200,7 +200,7 @@ async fn f17_a_shutdown_has_an_end() {
         b.revalidate_with(|_| std::future::pending::<Result<Revalidated<User>, &str>>())
     });
     let token = world.sign_in("alice").await;
-    world.pass(900);
+    world.pass_until_left(&token, 0);
     let service = world.service(|session, _| async move { who(&session) });
     let waiting = tokio::spawn(service.oneshot(cookie(&token)));
     tokio::task::yield_now().await;
