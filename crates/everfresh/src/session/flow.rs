@@ -69,10 +69,6 @@ impl<C: ClaimSet> Session<C> {
         self.0.request.refresh.clone()
     }
 
-    fn admitted(&self, verified: Option<&Arc<Verified<C>>>) -> Admitted {
-        Admitted::new(verified.and_then(|verified| grant_of(verified)), self.refresh_token())
-    }
-
     /// Starts or joins the flight for what the request presented, if it may.
     pub(super) fn take_off(&self, haste: Haste) -> Option<TakenOff<C>> {
         let core = &self.0.core;
@@ -88,7 +84,8 @@ impl<C: ClaimSet> Session<C> {
             return None;
         }
         let changes = self.lock().changes;
-        let flight = fly(core, &key, || self.admitted(of.as_ref()), haste);
+        let grant = || of.as_deref().and_then(grant_of);
+        let flight = fly(core, &key, || Admitted::new(grant(), refresh.clone()), haste);
         Some(TakenOff { flight, sid: key.sid, of, refresh, changes })
     }
 
