@@ -49,10 +49,10 @@ impl Settings {
         };
         let store = store(lookup("STORE"))?;
         let refresh = match lookup("REFRESH").as_deref() {
-            Some("rotate") => Refresh::Rotate(store),
-            None | Some("resign") if store == Store::Memory => Refresh::Resign,
-            None | Some("resign") => {
-                return Err("STORE: `REFRESH=resign` keeps nothing; set REFRESH=rotate".into());
+            None | Some("rotate") => Refresh::Rotate(store),
+            Some("resign") if store == Store::Memory => Refresh::Resign,
+            Some("resign") => {
+                return Err("STORE: `REFRESH=resign` keeps nothing; leave one of them out".into());
             }
             Some("upstream") => {
                 return Err(
@@ -150,7 +150,6 @@ mod tests {
 
     fn read(name: &'static str, value: &'static str) -> Result<Settings, String> {
         Settings::read(|wanted| match wanted {
-            "REFRESH" if name == "STORE" => Some("rotate".into()),
             "SECRET" if name != "SECRET" => Some("0123456789abcdef-0123456789abcdef".into()),
             _ => (wanted == name).then(|| value.into()),
         })
@@ -200,7 +199,7 @@ mod tests {
     async fn defaults_are_good() {
         let settings = Settings::read(|_| None).unwrap();
         assert_eq!(settings.port, 3000);
-        assert_eq!(settings.refresh, Refresh::Resign);
+        assert_eq!(settings.refresh, Refresh::Rotate(Store::Memory));
         settings.engine().await.unwrap();
     }
 }

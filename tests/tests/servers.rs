@@ -92,7 +92,7 @@ fn a_bad_setting_is_one_line_and_exit_2() {
             ("STORE", "redis://localhost", "not in this build"),
             ("STORE", "sqlite:/no/such/folder/sessions.db", "unable to open"),
         ] {
-            let mut process = start(program, &[("REFRESH", "rotate"), (name, value)]);
+            let mut process = start(program, &[(name, value)]);
             assert_eq!(process.wait().unwrap().code(), Some(2), "{name}={value}");
             let stderr = process.stderr();
             assert_eq!(stderr.lines().count(), 1, "{stderr}");
