@@ -51,6 +51,19 @@ impl SqliteStore {
             .connect_with(options)
             .await
             .map_err(StoreError::new)?;
+        Self::with_pool(pool).await
+    }
+
+    /// Over connections of your own, to share them with the app's tables. Brings the tables of
+    /// sessions up to date.
+    ///
+    /// What was acknowledged survives a power failure with `synchronous = FULL` alone; with a
+    /// journal other than WAL readers wait for writers; without a `busy_timeout` a second process
+    /// on the file makes refreshes fail. Keep the three as [`open`](Self::open) has them: WAL,
+    /// FULL, 5 s.
+    ///
+    /// Errors: the file can't be written, or was written by a newer version.
+    pub async fn with_pool(pool: SqlitePool) -> Result<Self, StoreError> {
         migrate(&pool).await?;
         Ok(Self { pool, clock: Clock::system() })
     }
@@ -135,7 +148,7 @@ impl SessionStore for SqliteStore {
         let changed = sqlx::query(
             "UPDATE everfresh_sessions SET \
              confirmed = 0, generation = ?2, key_id = ?3, claims = ?4, rotated_at = ?5, \
-             idle_expires = CASE WHEN ?1 = ?2 THEN idle_expires \
+             idle_expires = CASE WHEN ?1 = ?2 OR NOT ?7 THEN idle_expires \
              ELSE min(?5 + idle_lifetime, absolute_expires) END \
              WHERE sid = ?6 AND generation = ?1 AND (?1 <> ?2 OR confirmed = 0) \
              AND idle_expires > ?5",
@@ -146,19 +159,29 @@ impl SessionStore for SqliteStore {
         .bind(rotation.claims)
         .bind(self.now()?)
         .bind(rotation.sid.as_bytes().to_vec())
+        .bind(rotation.slides)
         .execute(&self.pool)
         .await
         .map_err(StoreError::new)?;
         Ok(changed.rows_affected() == 1)
     }
 
-    async fn confirm(&self, sid: SessionId, generation: u64) -> Result<(), StoreError> {
+    async fn confirm(
+        &self,
+        sid: SessionId,
+        generation: u64,
+        slide: bool,
+    ) -> Result<(), StoreError> {
         sqlx::query(
-            "UPDATE everfresh_sessions SET confirmed = 1 \
-             WHERE sid = ? AND generation = ? AND confirmed = 0",
+            "UPDATE everfresh_sessions SET confirmed = 1, \
+             idle_expires = CASE WHEN ?3 THEN min(?4 + idle_lifetime, absolute_expires) \
+             ELSE idle_expires END \
+             WHERE sid = ?1 AND generation = ?2 AND (confirmed = 0 OR ?3) AND idle_expires > ?4",
         )
         .bind(sid.as_bytes().to_vec())
         .bind(integer(generation)?)
+        .bind(slide)
+        .bind(self.now()?)
         .execute(&self.pool)
         .await
         .map(drop)

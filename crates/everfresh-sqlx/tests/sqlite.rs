@@ -60,6 +60,42 @@ async fn s46_what_was_acknowledged_is_there_after_a_restart() {
 }
 
 #[tokio::test]
+async fn a_full_disk_loses_nothing_that_was_acknowledged() {
+    use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions};
+
+    let mut sqlite = Sqlite::open().await;
+    sqlite.store.close().await;
+    // SQLite answers as on a full disk once the file has this many pages.
+    let options = SqliteConnectOptions::new()
+        .filename(sqlite.folder.path().join("sessions.db"))
+        .journal_mode(SqliteJournalMode::Wal)
+        .pragma("max_page_count", "24");
+    let pool = SqlitePoolOptions::new().max_connections(1).connect_with(options).await.unwrap();
+    let full = SqliteStore::with_pool(pool).await.unwrap().clock(sqlite.clock.clone());
+    let mut kept = 0;
+    let problem = loop {
+        let mut new = session(kept + 1, "alice");
+        new.claims = format!("{{\"text\":\"{}\"}}", "x".repeat(3000));
+        match full.create(new).await {
+            Ok(()) => kept += 1,
+            Err(problem) => break problem.to_string(),
+        }
+    };
+    assert!(problem.contains("disk is full"), "{problem}");
+    assert!((2..24).contains(&kept), "{kept}");
+    let first = full.load(id(1)).await.unwrap().expect("still read").record;
+    let mut larger = next(&first);
+    larger.claims = format!("{{\"text\":\"{}\"}}", "x".repeat(20_000));
+    assert!(full.rotate(larger.clone()).await.is_err(), "an error, and no answer made up");
+    assert_eq!(full.load(id(1)).await.unwrap().unwrap().record, first, "and nothing changed");
+    assert!(full.revoke(id(2)).await.unwrap(), "a session can still be ended");
+    full.close().await;
+    sqlite.reopen().await;
+    assert_eq!(sqlite.store.list("alice").await.unwrap().len(), usize::from(kept) - 1);
+    assert!(sqlite.store.rotate(larger).await.unwrap(), "there is room again");
+}
+
+#[tokio::test]
 async fn two_stores_on_one_file_are_one_store() {
     let sqlite = Sqlite::open().await;
     let other = open(&sqlite.folder, &sqlite.clock).await;

@@ -26,6 +26,9 @@ pub trait RequestHead {
     /// The method, as it is written on the wire: `GET`.
     fn method(&self) -> &str;
 
+    /// The path of the request target, without its query: `/me`.
+    fn path(&self) -> &str;
+
     /// The authority of the request target (HTTP/2's `:authority`), if it has one.
     fn authority(&self) -> Option<&str>;
 
@@ -70,6 +73,10 @@ impl<B> RequestHead for Request<B> {
 
     fn method(&self) -> &str {
         self.method().as_str()
+    }
+
+    fn path(&self) -> &str {
+        self.uri().path()
     }
 
     fn authority(&self) -> Option<&str> {

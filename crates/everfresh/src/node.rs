@@ -86,24 +86,24 @@ impl Seen {
         Self { hasher: RandomState::new(), slots }
     }
 
-    fn print(&self, sid: &str, generation: u64) -> u64 {
-        self.hasher.hash_one((sid, generation)).max(1)
+    fn print(&self, sid: &str, generation: u64, slide: bool) -> u64 {
+        self.hasher.hash_one((sid, generation, slide)).max(1)
     }
 
     fn slot(&self, print: u64) -> &AtomicU64 {
         &self.slots[print as usize % SLOTS]
     }
 
-    /// Whether this is its first sight; marks it as seen.
-    pub(crate) fn first(&self, sid: &str, generation: u64) -> bool {
-        let print = self.print(sid, generation);
+    /// Whether this is its first sight; marks it as seen. A sight that slides is one of its own.
+    pub(crate) fn first(&self, sid: &str, generation: u64, slide: bool) -> bool {
+        let print = self.print(sid, generation, slide);
         let slot = self.slot(print);
         slot.load(Ordering::Relaxed) != print && slot.swap(print, Ordering::Relaxed) != print
     }
 
     /// The report failed: the next sight is the first again.
-    pub(crate) fn forget(&self, sid: &str, generation: u64) {
-        let print = self.print(sid, generation);
+    pub(crate) fn forget(&self, sid: &str, generation: u64, slide: bool) {
+        let print = self.print(sid, generation, slide);
         let _ = self.slot(print).compare_exchange(print, 0, Ordering::Relaxed, Ordering::Relaxed);
     }
 }
@@ -145,9 +145,10 @@ mod tests {
     #[test]
     fn a_generation_is_seen_once_and_again_if_the_report_failed() {
         let seen = Seen::new();
-        assert!(seen.first("a", 1) && !seen.first("a", 1));
-        assert!(seen.first("a", 2));
-        seen.forget("a", 2);
-        assert!(seen.first("a", 2));
+        assert!(seen.first("a", 1, false) && !seen.first("a", 1, false));
+        assert!(seen.first("a", 1, true) && !seen.first("a", 1, true));
+        assert!(seen.first("a", 2, false));
+        seen.forget("a", 2, false);
+        assert!(seen.first("a", 2, false));
     }
 }

@@ -58,6 +58,14 @@ pub enum Event<'e> {
         /// A client had shown the result before.
         confirmed: bool,
     },
+    /// For the third time in a row, with half the overlap between them, a client asked for a
+    /// successor that no client has shown. Its cookies don't stick (a proxy drops `Set-Cookie`, a
+    /// client keeps no jar), or two holders take turns. The session goes on; its store is asked at
+    /// each of its requests.
+    CookieNotSticking {
+        /// The session.
+        sid: &'e str,
+    },
     /// An old refresh token came back: two hold it. The session was ended, and no other.
     Theft {
         /// The session.
@@ -115,6 +123,9 @@ impl Event<'_> {
             }
             Self::Replayed { sid, confirmed } => {
                 tracing::debug!(target: "everfresh", sid, confirmed, "refresh token replayed");
+            }
+            Self::CookieNotSticking { sid } => {
+                tracing::warn!(target: "everfresh", sid, "new tokens don't stick to the client");
             }
             Self::Theft { sid } => {
                 tracing::warn!(target: "everfresh", sid, "refresh token reuse: session ended");

@@ -47,11 +47,12 @@ async fn hammer(store: SqliteStore, task: u8) {
             to: record.generation + 1,
             key_id: record.key_id,
             claims: record.claims,
+            slides: true,
         };
         if matches!(store.rotate(rotation).await, Ok(true)) {
             say(&format!("rotated {n} {}", record.generation));
         }
-        let _ = store.confirm(sid, record.generation).await;
+        let _ = store.confirm(sid, record.generation, false).await;
         if n >= REVOKED_FROM && record.generation > 20 {
             revoke(&store, sid, n).await;
         }

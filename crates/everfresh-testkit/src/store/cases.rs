@@ -71,7 +71,7 @@ pub async fn an_unknown_session_is_none<H: Harness>() {
     let Loaded { record, .. } = loaded(&harness, 1).await;
     assert_eq!(row(&harness, 9).await, None);
     assert!(!rotate(&harness, Rotation { sid: id(9), ..next(&record) }).await);
-    harness.store().confirm(id(9), 0).await.expect("no error");
+    harness.store().confirm(id(9), 0, false).await.expect("no error");
     assert!(!harness.store().revoke(id(9)).await.expect("no error"));
     assert!(harness.store().list("nobody").await.expect("no error").is_empty());
     assert!(harness.store().revoke_subject("nobody", None).await.expect("no error").is_empty());
@@ -81,7 +81,7 @@ pub async fn an_unknown_session_is_none<H: Harness>() {
 pub async fn a_rotation_moves_the_row_it_has_seen<H: Harness>() {
     let harness = H::open().await;
     create(&harness, 1, "alice").await;
-    harness.store().confirm(id(1), 0).await.expect("confirmed");
+    harness.store().confirm(id(1), 0, false).await.expect("confirmed");
     harness.pass(Duration::from_secs(2)).await;
     let Loaded { record, now } = loaded(&harness, 1).await;
     assert!(record.confirmed);
@@ -122,7 +122,7 @@ pub async fn the_same_generation_is_given_again_only_while_unconfirmed<H: Harnes
     assert!(rotate(&harness, again.clone()).await);
     let after = loaded(&harness, 1).await.record;
     assert_eq!(after, SessionRecord { rotated_at: now, ..record });
-    harness.store().confirm(id(1), 0).await.expect("confirmed");
+    harness.store().confirm(id(1), 0, false).await.expect("confirmed");
     assert!(!rotate(&harness, again).await);
     let last = loaded(&harness, 1).await.record;
     assert_eq!(last, SessionRecord { confirmed: true, ..after });
@@ -135,10 +135,10 @@ pub async fn only_the_current_generation_is_confirmed<H: Harness>() {
     let Loaded { record, .. } = loaded(&harness, 1).await;
     assert!(rotate(&harness, next(&record)).await);
     for other in [0, 2] {
-        harness.store().confirm(id(1), other).await.expect("no error");
+        harness.store().confirm(id(1), other, false).await.expect("no error");
         assert!(!loaded(&harness, 1).await.record.confirmed);
     }
-    harness.store().confirm(id(1), 1).await.expect("no error");
+    harness.store().confirm(id(1), 1, false).await.expect("no error");
     assert!(loaded(&harness, 1).await.record.confirmed);
 }
 
@@ -152,7 +152,7 @@ pub async fn a_revoked_session_is_gone_for_every_step<H: Harness>() {
     assert!(!harness.store().revoke(id(1)).await.expect("no error"), "once");
     assert_eq!(row(&harness, 1).await, None);
     assert!(!rotate(&harness, next(&record)).await);
-    harness.store().confirm(id(1), 0).await.expect("no error");
+    harness.store().confirm(id(1), 0, false).await.expect("no error");
     assert_eq!(row(&harness, 1).await, None);
     let left = harness.store().list("alice").await.expect("no error");
     assert_eq!(left.iter().map(|row| row.sid).collect::<Vec<_>>(), [id(2)]);
@@ -220,6 +220,44 @@ pub async fn a_rotation_moves_the_idle_end_and_not_the_absolute_one<H: Harness>(
     assert_eq!(row(&harness, 1).await, None);
 }
 
+/// F86: a rotation that no person caused leaves the idle end where it was; a person's sight of a
+/// generation moves it.
+pub async fn f86_only_what_slides_moves_the_idle_end<H: Harness>() {
+    let harness = H::open().await;
+    create(&harness, 1, "alice").await;
+    let first = loaded(&harness, 1).await.record;
+    harness.pass(Duration::from_secs(2)).await;
+    assert!(rotate(&harness, Rotation { slides: false, ..next(&first) }).await);
+    let rotated = loaded(&harness, 1).await.record;
+    assert_eq!((rotated.generation, rotated.idle_expires), (1, first.idle_expires));
+    harness.store().confirm(id(1), 1, false).await.expect("confirmed");
+    assert_eq!(loaded(&harness, 1).await.record.idle_expires, first.idle_expires);
+    harness.store().confirm(id(1), 0, true).await.expect("no error");
+    assert_eq!(loaded(&harness, 1).await.record.idle_expires, first.idle_expires, "an old sight");
+    harness.store().confirm(id(1), 1, true).await.expect("confirmed again");
+    let Loaded { record, now } = loaded(&harness, 1).await;
+    let expected = now.plus(first.idle_lifetime);
+    assert!(record.idle_expires > first.idle_expires && record.idle_expires <= expected);
+    assert!(record.confirmed && record.rotated_at == rotated.rotated_at);
+}
+
+/// A person's sight never moves the end past the absolute one, nor brings an ended session back.
+pub async fn a_sight_that_slides_passes_no_limit<H: Harness>() {
+    let harness = H::open().await;
+    let mut short = session(1, "alice");
+    short.absolute_lifetime = Duration::from_secs(6);
+    short.idle_lifetime = Duration::from_secs(4);
+    harness.store().create(short).await.expect("kept");
+    let first = loaded(&harness, 1).await.record;
+    harness.pass(Duration::from_secs(3)).await;
+    harness.store().confirm(id(1), 0, true).await.expect("confirmed");
+    assert_eq!(loaded(&harness, 1).await.record.idle_expires, first.absolute_expires);
+    harness.pass(Duration::from_secs(4)).await;
+    harness.store().confirm(id(1), 0, true).await.expect("no error");
+    assert_eq!(row(&harness, 1).await, None);
+    assert_eq!(harness.store().sweep(10).await.expect("no error"), 1);
+}
+
 /// Row 53 of the security list.
 pub async fn s53_a_sweep_is_bounded_and_takes_only_what_is_over<H: Harness>() {
     let harness = H::open().await;
@@ -247,7 +285,7 @@ pub async fn generations_may_be_large<H: Harness>() {
     assert!(rotate(&harness, Rotation { to: large, key_id: u32::MAX, ..next(&record) }).await);
     let record = loaded(&harness, 1).await.record;
     assert_eq!((record.generation, record.key_id), (large, u32::MAX));
-    harness.store().confirm(id(1), large).await.expect("no error");
+    harness.store().confirm(id(1), large, false).await.expect("no error");
     assert!(loaded(&harness, 1).await.record.confirmed);
 }
 

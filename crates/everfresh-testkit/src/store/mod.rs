@@ -50,6 +50,7 @@ pub fn next(row: &SessionRecord) -> Rotation {
         to: row.generation + 1,
         key_id: row.key_id + 1,
         claims: row.claims.clone(),
+        slides: true,
     }
 }
 
@@ -71,6 +72,8 @@ macro_rules! store_suite {
             a_list_holds_the_live_sessions_of_one_subject_latest_first
             a_session_ends_when_idle
             a_rotation_moves_the_idle_end_and_not_the_absolute_one
+            f86_only_what_slides_moves_the_idle_end
+            a_sight_that_slides_passes_no_limit
             s53_a_sweep_is_bounded_and_takes_only_what_is_over
             generations_may_be_large
             of_many_rotations_at_once_one_succeeds

@@ -299,7 +299,7 @@ impl SessionStore for Reporting {
         self.store.rotate(rotation).await
     }
 
-    async fn confirm(&self, _: SessionId, generation: u64) -> Result<(), StoreError> {
+    async fn confirm(&self, _: SessionId, generation: u64, _: bool) -> Result<(), StoreError> {
         *self.seen.lock().expect("not poisoned") = Some(generation);
         Ok(())
     }

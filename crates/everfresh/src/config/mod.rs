@@ -60,6 +60,9 @@ pub(crate) type Revalidate = Box<
         + Sync,
 >;
 
+/// Says of a request, by method and path, that no person made it.
+pub(crate) type Background = Box<dyn Fn(&str, &str) -> bool + Send + Sync>;
+
 /// Where events go.
 pub(crate) type EventHook = Box<dyn Fn(&Event<'_>) + Send + Sync>;
 
@@ -95,6 +98,7 @@ pub struct EngineBuilder<C> {
     cache_policy: CachePolicy,
     trusted_origins: Vec<String>,
     csrf_handled_elsewhere: bool,
+    background: Option<Background>,
     rejection_body: Option<crate::reject::RejectionBody>,
     events: Option<EventHook>,
     clock: Clock,
@@ -122,6 +126,7 @@ impl<C: ClaimSet> EngineBuilder<C> {
             cache_policy: CachePolicy::default(),
             trusted_origins: Vec::new(),
             csrf_handled_elsewhere: false,
+            background: None,
             rejection_body: None,
             events: None,
             clock: Clock::default(),
@@ -257,6 +262,34 @@ impl<C: ClaimSet> EngineBuilder<C> {
         self
     }
 
+    /// Requests that no person makes: polling, telemetry. They are refreshed like others, but don't
+    /// keep an idle session alive. The hook is given the method and the path, and is called in the
+    /// path of every request.
+    ///
+    /// The idle time of [`Rotate`](crate::Rotate) then counts from the last request of another
+    /// kind, give or take the lifetime of an access token.
+    ///
+    /// ```
+    /// # use everfresh::{Engine, Keys, MemoryStore, Rotate};
+    /// # fn main() -> Result<(), everfresh::ConfigError> {
+    /// let auth = Engine::<()>::builder(Keys::hs256("0123456789abcdef-0123456789abcdef")?)
+    ///     .issuer("https://app.example")
+    ///     .audience("app")
+    ///     .refresh_with(Rotate::new(MemoryStore::new()))
+    ///     .background_requests(|_method, path| path == "/notifications")
+    ///     .build()?;
+    /// # let _ = auth;
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn background_requests<F>(mut self, hook: F) -> Self
+    where
+        F: Fn(&str, &str) -> bool + Send + Sync + 'static,
+    {
+        self.background = Some(Box::new(hook));
+        self
+    }
+
     /// Makes the body of rejections: a content type and bytes. problem+json unless set.
     pub fn rejection_body<F>(mut self, body: F) -> Self
     where
@@ -357,6 +390,7 @@ impl<C: ClaimSet> EngineBuilder<C> {
             cache_policy: self.cache_policy,
             trusted_origins: self.trusted_origins,
             csrf_handled_elsewhere: self.csrf_handled_elsewhere,
+            background: self.background,
             rejection_body: self.rejection_body,
             events: self.events,
             clock: self.clock,

@@ -8,7 +8,7 @@ use std::time::Duration;
 use crate::attach::InnerToken;
 use crate::carrier::Carriers;
 use crate::clock::{Clock, Timestamp};
-use crate::config::{EngineBuilder, EventHook, Revalidate};
+use crate::config::{Background, EngineBuilder, EventHook, Revalidate};
 use crate::decide::{Decision, Occasion, Verdict, Windows, decide, spread};
 use crate::edits::CachePolicy;
 use crate::extract::{Candidate, Found, Side, brings_cookie, extract};
@@ -19,6 +19,7 @@ use crate::observe::Event;
 use crate::origin;
 use crate::refresh::flight::Flights;
 use crate::refresh::{Admission, Context, ErasedRefresher, Failure, Presented, RefreshToken};
+
 use crate::reject::RejectionBody;
 use crate::secret::AccessToken;
 use crate::session::{ClaimSet, RequestFacts, Session, Standing, View};
@@ -65,6 +66,7 @@ pub(crate) struct Core {
     pub(crate) cache_policy: CachePolicy,
     pub(crate) trusted_origins: Vec<String>,
     pub(crate) csrf_handled_elsewhere: bool,
+    pub(crate) background: Option<Background>,
     pub(crate) rejection_body: Option<RejectionBody>,
     pub(crate) events: Option<EventHook>,
     pub(crate) clock: Clock,
@@ -158,7 +160,12 @@ impl<C: ClaimSet> Engine<C> {
         };
         let navigates = decision == Decision::Wait && Occasion::navigates(head);
 
-        let request = RequestFacts { carrier: carrier.unwrap_or(0), own_site, navigates, refresh };
+        let slides = match &core.background {
+            Some(background) => !background(head.method(), head.path()),
+            None => true,
+        };
+        let carrier = carrier.unwrap_or(0);
+        let request = RequestFacts { carrier, own_site, slides, navigates, refresh };
         let session = Session::begin(core.clone(), request, view);
         session.confirm();
         match decision {

@@ -248,7 +248,7 @@ async fn a_client_that_hangs_up_while_waiting_does_not_end_the_refresh() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_waiter_goes_on_after_three_seconds_and_the_flight_goes_on_without_it() {
+async fn f18_a_waiter_goes_on_after_three_seconds_and_the_flight_goes_on_without_it() {
     let (open, gate) = tokio::sync::watch::channel(false);
     let world = World::with(|b| {
         b.leeway(Duration::ZERO).revalidate_with(move |_| {

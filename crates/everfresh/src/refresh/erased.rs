@@ -29,7 +29,13 @@ pub(crate) trait ErasedRefresher: Send + Sync {
         except: Option<String>,
     ) -> Boxed<'_, Vec<String>>;
     fn sessions(&self, cx: Context, subject: String) -> Boxed<'_, Vec<SessionInfo>>;
-    fn confirm(self: Arc<Self>, cx: Context, sid: String, generation: u64) -> Boxed<'static, ()>;
+    fn confirm(
+        self: Arc<Self>,
+        cx: Context,
+        sid: String,
+        generation: u64,
+        slide: bool,
+    ) -> Boxed<'static, ()>;
 }
 
 type Boxed<'f, T> = BoxFuture<'f, Result<T, Failure>>;
@@ -80,7 +86,13 @@ impl<R: Refresher> ErasedRefresher for R {
         Box::pin(Refresher::sessions(self, cx, subject))
     }
 
-    fn confirm(self: Arc<Self>, cx: Context, sid: String, generation: u64) -> Boxed<'static, ()> {
-        Box::pin(async move { Refresher::confirm(&*self, cx, sid, generation).await })
+    fn confirm(
+        self: Arc<Self>,
+        cx: Context,
+        sid: String,
+        generation: u64,
+        slide: bool,
+    ) -> Boxed<'static, ()> {
+        Box::pin(async move { Refresher::confirm(&*self, cx, sid, generation, slide).await })
     }
 }

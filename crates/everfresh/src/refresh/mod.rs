@@ -3,6 +3,7 @@
 mod backoff;
 mod erased;
 pub(crate) mod flight;
+mod recoveries;
 mod resign;
 mod rotate;
 #[cfg(test)]
@@ -112,14 +113,17 @@ pub trait Refresher: Send + Sync + 'static {
         async { Err(Failure::Misconfigured) }
     }
 
-    /// A client presented an access token of this generation for the first time.
+    /// A client presented an access token of this generation for the first time. `slide`: a person
+    /// did it, and only that counts as activity
+    /// ([`background_requests`](crate::EngineBuilder::background_requests)).
     fn confirm(
         &self,
         cx: Context,
         sid: String,
         generation: u64,
+        slide: bool,
     ) -> impl Future<Output = Result<(), Failure>> + Send {
-        let _ = (cx, sid, generation);
+        let _ = (cx, sid, generation, slide);
         async { Ok(()) }
     }
 }
@@ -172,11 +176,13 @@ pub struct Admitted {
     pub grant: Option<Grant>,
     /// The refresh token.
     pub refresh: Option<RefreshToken>,
+    /// Whether the request is a person's, which begins the session's idle time anew.
+    pub slides: bool,
 }
 
 impl Admitted {
-    pub(crate) fn new(grant: Option<Grant>, refresh: Option<RefreshToken>) -> Self {
-        Self { grant, refresh }
+    pub(crate) fn new(grant: Option<Grant>, refresh: Option<RefreshToken>, slides: bool) -> Self {
+        Self { grant, refresh, slides }
     }
 }
 

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
+use super::recoveries::Recoveries;
 use super::table::{Answer, consult};
 use super::token::{Credential, KeyRing, RefreshToken, Scope};
 use super::{
@@ -52,6 +53,7 @@ pub struct Rotate {
     overlap: Duration,
     idle_lifetime: Duration,
     sign_ins: Arc<AtomicU64>,
+    recoveries: Arc<Recoveries>,
 }
 
 /// Every so many sign-ins some sessions that are over are swept out of the store.
@@ -68,7 +70,8 @@ impl Rotate {
             scope: None,
             overlap: Duration::from_secs(30),
             idle_lifetime: Duration::from_secs(14 * 24 * 60 * 60),
-            sign_ins: Arc::new(AtomicU64::new(0)),
+            sign_ins: Arc::default(),
+            recoveries: Arc::default(),
         }
     }
 
@@ -136,6 +139,7 @@ impl Rotate {
         cx: &Context,
         loaded: &Loaded,
         next: &SessionRecord,
+        slides: bool,
     ) -> Result<bool, Failure> {
         let rotation = Rotation {
             sid: next.sid,
@@ -143,6 +147,7 @@ impl Rotate {
             to: next.generation,
             key_id: next.key_id,
             claims: next.claims.clone(),
+            slides,
         };
         self.store.rotate(rotation).await.map_err(|error| failed(cx, &error))
     }
@@ -168,6 +173,7 @@ impl Rotate {
         &self,
         cx: &Context,
         credential: &Credential,
+        slides: bool,
     ) -> Result<Option<Tokens>, Failure> {
         let (ring, _) = self.keys()?;
         let began = cx.after(Duration::ZERO);
@@ -182,7 +188,7 @@ impl Rotate {
             Answer::Keep => {
                 self.revalidate(cx, &mut next).await?;
                 if !row.confirmed {
-                    let confirmed = self.store.confirm(row.sid, row.generation).await;
+                    let confirmed = self.store.confirm(row.sid, row.generation, false).await;
                     confirmed.map_err(|error| failed(cx, &error))?;
                 }
                 self.tokens(cx, &next).map(Some)
@@ -193,8 +199,11 @@ impl Rotate {
                 }
                 let mut tokens = self.both_tokens(cx, &next)?;
                 if reanchor {
-                    if !self.change(cx, &loaded, &next).await? {
+                    if !self.change(cx, &loaded, &next, slides).await? {
                         return Ok(None);
+                    }
+                    if self.recoveries.note(row.sid) {
+                        cx.emit(&Event::CookieNotSticking { sid: &sid });
                     }
                 } else {
                     // As old as the row was when it was asked for, at the least.
@@ -204,17 +213,28 @@ impl Rotate {
                 cx.emit(&Event::Replayed { sid: &sid, confirmed: row.confirmed });
                 Ok(Some(tokens))
             }
-            answer @ (Answer::Rotate { to } | Answer::Adopt { to }) => {
+            Answer::Adopt => {
+                self.revalidate(cx, &mut next).await?;
+                next.generation = credential.generation;
+                // As the token was derived, so that twins are given the very same.
+                next.key_id = credential.key_id;
+                let tokens = self.tokens(cx, &next)?;
+                if !self.change(cx, &loaded, &next, slides).await? {
+                    return Ok(None);
+                }
+                self.recoveries.forget(row.sid);
+                cx.emit(&Event::AheadOfStore { sid: &sid });
+                Ok(Some(tokens))
+            }
+            Answer::Rotate { to } => {
                 self.revalidate(cx, &mut next).await?;
                 next.generation = to;
                 next.key_id = ring.current();
                 let tokens = self.both_tokens(cx, &next)?;
-                if !self.change(cx, &loaded, &next).await? {
+                if !self.change(cx, &loaded, &next, slides).await? {
                     return Ok(None);
                 }
-                if let Answer::Adopt { .. } = answer {
-                    cx.emit(&Event::AheadOfStore { sid: &sid });
-                }
+                self.recoveries.forget(row.sid);
                 Ok(Some(tokens))
             }
             Answer::Theft => {
@@ -277,7 +297,7 @@ impl Refresher for Rotate {
         let text = admitted.refresh.as_ref().ok_or(Failure::Rejected)?;
         let credential = self.open(text.expose().as_bytes()).ok_or(Failure::Rejected)?;
         for _ in 0..TRIES {
-            if let Some(tokens) = self.attempt(&cx, &credential).await? {
+            if let Some(tokens) = self.attempt(&cx, &credential, admitted.slides).await? {
                 return Ok(tokens);
             }
         }
@@ -294,7 +314,7 @@ impl Refresher for Rotate {
         match consult(row, credential.generation, self.overlap, loaded.now) {
             Answer::Again { reanchor: false } => !row.confirmed,
             Answer::Again { reanchor: true } => {
-                self.change(&cx, &loaded, row).await.unwrap_or(false)
+                self.change(&cx, &loaded, row, false).await.unwrap_or(false)
             }
             _ => false,
         }
@@ -348,9 +368,15 @@ impl Refresher for Rotate {
         Ok(records.into_iter().map(SessionInfo::from).collect())
     }
 
-    async fn confirm(&self, cx: Context, sid: String, generation: u64) -> Result<(), Failure> {
+    async fn confirm(
+        &self,
+        cx: Context,
+        sid: String,
+        generation: u64,
+        slide: bool,
+    ) -> Result<(), Failure> {
         let Some(sid) = SessionId::parse(&sid) else { return Ok(()) };
-        self.store.confirm(sid, generation).await.map_err(|error| failed(&cx, &error))
+        self.store.confirm(sid, generation, slide).await.map_err(|error| failed(&cx, &error))
     }
 }
 

@@ -192,7 +192,7 @@ pub(crate) enum NotOurs {
 pub(crate) struct Credential {
     pub(crate) sid: SessionId,
     pub(crate) generation: u64,
-    key_id: u32,
+    pub(crate) key_id: u32,
     body: [u8; BODY],
     inner: [u8; TAG],
 }

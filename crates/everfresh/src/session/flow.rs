@@ -43,14 +43,17 @@ impl<C: ClaimSet> Session<C> {
             return;
         };
         let core = &self.0.core;
-        if core.runtime.is_none() || !core.seen.first(sid, generation) {
+        // Where every request is a person's, rotations slide, and nothing else has to.
+        let slide = core.background.is_some() && self.0.request.slides;
+        if core.runtime.is_none() || !core.seen.first(sid, generation, slide) {
             return;
         }
         let (core, sid) = (core.clone(), sid.to_owned());
         let report = async move {
             let cx = Context::new(core.clone());
-            if core.refresher.clone().confirm(cx, sid.clone(), generation).await.is_err() {
-                core.seen.forget(&sid, generation);
+            let confirmed = core.refresher.clone().confirm(cx, sid.clone(), generation, slide);
+            if confirmed.await.is_err() {
+                core.seen.forget(&sid, generation, slide);
             }
         };
         if let Some(runtime) = &self.0.core.runtime {
@@ -84,8 +87,9 @@ impl<C: ClaimSet> Session<C> {
             return None;
         }
         let changes = self.lock().changes;
+        let slides = self.0.request.slides;
         let grant = || of.as_deref().and_then(grant_of);
-        let flight = fly(core, &key, || Admitted::new(grant(), refresh.clone()), haste);
+        let flight = fly(core, &key, || Admitted::new(grant(), refresh.clone(), slides), haste);
         Some(TakenOff { flight, sid: key.sid, of, refresh, changes })
     }
 
@@ -306,7 +310,7 @@ impl<C: ClaimSet> Session<C> {
 
 /// When the tokens have to be looked at again, and for what they were given.
 fn recheck_of<C>(tokens: &Tokens, from: &TakenOff<C>) -> Option<(Duration, Admitted)> {
-    Some((tokens.recheck_at?, Admitted::new(None, from.refresh.clone())))
+    Some((tokens.recheck_at?, Admitted::new(None, from.refresh.clone(), false)))
 }
 
 impl<C> TakenOff<C> {

@@ -88,6 +88,8 @@ pub(crate) struct RequestFacts {
     pub(crate) carrier: usize,
     /// Whether it was our own site that caused the request.
     pub(crate) own_site: bool,
+    /// Whether it is a person's, and begins the session's idle time anew.
+    pub(crate) slides: bool,
     /// Whether somebody is going to a page, and waits for a refresh.
     pub(crate) navigates: bool,
     /// The refresh token, as it came.

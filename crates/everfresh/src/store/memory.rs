@@ -146,6 +146,14 @@ impl Shard {
         self.rows.get_mut(&sid).filter(|record| !is_over(record, now))
     }
 
+    /// The row's end moved, from here to where it is now.
+    fn move_end(&mut self, sid: SessionId, from: Timestamp) {
+        if let Some(record) = self.rows.get(&sid) {
+            self.ends.remove(&(from, sid));
+            self.ends.insert((record.idle_expires, sid));
+        }
+    }
+
     /// Removes up to `limit` sessions that are over.
     fn sweep(&mut self, now: Timestamp, limit: usize) -> Vec<SessionRecord> {
         let mut removed = Vec::new();
@@ -157,6 +165,13 @@ impl Shard {
             removed.extend(self.rows.remove(&sid));
         }
         removed
+    }
+}
+
+impl SessionRecord {
+    /// The session's idle time begins anew.
+    fn slide(&mut self, now: Timestamp) {
+        self.idle_expires = now.plus(self.idle_lifetime).min(self.absolute_expires);
     }
 }
 
@@ -213,22 +228,31 @@ impl SessionStore for MemoryStore {
         record.confirmed &= again;
         record.key_id = rotation.key_id;
         record.rotated_at = now;
-        if !again {
-            record.idle_expires = now.plus(record.idle_lifetime).min(record.absolute_expires);
+        if !again && rotation.slides {
+            record.slide(now);
         }
         record.claims = rotation.claims;
-        let end = record.idle_expires;
-        shard.ends.remove(&(former_end, rotation.sid));
-        shard.ends.insert((end, rotation.sid));
+        shard.move_end(rotation.sid, former_end);
         Ok(true)
     }
 
-    async fn confirm(&self, sid: SessionId, generation: u64) -> Result<(), StoreError> {
+    async fn confirm(
+        &self,
+        sid: SessionId,
+        generation: u64,
+        slide: bool,
+    ) -> Result<(), StoreError> {
         let now = self.inner.clock.now();
-        if let Some(record) = self.shard(sid).live(sid, now)
+        let mut shard = self.shard(sid);
+        if let Some(record) = shard.live(sid, now)
             && record.generation == generation
         {
             record.confirmed = true;
+            if slide {
+                let former_end = record.idle_expires;
+                record.slide(now);
+                shard.move_end(sid, former_end);
+            }
         }
         Ok(())
     }

@@ -162,6 +162,8 @@ pub struct Rotation {
     pub key_id: u32,
     /// The app's claims from now on.
     pub claims: String,
+    /// Whether a new generation moves the idle end.
+    pub slides: bool,
 }
 
 /// A store could not do what it was asked. The session may well be good.
@@ -212,16 +214,18 @@ pub trait SessionStore: Send + Sync + 'static {
     ) -> impl Future<Output = Result<Option<Loaded>, StoreError>> + Send;
 
     /// Changes the row if its generation is still `from`: sets generation, key id, claims, and
-    /// `rotated_at` to the store's time. A new generation is not confirmed, and moves
-    /// `idle_expires` by the session's `idle_lifetime`, never past `absolute_expires`; the same
+    /// `rotated_at` to the store's time. A new generation is not confirmed, and if it `slides`
+    /// moves `idle_expires` to `idle_lifetime` from now, never past `absolute_expires`; the same
     /// one is changed only while it is not confirmed. Says whether it changed.
     fn rotate(&self, rotation: Rotation) -> impl Future<Output = Result<bool, StoreError>> + Send;
 
-    /// Marks the generation as confirmed, if it is still the current one.
+    /// Marks the generation as confirmed, if it is still the current one; with `slide` moves
+    /// `idle_expires` as a rotation does.
     fn confirm(
         &self,
         sid: SessionId,
         generation: u64,
+        slide: bool,
     ) -> impl Future<Output = Result<(), StoreError>> + Send;
 
     /// Ends a session. Says whether there was one.
@@ -249,7 +253,12 @@ pub(crate) trait ErasedStore: Send + Sync {
     fn create(&self, new: NewSession) -> BoxFuture<'_, Result<(), StoreError>>;
     fn load(&self, sid: SessionId) -> BoxFuture<'_, Result<Option<Loaded>, StoreError>>;
     fn rotate(&self, rotation: Rotation) -> BoxFuture<'_, Result<bool, StoreError>>;
-    fn confirm(&self, sid: SessionId, generation: u64) -> BoxFuture<'_, Result<(), StoreError>>;
+    fn confirm(
+        &self,
+        sid: SessionId,
+        generation: u64,
+        slide: bool,
+    ) -> BoxFuture<'_, Result<(), StoreError>>;
     fn revoke(&self, sid: SessionId) -> BoxFuture<'_, Result<bool, StoreError>>;
     fn revoke_subject<'s>(
         &'s self,
@@ -276,8 +285,13 @@ impl<S: SessionStore> ErasedStore for S {
         Box::pin(SessionStore::rotate(self, rotation))
     }
 
-    fn confirm(&self, sid: SessionId, generation: u64) -> BoxFuture<'_, Result<(), StoreError>> {
-        Box::pin(SessionStore::confirm(self, sid, generation))
+    fn confirm(
+        &self,
+        sid: SessionId,
+        generation: u64,
+        slide: bool,
+    ) -> BoxFuture<'_, Result<(), StoreError>> {
+        Box::pin(SessionStore::confirm(self, sid, generation, slide))
     }
 
     fn revoke(&self, sid: SessionId) -> BoxFuture<'_, Result<bool, StoreError>> {

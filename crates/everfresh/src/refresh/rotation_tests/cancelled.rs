@@ -35,8 +35,13 @@ impl SessionStore for Slow {
         rotated
     }
 
-    async fn confirm(&self, sid: SessionId, generation: u64) -> Result<(), StoreError> {
-        self.0.confirm(sid, generation).await
+    async fn confirm(
+        &self,
+        sid: SessionId,
+        generation: u64,
+        slide: bool,
+    ) -> Result<(), StoreError> {
+        self.0.confirm(sid, generation, slide).await
     }
 
     async fn revoke(&self, sid: SessionId) -> Result<bool, StoreError> {

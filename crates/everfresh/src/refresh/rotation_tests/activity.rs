@@ -1,0 +1,189 @@
+//! What counts as activity, what is noticed of clients that keep nothing, clocks that differ.
+
+use super::*;
+use crate::{ManualClock, Rotation, SessionRecord, SessionStore, StoreError, Timestamp};
+
+async fn settle() {
+    for _ in 0..8 {
+        tokio::task::yield_now().await;
+    }
+}
+
+fn at(path: &str, pair: &Pair) -> http::Request<()> {
+    http::Request::builder().uri(path).header("cookie", pair.header()).body(()).unwrap()
+}
+
+/// One request to this path, by a browser that keeps what it gets.
+async fn go(world: &World, path: &str, pair: &mut Pair) -> StatusCode {
+    let response = world.me(at(path, pair)).await;
+    settle().await;
+    pair.keep(&response);
+    response.status()
+}
+
+#[tokio::test]
+async fn f86_polling_keeps_nobody_signed_in_and_a_person_stays() {
+    const HOUR: Duration = Duration::from_secs(3600);
+    let build = || {
+        let clock = ManualClock::starting_at(START);
+        let store = MemoryStore::with_clock(clock.clone());
+        let rotate = Rotate::new(store).idle_lifetime(HOUR);
+        let mut world = World::with(|b| {
+            b.clock(clock.clone())
+                .refresh_with(rotate)
+                .background_requests(|method, path| method == "GET" && path == "/poll")
+        });
+        world.clock = clock;
+        world
+    };
+    // A page that polls every 20 s, and nobody before it.
+    let world = build();
+    let mut pair = world.sign_in_pair("alice").await;
+    let (mut rotations, mut polls) = (0, 0);
+    while go(&world, "/poll?x=/me", &mut pair).await == StatusCode::OK {
+        world.pass(20);
+        polls += 1;
+        let before = pair.refresh.clone();
+        rotations +=
+            u32::from(go(&world, "/poll", &mut pair).await.is_success() && pair.refresh != before);
+        assert!(polls < 1000, "kept alive for {} s", polls * 20);
+    }
+    assert!(rotations >= 3, "it was refreshed all the while");
+    let idle = world.clock.now().since(START);
+    // The last access token outlives the session by less than its life.
+    assert!((HOUR..HOUR + Duration::from_secs(960)).contains(&idle), "{idle:?}");
+
+    // The same page, and somebody who clicks every 20 minutes, always between two rotations.
+    let world = build();
+    let mut pair = world.sign_in_pair("alice").await;
+    for step in 1..=1000 {
+        world.pass(20);
+        let path = if step % 60 == 0 { "/me" } else { "/poll" };
+        assert_eq!(go(&world, path, &mut pair).await, StatusCode::OK, "{step}");
+    }
+}
+
+#[tokio::test]
+async fn f22_a_client_that_keeps_no_cookies_is_told_of_once() {
+    let (world, _) = World::rotating();
+    let pair = world.sign_in_pair("alice").await;
+    expire(&world, &pair);
+    let _ = world.events();
+    for _ in 0..20 {
+        assert_eq!(world.me(pair.refresh_only()).await.body(), "alice");
+        world.pass(10);
+    }
+    assert_eq!(saw(&world, "CookieNotSticking"), 1);
+
+    // Two responses lost, and the third kept: nothing to tell.
+    let mut pair = world.sign_in_pair("bob").await;
+    for _ in 0..4 {
+        expire(&world, &pair);
+        for _ in 0..2 {
+            world.me(pair.refresh_only()).await;
+            world.pass(20);
+        }
+        visit(&world, &mut pair).await;
+        world.pass(31);
+    }
+    assert_eq!(saw(&world, "CookieNotSticking"), 0);
+}
+
+#[tokio::test]
+async fn f62_clocks_an_hour_apart_sign_nobody_out_and_storm_nothing() {
+    let (home, store) = World::rotating();
+    let skewed = |by: i64| {
+        let now = home.clock.now().as_secs().saturating_add_signed(by);
+        World::node(&ManualClock::starting_at(Timestamp::from_secs(now)), &store, |b| b)
+    };
+    let nodes = [skewed(3600), skewed(-3600), skewed(0)];
+    let mut pair = home.sign_in_pair("alice").await;
+    for round in 0..400 {
+        for world in nodes.iter().chain([&home]) {
+            world.pass(60);
+        }
+        assert_eq!(go(&nodes[round % 3], "/", &mut pair).await, StatusCode::OK, "{round}");
+    }
+    // An hour's skew makes tokens of 15 minutes look expired to a third of the requests at the
+    // worst; no request makes two generations.
+    let generation = store.list("alice").await.unwrap()[0].generation;
+    assert!((400 / 90..=134).contains(&generation), "{generation}");
+}
+
+/// A store whose writes fail for a while.
+#[derive(Clone)]
+struct Failing(MemoryStore, Arc<AtomicUsize>);
+
+impl SessionStore for Failing {
+    async fn create(&self, new: crate::NewSession) -> Result<(), StoreError> {
+        self.0.create(new).await
+    }
+
+    async fn load(&self, sid: SessionId) -> Result<Option<crate::Loaded>, StoreError> {
+        self.0.load(sid).await
+    }
+
+    async fn rotate(&self, rotation: Rotation) -> Result<bool, StoreError> {
+        let left = self.1.load(Ordering::SeqCst);
+        if left > 0 {
+            self.1.store(left - 1, Ordering::SeqCst);
+            if left.is_multiple_of(2) {
+                // Made, and its acknowledgement lost.
+                self.0.rotate(rotation).await?;
+            }
+            return Err(StoreError::new("down"));
+        }
+        self.0.rotate(rotation).await
+    }
+
+    async fn confirm(&self, sid: SessionId, at: u64, slide: bool) -> Result<(), StoreError> {
+        self.0.confirm(sid, at, slide).await
+    }
+
+    async fn revoke(&self, sid: SessionId) -> Result<bool, StoreError> {
+        self.0.revoke(sid).await
+    }
+
+    async fn revoke_subject(
+        &self,
+        subject: &str,
+        except: Option<SessionId>,
+    ) -> Result<Vec<SessionId>, StoreError> {
+        self.0.revoke_subject(subject, except).await
+    }
+
+    async fn list(&self, subject: &str) -> Result<Vec<SessionRecord>, StoreError> {
+        self.0.list(subject).await
+    }
+
+    async fn sweep(&self, limit: usize) -> Result<usize, StoreError> {
+        self.0.sweep(limit).await
+    }
+}
+
+#[tokio::test]
+async fn f19_s54_a_store_that_fails_while_it_is_written_loses_no_session() {
+    for failures in [1, 2, 3, 8] {
+        let clock = ManualClock::starting_at(START);
+        let store = MemoryStore::with_clock(clock.clone());
+        let failing = Failing(store.clone(), Arc::new(AtomicUsize::new(0)));
+        let count = failing.1.clone();
+        let rotate = Rotate::new(failing);
+        let mut world =
+            World::with(|b| b.leeway(Duration::ZERO).clock(clock.clone()).refresh_with(rotate));
+        world.clock = clock;
+        let mut pair = world.sign_in_pair("alice").await;
+        expire(&world, &pair);
+        count.store(failures, Ordering::SeqCst);
+        let response = world.me(pair.request()).await;
+        assert_eq!(response.status(), StatusCode::SERVICE_UNAVAILABLE);
+        assert!(set_cookies(&response).is_empty(), "nothing is served that is not in the row");
+        for _ in 0..40 {
+            world.pass(60);
+            let _ = world.me(pair.request()).await;
+        }
+        visit(&world, &mut pair).await;
+        assert!(store.list("alice").await.unwrap()[0].generation <= 1, "{failures}");
+        assert_eq!(saw(&world, "Theft"), 0);
+    }
+}
