@@ -49,6 +49,8 @@ struct State {
     /// Generations that are to be reported as seen.
     confirms: Vec<i8>,
     ticks: u8,
+    /// The store was restored from a backup: once at the most.
+    restored: bool,
 }
 
 /// What happens next.
@@ -65,6 +67,9 @@ enum Event {
     Lose(usize),
     Confirm(usize),
     LoseConfirm(usize),
+    /// The store is as it was a generation ago, all at once: a failover that lost a write, a
+    /// restored backup. That generation was confirmed, or not.
+    Restore(bool),
     Tick,
 }
 
@@ -76,6 +81,7 @@ pub fn search(server: &mut Server, bounds: Bounds) -> Found {
         flights: Vec::new(),
         confirms: Vec::new(),
         ticks: 0,
+        restored: false,
     };
     let mut known: HashSet<Packed> = HashSet::from([pack(&start)]);
     // Where each state came from, for the way back.
@@ -127,6 +133,9 @@ fn events(state: &State, bounds: Bounds) -> Vec<Event> {
     }
     for at in 0..state.confirms.len() {
         events.extend([Event::Confirm(at), Event::LoseConfirm(at)]);
+    }
+    if !state.restored {
+        events.extend([Event::Restore(true), Event::Restore(false)]);
     }
     let on_time = state.flights.iter().all(|flight| match flight {
         Flight::Sent(_, age) | Flight::Answered(_, age) => *age < DELAY,
@@ -191,6 +200,11 @@ fn step(server: &mut Server, state: &State, event: Event) -> Result<State, Expel
             }
         }
         Event::LoseConfirm(at) => drop(next.confirms.remove(at)),
+        Event::Restore(confirmed) => {
+            next.restored = true;
+            next.row = Row { age: OLD, confirmed };
+            rebase(&mut next, -1);
+        }
         Event::Tick => {
             next.ticks += 1;
             next.row.age = (next.row.age + 1).min(OLD);
@@ -243,27 +257,33 @@ fn process(
     next.confirms.extend(outcome.confirms);
     let mut tokens = outcome.tokens;
     rebase_tokens(&mut tokens, moved);
-    if moved != 0 {
-        next.jar.refresh -= moved;
-        next.jar.access -= moved;
-        next.confirms.iter_mut().for_each(|generation| *generation -= moved);
-        // What can never be the current generation again confirms nothing.
-        next.confirms.retain(|generation| *generation >= 0);
-        for flight in &mut next.flights {
-            match flight {
-                Flight::Sent(presented, _) => {
-                    presented.refresh -= moved;
-                    presented.access -= moved;
-                }
-                Flight::Slow(refresh, tokens, _) => {
-                    *refresh -= moved;
-                    rebase_tokens(tokens, moved);
-                }
-                Flight::Answered(tokens, _) => rebase_tokens(tokens, moved),
+    rebase(next, moved);
+    Ok((tokens != Tokens::default()).then_some(tokens))
+}
+
+/// The row moved by so many generations: everything is put relative to where it is now.
+fn rebase(state: &mut State, by: i8) {
+    if by == 0 {
+        return;
+    }
+    state.jar.refresh -= by;
+    state.jar.access -= by;
+    state.confirms.iter_mut().for_each(|generation| *generation -= by);
+    // What can never be the current generation again confirms nothing.
+    state.confirms.retain(|generation| *generation >= 0);
+    for flight in &mut state.flights {
+        match flight {
+            Flight::Sent(presented, _) => {
+                presented.refresh -= by;
+                presented.access -= by;
             }
+            Flight::Slow(refresh, tokens, _) => {
+                *refresh -= by;
+                rebase_tokens(tokens, by);
+            }
+            Flight::Answered(tokens, _) => rebase_tokens(tokens, by),
         }
     }
-    Ok((tokens != Tokens::default()).then_some(tokens))
 }
 
 fn rebase_tokens(tokens: &mut Tokens, by: i8) {
@@ -284,6 +304,7 @@ fn pack(state: &State) -> Packed {
     put(state.row.age);
     put(i8::from(state.row.confirmed));
     put(state.ticks as i8);
+    put(i8::from(state.restored));
     for value in [state.jar.refresh, state.jar.access, state.jar.left] {
         put(value);
     }
@@ -323,7 +344,7 @@ struct Line<'s>(&'s State, Event);
 
 impl fmt::Display for Line<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let State { row, jar, flights, confirms, ticks } = self.0;
+        let State { row, jar, flights, confirms, ticks, restored: _ } = self.0;
         write!(
             f,
             "tick {ticks}: rotated {} ticks ago, {}; jar refresh {:+}, access {:+} with {} left; \

@@ -6,7 +6,7 @@
 //! | g = G-1, within `overlap` of the rotation | the same successor again |
 //! | g = G-1, the successor not confirmed | the same successor again: its response was lost |
 //! | g = G-1 otherwise, or g < G-1 | theft: end this session |
-//! | g > G, both tags good | the store was restored: go on from g |
+//! | g > G, both tags good | the store was restored: the row goes on from g; a new access token alone |
 //!
 //! Whenever the same successor is given again while it is unconfirmed and the rotation is older
 //! than half of `overlap`, that answer is the rotation's new time. Each of these rules was found
@@ -26,8 +26,9 @@ pub(crate) enum Answer {
     Keep,
     /// The current generation once more. `reanchor`: its time begins anew.
     Again { reanchor: bool },
-    /// The presented generation is ahead of the store: a restored backup, a failover.
-    Adopt { to: u64 },
+    /// The presented generation is ahead of the store, which was restored from a backup or lost a
+    /// write in a failover: it becomes the row's.
+    Adopt,
     /// Two holders: end the session.
     Theft,
 }
@@ -43,7 +44,7 @@ pub(crate) fn consult(
     if presented == row.generation {
         if age < overlap { Answer::Keep } else { Answer::Rotate { to: row.generation + 1 } }
     } else if presented > row.generation {
-        Answer::Adopt { to: presented.saturating_add(1) }
+        Answer::Adopt
     } else if presented + 1 == row.generation && (age <= overlap || !row.confirmed) {
         Answer::Again { reanchor: !row.confirmed && age >= overlap / 2 }
     } else {

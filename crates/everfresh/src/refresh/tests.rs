@@ -7,8 +7,11 @@ use std::time::Duration;
 use http::StatusCode;
 use tower::ServiceExt as _;
 
+use super::flight::{Flight, Haste, fly};
+use super::{Admission, Admitted, Context, Failure, Opening, Presented, Refresher, Tokens};
+use crate::secret::AccessToken;
 use crate::testing::*;
-use crate::{Revalidated, Step};
+use crate::{Revalidated, Step, Timestamp};
 
 /// A world whose revalidation counts its calls and takes a moment.
 fn counting() -> (World, Arc<AtomicUsize>) {
@@ -208,4 +211,72 @@ async fn f17_a_shutdown_has_an_end() {
     world.auth.shutdown().await;
     assert!((29..=31).contains(&began.elapsed().as_secs()), "a flight's limit");
     assert_eq!(waiting.await.unwrap().unwrap().status(), StatusCode::OK, "the leeway");
+}
+
+/// Its flights end in the order in which they are let go; each brings a token of its own.
+struct Numbered {
+    started: AtomicUsize,
+    let_go: tokio::sync::watch::Sender<usize>,
+}
+
+impl Refresher for Numbered {
+    fn admits(&self, _: Presented<'_>, _: Timestamp) -> Option<Admission> {
+        None
+    }
+
+    async fn refresh(&self, cx: Context, _: Admitted) -> Result<Tokens, Failure> {
+        let number = self.started.fetch_add(1, Ordering::SeqCst);
+        let mut let_go = self.let_go.subscribe();
+        let _ = let_go.wait_for(|so_many| number < *so_many).await;
+        Ok(Tokens {
+            access: AccessToken::new(number.to_string()),
+            refresh: None,
+            session_expires: cx.now(),
+            persistent: true,
+            recheck_at: None,
+        })
+    }
+
+    async fn sign_in(&self, _: Context, _: Opening) -> Result<Tokens, Failure> {
+        Err(Failure::Misconfigured)
+    }
+
+    async fn sign_out(&self, _: Context, _: String) -> Result<(), Failure> {
+        Ok(())
+    }
+}
+
+#[tokio::test]
+async fn f14_a_flight_that_lands_late_takes_no_newer_one_off_the_board() {
+    let let_go = tokio::sync::watch::Sender::new(0);
+    let numbered = Numbered { started: AtomicUsize::new(0), let_go: let_go.clone() };
+    let world = World::with(|b| b.refresh_with(numbered));
+    let core = &world.auth.core;
+    let key = Admission { sid: "s".into(), mark: 1 };
+    let start = || fly(core, &key, || Admitted::new(None, None, true), Haste::Awaited);
+    let settle = async || {
+        for _ in 0..8 {
+            tokio::task::yield_now().await;
+        }
+    };
+    let number =
+        |flight: &Flight| flight.landed().map(|end| end.unwrap().access.expose().to_owned());
+
+    let old = start();
+    // Waiters come and go, and change nothing.
+    for _ in 0..10 {
+        drop(start());
+    }
+    // Signed out, and begun anew.
+    core.flights.forget("s");
+    let new = start();
+    let_go.send_replace(1);
+    settle().await;
+    assert_eq!(old.landed().unwrap().unwrap_err(), Failure::Rejected, "whatever it brought");
+    assert_eq!(number(&new), None);
+    let joined = start();
+    let_go.send_replace(2);
+    settle().await;
+    assert_eq!(number(&joined).as_deref(), Some("1"), "the newer one was joined");
+    assert_eq!(number(&start()).as_deref(), Some("1"), "and its result is the one that is kept");
 }
