@@ -42,10 +42,6 @@ const REASONS: &[(&str, &str)] = &[
     ("f48", "no token is bound to the Host"),
     ("f51", "shown by s77 and s78: Max-Age, and Expires only to delete"),
     ("f56", "nothing is redirected: requests get 401 problem+json"),
-    (
-        "f62",
-        "times in a store are the store's: shown by f03; `exp` of tokens minted here by the node's, with the leeway",
-    ),
     ("f63", "no `expires_in` is read yet"),
     ("f64", "no id_token is kept"),
     (
@@ -59,6 +55,10 @@ const REASONS: &[(&str, &str)] = &[
     (
         "f94",
         "the node's set of ended sessions is the only thing it remembers: `an_ended_session_is_refused_while_its_access_token_is_good`",
+    ),
+    (
+        "f93",
+        "what a request with a good token does is read nothing and write nothing; a refresh writes, whatever its method, to the one store that it reads",
     ),
     ("f95", "columns, not a blob: a rotation writes what it rotates and nothing else"),
     ("s09", "no cookie is split into chunks"),

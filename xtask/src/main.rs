@@ -3,6 +3,7 @@
 #![expect(clippy::print_stdout, reason = "a program for people at a terminal")]
 
 mod coverage;
+mod rules;
 mod test;
 mod tools;
 
@@ -11,6 +12,7 @@ use std::process::ExitCode;
 const HELP: &str = "\
 cargo xtask test     every test; installs or starts what they need
                      (with CI=true a skipped test is a failure)
+cargo xtask rules    takes each rule of rotation back; the search must find who suffers
 cargo xtask coverage writes tests/COVERAGE.md: which tests show what
 ";
 
@@ -18,6 +20,7 @@ fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     match arguments.iter().map(String::as_str).collect::<Vec<_>>()[..] {
         ["test"] => test::run(),
+        ["rules"] => test::rules(),
         ["coverage"] => {
             match std::fs::write(test::coverage_file(), coverage::generate(&test::root())) {
                 Ok(()) => ExitCode::SUCCESS,

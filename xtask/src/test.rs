@@ -5,8 +5,8 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode, Stdio};
 use std::time::Instant;
 
-use crate::coverage;
 use crate::tools::{self, Missing};
+use crate::{coverage, rules};
 
 /// The tests of one step, by how they ended.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -48,6 +48,9 @@ pub(crate) fn run() -> ExitCode {
     let written = std::fs::read_to_string(coverage_file()).unwrap_or_default();
     total.add(counted(written == coverage::generate(&root)));
 
+    println!("\n== each rule of rotation, taken back alone");
+    total.add(each_rule(&root));
+
     for backends in ["aws_lc_rs", "rust_crypto", "aws_lc_rs,rust_crypto"] {
         let mut command = cargo(&root.join("tests/beside"));
         command.args(["test", "--locked", "--features", backends, "--target-dir"]);
@@ -76,6 +79,31 @@ pub(crate) fn run() -> ExitCode {
     println!("{passed} passed, {failed} failed, {skipped} skipped");
     let bad = failed > 0 || (ci && skipped > 0);
     if bad { ExitCode::FAILURE } else { ExitCode::SUCCESS }
+}
+
+/// `cargo xtask rules`.
+pub(crate) fn rules() -> ExitCode {
+    match each_rule(&root()).failed {
+        0 => ExitCode::SUCCESS,
+        _ => ExitCode::FAILURE,
+    }
+}
+
+fn each_rule(root: &Path) -> Tally {
+    let mut tally = Tally::default();
+    match rules::run(root) {
+        Ok(found) => {
+            for (rule, missed) in found {
+                println!("{}: {rule}", if missed { "missed" } else { "NOT MISSED" });
+                tally.add(counted(missed));
+            }
+        }
+        Err(problem) => {
+            println!("{problem}");
+            tally.failed += 1;
+        }
+    }
+    tally
 }
 
 /// Runs `cargo test` and adds up what its test binaries say.

@@ -1,0 +1,176 @@
+//! Takes back each rule of rotation alone, and expects the exhaustive search to find who suffers.
+//!
+//! A copy of the core and the testkit is changed in one place, built, and searched. A search that
+//! finds nothing would mean that the rule is not needed, or that the search does not reach it.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+/// A rule, and the change that takes it back.
+struct Rule {
+    name: &'static str,
+    file: &'static str,
+    with: &'static str,
+    without: &'static str,
+    /// Requests in flight and ticks that are enough to show it.
+    bounds: [&'static str; 2],
+}
+
+const TABLE: &str = "crates/everfresh/src/refresh/table.rs";
+const ROTATE: &str = "crates/everfresh/src/refresh/rotate.rs";
+const FLOW: &str = "crates/everfresh/src/session/flow.rs";
+
+const RULES: &[Rule] = &[
+    Rule {
+        name: "the same successor within the overlap",
+        file: TABLE,
+        with: "(age <= overlap || !row.confirmed)",
+        without: "!row.confirmed",
+        bounds: ["2", "14"],
+    },
+    Rule {
+        name: "the same successor while nobody has shown it",
+        file: TABLE,
+        with: "(age <= overlap || !row.confirmed)",
+        without: "age <= overlap",
+        bounds: ["2", "14"],
+    },
+    Rule {
+        name: "a successor that is given again begins anew",
+        file: TABLE,
+        with: "reanchor: !row.confirmed && age >= overlap / 2",
+        without: "reanchor: false",
+        bounds: ["3", "14"],
+    },
+    Rule {
+        name: "no rotation sooner than the overlap",
+        file: TABLE,
+        with: "if age < overlap { Answer::Keep }",
+        without: "if false { Answer::Keep }",
+        bounds: ["2", "14"],
+    },
+    Rule {
+        name: "what is ahead of the store is no theft",
+        file: TABLE,
+        with: "Answer::Adopt\n",
+        without: "Answer::Theft\n",
+        bounds: ["2", "14"],
+    },
+    Rule {
+        name: "what is ahead of the store is not rotated at once",
+        file: ROTATE,
+        with: "next.generation = credential.generation;",
+        without: "next.generation = credential.generation + 1;",
+        bounds: ["2", "14"],
+    },
+    Rule {
+        name: "a late response asks again",
+        file: FLOW,
+        with: "self.0.core.clock.monotonic() >= *at",
+        without: "self.0.core.clock.monotonic() >= *at && false",
+        bounds: ["3", "14"],
+    },
+    Rule {
+        name: "late begins at half the overlap",
+        file: ROTATE,
+        with: "Some(cx.after(self.overlap / 2))",
+        without: "Some(cx.after(self.overlap))",
+        bounds: ["3", "14"],
+    },
+];
+
+/// The members of the copy; what they don't need is not built.
+const COPIED: [&str; 3] = ["Cargo.lock", "crates/everfresh", "crates/everfresh-testkit"];
+
+/// Says of each rule whether it was missed. The error names what could not be done.
+pub(crate) fn run(root: &Path) -> Result<Vec<(&'static str, bool)>, String> {
+    let copy = root.join("target/rules");
+    copy_all(root, &copy)?;
+    search(&copy, ["2", "14"])?
+        .then_some(())
+        .ok_or("the search finds somebody signed out with every rule in place")?;
+    RULES.iter().map(|rule| missed(root, &copy, rule).map(|missed| (rule.name, missed))).collect()
+}
+
+fn missed(root: &Path, copy: &Path, rule: &Rule) -> Result<bool, String> {
+    let text = read(&root.join(rule.file))?;
+    if text.matches(rule.with).count() != 1 {
+        return Err(format!("{}: `{}` is not there once", rule.file, rule.with.trim()));
+    }
+    write(&copy.join(rule.file), &text.replace(rule.with, rule.without))?;
+    let found = search(copy, rule.bounds);
+    write(&copy.join(rule.file), &text)?;
+    found.map(|nobody_suffers| !nobody_suffers)
+}
+
+/// Whether the search found nobody who is signed out.
+fn search(copy: &Path, bounds: [&str; 2]) -> Result<bool, String> {
+    let mut command = Command::new(std::env::var_os("CARGO").unwrap_or("cargo".into()));
+    command
+        .current_dir(copy)
+        .args(["run", "--quiet", "--release", "-p", "everfresh-testkit", "--example", "search"])
+        .arg("--")
+        .args(bounds)
+        // Warnings about what a missing rule leaves unused are no news.
+        .env("RUSTFLAGS", "--cap-lints=allow")
+        .env("CARGO_PROFILE_RELEASE_LTO", "off")
+        .env("CARGO_PROFILE_RELEASE_CODEGEN_UNITS", "16")
+        .env("CARGO_TARGET_DIR", copy.join("target"));
+    let output = command.output().map_err(|error| format!("cargo: {error}"))?;
+    let said = String::from_utf8_lossy(&output.stdout);
+    let outcome = said.lines().nth(1).unwrap_or_default();
+    match (outcome, output.status.code()) {
+        ("0 honest browsers signed out", Some(0)) => Ok(true),
+        ("an honest browser was signed out:", Some(1)) => Ok(false),
+        _ => Err(format!("the search did not run:\n{said}\n{}", stderr(&output.stderr))),
+    }
+}
+
+fn stderr(bytes: &[u8]) -> String {
+    let text = String::from_utf8_lossy(bytes);
+    text.lines().take(40).collect::<Vec<_>>().join("\n")
+}
+
+/// What the search needs, without the other members of the workspace.
+fn copy_all(root: &Path, copy: &Path) -> Result<(), String> {
+    for name in COPIED {
+        let _ = std::fs::remove_dir_all(copy.join(name));
+        copy_tree(&root.join(name), &copy.join(name))?;
+    }
+    let manifest = read(&root.join("Cargo.toml"))?;
+    let (before, rest) = manifest.split_once("members = [").ok_or("Cargo.toml: no members")?;
+    let (_, after) = rest.split_once(']').ok_or("Cargo.toml: members don't end")?;
+    let members = "members = [\"crates/everfresh\", \"crates/everfresh-testkit\"]";
+    write(&copy.join("Cargo.toml"), &format!("{before}{members}{after}"))
+}
+
+fn copy_tree(from: &Path, to: &Path) -> Result<(), String> {
+    if from.is_dir() {
+        let entries = std::fs::read_dir(from).map_err(|error| problem(from, &error))?;
+        let entries: Vec<PathBuf> = entries.flatten().map(|entry| entry.path()).collect();
+        return entries
+            .iter()
+            .filter_map(|entry| Some((entry, entry.file_name()?)))
+            .try_for_each(|(entry, name)| copy_tree(entry, &to.join(name)));
+    }
+    let bytes = std::fs::read(from).map_err(|error| problem(from, &error))?;
+    write_bytes(to, &bytes)
+}
+
+fn read(path: &Path) -> Result<String, String> {
+    std::fs::read_to_string(path).map_err(|error| problem(path, &error))
+}
+
+fn write(path: &Path, text: &str) -> Result<(), String> {
+    write_bytes(path, text.as_bytes())
+}
+
+fn write_bytes(path: &Path, bytes: &[u8]) -> Result<(), String> {
+    let folder = path.parent().unwrap_or(path);
+    std::fs::create_dir_all(folder).map_err(|error| problem(folder, &error))?;
+    std::fs::write(path, bytes).map_err(|error| problem(path, &error))
+}
+
+fn problem(path: &Path, error: &std::io::Error) -> String {
+    format!("{}: {error}", path.display())
+}
