@@ -35,6 +35,7 @@ pub fn app(auth: &Engine<User>) -> Router {
         .route("/logout", post(logout))
         .route("/open", get(open))
         .route("/cookies", get(cookies))
+        .merge(everfresh_axum::endpoints(auth))
         .layer(auth.layer())
 }
 

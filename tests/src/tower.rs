@@ -1,9 +1,10 @@
 //! The contract as a bare Tower service on hyper.
 
 use std::convert::Infallible;
+use std::sync::Arc;
 
 use bytes::Bytes;
-use everfresh::{Engine, Rejection, Session};
+use everfresh::{Endpoint, Engine, Rejection, Session};
 use everfresh_testkit::contract::{self, CHUNK_EVERY, Delivery, Login, Slow, User};
 use futures::StreamExt as _;
 use http::header::CONTENT_TYPE;
@@ -28,7 +29,9 @@ pub async fn serve(
     auth: Engine<User>,
     stop: impl Future<Output = ()> + Send + 'static,
 ) -> std::io::Result<()> {
-    let service = ServiceBuilder::new().layer(auth.layer()).service(service_fn(route));
+    let endpoints = Arc::new(auth.endpoints());
+    let routes = service_fn(move |request| route(endpoints.clone(), request));
+    let service = ServiceBuilder::new().layer(auth.layer()).service(routes);
     let connections = GracefulShutdown::new();
     let mut stop = std::pin::pin!(stop);
     loop {
@@ -54,9 +57,16 @@ pub async fn serve(
     Ok(())
 }
 
-async fn route(request: Request<Incoming>) -> Result<Reply, Infallible> {
+async fn route(
+    endpoints: Arc<Vec<Endpoint<User>>>,
+    request: Request<Incoming>,
+) -> Result<Reply, Infallible> {
     // The layer is around this service: there is always a session.
     let session = request.extensions().get::<Session<User>>().cloned();
+    if let Some(endpoint) = endpoints.iter().find(|one| one.is_at(request.uri().path())) {
+        let answered = endpoint.answer(endpoint.read(&request), session.as_ref()).await;
+        return Ok(answered.map(|body| Full::new(body.into()).boxed_unsync()));
+    }
     let reply = match session {
         Some(session) => answer(session, request).await,
         None => Err(Rejection::missing_layer()),

@@ -8,7 +8,9 @@
 //!    in (any more). Only where a session may be good but can't be refreshed at the moment it
 //!    is not called, and the answer is 503: nobody is shown a signed-out page by mistake.
 //! 4. A handler that takes [`Session<User>`](Session) can sign in, sign out and refresh.
-//! 5. `auth.require()` is a second layer, inside the first, where everything must be signed in.
+//! 5. [`endpoints`] brings refresh, the list of a person's sessions and the public keys, to be
+//!    merged into the router inside the layer.
+//! 6. `auth.require()` is a second layer, inside the first, where everything must be signed in.
 //!
 //! A limit (a timeout, a concurrency limit) that sits inside the layer is held while a request
 //! waits for a refresh: put limits outside, which in axum means after `.layer(auth.layer())`.
@@ -60,10 +62,13 @@ use std::fmt;
 use std::ops::Deref;
 use std::sync::Arc;
 
+use axum::Router;
+use axum::routing::any;
 use axum_core::body::Body;
+use axum_core::extract::Request;
 use axum_core::extract::{FromRequestParts, OptionalFromRequestParts};
 use axum_core::response::{IntoResponse, Response};
-use everfresh::{ClaimSet, SessionError, Standing};
+use everfresh::{ClaimSet, Endpoint, Engine, SessionError, Standing};
 use http::request::Parts;
 
 /// The claims of whoever is signed in.
@@ -118,6 +123,39 @@ impl<C: ClaimSet, S: Sync> OptionalFromRequestParts<S> for Claims<C> {
             _ => Ok(None),
         }
     }
+}
+
+/// The endpoints that everfresh brings: `POST /auth/refresh`, `GET /auth/sessions`, `DELETE
+/// /auth/sessions/{sid}`, `POST /auth/logout-all`, `GET /.well-known/jwks.json`.
+///
+/// ```
+/// # use axum::Router;
+/// # use everfresh::{Engine, Keys, MemoryStore, Rotate};
+/// # fn main() -> Result<(), everfresh::ConfigError> {
+/// let auth = Engine::<()>::builder(Keys::hs256("0123456789abcdef-0123456789abcdef")?)
+///     .issuer("https://app.example")
+///     .audience("app")
+///     .refresh_with(Rotate::new(MemoryStore::new()))
+///     .build()?;
+/// let app: Router = Router::new().merge(everfresh_axum::endpoints(&auth)).layer(auth.layer());
+/// # let _ = app;
+/// # Ok(())
+/// # }
+/// ```
+pub fn endpoints<C: ClaimSet, S>(auth: &Engine<C>) -> Router<S>
+where
+    S: Clone + Send + Sync + 'static,
+{
+    auth.endpoints().into_iter().fold(Router::new(), |router, endpoint| {
+        let path = endpoint.path();
+        router.route(path, any(move |request| answer(endpoint, request)))
+    })
+}
+
+async fn answer<C: ClaimSet>(endpoint: Endpoint<C>, request: Request) -> Response {
+    let call = endpoint.read(&request);
+    let session = request.extensions().get().cloned();
+    endpoint.answer(call, session.as_ref()).await.map(Body::from)
 }
 
 fn session<C: ClaimSet>(parts: &Parts) -> Result<&everfresh::Session<C>, Rejection> {

@@ -120,7 +120,7 @@ impl Rejection {
     pub fn into_response<B: From<Vec<u8>>>(self) -> Response<B> {
         let (content_type, bytes) = match &self.body {
             Some(body) => body(&self),
-            None => (HeaderValue::from_static("application/problem+json"), self.problem()),
+            None => (PROBLEM, problem_body(self.status(), self.detail())),
         };
         let mut response = Response::new(B::from(bytes));
         *response.status_mut() = self.status();
@@ -137,25 +137,34 @@ impl Rejection {
         }
         response
     }
+}
 
-    /// RFC 9457.
-    fn problem(&self) -> Vec<u8> {
-        #[derive(Serialize)]
-        struct Problem {
-            r#type: &'static str,
-            title: &'static str,
-            status: u16,
-            detail: &'static str,
-        }
-        let status = self.status();
-        let problem = Problem {
-            r#type: "about:blank",
-            title: status.canonical_reason().unwrap_or("Error"),
-            status: status.as_u16(),
-            detail: self.detail(),
-        };
-        serde_json::to_vec(&problem).unwrap_or_default()
+/// A problem without a type of its own (RFC 9457).
+pub(crate) fn problem(status: StatusCode, detail: &str) -> Response<Vec<u8>> {
+    let mut response = Response::new(problem_body(status, detail));
+    *response.status_mut() = status;
+    response.headers_mut().insert(CONTENT_TYPE, PROBLEM);
+    response.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    response
+}
+
+const PROBLEM: HeaderValue = HeaderValue::from_static("application/problem+json");
+
+fn problem_body(status: StatusCode, detail: &str) -> Vec<u8> {
+    #[derive(Serialize)]
+    struct Problem<'d> {
+        r#type: &'static str,
+        title: &'static str,
+        status: u16,
+        detail: &'d str,
     }
+    let problem = Problem {
+        r#type: "about:blank",
+        title: status.canonical_reason().unwrap_or("Error"),
+        status: status.as_u16(),
+        detail,
+    };
+    serde_json::to_vec(&problem).unwrap_or_default()
 }
 
 impl fmt::Debug for Rejection {

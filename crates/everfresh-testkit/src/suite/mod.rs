@@ -176,6 +176,8 @@ macro_rules! adapter_suite {
             a_stolen_refresh_token_ends_the_session
             a_signed_out_session_is_over_for_every_token
             a_refresh_token_never_reaches_the_handler
+            a_person_sees_and_ends_sessions_by_the_endpoints
+            public_keys_are_served
         );
     };
     ($adapter:ty: $($case:ident)*) => {

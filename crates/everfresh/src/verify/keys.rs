@@ -134,6 +134,22 @@ impl Keys {
         self.current().signs
     }
 
+    /// The public keys of the set, for others to verify our tokens with; those of shared secrets
+    /// are none of theirs.
+    ///
+    /// ```
+    /// use everfresh::Keys;
+    ///
+    /// # fn main() -> Result<(), everfresh::KeyError> {
+    /// let keys = Keys::hs256("0123456789abcdef-0123456789abcdef")?;
+    /// assert!(keys.public_jwk_set().keys.is_empty());
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn public_jwk_set(&self) -> JwkSet {
+        JwkSet { keys: self.current().keys.iter().filter_map(|key| key.public_jwk()).collect() }
+    }
+
     /// A secret for another purpose, derived from each key; none if a key is no shared secret.
     pub(crate) fn derive(&self, label: &str) -> Option<Vec<Vec<u8>>> {
         self.current().keys.iter().map(|key| key.derive(label)).collect()

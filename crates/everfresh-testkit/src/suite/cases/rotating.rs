@@ -119,3 +119,49 @@ pub async fn a_refresh_token_never_reaches_the_handler<A: Adapter>() {
     assert!(seen.contains(ACCESS_COOKIE), "{seen}");
     assert!(!seen.contains(REFRESH_COOKIE), "{seen}");
 }
+
+/// The endpoints that everfresh brings, as a page of the app uses them.
+pub async fn a_person_sees_and_ends_sessions_by_the_endpoints<A: Adapter>() {
+    let mut world = World::rotating::<A>().await;
+    world.sign_in("alice").await;
+    let mut other = world.browser.stranger();
+    assert_eq!(other.post_json("/login", &json!({"user": "alice"})).await.status, 204);
+    let listed: Value = world.browser.get("/auth/sessions").await.json();
+    let sessions = listed["sessions"].as_array().expect("a list").clone();
+    assert_eq!(sessions.len(), 2, "{listed}");
+    let theirs = sessions.iter().find(|one| one["current"] == false).expect("the other one");
+    let path = format!("/auth/sessions/{}", theirs["sid"].as_str().expect("its id"));
+    let request = world.browser.request(Method::DELETE, &path, &[], Bytes::new());
+    assert_eq!(world.browser.fetch(request).await.status, 204);
+    assert_eq!(other.get("/me").await.status, 401);
+    let request = world.browser.request(Method::DELETE, &path, &[], Bytes::new());
+    let answer = world.browser.fetch(request).await;
+    assert_eq!(answer.status, 404);
+    assert_eq!(answer.field("content-type"), Some("application/problem+json"));
+
+    let before = refresh_token(&world);
+    world.clock.advance(Duration::from_secs(60));
+    let answer = world.browser.post_json("/auth/refresh", &Value::Null).await;
+    assert_eq!(answer.status, 200);
+    assert_eq!(answer.set_cookies().len(), 2);
+    assert_eq!(answer.field("cache-control"), Some("no-store"));
+    assert!(answer.json::<Value>()["expires_in"].as_u64().expect("seconds") > 800);
+    assert_ne!(refresh_token(&world), before);
+
+    let answer = world.browser.get("/auth/refresh").await;
+    assert_eq!(answer.status, 405);
+    assert_eq!(answer.field("allow"), Some("POST"));
+    assert_eq!(world.browser.post_json("/auth/logout-all", &Value::Null).await.status, 204);
+    assert_eq!(world.browser.jar.get(REFRESH_COOKIE), None);
+    assert_eq!(world.browser.get("/auth/sessions").await.status, 401);
+}
+
+/// Anybody may read them.
+pub async fn public_keys_are_served<A: Adapter>() {
+    let world = World::rotating::<A>().await;
+    let mut stranger = world.browser.stranger();
+    let answer = stranger.get("/.well-known/jwks.json").await;
+    assert_eq!(answer.status, 200);
+    assert_eq!(answer.field("content-type"), Some("application/jwk-set+json"));
+    assert_eq!(answer.json::<Value>(), json!({"keys": []}), "of a shared secret none");
+}

@@ -9,7 +9,7 @@ use aws_lc_rs::signature::{
 };
 use jsonwebtoken::Algorithm;
 
-use super::Refused;
+use super::{PublicParts, Refused};
 
 /// A prepared key that signs.
 #[expect(clippy::large_enum_variant, reason = "one per key, behind an Arc")]
@@ -47,6 +47,16 @@ impl Signer {
             return Ok(Self::Ed25519(Box::new(pair)));
         }
         Err(Refused)
+    }
+
+    /// The public half; none for a shared secret.
+    pub(crate) fn public_parts(&self, alg: Algorithm) -> Option<PublicParts> {
+        match self {
+            Self::Hmac(_) => None,
+            Self::Rsa(pair, _) => public_parts(alg, pair.public_key().as_ref()),
+            Self::Ecdsa(pair) => public_parts(alg, pair.public_key().as_ref()),
+            Self::Ed25519(pair) => public_parts(alg, pair.public_key().as_ref()),
+        }
     }
 
     /// The half of this key that only verifies.
@@ -158,6 +168,26 @@ fn public_algorithm(alg: Algorithm) -> Option<&'static dyn VerificationAlgorithm
         return Some(verification);
     }
     (alg == Algorithm::EdDSA).then_some(&signature::ED25519)
+}
+
+/// The numbers of a public key, as [`Verifier::from_public`] takes it.
+pub(crate) fn public_parts(alg: Algorithm, key: &[u8]) -> Option<PublicParts> {
+    if rsa_algorithms(alg).is_some() {
+        let key = aws_lc_rs::rsa::PublicKey::from_der(key).ok()?;
+        let n = key.modulus().big_endian_without_leading_zero().to_vec();
+        let e = key.exponent().big_endian_without_leading_zero().to_vec();
+        return Some(PublicParts::Rsa { n, e });
+    }
+    let size = match alg {
+        Algorithm::ES256 => 32,
+        Algorithm::ES384 => 48,
+        // The key stands at the end of its wrapping (RFC 8410 section 4).
+        _ => return Some(PublicParts::Ed25519(key.get(key.len().checked_sub(32)?..)?.to_vec())),
+    };
+    // The point stands at the end of its wrapping (RFC 5480 section 2.2), if it is not compressed.
+    let point = key.get(key.len().checked_sub(2 * size + 1)?..)?;
+    let (x, y) = point.strip_prefix(&[4])?.split_at(size);
+    Some(PublicParts::Ec { x: x.to_vec(), y: y.to_vec() })
 }
 
 /// The modulus of an RSA public key in bits, for the strength rule.

@@ -9,9 +9,11 @@ mod aws_lc;
 mod none;
 
 #[cfg(feature = "aws-lc")]
-pub(crate) use aws_lc::{Mac, Signer, Verifier, rsa_bits};
+pub(crate) use aws_lc::{Mac, Signer, Verifier, public_parts, rsa_bits};
 #[cfg(not(feature = "aws-lc"))]
-pub(crate) use none::{Mac, Signer, Verifier, rsa_bits};
+pub(crate) use none::{Mac, Signer, Verifier, public_parts, rsa_bits};
+
+use super::key::PublicParts;
 
 /// Whether this build can sign and verify at all.
 pub(crate) const HAS_BACKEND: bool = cfg!(feature = "aws-lc");

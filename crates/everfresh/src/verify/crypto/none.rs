@@ -2,7 +2,7 @@
 
 use jsonwebtoken::Algorithm;
 
-use super::Refused;
+use super::{PublicParts, Refused};
 
 pub(crate) enum Signer {}
 
@@ -15,6 +15,10 @@ impl Signer {
 
     pub(crate) fn from_private_der(_: Algorithm, _: &[u8]) -> Result<Self, Refused> {
         Err(Refused)
+    }
+
+    pub(crate) fn public_parts(&self, _: Algorithm) -> Option<PublicParts> {
+        match *self {}
     }
 
     pub(crate) fn verifier(&self, _: Algorithm) -> Result<Verifier, Refused> {
@@ -38,6 +42,10 @@ impl Verifier {
     pub(crate) fn verify(&self, _: &[u8], _: &[u8]) -> bool {
         match *self {}
     }
+}
+
+pub(crate) fn public_parts(_: Algorithm, _: &[u8]) -> Option<PublicParts> {
+    None
 }
 
 pub(crate) fn rsa_bits(_: &[u8]) -> Option<usize> {

@@ -1,6 +1,7 @@
 //! One key: where it comes from, how strong it must be, what it may do.
 
 mod error;
+mod publish;
 
 use std::fmt;
 
@@ -14,6 +15,7 @@ use jsonwebtoken::{Algorithm, AlgorithmFamily};
 use super::crypto::{self, Refused, Signer, Verifier};
 
 pub use error::KeyError;
+pub(crate) use publish::PublicParts;
 
 /// One signing or verifying key, prepared once, bound to exactly one algorithm.
 ///
@@ -31,6 +33,8 @@ pub struct Key {
     kid: Option<Box<str>>,
     verifier: Verifier,
     signer: Option<Signer>,
+    /// What may be published; none for a shared secret.
+    public: Option<PublicParts>,
 }
 
 impl Key {
@@ -120,7 +124,8 @@ impl Key {
         let verifier = Verifier::from_public(alg, der).map_err(|Refused| {
             KeyError::NotForAlgorithm { algorithm: alg, found: public_kind(der) }
         })?;
-        Ok(Self { alg, kid: None, verifier, signer: None })
+        let public = crypto::public_parts(alg, der);
+        Ok(Self { alg, kid: None, verifier, signer: None, public })
     }
 
     /// A public JWK, or an `oct` one, which also signs. Its `kid` is taken over.
@@ -162,7 +167,8 @@ impl Key {
                 // Some issuers write the sign octet of ASN.1 into `n`.
                 let n = n.strip_prefix(&[0]).unwrap_or(&n);
                 check_rsa_size(n.len() * 8)?;
-                Self::verifying(alg, Verifier::from_rsa_components(alg, n, &e))?
+                let verifier = Verifier::from_rsa_components(alg, n, &e);
+                Self::verifying(alg, verifier, PublicParts::Rsa { n: n.to_vec(), e })?
             }
             AlgorithmParameters::EllipticCurve(ec) => {
                 let (alg, size) = match ec.curve {
@@ -175,7 +181,8 @@ impl Key {
                     return refuse("`x` or `y` has the wrong length for its `crv`");
                 }
                 let point = [&[4][..], &x, &y].concat();
-                Self::verifying(alg, Verifier::from_public(alg, &point))?
+                let verifier = Verifier::from_public(alg, &point);
+                Self::verifying(alg, verifier, PublicParts::Ec { x, y })?
             }
             AlgorithmParameters::OctetKeyPair(okp) => {
                 if okp.curve != EllipticCurve::Ed25519 {
@@ -186,7 +193,7 @@ impl Key {
                 if x.len() != 32 {
                     return refuse("`x` is not 32 bytes long");
                 }
-                Self::verifying(alg, Verifier::from_public(alg, &x))?
+                Self::verifying(alg, Verifier::from_public(alg, &x), PublicParts::Ed25519(x))?
             }
             AlgorithmParameters::OctetKey(oct) => {
                 let alg = alg(Algorithm::HS256, AlgorithmFamily::Hmac.algorithms())?;
@@ -250,13 +257,18 @@ impl Key {
         let unusable = |Refused| KeyError::NotForAlgorithm { algorithm: alg, found: None };
         let signer = signer.map_err(unusable)?;
         let verifier = signer.verifier(alg).map_err(unusable)?;
-        Ok(Self { alg, kid: None, verifier, signer: Some(signer) })
+        let public = signer.public_parts(alg);
+        Ok(Self { alg, kid: None, verifier, signer: Some(signer), public })
     }
 
-    fn verifying(alg: Algorithm, verifier: Result<Verifier, Refused>) -> Result<Self, KeyError> {
+    fn verifying(
+        alg: Algorithm,
+        verifier: Result<Verifier, Refused>,
+        public: PublicParts,
+    ) -> Result<Self, KeyError> {
         let verifier = verifier
             .map_err(|Refused| KeyError::Jwk("its members do not make a valid key".into()))?;
-        Ok(Self { alg, kid: None, verifier, signer: None })
+        Ok(Self { alg, kid: None, verifier, signer: None, public: Some(public) })
     }
 }
 

@@ -51,6 +51,27 @@ impl Material {
         }
     }
 
+    /// SPKI.
+    pub(super) fn public(&self, alg: Algorithm) -> Vec<u8> {
+        use aws_lc_rs::encoding::PublicKeyX509Der;
+
+        let ecdsa = |signing, der: &[u8]| {
+            let pair = EcdsaKeyPair::from_pkcs8(signing, der).unwrap();
+            let spki: PublicKeyX509Der<'_> = pair.public_key().as_der().unwrap();
+            spki.as_ref().to_vec()
+        };
+        match alg {
+            Algorithm::ES256 => ecdsa(&ECDSA_P256_SHA256_FIXED_SIGNING, &self.p256),
+            Algorithm::ES384 => ecdsa(&ECDSA_P384_SHA384_FIXED_SIGNING, &self.p384),
+            Algorithm::EdDSA => {
+                let pair = Ed25519KeyPair::from_pkcs8(&self.ed25519).unwrap();
+                let spki: PublicKeyX509Der<'_> = pair.public_key().as_der().unwrap();
+                spki.as_ref().to_vec()
+            }
+            _ => self.rsa_public.clone(),
+        }
+    }
+
     pub(super) fn private(&self, alg: Algorithm) -> &[u8] {
         match alg {
             Algorithm::ES256 => &self.p256,

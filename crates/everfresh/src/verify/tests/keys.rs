@@ -183,3 +183,28 @@ fn a_debugged_key_shows_no_key() {
     let shown = format!("{:?} {:?}", hs256(), Keys::new(hs256()).unwrap());
     assert!(!shown.contains("0123456789abcdef"), "{shown}");
 }
+
+#[test]
+fn what_is_published_verifies_what_was_signed_and_holds_nothing_private() {
+    let material = Material::new();
+    for alg in
+        [Algorithm::RS256, Algorithm::PS512, Algorithm::ES256, Algorithm::ES384, Algorithm::EdDSA]
+    {
+        let private = Key::from_der(alg, material.private(alg)).unwrap().with_kid("k").unwrap();
+        let public = Key::from_der(alg, &material.public(alg)).unwrap().with_kid("k").unwrap();
+        let jwk = private.public_jwk().unwrap();
+        assert_eq!(public.public_jwk(), Some(jwk.clone()), "{alg:?}: either half gives the same");
+        let text = serde_json::to_value(&jwk).unwrap();
+        let members: Vec<_> = text.as_object().unwrap().keys().map(String::as_str).collect();
+        let private_members = ["d", "p", "q", "dp", "dq", "qi", "k", "oth"];
+        assert!(!members.iter().any(|name| private_members.contains(name)), "{members:?}");
+        assert_eq!((&text["use"], &text["kid"]), (&json!("sig"), &json!("k")));
+        let again = Key::from_jwk(&jwk).unwrap();
+        assert_eq!(again.algorithm(), alg);
+        let signature = private.sign(b"a message").unwrap();
+        assert!(again.verify(b"a message", &signature) && !again.verify(b"another", &signature));
+        assert_eq!(again.public_jwk(), Some(jwk));
+    }
+    let secret = Key::hmac(Algorithm::HS256, b"0123456789abcdef-0123456789abcdef").unwrap();
+    assert!(secret.public_jwk().is_none());
+}

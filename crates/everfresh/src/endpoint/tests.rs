@@ -1,0 +1,235 @@
+//! The endpoints as a browser, a stranger and another service see them.
+
+use http::StatusCode;
+use serde_json::Value;
+
+use crate::testing::*;
+use crate::{Key, Keys, Reply, Session};
+
+/// Sends a request to the endpoint of this template, inside the layer.
+async fn call(world: &World, template: &str, request: http::Request<()>) -> Reply {
+    let endpoints = world.auth.endpoints();
+    let endpoint = endpoints.into_iter().find(|one| one.path() == template).unwrap();
+    let endpoint = std::sync::Arc::new(endpoint);
+    let response = world
+        .send(request, move |session, request| {
+            let endpoint = endpoint.clone();
+            async move {
+                let call = endpoint.read(&request);
+                let reply = endpoint.answer(call, Some(&session)).await;
+                reply.map(|body| String::from_utf8(body).unwrap())
+            }
+        })
+        .await;
+    response.map(String::into_bytes)
+}
+
+fn at(method: &str, path: &str, headers: &[(&str, &str)]) -> http::Request<()> {
+    let mut request = request(method, headers);
+    *request.uri_mut() = path.parse().unwrap();
+    request
+}
+
+fn body(reply: &Reply) -> Value {
+    serde_json::from_slice(reply.body()).unwrap()
+}
+
+async fn sid_of(world: &World, pair: &Pair) -> String {
+    let sid =
+        |session: Session<User>, _| async move { http::Response::new(session.sid().unwrap()) };
+    world.send(pair.request(), sid).await.into_body()
+}
+
+#[tokio::test]
+async fn refresh_gives_new_tokens_the_way_the_old_came_and_none_in_the_body() {
+    let (world, _) = World::rotating();
+    let pair = world.sign_in_pair("alice").await;
+    world.pass(60);
+    let cookies = pair.header();
+    let request = at("POST", "/auth/refresh", &[("cookie", &cookies)]);
+    let reply = call(&world, "/auth/refresh", request).await;
+    assert_eq!(reply.status(), StatusCode::OK);
+    assert_eq!(reply.headers()["cache-control"], "no-store");
+    let new = pair.after(&reply);
+    assert!(new.access != pair.access && new.refresh != pair.refresh);
+    let told = body(&reply);
+    assert_eq!((&told["sub"], &told["sid"]), (&"alice".into(), &sid_of(&world, &new).await.into()));
+    let (access, session) = (told["expires_in"].as_u64(), told["session_expires_in"].as_u64());
+    assert!((800..=900).contains(&access.unwrap()), "{told}");
+    assert_eq!(session, Some(30 * 86_400 - 60));
+    let text = String::from_utf8_lossy(reply.body());
+    assert!(!text.contains(&new.access) && !text.contains(&new.refresh));
+}
+
+#[tokio::test]
+async fn a_stranger_gets_401_another_site_403_and_an_outage_503() {
+    let (world, _) = World::rotating();
+    let pair = world.sign_in_pair("alice").await;
+    let cookies = pair.header();
+    for (method, template) in [
+        ("POST", "/auth/refresh"),
+        ("GET", "/auth/sessions"),
+        ("DELETE", "/auth/sessions/{sid}"),
+        ("POST", "/auth/logout-all"),
+    ] {
+        let stranger = call(&world, template, at(method, template, &[])).await;
+        assert_eq!(stranger.status(), StatusCode::UNAUTHORIZED, "{template}");
+        assert_eq!(stranger.headers()["www-authenticate"], "Bearer");
+        let forged = [("cookie", &*cookies), ("sec-fetch-site", "cross-site")];
+        if method != "GET" {
+            let reply = call(&world, template, at(method, template, &forged)).await;
+            assert_eq!(reply.status(), StatusCode::FORBIDDEN, "{template}");
+            assert!(set_cookies(&reply).is_empty());
+        }
+    }
+    assert_eq!(world.me(pair.request()).await.body(), "alice", "nothing was done");
+    let world = World::with(|b| {
+        b.revalidate_with(|_| async { Err::<crate::Revalidated<User>, _>("down") })
+    });
+    let token = world.sign_in("alice").await;
+    let bearer = format!("{COOKIE_NAME}={token}");
+    let request = at("POST", "/auth/refresh", &[("cookie", &bearer)]);
+    let reply = call(&world, "/auth/refresh", request).await;
+    assert_eq!(reply.status(), StatusCode::SERVICE_UNAVAILABLE);
+    assert_eq!(reply.headers()["retry-after"], "1");
+}
+
+#[tokio::test]
+async fn sessions_are_listed_and_ended_one_by_one() {
+    let (world, _) = World::rotating();
+    let here = world.sign_in_pair("alice").await;
+    world.pass(10);
+    let there = world.sign_in_pair("alice").await;
+    let bob = world.sign_in_pair("bob").await;
+    let cookies = here.header();
+    let list = async || {
+        let request = at("GET", "/auth/sessions", &[("cookie", &cookies)]);
+        body(&call(&world, "/auth/sessions", request).await)["sessions"].clone()
+    };
+    let sessions = list().await;
+    assert_eq!(sessions.as_array().unwrap().len(), 2, "{sessions}");
+    assert_eq!((&sessions[0]["current"], &sessions[1]["current"]), (&false.into(), &true.into()));
+    assert_eq!(sessions[1]["signed_in_at"], START.as_secs());
+    assert_eq!(sessions[0]["signed_in_at"], START.as_secs() + 10);
+    let end = async |sid: &str| {
+        let path = format!("/auth/sessions/{sid}");
+        let request = at("DELETE", &path, &[("cookie", &cookies)]);
+        call(&world, "/auth/sessions/{sid}", request).await
+    };
+    for not_ours in [sid_of(&world, &bob).await.as_str(), "x", "%00", "AAAAAAAAAAAAAAAAAAAAAA"] {
+        assert_eq!(end(not_ours).await.status(), StatusCode::NOT_FOUND, "{not_ours}");
+    }
+    assert_eq!(world.me(bob.request()).await.body(), "bob");
+    let other = sid_of(&world, &there).await;
+    assert_eq!(end(&other).await.status(), StatusCode::NO_CONTENT);
+    assert_eq!(end(&other).await.status(), StatusCode::NOT_FOUND, "once");
+    assert_eq!(world.me(there.request()).await.status(), StatusCode::UNAUTHORIZED);
+    assert_eq!(list().await.as_array().unwrap().len(), 1);
+    let own = end(&sid_of(&world, &here).await).await;
+    assert_eq!(own.status(), StatusCode::NO_CONTENT);
+    assert_eq!(here.after(&own), Pair::default(), "its cookies go with it");
+    assert_eq!(world.me(here.request()).await.status(), StatusCode::UNAUTHORIZED);
+}
+
+#[tokio::test]
+async fn logout_all_ends_every_session_of_the_person() {
+    let (world, store) = World::rotating();
+    let here = world.sign_in_pair("alice").await;
+    let there = world.sign_in_pair("alice").await;
+    let bob = world.sign_in_pair("bob").await;
+    let cookies = here.header();
+    let request = at("POST", "/auth/logout-all", &[("cookie", &cookies)]);
+    let reply = call(&world, "/auth/logout-all", request).await;
+    assert_eq!(reply.status(), StatusCode::NO_CONTENT);
+    assert_eq!(here.after(&reply), Pair::default());
+    for pair in [&here, &there] {
+        assert_eq!(world.me(pair.request()).await.status(), StatusCode::UNAUTHORIZED);
+    }
+    assert_eq!(world.me(bob.request()).await.body(), "bob");
+    assert_eq!(store.len(), 1);
+}
+
+#[tokio::test]
+async fn where_nothing_is_kept_there_is_no_list() {
+    let world = World::new();
+    let token = world.sign_in("alice").await;
+    let cookies = format!("{COOKIE_NAME}={token}");
+    for (method, template) in [("GET", "/auth/sessions"), ("POST", "/auth/logout-all")] {
+        let reply = call(&world, template, at(method, template, &[("cookie", &cookies)])).await;
+        assert_eq!(reply.status(), StatusCode::NOT_FOUND);
+        assert_eq!(reply.headers()["content-type"], "application/problem+json");
+    }
+    let request = at("POST", "/auth/refresh", &[("cookie", &cookies)]);
+    assert!(token_of(&call(&world, "/auth/refresh", request).await).is_some(), "this there is");
+}
+
+#[test]
+fn a_path_is_at_one_endpoint_or_none() {
+    let at = |path: &str| {
+        let auth = World::new().auth;
+        let found: Vec<_> =
+            auth.endpoints().iter().filter(|one| one.is_at(path)).map(|one| one.path()).collect();
+        assert!(found.len() < 2, "{found:?}");
+        found.first().copied()
+    };
+    for path in ["/auth/refresh", "/auth/sessions", "/auth/logout-all", "/.well-known/jwks.json"] {
+        assert_eq!(at(path), Some(path));
+    }
+    assert_eq!(at("/auth/sessions/abc"), Some("/auth/sessions/{sid}"));
+    for path in ["/", "", "/auth", "/auth/sessions/", "/auth/sessions/a/b", "//auth/refresh"] {
+        assert_eq!(at(path), None, "{path}");
+    }
+}
+
+#[tokio::test]
+async fn another_method_is_told_which_is_allowed() {
+    let world = World::new();
+    for endpoint in world.auth.endpoints() {
+        let template = endpoint.path();
+        let reply = call(&world, template, at("PATCH", template, &[])).await;
+        assert_eq!(reply.status(), StatusCode::METHOD_NOT_ALLOWED);
+        let allowed = reply.headers()["allow"].to_str().unwrap().to_owned();
+        for method in allowed.split(", ") {
+            let reply = call(&world, template, at(method, template, &[])).await;
+            assert_ne!(reply.status(), StatusCode::METHOD_NOT_ALLOWED, "{method} {template}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn public_keys_are_published_and_secrets_are_not() {
+    let jwks = async |world: &World| {
+        let template = "/.well-known/jwks.json";
+        call(world, template, at("GET", template, &[])).await
+    };
+    let reply = jwks(&World::new()).await;
+    assert_eq!(body(&reply), serde_json::json!({"keys": []}));
+    let der =
+        aws_lc_rs::signature::Ed25519KeyPair::generate_pkcs8(&aws_lc_rs::rand::SystemRandom::new());
+    let key = Key::from_der(crate::Algorithm::EdDSA, der.unwrap().as_ref()).unwrap();
+    let keys = Keys::new(key.with_kid("now").unwrap()).unwrap();
+    let auth = crate::Engine::<User>::builder(keys)
+        .issuer("https://app.example")
+        .audience("app")
+        .refresh_with(crate::Resign::new())
+        .build()
+        .unwrap();
+    let mut world = World::new();
+    world.auth = auth;
+    let reply = jwks(&world).await;
+    assert_eq!(reply.headers()["content-type"], "application/jwk-set+json");
+    assert_eq!(reply.headers()["cache-control"], "public, max-age=300");
+    let set: crate::JwkSet = serde_json::from_slice(reply.body()).unwrap();
+    let others = Keys::from_jwk_set(&set).unwrap();
+    let issued = crate::Engine::<User>::builder(others)
+        .issuer("https://app.example")
+        .audience("app")
+        .refresh_with(crate::Resign::new())
+        .build();
+    assert!(issued.is_err(), "they verify and can't sign");
+    assert_eq!(set.keys[0].common.key_id.as_deref(), Some("now"));
+    // Others need no session to read them, so no layer either.
+    let endpoint = world.auth.endpoints().pop().unwrap();
+    let call = endpoint.read(&at("GET", "/.well-known/jwks.json", &[]));
+    assert_eq!(endpoint.answer(call, None).await.status(), StatusCode::OK);
+}

@@ -1,0 +1,41 @@
+//! A key as others may see it: its public half as a JWK.
+
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD as B64;
+use jsonwebtoken::Algorithm;
+use jsonwebtoken::jwk::Jwk;
+use serde_json::{Value, json};
+
+use super::Key;
+
+/// The numbers of a public key, big-endian.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum PublicParts {
+    Rsa { n: Vec<u8>, e: Vec<u8> },
+    Ec { x: Vec<u8>, y: Vec<u8> },
+    Ed25519(Vec<u8>),
+}
+
+impl Key {
+    /// The public key (RFC 7517, RFC 8037), to be published; none for a shared secret.
+    pub fn public_jwk(&self) -> Option<Jwk> {
+        let mut jwk = match self.public.as_ref()? {
+            PublicParts::Rsa { n, e } => {
+                json!({"kty": "RSA", "n": B64.encode(n), "e": B64.encode(e)})
+            }
+            PublicParts::Ec { x, y } => {
+                let crv = if self.alg == Algorithm::ES256 { "P-256" } else { "P-384" };
+                json!({"kty": "EC", "crv": crv, "x": B64.encode(x), "y": B64.encode(y)})
+            }
+            PublicParts::Ed25519(x) => {
+                json!({"kty": "OKP", "crv": "Ed25519", "x": B64.encode(x)})
+            }
+        };
+        jwk["use"] = "sig".into();
+        jwk["alg"] = serde_json::to_value(self.alg).unwrap_or(Value::Null);
+        if let Some(kid) = self.kid() {
+            jwk["kid"] = kid.into();
+        }
+        serde_json::from_value(jwk).ok()
+    }
+}
