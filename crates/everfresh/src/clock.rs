@@ -5,6 +5,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
+use tokio::sync::watch;
+
 /// A point in wall-clock time, in milliseconds since 1970-01-01T00:00:00Z.
 ///
 /// Tokens count in whole seconds (RFC 7519 section 2, `NumericDate`); windows before expiry need
@@ -88,6 +90,14 @@ impl Clock {
         }
     }
 
+    /// Ends when somebody has moved the hands away from `then`; never for the machine's clock,
+    /// which moves by itself.
+    pub(crate) async fn moved_from(&self, then: Timestamp) {
+        let Source::Manual(manual) = &self.0 else { return std::future::pending().await };
+        let mut moved = manual.0.moved.subscribe();
+        while manual.now() == then && moved.changed().await.is_ok() {}
+    }
+
     /// Time since this clock was made; never steps back.
     pub(crate) fn monotonic(&self) -> Duration {
         match &self.0 {
@@ -120,23 +130,27 @@ pub struct ManualClock(Arc<Hands>);
 struct Hands {
     wall: AtomicU64,
     steady: AtomicU64,
+    moved: watch::Sender<()>,
 }
 
 impl ManualClock {
     /// A clock that stands at `now`.
     pub fn starting_at(now: Timestamp) -> Self {
-        Self(Arc::new(Hands { wall: AtomicU64::new(now.0), steady: AtomicU64::new(0) }))
+        let (wall, steady) = (AtomicU64::new(now.0), AtomicU64::new(0));
+        Self(Arc::new(Hands { wall, steady, moved: watch::Sender::new(()) }))
     }
 
     /// Time passes: the wall clock and the monotonic clock move together.
     pub fn advance(&self, by: Duration) {
         self.0.wall.fetch_add(millis(by), Ordering::SeqCst);
         self.0.steady.fetch_add(millis(by), Ordering::SeqCst);
+        self.0.moved.send_replace(());
     }
 
     /// Somebody sets the wall clock, ahead or back; no time passes.
     pub fn set_wall(&self, to: Timestamp) {
         self.0.wall.store(to.0, Ordering::SeqCst);
+        self.0.moved.send_replace(());
     }
 
     /// Where the wall clock stands.

@@ -21,7 +21,7 @@ use crate::origin;
 use crate::refresh::flight::{Flights, has_timer};
 use crate::refresh::{ErasedRefresher, Failure, Refresher, Setup};
 use crate::reject::Rejection;
-use crate::session::ClaimSet;
+use crate::session::{ClaimSet, Watches};
 use crate::verify::{Keys, Rules, TokenProfile};
 
 pub use error::ConfigError;
@@ -398,6 +398,7 @@ impl<C: ClaimSet> EngineBuilder<C> {
             flights: Flights::default(),
             revoked: Revoked::new(),
             seen: Seen::new(),
+            watches: Watches::new(),
         }))
     }
 }

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use http::HeaderName;
+use http::header::{ACCEPT, UPGRADE};
 
 use crate::clock::Timestamp;
 use crate::head::{HeaderFields, RequestHead};
@@ -94,6 +95,9 @@ pub(crate) enum Occasion {
     Preflight,
     /// Fetched ahead: the response may never be seen, so nothing is refreshed early for it.
     Prefetch,
+    /// Its response goes on for long, and nothing can be set once it has begun: an upgrade to
+    /// another protocol, or a stream of events.
+    Lasting,
     /// Any other request.
     Ordinary,
 }
@@ -120,10 +124,23 @@ impl Occasion {
             || fields.values(&NEXT_ROUTER_PREFETCH).next().is_some()
         {
             Self::Prefetch
+        } else if is_lasting(head) {
+            Self::Lasting
         } else {
             Self::Ordinary
         }
     }
+}
+
+/// A WebSocket by HTTP/1.1 (RFC 6455 section 4.1) or by HTTP/2 (RFC 8441), or server-sent events.
+fn is_lasting(head: &impl RequestHead) -> bool {
+    let first = |name: &HeaderName| head.fields().values(name).next();
+    first(&UPGRADE).is_some()
+        || head.method() == "CONNECT"
+        || first(&ACCEPT).is_some_and(|accepted| {
+            const EVENTS: &[u8] = b"text/event-stream";
+            accepted.len() >= EVENTS.len() && accepted[..EVENTS.len()].eq_ignore_ascii_case(EVENTS)
+        })
 }
 
 impl Occasion {
@@ -146,6 +163,8 @@ pub(crate) fn decide(verdict: Verdict, occasion: Occasion, refreshable: bool) ->
         (Verdict::Invalid | Verdict::Absent, _) => Decision::Wait,
         (Verdict::Expiring(Window::Advisory), Occasion::Prefetch) => Decision::Pass,
         (Verdict::Expiring(Window::Advisory), Occasion::Ordinary) => Decision::Advise,
+        // What runs beside it would land when the head has left.
+        (Verdict::Expiring(Window::Advisory), Occasion::Lasting) => Decision::Wait,
         (Verdict::Expiring(Window::Mandatory) | Verdict::Expired, _) => Decision::Wait,
     }
 }

@@ -60,7 +60,7 @@ fn f65_sessions_that_began_together_spread() {
 #[test]
 fn the_table() {
     use Decision::{Advise, Pass, Wait};
-    use Occasion::{Ordinary, Prefetch, Preflight};
+    use Occasion::{Lasting, Ordinary, Prefetch, Preflight};
     let advisory = Verdict::Expiring(Window::Advisory);
     let mandatory = Verdict::Expiring(Window::Mandatory);
     for (verdict, occasion, expected) in [
@@ -69,6 +69,10 @@ fn the_table() {
         (Verdict::Fresh, Preflight, Pass),
         (advisory, Ordinary, Advise),
         (advisory, Prefetch, Pass),
+        (Verdict::Fresh, Lasting, Pass),
+        (advisory, Lasting, Wait),
+        (mandatory, Lasting, Wait),
+        (Verdict::Expired, Lasting, Wait),
         (advisory, Preflight, Pass),
         (mandatory, Ordinary, Wait),
         (mandatory, Prefetch, Wait),
@@ -107,4 +111,21 @@ fn f10_f11_occasions_are_told_by_method_and_fields() {
         assert_eq!(of("GET", name, value), Occasion::Ordinary, "{name}: {value}");
     }
     assert_eq!(of("HEAD", "accept", "*/*"), Occasion::Ordinary);
+}
+
+#[test]
+fn f101_what_lasts_is_told_by_method_and_fields() {
+    let of = |method: &str, name: &'static str, value: &str| {
+        let request = Request::builder().method(method).header(name, value).body(()).unwrap();
+        Occasion::of(&request)
+    };
+    for (method, name, value) in [
+        ("GET", "upgrade", "websocket"),
+        ("GET", "accept", "text/event-stream"),
+        ("GET", "accept", "Text/Event-Stream, */*"),
+        ("CONNECT", "sec-websocket-version", "13"),
+    ] {
+        assert_eq!(of(method, name, value), Occasion::Lasting, "{method} {name}: {value}");
+    }
+    assert_eq!(of("GET", "accept", "text/html"), Occasion::Ordinary);
 }

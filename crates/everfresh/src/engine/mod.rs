@@ -22,7 +22,7 @@ use crate::refresh::{Admission, Context, ErasedRefresher, Failure, Presented, Re
 
 use crate::reject::RejectionBody;
 use crate::secret::AccessToken;
-use crate::session::{ClaimSet, RequestFacts, Session, Standing, View};
+use crate::session::{ClaimSet, RequestFacts, Session, Standing, View, Watches};
 use crate::verify::{InvalidReason, Keys, Rules, Verified, verify};
 
 /// Keeps people signed in. Built once, cloned cheaply, shared by every request.
@@ -74,6 +74,7 @@ pub(crate) struct Core {
     pub(crate) flights: Flights,
     pub(crate) revoked: Revoked,
     pub(crate) seen: Seen,
+    pub(crate) watches: Watches,
 }
 
 /// A request that has begun: what to do before the inner service is called.
@@ -167,7 +168,7 @@ impl<C: ClaimSet> Engine<C> {
         let carrier = carrier.unwrap_or(0);
         let request = RequestFacts { carrier, own_site, slides, navigates, refresh };
         let session = Session::begin(core.clone(), request, view);
-        session.confirm();
+        session.note_shown();
         match decision {
             Decision::Pass => Step::Pass(session),
             Decision::Advise => {
@@ -346,6 +347,7 @@ impl Core {
         let now = self.clock.now();
         let until = now.plus(self.mint_rules.lifetime).plus(self.rules.leeway);
         self.revoked.insert(sid, until, now);
+        self.watches.end(sid);
     }
 
     fn windows<C>(&self, verified: &Verified<C>) -> Windows {

@@ -155,6 +155,34 @@ async fn s75_an_upgrade_keeps_its_101_and_carries_the_cookie() {
 }
 
 #[tokio::test]
+async fn f100_f101_what_lasts_is_refreshed_before_its_head_leaves() {
+    let world = World::with(|b| {
+        b.revalidate_with(|_| async {
+            tokio::task::yield_now().await;
+            Ok::<_, &str>(crate::Revalidated::Keep)
+        })
+    });
+    let token = world.sign_in("alice").await;
+    world.pass_until_left(&token, 100);
+    let carried = format!("{COOKIE_NAME}={token}");
+    for (field, value) in [("upgrade", "websocket"), ("accept", "text/event-stream")] {
+        let response = world
+            .send(get(&[("cookie", &carried), (field, value)]), |session, _| async move {
+                assert!(session.is_refreshed());
+                let left = session.expires_at().unwrap();
+                assert!(crate::Timestamp::from(left).since(START).as_secs() > 1400);
+                let mut response = Response::new(String::new());
+                *response.status_mut() = StatusCode::SWITCHING_PROTOCOLS;
+                response
+            })
+            .await;
+        assert!(token_of(&response).is_some(), "{field}");
+    }
+    let plain = world.me(cookie(&world.sign_in("bob").await)).await;
+    assert!(token_of(&plain).is_none());
+}
+
+#[tokio::test]
 async fn s75_a_failing_or_panicking_service_loses_no_session() {
     let world = World::new();
     let token = world.sign_in("alice").await;

@@ -35,14 +35,15 @@ impl<C: ClaimSet> Session<C> {
         attach::rewrite(head.fields_mut(), &core.carriers, core.inner_token, successor.as_ref());
     }
 
-    /// Reports a generation that a client shows for the first time. Only what clients present
-    /// confirms; the report is made beside the request, and again if it failed.
-    pub(crate) fn confirm(&self) {
+    /// A client shows a token: whoever watches the session is told, and a generation that is shown
+    /// for the first time is reported. Only what clients present confirms; the report is made
+    /// beside the request, and again if it failed.
+    pub(crate) fn note_shown(&self) {
         let Some(verified) = &self.0.begun.verified else { return };
-        let (Some(generation), Some(sid)) = (verified.generation, verified.sid.as_deref()) else {
-            return;
-        };
+        let Some(sid) = verified.sid.as_deref() else { return };
         let core = &self.0.core;
+        core.watches.extend(sid, verified.expires);
+        let Some(generation) = verified.generation else { return };
         // Where every request is a person's, rotations slide, and nothing else has to.
         let slide = core.background.is_some() && self.0.request.slides;
         if core.runtime.is_none() || !core.seen.first(sid, generation, slide) {

@@ -1,6 +1,7 @@
 //! What a handler holds: who is signed in, and the way to sign in, refresh and sign out.
 
 mod change;
+mod expires;
 mod flow;
 #[cfg(test)]
 mod tests;
@@ -21,6 +22,8 @@ use crate::reject::{Rejection, RejectionKind};
 use crate::verify::{InvalidReason, Verified};
 
 pub use change::SignIn;
+pub(crate) use expires::Watches;
+pub use expires::{Ended, Expires};
 
 /// What claims have to be, everywhere: read from a token and written into one.
 ///

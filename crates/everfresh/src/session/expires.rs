@@ -1,0 +1,293 @@
+//! For connections that outlive their access token: waiting for the end of what they may do.
+
+use std::collections::HashMap;
+use std::fmt;
+use std::hash::{BuildHasher as _, RandomState};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, SystemTime};
+
+use arc_swap::ArcSwap;
+use futures::future::select;
+use tokio::sync::watch;
+
+use super::{ClaimSet, Session};
+use crate::clock::Timestamp;
+use crate::engine::Core;
+use crate::refresh::flight::within;
+use crate::reject::Rejection;
+
+/// How often the clock is looked at while nothing happens: a machine that slept, or whose clock
+/// was set, is noticed after so long.
+const LOOK_EVERY: Duration = Duration::from_secs(30);
+
+/// Why a long connection should end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Ended {
+    /// The access token expired, and no newer one of the session was shown to this node.
+    Expired,
+    /// The session is over: signed out, stolen, or ended by the app.
+    SignedOut,
+}
+
+/// A watch over a session, for WebSockets, event streams and long downloads. Made by
+/// [`Session::expires`].
+///
+/// It moves on whenever a client shows this node a newer access token of the session, so a page
+/// keeps its socket open by calling `POST /auth/refresh` (or anything else) in time. It ends at
+/// once when this node learns that the session is over.
+///
+/// With several nodes, a newer token that is shown to another one is not seen here: let the client
+/// connect anew, which it must be able to do anyway.
+///
+/// ```
+/// # use everfresh::{Ended, Expires};
+/// # async fn next_message() -> Option<String> { None }
+/// async fn serve(mut expires: Expires) {
+///     loop {
+///         tokio::select! {
+///             ended = expires.ended() => {
+///                 // Close with a code that tells the client to refresh (or to sign in) first.
+///                 let code = if ended == Ended::Expired { 4401 } else { 4403 };
+///                 return drop(code);
+///             }
+///             message = next_message() => if message.is_none() { return },
+///         }
+///     }
+/// }
+/// # let _ = serve;
+/// ```
+pub struct Expires {
+    core: Arc<Core>,
+    sid: Box<str>,
+    until: watch::Receiver<Until>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Until {
+    expires: Timestamp,
+    over: bool,
+}
+
+impl<C: ClaimSet> Session<C> {
+    /// A watch over what this request is entitled to, that outlives the request.
+    ///
+    /// Errors: the answer to give where nobody is signed in.
+    pub fn expires(&self) -> Result<Expires, Rejection> {
+        let of = self.verified(|verified| {
+            verified.sid.as_deref().map(|sid| (Box::<str>::from(sid), verified.expires))
+        });
+        let (sid, expires) = of.flatten().ok_or_else(|| self.rejection())?;
+        let core = self.0.core.clone();
+        let until = core.watches.watch(&sid, expires);
+        Ok(Expires { core, sid, until })
+    }
+}
+
+impl Expires {
+    /// When the newest access token of the session that this node has seen expires.
+    pub fn at(&self) -> SystemTime {
+        self.until.borrow().expires.into()
+    }
+
+    /// Waits until the connection should end. Cancel safe; may be awaited again.
+    pub async fn ended(&mut self) -> Ended {
+        loop {
+            let until = *self.until.borrow_and_update();
+            let now = self.core.clock.now();
+            if until.over || self.core.revoked.contains(&self.sid, now) {
+                return Ended::SignedOut;
+            }
+            let left = until.expires.since(now);
+            if left.is_zero() {
+                return Ended::Expired;
+            }
+            let clock = self.core.clock.clone();
+            let changed = std::pin::pin!(self.until.changed());
+            let moved = std::pin::pin!(clock.moved_from(now));
+            within(&self.core, left.min(LOOK_EVERY), select(changed, moved)).await;
+        }
+    }
+}
+
+impl Drop for Expires {
+    fn drop(&mut self) {
+        self.core.watches.unwatch(&self.sid);
+    }
+}
+
+impl fmt::Debug for Expires {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Expires").field("sid", &self.sid).finish_non_exhaustive()
+    }
+}
+
+const SHARDS: usize = 64;
+
+type Watched = HashMap<Box<str>, (watch::Sender<Until>, usize)>;
+
+/// The sessions that somebody watches on this node. Where there are none, a request pays for one
+/// look at a number; otherwise it reads without a lock.
+pub(crate) struct Watches {
+    hasher: RandomState,
+    count: AtomicUsize,
+    shards: Vec<ArcSwap<Watched>>,
+    /// Held by whoever changes which sessions are watched.
+    changes: Mutex<()>,
+}
+
+impl Watches {
+    pub(crate) fn new() -> Self {
+        let shards = (0..SHARDS).map(|_| ArcSwap::default()).collect();
+        let (hasher, count, changes) = (RandomState::new(), AtomicUsize::new(0), Mutex::new(()));
+        Self { hasher, count, shards, changes }
+    }
+
+    fn shard(&self, sid: &str) -> &ArcSwap<Watched> {
+        &self.shards[self.hasher.hash_one(sid) as usize % SHARDS]
+    }
+
+    fn watch(&self, sid: &str, expires: Timestamp) -> watch::Receiver<Until> {
+        let _changing = self.changes.lock().unwrap_or_else(PoisonError::into_inner);
+        let shard = self.shard(sid);
+        let mut watched = Watched::clone(&shard.load());
+        let (sender, watchers) = watched
+            .entry(sid.into())
+            .or_insert_with(|| (watch::Sender::new(Until { expires, over: false }), 0));
+        *watchers += 1;
+        let until = sender.subscribe();
+        shard.store(Arc::new(watched));
+        self.count.fetch_add(1, Ordering::Release);
+        until
+    }
+
+    fn unwatch(&self, sid: &str) {
+        let _changing = self.changes.lock().unwrap_or_else(PoisonError::into_inner);
+        let shard = self.shard(sid);
+        let mut watched = Watched::clone(&shard.load());
+        if let Some((_, watchers)) = watched.get_mut(sid) {
+            *watchers -= 1;
+            if *watchers == 0 {
+                watched.remove(sid);
+            }
+        }
+        shard.store(Arc::new(watched));
+        self.count.fetch_sub(1, Ordering::Release);
+    }
+
+    /// A client showed an access token of the session that expires then.
+    pub(crate) fn extend(&self, sid: &str, to: Timestamp) {
+        self.change(sid, |until| {
+            let later = to > until.expires;
+            until.expires = until.expires.max(to);
+            later
+        });
+    }
+
+    /// The session is over.
+    pub(crate) fn end(&self, sid: &str) {
+        self.change(sid, |until| !std::mem::replace(&mut until.over, true));
+    }
+
+    fn change(&self, sid: &str, change: impl FnOnce(&mut Until) -> bool) {
+        if self.count.load(Ordering::Acquire) > 0
+            && let Some((sender, _)) = self.shard(sid).load().get(sid)
+        {
+            sender.send_if_modified(change);
+        }
+    }
+}
+
+impl fmt::Debug for Watches {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Watches").field("count", &self.count).finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use http::Response;
+
+    use super::*;
+    use crate::testing::*;
+
+    async fn expires_of(world: &World, pair: &Pair) -> Expires {
+        let (keep, kept) = std::sync::mpsc::channel();
+        world
+            .send(pair.request(), move |session, _| {
+                let _ = keep.send(session.expires());
+                async { Response::new(String::new()) }
+            })
+            .await;
+        kept.recv().unwrap().unwrap()
+    }
+
+    async fn settle() {
+        for _ in 0..8 {
+            tokio::task::yield_now().await;
+        }
+    }
+
+    #[tokio::test]
+    async fn f100_a_watch_ends_with_the_token_unless_a_newer_one_is_shown() {
+        let (world, _) = World::rotating();
+        let mut pair = world.sign_in_pair("alice").await;
+        let mut expires = expires_of(&world, &pair).await;
+        let ended = tokio::spawn(async move { expires.ended().await });
+        for _ in 0..10 {
+            world.pass_until_left(&pair.access, 1);
+            settle().await;
+            assert!(!ended.is_finished());
+            // Another request of the page: refreshed, and what it got is shown by the next one.
+            for _ in 0..2 {
+                let response = world.me(pair.request()).await;
+                pair.keep(&response);
+            }
+        }
+        world.pass_until_left(&pair.access, 0);
+        settle().await;
+        assert!(ended.is_finished(), "by the clock alone");
+        assert_eq!(ended.await.unwrap(), Ended::Expired);
+        assert_eq!(world.auth.core.watches.count.load(Ordering::SeqCst), 0);
+        assert!(world.auth.core.watches.shards.iter().all(|shard| shard.load().is_empty()));
+    }
+
+    #[tokio::test]
+    async fn f100_a_watch_ends_at_once_when_the_session_does() {
+        let (world, _) = World::rotating();
+        let pair = world.sign_in_pair("alice").await;
+        let other = world.sign_in_pair("alice").await;
+        let mut watches = [expires_of(&world, &pair).await, expires_of(&world, &pair).await];
+        let mut of_other = expires_of(&world, &other).await;
+        world
+            .send(pair.request(), |session, _| async move {
+                session.sign_out().await.unwrap();
+                Response::new(String::new())
+            })
+            .await;
+        for watch in &mut watches {
+            assert_eq!(watch.ended().await, Ended::SignedOut);
+            assert_eq!(watch.ended().await, Ended::SignedOut, "and stays so");
+        }
+        assert!(futures::FutureExt::now_or_never(of_other.ended()).is_none());
+        let nobody = world
+            .send(get(&[]), |session, _| async move {
+                assert!(session.expires().is_err());
+                Response::new(String::new())
+            })
+            .await;
+        assert_eq!(nobody.status(), 200);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_watch_on_the_machines_clock_needs_no_news() {
+        let clock = crate::Clock::system();
+        let world = World::with(|b| b.clock(clock).access_lifetime(Duration::from_secs(1)));
+        let token = world.sign_in("alice").await;
+        let pair = Pair { access: token, ..Pair::default() };
+        let mut expires = expires_of(&world, &pair).await;
+        // tokio's time is paused: each look at the clock comes as soon as the last has ended.
+        assert_eq!(expires.ended().await, Ended::Expired);
+    }
+}
