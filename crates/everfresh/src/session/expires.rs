@@ -31,7 +31,7 @@ pub enum Ended {
     SignedOut,
 }
 
-/// A watch over a session, for WebSockets, event streams and long downloads. Made by
+/// A watch over a session, for web sockets, event streams and long downloads. Made by
 /// [`Session::expires`].
 ///
 /// It moves on whenever a client shows this node a newer access token of the session, so a page
