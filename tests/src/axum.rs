@@ -4,6 +4,8 @@ use std::convert::Infallible;
 
 use axum::body::{Body, Bytes};
 use axum::extract::Query;
+use axum::extract::ws::rejection::WebSocketUpgradeRejection;
+use axum::extract::ws::{CloseFrame, Message, WebSocketUpgrade};
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
@@ -35,6 +37,7 @@ pub fn app(auth: &Engine<User>) -> Router {
         .route("/logout", post(logout))
         .route("/open", get(open))
         .route("/cookies", get(cookies))
+        .route("/socket", get(socket))
         .merge(everfresh_axum::endpoints(auth))
         .layer(auth.layer())
 }
@@ -80,6 +83,29 @@ async fn logout(session: Session<User>) -> Result<StatusCode, Error> {
 
 async fn open() -> &'static str {
     "open"
+}
+
+async fn socket(
+    session: Session<User>,
+    upgrade: Result<WebSocketUpgrade, WebSocketUpgradeRejection>,
+) -> Result<Response, Response> {
+    let expires = session.expires().map_err(|problem| Rejection(problem).into_response())?;
+    let upgrade = upgrade.map_err(IntoResponse::into_response)?;
+    Ok(upgrade.on_upgrade(|mut socket| async move {
+        let end = contract::end_of_socket(expires);
+        let mut end = std::pin::pin!(end);
+        loop {
+            tokio::select! {
+                (code, reason) = &mut end => {
+                    let frame = CloseFrame { code, reason: reason.into() };
+                    // Whoever has gone by now needs no goodbye.
+                    let _ = socket.send(Message::Close(Some(frame))).await;
+                    break;
+                }
+                message = socket.recv() => if !matches!(message, Some(Ok(_))) { break },
+            }
+        }
+    }))
 }
 
 async fn cookies(headers: HeaderMap) -> Vec<u8> {

@@ -4,10 +4,10 @@ use std::convert::Infallible;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use everfresh::{Endpoint, Engine, Rejection, Session};
+use everfresh::{Endpoint, Engine, Expires, Rejection, Session};
 use everfresh_testkit::contract::{self, CHUNK_EVERY, Delivery, Login, Slow, User};
 use futures::StreamExt as _;
-use http::header::CONTENT_TYPE;
+use http::header::{CONNECTION, CONTENT_TYPE, SEC_WEBSOCKET_ACCEPT, SEC_WEBSOCKET_KEY, UPGRADE};
 use http::{HeaderValue, Method, Request, Response, StatusCode};
 use http_body_util::combinators::UnsyncBoxBody;
 use http_body_util::{BodyExt, Full, StreamBody};
@@ -19,6 +19,9 @@ use hyper_util::service::TowerToHyperService;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use tokio::net::TcpListener;
+use tokio_tungstenite::WebSocketStream;
+use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
+use tokio_tungstenite::tungstenite::protocol::{CloseFrame, Role};
 use tower::{ServiceBuilder, service_fn};
 
 type Reply = Response<UnsyncBoxBody<Bytes, Infallible>>;
@@ -111,6 +114,10 @@ async fn answer(session: Session<User>, request: Request<Incoming>) -> Result<Re
             });
             Ok(Response::new(StreamBody::new(chunks).boxed_unsync()))
         }
+        (&Method::GET, "/socket") => {
+            let expires = session.expires()?;
+            Ok(socket(request, expires))
+        }
         (&Method::POST, "/logout") => {
             session.sign_out().await?;
             Ok(empty(StatusCode::NO_CONTENT))
@@ -119,11 +126,47 @@ async fn answer(session: Session<User>, request: Request<Incoming>) -> Result<Re
         (&Method::GET | &Method::HEAD, "/cookies") => {
             Ok(bytes(StatusCode::OK, contract::cookies(request.headers())))
         }
-        (_, "/login" | "/me" | "/slow" | "/echo" | "/fail" | "/stream" | "/logout" | "/open") => {
-            Ok(empty(StatusCode::METHOD_NOT_ALLOWED))
-        }
+        (
+            _,
+            "/login" | "/me" | "/slow" | "/echo" | "/fail" | "/stream" | "/logout" | "/open"
+            | "/socket",
+        ) => Ok(empty(StatusCode::METHOD_NOT_ALLOWED)),
         _ => Ok(empty(StatusCode::NOT_FOUND)),
     }
+}
+
+/// Upgrades to a WebSocket (RFC 6455 section 4.2.2).
+fn socket(mut request: Request<Incoming>, expires: Expires) -> Reply {
+    let Some(key) = request.headers().get(SEC_WEBSOCKET_KEY) else {
+        return empty(StatusCode::UPGRADE_REQUIRED);
+    };
+    let accept = derive_accept_key(key.as_bytes());
+    let upgrade = hyper::upgrade::on(&mut request);
+    tokio::spawn(async move {
+        let Ok(upgraded) = upgrade.await else { return };
+        let io = TokioIo::new(upgraded);
+        let mut socket = WebSocketStream::from_raw_socket(io, Role::Server, None).await;
+        let mut end = std::pin::pin!(contract::end_of_socket(expires));
+        loop {
+            tokio::select! {
+                (code, reason) = &mut end => {
+                    let frame = CloseFrame { code: code.into(), reason: reason.into() };
+                    // Whoever has gone by now needs no goodbye.
+                    let _ = socket.close(Some(frame)).await;
+                    break;
+                }
+                message = socket.next() => if !matches!(message, Some(Ok(_))) { break },
+            }
+        }
+    });
+    let mut reply = empty(StatusCode::SWITCHING_PROTOCOLS);
+    let headers = reply.headers_mut();
+    headers.insert(CONNECTION, HeaderValue::from_static("upgrade"));
+    headers.insert(UPGRADE, HeaderValue::from_static("websocket"));
+    if let Ok(accept) = HeaderValue::from_str(&accept) {
+        headers.insert(SEC_WEBSOCKET_ACCEPT, accept);
+    }
+    reply
 }
 
 fn query<T: DeserializeOwned + Default>(request: &Request<Incoming>) -> T {

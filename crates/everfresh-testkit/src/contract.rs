@@ -2,7 +2,7 @@
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use everfresh::{Carrier, Rejection, Session, SessionError, SignIn};
+use everfresh::{Carrier, Ended, Expires, Rejection, Session, SessionError, SignIn};
 use serde::{Deserialize, Serialize};
 
 /// The app's own claims.
@@ -85,6 +85,16 @@ pub async fn login(
         sign_in = sign_in.via(Carrier::headers());
     }
     session.sign_in_with(sign_in).await
+}
+
+/// How `GET /socket` closes its `WebSocket`: a code of ours, and the reason in words.
+///
+/// 4401: refresh, and connect anew. 4403: sign in.
+pub async fn end_of_socket(mut expires: Expires) -> (u16, &'static str) {
+    match expires.ended().await {
+        Ended::Expired => (4401, "expired"),
+        _ => (4403, "signed out"),
+    }
 }
 
 /// `GET /cookies`: the `Cookie` fields as the handler sees them, a line each.

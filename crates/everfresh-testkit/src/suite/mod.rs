@@ -178,6 +178,7 @@ macro_rules! adapter_suite {
             a_refresh_token_never_reaches_the_handler
             a_person_sees_and_ends_sessions_by_the_endpoints
             public_keys_are_served
+            f100_f101_a_socket_gets_its_cookies_and_lives_while_the_session_does
         );
     };
     ($adapter:ty: $($case:ident)*) => {

@@ -7,6 +7,8 @@ use bytes::Bytes;
 use http::header::{AUTHORIZATION, COOKIE};
 use http::{HeaderName, HeaderValue, Method};
 use serde_json::{Value, json};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::TcpStream;
 
 use super::value;
 use crate::contract::Me;
@@ -164,4 +166,67 @@ pub async fn public_keys_are_served<A: Adapter>() {
     assert_eq!(answer.status, 200);
     assert_eq!(answer.field("content-type"), Some("application/jwk-set+json"));
     assert_eq!(answer.json::<Value>(), json!({"keys": []}), "of a shared secret none");
+}
+
+/// A `WebSocket`, as far as this suite needs one.
+struct Socket {
+    stream: TcpStream,
+    head: String,
+}
+
+impl Socket {
+    async fn open(world: &World, cookies: &str) -> Self {
+        let mut stream = TcpStream::connect(world.address).await.expect("a connection");
+        let request = format!(
+            "GET /socket HTTP/1.1\r\nhost: {}\r\nconnection: Upgrade\r\nupgrade: websocket\r\n\
+             sec-websocket-version: 13\r\nsec-websocket-key: dGhlIHNhbXBsZSBub25jZQ==\r\n\
+             cookie: {cookies}\r\n\r\n",
+            world.address
+        );
+        stream.write_all(request.as_bytes()).await.expect("sent");
+        let mut head = Vec::new();
+        while !head.ends_with(b"\r\n\r\n") {
+            head.push(stream.read_u8().await.expect("a whole head"));
+        }
+        Self { stream, head: String::from_utf8_lossy(&head).into_owned() }
+    }
+
+    /// The code and the reason of a close frame (RFC 6455 section 5.5.1).
+    async fn closed(mut self) -> (u16, String) {
+        let mut start = [0; 2];
+        self.stream.read_exact(&mut start).await.expect("a frame");
+        assert_eq!(start[0], 0x88, "a close frame");
+        let mut body = vec![0; usize::from(start[1])];
+        self.stream.read_exact(&mut body).await.expect("its body");
+        let reason = String::from_utf8_lossy(&body[2..]).into_owned();
+        (u16::from_be_bytes([body[0], body[1]]), reason)
+    }
+}
+
+/// The 101 carries the cookies; the socket ends with the session, or with its last token.
+pub async fn f100_f101_a_socket_gets_its_cookies_and_lives_while_the_session_does<A: Adapter>() {
+    let mut world = World::rotating::<A>().await;
+    let access = world.sign_in("alice").await;
+    let cookies = format!("{ACCESS_COOKIE}={access}; {REFRESH_COOKIE}={}", refresh_token(&world));
+    world.pass_until_left(100).await;
+    let early = Socket::open(&world, &cookies).await;
+    assert!(early.head.starts_with("HTTP/1.1 101"), "{}", early.head);
+    let set = early.head.lines().filter(|line| {
+        line.split_once(':').is_some_and(|(name, _)| name.eq_ignore_ascii_case("set-cookie"))
+    });
+    assert_eq!(set.count(), 2, "{}", early.head);
+    // The page goes on, and with it the socket: past the end of the token that it began with.
+    world.browser.get("/me").await;
+    world.clock.advance(Duration::from_secs(600));
+    world.browser.get("/me").await;
+    world.expire().await;
+    assert_eq!(early.closed().await, (4401, "expired".into()));
+
+    world.sign_in("alice").await;
+    let cookies = format!("{ACCESS_COOKIE}={}", world.token());
+    let open = Socket::open(&world, &cookies).await;
+    assert_eq!(world.browser.post_json("/logout", &Value::Null).await.status, 204);
+    assert_eq!(open.closed().await, (4403, "signed out".into()));
+    let refused = Socket::open(&world, &cookies).await;
+    assert!(refused.head.starts_with("HTTP/1.1 401"), "{}", refused.head);
 }
