@@ -25,7 +25,7 @@ const LOOK_EVERY: Duration = Duration::from_secs(30);
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Ended {
-    /// The access token expired, and no newer one of the session was shown to this node.
+    /// The access token expired, and this node knows of no newer one of the session.
     Expired,
     /// The session is over: signed out, stolen, or ended by the app.
     SignedOut,
@@ -34,12 +34,12 @@ pub enum Ended {
 /// A watch over a session, for web sockets, event streams and long downloads. Made by
 /// [`Session::expires`].
 ///
-/// It moves on whenever a client shows this node a newer access token of the session, so a page
+/// It moves on whenever this node makes or is shown a newer access token of the session, so a page
 /// keeps its socket open by calling `POST /auth/refresh` (or anything else) in time. It ends at
 /// once when this node learns that the session is over.
 ///
-/// With several nodes, a newer token that is shown to another one is not seen here: let the client
-/// connect anew, which it must be able to do anyway.
+/// With several nodes, a newer token of which only another one knows is not seen here: let the
+/// client connect anew, which it must be able to do anyway.
 ///
 /// ```
 /// # use everfresh::{Ended, Expires};
@@ -86,7 +86,7 @@ impl<C: ClaimSet> Session<C> {
 }
 
 impl Expires {
-    /// When the newest access token of the session that this node has seen expires.
+    /// When the newest access token of the session that this node knows of expires.
     pub fn at(&self) -> SystemTime {
         self.until.borrow().expires.into()
     }
@@ -176,7 +176,7 @@ impl Watches {
         self.count.fetch_sub(1, Ordering::Release);
     }
 
-    /// A client showed an access token of the session that expires then.
+    /// There is an access token of the session that expires then.
     pub(crate) fn extend(&self, sid: &str, to: Timestamp) {
         self.change(sid, |until| {
             let later = to > until.expires;
@@ -239,11 +239,9 @@ mod tests {
             world.pass_until_left(&pair.access, 1);
             settle().await;
             assert!(!ended.is_finished());
-            // Another request of the page: refreshed, and what it got is shown by the next one.
-            for _ in 0..2 {
-                let response = world.me(pair.request()).await;
-                pair.keep(&response);
-            }
+            // Another request of the page, which is refreshed.
+            let response = world.me(pair.request()).await;
+            pair.keep(&response);
         }
         world.pass_until_left(&pair.access, 0);
         settle().await;

@@ -1,0 +1,91 @@
+//! A WebSocket that lives as long as its session, and no longer.
+//!
+//! Run with: `SECRET=$(openssl rand -hex 32) cargo run -p axum-socket`, open
+//! <http://127.0.0.1:3000> in two tabs and sign out in one of them.
+//!
+//! A socket can't be given a cookie once it is open. So the page renews the session beside it, by
+//! `POST /auth/refresh`: this node sees the new token and the socket stays. A page that is late is
+//! closed with 4401, renews and connects anew; 4403 means that somebody signed out.
+
+use std::time::Duration;
+
+use axum::extract::ws::{CloseFrame, Message, WebSocket, WebSocketUpgrade};
+use axum::response::{Html, Redirect, Response};
+use axum::routing::{get, post};
+use axum::{Form, Router};
+use everfresh::{Ended, Engine, Expires, Keys, MemoryStore, Rotate};
+use everfresh_axum::{Claims, Error, Session};
+use serde::{Deserialize, Serialize};
+
+#[derive(Clone, Serialize, Deserialize)]
+struct User {
+    name: String,
+}
+
+#[tokio::main]
+#[expect(clippy::print_stdout, reason = "says where to go")]
+async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    let secret = std::env::var("SECRET").map_err(|_| "set SECRET to at least 32 random bytes")?;
+    let auth = Engine::<User>::builder(Keys::hs256(secret)?)
+        .issuer("https://app.example")
+        .audience("app")
+        .access_lifetime(Duration::from_secs(60)) // short, so that there is something to see
+        .insecure_dev_only() // plain http:// on this machine; leave it out behind https://
+        .refresh_with(Rotate::new(MemoryStore::new()))
+        .build()?;
+
+    let app = Router::new()
+        .route("/", get(async || Html(include_str!("page.html"))))
+        .route("/login", post(login))
+        .route("/logout", post(logout))
+        .route("/socket", get(socket))
+        .merge(everfresh_axum::endpoints(&auth))
+        .layer(auth.layer());
+
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:3000").await?;
+    println!("listening on http://{}", listener.local_addr()?);
+    Ok(axum::serve(listener, app).await?)
+}
+
+/// For whoever says a name. A real app checks a password first.
+async fn login(session: Session<User>, Form(user): Form<User>) -> Result<Redirect, Error> {
+    session.sign_in(user.name.clone(), user).await?;
+    Ok(Redirect::to("/"))
+}
+
+async fn logout(session: Session<User>) -> Result<Redirect, Error> {
+    session.sign_out().await?;
+    Ok(Redirect::to("/"))
+}
+
+/// Refreshed before it is upgraded, if its token is about to expire.
+async fn socket(
+    session: Session<User>,
+    Claims(user): Claims<User>,
+    upgrade: WebSocketUpgrade,
+) -> Result<Response, Error> {
+    let expires = session.expires()?;
+    Ok(upgrade.on_upgrade(async move |socket| serve(socket, &user.name, expires).await))
+}
+
+async fn serve(mut socket: WebSocket, name: &str, mut expires: Expires) {
+    let mut every_second = tokio::time::interval(Duration::from_secs(1));
+    for n in 0_u64.. {
+        tokio::select! {
+            ended = expires.ended() => {
+                let (code, reason) = match ended {
+                    Ended::Expired => (4401, "renew the session"),
+                    _ => (4403, "signed out"),
+                };
+                let frame = CloseFrame { code, reason: reason.into() };
+                let _ = socket.send(Message::Close(Some(frame))).await;
+                return;
+            }
+            _ = every_second.tick() => {
+                let text = format!("{n} s for {name}");
+                if socket.send(Message::text(text)).await.is_err() { return }
+            }
+            message = socket.recv() => if !matches!(message, Some(Ok(_))) { return },
+        }
+    }
+}
