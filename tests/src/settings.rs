@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use everfresh::{Carrier, Engine, Keys, MemoryStore, Resign, Rotate};
 use everfresh_sqlx::SqliteStore;
-use everfresh_testkit::contract::User;
+use everfresh_testkit::contract::{User, with_dialects};
 
 /// What the environment says.
 #[derive(Clone, Debug)]
@@ -84,12 +84,13 @@ impl Settings {
         let builder = match &self.refresh {
             Refresh::Resign => builder.refresh_with(Resign::new()),
             Refresh::Rotate(Store::Memory) => {
-                builder.refresh_with(Rotate::new(MemoryStore::new()).overlap(self.overlap))
+                let rotate = Rotate::new(MemoryStore::new()).overlap(self.overlap);
+                with_dialects(builder.refresh_with(rotate))
             }
             Refresh::Rotate(Store::Sqlite(path)) => {
                 let opened = SqliteStore::open(path).await;
                 let store = opened.map_err(|error| format!("STORE={path:?}: {error}"))?;
-                builder.refresh_with(Rotate::new(store).overlap(self.overlap))
+                with_dialects(builder.refresh_with(Rotate::new(store).overlap(self.overlap)))
             }
         };
         builder.build().map_err(|error| error.to_string())

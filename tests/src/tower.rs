@@ -4,13 +4,13 @@ use std::convert::Infallible;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use everfresh::{Endpoint, Engine, Expires, Rejection, Session};
+use everfresh::{BODY_LIMIT, Endpoint, Engine, Expires, Rejection, Session};
 use everfresh_testkit::contract::{self, CHUNK_EVERY, Delivery, Login, Slow, User};
 use futures::StreamExt as _;
 use http::header::{CONNECTION, CONTENT_TYPE, SEC_WEBSOCKET_ACCEPT, SEC_WEBSOCKET_KEY, UPGRADE};
 use http::{HeaderValue, Method, Request, Response, StatusCode};
 use http_body_util::combinators::UnsyncBoxBody;
-use http_body_util::{BodyExt, Full, StreamBody};
+use http_body_util::{BodyExt, Collected, Full, Limited, StreamBody};
 use hyper::body::{Frame, Incoming};
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use hyper_util::server::conn::auto::Builder;
@@ -67,7 +67,13 @@ async fn route(
     // The layer is around this service: there is always a session.
     let session = request.extensions().get::<Session<User>>().cloned();
     if let Some(endpoint) = endpoints.iter().find(|one| one.is_at(request.uri().path())) {
-        let answered = endpoint.answer(endpoint.read(&request), session.as_ref()).await;
+        let call = endpoint.read(&request);
+        let body = match call.wants_body() {
+            true => Limited::new(request.into_body(), BODY_LIMIT).collect().await.ok(),
+            false => Some(Collected::default()),
+        };
+        let body = body.map(Collected::to_bytes);
+        let answered = endpoint.answer(call, body.as_deref(), session.as_ref()).await;
         return Ok(answered.map(|body| Full::new(body.into()).boxed_unsync()));
     }
     let reply = match session {
@@ -174,7 +180,7 @@ fn query<T: DeserializeOwned + Default>(request: &Request<Incoming>) -> T {
 }
 
 async fn json<T: DeserializeOwned>(request: Request<Incoming>) -> Option<T> {
-    let body = http_body_util::Limited::new(request.into_body(), 64 * 1024);
+    let body = Limited::new(request.into_body(), 64 * 1024);
     serde_json::from_slice(&body.collect().await.ok()?.to_bytes()).ok()
 }
 

@@ -63,12 +63,13 @@ use std::ops::Deref;
 use std::sync::Arc;
 
 use axum::Router;
+use axum::body::{Bytes, to_bytes};
 use axum::routing::any;
 use axum_core::body::Body;
 use axum_core::extract::Request;
 use axum_core::extract::{FromRequestParts, OptionalFromRequestParts};
 use axum_core::response::{IntoResponse, Response};
-use everfresh::{ClaimSet, Endpoint, Engine, SessionError, Standing};
+use everfresh::{BODY_LIMIT, ClaimSet, Endpoint, Engine, SessionError, Standing};
 use http::request::Parts;
 
 /// The claims of whoever is signed in.
@@ -126,7 +127,8 @@ impl<C: ClaimSet, S: Sync> OptionalFromRequestParts<S> for Claims<C> {
 }
 
 /// The endpoints that everfresh brings: `POST /auth/refresh`, `GET /auth/sessions`, `DELETE
-/// /auth/sessions/{sid}`, `POST /auth/logout-all`, `GET /.well-known/jwks.json`.
+/// /auth/sessions/{sid}`, `POST /auth/logout-all`, `GET /.well-known/jwks.json`, and the dialects
+/// that the engine serves.
 ///
 /// ```
 /// # use axum::Router;
@@ -147,15 +149,19 @@ where
     S: Clone + Send + Sync + 'static,
 {
     auth.endpoints().into_iter().fold(Router::new(), |router, endpoint| {
-        let path = endpoint.path();
-        router.route(path, any(move |request| answer(endpoint, request)))
+        let path = endpoint.path().to_owned();
+        router.route(&path, any(move |request| answer(endpoint, request)))
     })
 }
 
 async fn answer<C: ClaimSet>(endpoint: Endpoint<C>, request: Request) -> Response {
     let call = endpoint.read(&request);
     let session = request.extensions().get().cloned();
-    endpoint.answer(call, session.as_ref()).await.map(Body::from)
+    let body = match call.wants_body() {
+        true => to_bytes(request.into_body(), BODY_LIMIT).await.ok(),
+        false => Some(Bytes::new()),
+    };
+    endpoint.answer(call, body.as_deref(), session.as_ref()).await.map(Body::from)
 }
 
 fn session<C: ClaimSet>(parts: &Parts) -> Result<&everfresh::Session<C>, Rejection> {

@@ -2,8 +2,19 @@
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use everfresh::{Carrier, Ended, Expires, Rejection, Session, SessionError, SignIn};
+use everfresh::{
+    Carrier, Dialect, Ended, EngineBuilder, Expires, Rejection, Session, SessionError, SignIn,
+};
 use serde::{Deserialize, Serialize};
+
+/// The client that sessions of the contract are for, at the OAuth 2 endpoint: a public one.
+pub const CLIENT_ID: &str = "contract";
+
+/// An engine that keeps sessions serves every dialect at its own path.
+pub fn with_dialects(builder: EngineBuilder<User>) -> EngineBuilder<User> {
+    let dialects = Dialect::ALL.into_iter().cloned();
+    dialects.fold(builder.client(CLIENT_ID, None), |builder, dialect| builder.dialect(dialect))
+}
 
 /// The app's own claims.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -80,7 +91,10 @@ pub async fn login(
     login: Login,
     delivery: &Delivery,
 ) -> Result<(), SessionError> {
-    let mut sign_in = SignIn::new(login.user.clone(), User { name: login.user });
+    let mut sign_in = SignIn::new(login.user.clone(), User { name: login.user })
+        .attribute("client_id", CLIENT_ID)
+        .attribute("device_id", "device-1")
+        .attribute("user_id", "17");
     if delivery.deliver.as_deref() == Some("header") {
         sign_in = sign_in.via(Carrier::headers());
     }

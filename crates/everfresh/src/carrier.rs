@@ -114,6 +114,11 @@ impl CookieFinder {
 pub(crate) const MAX_CARRIERS: usize = 4;
 
 impl Carriers {
+    /// Whether some carrier's refresh token has such a location.
+    pub(crate) fn any_refresh(&self, wanted: impl Fn(&Location) -> bool) -> bool {
+        self.list.iter().any(|carrier| wanted(&carrier.refresh))
+    }
+
     pub(crate) fn build(list: Vec<Carrier>, insecure: bool) -> Result<Self, ConfigError> {
         if list.is_empty() || list.len() > MAX_CARRIERS {
             return Err(ConfigError::CarrierCount { found: list.len() });

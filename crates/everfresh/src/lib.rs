@@ -84,7 +84,7 @@ pub use clock::{Clock, ManualClock, Timestamp};
 pub use config::{ConfigError, EngineBuilder, Revalidated, Revalidation};
 pub use cookie::{CookieSpec, SameSite};
 pub use edits::CachePolicy;
-pub use endpoint::{Call, Endpoint, Reply};
+pub use endpoint::{BODY_LIMIT, Call, Dialect, DialectError, Endpoint, Reply, dialect};
 pub use engine::{Engine, Step, Waiting};
 pub use error::{SessionError, SessionErrorKind};
 pub use head::{HeaderFields, RequestHead, ResponseHead};
@@ -96,7 +96,7 @@ pub use mint::{ClaimsObject, Grant};
 pub use observe::Event;
 pub use refresh::{
     Admission, Admitted, Context, Failure, Held, KeyRing, Opening, Presented, RefreshToken,
-    Refresher, Resign, Rotate, SessionInfo, Setup, Tokens,
+    Refresher, Renewal, Resign, Rotate, SessionInfo, Setup, Tokens,
 };
 pub use reject::{Rejection, RejectionKind};
 pub use secret::AccessToken;

@@ -145,18 +145,19 @@ pub(crate) enum MintProblem {
     TooLarge,
 }
 
-/// A signed token for `grant` that expires one lifetime from `now`, less up to 5 % so that
+/// A signed token for `grant` that expires one `lifetime` from `now`, less up to 5 % so that
 /// tokens minted together don't expire together, and never after the session.
 pub(crate) fn mint(
     rules: &MintRules,
     keys: &Keys,
     grant: &Grant,
+    lifetime: Duration,
     now: Timestamp,
 ) -> Result<AccessToken, MintProblem> {
     let id = random_id()?;
-    let jitter = rules.lifetime.as_secs() * u64::from(id[0]) / (20 * u64::from(u8::MAX));
+    let jitter = lifetime.as_secs() * u64::from(id[0]) / (20 * u64::from(u8::MAX));
     let iat = now.as_secs();
-    let exp = (iat + rules.lifetime.as_secs() - jitter).min(grant.session_expires.as_secs());
+    let exp = (iat + lifetime.as_secs() - jitter).min(grant.session_expires.as_secs());
     if exp <= iat {
         return Err(MintProblem::Over);
     }

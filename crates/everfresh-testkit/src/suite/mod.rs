@@ -14,7 +14,7 @@ use serde_json::json;
 use tokio::task::JoinHandle;
 
 use crate::browser::{Answer, Browser};
-use crate::contract::{Me, User};
+use crate::contract::{Me, User, with_dialects};
 
 /// A framework that serves the contract.
 pub trait Adapter {
@@ -72,7 +72,8 @@ impl World {
     pub async fn rotating<A: Adapter>() -> Self {
         let clock = ManualClock::starting_at(START);
         let store = MemoryStore::with_clock(clock.clone());
-        Self::on::<A>(clock, |builder| builder.refresh_with(Rotate::new(store))).await
+        Self::on::<A>(clock, |builder| with_dialects(builder.refresh_with(Rotate::new(store))))
+            .await
     }
 
     /// A server with other settings.
@@ -178,6 +179,8 @@ macro_rules! adapter_suite {
             a_refresh_token_never_reaches_the_handler
             a_person_sees_and_ends_sessions_by_the_endpoints
             public_keys_are_served
+            every_dialect_is_served_to_its_clients
+            f110_a_large_body_is_refused
             f100_f101_a_socket_gets_its_cookies_and_lives_while_the_session_does
         );
     };

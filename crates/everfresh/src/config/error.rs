@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use http::HeaderName;
 
+use crate::endpoint::DialectError;
 use crate::verify::KeyError;
 
 /// What is wrong with a configuration: which setting, what was found, what is allowed.
@@ -65,6 +66,13 @@ pub enum ConfigError {
         /// What was found.
         found: String,
     },
+    /// A dialect that can't be served.
+    Dialect(DialectError),
+    /// Two endpoints at one path.
+    EndpointClash {
+        /// Which.
+        path: String,
+    },
     /// The tokio runtime has no timer, so no wait could be limited.
     NoTimer,
 }
@@ -107,6 +115,11 @@ impl fmt::Display for ConfigError {
                 f,
                 "`trusted_origin`: {found:?} is not an origin; write it as browsers do, such as \
                  `https://app.example` or `http://localhost:5173`"
+            ),
+            Self::Dialect(error) => error.fmt(f),
+            Self::EndpointClash { path } => write!(
+                f,
+                "`dialect`: two endpoints at {path:?}; give one of the dialects another `path`"
             ),
             Self::NoTimer => f.write_str(
                 "the tokio runtime has no timer; build it with `enable_time()` or `enable_all()`",

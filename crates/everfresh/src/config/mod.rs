@@ -13,6 +13,8 @@ use crate::attach::InnerToken;
 use crate::carrier::{Carrier, Carriers};
 use crate::clock::Clock;
 use crate::edits::CachePolicy;
+use crate::endpoint::dialect::TokenKind;
+use crate::endpoint::{Clients, Dialect, Served, is_native};
 use crate::engine::{Core, Engine};
 use crate::mint::{ClaimsObject, Grant, MintRules};
 use crate::node::{Revoked, Seen};
@@ -99,6 +101,8 @@ pub struct EngineBuilder<C> {
     trusted_origins: Vec<String>,
     csrf_handled_elsewhere: bool,
     background: Option<Background>,
+    dialects: Vec<Dialect>,
+    clients: Clients,
     rejection_body: Option<crate::reject::RejectionBody>,
     events: Option<EventHook>,
     clock: Clock,
@@ -127,6 +131,8 @@ impl<C: ClaimSet> EngineBuilder<C> {
             trusted_origins: Vec::new(),
             csrf_handled_elsewhere: false,
             background: None,
+            dialects: Vec::new(),
+            clients: Clients::default(),
             rejection_body: None,
             events: None,
             clock: Clock::default(),
@@ -290,6 +296,23 @@ impl<C: ClaimSet> EngineBuilder<C> {
         self
     }
 
+    /// Serves this dialect at its path, among the endpoints that adapters mount. May be called
+    /// several times.
+    ///
+    /// The session's attributes (`SignIn::attribute`) fill the members that a dialect has of the
+    /// user; with client authentication the attribute `client_id` names the client that the
+    /// session is for, and `scope` what it may ask for.
+    pub fn dialect(mut self, dialect: Dialect) -> Self {
+        self.dialects.push(dialect);
+        self
+    }
+
+    /// A client of dialects with client authentication. Without a secret it is a public client.
+    pub fn client(mut self, id: impl Into<String>, secret: Option<String>) -> Self {
+        self.clients.add(id.into(), secret);
+        self
+    }
+
     /// Makes the body of rejections: a content type and bytes. problem+json unless set.
     pub fn rejection_body<F>(mut self, body: F) -> Self
     where
@@ -360,6 +383,8 @@ impl<C: ClaimSet> EngineBuilder<C> {
             session_lifetime: self.session_lifetime,
         })?;
         let carriers = Carriers::build(self.carriers, self.insecure)?;
+        let keeps = refresher.uses_refresh_tokens();
+        let dialects = endpoints(self.dialects, &carriers, &self.clients, keeps, self.insecure)?;
         if self.insecure {
             tracing::warn!(target: "everfresh", "insecure_dev_only: cookies travel without Secure");
         }
@@ -399,6 +424,8 @@ impl<C: ClaimSet> EngineBuilder<C> {
             revoked: Revoked::new(),
             seen: Seen::new(),
             watches: Watches::new(),
+            dialects,
+            clients: self.clients,
         }))
     }
 }
@@ -407,6 +434,37 @@ impl<C> fmt::Debug for EngineBuilder<C> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("EngineBuilder").field("issuer", &self.issuer).finish_non_exhaustive()
     }
+}
+
+/// Prepares the dialects, each at a path of its own.
+fn endpoints(
+    dialects: Vec<Dialect>,
+    carriers: &Carriers,
+    clients: &Clients,
+    keeps: bool,
+    insecure: bool,
+) -> Result<Vec<Arc<Served>>, ConfigError> {
+    let mut served: Vec<Arc<Served>> = Vec::new();
+    for dialect in dialects {
+        let problem = |setting, remedy| Err(ConfigError::Missing { setting, remedy });
+        if dialect.token == TokenKind::Refresh && !keeps {
+            return problem(
+                "refresh_with",
+                "a dialect that takes refresh tokens needs a refresher that has some, such as \
+                 `Rotate`",
+            );
+        }
+        if dialect.client_authentication && clients.is_empty() {
+            return problem("client", "the dialect's clients say who they are: name them");
+        }
+        let one = Served::new(dialect, carriers, insecure).map_err(ConfigError::Dialect)?;
+        let path = &one.dialect().path;
+        if served.iter().any(|other| other.dialect().path == *path) || is_native(path) {
+            return Err(ConfigError::EndpointClash { path: path.to_string() });
+        }
+        served.push(Arc::new(one));
+    }
+    Ok(served)
 }
 
 fn required(setting: &'static str, found: &str, remedy: &'static str) -> Result<(), ConfigError> {

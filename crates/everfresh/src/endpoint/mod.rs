@@ -7,75 +7,72 @@
 //! | `DELETE /auth/sessions/{sid}` | 204: that session of the same person is over; 404 if there is none |
 //! | `POST /auth/logout-all` | 204: every session of the person is over, this one too |
 //! | `GET /.well-known/jwks.json` | 200 the public keys that verify our tokens (RFC 7517); none where secrets sign |
+//! | each [`Dialect`] that the engine was given, at its path | as it says |
 //!
 //! They stand inside the layer, and answer as extractors do for who is not signed in. Times are
 //! seconds since 1970 (RFC 7519's `NumericDate`), lengths of time are seconds.
 
+mod clients;
+pub mod dialect;
+mod dialects;
+mod native;
+mod serve;
 #[cfg(test)]
 mod tests;
 
 use std::fmt;
-use std::time::{Duration, SystemTime};
+use std::sync::Arc;
 
 use http::header::{ALLOW, CACHE_CONTROL, CONTENT_TYPE};
 use http::{HeaderValue, Response, StatusCode};
 use serde::Serialize;
-use serde_json::json;
 
-use crate::clock::Timestamp;
 use crate::engine::Engine;
 use crate::head::RequestHead;
-use crate::reject::{Rejection, problem};
+use crate::reject::problem;
 use crate::session::{ClaimSet, Session};
+
+pub(crate) use clients::Clients;
+pub use dialect::{Dialect, DialectError};
+use native::Native;
+pub(crate) use serve::Served;
+
+/// How many bytes of a request's body an endpoint reads at the most.
+pub const BODY_LIMIT: usize = 64 * 1024;
 
 /// One path, and what is answered there. [`Engine::endpoints`] gives them all.
 ///
 /// An adapter routes every method of [`path`](Self::path) here, calls [`read`](Self::read) with
-/// the request's head and then awaits [`answer`](Self::answer).
+/// the request's head, reads the body if the call [wants it](Call::wants_body), up to
+/// [`BODY_LIMIT`], and then awaits [`answer`](Self::answer).
 pub struct Endpoint<C> {
     engine: Engine<C>,
     kind: Kind,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug)]
 enum Kind {
-    Refresh,
-    Sessions,
-    OneSession,
-    LogoutAll,
-    Jwks,
-}
-
-impl Kind {
-    const ALL: [Self; 5] =
-        [Self::Refresh, Self::Sessions, Self::OneSession, Self::LogoutAll, Self::Jwks];
-
-    fn path(self) -> &'static str {
-        match self {
-            Self::Refresh => "/auth/refresh",
-            Self::Sessions => "/auth/sessions",
-            Self::OneSession => "/auth/sessions/{sid}",
-            Self::LogoutAll => "/auth/logout-all",
-            Self::Jwks => "/.well-known/jwks.json",
-        }
-    }
-
-    /// The methods that are allowed, as `Allow` names them.
-    fn methods(self) -> &'static str {
-        match self {
-            Self::Refresh | Self::LogoutAll => "POST",
-            Self::Sessions | Self::Jwks => "GET, HEAD",
-            Self::OneSession => "DELETE",
-        }
-    }
+    Native(Native),
+    Dialect(Arc<Served>),
 }
 
 /// What a request asks of an endpoint.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Call {
-    allowed: bool,
-    /// The last segment of the path.
-    last: String,
+#[derive(Debug)]
+pub struct Call(Asked);
+
+#[derive(Debug)]
+enum Asked {
+    /// By a method that is not allowed.
+    Otherwise,
+    Native(native::Asked),
+    Dialect(serve::Asked),
+}
+
+impl Call {
+    /// Whether the body matters to the answer.
+    pub fn wants_body(&self) -> bool {
+        matches!(&self.0, Asked::Dialect(asked) if asked.wants_body())
+    }
 }
 
 /// An answer: any framework takes these parts.
@@ -84,15 +81,20 @@ pub type Reply = Response<Vec<u8>>;
 impl<C: ClaimSet> Engine<C> {
     /// The endpoints that everfresh brings, for adapters to mount inside the layer.
     pub fn endpoints(&self) -> Vec<Endpoint<C>> {
-        Kind::ALL.map(|kind| Endpoint { engine: self.clone(), kind }).into()
+        let native = Native::ALL.into_iter().map(Kind::Native);
+        let dialects = self.core.dialects.iter().cloned().map(Kind::Dialect);
+        native.chain(dialects).map(|kind| Endpoint { engine: self.clone(), kind }).collect()
     }
 }
 
 impl<C: ClaimSet> Endpoint<C> {
     /// Its path, with parameters as axum and actix-web write them: `/auth/sessions/{sid}`. May be
     /// mounted under a prefix.
-    pub fn path(&self) -> &'static str {
-        self.kind.path()
+    pub fn path(&self) -> &str {
+        match &self.kind {
+            Kind::Native(native) => native.path(),
+            Kind::Dialect(served) => served.path(),
+        }
     }
 
     /// Whether a request for this path is one for this endpoint, for routers that don't know
@@ -106,127 +108,73 @@ impl<C: ClaimSet> Endpoint<C> {
         same && segments.next().is_none()
     }
 
+    fn methods(&self) -> &'static str {
+        match &self.kind {
+            Kind::Native(native) => native.methods(),
+            Kind::Dialect(_) => "POST",
+        }
+    }
+
     /// What a request with this head asks for.
     pub fn read(&self, head: &impl RequestHead) -> Call {
-        let mut methods = self.kind.methods().split(", ");
-        let last = head.path().rsplit('/').next().unwrap_or_default();
-        Call { allowed: methods.any(|method| method == head.method()), last: last.to_owned() }
+        let mut methods = self.methods().split(", ");
+        if !methods.any(|method| method == head.method()) {
+            return Call(Asked::Otherwise);
+        }
+        Call(match &self.kind {
+            Kind::Native(_) => Asked::Native(native::Asked::read(head)),
+            Kind::Dialect(served) => Asked::Dialect(served.read(&self.engine.core, head)),
+        })
     }
 
-    /// The answer. `session` is the one that the layer put into the request.
-    pub async fn answer(&self, call: Call, session: Option<&Session<C>>) -> Reply {
-        if !call.allowed {
-            let mut reply = problem(StatusCode::METHOD_NOT_ALLOWED, "Another method is wanted.");
-            let methods = HeaderValue::from_static(self.kind.methods());
-            reply.headers_mut().insert(ALLOW, methods);
-            return reply;
+    /// The answer. `body` is empty where the call does not want it; `None` if it is larger than
+    /// [`BODY_LIMIT`]. `session` is the one that the layer put into the request.
+    pub async fn answer(
+        &self,
+        call: Call,
+        body: Option<&[u8]>,
+        session: Option<&Session<C>>,
+    ) -> Reply {
+        match (call.0, &self.kind) {
+            (Asked::Native(asked), Kind::Native(native)) => {
+                native.answer(&self.engine, asked, session).await
+            }
+            (Asked::Dialect(asked), Kind::Dialect(served)) => match body {
+                Some(body) => served.answer(&self.engine, asked, body, session).await,
+                None => problem(StatusCode::PAYLOAD_TOO_LARGE, "At most 64 KiB are wanted."),
+            },
+            _ => {
+                let method = "Another method is wanted.";
+                let mut reply = problem(StatusCode::METHOD_NOT_ALLOWED, method);
+                let methods = HeaderValue::from_static(self.methods());
+                reply.headers_mut().insert(ALLOW, methods);
+                reply
+            }
         }
-        if self.kind == Kind::Jwks {
-            return self.jwks();
-        }
-        let Some(session) = session else { return Rejection::missing_layer().into_response() };
-        let answered = match self.kind {
-            Kind::Refresh => self.refresh(session).await,
-            Kind::Sessions => self.sessions(session).await,
-            Kind::OneSession => self.sign_out_one(session, &call.last).await,
-            _ => self.logout_all(session).await,
-        };
-        answered.unwrap_or_else(Rejection::into_response)
-    }
-
-    async fn refresh(&self, session: &Session<C>) -> Result<Reply, Rejection> {
-        session.require()?;
-        session.refresh().await?;
-        let left = |end: Option<SystemTime>| {
-            let now = self.engine.core.clock.now();
-            end.map(|end| Timestamp::from(end).since(now).as_secs())
-        };
-        Ok(reply(&json!({
-            "sub": session.subject(),
-            "sid": session.sid(),
-            "expires_in": left(session.expires_at()),
-            "session_expires_in": left(session.session_expires_at()),
-        })))
-    }
-
-    async fn sessions(&self, session: &Session<C>) -> Result<Reply, Rejection> {
-        session.require()?;
-        if let Some(reply) = self.keeps_none() {
-            return Ok(reply);
-        }
-        let own = session.sid();
-        let sessions = session.sessions().await?.into_iter().map(|one| {
-            json!({
-                "current": own.as_deref() == Some(&*one.sid),
-                "sid": one.sid,
-                "signed_in_at": one.signed_in_at.as_secs(),
-                "last_used_at": one.last_used_at.as_secs(),
-                "expires_at": one.expires.as_secs(),
-                "attributes": one.attributes,
-            })
-        });
-        Ok(reply(&json!({ "sessions": sessions.collect::<Vec<_>>() })))
-    }
-
-    async fn sign_out_one(&self, session: &Session<C>, sid: &str) -> Result<Reply, Rejection> {
-        session.require()?;
-        if let Some(reply) = self.keeps_none() {
-            return Ok(reply);
-        }
-        if session.sid().as_deref() == Some(sid) {
-            session.sign_out().await?;
-        } else if !session.sign_out_other(sid).await? {
-            return Ok(problem(StatusCode::NOT_FOUND, "There is no such session of yours."));
-        }
-        Ok(nothing())
-    }
-
-    async fn logout_all(&self, session: &Session<C>) -> Result<Reply, Rejection> {
-        session.require()?;
-        if let Some(reply) = self.keeps_none() {
-            return Ok(reply);
-        }
-        session.sign_out_everywhere().await?;
-        Ok(nothing())
-    }
-
-    /// The answer where sessions leave no trace on the server.
-    fn keeps_none(&self) -> Option<Reply> {
-        let keeps = self.engine.core.refresher.uses_refresh_tokens();
-        (!keeps).then(|| problem(StatusCode::NOT_FOUND, "This server keeps no list of sessions."))
-    }
-
-    fn jwks(&self) -> Reply {
-        /// How long others may keep the keys: announce a key this long before it signs.
-        const MAX_AGE: Duration = Duration::from_secs(300);
-
-        let mut reply = reply(&self.engine.core.keys.public_jwk_set());
-        let content_type = HeaderValue::from_static("application/jwk-set+json");
-        reply.headers_mut().insert(CONTENT_TYPE, content_type);
-        if let Ok(age) = HeaderValue::from_str(&format!("public, max-age={}", MAX_AGE.as_secs())) {
-            reply.headers_mut().insert(CACHE_CONTROL, age);
-        }
-        reply
     }
 }
 
+/// Whether an endpoint of our own is at this path.
+pub(crate) fn is_native(path: &str) -> bool {
+    Native::ALL.iter().any(|native| native.path() == path)
+}
+
 fn reply(body: &impl Serialize) -> Reply {
-    let mut reply = Response::new(serde_json::to_vec(body).unwrap_or_default());
+    json(StatusCode::OK, serde_json::to_vec(body).unwrap_or_default())
+}
+
+fn json(status: StatusCode, body: Vec<u8>) -> Reply {
+    let mut reply = Response::new(body);
+    *reply.status_mut() = status;
     let json = HeaderValue::from_static("application/json");
     reply.headers_mut().insert(CONTENT_TYPE, json);
     reply.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
     reply
 }
 
-fn nothing() -> Reply {
-    let mut reply = Response::new(Vec::new());
-    *reply.status_mut() = StatusCode::NO_CONTENT;
-    reply
-}
-
 impl<C> Clone for Endpoint<C> {
     fn clone(&self) -> Self {
-        Self { engine: self.engine.clone(), kind: self.kind }
+        Self { engine: self.engine.clone(), kind: self.kind.clone() }
     }
 }
 

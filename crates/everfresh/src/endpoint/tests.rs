@@ -1,5 +1,8 @@
 //! The endpoints as a browser, a stranger and another service see them.
 
+mod dialects;
+mod files;
+
 use http::StatusCode;
 use serde_json::Value;
 
@@ -8,15 +11,26 @@ use crate::{Key, Keys, Reply, Session};
 
 /// Sends a request to the endpoint of this template, inside the layer.
 async fn call(world: &World, template: &str, request: http::Request<()>) -> Reply {
+    call_with(world, template, request, b"").await
+}
+
+async fn call_with(
+    world: &World,
+    template: &str,
+    request: http::Request<()>,
+    body: &[u8],
+) -> Reply {
+    let body: std::sync::Arc<[u8]> = body.into();
     let endpoints = world.auth.endpoints();
     let endpoint = endpoints.into_iter().find(|one| one.path() == template).unwrap();
     let endpoint = std::sync::Arc::new(endpoint);
     let response = world
         .send(request, move |session, request| {
-            let endpoint = endpoint.clone();
+            let (endpoint, body) = (endpoint.clone(), body.clone());
             async move {
                 let call = endpoint.read(&request);
-                let reply = endpoint.answer(call, Some(&session)).await;
+                let body = if call.wants_body() { &*body } else { b"" };
+                let reply = endpoint.answer(call, Some(body), Some(&session)).await;
                 reply.map(|body| String::from_utf8(body).unwrap())
             }
         })
@@ -165,10 +179,10 @@ async fn where_nothing_is_kept_there_is_no_list() {
 
 #[test]
 fn a_path_is_at_one_endpoint_or_none() {
+    let endpoints = World::new().auth.endpoints();
     let at = |path: &str| {
-        let auth = World::new().auth;
         let found: Vec<_> =
-            auth.endpoints().iter().filter(|one| one.is_at(path)).map(|one| one.path()).collect();
+            endpoints.iter().filter(|one| one.is_at(path)).map(|one| one.path()).collect();
         assert!(found.len() < 2, "{found:?}");
         found.first().copied()
     };
@@ -231,5 +245,5 @@ async fn public_keys_are_published_and_secrets_are_not() {
     // Others need no session to read them, so no layer either.
     let endpoint = world.auth.endpoints().pop().unwrap();
     let call = endpoint.read(&at("GET", "/.well-known/jwks.json", &[]));
-    assert_eq!(endpoint.answer(call, None).await.status(), StatusCode::OK);
+    assert_eq!(endpoint.answer(call, Some(b""), None).await.status(), StatusCode::OK);
 }

@@ -11,6 +11,7 @@ use crate::clock::{Clock, Timestamp};
 use crate::config::{Background, EngineBuilder, EventHook, Revalidate};
 use crate::decide::{Decision, Occasion, Verdict, Windows, decide, spread};
 use crate::edits::CachePolicy;
+use crate::endpoint::{Clients, Served};
 use crate::extract::{Candidate, Found, Side, brings_cookie, extract};
 use crate::head::{RequestHead, ResponseHead};
 use crate::mint::MintRules;
@@ -75,6 +76,8 @@ pub(crate) struct Core {
     pub(crate) revoked: Revoked,
     pub(crate) seen: Seen,
     pub(crate) watches: Watches,
+    pub(crate) dialects: Vec<Arc<Served>>,
+    pub(crate) clients: Clients,
 }
 
 /// A request that has begun: what to do before the inner service is called.
@@ -134,13 +137,16 @@ impl<C: ClaimSet> Engine<C> {
             }
             _ => view,
         };
-        let refresh = match core.refresher.uses_refresh_tokens() {
+        let (refresh, brought) = match core.refresher.uses_refresh_tokens() {
             true => {
                 let found = extract(head.fields(), &core.carriers, Side::Refresh, own_site);
-                core.pick_refresh(&found, verdict, carrier, view.verified.as_deref(), now)
+                let of = view.verified.as_deref();
+                let picked = core.pick_refresh(&found, verdict, carrier, of, now);
+                (picked, !found.candidates().is_empty() || found.flaw.is_some())
             }
-            false => None,
+            false => (None, false),
         };
+        let refused_refresh = brought && refresh.is_none();
         // Without a verified access token the refresh token's carrier counts: nothing crosses from
         // a cookie into a place that scripts can read.
         let carrier = match (&refresh, &view.verified) {
@@ -166,7 +172,8 @@ impl<C: ClaimSet> Engine<C> {
             None => true,
         };
         let carrier = carrier.unwrap_or(0);
-        let request = RequestFacts { carrier, own_site, slides, navigates, refresh };
+        let request =
+            RequestFacts { carrier, own_site, slides, navigates, refresh, refused_refresh };
         let session = Session::begin(core.clone(), request, view);
         session.note_shown();
         match decision {

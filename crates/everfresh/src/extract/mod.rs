@@ -159,7 +159,7 @@ fn pair_at<'h>(field: &'h [u8], start: usize, finder: &CookieFinder) -> Option<&
 }
 
 /// RFC 6750 section 2.1, RFC 9110 section 11.4: a scheme without case, one credential.
-fn credential<'h>(
+pub(crate) fn credential<'h>(
     fields: &'h impl HeaderFields,
     scheme: &str,
 ) -> Result<Option<&'h [u8]>, InvalidReason> {

@@ -6,8 +6,8 @@ use std::time::Duration;
 use futures::future::BoxFuture;
 
 use super::{
-    Admission, Admitted, Context, Failure, Opening, Presented, Refresher, SessionInfo, Setup,
-    Tokens,
+    Admission, Admitted, Context, Failure, Opening, Presented, Refresher, Renewal, SessionInfo,
+    Setup, Tokens,
 };
 use crate::clock::Timestamp;
 use crate::config::ConfigError;
@@ -19,6 +19,8 @@ pub(crate) trait ErasedRefresher: Send + Sync {
     fn result_window(&self) -> Duration;
     fn admits(&self, presented: Presented<'_>, now: Timestamp) -> Option<Admission>;
     fn refresh(self: Arc<Self>, cx: Context, admitted: Admitted) -> Boxed<'static, Tokens>;
+    fn renew(self: Arc<Self>, cx: Context, renewal: Renewal) -> Boxed<'static, Tokens>;
+    fn find(&self, cx: Context, sid: String) -> Boxed<'_, Option<SessionInfo>>;
     fn recheck(&self, cx: Context, admitted: Admitted) -> BoxFuture<'_, bool>;
     fn sign_in(&self, cx: Context, opening: Opening) -> Boxed<'_, Tokens>;
     fn sign_out(&self, cx: Context, sid: String) -> Boxed<'_, ()>;
@@ -59,6 +61,14 @@ impl<R: Refresher> ErasedRefresher for R {
 
     fn refresh(self: Arc<Self>, cx: Context, admitted: Admitted) -> Boxed<'static, Tokens> {
         Box::pin(async move { Refresher::refresh(&*self, cx, admitted).await })
+    }
+
+    fn renew(self: Arc<Self>, cx: Context, renewal: Renewal) -> Boxed<'static, Tokens> {
+        Box::pin(async move { Refresher::renew(&*self, cx, renewal).await })
+    }
+
+    fn find(&self, cx: Context, sid: String) -> Boxed<'_, Option<SessionInfo>> {
+        Box::pin(Refresher::find(self, cx, sid))
     }
 
     fn recheck(&self, cx: Context, admitted: Admitted) -> BoxFuture<'_, bool> {

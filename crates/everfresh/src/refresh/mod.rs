@@ -16,6 +16,7 @@ pub(crate) mod token;
 use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use crate::clock::Timestamp;
@@ -71,6 +72,29 @@ pub trait Refresher: Send + Sync + 'static {
         cx: Context,
         admitted: Admitted,
     ) -> impl Future<Output = Result<Tokens, Failure>> + Send;
+
+    /// A new access token, and nothing else: for endpoints whose clients keep the token that they
+    /// have. Moves no generation. The session's end is checked as in a refresh.
+    ///
+    /// [`Failure::Misconfigured`] unless the refresher can do it.
+    fn renew(
+        &self,
+        cx: Context,
+        renewal: Renewal,
+    ) -> impl Future<Output = Result<Tokens, Failure>> + Send {
+        let _ = (cx, renewal);
+        async { Err(Failure::Misconfigured) }
+    }
+
+    /// The session of this id, where the refresher keeps sessions and it is not over.
+    fn find(
+        &self,
+        cx: Context,
+        sid: String,
+    ) -> impl Future<Output = Result<Option<SessionInfo>, Failure>> + Send {
+        let _ = (cx, sid);
+        async { Ok(None) }
+    }
 
     /// Whether the tokens of a refresh may still leave, with a response that took long.
     fn recheck(&self, cx: Context, admitted: Admitted) -> impl Future<Output = bool> + Send {
@@ -184,6 +208,18 @@ impl Admitted {
     pub(crate) fn new(grant: Option<Grant>, refresh: Option<RefreshToken>, slides: bool) -> Self {
         Self { grant, refresh, slides }
     }
+}
+
+/// A new access token is wanted for a session, and no new refresh token.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct Renewal {
+    /// What the access token that was presented said.
+    pub grant: Option<Grant>,
+    /// The refresh token that was presented.
+    pub refresh: Option<RefreshToken>,
+    /// How long the new access token may live at the most, if less than others.
+    pub lifetime: Option<Duration>,
 }
 
 /// A new session.
@@ -336,11 +372,25 @@ impl std::error::Error for Failure {}
 #[derive(Clone)]
 pub struct Context {
     core: Arc<Core>,
+    ended_by_app: Arc<AtomicBool>,
 }
 
 impl Context {
     pub(crate) fn new(core: Arc<Core>) -> Self {
-        Self { core }
+        Self { core, ended_by_app: Arc::default() }
+    }
+
+    /// Whether the app's revalidation ended the session.
+    pub(crate) fn ended_by_app(&self) -> bool {
+        self.ended_by_app.load(Ordering::Relaxed)
+    }
+
+    pub(crate) async fn renew(self, renewal: Renewal) -> Result<Tokens, Failure> {
+        self.core.refresher.clone().renew(self, renewal).await
+    }
+
+    pub(crate) async fn refresh(self, admitted: Admitted) -> Result<Tokens, Failure> {
+        self.core.refresher.clone().refresh(self, admitted).await
     }
 
     /// Wall-clock time, of the engine's clock.
@@ -354,16 +404,28 @@ impl Context {
     /// was an error.
     pub async fn revalidate(&self, grant: &mut Grant) -> Result<(), Failure> {
         let Some(hook) = &self.core.revalidate else { return Ok(()) };
-        if let Some(claims) = hook(grant.clone()).await? {
-            grant.claims = claims;
+        match hook(grant.clone()).await {
+            Ok(Some(claims)) => grant.claims = claims,
+            Ok(None) => {}
+            Err(failure) => {
+                self.ended_by_app.fetch_or(failure == Failure::Rejected, Ordering::Relaxed);
+                return Err(failure);
+            }
         }
         Ok(())
     }
 
     /// A signed access token for the session, checked to fit every carrier of the engine.
     pub fn mint(&self, grant: &Grant) -> Result<Tokens, Failure> {
+        self.mint_for(grant, None)
+    }
+
+    /// The same, of a token that lives for `lifetime` at the most.
+    pub fn mint_for(&self, grant: &Grant, lifetime: Option<Duration>) -> Result<Tokens, Failure> {
         let now = self.now();
-        let access = mint::mint(&self.core.mint_rules, &self.core.keys, grant, now)
+        let rules = &self.core.mint_rules;
+        let lifetime = lifetime.unwrap_or(rules.lifetime).min(rules.lifetime);
+        let access = mint::mint(rules, &self.core.keys, grant, lifetime, now)
             .and_then(|token| match self.core.carriers.fit(token.expose()) {
                 true => Ok(token),
                 false => Err(MintProblem::TooLarge),

@@ -2,7 +2,9 @@
 
 use std::time::Duration;
 
-use super::{Admission, Admitted, Context, Failure, Opening, Presented, Refresher, Tokens};
+use super::{
+    Admission, Admitted, Context, Failure, Opening, Presented, Refresher, Renewal, Tokens,
+};
 use crate::clock::Timestamp;
 
 /// Mints a new token from one that is good or has just expired.
@@ -61,6 +63,12 @@ impl Refresher for Resign {
         let mut grant = admitted.grant.ok_or(Failure::Rejected)?;
         cx.revalidate(&mut grant).await?;
         cx.mint(&grant)
+    }
+
+    async fn renew(&self, cx: Context, renewal: Renewal) -> Result<Tokens, Failure> {
+        let mut grant = renewal.grant.ok_or(Failure::Rejected)?;
+        cx.revalidate(&mut grant).await?;
+        cx.mint_for(&grant, renewal.lifetime)
     }
 
     async fn sign_in(&self, cx: Context, opening: Opening) -> Result<Tokens, Failure> {

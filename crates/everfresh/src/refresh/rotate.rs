@@ -9,8 +9,8 @@ use super::recoveries::Recoveries;
 use super::table::{Answer, consult};
 use super::token::{Credential, KeyRing, RefreshToken, Scope};
 use super::{
-    Admission, Admitted, Context, Failure, Opening, Presented, Refresher, SessionInfo, Setup,
-    Tokens,
+    Admission, Admitted, Context, Failure, Opening, Presented, Refresher, Renewal, SessionInfo,
+    Setup, Tokens,
 };
 use crate::clock::Timestamp;
 use crate::config::ConfigError;
@@ -168,6 +168,13 @@ impl Rotate {
         }
     }
 
+    /// Two hold the session: it ends.
+    async fn theft(&self, cx: &Context, sid: SessionId) -> Result<Failure, Failure> {
+        self.store.revoke(sid).await.map_err(|error| failed(cx, &error))?;
+        cx.emit(&Event::Theft { sid: &sid.to_string() });
+        Ok(Failure::Rejected)
+    }
+
     /// One look at the row and the table. Nothing if another request changed the row meanwhile.
     async fn attempt(
         &self,
@@ -237,11 +244,7 @@ impl Rotate {
                 self.recoveries.forget(row.sid);
                 Ok(Some(tokens))
             }
-            Answer::Theft => {
-                self.store.revoke(row.sid).await.map_err(|error| failed(cx, &error))?;
-                cx.emit(&Event::Theft { sid: &sid });
-                Err(Failure::Rejected)
-            }
+            Answer::Theft => Err(self.theft(cx, row.sid).await?),
         }
     }
 }
@@ -302,6 +305,46 @@ impl Refresher for Rotate {
             }
         }
         Err(Failure::SOON)
+    }
+
+    async fn renew(&self, cx: Context, renewal: Renewal) -> Result<Tokens, Failure> {
+        let credential = match &renewal.refresh {
+            Some(text) => Some(self.open(text.expose().as_bytes()).ok_or(Failure::Rejected)?),
+            None => None,
+        };
+        let (sid, generation) = match (&credential, &renewal.grant) {
+            (Some(credential), _) => (credential.sid, Some(credential.generation)),
+            (None, Some(grant)) => {
+                (SessionId::parse(&grant.sid).ok_or(Failure::Rejected)?, grant.generation)
+            }
+            (None, None) => return Err(Failure::Rejected),
+        };
+        let loaded = self.load(&cx, sid).await?;
+        let mut row = loaded.record;
+        if let Some(credential) = &credential {
+            if !credential.fits(self.keys()?.0, &row.salt) {
+                return Err(Failure::Rejected);
+            }
+            if consult(&row, credential.generation, self.overlap, loaded.now) == Answer::Theft {
+                return Err(self.theft(&cx, sid).await?);
+            }
+        }
+        self.revalidate(&cx, &mut row).await?;
+        // What was presented is confirmed, and that somebody is there; nothing that was not.
+        let grant = Grant { generation, ..grant_of(&row)? };
+        let mut tokens = cx.mint_for(&grant, renewal.lifetime)?;
+        tokens.persistent = row.persistent;
+        if let Some(generation) = generation {
+            let confirmed = self.store.confirm(sid, generation, true).await;
+            confirmed.map_err(|error| failed(&cx, &error))?;
+        }
+        Ok(tokens)
+    }
+
+    async fn find(&self, cx: Context, sid: String) -> Result<Option<SessionInfo>, Failure> {
+        let Some(sid) = SessionId::parse(&sid) else { return Ok(None) };
+        let found = self.store.load(sid).await.map_err(|error| failed(&cx, &error))?;
+        Ok(found.map(|loaded| loaded.record.into()))
     }
 
     /// Asks the table once more, without accusing anyone: only the same successor, which nobody

@@ -5,8 +5,9 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use super::change::grant_of;
-use super::{ClaimSet, SEALED, Session, Standing, State, TOUCHED, TakenOff, View};
+use super::{ClaimSet, SEALED, Session, Shared, Standing, State, TOUCHED, TakenOff, View};
 use crate::attach::{self, InnerToken};
+use crate::carrier::Location;
 use crate::edits::{self, Outgoing};
 use crate::engine::Core;
 use crate::head::{RequestHead, ResponseHead};
@@ -71,6 +72,22 @@ impl<C: ClaimSet> Session<C> {
             return Some(refresh.clone());
         }
         self.0.request.refresh.clone()
+    }
+
+    /// The refresh token that the request brought, if it came by such a location. `Err`: one that
+    /// does not count.
+    pub(crate) fn refresh_token_from(
+        &self,
+        wanted: impl Fn(&Location) -> bool,
+    ) -> Result<Option<&RefreshToken>, ()> {
+        let Shared { core, request, .. } = &*self.0;
+        match &request.refresh {
+            Some(refresh) => {
+                Ok(wanted(&core.carriers.get(request.carrier).refresh).then_some(refresh))
+            }
+            None if request.refused_refresh && core.carriers.any_refresh(wanted) => Err(()),
+            None => Ok(None),
+        }
     }
 
     /// Starts or joins the flight for what the request presented, if it may.

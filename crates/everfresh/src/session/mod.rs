@@ -97,6 +97,8 @@ pub(crate) struct RequestFacts {
     pub(crate) navigates: bool,
     /// The refresh token, as it came.
     pub(crate) refresh: Option<RefreshToken>,
+    /// Whether something came in its place that does not count.
+    pub(crate) refused_refresh: bool,
 }
 
 /// Something was done to the session: `state` counts, `begun` no more.

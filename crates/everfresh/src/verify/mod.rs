@@ -26,6 +26,7 @@ use crate::clock::Timestamp;
 use claims::Expected;
 
 pub(crate) use claims::REGISTERED;
+pub(crate) use crypto::same_bytes;
 pub(crate) use json::{Name, Names};
 pub(crate) use jws::MAX_TOKEN;
 pub(crate) use key::MacKey;

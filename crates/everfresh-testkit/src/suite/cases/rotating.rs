@@ -230,3 +230,76 @@ pub async fn f100_f101_a_socket_gets_its_cookies_and_lives_while_the_session_doe
     let refused = Socket::open(&world, &cookies).await;
     assert!(refused.head.starts_with("HTTP/1.1 401"), "{}", refused.head);
 }
+
+/// Each document's own request, and its own error.
+pub async fn every_dialect_is_served_to_its_clients<A: Adapter>() {
+    let mut world = World::rotating::<A>().await;
+    let access = world.sign_in("alice").await;
+    let refresh = refresh_token(&world);
+    let stranger = world.browser.stranger();
+    let post = async |path: &str, field: Option<(HeaderName, String)>, body: String| {
+        let fields: Vec<_> = field.iter().map(|(name, text)| (name.clone(), value(text))).collect();
+        stranger.fetch(stranger.request(Method::POST, path, &fields, body.into())).await
+    };
+    let json = json!({"refresh_token": refresh}).to_string();
+    let form = format!("grant_type=refresh_token&client_id=contract&refresh_token={refresh}");
+    for (path, field, body, token, error) in [
+        (
+            "/v1/auth/jwt/refresh",
+            Some((AUTHORIZATION, format!("Bearer {access}"))),
+            "",
+            "access_token",
+            401,
+        ),
+        (
+            "/v1/auth/jwt/refresh",
+            Some((COOKIE, format!("{ACCESS_COOKIE}={access}"))),
+            "",
+            "access_token",
+            401,
+        ),
+        ("/wp-json/jwt-auth/v1/token/refresh", None, &*json, "token", 403),
+        ("/v1/auth/refresh", None, &*json, "token", 401),
+        (
+            "/v1/users/refresh_jwt",
+            Some((AUTHORIZATION, format!("JWT {access}"))),
+            "{\"ttl\":60}",
+            "access_token",
+            401,
+        ),
+        (
+            "/v1/refresh_token",
+            Some((COOKIE, format!("{REFRESH_COOKIE}={refresh}"))),
+            "",
+            "access_token",
+            422,
+        ),
+        ("/oauth/token", None, &*form, "access_token", 401),
+    ] {
+        let answer = post(path, field, body.to_owned()).await;
+        assert_eq!(answer.status, 200, "{path}: {}", String::from_utf8_lossy(&answer.body));
+        let told: Value = answer.json();
+        let new = told[token].as_str().expect("an access token");
+        let fields = [(AUTHORIZATION, value(&format!("Bearer {new}")))];
+        let me = stranger.fetch(stranger.request(Method::GET, "/me", &fields, Bytes::new())).await;
+        assert_eq!(me.json::<Me>().sub, "alice", "{path}");
+        let refused = post(path, None, String::new()).await;
+        assert_eq!(refused.status, error, "{path}");
+        assert!(refused.json::<Value>().is_object(), "{path}");
+        assert!(refused.set_cookies().is_empty());
+    }
+}
+
+/// 64 KiB are read, and no more.
+pub async fn f110_a_large_body_is_refused<A: Adapter>() {
+    let mut world = World::rotating::<A>().await;
+    world.sign_in("alice").await;
+    let stranger = world.browser.stranger();
+    let with = |padding: usize| {
+        let refresh = refresh_token(&world);
+        let text = json!({"refresh_token": refresh, "padding": "x".repeat(padding)}).to_string();
+        stranger.request(Method::POST, "/v1/auth/refresh", &[], text.into())
+    };
+    assert_eq!(stranger.fetch(with(60_000)).await.status, 200);
+    assert_eq!(stranger.fetch(with(70_000)).await.status, 413);
+}

@@ -196,6 +196,11 @@ pub(crate) fn rsa_bits(der: &[u8]) -> Option<usize> {
     Some(key.modulus().big_endian_without_leading_zero().len() * 8)
 }
 
+/// In constant time for two of one length.
+pub(crate) fn same_bytes(one: &[u8], other: &[u8]) -> bool {
+    aws_lc_rs::constant_time::verify_slices_are_equal(one, other).is_ok()
+}
+
 /// A prepared key for HMAC-SHA256 over bytes that are no token.
 #[derive(Clone)]
 pub(crate) struct Mac(Box<hmac::Key>);
@@ -215,6 +220,6 @@ impl Mac {
 
     /// In constant time.
     pub(crate) fn verify(&self, parts: &[&[u8]], tag: &[u8]) -> bool {
-        aws_lc_rs::constant_time::verify_slices_are_equal(&self.tag(parts), tag).is_ok()
+        same_bytes(&self.tag(parts), tag)
     }
 }

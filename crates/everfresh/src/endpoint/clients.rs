@@ -1,0 +1,93 @@
+//! Who a request to a token endpoint is from (RFC 6749 section 2.3).
+
+use std::borrow::Cow;
+use std::collections::BTreeMap;
+use std::fmt;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use http::header::AUTHORIZATION;
+use serde_json::{Map, Value};
+use zeroize::Zeroizing;
+
+use crate::extract::credential;
+use crate::head::{HeaderFields as _, RequestHead};
+use crate::verify::same_bytes;
+
+/// The clients that may use endpoints with client authentication, by id. None: a public client.
+#[derive(Clone, Default)]
+pub(crate) struct Clients(BTreeMap<String, Option<Zeroizing<Vec<u8>>>>);
+
+/// Id and secret by HTTP Basic; an error if they can't be read.
+pub(super) type Basic = Result<(String, Zeroizing<String>), ()>;
+
+/// Why nobody knows a client.
+#[derive(Clone, Copy)]
+pub(super) enum Unknown {
+    /// It says who it is in two ways.
+    Malformed,
+    /// It does not say it, or not truly. `basic`: it tried HTTP Basic.
+    Client { basic: bool },
+}
+
+/// Id and secret by HTTP Basic, each encoded as a form value (RFC 6749 section 2.3.1).
+pub(super) fn basic(head: &impl RequestHead) -> Option<Basic> {
+    head.fields().values(&AUTHORIZATION).next()?;
+    let read = || {
+        let encoded = credential(head.fields(), "Basic").ok().flatten()?;
+        let decoded = Zeroizing::new(STANDARD.decode(encoded).ok()?);
+        let (id, secret) = std::str::from_utf8(&decoded).ok()?.split_once(':')?;
+        let value = |text: &str| {
+            let pair = format!("v={text}");
+            let value = form_urlencoded::parse(pair.as_bytes()).next().map(|(_, value)| value);
+            value.map(Cow::into_owned)
+        };
+        Some((value(id)?, Zeroizing::new(value(secret)?)))
+    };
+    Some(read().ok_or(()))
+}
+
+impl Clients {
+    /// Adds one. False if there is one of this id.
+    pub(crate) fn add(&mut self, id: String, secret: Option<String>) -> bool {
+        let secret = secret.map(|secret| Zeroizing::new(secret.into_bytes()));
+        self.0.insert(id, secret).is_none()
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// The client that a request is from: by Basic or in the body, and never by both (RFC 6749
+    /// section 2.3).
+    pub(super) fn authenticate(
+        &self,
+        basic: Option<Basic>,
+        body: &Map<String, Value>,
+    ) -> Result<String, Unknown> {
+        let member = |name: &str| body.get(name).and_then(Value::as_str);
+        let by_basic = basic.is_some();
+        let refused = Unknown::Client { basic: by_basic };
+        let (id, secret) = match basic {
+            Some(_) if member("client_secret").is_some() => return Err(Unknown::Malformed),
+            Some(basic) => basic.map(|(id, secret)| (id, Some(secret))).map_err(|()| refused)?,
+            None => {
+                let id = member("client_id").ok_or(refused)?;
+                let secret = member("client_secret");
+                (id.to_owned(), secret.map(|secret| Zeroizing::new(secret.to_owned())))
+            }
+        };
+        let known = match (self.0.get(&id).ok_or(refused)?, &secret) {
+            (Some(known), Some(secret)) => same_bytes(known, secret.as_bytes()),
+            (None, None) => true,
+            _ => false,
+        };
+        if known { Ok(id) } else { Err(refused) }
+    }
+}
+
+impl fmt::Debug for Clients {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_set().entries(self.0.keys()).finish()
+    }
+}

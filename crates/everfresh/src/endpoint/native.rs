@@ -1,0 +1,173 @@
+//! The endpoints of everfresh's own: refresh, a person's sessions, public keys.
+
+use std::time::{Duration, SystemTime};
+
+use http::header::{CACHE_CONTROL, CONTENT_TYPE};
+use http::{HeaderValue, Response, StatusCode};
+use serde_json::json;
+
+use super::{Reply, reply};
+use crate::clock::Timestamp;
+use crate::engine::Engine;
+use crate::head::RequestHead;
+use crate::reject::{Rejection, problem};
+use crate::session::{ClaimSet, Session};
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Native {
+    Refresh,
+    Sessions,
+    OneSession,
+    LogoutAll,
+    Jwks,
+}
+
+/// What a request's head says.
+#[derive(Debug)]
+pub(super) struct Asked {
+    /// The last segment of the path.
+    last: String,
+}
+
+impl Asked {
+    pub(super) fn read(head: &impl RequestHead) -> Self {
+        Self { last: head.path().rsplit('/').next().unwrap_or_default().to_owned() }
+    }
+}
+
+impl Native {
+    pub(super) const ALL: [Self; 5] =
+        [Self::Refresh, Self::Sessions, Self::OneSession, Self::LogoutAll, Self::Jwks];
+
+    pub(super) fn path(self) -> &'static str {
+        match self {
+            Self::Refresh => "/auth/refresh",
+            Self::Sessions => "/auth/sessions",
+            Self::OneSession => "/auth/sessions/{sid}",
+            Self::LogoutAll => "/auth/logout-all",
+            Self::Jwks => "/.well-known/jwks.json",
+        }
+    }
+
+    /// The methods that are allowed, as `Allow` names them.
+    pub(super) fn methods(self) -> &'static str {
+        match self {
+            Self::Refresh | Self::LogoutAll => "POST",
+            Self::Sessions | Self::Jwks => "GET, HEAD",
+            Self::OneSession => "DELETE",
+        }
+    }
+
+    pub(super) async fn answer<C: ClaimSet>(
+        self,
+        engine: &Engine<C>,
+        asked: Asked,
+        session: Option<&Session<C>>,
+    ) -> Reply {
+        if self == Self::Jwks {
+            return jwks(engine);
+        }
+        let Some(session) = session else { return Rejection::missing_layer().into_response() };
+        let answered = match self {
+            Self::Refresh => refresh(engine, session).await,
+            Self::Sessions => sessions(engine, session).await,
+            Self::OneSession => sign_out_one(engine, session, &asked.last).await,
+            _ => logout_all(engine, session).await,
+        };
+        answered.unwrap_or_else(Rejection::into_response)
+    }
+}
+
+async fn refresh<C: ClaimSet>(
+    engine: &Engine<C>,
+    session: &Session<C>,
+) -> Result<Reply, Rejection> {
+    session.require()?;
+    session.refresh().await?;
+    let left = |end: Option<SystemTime>| {
+        let now = engine.core.clock.now();
+        end.map(|end| Timestamp::from(end).since(now).as_secs())
+    };
+    Ok(reply(&json!({
+        "sub": session.subject(),
+        "sid": session.sid(),
+        "expires_in": left(session.expires_at()),
+        "session_expires_in": left(session.session_expires_at()),
+    })))
+}
+
+async fn sessions<C: ClaimSet>(
+    engine: &Engine<C>,
+    session: &Session<C>,
+) -> Result<Reply, Rejection> {
+    session.require()?;
+    if let Some(reply) = keeps_none(engine) {
+        return Ok(reply);
+    }
+    let own = session.sid();
+    let sessions = session.sessions().await?.into_iter().map(|one| {
+        json!({
+            "current": own.as_deref() == Some(&*one.sid),
+            "sid": one.sid,
+            "signed_in_at": one.signed_in_at.as_secs(),
+            "last_used_at": one.last_used_at.as_secs(),
+            "expires_at": one.expires.as_secs(),
+            "attributes": one.attributes,
+        })
+    });
+    Ok(reply(&json!({ "sessions": sessions.collect::<Vec<_>>() })))
+}
+
+async fn sign_out_one<C: ClaimSet>(
+    engine: &Engine<C>,
+    session: &Session<C>,
+    sid: &str,
+) -> Result<Reply, Rejection> {
+    session.require()?;
+    if let Some(reply) = keeps_none(engine) {
+        return Ok(reply);
+    }
+    if session.sid().as_deref() == Some(sid) {
+        session.sign_out().await?;
+    } else if !session.sign_out_other(sid).await? {
+        return Ok(problem(StatusCode::NOT_FOUND, "There is no such session of yours."));
+    }
+    Ok(nothing())
+}
+
+async fn logout_all<C: ClaimSet>(
+    engine: &Engine<C>,
+    session: &Session<C>,
+) -> Result<Reply, Rejection> {
+    session.require()?;
+    if let Some(reply) = keeps_none(engine) {
+        return Ok(reply);
+    }
+    session.sign_out_everywhere().await?;
+    Ok(nothing())
+}
+
+/// The answer where sessions leave no trace on the server.
+fn keeps_none<C>(engine: &Engine<C>) -> Option<Reply> {
+    let keeps = engine.core.refresher.uses_refresh_tokens();
+    (!keeps).then(|| problem(StatusCode::NOT_FOUND, "This server keeps no list of sessions."))
+}
+
+fn jwks<C>(engine: &Engine<C>) -> Reply {
+    /// How long others may keep the keys: announce a key this long before it signs.
+    const MAX_AGE: Duration = Duration::from_secs(300);
+
+    let mut reply = reply(&engine.core.keys.public_jwk_set());
+    let content_type = HeaderValue::from_static("application/jwk-set+json");
+    reply.headers_mut().insert(CONTENT_TYPE, content_type);
+    if let Ok(age) = HeaderValue::from_str(&format!("public, max-age={}", MAX_AGE.as_secs())) {
+        reply.headers_mut().insert(CACHE_CONTROL, age);
+    }
+    reply
+}
+
+fn nothing() -> Reply {
+    let mut reply = Response::new(Vec::new());
+    *reply.status_mut() = StatusCode::NO_CONTENT;
+    reply
+}

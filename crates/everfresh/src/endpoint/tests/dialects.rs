@@ -1,0 +1,434 @@
+//! Dialects, served to a client that was written against their documents.
+
+use http::StatusCode;
+use serde_json::{Value, json};
+
+use super::*;
+use crate::dialect::{Place, Successor, Text};
+use crate::{ConfigError, Dialect, EngineBuilder, Revalidated, Rotate, SignIn};
+
+/// A world over `Rotate` that serves every dialect, and signs in with what they tell of a user.
+fn world() -> World {
+    World::rotating_with(every_dialect).0
+}
+
+fn every_dialect(builder: EngineBuilder<User>) -> EngineBuilder<User> {
+    let builder = builder.client("app", Some("s3cret:%&+".into())).client("page", None);
+    let dialects = Dialect::ALL.into_iter().cloned();
+    dialects.fold(builder.insecure_dev_only(), |builder, dialect| builder.dialect(dialect))
+}
+
+#[derive(Clone, Default)]
+struct Tokens {
+    access: String,
+    refresh: String,
+}
+
+async fn sign_in(world: &World, name: &'static str) -> Tokens {
+    let response = world
+        .send(get(&[]), move |session, _| async move {
+            let sign_in = SignIn::new(name, user(name))
+                .attribute("user_id", "17")
+                .attribute("user_email", "ada@example.com")
+                .attribute("user_nicename", "ada")
+                .attribute("user_display_name", "Ada")
+                .attribute("device_id", "device-123")
+                .attribute("client_id", "app")
+                .attribute("scope", "read write");
+            session.sign_in_with(sign_in).await.unwrap();
+            http::Response::new(String::new())
+        })
+        .await;
+    let cookies = set_cookies(&response);
+    let value = |name: &str| {
+        let prefix = format!("{name}=");
+        let found = cookies.iter().find_map(|cookie| cookie.strip_prefix(&prefix)).unwrap();
+        found.split(';').next().unwrap().to_owned()
+    };
+    Tokens { access: value("access_token"), refresh: value("refresh_token") }
+}
+
+async fn post(world: &World, dialect: &Dialect, fields: &[(&str, &str)], body: &str) -> Reply {
+    call_with(world, &dialect.path, at("POST", &dialect.path, fields), body.as_bytes()).await
+}
+
+/// Whether the engine takes this access token.
+async fn is_good(world: &World, token: &str) -> bool {
+    world.me(bearer_cookie(token)).await.status() == StatusCode::OK
+}
+
+fn bearer_cookie(token: &str) -> http::Request<()> {
+    get(&[("cookie", &format!("access_token={token}"))])
+}
+
+fn text(value: &Value) -> &str {
+    value.as_str().unwrap()
+}
+
+#[tokio::test]
+async fn vijil_takes_a_good_or_an_expired_token_by_cookie_or_header() {
+    let world = world();
+    let dialect = &Dialect::VIJIL;
+    let Tokens { access, .. } = sign_in(&world, "alice").await;
+    let header = format!("Bearer {access}");
+    let cookie = format!("access_token={access}");
+    for (passed, field) in [(60, ("authorization", &header)), (1200, ("cookie", &cookie))] {
+        world.pass(passed);
+        let reply = post(&world, dialect, &[(field.0, field.1)], "").await;
+        assert_eq!(reply.status(), StatusCode::OK, "{}", field.0);
+        let told = body(&reply);
+        assert_eq!(told["token_type"], "bearer");
+        let new = text(&told["access_token"]);
+        assert!(new != access && is_good(&world, new).await);
+        let cookies = set_cookies(&reply);
+        let own = format!("access_token={new}; HttpOnly; SameSite=Lax; Path=/; Max-Age=");
+        assert!(cookies.iter().any(|cookie| cookie.starts_with(&own)), "{cookies:?}");
+        assert_eq!(cookies.iter().filter(|one| one.starts_with("access_token=")).count(), 1);
+        assert!(!cookies.iter().any(|cookie| cookie.starts_with("refresh_token=")));
+    }
+    for (field, status) in [
+        (("authorization", "Bearer a.b.c"), 401),
+        (("cookie", "access_token=x"), 401),
+        (("accept", "*/*"), 401),
+    ] {
+        let reply = post(&world, dialect, &[field], "").await;
+        assert_eq!(reply.status().as_u16(), status);
+        assert!(body(&reply)["detail"].is_string(), "as FastAPI says it");
+        assert!(dialect.is_rejected(reply.status(), reply.body()));
+    }
+    let forged = [("cookie", &*cookie), ("sec-fetch-site", "cross-site")];
+    assert_eq!(post(&world, dialect, &forged, "").await.status(), StatusCode::UNAUTHORIZED);
+    world.pass(3600);
+    let reply = post(&world, dialect, &[("authorization", &header)], "").await;
+    assert_eq!(reply.status(), StatusCode::UNAUTHORIZED, "an hour after its end");
+}
+
+#[tokio::test]
+async fn vijil_says_404_when_the_user_is_gone_and_503_when_nobody_knows() {
+    for (revalidated, status) in [(Ok(Revalidated::End), 404), (Err("the database is down"), 503)] {
+        let revalidated = std::sync::Mutex::new(Some(revalidated));
+        let world = World::rotating_with(|b| {
+            every_dialect(b.revalidate_with(move |_| {
+                let answer = revalidated.lock().unwrap().take().unwrap_or(Ok(Revalidated::Keep));
+                async move { answer }
+            }))
+        })
+        .0;
+        let Tokens { access, .. } = sign_in(&world, "alice").await;
+        let header = format!("Bearer {access}");
+        let reply = post(&world, &Dialect::VIJIL, &[("authorization", &header)], "").await;
+        assert_eq!(reply.status().as_u16(), status);
+        if status == 404 {
+            assert_eq!(body(&reply), json!({"detail": "User not found"}));
+            assert!(!is_good(&world, &access).await, "and the session is over");
+        } else {
+            assert_eq!(reply.headers()["retry-after"], "1");
+            assert!(is_good(&world, &access).await);
+        }
+    }
+}
+
+#[tokio::test]
+async fn jwt_auth_pro_rotates_and_tells_of_the_user() {
+    let world = world();
+    let dialect = &Dialect::JWT_AUTH_PRO;
+    let Tokens { refresh: first, .. } = sign_in(&world, "alice").await;
+    let mut refresh = first.clone();
+    for _ in 0..3 {
+        world.pass(900);
+        let reply =
+            post(&world, dialect, &[], &json!({"refresh_token": refresh}).to_string()).await;
+        assert_eq!(reply.status(), StatusCode::OK);
+        assert_eq!(reply.headers()["cache-control"], "no-store");
+        let told = body(&reply);
+        assert_eq!(told["user_id"], 17, "an integer");
+        assert_eq!(told["user_email"], "ada@example.com");
+        assert_eq!(
+            (&told["user_nicename"], &told["user_display_name"]),
+            (&json!("ada"), &json!("Ada"))
+        );
+        assert!(is_good(&world, text(&told["token"])).await);
+        assert_eq!(told.as_object().unwrap().len(), 6);
+        assert_ne!(text(&told["refresh_token"]), refresh);
+        refresh = text(&told["refresh_token"]).to_owned();
+    }
+    let stolen = post(&world, dialect, &[], &json!({"refresh_token": first}).to_string()).await;
+    for reply in [
+        stolen,
+        post(&world, dialect, &[], &json!({"refresh_token": refresh}).to_string()).await,
+        post(&world, dialect, &[], r#"{"refresh_token":"x"}"#).await,
+        post(&world, dialect, &[], r#"{"refresh_token":7}"#).await,
+        post(&world, dialect, &[], "{}").await,
+        post(&world, dialect, &[], "not json").await,
+    ] {
+        assert_eq!(reply.status(), StatusCode::FORBIDDEN);
+        let told = body(&reply);
+        assert_eq!(told["code"], "jwt_auth_invalid_token");
+        assert_eq!(told["data"]["status"], 403);
+        assert!(told["message"].is_string() && dialect.is_rejected(reply.status(), reply.body()));
+    }
+}
+
+#[tokio::test]
+async fn freddy_keeps_the_refresh_token_unless_rotation_is_asked_for() {
+    let world = world();
+    let dialect = &Dialect::FREDDY;
+    let Tokens { refresh, .. } = sign_in(&world, "alice").await;
+    let asks = json!({"refresh_token": refresh}).to_string();
+    // Its documented clients keep the first one for as long as the session lives.
+    for _ in 0..30 {
+        world.pass(86_400);
+        let reply = post(&world, dialect, &[], &asks).await;
+        if reply.status() != StatusCode::OK {
+            break;
+        }
+        let told = body(&reply);
+        assert_eq!(told["device_id"], "device-123");
+        assert_eq!(told.as_object().unwrap().len(), 2);
+        assert!(is_good(&world, text(&told["token"])).await);
+    }
+    assert!(world.clock.now().since(START).as_secs() >= 30 * 86_400, "idle is not this");
+    let over = post(&world, dialect, &[], &asks).await;
+    assert_eq!(body(&over), json!({"detail": "Refresh token has expired"}));
+    let forged = post(&world, dialect, &[], r#"{"refresh_token":"x"}"#).await;
+    assert_eq!(body(&forged), json!({"detail": "Invalid refresh token"}));
+    assert_eq!(
+        (over.status(), forged.status()),
+        (StatusCode::UNAUTHORIZED, StatusCode::UNAUTHORIZED)
+    );
+
+    let mut rotating = Dialect::FREDDY;
+    rotating.answer.successor = Successor::Member("refresh_token".into());
+    let world = World::rotating_with(|b| b.insecure_dev_only().dialect(rotating)).0;
+    let Tokens { refresh, .. } = sign_in(&world, "alice").await;
+    world.pass(60);
+    let asks = json!({"refresh_token": refresh}).to_string();
+    let told = body(&post(&world, dialect, &[], &asks).await);
+    assert_ne!(text(&told["refresh_token"]), refresh);
+}
+
+#[tokio::test]
+async fn redis_enterprise_takes_a_valid_token_and_a_shorter_ttl() {
+    let world = world();
+    let dialect = &Dialect::REDIS_ENTERPRISE;
+    let Tokens { access, .. } = sign_in(&world, "alice").await;
+    let jwt = format!("JWT {access}");
+    let lifetime = async |ttl: Value| {
+        let asks = if ttl.is_null() { String::new() } else { json!({"ttl": ttl}).to_string() };
+        let reply = post(&world, dialect, &[("authorization", &jwt)], &asks).await;
+        assert_eq!(reply.status(), StatusCode::OK, "{ttl}");
+        let told = body(&reply);
+        assert_eq!(told.as_object().unwrap().len(), 1);
+        let new = text(&told["access_token"]);
+        assert!(is_good(&world, new).await);
+        let payload = new.split('.').nth(1).unwrap();
+        let payload =
+            base64::Engine::decode(&base64::engine::general_purpose::URL_SAFE_NO_PAD, payload);
+        let claims: Value = serde_json::from_slice(&payload.unwrap()).unwrap();
+        claims["exp"].as_u64().unwrap() - claims["iat"].as_u64().unwrap()
+    };
+    for (ttl, least, most) in [
+        (json!(null), 855, 900),
+        (json!(300), 285, 300),
+        (json!(1), 1, 1),
+        (json!(0), 1, 1),
+        (json!(-5), 1, 1),
+        (json!(100_000), 855, 900),
+        (json!(u64::MAX), 855, 900),
+    ] {
+        let found = lifetime(ttl.clone()).await;
+        assert!((least..=most).contains(&found), "{ttl}: {found}");
+    }
+    for ttl in ["\"300\"", "1.5", "[]", "true", "1e30"] {
+        let asks = format!("{{\"ttl\":{ttl}}}");
+        let reply = post(&world, dialect, &[("authorization", &jwt)], &asks).await;
+        assert_eq!(reply.status(), StatusCode::BAD_REQUEST, "{ttl}");
+    }
+    for wrong in ["JWT a.b.c".to_owned(), format!("Bearer {access}"), "JWT".into()] {
+        let reply = post(&world, dialect, &[("authorization", &wrong)], "").await;
+        assert_eq!(reply.status(), StatusCode::UNAUTHORIZED, "{wrong}");
+    }
+    world.pass(900);
+    let late = post(&world, dialect, &[("authorization", &jwt)], "").await;
+    assert_eq!(late.status(), StatusCode::UNAUTHORIZED, "it must be refreshed before it expires");
+}
+
+#[tokio::test]
+async fn galileo_wants_its_cookie_and_sets_the_next() {
+    let world = world();
+    let dialect = &Dialect::GALILEO;
+    let Tokens { refresh, .. } = sign_in(&world, "alice").await;
+    world.pass(900);
+    let cookie = format!("a=b; refresh_token={refresh}");
+    let reply = post(&world, dialect, &[("cookie", &cookie)], "").await;
+    assert_eq!(reply.status(), StatusCode::OK);
+    let told = body(&reply);
+    assert_eq!((told.as_object().unwrap().len(), &told["token_type"]), (2, &json!("bearer")));
+    assert!(is_good(&world, text(&told["access_token"])).await);
+    let cookies = set_cookies(&reply);
+    let successor: Vec<_> =
+        cookies.iter().filter(|one| one.starts_with("refresh_token=")).collect();
+    assert_eq!(successor.len(), 1, "{cookies:?}");
+    assert!(!successor[0].contains(&refresh));
+    let missing = post(&world, dialect, &[], "").await;
+    assert_eq!(missing.status(), StatusCode::UNPROCESSABLE_ENTITY);
+    let detail = &body(&missing)["detail"][0];
+    assert_eq!(detail["loc"], json!(["cookie", "refresh_token"]));
+    assert_eq!((&detail["msg"], &detail["type"]), (&json!("Field required"), &json!("missing")));
+    let forged = post(&world, dialect, &[("cookie", "refresh_token=x")], "").await;
+    assert_eq!(forged.status(), StatusCode::UNAUTHORIZED);
+    assert!(body(&forged)["detail"].is_string());
+    let cross = [("cookie", &*cookie), ("origin", "https://evil.example"), ("host", "app.example")];
+    let cross = post(&world, dialect, &cross, "").await;
+    assert_eq!(cross.status(), StatusCode::UNPROCESSABLE_ENTITY, "its cookie does not count");
+}
+
+/// A form, percent-encoded.
+fn form(pairs: &[(&str, &str)]) -> String {
+    form_urlencoded::Serializer::new(String::new()).extend_pairs(pairs).finish()
+}
+
+fn basic_of(id: &str, secret: &str) -> String {
+    let encode = |text: &str| form_urlencoded::byte_serialize(text.as_bytes()).collect::<String>();
+    let pair = format!("{}:{}", encode(id), encode(secret));
+    let encoded = base64::Engine::encode(&base64::engine::general_purpose::STANDARD, pair);
+    format!("Basic {encoded}")
+}
+
+#[tokio::test]
+async fn s63_oauth2_answers_clients_that_say_who_they_are_in_one_way() {
+    let world = world();
+    let dialect = &Dialect::OAUTH2;
+    let Tokens { refresh, .. } = sign_in(&world, "alice").await;
+    let grant = [("grant_type", "refresh_token"), ("refresh_token", &*refresh)];
+    let secret = [("client_id", "app"), ("client_secret", "s3cret:%&+")];
+    let basic = basic_of("app", "s3cret:%&+");
+    let by_basic: [(&str, &str); 1] = [("authorization", &basic)];
+    world.pass(60);
+    let mut seen = Vec::new();
+    for (fields, pairs) in
+        [(&by_basic[..], grant.to_vec()), (&[], [grant.to_vec(), secret.to_vec()].concat())]
+    {
+        let reply = post(&world, dialect, fields, &form(&pairs)).await;
+        assert_eq!(reply.status(), StatusCode::OK, "{}", String::from_utf8_lossy(reply.body()));
+        assert_eq!(reply.headers()["cache-control"], "no-store");
+        assert_eq!(reply.headers()["pragma"], "no-cache");
+        let told = body(&reply);
+        assert_eq!(told["token_type"], "Bearer");
+        assert!((855..=900).contains(&told["expires_in"].as_u64().unwrap()));
+        assert!(is_good(&world, text(&told["access_token"])).await);
+        seen.push(text(&told["refresh_token"]).to_owned());
+    }
+    assert_eq!(seen[0], seen[1], "a retry gets the same successor");
+
+    let refused = async |fields: &[(&str, &str)], pairs: &[(&str, &str)]| {
+        let reply = post(&world, dialect, fields, &form(pairs)).await;
+        (reply.status().as_u16(), text(&body(&reply)["error"]).to_owned(), reply)
+    };
+    let wrong = basic_of("app", "wrong");
+    let (status, error, reply) = refused(&[("authorization", &wrong)], &grant).await;
+    assert_eq!((status, &*error), (401, "invalid_client"));
+    assert!(reply.headers()["www-authenticate"].to_str().unwrap().starts_with("Basic "));
+    for (pairs, expected) in [
+        (grant.to_vec(), (401, "invalid_client")),
+        ([grant.to_vec(), vec![("client_id", "nobody")]].concat(), (401, "invalid_client")),
+        ([grant.to_vec(), vec![("client_id", "app")]].concat(), (401, "invalid_client")),
+        // Another client's token, though the client is good (RFC 6749 section 6).
+        ([grant.to_vec(), vec![("client_id", "page")]].concat(), (400, "invalid_grant")),
+        (
+            [grant.to_vec(), secret.to_vec(), vec![("client_id", "app")]].concat(),
+            (400, "invalid_request"),
+        ),
+        (
+            [vec![("grant_type", "password")], secret.to_vec()].concat(),
+            (400, "unsupported_grant_type"),
+        ),
+        (secret.to_vec(), (400, "invalid_request")),
+        ([vec![grant[0]], secret.to_vec()].concat(), (400, "invalid_request")),
+        (
+            [vec![grant[0], ("refresh_token", "x")], secret.to_vec()].concat(),
+            (400, "invalid_grant"),
+        ),
+    ] {
+        let (status, error, reply) = refused(&[], &pairs).await;
+        assert_eq!((status, &*error), expected, "{pairs:?}");
+        assert!(!reply.headers().contains_key("www-authenticate"));
+    }
+    let both = [grant.to_vec(), secret.to_vec()].concat();
+    let (status, error, _) = refused(&by_basic, &both).await;
+    assert_eq!((status, &*error), (400, "invalid_request"), "one way only");
+    for junk in ["Basic", "Basic !!!", "Bearer x", "Basic YWJj"] {
+        let (status, error, _) = refused(&[("authorization", junk)], &grant).await;
+        assert_eq!((status, &*error), (401, "invalid_client"), "{junk}");
+    }
+}
+
+#[tokio::test]
+async fn s49_a_scope_is_never_widened() {
+    let world = world();
+    let Tokens { refresh, .. } = sign_in(&world, "alice").await;
+    world.pass(60);
+    let basic = basic_of("app", "s3cret:%&+");
+    for (scope, good) in [
+        ("read admin", false),
+        ("admin", false),
+        ("READ", false),
+        ("read", true),
+        ("write read", true),
+    ] {
+        let pairs =
+            [("grant_type", "refresh_token"), ("refresh_token", &*refresh), ("scope", scope)];
+        let reply =
+            post(&world, &Dialect::OAUTH2, &[("authorization", &basic)], &form(&pairs)).await;
+        assert_eq!(reply.status() == StatusCode::OK, good, "{scope}");
+        if !good {
+            assert_eq!(body(&reply)["error"], "invalid_scope");
+        }
+    }
+}
+
+#[tokio::test]
+async fn s68_a_large_body_is_refused_unread() {
+    let world = world();
+    let endpoints = world.auth.endpoints();
+    let endpoint = endpoints.iter().find(|one| one.path() == Dialect::FREDDY.path).unwrap();
+    let call = endpoint.read(&at("POST", "/v1/auth/refresh", &[]));
+    assert!(call.wants_body());
+    let reply = endpoint.answer(call, None, None).await;
+    assert_eq!(reply.status(), StatusCode::PAYLOAD_TOO_LARGE);
+}
+
+#[test]
+fn f120_a_dialect_that_cant_be_served_is_an_error_at_build() {
+    let build = |change: &dyn Fn(EngineBuilder<User>) -> EngineBuilder<User>| {
+        let builder = crate::Engine::<User>::builder(Keys::hs256(SECRET).unwrap());
+        let builder = builder.issuer("i").audience("a");
+        change(builder).build().map(drop).unwrap_err().to_string()
+    };
+    let rotate = || Rotate::new(crate::MemoryStore::new());
+    let problem = build(&|b| b.refresh_with(crate::Resign::new()).dialect(Dialect::FREDDY));
+    assert!(problem.contains("`refresh_with`") && problem.contains("Rotate"), "{problem}");
+    let problem = build(&|b| b.refresh_with(rotate()).dialect(Dialect::OAUTH2));
+    assert!(problem.contains("`client`"), "{problem}");
+    let twice = |b: EngineBuilder<User>| {
+        b.refresh_with(rotate()).dialect(Dialect::FREDDY).dialect(Dialect::FREDDY)
+    };
+    assert!(build(&twice).contains("/v1/auth/refresh"));
+    let mut own = Dialect::FREDDY;
+    own.path = "/auth/refresh".into();
+    let problem = build(&|b| b.refresh_with(rotate()).dialect(own.clone()));
+    assert!(problem.contains("two endpoints"), "{problem}");
+    own.path = Text::Borrowed("nowhere");
+    own.places = vec![Place::Cookie("a b".into())].into();
+    let problem = build(&|b| b.refresh_with(rotate()).dialect(own.clone()));
+    assert!(problem.contains("`path`"), "{problem}");
+    assert!(matches!(
+        crate::Engine::<User>::builder(Keys::hs256(SECRET).unwrap())
+            .issuer("i")
+            .audience("a")
+            .refresh_with(rotate())
+            .dialect(own)
+            .build(),
+        Err(ConfigError::Dialect(_))
+    ));
+}
