@@ -100,7 +100,7 @@ pub use refresh::{
 };
 pub use reject::{Rejection, RejectionKind};
 pub use secret::AccessToken;
-pub use session::{ClaimSet, Ended, Expires, Session, SignIn, Standing};
+pub use session::{ClaimSet, Ended, Expires, Finishing, Session, SignIn, Standing, Underway};
 pub use store::{
     Loaded, MemoryStore, NewSession, Rotation, SessionId, SessionRecord, SessionStore, StoreError,
 };

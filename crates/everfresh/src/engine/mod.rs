@@ -23,7 +23,7 @@ use crate::refresh::{Admission, Context, ErasedRefresher, Failure, Presented, Re
 
 use crate::reject::RejectionBody;
 use crate::secret::AccessToken;
-use crate::session::{ClaimSet, RequestFacts, Session, Standing, View, Watches};
+use crate::session::{ClaimSet, RequestFacts, Session, Standing, Underway, View, Watches};
 use crate::verify::{InvalidReason, Keys, Rules, Verified, verify};
 
 /// Keeps people signed in. Built once, cloned cheaply, shared by every request.
@@ -88,6 +88,16 @@ pub enum Step<C> {
     Pass(Session<C>),
     /// Await [`Waiting::settle`] first.
     Wait(Waiting<C>),
+}
+
+impl<C: ClaimSet> Step<C> {
+    /// Waits where the request has to, and gives the session as it is then.
+    pub async fn settle(self) -> Session<C> {
+        match self {
+            Self::Pass(session) => session,
+            Self::Wait(waiting) => waiting.settle().await,
+        }
+    }
 }
 
 /// A request that has to wait for a refresh.
@@ -187,15 +197,14 @@ impl<C: ClaimSet> Engine<C> {
     }
 
     /// Step 5, for adapters: changes what the inner service sees of the tokens, as the policy
-    /// says.
-    pub fn attach(&self, session: &Session<C>, head: &mut impl RequestHead) {
-        session.attach(head);
+    /// says. What it gives is held until there is a response, and does step 6 then.
+    pub fn attach(&self, session: Session<C>, head: &mut impl RequestHead) -> Underway<C> {
+        session.enter(head)
     }
 
-    /// Step 6, for adapters: seals the session and puts into the response's head what has to
-    /// leave with it.
-    ///
-    /// Where [`Session::is_late`] says so, [`Session::recheck`] comes before it.
+    /// Step 6 for tests that run a session by hand: seals it and puts into the response's head
+    /// what has to leave with it. Where [`Session::is_late`] says so, [`Session::recheck`] comes
+    /// before it. Adapters have [`Underway::finish`], which does all three.
     pub fn finish(&self, session: &Session<C>, head: &mut impl ResponseHead) {
         session.finish(head);
     }

@@ -9,7 +9,7 @@ use pin_project_lite::pin_project;
 use tower_service::Service;
 
 use crate::engine::Waiting;
-use crate::session::{ClaimSet, Session};
+use crate::session::{ClaimSet, Finishing, Session, Underway};
 
 pin_project! {
     /// The future of [`Refresh`](super::Refresh).
@@ -35,18 +35,14 @@ pin_project! {
             settle: Pin<Box<dyn Future<Output = Session<C>> + Send>>,
             ready: Option<(S, Req)>,
         },
-        /// The response took long: its tokens are looked at again.
-        Late {
-            recheck: Pin<Box<dyn Future<Output = ()> + Send>>,
-            session: Sealing<C>,
-            response: Option<S::Response>,
-        },
         /// The inner service has been called.
         Calling {
-            session: Sealing<C>,
+            underway: Option<Underway<C>>,
             #[pin]
             inner: S::Future,
         },
+        /// There is a response.
+        Finishing { finishing: Finishing<C, S::Response> },
     }
 }
 
@@ -55,23 +51,13 @@ where
     S: Service<Req>,
     C: ClaimSet,
 {
-    pub(super) fn calling(session: Session<C>, inner: S::Future) -> Self {
-        Self { state: State::Calling { session: Sealing(session), inner } }
+    pub(super) fn calling(underway: Underway<C>, inner: S::Future) -> Self {
+        Self { state: State::Calling { underway: Some(underway), inner } }
     }
 
     pub(super) fn waiting(waiting: Waiting<C>, service: S, request: Req) -> Self {
         let settle = Box::pin(waiting.settle());
         Self { state: State::Waiting { settle, ready: Some((service, request)) } }
-    }
-}
-
-/// Seals the session when the response's future ends, however it does: a client that hangs up, or
-/// a service that fails, gets no response that a later sign-in could leave with.
-struct Sealing<C: ClaimSet>(Session<C>);
-
-impl<C: ClaimSet> Drop for Sealing<C> {
-    fn drop(&mut self) {
-        self.0.seal();
     }
 }
 
@@ -90,29 +76,19 @@ where
                     let session = ready!(settle.as_mut().poll(cx));
                     // PANIC: taken once, since the state is replaced below in the same poll.
                     let (mut service, mut request) = ready.take().expect("polled after completion");
-                    session.attach(&mut request);
-                    request.extensions_mut().insert(session.clone());
+                    let underway = session.enter(&mut request);
+                    request.extensions_mut().insert(underway.session().clone());
                     let inner = service.call(request);
-                    this.state.set(State::Calling { session: Sealing(session), inner });
+                    this.state.set(State::Calling { underway: Some(underway), inner });
                 }
-                StateProj::Calling { session, inner } => {
-                    let mut response = ready!(inner.poll(cx))?;
-                    if !session.0.is_late() {
-                        session.0.finish(&mut response);
-                        return Poll::Ready(Ok(response));
-                    }
-                    let session = session.0.clone();
-                    let checked = session.clone();
-                    let recheck = Box::pin(async move { checked.recheck().await });
-                    let (session, response) = (Sealing(session), Some(response));
-                    this.state.set(State::Late { recheck, session, response });
+                StateProj::Calling { underway, inner } => {
+                    let response = ready!(inner.poll(cx))?;
+                    // PANIC: taken once, since the state is replaced below in the same poll.
+                    let underway = underway.take().expect("polled after completion");
+                    this.state.set(State::Finishing { finishing: underway.finish(response) });
                 }
-                StateProj::Late { recheck, session, response } => {
-                    ready!(recheck.as_mut().poll(cx));
-                    // PANIC: taken once, since a future is not polled after it was ready.
-                    let mut response = response.take().expect("polled after completion");
-                    session.0.finish(&mut response);
-                    return Poll::Ready(Ok(response));
+                StateProj::Finishing { finishing } => {
+                    return Pin::new(finishing).poll(cx).map(Ok);
                 }
             }
         }

@@ -38,9 +38,9 @@ where
     fn call(&mut self, mut request: Request<B>) -> Self::Future {
         match self.engine.begin(&request) {
             Step::Pass(session) => {
-                session.attach(&mut request);
-                request.extensions_mut().insert(session.clone());
-                ResponseFuture::calling(session, self.inner.call(request))
+                let underway = self.engine.attach(session, &mut request);
+                request.extensions_mut().insert(underway.session().clone());
+                ResponseFuture::calling(underway, self.inner.call(request))
             }
             Step::Wait(waiting) => {
                 // The service that was polled ready is the one to call; a clone was not polled.

@@ -21,8 +21,8 @@ use crate::verify::Verified;
 const UNAUTHORIZED: u16 = 401;
 
 impl<C: ClaimSet> Session<C> {
-    /// Step 5: what the inner service sees of the tokens.
-    pub(crate) fn attach(&self, head: &mut impl RequestHead) {
+    /// What the inner service sees of the tokens.
+    pub(super) fn attach(&self, head: &mut impl RequestHead) {
         let core = &self.0.core;
         let successor = match core.inner_token {
             InnerToken::Fresh => self.delivered(),
@@ -189,7 +189,8 @@ impl<C: ClaimSet> Session<C> {
     }
 
     /// Whether a response took so long that its tokens have to be looked at again before they
-    /// leave. For adapters, once the response's head is ready.
+    /// leave. For tests that run a session by hand; [`Underway::finish`](crate::Underway::finish)
+    /// asks it.
     pub fn is_late(&self) -> bool {
         if !self.touched() {
             return false;
@@ -203,7 +204,7 @@ impl<C: ClaimSet> Session<C> {
     }
 
     /// Looks at the tokens of a late response again; takes them out if they may no longer leave.
-    /// For adapters, before [`Engine::finish`](crate::Engine::finish).
+    /// For tests that run a session by hand, before [`Engine::finish`](crate::Engine::finish).
     pub async fn recheck(&self) {
         let recheck = self.lock().recheck.take();
         let Some((_, admitted)) = recheck else { return };
@@ -278,12 +279,6 @@ impl<C: ClaimSet> Session<C> {
             Outgoing::Tokens { tokens, .. } => Some(tokens.access.clone()),
             _ => None,
         }
-    }
-
-    /// Seals the session without a response: whatever comes now is too late.
-    #[cfg(feature = "tower")]
-    pub(crate) fn seal(&self) {
-        self.0.flags.fetch_or(SEALED, Ordering::AcqRel);
     }
 
     /// Signing in or out: changes who somebody is and what leaves with the response. False, and

@@ -5,6 +5,7 @@ mod expires;
 mod flow;
 #[cfg(test)]
 mod tests;
+mod underway;
 
 use std::fmt;
 use std::sync::atomic::{AtomicU8, Ordering};
@@ -24,6 +25,7 @@ use crate::verify::{InvalidReason, Verified};
 pub use change::SignIn;
 pub(crate) use expires::Watches;
 pub use expires::{Ended, Expires};
+pub use underway::{Finishing, Underway};
 
 /// What claims have to be, everywhere: read from a token and written into one.
 ///
@@ -284,6 +286,13 @@ impl<C> View<C> {
     /// Nobody, for this reason.
     pub(crate) fn nobody(standing: Standing, reason: Option<InvalidReason>) -> Self {
         Self { standing, reason, verified: None }
+    }
+}
+
+impl<C> Session<C> {
+    /// Seals the session: whatever comes now is too late for its response.
+    fn seal(&self) {
+        self.0.flags.fetch_or(SEALED, Ordering::AcqRel);
     }
 }
 

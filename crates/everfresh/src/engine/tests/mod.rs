@@ -440,12 +440,27 @@ async fn an_adapter_goes_the_same_way_by_hand() {
     world.pass(900);
     let pairs = format!("{COOKIE_NAME}={token}; __Host-refresh_token=rt; a=1");
     let mut request = get(&[("cookie", &pairs)]);
-    let crate::Step::Wait(waiting) = world.auth.begin(&request) else { panic!("expired") };
-    let session = waiting.settle().await;
-    world.auth.attach(&session, &mut request);
+    let step = world.auth.begin(&request);
+    assert!(matches!(step, crate::Step::Wait(_)), "expired");
+    let session = step.settle().await;
+    let underway = world.auth.attach(session, &mut request);
     assert_eq!(request.headers()["cookie"], format!("{COOKIE_NAME}={token}; a=1"));
-    let mut response = who(&session);
-    assert!(!session.is_late());
-    world.auth.finish(&session, &mut response);
+    let session = underway.session().clone();
+    let response = underway.finish(who(&session)).await;
     assert!(token_of(&response).is_some());
+    let too_late = session.sign_in("bob", user("bob")).await.unwrap_err();
+    assert_eq!(too_late.kind(), SessionErrorKind::ResponseSent);
+}
+
+#[tokio::test]
+async fn an_adapter_that_is_dropped_seals_its_session() {
+    let world = World::new();
+    let mut request = get(&[]);
+    let session = world.auth.begin(&request).settle().await;
+    let underway = world.auth.attach(session, &mut request);
+    let session = underway.session().clone();
+    session.sign_in("alice", user("alice")).await.unwrap();
+    drop(underway);
+    let too_late = session.sign_in("bob", user("bob")).await.unwrap_err();
+    assert_eq!(too_late.kind(), SessionErrorKind::ResponseSent);
 }

@@ -1,0 +1,91 @@
+//! What follows the decision, for every adapter: the inner service is called, and the response's
+//! head is completed or never comes.
+
+use std::fmt;
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+
+use super::{ClaimSet, Session};
+use crate::head::{RequestHead, ResponseHead};
+
+/// A request that the inner service is working on. For adapters; made by
+/// [`Engine::attach`](crate::Engine::attach).
+///
+/// Seals the session when it is dropped, however that comes: a client that hangs up, or a service
+/// that fails, gets no response that a later sign-in could leave with. So an adapter holds it for
+/// as long as there may be a response.
+#[must_use = "the session is sealed when this is dropped"]
+pub struct Underway<C>(Session<C>);
+
+/// The response, once its head is complete: what [`Underway::finish`] gives.
+///
+/// Ready when it is polled first, unless the response took so long that its tokens have to be
+/// looked at again, which takes up to the waiter limit (3 s).
+#[must_use = "futures do nothing unless they are polled"]
+pub struct Finishing<C, R> {
+    underway: Underway<C>,
+    response: Option<R>,
+    recheck: Option<Pin<Box<dyn Future<Output = ()> + Send>>>,
+}
+
+impl<C: ClaimSet> Session<C> {
+    /// Step 5: what the inner service sees of the tokens, and the session until there is a
+    /// response.
+    pub(crate) fn enter(self, head: &mut impl RequestHead) -> Underway<C> {
+        self.attach(head);
+        Underway(self)
+    }
+}
+
+impl<C: ClaimSet> Underway<C> {
+    /// The session, for the request's extensions.
+    pub fn session(&self) -> &Session<C> {
+        &self.0
+    }
+
+    /// Step 6: seals the session and puts into the response's head what has to leave with it.
+    pub fn finish<R: ResponseHead>(self, response: R) -> Finishing<C, R> {
+        Finishing { underway: self, response: Some(response), recheck: None }
+    }
+}
+
+impl<C: ClaimSet, R: ResponseHead> Future for Finishing<C, R> {
+    type Output = R;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<R> {
+        let this = &mut *self;
+        let session = this.underway.session();
+        if this.recheck.is_none() && session.is_late() {
+            let session = session.clone();
+            this.recheck = Some(Box::pin(async move { session.recheck().await }));
+        }
+        if let Some(recheck) = &mut this.recheck {
+            ready!(recheck.as_mut().poll(cx));
+        }
+        // PANIC: taken once, since a future is not polled after it was ready.
+        let mut response = this.response.take().expect("polled after completion");
+        session.finish(&mut response);
+        Poll::Ready(response)
+    }
+}
+
+/// The response is never pinned.
+impl<C, R> Unpin for Finishing<C, R> {}
+
+impl<C> Drop for Underway<C> {
+    fn drop(&mut self) {
+        self.0.seal();
+    }
+}
+
+impl<C> fmt::Debug for Underway<C> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Underway").field(&self.0).finish()
+    }
+}
+
+impl<C, R> fmt::Debug for Finishing<C, R> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Finishing").field("underway", &self.underway).finish_non_exhaustive()
+    }
+}
