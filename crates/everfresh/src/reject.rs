@@ -17,6 +17,7 @@ pub(crate) type RejectionBody =
 #[derive(Clone)]
 pub struct Rejection {
     kind: RejectionKind,
+    detail: Option<&'static str>,
     retry_after: Duration,
     body: Option<RejectionBody>,
 }
@@ -43,12 +44,19 @@ pub enum RejectionKind {
 
 impl Rejection {
     pub(crate) fn new(kind: RejectionKind) -> Self {
-        Self { kind, retry_after: Duration::from_secs(1), body: None }
+        Self { kind, detail: None, retry_after: Duration::from_secs(1), body: None }
     }
 
     /// The answer where the layer is missing around a handler that needs it.
     pub fn missing_layer() -> Self {
         Self::new(RejectionKind::MissingLayer)
+    }
+
+    /// Says this in place of [`detail`](Self::detail)'s own sentence. For adapters, whose users
+    /// know the layer by another name.
+    pub fn with_detail(mut self, detail: &'static str) -> Self {
+        self.detail = Some(detail);
+        self
     }
 
     pub(crate) fn retry_after(mut self, retry_after: Duration) -> Self {
@@ -81,6 +89,9 @@ impl Rejection {
 
     /// One sentence for whoever reads the answer.
     pub fn detail(&self) -> &'static str {
+        if let Some(detail) = self.detail {
+            return detail;
+        }
         match self.kind {
             RejectionKind::NoCredentials => "Sign in first: the request carries no access token.",
             RejectionKind::InvalidToken => {

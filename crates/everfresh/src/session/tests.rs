@@ -430,3 +430,14 @@ fn errors_answer_with_their_status() {
         assert_eq!(Rejection::from(error).kind(), expected);
     }
 }
+
+#[test]
+fn an_adapter_says_in_its_own_words_that_the_layer_is_missing() {
+    let rejection = Rejection::missing_layer().with_detail("wrap the app");
+    assert_eq!(rejection.kind(), RejectionKind::MissingLayer);
+    assert_eq!(rejection.to_string(), "wrap the app");
+    let response: Response<Vec<u8>> = rejection.into_response();
+    assert_eq!(response.status(), StatusCode::INTERNAL_SERVER_ERROR);
+    let body = String::from_utf8(response.into_body()).unwrap();
+    assert!(body.contains(r#""detail":"wrap the app""#), "{body}");
+}
