@@ -69,7 +69,7 @@ use axum_core::body::Body;
 use axum_core::extract::Request;
 use axum_core::extract::{FromRequestParts, OptionalFromRequestParts};
 use axum_core::response::{IntoResponse, Response};
-use everfresh::{BODY_LIMIT, ClaimSet, Endpoint, Engine, SessionError, Standing};
+use everfresh::{BODY_LIMIT, ClaimSet, Endpoint, Engine, SessionError};
 use http::request::Parts;
 
 /// The claims of whoever is signed in.
@@ -117,12 +117,8 @@ impl<C: ClaimSet, S: Sync> OptionalFromRequestParts<S> for Claims<C> {
     type Rejection = Rejection;
 
     async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Option<Self>, Rejection> {
-        let session = session::<C>(parts)?;
-        match (session.claims(), session.standing()) {
-            (Ok(claims), _) => Ok(Some(Self(claims))),
-            (Err(rejection), Standing::Unavailable { .. }) => Err(Rejection(rejection)),
-            _ => Ok(None),
-        }
+        let claims = session::<C>(parts)?.optional_claims().map_err(Rejection)?;
+        Ok(claims.map(Self))
     }
 }
 

@@ -167,6 +167,18 @@ impl<C: ClaimSet> Session<C> {
         self.verified(|verified| verified.claims.clone()).ok_or_else(|| self.rejection())
     }
 
+    /// The claims, for what is shown to everybody: `None` where nobody is signed in (any more).
+    ///
+    /// An error only where the session may be good but can't be refreshed at the moment, so that
+    /// nobody is shown a signed-out page by mistake.
+    pub fn optional_claims(&self) -> Result<Option<Arc<C>>, Rejection> {
+        match self.claims() {
+            Ok(claims) => Ok(Some(claims)),
+            Err(rejection) if rejection.kind() == RejectionKind::Unavailable => Err(rejection),
+            Err(_) => Ok(None),
+        }
+    }
+
     /// Who is signed in: the claim `sub`.
     pub fn subject(&self) -> Option<String> {
         self.verified(|verified| verified.subject.as_deref().map(Into::into))?

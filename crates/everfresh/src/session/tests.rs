@@ -81,6 +81,30 @@ async fn f80_an_unavailable_session_can_be_signed_out_and_tried_again() {
 }
 
 #[tokio::test]
+async fn optional_claims_fail_only_where_a_session_may_be_good() {
+    let world = outage();
+    let token = world.sign_in("alice").await;
+    let broken = format!("{token}x");
+    let kept = |session: Session<User>, _| async move {
+        match session.optional_claims() {
+            Ok(claims) => Response::new(claims.map_or("nobody".into(), |user| user.name.clone())),
+            Err(rejection) => rejection.into_response::<Vec<u8>>().map(|_| "not now".into()),
+        }
+    };
+    for (request, expected) in
+        [(cookie(&token), "alice"), (cookie(&broken), "nobody"), (get(&[]), "nobody")]
+    {
+        assert_eq!(world.send(request, kept).await.body(), expected);
+    }
+    world.pass(900);
+    let response = world.send(cookie(&token), kept).await;
+    assert_eq!(
+        (response.status(), &**response.body()),
+        (StatusCode::SERVICE_UNAVAILABLE, "not now")
+    );
+}
+
+#[tokio::test]
 async fn signing_in_ends_the_former_session_whatever_its_standing() {
     let world = outage();
     for age in [0, 900, 10 * 3600] {
