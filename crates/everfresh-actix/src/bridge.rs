@@ -1,0 +1,118 @@
+//! actix-web's heads, whose types are those of `http` 0.2, as the engine sees them. Nothing is
+//! copied but the fields that are added.
+
+use actix_web::HttpResponse;
+use actix_web::dev::{ResponseHead as Head, ServiceRequest};
+use actix_web::http::StatusCode;
+use actix_web::http::header::{HeaderMap, HeaderName, HeaderValue};
+use everfresh::{HeaderFields, RequestHead, ResponseHead};
+
+/// A head of actix-web's, and its header fields.
+pub(crate) struct Bridge<T>(pub(crate) T);
+
+/// Where the header fields are.
+pub(crate) trait Fields {
+    fn map(&self) -> &HeaderMap;
+    fn map_mut(&mut self) -> &mut HeaderMap;
+}
+
+impl<T: Fields> HeaderFields for Bridge<T> {
+    fn values<'h>(&'h self, name: &http::HeaderName) -> impl Iterator<Item = &'h [u8]> {
+        self.0.map().get_all(name.as_str()).map(HeaderValue::as_bytes)
+    }
+
+    fn append(&mut self, name: &http::HeaderName, value: http::HeaderValue) {
+        append(self.0.map_mut(), name, &value);
+    }
+
+    fn remove(&mut self, name: &http::HeaderName) {
+        // A request's fields can be changed only while nobody else holds it: not asked for without
+        // need.
+        if self.0.map().contains_key(name.as_str()) {
+            self.0.map_mut().remove(name.as_str());
+        }
+    }
+}
+
+/// An answer of the engine's, in the types of `http` 0.2.
+pub(crate) fn response(answer: http::Response<Vec<u8>>) -> HttpResponse {
+    let (head, body) = answer.into_parts();
+    let mut response = HttpResponse::build(status(head.status)).body(body);
+    for (name, value) in &head.headers {
+        append(response.headers_mut(), name, value);
+    }
+    response
+}
+
+pub(crate) fn status(status: http::StatusCode) -> StatusCode {
+    StatusCode::from_u16(status.as_u16()).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR)
+}
+
+/// Adds a field. What `http` 1 takes, `http` 0.2 takes too.
+fn append(fields: &mut HeaderMap, name: &http::HeaderName, value: &http::HeaderValue) {
+    let bridged = HeaderValue::from_bytes(value.as_bytes());
+    if let (Ok(name), Ok(mut bridged)) = (HeaderName::from_bytes(name.as_ref()), bridged) {
+        bridged.set_sensitive(value.is_sensitive());
+        fields.append(name, bridged);
+    }
+}
+
+impl Fields for &mut ServiceRequest {
+    fn map(&self) -> &HeaderMap {
+        self.headers()
+    }
+
+    fn map_mut(&mut self) -> &mut HeaderMap {
+        self.headers_mut()
+    }
+}
+
+impl RequestHead for Bridge<&mut ServiceRequest> {
+    type Fields = Self;
+
+    fn method(&self) -> &str {
+        self.0.method().as_str()
+    }
+
+    fn path(&self) -> &str {
+        self.0.path()
+    }
+
+    fn authority(&self) -> Option<&str> {
+        self.0.uri().authority().map(|authority| authority.as_str())
+    }
+
+    fn fields(&self) -> &Self {
+        self
+    }
+
+    fn fields_mut(&mut self) -> &mut Self {
+        self
+    }
+}
+
+impl Fields for &mut Head {
+    fn map(&self) -> &HeaderMap {
+        &self.headers
+    }
+
+    fn map_mut(&mut self) -> &mut HeaderMap {
+        &mut self.headers
+    }
+}
+
+impl ResponseHead for Bridge<&mut Head> {
+    type Fields = Self;
+
+    fn status(&self) -> u16 {
+        self.0.status.as_u16()
+    }
+
+    fn fail(&mut self) {
+        self.0.status = StatusCode::INTERNAL_SERVER_ERROR;
+    }
+
+    fn fields_mut(&mut self) -> &mut Self {
+        self
+    }
+}

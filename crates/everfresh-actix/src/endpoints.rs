@@ -1,0 +1,47 @@
+//! What everfresh answers itself, mounted in an app.
+
+use actix_web::dev::ServiceRequest;
+use actix_web::web::{self, Bytes, ServiceConfig};
+use everfresh::{ClaimSet, Engine};
+
+use crate::bridge::{self, Bridge};
+use crate::session;
+
+/// The endpoints that everfresh brings: `POST /auth/refresh`, `GET /auth/sessions`, `DELETE
+/// /auth/sessions/{sid}`, `POST /auth/logout-all`, `GET /.well-known/jwks.json`.
+///
+/// ```
+/// # use actix_web::App;
+/// # use everfresh::{Engine, Keys, MemoryStore, Rotate};
+/// # use everfresh_actix::{Refresh, endpoints};
+/// # fn main() -> Result<(), everfresh::ConfigError> {
+/// let auth = Engine::<()>::builder(Keys::hs256("0123456789abcdef-0123456789abcdef")?)
+///     .issuer("https://app.example")
+///     .audience("app")
+///     .refresh_with(Rotate::new(MemoryStore::new()))
+///     .build()?;
+/// let app = App::new().configure(endpoints(&auth)).wrap(Refresh::new(auth));
+/// # let _ = app;
+/// # Ok(())
+/// # }
+/// ```
+pub fn endpoints<C: ClaimSet>(auth: &Engine<C>) -> impl FnOnce(&mut ServiceConfig) + use<C> {
+    let endpoints = auth.endpoints();
+    move |app| {
+        for endpoint in endpoints {
+            let resource = web::resource(endpoint.path());
+            let answer = move |mut request: ServiceRequest| {
+                let endpoint = endpoint.clone();
+                async move {
+                    let call = endpoint.read(&Bridge(&mut request));
+                    // Read whatever it is: actix-web closes a connection with an unread body.
+                    let _ = request.extract::<Bytes>().await;
+                    let session = session(request.request()).ok();
+                    let answer = endpoint.answer(call, session.as_ref()).await;
+                    Ok(request.into_response(bridge::response(answer)))
+                }
+            };
+            app.service(resource.default_service(answer));
+        }
+    }
+}
