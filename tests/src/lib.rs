@@ -3,6 +3,7 @@
 //! They are for driving, by the tests here and by any HTTP client; the examples are for reading.
 //! What they answer is written down in `tests/CONTRACT.md`.
 
+pub mod actix;
 pub mod axum;
 pub mod hammer;
 pub mod process;

@@ -19,6 +19,18 @@ where
     Server::new(address, task)
 }
 
+mod actix {
+    struct Actix;
+
+    impl super::Adapter for Actix {
+        async fn serve(auth: super::Engine<super::User>) -> super::Server {
+            super::start(auth, everfresh_tests::actix::serve).await
+        }
+    }
+
+    everfresh_testkit::adapter_suite!(Actix);
+}
+
 mod axum {
     struct Axum;
 
