@@ -2,13 +2,14 @@
 
 use actix_web::dev::ServiceRequest;
 use actix_web::web::{self, Bytes, ServiceConfig};
-use everfresh::{ClaimSet, Engine};
+use everfresh::{BODY_LIMIT, ClaimSet, Engine};
 
 use crate::bridge::{self, Bridge};
 use crate::session;
 
 /// The endpoints that everfresh brings: `POST /auth/refresh`, `GET /auth/sessions`, `DELETE
-/// /auth/sessions/{sid}`, `POST /auth/logout-all`, `GET /.well-known/jwks.json`.
+/// /auth/sessions/{sid}`, `POST /auth/logout-all`, `GET /.well-known/jwks.json`, and the dialects
+/// that the engine serves.
 ///
 /// ```
 /// # use actix_web::App;
@@ -35,9 +36,10 @@ pub fn endpoints<C: ClaimSet>(auth: &Engine<C>) -> impl FnOnce(&mut ServiceConfi
                 async move {
                     let call = endpoint.read(&Bridge(&mut request));
                     // Read whatever it is: actix-web closes a connection with an unread body.
-                    let _ = request.extract::<Bytes>().await;
+                    let body = request.extract::<Bytes>().await.ok();
+                    let body = body.filter(|body| body.len() <= BODY_LIMIT);
                     let session = session(request.request()).ok();
-                    let answer = endpoint.answer(call, session.as_ref()).await;
+                    let answer = endpoint.answer(call, body.as_deref(), session.as_ref()).await;
                     Ok(request.into_response(bridge::response(answer)))
                 }
             };
