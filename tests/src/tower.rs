@@ -3,11 +3,17 @@
 use std::convert::Infallible;
 use std::sync::Arc;
 
+use axum::Json;
+use axum::body::Body;
+use axum::extract::FromRequest as _;
+use axum::response::IntoResponse as _;
 use bytes::Bytes;
 use everfresh::{BODY_LIMIT, Endpoint, Engine, Expires, Rejection, Session};
 use everfresh_testkit::contract::{self, CHUNK_EVERY, Delivery, Login, Slow, User};
 use futures::StreamExt as _;
-use http::header::{CONNECTION, CONTENT_TYPE, SEC_WEBSOCKET_ACCEPT, SEC_WEBSOCKET_KEY, UPGRADE};
+use http::header::{
+    ALLOW, CONNECTION, CONTENT_TYPE, SEC_WEBSOCKET_ACCEPT, SEC_WEBSOCKET_KEY, UPGRADE,
+};
 use http::{HeaderValue, Method, Request, Response, StatusCode};
 use http_body_util::combinators::UnsyncBoxBody;
 use http_body_util::{BodyExt, Collected, Full, Limited, StreamBody};
@@ -90,8 +96,10 @@ async fn answer(session: Session<User>, request: Request<Incoming>) -> Result<Re
     match (request.method(), &*path) {
         (&Method::POST, "/login") => {
             let delivery: Delivery = query(&request);
-            let Some(login) = json::<Login>(request).await else {
-                return Ok(text(StatusCode::UNPROCESSABLE_ENTITY, "want {\"user\": \"name\"}"));
+            // What is wrong with a body is said in axum's words.
+            let login = match Json::<Login>::from_request(request.map(Body::new), &()).await {
+                Ok(Json(login)) => login,
+                Err(problem) => return Ok(of_axum(problem.into_response()).await),
             };
             contract::login(&session, login, &delivery).await?;
             Ok(empty(StatusCode::NO_CONTENT))
@@ -104,7 +112,7 @@ async fn answer(session: Session<User>, request: Request<Incoming>) -> Result<Re
         (&Method::POST, "/echo") => {
             session.require()?;
             match request.into_body().collect().await {
-                Ok(body) => Ok(bytes(StatusCode::OK, body.to_bytes())),
+                Ok(body) => Ok(bytes(body.to_bytes())),
                 Err(_) => Ok(empty(StatusCode::BAD_REQUEST)),
             }
         }
@@ -128,15 +136,14 @@ async fn answer(session: Session<User>, request: Request<Incoming>) -> Result<Re
             session.sign_out().await?;
             Ok(empty(StatusCode::NO_CONTENT))
         }
-        (&Method::GET | &Method::HEAD, "/open") => Ok(text(StatusCode::OK, "open")),
+        (&Method::GET | &Method::HEAD, "/open") => Ok(text("open")),
         (&Method::GET | &Method::HEAD, "/cookies") => {
-            Ok(bytes(StatusCode::OK, contract::cookies(request.headers())))
+            Ok(bytes(contract::cookies(request.headers())))
         }
-        (
-            _,
-            "/login" | "/me" | "/slow" | "/echo" | "/fail" | "/stream" | "/logout" | "/open"
-            | "/socket",
-        ) => Ok(empty(StatusCode::METHOD_NOT_ALLOWED)),
+        (_, "/login" | "/echo" | "/logout") => Ok(other_method("POST")),
+        (_, "/me" | "/slow" | "/fail" | "/stream" | "/open" | "/cookies" | "/socket") => {
+            Ok(other_method("GET,HEAD"))
+        }
         _ => Ok(empty(StatusCode::NOT_FOUND)),
     }
 }
@@ -179,27 +186,38 @@ fn query<T: DeserializeOwned + Default>(request: &Request<Incoming>) -> T {
     axum::extract::Query::try_from_uri(request.uri()).map_or_else(|_| T::default(), |query| query.0)
 }
 
-async fn json<T: DeserializeOwned>(request: Request<Incoming>) -> Option<T> {
-    let body = Limited::new(request.into_body(), 64 * 1024);
-    serde_json::from_slice(&body.collect().await.ok()?.to_bytes()).ok()
+async fn of_axum(response: axum::response::Response) -> Reply {
+    let (head, body) = response.into_parts();
+    let body = axum::body::to_bytes(body, BODY_LIMIT).await.unwrap_or_default();
+    Response::from_parts(head, Full::new(body).boxed_unsync())
 }
 
-fn bytes(status: StatusCode, body: impl Into<Bytes>) -> Reply {
-    let mut reply = Response::new(Full::new(body.into()).boxed_unsync());
-    *reply.status_mut() = status;
+fn other_method(allowed: &'static str) -> Reply {
+    let mut reply = empty(StatusCode::METHOD_NOT_ALLOWED);
+    reply.headers_mut().insert(ALLOW, HeaderValue::from_static(allowed));
     reply
 }
 
 fn empty(status: StatusCode) -> Reply {
-    bytes(status, Bytes::new())
+    let mut reply = Response::new(Full::default().boxed_unsync());
+    *reply.status_mut() = status;
+    reply
 }
 
-fn text(status: StatusCode, body: &'static str) -> Reply {
-    bytes(status, body)
+fn typed(content_type: &'static str, body: impl Into<Bytes>) -> Reply {
+    let mut reply = Response::new(Full::new(body.into()).boxed_unsync());
+    reply.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
+    reply
+}
+
+fn bytes(body: impl Into<Bytes>) -> Reply {
+    typed("application/octet-stream", body)
+}
+
+fn text(body: &'static str) -> Reply {
+    typed("text/plain; charset=utf-8", body)
 }
 
 fn respond(body: &impl Serialize) -> Reply {
-    let mut reply = bytes(StatusCode::OK, serde_json::to_vec(body).unwrap_or_default());
-    reply.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
-    reply
+    typed("application/json", serde_json::to_vec(body).unwrap_or_default())
 }
