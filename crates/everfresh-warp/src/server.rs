@@ -1,0 +1,198 @@
+//! The layer around warp's routes, and a server for both: warp's own takes filters only.
+
+use std::convert::Infallible;
+use std::future::{Pending, pending};
+use std::io;
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use everfresh::{ClaimSet, Engine};
+use hyper::body::{Body, Incoming};
+use hyper::service::{Service as _, service_fn};
+use hyper_util::rt::{TokioExecutor, TokioIo};
+use hyper_util::server::conn::auto::Builder;
+use hyper_util::server::graceful::GracefulShutdown;
+use hyper_util::service::TowerToHyperService;
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::{TcpListener, TcpStream};
+use tower_layer::Layer as _;
+use tower_service::Service;
+use warp::http::Request;
+use warp::reply::Response;
+use warp::{Filter, Reply};
+
+use crate::recover;
+
+/// Serves routes inside the layer, in place of `warp::serve(routes)`.
+///
+/// Takes recovered routes and others. Keep a clone of the engine for
+/// [`Engine::shutdown`](everfresh::Engine::shutdown).
+///
+/// ```no_run
+/// # async fn run(auth: everfresh::Engine<()>) -> std::io::Result<()> {
+/// use warp::Filter;
+///
+/// let routes = warp::path::end().map(|| "Hello");
+/// let listener = tokio::net::TcpListener::bind("127.0.0.1:3000").await?;
+/// everfresh_warp::serve(routes, auth.clone())
+///     .incoming(listener)
+///     .graceful(async {
+///         // until somebody says stop
+///     })
+///     .run()
+///     .await;
+/// auth.shutdown().await;
+/// # Ok(())
+/// # }
+/// ```
+pub fn serve<F, C>(routes: F, auth: Engine<C>) -> Server<F, C>
+where
+    F: Filter<Extract: Reply, Error: Into<warp::Rejection>> + Send + Sync + 'static,
+    C: ClaimSet,
+{
+    Server { routes, auth, listener: (), stop: pending() }
+}
+
+/// Routes inside the layer as a Tower service, for a server of your own (TLS, for example) or for
+/// more layers around it.
+///
+/// Serve connections with upgrades, if there is a WebSocket among the routes, and see
+/// [`remote`](crate::remote).
+#[expect(clippy::needless_pass_by_value, reason = "an engine is a handle; a reference says less")]
+pub fn service<F, C, B>(
+    routes: F,
+    auth: Engine<C>,
+) -> impl Service<Request<B>, Response = Response, Error = Infallible, Future: Send>
++ Clone
++ Send
++ 'static
+where
+    F: Filter<Extract: Reply, Error: Into<warp::Rejection>> + Send + Sync + 'static,
+    C: ClaimSet,
+    B: Body + Send + Sync + 'static,
+    B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
+{
+    // Boxed, since routes that can reject and routes that can't have no other name in common.
+    auth.layer().layer(warp::service(routes.boxed().recover(recover)))
+}
+
+/// A server of routes inside the layer. Made by [`serve`], with the methods of warp's own.
+#[derive(Debug)]
+#[must_use = "a server does nothing until it is run"]
+pub struct Server<F, C, L = (), G = Pending<()>> {
+    routes: F,
+    auth: Engine<C>,
+    listener: L,
+    stop: G,
+}
+
+impl<F, C, G> Server<F, C, (), G>
+where
+    F: Filter<Extract: Reply, Error: Into<warp::Rejection>> + Send + Sync + 'static,
+    C: ClaimSet,
+    G: Future<Output = ()>,
+{
+    /// Listens on an address and serves.
+    pub async fn run(self, addr: impl Into<SocketAddr>) -> io::Result<()> {
+        self.bind(addr).await?.run().await;
+        Ok(())
+    }
+
+    /// Listens on an address. Unlike warp's, it does not panic where that can't be done.
+    pub async fn bind(self, to: impl Into<SocketAddr>) -> io::Result<Server<F, C, TcpListener, G>> {
+        Ok(self.incoming(TcpListener::bind(to.into()).await?))
+    }
+
+    /// Listens with this: a Tokio `TcpListener` or `UnixListener`.
+    pub fn incoming<L>(self, listener: L) -> Server<F, C, L, G> {
+        Server { routes: self.routes, auth: self.auth, listener, stop: self.stop }
+    }
+}
+
+impl<F, C, L> Server<F, C, L> {
+    /// Stops once `signal` ends: nobody is let in any more, and requests under way are answered.
+    ///
+    /// A connection that became a WebSocket is not waited for.
+    pub fn graceful<G: Future<Output = ()>>(self, signal: G) -> Server<F, C, L, G> {
+        Server { routes: self.routes, auth: self.auth, listener: self.listener, stop: signal }
+    }
+}
+
+impl<F, C, L, G> Server<F, C, L, G>
+where
+    F: Filter<Extract: Reply, Error: Into<warp::Rejection>> + Send + Sync + 'static,
+    C: ClaimSet,
+    L: Accept,
+    G: Future<Output = ()>,
+{
+    /// Serves HTTP/1 and HTTP/2, for ever or until the signal of [`graceful`](Self::graceful).
+    ///
+    /// Connections that can't be accepted are logged; after a want of file descriptors and the
+    /// like it waits for a second before it goes on.
+    pub async fn run(mut self) {
+        let service = service(self.routes, self.auth);
+        let mut stop = std::pin::pin!(self.stop);
+        let connections = GracefulShutdown::new();
+        let builder = Builder::new(TokioExecutor::new());
+        loop {
+            let (stream, address) = tokio::select! {
+                accepted = accept(&mut self.listener) => accepted,
+                () = &mut stop => break,
+            };
+            let service = TowerToHyperService::new(service.clone());
+            let service = service_fn(move |mut request: Request<Incoming>| {
+                if let Some(address) = address {
+                    request.extensions_mut().insert(address);
+                }
+                service.call(request)
+            });
+            let connection = builder.serve_connection_with_upgrades(TokioIo::new(stream), service);
+            // Its result is dropped: a client that hangs up is no news.
+            tokio::spawn(connections.watch(connection.into_owned()));
+        }
+        drop(self.listener);
+        connections.shutdown().await;
+    }
+}
+
+/// What a server listens with. Sealed, as warp's own is.
+pub trait Accept: Send {
+    type Stream: AsyncRead + AsyncWrite + Unpin + Send + 'static;
+
+    fn next(
+        &mut self,
+    ) -> impl Future<Output = io::Result<(Self::Stream, Option<SocketAddr>)>> + Send;
+}
+
+impl Accept for TcpListener {
+    type Stream = TcpStream;
+
+    async fn next(&mut self) -> io::Result<(TcpStream, Option<SocketAddr>)> {
+        self.accept().await.map(|(stream, address)| (stream, Some(address)))
+    }
+}
+
+#[cfg(unix)]
+impl Accept for tokio::net::UnixListener {
+    type Stream = tokio::net::UnixStream;
+
+    async fn next(&mut self) -> io::Result<(Self::Stream, Option<SocketAddr>)> {
+        self.accept().await.map(|(stream, _)| (stream, None))
+    }
+}
+
+/// The next connection. One that broke before it was accepted is no news; what else goes wrong
+/// would do so again at once, so there is a pause.
+async fn accept<L: Accept>(listener: &mut L) -> (L::Stream, Option<SocketAddr>) {
+    use io::ErrorKind::{ConnectionAborted, ConnectionRefused, ConnectionReset};
+    loop {
+        let error = match listener.next().await {
+            Ok(connection) => return connection,
+            Err(error) => error,
+        };
+        if !matches!(error.kind(), ConnectionAborted | ConnectionRefused | ConnectionReset) {
+            tracing::error!(target: "everfresh", %error, "can't accept a connection");
+            tokio::time::sleep(Duration::from_secs(1)).await;
+        }
+    }
+}
