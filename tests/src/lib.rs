@@ -10,5 +10,6 @@ pub mod process;
 mod serve;
 pub mod settings;
 pub mod tower;
+pub mod warp;
 
 pub use serve::run;

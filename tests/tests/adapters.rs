@@ -54,3 +54,15 @@ mod tower {
 
     everfresh_testkit::adapter_suite!(Tower);
 }
+
+mod warp {
+    struct Warp;
+
+    impl super::Adapter for Warp {
+        async fn serve(auth: super::Engine<super::User>) -> super::Server {
+            super::start(auth, everfresh_tests::warp::serve).await
+        }
+    }
+
+    everfresh_testkit::adapter_suite!(Warp);
+}

@@ -20,6 +20,7 @@ const SERVERS: [&str; 3] = [
     env!("CARGO_BIN_EXE_serve-actix"),
     env!("CARGO_BIN_EXE_serve-axum"),
     env!("CARGO_BIN_EXE_serve-tower"),
+    env!("CARGO_BIN_EXE_serve-warp"),
 ];
 
 struct Server {
