@@ -1,0 +1,76 @@
+//! The shortest warp app whose users stay signed in.
+//!
+//! Run with: `SECRET=$(openssl rand -hex 32) cargo run -p warp-app`
+//!
+//! ```text
+//! curl -i -c jar -d name=Ada http://127.0.0.1:3000/login
+//! curl -i -b jar -c jar http://127.0.0.1:3000/me
+//! curl -i -b jar -c jar -X POST http://127.0.0.1:3000/logout
+//! ```
+
+use everfresh::{Engine, Keys, Resign};
+use everfresh_warp::{Claims, Error, Session, claims, optional_claims, require, session};
+use serde::{Deserialize, Serialize};
+use warp::http::Uri;
+use warp::{Filter, Reply, path, redirect::see_other};
+
+#[derive(Serialize, Deserialize)]
+struct User {
+    name: String,
+}
+
+#[derive(Deserialize)]
+struct Login {
+    name: String,
+}
+
+#[tokio::main]
+#[expect(clippy::print_stdout, reason = "says where to go")]
+async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    let secret = std::env::var("SECRET").map_err(|_| "set SECRET to at least 32 random bytes")?;
+    let auth = Engine::<User>::builder(Keys::hs256(secret)?)
+        .issuer("https://app.example")
+        .audience("app")
+        .insecure_dev_only() // plain http:// on this machine; leave it out behind https://
+        .refresh_with(Resign::new())
+        .build()?;
+
+    // A session's filters stand after path and method: they speak for a route that was meant.
+    let form = warp::body::content_length_limit(4096).and(warp::body::form());
+    let routes = (path::end().and(warp::get()).and(optional_claims()).map(home))
+        .or(path!("login").and(warp::post()).and(session()).and(form).then(login))
+        .or(path!("me").and(warp::get()).and(claims()).map(me))
+        .or(path!("members").and(warp::get()).and(require::<User>()).map(members))
+        .or(path!("logout").and(warp::post()).and(session()).then(logout));
+
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:3000").await?;
+    println!("listening on http://{}", listener.local_addr()?);
+    everfresh_warp::serve(routes, auth).incoming(listener).run().await;
+    Ok(())
+}
+
+/// For everybody.
+fn home(user: Option<Claims<User>>) -> String {
+    user.map_or("Hello, stranger\n".into(), |user| format!("Hello, {}\n", user.name))
+}
+
+/// For whoever says a name. A real app checks a password first.
+async fn login(session: Session<User>, form: Login) -> Result<impl Reply, Error> {
+    session.sign_in(form.name.clone(), User { name: form.name }).await?;
+    Ok(see_other(Uri::from_static("/me")))
+}
+
+/// For people who are signed in; others get 401.
+fn me(Claims(user): Claims<User>) -> String {
+    format!("You are {}\n", user.name)
+}
+
+/// Behind `require()`: needs no claims.
+fn members() -> &'static str {
+    "Members only\n"
+}
+
+async fn logout(session: Session<User>) -> Result<impl Reply, Error> {
+    session.sign_out().await?;
+    Ok(see_other(Uri::from_static("/")))
+}
