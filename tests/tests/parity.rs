@@ -167,6 +167,7 @@ async fn one_script_gets_the_same_answers_from_every_server() {
     on!("axum", everfresh_tests::axum::serve);
     on!("actix", everfresh_tests::actix::serve);
     on!("tower", everfresh_tests::tower::serve);
+    on!("warp", everfresh_tests::warp::serve);
     let (_, expected) = &all[0];
     let mut different = Vec::new();
     for (name, answers) in &all[1..] {

@@ -16,7 +16,7 @@ use serde_json::json;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 
-const SERVERS: [&str; 3] = [
+const SERVERS: [&str; 4] = [
     env!("CARGO_BIN_EXE_serve-actix"),
     env!("CARGO_BIN_EXE_serve-axum"),
     env!("CARGO_BIN_EXE_serve-tower"),

@@ -73,6 +73,7 @@
 //! # }
 //! ```
 
+mod endpoints;
 mod server;
 
 use std::convert::Infallible;
@@ -82,12 +83,11 @@ use std::net::SocketAddr;
 use std::ops::Deref;
 use std::sync::Arc;
 
-use everfresh::{Call, ClaimSet, Endpoint, Engine, SessionError};
-use warp::http::{Method, Request};
-use warp::path::Tail;
+use everfresh::{ClaimSet, SessionError};
 use warp::reply::Response;
 use warp::{Filter, Reply};
 
+pub use endpoints::endpoints;
 pub use everfresh::Session;
 pub use server::{Server, serve, service};
 
@@ -157,49 +157,6 @@ fn extract<C: ClaimSet, T: Send + 'static>(
             session.and_then(read).map_err(|rejection| warp::reject::custom(Rejection(rejection))),
         )
     })
-}
-
-/// The endpoints that everfresh brings: `POST /auth/refresh`, `GET /auth/sessions`, `DELETE
-/// /auth/sessions/{sid}`, `POST /auth/logout-all`, `GET /.well-known/jwks.json`.
-///
-/// May stand behind a prefix: `warp::path("api").and(endpoints(&auth))`.
-///
-/// ```
-/// # use everfresh::{Engine, Keys, MemoryStore, Rotate};
-/// # use warp::Filter;
-/// # fn main() -> Result<(), everfresh::ConfigError> {
-/// let auth = Engine::<()>::builder(Keys::hs256("0123456789abcdef-0123456789abcdef")?)
-///     .issuer("https://app.example")
-///     .audience("app")
-///     .refresh_with(Rotate::new(MemoryStore::new()))
-///     .build()?;
-/// let routes = warp::path::end().map(|| "Hello").or(everfresh_warp::endpoints(&auth));
-/// let server = everfresh_warp::serve(routes, auth);
-/// # let _ = server;
-/// # Ok(())
-/// # }
-/// ```
-pub fn endpoints<C: ClaimSet>(
-    auth: &Engine<C>,
-) -> impl Filter<Extract = (everfresh::Reply,), Error = warp::Rejection> + Clone + use<C> {
-    let endpoints: Arc<[Endpoint<C>]> = auth.endpoints().into();
-    let find = move |method: Method, rest: Tail| {
-        let path = format!("/{}", rest.as_str());
-        let found = endpoints.iter().find(|endpoint| endpoint.is_at(&path)).and_then(|endpoint| {
-            let head = Request::builder().method(method).uri(&path).body(()).ok()?;
-            Some((endpoint.clone(), endpoint.read(&head)))
-        });
-        ready(found.ok_or_else(warp::reject::not_found))
-    };
-    let answer = |(endpoint, call): (Endpoint<C>, Call), session| async move {
-        endpoint.answer(call, Some(&session)).await
-    };
-    // A tunnel has no path, and warp's `tail` panics over that.
-    let has_path = |method: Method| {
-        ready(if method == Method::CONNECT { Err(warp::reject::not_found()) } else { Ok(method) })
-    };
-    let found = warp::method().and_then(has_path).and(warp::path::tail()).and_then(find);
-    found.and(session()).then(answer)
 }
 
 /// Extracts the address of the client, or of the proxy that it came by: `warp::addr::remote()`

@@ -180,7 +180,8 @@ fn problem_body(status: StatusCode, detail: &str) -> Vec<u8> {
 
 impl fmt::Debug for Rejection {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Rejection").field("kind", &self.kind).finish_non_exhaustive()
+        let mut shown = f.debug_struct("Rejection");
+        shown.field("kind", &self.kind).field("detail", &self.detail()).finish_non_exhaustive()
     }
 }
 
