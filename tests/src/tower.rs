@@ -79,7 +79,8 @@ async fn route(
             false => Some(Collected::default()),
         };
         let body = body.map(Collected::to_bytes);
-        let answered = endpoint.answer(call, body.as_deref(), session.as_ref()).await;
+        let session = session.as_ref().ok_or_else(Rejection::missing_layer);
+        let answered = endpoint.answer(call, body.as_deref(), session).await;
         return Ok(answered.map(|body| Full::new(body.into()).boxed_unsync()));
     }
     let reply = match session {

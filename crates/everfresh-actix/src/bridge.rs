@@ -37,15 +37,13 @@ impl<T: Fields> HeaderFields for Bridge<T> {
 /// An answer of the engine's, in the types of `http` 0.2.
 pub(crate) fn response(answer: http::Response<Vec<u8>>) -> HttpResponse {
     let (head, body) = answer.into_parts();
-    let mut response = HttpResponse::build(status(head.status)).body(body);
+    let status = StatusCode::from_u16(head.status.as_u16());
+    let mut response = HttpResponse::InternalServerError().body(body);
+    *response.status_mut() = status.unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
     for (name, value) in &head.headers {
         append(response.headers_mut(), name, value);
     }
     response
-}
-
-pub(crate) fn status(status: http::StatusCode) -> StatusCode {
-    StatusCode::from_u16(status.as_u16()).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR)
 }
 
 /// Adds a field. What `http` 1 takes, `http` 0.2 takes too.

@@ -38,8 +38,10 @@ pub fn endpoints<C: ClaimSet>(auth: &Engine<C>) -> impl FnOnce(&mut ServiceConfi
                     // Read whatever it is: actix-web closes a connection with an unread body.
                     let body = request.extract::<Bytes>().await.ok();
                     let body = body.filter(|body| body.len() <= BODY_LIMIT);
-                    let session = session(request.request()).ok();
-                    let answer = endpoint.answer(call, body.as_deref(), session.as_ref()).await;
+                    let session = session(request.request()).map_err(|rejection| rejection.0);
+                    let answer = endpoint
+                        .answer(call, body.as_deref(), session.as_ref().map_err(Clone::clone))
+                        .await;
                     Ok(request.into_response(bridge::response(answer)))
                 }
             };

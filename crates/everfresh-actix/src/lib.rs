@@ -76,24 +76,17 @@ mod middleware;
 #[cfg(test)]
 mod tests;
 
-use std::fmt;
 use std::future::{Ready, ready};
-use std::ops::Deref;
-use std::sync::Arc;
 
 use actix_web::dev::Payload;
 use actix_web::http::StatusCode;
 use actix_web::{FromRequest, HttpMessage as _, HttpRequest, HttpResponse, ResponseError};
-use everfresh::{ClaimSet, SessionError};
+use everfresh::ClaimSet;
 
 pub use endpoints::endpoints;
 pub use middleware::{Refresh, RefreshService, require};
 
-/// The claims of whoever is signed in.
-///
-/// Rejects with 401, 403 or 503, and with 500 where [`Refresh`] is missing.
-#[derive(Debug)]
-pub struct Claims<C>(pub Arc<C>);
+everfresh::handler_types!(Session);
 
 /// The claims of whoever is signed in, if anybody is.
 ///
@@ -102,57 +95,25 @@ pub struct Claims<C>(pub Arc<C>);
 #[derive(Debug)]
 pub struct OptionalClaims<C>(pub Option<Claims<C>>);
 
-/// The session of this request: [`everfresh::Session`], to which it dereferences.
-///
-/// Rejects only where [`Refresh`] is missing.
-pub struct Session<C>(pub everfresh::Session<C>);
-
-/// A rejection as an error of actix-web.
-#[derive(Clone, Debug)]
-pub struct Rejection(pub everfresh::Rejection);
-
-/// For handlers that use `?` on what [`everfresh::Session`] answers: an error that is a response.
-#[derive(Clone, Debug)]
-#[non_exhaustive]
-pub enum Error {
-    /// From `sign_in`, `sign_out`, `refresh` and `access_token`.
-    Session(SessionError),
-    /// From `claims` and `require`.
-    Rejection(everfresh::Rejection),
-}
-
 const MISSING: &str = "There is no everfresh session in this request: add \
                        `.wrap(Refresh::new(auth))` to the app, with the same claims type.";
 
-impl<C: ClaimSet> FromRequest for Session<C> {
-    type Error = Rejection;
-    type Future = Ready<Result<Self, Rejection>>;
+macro_rules! extractor {
+    ($type:ident, $read:expr) => {
+        impl<C: ClaimSet> FromRequest for $type<C> {
+            type Error = Rejection;
+            type Future = Ready<Result<Self, Rejection>>;
 
-    fn from_request(request: &HttpRequest, _: &mut Payload) -> Self::Future {
-        ready(session(request).map(Self))
-    }
+            fn from_request(request: &HttpRequest, _: &mut Payload) -> Self::Future {
+                ready(session(request).and_then($read))
+            }
+        }
+    };
 }
 
-impl<C: ClaimSet> FromRequest for Claims<C> {
-    type Error = Rejection;
-    type Future = Ready<Result<Self, Rejection>>;
-
-    fn from_request(request: &HttpRequest, _: &mut Payload) -> Self::Future {
-        let claims = session(request).and_then(|session| session.claims().map_err(Rejection));
-        ready(claims.map(Self))
-    }
-}
-
-impl<C: ClaimSet> FromRequest for OptionalClaims<C> {
-    type Error = Rejection;
-    type Future = Ready<Result<Self, Rejection>>;
-
-    fn from_request(request: &HttpRequest, _: &mut Payload) -> Self::Future {
-        let claims =
-            session(request).and_then(|session| session.optional_claims().map_err(Rejection));
-        ready(claims.map(|claims| Self(claims.map(Claims))))
-    }
-}
+extractor!(Session, |session| Ok(Self(session)));
+extractor!(Claims, |session| Ok(Self(session.claims()?)));
+extractor!(OptionalClaims, |session| Ok(Self(session.optional_claims()?.map(Claims))));
 
 fn session<C: ClaimSet>(request: &HttpRequest) -> Result<everfresh::Session<C>, Rejection> {
     let session = request.extensions().get().cloned();
@@ -161,7 +122,7 @@ fn session<C: ClaimSet>(request: &HttpRequest) -> Result<everfresh::Session<C>, 
 
 impl ResponseError for Rejection {
     fn status_code(&self) -> StatusCode {
-        bridge::status(self.0.status())
+        self.error_response().status()
     }
 
     fn error_response(&self) -> HttpResponse {
@@ -169,90 +130,12 @@ impl ResponseError for Rejection {
     }
 }
 
-impl Error {
-    fn rejection(&self) -> Rejection {
-        Rejection(match self.clone() {
-            Self::Session(error) => error.into(),
-            Self::Rejection(rejection) => rejection,
-        })
-    }
-}
-
 impl ResponseError for Error {
     fn status_code(&self) -> StatusCode {
-        self.rejection().status_code()
+        self.error_response().status()
     }
 
     fn error_response(&self) -> HttpResponse {
-        self.rejection().error_response()
+        self.clone().into_rejection().error_response()
     }
 }
-
-impl From<SessionError> for Error {
-    fn from(error: SessionError) -> Self {
-        Self::Session(error)
-    }
-}
-
-impl From<everfresh::Rejection> for Error {
-    fn from(rejection: everfresh::Rejection) -> Self {
-        Self::Rejection(rejection)
-    }
-}
-
-impl From<everfresh::Rejection> for Rejection {
-    fn from(rejection: everfresh::Rejection) -> Self {
-        Self(rejection)
-    }
-}
-
-impl<C> Deref for Session<C> {
-    type Target = everfresh::Session<C>;
-
-    fn deref(&self) -> &Self::Target {
-        &self.0
-    }
-}
-
-impl<C> Deref for Claims<C> {
-    type Target = C;
-
-    fn deref(&self) -> &C {
-        &self.0
-    }
-}
-
-impl<C> Clone for Session<C> {
-    fn clone(&self) -> Self {
-        Self(self.0.clone())
-    }
-}
-
-impl<C> Clone for Claims<C> {
-    fn clone(&self) -> Self {
-        Self(self.0.clone())
-    }
-}
-
-impl<C> fmt::Debug for Session<C> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.fmt(f)
-    }
-}
-
-impl fmt::Display for Rejection {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.fmt(f)
-    }
-}
-
-impl fmt::Display for Error {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Session(error) => error.fmt(f),
-            Self::Rejection(rejection) => rejection.fmt(f),
-        }
-    }
-}
-
-impl std::error::Error for Error {}

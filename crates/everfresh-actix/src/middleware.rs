@@ -1,6 +1,5 @@
 //! The path of a request through actix-web's services.
 
-use std::fmt;
 use std::future::{Ready, ready};
 use std::pin::Pin;
 use std::rc::Rc;
@@ -21,9 +20,11 @@ use crate::{Rejection, session};
 /// 2. The body of what is inside can be anything, and stays what it is.
 /// 3. An error of a middleware inside is made a response here, so that tokens leave with it, and
 ///    stays an error: an [`InternalError`] around it.
+#[derive(Debug)]
 pub struct Refresh<C>(Engine<C>);
 
 /// The service that [`Refresh`] puts around an app.
+#[derive(Debug)]
 pub struct RefreshService<S, C> {
     auth: Engine<C>,
     inner: Rc<S>,
@@ -120,22 +121,4 @@ where
             Err(rejection) => Ok(request.error_response(rejection).map_into_right_body()),
         }
     })
-}
-
-impl<C> Clone for Refresh<C> {
-    fn clone(&self) -> Self {
-        Self(self.0.clone())
-    }
-}
-
-impl<C> fmt::Debug for Refresh<C> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_tuple("Refresh").field(&self.0).finish()
-    }
-}
-
-impl<S, C> fmt::Debug for RefreshService<S, C> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("RefreshService").field("auth", &self.auth).finish_non_exhaustive()
-    }
 }

@@ -374,13 +374,13 @@ struct Served {
 }
 
 fn serve(world: &World, workers: usize, routes: fn(&mut ServiceConfig)) -> Served {
-    let (refresh, alive) = (world.refresh(), Arc::new(()));
+    let (auth, alive) = (world.auth.clone(), Arc::new(()));
     let marker = alive.clone();
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = listener.local_addr().unwrap();
     let app = move || {
         let app = App::new().app_data(web::Data::new(marker.clone()));
-        app.configure(routes).wrap(refresh.clone())
+        app.configure(routes).wrap(Refresh::new(auth.clone()))
     };
     let server = HttpServer::new(app).workers(workers).disable_signals();
     let server = server.listen(listener).unwrap().run();

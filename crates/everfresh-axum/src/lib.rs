@@ -58,44 +58,16 @@
 //! # }
 //! ```
 
-use std::fmt;
-use std::ops::Deref;
-use std::sync::Arc;
-
 use axum::Router;
 use axum::body::{Bytes, to_bytes};
 use axum::routing::any;
 use axum_core::body::Body;
-use axum_core::extract::Request;
-use axum_core::extract::{FromRequestParts, OptionalFromRequestParts};
+use axum_core::extract::{FromRequestParts, OptionalFromRequestParts, Request};
 use axum_core::response::{IntoResponse, Response};
-use everfresh::{BODY_LIMIT, ClaimSet, Endpoint, Engine, SessionError};
+use everfresh::{BODY_LIMIT, ClaimSet, Endpoint, Engine};
 use http::request::Parts;
 
-/// The claims of whoever is signed in.
-///
-/// Rejects with 401, 403 or 503, and with 500 where the layer is missing. As `Option<Claims<C>>`
-/// it rejects with 503 and 500 only.
-pub struct Claims<C>(pub Arc<C>);
-
-/// The session of this request: [`everfresh::Session`], to which it dereferences.
-///
-/// Rejects only where the layer is missing.
-pub struct Session<C>(pub everfresh::Session<C>);
-
-/// A rejection as an axum response.
-#[derive(Clone, Debug)]
-pub struct Rejection(pub everfresh::Rejection);
-
-/// For handlers that use `?` on what [`everfresh::Session`] answers: an error that is a response.
-#[derive(Clone, Debug)]
-#[non_exhaustive]
-pub enum Error {
-    /// From `sign_in`, `sign_out`, `refresh` and `access_token`.
-    Session(SessionError),
-    /// From `claims` and `require`.
-    Rejection(everfresh::Rejection),
-}
+everfresh::handler_types!(Session);
 
 impl<C: ClaimSet, S: Sync> FromRequestParts<S> for Session<C> {
     type Rejection = Rejection;
@@ -152,12 +124,13 @@ where
 
 async fn answer<C: ClaimSet>(endpoint: Endpoint<C>, request: Request) -> Response {
     let call = endpoint.read(&request);
-    let session = request.extensions().get().cloned();
+    let (parts, body) = request.into_parts();
     let body = match call.wants_body() {
-        true => to_bytes(request.into_body(), BODY_LIMIT).await.ok(),
+        true => to_bytes(body, BODY_LIMIT).await.ok(),
         false => Some(Bytes::new()),
     };
-    endpoint.answer(call, body.as_deref(), session.as_ref()).await.map(Body::from)
+    let session = session(&parts).map_err(|rejection| rejection.0);
+    endpoint.answer(call, body.as_deref(), session).await.map(Body::from)
 }
 
 fn session<C: ClaimSet>(parts: &Parts) -> Result<&everfresh::Session<C>, Rejection> {
@@ -173,81 +146,9 @@ impl IntoResponse for Rejection {
 
 impl IntoResponse for Error {
     fn into_response(self) -> Response {
-        match self {
-            Self::Session(error) => Rejection(error.into()).into_response(),
-            Self::Rejection(rejection) => Rejection(rejection).into_response(),
-        }
+        self.into_rejection().into_response()
     }
 }
-
-impl From<SessionError> for Error {
-    fn from(error: SessionError) -> Self {
-        Self::Session(error)
-    }
-}
-
-impl From<everfresh::Rejection> for Error {
-    fn from(rejection: everfresh::Rejection) -> Self {
-        Self::Rejection(rejection)
-    }
-}
-
-impl From<everfresh::Rejection> for Rejection {
-    fn from(rejection: everfresh::Rejection) -> Self {
-        Self(rejection)
-    }
-}
-
-impl<C> Deref for Session<C> {
-    type Target = everfresh::Session<C>;
-
-    fn deref(&self) -> &Self::Target {
-        &self.0
-    }
-}
-
-impl<C> Deref for Claims<C> {
-    type Target = C;
-
-    fn deref(&self) -> &C {
-        &self.0
-    }
-}
-
-impl<C> Clone for Session<C> {
-    fn clone(&self) -> Self {
-        Self(self.0.clone())
-    }
-}
-
-impl<C> Clone for Claims<C> {
-    fn clone(&self) -> Self {
-        Self(self.0.clone())
-    }
-}
-
-impl<C> fmt::Debug for Session<C> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.fmt(f)
-    }
-}
-
-impl<C: fmt::Debug> fmt::Debug for Claims<C> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_tuple("Claims").field(&self.0).finish()
-    }
-}
-
-impl fmt::Display for Error {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Session(error) => error.fmt(f),
-            Self::Rejection(rejection) => rejection.fmt(f),
-        }
-    }
-}
-
-impl std::error::Error for Error {}
 
 /// The README's examples compile.
 #[cfg(doctest)]

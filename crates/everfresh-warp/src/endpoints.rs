@@ -39,32 +39,37 @@ pub fn endpoints<C: ClaimSet>(
     auth: &Engine<C>,
 ) -> impl Filter<Extract = (everfresh::Reply,), Error = warp::Rejection> + Clone + use<C> {
     let endpoints: Arc<[Endpoint<C>]> = auth.endpoints().into();
-    let find = move |method: Method, rest: Tail, fields: HeaderMap, host: Option<Authority>| {
+    let find = move |method: Method, rest: Tail| {
         let path = format!("/{}", rest.as_str());
-        let found = endpoints.iter().find(|endpoint| endpoint.is_at(&path)).and_then(|endpoint| {
-            let uri = host.map_or_else(|| path.clone(), |host| format!("http://{host}{path}"));
-            let mut head = Request::builder().method(method).uri(uri).body(()).ok()?;
-            *head.headers_mut() = fields;
-            Some((endpoint.clone(), endpoint.read(&head)))
-        });
-        ready(found.ok_or_else(warp::reject::not_found))
+        let found = endpoints.iter().find(|endpoint| endpoint.is_at(&path)).cloned();
+        ready(found.map(|found| (found, method, path)).ok_or_else(warp::reject::not_found))
     };
     // A tunnel has no path, and warp's `tail` panics over that.
     let has_path = |method: Method| {
         ready(if method == Method::CONNECT { Err(warp::reject::not_found()) } else { Ok(method) })
     };
-    let found = warp::method()
-        .and_then(has_path)
-        .and(warp::path::tail())
-        .and(warp::header::headers_cloned())
-        .and(warp::host::optional())
-        .and_then(find);
-    found.and(session()).and(warp::body::stream()).then(
-        async |(endpoint, call): (Endpoint<C>, Call), session, body| {
+    let found = warp::method().and_then(has_path).and(warp::path::tail()).and_then(find);
+    let head = warp::header::headers_cloned().and(warp::host::optional());
+    found.and(session()).and(head).and(warp::body::stream()).then(
+        async |(endpoint, method, path): (Endpoint<C>, _, _), session, fields, host, body| {
+            let call = endpoint.read(&head_of(method, path, fields, host));
             let body = if call.wants_body() { read(body).await } else { Some(Vec::new()) };
-            endpoint.answer(call, body.as_deref(), Some(&session)).await
+            endpoint.answer(call, body.as_deref(), Ok(&session)).await
         },
     )
+}
+
+fn head_of(
+    method: Method,
+    path: String,
+    fields: HeaderMap,
+    host: Option<Authority>,
+) -> Request<()> {
+    let mut head = Request::new(());
+    let uri = host.map_or_else(|| path.clone(), |host| format!("http://{host}{path}"));
+    *head.uri_mut() = uri.parse().or_else(|_| path.parse()).unwrap_or_default();
+    (*head.method_mut(), *head.headers_mut()) = (method, fields);
+    head
 }
 
 /// The whole body, unless it is larger than an endpoint wants or breaks off.
@@ -76,12 +81,7 @@ async fn read(body: impl Stream<Item = Result<impl Buf, warp::Error>>) -> Option
         if bytes.len() + chunk.remaining() > BODY_LIMIT {
             return None;
         }
-        while chunk.has_remaining() {
-            let part = chunk.chunk();
-            let length = part.len();
-            bytes.extend_from_slice(part);
-            chunk.advance(length);
-        }
+        bytes.extend_from_slice(&chunk.copy_to_bytes(chunk.remaining()));
     }
     Some(bytes)
 }

@@ -77,13 +77,10 @@ mod endpoints;
 mod server;
 
 use std::convert::Infallible;
-use std::fmt;
 use std::future::ready;
 use std::net::SocketAddr;
-use std::ops::Deref;
-use std::sync::Arc;
 
-use everfresh::{ClaimSet, SessionError};
+use everfresh::ClaimSet;
 use warp::reply::Response;
 use warp::{Filter, Reply};
 
@@ -91,27 +88,7 @@ pub use endpoints::endpoints;
 pub use everfresh::Session;
 pub use server::{Server, serve, service};
 
-/// The claims of whoever is signed in.
-#[derive(Debug)]
-pub struct Claims<C>(pub Arc<C>);
-
-/// Why a filter of ours rejected: what to look for in a [`warp::Rejection`].
-#[derive(Clone, Debug)]
-pub struct Rejection(pub everfresh::Rejection);
-
-/// For handlers that use `?` on what [`Session`] answers: an error that is a reply.
-///
-/// `then(handler)` answers with it at once. `and_then(handler)` takes nothing but a
-/// [`warp::Rejection`], which this turns into (`.map_err(Error::from)?`); later routes of an `or`
-/// chain are tried then.
-#[derive(Clone, Debug)]
-#[non_exhaustive]
-pub enum Error {
-    /// From `sign_in`, `sign_out`, `refresh` and `access_token`.
-    Session(SessionError),
-    /// From `claims` and `require`.
-    Rejection(everfresh::Rejection),
-}
+everfresh::handler_types!();
 
 /// Extracts the session of this request, which can sign in, sign out and refresh.
 ///
@@ -191,8 +168,8 @@ pub fn remote() -> impl Filter<Extract = (Option<SocketAddr>,), Error = Infallib
 /// # let _ = routes;
 /// ```
 pub fn answer(rejection: &warp::Rejection) -> Option<Response> {
-    let by_filter = || rejection.find::<Rejection>().map(|found| Error::Rejection(found.0.clone()));
-    rejection.find::<Error>().cloned().or_else(by_filter).map(Reply::into_response)
+    let by_handler = rejection.find::<Error>().cloned().map(Error::into_rejection);
+    by_handler.or_else(|| rejection.find().cloned()).map(Rejection::into_response)
 }
 
 /// Answers our rejections and leaves the others as they are: `routes.recover(recover)`.
@@ -207,52 +184,17 @@ impl warp::reject::Reject for Rejection {}
 
 impl warp::reject::Reject for Error {}
 
+impl Reply for Rejection {
+    fn into_response(self) -> Response {
+        self.0.into_response::<Vec<u8>>().into_response()
+    }
+}
+
 impl Reply for Error {
     fn into_response(self) -> Response {
-        let rejection = match self {
-            Self::Session(error) => error.into(),
-            Self::Rejection(rejection) => rejection,
-        };
-        rejection.into_response::<Vec<u8>>().into_response()
+        self.into_rejection().into_response()
     }
 }
-
-impl From<SessionError> for Error {
-    fn from(error: SessionError) -> Self {
-        Self::Session(error)
-    }
-}
-
-impl From<everfresh::Rejection> for Error {
-    fn from(rejection: everfresh::Rejection) -> Self {
-        Self::Rejection(rejection)
-    }
-}
-
-impl<C> Deref for Claims<C> {
-    type Target = C;
-
-    fn deref(&self) -> &C {
-        &self.0
-    }
-}
-
-impl<C> Clone for Claims<C> {
-    fn clone(&self) -> Self {
-        Self(self.0.clone())
-    }
-}
-
-impl fmt::Display for Error {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Session(error) => error.fmt(f),
-            Self::Rejection(rejection) => rejection.fmt(f),
-        }
-    }
-}
-
-impl std::error::Error for Error {}
 
 #[cfg(test)]
 mod tests;

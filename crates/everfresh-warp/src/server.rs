@@ -1,25 +1,23 @@
 //! The layer around warp's routes, and a server for both: warp's own takes filters only.
 
 use std::convert::Infallible;
-use std::future::{Pending, pending};
+use std::future::pending;
 use std::io;
 use std::net::SocketAddr;
 use std::time::Duration;
 
 use everfresh::{ClaimSet, Engine};
+use futures::{FutureExt as _, future::BoxFuture};
 use hyper::body::{Body, Incoming};
 use hyper::service::{Service as _, service_fn};
 use hyper_util::rt::{TokioExecutor, TokioIo};
-use hyper_util::server::conn::auto::Builder;
-use hyper_util::server::graceful::GracefulShutdown;
+use hyper_util::server::{conn::auto::Builder, graceful::GracefulShutdown};
 use hyper_util::service::TowerToHyperService;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
 use tower_layer::Layer as _;
 use tower_service::Service;
-use warp::http::Request;
-use warp::reply::Response;
-use warp::{Filter, Reply};
+use warp::{Filter, Reply, http::Request, reply::Response};
 
 use crate::recover;
 
@@ -50,7 +48,7 @@ where
     F: Filter<Extract: Reply, Error: Into<warp::Rejection>> + Send + Sync + 'static,
     C: ClaimSet,
 {
-    Server { routes, auth, listener: (), stop: pending() }
+    Server { routes, auth, listener: (), stop: pending().boxed() }
 }
 
 /// Routes inside the layer as a Tower service, for a server of your own (TLS, for example) or for
@@ -77,20 +75,18 @@ where
 }
 
 /// A server of routes inside the layer. Made by [`serve`], with the methods of warp's own.
-#[derive(Debug)]
 #[must_use = "a server does nothing until it is run"]
-pub struct Server<F, C, L = (), G = Pending<()>> {
+pub struct Server<F, C, L = ()> {
     routes: F,
     auth: Engine<C>,
     listener: L,
-    stop: G,
+    stop: BoxFuture<'static, ()>,
 }
 
-impl<F, C, G> Server<F, C, (), G>
+impl<F, C> Server<F, C>
 where
     F: Filter<Extract: Reply, Error: Into<warp::Rejection>> + Send + Sync + 'static,
     C: ClaimSet,
-    G: Future<Output = ()>,
 {
     /// Listens on an address and serves.
     pub async fn run(self, addr: impl Into<SocketAddr>) -> io::Result<()> {
@@ -99,12 +95,12 @@ where
     }
 
     /// Listens on an address. Unlike warp's, it does not panic where that can't be done.
-    pub async fn bind(self, to: impl Into<SocketAddr>) -> io::Result<Server<F, C, TcpListener, G>> {
+    pub async fn bind(self, to: impl Into<SocketAddr>) -> io::Result<Server<F, C, TcpListener>> {
         Ok(self.incoming(TcpListener::bind(to.into()).await?))
     }
 
     /// Listens with this: a Tokio `TcpListener` or `UnixListener`.
-    pub fn incoming<L>(self, listener: L) -> Server<F, C, L, G> {
+    pub fn incoming<L>(self, listener: L) -> Server<F, C, L> {
         Server { routes: self.routes, auth: self.auth, listener, stop: self.stop }
     }
 }
@@ -113,17 +109,17 @@ impl<F, C, L> Server<F, C, L> {
     /// Stops once `signal` ends: nobody is let in any more, and requests under way are answered.
     ///
     /// A connection that became a WebSocket is not waited for.
-    pub fn graceful<G: Future<Output = ()>>(self, signal: G) -> Server<F, C, L, G> {
-        Server { routes: self.routes, auth: self.auth, listener: self.listener, stop: signal }
+    pub fn graceful(mut self, signal: impl Future<Output = ()> + Send + 'static) -> Self {
+        self.stop = signal.boxed();
+        self
     }
 }
 
-impl<F, C, L, G> Server<F, C, L, G>
+impl<F, C, L> Server<F, C, L>
 where
     F: Filter<Extract: Reply, Error: Into<warp::Rejection>> + Send + Sync + 'static,
     C: ClaimSet,
     L: Accept,
-    G: Future<Output = ()>,
 {
     /// Serves HTTP/1 and HTTP/2, for ever or until the signal of [`graceful`](Self::graceful).
     ///
@@ -131,13 +127,12 @@ where
     /// like it waits for a second before it goes on.
     pub async fn run(mut self) {
         let service = service(self.routes, self.auth);
-        let mut stop = std::pin::pin!(self.stop);
         let connections = GracefulShutdown::new();
         let builder = Builder::new(TokioExecutor::new());
         loop {
             let (stream, address) = tokio::select! {
                 accepted = accept(&mut self.listener) => accepted,
-                () = &mut stop => break,
+                () = &mut self.stop => break,
             };
             let service = TowerToHyperService::new(service.clone());
             let service = service_fn(move |mut request: Request<Incoming>| {
@@ -155,19 +150,20 @@ where
     }
 }
 
+/// A connection, and where from.
+type Connection<L> = (<L as Accept>::Stream, Option<SocketAddr>);
+
 /// What a server listens with. Sealed, as warp's own is.
 pub trait Accept: Send {
     type Stream: AsyncRead + AsyncWrite + Unpin + Send + 'static;
 
-    fn next(
-        &mut self,
-    ) -> impl Future<Output = io::Result<(Self::Stream, Option<SocketAddr>)>> + Send;
+    fn next(&mut self) -> impl Future<Output = io::Result<Connection<Self>>> + Send;
 }
 
 impl Accept for TcpListener {
     type Stream = TcpStream;
 
-    async fn next(&mut self) -> io::Result<(TcpStream, Option<SocketAddr>)> {
+    async fn next(&mut self) -> io::Result<Connection<Self>> {
         self.accept().await.map(|(stream, address)| (stream, Some(address)))
     }
 }
@@ -176,23 +172,24 @@ impl Accept for TcpListener {
 impl Accept for tokio::net::UnixListener {
     type Stream = tokio::net::UnixStream;
 
-    async fn next(&mut self) -> io::Result<(Self::Stream, Option<SocketAddr>)> {
+    async fn next(&mut self) -> io::Result<Connection<Self>> {
         self.accept().await.map(|(stream, _)| (stream, None))
     }
 }
 
 /// The next connection. One that broke before it was accepted is no news; what else goes wrong
 /// would do so again at once, so there is a pause.
-async fn accept<L: Accept>(listener: &mut L) -> (L::Stream, Option<SocketAddr>) {
+async fn accept<L: Accept>(listener: &mut L) -> Connection<L> {
     use io::ErrorKind::{ConnectionAborted, ConnectionRefused, ConnectionReset};
+    let gone = [ConnectionAborted, ConnectionRefused, ConnectionReset];
     loop {
-        let error = match listener.next().await {
+        match listener.next().await {
             Ok(connection) => return connection,
-            Err(error) => error,
-        };
-        if !matches!(error.kind(), ConnectionAborted | ConnectionRefused | ConnectionReset) {
-            tracing::error!(target: "everfresh", %error, "can't accept a connection");
-            tokio::time::sleep(Duration::from_secs(1)).await;
+            Err(error) if gone.contains(&error.kind()) => {}
+            Err(error) => {
+                tracing::error!(target: "everfresh", %error, "can't accept a connection");
+                tokio::time::sleep(Duration::from_secs(1)).await;
+            }
         }
     }
 }

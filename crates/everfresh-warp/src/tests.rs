@@ -2,9 +2,10 @@
 
 use std::convert::Infallible;
 use std::io;
+use std::sync::Arc;
 use std::time::Duration;
 
-use everfresh::{Carrier, Clock, Engine, Keys, ManualClock, Resign, Timestamp};
+use everfresh::{Carrier, Clock, Engine, Keys, ManualClock, Resign, SessionError, Timestamp};
 use everfresh_testkit::Browser;
 use futures::{SinkExt as _, StreamExt as _};
 use http_body_util::BodyExt as _;

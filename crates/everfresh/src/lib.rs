@@ -50,6 +50,7 @@
 //! # }
 //! ```
 
+mod adapter;
 mod attach;
 mod carrier;
 mod clock;

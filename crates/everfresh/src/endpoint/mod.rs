@@ -29,7 +29,7 @@ use serde::Serialize;
 
 use crate::engine::Engine;
 use crate::head::RequestHead;
-use crate::reject::problem;
+use crate::reject::{Rejection, problem};
 use crate::session::{ClaimSet, Session};
 
 pub(crate) use clients::Clients;
@@ -128,19 +128,20 @@ impl<C: ClaimSet> Endpoint<C> {
     }
 
     /// The answer. `body` is empty where the call does not want it; `None` if it is larger than
-    /// [`BODY_LIMIT`]. `session` is the one that the layer put into the request.
+    /// [`BODY_LIMIT`]. `session` is the one that the layer put into the request, or the answer
+    /// where there is none.
     pub async fn answer(
         &self,
         call: Call,
         body: Option<&[u8]>,
-        session: Option<&Session<C>>,
+        session: Result<&Session<C>, Rejection>,
     ) -> Reply {
         match (call.0, &self.kind) {
             (Asked::Native(asked), Kind::Native(native)) => {
                 native.answer(&self.engine, asked, session).await
             }
             (Asked::Dialect(asked), Kind::Dialect(served)) => match body {
-                Some(body) => served.answer(&self.engine, asked, body, session).await,
+                Some(body) => served.answer(&self.engine, asked, body, session.ok()).await,
                 None => problem(StatusCode::PAYLOAD_TOO_LARGE, "At most 64 KiB are wanted."),
             },
             _ => {

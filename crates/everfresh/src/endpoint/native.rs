@@ -62,12 +62,15 @@ impl Native {
         self,
         engine: &Engine<C>,
         asked: Asked,
-        session: Option<&Session<C>>,
+        session: Result<&Session<C>, Rejection>,
     ) -> Reply {
         if self == Self::Jwks {
             return jwks(engine);
         }
-        let Some(session) = session else { return Rejection::missing_layer().into_response() };
+        let session = match session {
+            Ok(session) => session,
+            Err(rejection) => return rejection.into_response(),
+        };
         let answered = match self {
             Self::Refresh => refresh(engine, session).await,
             Self::Sessions => sessions(engine, session).await,

@@ -394,7 +394,7 @@ async fn s68_a_large_body_is_refused_unread() {
     let endpoint = endpoints.iter().find(|one| one.path() == Dialect::FREDDY.path).unwrap();
     let call = endpoint.read(&at("POST", "/v1/auth/refresh", &[]));
     assert!(call.wants_body());
-    let reply = endpoint.answer(call, None, None).await;
+    let reply = endpoint.answer(call, None, Err(crate::Rejection::missing_layer())).await;
     assert_eq!(reply.status(), StatusCode::PAYLOAD_TOO_LARGE);
 }
 
