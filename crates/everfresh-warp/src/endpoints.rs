@@ -5,11 +5,11 @@ use std::pin::pin;
 use std::sync::Arc;
 
 use bytes::Buf;
-use everfresh::{BODY_LIMIT, Call, ClaimSet, Endpoint, Engine};
+use everfresh::{BODY_LIMIT, ClaimSet, Endpoint, Engine};
 use futures::{Stream, StreamExt as _};
 use warp::Filter;
 use warp::host::Authority;
-use warp::http::{HeaderMap, Method, Request};
+use warp::http::{Method, Request};
 use warp::path::Tail;
 
 use crate::session;
@@ -51,25 +51,20 @@ pub fn endpoints<C: ClaimSet>(
     let found = warp::method().and_then(has_path).and(warp::path::tail()).and_then(find);
     let head = warp::header::headers_cloned().and(warp::host::optional());
     found.and(session()).and(head).and(warp::body::stream()).then(
-        async |(endpoint, method, path): (Endpoint<C>, _, _), session, fields, host, body| {
-            let call = endpoint.read(&head_of(method, path, fields, host));
+        async |(endpoint, method, path): (Endpoint<C>, _, String),
+               session,
+               fields,
+               host: Option<Authority>,
+               body| {
+            let uri = host.map_or(path.clone(), |host| format!("http://{host}{path}"));
+            let mut head = Request::new(());
+            *head.uri_mut() = uri.parse().or_else(|_| path.parse()).unwrap_or_default();
+            (*head.method_mut(), *head.headers_mut()) = (method, fields);
+            let call = endpoint.read(&head);
             let body = if call.wants_body() { read(body).await } else { Some(Vec::new()) };
             endpoint.answer(call, body.as_deref(), Ok(&session)).await
         },
     )
-}
-
-fn head_of(
-    method: Method,
-    path: String,
-    fields: HeaderMap,
-    host: Option<Authority>,
-) -> Request<()> {
-    let mut head = Request::new(());
-    let uri = host.map_or_else(|| path.clone(), |host| format!("http://{host}{path}"));
-    *head.uri_mut() = uri.parse().or_else(|_| path.parse()).unwrap_or_default();
-    (*head.method_mut(), *head.headers_mut()) = (method, fields);
-    head
 }
 
 /// The whole body, unless it is larger than an endpoint wants or breaks off.
