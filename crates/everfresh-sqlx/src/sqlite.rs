@@ -5,8 +5,8 @@ use std::path::Path;
 use std::time::Duration;
 
 use everfresh::{
-    Clock, Loaded, NewSession, Rotation, SessionId, SessionRecord, SessionStore, StoreError,
-    Timestamp,
+    Claim, Clock, Custody, CustodyStore, Loaded, NewSession, Publication, Rotation, SessionId,
+    SessionRecord, SessionStore, StoreError, Timestamp,
 };
 use sqlx::sqlite::{
     SqliteConnectOptions, SqliteJournalMode, SqlitePool, SqlitePoolOptions, SqliteRow,
@@ -104,10 +104,20 @@ impl SessionStore for SqliteStore {
     async fn create(&self, new: NewSession) -> Result<(), StoreError> {
         let row = new.into_record(self.clock.now());
         let attributes = serde_json::to_string(&row.attributes).map_err(StoreError::new)?;
+        let custody = match &row.custody {
+            None => None,
+            Some(custody) => Some((
+                integer(custody.seq)?,
+                i64::from(custody.tries),
+                millis(custody.claimed_at)?,
+                millis(custody.expires)?,
+            )),
+        };
         sqlx::query(
             "INSERT INTO everfresh_sessions (sid, subject, generation, key_id, confirmed, \
              rotated_at, created_at, idle_expires, absolute_expires, idle_lifetime, persistent, \
-             claims, attributes, salt) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+             claims, attributes, salt, up_seq, up_tries, up_claimed_at, up_sealed, up_expires) \
+             VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
         )
         .bind(row.sid.as_bytes().to_vec())
         .bind(row.subject)
@@ -123,6 +133,11 @@ impl SessionStore for SqliteStore {
         .bind(row.claims)
         .bind(attributes)
         .bind(row.salt.to_vec())
+        .bind(custody.map(|(seq, ..)| seq))
+        .bind(custody.map(|(_, tries, ..)| tries))
+        .bind(custody.map(|(_, _, at, _)| at))
+        .bind(row.custody.as_ref().map(|custody| custody.sealed.clone()))
+        .bind(custody.map(|(.., expires)| expires))
         .execute(&self.pool)
         .await
         .map(drop)
@@ -133,8 +148,8 @@ impl SessionStore for SqliteStore {
         let now = self.clock.now();
         let row = sqlx::query(
             "SELECT sid, subject, generation, key_id, confirmed, rotated_at, created_at, \
-             idle_expires, absolute_expires, idle_lifetime, persistent, claims, attributes, salt \
-             FROM everfresh_sessions WHERE sid = ? AND idle_expires > ?",
+             idle_expires, absolute_expires, idle_lifetime, persistent, claims, attributes, salt, \
+             up_seq, up_tries, up_claim, up_claimed_at, up_sealed, up_expires FROM everfresh_sessions WHERE sid = ? AND idle_expires > ?",
         )
         .bind(sid.as_bytes().to_vec())
         .bind(millis(now)?)
@@ -217,8 +232,8 @@ impl SessionStore for SqliteStore {
     async fn list(&self, subject: &str) -> Result<Vec<SessionRecord>, StoreError> {
         let rows = sqlx::query(
             "SELECT sid, subject, generation, key_id, confirmed, rotated_at, created_at, \
-             idle_expires, absolute_expires, idle_lifetime, persistent, claims, attributes, salt \
-             FROM everfresh_sessions WHERE subject = ? AND idle_expires > ? \
+             idle_expires, absolute_expires, idle_lifetime, persistent, claims, attributes, salt, \
+             up_seq, up_tries, up_claim, up_claimed_at, up_sealed, up_expires FROM everfresh_sessions WHERE subject = ? AND idle_expires > ? \
              ORDER BY rotated_at DESC, sid DESC LIMIT ?",
         )
         .bind(subject)
@@ -244,6 +259,76 @@ impl SessionStore for SqliteStore {
     }
 }
 
+impl CustodyStore for SqliteStore {
+    async fn claim(&self, claim: Claim) -> Result<bool, StoreError> {
+        let now = self.now()?;
+        let changed = sqlx::query(
+            "UPDATE everfresh_sessions SET up_claim = ?3, up_claimed_at = ?5, \
+             up_tries = up_tries + 1 WHERE sid = ?1 AND up_seq = ?2 AND idle_expires > ?5 AND \
+             CASE WHEN ?4 IS NULL THEN up_tries = 0 ELSE up_tries > 0 AND up_claim = ?4 END",
+        )
+        .bind(claim.sid.as_bytes().to_vec())
+        .bind(integer(claim.seq)?)
+        .bind(claim.id.to_vec())
+        .bind(claim.over.map(|over| over.to_vec()))
+        .bind(now)
+        .execute(&self.pool)
+        .await
+        .map_err(StoreError::new)?;
+        Ok(changed.rows_affected() == 1)
+    }
+
+    async fn release(&self, claim: Claim) -> Result<bool, StoreError> {
+        let changed = sqlx::query(
+            "UPDATE everfresh_sessions SET up_tries = up_tries - 1, \
+             up_claim = CASE WHEN up_tries = 1 THEN NULL ELSE up_claim END \
+             WHERE sid = ? AND up_seq = ? AND up_claim = ? AND up_tries > 0",
+        )
+        .bind(claim.sid.as_bytes().to_vec())
+        .bind(integer(claim.seq)?)
+        .bind(claim.id.to_vec())
+        .execute(&self.pool)
+        .await
+        .map_err(StoreError::new)?;
+        Ok(changed.rows_affected() == 1)
+    }
+
+    async fn publish(&self, new: Publication) -> Result<bool, StoreError> {
+        let now = self.clock.now();
+        let custody = new.tokens.into_custody(now);
+        let changed = sqlx::query(
+            "UPDATE everfresh_sessions SET up_seq = up_seq + 1, up_tries = 0, up_claim = NULL, \
+             up_claimed_at = ?3, up_sealed = ?4, up_expires = ?5, claims = ?6 \
+             WHERE sid = ?1 AND up_seq = ?2 AND idle_expires > ?3",
+        )
+        .bind(new.sid.as_bytes().to_vec())
+        .bind(integer(new.seq)?)
+        .bind(millis(now)?)
+        .bind(custody.sealed)
+        .bind(millis(custody.expires)?)
+        .bind(new.claims)
+        .execute(&self.pool)
+        .await
+        .map_err(StoreError::new)?;
+        Ok(changed.rows_affected() == 1)
+    }
+}
+
+fn custody(row: &SqliteRow) -> Result<Option<Custody>, StoreError> {
+    let sealed: Option<Vec<u8>> = row.try_get("up_sealed").map_err(StoreError::new)?;
+    let Some(sealed) = sealed else { return Ok(None) };
+    let claim: Option<Vec<u8>> = row.try_get("up_claim").map_err(StoreError::new)?;
+    let claim = claim.map(|claim| claim.try_into().map_err(|_| StoreError::new("a short claim")));
+    Ok(Some(Custody {
+        seq: unsigned(row, "up_seq")?,
+        tries: u32::try_from(unsigned(row, "up_tries")?).map_err(StoreError::new)?,
+        claim: claim.transpose()?,
+        claimed_at: time(row, "up_claimed_at")?,
+        sealed,
+        expires: time(row, "up_expires")?,
+    }))
+}
+
 fn record(row: &SqliteRow) -> Result<SessionRecord, StoreError> {
     let attributes: String = row.try_get("attributes").map_err(StoreError::new)?;
     Ok(SessionRecord {
@@ -261,6 +346,7 @@ fn record(row: &SqliteRow) -> Result<SessionRecord, StoreError> {
         claims: row.try_get("claims").map_err(StoreError::new)?,
         attributes: serde_json::from_str(&attributes).map_err(StoreError::new)?,
         salt: bytes(row, "salt")?,
+        custody: custody(row)?.map(Box::new),
     })
 }
 

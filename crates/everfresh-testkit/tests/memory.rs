@@ -28,3 +28,4 @@ impl Harness for Memory {
 }
 
 everfresh_testkit::store_suite!(Memory);
+everfresh_testkit::custody_suite!(Memory);

@@ -103,6 +103,7 @@ pub use reject::{Rejection, RejectionKind};
 pub use secret::AccessToken;
 pub use session::{ClaimSet, Ended, Expires, Finishing, Session, SignIn, Standing, Underway};
 pub use store::{
-    Loaded, MemoryStore, NewSession, Rotation, SessionId, SessionRecord, SessionStore, StoreError,
+    Claim, ClaimId, Custody, CustodyStore, Loaded, MemoryStore, NewCustody, NewSession,
+    Publication, Rotation, SessionId, SessionRecord, SessionStore, StoreError,
 };
 pub use verify::{InvalidReason, Key, KeyError, Keys, TokenProfile};

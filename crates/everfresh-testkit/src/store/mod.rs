@@ -1,6 +1,7 @@
 //! What every session store has to do, as cases. Stores from elsewhere run them too.
 
 pub mod cases;
+pub mod custody;
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -39,6 +40,7 @@ pub fn session(n: u8, subject: &str) -> NewSession {
         claims: format!(r#"{{"n":{n}}}"#),
         attributes: BTreeMap::from([("device".into(), format!("device {n}"))]),
         salt: [n; 16],
+        custody: None,
     }
 }
 
@@ -58,7 +60,7 @@ pub fn next(row: &SessionRecord) -> Rotation {
 #[macro_export]
 macro_rules! store_suite {
     ($harness:ty) => {
-        $crate::store_suite!($harness:
+        $crate::store_suite!($harness; cases:
             what_is_kept_comes_back_whole
             text_of_any_kind_comes_back_whole
             an_id_is_taken_once
@@ -80,11 +82,11 @@ macro_rules! store_suite {
             after_a_revocation_was_acknowledged_nothing_succeeds
         );
     };
-    ($harness:ty: $($case:ident)*) => {
+    ($harness:ty; $module:ident: $($case:ident)*) => {
         $(
             #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
             async fn $case() {
-                $crate::store::cases::$case::<$harness>().await;
+                $crate::store::$module::$case::<$harness>().await;
             }
         )*
     };

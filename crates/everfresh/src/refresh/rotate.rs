@@ -377,6 +377,7 @@ impl Refresher for Rotate {
             claims: opening.grant.claims.as_str().to_owned(),
             attributes: opening.attributes,
             salt: random_id().map_err(|_| Failure::SOON)?,
+            custody: None,
         };
         // Minted, and found to fit, before anything is kept.
         let tokens = self.both_tokens(&cx, &new.clone().into_record(opening.grant.auth_time))?;

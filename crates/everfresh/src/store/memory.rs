@@ -6,7 +6,10 @@ use std::hash::{BuildHasher as _, RandomState};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use super::{Loaded, NewSession, Rotation, SessionId, SessionRecord, SessionStore, StoreError};
+use super::{
+    Claim, Custody, CustodyStore, Loaded, NewSession, Publication, Rotation, SessionId,
+    SessionRecord, SessionStore, StoreError,
+};
 use crate::clock::{Clock, Timestamp};
 
 /// How many sessions are kept unless another number is given.
@@ -121,6 +124,18 @@ impl MemoryStore {
                 }
             }
         }
+    }
+
+    /// Changes what a session has in custody; false where there is none.
+    fn custody(
+        &self,
+        sid: SessionId,
+        change: impl FnOnce(&mut Custody, Timestamp) -> bool,
+    ) -> bool {
+        let now = self.inner.clock.now();
+        let mut shard = self.shard(sid);
+        let custody = shard.live(sid, now).and_then(|record| record.custody.as_deref_mut());
+        custody.is_some_and(|custody| change(custody, now))
     }
 
     fn sessions_of(&self, subject: &str) -> Vec<SessionId> {
@@ -296,6 +311,28 @@ impl SessionStore for MemoryStore {
             swept += removed.len();
         }
         Ok(swept)
+    }
+}
+
+impl CustodyStore for MemoryStore {
+    async fn claim(&self, claim: Claim) -> Result<bool, StoreError> {
+        Ok(self.custody(claim.sid, |custody, now| custody.take(claim, now)))
+    }
+
+    async fn release(&self, claim: Claim) -> Result<bool, StoreError> {
+        Ok(self.custody(claim.sid, |custody, _| custody.give_back(claim)))
+    }
+
+    async fn publish(&self, new: Publication) -> Result<bool, StoreError> {
+        let now = self.inner.clock.now();
+        let mut shard = self.shard(new.sid);
+        let Some(record) = shard.live(new.sid, now) else { return Ok(false) };
+        let Some(custody) = record.custody.as_mut().filter(|custody| custody.seq == new.seq) else {
+            return Ok(false);
+        };
+        **custody = Custody { seq: new.seq + 1, ..new.tokens.into_custody(now) };
+        record.claims = new.claims;
+        Ok(true)
     }
 }
 

@@ -1,5 +1,6 @@
 //! Where sessions are kept: one row per session, however often it is refreshed.
 
+mod custody;
 mod memory;
 
 use std::collections::BTreeMap;
@@ -12,6 +13,7 @@ use futures::future::BoxFuture;
 
 use crate::clock::Timestamp;
 
+pub use custody::{Claim, ClaimId, Custody, CustodyStore, NewCustody, Publication};
 pub use memory::MemoryStore;
 
 /// A session's id: 128 random bits, 22 characters as text.
@@ -81,6 +83,8 @@ pub struct SessionRecord {
     pub attributes: BTreeMap<String, String>,
     /// Random, never changes.
     pub salt: [u8; 16],
+    /// Tokens of another server that the session rests on.
+    pub custody: Option<Box<Custody>>,
 }
 
 impl fmt::Debug for SessionRecord {
@@ -124,6 +128,8 @@ pub struct NewSession {
     pub attributes: BTreeMap<String, String>,
     /// Random.
     pub salt: [u8; 16],
+    /// Tokens of another server that the session rests on.
+    pub custody: Option<NewCustody>,
 }
 
 impl NewSession {
@@ -145,6 +151,7 @@ impl NewSession {
             claims: self.claims,
             attributes: self.attributes,
             salt: self.salt,
+            custody: self.custody.map(|new| Box::new(new.into_custody(now))),
         }
     }
 }

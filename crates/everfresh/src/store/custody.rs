@@ -1,0 +1,139 @@
+//! Tokens of another server in a session's row: who is sending them, and what came of it.
+
+use std::fmt;
+use std::time::Duration;
+
+use super::{SessionId, SessionStore, StoreError};
+use crate::clock::Timestamp;
+
+/// Tells one claim from another: 128 random bits.
+pub type ClaimId = [u8; 16];
+
+/// Tokens of another server, as a session's row holds them.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Custody {
+    /// How often they were replaced: the fence of every change.
+    pub seq: u64,
+    /// How often the refresh token among them was sent, as far as anybody knows. 0: never.
+    pub tries: u32,
+    /// Whoever sent it last, or is sending it.
+    pub claim: Option<ClaimId>,
+    /// When that was claimed.
+    pub claimed_at: Timestamp,
+    /// The tokens, sealed: no store can read them.
+    pub sealed: Vec<u8>,
+    /// When the access token among them expires.
+    pub expires: Timestamp,
+}
+
+/// Tokens that a session begins with.
+#[derive(Clone, PartialEq, Eq)]
+pub struct NewCustody {
+    /// The tokens, sealed.
+    pub sealed: Vec<u8>,
+    /// How long the access token among them still lives.
+    pub lives: Duration,
+}
+
+impl NewCustody {
+    /// What a store keeps, made at `now` by its clock.
+    pub fn into_custody(self, now: Timestamp) -> Custody {
+        let expires = now.plus(self.lives);
+        let (seq, tries, claim) = (0, 0, None);
+        Custody { seq, tries, claim, claimed_at: now, sealed: self.sealed, expires }
+    }
+}
+
+/// The mark that a refresh token is being sent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Claim {
+    /// The session.
+    pub sid: SessionId,
+    /// The tokens that are meant.
+    pub seq: u64,
+    /// The claim.
+    pub id: ClaimId,
+    /// The claim whose place it takes. None: only if nobody has sent the token.
+    pub over: Option<ClaimId>,
+}
+
+/// New tokens for a session.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Publication {
+    /// The session.
+    pub sid: SessionId,
+    /// The tokens that these replace.
+    pub seq: u64,
+    /// These, sealed.
+    pub tokens: NewCustody,
+    /// The app's claims from now on.
+    pub claims: String,
+}
+
+/// A store that keeps tokens of another server in its sessions' rows.
+///
+/// # Security
+/// 1. Each step is one atomic change of the session's row, also between processes. A refresh token
+///    that can be used once is sent by whoever got `true` from [`claim`](Self::claim): two of them
+///    lose the session, or look like theft to the other server.
+/// 2. A `false` for a change that was made costs a look at the row; an invented `true` costs the
+///    session.
+/// 3. A publication that was acknowledged is the only copy of the tokens in the world.
+pub trait CustodyStore: SessionStore {
+    /// Marks the token as being sent: sets the claim, the store's time and one try more, if the
+    /// row still has these tokens and the claim that is to be replaced (or none and no try). Says
+    /// whether it did.
+    fn claim(&self, claim: Claim) -> impl Future<Output = Result<bool, StoreError>> + Send;
+
+    /// Takes one's own claim back, for a token that certainly was not sent, or whose answer said
+    /// that nothing came of it: one try less. Says whether it was there.
+    fn release(&self, claim: Claim) -> impl Future<Output = Result<bool, StoreError>> + Send;
+
+    /// Puts new tokens in the place of these, whoever claimed them and however late: the sequence
+    /// goes up by one, and nothing is claimed. Says whether the row still had these.
+    fn publish(&self, new: Publication) -> impl Future<Output = Result<bool, StoreError>> + Send;
+}
+
+impl Custody {
+    /// [`CustodyStore::claim`], for stores that change rows in memory.
+    pub(crate) fn take(&mut self, claim: Claim, now: Timestamp) -> bool {
+        let free = match claim.over {
+            None => self.tries == 0,
+            Some(over) => self.tries > 0 && self.claim == Some(over),
+        };
+        if self.seq != claim.seq || !free {
+            return false;
+        }
+        (self.claim, self.claimed_at) = (Some(claim.id), now);
+        self.tries = self.tries.saturating_add(1);
+        true
+    }
+
+    /// [`CustodyStore::release`].
+    pub(crate) fn give_back(&mut self, claim: Claim) -> bool {
+        if self.seq != claim.seq || self.claim != Some(claim.id) || self.tries == 0 {
+            return false;
+        }
+        self.tries -= 1;
+        if self.tries == 0 {
+            self.claim = None;
+        }
+        true
+    }
+}
+
+impl fmt::Debug for Custody {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Custody")
+            .field("seq", &self.seq)
+            .field("tries", &self.tries)
+            .field("expires", &self.expires)
+            .finish_non_exhaustive()
+    }
+}
+
+impl fmt::Debug for NewCustody {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("NewCustody").field("lives", &self.lives).finish_non_exhaustive()
+    }
+}
