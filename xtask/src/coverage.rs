@@ -42,7 +42,6 @@ const REASONS: &[(&str, &str)] = &[
     ("f48", "no token is bound to the Host"),
     ("f51", "shown by s77 and s78: Max-Age, and Expires only to delete"),
     ("f56", "nothing is redirected: requests get 401 problem+json"),
-    ("f63", "no `expires_in` is read yet"),
     ("f64", "no id_token is kept"),
     (
         "f67",

@@ -85,7 +85,10 @@ pub use clock::{Clock, ManualClock, Timestamp};
 pub use config::{ConfigError, EngineBuilder, Revalidated, Revalidation};
 pub use cookie::{CookieSpec, SameSite};
 pub use edits::CachePolicy;
-pub use endpoint::{BODY_LIMIT, Call, Dialect, DialectError, Endpoint, Reply, dialect};
+pub use endpoint::{
+    Answered, BODY_LIMIT, Call, ClientAuthentication, ClientSecret, Dialect, DialectError,
+    Endpoint, Given, Reply, dialect,
+};
 pub use engine::{Engine, Step, Waiting};
 pub use error::{SessionError, SessionErrorKind};
 pub use head::{HeaderFields, RequestHead, ResponseHead};

@@ -12,11 +12,13 @@
 //! They stand inside the layer, and answer as extractors do for who is not signed in. Times are
 //! seconds since 1970 (RFC 7519's `NumericDate`), lengths of time are seconds.
 
+mod client;
 mod clients;
 pub mod dialect;
 mod dialects;
 mod native;
 mod serve;
+mod speak;
 #[cfg(test)]
 mod tests;
 
@@ -32,10 +34,12 @@ use crate::head::RequestHead;
 use crate::reject::{Rejection, problem};
 use crate::session::{ClaimSet, Session};
 
+pub use client::{ClientAuthentication, ClientSecret};
 pub(crate) use clients::Clients;
 pub use dialect::{Dialect, DialectError};
 use native::Native;
 pub(crate) use serve::Served;
+pub use speak::{Answered, Given};
 
 /// How many bytes of a request's body an endpoint reads at the most.
 pub const BODY_LIMIT: usize = 64 * 1024;

@@ -2,6 +2,7 @@
 
 mod dialects;
 mod files;
+mod speaking;
 
 use http::StatusCode;
 use serde_json::Value;

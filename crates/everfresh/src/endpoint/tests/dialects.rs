@@ -8,7 +8,7 @@ use crate::dialect::{Place, Successor, Text};
 use crate::{ConfigError, Dialect, EngineBuilder, Revalidated, Rotate, SignIn};
 
 /// A world over `Rotate` that serves every dialect, and signs in with what they tell of a user.
-fn world() -> World {
+pub(super) fn world() -> World {
     World::rotating_with(every_dialect).0
 }
 
@@ -19,12 +19,12 @@ fn every_dialect(builder: EngineBuilder<User>) -> EngineBuilder<User> {
 }
 
 #[derive(Clone, Default)]
-struct Tokens {
-    access: String,
-    refresh: String,
+pub(super) struct Tokens {
+    pub(super) access: String,
+    pub(super) refresh: String,
 }
 
-async fn sign_in(world: &World, name: &'static str) -> Tokens {
+pub(super) async fn sign_in(world: &World, name: &'static str) -> Tokens {
     let response = world
         .send(get(&[]), move |session, _| async move {
             let sign_in = SignIn::new(name, user(name))

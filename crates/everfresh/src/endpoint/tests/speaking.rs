@@ -1,0 +1,248 @@
+//! Each dialect's client against its own server, and against answers of every kind.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use http::{HeaderMap, StatusCode};
+use serde_json::json;
+
+use super::dialects::{sign_in, world};
+use super::*;
+use crate::dialect::{Place, Successor, TokenKind};
+use crate::{Algorithm, Answered, ClientAuthentication, Dialect, Given, Key, Timestamp};
+
+fn client() -> ClientAuthentication {
+    ClientAuthentication::Basic { id: "app".into(), secret: "s3cret:%&+".into() }
+}
+
+/// One exchange, server and client of one dialect.
+async fn exchange(world: &World, dialect: &Dialect, token: &str) -> Answered {
+    let now = world.clock.now();
+    let client = dialect.client_authentication.then(client);
+    let request = dialect.request(token, client.as_ref(), now).unwrap();
+    let (head, body) = request.into_parts();
+    let request = http::Request::from_parts(head, ());
+    let reply = call_with(world, &dialect.path, request, &body).await;
+    let (head, body) = reply.into_parts();
+    dialect.read(head.status, &head.headers, &body, now)
+}
+
+fn given(answered: Answered) -> Given {
+    match answered {
+        Answered::Given(given) => *given,
+        other => panic!("{other:?}"),
+    }
+}
+
+#[tokio::test]
+async fn each_dialects_client_is_understood_by_its_server() {
+    for dialect in Dialect::ALL {
+        let world = world();
+        let tokens = sign_in(&world, "alice").await;
+        let by_access = matches!(dialect.token, TokenKind::Access { .. });
+        let mut token = if by_access { tokens.access } else { tokens.refresh };
+        for _ in 0..3 {
+            world.pass(600);
+            let given = given(exchange(&world, dialect, &token).await);
+            let me = get(&[("cookie", &format!("access_token={}", given.access_token.expose()))]);
+            assert_eq!(world.me(me).await.body(), "alice", "{}", dialect.name);
+            let advances = dialect.answer.successor != Successor::Nowhere;
+            assert_eq!(given.refresh_token.is_some(), advances, "{}", dialect.name);
+            for member in &*dialect.answer.members {
+                assert!(given.members.contains_key(&*member.name), "{}", member.name);
+            }
+            match given.refresh_token {
+                Some(next) => token = next.expose().to_owned(),
+                None if by_access => token = given.access_token.expose().to_owned(),
+                None => {}
+            }
+        }
+        let rejected = exchange(&world, dialect, "a.b.c").await;
+        assert_eq!(rejected, Answered::Rejected, "{}", dialect.name);
+    }
+}
+
+#[tokio::test]
+async fn s63_a_client_says_who_it_is_in_one_way_and_never_in_the_uri() {
+    let key = Key::hmac(Algorithm::HS256, b"0123456789abcdef-0123456789abcdef").unwrap();
+    let key = Arc::new(key.with_kid("k1").unwrap());
+    let id = || "a b:c".to_owned();
+    let audience = "https://as.example/token".to_owned();
+    let now = Timestamp::from_secs(1_800_000_000);
+    let ask = |client: &ClientAuthentication| {
+        let request = Dialect::OAUTH2.request("r/t+1", Some(client), now).unwrap();
+        assert_eq!(request.uri(), "/oauth/token");
+        let body = String::from_utf8(request.body().clone()).unwrap();
+        assert!(body.starts_with("grant_type=refresh_token&refresh_token=r%2Ft%2B1"), "{body}");
+        let authorization = request.headers().get("authorization").cloned();
+        (authorization.map(|value| value.to_str().unwrap().to_owned()), body)
+    };
+    let (basic, body) =
+        ask(&ClientAuthentication::Basic { id: id(), secret: "s:%&+\u{e9}".into() });
+    // RFC 6749 section 2.3.1: each is encoded as a form value before they are joined.
+    let encoded = base64::Engine::encode(
+        &base64::engine::general_purpose::STANDARD,
+        "a+b%3Ac:s%3A%25%26%2B%C3%A9",
+    );
+    assert_eq!(basic.unwrap(), format!("Basic {encoded}"));
+    assert!(!body.contains("client_"), "{body}");
+    let (none, body) = ask(&ClientAuthentication::Post { id: id(), secret: "s:%&+".into() });
+    assert_eq!(none, None);
+    assert!(body.ends_with("&client_id=a+b%3Ac&client_secret=s%3A%25%26%2B"), "{body}");
+    let (none, body) = ask(&ClientAuthentication::None { id: id() });
+    assert_eq!(none, None);
+    assert!(body.ends_with("&client_id=a+b%3Ac"), "{body}");
+    let assertion = ClientAuthentication::PrivateKeyJwt { id: id(), key: key.clone(), audience };
+    let (none, body) = ask(&assertion);
+    assert_eq!(none, None);
+    let assertion = body.split("client_assertion=").nth(1).unwrap();
+    let parts: Vec<_> = assertion.split('.').collect();
+    let read = |part: &str| -> Value {
+        let bytes = base64::Engine::decode(&base64::engine::general_purpose::URL_SAFE_NO_PAD, part);
+        serde_json::from_slice(&bytes.unwrap()).unwrap()
+    };
+    assert_eq!(read(parts[0]), json!({"alg": "HS256", "typ": "JWT", "kid": "k1"}));
+    let claims = read(parts[1]);
+    assert_eq!((&claims["iss"], &claims["sub"]), (&json!("a b:c"), &json!("a b:c")));
+    assert_eq!(claims["aud"], "https://as.example/token");
+    assert_eq!(
+        (claims["iat"].as_u64(), claims["exp"].as_u64()),
+        (Some(1_800_000_000), Some(1_800_000_060))
+    );
+    let signature =
+        base64::Engine::decode(&base64::engine::general_purpose::URL_SAFE_NO_PAD, parts[2]);
+    let signed = assertion.rsplit_once('.').unwrap().0;
+    assert!(key.verify(signed.as_bytes(), &signature.unwrap()));
+    assert!(!body.contains("client_secret"));
+
+    let nobody = Dialect::OAUTH2.request("t", None, now).unwrap_err();
+    assert_eq!(nobody.field(), "client_authentication");
+    for hostile in ["a\r\nb", "a\nb: c"] {
+        let problem = Dialect::GALILEO.request(hostile, None, now).unwrap_err();
+        assert!(!problem.to_string().contains(hostile), "no token in an error");
+    }
+    let shown = format!("{:?}", ClientAuthentication::Post { id: id(), secret: "hidden".into() });
+    assert!(!shown.contains("hidden"), "{shown}");
+}
+
+fn read(dialect: &Dialect, status: u16, headers: &[(&str, &str)], body: &str) -> Answered {
+    let mut fields = HeaderMap::new();
+    for (name, value) in headers {
+        let name: http::HeaderName = name.parse().unwrap();
+        fields.append(name, value.parse().unwrap());
+    }
+    let now = Timestamp::from_secs(784_111_777);
+    dialect.read(StatusCode::from_u16(status).unwrap(), &fields, body.as_bytes(), now)
+}
+
+#[test]
+fn f70_f71_f76_s58_what_each_answer_means() {
+    let later = |seconds: Option<u64>| Answered::Unavailable {
+        retry_after: seconds.map(Duration::from_secs),
+    };
+    let invalid_grant = r#"{"error":"invalid_grant"}"#;
+    for (status, headers, body, expected) in [
+        (400, None, invalid_grant, Answered::Rejected),
+        (400, None, r#"{"error":"invalid_request"}"#, later(None)),
+        (400, None, "<html>", later(None)),
+        (401, None, r#"{"error":"invalid_client"}"#, Answered::Misconfigured),
+        (401, None, invalid_grant, later(None)),
+        (403, None, "the firewall says no", later(None)),
+        (404, None, "", later(None)),
+        (408, None, "", Answered::InDoubt),
+        (409, None, r#"{"error":"conflict"}"#, later(None)),
+        (422, None, "{}", Answered::Misconfigured),
+        (429, Some("7"), "", later(Some(7))),
+        (429, Some("99999999"), "", later(Some(3600))),
+        (429, Some("soon"), "", later(None)),
+        (429, Some("-1"), "", later(None)),
+        (500, None, invalid_grant, later(None)),
+        (502, None, "", later(None)),
+        (503, Some("Sun, 06 Nov 1994 08:49:47 GMT"), "", later(Some(10))),
+        (503, Some("Sat, 06 Nov 1993 08:49:47 GMT"), "", later(Some(0))),
+        (504, None, invalid_grant, Answered::InDoubt),
+        (307, None, "", Answered::Misconfigured),
+        (200, None, "<html>signed in</html>", Answered::InDoubt),
+        (200, None, r#"{"access_token":"a.b"#, Answered::InDoubt),
+        (200, None, r#"{"access_token":7}"#, Answered::InDoubt),
+        (200, None, r#"{"access_token":""}"#, Answered::InDoubt),
+        (200, None, "[]", Answered::InDoubt),
+        (200, None, "", Answered::InDoubt),
+        (200, None, r#"{"access_token":"a","token_type":"mac"}"#, Answered::InDoubt),
+        (204, None, "", Answered::InDoubt),
+    ] {
+        let headers: Vec<_> = headers.map(|value| ("retry-after", value)).into_iter().collect();
+        assert_eq!(read(&Dialect::OAUTH2, status, &headers, body), expected, "{status} {body}");
+    }
+}
+
+#[test]
+fn f63_f74_s60_s62_odd_answers_are_read_for_what_they_say() {
+    let given_of = |body: &str| given(read(&Dialect::OAUTH2, 200, &[], body));
+    for (expires_in, expected) in [
+        ("3600", Some(3600)),
+        ("\"3600\"", Some(3600)),
+        ("\" 60 \"", Some(60)),
+        ("59.9", Some(59)),
+        ("0", None),
+        ("-1", None),
+        ("\"-1\"", None),
+        ("null", None),
+        ("true", None),
+        ("\"soon\"", None),
+        ("\"NaN\"", None),
+        ("\"inf\"", Some(365 * 86_400)),
+        ("1e308", Some(365 * 86_400)),
+        ("18446744073709551615", Some(365 * 86_400)),
+    ] {
+        let body = format!(r#"{{"access_token":"a","expires_in":{expires_in}}}"#);
+        let found = given_of(&body).expires_in.map(|life| life.as_secs());
+        assert_eq!(found, expected, "{expires_in}");
+    }
+    assert_eq!(given_of(r#"{"access_token":"a"}"#).expires_in, None);
+    for body in [
+        r#"{"access_token":"a"}"#,
+        r#"{"access_token":"a","refresh_token":null}"#,
+        r#"{"access_token":"a","refresh_token":""}"#,
+        r#"{"access_token":"a","refresh_token":7}"#,
+    ] {
+        assert_eq!(given_of(body).refresh_token, None, "the old one stays: {body}");
+    }
+    let odd = "\u{feff}{\"access_token\":\"a\",\"token_type\":\"bEARER\",\"refresh_token\":\"r\",\"x\":[{}]}";
+    let given_odd = given_of(odd);
+    assert_eq!(given_odd.access_token.expose(), "a");
+    assert_eq!(given_odd.refresh_token.unwrap().expose(), "r");
+    let shown = format!("{:?}", given_of(r#"{"access_token":"hidden","refresh_token":"hidden"}"#));
+    assert!(!shown.contains("hidden"), "{shown}");
+
+    let set = [("set-cookie", "other=1"), ("set-cookie", "refresh_token=next; HttpOnly; Path=/")];
+    let answered = read(&Dialect::GALILEO, 200, &set, r#"{"access_token":"a"}"#);
+    assert_eq!(given(answered).refresh_token.unwrap().expose(), "next");
+    let deleted = [("set-cookie", "refresh_token=; Max-Age=0")];
+    let answered = read(&Dialect::GALILEO, 200, &deleted, r#"{"access_token":"a"}"#);
+    assert_eq!(given(answered).refresh_token, None);
+    let body = r#"{"token":"a","user_id":17,"user_email":null,"user_nicename":"ada"}"#;
+    let told = given(read(&Dialect::JWT_AUTH_PRO, 200, &[], body));
+    assert_eq!(
+        told.members,
+        [("user_id", "17"), ("user_nicename", "ada")].map(|(a, b)| (a.into(), b.into())).into()
+    );
+    assert_eq!(told.refresh_token, None, "every field is optional");
+}
+
+#[test]
+fn each_place_is_written() {
+    let now = Timestamp::from_secs(0);
+    let mut own = Dialect::GALILEO;
+    own.places = vec![Place::Header("x-refresh".into())].into();
+    let request = own.request("t", None, now).unwrap();
+    assert_eq!(request.headers()["x-refresh"], "t");
+    assert!(request.headers()["x-refresh"].is_sensitive() && request.body().is_empty());
+    let cookie = Dialect::GALILEO.request("t", None, now).unwrap();
+    assert_eq!(cookie.headers()["cookie"], "refresh_token=t");
+    let jwt = Dialect::REDIS_ENTERPRISE.request("t", None, now).unwrap();
+    assert_eq!(jwt.headers()["authorization"], "JWT t");
+    let json = Dialect::FREDDY.request("t\"\\", None, now).unwrap();
+    assert_eq!(json.headers()["content-type"], "application/json");
+    assert_eq!(json.body(), br#"{"refresh_token":"t\"\\"}"#);
+}
