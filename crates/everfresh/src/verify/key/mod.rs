@@ -355,9 +355,20 @@ fn private_kind(der: &[u8]) -> Option<&'static str> {
     probe.map(|(_, name)| *name).or_else(|| public_kind(der).map(|_| "a public key"))
 }
 
+/// Whether this is one DER sequence from its first byte to its last, and longer than a bare key.
+fn is_wrapped(der: &[u8]) -> bool {
+    let length = match der {
+        [0x30, short @ ..=0x7f, ..] => 2 + usize::from(*short),
+        [0x30, 0x81, length, ..] => 3 + usize::from(*length),
+        [0x30, 0x82, high, low, ..] => 4 + usize::from(u16::from_be_bytes([*high, *low])),
+        _ => return false,
+    };
+    der.len() == length && length > 32
+}
+
 fn public_kind(der: &[u8]) -> Option<&'static str> {
     // 32 arbitrary bytes make an Ed25519 public key, so only wrapped ones count.
-    let wrapped = der.first() == Some(&0x30);
+    let wrapped = is_wrapped(der);
     let probe = PROBES.iter().find(|(alg, _)| wrapped && Verifier::from_public(*alg, der).is_ok());
     probe.map(|(_, name)| *name)
 }

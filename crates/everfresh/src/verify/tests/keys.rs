@@ -34,6 +34,23 @@ fn f113_s30_secrets_are_as_long_as_the_hash_and_not_published() {
 }
 
 #[test]
+fn a_random_secret_is_never_taken_for_a_public_key() {
+    // Most 32 bytes are a point of Ed25519, and one in 256 begins as DER does.
+    for length in [32, 33, 44, 48, 64] {
+        for second in 0..=255 {
+            let mut secret: Vec<u8> =
+                (0..length).map(|n: u8| n.wrapping_mul(7).wrapping_add(second)).collect();
+            (secret[0], secret[1]) = (0x30, second);
+            Key::hmac(Algorithm::HS256, &secret).unwrap();
+        }
+    }
+    for alg in [Algorithm::EdDSA, Algorithm::ES256, Algorithm::RS256] {
+        let problem = Key::hmac(Algorithm::HS256, &Material::new().public(alg)).unwrap_err();
+        assert!(problem.to_string().contains("public key"), "{alg:?}: {problem}");
+    }
+}
+
+#[test]
 fn s30_rsa_keys_have_2048_bits_or_more() {
     // A 1,024-bit modulus, which nobody should ever use.
     let n = B64.encode([0xc5; 128]);
