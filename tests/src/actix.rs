@@ -38,7 +38,9 @@ fn server(
     stop: impl Future<Output = ()> + Send + 'static,
 ) -> std::io::Result<Server> {
     let app = move || {
-        App::new().configure(routes).configure(endpoints(&auth)).wrap(Refresh::new(auth.clone()))
+        let document = web::Data::new(crate::openapi(&auth));
+        let app = App::new().app_data(document).configure(routes).configure(endpoints(&auth));
+        app.wrap(Refresh::new(auth.clone()))
     };
     // Two workers, so that a session's requests meet on both.
     let server = HttpServer::new(app).workers(2).shutdown_signal(stop);
@@ -57,7 +59,8 @@ fn routes(app: &mut ServiceConfig) {
         .service(post("/logout", logout))
         .service(get("/open", open))
         .service(get("/cookies", cookies))
-        .service(get("/socket", socket));
+        .service(get("/socket", socket))
+        .service(get("/openapi.json", document));
 }
 
 fn get<Args>(
@@ -98,6 +101,10 @@ async fn login(
     let login = json::<Login>(&request, body).await?;
     contract::login(&session, login, &delivery).await.map_err(Error::from)?;
     Ok(HttpResponse::NoContent().finish())
+}
+
+async fn document(document: web::Data<String>) -> HttpResponse {
+    HttpResponse::Ok().insert_header((CONTENT_TYPE, "application/json")).body(document.to_string())
 }
 
 async fn me(session: Session<User>) -> Result<Json<Me>, Rejection> {

@@ -6,6 +6,7 @@ use axum::body::{Body, Bytes};
 use axum::extract::Query;
 use axum::extract::ws::rejection::WebSocketUpgradeRejection;
 use axum::extract::ws::{CloseFrame, Message, WebSocketUpgrade};
+use axum::http::header::CONTENT_TYPE;
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
@@ -27,6 +28,7 @@ pub async fn serve(
 
 /// The routes inside the layer.
 pub fn app(auth: &Engine<User>) -> Router {
+    let document = crate::openapi(auth);
     Router::new()
         .route("/login", post(login))
         .route("/me", get(me))
@@ -37,6 +39,7 @@ pub fn app(auth: &Engine<User>) -> Router {
         .route("/logout", post(logout))
         .route("/open", get(open))
         .route("/cookies", get(cookies))
+        .route("/openapi.json", get(async move || ([(CONTENT_TYPE, "application/json")], document)))
         .route("/socket", get(socket))
         .merge(everfresh_axum::endpoints(auth))
         .layer(auth.layer())

@@ -13,3 +13,9 @@ pub mod tower;
 pub mod warp;
 
 pub use serve::run;
+
+/// `GET /openapi.json`: what the engine serves, as a document.
+pub(crate) fn openapi(auth: &everfresh::Engine<everfresh_testkit::contract::User>) -> String {
+    // A document of plain values is always JSON.
+    everfresh_openapi::document(auth).to_json().unwrap_or_default()
+}

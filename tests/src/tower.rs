@@ -38,8 +38,8 @@ pub async fn serve(
     auth: Engine<User>,
     stop: impl Future<Output = ()> + Send + 'static,
 ) -> std::io::Result<()> {
-    let endpoints = Arc::new(auth.endpoints());
-    let routes = service_fn(move |request| route(endpoints.clone(), request));
+    let own = Arc::new((auth.endpoints(), crate::openapi(&auth)));
+    let routes = service_fn(move |request| route(own.clone(), request));
     let service = ServiceBuilder::new().layer(auth.layer()).service(routes);
     let connections = GracefulShutdown::new();
     let mut stop = std::pin::pin!(stop);
@@ -67,9 +67,10 @@ pub async fn serve(
 }
 
 async fn route(
-    endpoints: Arc<Vec<Endpoint<User>>>,
+    own: Arc<(Vec<Endpoint<User>>, String)>,
     request: Request<Incoming>,
 ) -> Result<Reply, Infallible> {
+    let (endpoints, document) = &*own;
     // The layer is around this service: there is always a session.
     let session = request.extensions().get::<Session<User>>().cloned();
     if let Some(endpoint) = endpoints.iter().find(|one| one.is_at(request.uri().path())) {
@@ -82,6 +83,11 @@ async fn route(
         let session = session.as_ref().ok_or_else(Rejection::missing_layer);
         let answered = endpoint.answer(call, body.as_deref(), session).await;
         return Ok(answered.map(|body| Full::new(body.into()).boxed_unsync()));
+    }
+    if matches!(*request.method(), Method::GET | Method::HEAD)
+        && request.uri().path() == "/openapi.json"
+    {
+        return Ok(typed("application/json", document.clone()));
     }
     let reply = match session {
         Some(session) => answer(session, request).await,
@@ -142,9 +148,11 @@ async fn answer(session: Session<User>, request: Request<Incoming>) -> Result<Re
             Ok(bytes(contract::cookies(request.headers())))
         }
         (_, "/login" | "/echo" | "/logout") => Ok(other_method("POST")),
-        (_, "/me" | "/slow" | "/fail" | "/stream" | "/open" | "/cookies" | "/socket") => {
-            Ok(other_method("GET,HEAD"))
-        }
+        (
+            _,
+            "/me" | "/slow" | "/fail" | "/stream" | "/open" | "/cookies" | "/socket"
+            | "/openapi.json",
+        ) => Ok(other_method("GET,HEAD")),
         _ => Ok(empty(StatusCode::NOT_FOUND)),
     }
 }

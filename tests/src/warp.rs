@@ -36,6 +36,9 @@ pub async fn serve(
 pub fn app(
     auth: &Engine<User>,
 ) -> impl Filter<Extract = (Response,), Error = Rejection> + Clone + Send + Sync + use<> {
+    let document = crate::openapi(auth);
+    let document =
+        move || warp::reply::with_header(document.clone(), "content-type", "application/json");
     (post("/login").and(session()).and(query()).and(json()).then(login))
         .or(get("/me").and(session()).map(|session| me(&session)))
         .or(get("/slow").and(session()).and(query()).then(slow))
@@ -47,6 +50,7 @@ pub fn app(
         .or(get("/cookies").and(headers()).map(cookies))
         .or(get("/socket").and(expires()).and(warp::ws()).map(socket))
         .or(get("/socket").and(expires()).and(warp::method()).and(headers()).and_then(no_socket))
+        .or(get("/openapi.json").map(document))
         .or(everfresh_warp::endpoints(auth))
         .recover(recover)
         .map(sized)

@@ -112,7 +112,16 @@ impl<C: ClaimSet> Endpoint<C> {
         same && segments.next().is_none()
     }
 
-    fn methods(&self) -> &'static str {
+    /// The dialect that it speaks, if it is not one of everfresh's own.
+    pub fn dialect(&self) -> Option<&Dialect> {
+        match &self.kind {
+            Kind::Native(_) => None,
+            Kind::Dialect(served) => Some(served.dialect()),
+        }
+    }
+
+    /// The methods that are allowed, as `Allow` names them: `GET, HEAD`.
+    pub fn methods(&self) -> &'static str {
         match &self.kind {
             Kind::Native(native) => native.methods(),
             Kind::Dialect(_) => "POST",

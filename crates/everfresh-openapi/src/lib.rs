@@ -1,0 +1,303 @@
+//! An OpenAPI 3.1 document of the endpoints that an everfresh engine serves, its dialects too.
+//!
+//! # Rules
+//! 1. What [`everfresh::Engine::endpoints`] mounts is described, at the same paths, and nothing else.
+//! 2. Each error stands there with its status and its body, as the dialect has them.
+//! 3. The document is a [`utoipa::openapi::OpenApi`]: merge it into your own with its `merge`, or
+//!    serve it as it is.
+//!
+//! Behind a prefix the paths are those without it: name the prefix as a server, with
+//! [`OpenApi::servers`](utoipa::openapi::OpenApi).
+//!
+//! # Example
+//! ```
+//! use everfresh::{Dialect, Engine, Keys, MemoryStore, Rotate};
+//!
+//! # fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! let auth = Engine::<()>::builder(Keys::hs256("0123456789abcdef-0123456789abcdef")?)
+//!     .issuer("https://app.example")
+//!     .audience("app")
+//!     .refresh_with(Rotate::new(MemoryStore::new()))
+//!     .dialect(Dialect::FREDDY)
+//!     .build()?;
+//! let text = everfresh_openapi::document(&auth).to_json()?;
+//! assert!(text.contains("/v1/auth/refresh"));
+//! # Ok(())
+//! # }
+//! ```
+
+#[cfg(test)]
+mod tests;
+
+use everfresh::dialect::{Failed, Kind, Place, Successor, TokenKind};
+use everfresh::{ClaimSet, Dialect, Engine};
+use serde_json::Value;
+use utoipa::openapi::path::{OperationBuilder, ParameterBuilder, ParameterIn};
+use utoipa::openapi::request_body::RequestBodyBuilder;
+use utoipa::openapi::schema::{AdditionalProperties, ArrayBuilder, Schema};
+use utoipa::openapi::{
+    ContentBuilder, HttpMethod, InfoBuilder, ObjectBuilder, OpenApi, OpenApiBuilder, PathItem,
+    PathsBuilder, RefOr, Required, ResponseBuilder, Type,
+};
+
+/// The document of what this engine serves.
+pub fn document<C: ClaimSet>(auth: &Engine<C>) -> OpenApi {
+    let info = InfoBuilder::new()
+        .title("everfresh")
+        .version(env!("CARGO_PKG_VERSION"))
+        .description(Some("Refreshing and ending sessions."))
+        .build();
+    let paths = auth.endpoints().iter().fold(PathsBuilder::new(), |paths, endpoint| {
+        let path = endpoint.path();
+        let item = match endpoint.dialect() {
+            Some(dialect) => PathItem::new(HttpMethod::Post, dialect_operation(dialect)),
+            None => native_item(path, endpoint.methods()),
+        };
+        paths.path(path, item)
+    });
+    OpenApiBuilder::new().info(info).paths(paths.build()).build()
+}
+
+/// An endpoint of everfresh's own, by its path.
+fn native_item(path: &str, methods: &str) -> PathItem {
+    let operation = OperationBuilder::new().tag("session");
+    let operation = match path {
+        "/auth/refresh" => operation
+            .summary(Some("Refresh the session; new tokens leave the way the old came."))
+            .response("200", json("The session was refreshed.", refreshed())),
+        "/auth/sessions" => operation
+            .summary(Some("The sessions of whoever is signed in, the latest first."))
+            .response("200", json("The sessions.", sessions())),
+        "/auth/sessions/{sid}" => operation
+            .summary(Some("End one of one's own sessions."))
+            .parameter(
+                ParameterBuilder::new()
+                    .name("sid")
+                    .parameter_in(ParameterIn::Path)
+                    .required(Required::True)
+                    .schema(Some(of(Type::String)))
+                    .build(),
+            )
+            .response("204", plain("The session is over."))
+            .response("404", problem("There is no such session.")),
+        "/auth/logout-all" => operation
+            .summary(Some("End every session of whoever is signed in."))
+            .response("204", plain("They are over.")),
+        _ => operation
+            .summary(Some("The public keys that verify access tokens (RFC 7517)."))
+            .response("200", typed("application/jwk-set+json", "The keys.", key_set())),
+    };
+    let operation = match path.starts_with("/auth/") {
+        true => operation
+            .response("401", problem("Nobody is signed in (any more)."))
+            .response("403", problem("Another site caused the request."))
+            .response("503", problem("Not now; nothing is lost. See Retry-After.")),
+        false => operation,
+    };
+    let operation = operation.build();
+    let methods = methods.split(", ").filter_map(|method| match method {
+        "GET" => Some(HttpMethod::Get),
+        "HEAD" => Some(HttpMethod::Head),
+        "POST" => Some(HttpMethod::Post),
+        "DELETE" => Some(HttpMethod::Delete),
+        _ => None,
+    });
+    PathItem::from_http_methods(methods, operation)
+}
+
+fn dialect_operation(dialect: &Dialect) -> OperationBuilder {
+    let what = match dialect.token {
+        TokenKind::Refresh => "Exchange a refresh token for an access token.".to_owned(),
+        TokenKind::Access { expired_for: 0 } => {
+            "Exchange a valid access token for a new one.".to_owned()
+        }
+        TokenKind::Access { expired_for } => format!(
+            "Exchange an access token, valid or expired at most {expired_for} s ago, for a new one."
+        ),
+    };
+    let mut operation = OperationBuilder::new()
+        .tag(&*dialect.name)
+        .operation_id(Some(format!("refresh_{}", dialect.name)))
+        .summary(Some(what));
+    for place in &*dialect.places {
+        let (name, within) = match place {
+            Place::Cookie(name) => (&**name, ParameterIn::Cookie),
+            Place::Header(name) => (&**name, ParameterIn::Header),
+            Place::Authorization(_) => ("Authorization", ParameterIn::Header),
+            Place::Json(_) | Place::Form(_) => continue,
+        };
+        let required = if dialect.places.len() == 1 { Required::True } else { Required::False };
+        let parameter = ParameterBuilder::new()
+            .name(name)
+            .parameter_in(within)
+            .required(required)
+            .schema(Some(of(Type::String)));
+        let parameter = match place {
+            Place::Authorization(scheme) => parameter.description(Some(format!("{scheme} TOKEN"))),
+            _ => parameter,
+        };
+        operation = operation.parameter(parameter.build());
+    }
+    if let Some((content_type, schema)) = body(dialect) {
+        let content = ContentBuilder::new().schema(Some(schema)).build();
+        let body = RequestBodyBuilder::new().content(content_type, content);
+        let needed = if dialect.ttl.is_some() { Required::False } else { Required::True };
+        operation = operation.request_body(Some(body.required(Some(needed)).build()));
+    }
+    operation = operation.response("200", json("New tokens.", answer(dialect)));
+    let errors = &dialect.errors;
+    let always =
+        [&errors.missing, &errors.invalid, &errors.expired, &errors.user_gone, &errors.malformed];
+    let sometimes = [&errors.client, &errors.unsupported, &errors.scope].into_iter().flatten();
+    let mut by_status: Vec<(u16, Vec<&Failed>)> = Vec::new();
+    for failed in always.into_iter().chain(sometimes) {
+        match by_status.iter_mut().find(|(status, _)| *status == failed.status) {
+            Some((_, others)) if others.contains(&failed) => {}
+            Some((_, others)) => others.push(failed),
+            None => by_status.push((failed.status, vec![failed])),
+        }
+    }
+    for (status, failures) in by_status {
+        operation = operation.response(status.to_string(), failure(&failures));
+    }
+    operation.response("503", problem("Not now; nothing is lost. See Retry-After."))
+}
+
+/// The body of a dialect's request, if it has one.
+fn body(dialect: &Dialect) -> Option<(&'static str, RefOr<Schema>)> {
+    let mut object = ObjectBuilder::new();
+    let mut content_type = None;
+    for place in &*dialect.places {
+        let (kind, name) = match place {
+            Place::Json(name) => ("application/json", name),
+            Place::Form(name) => ("application/x-www-form-urlencoded", name),
+            _ => continue,
+        };
+        content_type = Some(kind);
+        object = object.property(&**name, of(Type::String)).required(&**name);
+    }
+    if let Some(ttl) = &dialect.ttl {
+        content_type = content_type.or(Some("application/json"));
+        object = object.property(&**ttl, of(Type::Integer));
+    }
+    for fixed in &*dialect.fixed {
+        let value =
+            ObjectBuilder::new().schema_type(Type::String).enum_values(Some([&*fixed.value]));
+        object = object.property(&*fixed.name, value).required(&*fixed.name);
+    }
+    if dialect.client_authentication {
+        let optional = ["client_id", "client_secret", "scope"];
+        object = optional
+            .into_iter()
+            .fold(object, |object, name| object.property(name, of(Type::String)));
+    }
+    content_type.map(|content_type| (content_type, Schema::from(object.build()).into()))
+}
+
+/// The object of a good answer.
+fn answer(dialect: &Dialect) -> RefOr<Schema> {
+    let answer = &dialect.answer;
+    let mut object = ObjectBuilder::new()
+        .property(&*answer.access_token, of(Type::String))
+        .required(&*answer.access_token)
+        .additional_properties(Some(AdditionalProperties::FreeForm(true)));
+    if let Some(token_type) = &answer.token_type {
+        object = object.property(&*token_type.name, of(Type::String));
+    }
+    if let Some(expires_in) = &answer.expires_in {
+        object = object.property(&**expires_in, of(Type::Integer));
+    }
+    if let Successor::Member(name) = &answer.successor {
+        object = object.property(&**name, of(Type::String));
+    }
+    for member in &*answer.members {
+        let kind = match member.kind {
+            Kind::String => Type::String,
+            Kind::Integer => Type::Integer,
+        };
+        object = object.property(&*member.name, of(kind));
+    }
+    Schema::from(object.build()).into()
+}
+
+fn failure(failures: &[&Failed]) -> ResponseBuilder {
+    let mut content = ContentBuilder::new();
+    if let [only] = failures {
+        content = content.example(serde_json::from_str(&only.body).ok());
+    } else {
+        let examples = failures.iter().enumerate().map(|(at, failed)| {
+            let value: Option<Value> = serde_json::from_str(&failed.body).ok();
+            let example = utoipa::openapi::example::ExampleBuilder::new().value(value).build();
+            (format!("{}", at + 1), example)
+        });
+        content = content.examples_from_iter(examples);
+    }
+    ResponseBuilder::new().description("No tokens.").content("application/json", content.build())
+}
+
+fn refreshed() -> RefOr<Schema> {
+    object(&[
+        ("sub", Type::String),
+        ("sid", Type::String),
+        ("expires_in", Type::Integer),
+        ("session_expires_in", Type::Integer),
+    ])
+}
+
+fn sessions() -> RefOr<Schema> {
+    let attributes = ObjectBuilder::new().additional_properties(Some(of(Type::String)));
+    let session = [
+        ("sid", Type::String),
+        ("current", Type::Boolean),
+        ("signed_in_at", Type::Integer),
+        ("last_used_at", Type::Integer),
+        ("expires_at", Type::Integer),
+    ];
+    let session = members(&session).property("attributes", attributes).required("attributes");
+    let list = ArrayBuilder::new().items(session.build());
+    Schema::from(ObjectBuilder::new().property("sessions", list).required("sessions").build())
+        .into()
+}
+
+fn key_set() -> RefOr<Schema> {
+    let list = ArrayBuilder::new().items(of(Type::Object));
+    Schema::from(ObjectBuilder::new().property("keys", list).required("keys").build()).into()
+}
+
+fn object(of: &[(&str, Type)]) -> RefOr<Schema> {
+    Schema::from(members(of).build()).into()
+}
+
+fn members(all: &[(&str, Type)]) -> ObjectBuilder {
+    all.iter().fold(ObjectBuilder::new(), |object, (name, kind)| {
+        object.property(*name, of(kind.clone())).required(*name)
+    })
+}
+
+fn of(kind: Type) -> RefOr<Schema> {
+    Schema::from(ObjectBuilder::new().schema_type(kind).build()).into()
+}
+
+fn plain(description: &str) -> ResponseBuilder {
+    ResponseBuilder::new().description(description)
+}
+
+fn json(description: &str, schema: RefOr<Schema>) -> ResponseBuilder {
+    typed("application/json", description, schema)
+}
+
+/// RFC 9457.
+fn problem(description: &str) -> ResponseBuilder {
+    let schema = object(&[
+        ("type", Type::String),
+        ("title", Type::String),
+        ("status", Type::Integer),
+        ("detail", Type::String),
+    ]);
+    typed("application/problem+json", description, schema)
+}
+
+fn typed(content_type: &str, description: &str, schema: RefOr<Schema>) -> ResponseBuilder {
+    let content = ContentBuilder::new().schema(Some(schema)).build();
+    plain(description).content(content_type, content)
+}
