@@ -4,7 +4,8 @@
 //! * [`Browser`]: an HTTP client with a jar, over real sockets.
 //! * [`adapter_suite!`]: the cases that every adapter passes, one test each.
 //! * [`store_suite!`]: the cases that every session store passes.
-//! * [`world`]: every order of events around a rotating session, searched exhaustively.
+//! * [`world`]: every order of events around a rotating session, searched exhaustively; and long
+//!   random schedules of several nodes, with crashes, outages and a thief.
 //! * [`contract`]: the small application that the adapter suite drives.
 //!
 //! Time is [`everfresh::ManualClock`]: an expiry is one line, and nothing sleeps.

@@ -1,6 +1,8 @@
-//! The exhaustive search, as far as a test's time goes. `examples/search.rs` goes further.
+//! The exhaustive search and the live world, as far as a test's time goes. `examples/search.rs` and
+//! `examples/schedules.rs` go further.
 
-use everfresh_testkit::world::{Bounds, Server, random, search};
+use everfresh_testkit::world::live::{Plan, Played, Tally, Wrong, play, trace};
+use everfresh_testkit::world::{Bounds, Server, search};
 
 #[test]
 fn f09_f15_no_order_of_events_signs_an_honest_browser_out() {
@@ -14,17 +16,61 @@ fn f09_f15_no_order_of_events_signs_an_honest_browser_out() {
     assert!(found.asked > 100, "the engine was asked: {found:?}");
 }
 
+/// Plays, and keeps every promise.
+fn kept(plan: Plan) -> Tally {
+    let Played { tally, failed } = play(plan);
+    if let Some(failed) = failed {
+        panic!("{tally:?}\n{failed}");
+    }
+    assert_eq!((tally.schedules, tally.broken), (plan.schedules, 0));
+    tally
+}
+
 #[test]
-fn f12_f31_ten_thousand_random_schedules_with_and_without_a_thief() {
-    let mut server = Server::new();
-    let honest = random(&mut server, 1, 10_000, 300, false);
-    assert_eq!((honest.schedules, honest.signed_out), (10_000, 0), "{honest:?}");
-    assert!(honest.rotations > 10_000, "{honest:?}");
-    assert!(
-        honest.rotations <= honest.expiries,
-        "one generation per overlap at the most: {honest:?}"
-    );
-    let robbed = random(&mut server, 1, 10_000, 300, true);
-    eprintln!("honest: {honest:?}\nrobbed: {robbed:?}");
-    assert!(robbed.noticed > 9_000, "{robbed:?}");
+fn f02_f03_f08_f12_f15_f33_f37_f49_f62_f80_s54_nobody_honest_is_signed_out() {
+    let tally = kept(Plan::new(1, 600, false));
+    eprintln!("{tally:#?}");
+    assert!(tally.rotations <= tally.expiries, "one generation per expiry at the most");
+    let Tally { crashes, outages, unavailable, key_switches, restores, adopted, .. } = tally;
+    for happened in [crashes, outages, unavailable, key_switches, restores, adopted] {
+        assert!(happened > 80, "{tally:#?}");
+    }
+    assert!(tally.rotations > 3_000 && tally.lost > 3_000, "{tally:#?}");
+    assert_eq!(tally.noticed + tally.unnoticed() + tally.worthless, 0, "there is no thief");
+}
+
+#[test]
+fn f31_f32_f34_f35_s44_a_thief_is_noticed_at_once_and_the_other_device_lives_on() {
+    let tally = kept(Plan::new(1, 600, true));
+    eprintln!("{tally:#?}");
+    let unnoticed = tally.unnoticed() + tally.worthless;
+    assert_eq!(tally.noticed + unnoticed, tally.schedules, "every theft is accounted for");
+    for happened in [tally.noticed, tally.lock_step, tally.took_over, tally.let_go] {
+        assert!(happened > 20, "{tally:#?}");
+    }
+}
+
+#[test]
+fn a_network_slower_than_the_rules_bear_is_told_by_its_shortest_schedule() {
+    // Three overlaps on the way.
+    let plan = Plan { quarters: 12, ..Plan::new(1, 50, false) };
+    let Played { tally, failed } = play(plan);
+    let failed = failed.expect("somebody is signed out");
+    assert!(tally.signed_out > 0 && failed.wrong == Wrong::SignedOut, "{tally:?}");
+    let whole = trace(Plan { seed: failed.seed, ..plan });
+    assert!(failed.trace.len() < whole.len() / 2, "it is short:\n{failed}");
+    assert!(failed.to_string().starts_with(&format!("seed {}: SignedOut", failed.seed)));
+}
+
+#[test]
+fn a_schedule_is_the_same_each_time() {
+    for seed in 1..20 {
+        for thief in [false, true] {
+            let plan = Plan::new(seed, 1, thief);
+            let told = trace(plan);
+            assert!(told.len() > 100);
+            assert_eq!(told, trace(plan));
+        }
+    }
+    assert_ne!(trace(Plan::new(1, 1, false))[1..], trace(Plan::new(2, 1, false))[1..]);
 }

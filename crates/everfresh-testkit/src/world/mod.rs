@@ -1,23 +1,24 @@
-//! A world in which every order of events is tried: an honest browser with several requests in
-//! flight, responses that are lost, late or overtaken, handlers that are slow, confirmations that
-//! come late or never, and a server that is the real engine over a real store.
+//! Worlds in which the rules of rotation are tried out: browsers with several requests in flight,
+//! responses that are lost, late or overtaken, handlers that are slow, confirmations that come late
+//! or never, and a server that is the real engine over a real store.
 //!
-//! * [`Server`] asks the engine. It answers from memory what it was asked before, which changes
-//!   nothing: an engine is made anew for every question and keeps nothing between two.
-//! * The network delivers within a quarter of the overlap, or not at all; handlers and
-//!   confirmations take as long as they like.
-//! * [`search`] visits every state that can be reached, breadth first, and gives the shortest way
-//!   to the first in which an honest browser is signed out.
-//! * [`random`] goes through long schedules by chance, with more tabs, and with a thief.
+//! * [`search`] visits every state that can be reached around one session, breadth first, and gives
+//!   the shortest way to the first in which an honest browser is signed out.
+//! * [`Server`] asks the engine for it, and answers from memory what it was asked before, which
+//!   changes nothing: an engine is made anew for every question and keeps nothing between two.
+//! * [`live`] goes through long schedules by chance: several nodes that crash and whose clocks
+//!   differ, outages, keys that rotate, backups, and a thief.
 //!
-//! Time goes by in ticks. Generations and times are relative to the session's row, so that states
-//! that differ in nothing but their age are one.
+//! In both the network delivers within a quarter of the overlap, or not at all; handlers and
+//! confirmations take as long as they like.
+//!
+//! In the search, time goes by in ticks. Generations and times are relative to the session's row,
+//! so that states that differ in nothing but their age are one.
 
-mod random;
+pub mod live;
 mod search;
 mod server;
 
-pub use random::{Tally, random};
 pub use search::{Bounds, Found, search};
 pub use server::{Outcome, Server};
 

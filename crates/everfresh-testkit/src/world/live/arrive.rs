@@ -1,0 +1,288 @@
+//! The way of a request: sent, processed by a node, answered, back in the jar.
+
+use everfresh::SessionId;
+use http::StatusCode;
+
+use super::browser::{Answer, Asked, Client, Flight, Kind, Slow, Stage, Tokens, Who};
+use super::event::Pick;
+use super::held::Held;
+use super::judge::Broken;
+use super::link::Outage;
+use super::node::{Open, handle, leave, settle};
+use super::play::World;
+use super::setup::NODES;
+
+impl World {
+    fn client(&mut self, who: Who) -> &mut Client {
+        match who {
+            Who::Browser => &mut self.browser,
+            Who::Device => &mut self.device,
+            Who::Thief => self.thief.get_or_insert_default(),
+        }
+    }
+
+    /// A request as this client makes it now. Who sees a 401, or has nothing, signs in.
+    pub(super) fn asks(&mut self, who: Who, kind: Kind, navigates: bool) -> Asked {
+        let now = self.now();
+        let client = self.client(who);
+        let refused = client.refused;
+        let (cookies, tokens) = client.holds(now);
+        let signing_in = self.flights.iter().any(|flight| flight.asked.kind == Kind::SignIn);
+        let signs_in = match who {
+            Who::Browser => !signing_in,
+            Who::Device => true,
+            Who::Thief => false,
+        };
+        let kind = match kind {
+            Kind::Visit if signs_in && (refused || tokens.refresh.is_none()) => Kind::SignIn,
+            kind => kind,
+        };
+        Asked { who, kind, navigates, cookies, tokens }
+    }
+
+    /// A node processes a request, and it is judged. `lands`: what runs beside it is done before
+    /// the handler is.
+    async fn process(
+        &mut self,
+        asked: &Asked,
+        node: usize,
+        lands: bool,
+    ) -> Result<(Held, Open), Broken> {
+        let held = self.look(asked, node).await;
+        if held.outage.is_some() {
+            self.nodes[node].leap();
+        }
+        let open = handle(self.nodes[node].engine.clone(), asked.request(), asked.kind).await;
+        if lands {
+            settle().await;
+        }
+        Ok((held, open))
+    }
+
+    async fn judged(
+        &mut self,
+        asked: &Asked,
+        node: usize,
+        held: &Held,
+        open: &Open,
+    ) -> Result<(), Broken> {
+        settle().await;
+        if held.outage.is_some() {
+            self.nodes[node].leap();
+        }
+        self.say(|world| world.tell_answer(asked, node, held, open.status));
+        self.served |= asked.who == Who::Thief && open.status == StatusCode::OK;
+        self.tally.requests += 1;
+        self.judge(asked, node, held, open, !self.crowded).await?;
+        self.judge_rows().await
+    }
+
+    /// A request reaches a node. Its handler answers at once, or takes its time.
+    pub(super) async fn arrive(&mut self, at: usize, mut pick: Pick) -> Result<(), Broken> {
+        let mut flight = self.flights.remove(at);
+        let node = pick.of(NODES);
+        let (slow, lands) = (pick.once_in(3), pick.once_in(2));
+        let (held, open) = self.process(&flight.asked, node, slow || lands).await?;
+        let slow = slow && open.status == StatusCode::OK;
+        let cookies = match slow {
+            true => None,
+            false => Some(leave(&self.nodes[node].engine, &open).await),
+        };
+        self.say(|_| format!("{} arrives{}", flight.number, if slow { ", slowly" } else { "" }));
+        self.judged(&flight.asked, node, &held, &open).await?;
+        match cookies {
+            None => {
+                let patience = [0, 2, 8, 30][pick.of(4)];
+                flight.stage = Stage::Slow(Box::new(Slow { node, open, held, patience }));
+                self.flights.push(flight);
+                Ok(())
+            }
+            Some(cookies) => self.answer(flight, &held, Answer { status: open.status, cookies }),
+        }
+    }
+
+    /// A slow handler goes on, or is done.
+    pub(super) async fn leave(&mut self, at: usize, mut pick: Pick) -> Result<(), Broken> {
+        let mut flight = self.flights.remove(at);
+        let Stage::Slow(mut slow) = flight.stage else { return Ok(()) };
+        if slow.patience > 0 {
+            slow.patience -= 1;
+            flight.stage = Stage::Slow(slow);
+            self.flights.push(flight);
+            return Ok(());
+        }
+        let Slow { node, open, mut held, .. } = *slow;
+        if self.setup.refreshing && pick.once_in(4) {
+            self.refresh(flight.number, node, &open, &mut held).await?;
+        }
+        let cookies = leave(&self.nodes[node].engine, &open).await;
+        flight.stage = Stage::Sent;
+        self.answer(flight, &held, Answer { status: open.status, cookies: cookies.clone() })?;
+        self.judge_late(node, &cookies)
+    }
+
+    /// A handler asks for a refresh.
+    async fn refresh(
+        &mut self,
+        number: u32,
+        node: usize,
+        open: &Open,
+        held: &mut Held,
+    ) -> Result<(), Broken> {
+        let done = open.session.refresh().await.map_err(|error| error.kind());
+        self.nodes[node].leap();
+        self.say(|_| format!("{number}: its handler refreshes: {done:?}"));
+        let refusing = self.hub.wires().outage == Some(Outage::Refusing);
+        held.outage = held.outage.filter(|_| refusing);
+        if let Some(session) = held.refresh {
+            self.ledger.ran_out(session, &format!("by the handler of {number}"));
+        }
+        // What it shows may end a stolen session; the row alone says so.
+        self.crowded = true;
+        self.judge_rows().await?;
+        self.crowded = false;
+        Ok(())
+    }
+
+    /// A response sets out.
+    fn answer(&mut self, mut flight: Flight, held: &Held, answer: Answer) -> Result<(), Broken> {
+        let number = flight.number;
+        self.say(|world| format!("{number} is answered: {}", world.tell_cookies(&answer.cookies)));
+        self.judge_cookies(&flight.asked, held, answer.status, &answer.cookies)?;
+        if flight.asked.kind != Kind::Prefetch {
+            flight.since = self.tick;
+            flight.stage = Stage::Back(answer);
+            self.flights.push(flight);
+        }
+        Ok(())
+    }
+
+    /// A response reaches the jar.
+    pub(super) fn come_back(&mut self, at: usize) {
+        let flight = self.flights.remove(at);
+        let Stage::Back(answer) = &flight.stage else { return };
+        self.say(|_| format!("{} is back", flight.number));
+        let now = self.now();
+        let holds = |world: &Self| {
+            let refresh = world.browser.holds(now).1.refresh;
+            refresh.and_then(|token| world.ledger.find(token.sid))
+        };
+        let latest = self.ledger.latest(Who::Browser).filter(|latest| holds(self) == Some(*latest));
+        self.browser.keep(answer, now);
+        // It set out before the sign-in, and nobody can call it back.
+        let overtaken = latest.is_some() && holds(self) != latest;
+        self.tally.overtaken += u64::from(overtaken);
+    }
+
+    /// Requests that are under way arrive in one moment, at any node, and race in the store.
+    pub(super) async fn together(&mut self, mut pick: Pick) -> Result<(), Broken> {
+        let visits = |flight: &Flight| {
+            let visit = matches!(flight.asked.kind, Kind::Visit | Kind::Prefetch);
+            visit && matches!(flight.stage, Stage::Sent)
+        };
+        if self.hub.wires().outage.is_some() {
+            // What fails in one moment would be left alone for a random time.
+            while let Some(at) = self.flights.iter().position(visits) {
+                self.arrive(at, pick).await?;
+            }
+            return Ok(());
+        }
+        let pauses = pick.of(4);
+        self.say(|_| format!("all arrive together; the store takes {pauses}"));
+        let mut racers = Vec::new();
+        while let Some(at) = self.flights.iter().position(visits) {
+            let flight = self.flights.remove(at);
+            let node = (racers.len() + pick.0 as usize) % NODES;
+            let held = self.look(&flight.asked, node).await;
+            racers.push((flight, node, held));
+        }
+        self.crowded = racers.len() > 1;
+        self.hub.wires().pauses = pauses;
+        let tasks: Vec<_> = racers
+            .iter()
+            .map(|(flight, node, _)| {
+                let engine = self.nodes[*node].engine.clone();
+                tokio::spawn(handle(engine, flight.asked.request(), flight.asked.kind))
+            })
+            .collect();
+        for (task, (flight, node, held)) in tasks.into_iter().zip(racers) {
+            let open = task.await.expect("a handler does not panic");
+            let cookies = leave(&self.nodes[node].engine, &open).await;
+            self.say(|_| format!("{} arrives", flight.number));
+            self.judged(&flight.asked, node, &held, &open).await?;
+            self.answer(flight, &held, Answer { status: open.status, cookies })?;
+        }
+        settle().await;
+        self.hub.wires().pauses = 0;
+        self.judge_rows().await?;
+        self.crowded = false;
+        Ok(())
+    }
+
+    /// A client whose network is good asks and is answered.
+    pub(super) async fn at_once(
+        &mut self,
+        who: Who,
+        kind: Kind,
+        mut pick: Pick,
+    ) -> Result<(), Broken> {
+        if who == Who::Thief && self.thief.is_none() {
+            return Ok(());
+        }
+        let (node, navigates, lands) = (pick.of(NODES), pick.once_in(3), pick.once_in(2));
+        let asked = self.asks(who, kind, navigates);
+        self.say(|world| format!("{who:?} asks: {}", world.tell(&asked)));
+        let (held, open) = self.process(&asked, node, lands).await?;
+        let cookies = leave(&self.nodes[node].engine, &open).await;
+        self.judged(&asked, node, &held, &open).await?;
+        self.say(|world| format!("{who:?} is answered: {}", world.tell_cookies(&cookies)));
+        self.judge_cookies(&asked, &held, open.status, &cookies)?;
+        let now = self.now();
+        self.client(who).keep(&Answer { status: open.status, cookies }, now);
+        Ok(())
+    }
+
+    pub(super) fn tell(&self, asked: &Asked) -> String {
+        let page = if asked.navigates { ", a page" } else { "" };
+        format!("{:?}{page}, {}", asked.kind, self.tell_tokens(&asked.tokens))
+    }
+
+    fn tell_answer(&self, asked: &Asked, node: usize, held: &Held, status: StatusCode) -> String {
+        let left = match asked.tokens.access {
+            Some(_) => format!(", {} s left", held.left),
+            None => String::new(),
+        };
+        let row = match &held.row {
+            Some(row) => {
+                let age = self.hub.clock.now().since(row.rotated_at).as_secs();
+                let shown = if row.confirmed { "shown" } else { "not shown" };
+                format!("generation {} for {age} s, {shown}", row.generation)
+            }
+            None => "no row".into(),
+        };
+        format!("         node {node} ({row}{left}): {status}")
+    }
+
+    fn tell_cookies(&self, cookies: &[String]) -> String {
+        self.tell_tokens(&Tokens::set(cookies))
+    }
+
+    /// A session's number. Its id is another one each time.
+    pub(super) fn name(&self, sid: SessionId) -> String {
+        self.ledger.find(sid).map_or("?".into(), |session| session.to_string())
+    }
+
+    fn tell_tokens(&self, tokens: &Tokens) -> String {
+        let mut told = Vec::new();
+        if let Some(token) = &tokens.access {
+            told.push(format!("access {}.{}", self.name(token.sid), token.generation));
+        }
+        if let Some(token) = &tokens.refresh {
+            told.push(format!("refresh {}.{}", self.name(token.sid), token.generation));
+        }
+        if tokens.cleared {
+            told.push("cookies cleared".into());
+        }
+        if told.is_empty() { "no tokens".into() } else { told.join(", ") }
+    }
+}

@@ -1,0 +1,156 @@
+//! What happens in a schedule: events drawn from a seed before anything runs, so that nothing that
+//! the engine draws for itself (ids, salts) has a say in it, and any of them can be left out.
+
+use super::setup::Habit;
+
+/// Something happens. To what exactly, the pick says, of whatever there is at that moment; where
+/// there is nothing to do, nothing happens.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Event {
+    pub(super) what: What,
+    pub(super) pick: Pick,
+    /// Its place in the schedule that was drawn, by which the requests are numbered.
+    pub(super) place: u32,
+    /// The request that it is about, where a former run has told.
+    pub(super) about: Option<u32>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum What {
+    /// Time passes.
+    Tick,
+    /// Hours pass in sleep; then every tab asks at once.
+    Sleep,
+    /// A tab of the browser asks for something.
+    Send,
+    /// A tab fetches ahead what it may never show.
+    Prefetch,
+    /// A tab signs in, whoever is signed in.
+    SignIn,
+    /// A tab signs out.
+    SignOut,
+    /// A request or a response goes one step further.
+    Work,
+    /// Every request under way arrives in the same moment.
+    Together,
+    /// A request or a response is lost; a slow handler never ends.
+    Lose,
+    /// A confirmation reaches the store, or is lost.
+    Confirm,
+    /// The person's other device asks for something.
+    Device,
+    /// A node crashes and comes back.
+    Crash,
+    /// The next step of a rotation of the key ring.
+    Keys,
+    /// The store is saved.
+    Backup,
+    /// The nodes are stopped, and the store is put back as it was saved.
+    Restore,
+    /// The store fails for a while.
+    Outage,
+    /// A thief copies the jar.
+    Copy,
+    /// The thief asks for something.
+    Thief,
+    /// The browser comes no more.
+    Gone,
+}
+
+/// A number that picks among what there is.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Pick(pub(super) u32);
+
+impl Pick {
+    /// One of `bound`; what is left of the number picks next.
+    pub(super) fn of(&mut self, bound: usize) -> usize {
+        let bound = bound.max(1) as u32;
+        let picked = self.0 % bound;
+        self.0 /= bound;
+        picked as usize
+    }
+
+    /// True once in `bound` times.
+    pub(super) fn once_in(&mut self, bound: usize) -> bool {
+        self.of(bound) == 0
+    }
+}
+
+/// How often each event comes, of a thousand. The rest are the thief's, or steps further.
+const OFTEN: [(u32, What); 15] = [
+    (480, What::Work),
+    (110, What::Send),
+    (130, What::Tick),
+    (85, What::Confirm),
+    (35, What::Device),
+    (20, What::Lose),
+    (20, What::Together),
+    (15, What::Prefetch),
+    (15, What::Keys),
+    (7, What::Sleep),
+    (7, What::Crash),
+    (7, What::Outage),
+    (3, What::SignIn),
+    (3, What::SignOut),
+    (8, What::Backup),
+];
+
+/// How often a backup is put back, of a thousand.
+const RESTORES: u32 = 2;
+
+/// The events of a schedule.
+pub(super) fn draw(random: &mut Random, steps: usize, habit: Option<Habit>) -> Vec<Event> {
+    let event = |what, pick| Event { what, pick, place: 0, about: None };
+    let mut draw = |_| event(what(random, habit), Pick(random.next() as u32));
+    let mut events: Vec<_> = (0..steps).map(&mut draw).collect();
+    if let Some(habit) = habit {
+        let mut once = |what, at: usize| {
+            events.insert(at.min(events.len()), event(what, Pick(0)));
+        };
+        let copied = random.below(steps as u32 / 2) as usize;
+        once(What::Copy, copied);
+        if habit == Habit::TakeOver {
+            once(What::Gone, copied + 1 + random.below(steps as u32 / 4) as usize);
+        }
+    }
+    (1..).zip(&mut events).for_each(|(place, event)| event.place = place);
+    events
+}
+
+fn what(random: &mut Random, habit: Option<Habit>) -> What {
+    let mut at = random.below(1000);
+    for (often, what) in OFTEN {
+        match at.checked_sub(often) {
+            None => return what,
+            Some(rest) => at = rest,
+        }
+    }
+    match (at, habit) {
+        (0..RESTORES, _) => What::Restore,
+        (_, Some(_)) => What::Thief,
+        (_, None) => What::Work,
+    }
+}
+
+/// `SplitMix64`: the same schedules from the same seed, everywhere.
+pub(super) struct Random(u64);
+
+impl Random {
+    /// Neighbouring seeds have nothing in common: the first number of one is the state of another.
+    pub(super) fn new(seed: u64) -> Self {
+        let mut random = Self(seed);
+        random.0 = random.next();
+        random
+    }
+
+    pub(super) fn next(&mut self) -> u64 {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut mixed = (self.0 ^ (self.0 >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        mixed ^ (mixed >> 31)
+    }
+
+    pub(super) fn below(&mut self, bound: u32) -> u32 {
+        (self.next() % u64::from(bound.max(1))) as u32
+    }
+}

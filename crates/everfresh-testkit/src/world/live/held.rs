@@ -1,0 +1,96 @@
+//! What holds when a request arrives: what it presents, and what the store knows of that.
+
+use everfresh::{SessionId, SessionRecord, Timestamp};
+
+use super::browser::{Asked, Kind, Tokens};
+use super::link::Outage;
+use super::play::World;
+use super::setup::LEEWAY;
+
+/// What held when a request arrived.
+#[derive(Clone, Debug)]
+pub(super) struct Held {
+    /// The sessions of its tokens.
+    pub(super) access: Option<usize>,
+    pub(super) refresh: Option<usize>,
+    /// Seconds until the access token expires, by the node's clock.
+    pub(super) left: i64,
+    /// The node remembers that the access token's session is over.
+    pub(super) knows: bool,
+    pub(super) access_alive: bool,
+    /// The row of the refresh token's session.
+    pub(super) row: Option<SessionRecord>,
+    /// The refresh token's session has to be served.
+    pub(super) owed: bool,
+    /// The refresh token is held against the row.
+    pub(super) consulted: bool,
+    /// Which says that two hold the session.
+    pub(super) theft: bool,
+    pub(super) outage: Option<Outage>,
+}
+
+impl Held {
+    /// The two tokens are of different sessions.
+    pub(super) fn mixed(&self) -> bool {
+        self.access.is_some() && self.refresh.is_some() && self.access != self.refresh
+    }
+
+    /// The access token still counts.
+    pub(super) fn good(&self) -> bool {
+        self.access.is_some() && self.left > -(LEEWAY.as_secs() as i64) && !self.knows
+    }
+}
+
+impl World {
+    /// Looks at everything before a request is processed.
+    pub(super) async fn look(&mut self, asked: &Asked, node: usize) -> Held {
+        let Tokens { access, refresh, .. } = &asked.tokens;
+        let of = |sid: SessionId| self.ledger.find(sid);
+        let (access_of, refresh_of) = (
+            access.as_ref().and_then(|token| of(token.sid)),
+            refresh.as_ref().and_then(|token| of(token.sid)),
+        );
+        let left = access.as_ref().map_or(0, |token| self.nodes[node].left(token.expires));
+        let now = self.nodes[node].clock.now();
+        let lifetime = self.setup.lifetime();
+        let knows =
+            access_of.is_some_and(|session| self.ledger.remembers(session, node, now, lifetime));
+        let access_alive = access_of.is_some_and(|session| self.ledger[session].alive);
+        let row = match refresh {
+            Some(token) => self.hub.row(token.sid).await,
+            None => None,
+        };
+        let outage = self.hub.wires().outage;
+        // Tokens of so short a life are refreshed from 4 s before their end; where they are
+        // fetched ahead, from 2 s.
+        let window = if asked.kind == Kind::Prefetch { 2 } else { 4 };
+        let consulted = refresh_of.is_some()
+            && match access_of {
+                None => true,
+                _ if knows => true,
+                same => same == refresh_of && left <= window,
+            };
+        let theft = consulted
+            && outage != Some(Outage::Refusing)
+            && row.as_ref().zip(refresh.as_ref()).is_some_and(|(row, token)| {
+                self.tells_two(row, token.generation, self.hub.clock.now())
+            });
+        let owed = refresh_of.is_some_and(|session| self.ledger.is_owed(session, self.tick));
+        // Beside an access token of another session it may count, for reasons of the node's.
+        let other = access_of.is_some() && access_of != refresh_of;
+        if let (true, Some(session)) = (consulted || other, refresh_of) {
+            let none = refresh.as_ref().map(|token| token.generation.to_string());
+            let text = access.as_ref().map(|token| token.text.clone()).or(none);
+            self.ledger.ran_out(session, &text.unwrap_or_default());
+        }
+        let (access, refresh) = (access_of, refresh_of);
+        Held { access, refresh, left, knows, access_alive, row, owed, consulted, theft, outage }
+    }
+
+    /// Whether a generation that is shown tells that two hold the session: its successor was shown
+    /// as well, and the overlap is over; or it is older still.
+    fn tells_two(&self, row: &SessionRecord, generation: u64, now: Timestamp) -> bool {
+        let closed = row.confirmed && now.since(row.rotated_at) > self.setup.overlap();
+        generation + 1 < row.generation || generation + 1 == row.generation && closed
+    }
+}

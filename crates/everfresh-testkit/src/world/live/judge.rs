@@ -1,0 +1,279 @@
+//! What every answer is held against.
+
+use std::fmt;
+
+use everfresh::SessionId;
+use http::StatusCode;
+
+use super::browser::{Asked, Kind, Tokens};
+use super::held::Held;
+use super::ledger::Fate;
+use super::link::Outage;
+use super::node::Open;
+use super::play::World;
+
+/// What must not happen.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Wrong {
+    /// An honest browser was signed out: not served, its session ended, or its cookies cleared.
+    SignedOut,
+    /// A session that was over was served, or given tokens.
+    Revived,
+    /// Two holders showed different generations, and the session lived on.
+    Unnoticed,
+    /// A session was rotated more often than its access tokens ran out, or to two successors.
+    Rotated,
+    /// An outage showed: tokens, or an answer that promised too much or too little.
+    Outage,
+}
+
+/// A promise that was broken, and how.
+#[derive(Clone, Debug)]
+pub(super) struct Broken {
+    pub(super) wrong: Wrong,
+    pub(super) how: String,
+}
+
+impl Broken {
+    fn new<T>(wrong: Wrong, how: impl fmt::Display) -> Result<T, Self> {
+        Err(Self { wrong, how: how.to_string() })
+    }
+}
+
+impl World {
+    /// Judges what was made of a request. `alone`: nothing else was processed meanwhile.
+    pub(super) async fn judge(
+        &mut self,
+        asked: &Asked,
+        node: usize,
+        held: &Held,
+        open: &Open,
+        alone: bool,
+    ) -> Result<(), Broken> {
+        if let (Some(session), true) = (held.refresh, held.theft && alone)
+            && self.ledger[session].stolen
+            && self.ledger[session].fate == Fate::Kept
+            && self.hub.row(self.ledger[session].sid).await.is_none()
+        {
+            self.ledger[session].fate = Fate::Ended;
+            self.noticed = true;
+        }
+        match asked.kind {
+            Kind::SignIn | Kind::SignOut => self.judge_change(asked, node, held, open).await,
+            Kind::Visit | Kind::Prefetch => {
+                self.judge_served(node, held, open)?;
+                self.judge_owed(asked, node, held, open.status, alone).await
+            }
+        }
+    }
+
+    /// Whoever is served must hold a session that is not over, or a good access token of one that
+    /// this node knows nothing of.
+    fn judge_served(&mut self, node: usize, held: &Held, open: &Open) -> Result<(), Broken> {
+        if open.status != StatusCode::OK {
+            return Ok(());
+        }
+        let sid = open.session.sid().and_then(|sid| SessionId::parse(&sid));
+        let served = sid.and_then(|sid| self.ledger.find(sid));
+        let Some(session) = served.filter(|s| [held.access, held.refresh].contains(&Some(*s)))
+        else {
+            return Broken::new(Wrong::Revived, "served as a session that was not presented");
+        };
+        let alive = match held.refresh == Some(session) {
+            true => held.row.is_some(),
+            false => held.access_alive,
+        };
+        if alive {
+            return Ok(());
+        }
+        if held.access != Some(session) || !held.good() {
+            return Broken::new(Wrong::Revived, format!("session {session} is over, and served"));
+        }
+        // A node whose clock is behind takes what others minted for longer than it remembers.
+        if !self.ledger.learned(session, node) {
+            return Ok(());
+        }
+        self.tally.outlived += 1;
+        let how = format!("session {session} is over, and served where that was known");
+        if self.setup.strict { Broken::new(Wrong::Revived, how) } else { Ok(()) }
+    }
+
+    async fn judge_owed(
+        &mut self,
+        asked: &Asked,
+        node: usize,
+        held: &Held,
+        status: StatusCode,
+        alone: bool,
+    ) -> Result<(), Broken> {
+        let Some(session) = held.refresh else { return Ok(()) };
+        let now = self.nodes[node].clock.now();
+        let reached = held.consulted && held.outage != Some(Outage::Refusing);
+        if status == StatusCode::UNAUTHORIZED && reached && held.outage.is_none() {
+            self.ledger.teach(session, node, now);
+        }
+        if !held.owed {
+            return Ok(());
+        }
+        self.tally.unavailable += u64::from(status == StatusCode::SERVICE_UNAVAILABLE);
+        let stolen = self.ledger[session].stolen;
+        if stolen && reached && status == StatusCode::OK && !held.theft {
+            self.turns.push(asked.who);
+        }
+        if stolen && held.theft && alone && self.ledger[session].fate == Fate::Kept {
+            let how = format!("two hold session {session}, and it lives on");
+            return Broken::new(Wrong::Unnoticed, how);
+        }
+        // An access token of a former session, which arrived after the sign-in, hides the refresh
+        // token of this one once it has expired.
+        if held.mixed() && (!held.good() || held.outage.is_some()) {
+            let hidden = status == StatusCode::UNAUTHORIZED;
+            self.tally.shadowed += u64::from(hidden);
+            let how = format!("session {session} is hidden by an expired token of another one");
+            return match self.setup.strict && hidden {
+                true => Broken::new(Wrong::SignedOut, how),
+                false => Ok(()),
+            };
+        }
+        let fitting = match (held.outage, status) {
+            _ if stolen && (held.theft || !alone) => true,
+            (None, StatusCode::OK) => true,
+            (Some(Outage::Refusing), StatusCode::OK) => held.good(),
+            (Some(Outage::Refusing), StatusCode::SERVICE_UNAVAILABLE) => !held.good(),
+            (Some(Outage::Mute), StatusCode::OK | StatusCode::SERVICE_UNAVAILABLE) => true,
+            _ => false,
+        };
+        if fitting {
+            return Ok(());
+        }
+        let how = format!("session {session} is not over, and the answer is {status}");
+        let outage = held.outage.is_some() && status != StatusCode::UNAUTHORIZED;
+        Broken::new(if outage { Wrong::Outage } else { Wrong::SignedOut }, how)
+    }
+
+    /// Somebody signed in or out.
+    async fn judge_change(
+        &mut self,
+        asked: &Asked,
+        node: usize,
+        held: &Held,
+        open: &Open,
+    ) -> Result<(), Broken> {
+        let presented: Vec<_> = [held.refresh, held.access].into_iter().flatten().collect();
+        let done = open.status == StatusCode::NO_CONTENT;
+        let failed = open.status == StatusCode::SERVICE_UNAVAILABLE;
+        let fitting = match (asked.kind, held.outage) {
+            (_, None) => done,
+            (Kind::SignIn, Some(_)) => failed,
+            // Where nothing is left to end, nothing can fail.
+            (_, Some(_)) => done || failed,
+        };
+        if !fitting {
+            let how = format!("{:?} is answered with {}", asked.kind, open.status);
+            return Broken::new(Wrong::Outage, how);
+        }
+        if asked.kind == Kind::SignIn && !done {
+            return Ok(());
+        }
+        // Of two sessions the one that the access token names is ended; one whose sign-out failed
+        // before may live on.
+        let one = held.access.or(held.refresh).filter(|_| !held.mixed());
+        let one = one.filter(|one| done && self.ledger[*one].fate == Fate::Kept);
+        for session in presented {
+            let known = &mut self.ledger[session];
+            known.fate = if known.fate == Fate::Kept { Fate::Left } else { known.fate };
+        }
+        if let Some(session) = one {
+            if self.hub.row(self.ledger[session].sid).await.is_some() {
+                return Broken::new(Wrong::Revived, format!("session {session} lives on"));
+            }
+            self.ledger.teach(session, node, self.nodes[node].clock.now());
+        }
+        if asked.kind == Kind::SignIn {
+            let sid = open.session.sid().and_then(|sid| SessionId::parse(&sid));
+            let sid = sid.expect("who signed in has a session");
+            let row = self.hub.row(sid).await.expect("a session that was made");
+            self.ledger.add(sid, asked.who, &row, self.tick);
+        }
+        Ok(())
+    }
+
+    /// Judges a slow response by the session whose tokens it brings, as that is by now.
+    pub(super) fn judge_late(&mut self, node: usize, cookies: &[String]) -> Result<(), Broken> {
+        let sent = Tokens::set(cookies).refresh.and_then(|token| self.ledger.find(token.sid));
+        match sent {
+            Some(session) if self.ledger.learned(session, node) => {
+                self.tally.posthumous += 1;
+                let how = format!("tokens of session {session}, where that was known to be over");
+                if self.setup.strict { Broken::new(Wrong::Revived, how) } else { Ok(()) }
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// Judges what leaves with a response.
+    pub(super) fn judge_cookies(
+        &mut self,
+        asked: &Asked,
+        held: &Held,
+        status: StatusCode,
+        cookies: &[String],
+    ) -> Result<(), Broken> {
+        let tokens = Tokens::set(cookies);
+        let visit = matches!(asked.kind, Kind::Visit | Kind::Prefetch);
+        let owed = held.refresh.is_some_and(|session| self.ledger.is_owed(session, self.tick));
+        let seen = status == StatusCode::UNAUTHORIZED && asked.navigates;
+        if tokens.cleared && visit && (owed || !seen) {
+            return Broken::new(Wrong::SignedOut, "cookies of a session that is not over cleared");
+        }
+        if held.outage == Some(Outage::Refusing) && visit && !tokens.is_empty() {
+            return Broken::new(Wrong::Outage, "cookies are touched while the store is down");
+        }
+        let sids = [tokens.access.as_ref().map(|t| t.sid), tokens.refresh.as_ref().map(|t| t.sid)];
+        for sid in sids.into_iter().flatten() {
+            let of = self.ledger.find(sid);
+            if visit && (of.is_none() || of != held.refresh || held.row.is_none()) {
+                return Broken::new(Wrong::Revived, "tokens of a session that is over");
+            }
+        }
+        if let Some(token) = &tokens.refresh
+            && let Some(session) = self.ledger.find(token.sid)
+            && !self.ledger.leaves(session, token)
+        {
+            let how = format!("two tokens of generation {} of {session}", token.generation);
+            return Broken::new(Wrong::Rotated, how);
+        }
+        Ok(())
+    }
+
+    /// After every event: whose row is gone, and who was rotated too often.
+    pub(super) async fn judge_rows(&mut self) -> Result<(), Broken> {
+        let alive: Vec<_> =
+            self.ledger.all().filter(|(_, known)| known.alive).map(|(n, k)| (n, k.sid)).collect();
+        let now = self.hub.clock.now();
+        for (session, sid) in alive {
+            match self.hub.row(sid).await {
+                Some(row) => self.ledger.saw(session, &row),
+                None if self.ledger.missed(session, now) => {}
+                // Several requests in one moment: who came first is not told.
+                None if self.ledger[session].stolen && self.crowded => {
+                    self.ledger[session].fate = Fate::Ended;
+                    self.noticed = true;
+                }
+                None => return Broken::new(Wrong::SignedOut, format!("session {session} ended")),
+            }
+            let (rotations, known) = (self.hub.wires().rotations(sid), &self.ledger[session]);
+            if known.fate == Fate::Kept && rotations > known.expiries {
+                let how = format!("{rotations} rotations of session {session}");
+                return Broken::new(Wrong::Rotated, how);
+            }
+        }
+        match self.hub.wires().hasty.first() {
+            Some(sid) => Broken::new(
+                Wrong::Rotated,
+                format!("{:?} twice in an overlap", self.ledger.find(*sid)),
+            ),
+            None => Ok(()),
+        }
+    }
+}

@@ -1,0 +1,108 @@
+//! What a schedule begins with: lifetimes, clocks, the thief's habit.
+
+use std::fmt;
+use std::time::Duration;
+
+use everfresh::{ManualClock, Timestamp};
+
+use super::Plan;
+use super::event::Random;
+
+/// How long a tick is. With lifetimes below 20 s, and every clock on an even second, nothing that
+/// the engine spreads by chance (an `exp`, a window) moves anything across a tick.
+pub(super) const TICK: Duration = Duration::from_secs(2);
+
+pub(super) const START: Timestamp = Timestamp::from_secs(1_800_000_000);
+
+/// How many nodes there are.
+pub(super) const NODES: usize = 3;
+
+/// How long a session may be idle, and how long it lives.
+pub(super) const IDLE: Duration = Duration::from_secs(6 * 3600);
+pub(super) const ABSOLUTE: Duration = Duration::from_secs(24 * 3600);
+
+/// How long an access token counts after its end where no refresh is to be had.
+pub(super) const LEEWAY: Duration = TICK;
+
+/// How far clocks differ at the most, in seconds.
+pub(super) const SKEW: u64 = 3600;
+
+/// What a thief does with what he copied.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Habit {
+    /// Comes now and then.
+    Pauses,
+    /// Comes whenever the browser was refreshed, at once.
+    LockStep,
+    /// Comes now and then, and soon the browser comes no more.
+    TakeOver,
+}
+
+/// What a schedule begins with. Times are in ticks.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Setup {
+    pub(super) overlap: u64,
+    pub(super) lifetime: u64,
+    /// How long a request or a response may be on its way.
+    pub(super) delay: u64,
+    /// By how many seconds the nodes' clocks differ from true time, and the store's.
+    pub(super) skews: [i64; NODES + 1],
+    /// Confirmations reach the store at once.
+    pub(super) prompt: bool,
+    /// Slow handlers ask for a refresh themselves.
+    pub(super) refreshing: bool,
+    /// What is known and counted is broken, too.
+    pub(super) strict: bool,
+    pub(super) habit: Option<Habit>,
+}
+
+impl Setup {
+    pub(super) fn draw(random: &mut Random, plan: Plan) -> Self {
+        let overlap = [2, 4, 4, 8][random.below(4) as usize];
+        let lifetime = [6, 7, 9, 9][random.below(4) as usize];
+        let skewed = random.below(3) > 0;
+        let skews = [(); NODES + 1].map(|()| {
+            let skew = [0, 0, 2, -10, 58, -240, 600, -1800, 1800][random.below(9) as usize];
+            if skewed { skew } else { 0 }
+        });
+        let prompt = random.below(3) == 0;
+        let habit = match random.below(10) {
+            _ if !plan.thief => None,
+            0..=6 => Some(Habit::Pauses),
+            7 | 8 => Some(Habit::LockStep),
+            _ => Some(Habit::TakeOver),
+        };
+        let Plan { quarters, refreshing, strict, .. } = plan;
+        let delay = quarters * overlap / 4;
+        Self { overlap, lifetime, delay, skews, prompt, refreshing, strict, habit }
+    }
+
+    pub(super) fn overlap(&self) -> Duration {
+        TICK * self.overlap as u32
+    }
+
+    pub(super) fn lifetime(&self) -> Duration {
+        TICK * self.lifetime as u32
+    }
+
+    /// The clock of a node, or behind them the store's, at the start.
+    pub(super) fn clock(&self, at: usize) -> ManualClock {
+        let secs = START.as_secs().saturating_add_signed(self.skews[at]);
+        ManualClock::starting_at(Timestamp::from_secs(secs))
+    }
+}
+
+impl fmt::Display for Setup {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (overlap, lifetime) = (self.overlap().as_secs(), self.lifetime().as_secs());
+        let (nodes, store) = self.skews.split_at(NODES);
+        write!(
+            f,
+            "overlap {overlap} s, access tokens {lifetime} s, delay {} s at the most; clocks of the \
+             nodes off by {nodes:?} s, the store's by {store:?} s",
+            (TICK * self.delay as u32).as_secs()
+        )?;
+        f.write_str(if self.prompt { "; confirmations come at once" } else { "" })?;
+        self.habit.map_or(Ok(()), |habit| write!(f, "; a thief: {habit:?}"))
+    }
+}

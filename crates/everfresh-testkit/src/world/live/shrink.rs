@@ -1,0 +1,64 @@
+//! Makes a schedule that breaks a promise short.
+
+use tokio::runtime::Runtime;
+
+use super::event::{Event, Pick, What};
+use super::go;
+use super::judge::Wrong;
+use super::setup::Setup;
+
+/// Leaves out every event without which the same promise is broken, and makes the others simple.
+pub(super) fn shrink(
+    runtime: &Runtime,
+    setup: Setup,
+    events: Vec<Event>,
+    wrong: Wrong,
+) -> Vec<Event> {
+    // The events up to where it breaks, each with the request that it is about; nothing if it
+    // does not.
+    let breaks = |events: &[Event]| {
+        let (world, broken) = runtime.block_on(go(setup, events, false));
+        (broken?.wrong == wrong).then_some(world.did)
+    };
+    let Some(mut events) = breaks(&events) else { return events };
+    loop {
+        let before = events.len();
+        leave_out(&mut events, &breaks);
+        simplify(&mut events, &breaks);
+        if events.len() == before {
+            return events;
+        }
+    }
+}
+
+/// Leaves out ever shorter stretches of events.
+fn leave_out(events: &mut Vec<Event>, breaks: &impl Fn(&[Event]) -> Option<Vec<Event>>) {
+    let mut size = events.len();
+    while size > 0 {
+        let mut at = 0;
+        while at < events.len() {
+            let mut fewer = events.clone();
+            fewer.drain(at..(at + size).min(events.len()));
+            match breaks(&fewer) {
+                Some(fewer) => *events = fewer,
+                None => at += size,
+            }
+        }
+        size /= 2;
+    }
+}
+
+/// A night is a long time, and every tab asks after it: a while may do. So may the simplest pick.
+fn simplify(events: &mut [Event], breaks: &impl Fn(&[Event]) -> Option<Vec<Event>>) {
+    for at in 0..events.len() {
+        let kept = events[at];
+        let what = if kept.what == What::Sleep { What::Tick } else { kept.what };
+        for pick in [Pick(0), Pick(1), Pick(u32::MAX)] {
+            events[at] = Event { what, pick, ..kept };
+            if breaks(events).is_some() {
+                break;
+            }
+            events[at] = kept;
+        }
+    }
+}

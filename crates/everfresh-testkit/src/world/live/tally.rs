@@ -1,0 +1,134 @@
+//! What became of many schedules.
+
+use super::browser::Who;
+use super::play::World;
+
+/// What became of many schedules.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Tally {
+    /// How many schedules there were.
+    pub schedules: u32,
+    /// How many in which a promise was broken.
+    pub broken: u32,
+    /// How many of those in which an honest browser was signed out.
+    pub signed_out: u32,
+    /// A thief copied a jar, and it was noticed: the session was ended.
+    pub noticed: u32,
+    /// A thief was served and not noticed, since he and the browser took turns within the overlap,
+    /// or before a confirmation arrived.
+    pub lock_step: u32,
+    /// A thief was served and not noticed: after his first refresh the browser came no more.
+    pub took_over: u32,
+    /// A thief was served and not noticed: once the browser had gone on, he came no more.
+    pub let_go: u32,
+    /// A thief was served by the copied access token alone, until that ran out.
+    pub borrowed: u32,
+    /// A thief copied a jar and never got anything for it.
+    pub worthless: u32,
+    /// How many requests were processed.
+    pub requests: u64,
+    /// How many of those were answered with 503, since the store was failing.
+    pub unavailable: u64,
+    /// How many requests and responses were lost.
+    pub lost: u64,
+    /// How many rotations there were.
+    pub rotations: u64,
+    /// How many access tokens ran out and were presented: no less than the rotations.
+    pub expiries: u64,
+    /// Rotations to what a client held when the store was behind it.
+    pub adopted: u64,
+    /// How many nodes crashed.
+    pub crashes: u64,
+    /// How often the store failed for a while.
+    pub outages: u64,
+    /// How often a node went over to a new key of the ring.
+    pub key_switches: u64,
+    /// How often a backup was put back.
+    pub restores: u64,
+    /// How many sessions there were.
+    pub sessions: u64,
+    /// Responses of a former session that reached the jar after those of a sign-in. The session
+    /// that they replace there lives on without a holder; no server can call them back.
+    pub overtaken: u64,
+    /// Good refresh tokens that did not count beside an expired access token of a former session.
+    pub shadowed: u64,
+    /// Responses of slow handlers that brought tokens of a session that their node knew to be over.
+    pub posthumous: u64,
+    /// Access tokens of a session that was over, minted by a node whose clock was ahead, and served
+    /// by one that had known it once: it remembers for an access token's life.
+    pub outlived: u32,
+}
+
+impl Tally {
+    /// Both together.
+    pub(super) fn and(mut self, other: &Self) -> Self {
+        self.schedules += other.schedules;
+        self.broken += other.broken;
+        self.signed_out += other.signed_out;
+        self.noticed += other.noticed;
+        self.lock_step += other.lock_step;
+        self.took_over += other.took_over;
+        self.let_go += other.let_go;
+        self.borrowed += other.borrowed;
+        self.worthless += other.worthless;
+        self.requests += other.requests;
+        self.unavailable += other.unavailable;
+        self.lost += other.lost;
+        self.rotations += other.rotations;
+        self.expiries += other.expiries;
+        self.adopted += other.adopted;
+        self.crashes += other.crashes;
+        self.outages += other.outages;
+        self.key_switches += other.key_switches;
+        self.restores += other.restores;
+        self.sessions += other.sessions;
+        self.overtaken += other.overtaken;
+        self.shadowed += other.shadowed;
+        self.posthumous += other.posthumous;
+        self.outlived += other.outlived;
+        self
+    }
+
+    /// A thief who was served and not noticed, in any way.
+    pub fn unnoticed(&self) -> u32 {
+        self.lock_step + self.took_over + self.let_go + self.borrowed
+    }
+}
+
+impl World {
+    /// What became of this schedule.
+    pub(super) fn sum(&self) -> Tally {
+        let mut tally = Tally { schedules: 1, ..self.tally };
+        let wires = self.hub.wires();
+        tally.adopted = wires.adopted;
+        for (_, known) in self.ledger.all() {
+            tally.sessions += 1;
+            tally.rotations += wires.rotations(known.sid);
+            tally.expiries += known.expiries;
+        }
+        if self.thief.is_some() {
+            *self.theft(&mut tally) += 1;
+        }
+        tally
+    }
+
+    /// How the theft went.
+    fn theft<'t>(&self, tally: &'t mut Tally) -> &'t mut u32 {
+        let thief = |who: &&Who| **who == Who::Thief;
+        // As the two took turns: from the thief's first on.
+        let mut turns = self.turns.iter().skip_while(|who| !thief(who));
+        if self.noticed {
+            &mut tally.noticed
+        } else if !self.served {
+            &mut tally.worthless
+        } else if turns.clone().next().is_none() {
+            &mut tally.borrowed
+        } else if turns.clone().all(|who| *who == Who::Thief) {
+            &mut tally.took_over
+        } else if turns.by_ref().skip_while(thief).any(|who| *who == Who::Thief) {
+            &mut tally.lock_step
+        } else {
+            &mut tally.let_go
+        }
+    }
+}
