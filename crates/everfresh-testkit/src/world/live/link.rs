@@ -47,7 +47,9 @@ pub(super) struct Wires {
     reported: HashSet<Report>,
     /// How often each session was rotated, and when last.
     rotated: HashMap<SessionId, (u64, Timestamp)>,
-    /// Rotations to what a client held when the store was behind it.
+    /// The latest generation that each session ever had.
+    highest: HashMap<SessionId, u64>,
+    /// Rotations to a generation that there was before the store was put back.
     pub(super) adopted: u64,
     /// Sessions that were rotated twice within the overlap.
     pub(super) hasty: Vec<SessionId>,
@@ -74,7 +76,7 @@ impl Hub {
 
     /// A confirmation arrives.
     pub(super) async fn land(&self, report: Report) {
-        let confirmed = self.store.confirm(report.sid, report.generation).await;
+        let confirmed = self.store.confirm(report.sid, report.generation, false).await;
         confirmed.expect("the store in memory does not fail");
     }
 }
@@ -102,9 +104,12 @@ impl Wires {
     }
 
     fn note(&mut self, rotation: &Rotation, now: Timestamp, overlap: Duration) {
-        if rotation.to > rotation.from + 1 {
+        let highest = self.highest.entry(rotation.sid).or_default();
+        if rotation.to > rotation.from && rotation.to <= *highest {
+            // There was this generation before the store was put back.
             self.adopted += 1;
         } else if rotation.to > rotation.from {
+            *highest = rotation.to;
             let (times, last) = self.rotated.entry(rotation.sid).or_default();
             *times += 1;
             if now.since(std::mem::replace(last, now)) < overlap {
@@ -178,7 +183,7 @@ impl SessionStore for Link {
         self.write(rotated).await
     }
 
-    async fn confirm(&self, sid: SessionId, generation: u64) -> Result<(), StoreError> {
+    async fn confirm(&self, sid: SessionId, generation: u64, _: bool) -> Result<(), StoreError> {
         let report = Report { node: self.node, sid, generation };
         let sent = async {
             let mut wires = self.hub.wires();
