@@ -365,7 +365,7 @@ impl<C: ClaimSet> EngineBuilder<C> {
         within("access_lifetime", self.access_lifetime, 1, DAY)?;
         within("session_lifetime", self.session_lifetime, 1, 3650 * DAY)?;
         within("leeway", self.leeway, 0, 300)?;
-        if !self.keys.can_sign() {
+        if refresher.mints() && !self.keys.can_sign() {
             return Err(ConfigError::NoSigningKey);
         }
         for origin in &self.trusted_origins {

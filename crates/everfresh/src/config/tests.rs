@@ -2,7 +2,10 @@
 
 use super::*;
 use crate::testing::SECRET;
-use crate::{Algorithm, CookieSpec, Key, Location, Resign, SameSite};
+use crate::{
+    Admission, Admitted, Algorithm, Context, CookieSpec, Key, Location, Opening, Presented, Resign,
+    SameSite, Timestamp, Tokens,
+};
 
 fn builder() -> EngineBuilder<()> {
     Engine::builder(Keys::hs256(SECRET).unwrap())
@@ -17,6 +20,31 @@ fn problem(change: impl FnOnce(EngineBuilder<()>) -> EngineBuilder<()>) -> Strin
 
 fn secs(secs: u64) -> Duration {
     Duration::from_secs(secs)
+}
+
+/// Another issuer makes the tokens.
+struct Elsewhere;
+
+impl Refresher for Elsewhere {
+    fn mints(&self) -> bool {
+        false
+    }
+
+    fn admits(&self, _: Presented<'_>, _: Timestamp) -> Option<Admission> {
+        None
+    }
+
+    async fn refresh(&self, _: Context, _: Admitted) -> Result<Tokens, Failure> {
+        Err(Failure::Misconfigured)
+    }
+
+    async fn sign_in(&self, _: Context, _: Opening) -> Result<Tokens, Failure> {
+        Err(Failure::Misconfigured)
+    }
+
+    async fn sign_out(&self, _: Context, _: String) -> Result<(), Failure> {
+        Ok(())
+    }
 }
 
 fn pair(access: &str, refresh: &str) -> Carrier {
@@ -104,6 +132,16 @@ fn keys_that_only_verify_cant_mint() {
         .audience("a")
         .refresh_with(Resign::new());
     assert_eq!(builder.build().unwrap_err(), ConfigError::NoSigningKey);
+}
+
+#[test]
+fn keys_that_only_verify_are_enough_where_nothing_is_minted() {
+    let key = Key::hmac(Algorithm::HS256, SECRET.as_bytes()).unwrap();
+    let builder = Engine::<()>::builder(Keys::verifying([key]).unwrap())
+        .issuer("i")
+        .audience("a")
+        .refresh_with(Elsewhere);
+    builder.build().unwrap();
 }
 
 #[test]

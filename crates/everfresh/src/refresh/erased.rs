@@ -16,6 +16,7 @@ use crate::config::ConfigError;
 pub(crate) trait ErasedRefresher: Send + Sync {
     fn prepare(&mut self, setup: &Setup<'_>) -> Result<(), ConfigError>;
     fn uses_refresh_tokens(&self) -> bool;
+    fn mints(&self) -> bool;
     fn result_window(&self) -> Duration;
     fn admits(&self, presented: Presented<'_>, now: Timestamp) -> Option<Admission>;
     fn refresh(self: Arc<Self>, cx: Context, admitted: Admitted) -> Boxed<'static, Tokens>;
@@ -49,6 +50,10 @@ impl<R: Refresher> ErasedRefresher for R {
 
     fn uses_refresh_tokens(&self) -> bool {
         Refresher::uses_refresh_tokens(self)
+    }
+
+    fn mints(&self) -> bool {
+        Refresher::mints(self)
     }
 
     fn result_window(&self) -> Duration {

@@ -56,6 +56,12 @@ pub trait Refresher: Send + Sync + 'static {
         false
     }
 
+    /// Whether the engine's own keys sign the access tokens. Where another issuer makes them, the
+    /// engine's keys may be public ones, that only verify.
+    fn mints(&self) -> bool {
+        true
+    }
+
     /// How long the tokens of a refresh may be given again from memory, to requests that present
     /// the same token. None where something else has to be asked each time.
     fn result_window(&self) -> Duration {
