@@ -36,9 +36,18 @@ impl Service<Request<()>> for Bare {
     }
 }
 
+/// A key set of one secret.
+pub fn keys() -> Keys {
+    Keys::hs256("0123456789abcdef-0123456789abcdef").expect("a good secret")
+}
+
 /// An engine that signs with HS256 and reads cookies and bearer tokens.
 pub fn engine() -> Engine<User> {
-    let keys = Keys::hs256("0123456789abcdef-0123456789abcdef").expect("a good secret");
+    engine_with(keys())
+}
+
+/// The same with other keys.
+pub fn engine_with(keys: Keys) -> Engine<User> {
     Engine::builder(keys)
         .issuer("https://app.example")
         .audience("app")

@@ -1,7 +1,10 @@
 //! Counts, not times: what the fresh path allocates. Rows 7 and 8 of the security list.
 
 use allocation_counter::{AllocationInfo, measure};
-use everfresh_bench::{Bare, copy, engine, token, with_bearer, with_cookie};
+use everfresh::{Engine, KeySource, Seek};
+use everfresh_bench::{
+    Bare, User, copy, engine, engine_with, keys, token, with_bearer, with_cookie,
+};
 use futures::FutureExt as _;
 use futures::executor::block_on;
 use http::Request;
@@ -10,7 +13,10 @@ use tower::{Service as _, ServiceBuilder};
 /// What one request allocates inside the layer, beyond what it came with. The second of two, so
 /// that what is made once per process is made.
 fn counted(request: &Request<()>) -> AllocationInfo {
-    let auth = engine();
+    counted_by(&engine(), request)
+}
+
+fn counted_by(auth: &Engine<User>, request: &Request<()>) -> AllocationInfo {
     let mut service = ServiceBuilder::new().layer(auth.layer()).service(Bare);
     let mut round = || {
         let request = copy(request);
@@ -45,6 +51,24 @@ fn a_fresh_token_costs_its_claims_and_a_handle() {
             "all of it is given back, and the request: {counted:?}"
         );
     }
+}
+
+/// Where keys come from that nobody needs.
+struct Unasked;
+
+impl KeySource for Unasked {
+    fn seek(&self) -> Seek {
+        panic!("the key is known")
+    }
+}
+
+#[test]
+fn keys_from_elsewhere_cost_a_fresh_token_nothing() {
+    let elsewhere = engine_with(keys().with_source(Unasked));
+    let request = with_cookie(&good_token(), 0);
+    let (own, elsewhere) = (counted(&request), counted_by(&elsewhere, &request));
+    assert_eq!(own.count_total, elsewhere.count_total);
+    assert_eq!(own.bytes_total, elsewhere.bytes_total);
 }
 
 #[test]

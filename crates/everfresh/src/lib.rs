@@ -109,4 +109,4 @@ pub use store::{
     Claim, ClaimId, Custody, CustodyStore, Loaded, MemoryStore, NewCustody, NewSession,
     Publication, Rotation, SessionId, SessionRecord, SessionStore, StoreError,
 };
-pub use verify::{InvalidReason, Key, KeyError, Keys, TokenProfile};
+pub use verify::{InvalidReason, Key, KeyError, KeySource, Keys, Seek, TokenProfile};

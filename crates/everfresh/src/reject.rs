@@ -34,7 +34,7 @@ pub enum RejectionKind {
     InvalidRequest,
     /// Another site caused the request: 403.
     CrossSite,
-    /// The session can't be refreshed at the moment: 503 with `Retry-After`.
+    /// The session can't be refreshed or checked at the moment: 503 with `Retry-After`.
     Unavailable,
     /// There is no session in the request, because there is no layer around the service: 500.
     MissingLayer,
@@ -104,7 +104,7 @@ impl Rejection {
                 "Another site caused this request, so the session in its cookies does not count."
             }
             RejectionKind::Unavailable => {
-                "The session can't be refreshed at the moment. Nothing is lost; try again."
+                "The session can't be checked or refreshed at the moment. Nothing is lost; try again."
             }
             RejectionKind::MissingLayer => {
                 "There is no everfresh session in this request: add `.layer(auth.layer())` around \

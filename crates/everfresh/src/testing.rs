@@ -44,10 +44,18 @@ impl World {
     }
 
     pub(crate) fn with(change: impl FnOnce(EngineBuilder<User>) -> EngineBuilder<User>) -> Self {
+        Self::keyed(Keys::hs256(SECRET).unwrap(), change)
+    }
+
+    /// A world with these keys.
+    pub(crate) fn keyed(
+        keys: Keys,
+        change: impl FnOnce(EngineBuilder<User>) -> EngineBuilder<User>,
+    ) -> Self {
         let clock = ManualClock::starting_at(START);
         let events = Arc::new(Mutex::new(Vec::new()));
         let log = events.clone();
-        let builder = Engine::builder(Keys::hs256(SECRET).unwrap())
+        let builder = Engine::builder(keys)
             .issuer("https://app.example")
             .audience("app")
             .clock(Clock::from(clock.clone()))

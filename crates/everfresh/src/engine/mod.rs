@@ -1,5 +1,7 @@
 //! The path of a request, in order. The file to open first.
 
+mod unjudged;
+
 use std::fmt;
 use std::marker::PhantomData;
 use std::sync::Arc;
@@ -18,13 +20,15 @@ use crate::mint::MintRules;
 use crate::node::{Revoked, Seen};
 use crate::observe::Event;
 use crate::origin;
-use crate::refresh::flight::Flights;
+use crate::refresh::flight::{Flights, within};
 use crate::refresh::{Admission, Context, ErasedRefresher, Failure, Presented, RefreshToken};
 
 use crate::reject::RejectionBody;
 use crate::secret::AccessToken;
 use crate::session::{ClaimSet, RequestFacts, Session, Standing, Underway, View, Watches};
-use crate::verify::{InvalidReason, Keys, Rules, Verified, verify};
+use crate::verify::{self, InvalidReason, Keys, Rules, Seek, Verified, verify};
+
+use unjudged::{Fetch, Unjudged};
 
 /// Keeps people signed in. Built once, cloned cheaply, shared by every request.
 ///
@@ -100,15 +104,26 @@ impl<C: ClaimSet> Step<C> {
     }
 }
 
-/// A request that has to wait for a refresh.
+/// A request that has to wait: for a refresh, or for the key of its token.
 #[derive(Debug)]
-pub struct Waiting<C>(Session<C>);
+pub struct Waiting<C>(What<C>);
+
+#[derive(Debug)]
+enum What<C> {
+    Refresh(Session<C>),
+    Keys(Box<Unjudged<C>>),
+}
 
 impl<C: ClaimSet> Waiting<C> {
-    /// Waits for the refresh, up to the waiter limit (3 s), and gives the session as it is then.
+    /// Waits, up to the waiter limit (3 s), and gives the session as it is then.
     pub async fn settle(self) -> Session<C> {
-        self.0.wait().await;
-        self.0
+        match self.0 {
+            What::Refresh(session) => {
+                session.wait(None).await;
+                session
+            }
+            What::Keys(unjudged) => unjudged.settle().await,
+        }
     }
 }
 
@@ -139,24 +154,59 @@ impl<C: ClaimSet> Engine<C> {
         let own_site =
             core.csrf_handled_elsewhere || !origin::is_cross_site(head, &core.trusted_origins);
         let found = extract(head.fields(), &core.carriers, Side::Access, own_site);
-        let Assessed { verdict, carrier, view } = core.assess::<C>(&found, now);
-        let view = match view.standing {
-            Standing::Absent if !own_site && brings_cookie(head.fields(), &core.carriers) => {
-                core.emit(&Event::CrossSite);
-                View::nobody(Standing::CrossSite, None)
-            }
-            _ => view,
+        let mut assessed = core.assess::<C>(&found, now);
+        if assessed.view.standing == Standing::Absent
+            && !own_site
+            && brings_cookie(head.fields(), &core.carriers)
+        {
+            core.emit(&Event::CrossSite);
+            assessed.view = View::nobody(Standing::CrossSite, None);
+        }
+        let extract_refresh = || extract(head.fields(), &core.carriers, Side::Refresh, own_site);
+        let refresh = core.refresher.uses_refresh_tokens().then(extract_refresh);
+        let slides = match &core.background {
+            Some(background) => !background(head.method(), head.path()),
+            None => true,
         };
-        let (refresh, brought) = match core.refresher.uses_refresh_tokens() {
-            true => {
-                let found = extract(head.fields(), &core.carriers, Side::Refresh, own_site);
-                let of = view.verified.as_deref();
-                let picked = core.pick_refresh(&found, verdict, carrier, of, now);
-                (picked, !found.candidates().is_empty() || found.flaw.is_some())
-            }
-            false => (None, false),
-        };
-        let refused_refresh = brought && refresh.is_none();
+        let facts = Facts { own_site, slides };
+        let manner = || Manner::of(head);
+
+        if assessed.lacks_key
+            && manner().occasion != Occasion::Preflight
+            && let Some(fetch) = core.seek_key(&mut assessed, &found, now)
+        {
+            let kept = (found.keep(), refresh.as_ref().map(Found::keep));
+            let unjudged = Unjudged::new(self.clone(), fetch, kept, facts, manner());
+            return Step::Wait(Waiting(What::Keys(Box::new(unjudged))));
+        }
+        let (session, waits) = self.decide(assessed, refresh.as_ref(), facts, manner, now);
+        match waits {
+            false => Step::Pass(session),
+            true => Step::Wait(Waiting(What::Refresh(session))),
+        }
+    }
+
+    /// What to do, now that it is known what the access tokens come to: whether the request waits
+    /// for a refresh.
+    fn decide(
+        &self,
+        assessed: Assessed<C>,
+        refresh: Option<&Found<'_>>,
+        facts: Facts,
+        manner: impl FnOnce() -> Manner,
+        now: Timestamp,
+    ) -> (Session<C>, bool) {
+        let core = &self.core;
+        let Assessed { verdict, carrier, view, .. } = assessed;
+        if let Some(reason) = view.reason {
+            core.emit(&Event::TokenRefused { reason });
+        }
+        let picked = refresh.and_then(|found| {
+            core.pick_refresh(found, verdict, carrier, view.verified.as_deref(), now)
+        });
+        let brought = |found: &Found<'_>| !found.candidates().is_empty() || found.flaw.is_some();
+        let refused_refresh = picked.is_none() && refresh.is_some_and(brought);
+        let refresh = picked;
         // Without a verified access token the refresh token's carrier counts: nothing crosses from
         // a cookie into a place that scripts can read.
         let carrier = match (&refresh, &view.verified) {
@@ -165,35 +215,29 @@ impl<C: ClaimSet> Engine<C> {
         };
         let refresh = refresh.map(|(_, token)| token);
 
-        let decision = match verdict {
-            Verdict::Fresh => Decision::Pass,
+        let (decision, navigates) = match verdict {
+            Verdict::Fresh => (Decision::Pass, false),
             _ => {
                 let held = view.verified.as_deref().and_then(Verified::held);
                 let presented =
                     Presented::new(held, refresh.as_ref().map(|t| t.expose().as_bytes()));
                 let refreshable = core.refresher.admits(presented, now).is_some();
-                decide(verdict, Occasion::of(head), refreshable)
+                let Manner { occasion, navigates } = manner();
+                let decision = decide(verdict, occasion, refreshable);
+                (decision, navigates && decision == Decision::Wait)
             }
         };
-        let navigates = decision == Decision::Wait && Occasion::navigates(head);
 
-        let slides = match &core.background {
-            Some(background) => !background(head.method(), head.path()),
-            None => true,
-        };
+        let Facts { own_site, slides } = facts;
         let carrier = carrier.unwrap_or(0);
         let request =
             RequestFacts { carrier, own_site, slides, navigates, refresh, refused_refresh };
         let session = Session::begin(core.clone(), request, view);
         session.note_shown();
-        match decision {
-            Decision::Pass => Step::Pass(session),
-            Decision::Advise => {
-                session.advise();
-                Step::Pass(session)
-            }
-            Decision::Wait => Step::Wait(Waiting(session)),
+        if decision == Decision::Advise {
+            session.advise();
         }
+        (session, decision == Decision::Wait)
     }
 
     /// Step 5, for adapters: changes what the inner service sees of the tokens, as the policy
@@ -216,6 +260,38 @@ struct Assessed<C> {
     /// Which carrier brought what counts, or what was refused.
     carrier: Option<usize>,
     view: View<C>,
+    /// None is good, and one of them may be signed by a key that the set lacks.
+    lacks_key: bool,
+}
+
+impl<C> Assessed<C> {
+    /// The key can't be had at the moment: the token may be good. What has expired has not become
+    /// better by that.
+    fn doubt(&mut self, retry_after: Duration) {
+        if self.view.verified.is_none() {
+            self.view = View::nobody(Standing::Unavailable { retry_after }, None);
+        }
+    }
+}
+
+/// What is known of a request beside its tokens.
+#[derive(Clone, Copy)]
+struct Facts {
+    own_site: bool,
+    slides: bool,
+}
+
+/// How a request came, which is looked at only where its token is not fresh.
+#[derive(Clone, Copy)]
+struct Manner {
+    occasion: Occasion,
+    navigates: bool,
+}
+
+impl Manner {
+    fn of(head: &impl RequestHead) -> Self {
+        Self { occasion: Occasion::of(head), navigates: Occasion::navigates(head) }
+    }
 }
 
 impl Core {
@@ -229,9 +305,9 @@ impl Core {
     ///    past use and past refresh is only litter, and takes no part in this.
     fn assess<C: ClaimSet>(&self, found: &Found<'_>, now: Timestamp) -> Assessed<C> {
         let mut best: Option<(Verdict, usize, Verified<C>)> = None;
-        let mut flaw = found.flaw;
+        let (mut flaw, mut lacks_key) = (found.flaw, false);
         for group in found.candidates().chunk_by(|one, next| one.carrier == next.carrier) {
-            let verified = match self.pick::<C>(group, now) {
+            let verified = match self.pick::<C>(group, now, &mut lacks_key) {
                 Ok(verified) => verified,
                 Err(reason) => {
                     flaw = Some(reason);
@@ -243,6 +319,7 @@ impl Core {
                 best = Some((verdict, group[0].carrier, verified));
             }
             if verdict != Verdict::Expired {
+                lacks_key = false;
                 break;
             }
         }
@@ -253,18 +330,15 @@ impl Core {
                     _ => Standing::Present,
                 };
                 let view = View { standing, reason: None, verified: Some(Arc::new(verified)) };
-                Assessed { verdict, carrier: Some(carrier), view }
+                Assessed { verdict, carrier: Some(carrier), view, lacks_key }
             }
             None => {
-                if let Some(reason) = flaw {
-                    self.emit(&Event::TokenRefused { reason });
-                }
                 let (verdict, standing) = match flaw {
                     None => (Verdict::Absent, Standing::Absent),
                     Some(_) => (Verdict::Invalid, Standing::Rejected),
                 };
                 let carrier = found.candidates().first().map(|first| first.carrier);
-                Assessed { verdict, carrier, view: View::nobody(standing, flaw) }
+                Assessed { verdict, carrier, view: View::nobody(standing, flaw), lacks_key }
             }
         }
     }
@@ -274,6 +348,7 @@ impl Core {
         &self,
         group: &[Candidate<'_>],
         now: Timestamp,
+        lacks_key: &mut bool,
     ) -> Result<Verified<C>, InvalidReason> {
         let mut best: Result<Verified<C>, _> = Err(InvalidReason::Malformed);
         let mut litter = None;
@@ -281,6 +356,8 @@ impl Core {
             let verified = match verify::<C>(candidate.token, &self.keys, &self.rules, now) {
                 Ok(verified) => verified,
                 Err(reason) => {
+                    *lacks_key =
+                        *lacks_key || verify::lacks_key(candidate.token, reason, &self.keys);
                     best = best.map_err(|_| reason);
                     continue;
                 }
@@ -384,11 +461,45 @@ impl Core {
         &self,
         token: &AccessToken,
     ) -> Result<Verified<C>, Failure> {
-        let now = self.clock.now();
-        verify(token.expose().as_bytes(), &self.keys, &self.rules, now).map_err(|reason| {
+        let (now, token) = (self.clock.now(), token.expose().as_bytes());
+        verify(token, &self.keys, &self.rules, now).map_err(|reason| {
             self.emit(&Event::TokenRefused { reason });
-            Failure::Misconfigured
+            match verify::lacks_key(token, reason, &self.keys) {
+                true => Failure::SOON,
+                false => Failure::Misconfigured,
+            }
         })
+    }
+
+    /// Asks for the key that a token needs and the set lacks. Gives the fetch, if one is under way.
+    fn seek_key<C: ClaimSet>(
+        &self,
+        assessed: &mut Assessed<C>,
+        found: &Found<'_>,
+        now: Timestamp,
+    ) -> Option<Fetch> {
+        match self.keys.seek() {
+            // Unless it came between our look and the question.
+            Seek::InVain => *assessed = self.assess(found, now),
+            Seek::Underway(fetch) => return Some(fetch),
+            Seek::Unavailable { retry_after } => assessed.doubt(retry_after),
+        }
+        None
+    }
+
+    /// Where keys come from elsewhere, a refresh may bring a token by one that has just come up.
+    /// Its key is fetched before anybody is given the token; at worst it is not.
+    pub(crate) async fn learn_key(&self, token: &AccessToken) {
+        if !self.keys.has_source() {
+            return;
+        }
+        let (now, token) = (self.clock.now(), token.expose().as_bytes());
+        if let Err(reason) = verify::<()>(token, &self.keys, &self.rules, now)
+            && verify::lacks_key(token, reason, &self.keys)
+            && let Seek::Underway(fetch) = self.keys.seek()
+        {
+            within(self, self.waiter_limit, fetch).await;
+        }
     }
 
     /// Ends a session wherever it is kept.

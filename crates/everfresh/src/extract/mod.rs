@@ -10,6 +10,7 @@
 //!    other places do.
 
 use http::header::{AUTHORIZATION, COOKIE};
+use zeroize::Zeroizing;
 
 use crate::carrier::{Carriers, CookieFinder, Location, MAX_CARRIERS};
 use crate::head::HeaderFields;
@@ -56,9 +57,37 @@ impl Candidate<'_> {
     }
 }
 
+/// What was found, when the request's head is out of reach.
+pub(crate) struct Kept {
+    tokens: Vec<(usize, Zeroizing<Vec<u8>>)>,
+    flaw: Option<InvalidReason>,
+}
+
+impl Kept {
+    pub(crate) fn found(&self) -> Found<'_> {
+        let mut found = Found { flaw: self.flaw, ..Found::nothing() };
+        for (slot, (carrier, token)) in found.found.iter_mut().zip(&self.tokens) {
+            *slot = Candidate { carrier: *carrier, token };
+            found.count += 1;
+        }
+        found
+    }
+}
+
 impl<'h> Found<'h> {
+    fn nothing() -> Self {
+        let found = [Candidate::default(); MAX_CANDIDATES];
+        Self { found, count: 0, given_up: None, flaw: None }
+    }
+
     pub(crate) fn candidates(&self) -> &[Candidate<'h>] {
         &self.found[..self.count]
+    }
+
+    /// A copy that outlives the request's head.
+    pub(crate) fn keep(&self) -> Kept {
+        let copy = |one: &Candidate<'_>| (one.carrier, Zeroizing::new(one.token.to_vec()));
+        Kept { tokens: self.candidates().iter().map(copy).collect(), flaw: self.flaw }
     }
 
     fn add(&mut self, side: Side, carrier: usize, token: &'h [u8]) {
@@ -92,8 +121,7 @@ pub(crate) fn extract<'h>(
     side: Side,
     cookies_count: bool,
 ) -> Found<'h> {
-    let slots = [Candidate::default(); MAX_CANDIDATES];
-    let mut found = Found { found: slots, count: 0, given_up: None, flaw: None };
+    let mut found = Found::nothing();
     for (at, location, finder) in carriers.side(side) {
         match (location, finder) {
             (Location::Cookie(_), Some(finder)) if cookies_count => {

@@ -251,6 +251,9 @@ impl Running {
         // A panic in the app's hook, or of a timer whose runtime ended, ends this flight and
         // nothing else.
         let landing = AssertUnwindSafe(limited).catch_unwind().await.unwrap_or(Err(Failure::SOON));
+        if let Ok(tokens) = &landing {
+            self.core.learn_key(&tokens.access).await;
+        }
         if landing.as_ref().err() == Some(&Failure::Rejected) {
             self.core.revoke_here(&self.key.sid);
         }

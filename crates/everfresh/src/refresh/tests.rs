@@ -5,13 +5,15 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use http::StatusCode;
+use http::header::RETRY_AFTER;
 use tower::ServiceExt as _;
 
 use super::flight::{Flight, Haste, fly};
 use super::{Admission, Admitted, Context, Failure, Opening, Presented, Refresher, Tokens};
+use crate::mint;
 use crate::secret::AccessToken;
 use crate::testing::*;
-use crate::{Revalidated, Step, Timestamp};
+use crate::{Algorithm, Key, KeySource, Keys, Revalidated, Seek, Step, Timestamp};
 
 /// A world whose revalidation counts its calls and takes a moment.
 fn counting() -> (World, Arc<AtomicUsize>) {
@@ -279,4 +281,78 @@ async fn f14_a_flight_that_lands_late_takes_no_newer_one_off_the_board() {
     settle().await;
     assert_eq!(number(&joined).as_deref(), Some("1"), "the newer one was joined");
     assert_eq!(number(&start()).as_deref(), Some("1"), "and its result is the one that is kept");
+}
+
+/// Another issuer's: its tokens are signed by a key that has just come up there.
+struct Issuer(Keys);
+
+impl Refresher for Issuer {
+    fn mints(&self) -> bool {
+        false
+    }
+
+    fn admits(&self, presented: Presented<'_>, _: Timestamp) -> Option<Admission> {
+        let held = presented.access?;
+        Some(Admission { sid: held.sid.into(), mark: held.mark })
+    }
+
+    async fn refresh(&self, cx: Context, admitted: Admitted) -> Result<Tokens, Failure> {
+        let grant = admitted.grant.ok_or(Failure::Rejected)?;
+        let access = mint::mint(&cx.core.mint_rules, &self.0, &grant, cx.now());
+        Ok(Tokens {
+            access: access.map_err(|_| Failure::Misconfigured)?,
+            refresh: None,
+            session_expires: grant.session_expires,
+            persistent: true,
+            recheck_at: None,
+        })
+    }
+
+    async fn sign_in(&self, _: Context, _: Opening) -> Result<Tokens, Failure> {
+        Err(Failure::Misconfigured)
+    }
+
+    async fn sign_out(&self, _: Context, _: String) -> Result<(), Failure> {
+        Ok(())
+    }
+}
+
+struct Fetches(Keys, Option<Keys>);
+
+impl KeySource for Fetches {
+    fn seek(&self) -> Seek {
+        let Self(set, Some(next)) = self else { return Seek::InVain };
+        let (set, next) = (set.clone(), next.clone());
+        Seek::Underway(Box::pin(async move {
+            tokio::task::yield_now().await;
+            set.replace_with(&next);
+        }))
+    }
+}
+
+#[tokio::test]
+async fn s41_a_refresh_that_brings_a_token_by_a_new_key_fetches_the_key() {
+    let key = |kid: &str| {
+        let secret = format!("a secret of 32 bytes and more for {kid}");
+        Key::hmac(Algorithm::HS256, secret.as_bytes()).unwrap().with_kid(kid).unwrap()
+    };
+    let both = || Keys::with_former(key("old"), [key("new")]).unwrap();
+    for (next, expected) in
+        [(Some(both()), StatusCode::OK), (None, StatusCode::SERVICE_UNAVAILABLE)]
+    {
+        let former = World::keyed(Keys::new(key("old")).unwrap(), |b| b);
+        let token = former.sign_in("alice").await;
+        let clock = former.clock.clone();
+        let set = Keys::verifying([key("old")]).unwrap();
+        let keys = set.clone().with_source(Fetches(set, next));
+        let issuer = Issuer(Keys::new(key("new")).unwrap());
+        let app =
+            World::keyed(keys, |b| b.clock(clock).leeway(Duration::ZERO).refresh_with(issuer));
+        former.pass(900);
+        let response = app.me(cookie(&token)).await;
+        assert_eq!(response.status(), expected, "no 401, whatever is known");
+        assert_eq!(token_of(&response).is_some(), expected == StatusCode::OK);
+        let retry_after = response.headers().get(RETRY_AFTER).map(|secs| secs.to_str().unwrap());
+        assert_eq!(retry_after, (expected != StatusCode::OK).then_some("1"));
+    }
 }

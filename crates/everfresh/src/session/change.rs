@@ -191,7 +191,8 @@ impl<C: ClaimSet> Session<C> {
             return Ok(());
         }
         let mut taken_off = self.take_off(Haste::Awaited).ok_or(SessionErrorKind::NotSignedIn)?;
-        let landing = taken_off.land(&self.0.core).await;
+        let core = &self.0.core;
+        let landing = taken_off.land(core, core.waiter_limit).await;
         let failed = landing.as_ref().err().copied();
         match self.conclude(landing, &taken_off, true) {
             false => Err(SessionErrorKind::ResponseSent.into()),

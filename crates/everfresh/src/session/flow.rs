@@ -119,11 +119,12 @@ impl<C: ClaimSet> Session<C> {
         }
     }
 
-    /// Refreshes and waits for it, up to the waiter limit. Afterwards the session's standing is
-    /// what the request is entitled to.
-    pub(crate) async fn wait(&self) {
+    /// Refreshes and waits for it, for the waiter limit or what is left of it. Afterwards the
+    /// session's standing is what the request is entitled to.
+    pub(crate) async fn wait(&self, left: Option<Duration>) {
         if let Some(mut taken_off) = self.take_off(Haste::Awaited) {
-            let landing = taken_off.land(&self.0.core).await;
+            let core = &self.0.core;
+            let landing = taken_off.land(core, left.unwrap_or(core.waiter_limit)).await;
             self.conclude(landing, &taken_off, false);
         }
     }
@@ -332,9 +333,9 @@ fn recheck_of<C>(tokens: &Tokens, from: &TakenOff<C>) -> Option<(Duration, Admit
 }
 
 impl<C> TakenOff<C> {
-    /// Waits for the flight, up to the waiter limit.
-    pub(super) async fn land(&mut self, core: &Core) -> Landing {
+    /// Waits for the flight, for `limit` at most.
+    pub(super) async fn land(&mut self, core: &Core, limit: Duration) -> Landing {
         let flight = std::mem::replace(&mut self.flight, Flight::Landed(Err(Failure::SOON)));
-        flight.land(core, core.waiter_limit).await
+        flight.land(core, limit).await
     }
 }

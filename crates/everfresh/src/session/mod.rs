@@ -46,7 +46,8 @@ pub enum Standing {
     Rejected,
     /// The cookies of a request that another site caused don't count.
     CrossSite,
-    /// The session may be good, but can't be refreshed at the moment.
+    /// The session may be good, but can't be refreshed at the moment, or the key of its token
+    /// can't be had.
     Unavailable {
         /// When to try again.
         retry_after: Duration,

@@ -8,6 +8,7 @@ use jsonwebtoken::jwk::JwkSet;
 use jsonwebtoken::{Algorithm, AlgorithmFamily};
 
 use super::key::{Key, KeyError};
+use super::source::{KeySource, Seek};
 
 const MAX_KEYS: usize = 64;
 
@@ -22,6 +23,7 @@ const MAX_KEYS: usize = 64;
 /// 3. HMAC secrets and public keys never mix in one set.
 /// 4. [`rotate_to`](Self::rotate_to) lets a new key sign and keeps the old ones for verifying;
 ///    [`retire`](Self::retire) takes an old one away. Both are seen by the next request.
+/// 5. A set [with a source](Self::with_source) asks it for keys that it lacks.
 ///
 /// ```
 /// use everfresh::{Algorithm, Key, Keys};
@@ -36,7 +38,10 @@ const MAX_KEYS: usize = 64;
 /// # }
 /// ```
 #[derive(Clone)]
-pub struct Keys(Arc<ArcSwap<KeySet>>);
+pub struct Keys {
+    set: Arc<ArcSwap<KeySet>>,
+    source: Option<Arc<dyn KeySource>>,
+}
 
 /// One state of the keys.
 pub(crate) struct KeySet {
@@ -126,7 +131,16 @@ impl Keys {
 
     /// Takes over the keys of another handle, all at once.
     pub fn replace_with(&self, other: &Self) {
-        self.0.store(other.0.load_full());
+        self.set.store(other.set.load_full());
+    }
+
+    /// A handle to the same set that asks `source` for keys that the set lacks. A request that
+    /// needs one waits for it; one whose key is known never does.
+    ///
+    /// The source fills the set by [`replace_with`](Self::replace_with), on a handle that has no
+    /// source.
+    pub fn with_source(self, source: impl KeySource) -> Self {
+        Self { source: Some(Arc::new(source)), ..self }
     }
 
     /// Whether there is a key that signs.
@@ -156,19 +170,28 @@ impl Keys {
     }
 
     pub(crate) fn current(&self) -> arc_swap::Guard<Arc<KeySet>> {
-        self.0.load()
+        self.set.load()
+    }
+
+    pub(crate) fn has_source(&self) -> bool {
+        self.source.is_some()
+    }
+
+    /// Asks the source for a key that the set lacks.
+    pub(crate) fn seek(&self) -> Seek {
+        self.source.as_ref().map_or(Seek::InVain, |source| source.seek())
     }
 
     fn from_set(set: KeySet) -> Self {
-        Self(Arc::new(ArcSwap::from_pointee(set)))
+        Self { set: Arc::new(ArcSwap::from_pointee(set)), source: None }
     }
 
     /// Compare and swap, so that two changes at once both count.
     fn change(&self, next: impl Fn(&KeySet) -> Result<KeySet, KeyError>) -> Result<(), KeyError> {
         loop {
-            let old = self.0.load_full();
+            let old = self.set.load_full();
             let new = Arc::new(next(&old)?);
-            if Arc::ptr_eq(&self.0.compare_and_swap(&old, new), &old) {
+            if Arc::ptr_eq(&self.set.compare_and_swap(&old, new), &old) {
                 return Ok(());
             }
         }
@@ -206,6 +229,11 @@ impl KeySet {
     /// The key that signs.
     pub(crate) fn signing(&self) -> Option<&Key> {
         self.keys.first().filter(|_| self.signs).map(AsRef::as_ref)
+    }
+
+    /// Whether a key has this name.
+    pub(crate) fn names(&self, kid: &str) -> bool {
+        self.keys.iter().any(|key| key.kid() == Some(kid))
     }
 
     /// The keys that may have signed a token with this header (rule 2 of [`Keys`]).

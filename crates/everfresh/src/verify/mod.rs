@@ -14,6 +14,7 @@ mod json;
 mod jws;
 mod key;
 mod keys;
+mod source;
 #[cfg(test)]
 mod tests;
 
@@ -32,6 +33,7 @@ pub(crate) use jws::MAX_TOKEN;
 pub(crate) use key::MacKey;
 pub use key::{Key, KeyError};
 pub use keys::Keys;
+pub use source::{KeySource, Seek};
 
 /// Why a token does not count. For events and logs, never for the client.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -133,6 +135,18 @@ pub(crate) fn verify<C: DeserializeOwned>(
     let expected = Expected { issuer: &rules.issuer, audience: &rules.audience };
     let (raw, own) = claims::parse::<C>(&payload, expected).map_err(|_| InvalidReason::Claims)?;
     judge(raw, own, mark, rules, now)
+}
+
+/// Whether this token, refused for `reason`, may be signed by a key that the set lacks: none of its
+/// keys has signed the token, and none has the name that the token gives. Only a set with a source
+/// can get to know another one.
+pub(crate) fn lacks_key(token: &[u8], reason: InvalidReason, keys: &Keys) -> bool {
+    let unsigned = matches!(reason, InvalidReason::UnknownKey | InvalidReason::Signature);
+    if !unsigned || !keys.has_source() {
+        return false;
+    }
+    let header = jws::Compact::split(token).and_then(|token| jws::Header::parse(token.header));
+    header.is_ok_and(|header| header.kid.is_none_or(|kid| !keys.current().names(&kid)))
 }
 
 fn check_typ(typ: Option<&str>, profile: TokenProfile) -> Result<(), InvalidReason> {

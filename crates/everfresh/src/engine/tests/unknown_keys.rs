@@ -1,0 +1,309 @@
+//! Tokens by keys that the set lacks: who waits, who is asked, and who is refused at once. Rows
+//! 35 and 41 of the security list, F111.
+
+use std::sync::atomic::AtomicUsize;
+
+use http::Request;
+use tokio::time::Instant;
+
+use super::*;
+use crate::{Algorithm, Carrier, InvalidReason, Key, KeySource, Keys, Seek, Step};
+
+/// Does what the test says, and counts.
+struct Source {
+    asked: Arc<AtomicUsize>,
+    answer: Box<dyn Fn(usize) -> Seek + Send + Sync>,
+}
+
+impl KeySource for Source {
+    fn seek(&self) -> Seek {
+        (self.answer)(self.asked.fetch_add(1, Ordering::SeqCst))
+    }
+}
+
+fn key(kid: &str) -> Key {
+    let secret = format!("a secret of 32 bytes and more for {kid}");
+    Key::hmac(Algorithm::HS256, secret.as_bytes()).unwrap().with_kid(kid).unwrap()
+}
+
+/// The keys after the issuer's rotation.
+fn rotated() -> Keys {
+    Keys::with_former(key("old"), [key("new")]).unwrap()
+}
+
+fn of_the_issuer() -> Keys {
+    Keys::new(key("new")).unwrap()
+}
+
+/// An engine that knows the key `old`, its issuer, who signs with `new` already, and how often the
+/// source was asked. `answer` is told how often before, and given the set to fill.
+fn worlds(
+    answer: impl Fn(usize, &Keys) -> Seek + Send + Sync + 'static,
+) -> (World, World, Arc<AtomicUsize>) {
+    let asked = Arc::new(AtomicUsize::new(0));
+    let set = Keys::new(key("old")).unwrap();
+    let filled = set.clone();
+    let answer = Box::new(move |before| answer(before, &filled));
+    let keys = set.with_source(Source { asked: asked.clone(), answer });
+    let both = [Carrier::cookies(), Carrier::headers()];
+    let app = World::keyed(keys, |b| b.carriers(both));
+    let clock = app.clock.clone();
+    let issuer = World::keyed(of_the_issuer(), |b| b.clock(clock));
+    (app, issuer, asked)
+}
+
+/// A fetch that brings these keys.
+fn brings(keys: Keys, set: &Keys) -> Seek {
+    let set = set.clone();
+    Seek::Underway(Box::pin(async move {
+        tokio::task::yield_now().await;
+        set.replace_with(&keys);
+    }))
+}
+
+fn asked(count: &AtomicUsize) -> usize {
+    count.load(Ordering::SeqCst)
+}
+
+#[tokio::test]
+async fn s41_a_key_that_came_up_meanwhile_costs_nobody_a_401() {
+    let (app, issuer, count) = worlds(|_, set| brings(rotated(), set));
+    let token = issuer.sign_in("alice").await;
+    for _ in 0..3 {
+        let response = app.me(cookie(&token)).await;
+        assert_eq!(response.body(), "alice");
+        assert!(response.headers().is_empty(), "it is a good token like any other");
+    }
+    assert_eq!(asked(&count), 1, "once it is known, nobody waits");
+    assert_eq!(app.events(), [""; 0], "nothing was refused");
+}
+
+#[tokio::test]
+async fn s35_what_the_set_can_judge_asks_nobody() {
+    let (app, _, count) = worlds(|_, _| panic!("asked"));
+    let token = app.sign_in("alice").await;
+    assert_eq!(app.me(cookie(&token)).await.body(), "alice");
+    let (signed, signature) = token.rsplit_once('.').unwrap();
+    let first = if signature.starts_with('A') { 'B' } else { 'A' };
+    let tampered = format!("{signed}.{first}{}", &signature[1..]);
+    let foreign = World::keyed(rotated(), |b| b.issuer("https://other.example"));
+    let foreign = foreign.sign_in("alice").await;
+    for bad in ["a.b.c", "x", "eyJhbGciOiJub25lIn0.e30.x", &tampered, &foreign] {
+        assert_eq!(app.me(cookie(bad)).await.status(), StatusCode::UNAUTHORIZED);
+    }
+    app.pass(900);
+    assert_eq!(app.me(cookie(&token)).await.body(), "alice", "expired, and refreshed");
+    assert_eq!(asked(&count), 0);
+}
+
+#[tokio::test]
+async fn f111_a_key_that_is_sought_in_vain_is_refused_at_once() {
+    let (app, issuer, count) = worlds(|_, _| Seek::InVain);
+    let token = issuer.sign_in("alice").await;
+    for n in 1..=3 {
+        assert!(matches!(app.auth.begin(&cookie(&token)), Step::Pass(_)), "nothing is awaited");
+        assert_eq!(asked(&count), 2 * n - 1);
+        assert_eq!(app.me(cookie(&token)).await.status(), StatusCode::UNAUTHORIZED);
+        let refused = format!("TokenRefused {{ reason: {:?} }}", InvalidReason::UnknownKey);
+        assert_eq!(app.events(), [refused.clone(), refused]);
+    }
+}
+
+#[tokio::test]
+async fn s41_a_key_that_comes_while_it_is_sought_counts() {
+    let (app, issuer, _) = worlds(|_, set| {
+        set.replace_with(&rotated());
+        Seek::InVain
+    });
+    let token = issuer.sign_in("alice").await;
+    assert_eq!(app.me(cookie(&token)).await.body(), "alice");
+}
+
+#[tokio::test]
+async fn keys_that_cant_be_had_are_an_outage_and_no_sign_out() {
+    let retry_after = Duration::from_secs(17);
+    let (app, issuer, _) = worlds(move |_, _| Seek::Unavailable { retry_after });
+    let token = issuer.sign_in("alice").await;
+    let response = app.me(cookie(&token)).await;
+    assert_eq!(response.status(), StatusCode::SERVICE_UNAVAILABLE);
+    assert_eq!(response.headers()[RETRY_AFTER], "17");
+    assert!(set_cookies(&response).is_empty());
+    assert_eq!(app.events(), [""; 0]);
+    // Whom the set knows does not notice.
+    let known = app.sign_in("bob").await;
+    assert_eq!(app.me(cookie(&known)).await.body(), "bob");
+    // What has expired is refreshed as ever.
+    app.pass(900);
+    let response = app.me(beside(&token, &known)).await;
+    assert_eq!((response.body().as_str(), token_of(&response).is_some()), ("bob", false));
+    assert!(response.headers().contains_key("authorization"), "refreshed where it came from");
+}
+
+/// A request with one token in the cookie and another one in `Authorization`.
+fn beside(cookie: &str, bearer: &str) -> Request<()> {
+    let (pair, value) = (format!("{COOKIE_NAME}={cookie}"), format!("Bearer {bearer}"));
+    get(&[("cookie", &pair), ("authorization", &value)])
+}
+
+#[tokio::test]
+async fn a_good_token_beside_an_unknown_one_waits_for_nobody() {
+    let (app, issuer, count) = worlds(|_, _| panic!("asked"));
+    let (unknown, known) = (issuer.sign_in("alice").await, app.sign_in("bob").await);
+    assert_eq!(app.me(beside(&unknown, &known)).await.body(), "bob");
+    assert_eq!(app.me(beside(&known, &unknown)).await.body(), "bob");
+    assert_eq!(asked(&count), 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_fetch_is_awaited_for_the_waiter_limit_and_no_longer() {
+    let (app, issuer, _) = worlds(|_, _| Seek::Underway(Box::pin(std::future::pending())));
+    let token = issuer.sign_in("alice").await;
+    let began = Instant::now();
+    let response = app.me(cookie(&token)).await;
+    assert_eq!(began.elapsed().as_millis() / 10, 300, "three seconds");
+    assert_eq!(response.status(), StatusCode::SERVICE_UNAVAILABLE);
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_limit_is_one_for_the_key_and_the_refresh_after_it() {
+    let set = Keys::new(key("old")).unwrap();
+    let slow = || Seek::Underway(Box::pin(tokio::time::sleep(Duration::from_secs(2))));
+    let asked = Arc::new(AtomicUsize::new(0));
+    let answer = Box::new(move |before| if before == 0 { slow() } else { Seek::InVain });
+    let keys = set.with_source(Source { asked, answer });
+    let both = [Carrier::cookies(), Carrier::headers()];
+    let app = World::keyed(keys, |b| {
+        b.carriers(both)
+            .leeway(Duration::ZERO)
+            .revalidate_with(|_| std::future::pending::<Result<Revalidated<User>, &str>>())
+    });
+    let expired = app.sign_in("bob").await;
+    app.pass(900);
+    let unknown = World::keyed(of_the_issuer(), |b| b.clock(app.clock.clone()));
+    let unknown = unknown.sign_in("alice").await;
+    let began = Instant::now();
+    let response = app.me(beside(&expired, &unknown)).await;
+    assert_eq!(response.status(), StatusCode::SERVICE_UNAVAILABLE);
+    assert_eq!(began.elapsed().as_millis() / 10, 300, "two seconds, and one more");
+}
+
+#[tokio::test]
+async fn a_fetch_that_began_too_early_is_followed_by_one_more() {
+    let early = Keys::new(key("old")).unwrap();
+    let (app, issuer, count) = worlds(move |before, set| match before {
+        0 => brings(early.clone(), set),
+        _ => brings(rotated(), set),
+    });
+    let token = issuer.sign_in("alice").await;
+    assert_eq!(app.me(cookie(&token)).await.body(), "alice");
+    assert_eq!(asked(&count), 2);
+    // A source without an end is none of ours; the request has one all the same.
+    let (app, issuer, count) = worlds(|_, set| brings(Keys::new(key("old")).unwrap(), set));
+    let token = issuer.sign_in("alice").await;
+    let response = app.me(cookie(&token)).await;
+    assert_eq!((response.status(), asked(&count)), (StatusCode::SERVICE_UNAVAILABLE, 3));
+}
+
+#[tokio::test]
+async fn a_fetch_in_vain_refuses_what_waited_for_it() {
+    let (app, issuer, count) = worlds(|before, set| match before {
+        0 => brings(Keys::new(key("old")).unwrap(), set),
+        _ => Seek::InVain,
+    });
+    let token = issuer.sign_in("alice").await;
+    assert_eq!(app.me(cookie(&token)).await.status(), StatusCode::UNAUTHORIZED);
+    assert_eq!(asked(&count), 2);
+    assert_eq!(app.events().len(), 1, "refused once, when it was clear");
+}
+
+#[tokio::test]
+async fn a_token_without_a_name_may_be_by_a_new_key_too() {
+    let unnamed = |text: &[u8]| Key::hmac(Algorithm::HS256, text).unwrap();
+    let (former, coming) = ([b'f'; 31].to_vec(), [b'c'; 31].to_vec());
+    let (former, coming) = ([&former[..], b"1"].concat(), [&coming[..], b"1"].concat());
+    let set = Keys::new(unnamed(&former)).unwrap();
+    let (asked_of, filled) = (Arc::new(AtomicUsize::new(0)), set.clone());
+    let next = Keys::new(unnamed(&coming)).unwrap();
+    let answer = Box::new(move |_| brings(next.clone(), &filled));
+    let app = World::keyed(set.with_source(Source { asked: asked_of.clone(), answer }), |b| b);
+    let clock = app.clock.clone();
+    let issuer = World::keyed(Keys::new(unnamed(&coming)).unwrap(), |b| b.clock(clock));
+    let token = issuer.sign_in("alice").await;
+    assert_eq!(app.me(cookie(&token)).await.body(), "alice");
+    assert_eq!(asked(&asked_of), 1);
+}
+
+#[tokio::test]
+async fn an_expired_token_is_no_reason_to_miss_a_good_one_by_a_new_key() {
+    let (app, issuer, _) = worlds(|_, set| brings(rotated(), set));
+    let expired = app.sign_in("bob").await;
+    app.pass(900);
+    let token = issuer.sign_in("alice").await;
+    let response = app.me(beside(&expired, &token)).await;
+    assert_eq!(response.body(), "alice");
+    assert!(response.headers().is_empty(), "nothing was refreshed");
+}
+
+#[tokio::test]
+async fn a_preflight_waits_for_no_key() {
+    let (app, issuer, count) = worlds(|_, set| brings(rotated(), set));
+    let token = issuer.sign_in("alice").await;
+    let preflight = request("OPTIONS", &[("cookie", &format!("{COOKIE_NAME}={token}"))]);
+    assert!(matches!(app.auth.begin(&preflight), Step::Pass(_)));
+    assert_eq!(asked(&count), 0);
+}
+
+/// Beside a good refresh token: one engine whose access tokens the other one can't judge (yet).
+async fn beside_a_refresh_token(
+    answer: impl Fn(usize, &Keys) -> Seek + Send + Sync + 'static,
+) -> Response<String> {
+    let ring = || crate::KeyRing::new(b"a ring's secret of more than 32 bytes").unwrap();
+    let clock = crate::ManualClock::starting_at(START);
+    let store = crate::MemoryStore::with_clock(clock.clone());
+    let rotate = || crate::Rotate::new(store.clone()).key_ring(ring());
+    let set = Keys::new(key("old")).unwrap();
+    let filled = set.clone();
+    let answer = Box::new(move |before| answer(before, &filled));
+    let keys = set.with_source(Source { asked: Arc::default(), answer });
+    let app = World::keyed(keys, |b| b.clock(clock.clone()).refresh_with(rotate()));
+    let issuer = World::keyed(of_the_issuer(), |b| b.clock(clock.clone()).refresh_with(rotate()));
+    let pair = issuer.sign_in_pair("alice").await;
+    clock.advance(Duration::from_secs(60));
+    app.me(pair.request()).await
+}
+
+#[tokio::test]
+async fn a_refresh_token_helps_where_the_key_stays_away() {
+    let in_time = beside_a_refresh_token(|_, set| brings(rotated(), set)).await;
+    assert_eq!((in_time.body().as_str(), set_cookies(&in_time).len()), ("alice", 0));
+    for answer in [
+        || Seek::InVain,
+        || Seek::Unavailable { retry_after: Duration::from_secs(9) },
+        || Seek::Underway(Box::pin(std::future::ready(()))),
+    ] {
+        let refreshed = beside_a_refresh_token(move |_, _| answer()).await;
+        assert_eq!((refreshed.body().as_str(), set_cookies(&refreshed).len()), ("alice", 2));
+    }
+}
+
+#[test]
+fn without_a_runtime_a_fetch_that_is_ready_counts() {
+    let (app, issuer, _) = worlds(|_, set| {
+        set.replace_with(&rotated());
+        Seek::Underway(Box::pin(std::future::ready(())))
+    });
+    let token = futures::executor::block_on(issuer.sign_in("alice"));
+    assert_eq!(futures::executor::block_on(app.me(cookie(&token))).body(), "alice");
+}
+
+#[test]
+fn what_waits_shows_no_token() {
+    let (app, issuer, _) = worlds(|_, set| brings(rotated(), set));
+    let token = futures::executor::block_on(issuer.sign_in("alice"));
+    let step = app.auth.begin(&cookie(&token));
+    assert!(matches!(&step, Step::Wait(_)));
+    let shown = format!("{step:?}");
+    assert!(!shown.contains(&token[..20]), "{shown}");
+    fn is_send<T: Send>(_: T) {}
+    is_send::<Step<User>>(step);
+}
