@@ -1,5 +1,6 @@
 //! The path of a request, in order. The file to open first.
 
+mod assess;
 mod unjudged;
 
 use std::fmt;
@@ -11,24 +12,24 @@ use crate::attach::InnerToken;
 use crate::carrier::Carriers;
 use crate::clock::{Clock, Timestamp};
 use crate::config::{Background, EngineBuilder, EventHook, Revalidate};
-use crate::decide::{Decision, Occasion, Verdict, Windows, decide, spread};
+use crate::decide::{Decision, Occasion, Verdict, decide};
 use crate::edits::CachePolicy;
 use crate::endpoint::{Clients, Served};
-use crate::extract::{Candidate, Found, Side, brings_cookie, extract};
+use crate::extract::{Found, Side, brings_cookie, extract};
 use crate::head::{RequestHead, ResponseHead};
 use crate::mint::MintRules;
 use crate::node::{Revoked, Seen};
 use crate::observe::Event;
 use crate::origin;
 use crate::refresh::flight::{Flights, within};
-use crate::refresh::{Admission, Context, ErasedRefresher, Failure, Presented, RefreshToken};
-
+use crate::refresh::{Context, ErasedRefresher, Failure, Presented};
 use crate::reject::RejectionBody;
 use crate::secret::AccessToken;
 use crate::session::{ClaimSet, RequestFacts, Session, Standing, Underway, View, Watches};
-use crate::verify::{self, InvalidReason, Keys, Rules, Seek, Verified, verify};
+use crate::verify::{self, Keys, Rules, Seek, Verified, verify};
 
-use unjudged::{Fetch, Unjudged};
+use assess::Assessed;
+use unjudged::Unjudged;
 
 /// Keeps people signed in. Built once, cloned cheaply, shared by every request.
 ///
@@ -254,26 +255,6 @@ impl<C: ClaimSet> Engine<C> {
     }
 }
 
-/// What the tokens of a request come to.
-struct Assessed<C> {
-    verdict: Verdict,
-    /// Which carrier brought what counts, or what was refused.
-    carrier: Option<usize>,
-    view: View<C>,
-    /// None is good, and one of them may be signed by a key that the set lacks.
-    lacks_key: bool,
-}
-
-impl<C> Assessed<C> {
-    /// The key can't be had at the moment: the token may be good. What has expired has not become
-    /// better by that.
-    fn doubt(&mut self, retry_after: Duration) {
-        if self.view.verified.is_none() {
-            self.view = View::nobody(Standing::Unavailable { retry_after }, None);
-        }
-    }
-}
-
 /// What is known of a request beside its tokens.
 #[derive(Clone, Copy)]
 struct Facts {
@@ -295,145 +276,6 @@ impl Manner {
 }
 
 impl Core {
-    /// Verifies what was presented and picks what counts.
-    ///
-    /// 1. A token that is good counts before one that has expired; of two that are as good, the
-    ///    one of the first carrier, so that nobody becomes somebody else as time goes by.
-    /// 2. Of two tokens of one session in one place, the one that expires last.
-    /// 3. Two tokens of different sessions in one place: somebody planted one, and no rule could
-    ///    tell which (RFC 6265bis section 8.6). Neither counts, whatever their order. One that is
-    ///    past use and past refresh is only litter, and takes no part in this.
-    fn assess<C: ClaimSet>(&self, found: &Found<'_>, now: Timestamp) -> Assessed<C> {
-        let mut best: Option<(Verdict, usize, Verified<C>)> = None;
-        let (mut flaw, mut lacks_key) = (found.flaw, false);
-        for group in found.candidates().chunk_by(|one, next| one.carrier == next.carrier) {
-            let verified = match self.pick::<C>(group, now, &mut lacks_key) {
-                Ok(verified) => verified,
-                Err(reason) => {
-                    flaw = Some(reason);
-                    continue;
-                }
-            };
-            let verdict = self.windows(&verified).judge(verified.expires, now);
-            if best.as_ref().is_none_or(|(kept, ..)| rank(verdict) > rank(*kept)) {
-                best = Some((verdict, group[0].carrier, verified));
-            }
-            if verdict != Verdict::Expired {
-                lacks_key = false;
-                break;
-            }
-        }
-        match best {
-            Some((verdict, carrier, verified)) => {
-                let standing = match verdict {
-                    Verdict::Expired if now >= self.usable_until(&verified) => Standing::Rejected,
-                    _ => Standing::Present,
-                };
-                let view = View { standing, reason: None, verified: Some(Arc::new(verified)) };
-                Assessed { verdict, carrier: Some(carrier), view, lacks_key }
-            }
-            None => {
-                let (verdict, standing) = match flaw {
-                    None => (Verdict::Absent, Standing::Absent),
-                    Some(_) => (Verdict::Invalid, Standing::Rejected),
-                };
-                let carrier = found.candidates().first().map(|first| first.carrier);
-                Assessed { verdict, carrier, view: View::nobody(standing, flaw), lacks_key }
-            }
-        }
-    }
-
-    /// The token that counts among those of one place: rules 2 and 3 of [`Self::assess`].
-    fn pick<C: ClaimSet>(
-        &self,
-        group: &[Candidate<'_>],
-        now: Timestamp,
-        lacks_key: &mut bool,
-    ) -> Result<Verified<C>, InvalidReason> {
-        let mut best: Result<Verified<C>, _> = Err(InvalidReason::Malformed);
-        let mut litter = None;
-        for candidate in group {
-            let verified = match verify::<C>(candidate.token, &self.keys, &self.rules, now) {
-                Ok(verified) => verified,
-                Err(reason) => {
-                    *lacks_key =
-                        *lacks_key || verify::lacks_key(candidate.token, reason, &self.keys);
-                    best = best.map_err(|_| reason);
-                    continue;
-                }
-            };
-            if verified.sid.as_deref().is_some_and(|sid| self.revoked.contains(sid, now)) {
-                best = best.map_err(|_| InvalidReason::Revoked);
-                continue;
-            }
-            if now >= self.usable_until(&verified) && !self.admits(&verified, now) {
-                litter = Some(verified);
-                continue;
-            }
-            match &best {
-                Ok(kept) if kept.sid != verified.sid || kept.subject != verified.subject => {
-                    return Err(InvalidReason::Conflict);
-                }
-                Ok(kept) if kept.expires >= verified.expires => {}
-                _ => best = Ok(verified),
-            }
-        }
-        best.or_else(|reason| litter.ok_or(reason))
-    }
-
-    fn admits<C>(&self, verified: &Verified<C>, now: Timestamp) -> bool {
-        let presented = Presented::new(verified.held(), None);
-        self.refresher.admits(presented, now).is_some()
-    }
-
-    /// The refresh token that counts, and the carrier that brought it.
-    ///
-    /// 1. The two tokens of one carrier belong together: beside a verified access token only its
-    ///    carrier's refresh token counts, and only one of the same session.
-    /// 2. Without one, the first carrier's. Of two sessions none counts: somebody planted one.
-    /// 3. Of one session the latest generation counts.
-    ///
-    /// Beside a fresh access token nothing will be refreshed but by the handler: a single refresh
-    /// token is kept as it came, and checked when it is needed.
-    fn pick_refresh<C>(
-        &self,
-        found: &Found<'_>,
-        verdict: Verdict,
-        carrier: Option<usize>,
-        verified: Option<&Verified<C>>,
-        now: Timestamp,
-    ) -> Option<(usize, RefreshToken)> {
-        let beside = verified.map(|verified| (carrier, verified.sid.as_deref()));
-        let mut best: Option<(&Candidate<'_>, Admission)> = None;
-        let candidates = found.candidates();
-        if let ([only], Verdict::Fresh) = (candidates, verdict) {
-            let ours = beside.is_some_and(|(carrier, _)| carrier == Some(only.carrier));
-            return ours.then(|| only.as_refresh_token()).flatten();
-        }
-        for candidate in candidates {
-            if beside.is_some_and(|(carrier, _)| carrier != Some(candidate.carrier))
-                || best.as_ref().is_some_and(|(kept, _)| kept.carrier != candidate.carrier)
-            {
-                continue;
-            }
-            let presented = Presented::new(None, Some(candidate.token));
-            let Some(admission) = self.refresher.admits(presented, now) else { continue };
-            if beside.is_some_and(|(_, sid)| sid != Some(&*admission.sid)) {
-                self.emit(&Event::RefreshTokenIgnored);
-                continue;
-            }
-            match &best {
-                Some((_, kept)) if kept.sid != admission.sid => {
-                    self.emit(&Event::RefreshTokenIgnored);
-                    return None;
-                }
-                Some((_, kept)) if kept.mark >= admission.mark => {}
-                _ => best = Some((candidate, admission)),
-            }
-        }
-        best.and_then(|(candidate, _)| candidate.as_refresh_token())
-    }
-
     /// This node knows that the session is over: its access tokens are refused from now on, for as
     /// long as one may live.
     pub(crate) fn revoke_here(&self, sid: &str) {
@@ -441,19 +283,6 @@ impl Core {
         let until = now.plus(self.mint_rules.lifetime).plus(self.rules.leeway);
         self.revoked.insert(sid, until, now);
         self.watches.end(sid);
-    }
-
-    fn windows<C>(&self, verified: &Verified<C>) -> Windows {
-        let lifetime = verified.lifetime(self.mint_rules.lifetime);
-        Windows::new(lifetime, verified.sid.as_deref().map_or(0, spread))
-    }
-
-    /// Until when this token may be used where no refresh is to be had: its expiry and the leeway,
-    /// of at most a quarter of its life, and never past the end of its session.
-    pub(crate) fn usable_until<C>(&self, verified: &Verified<C>) -> Timestamp {
-        let quarter = verified.lifetime(self.mint_rules.lifetime) / 4;
-        let until = verified.expires.plus(self.rules.leeway.min(quarter));
-        verified.session_expires.map_or(until, |end| until.min(end))
     }
 
     /// Reads a token that was just made: what we send must be what we would accept.
@@ -469,22 +298,6 @@ impl Core {
                 false => Failure::Misconfigured,
             }
         })
-    }
-
-    /// Asks for the key that a token needs and the set lacks. Gives the fetch, if one is under way.
-    fn seek_key<C: ClaimSet>(
-        &self,
-        assessed: &mut Assessed<C>,
-        found: &Found<'_>,
-        now: Timestamp,
-    ) -> Option<Fetch> {
-        match self.keys.seek() {
-            // Unless it came between our look and the question.
-            Seek::InVain => *assessed = self.assess(found, now),
-            Seek::Underway(fetch) => return Some(fetch),
-            Seek::Unavailable { retry_after } => assessed.doubt(retry_after),
-        }
-        None
     }
 
     /// Where keys come from elsewhere, a refresh may bring a token by one that has just come up.
@@ -541,14 +354,6 @@ impl Core {
         if let Some(hook) = &self.events {
             hook(event);
         }
-    }
-}
-
-fn rank(verdict: Verdict) -> u8 {
-    match verdict {
-        Verdict::Fresh | Verdict::Expiring(_) => 2,
-        Verdict::Expired => 1,
-        Verdict::Invalid | Verdict::Absent => 0,
     }
 }
 
