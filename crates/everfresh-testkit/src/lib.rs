@@ -6,12 +6,14 @@
 //! * [`store_suite!`]: the cases that every session store passes.
 //! * [`world`]: every order of events around a rotating session, searched exhaustively; and long
 //!   random schedules of several nodes, with crashes, outages and a thief.
+//! * [`fault`]: a proxy that cuts, resets, holds or garbles what passes it, on command.
 //! * [`contract`]: the small application that the adapter suite drives.
 //!
 //! Time is [`everfresh::ManualClock`]: an expiry is one line, and nothing sleeps.
 
 mod browser;
 pub mod contract;
+pub mod fault;
 mod jar;
 pub mod store;
 pub mod suite;
