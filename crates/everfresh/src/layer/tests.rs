@@ -276,6 +276,24 @@ async fn a_client_that_hangs_up_while_waiting_does_not_end_the_refresh() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn f73_an_outage_stalls_nobody_whose_token_is_good() {
+    let world = World::with(|b| {
+        b.revalidate_with(|_| std::future::pending::<Result<crate::Revalidated<User>, &str>>())
+    });
+    let token = world.sign_in("alice").await;
+    world.pass_until_left(&token, 200);
+    let began = tokio::time::Instant::now();
+    for left in [200, 100, 40] {
+        world.pass_until_left(&token, left);
+        for _ in 0..10 {
+            let response = world.me(cookie(&token)).await;
+            assert_eq!((response.body().as_str(), token_of(&response)), ("alice", None));
+        }
+    }
+    assert!(began.elapsed().is_zero(), "the refresh hangs beside them");
+}
+
+#[tokio::test(start_paused = true)]
 async fn f18_a_waiter_goes_on_after_three_seconds_and_the_flight_goes_on_without_it() {
     let (open, gate) = tokio::sync::watch::channel(false);
     let world = World::with(|b| {
