@@ -18,6 +18,7 @@ struct Rule {
 
 const TABLE: &str = "crates/everfresh/src/refresh/table.rs";
 const ROTATE: &str = "crates/everfresh/src/refresh/rotate.rs";
+const MEMORY: &str = "crates/everfresh/src/store/memory.rs";
 const FLOW: &str = "crates/everfresh/src/session/flow.rs";
 
 const RULES: &[Rule] = &[
@@ -61,6 +62,13 @@ const RULES: &[Rule] = &[
         file: ROTATE,
         with: "next.generation = credential.generation;",
         without: "next.generation = credential.generation + 1;",
+        bounds: ["2", "14"],
+    },
+    Rule {
+        name: "only what a client shows confirms",
+        file: MEMORY,
+        with: "record.confirmed &= again;",
+        without: "record.confirmed = true;",
         bounds: ["2", "14"],
     },
     Rule {
