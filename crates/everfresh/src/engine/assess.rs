@@ -33,6 +33,22 @@ impl<C> Assessed<C> {
     }
 }
 
+/// A refresh token that counts.
+pub(super) struct Picked {
+    /// Which carrier brought it.
+    pub(super) carrier: usize,
+    pub(super) token: RefreshToken,
+    /// Whether it belongs to the verified access token, if there is one.
+    pub(super) beside: bool,
+}
+
+impl Candidate<'_> {
+    fn picked(&self, beside: bool) -> Option<Picked> {
+        let (carrier, token) = self.as_refresh_token()?;
+        Some(Picked { carrier, token, beside })
+    }
+}
+
 impl Core {
     /// Verifies what was presented and picks what counts.
     ///
@@ -125,12 +141,15 @@ impl Core {
         self.refresher.admits(presented, now).is_some()
     }
 
-    /// The refresh token that counts, and the carrier that brought it.
+    /// The refresh token that counts.
     ///
     /// 1. The two tokens of one carrier belong together: beside a verified access token only its
-    ///    carrier's refresh token counts, and only one of the same session.
-    /// 2. Without one, the first carrier's. Of two sessions none counts: somebody planted one.
-    /// 3. Of one session the latest generation counts.
+    ///    carrier's refresh token counts, and while that is good only one of the same session.
+    /// 2. Beside one that has expired, one of the same session comes first; without it, another
+    ///    session's counts in its stead: a response that came late may have left a former access
+    ///    token beside the refresh token of a new sign-in.
+    /// 3. Without one, the first carrier's. Of two sessions none counts: somebody planted one.
+    /// 4. Of one session the latest generation counts.
     ///
     /// Beside a fresh access token nothing will be refreshed but by the handler: a single refresh
     /// token is kept as it came, and checked when it is needed.
@@ -141,36 +160,64 @@ impl Core {
         carrier: Option<usize>,
         verified: Option<&Verified<C>>,
         now: Timestamp,
-    ) -> Option<(usize, RefreshToken)> {
-        let beside = verified.map(|verified| (carrier, verified.sid.as_deref()));
-        let mut best: Option<(&Candidate<'_>, Admission)> = None;
+    ) -> Option<Picked> {
         let candidates = found.candidates();
+        let Some(verified) = verified else {
+            let picked = self.latest(candidates, None, now);
+            return self.told_if_none(candidates, picked.and_then(|one| one.picked(true)));
+        };
+        let of_carrier = |one: &&Candidate<'_>| carrier == Some(one.carrier);
         if let ([only], Verdict::Fresh) = (candidates, verdict) {
-            let ours = beside.is_some_and(|(carrier, _)| carrier == Some(only.carrier));
-            return ours.then(|| only.as_refresh_token()).flatten();
+            return Some(only).filter(of_carrier).and_then(|one| one.picked(true));
         }
+        let candidates: Vec<_> = candidates.iter().filter(of_carrier).copied().collect();
+        let own = self.latest(&candidates, verified.sid.as_deref(), now);
+        let picked = match own {
+            Some(own) => own.picked(true),
+            None if verdict == Verdict::Expired => {
+                self.latest(&candidates, None, now).and_then(|other| other.picked(false))
+            }
+            None => None,
+        };
+        self.told_if_none(&candidates, picked)
+    }
+
+    /// The latest of one session's; of the one that is asked for, or of the only one.
+    fn latest<'c, 'h>(
+        &self,
+        candidates: &'c [Candidate<'h>],
+        of: Option<&str>,
+        now: Timestamp,
+    ) -> Option<&'c Candidate<'h>> {
+        let mut best: Option<(&Candidate<'_>, Admission)> = None;
         for candidate in candidates {
-            if beside.is_some_and(|(carrier, _)| carrier != Some(candidate.carrier))
-                || best.as_ref().is_some_and(|(kept, _)| kept.carrier != candidate.carrier)
-            {
+            if best.as_ref().is_some_and(|(kept, _)| kept.carrier != candidate.carrier) {
                 continue;
             }
             let presented = Presented::new(None, Some(candidate.token));
             let Some(admission) = self.refresher.admits(presented, now) else { continue };
-            if beside.is_some_and(|(_, sid)| sid != Some(&*admission.sid)) {
-                self.emit(&Event::RefreshTokenIgnored);
+            if of.is_some_and(|sid| *sid != *admission.sid) {
                 continue;
             }
             match &best {
-                Some((_, kept)) if kept.sid != admission.sid => {
-                    self.emit(&Event::RefreshTokenIgnored);
-                    return None;
-                }
+                Some((_, kept)) if kept.sid != admission.sid => return None,
                 Some((_, kept)) if kept.mark >= admission.mark => {}
                 _ => best = Some((candidate, admission)),
             }
         }
-        best.and_then(|(candidate, _)| candidate.as_refresh_token())
+        best.map(|(candidate, _)| candidate)
+    }
+
+    /// Reports that authentic refresh tokens came and none of them counts.
+    fn told_if_none(&self, candidates: &[Candidate<'_>], picked: Option<Picked>) -> Option<Picked> {
+        let now = self.clock.now();
+        let admitted = |one: &Candidate<'_>| {
+            self.refresher.admits(Presented::new(None, Some(one.token)), now).is_some()
+        };
+        if picked.is_none() && candidates.iter().any(admitted) {
+            self.emit(&Event::RefreshTokenIgnored);
+        }
+        picked
     }
 
     /// Asks for the key that a token needs and the set lacks. Gives the fetch, if one is under way.

@@ -198,7 +198,7 @@ impl<C: ClaimSet> Engine<C> {
         now: Timestamp,
     ) -> (Session<C>, bool) {
         let core = &self.core;
-        let Assessed { verdict, carrier, view, .. } = assessed;
+        let Assessed { mut verdict, carrier, mut view, .. } = assessed;
         if let Some(reason) = view.reason {
             core.emit(&Event::TokenRefused { reason });
         }
@@ -207,14 +207,17 @@ impl<C: ClaimSet> Engine<C> {
         });
         let brought = |found: &Found<'_>| !found.candidates().is_empty() || found.flaw.is_some();
         let refused_refresh = picked.is_none() && refresh.is_some_and(brought);
-        let refresh = picked;
+        if picked.as_ref().is_some_and(|picked| !picked.beside) {
+            // Another session's: the expired access token is litter.
+            (verdict, view) = (Verdict::Absent, View::nobody(Standing::Absent, None));
+        }
         // Without a verified access token the refresh token's carrier counts: nothing crosses from
         // a cookie into a place that scripts can read.
-        let carrier = match (&refresh, &view.verified) {
-            (Some((own, _)), None) => Some(*own),
+        let carrier = match (&picked, &view.verified) {
+            (Some(picked), None) => Some(picked.carrier),
             _ => carrier,
         };
-        let refresh = refresh.map(|(_, token)| token);
+        let refresh = picked.map(|picked| picked.token);
 
         let (decision, navigates) = match verdict {
             Verdict::Fresh => (Decision::Pass, false),
@@ -231,8 +234,15 @@ impl<C: ClaimSet> Engine<C> {
 
         let Facts { own_site, slides } = facts;
         let carrier = carrier.unwrap_or(0);
-        let request =
-            RequestFacts { carrier, own_site, slides, navigates, refresh, refused_refresh };
+        let request = RequestFacts {
+            carrier,
+            own_site,
+            began: now,
+            slides,
+            navigates,
+            refresh,
+            refused_refresh,
+        };
         let session = Session::begin(core.clone(), request, view);
         session.note_shown();
         if decision == Decision::Advise {
@@ -277,10 +287,12 @@ impl Manner {
 
 impl Core {
     /// This node knows that the session is over: its access tokens are refused from now on, for as
-    /// long as one may live.
+    /// long as one may live, by clocks that are an hour apart.
     pub(crate) fn revoke_here(&self, sid: &str) {
         let now = self.clock.now();
-        let until = now.plus(self.mint_rules.lifetime).plus(self.rules.leeway);
+        /// Another node whose clock is ahead by so much made tokens that live longer here.
+        const SKEW: Duration = Duration::from_secs(60 * 60);
+        let until = now.plus(self.mint_rules.lifetime).plus(self.rules.leeway).plus(SKEW);
         self.revoked.insert(sid, until, now);
         self.watches.end(sid);
     }

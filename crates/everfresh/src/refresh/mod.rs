@@ -208,11 +208,17 @@ pub struct Admitted {
     pub refresh: Option<RefreshToken>,
     /// Whether the request is a person's, which begins the session's idle time anew.
     pub slides: bool,
+    /// How long ago the request came that brought it. What was good then may be old by now.
+    pub waited: Duration,
 }
 
 impl Admitted {
     pub(crate) fn new(grant: Option<Grant>, refresh: Option<RefreshToken>, slides: bool) -> Self {
-        Self { grant, refresh, slides }
+        Self { grant, refresh, slides, waited: Duration::ZERO }
+    }
+
+    pub(crate) fn after(self, waited: Duration) -> Self {
+        Self { waited, ..self }
     }
 }
 

@@ -106,8 +106,14 @@ impl<C: ClaimSet> Session<C> {
         }
         let changes = self.lock().changes;
         let slides = self.0.request.slides;
+        let waited = core.clock.now().since(self.0.request.began);
         let grant = || of.as_deref().and_then(grant_of);
-        let flight = fly(core, &key, || Admitted::new(grant(), refresh.clone(), slides), haste);
+        let flight = fly(
+            core,
+            &key,
+            || Admitted::new(grant(), refresh.clone(), slides).after(waited),
+            haste,
+        );
         Some(TakenOff { flight, sid: key.sid, of, refresh, changes })
     }
 
@@ -246,6 +252,14 @@ impl<C: ClaimSet> Session<C> {
         stale
     }
 
+    /// Whether this node knows by now that the session of the outgoing tokens is over.
+    fn is_over(&self, state: &State<C>) -> bool {
+        let core = &self.0.core;
+        let view = state.now.as_ref().unwrap_or(&self.0.begun);
+        let sid = view.verified.as_deref().and_then(|verified| verified.sid.as_deref());
+        sid.is_some_and(|sid| core.revoked.contains(sid, core.clock.now()))
+    }
+
     /// Seals the session and puts what was done to it into the response's head.
     pub(crate) fn finish(&self, response: &mut impl ResponseHead) {
         if self.0.flags.fetch_or(SEALED, Ordering::AcqRel) & TOUCHED == 0 {
@@ -256,6 +270,10 @@ impl<C: ClaimSet> Session<C> {
             let mut state = self.lock();
             if self.late(&state) && state.refreshed {
                 // Nobody looked at them again, so they stay: the next request gets them.
+                state.outgoing = Outgoing::Nothing;
+            }
+            if state.refreshed && self.is_over(&state) {
+                // Signed out elsewhere meanwhile: they would only overwrite what is good.
                 state.outgoing = Outgoing::Nothing;
             }
             (std::mem::take(&mut state.outgoing), state.dead)

@@ -15,6 +15,7 @@ use std::time::{Duration, SystemTime};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
+use crate::clock::Timestamp;
 use crate::edits::Outgoing;
 use crate::engine::Core;
 use crate::refresh::flight::Flight;
@@ -92,6 +93,8 @@ struct Shared<C> {
 pub(crate) struct RequestFacts {
     /// The carrier that brought the tokens, or the first one.
     pub(crate) carrier: usize,
+    /// When it began, by the wall clock.
+    pub(crate) began: Timestamp,
     /// Whether it was our own site that caused the request.
     pub(crate) own_site: bool,
     /// Whether it is a person's, and begins the session's idle time anew.

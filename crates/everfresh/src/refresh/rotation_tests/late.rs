@@ -1,0 +1,99 @@
+//! What comes late: a handler's refresh, a former session's token, an end that somebody else made.
+
+use super::*;
+
+#[tokio::test]
+async fn f13_f34_a_handler_that_refreshes_late_accuses_nobody() {
+    let (world, store) = World::rotating();
+    let old = world.sign_in_pair("alice").await;
+    let clock = world.clock.clone();
+    let quick = world.service(|session, _| async move { who(&session) });
+    let pair = old.clone();
+    let response = world
+        .send(old.request(), move |session, _| {
+            let (clock, quick, pair) = (clock.clone(), quick.clone(), pair.clone());
+            async move {
+                // A long request. Meanwhile another tab is refreshed, and shows what it got.
+                clock.advance(Duration::from_secs(900));
+                let twin = pair.after(&quick.clone().oneshot(pair.request()).await.unwrap());
+                assert_eq!(quick.clone().oneshot(twin.request()).await.unwrap().body(), "alice");
+                for _ in 0..10 {
+                    tokio::task::yield_now().await;
+                }
+                clock.advance(Duration::from_secs(31));
+                let refused = session.refresh().await.unwrap_err();
+                assert_eq!(refused.kind(), SessionErrorKind::Unavailable);
+                assert_eq!(quick.oneshot(twin.request()).await.unwrap().body(), "alice");
+                empty()
+            }
+        })
+        .await;
+    assert!(set_cookies(&response).is_empty());
+    assert_eq!((saw(&world, "Theft"), store.len()), (0, 1));
+    // Whoever shows it in a request of its own is accused all the same.
+    assert_eq!(world.me(old.refresh_only()).await.status(), StatusCode::SERVICE_UNAVAILABLE);
+    world.pass(60);
+    assert_eq!(world.me(old.refresh_only()).await.status(), StatusCode::UNAUTHORIZED);
+    assert_eq!((saw(&world, "Theft"), store.len()), (1, 0));
+}
+
+#[tokio::test]
+async fn f44_an_expired_access_token_of_a_former_session_hides_no_refresh_token() {
+    let (world, store) = World::rotating();
+    let former = world.sign_in_pair("alice").await;
+    let mut new = world.sign_in_pair("bob").await;
+    world.pass(1000);
+    let mixed = Pair { access: former.access.clone(), refresh: new.refresh.clone() };
+    let response = world.me(mixed.request()).await;
+    assert_eq!(response.body(), "bob");
+    new.keep(&response);
+    assert_eq!(world.me(new.request()).await.body(), "bob");
+    assert_eq!(store.list("alice").await.unwrap()[0].generation, 0, "nothing came of that one");
+    // The refresh token of the same session comes first.
+    let both = format!(
+        "{COOKIE_NAME}={}; {REFRESH_NAME}={}; {REFRESH_NAME}={}",
+        former.access, new.refresh, former.refresh
+    );
+    assert_eq!(world.me(get(&[("cookie", &both)])).await.body(), "alice");
+}
+
+#[tokio::test]
+async fn f62_a_session_that_is_over_stays_so_for_tokens_of_a_node_that_is_ahead() {
+    let (home, store) = World::rotating();
+    let now = home.clock.now().as_secs() + 3000;
+    let clock = crate::ManualClock::starting_at(crate::Timestamp::from_secs(now));
+    let ahead = World::node(&clock, &store, |b| b);
+    let pair = ahead.sign_in_pair("alice").await;
+    home.send(pair.request(), |session, _| async move {
+        session.sign_out().await.unwrap();
+        empty()
+    })
+    .await;
+    for _ in 0..4 {
+        home.pass(900);
+        assert_eq!(home.me(pair.request()).await.status(), StatusCode::UNAUTHORIZED);
+    }
+}
+
+#[tokio::test]
+async fn f80_tokens_of_a_session_that_ended_meanwhile_stay_back() {
+    let (world, _) = World::rotating();
+    let pair = world.sign_in_pair("alice").await;
+    expire(&world, &pair);
+    let quick = world.service(|session, _| async move {
+        session.sign_out().await.unwrap();
+        empty()
+    });
+    let other = pair.clone();
+    let response = world
+        .send(pair.request(), move |session, _| {
+            let (quick, other) = (quick.clone(), other.clone());
+            async move {
+                assert!(session.is_refreshed());
+                quick.oneshot(other.refresh_only()).await.unwrap();
+                empty()
+            }
+        })
+        .await;
+    assert!(set_cookies(&response).is_empty(), "they would overwrite a new sign-in");
+}
