@@ -68,7 +68,8 @@ impl World {
             && match access_of {
                 None => true,
                 _ if knows => true,
-                same => same == refresh_of && left <= window,
+                // Once it has expired, another session's refresh token counts in its stead.
+                same => left <= 0 || same == refresh_of && left <= window,
             };
         let theft = consulted
             && outage != Some(Outage::Refusing)

@@ -126,7 +126,8 @@ impl World {
         }
         // An access token of a former session, which arrived after the sign-in, hides the refresh
         // token of this one once it has expired.
-        if held.mixed() && (!held.good() || held.outage.is_some()) {
+        let theft = stolen && held.theft;
+        if held.mixed() && !theft && (!held.good() || held.outage.is_some()) {
             let hidden = status == StatusCode::UNAUTHORIZED;
             self.tally.shadowed += u64::from(hidden);
             let how = format!("session {session} is hidden by an expired token of another one");

@@ -35,9 +35,9 @@
 //!   while the store fails. Lifetimes are so short that nothing else the engine draws by chance
 //!   matters: a seed gives the same schedule, line by line.
 //!
-//! What is known, and counted in place of being called broken, unless [`Plan::strict`] says so:
-//! [`Tally::shadowed`], [`Tally::posthumous`], [`Tally::outlived`]. So is what handlers bring about
-//! that ask for a refresh long after their request came, which [`Plan::refreshing`] lets them do.
+//! What is counted, and broken where [`Plan::strict`] says so: [`Tally::shadowed`],
+//! [`Tally::posthumous`], [`Tally::outlived`]. Without a thief there is none of it. With one there
+//! are a few: a node that is built anew forgets, while a request that it had goes on.
 //!
 //! ```
 //! use everfresh_testkit::world::live::{Plan, play};
@@ -88,8 +88,8 @@ pub struct Plan {
     /// How many quarters of the overlap a request or a response may be on its way. The rules bear
     /// one.
     pub quarters: u64,
-    /// Whether slow handlers ask for a refresh themselves. Some then do so with a token that other
-    /// requests have left behind, which ends the session.
+    /// Whether slow handlers ask for a refresh themselves, some of them with a token that other
+    /// requests have left behind.
     pub refreshing: bool,
     /// Whether what [`Tally`] counts as `shadowed`, `posthumous` and `outlived` breaks a promise.
     pub strict: bool,

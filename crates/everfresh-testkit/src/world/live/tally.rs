@@ -55,7 +55,7 @@ pub struct Tally {
     /// Responses of slow handlers that brought tokens of a session that their node knew to be over.
     pub posthumous: u64,
     /// Access tokens of a session that was over, minted by a node whose clock was ahead, and served
-    /// by one that had known it once: it remembers for an access token's life.
+    /// by one that had known it once: it remembers for an access token's life and an hour.
     pub outlived: u32,
 }
 
