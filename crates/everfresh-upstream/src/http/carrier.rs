@@ -1,0 +1,94 @@
+//! Whatever carries a request to its server, as one concrete type.
+
+use std::future::poll_fn;
+use std::sync::{Mutex, PoisonError};
+
+use bytes::Bytes;
+use futures::future::BoxFuture;
+use http::{Request, Response};
+use http_body::Body;
+use http_body_util::Full;
+use tower_service::Service;
+
+use super::body::{BoxError, Departure, Incoming, Permission, incoming};
+use super::error::{self, HttpError};
+
+/// Carries one request, once.
+pub(super) trait Carrier: Send + Sync {
+    fn carry(
+        &self,
+        request: Request<Bytes>,
+        permission: Option<Permission>,
+        departure: Departure,
+    ) -> BoxFuture<'static, Result<Response<Incoming>, HttpError>>;
+}
+
+/// A service of the user's own. It is asked for permission when the service is ready, and what it
+/// makes of the request from then on is its own affair.
+pub(super) struct Given<S>(pub(super) Mutex<S>);
+
+impl<S, B> Carrier for Given<S>
+where
+    S: Service<Request<Full<Bytes>>, Response = Response<B>> + Clone + Send + 'static,
+    S::Error: Into<BoxError>,
+    S::Future: Send,
+    B: Body<Data: Send, Error: Into<BoxError>> + Send + 'static,
+{
+    fn carry(
+        &self,
+        request: Request<Bytes>,
+        permission: Option<Permission>,
+        departure: Departure,
+    ) -> BoxFuture<'static, Result<Response<Incoming>, HttpError>> {
+        let mut service = self.0.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        Box::pin(async move {
+            let ready = poll_fn(|cx| service.poll_ready(cx)).await;
+            ready.map_err(|error| classify(&*error.into(), &departure))?;
+            if let Some(permission) = permission
+                && !permission.await
+            {
+                return Err(departure.withhold());
+            }
+            departure.depart();
+            match service.call(request.map(Full::new)).await {
+                Ok(answer) => Ok(answer.map(incoming)),
+                Err(error) => Err(classify(&*error.into(), &departure)),
+            }
+        })
+    }
+}
+
+/// What an error means, as far as the request had come.
+pub(super) fn classify(
+    error: &(dyn std::error::Error + 'static),
+    departure: &Departure,
+) -> HttpError {
+    if departure.is_withheld() {
+        return HttpError::Withheld;
+    }
+    // Whoever says so himself knows best.
+    if let Some(known) = error::find::<HttpError>(error) {
+        return known.clone();
+    }
+    let cause = error::root_cause(error);
+    #[cfg(feature = "client")]
+    {
+        use hyper_util::client::legacy;
+
+        if error::find::<legacy::Error>(error).is_some_and(legacy::Error::is_connect) {
+            return match error::find::<rustls::Error>(error) {
+                Some(_) => HttpError::Tls { cause },
+                None => HttpError::Connect { cause },
+            };
+        }
+        if departure.has_departed()
+            && error::find::<hyper::Error>(error).is_some_and(hyper::Error::is_parse)
+        {
+            return HttpError::Garbled { cause };
+        }
+    }
+    match departure.has_departed() {
+        true => HttpError::Lost { cause },
+        false => HttpError::Unsent { cause },
+    }
+}

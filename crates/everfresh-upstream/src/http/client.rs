@@ -1,0 +1,213 @@
+//! The HTTP client that we bring: hyper, with TLS by rustls.
+//!
+//! Nothing that it does sends a request twice:
+//! * hyper-util's `retry_canceled_requests` is off;
+//! * a connection that was idle for a second is not used again: a server that closes it does so
+//!   while the request is on its way, and nobody could say whether it arrived;
+//! * no redirect is followed and no answer is acted upon;
+//! * TLS sends no early data, which whoever listens could send again.
+
+use std::fmt;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use bytes::Bytes;
+use futures::future::BoxFuture;
+use http::{Request, Response, Uri};
+use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
+use hyper_util::client::legacy::Client;
+use hyper_util::client::legacy::connect::HttpConnector;
+use hyper_util::rt::{TokioExecutor, TokioTimer};
+use rustls::pki_types::CertificateDer;
+use rustls::pki_types::pem::PemObject as _;
+use rustls::{ClientConfig, RootCertStore};
+use tower_service::Service;
+
+use super::HttpClient;
+use super::body::{BoxError, Departure, Incoming, Outgoing, Permission, incoming};
+use super::carrier::{Carrier, classify};
+use super::error::HttpError;
+
+/// How long name, connection and TLS may take together.
+const CONNECT_LIMIT: Duration = Duration::from_secs(5);
+
+/// How long a connection may be idle and be used again.
+const IDLE_LIMIT: Duration = Duration::from_secs(1);
+
+/// The most that an answer's head may be, in bytes.
+const MAX_HEAD: usize = 32 * 1024;
+
+/// Builds the [`HttpClient`] that everfresh brings. Made by [`HttpClient::builder`].
+#[derive(Clone, Debug)]
+#[must_use = "nothing is built before `build()`"]
+pub struct HttpClientBuilder {
+    connect_limit: Duration,
+    more: Vec<CertificateDer<'static>>,
+}
+
+/// Why there is no client.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum ClientError {
+    /// This machine trusts no certificate authority, and no other one was named.
+    NoRoots {
+        /// What the machine's store said, if it said something.
+        cause: Option<String>,
+    },
+    /// What was given to [`HttpClientBuilder::trust_pem`] holds no certificate.
+    NoCertificate,
+    /// A certificate that TLS can't use.
+    Certificate {
+        /// Why.
+        cause: String,
+    },
+}
+
+impl Default for HttpClientBuilder {
+    fn default() -> Self {
+        Self { connect_limit: CONNECT_LIMIT, more: Vec::new() }
+    }
+}
+
+impl HttpClientBuilder {
+    /// How long name, connection and TLS may take together: 5 s unless set.
+    pub fn connect_limit(mut self, limit: Duration) -> Self {
+        self.connect_limit = limit;
+        self
+    }
+
+    /// Trusts these certificates beside those that the machine trusts: a private authority's, as
+    /// PEM.
+    ///
+    /// Errors: [`ClientError::NoCertificate`].
+    pub fn trust_pem(mut self, pem: &[u8]) -> Result<Self, ClientError> {
+        let found: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(pem).collect();
+        match found {
+            Ok(found) if !found.is_empty() => self.more.extend(found),
+            _ => return Err(ClientError::NoCertificate),
+        }
+        Ok(self)
+    }
+
+    /// Reads the machine's certificates and builds the client.
+    ///
+    /// Errors: see [`ClientError`].
+    pub fn build(self) -> Result<HttpClient, ClientError> {
+        let native = rustls_native_certs::load_native_certs();
+        let mut roots = RootCertStore::empty();
+        // A machine's store holds many; one that is odd is no reason to trust none of them.
+        roots.add_parsable_certificates(native.certs);
+        for certificate in self.more {
+            let added = roots.add(certificate);
+            added.map_err(|error| ClientError::Certificate { cause: error.to_string() })?;
+        }
+        if roots.is_empty() {
+            let cause = native.errors.first().map(ToString::to_string);
+            return Err(ClientError::NoRoots { cause });
+        }
+        let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+        let mut tls = ClientConfig::builder_with_provider(provider)
+            .with_safe_default_protocol_versions()
+            .map_err(|error| ClientError::Certificate { cause: error.to_string() })?
+            .with_root_certificates(roots)
+            .with_no_client_auth();
+        tls.enable_early_data = false;
+
+        let mut tcp = HttpConnector::new();
+        tcp.enforce_http(false);
+        tcp.set_nodelay(true);
+        let tls = HttpsConnectorBuilder::new()
+            .with_tls_config(tls)
+            // `http` only ever is this very machine: see `SecureUrl`.
+            .https_or_http()
+            .enable_http1()
+            .enable_http2()
+            .wrap_connector(tcp);
+        let client = Client::builder(TokioExecutor::new())
+            .retry_canceled_requests(false)
+            .pool_timer(TokioTimer::new())
+            .pool_idle_timeout(IDLE_LIMIT)
+            .http1_max_buf_size(MAX_HEAD)
+            .http2_max_header_list_size(MAX_HEAD as u32)
+            .build(Connector { inner: tls, limit: self.connect_limit });
+        Ok(HttpClient::by(Own(client)))
+    }
+}
+
+struct Own(Client<Connector, Outgoing>);
+
+impl Carrier for Own {
+    fn carry(
+        &self,
+        request: Request<Bytes>,
+        permission: Option<Permission>,
+        departure: Departure,
+    ) -> BoxFuture<'static, Result<Response<Incoming>, HttpError>> {
+        let client = self.0.clone();
+        Box::pin(async move {
+            let mut permission = permission;
+            if request.body().is_empty() {
+                // There is no body that would ask.
+                if let Some(permission) = permission.take()
+                    && !permission.await
+                {
+                    return Err(departure.withhold());
+                }
+                departure.depart();
+            }
+            let body = |data| Outgoing { data, permission, departure: departure.clone() };
+            match client.request(request.map(body)).await {
+                Ok(answer) => Ok(answer.map(incoming)),
+                Err(error) => Err(classify(&error, &departure)),
+            }
+        })
+    }
+}
+
+/// Connects within a limit, TLS included.
+#[derive(Clone)]
+struct Connector {
+    inner: HttpsConnector<HttpConnector>,
+    limit: Duration,
+}
+
+impl Service<Uri> for Connector {
+    type Response = <HttpsConnector<HttpConnector> as Service<Uri>>::Response;
+    type Error = BoxError;
+    type Future = BoxFuture<'static, Result<Self::Response, BoxError>>;
+
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), BoxError>> {
+        self.inner.poll_ready(cx)
+    }
+
+    fn call(&mut self, uri: Uri) -> Self::Future {
+        let (connecting, limit) = (self.inner.call(uri), self.limit);
+        Box::pin(async move {
+            match tokio::time::timeout(limit, connecting).await {
+                Ok(connected) => connected,
+                Err(_) => Err(HttpError::ConnectTimeout { limit }.into()),
+            }
+        })
+    }
+}
+
+impl fmt::Display for ClientError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::NoRoots { cause } => {
+                f.write_str(
+                    "this machine trusts no certificate authority: install its `ca-certificates`, \
+                     set SSL_CERT_FILE, or name one by `trust_pem`",
+                )?;
+                cause.as_ref().map_or(Ok(()), |cause| write!(f, " ({cause})"))
+            }
+            Self::NoCertificate => f.write_str(
+                "`trust_pem`: there is no certificate in it; it begins with BEGIN CERTIFICATE",
+            ),
+            Self::Certificate { cause } => write!(f, "`trust_pem`: {cause}"),
+        }
+    }
+}
+
+impl std::error::Error for ClientError {}

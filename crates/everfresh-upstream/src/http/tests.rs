@@ -1,0 +1,493 @@
+//! The client against servers and networks that fail: rows 37 and 64 of the security list, F77.
+
+#![cfg(feature = "client")]
+
+use std::io;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use everfresh_testkit::fault::{Fault, FaultProxy};
+use futures::StreamExt as _;
+use http::header::{
+    ACCEPT_ENCODING, AUTHORIZATION, CONTENT_ENCODING, COOKIE, LOCATION, RETRY_AFTER, SET_COOKIE,
+};
+use http_body::Frame;
+use http_body_util::{BodyExt as _, StreamBody};
+use tokio::net::TcpListener;
+use tokio::sync::oneshot;
+
+use super::*;
+use crate::testing::{Certificate, Server, full};
+
+const SECRET: &str = "one-time-token-one-time-token";
+
+fn client() -> HttpClient {
+    HttpClient::new().unwrap()
+}
+
+/// Says what it was sent.
+async fn echo() -> Server {
+    Server::new(|request| {
+        let fields = format!("{:?}", request.headers());
+        let body = request.into_body();
+        Response::builder().header("x-fields", fields).body(full(body)).unwrap()
+    })
+    .await
+}
+
+fn url(address: std::net::SocketAddr) -> SecureUrl {
+    format!("http://{address}/token").parse().unwrap()
+}
+
+fn call<'c>(client: &'c HttpClient, url: &SecureUrl) -> Call<'c> {
+    client.post(url).form([("grant_type", "refresh_token"), ("refresh_token", SECRET)])
+}
+
+async fn refresh(client: &HttpClient, url: &SecureUrl) -> Result<Answer, HttpError> {
+    call(client, url).send().await
+}
+
+#[tokio::test]
+async fn a_form_and_json_arrive_as_they_should() {
+    let server = echo().await;
+    let client = client();
+    let form = [("a", "1 2&3=ü"), ("b", "")];
+    let answer = client.post(&server.url("/x?y=z")).form(form).send().await.unwrap();
+    assert_eq!(answer.status, StatusCode::OK);
+    assert_eq!(&answer.body[..], b"a=1+2%263%3D%C3%BC&b=");
+    let fields = answer.headers["x-fields"].to_str().unwrap();
+    assert!(fields.contains("application/x-www-form-urlencoded"), "{fields}");
+    assert!(fields.contains("\"content-length\": \"21\""), "{fields}");
+    assert!(fields.contains("\"user-agent\": \"everfresh/"), "{fields}");
+    let json = serde_json::json!({"refresh_token": SECRET});
+    let answer = client
+        .post(&server.url("/x"))
+        .json(&json)
+        .header(AUTHORIZATION, HeaderValue::from_static("Basic eDp5"))
+        .send()
+        .await
+        .unwrap();
+    assert_eq!(answer.json::<serde_json::Value>().unwrap(), json);
+    let fields = answer.headers["x-fields"].to_str().unwrap();
+    assert!(fields.contains("\"application/json\"") && fields.contains("Basic eDp5"), "{fields}");
+    let answer = client.get(&server.url("/x")).send().await.unwrap();
+    assert!(answer.body.is_empty());
+}
+
+#[tokio::test]
+async fn f77_s64_whatever_fails_a_request_is_sent_once_and_the_error_says_whether() {
+    let server = echo().await;
+    let proxy = FaultProxy::start(server.address).await;
+    let url = url(proxy.address());
+    let lost = |error: &HttpError| matches!(error, HttpError::Lost { .. });
+    let mut served = 0;
+    for (fault, arrives, expected) in [
+        (Fault::CutBefore, 0, &lost as &dyn Fn(&HttpError) -> bool),
+        (Fault::ResetBefore, 0, &lost),
+        (Fault::CutAfter, 1, &lost),
+        (Fault::ResetAfter, 1, &lost),
+        (Fault::Garble, 1, &|error| matches!(error, HttpError::Garbled { .. })),
+        (
+            Fault::CutMidway,
+            1,
+            &|error| matches!(error, HttpError::Cut { status } if *status == 200),
+        ),
+        (Fault::Swallow, 1, &|error| matches!(error, HttpError::Timeout { .. })),
+        (Fault::Drip(Duration::from_millis(50)), 1, &|error| {
+            matches!(error, HttpError::Timeout { .. })
+        }),
+    ] {
+        for used_before in [false, true] {
+            let client = client();
+            if used_before {
+                refresh(&client, &url).await.unwrap();
+                served += 1;
+            }
+            let before = proxy.counts().requests;
+            proxy.next(fault.clone());
+            // What never ends has to be given up; everything else ends by itself.
+            let secs = if matches!(fault, Fault::Swallow | Fault::Drip(_)) { 1 } else { 60 };
+            let call = call(&client, &url).limit(Duration::from_secs(secs));
+            let error = call.send().await.unwrap_err();
+            assert!(expected(&error), "{fault:?}: {error:?}");
+            assert!(!error.certainly_unsent(), "{fault:?}");
+            assert!(!format!("{error} {error:?}").contains("one-time"), "{error}");
+            served += arrives;
+            assert_eq!(proxy.counts().requests, before + 1, "{fault:?}: sent once");
+            assert_eq!(server.requests(), served, "{fault:?}");
+            // What comes after is none the worse for it.
+            assert_eq!(refresh(&client, &url).await.unwrap().status, StatusCode::OK);
+            served += 1;
+        }
+    }
+}
+
+/// The server closes a connection while it is idle, and the client finds out with the next request
+/// in its hands: the case in which hyper-util would send again by itself.
+#[tokio::test]
+async fn f77_a_connection_that_was_closed_meanwhile_is_an_error_and_no_reason_to_send_again() {
+    use std::io::{Read as _, Write as _};
+
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = url(listener.local_addr().unwrap());
+    let (close, closing) = std::sync::mpsc::channel::<()>();
+    let (closed, is_closed) = std::sync::mpsc::channel();
+    let server = std::thread::spawn(move || {
+        let (mut stream, _) = listener.accept().unwrap();
+        let _ = stream.read(&mut [0; 4096]).unwrap();
+        stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n").unwrap();
+        closing.recv().unwrap();
+        drop(stream);
+        closed.send(()).unwrap();
+        listener.set_nonblocking(true).unwrap();
+        listener
+    });
+    let client = client();
+    refresh(&client, &url).await.unwrap();
+    close.send(()).unwrap();
+    is_closed.recv().unwrap();
+    // The news is there, and the task of the connection has not read it yet.
+    tokio::task::yield_now().await;
+    let error = refresh(&client, &url).await.unwrap_err();
+    assert!(matches!(&error, HttpError::Unsent { .. }), "{error:?}");
+    assert!(error.certainly_unsent());
+    let listener = server.join().unwrap();
+    assert_eq!(listener.accept().unwrap_err().kind(), io::ErrorKind::WouldBlock, "no second one");
+}
+
+#[tokio::test]
+async fn a_complete_error_is_an_answer() {
+    let server = echo().await;
+    let proxy = FaultProxy::start(server.address).await;
+    proxy.next(Fault::unavailable(7));
+    let answer = refresh(&client(), &url(proxy.address())).await.unwrap();
+    assert_eq!(answer.status, StatusCode::SERVICE_UNAVAILABLE);
+    assert_eq!(answer.headers[RETRY_AFTER], "7");
+    assert_eq!(proxy.counts().requests, 1);
+}
+
+/// An address where nobody listens.
+async fn nobody() -> std::net::SocketAddr {
+    TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap()
+}
+
+#[tokio::test]
+async fn what_could_not_connect_was_not_sent() {
+    let refused = refresh(&client(), &url(nobody().await)).await.unwrap_err();
+    assert!(matches!(&refused, HttpError::Connect { .. }), "{refused:?}");
+    assert!(refused.certainly_unsent() && refused.to_string().contains("refused"), "{refused}");
+
+    // Somebody who listens and says nothing: TLS gets no answer.
+    let silent = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let limit = Duration::from_millis(50);
+    let client = HttpClient::builder().connect_limit(limit).build().unwrap();
+    let url = format!("https://{}/", silent.local_addr().unwrap()).parse().unwrap();
+    let late = refresh(&client, &url).await.unwrap_err();
+    assert_eq!(late, HttpError::ConnectTimeout { limit });
+    assert!(late.certainly_unsent());
+    // Nor within the limit of the call.
+    let limit = Duration::from_millis(50);
+    let late = self::client().post(&url).form([("a", SECRET)]).limit(limit).send().await;
+    let late = late.unwrap_err();
+    assert!(matches!(&late, HttpError::Unsent { .. }) && late.certainly_unsent(), "{late:?}");
+}
+
+#[tokio::test]
+async fn s64_a_certificate_that_nobody_trusts_gets_nothing() {
+    let trusting = |certificate: &Certificate| {
+        let builder = HttpClient::builder().trust_pem(certificate.pem.as_bytes());
+        builder.unwrap().build().unwrap()
+    };
+    let handler = |request: Request<Bytes>| {
+        let version = format!("{:?}", request.version());
+        Response::builder().header("x-version", version).body(full(request.into_body())).unwrap()
+    };
+    let own = Certificate::of("127.0.0.1");
+    let server = Server::secure(&own, handler).await;
+    let error = refresh(&client(), &server.url("/token")).await.unwrap_err();
+    assert!(matches!(&error, HttpError::Tls { .. }), "{error:?}");
+    assert!(error.certainly_unsent() && error.to_string().contains("UnknownIssuer"), "{error}");
+    assert_eq!((server.connections(), server.requests()), (1, 0));
+
+    let answer = refresh(&trusting(&own), &server.url("/token")).await.unwrap();
+    assert_eq!(answer.headers["x-version"], "HTTP/2.0", "for whom it is named");
+    let older = Server::start(handler, Some(own.acceptor(&[b"http/1.1"]))).await;
+    let answer = refresh(&trusting(&own), &older.url("/token")).await.unwrap();
+    assert_eq!(answer.headers["x-version"], "HTTP/1.1");
+
+    let other = Certificate::of("other.example");
+    let expired = Certificate::with("127.0.0.1", |params| {
+        params.not_after = rcgen::date_time_ymd(2020, 1, 1);
+    });
+    for (certificate, says) in [(other, "other.example"), (expired, "expired")] {
+        let server = Server::secure(&certificate, handler).await;
+        let error = refresh(&trusting(&certificate), &server.url("/token")).await.unwrap_err();
+        assert!(matches!(&error, HttpError::Tls { .. }), "{error:?}");
+        assert!(error.to_string().contains(says), "{error}");
+        assert_eq!(server.requests(), 0);
+    }
+    // Who speaks no TLS at all.
+    let plain = echo().await;
+    let url = format!("https://{}/token", plain.address).parse().unwrap();
+    let error = refresh(&client(), &url).await.unwrap_err();
+    assert!(error.certainly_unsent() && plain.requests() == 0, "{error:?}");
+}
+
+#[test]
+fn a_pem_without_a_certificate_is_an_error() {
+    let key = rcgen::KeyPair::generate().unwrap().serialize_pem();
+    for bad in ["", "x", &key, "-----BEGIN CERTIFICATE-----\n!!\n-----END CERTIFICATE-----"] {
+        let problem = HttpClient::builder().trust_pem(bad.as_bytes()).unwrap_err();
+        assert_eq!(problem, ClientError::NoCertificate);
+    }
+    let odd = "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----";
+    let problem = HttpClient::builder().trust_pem(odd.as_bytes()).unwrap().build().unwrap_err();
+    assert!(matches!(&problem, ClientError::Certificate { .. }), "{problem}");
+}
+
+#[tokio::test]
+async fn s37_s64_a_redirect_is_an_answer_and_nobody_is_sent_to() {
+    let elsewhere = echo().await;
+    for status in [301, 302, 303, 307, 308] {
+        let there = elsewhere.url("/stolen").to_string();
+        let server = Server::new(move |_| {
+            let response = Response::builder().status(status).header(LOCATION, &there);
+            response.body(full("")).unwrap()
+        })
+        .await;
+        let answer = refresh(&client(), &server.url("/token")).await.unwrap();
+        assert_eq!(answer.status.as_u16(), status);
+        assert_eq!(server.requests(), 1);
+        let answer = client().get(&server.url("/jwks")).send().await.unwrap();
+        assert_eq!(answer.status.as_u16(), status);
+    }
+    assert_eq!(elsewhere.connections(), 0);
+}
+
+#[tokio::test]
+async fn s37_an_answer_is_read_as_far_as_it_may_be_long() {
+    let sent = Arc::new(AtomicUsize::new(0));
+    let counted = sent.clone();
+    let server = Server::new(move |request| {
+        let counted = counted.clone();
+        match request.uri().path() {
+            // A gigabyte, without saying so.
+            "/endless" => {
+                let chunks = futures::stream::iter(0..16 * 1024).map(move |_| {
+                    counted.fetch_add(64 * 1024, Ordering::SeqCst);
+                    Ok(Frame::data(Bytes::from(vec![b'x'; 64 * 1024])))
+                });
+                Response::new(StreamBody::new(chunks).boxed_unsync())
+            }
+            "/more" => Response::new(full(vec![b'x'; MAX_ANSWER + 1])),
+            _ => Response::new(full(vec![b'x'; MAX_ANSWER])),
+        }
+    })
+    .await;
+    let client = client();
+    let whole = client.get(&server.url("/whole")).send().await.unwrap();
+    assert_eq!(whole.body.len(), MAX_ANSWER);
+    let too_large = |limit| HttpError::TooLarge { status: StatusCode::OK, limit };
+    for path in ["/more", "/endless"] {
+        let error = client.get(&server.url(path)).send().await.unwrap_err();
+        assert_eq!(error, too_large(MAX_ANSWER), "{path}");
+        assert!(!error.certainly_unsent());
+    }
+    let sent = sent.load(Ordering::SeqCst);
+    assert!(sent < 64 * 1024 * 1024, "{sent} bytes of a gigabyte are not read");
+    let error = client.get(&server.url("/whole")).at_most(10).send().await.unwrap_err();
+    assert_eq!(error, too_large(10));
+}
+
+#[tokio::test]
+async fn s37_no_cookie_is_kept_and_nothing_is_unpacked() {
+    let server = Server::new(|request| {
+        let fields = request.headers();
+        assert!(!fields.contains_key(COOKIE) && !fields.contains_key(ACCEPT_ENCODING));
+        let bomb = [0x1f, 0x8b, 8, 0, 0, 0, 0, 0, 0, 3, 0xff];
+        let response =
+            Response::builder().header(SET_COOKIE, "a=b").header(CONTENT_ENCODING, "gzip");
+        response.body(full(bomb.to_vec())).unwrap()
+    })
+    .await;
+    let client = client();
+    for _ in 0..2 {
+        let answer = client.get(&server.url("/")).send().await.unwrap();
+        assert_eq!((answer.status, answer.body.len()), (StatusCode::OK, 11));
+    }
+}
+
+#[tokio::test]
+async fn an_idle_connection_is_used_for_a_second() {
+    let server = echo().await;
+    let client = client();
+    for _ in 0..3 {
+        refresh(&client, &server.url("/token")).await.unwrap();
+    }
+    assert_eq!(server.connections(), 1, "in a row they share one");
+    tokio::time::pause();
+    tokio::time::advance(Duration::from_millis(1100)).await;
+    tokio::time::resume();
+    refresh(&client, &server.url("/token")).await.unwrap();
+    assert_eq!(server.connections(), 2);
+}
+
+#[tokio::test]
+async fn permission_is_asked_when_the_connection_is_there_and_nothing_leaves_before() {
+    let certificate = Certificate::of("127.0.0.1");
+    let handler = |request: Request<Bytes>| Response::new(full(request.into_body()));
+    let secure = Server::secure(&certificate, handler).await;
+    let plain = Server::new(handler).await;
+    let proxy = FaultProxy::start(plain.address).await;
+    let client = HttpClient::builder().trust_pem(certificate.pem.as_bytes()).unwrap();
+    let client = client.build().unwrap();
+    let mut served = [0, 0];
+    for (n, url) in [(0, secure.url("/token")), (1, url(proxy.address()))] {
+        let count = |n: usize| [secure.requests(), plain.requests()][n];
+        for allowed in [false, true] {
+            let (asked, asking) = oneshot::channel();
+            let (answer, answered) = oneshot::channel();
+            let permission = async move {
+                asked.send(()).unwrap();
+                answered.await.unwrap()
+            };
+            let call = client.post(&url).form([("t", SECRET)]).after(permission);
+            let call = call.send();
+            let mut call = std::pin::pin!(call);
+            tokio::select! {
+                biased;
+                early = &mut call => panic!("{early:?}"),
+                asked = asking => asked.unwrap(),
+            }
+            assert!(if n == 0 { secure.connections() } else { proxy.counts().connections } > 0);
+            assert_eq!((count(n), proxy.counts().requests), (served[n], served[1]));
+            answer.send(allowed).unwrap();
+            match (allowed, call.await) {
+                (true, Ok(answer)) => assert_eq!(answer.status, StatusCode::OK),
+                (false, Err(error)) => {
+                    assert_eq!(error, HttpError::Withheld);
+                    assert!(error.certainly_unsent());
+                }
+                (_, other) => panic!("{other:?}"),
+            }
+            served[n] += usize::from(allowed);
+            assert_eq!((count(n), proxy.counts().requests), (served[n], served[1]));
+        }
+    }
+    // Nowhere to ask it: nobody asks.
+    let nowhere = url(nobody().await);
+    let call = client.post(&nowhere).form([("t", SECRET)]).after(async { panic!("asked") });
+    assert!(call.send().await.unwrap_err().certainly_unsent());
+    // Without a body, and over a service of one's own.
+    let refused = client.get(&secure.url("/")).after(async { false }).send().await;
+    assert_eq!(refused, Err(HttpError::Withheld));
+    let given = crate::testing::over(|_| Response::new(full("")));
+    assert!(given.post(&url(plain.address)).after(async { true }).send().await.is_ok());
+    let refused = given.post(&url(plain.address)).after(async { false }).send().await;
+    assert_eq!(refused, Err(HttpError::Withheld));
+    // It has to come in time.
+    let limit = Duration::from_millis(100);
+    let call = client.post(&secure.url("/")).form([("t", SECRET)]).limit(limit);
+    let late = call.after(std::future::pending()).send().await.unwrap_err();
+    assert!(late.certainly_unsent(), "{late:?}");
+}
+
+#[derive(Clone)]
+struct Failing {
+    ready: bool,
+    error: fn() -> BoxError,
+}
+
+impl Service<Request<Full<Bytes>>> for Failing {
+    type Response = Response<Full<Bytes>>;
+    type Error = BoxError;
+    type Future = std::future::Ready<Result<Self::Response, BoxError>>;
+
+    fn poll_ready(
+        &mut self,
+        _: &mut std::task::Context<'_>,
+    ) -> std::task::Poll<Result<(), BoxError>> {
+        let error = || Err((self.error)());
+        std::task::Poll::Ready(if self.ready { Ok(()) } else { error() })
+    }
+
+    fn call(&mut self, _: Request<Full<Bytes>>) -> Self::Future {
+        std::future::ready(Err((self.error)()))
+    }
+}
+
+#[tokio::test]
+async fn a_service_of_ones_own_is_believed_to_have_sent_unless_it_says_otherwise() {
+    let here: SecureUrl = "https://id.example/token".parse().unwrap();
+    let fails = async |ready, error| {
+        let client = HttpClient::over(Failing { ready, error });
+        refresh(&client, &here).await.unwrap_err()
+    };
+    let plain: fn() -> BoxError = || "a proxy said no".into();
+    let lost = fails(true, plain).await;
+    assert_eq!(lost, HttpError::Lost { cause: "a proxy said no".into() });
+    let unready = fails(false, plain).await;
+    assert_eq!(unready, HttpError::Unsent { cause: "a proxy said no".into() });
+    let own: fn() -> BoxError = || {
+        let known = HttpError::Connect { cause: "no route".into() };
+        io::Error::other(io::Error::other(known)).into()
+    };
+    assert_eq!(fails(true, own).await, HttpError::Connect { cause: "no route".into() });
+    let endless: fn() -> BoxError = || "x".repeat(100_000).into();
+    assert!(fails(true, endless).await.to_string().len() < 300);
+}
+
+#[tokio::test]
+async fn s64_nothing_that_was_sent_or_answered_is_shown() {
+    use tracing_subscriber::fmt::MakeWriter;
+
+    #[derive(Clone, Default)]
+    struct Log(Arc<Mutex<Vec<u8>>>);
+    impl io::Write for Log {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            self.0.lock().unwrap().extend_from_slice(bytes);
+            Ok(bytes.len())
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+    impl<'w> MakeWriter<'w> for Log {
+        type Writer = Self;
+
+        fn make_writer(&'w self) -> Self {
+            self.clone()
+        }
+    }
+    let log = Log::default();
+    let subscriber = tracing_subscriber::fmt()
+        .with_max_level(tracing_subscriber::filter::LevelFilter::TRACE)
+        .with_writer(log.clone())
+        .finish();
+    let _guard = tracing::subscriber::set_default(subscriber);
+    tracing::trace!("the log works");
+
+    let certificate = Certificate::of("127.0.0.1");
+    let handler = |request: Request<Bytes>| {
+        let answer = Response::builder().header(SET_COOKIE, format!("t={SECRET}"));
+        answer.body(full(request.into_body())).unwrap()
+    };
+    let secure = Server::secure(&certificate, handler).await;
+    let plain = Server::new(handler).await;
+    let proxy = FaultProxy::start(plain.address).await;
+    let client = HttpClient::builder().trust_pem(certificate.pem.as_bytes()).unwrap();
+    let client = client.build().unwrap();
+    let mut shown = String::new();
+    for fault in [Fault::Pass, Fault::CutAfter, Fault::Garble, Fault::CutMidway] {
+        proxy.next(fault);
+        for url in [secure.url("/token"), url(proxy.address())] {
+            let bearer = HeaderValue::from_str(&format!("Bearer {SECRET}")).unwrap();
+            let call = client.post(&url).form([("t", SECRET)]).header(AUTHORIZATION, bearer);
+            shown += &format!("{call:?} {client:?} ");
+            shown += &format!("{:?}", call.send().await);
+        }
+    }
+    shown += &String::from_utf8_lossy(&log.0.lock().unwrap());
+    assert!(shown.contains("the log works") && shown.contains("Answer"), "{shown}");
+    assert!(!shown.contains(SECRET), "{shown}");
+}
