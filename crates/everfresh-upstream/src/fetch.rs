@@ -1,0 +1,126 @@
+//! Documents that are fetched: key sets and metadata.
+
+use std::fmt;
+
+use everfresh::KeyError;
+use http::StatusCode;
+use serde::de::DeserializeOwned;
+
+use crate::http::{Answer, HttpClient, HttpError, SecureUrl, UrlError};
+
+/// Why a document could not be had, or can't be used.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct FetchError(Box<Inner>);
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Inner {
+    url: SecureUrl,
+    problem: FetchProblem,
+}
+
+/// What is wrong with a document.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum FetchProblem {
+    /// There was no answer.
+    Http(HttpError),
+    /// The answer was not 200. Redirects are not followed.
+    Status(StatusCode),
+    /// The answer is not the JSON that it should be; the text says where.
+    Json(String),
+    /// The keys can't be used.
+    Keys(KeyError),
+    /// A key set holds a shared secret (`oct`), which whoever reads it could sign with.
+    SharedSecret,
+    /// The metadata are another issuer's (RFC 8414 section 3.3).
+    Issuer {
+        /// What they say.
+        found: String,
+        /// What was asked for. The two must be the same, character by character.
+        expected: String,
+    },
+    /// The metadata name an endpoint that can't be called.
+    Endpoint {
+        /// The member.
+        member: &'static str,
+        /// Why.
+        error: UrlError,
+    },
+    /// The metadata lack an endpoint.
+    Missing {
+        /// The member.
+        member: &'static str,
+    },
+}
+
+impl FetchError {
+    pub(crate) fn new(url: &SecureUrl, problem: impl Into<FetchProblem>) -> Self {
+        Self(Box::new(Inner { url: url.clone(), problem: problem.into() }))
+    }
+
+    /// Where the document should be.
+    pub fn url(&self) -> &SecureUrl {
+        &self.0.url
+    }
+
+    /// What is wrong.
+    pub fn problem(&self) -> &FetchProblem {
+        &self.0.problem
+    }
+}
+
+/// A document's answer.
+pub(crate) async fn fetch(client: &HttpClient, url: &SecureUrl) -> Result<Answer, FetchError> {
+    let answer = client.get(url).send().await.map_err(|error| FetchError::new(url, error))?;
+    match answer.status {
+        StatusCode::OK => Ok(answer),
+        status => Err(FetchError::new(url, FetchProblem::Status(status))),
+    }
+}
+
+pub(crate) fn parse<T: DeserializeOwned>(answer: &Answer) -> Result<T, FetchProblem> {
+    answer.json().map_err(|error| FetchProblem::Json(error.to_string().chars().take(200).collect()))
+}
+
+impl From<HttpError> for FetchProblem {
+    fn from(error: HttpError) -> Self {
+        Self::Http(error)
+    }
+}
+
+impl From<KeyError> for FetchProblem {
+    fn from(error: KeyError) -> Self {
+        Self::Keys(error)
+    }
+}
+
+impl fmt::Display for FetchError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: ", self.url())?;
+        match self.problem() {
+            FetchProblem::Http(error) => error.fmt(f),
+            FetchProblem::Status(status) => {
+                write!(f, "answered {}, not 200", status.as_u16())?;
+                match status.is_redirection() {
+                    true => f.write_str("; redirects are not followed, so give the address itself"),
+                    false => Ok(()),
+                }
+            }
+            FetchProblem::Json(problem) => write!(f, "not the JSON that it should be: {problem}"),
+            FetchProblem::Keys(error) => error.fmt(f),
+            FetchProblem::SharedSecret => f.write_str(
+                "holds a shared secret (`oct`), with which whoever reads it could sign; a key set \
+                 that is fetched must hold public keys only",
+            ),
+            FetchProblem::Issuer { found, expected } => write!(
+                f,
+                "names the issuer {found:?}, not {expected:?}; give it exactly as it names itself, \
+                 down to the last slash"
+            ),
+            FetchProblem::Endpoint { member, error } => write!(f, "`{member}`: {error}"),
+            FetchProblem::Missing { member } => write!(f, "names no `{member}`"),
+        }
+    }
+}
+
+impl std::error::Error for FetchError {}

@@ -1,0 +1,94 @@
+//! A key set as it is fetched, and how long it may be kept.
+
+use std::time::Duration;
+
+use everfresh::{Jwk, JwkSet, KeyError, Keys};
+use http::HeaderMap;
+use http::header::{AGE, CACHE_CONTROL};
+use serde::Deserialize;
+use serde_json::Value;
+
+use crate::fetch::{FetchProblem, parse};
+use crate::http::Answer;
+
+/// How many keys a set may hold, usable or not.
+const MAX_KEYS: usize = 64;
+
+/// How long a set is kept whose answer does not say.
+const DEFAULT: Duration = Duration::from_secs(10 * 60);
+
+/// The least and the most that an answer may say: it can't make us hammer at the issuer, nor keep
+/// a key in use that it took away.
+const LEAST: Duration = Duration::from_secs(5 * 60);
+const MOST: Duration = Duration::from_secs(60 * 60);
+
+/// RFC 7517 section 5.
+#[derive(Deserialize)]
+struct Document {
+    keys: Vec<Value>,
+}
+
+/// The usable keys of an answer.
+pub(super) fn read(answer: &Answer) -> Result<Keys, FetchProblem> {
+    let Document { keys } = parse(answer)?;
+    if keys.len() > MAX_KEYS {
+        return Err(KeyError::TooMany(keys.len()).into());
+    }
+    if keys.iter().any(|key| key["kty"] == "oct") {
+        return Err(FetchProblem::SharedSecret);
+    }
+    // One by one: a key of a kind that nobody here knows takes no other one with it.
+    let keys = keys.into_iter().filter_map(|key| serde_json::from_value::<Jwk>(key).ok());
+    Ok(Keys::from_jwk_set(&JwkSet { keys: keys.collect() })?)
+}
+
+/// How long an answer may be kept (RFC 9111 section 4.2), within our own limits.
+pub(super) fn freshness(headers: &HeaderMap) -> Duration {
+    let texts = |name| headers.get_all(name).into_iter().filter_map(|value| value.to_str().ok());
+    let directives = texts(CACHE_CONTROL).flat_map(|value| value.split(',')).map(str::trim);
+    let mut kept = None;
+    for directive in directives {
+        let (name, value) = directive.split_once('=').unwrap_or((directive, ""));
+        match name.trim_end().to_ascii_lowercase().as_str() {
+            "no-store" | "no-cache" => return LEAST,
+            "max-age" if kept.is_none() => {
+                // What can't be read is stale (section 4.2.1).
+                kept = Some(value.trim().trim_matches('"').parse().unwrap_or(0));
+            }
+            _ => {}
+        }
+    }
+    let Some(kept) = kept else { return DEFAULT };
+    let age = texts(AGE).next().and_then(|age| age.trim().parse().ok()).unwrap_or(0);
+    Duration::from_secs(u64::saturating_sub(kept, age)).clamp(LEAST, MOST)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_an_answer_says_of_its_age_counts_within_limits() {
+        let of = |fields: &[(&'static str, &str)]| {
+            let fields = fields.iter().map(|(name, value)| {
+                (name.parse().unwrap(), value.parse::<http::HeaderValue>().unwrap())
+            });
+            freshness(&fields.collect()).as_secs()
+        };
+        let cache = |value| of(&[("cache-control", value)]);
+        assert_eq!(of(&[]), 600);
+        assert_eq!(cache("public"), 600);
+        assert_eq!(cache("public, max-age=900, must-revalidate"), 900);
+        assert_eq!(cache("Max-Age = \"1200\""), 1200);
+        assert_eq!(cache("max-age=1"), 300);
+        assert_eq!(cache("max-age=0"), 300);
+        assert_eq!(cache("max-age=86400"), 3600);
+        assert_eq!(cache("max-age=99999999999999999999999"), 300, "unreadable is stale");
+        assert_eq!(cache("max-age=-1"), 300);
+        assert_eq!(cache("max-age=900, no-cache"), 300);
+        assert_eq!(cache("no-store"), 300);
+        assert_eq!(of(&[("cache-control", "max-age=1800"), ("age", "600")]), 1200);
+        assert_eq!(of(&[("cache-control", "max-age=1800"), ("age", "9999")]), 300);
+        assert_eq!(of(&[("cache-control", "max-age=1800"), ("age", "x")]), 1800);
+    }
+}

@@ -1,0 +1,462 @@
+//! Another issuer's keys, as an engine sees them: rows 35 to 41 of the security list, F111, F114.
+
+#![cfg(feature = "client")]
+
+mod answers;
+
+use std::convert::Infallible;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD as B64;
+use bytes::Bytes;
+use everfresh::{
+    Admission, Admitted, Algorithm, Carrier, Clock, Context, Engine, Failure, Key, KeyError,
+    ManualClock, Opening, Presented, Refresher, Resign, Session, Timestamp, Tokens,
+};
+use everfresh_testkit::fault::{Fault, FaultProxy};
+use futures::future::join_all;
+use http::header::{AUTHORIZATION, CACHE_CONTROL, COOKIE, LOCATION, RETRY_AFTER};
+use http::{HeaderValue, Request, Response, StatusCode};
+use http_body_util::Full;
+use serde_json::{Value, json};
+use tower::{Service, ServiceExt as _};
+
+use super::*;
+use crate::fetch::FetchProblem;
+use crate::http::HttpError;
+use crate::testing::{Body, Certificate, Server, full};
+
+const URL: &str = "https://id.example/jwks";
+const START: Timestamp = Timestamp::from_secs(1_800_000_000);
+
+/// A private key of the issuer.
+fn key(kid: &str) -> Key {
+    let pair = rcgen::KeyPair::generate_for(&rcgen::PKCS_ECDSA_P256_SHA256).unwrap();
+    Key::from_der(Algorithm::ES256, &pair.serialize_der()).unwrap().with_kid(kid).unwrap()
+}
+
+/// A key set of the issuer and a token by its first key.
+struct Signer {
+    jwks: Value,
+    token: String,
+}
+
+impl Signer {
+    async fn new(kid: &str) -> Self {
+        let keys = Keys::new(key(kid)).unwrap();
+        let jwks = serde_json::to_value(keys.public_jwk_set()).unwrap();
+        let auth = Engine::<Value>::builder(keys)
+            .issuer("https://id.example")
+            .audience("app")
+            .clock(Clock::from(ManualClock::starting_at(START)))
+            .carriers([Carrier::headers()])
+            .refresh_with(Resign::new())
+            .build()
+            .unwrap();
+        let sign_in = tower::service_fn(|request: Request<()>| async move {
+            let session = request.extensions().get::<Session<Value>>().unwrap();
+            session.sign_in("alice", json!({"name": "Alice"})).await.unwrap();
+            Ok::<_, Infallible>(Response::new(()))
+        });
+        let service = tower::ServiceBuilder::new().layer(auth.layer()).service(sign_in);
+        let response = service.oneshot(Request::new(())).await.unwrap();
+        let token = response.headers()[AUTHORIZATION].to_str().unwrap();
+        Self { jwks, token: token.strip_prefix("Bearer ").unwrap().to_owned() }
+    }
+}
+
+fn both(one: &Value, other: &Value) -> Value {
+    json!({"keys": [one["keys"][0], other["keys"][0]]})
+}
+
+/// What the issuer does when it is asked for its keys.
+#[derive(Clone)]
+enum Does {
+    Answer(String, &'static str),
+    Status(u16),
+    Fail,
+    Hang,
+}
+
+/// An issuer without a socket, so that time may stand still.
+#[derive(Clone)]
+struct Issuer(Arc<Shared>);
+
+struct Shared {
+    does: Mutex<Does>,
+    asked: AtomicUsize,
+    /// Nobody is answered while this is false.
+    open: watch::Sender<bool>,
+}
+
+impl Issuer {
+    fn new(jwks: &Value) -> Self {
+        let does = Mutex::new(Does::Answer(jwks.to_string(), "max-age=600"));
+        Self(Arc::new(Shared { does, asked: AtomicUsize::new(0), open: watch::Sender::new(true) }))
+    }
+
+    fn does(&self, does: Does) {
+        *self.0.does.lock().unwrap() = does;
+    }
+
+    fn has(&self, jwks: &Value) {
+        self.does(Does::Answer(jwks.to_string(), "max-age=600"));
+    }
+
+    fn asked(&self) -> usize {
+        self.0.asked.load(Ordering::SeqCst)
+    }
+
+    fn client(&self) -> HttpClient {
+        let shared = self.0.clone();
+        HttpClient::over(tower::service_fn(move |request: Request<Full<Bytes>>| {
+            let shared = shared.clone();
+            async move {
+                assert_eq!(request.uri(), URL);
+                shared.asked.fetch_add(1, Ordering::SeqCst);
+                let _ = shared.open.subscribe().wait_for(|open| *open).await;
+                let does = shared.does.lock().unwrap().clone();
+                match does {
+                    Does::Answer(body, cache) => Ok(Response::builder()
+                        .header(CACHE_CONTROL, cache)
+                        .body(full(body))
+                        .unwrap()),
+                    Does::Status(status) => {
+                        Ok(Response::builder().status(status).body(full("{}")).unwrap())
+                    }
+                    Does::Fail => Err(HttpError::Connect { cause: "refused".into() }),
+                    Does::Hang => std::future::pending().await,
+                }
+            }
+        }))
+    }
+
+    async fn fetch(&self) -> Result<RemoteKeys, FetchError> {
+        JwksUrl::new(URL).unwrap().fetch(&self.client()).await
+    }
+}
+
+/// Verifies and never refreshes: somebody else's tokens.
+struct Elsewhere;
+
+impl Refresher for Elsewhere {
+    fn mints(&self) -> bool {
+        false
+    }
+
+    fn admits(&self, _: Presented<'_>, _: Timestamp) -> Option<Admission> {
+        None
+    }
+
+    async fn refresh(&self, _: Context, _: Admitted) -> Result<Tokens, Failure> {
+        Err(Failure::Misconfigured)
+    }
+
+    async fn sign_in(&self, _: Context, _: Opening) -> Result<Tokens, Failure> {
+        Err(Failure::Misconfigured)
+    }
+
+    async fn sign_out(&self, _: Context, _: String) -> Result<(), Failure> {
+        Ok(())
+    }
+}
+
+/// An app that takes the issuer's tokens.
+fn app(
+    remote: &RemoteKeys,
+) -> impl Service<Request<()>, Response = Response<Vec<u8>>, Error = Infallible, Future: Send> + Clone
+{
+    let auth = Engine::<Value>::builder(remote.keys())
+        .issuer("https://id.example")
+        .audience("app")
+        .clock(Clock::from(ManualClock::starting_at(START)))
+        .carriers([Carrier::headers()])
+        .refresh_with(Elsewhere)
+        .build()
+        .unwrap();
+    let inner = tower::service_fn(|_: Request<()>| async { Ok(Response::new(b"hello".to_vec())) });
+    tower::ServiceBuilder::new().layer(auth.layer()).layer(auth.require()).service(inner)
+}
+
+async fn ask<S>(app: &S, token: &str) -> Response<Vec<u8>>
+where
+    S: Service<Request<()>, Response = Response<Vec<u8>>, Error = Infallible> + Clone,
+{
+    let mut request = Request::new(());
+    let value = HeaderValue::from_str(&format!("Bearer {token}")).unwrap();
+    request.headers_mut().insert(AUTHORIZATION, value);
+    app.clone().oneshot(request).await.unwrap()
+}
+
+async fn status<S>(app: &S, token: &str) -> u16
+where
+    S: Service<Request<()>, Response = Response<Vec<u8>>, Error = Infallible> + Clone,
+{
+    ask(app, token).await.status().as_u16()
+}
+
+/// A token that anybody can write, by a key of this name.
+fn forged(header: &Value) -> String {
+    let mut full = json!({"typ": "at+jwt", "alg": "ES256"});
+    full.as_object_mut().unwrap().extend(header.as_object().unwrap().clone());
+    format!("{}.{}.{}", B64.encode(full.to_string()), B64.encode("{}"), B64.encode([7; 64]))
+}
+
+fn unknown(kid: usize) -> String {
+    forged(&json!({"kid": format!("{kid}")}))
+}
+
+async fn pass(secs: u64) {
+    tokio::time::sleep(Duration::from_secs(secs)).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn f111_s35_ten_thousand_unknown_keys_are_one_fetch_in_thirty_seconds() {
+    let signer = Signer::new("a").await;
+    let issuer = Issuer::new(&signer.jwks);
+    let remote = issuer.fetch().await.unwrap();
+    let app = app(&remote);
+    assert_eq!(issuer.asked(), 1, "at start");
+    let began = Instant::now();
+    for round in 1..=3 {
+        for n in 0..10_000 {
+            assert_eq!(status(&app, &unknown(n)).await, 401);
+            if n % 1000 == 0 {
+                assert_eq!(status(&app, &signer.token).await, 200, "a good token notices nothing");
+            }
+        }
+        assert_eq!(issuer.asked(), 1 + round, "one in each thirty seconds");
+        pass(29).await;
+        assert_eq!(status(&app, &unknown(0)).await, 401);
+        assert_eq!(issuer.asked(), 1 + round);
+        pass(1).await;
+    }
+    assert!(began.elapsed() < Duration::from_secs(100), "nobody has waited");
+}
+
+#[tokio::test(start_paused = true)]
+async fn s35_those_who_wait_wait_for_one_fetch_and_are_not_too_many() {
+    let (former, coming) = (Signer::new("a").await, Signer::new("b").await);
+    let issuer = Issuer::new(&former.jwks);
+    let remote = issuer.fetch().await.unwrap();
+    let app = app(&remote);
+    issuer.has(&both(&former.jwks, &coming.jwks));
+    issuer.0.open.send_replace(false);
+    let open = async {
+        pass(1).await;
+        issuer.0.open.send_replace(true);
+    };
+    let waiting = join_all((0..5000).map(|n| {
+        let (app, coming) = (&app, &coming);
+        async move {
+            if n % 2 == 0 {
+                status(app, &coming.token).await
+            } else {
+                status(app, &unknown(n)).await
+            }
+        }
+    }));
+    let (answers, ()) = tokio::join!(waiting, open);
+    let count = |status| answers.iter().filter(|answer| **answer == status).count();
+    assert_eq!(issuer.asked(), 2, "one fetch for all");
+    assert_eq!((count(200), count(401), count(503)), (512, 512, 5000 - MAX_WAITING));
+    assert_eq!(status(&app, &coming.token).await, 200);
+}
+
+#[tokio::test(start_paused = true)]
+async fn s41_a_rotation_at_the_issuer_costs_nobody_a_401() {
+    let signers = [Signer::new("a").await, Signer::new("b").await, Signer::new("c").await];
+    let issuer = Issuer::new(&signers[0].jwks);
+    let remote = issuer.fetch().await.unwrap();
+    let app = app(&remote);
+    for pair in signers.windows(2) {
+        issuer.has(&both(&pair[0].jwks, &pair[1].jwks));
+        let requests = (0..1000).map(|n| status(&app, &pair[n % 2].token));
+        let answers = join_all(requests).await;
+        assert!(answers.iter().all(|status| *status == 200), "both are good, from the first on");
+        pass(30).await;
+    }
+    assert_eq!(issuer.asked(), 3);
+    assert_eq!(status(&app, &signers[0].token).await, 401, "it was taken away by then");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_key_that_comes_up_right_after_a_fetch_in_the_background_need_not_wait() {
+    let (former, coming) = (Signer::new("a").await, Signer::new("b").await);
+    let issuer = Issuer::new(&former.jwks);
+    let remote = issuer.fetch().await.unwrap();
+    let app = app(&remote);
+    pass(601).await;
+    assert_eq!(issuer.asked(), 2);
+    issuer.has(&coming.jwks);
+    assert_eq!(status(&app, &coming.token).await, 200);
+    assert_eq!(issuer.asked(), 3);
+    // One that runs already is waited for.
+    issuer.has(&former.jwks);
+    pass(599).await;
+    issuer.0.open.send_replace(false);
+    pass(2).await;
+    assert_eq!(issuer.asked(), 4, "in the background");
+    let late = async {
+        issuer.0.open.send_replace(true);
+    };
+    let third = Signer::new("c").await;
+    let asks = async { status(&app, &third.token).await };
+    issuer.has(&third.jwks);
+    let (answer, ()) = tokio::join!(asks, late);
+    assert_eq!((answer, issuer.asked()), (200, 4));
+}
+
+#[tokio::test(start_paused = true)]
+async fn s41_the_set_is_fetched_again_when_its_answer_says_so() {
+    let (former, coming) = (Signer::new("a").await, Signer::new("b").await);
+    for (cache, secs) in
+        [("max-age=900", 900), ("max-age=0", 300), ("max-age=99999", 3600), ("", 600)]
+    {
+        let issuer = Issuer::new(&former.jwks);
+        issuer.does(Does::Answer(former.jwks.to_string(), cache));
+        let remote = issuer.fetch().await.unwrap();
+        let app = app(&remote);
+        issuer.does(Does::Answer(coming.jwks.to_string(), cache));
+        pass(secs - 1).await;
+        assert_eq!((issuer.asked(), status(&app, &former.token).await), (1, 200), "{cache}");
+        pass(2).await;
+        assert_eq!((issuer.asked(), status(&app, &coming.token).await), (2, 200), "{cache}");
+        pass(secs).await;
+        assert_eq!(issuer.asked(), 3);
+        assert_eq!(status(&app, &former.token).await, 401, "the issuer took its key away");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_issuer_that_is_down_is_asked_less_and_less() {
+    let signer = Signer::new("a").await;
+    let issuer = Issuer::new(&signer.jwks);
+    let remote = issuer.fetch().await.unwrap();
+    issuer.does(Does::Status(503));
+    pass(601).await;
+    let mut asked_at = Vec::new();
+    let began = Instant::now();
+    for _ in 0..3600 {
+        let before = issuer.asked();
+        pass(1).await;
+        if issuer.asked() > before {
+            asked_at.push(began.elapsed().as_secs() / 10 * 10);
+        }
+    }
+    assert_eq!(asked_at, [30, 90, 210, 450, 930, 1530, 2130, 2730, 3330]);
+    issuer.has(&signer.jwks);
+    pass(600).await;
+    assert_eq!(remote.last_error(), None, "and found again");
+}
+
+#[tokio::test(start_paused = true)]
+async fn nothing_is_fetched_for_keys_that_nobody_holds() {
+    let signer = Signer::new("a").await;
+    let issuer = Issuer::new(&signer.jwks);
+    let remote = issuer.fetch().await.unwrap();
+    let keys = remote.keys();
+    let inner = Arc::downgrade(&remote.0);
+    drop(remote);
+    pass(3600).await;
+    let asked = issuer.asked();
+    assert!(asked > 5, "the keys live, and are kept fresh");
+    drop(keys);
+    assert!(inner.upgrade().is_none(), "nothing holds on to them");
+    pass(3600).await;
+    assert_eq!(issuer.asked(), asked);
+}
+
+#[tokio::test(start_paused = true)]
+async fn asked_for_by_hand_a_set_is_fetched_once_however_many_ask() {
+    let (former, coming) = (Signer::new("a").await, Signer::new("b").await);
+    let issuer = Issuer::new(&former.jwks);
+    let remote = issuer.fetch().await.unwrap();
+    issuer.has(&coming.jwks);
+    let refreshed = join_all((0..10).map(|_| remote.refresh())).await;
+    assert!(refreshed.iter().all(Result::is_ok));
+    assert_eq!(issuer.asked(), 2);
+    assert_eq!(status(&app(&remote), &coming.token).await, 200);
+    let shown = format!("{remote:?}");
+    assert!(shown.contains(URL) && shown.contains("\"b\""), "{shown}");
+}
+
+#[test]
+fn a_runtime_that_ended_is_an_outage_and_no_deadlock() {
+    let runtime = || tokio::runtime::Builder::new_multi_thread().enable_all().build().unwrap();
+    let (first, second) = (runtime(), runtime());
+    let signer = first.block_on(Signer::new("a"));
+    let coming = first.block_on(Signer::new("b"));
+    let issuer = Issuer::new(&signer.jwks);
+    let remote = first.block_on(issuer.fetch()).unwrap();
+    drop(first);
+    second.block_on(async {
+        let app = app(&remote);
+        assert_eq!(status(&app, &signer.token).await, 200);
+        assert_eq!(status(&app, &coming.token).await, 503);
+        assert!(remote.refresh().await.unwrap_err().to_string().contains("runtime"));
+    });
+}
+
+#[tokio::test]
+async fn a_client_that_panics_is_an_outage() {
+    let signer = Signer::new("a").await;
+    let (jwks, calls) = (signer.jwks.to_string(), Arc::new(AtomicUsize::new(0)));
+    let client = crate::testing::over(move |_| {
+        assert_eq!(calls.fetch_add(1, Ordering::SeqCst), 0, "it panics from the second one on");
+        Response::new(full(jwks.clone()))
+    });
+    let remote = JwksUrl::new(URL).unwrap().fetch(&client).await.unwrap();
+    let app = app(&remote);
+    assert_eq!(status(&app, &unknown(1)).await, 503);
+    assert_eq!(status(&app, &signer.token).await, 200);
+    assert!(remote.refresh().await.is_err());
+}
+
+/// A set on a server of its own, behind TLS.
+async fn real(
+    answer: impl Fn(&Request<Bytes>) -> Response<Body> + Send + Sync + 'static,
+) -> (Server, HttpClient) {
+    let certificate = Certificate::of("127.0.0.1");
+    let server = Server::secure(&certificate, move |request| answer(&request)).await;
+    let client = HttpClient::builder().trust_pem(certificate.pem.as_bytes()).unwrap();
+    (server, client.build().unwrap())
+}
+
+#[tokio::test]
+async fn f114_nothing_that_a_token_names_is_fetched() {
+    let signer = Signer::new("a").await;
+    let there = Server::new(|_| Response::new(full("{}"))).await;
+    let jwks = signer.jwks.to_string();
+    let (server, client) = real(move |request| {
+        assert_eq!(request.uri().path(), "/jwks");
+        assert_eq!(request.uri().query(), None);
+        Response::new(full(jwks.clone()))
+    })
+    .await;
+    let remote = JwksUrl::from(server.url("/jwks")).fetch(&client).await.unwrap();
+    let app = app(&remote);
+    let url = there.url("/jwks").to_string();
+    for header in [
+        json!({"kid": "x", "jku": url}),
+        json!({"kid": "x", "x5u": url}),
+        json!({"kid": url}),
+        json!({"kid": "../jwks?x=y"}),
+        json!({"kid": "x", "jwk": signer.jwks["keys"][0]}),
+        json!({"kid": "x", "x5c": [url]}),
+        json!({"jku": url, "iss": url}),
+    ] {
+        assert_eq!(status(&app, &forged(&header)).await, 401, "{header}");
+    }
+    assert_eq!(there.connections(), 0);
+    assert_eq!(server.requests(), 2, "at start, and for the first that named an unknown key");
+}
+
+#[test]
+fn problems_are_told_apart() {
+    let url: SecureUrl = URL.parse().unwrap();
+    let error = FetchError::new(&url, KeyError::Empty);
+    assert_eq!(error.problem(), &FetchProblem::Keys(KeyError::Empty));
+    assert_ne!(error, FetchError::new(&url, FetchProblem::SharedSecret));
+}

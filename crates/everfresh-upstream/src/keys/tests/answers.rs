@@ -1,0 +1,159 @@
+//! Answers that are no key set, and networks that give none: rows 36 to 38 and 40.
+
+use super::*;
+
+/// Everything that can be wrong with an answer, and what is said of it.
+fn bad_answers(good: &Value) -> Vec<(Does, &'static str)> {
+    let answer = |body: String| Does::Answer(body, "max-age=600");
+    let json = |body: Value| answer(body.to_string());
+    let twice = json!({"keys": [good["keys"][0], good["keys"][0]]});
+    let encryption = json!({"kty": "RSA", "use": "enc", "n": "AQAB", "e": "AQAB"});
+    let mut many = vec![Value::Null; 65];
+    many[0] = good["keys"][0].clone();
+    let secret = json!({"kty": "oct", "kid": "s", "k": B64.encode([9; 32])});
+    vec![
+        (Does::Status(500), "answered 500"),
+        (Does::Status(404), "answered 404"),
+        (Does::Status(204), "answered 204"),
+        (Does::Status(302), "redirects are not followed"),
+        (Does::Fail, "no connection"),
+        (Does::Hang, "no answer within 10s"),
+        (answer("<html>".into()), "not the JSON"),
+        (answer("\u{feff}{\"keys\": []}".into()), "not the JSON"),
+        (answer(format!("{good} x")), "not the JSON"),
+        (answer(String::new()), "not the JSON"),
+        (answer(format!("{{\"keys\": {}", "[".repeat(10_000))), "not the JSON"),
+        (json(json!({"key": []})), "keys"),
+        (json(json!({"keys": {}})), "not the JSON"),
+        (json(json!({"keys": []})), "no usable key"),
+        (json(json!({"keys": [encryption]})), "no usable key"),
+        (json(json!({"keys": [null, 7, "x", {}]})), "no usable key"),
+        (json(json!({"keys": [good["keys"][0], secret]})), "shared secret"),
+        (json(twice), "two keys have the kid"),
+        (json(json!({"keys": many})), "65 keys"),
+        (answer(format!("{good}{}", " ".repeat(64 * 1024))), "more than 65536 bytes"),
+    ]
+}
+
+#[tokio::test(start_paused = true)]
+async fn s36_s37_s38_a_set_that_cant_be_used_is_an_error_at_start_that_says_why() {
+    let signer = Signer::new("a").await;
+    for (does, says) in bad_answers(&signer.jwks) {
+        let issuer = Issuer::new(&signer.jwks);
+        issuer.does(does);
+        let problem = issuer.fetch().await.unwrap_err();
+        assert!(problem.to_string().starts_with(URL), "{problem}");
+        assert!(problem.to_string().contains(says), "{problem} lacks {says:?}");
+        assert!(problem.to_string().len() < 500 && problem.url().as_str() == URL);
+        assert_eq!(issuer.asked(), 1, "asked once");
+    }
+    let refused = JwksUrl::new("http://id.example/jwks").unwrap_err().to_string();
+    assert!(refused.contains("must be https"), "{refused}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn s36_whatever_comes_later_the_last_good_set_is_kept() {
+    let (signer, coming) = (Signer::new("a").await, Signer::new("b").await);
+    for (does, says) in bad_answers(&signer.jwks) {
+        let issuer = Issuer::new(&signer.jwks);
+        let remote = issuer.fetch().await.unwrap();
+        let app = app(&remote);
+        issuer.does(does.clone());
+        let problem = remote.refresh().await.unwrap_err();
+        assert!(problem.to_string().contains(says), "{problem}");
+        assert_eq!(remote.last_error(), Some(problem));
+        for _ in 0..50 {
+            pass(600).await;
+            assert_eq!(status(&app, &signer.token).await, 200);
+        }
+        // What another key signed may be good: nobody knows.
+        let response = ask(&app, &coming.token).await;
+        assert_eq!(response.status(), StatusCode::SERVICE_UNAVAILABLE, "{says}");
+        if !matches!(does, Does::Hang) {
+            assert_eq!(response.headers()[RETRY_AFTER], "30", "{says}");
+            pass(11).await;
+            assert_eq!(ask(&app, &coming.token).await.headers()[RETRY_AFTER], "19");
+        }
+        // It heals by itself, and no later than for the next token after the cooldown.
+        pass(30).await;
+        issuer.has(&both(&signer.jwks, &coming.jwks));
+        assert_eq!(status(&app, &coming.token).await, 200, "{says}");
+        assert_eq!(remote.last_error(), None);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn s38_s40_of_a_set_the_usable_keys_count() {
+    let signer = Signer::new("a").await;
+    let mut keys = signer.jwks["keys"].as_array().unwrap().clone();
+    keys.extend([
+        json!({"kty": "AKP", "alg": "ML-DSA-44", "kid": "pq", "pub": "AAAA"}),
+        json!({"kty": "EC", "crv": "P-521", "kid": "521", "x": "AA", "y": "AA"}),
+        json!({"kty": "OKP", "crv": "X25519", "kid": "x", "x": B64.encode([1; 32])}),
+        json!({"kty": "OKP", "crv": "Ed25519", "kid": "short", "x": B64.encode([1; 31])}),
+        json!({"kty": "RSA", "kid": "enc", "use": "enc", "n": "AQAB", "e": "AQAB"}),
+        json!({"kty": "RSA", "kid": "no-n", "e": "AQAB"}),
+        json!({"kty": ["EC"], "crv": 7}),
+        json!(7),
+    ]);
+    let issuer = Issuer::new(&json!({"keys": keys, "more": {"a": 1}}));
+    let remote = issuer.fetch().await.unwrap();
+    assert_eq!(remote.keys().public_jwk_set().keys.len(), 1);
+    assert_eq!(status(&app(&remote), &signer.token).await, 200);
+    assert!(!remote.keys().can_sign());
+}
+
+#[tokio::test]
+async fn s37_over_real_sockets_a_set_is_fetched_without_cookies_and_redirects() {
+    let signer = Signer::new("a").await;
+    let elsewhere = Server::new(|_| Response::new(full("{}"))).await;
+    let (jwks, there) = (signer.jwks.to_string(), elsewhere.url("/jwks").to_string());
+    let (server, client) = real(move |request| {
+        assert!(!request.headers().contains_key(COOKIE));
+        match request.uri().path() {
+            "/jwks" => Response::builder().header("set-cookie", "a=b").body(full(jwks.clone())),
+            "/large" => Response::builder().body(full(vec![b' '; 64 * 1024 + 1])),
+            _ => Response::builder().status(302).header(LOCATION, &there).body(full("")),
+        }
+        .unwrap()
+    })
+    .await;
+    let url = |path| JwksUrl::from(server.url(path));
+    let remote = url("/jwks").fetch(&client).await.unwrap();
+    remote.refresh().await.unwrap();
+    assert_eq!(status(&app(&remote), &signer.token).await, 200);
+    let problem = url("/moved").fetch(&client).await.unwrap_err().to_string();
+    assert!(problem.contains("answered 302"), "{problem}");
+    let problem = url("/large").fetch(&client).await.unwrap_err();
+    let too_large = |http: &HttpError| matches!(http, HttpError::TooLarge { .. });
+    assert!(matches!(problem.problem(), FetchProblem::Http(http) if too_large(http)), "{problem}");
+    let problem = url("/jwks").fetch(&HttpClient::new().unwrap()).await.unwrap_err().to_string();
+    assert!(problem.contains("no secure connection"), "{problem}");
+    assert_eq!((server.requests(), elsewhere.connections()), (4, 0));
+}
+
+#[tokio::test]
+async fn s36_a_network_that_fails_leaves_the_set_as_it_was() {
+    let signer = Signer::new("a").await;
+    let jwks = signer.jwks.to_string();
+    let server = Server::new(move |_| Response::new(full(jwks.clone()))).await;
+    let proxy = FaultProxy::start(server.address).await;
+    let url = JwksUrl::new(&format!("http://{}/jwks", proxy.address())).unwrap();
+    let remote = url.fetch(&HttpClient::new().unwrap()).await.unwrap();
+    let app = app(&remote);
+    let faults = [
+        Fault::CutBefore,
+        Fault::CutMidway,
+        Fault::ResetAfter,
+        Fault::Garble,
+        Fault::unavailable(5),
+    ];
+    for fault in faults {
+        let before = proxy.counts().requests;
+        proxy.next(fault.clone());
+        remote.refresh().await.unwrap_err();
+        assert_eq!(proxy.counts().requests, before + 1, "{fault:?}: asked once");
+        assert_eq!(status(&app, &signer.token).await, 200, "{fault:?}");
+    }
+    remote.refresh().await.unwrap();
+}
