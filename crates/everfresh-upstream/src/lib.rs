@@ -1,11 +1,50 @@
 //! everfresh's client side: calls to other servers, and another issuer's keys.
 //!
-//! [`JwksUrl`] says where the keys are, [`RemoteKeys`] keeps them fresh. [`HttpClient`] makes one attempt per call, within limits, and its errors tell what certainly was
-//! not sent from what may have been processed.
+//! * [`JwksUrl`] and [`RemoteKeys`]: keys that are fetched, kept fresh, and fetched when a token
+//!   names one that came up meanwhile.
+//! * [`Provider`]: what an issuer says of itself, by OpenID Connect Discovery or RFC 8414.
+//! * [`HttpClient`]: one attempt per call, within limits, and errors that tell what certainly was
+//!   not sent from what may have been processed.
+//!
+//! # Rules
+//! 1. Only addresses from your configuration are called, and those that an issuer's own metadata
+//!    name: `https`, or `http` on this very machine. Nothing in a token is followed.
+//! 2. Nothing is sent twice, no redirect is followed, and everything has a limit: 5 s to connect,
+//!    10 s in all, 64 KiB of an answer, 64 keys.
+//! 3. Keys are fetched at start, by a call that says what was wrong; then in the background; and
+//!    once in 30 s, however many tokens name keys that the set lacks. The last good set is kept
+//!    through every failure.
+//! 4. A request whose token names a new key waits for it, 3 s at the most. One whose key is known
+//!    costs what it costs with keys of your own.
+//!
+//! # Caveats
+//! * An engine with another issuer's keys can't mint: its refresher says so by
+//!   [`mints`](everfresh::Refresher::mints). The tokens must name their session (`sid`, `auth_time`,
+//!   `session_exp`), as those of another everfresh do.
+//! * Certificates are checked against those that the machine trusts, so private authorities count
+//!   where the system knows them. A container without any needs `ca-certificates`, or
+//!   [`HttpClientBuilder::trust_pem`].
+//! * Without the feature `client` (on by default) there is no client of our own and no TLS:
+//!   [`HttpClient::over`] takes yours.
+//!
+//! # Example
+//! ```
+//! use everfresh::{Engine, EngineBuilder};
+//! use everfresh_upstream::{HttpClient, Provider};
+//!
+//! async fn auth() -> Result<EngineBuilder<serde_json::Value>, Box<dyn std::error::Error>> {
+//!     let client = HttpClient::new()?;
+//!     let provider = Provider::discover(&client, "https://id.example").await?;
+//!     let remote = provider.jwks()?.fetch(&client).await?;
+//!     Ok(Engine::builder(remote.keys()).issuer(provider.issuer()).audience("app"))
+//! }
+//! # let _ = auth;
+//! ```
 
 mod fetch;
 mod http;
 mod keys;
+mod provider;
 #[cfg(test)]
 mod testing;
 
@@ -15,3 +54,4 @@ pub use crate::http::{Answer, Call, HttpClient, HttpError, SecureUrl, UrlError};
 #[cfg(feature = "client")]
 pub use crate::http::{ClientError, HttpClientBuilder};
 pub use crate::keys::{JwksUrl, RemoteKeys};
+pub use crate::provider::{DiscoveryError, Provider};

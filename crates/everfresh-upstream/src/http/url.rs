@@ -46,6 +46,48 @@ impl SecureUrl {
     pub(crate) fn uri(&self) -> &Uri {
         &self.uri
     }
+
+    pub(crate) fn host(&self) -> &str {
+        self.uri.host().unwrap_or_default().trim_matches(['[', ']'])
+    }
+
+    pub(crate) fn is_loopback(&self) -> bool {
+        is_loopback(self.host())
+    }
+
+    /// As an issuer: its path without a last slash. It has no query (RFC 8414 section 2).
+    pub(crate) fn issuer_path(&self) -> Result<&str, UrlError> {
+        match self.uri.query() {
+            None => Ok(self.uri.path().strip_suffix('/').unwrap_or(self.uri.path())),
+            Some(_) => Err(error(&self.text, "it has a query, which no issuer has")),
+        }
+    }
+
+    /// The same server, another path.
+    pub(crate) fn with_path(&self, path: &str) -> Result<Self, UrlError> {
+        let scheme = self.uri.scheme_str().unwrap_or("https");
+        let authority = self.uri.authority().map_or("", |authority| authority.as_str());
+        format!("{scheme}://{authority}{path}").parse()
+    }
+
+    /// For an endpoint that a document of `source` names: a document must not lead us to where
+    /// its author can't go himself.
+    ///
+    /// The source's own host is one; any other one must be a name, and not of this machine.
+    pub(crate) fn named_by(self, source: &Self) -> Result<Self, UrlError> {
+        let own = self.host().eq_ignore_ascii_case(source.host());
+        let both_here = self.is_loopback() && source.is_loopback();
+        if own || both_here {
+            return Ok(self);
+        }
+        if self.is_loopback() {
+            return Err(error(&self.text, "it leads to this machine, and its author is not here"));
+        }
+        if self.host().parse::<IpAddr>().is_ok() {
+            return Err(error(&self.text, "it leads to an address that is not its author's"));
+        }
+        Ok(self)
+    }
 }
 
 impl FromStr for SecureUrl {
@@ -173,5 +215,33 @@ mod tests {
     fn a_password_in_a_url_is_refused_and_not_shown() {
         let problem = url("https://user:hunter2@id.example/").unwrap_err();
         assert!(problem.contains("id.example") && !problem.contains("hunter2"), "{problem}");
+    }
+
+    #[test]
+    fn f114_a_document_leads_nowhere_where_its_author_is_not() {
+        let leads = |from: &str, to: &str| url(to).unwrap().named_by(&url(from).unwrap()).is_ok();
+        for to in ["https://id.example/x", "https://www.keys.example/x", "https://ID.EXAMPLE/x"] {
+            assert!(leads("https://id.example/realm", to), "{to}");
+        }
+        assert!(leads("https://10.0.0.7/", "https://10.0.0.7:8443/x"), "the author's own");
+        assert!(leads("http://127.0.0.1:1/", "http://localhost:2/x"), "both are here");
+        for to in [
+            "http://127.0.0.1/x",
+            "https://127.0.0.1/x",
+            "https://localhost/x",
+            "https://169.254.169.254/latest/meta-data",
+            "https://10.0.0.7/x",
+            "https://[fd00::1]/x",
+            "https://[::ffff:169.254.169.254]/x",
+        ] {
+            assert!(!leads("https://id.example/", to), "{to}");
+        }
+        assert!(!leads("http://127.0.0.1:1/", "https://169.254.169.254/x"));
+    }
+
+    #[test]
+    fn another_path_of_the_same_server() {
+        let moved = url("https://id.example:8443/a?b=c").unwrap().with_path("/d").unwrap();
+        assert_eq!(moved.as_str(), "https://id.example:8443/d");
     }
 }

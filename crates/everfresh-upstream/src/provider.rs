@@ -1,0 +1,359 @@
+//! What an issuer says of itself: OpenID Connect Discovery 1.0 and RFC 8414.
+
+use serde::Deserialize;
+
+use crate::fetch::{FetchError, FetchProblem, fetch, parse};
+use crate::http::{Answer, HttpClient, SecureUrl, UrlError};
+use crate::keys::JwksUrl;
+
+/// An issuer's endpoints, as its metadata name them.
+///
+/// # Rules
+/// 1. The metadata lie at `/.well-known/openid-configuration` behind the issuer (OpenID Connect
+///    Discovery section 4), or, where that is answered with a 4xx, at
+///    `/.well-known/oauth-authorization-server` before its path (RFC 8414 section 3.1).
+/// 2. They must name the very issuer that was asked for, character by character (section 3.3):
+///    other metadata could send our secrets to somebody else.
+/// 3. Every endpoint must be one that may be called: see [`SecureUrl`]. An address instead of a
+///    name, or this machine, only if that is where the issuer is.
+/// 4. It is asked once, when you call it. Nothing in a token is followed.
+///
+/// # Example
+/// ```
+/// # async fn discover() -> Result<(), Box<dyn std::error::Error>> {
+/// use everfresh_upstream::{HttpClient, Provider};
+///
+/// let client = HttpClient::new()?;
+/// let provider = Provider::discover(&client, "https://id.example/realms/a").await?;
+/// let remote = provider.jwks()?.fetch(&client).await?;
+/// # let _ = remote;
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Provider {
+    issuer: Box<str>,
+    /// Where the metadata were.
+    source: SecureUrl,
+    token_endpoint: Option<SecureUrl>,
+    jwks_uri: Option<SecureUrl>,
+    revocation_endpoint: Option<SecureUrl>,
+    auth_methods: Vec<String>,
+}
+
+/// The members that we look at.
+#[derive(Deserialize)]
+struct Metadata {
+    issuer: String,
+    token_endpoint: Option<String>,
+    jwks_uri: Option<String>,
+    revocation_endpoint: Option<String>,
+    token_endpoint_auth_methods_supported: Option<Vec<String>>,
+}
+
+/// Why an issuer could not be asked.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum DiscoveryError {
+    /// The issuer is not an address that may be called.
+    Issuer(UrlError),
+    /// Its metadata could not be had, or can't be used.
+    Metadata(FetchError),
+}
+
+impl Provider {
+    /// Asks an issuer for its metadata.
+    ///
+    /// Errors: see [`DiscoveryError`].
+    pub async fn discover(client: &HttpClient, issuer: &str) -> Result<Self, DiscoveryError> {
+        let [openid, oauth] = well_known(issuer).map_err(DiscoveryError::Issuer)?;
+        let read = |url: &SecureUrl, answer: &Answer| {
+            Self::read(issuer, url, answer).map_err(|problem| FetchError::new(url, problem))
+        };
+        let provider = match fetch(client, &openid).await {
+            Ok(answer) => read(&openid, &answer),
+            Err(error) if is_absent(&error) => match fetch(client, &oauth).await {
+                Ok(answer) => read(&oauth, &answer),
+                // The first one is what most issuers have.
+                Err(other) if is_absent(&other) => Err(error),
+                Err(other) => Err(other),
+            },
+            Err(error) => Err(error),
+        };
+        provider.map_err(DiscoveryError::Metadata)
+    }
+
+    fn read(issuer: &str, source: &SecureUrl, answer: &Answer) -> Result<Self, FetchProblem> {
+        let metadata: Metadata = parse(answer)?;
+        if metadata.issuer != issuer {
+            let found = metadata.issuer.chars().take(200).collect();
+            return Err(FetchProblem::Issuer { found, expected: issuer.into() });
+        }
+        let endpoint = |member, found: Option<String>| match found {
+            None => Ok(None),
+            Some(found) => match found.parse().and_then(|url: SecureUrl| url.named_by(source)) {
+                Ok(url) => Ok(Some(url)),
+                Err(error) => Err(FetchProblem::Endpoint { member, error }),
+            },
+        };
+        Ok(Self {
+            issuer: issuer.into(),
+            source: source.clone(),
+            token_endpoint: endpoint("token_endpoint", metadata.token_endpoint)?,
+            jwks_uri: endpoint("jwks_uri", metadata.jwks_uri)?,
+            revocation_endpoint: endpoint("revocation_endpoint", metadata.revocation_endpoint)?,
+            auth_methods: metadata
+                .token_endpoint_auth_methods_supported
+                // RFC 8414 section 2.
+                .unwrap_or_else(|| vec!["client_secret_basic".into()]),
+        })
+    }
+
+    /// The issuer, as it names itself: the claim `iss` of its tokens.
+    pub fn issuer(&self) -> &str {
+        &self.issuer
+    }
+
+    /// Where its keys are, to be fetched.
+    ///
+    /// Errors: the metadata name no `jwks_uri`.
+    pub fn jwks(&self) -> Result<JwksUrl, FetchError> {
+        self.required("jwks_uri", self.jwks_uri.as_ref()).cloned().map(Into::into)
+    }
+
+    /// Where tokens are refreshed (RFC 6749 section 3.2).
+    ///
+    /// Errors: the metadata name no `token_endpoint`.
+    pub fn token_endpoint(&self) -> Result<&SecureUrl, FetchError> {
+        self.required("token_endpoint", self.token_endpoint.as_ref())
+    }
+
+    /// Where tokens are revoked (RFC 7009), if it can be done.
+    pub fn revocation_endpoint(&self) -> Option<&SecureUrl> {
+        self.revocation_endpoint.as_ref()
+    }
+
+    /// How a client may authenticate at the token endpoint, in the words of the registry:
+    /// `client_secret_basic`, `client_secret_post`, `private_key_jwt`, `none`.
+    pub fn token_auth_methods(&self) -> &[String] {
+        &self.auth_methods
+    }
+
+    fn required<'p>(
+        &'p self,
+        member: &'static str,
+        endpoint: Option<&'p SecureUrl>,
+    ) -> Result<&'p SecureUrl, FetchError> {
+        endpoint.ok_or_else(|| FetchError::new(&self.source, FetchProblem::Missing { member }))
+    }
+}
+
+/// Where an issuer's metadata may be.
+fn well_known(issuer: &str) -> Result<[SecureUrl; 2], UrlError> {
+    let url: SecureUrl = issuer.parse()?;
+    let path = url.issuer_path()?;
+    Ok([
+        url.with_path(&format!("{path}/.well-known/openid-configuration"))?,
+        url.with_path(&format!("/.well-known/oauth-authorization-server{path}"))?,
+    ])
+}
+
+/// Whether somebody answered that there is no such document.
+fn is_absent(error: &FetchError) -> bool {
+    matches!(error.problem(), FetchProblem::Status(status) if status.is_client_error())
+}
+
+impl std::fmt::Display for DiscoveryError {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Issuer(error) => write!(f, "the issuer {error}"),
+            Self::Metadata(error) => write!(f, "the issuer's metadata at {error}"),
+        }
+    }
+}
+
+impl std::error::Error for DiscoveryError {}
+
+#[cfg(test)]
+#[cfg(feature = "client")]
+mod tests {
+    use std::sync::{Arc, Mutex};
+
+    use bytes::Bytes;
+    use http::{Request, Response};
+    use http_body_util::Full;
+    use serde_json::{Value, json};
+
+    use super::*;
+    use crate::testing::{Body, Certificate, Server, full, over};
+
+    const ISSUER: &str = "https://id.example/realms/a";
+    const OPENID: &str = "https://id.example/realms/a/.well-known/openid-configuration";
+    const OAUTH: &str = "https://id.example/.well-known/oauth-authorization-server/realms/a";
+
+    fn metadata() -> Value {
+        json!({
+            "issuer": ISSUER,
+            "token_endpoint": "https://id.example/token",
+            "jwks_uri": "https://www.keys.example/jwks",
+            "revocation_endpoint": "https://id.example/revoke",
+            "token_endpoint_auth_methods_supported": ["client_secret_post", "private_key_jwt"],
+            "authorization_endpoint": 7,
+        })
+    }
+
+    fn status(status: u16) -> Response<Body> {
+        Response::builder().status(status).body(full("")).unwrap()
+    }
+
+    /// What an issuer's answers come to, and what it was asked.
+    async fn discover(
+        issuer: &str,
+        answer: impl Fn(&str) -> Response<Body> + Send + Sync + 'static,
+    ) -> (Result<Provider, DiscoveryError>, Vec<String>) {
+        let (answer, asked) = (Arc::new(answer), Arc::new(Mutex::new(Vec::new())));
+        let log = asked.clone();
+        let client = over(move |request: Request<Full<Bytes>>| {
+            let url = request.uri().to_string();
+            log.lock().unwrap().push(url.clone());
+            answer(&url)
+        });
+        let provider = Provider::discover(&client, issuer).await;
+        let asked = asked.lock().unwrap().clone();
+        (provider, asked)
+    }
+
+    async fn of(metadata: Value) -> Result<Provider, DiscoveryError> {
+        discover(ISSUER, move |_| Response::new(full(metadata.to_string()))).await.0
+    }
+
+    #[tokio::test]
+    async fn metadata_name_the_endpoints() {
+        let (provider, asked) =
+            discover(ISSUER, |_| Response::new(full(metadata().to_string()))).await;
+        let provider = provider.unwrap();
+        assert_eq!(asked, [OPENID]);
+        assert_eq!(provider.issuer(), ISSUER);
+        assert_eq!(provider.token_endpoint().unwrap().as_str(), "https://id.example/token");
+        assert_eq!(provider.revocation_endpoint().unwrap().as_str(), "https://id.example/revoke");
+        assert_eq!(provider.token_auth_methods(), ["client_secret_post", "private_key_jwt"]);
+        let jwks = JwksUrl::new("https://www.keys.example/jwks").unwrap();
+        assert_eq!(provider.jwks().unwrap(), jwks);
+        let bare = of(json!({"issuer": ISSUER})).await.unwrap();
+        assert_eq!(bare.token_auth_methods(), ["client_secret_basic"]);
+        assert_eq!(bare.revocation_endpoint(), None);
+        let problem = bare.jwks().unwrap_err().to_string();
+        assert!(problem.contains("names no `jwks_uri`") && problem.contains(OPENID), "{problem}");
+        assert!(bare.token_endpoint().is_err());
+    }
+
+    #[tokio::test]
+    async fn an_oauth_server_without_openid_is_found_by_rfc_8414() {
+        let oauth = |url: &str| match url {
+            OAUTH => Response::new(full(metadata().to_string())),
+            _ => status(404),
+        };
+        let (provider, asked) = discover(ISSUER, oauth).await;
+        assert_eq!(
+            provider.unwrap().token_endpoint().unwrap().as_str(),
+            "https://id.example/token"
+        );
+        assert_eq!(asked, [OPENID, OAUTH]);
+        let (neither, _) = discover(ISSUER, |_| status(404)).await;
+        let problem = neither.unwrap_err().to_string();
+        assert!(problem.contains(OPENID) && problem.contains("answered 404"), "{problem}");
+        // An outage is no absence.
+        let (down, asked) = discover(ISSUER, |_| status(503)).await;
+        assert!(down.unwrap_err().to_string().contains("answered 503"));
+        assert_eq!(asked, [OPENID]);
+        let (root, asked) = discover("https://id.example/", |_| status(404)).await;
+        assert!(root.is_err());
+        let expected = ["openid-configuration", "oauth-authorization-server"]
+            .map(|name| format!("https://id.example/.well-known/{name}"));
+        assert_eq!(asked, expected, "a last slash is none of the path");
+    }
+
+    #[tokio::test]
+    async fn s39_metadata_of_another_issuer_are_refused() {
+        for found in [
+            "https://id.example/realms/a/",
+            "https://id.example/realms/A",
+            "https://ID.example/realms/a",
+            "https://id.example/realms",
+            "https://evil.example/realms/a",
+            "",
+        ] {
+            let mut other = metadata();
+            other["issuer"] = found.into();
+            let problem = of(other).await.unwrap_err();
+            let DiscoveryError::Metadata(error) = &problem else { panic!("{problem:?}") };
+            let expected = FetchProblem::Issuer { found: found.into(), expected: ISSUER.into() };
+            assert_eq!(error.problem(), &expected);
+            assert!(problem.to_string().contains("last slash"), "{problem}");
+        }
+        for odd in [json!({}), json!({"issuer": [ISSUER]}), json!([]), json!(null)] {
+            let problem = of(odd).await.unwrap_err().to_string();
+            assert!(problem.contains("not the JSON that it should be"), "{problem}");
+        }
+        let twice = r#"{"issuer": "https://id.example/realms/a", "issuer": "https://x.example"}"#;
+        let (twice, _) = discover(ISSUER, move |_| Response::new(full(twice))).await;
+        assert!(twice.unwrap_err().to_string().contains("duplicate"));
+    }
+
+    #[tokio::test]
+    async fn f114_metadata_lead_nowhere_where_the_issuer_is_not() {
+        let here = Server::new(|_| Response::new(full(""))).await;
+        for member in ["token_endpoint", "jwks_uri", "revocation_endpoint"] {
+            for bad in [
+                "http://id.example/x",
+                "http://169.254.169.254/latest/meta-data",
+                "https://169.254.169.254/latest/meta-data",
+                "https://[::ffff:10.0.0.7]/",
+                "https://2852039166/",
+                "file:///etc/passwd",
+                "gopher://id.example/",
+                "/token",
+                "https://user:secret@id.example/",
+                here.url("/x").as_str(),
+                &here.url("/x").as_str().replace("http:", "https:"),
+                "https://localhost/x",
+            ] {
+                let mut bad_one = metadata();
+                bad_one[member] = bad.into();
+                let problem = of(bad_one).await.unwrap_err().to_string();
+                assert!(
+                    problem.contains(member) && problem.contains("can't be called"),
+                    "{problem}"
+                );
+            }
+        }
+        assert_eq!(here.connections(), 0);
+        for bad in ["http://id.example", "id.example", "https://id.example?a=b", "", "https://x#y"]
+        {
+            let (refused, asked) = discover(bad, |_| panic!("asked")).await;
+            assert!(matches!(refused, Err(DiscoveryError::Issuer(_))), "{bad}");
+            assert_eq!(asked, [""; 0]);
+        }
+    }
+
+    #[tokio::test]
+    async fn s37_metadata_are_fetched_over_tls_and_from_nowhere_else() {
+        let elsewhere = Server::new(|_| Response::new(full(""))).await;
+        let there = elsewhere.url("/x").to_string();
+        let certificate = Certificate::of("127.0.0.1");
+        let server = Server::secure(&certificate, move |_| {
+            Response::builder().status(302).header("location", &there).body(full("")).unwrap()
+        })
+        .await;
+        let client = HttpClient::builder().trust_pem(certificate.pem.as_bytes()).unwrap();
+        let client = client.build().unwrap();
+        let issuer = format!("https://{}", server.address);
+        let problem = Provider::discover(&client, &issuer).await.unwrap_err().to_string();
+        assert!(problem.contains("answered 302") && problem.contains("redirects"), "{problem}");
+        assert_eq!((server.requests(), elsewhere.connections()), (1, 0));
+        let untrusting = HttpClient::new().unwrap();
+        let problem = Provider::discover(&untrusting, &issuer).await.unwrap_err().to_string();
+        assert!(problem.contains("no secure connection"), "{problem}");
+        assert_eq!(server.requests(), 1);
+    }
+}
