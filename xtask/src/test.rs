@@ -44,6 +44,10 @@ pub(crate) fn run() -> ExitCode {
     let tower = [&bare[..], &["--features", "tower"]].concat();
     total.add(counted(succeeds(cargo(&root).args(tower))));
 
+    println!("\n== everfresh-upstream without its own client");
+    let bare = ["check", "--package", "everfresh-upstream", "--no-default-features"];
+    total.add(counted(succeeds(cargo(&root).args(bare))));
+
     println!("\n== tests/COVERAGE.md is as `cargo xtask coverage` writes it");
     let written = std::fs::read_to_string(coverage_file()).unwrap_or_default();
     total.add(counted(written == coverage::generate(&root)));
