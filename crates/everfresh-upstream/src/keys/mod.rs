@@ -51,9 +51,9 @@ impl JwksUrl {
     }
 
     /// How long no second fetch is started for keys that tokens name and the set lacks: 30 s
-    /// unless set, and a second at the least.
+    /// unless set. A second at the least, and an hour at the most.
     pub fn cooldown(mut self, cooldown: Duration) -> Self {
-        self.cooldown = cooldown.max(Duration::from_secs(1));
+        self.cooldown = cooldown.clamp(Duration::from_secs(1), Duration::from_secs(60 * 60));
         self
     }
 

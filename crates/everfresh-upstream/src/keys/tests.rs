@@ -236,6 +236,32 @@ async fn f111_s35_ten_thousand_unknown_keys_are_one_fetch_in_thirty_seconds() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn the_cooldown_is_between_a_second_and_an_hour() {
+    let signer = Signer::new("a").await;
+    for (cooldown, secs) in
+        [(Duration::ZERO, 1), (Duration::from_secs(5), 5), (Duration::MAX, 3600)]
+    {
+        let issuer = Issuer::new(&signer.jwks);
+        let url = JwksUrl::new(URL).unwrap().cooldown(cooldown);
+        let remote = url.fetch(&issuer.client()).await.unwrap();
+        let app = app(&remote);
+        let began = Instant::now();
+        let mut caused = Vec::new();
+        while caused.len() < 2 {
+            // The background's are not of interest.
+            remote.refresh().await.unwrap();
+            let before = issuer.asked();
+            assert_eq!(status(&app, &unknown(1)).await, 401);
+            if issuer.asked() > before {
+                caused.push(began.elapsed().as_secs());
+            }
+            pass(1).await;
+        }
+        assert_eq!(caused, [0, secs]);
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn s35_those_who_wait_wait_for_one_fetch_and_are_not_too_many() {
     let (former, coming) = (Signer::new("a").await, Signer::new("b").await);
     let issuer = Issuer::new(&former.jwks);
