@@ -29,7 +29,7 @@ fn code(adapter: &str) -> Vec<(PathBuf, String)> {
     let mut lines = Vec::new();
     for file in std::fs::read_dir(folder).unwrap() {
         let path = file.unwrap().path();
-        if path.ends_with("tests.rs") {
+        if path.is_dir() || path.ends_with("tests.rs") {
             continue;
         }
         for line in std::fs::read_to_string(&path).unwrap().lines() {
