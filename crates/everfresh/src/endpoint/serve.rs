@@ -27,6 +27,7 @@ use crate::extract::{cookie_values, credential};
 use crate::head::{HeaderFields as _, RequestHead};
 use crate::mint::{ClaimsObject, Grant};
 use crate::origin;
+use crate::refresh::flight::within;
 use crate::refresh::{Admitted, Context, Failure, Presented, RefreshToken, Renewal, Tokens};
 use crate::reject::{Rejection, RejectionKind};
 use crate::session::{ClaimSet, Session};
@@ -184,9 +185,12 @@ impl Served {
                 Err(()) => {}
             }
         }
-        match self.grant(engine, asked, body).await {
-            Ok(granted) => self.good(engine, &granted),
-            Err(why) => self.bad(&engine.core, why),
+        // What is under way ends in a task of its own; the client waits as it does anywhere.
+        let core = &engine.core;
+        match within(core, core.waiter_limit, self.grant(engine, asked, body)).await {
+            Some(Ok(granted)) => self.good(engine, &granted),
+            Some(Err(why)) => self.bad(core, why),
+            None => self.bad(core, Failure::SOON.into()),
         }
     }
 
@@ -250,7 +254,8 @@ impl Served {
         }
     }
 
-    /// The members of the body. Nothing may come twice, and what is not wanted is passed over.
+    /// The members of the body; what is not wanted is passed over. In a form nothing may come
+    /// twice.
     fn body(&self, bytes: &[u8]) -> Result<Map<String, Value>, Why> {
         let places = &self.dialect.places;
         if places.iter().any(|place| matches!(place, Place::Form(_))) {

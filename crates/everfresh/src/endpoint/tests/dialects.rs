@@ -128,6 +128,23 @@ async fn vijil_says_404_when_the_user_is_gone_and_503_when_nobody_knows() {
     }
 }
 
+#[tokio::test(start_paused = true)]
+async fn s68_an_endpoint_waits_as_long_as_a_request_and_no_longer() {
+    let world = World::rotating_with(|b| {
+        every_dialect(
+            b.revalidate_with(|_| std::future::pending::<Result<Revalidated<User>, &str>>()),
+        )
+    })
+    .0;
+    let Tokens { access, .. } = sign_in(&world, "alice").await;
+    let header = format!("Bearer {access}");
+    let began = tokio::time::Instant::now();
+    let reply = post(&world, &Dialect::VIJIL, &[("authorization", &header)], "").await;
+    assert_eq!(reply.status(), StatusCode::SERVICE_UNAVAILABLE);
+    assert!(!Dialect::VIJIL.is_rejected(reply.status(), reply.body()));
+    assert_eq!(began.elapsed().as_secs(), 3);
+}
+
 #[tokio::test]
 async fn jwt_auth_pro_rotates_and_tells_of_the_user() {
     let world = world();
