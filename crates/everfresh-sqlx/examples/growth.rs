@@ -79,7 +79,7 @@ async fn rotate_all(store: &SqliteStore, sids: &[SessionId]) -> Result<f64, Box<
             from: record.generation,
             to: record.generation + 1,
             key_id: record.key_id,
-            claims: record.claims,
+            claims: Some(record.claims),
             slides: true,
         };
         assert!(store.rotate(rotation).await?, "nobody else is there");

@@ -162,7 +162,7 @@ impl SessionStore for SqliteStore {
     async fn rotate(&self, rotation: Rotation) -> Result<bool, StoreError> {
         let changed = sqlx::query(
             "UPDATE everfresh_sessions SET \
-             confirmed = 0, generation = ?2, key_id = ?3, claims = ?4, rotated_at = ?5, \
+             confirmed = 0, generation = ?2, key_id = ?3, claims = coalesce(?4, claims), rotated_at = ?5, \
              idle_expires = CASE WHEN ?1 = ?2 OR NOT ?7 THEN idle_expires \
              ELSE min(?5 + idle_lifetime, absolute_expires) END \
              WHERE sid = ?6 AND generation = ?1 AND (?1 <> ?2 OR confirmed = 0) \
@@ -298,7 +298,7 @@ impl CustodyStore for SqliteStore {
         let custody = new.tokens.into_custody(now);
         let changed = sqlx::query(
             "UPDATE everfresh_sessions SET up_seq = up_seq + 1, up_tries = 0, up_claim = NULL, \
-             up_claimed_at = ?3, up_sealed = ?4, up_expires = ?5, claims = ?6 \
+             up_claimed_at = ?3, up_sealed = ?4, up_expires = ?5, claims = coalesce(?6, claims) \
              WHERE sid = ?1 AND up_seq = ?2 AND idle_expires > ?3",
         )
         .bind(new.sid.as_bytes().to_vec())

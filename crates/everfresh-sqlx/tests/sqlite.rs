@@ -86,7 +86,7 @@ async fn a_full_disk_loses_nothing_that_was_acknowledged() {
     assert!((2..24).contains(&kept), "{kept}");
     let first = full.load(id(1)).await.unwrap().expect("still read").record;
     let mut larger = next(&first);
-    larger.claims = format!("{{\"text\":\"{}\"}}", "x".repeat(20_000));
+    larger.claims = Some(format!("{{\"text\":\"{}\"}}", "x".repeat(20_000)));
     assert!(full.rotate(larger.clone()).await.is_err(), "an error, and no answer made up");
     assert_eq!(full.load(id(1)).await.unwrap().unwrap().record, first, "and nothing changed");
     assert!(full.revoke(id(2)).await.unwrap(), "a session can still be ended");

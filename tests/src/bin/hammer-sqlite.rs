@@ -46,7 +46,7 @@ async fn hammer(store: SqliteStore, task: u8) {
             from: record.generation,
             to: record.generation + 1,
             key_id: record.key_id,
-            claims: record.claims,
+            claims: Some(record.claims),
             slides: true,
         };
         if matches!(store.rotate(rotation).await, Ok(true)) {

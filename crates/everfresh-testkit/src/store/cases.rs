@@ -86,7 +86,7 @@ pub async fn a_rotation_moves_the_row_it_has_seen<H: Harness>() {
     let Loaded { record, now } = loaded(&harness, 1).await;
     assert!(record.confirmed);
     let claims = r#"{"n":"changed"}"#.to_owned();
-    let rotation = Rotation { claims: claims.clone(), ..next(&record) };
+    let rotation = Rotation { claims: Some(claims.clone()), ..next(&record) };
     assert!(rotate(&harness, rotation).await);
     let expected = SessionRecord {
         generation: 1,
@@ -97,7 +97,9 @@ pub async fn a_rotation_moves_the_row_it_has_seen<H: Harness>() {
         claims,
         ..record
     };
-    assert_eq!(row(&harness, 1).await, Some(expected));
+    assert_eq!(row(&harness, 1).await, Some(expected.clone()));
+    assert!(rotate(&harness, Rotation { claims: None, ..next(&expected) }).await);
+    assert_eq!(row(&harness, 1).await.map(|row| row.claims), Some(expected.claims), "as they were");
 }
 
 /// F30: there is one successor.

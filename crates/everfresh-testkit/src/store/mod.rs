@@ -51,7 +51,7 @@ pub fn next(row: &SessionRecord) -> Rotation {
         from: row.generation,
         to: row.generation + 1,
         key_id: row.key_id + 1,
-        claims: row.claims.clone(),
+        claims: Some(row.claims.clone()),
         slides: true,
     }
 }

@@ -146,7 +146,8 @@ impl Rotate {
             from: loaded.record.generation,
             to: next.generation,
             key_id: next.key_id,
-            claims: next.claims.clone(),
+            // Only what the app's revalidation changed: another node may have written others.
+            claims: (next.claims != loaded.record.claims).then(|| next.claims.clone()),
             slides,
         };
         self.store.rotate(rotation).await.map_err(|error| failed(cx, &error))

@@ -66,8 +66,8 @@ pub struct Publication {
     pub seq: u64,
     /// These, sealed.
     pub tokens: NewCustody,
-    /// The app's claims from now on.
-    pub claims: String,
+    /// The app's claims from now on. None: as they were.
+    pub claims: Option<String>,
 }
 
 /// A store that keeps tokens of another server in its sessions' rows.

@@ -246,7 +246,9 @@ impl SessionStore for MemoryStore {
         if !again && rotation.slides {
             record.slide(now);
         }
-        record.claims = rotation.claims;
+        if let Some(claims) = rotation.claims {
+            record.claims = claims;
+        }
         shard.move_end(rotation.sid, former_end);
         Ok(true)
     }
@@ -331,7 +333,9 @@ impl CustodyStore for MemoryStore {
             return Ok(false);
         };
         **custody = Custody { seq: new.seq + 1, ..new.tokens.into_custody(now) };
-        record.claims = new.claims;
+        if let Some(claims) = new.claims {
+            record.claims = claims;
+        }
         Ok(true)
     }
 }

@@ -167,8 +167,9 @@ pub struct Rotation {
     pub to: u64,
     /// The key of the ring that this generation is derived with.
     pub key_id: u32,
-    /// The app's claims from now on.
-    pub claims: String,
+    /// The app's claims from now on. None: those that the row has by then, which another node may
+    /// have changed meanwhile.
+    pub claims: Option<String>,
     /// Whether a new generation moves the idle end.
     pub slides: bool,
 }
@@ -220,8 +221,8 @@ pub trait SessionStore: Send + Sync + 'static {
         sid: SessionId,
     ) -> impl Future<Output = Result<Option<Loaded>, StoreError>> + Send;
 
-    /// Changes the row if its generation is still `from`: sets generation, key id, claims, and
-    /// `rotated_at` to the store's time. A new generation is not confirmed, and if it `slides`
+    /// Changes the row if its generation is still `from`: sets generation, key id, claims if it has
+    /// any, and `rotated_at` to the store's time. A new generation is not confirmed, and if it `slides`
     /// moves `idle_expires` to `idle_lifetime` from now, never past `absolute_expires`; the same
     /// one is changed only while it is not confirmed. Says whether it changed.
     fn rotate(&self, rotation: Rotation) -> impl Future<Output = Result<bool, StoreError>> + Send;
