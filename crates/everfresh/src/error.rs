@@ -59,7 +59,7 @@ impl From<SessionErrorKind> for SessionError {
 impl From<Failure> for SessionError {
     fn from(failure: Failure) -> Self {
         match failure {
-            Failure::Rejected => SessionErrorKind::Rejected.into(),
+            Failure::Rejected | Failure::InDoubt => SessionErrorKind::Rejected.into(),
             Failure::Misconfigured => SessionErrorKind::Misconfigured.into(),
             Failure::Unavailable { retry_after } => {
                 Self { retry_after, ..SessionErrorKind::Unavailable.into() }

@@ -87,7 +87,7 @@ pub use cookie::{CookieSpec, SameSite};
 pub use edits::CachePolicy;
 pub use endpoint::{
     Answered, BODY_LIMIT, Call, ClientAuthentication, ClientSecret, Dialect, DialectError,
-    Endpoint, Given, Reply, dialect,
+    Endpoint, Issued, Reply, dialect,
 };
 pub use engine::{Engine, Step, Waiting};
 pub use error::{SessionError, SessionErrorKind};
@@ -99,8 +99,8 @@ pub use layer::{Refresh, RefreshLayer, Require, RequireFuture, RequireLayer, Res
 pub use mint::{ClaimsObject, Grant};
 pub use observe::Event;
 pub use refresh::{
-    Admission, Admitted, Context, Failure, Held, KeyRing, Opening, Presented, RefreshToken,
-    Refresher, Renewal, Resign, Rotate, SessionInfo, Setup, Tokens,
+    Admission, Admitted, Context, Custodian, Failure, Held, KeyRing, NotOpened, Opening, Presented,
+    RefreshToken, Refresher, Renewal, Resign, Rotate, SessionInfo, Setup, Tokens, Vault,
 };
 pub use reject::{Rejection, RejectionKind};
 pub use secret::AccessToken;

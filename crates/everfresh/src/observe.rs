@@ -79,6 +79,27 @@ pub enum Event<'e> {
     },
     /// The session store did not do what it was asked.
     StoreFailed,
+    /// Another server answered a refresh with tokens that are not what was asked for: another
+    /// person's, or signed by nobody we trust. They were thrown away.
+    IssuedRefused {
+        /// The session.
+        sid: &'e str,
+    },
+    /// A refresh token was sent, and nobody knows what became of it.
+    InDoubt {
+        /// The session.
+        sid: &'e str,
+    },
+    /// New tokens came, and the store does not take them. They are kept in memory, and offered
+    /// again, until it does.
+    Unpersisted {
+        /// The session.
+        sid: &'e str,
+    },
+    /// The other server fails again and again. For a while it is asked once a second.
+    UpstreamDown,
+    /// The other server answers again.
+    UpstreamUp,
     /// A session that somebody signed in over could not be ended; its tokens live on.
     RevokeFailed {
         /// The session.
@@ -134,6 +155,19 @@ impl Event<'_> {
                 tracing::warn!(target: "everfresh", sid, "a client is ahead of the store");
             }
             Self::StoreFailed => {}
+            Self::IssuedRefused { sid } => {
+                tracing::error!(target: "everfresh", sid, "issued tokens were refused");
+            }
+            Self::InDoubt { sid } => {
+                tracing::warn!(target: "everfresh", sid, "a refresh token was sent, and no answer came");
+            }
+            Self::Unpersisted { sid } => {
+                tracing::error!(target: "everfresh", sid, "new tokens are not stored yet");
+            }
+            Self::UpstreamDown => tracing::error!(target: "everfresh", "the other server fails"),
+            Self::UpstreamUp => {
+                tracing::info!(target: "everfresh", "the other server answers again")
+            }
             Self::RevokeFailed { sid, failure } => {
                 tracing::error!(target: "everfresh", sid, ?failure, "a session was not ended");
             }

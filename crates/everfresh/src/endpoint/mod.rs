@@ -39,7 +39,7 @@ pub(crate) use clients::Clients;
 pub use dialect::{Dialect, DialectError};
 use native::Native;
 pub(crate) use serve::Served;
-pub use speak::{Answered, Given};
+pub use speak::{Answered, Issued};
 
 /// How many bytes of a request's body an endpoint reads at the most.
 pub const BODY_LIMIT: usize = 64 * 1024;

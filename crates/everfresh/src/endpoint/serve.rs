@@ -86,7 +86,8 @@ impl From<Unknown> for Why {
 impl From<Failure> for Why {
     fn from(failure: Failure) -> Self {
         match failure {
-            Failure::Rejected => Self::Expired,
+            // Of what the request came with nothing can be said but that it does not count now.
+            Failure::Rejected | Failure::InDoubt => Self::Expired,
             Failure::Unavailable { retry_after } => Self::Later(retry_after),
             Failure::Misconfigured => Self::Later(Duration::from_secs(60)),
         }

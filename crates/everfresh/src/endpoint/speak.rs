@@ -26,14 +26,25 @@ const MAX_LIFE: u64 = 365 * 24 * 60 * 60;
 /// The longest that a server may ask to be left alone: an hour.
 const MAX_PAUSE: Duration = Duration::from_secs(60 * 60);
 
-/// What a refresh gave.
+/// Tokens that another server has issued: what a refresh gave, or what a sign-in there did.
+///
+/// ```
+/// use std::time::Duration;
+/// use everfresh::{AccessToken, Issued, RefreshToken};
+///
+/// let issued = Issued::new(AccessToken::new("..".to_owned()))
+///     .with_refresh_token(RefreshToken::new("..".to_owned()))
+///     .with_expires_in(Duration::from_secs(300));
+/// ```
 #[derive(Clone, PartialEq, Eq)]
 #[non_exhaustive]
-pub struct Given {
+pub struct Issued {
     /// The access token.
     pub access_token: AccessToken,
     /// The refresh token that takes the place of the one that was sent. None: that one stays.
     pub refresh_token: Option<RefreshToken>,
+    /// The ID token, where there is one (OpenID Connect Core 1.0 section 12.2).
+    pub id_token: Option<AccessToken>,
     /// How long the access token lives from now, if the answer says so.
     pub expires_in: Option<Duration>,
     /// What else the answer told of the user, by the dialect's names.
@@ -45,7 +56,7 @@ pub struct Given {
 #[non_exhaustive]
 pub enum Answered {
     /// New tokens.
-    Given(Box<Given>),
+    Issued(Box<Issued>),
     /// The session is over.
     Rejected,
     /// The server does not take what we are configured to send. It says nothing of the session.
@@ -57,6 +68,37 @@ pub enum Answered {
     },
     /// Nobody knows whether the token was used.
     InDoubt,
+}
+
+impl Issued {
+    /// An access token alone.
+    pub fn new(access_token: AccessToken) -> Self {
+        Self {
+            access_token,
+            refresh_token: None,
+            id_token: None,
+            expires_in: None,
+            members: BTreeMap::new(),
+        }
+    }
+
+    /// With the refresh token that was issued beside it.
+    pub fn with_refresh_token(mut self, refresh_token: RefreshToken) -> Self {
+        self.refresh_token = Some(refresh_token);
+        self
+    }
+
+    /// With the ID token that was issued beside it.
+    pub fn with_id_token(mut self, id_token: AccessToken) -> Self {
+        self.id_token = Some(id_token);
+        self
+    }
+
+    /// With how long the access token lives from now.
+    pub fn with_expires_in(mut self, expires_in: Duration) -> Self {
+        self.expires_in = Some(expires_in);
+        self
+    }
 }
 
 impl Dialect {
@@ -135,7 +177,7 @@ impl Dialect {
     /// | status | means |
     /// |---|---|
     /// | what [`is_rejected`](Self::is_rejected) says | `Rejected` |
-    /// | 2xx with an access token | `Given` |
+    /// | 2xx with an access token | `Issued` |
     /// | 2xx that can't be read, 408, 504 | `InDoubt` |
     /// | 401 `invalid_client`, 422, a redirect | `Misconfigured` |
     /// | any other | `Unavailable`, with what `Retry-After` says |
@@ -149,7 +191,7 @@ impl Dialect {
         if status.is_success() {
             return self
                 .given(headers, body)
-                .map_or(Answered::InDoubt, |given| Answered::Given(Box::new(given)));
+                .map_or(Answered::InDoubt, |given| Answered::Issued(Box::new(given)));
         }
         if self.is_rejected(status, body) {
             return Answered::Rejected;
@@ -165,7 +207,7 @@ impl Dialect {
         }
     }
 
-    fn given(&self, headers: &HeaderMap, body: &[u8]) -> Option<Given> {
+    fn given(&self, headers: &HeaderMap, body: &[u8]) -> Option<Issued> {
         // A byte order mark is no JSON, and some servers send one.
         let body = body.strip_prefix(b"\xef\xbb\xbf").unwrap_or(body);
         let body: Map<String, Value> = serde_json::from_slice(body).ok()?;
@@ -195,9 +237,10 @@ impl Dialect {
             };
             Some((member.name.to_string(), text))
         });
-        Some(Given {
+        Some(Issued {
             access_token,
             refresh_token: refresh_token.map(RefreshToken::new),
+            id_token: text("id_token").map(AccessToken::new),
             expires_in: answer.expires_in.as_deref().and_then(|name| lifetime(body.get(name)?)),
             members: members.collect(),
         })
@@ -236,8 +279,8 @@ fn retry_after(headers: &HeaderMap, now: Timestamp) -> Option<Duration> {
     Some(pause.min(MAX_PAUSE))
 }
 
-impl fmt::Debug for Given {
+impl fmt::Debug for Issued {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Given").field("expires_in", &self.expires_in).finish_non_exhaustive()
+        f.debug_struct("Issued").field("expires_in", &self.expires_in).finish_non_exhaustive()
     }
 }

@@ -144,7 +144,8 @@ impl<C: ClaimSet> Engine<C> {
     ///
     /// Requests that come all the same are served as if refresh were unavailable.
     pub async fn shutdown(&self) -> usize {
-        self.core.flights.drain(&self.core).await
+        let refreshes = self.core.flights.drain(&self.core).await;
+        refreshes + self.core.refresher.drain(Context::new(self.core.clone())).await
     }
 
     /// Steps 1 to 3 of the path of a request: extract, verify, decide; and the start of step 4.

@@ -29,10 +29,22 @@ impl Backoff {
         pause.until.checked_sub(now).filter(|left| !left.is_zero())
     }
 
+    /// Nothing was tried: the session waits for as long as that says, and it counts as no failure.
+    pub(super) fn hold(&mut self, sid: &str, failure: Failure, now: Duration) {
+        let Failure::Unavailable { retry_after } = failure else { return };
+        let until = now + retry_after.min(LONGEST);
+        if let Some(pause) = self.0.get_mut(sid) {
+            pause.until = pause.until.max(until);
+        } else if self.0.len() < MAX_SESSIONS {
+            self.0.insert(sid.into(), Pause { failures: 0, until });
+        }
+    }
+
     /// Takes note of how a refresh ended. `random`: anything from 0 to 255.
     pub(super) fn note(&mut self, sid: &str, failure: Option<Failure>, now: Duration, random: u8) {
         let asked = match failure {
-            None | Some(Failure::Rejected) => {
+            // In doubt is for the row to say, each time.
+            None | Some(Failure::Rejected | Failure::InDoubt) => {
                 self.0.remove(sid);
                 return;
             }

@@ -11,6 +11,7 @@ use super::{
 };
 use crate::clock::Timestamp;
 use crate::config::ConfigError;
+use crate::secret::AccessToken;
 
 /// [`Refresher`] with boxed futures, so that the engine has one type whatever the refresher.
 pub(crate) trait ErasedRefresher: Send + Sync {
@@ -39,6 +40,8 @@ pub(crate) trait ErasedRefresher: Send + Sync {
         generation: u64,
         slide: bool,
     ) -> Boxed<'static, ()>;
+    fn onward(&self, cx: Context, sid: String) -> Boxed<'_, AccessToken>;
+    fn drain(&self, cx: Context) -> BoxFuture<'_, usize>;
 }
 
 type Boxed<'f, T> = BoxFuture<'f, Result<T, Failure>>;
@@ -109,5 +112,12 @@ impl<R: Refresher> ErasedRefresher for R {
         slide: bool,
     ) -> Boxed<'static, ()> {
         Box::pin(async move { Refresher::confirm(&*self, cx, sid, generation, slide).await })
+    }
+    fn onward(&self, cx: Context, sid: String) -> Boxed<'_, AccessToken> {
+        Box::pin(Refresher::onward(self, cx, sid))
+    }
+
+    fn drain(&self, cx: Context) -> BoxFuture<'_, usize> {
+        Box::pin(Refresher::drain(self, cx))
     }
 }

@@ -238,7 +238,8 @@ struct Running {
 impl Running {
     async fn run(self, admitted: Admitted) {
         let refresher = self.core.refresher.clone();
-        let refresh = refresher.refresh(Context::new(self.core.clone()), admitted);
+        let context = Context::new(self.core.clone());
+        let refresh = refresher.refresh(context.clone(), admitted);
         let limited = async {
             match self.core.runtime {
                 None => refresh.await,
@@ -257,7 +258,7 @@ impl Running {
         if landing.as_ref().err() == Some(&Failure::Rejected) {
             self.core.revoke_here(&self.key.sid);
         }
-        let landing = self.land(landing);
+        let landing = self.land(landing, context.is_untried());
         let sid = &self.key.sid;
         self.core.emit(&match &landing {
             Ok(_) => Event::Refreshed { sid },
@@ -267,13 +268,16 @@ impl Running {
     }
 
     /// Takes the flight off the board and keeps its result, unless the session was signed out.
-    fn land(&self, landing: Landing) -> Landing {
+    fn land(&self, landing: Landing, untried: bool) -> Landing {
         let Self { core, key, .. } = self;
         let now = core.clock.monotonic();
         let mut random = [0];
         let random = getrandom::fill(&mut random).map_or(u8::MAX, |()| random[0]);
         let mut board = core.flights.lock();
-        board.backoff.note(&key.sid, landing.as_ref().err().copied(), now, random);
+        match landing {
+            Err(failure) if untried => board.backoff.hold(&key.sid, failure, now),
+            _ => board.backoff.note(&key.sid, landing.as_ref().err().copied(), now, random),
+        }
         if !self.take_off_board(&mut board) {
             return Err(Failure::Rejected);
         }

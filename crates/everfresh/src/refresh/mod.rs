@@ -1,6 +1,8 @@
 //! Step 4: making fresh tokens. What a refresher is, and what it is given.
 
 mod backoff;
+mod context;
+mod custodian;
 mod erased;
 pub(crate) mod flight;
 mod recoveries;
@@ -12,26 +14,25 @@ mod table;
 #[cfg(test)]
 mod tests;
 pub(crate) mod token;
+mod vault;
 
 use std::collections::BTreeMap;
 use std::fmt;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use crate::clock::Timestamp;
 use crate::config::ConfigError;
-use crate::engine::Core;
-use crate::mint::{self, Grant, MintProblem};
-use crate::observe::Event;
+use crate::endpoint::Issued;
+use crate::mint::Grant;
 use crate::secret::AccessToken;
-use crate::store::StoreError;
-use crate::verify::Keys;
 
+pub use context::{Context, Setup};
+pub use custodian::Custodian;
 pub(crate) use erased::ErasedRefresher;
 pub use resign::Resign;
 pub use rotate::Rotate;
 pub use token::{KeyRing, RefreshToken};
+pub use vault::{NotOpened, Vault};
 
 /// Makes fresh tokens for a session.
 ///
@@ -156,6 +157,25 @@ pub trait Refresher: Send + Sync + 'static {
         let _ = (cx, sid, generation, slide);
         async { Ok(()) }
     }
+
+    /// The access token of another server on which this session rests, for calls onward; renewed
+    /// if it has to be.
+    ///
+    /// [`Failure::Misconfigured`] where sessions rest on nothing.
+    fn onward(
+        &self,
+        cx: Context,
+        sid: String,
+    ) -> impl Future<Output = Result<AccessToken, Failure>> + Send {
+        let _ = (cx, sid);
+        async { Err(Failure::Misconfigured) }
+    }
+
+    /// The engine ends: waits for what is under way beside refreshes. Says how much did not end.
+    fn drain(&self, cx: Context) -> impl Future<Output = usize> + Send {
+        let _ = cx;
+        async { 0 }
+    }
 }
 
 /// What a request presents, verified as far as that goes without I/O.
@@ -210,11 +230,17 @@ pub struct Admitted {
     pub slides: bool,
     /// How long ago the request came that brought it. What was good then may be old by now.
     pub waited: Duration,
+    /// Whether the access token is still good: without new ones the request goes on as it is.
+    pub spare: bool,
 }
 
 impl Admitted {
     pub(crate) fn new(grant: Option<Grant>, refresh: Option<RefreshToken>, slides: bool) -> Self {
-        Self { grant, refresh, slides, waited: Duration::ZERO }
+        Self { grant, refresh, slides, waited: Duration::ZERO, spare: false }
+    }
+
+    pub(crate) fn spare(self, spare: bool) -> Self {
+        Self { spare, ..self }
     }
 
     pub(crate) fn after(self, waited: Duration) -> Self {
@@ -244,6 +270,8 @@ pub struct Opening {
     pub persistent: bool,
     /// What the app noted of it: device, user agent.
     pub attributes: BTreeMap<String, String>,
+    /// Tokens of another server that it rests on.
+    pub issued: Option<Issued>,
 }
 
 /// What a refresh or a sign-in gives.
@@ -278,64 +306,6 @@ pub struct SessionInfo {
     pub attributes: BTreeMap<String, String>,
 }
 
-/// What a refresher learns of the engine when that is built.
-pub struct Setup<'s> {
-    pub(crate) keys: &'s Keys,
-    pub(crate) issuer: &'s str,
-    pub(crate) audience: &'s str,
-    pub(crate) access_lifetime: Duration,
-    pub(crate) session_lifetime: Duration,
-}
-
-impl Setup<'_> {
-    /// How long an access token lives.
-    pub fn access_lifetime(&self) -> Duration {
-        self.access_lifetime
-    }
-
-    /// How long a session lives at the most.
-    pub fn session_lifetime(&self) -> Duration {
-        self.session_lifetime
-    }
-
-    /// An error unless `found` lies between `least` and `most`.
-    pub fn within(
-        &self,
-        setting: &'static str,
-        found: Duration,
-        least: Duration,
-        most: Duration,
-    ) -> Result<(), ConfigError> {
-        if (least..=most).contains(&found) {
-            return Ok(());
-        }
-        Err(ConfigError::OutOfRange { setting, found, least, most })
-    }
-
-    pub(crate) fn scope(&self) -> token::Scope {
-        token::Scope::new(self.issuer, self.audience)
-    }
-
-    /// A key ring from the signing secrets, under a label of its own.
-    pub(crate) fn derive_ring(&self) -> Result<KeyRing, ConfigError> {
-        let secrets = self.keys.derive("everfresh refresh token ring").unwrap_or_default();
-        let mut secrets = secrets.iter();
-        let first = secrets.next().ok_or(ConfigError::Missing {
-            setting: "Rotate::key_ring",
-            remedy: "public signing keys give no secret to derive refresh tokens with; make one \
-                     with `openssl rand -base64 32`",
-        })?;
-        let ring = KeyRing::new(first)?;
-        secrets.try_fold(ring, |ring, secret| ring.and_former(secret)).map_err(Into::into)
-    }
-}
-
-impl fmt::Debug for Setup<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Setup").field("issuer", &self.issuer).finish_non_exhaustive()
-    }
-}
-
 impl fmt::Debug for Presented<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let refresh = self.refresh.map(<[u8]>::len);
@@ -359,11 +329,15 @@ pub enum Failure {
     },
     /// Not until somebody changes the configuration. As `Unavailable`, and an error event.
     Misconfigured,
+    /// A token of another server was sent that can be used once, and nobody knows what became of
+    /// it. A token that is still good goes on, otherwise 401; the session is not ended, nor are
+    /// cookies cleared, since a late answer revives it.
+    InDoubt,
 }
 
 impl Failure {
     /// To be tried again in a second.
-    pub(crate) const SOON: Self = Self::Unavailable { retry_after: Duration::from_secs(1) };
+    pub const SOON: Self = Self::Unavailable { retry_after: Duration::from_secs(1) };
 }
 
 impl fmt::Display for Failure {
@@ -374,115 +348,9 @@ impl fmt::Display for Failure {
                 write!(f, "refresh is unavailable; try again in {} s", retry_after.as_secs())
             }
             Self::Misconfigured => f.write_str("refresh is misconfigured"),
+            Self::InDoubt => f.write_str("nobody knows what became of a refresh"),
         }
     }
 }
 
 impl std::error::Error for Failure {}
-
-/// What a refresher works with: minting, the clock, limits, the app's revalidation. Owned.
-#[derive(Clone)]
-pub struct Context {
-    core: Arc<Core>,
-    ended_by_app: Arc<AtomicBool>,
-}
-
-impl Context {
-    pub(crate) fn new(core: Arc<Core>) -> Self {
-        Self { core, ended_by_app: Arc::default() }
-    }
-
-    /// Whether the app's revalidation ended the session.
-    pub(crate) fn ended_by_app(&self) -> bool {
-        self.ended_by_app.load(Ordering::Relaxed)
-    }
-
-    pub(crate) async fn renew(self, renewal: Renewal) -> Result<Tokens, Failure> {
-        self.core.refresher.clone().renew(self, renewal).await
-    }
-
-    pub(crate) async fn refresh(self, admitted: Admitted) -> Result<Tokens, Failure> {
-        self.core.refresher.clone().refresh(self, admitted).await
-    }
-
-    /// Wall-clock time, of the engine's clock.
-    pub fn now(&self) -> Timestamp {
-        self.core.clock.now()
-    }
-
-    /// Asks the app whether the session goes on, and with which claims.
-    ///
-    /// Errors: [`Failure::Rejected`] if the app ended it, [`Failure::Unavailable`] if its answer
-    /// was an error.
-    pub async fn revalidate(&self, grant: &mut Grant) -> Result<(), Failure> {
-        let Some(hook) = &self.core.revalidate else { return Ok(()) };
-        match hook(grant.clone()).await {
-            Ok(Some(claims)) => grant.claims = claims,
-            Ok(None) => {}
-            Err(failure) => {
-                self.ended_by_app.fetch_or(failure == Failure::Rejected, Ordering::Relaxed);
-                return Err(failure);
-            }
-        }
-        Ok(())
-    }
-
-    /// A signed access token for the session, checked to fit every carrier of the engine.
-    pub fn mint(&self, grant: &Grant) -> Result<Tokens, Failure> {
-        self.mint_for(grant, None)
-    }
-
-    /// The same, of a token that lives for `lifetime` at the most.
-    pub fn mint_for(&self, grant: &Grant, lifetime: Option<Duration>) -> Result<Tokens, Failure> {
-        let now = self.now();
-        let rules = &self.core.mint_rules;
-        let lifetime = lifetime.unwrap_or(rules.lifetime).min(rules.lifetime);
-        let access = mint::mint(rules, &self.core.keys, grant, lifetime, now)
-            .and_then(|token| match self.core.carriers.fit(token.expose()) {
-                true => Ok(token),
-                false => Err(MintProblem::TooLarge),
-            })
-            .map_err(|problem| self.report(grant, problem))?;
-        let session_expires = grant.session_expires;
-        Ok(Tokens { access, refresh: None, session_expires, persistent: true, recheck_at: None })
-    }
-
-    pub(crate) fn emit(&self, event: &Event<'_>) {
-        self.core.emit(event);
-    }
-
-    /// What the monotonic clock will say after so long.
-    pub(crate) fn after(&self, time: Duration) -> Duration {
-        self.core.clock.monotonic() + time
-    }
-
-    /// Runs something that nobody waits for, where there is a runtime.
-    pub(crate) fn spawn(&self, task: impl Future<Output = ()> + Send + 'static) {
-        if let Some(runtime) = &self.core.runtime {
-            runtime.spawn(task);
-        }
-    }
-
-    pub(crate) fn store_failed(&self, error: &StoreError) {
-        tracing::warn!(target: "everfresh", %error, "the session store failed");
-        self.core.emit(&Event::StoreFailed);
-    }
-
-    fn report(&self, grant: &Grant, problem: MintProblem) -> Failure {
-        match problem {
-            MintProblem::Over => Failure::Rejected,
-            MintProblem::System => Failure::SOON,
-            MintProblem::NoSigningKey => Failure::Misconfigured,
-            MintProblem::TooLarge => {
-                self.core.emit(&Event::TokenTooLarge { sid: &grant.sid });
-                Failure::Misconfigured
-            }
-        }
-    }
-}
-
-impl fmt::Debug for Context {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Context").finish_non_exhaustive()
-    }
-}

@@ -13,7 +13,7 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD as B64;
 use zeroize::Zeroizing;
 
 use crate::store::SessionId;
-use crate::verify::{KeyError, MacKey};
+use crate::verify::{KeyError, MacKey, SealKey};
 
 const VERSION: u8 = 1;
 const TAG: usize = 32;
@@ -68,6 +68,7 @@ struct RingKey {
     id: u32,
     outer: MacKey,
     inner: MacKey,
+    seal: SealKey,
 }
 
 impl KeyRing {
@@ -88,6 +89,16 @@ impl KeyRing {
 
     fn key(&self, id: u32) -> Option<&RingKey> {
         self.0.iter().find(|key| key.id == id)
+    }
+
+    /// The id and the key that seals.
+    pub(super) fn sealing(&self) -> (u32, &SealKey) {
+        (self.0[0].id, &self.0[0].seal)
+    }
+
+    /// The key of this id, for opening.
+    pub(super) fn opening(&self, id: u32) -> Option<&SealKey> {
+        self.key(id).map(|key| &key.seal)
     }
 
     /// The id of the key that derives.
@@ -160,6 +171,7 @@ impl RingKey {
             id: u32::from_be_bytes(fixed(&id[..4])),
             outer: derived(b"refresh token outer tag")?,
             inner: derived(b"refresh token inner tag")?,
+            seal: SealKey::new(&base.tag(&[b"everfresh v1", b"sealing key"]))?,
         })
     }
 }
@@ -175,6 +187,10 @@ impl Scope {
         bytes.extend_from_slice(issuer.as_bytes());
         bytes.extend_from_slice(audience.as_bytes());
         Self(bytes)
+    }
+
+    pub(super) fn as_bytes(&self) -> &[u8] {
+        &self.0
     }
 }
 

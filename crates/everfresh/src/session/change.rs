@@ -7,10 +7,11 @@ use std::time::Duration;
 use super::{ClaimSet, Session, Standing, View};
 use crate::carrier::{Carrier, Location};
 use crate::edits::Outgoing;
+use crate::endpoint::Issued;
 use crate::error::{SessionError, SessionErrorKind};
 use crate::mint::{self, ClaimsObject, Grant};
 use crate::observe::Event;
-use crate::refresh::flight::Haste;
+use crate::refresh::flight::{Haste, within};
 use crate::refresh::{Context, Failure, Opening, SessionInfo};
 use crate::secret::AccessToken;
 use crate::verify::Verified;
@@ -30,6 +31,7 @@ pub struct SignIn<C> {
     persistent: bool,
     lifetime: Option<Duration>,
     attributes: BTreeMap<String, String>,
+    issued: Option<Issued>,
 }
 
 impl<C> SignIn<C> {
@@ -42,6 +44,7 @@ impl<C> SignIn<C> {
             persistent: true,
             lifetime: None,
             attributes: BTreeMap::new(),
+            issued: None,
         }
     }
 
@@ -61,6 +64,13 @@ impl<C> SignIn<C> {
     /// Kept where the refresher keeps sessions.
     pub fn attribute(mut self, name: impl Into<String>, value: impl Into<String>) -> Self {
         self.attributes.insert(name.into(), value.into());
+        self
+    }
+
+    /// The session rests on tokens of another server: it lasts as long as they can be renewed
+    /// there. For refreshers that do so, and required by them.
+    pub fn resting_on(mut self, issued: Issued) -> Self {
+        self.issued = Some(issued);
         self
     }
 
@@ -85,6 +95,20 @@ impl<C: ClaimSet> Session<C> {
         let grant = self.presented(|verified| grant_of(verified)).flatten();
         let grant = grant.ok_or(SessionErrorKind::NotSignedIn)?;
         Ok(Context::new(self.0.core.clone()).mint(&grant)?.access)
+    }
+
+    /// The access token of the other server on which this session rests, for calls to what accepts
+    /// it. Renewed there if it has to be.
+    ///
+    /// Errors: `NotSignedIn`; `Unavailable`; `Rejected` if the session is over there;
+    /// `Misconfigured` where sessions rest on nothing.
+    pub async fn issued_access_token(&self) -> Result<AccessToken, SessionError> {
+        let sid = self.sid().ok_or(SessionErrorKind::NotSignedIn)?;
+        let core = self.0.core.clone();
+        let cx = Context::new(core.clone());
+        let task = core.detached(async move { cx.onward(sid).await });
+        let limited = within(&self.0.core, self.0.core.waiter_limit, task).await;
+        Ok(limited.unwrap_or(Err(Failure::SOON))?)
     }
 
     /// Signs somebody in: a new session, whose tokens leave with this response.
@@ -132,8 +156,8 @@ impl<C: ClaimSet> Session<C> {
             generation: None,
         };
         let context = Context::new(core.clone());
-        let SignIn { persistent, attributes, .. } = sign_in;
-        let opening = Opening { grant, persistent, attributes };
+        let SignIn { persistent, attributes, issued, .. } = sign_in;
+        let opening = Opening { grant, persistent, attributes, issued };
         let tokens = core.refresher.sign_in(context.clone(), opening).await?;
         let verified = core.verify_own::<C>(&tokens.access)?;
         let former = self.any_sid();

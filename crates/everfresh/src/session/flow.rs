@@ -107,13 +107,13 @@ impl<C: ClaimSet> Session<C> {
         let changes = self.lock().changes;
         let slides = self.0.request.slides;
         let waited = core.clock.now().since(self.0.request.began);
-        let grant = || of.as_deref().and_then(grant_of);
-        let flight = fly(
-            core,
-            &key,
-            || Admitted::new(grant(), refresh.clone(), slides).after(waited),
-            haste,
-        );
+        let admitted = || {
+            let now = core.clock.now();
+            let spare = of.as_ref().is_some_and(|of| now < of.expires);
+            let grant = of.as_deref().and_then(grant_of);
+            Admitted::new(grant, refresh.clone(), slides).after(waited).spare(spare)
+        };
+        let flight = fly(core, &key, admitted, haste);
         Some(TakenOff { flight, sid: key.sid, of, refresh, changes })
     }
 
@@ -164,6 +164,8 @@ impl<C: ClaimSet> Session<C> {
             Failure::Rejected => Standing::Rejected,
             _ if from.of.as_ref().is_some_and(|of| self.still_good(of)) => Standing::Present,
             Failure::Unavailable { retry_after } => Standing::Unavailable { retry_after },
+            // What a late answer may revive: refused, and left as it is.
+            Failure::InDoubt => Standing::Rejected,
             Failure::Misconfigured => {
                 Standing::Unavailable { retry_after: self.0.core.waiter_limit }
             }

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use super::{SessionId, SessionStore, StoreError};
 use crate::clock::Timestamp;
+use crate::decide::{Windows, spread};
 
 /// Tells one claim from another: 128 random bits.
 pub type ClaimId = [u8; 16];
@@ -95,6 +96,17 @@ pub trait CustodyStore: SessionStore {
 }
 
 impl Custody {
+    /// Whether an access token that was made for `lifetime` is to be renewed now; not at the same
+    /// moment for all sessions.
+    ///
+    /// The windows of our own access tokens, and what those end earlier by chance: when one of them
+    /// asks to be refreshed, the token that it rests on is due as well.
+    pub fn is_due(&self, sid: SessionId, lifetime: Duration, now: Timestamp) -> bool {
+        let early = Windows::new(lifetime, spread(&sid.to_string())).advisory;
+        let early = early + lifetime / 20 + Duration::from_secs(1);
+        self.expires.since(now) <= early.min(lifetime / 2)
+    }
+
     /// [`CustodyStore::claim`], for stores that change rows in memory.
     pub(crate) fn take(&mut self, claim: Claim, now: Timestamp) -> bool {
         let free = match claim.over {

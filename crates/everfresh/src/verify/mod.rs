@@ -30,8 +30,8 @@ pub(crate) use claims::REGISTERED;
 pub(crate) use crypto::same_bytes;
 pub(crate) use json::{Name, Names};
 pub(crate) use jws::MAX_TOKEN;
-pub(crate) use key::MacKey;
 pub use key::{Key, KeyError};
+pub(crate) use key::{MacKey, SealKey};
 pub use keys::Keys;
 pub use source::{KeySource, Seek};
 

@@ -9,7 +9,7 @@ use serde_json::json;
 use super::dialects::{sign_in, world};
 use super::*;
 use crate::dialect::{Place, Successor, TokenKind};
-use crate::{Algorithm, Answered, ClientAuthentication, Dialect, Given, Key, Timestamp};
+use crate::{Algorithm, Answered, ClientAuthentication, Dialect, Issued, Key, Timestamp};
 
 fn client() -> ClientAuthentication {
     ClientAuthentication::Basic { id: "app".into(), secret: "s3cret:%&+".into() }
@@ -27,9 +27,9 @@ async fn exchange(world: &World, dialect: &Dialect, token: &str) -> Answered {
     dialect.read(head.status, &head.headers, &body, now)
 }
 
-fn given(answered: Answered) -> Given {
+fn given(answered: Answered) -> Issued {
     match answered {
-        Answered::Given(given) => *given,
+        Answered::Issued(given) => *given,
         other => panic!("{other:?}"),
     }
 }

@@ -1,5 +1,6 @@
 //! Signatures by aws-lc-rs, with every key prepared once.
 
+use aws_lc_rs::aead::{AES_256_GCM_SIV, Aad, LessSafeKey, NONCE_LEN, Nonce, UnboundKey};
 use aws_lc_rs::hmac;
 use aws_lc_rs::rand::SystemRandom;
 use aws_lc_rs::rsa::{KeyPair as RsaKeyPair, PublicKeyComponents};
@@ -8,6 +9,7 @@ use aws_lc_rs::signature::{
     RsaEncoding, RsaParameters, VerificationAlgorithm,
 };
 use jsonwebtoken::Algorithm;
+use zeroize::Zeroizing;
 
 use super::{PublicParts, Refused};
 
@@ -199,6 +201,44 @@ pub(crate) fn rsa_bits(der: &[u8]) -> Option<usize> {
 /// In constant time for two of one length.
 pub(crate) fn same_bytes(one: &[u8], other: &[u8]) -> bool {
     aws_lc_rs::constant_time::verify_slices_are_equal(one, other).is_ok()
+}
+
+/// A prepared key for AES-256-GCM-SIV (RFC 8452): a nonce that comes twice shows that two messages
+/// were the same, and nothing more.
+pub(crate) struct Aead(Box<LessSafeKey>);
+
+/// What sealing adds to a message: the nonce before it, the tag behind it.
+const AEAD_OVERHEAD: usize = NONCE_LEN + 16;
+
+impl Aead {
+    pub(crate) fn new(key: &[u8; 32]) -> Result<Self, Refused> {
+        let key = UnboundKey::new(&AES_256_GCM_SIV, key).map_err(|_| Refused)?;
+        Ok(Self(Box::new(LessSafeKey::new(key))))
+    }
+
+    /// Appends nonce, ciphertext and tag to `out`.
+    pub(crate) fn seal(&self, aad: &[u8], plain: &[u8], out: &mut Vec<u8>) -> Result<(), Refused> {
+        let mut nonce = [0; NONCE_LEN];
+        getrandom::fill(&mut nonce).map_err(|_| Refused)?;
+        out.reserve_exact(plain.len() + AEAD_OVERHEAD);
+        out.extend_from_slice(&nonce);
+        let from = out.len();
+        out.extend_from_slice(plain);
+        let nonce = Nonce::assume_unique_for_key(nonce);
+        let tag = self.0.seal_in_place_separate_tag(nonce, Aad::from(aad), &mut out[from..]);
+        out.extend_from_slice(tag.map_err(|_| Refused)?.as_ref());
+        Ok(())
+    }
+
+    pub(crate) fn open(&self, aad: &[u8], sealed: &[u8]) -> Result<Zeroizing<Vec<u8>>, Refused> {
+        let (nonce, sealed) = sealed.split_at_checked(NONCE_LEN).ok_or(Refused)?;
+        let nonce = Nonce::try_assume_unique_for_key(nonce).map_err(|_| Refused)?;
+        let mut plain = Zeroizing::new(sealed.to_vec());
+        let opened = self.0.open_in_place(nonce, Aad::from(aad), &mut plain);
+        let length = opened.map_err(|_| Refused)?.len();
+        plain.truncate(length);
+        Ok(plain)
+    }
 }
 
 /// A prepared key for HMAC-SHA256 over bytes that are no token.

@@ -9,9 +9,9 @@ mod aws_lc;
 mod none;
 
 #[cfg(feature = "aws-lc")]
-pub(crate) use aws_lc::{Mac, Signer, Verifier, public_parts, rsa_bits, same_bytes};
+pub(crate) use aws_lc::{Aead, Mac, Signer, Verifier, public_parts, rsa_bits, same_bytes};
 #[cfg(not(feature = "aws-lc"))]
-pub(crate) use none::{Mac, Signer, Verifier, public_parts, rsa_bits, same_bytes};
+pub(crate) use none::{Aead, Mac, Signer, Verifier, public_parts, rsa_bits, same_bytes};
 
 use super::key::PublicParts;
 

@@ -4,6 +4,7 @@ mod error;
 mod publish;
 
 use std::fmt;
+use std::sync::Arc;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD as B64;
@@ -11,6 +12,7 @@ use jsonwebtoken::jwk::{
     AlgorithmParameters, EllipticCurve, Jwk, KeyAlgorithm, KeyOperations, PublicKeyUse,
 };
 use jsonwebtoken::{Algorithm, AlgorithmFamily};
+use zeroize::Zeroizing;
 
 use super::crypto::{self, Refused, Signer, Verifier};
 
@@ -302,6 +304,25 @@ impl MacKey {
 
     pub(crate) fn verify(&self, parts: &[&[u8]], tag: &[u8]) -> bool {
         self.0.verify(parts, tag)
+    }
+}
+
+/// A key that seals what only we may read, and that nobody may change.
+#[derive(Clone)]
+pub(crate) struct SealKey(Arc<crypto::Aead>);
+
+impl SealKey {
+    pub(crate) fn new(key: &[u8; 32]) -> Result<Self, KeyError> {
+        crypto::Aead::new(key).map(|key| Self(Arc::new(key))).map_err(|_| KeyError::NoBackend)
+    }
+
+    /// Appends the sealed message to `out`. None if the system gave no random bytes.
+    pub(crate) fn seal(&self, aad: &[u8], plain: &[u8], out: &mut Vec<u8>) -> Option<()> {
+        self.0.seal(aad, plain, out).ok()
+    }
+
+    pub(crate) fn open(&self, aad: &[u8], sealed: &[u8]) -> Option<Zeroizing<Vec<u8>>> {
+        self.0.open(aad, sealed).ok()
     }
 }
 

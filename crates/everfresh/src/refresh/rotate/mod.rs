@@ -1,24 +1,29 @@
 //! Refresh tokens that rotate: derive, replay, confirm.
 
+mod attempt;
+
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use super::recoveries::Recoveries;
-use super::table::{Answer, consult};
-use super::token::{Credential, KeyRing, RefreshToken, Scope};
-use super::{
-    Admission, Admitted, Context, Failure, Opening, Presented, Refresher, Renewal, SessionInfo,
-    Setup, Tokens,
-};
 use crate::clock::Timestamp;
 use crate::config::ConfigError;
-use crate::mint::{ClaimsObject, Grant, random_id};
-use crate::observe::Event;
-use crate::store::{
-    ErasedStore, Loaded, NewSession, Rotation, SessionId, SessionRecord, SessionStore, StoreError,
+use crate::mint::{Grant, random_id};
+use crate::refresh::custodian::{Custodian, ErasedCustodian};
+use crate::refresh::recoveries::Recoveries;
+use crate::refresh::table::{Answer, consult};
+use crate::refresh::token::{Credential, KeyRing, Scope};
+use crate::refresh::{
+    Admission, Admitted, Context, Failure, Opening, Presented, Refresher, Renewal, SessionInfo,
+    Setup, Tokens, Vault,
 };
+use crate::secret::AccessToken;
+use crate::store::{
+    ErasedStore, Loaded, NewSession, SessionId, SessionRecord, SessionStore, StoreError,
+};
+
+use attempt::grant_of;
 
 /// How often a rotation that lost against another one looks again.
 const TRIES: usize = 5;
@@ -54,6 +59,7 @@ pub struct Rotate {
     idle_lifetime: Duration,
     sign_ins: Arc<AtomicU64>,
     recoveries: Arc<Recoveries>,
+    custodian: Option<Arc<dyn ErasedCustodian>>,
 }
 
 /// Every so many sign-ins some sessions that are over are swept out of the store.
@@ -72,7 +78,14 @@ impl Rotate {
             idle_lifetime: Duration::from_secs(14 * 24 * 60 * 60),
             sign_ins: Arc::default(),
             recoveries: Arc::default(),
+            custodian: None,
         }
+    }
+
+    /// The same, of sessions that rest on tokens of another server: they last as long as these can
+    /// be renewed there.
+    pub fn resting_on(store: impl SessionStore, custodian: impl Custodian) -> Self {
+        Self { custodian: Some(Arc::new(custodian)), ..Self::new(store) }
     }
 
     /// The keys that refresh tokens are derived with. Where the engine signs with shared secrets,
@@ -109,166 +122,11 @@ impl Rotate {
         let loaded = self.store.load(sid).await.map_err(|error| failed(cx, &error))?;
         loaded.ok_or(Failure::Rejected)
     }
-
-    /// Tokens for a row as it is, or as it will be.
-    fn tokens(&self, cx: &Context, row: &SessionRecord) -> Result<Tokens, Failure> {
-        let mut tokens = cx.mint(&grant_of(row)?)?;
-        tokens.persistent = row.persistent;
-        Ok(tokens)
-    }
-
-    /// The same with the refresh token, as of a rotation that is about to be made: it will not be
-    /// older than this says.
-    fn both_tokens(&self, cx: &Context, row: &SessionRecord) -> Result<Tokens, Failure> {
-        let mut tokens = self.tokens(cx, row)?;
-        tokens.refresh = Some(self.derive(row)?);
-        tokens.recheck_at = Some(cx.after(self.overlap / 2));
-        Ok(tokens)
-    }
-
-    fn derive(&self, row: &SessionRecord) -> Result<RefreshToken, Failure> {
-        let (ring, scope) = self.keys()?;
-        // A row of a key that is not in the ring: nobody can derive its token, until it is.
-        ring.derive(scope, row.key_id, row.sid, row.generation, &row.salt)
-            .ok_or(Failure::Misconfigured)
-    }
-
-    /// One compare-and-set. The row as it then is, or nothing if another one came first.
-    async fn change(
-        &self,
-        cx: &Context,
-        loaded: &Loaded,
-        next: &SessionRecord,
-        slides: bool,
-    ) -> Result<bool, Failure> {
-        let rotation = Rotation {
-            sid: next.sid,
-            from: loaded.record.generation,
-            to: next.generation,
-            key_id: next.key_id,
-            // Only what the app's revalidation changed: another node may have written others.
-            claims: (next.claims != loaded.record.claims).then(|| next.claims.clone()),
-            slides,
-        };
-        self.store.rotate(rotation).await.map_err(|error| failed(cx, &error))
-    }
-
-    async fn revalidate(&self, cx: &Context, row: &mut SessionRecord) -> Result<(), Failure> {
-        let mut grant = grant_of(row)?;
-        match cx.revalidate(&mut grant).await {
-            Ok(()) => {
-                row.claims = grant.claims.as_str().to_owned();
-                Ok(())
-            }
-            Err(Failure::Rejected) => {
-                // The app ended the session: so does the store.
-                self.store.revoke(row.sid).await.map_err(|error| failed(cx, &error))?;
-                Err(Failure::Rejected)
-            }
-            Err(failure) => Err(failure),
-        }
-    }
-
-    /// Two hold the session: it ends.
-    async fn theft(&self, cx: &Context, sid: SessionId) -> Result<Failure, Failure> {
-        self.store.revoke(sid).await.map_err(|error| failed(cx, &error))?;
-        cx.emit(&Event::Theft { sid: &sid.to_string() });
-        Ok(Failure::Rejected)
-    }
-
-    /// One look at the row and the table. Nothing if another request changed the row meanwhile.
-    async fn attempt(
-        &self,
-        cx: &Context,
-        credential: &Credential,
-        admitted: &Admitted,
-    ) -> Result<Option<Tokens>, Failure> {
-        let slides = admitted.slides;
-        let (ring, _) = self.keys()?;
-        let began = cx.after(Duration::ZERO);
-        let loaded = self.load(cx, credential.sid).await?;
-        let (row, now) = (&loaded.record, loaded.now);
-        if !credential.fits(ring, &row.salt) {
-            return Err(Failure::Rejected);
-        }
-        let mut next = row.clone();
-        let sid = row.sid.to_string();
-        match consult(row, credential.generation, self.overlap, now) {
-            Answer::Keep => {
-                self.revalidate(cx, &mut next).await?;
-                if !row.confirmed {
-                    let confirmed = self.store.confirm(row.sid, row.generation, false).await;
-                    confirmed.map_err(|error| failed(cx, &error))?;
-                }
-                self.tokens(cx, &next).map(Some)
-            }
-            Answer::Again { reanchor } => {
-                if now.since(row.rotated_at) > self.overlap {
-                    self.revalidate(cx, &mut next).await?;
-                }
-                let mut tokens = self.both_tokens(cx, &next)?;
-                if reanchor {
-                    if !self.change(cx, &loaded, &next, slides).await? {
-                        return Ok(None);
-                    }
-                    if self.recoveries.note(row.sid) {
-                        cx.emit(&Event::CookieNotSticking { sid: &sid });
-                    }
-                } else {
-                    // As old as the row was when it was asked for, at the least.
-                    let left = (self.overlap / 2).saturating_sub(now.since(row.rotated_at));
-                    tokens.recheck_at = Some(began + left);
-                }
-                cx.emit(&Event::Replayed { sid: &sid, confirmed: row.confirmed });
-                Ok(Some(tokens))
-            }
-            Answer::Adopt => {
-                self.revalidate(cx, &mut next).await?;
-                next.generation = credential.generation;
-                // As the token was derived, so that twins are given the very same.
-                next.key_id = credential.key_id;
-                let tokens = self.tokens(cx, &next)?;
-                if !self.change(cx, &loaded, &next, slides).await? {
-                    return Ok(None);
-                }
-                self.recoveries.forget(row.sid);
-                cx.emit(&Event::AheadOfStore { sid: &sid });
-                Ok(Some(tokens))
-            }
-            Answer::Rotate { to } => {
-                self.revalidate(cx, &mut next).await?;
-                next.generation = to;
-                next.key_id = ring.current();
-                let tokens = self.both_tokens(cx, &next)?;
-                if !self.change(cx, &loaded, &next, slides).await? {
-                    return Ok(None);
-                }
-                self.recoveries.forget(row.sid);
-                Ok(Some(tokens))
-            }
-            // A handler that asks late shows what was good when its request came: nobody is accused
-            // by it, and it gets nothing.
-            Answer::Theft if admitted.waited >= self.overlap / 2 => Err(Failure::SOON),
-            Answer::Theft => Err(self.theft(cx, row.sid).await?),
-        }
-    }
 }
 
 fn failed(cx: &Context, error: &StoreError) -> Failure {
     cx.store_failed(error);
     Failure::SOON
-}
-
-fn grant_of(row: &SessionRecord) -> Result<Grant, Failure> {
-    Ok(Grant {
-        subject: row.subject.clone(),
-        sid: row.sid.to_string(),
-        // What a store gives back is not trusted to be what it was given.
-        claims: ClaimsObject::parse(&row.claims).map_err(|_| Failure::Misconfigured)?,
-        auth_time: row.created_at,
-        session_expires: row.absolute_expires,
-        generation: Some(row.generation),
-    })
 }
 
 impl Refresher for Rotate {
@@ -283,7 +141,10 @@ impl Refresher for Rotate {
         if self.ring.is_none() {
             self.ring = Some(setup.derive_ring()?);
         }
-        self.scope = Some(setup.scope());
+        let scope = self.scope.insert(setup.scope()).clone();
+        if let (Some(custodian), Some(ring)) = (&self.custodian, &self.ring) {
+            custodian.prepare(setup, Vault::new(ring.clone(), scope))?;
+        }
         Ok(())
     }
 
@@ -325,19 +186,23 @@ impl Refresher for Rotate {
             (None, None) => return Err(Failure::Rejected),
         };
         let loaded = self.load(&cx, sid).await?;
-        let mut row = loaded.record;
+        let row = loaded.record;
         if let Some(credential) = &credential {
             if !credential.fits(self.keys()?.0, &row.salt) {
                 return Err(Failure::Rejected);
             }
             if consult(&row, credential.generation, self.overlap, loaded.now) == Answer::Theft {
-                return Err(self.theft(&cx, sid).await?);
+                return Err(self.theft(&cx, &row).await?);
             }
         }
+        let Loaded { record: mut row, now } =
+            self.renewed(&cx, Loaded { record: row, now: loaded.now }, false).await?;
         self.revalidate(&cx, &mut row).await?;
         // What was presented is confirmed, and that somebody is there; nothing that was not.
         let grant = Grant { generation, ..grant_of(&row)? };
-        let mut tokens = cx.mint_for(&grant, renewal.lifetime)?;
+        let rest = self.rest(&row, now);
+        let lifetime = renewal.lifetime.into_iter().chain(rest).min();
+        let mut tokens = cx.mint_for(&grant, lifetime)?;
         tokens.persistent = row.persistent;
         if let Some(generation) = generation {
             let confirmed = self.store.confirm(sid, generation, true).await;
@@ -372,6 +237,14 @@ impl Refresher for Rotate {
         let (ring, _) = self.keys()?;
         let sid = SessionId::parse(&opening.grant.sid).ok_or(Failure::Misconfigured)?;
         let absolute = opening.grant.session_expires.since(opening.grant.auth_time);
+        let custody = match (&self.custodian, opening.issued) {
+            (None, None) => None,
+            (Some(custodian), Some(issued)) => {
+                Some(custodian.deposit(&cx, sid, &opening.grant.subject, issued).await?)
+            }
+            // Tokens that nobody would renew, or a session that would rest on nothing.
+            _ => return Err(Failure::Misconfigured),
+        };
         let new = NewSession {
             sid,
             subject: opening.grant.subject.clone(),
@@ -382,10 +255,13 @@ impl Refresher for Rotate {
             claims: opening.grant.claims.as_str().to_owned(),
             attributes: opening.attributes,
             salt: random_id().map_err(|_| Failure::SOON)?,
-            custody: None,
+            custody,
         };
         // Minted, and found to fit, before anything is kept.
-        let tokens = self.both_tokens(&cx, &new.clone().into_record(opening.grant.auth_time))?;
+        let tokens = {
+            let now = opening.grant.auth_time;
+            self.both_tokens(&cx, &new.clone().into_record(now), now)?
+        };
         self.store.create(new).await.map_err(|error| failed(&cx, &error))?;
         if self.sign_ins.fetch_add(1, Ordering::Relaxed) % SWEEP_EVERY == SWEEP_EVERY - 1 {
             let store = self.store.clone();
@@ -397,6 +273,11 @@ impl Refresher for Rotate {
 
     async fn sign_out(&self, cx: Context, sid: String) -> Result<(), Failure> {
         let Some(sid) = SessionId::parse(&sid) else { return Ok(()) };
+        if self.custodian.is_some()
+            && let Ok(Some(loaded)) = self.store.load(sid).await
+        {
+            return self.end(&cx, &loaded.record).await;
+        }
         self.store.revoke(sid).await.map(drop).map_err(|error| failed(&cx, &error))
     }
 
@@ -407,8 +288,15 @@ impl Refresher for Rotate {
         except: Option<String>,
     ) -> Result<Vec<String>, Failure> {
         let except = except.as_deref().and_then(SessionId::parse);
+        let resting = match &self.custodian {
+            Some(_) => self.store.list(&subject).await.unwrap_or_default(),
+            None => Vec::new(),
+        };
         let revoked = self.store.revoke_subject(&subject, except).await;
         let revoked = revoked.map_err(|error| failed(&cx, &error))?;
+        for record in resting.into_iter().filter(|record| revoked.contains(&record.sid)) {
+            self.custodian.iter().for_each(|keeper| keeper.relinquish(&cx, record.clone()));
+        }
         Ok(revoked.iter().map(ToString::to_string).collect())
     }
 
@@ -426,6 +314,20 @@ impl Refresher for Rotate {
     ) -> Result<(), Failure> {
         let Some(sid) = SessionId::parse(&sid) else { return Ok(()) };
         self.store.confirm(sid, generation, slide).await.map_err(|error| failed(&cx, &error))
+    }
+
+    async fn onward(&self, cx: Context, sid: String) -> Result<AccessToken, Failure> {
+        let custodian = self.custodian.as_ref().ok_or(Failure::Misconfigured)?;
+        let sid = SessionId::parse(&sid).ok_or(Failure::Rejected)?;
+        let loaded = self.renewed(&cx, self.load(&cx, sid).await?, false).await?;
+        custodian.withdraw(&loaded.record)
+    }
+
+    async fn drain(&self, cx: Context) -> usize {
+        match &self.custodian {
+            Some(custodian) => custodian.drain(&cx).await,
+            None => 0,
+        }
     }
 }
 

@@ -1,0 +1,218 @@
+//! One rotation: the row, what it rests on, the app's revalidation, one compare-and-set.
+
+use std::time::Duration;
+
+use super::{Rotate, failed};
+use crate::clock::Timestamp;
+use crate::mint::{ClaimsObject, Grant};
+use crate::observe::Event;
+use crate::refresh::table::{Answer, consult};
+use crate::refresh::token::{Credential, RefreshToken};
+use crate::refresh::{Admitted, Context, Failure, Tokens};
+use crate::store::{Loaded, Rotation, SessionRecord};
+
+impl Rotate {
+    /// The row, once what it rests on is good for a while.
+    pub(super) async fn renewed(
+        &self,
+        cx: &Context,
+        loaded: Loaded,
+        spare: bool,
+    ) -> Result<Loaded, Failure> {
+        match &self.custodian {
+            Some(custodian) => custodian.renew(cx, loaded, spare).await,
+            None => Ok(loaded),
+        }
+    }
+
+    /// Ends a session in the store, and what it rests on.
+    pub(super) async fn end(&self, cx: &Context, record: &SessionRecord) -> Result<(), Failure> {
+        self.store.revoke(record.sid).await.map_err(|error| failed(cx, &error))?;
+        if let Some(custodian) = &self.custodian {
+            custodian.relinquish(cx, record.clone());
+        }
+        Ok(())
+    }
+
+    /// Tokens for a row as it is, or as it will be.
+    fn tokens(&self, cx: &Context, row: &SessionRecord, now: Timestamp) -> Result<Tokens, Failure> {
+        let mut tokens = cx.mint_for(&grant_of(row)?, self.rest(row, now))?;
+        tokens.persistent = row.persistent;
+        Ok(tokens)
+    }
+
+    /// The same with the refresh token, as of a rotation that is about to be made: it will not be
+    /// older than this says.
+    pub(super) fn both_tokens(
+        &self,
+        cx: &Context,
+        row: &SessionRecord,
+        now: Timestamp,
+    ) -> Result<Tokens, Failure> {
+        let mut tokens = self.tokens(cx, row, now)?;
+        tokens.refresh = Some(self.derive(row)?);
+        tokens.recheck_at = Some(cx.after(self.overlap / 2));
+        Ok(tokens)
+    }
+
+    /// How long an access token of this row may live: no longer than the one that it rests on.
+    pub(super) fn rest(&self, row: &SessionRecord, now: Timestamp) -> Option<Duration> {
+        let custody = self.custodian.as_ref().and(row.custody.as_ref())?;
+        // Expiry is in whole seconds; one that is nearly over is good for the request at hand.
+        Some(custody.expires.since(now).max(Duration::from_secs(1)))
+    }
+
+    fn derive(&self, row: &SessionRecord) -> Result<RefreshToken, Failure> {
+        let (ring, scope) = self.keys()?;
+        // A row of a key that is not in the ring: nobody can derive its token, until it is.
+        ring.derive(scope, row.key_id, row.sid, row.generation, &row.salt)
+            .ok_or(Failure::Misconfigured)
+    }
+
+    /// One compare-and-set. The row as it then is, or nothing if another one came first.
+    pub(super) async fn change(
+        &self,
+        cx: &Context,
+        loaded: &Loaded,
+        next: &SessionRecord,
+        slides: bool,
+    ) -> Result<bool, Failure> {
+        let rotation = Rotation {
+            sid: next.sid,
+            from: loaded.record.generation,
+            to: next.generation,
+            key_id: next.key_id,
+            // Only what the app's revalidation changed: another node may have written others.
+            claims: (next.claims != loaded.record.claims).then(|| next.claims.clone()),
+            slides,
+        };
+        self.store.rotate(rotation).await.map_err(|error| failed(cx, &error))
+    }
+
+    pub(super) async fn revalidate(
+        &self,
+        cx: &Context,
+        row: &mut SessionRecord,
+    ) -> Result<(), Failure> {
+        let mut grant = grant_of(row)?;
+        match cx.revalidate(&mut grant).await {
+            Ok(()) => {
+                row.claims = grant.claims.as_str().to_owned();
+                Ok(())
+            }
+            Err(Failure::Rejected) => {
+                // The app ended the session: so does the store.
+                self.end(cx, row).await?;
+                Err(Failure::Rejected)
+            }
+            Err(failure) => Err(failure),
+        }
+    }
+
+    /// Two hold the session: it ends.
+    pub(super) async fn theft(
+        &self,
+        cx: &Context,
+        row: &SessionRecord,
+    ) -> Result<Failure, Failure> {
+        self.end(cx, row).await?;
+        cx.emit(&Event::Theft { sid: &row.sid.to_string() });
+        Ok(Failure::Rejected)
+    }
+
+    /// One look at the row and the table. Nothing if another request changed the row meanwhile.
+    pub(super) async fn attempt(
+        &self,
+        cx: &Context,
+        credential: &Credential,
+        admitted: &Admitted,
+    ) -> Result<Option<Tokens>, Failure> {
+        let slides = admitted.slides;
+        let (ring, _) = self.keys()?;
+        let began = cx.after(Duration::ZERO);
+        let mut loaded = self.load(cx, credential.sid).await?;
+        if !credential.fits(ring, &loaded.record.salt) {
+            return Err(Failure::Rejected);
+        }
+        let table = |loaded: &Loaded| {
+            consult(&loaded.record, credential.generation, self.overlap, loaded.now)
+        };
+        // Nothing is sent to anybody for a token that comes to nothing.
+        if table(&loaded) != Answer::Theft {
+            loaded = self.renewed(cx, loaded, admitted.spare).await?;
+        }
+        let (row, now) = (&loaded.record, loaded.now);
+        let mut next = row.clone();
+        let sid = row.sid.to_string();
+        match table(&loaded) {
+            Answer::Keep => {
+                self.revalidate(cx, &mut next).await?;
+                if !row.confirmed {
+                    let confirmed = self.store.confirm(row.sid, row.generation, false).await;
+                    confirmed.map_err(|error| failed(cx, &error))?;
+                }
+                self.tokens(cx, &next, now).map(Some)
+            }
+            Answer::Again { reanchor } => {
+                if now.since(row.rotated_at) > self.overlap {
+                    self.revalidate(cx, &mut next).await?;
+                }
+                let mut tokens = self.both_tokens(cx, &next, now)?;
+                if reanchor {
+                    if !self.change(cx, &loaded, &next, slides).await? {
+                        return Ok(None);
+                    }
+                    if self.recoveries.note(row.sid) {
+                        cx.emit(&Event::CookieNotSticking { sid: &sid });
+                    }
+                } else {
+                    // As old as the row was when it was asked for, at the least.
+                    let left = (self.overlap / 2).saturating_sub(now.since(row.rotated_at));
+                    tokens.recheck_at = Some(began + left);
+                }
+                cx.emit(&Event::Replayed { sid: &sid, confirmed: row.confirmed });
+                Ok(Some(tokens))
+            }
+            Answer::Adopt => {
+                self.revalidate(cx, &mut next).await?;
+                next.generation = credential.generation;
+                // As the token was derived, so that twins are given the very same.
+                next.key_id = credential.key_id;
+                let tokens = self.tokens(cx, &next, now)?;
+                if !self.change(cx, &loaded, &next, slides).await? {
+                    return Ok(None);
+                }
+                self.recoveries.forget(row.sid);
+                cx.emit(&Event::AheadOfStore { sid: &sid });
+                Ok(Some(tokens))
+            }
+            Answer::Rotate { to } => {
+                self.revalidate(cx, &mut next).await?;
+                next.generation = to;
+                next.key_id = ring.current();
+                let tokens = self.both_tokens(cx, &next, now)?;
+                if !self.change(cx, &loaded, &next, slides).await? {
+                    return Ok(None);
+                }
+                self.recoveries.forget(row.sid);
+                Ok(Some(tokens))
+            }
+            // A handler that asks late shows what was good when its request came: nobody is accused
+            // by it, and it gets nothing.
+            Answer::Theft if admitted.waited >= self.overlap / 2 => Err(Failure::SOON),
+            Answer::Theft => Err(self.theft(cx, row).await?),
+        }
+    }
+}
+
+pub(super) fn grant_of(row: &SessionRecord) -> Result<Grant, Failure> {
+    Ok(Grant {
+        subject: row.subject.clone(),
+        sid: row.sid.to_string(),
+        // What a store gives back is not trusted to be what it was given.
+        claims: ClaimsObject::parse(&row.claims).map_err(|_| Failure::Misconfigured)?,
+        auth_time: row.created_at,
+        session_expires: row.absolute_expires,
+        generation: Some(row.generation),
+    })
+}

@@ -1,0 +1,134 @@
+//! What is sealed for nobody's eyes but ours: tokens of another server, wherever they are kept.
+//!
+//! `version . key id . nonce . ciphertext . tag`, by AES-256-GCM-SIV under a key of the ring, under a
+//! label of its own. What it is bound to is not in it: whoever opens it says where it was found.
+
+use std::fmt;
+
+use zeroize::Zeroizing;
+
+use super::token::{KeyRing, Scope};
+
+const VERSION: u8 = 1;
+const HEAD: usize = 1 + 4;
+
+/// Seals with the ring's first key and opens with all of them. Bound to the engine's issuer and
+/// audience.
+///
+/// Given to a [`Custodian`](super::Custodian) and made from the same ring as refresh tokens, so
+/// that it rotates with it: keep a key for as long as a session may be idle.
+#[derive(Clone)]
+pub struct Vault {
+    ring: KeyRing,
+    scope: Scope,
+}
+
+/// Why something could not be opened.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum NotOpened {
+    /// Perhaps ours, of a key that is not in the ring (any more).
+    UnknownKey,
+    /// Not ours, not whole, or found in another place than it was made for.
+    Foreign,
+}
+
+impl Vault {
+    pub(crate) fn new(ring: KeyRing, scope: Scope) -> Self {
+        Self { ring, scope }
+    }
+
+    /// Seals for this place: whoever opens it must name the same. Adds 33 bytes. None if the
+    /// system gave no random bytes.
+    pub fn seal(&self, place: &[u8], plain: &[u8]) -> Option<Vec<u8>> {
+        let (id, key) = self.ring.sealing();
+        let mut sealed = vec![VERSION];
+        sealed.extend_from_slice(&id.to_be_bytes());
+        key.seal(&self.bound(place, id), plain, &mut sealed)?;
+        Some(sealed)
+    }
+
+    /// Opens what was sealed for this place.
+    pub fn open(&self, place: &[u8], sealed: &[u8]) -> Result<Zeroizing<Vec<u8>>, NotOpened> {
+        let (head, sealed) = sealed.split_at_checked(HEAD).ok_or(NotOpened::Foreign)?;
+        let [VERSION, a, b, c, d] = *head else { return Err(NotOpened::Foreign) };
+        let id = u32::from_be_bytes([a, b, c, d]);
+        let key = self.ring.opening(id).ok_or(NotOpened::UnknownKey)?;
+        key.open(&self.bound(place, id), sealed).ok_or(NotOpened::Foreign)
+    }
+
+    fn bound(&self, place: &[u8], id: u32) -> Vec<u8> {
+        let mut bound = vec![VERSION];
+        bound.extend_from_slice(&id.to_be_bytes());
+        bound.extend_from_slice(&(place.len() as u64).to_be_bytes());
+        bound.extend_from_slice(place);
+        bound.extend_from_slice(self.scope.as_bytes());
+        bound
+    }
+}
+
+impl fmt::Debug for Vault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Vault").field("ring", &self.ring).finish_non_exhaustive()
+    }
+}
+
+impl fmt::Display for NotOpened {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::UnknownKey => "it is sealed with a key that is not in the ring",
+            Self::Foreign => "it was not sealed here, or for another place",
+        })
+    }
+}
+
+impl std::error::Error for NotOpened {}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const OCTOBER: &[u8] = b"october-october-october-october-";
+    const NOVEMBER: &[u8] = b"november-november-november-novem";
+
+    fn vault(ring: KeyRing) -> Vault {
+        Vault::new(ring, Scope::new("https://app.example", "app"))
+    }
+
+    #[test]
+    fn s83_what_is_sealed_opens_in_its_place_alone() {
+        let vault = vault(KeyRing::new(OCTOBER).unwrap());
+        let sealed = vault.seal(b"row 1", b"a token").unwrap();
+        assert_eq!(vault.open(b"row 1", &sealed).unwrap().as_slice(), b"a token");
+        assert_eq!(sealed.len(), b"a token".len() + 33);
+        assert_eq!(vault.open(b"row 2", &sealed), Err(NotOpened::Foreign));
+        let elsewhere =
+            Vault { scope: Scope::new("https://other.example", "app"), ..vault.clone() };
+        assert_eq!(elsewhere.open(b"row 1", &sealed), Err(NotOpened::Foreign));
+        for at in 0..sealed.len() {
+            let mut changed = sealed.clone();
+            changed[at] ^= 1;
+            assert!(vault.open(b"row 1", &changed).is_err(), "byte {at}");
+            assert!(vault.open(b"row 1", &sealed[..at]).is_err(), "{at} bytes");
+        }
+        assert!(!format!("{vault:?}").contains("october"));
+    }
+
+    #[test]
+    fn s83_nonces_differ() {
+        let vault = vault(KeyRing::new(OCTOBER).unwrap());
+        let sealed: std::collections::HashSet<_> =
+            (0..10_000).map(|_| vault.seal(b"", b"the same").unwrap()[5..17].to_vec()).collect();
+        assert_eq!(sealed.len(), 10_000);
+    }
+
+    #[test]
+    fn f49_s83_a_ring_rotates() {
+        let old = vault(KeyRing::new(OCTOBER).unwrap());
+        let new = vault(KeyRing::new(NOVEMBER).unwrap().and_former(OCTOBER).unwrap());
+        let sealed = old.seal(b"row", b"a token").unwrap();
+        assert_eq!(new.open(b"row", &sealed).unwrap().as_slice(), b"a token");
+        let sealed = new.seal(b"row", b"a token").unwrap();
+        assert_eq!(old.open(b"row", &sealed), Err(NotOpened::UnknownKey));
+    }
+}
