@@ -15,7 +15,7 @@ use axum::extract::ws::rejection::WebSocketUpgradeRejection::ConnectionNotUpgrad
 use axum::extract::{FromRequest as _, FromRequestParts as _, Query};
 use everfresh::Engine;
 use everfresh_actix::{Claims, Error, Refresh, Rejection, Session, endpoints};
-use everfresh_testkit::contract::{self, CHUNK_EVERY, Delivery, Login, Me, Slow, User};
+use everfresh_testkit::contract::{self, Adopt, CHUNK_EVERY, Delivery, Login, Me, Slow, User};
 use futures::StreamExt as _;
 use serde::de::DeserializeOwned;
 use tokio::net::TcpListener;
@@ -51,6 +51,7 @@ fn server(
 fn routes(app: &mut ServiceConfig) {
     app.app_data(PayloadConfig::new(BODY_LIMIT))
         .service(post("/login", login))
+        .service(post("/adopt", adopt))
         .service(get("/me", me))
         .service(get("/slow", slow))
         .service(post("/echo", echo))
@@ -100,6 +101,16 @@ async fn login(
     let delivery = query::<Delivery>(&request)?;
     let login = json::<Login>(&request, body).await?;
     contract::login(&session, login, &delivery).await.map_err(Error::from)?;
+    Ok(HttpResponse::NoContent().finish())
+}
+
+async fn adopt(
+    session: Session<User>,
+    request: HttpRequest,
+    body: Result<Bytes, actix_web::Error>,
+) -> Result<HttpResponse, actix_web::Error> {
+    let tokens = json::<Adopt>(&request, body).await?;
+    contract::adopt(&session, tokens).await.map_err(Error::from)?;
     Ok(HttpResponse::NoContent().finish())
 }
 

@@ -13,7 +13,7 @@ use axum::routing::{get, post};
 use axum::{Json, Router};
 use everfresh::Engine;
 use everfresh_axum::{Claims, Error, Rejection, Session};
-use everfresh_testkit::contract::{self, CHUNK_EVERY, Delivery, Login, Me, Slow, User};
+use everfresh_testkit::contract::{self, Adopt, CHUNK_EVERY, Delivery, Login, Me, Slow, User};
 use futures::StreamExt as _;
 use tokio::net::TcpListener;
 
@@ -31,6 +31,7 @@ pub fn app(auth: &Engine<User>) -> Router {
     let document = crate::openapi(auth);
     Router::new()
         .route("/login", post(login))
+        .route("/adopt", post(adopt))
         .route("/me", get(me))
         .route("/slow", get(slow))
         .route("/echo", post(echo))
@@ -51,6 +52,11 @@ async fn login(
     Json(login): Json<Login>,
 ) -> Result<StatusCode, Error> {
     contract::login(&session, login, &delivery).await?;
+    Ok(StatusCode::NO_CONTENT)
+}
+
+async fn adopt(session: Session<User>, Json(tokens): Json<Adopt>) -> Result<StatusCode, Error> {
+    contract::adopt(&session, tokens).await?;
     Ok(StatusCode::NO_CONTENT)
 }
 

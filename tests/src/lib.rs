@@ -10,6 +10,7 @@ pub mod process;
 mod serve;
 pub mod settings;
 pub mod tower;
+mod upstream;
 pub mod warp;
 
 pub use serve::run;

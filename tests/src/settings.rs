@@ -1,13 +1,15 @@
 //! The servers' environment: every variable, what is allowed, and one clear line where it isn't.
 
 use std::fmt::Display;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::str::FromStr;
 use std::time::Duration;
 
 use everfresh::{Carrier, Engine, Keys, MemoryStore, Resign, Rotate};
 use everfresh_sqlx::SqliteStore;
 use everfresh_testkit::contract::{User, with_dialects};
+
+use crate::upstream::UpstreamSettings;
 
 /// What the environment says.
 #[derive(Clone, Debug)]
@@ -21,10 +23,11 @@ pub struct Settings {
     refresh: Refresh,
 }
 
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 enum Refresh {
     Resign,
     Rotate(Store),
+    Upstream(Store, Box<UpstreamSettings>),
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -55,11 +58,11 @@ impl Settings {
                 return Err("STORE: `REFRESH=resign` keeps nothing; leave one of them out".into());
             }
             Some("upstream") => {
-                return Err(
-                    "REFRESH=\"upstream\": not in this build; allowed is rotate, resign".into()
-                );
+                Refresh::Upstream(store, Box::new(UpstreamSettings::read(&lookup)?))
             }
-            Some(found) => return Err(format!("REFRESH={found:?}: allowed is rotate, resign")),
+            Some(found) => {
+                return Err(format!("REFRESH={found:?}: allowed is rotate, resign, upstream"));
+            }
         };
         Ok(Self {
             port: number("PORT", lookup("PORT"), 3000, 0, u16::MAX)?,
@@ -83,18 +86,28 @@ impl Settings {
             .insecure_dev_only();
         let builder = match &self.refresh {
             Refresh::Resign => builder.refresh_with(Resign::new()),
-            Refresh::Rotate(Store::Memory) => {
-                let rotate = Rotate::new(MemoryStore::new()).overlap(self.overlap);
-                with_dialects(builder.refresh_with(rotate))
+            Refresh::Rotate(store) => {
+                let rotate = match store {
+                    Store::Memory => Rotate::new(MemoryStore::new()),
+                    Store::Sqlite(path) => Rotate::new(sqlite(path).await?),
+                };
+                with_dialects(builder.refresh_with(rotate.overlap(self.overlap)))
             }
-            Refresh::Rotate(Store::Sqlite(path)) => {
-                let opened = SqliteStore::open(path).await;
-                let store = opened.map_err(|error| format!("STORE={path:?}: {error}"))?;
-                with_dialects(builder.refresh_with(Rotate::new(store).overlap(self.overlap)))
+            Refresh::Upstream(store, upstream) => {
+                let upstream = upstream.open().await?;
+                let rotate = match store {
+                    Store::Memory => upstream.kept_in(MemoryStore::new()),
+                    Store::Sqlite(path) => upstream.kept_in(sqlite(path).await?),
+                };
+                with_dialects(builder.refresh_with(rotate.overlap(self.overlap)))
             }
         };
         builder.build().map_err(|error| error.to_string())
     }
+}
+
+async fn sqlite(path: &Path) -> Result<SqliteStore, String> {
+    SqliteStore::open(path).await.map_err(|error| format!("STORE={path:?}: {error}"))
 }
 
 fn store(found: Option<String>) -> Result<Store, String> {
@@ -165,8 +178,7 @@ mod tests {
             ("ACCESS_TTL", "-5", "a whole number from 1 to"),
             ("SESSION_TTL", "1.5", "a whole number from 1 to"),
             ("OVERLAP", "0", "a whole number from 1 to"),
-            ("REFRESH", "upstream", "not in this build; allowed is rotate, resign"),
-            ("REFRESH", "magic", "allowed is rotate, resign"),
+            ("REFRESH", "magic", "allowed is rotate, resign, upstream"),
             ("STORE", "redis://localhost", "not in this build; allowed is memory or sqlite:PATH"),
             ("STORE", "disk", "allowed is memory or sqlite:PATH"),
             ("STORE", "sqlite:", "allowed is memory or sqlite:PATH"),

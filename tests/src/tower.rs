@@ -9,7 +9,7 @@ use axum::extract::FromRequest as _;
 use axum::response::IntoResponse as _;
 use bytes::Bytes;
 use everfresh::{BODY_LIMIT, Endpoint, Engine, Expires, Rejection, Session};
-use everfresh_testkit::contract::{self, CHUNK_EVERY, Delivery, Login, Slow, User};
+use everfresh_testkit::contract::{self, CHUNK_EVERY, Delivery, Slow, User};
 use futures::StreamExt as _;
 use http::header::{
     ALLOW, CONNECTION, CONTENT_TYPE, SEC_WEBSOCKET_ACCEPT, SEC_WEBSOCKET_KEY, UPGRADE,
@@ -98,17 +98,32 @@ async fn route(
     }))
 }
 
+/// A JSON body; what is wrong with one is said in axum's words.
+async fn json<T: DeserializeOwned>(request: Request<Incoming>) -> Result<T, Reply> {
+    match Json::<T>::from_request(request.map(Body::new), &()).await {
+        Ok(Json(value)) => Ok(value),
+        Err(problem) => Err(of_axum(problem.into_response()).await),
+    }
+}
+
 async fn answer(session: Session<User>, request: Request<Incoming>) -> Result<Reply, Rejection> {
     let path = request.uri().path().to_owned();
     match (request.method(), &*path) {
         (&Method::POST, "/login") => {
             let delivery: Delivery = query(&request);
-            // What is wrong with a body is said in axum's words.
-            let login = match Json::<Login>::from_request(request.map(Body::new), &()).await {
-                Ok(Json(login)) => login,
-                Err(problem) => return Ok(of_axum(problem.into_response()).await),
+            let login = match json(request).await {
+                Ok(login) => login,
+                Err(problem) => return Ok(problem),
             };
             contract::login(&session, login, &delivery).await?;
+            Ok(empty(StatusCode::NO_CONTENT))
+        }
+        (&Method::POST, "/adopt") => {
+            let tokens = match json(request).await {
+                Ok(tokens) => tokens,
+                Err(problem) => return Ok(problem),
+            };
+            contract::adopt(&session, tokens).await?;
             Ok(empty(StatusCode::NO_CONTENT))
         }
         (&Method::GET | &Method::HEAD, "/me") => Ok(respond(&contract::me(&session)?)),
@@ -147,7 +162,7 @@ async fn answer(session: Session<User>, request: Request<Incoming>) -> Result<Re
         (&Method::GET | &Method::HEAD, "/cookies") => {
             Ok(bytes(contract::cookies(request.headers())))
         }
-        (_, "/login" | "/echo" | "/logout") => Ok(other_method("POST")),
+        (_, "/login" | "/adopt" | "/echo" | "/logout") => Ok(other_method("POST")),
         (
             _,
             "/me" | "/slow" | "/fail" | "/stream" | "/open" | "/cookies" | "/socket"

@@ -8,7 +8,7 @@ use axum::body::Body;
 use axum::extract::{FromRequest, FromRequestParts as _, Query, WebSocketUpgrade};
 use bytes::{Buf, Bytes};
 use everfresh::{Engine, Expires};
-use everfresh_testkit::contract::{self, CHUNK_EVERY, Delivery, Login, Slow, User};
+use everfresh_testkit::contract::{self, Adopt, CHUNK_EVERY, Delivery, Login, Slow, User};
 use everfresh_warp::{Error, Session, require, session};
 use futures::{SinkExt as _, Stream, StreamExt as _, TryStreamExt as _};
 use http::header::{ALLOW, CONTENT_LENGTH};
@@ -40,6 +40,7 @@ pub fn app(
     let document =
         move || warp::reply::with_header(document.clone(), "content-type", "application/json");
     (post("/login").and(session()).and(query()).and(json()).then(login))
+        .or(post("/adopt").and(session()).and(json()).then(adopt))
         .or(get("/me").and(session()).map(|session| me(&session)))
         .or(get("/slow").and(session()).and(query()).then(slow))
         .or(post("/echo").and(require::<User>()).and(body()).map(Vec::from))
@@ -62,6 +63,11 @@ async fn login(
     login: Login,
 ) -> Result<StatusCode, Error> {
     contract::login(&session, login, &delivery).await?;
+    Ok(StatusCode::NO_CONTENT)
+}
+
+async fn adopt(session: Session<User>, tokens: Adopt) -> Result<StatusCode, Error> {
+    contract::adopt(&session, tokens).await?;
     Ok(StatusCode::NO_CONTENT)
 }
 
@@ -212,10 +218,10 @@ fn query<T: DeserializeOwned + Send + 'static>()
     })
 }
 
-fn json() -> impl Filter<Extract = (Login,), Error = Rejection> + Copy {
+fn json<T: DeserializeOwned + Send>() -> impl Filter<Extract = (T,), Error = Rejection> + Copy {
     headers().and(warp::body::stream()).and_then(|headers, chunks| async {
-        match read::<Json<Login>>(headers, chunks).await {
-            Ok(Json(login)) => Ok(login),
+        match read::<Json<T>>(headers, chunks).await {
+            Ok(Json(value)) => Ok(value),
             Err(error) => Err(Refused::reject(error.status(), error.body_text())),
         }
     })

@@ -3,7 +3,8 @@
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use everfresh::{
-    Carrier, Dialect, Ended, EngineBuilder, Expires, Rejection, Session, SessionError, SignIn,
+    AccessToken, Carrier, Dialect, Ended, EngineBuilder, Expires, Issued, RefreshToken, Rejection,
+    Session, SessionError, SignIn,
 };
 use serde::{Deserialize, Serialize};
 
@@ -28,6 +29,21 @@ pub struct User {
 pub struct Login {
     /// Who signs in.
     pub user: String,
+}
+
+/// The body of `POST /adopt`: tokens of another server that a session is to rest on.
+#[derive(Deserialize)]
+pub struct Adopt {
+    access_token: String,
+    refresh_token: Option<String>,
+    id_token: Option<String>,
+    expires_in: Option<u64>,
+    #[serde(default = "adopted")]
+    sub: String,
+}
+
+fn adopted() -> String {
+    "adopted".to_owned()
 }
 
 /// The query of `POST /login`.
@@ -99,6 +115,22 @@ pub async fn login(
         sign_in = sign_in.via(Carrier::headers());
     }
     session.sign_in_with(sign_in).await
+}
+
+/// `POST /adopt`.
+pub async fn adopt(session: &Session<User>, adopt: Adopt) -> Result<(), SessionError> {
+    let mut issued = Issued::new(AccessToken::new(adopt.access_token));
+    if let Some(token) = adopt.refresh_token {
+        issued = issued.with_refresh_token(RefreshToken::new(token));
+    }
+    if let Some(token) = adopt.id_token {
+        issued = issued.with_id_token(AccessToken::new(token));
+    }
+    if let Some(seconds) = adopt.expires_in {
+        issued = issued.with_expires_in(Duration::from_secs(seconds));
+    }
+    let user = User { name: adopt.sub.clone() };
+    session.sign_in_with(SignIn::new(adopt.sub, user).resting_on(issued)).await
 }
 
 /// How `GET /socket` closes its `WebSocket`: a code of ours, and the reason in words.

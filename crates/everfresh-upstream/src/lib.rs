@@ -47,6 +47,7 @@ mod keys;
 mod provider;
 #[cfg(test)]
 mod testing;
+mod upstream;
 
 // The public interface is:
 pub use crate::fetch::{FetchError, FetchProblem};
@@ -55,3 +56,4 @@ pub use crate::http::{Answer, Call, HttpClient, HttpError, SecureUrl, UrlError};
 pub use crate::http::{ClientError, HttpClientBuilder};
 pub use crate::keys::{JwksUrl, RemoteKeys};
 pub use crate::provider::{DiscoveryError, Provider};
+pub use crate::upstream::{Replay, Upstream};

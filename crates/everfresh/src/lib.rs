@@ -109,4 +109,7 @@ pub use store::{
     Claim, ClaimId, Custody, CustodyStore, Loaded, MemoryStore, NewCustody, NewSession,
     Publication, Rotation, SessionId, SessionRecord, SessionStore, StoreError,
 };
-pub use verify::{InvalidReason, Key, KeyError, KeySource, Keys, Seek, TokenProfile};
+pub use verify::{
+    InvalidReason, Key, KeyError, KeySource, Keys, NotRead, Received, Seek, TokenProfile,
+    TrustedIssuer,
+};

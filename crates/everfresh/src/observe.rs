@@ -164,9 +164,11 @@ impl Event<'_> {
             Self::Unpersisted { sid } => {
                 tracing::error!(target: "everfresh", sid, "new tokens are not stored yet");
             }
-            Self::UpstreamDown => tracing::error!(target: "everfresh", "the other server fails"),
+            Self::UpstreamDown => {
+                tracing::error!(target: "everfresh", "the other server fails");
+            }
             Self::UpstreamUp => {
-                tracing::info!(target: "everfresh", "the other server answers again")
+                tracing::info!(target: "everfresh", "the other server answers again");
             }
             Self::RevokeFailed { sid, failure } => {
                 tracing::error!(target: "everfresh", sid, ?failure, "a session was not ended");

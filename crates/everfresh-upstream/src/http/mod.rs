@@ -138,6 +138,7 @@ pub struct Call<'c> {
     limit: Duration,
     at_most: usize,
     permission: Option<Permission>,
+    in_head: bool,
 }
 
 impl<'c> Call<'c> {
@@ -148,7 +149,14 @@ impl<'c> Call<'c> {
         let agent = concat!("everfresh/", env!("CARGO_PKG_VERSION"));
         request.headers_mut().insert(USER_AGENT, HeaderValue::from_static(agent));
         request.headers_mut().insert(ACCEPT, HeaderValue::from_static("application/json"));
-        Self { client, request, limit: LIMIT, at_most: MAX_ANSWER, permission: None }
+        Self {
+            client,
+            request,
+            limit: LIMIT,
+            at_most: MAX_ANSWER,
+            permission: None,
+            in_head: false,
+        }
     }
 
     /// A header field, in place of one of the same name. Its value is taken for a secret.
@@ -172,6 +180,20 @@ impl<'c> Call<'c> {
     /// A body as JSON.
     pub fn json(self, value: &serde_json::Value) -> Self {
         self.body("application/json", value.to_string())
+    }
+
+    /// Method, header fields and body of a request that was made elsewhere. Its URI is not looked
+    /// at: the address is the call's.
+    pub fn like(mut self, request: Request<Vec<u8>>) -> Self {
+        let (mut parts, body) = request.into_parts();
+        parts.headers.iter_mut().for_each(|(_, value)| {
+            // A value that is shown nowhere does no harm; a token that is shown does.
+            value.set_sensitive(true);
+        });
+        *self.request.method_mut() = parts.method;
+        self.request.headers_mut().extend(parts.headers);
+        *self.request.body_mut() = body.into();
+        self
     }
 
     fn body(mut self, kind: &'static str, body: String) -> Self {
@@ -203,11 +225,26 @@ impl<'c> Call<'c> {
         self
     }
 
+    /// What may be sent once is in the head: permission is asked before anything is done, and
+    /// from then on nothing is certain but that there was no connection.
+    pub fn in_head(mut self) -> Self {
+        self.in_head = true;
+        self
+    }
+
     /// Makes the call and reads the answer, whatever its status.
     pub async fn send(self) -> Result<Answer, HttpError> {
-        let Self { client, request, limit, at_most, permission } = self;
+        let Self { client, request, limit, at_most, mut permission, in_head } = self;
         let departure = Departure::default();
         let call = async {
+            if in_head {
+                if let Some(permission) = permission.take()
+                    && !permission.await
+                {
+                    return Err(departure.withhold());
+                }
+                departure.depart();
+            }
             let answer = client.0.carry(request, permission, departure.clone()).await?;
             let (parts, body) = answer.into_parts();
             let body = body::read(body, parts.status, at_most).await?;

@@ -10,6 +10,7 @@
 
 mod claims;
 mod crypto;
+mod foreign;
 mod json;
 mod jws;
 mod key;
@@ -28,6 +29,7 @@ use claims::Expected;
 
 pub(crate) use claims::REGISTERED;
 pub(crate) use crypto::same_bytes;
+pub use foreign::{NotRead, Received, TrustedIssuer};
 pub(crate) use json::{Name, Names};
 pub(crate) use jws::MAX_TOKEN;
 pub use key::{Key, KeyError};

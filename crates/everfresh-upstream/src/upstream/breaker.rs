@@ -1,0 +1,115 @@
+//! A server that fails is left alone: five failures in ten seconds, then one call a second until
+//! one of them succeeds.
+
+use std::collections::VecDeque;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+const FAILURES: usize = 5;
+const WINDOW: Duration = Duration::from_secs(10);
+const PROBE_EVERY: Duration = Duration::from_secs(1);
+
+/// The longest that a server may ask everybody to leave it alone.
+const LONGEST: Duration = Duration::from_secs(60);
+
+/// Whether a server is called at all. Times are of one monotonic clock.
+#[derive(Debug, Default)]
+pub(super) struct Breaker(Mutex<State>);
+
+#[derive(Debug, Default)]
+struct State {
+    failures: VecDeque<Duration>,
+    /// Open: when the next call may be made.
+    next: Option<Duration>,
+}
+
+impl Breaker {
+    /// Permission for one call, or how long to wait for it.
+    pub(super) fn ask(&self, now: Duration) -> Result<(), Duration> {
+        let mut state = self.lock();
+        match state.next {
+            Some(next) if now < next => Err(next - now),
+            Some(_) => {
+                state.next = Some(now + PROBE_EVERY);
+                Ok(())
+            }
+            None => Ok(()),
+        }
+    }
+
+    /// The server answered like one that works. True if nobody expected that.
+    pub(super) fn succeeded(&self) -> bool {
+        let mut state = self.lock();
+        state.failures.clear();
+        state.next.take().is_some()
+    }
+
+    /// The server failed, or asked to be left alone for so long. True if it is left alone from now.
+    pub(super) fn failed(&self, now: Duration, asked: Option<Duration>) -> bool {
+        let mut state = self.lock();
+        let pause = asked.unwrap_or_default().clamp(PROBE_EVERY, LONGEST);
+        if let Some(next) = state.next {
+            state.next = Some(next.max(now + pause));
+            return false;
+        }
+        state.failures.push_back(now);
+        while state.failures.front().is_some_and(|at| now.saturating_sub(*at) > WINDOW) {
+            state.failures.pop_front();
+        }
+        let opens = state.failures.len() >= FAILURES;
+        if opens {
+            state.next = Some(now + pause);
+        }
+        opens
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const MS: Duration = Duration::from_millis(1);
+
+    #[test]
+    fn f72_s58_a_server_that_fails_is_asked_once_a_second() {
+        let breaker = Breaker::default();
+        let mut calls = 0;
+        // 500 requests a second for a minute.
+        for tick in 0..30_000 {
+            let now = tick * 2 * MS;
+            if breaker.ask(now).is_ok() {
+                calls += 1;
+                breaker.failed(now, None);
+            }
+        }
+        assert!((5 + 55..=5 + 60).contains(&calls), "{calls} calls");
+        assert!(breaker.ask(60_999 * MS).is_ok(), "a probe");
+        assert!(breaker.ask(61_000 * MS).is_err(), "one");
+        assert!(breaker.succeeded() && breaker.ask(61_000 * MS).is_ok(), "it is back");
+        assert!(!breaker.succeeded());
+    }
+
+    #[test]
+    fn a_failure_now_and_then_is_none() {
+        let breaker = Breaker::default();
+        for n in 0..100 {
+            assert!(!breaker.failed(n * 3 * Duration::from_secs(1), None));
+            assert!(breaker.ask(n * 3 * Duration::from_secs(1)).is_ok());
+        }
+    }
+
+    #[test]
+    fn f72_what_a_server_asks_for_is_kept() {
+        let breaker = Breaker::default();
+        let (now, asked) = (Duration::ZERO, Some(Duration::from_secs(30)));
+        assert!(!(0..4).any(|_| breaker.failed(now, asked)));
+        assert!(breaker.failed(now, asked));
+        assert_eq!(breaker.ask(now), Err(Duration::from_secs(30)));
+        assert!(!breaker.failed(now, Some(Duration::from_secs(999))));
+        assert_eq!(breaker.ask(now), Err(LONGEST));
+    }
+}

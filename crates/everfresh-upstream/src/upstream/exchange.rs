@@ -1,0 +1,298 @@
+//! One exchange: claim the row, send the token, see what came of it, publish.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use everfresh::{
+    Answered, Claim, ClaimId, Context, CustodyStore, Event, Issued, Loaded, NewCustody,
+    Publication, SessionId,
+};
+use http::StatusCode;
+use tokio::sync::watch;
+
+use super::Replay;
+use super::claiming::{Claimed, permission};
+use super::held::Held;
+use super::keeper::Keeping;
+use super::receive::Refused;
+use super::revoke::revoke;
+use crate::http::{Answer, HttpError};
+
+/// How long an answer is listened for. A late one is the only copy of the next token.
+const LISTEN: Duration = Duration::from_secs(5 * 60);
+
+/// How soon what the store did not take is offered again; doubled up to `OFFER_MOST`.
+const OFFER: Duration = Duration::from_millis(100);
+const OFFER_MOST: Duration = Duration::from_secs(5);
+
+/// How often a claim is offered back: for some five minutes.
+const RELEASES: usize = 64;
+
+/// How an exchange ended.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum End {
+    /// The row holds new tokens.
+    Published,
+    /// Another one's claim stands; the row says what comes of it.
+    Lost,
+    /// The claim was granted too late to be used, and given back.
+    Stale,
+    /// It was sent, and no answer will come.
+    NoAnswer,
+    /// The session was signed out meanwhile.
+    Over,
+    /// The other server ended it.
+    Rejected,
+    /// Not now; nothing came of it. `tried`: the other server was asked.
+    Unavailable { retry_after: Duration, tried: bool },
+    /// The other server does not take what we are configured to send, or gave what we can't take.
+    Misconfigured,
+}
+
+/// One exchange of one session's tokens.
+pub(super) struct Exchange<S> {
+    pub(super) keeping: Arc<Keeping<S>>,
+    pub(super) cx: Context,
+    pub(super) which: (SessionId, u64),
+    pub(super) held: Held,
+    /// The claim that this one takes the place of.
+    pub(super) over: Option<ClaimId>,
+}
+
+impl<S: CustodyStore> Exchange<S> {
+    /// How it ended, and the claim that it made.
+    pub(super) async fn run(self) -> (End, Option<ClaimId>) {
+        let Self { keeping, cx, .. } = &self;
+        let untried = |retry_after| (End::Unavailable { retry_after, tried: false }, None);
+        let limit = cx.waiter_limit();
+        let Ok(Ok(slot)) = tokio::time::timeout(limit, keeping.calls.acquire()).await else {
+            return untried(Duration::from_secs(1));
+        };
+        if let Err(left) = keeping.breaker.ask(cx.monotonic()) {
+            return untried(left);
+        }
+        let (sid, seq) = self.which;
+        let mut id = ClaimId::default();
+        if getrandom::fill(&mut id).is_err() {
+            return untried(Duration::from_secs(1));
+        }
+        let claim = Claim { sid, seq, id, over: self.over };
+        let (claimed, mut outcome) = watch::channel(Claimed::NotAsked);
+        let upstream = &keeping.upstream;
+        let token = self.held.refresh.as_ref().map(|token| token.expose());
+        let token = token.unwrap_or(self.held.access.expose());
+        let request = match upstream.dialect.request(token, upstream.client.as_ref(), cx.now()) {
+            Ok(request) => request,
+            Err(error) => {
+                tracing::error!(target: "everfresh", %error, "a refresh can't be written");
+                return (End::Misconfigured, None);
+            }
+        };
+        let permission = permission(keeping.clone(), cx.clone(), claim, Arc::new(claimed));
+        let mut call = upstream.http.post(&upstream.url).like(request).limit(LISTEN);
+        if upstream.token_in_head() {
+            call = call.in_head();
+        }
+        let mut call = Box::pin(call.after(permission).send());
+        let answer = match tokio::time::timeout(upstream.limit, &mut call).await {
+            Ok(answer) => answer,
+            Err(_) => {
+                // Whoever waits goes by the row; somebody listens on.
+                self.failed(None);
+                cx.emit(&Event::InDoubt { sid: &sid.to_string() });
+                drop(slot);
+                call.await
+            }
+        };
+        // An answer may come before the body was asked for, while a claim is being made.
+        let settled = outcome.wait_for(|claimed| *claimed != Claimed::Asked).await;
+        let claimed = settled.map_or(Claimed::Unknown, |claimed| *claimed);
+        let end = match claimed {
+            Claimed::Refused => End::Lost,
+            Claimed::Stale => {
+                self.release(claim).await;
+                End::Stale
+            }
+            Claimed::Asked | Claimed::Unknown => {
+                self.release(claim).await;
+                End::Unavailable { retry_after: Duration::from_secs(1), tried: true }
+            }
+            Claimed::NotAsked | Claimed::Granted => self.conclude(answer, claim, claimed).await,
+        };
+        let claim = (claimed == Claimed::Granted).then_some(id);
+        (end, claim)
+    }
+
+    /// What an answer, or none, means.
+    async fn conclude(
+        &self,
+        answer: Result<Answer, HttpError>,
+        claim: Claim,
+        claimed: Claimed,
+    ) -> End {
+        let Self { keeping, cx, .. } = self;
+        let sid = claim.sid.to_string();
+        let answer = match answer {
+            Ok(answer) => answer,
+            Err(error) => {
+                self.failed(None);
+                let unsent = error.certainly_unsent();
+                tracing::warn!(target: "everfresh", sid, %error, unsent, "refresh");
+                if unsent {
+                    if claimed == Claimed::Granted {
+                        self.release(claim).await;
+                    }
+                    return End::Unavailable { retry_after: Duration::from_secs(1), tried: true };
+                }
+                cx.emit(&Event::InDoubt { sid: &sid });
+                return End::NoAnswer;
+            }
+        };
+        let Answer { status, headers, body } = &answer;
+        let answered = keeping.upstream.dialect.read(*status, headers, body, cx.now());
+        if let Answered::Unavailable { retry_after } = &answered
+            && (status.is_server_error() || *status == StatusCode::TOO_MANY_REQUESTS)
+        {
+            self.failed(*retry_after);
+        } else if keeping.breaker.succeeded() {
+            cx.emit(&Event::UpstreamUp);
+        }
+        match answered {
+            Answered::Issued(issued) => self.publish(*issued, claim).await,
+            Answered::Rejected => self.rejected(claim).await,
+            Answered::Unavailable { retry_after } => {
+                self.release(claim).await;
+                let retry_after = retry_after.unwrap_or(Duration::from_secs(1));
+                End::Unavailable { retry_after, tried: true }
+            }
+            Answered::Misconfigured => {
+                self.release(claim).await;
+                tracing::error!(target: "everfresh", sid, %status, "refresh: the other server \
+                    does not take what it was sent; look at the client's id and secret");
+                End::Misconfigured
+            }
+            _ => {
+                cx.emit(&Event::InDoubt { sid: &sid });
+                End::NoAnswer
+            }
+        }
+    }
+
+    /// Takes the new tokens to the row, however long that takes.
+    async fn publish(&self, issued: Issued, claim: Claim) -> End {
+        let Self { keeping, cx, held, .. } = self;
+        let Claim { sid, seq, .. } = claim;
+        let mut pause = OFFER;
+        let held = loop {
+            match keeping.receive(cx, issued.clone(), Some(held)).await {
+                Ok(held) => break held,
+                Err(Refused::Foreign) => {
+                    cx.emit(&Event::IssuedRefused { sid: &sid.to_string() });
+                    return End::Misconfigured;
+                }
+                Err(Refused::Later) => wait(&mut pause).await,
+            }
+        };
+        let Ok(vault) = keeping.vault() else { return End::Misconfigured };
+        let sealed = loop {
+            match held.seal(vault, sid, seq + 1) {
+                Some(sealed) => break sealed,
+                None => wait(&mut pause).await,
+            }
+        };
+        let tokens = NewCustody { sealed: sealed.clone(), lives: held.lives };
+        let (mut pause, mut told) = (OFFER, false);
+        loop {
+            let publication = Publication { sid, seq, tokens: tokens.clone(), claims: None };
+            match keeping.store.publish(publication).await {
+                Ok(true) if held.lives.is_zero() => return expired(),
+                Ok(true) => return End::Published,
+                // The row has moved on: with these very tokens, if an acknowledgement was lost.
+                Ok(false) => match keeping.store.load(sid).await {
+                    Ok(Some(loaded)) if holds(&loaded, &sealed) => return End::Published,
+                    Ok(Some(loaded)) => {
+                        let custody = loaded.record.custody.as_deref();
+                        let moved = custody.is_none_or(|custody| custody.seq > seq);
+                        tracing::error!(target: "everfresh", %sid, moved, "new tokens came too late");
+                        return End::Lost;
+                    }
+                    Ok(None) => {
+                        revoke(&keeping.upstream, cx, held);
+                        return End::Over;
+                    }
+                    Err(error) => cx.store_failed(&error),
+                },
+                Err(error) => cx.store_failed(&error),
+            }
+            if !told {
+                cx.emit(&Event::Unpersisted { sid: &sid.to_string() });
+                told = true;
+            }
+            wait(&mut pause).await;
+        }
+    }
+
+    /// The other server says that it is over. Who sends a token that was renewed meanwhile is told
+    /// the same, so the row is looked at again.
+    async fn rejected(&self, claim: Claim) -> End {
+        let Self { keeping, cx, .. } = self;
+        let row = match keeping.store.load(claim.sid).await {
+            Ok(row) => row.and_then(|loaded| loaded.record.custody),
+            Err(error) => {
+                cx.store_failed(&error);
+                return End::NoAnswer;
+            }
+        };
+        let Some(custody) = row else { return End::Over };
+        if custody.seq != claim.seq {
+            return End::Lost;
+        }
+        if custody.tries > 1 && keeping.upstream.replay != Replay::Always {
+            // It may have been the first one that was taken, and its answer may still come.
+            return End::NoAnswer;
+        }
+        match keeping.store.revoke(claim.sid).await {
+            Ok(_) => End::Rejected,
+            Err(error) => {
+                cx.store_failed(&error);
+                End::NoAnswer
+            }
+        }
+    }
+
+    /// Gives the claim back, which a store that is down can't take for a while. What was never given
+    /// back is in doubt.
+    async fn release(&self, claim: Claim) {
+        let mut pause = OFFER;
+        for _ in 0..RELEASES {
+            match self.keeping.store.release(claim).await {
+                Ok(_) => return,
+                Err(error) => self.cx.store_failed(&error),
+            }
+            wait(&mut pause).await;
+        }
+    }
+
+    fn failed(&self, asked: Option<Duration>) {
+        if self.keeping.breaker.failed(self.cx.monotonic(), asked) {
+            self.cx.emit(&Event::UpstreamDown);
+        }
+    }
+}
+
+/// Whether the row holds these very tokens.
+fn holds(loaded: &Loaded, sealed: &[u8]) -> bool {
+    loaded.record.custody.as_deref().is_some_and(|custody| custody.sealed == sealed)
+}
+
+/// Tokens that are over when they come: kept for their refresh token, and no reason to ask at once
+/// for others.
+fn expired() -> End {
+    tracing::warn!(target: "everfresh", "the other server issued an access token that is over");
+    End::Unavailable { retry_after: Duration::from_secs(1), tried: true }
+}
+
+async fn wait(pause: &mut Duration) {
+    tokio::time::sleep(*pause).await;
+    *pause = (*pause * 2).min(OFFER_MOST);
+}

@@ -1,0 +1,64 @@
+//! What lies sealed in a session's row.
+
+use std::borrow::Cow;
+use std::time::Duration;
+
+use everfresh::{AccessToken, Custody, NotOpened, RefreshToken, SessionId, Vault};
+use serde::{Deserialize, Serialize};
+use zeroize::Zeroizing;
+
+/// Tokens of the other server.
+#[derive(Clone, Debug)]
+pub(super) struct Held {
+    pub(super) access: AccessToken,
+    pub(super) refresh: Option<RefreshToken>,
+    /// How long the access token was made for.
+    pub(super) lives: Duration,
+    /// Whose they are, as far as they say so.
+    pub(super) who: Option<String>,
+}
+
+/// As it is sealed.
+#[derive(Serialize, Deserialize)]
+struct Form<'t> {
+    access: Cow<'t, str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    refresh: Option<Cow<'t, str>>,
+    lives: u64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    who: Option<Cow<'t, str>>,
+}
+
+impl Held {
+    /// Sealed for this session and this sequence number alone. None if the system gave no random
+    /// bytes.
+    pub(super) fn seal(&self, vault: &Vault, sid: SessionId, seq: u64) -> Option<Vec<u8>> {
+        let form = Form {
+            access: self.access.expose().into(),
+            refresh: self.refresh.as_ref().map(|token| token.expose().into()),
+            lives: self.lives.as_millis().try_into().unwrap_or(u64::MAX),
+            who: self.who.as_deref().map(Into::into),
+        };
+        let text = Zeroizing::new(serde_json::to_vec(&form).ok()?);
+        vault.seal(&place(sid, seq), &text)
+    }
+
+    pub(super) fn open(
+        vault: &Vault,
+        sid: SessionId,
+        custody: &Custody,
+    ) -> Result<Self, NotOpened> {
+        let text = vault.open(&place(sid, custody.seq), &custody.sealed)?;
+        let form: Form<'_> = serde_json::from_slice(&text).map_err(|_| NotOpened::Foreign)?;
+        Ok(Self {
+            access: AccessToken::new(form.access.into_owned()),
+            refresh: form.refresh.map(|token| RefreshToken::new(token.into_owned())),
+            lives: Duration::from_millis(form.lives),
+            who: form.who.map(Cow::into_owned),
+        })
+    }
+}
+
+fn place(sid: SessionId, seq: u64) -> Vec<u8> {
+    [b"custody".as_slice(), sid.as_bytes(), &seq.to_be_bytes()].concat()
+}

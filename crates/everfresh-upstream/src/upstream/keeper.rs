@@ -1,0 +1,339 @@
+//! The custodian of upstream tokens: looks at the row, asks the table, does what it says.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::time::Duration;
+
+use everfresh::dialect::TokenKind;
+use everfresh::{
+    AccessToken, ClaimId, ConfigError, Context, Custodian, Custody, CustodyStore, Failure, Issued,
+    Loaded, NewCustody, SessionId, SessionRecord, Setup, Vault,
+};
+use tokio::sync::{Semaphore, watch};
+
+use super::Upstream;
+use super::breaker::Breaker;
+use super::exchange::{End, Exchange};
+use super::held::Held;
+use super::receive::Refused;
+use super::revoke::revoke;
+use super::table::{Next, Rules, consult};
+
+/// How soon a row is looked at again that another node is renewing; doubled up to `POLL_MOST`.
+const POLL: Duration = Duration::from_millis(25);
+const POLL_MOST: Duration = Duration::from_millis(250);
+
+/// How often one request sends, or finds that it may not send after all.
+const TRIES: usize = 4;
+
+/// How many claims without an answer are remembered. The rest are in doubt when their limit is over.
+const MAX_UNANSWERED: usize = 16 * 1024;
+
+/// Which tokens: those of a session, by their sequence number.
+type Which = (SessionId, u64);
+
+pub(super) struct Keeper<S>(pub(super) Arc<Keeping<S>>);
+
+pub(super) struct Keeping<S> {
+    pub(super) upstream: Upstream,
+    pub(super) store: S,
+    pub(super) breaker: Breaker,
+    pub(super) calls: Semaphore,
+    ready: OnceLock<Ready>,
+    board: Mutex<Board>,
+}
+
+struct Ready {
+    vault: Vault,
+    access_lifetime: Duration,
+}
+
+#[derive(Default)]
+struct Board {
+    running: HashMap<Which, watch::Receiver<Option<End>>>,
+    unanswered: HashMap<Which, ClaimId>,
+}
+
+impl<S: CustodyStore> Keeper<S> {
+    pub(super) fn new(upstream: Upstream, store: S) -> Self {
+        let calls = Semaphore::new(upstream.max_calls.min(Semaphore::MAX_PERMITS));
+        Self(Arc::new(Keeping {
+            upstream,
+            store,
+            breaker: Breaker::default(),
+            calls,
+            ready: OnceLock::new(),
+            board: Mutex::default(),
+        }))
+    }
+}
+
+impl<S: CustodyStore> Keeping<S> {
+    pub(super) fn vault(&self) -> Result<&Vault, Failure> {
+        self.ready.get().map(|ready| &ready.vault).ok_or(Failure::Misconfigured)
+    }
+
+    pub(super) fn default_life(&self) -> Duration {
+        self.ready.get().map_or(Duration::ZERO, |ready| ready.access_lifetime)
+    }
+
+    fn rules(&self) -> Rules {
+        Rules { replay: self.upstream.replay, limit: self.upstream.limit }
+    }
+
+    fn board(&self) -> MutexGuard<'_, Board> {
+        self.board.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn open(&self, sid: SessionId, custody: &Custody) -> Result<Held, Failure> {
+        Held::open(self.vault()?, sid, custody).map_err(|problem| {
+            tracing::error!(target: "everfresh", %sid, %problem, "tokens in custody");
+            Failure::Misconfigured
+        })
+    }
+
+    /// The exchange of these tokens that runs here, if there is one.
+    fn running(&self, which: Which) -> Option<watch::Receiver<Option<End>>> {
+        self.board().running.get(&which).cloned()
+    }
+
+    /// Joins the exchange of these tokens, or starts it.
+    fn exchange(
+        self: &Arc<Self>,
+        cx: &Context,
+        loaded: &Loaded,
+        seq: u64,
+        held: Held,
+        over: Option<ClaimId>,
+    ) -> watch::Receiver<Option<End>> {
+        let record = &loaded.record;
+        let which = (record.sid, seq);
+        let mut board = self.board();
+        if let Some(running) = board.running.get(&which) {
+            return running.clone();
+        }
+        let (announce, end) = watch::channel(None);
+        board.running.insert(which, end.clone());
+        drop(board);
+        let exchange = Exchange { keeping: self.clone(), cx: cx.clone(), which, held, over };
+        // Leaves the board however it ends, also with its runtime.
+        let guard = Running { keeping: self.clone(), which };
+        cx.spawn(async move {
+            let (ended, claim) = exchange.run().await;
+            if let (End::NoAnswer | End::Misconfigured, Some(claim)) = (&ended, claim) {
+                guard.keeping.note_unanswered(which, claim);
+            }
+            drop(guard);
+            announce.send_replace(Some(ended));
+        });
+        end
+    }
+
+    pub(super) fn note_unanswered(&self, which: Which, claim: ClaimId) {
+        let mut board = self.board();
+        if board.unanswered.len() >= MAX_UNANSWERED {
+            board.unanswered.clear();
+        }
+        board.unanswered.insert(which, claim);
+    }
+
+    fn is_unanswered(&self, which: Which, custody: &Custody) -> bool {
+        let board = self.board();
+        custody.claim.is_some() && board.unanswered.get(&which) == custody.claim.as_ref()
+    }
+
+    /// The row again, or what that it is gone means.
+    async fn reload(&self, cx: &Context, sid: SessionId) -> Result<Loaded, Failure> {
+        match self.store.load(sid).await {
+            Ok(loaded) => loaded.ok_or(Failure::Rejected),
+            Err(error) => {
+                cx.store_failed(&error);
+                Err(Failure::SOON)
+            }
+        }
+    }
+
+    /// Goes on until the row's tokens last, or it is known why they won't.
+    async fn renew(
+        self: &Arc<Self>,
+        cx: &Context,
+        loaded: &mut Loaded,
+        spare: bool,
+    ) -> Result<(), Failure> {
+        let (sid, mut tries, mut waited, mut pause) = (loaded.record.sid, 0, Duration::ZERO, POLL);
+        loop {
+            let Some(custody) = loaded.record.custody.as_deref() else { return Ok(()) };
+            let (held, which) = (self.open(sid, custody)?, (sid, custody.seq));
+            let due = custody.is_due(sid, held.lives, loaded.now);
+            let unanswered = self.is_unanswered(which, custody);
+            let seq = custody.seq;
+            match consult(custody, due, unanswered, loaded.now, self.rules()) {
+                Next::Keep => return Ok(()),
+                Next::InDoubt => return Err(Failure::InDoubt),
+                Next::Send { over } => {
+                    if held.refresh.is_none() && self.upstream.dialect.token == TokenKind::Refresh {
+                        return Err(Failure::Rejected);
+                    }
+                    tries += 1;
+                    if tries > TRIES {
+                        return Err(Failure::SOON);
+                    }
+                    let mut end = self.exchange(cx, loaded, seq, held, over);
+                    let landed = end.wait_for(Option::is_some);
+                    let limit = self.upstream.limit;
+                    let landed = match tokio::time::timeout(limit, landed).await {
+                        Ok(Ok(end)) => end.clone(),
+                        // It goes on without us, or its runtime is gone: the row says what it is.
+                        Ok(Err(_)) | Err(_) => None,
+                    };
+                    self.conclude(cx, landed.as_ref(), &mut tries)?;
+                }
+                // Who has a good token waits no longer than a request would.
+                Next::Wait { left, age } if spare && age >= cx.waiter_limit() => {
+                    return Err(Failure::Unavailable { retry_after: left });
+                }
+                Next::Wait { left, .. } => {
+                    if waited > self.upstream.limit {
+                        return Err(Failure::Unavailable { retry_after: left });
+                    }
+                    match self.running(which) {
+                        Some(mut end) => {
+                            let landed = end.wait_for(Option::is_some);
+                            let _ = tokio::time::timeout(left, landed).await;
+                            waited += left;
+                        }
+                        None => {
+                            tokio::time::sleep(pause.min(left)).await;
+                            waited += pause;
+                            pause = (pause * 2).min(POLL_MOST);
+                        }
+                    }
+                }
+            }
+            *loaded = self.reload(cx, sid).await?;
+        }
+    }
+
+    /// What an exchange's end means to whoever waits for it. `Ok`: the row is to be read again.
+    fn conclude(&self, cx: &Context, end: Option<&End>, tries: &mut usize) -> Result<(), Failure> {
+        match end {
+            None | Some(End::Published | End::Lost | End::Stale) => Ok(()),
+            Some(End::NoAnswer) => {
+                // A second answer that fails to come is enough for one request.
+                *tries += TRIES / 2;
+                Ok(())
+            }
+            Some(End::Over | End::Rejected) => Err(Failure::Rejected),
+            Some(End::Misconfigured) => Err(Failure::Misconfigured),
+            Some(End::Unavailable { retry_after, tried }) => {
+                if !*tried {
+                    cx.untried();
+                }
+                Err(Failure::Unavailable { retry_after: *retry_after })
+            }
+        }
+    }
+}
+
+impl<S: CustodyStore> Custodian for Keeper<S> {
+    fn prepare(&self, setup: &Setup<'_>, vault: Vault) -> Result<(), ConfigError> {
+        let upstream = &self.0.upstream;
+        let secs = Duration::from_secs;
+        setup.within("Upstream::limit", upstream.limit, secs(1), secs(300))?;
+        if let super::Replay::Within(grace) = upstream.replay {
+            setup.within("Upstream::replay (Within)", grace, secs(4), secs(24 * 60 * 60))?;
+        }
+        let missing = |setting, remedy| Err(ConfigError::Missing { setting, remedy });
+        if upstream.max_calls == 0 {
+            return missing(
+                "Upstream::max_calls",
+                "with 0 nothing is ever refreshed; the default is 128",
+            );
+        }
+        if upstream.dialect.client_authentication && upstream.client.is_none() {
+            return missing(
+                "Upstream::client",
+                "the server wants to know who calls it; a public client is \
+                 `ClientAuthentication::None { id }`",
+            );
+        }
+        upstream.dialect.check().map_err(ConfigError::Dialect)?;
+        let ready = Ready { vault, access_lifetime: setup.access_lifetime() };
+        // A second engine with the same one has the same settings, or its rows don't open.
+        let _ = self.0.ready.set(ready);
+        Ok(())
+    }
+
+    async fn deposit(
+        &self,
+        cx: &Context,
+        sid: SessionId,
+        _: &str,
+        issued: Issued,
+    ) -> Result<NewCustody, Failure> {
+        let vault = self.0.vault()?;
+        let held = match self.0.receive(cx, issued, None).await {
+            Ok(held) => held,
+            Err(Refused::Later) => return Err(Failure::SOON),
+            Err(Refused::Foreign) => {
+                cx.emit(&everfresh::Event::IssuedRefused { sid: &sid.to_string() });
+                return Err(Failure::Misconfigured);
+            }
+        };
+        let sealed = held.seal(vault, sid, 0).ok_or(Failure::SOON)?;
+        Ok(NewCustody { sealed, lives: held.lives })
+    }
+
+    async fn renew(
+        &self,
+        cx: &Context,
+        mut loaded: Loaded,
+        spare: bool,
+    ) -> Result<Loaded, Failure> {
+        match self.0.renew(cx, &mut loaded, spare).await {
+            Ok(()) => Ok(loaded),
+            Err(Failure::Rejected) => Err(Failure::Rejected),
+            // What the row holds is still good, and somebody needs it.
+            Err(failure) => match &loaded.record.custody {
+                Some(custody) if !spare && loaded.now < custody.expires => Ok(loaded),
+                _ => Err(failure),
+            },
+        }
+    }
+
+    fn withdraw(&self, record: &SessionRecord) -> Result<AccessToken, Failure> {
+        let custody = record.custody.as_deref().ok_or(Failure::Misconfigured)?;
+        Ok(self.0.open(record.sid, custody)?.access)
+    }
+
+    fn relinquish(&self, cx: &Context, record: SessionRecord) {
+        let Some(custody) = record.custody.as_deref() else { return };
+        if let Ok(held) = self.0.open(record.sid, custody) {
+            revoke(&self.0.upstream, cx, held);
+        }
+    }
+
+    async fn drain(&self, cx: &Context) -> usize {
+        let running: Vec<_> = self.0.board().running.values().cloned().collect();
+        let (began, mut left) = (cx.monotonic(), 0);
+        for mut end in running {
+            let rest = self.0.upstream.limit.saturating_sub(cx.monotonic().saturating_sub(began));
+            let landed = tokio::time::timeout(rest, end.wait_for(Option::is_some)).await;
+            left += usize::from(landed.is_err());
+        }
+        left
+    }
+}
+
+/// An exchange on the board. Dropped, it leaves.
+struct Running<S> {
+    keeping: Arc<Keeping<S>>,
+    which: Which,
+}
+
+impl<S> Drop for Running<S> {
+    fn drop(&mut self) {
+        let mut board = self.keeping.board.lock().unwrap_or_else(PoisonError::into_inner);
+        board.running.remove(&self.which);
+    }
+}

@@ -1,0 +1,68 @@
+//! What was issued, read before it is kept.
+
+use std::time::Duration;
+
+use everfresh::{AccessToken, Context, CustodyStore, Event, Issued, NotRead, TrustedIssuer};
+
+use super::Upstream;
+use super::held::Held;
+use super::keeper::Keeping;
+
+/// How long a key is waited for that signed a received token.
+const KEY_LIMIT: Duration = Duration::from_secs(10);
+
+/// Why received tokens are not kept.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Refused {
+    /// Nobody can tell yet.
+    Later,
+    /// They are another person's, or nobody's that we trust.
+    Foreign,
+}
+
+impl<S: CustodyStore> Keeping<S> {
+    /// Reads what was issued, and what of the former tokens stays.
+    pub(super) async fn receive(
+        &self,
+        cx: &Context,
+        issued: Issued,
+        former: Option<&Held>,
+    ) -> Result<Held, Refused> {
+        let Upstream { access_tokens, id_tokens, .. } = &self.upstream;
+        let mut who = former.and_then(|held| held.who.clone());
+        let mut made_for = None;
+        let mut read = async |issuer: &Option<TrustedIssuer>, token: &AccessToken| {
+            let Some(issuer) = issuer else { return Ok(None) };
+            let read = issuer.read(token.expose(), cx.now());
+            let received = match tokio::time::timeout(KEY_LIMIT, read).await {
+                Ok(Ok(received)) => received,
+                Ok(Err(NotRead::Refused(reason))) => {
+                    cx.emit(&Event::TokenRefused { reason });
+                    return Err(Refused::Foreign);
+                }
+                Ok(Err(_)) | Err(_) => return Err(Refused::Later),
+            };
+            match (&who, received.subject) {
+                (Some(who), Some(found)) if *who != found => return Err(Refused::Foreign),
+                (Some(_), None) => return Err(Refused::Foreign),
+                (None, found) => who = found,
+                _ => {}
+            }
+            Ok(Some(received.lifetime))
+        };
+        if let Some(lifetime) = read(access_tokens, &issued.access_token).await? {
+            made_for = Some(lifetime);
+        }
+        if let Some(id_token) = &issued.id_token {
+            read(id_tokens, id_token).await?;
+        }
+        // What is said of the moment of receipt needs no clock; what the token says is the limit.
+        let lives = issued.expires_in.into_iter().chain(made_for).min();
+        Ok(Held {
+            lives: lives.unwrap_or_else(|| self.default_life()),
+            refresh: issued.refresh_token.or_else(|| former.and_then(|held| held.refresh.clone())),
+            access: issued.access_token,
+            who,
+        })
+    }
+}

@@ -1,0 +1,47 @@
+//! Telling the other server that a token is not wanted any more (RFC 7009).
+
+use std::time::Duration;
+
+use everfresh::dialect::{Fixed, Place};
+use everfresh::{Context, Dialect};
+
+use super::Upstream;
+use super::held::Held;
+
+/// How often, and how long after one another.
+const TRIES: u32 = 4;
+const PAUSE: Duration = Duration::from_secs(2);
+
+/// Revokes what was held, beside whatever goes on. Nobody waits for it: the session is over here.
+pub(super) fn revoke(upstream: &Upstream, cx: &Context, held: Held) {
+    let Some(url) = upstream.revocation.clone() else { return };
+    let (upstream, cx_task) = (upstream.clone(), cx.clone());
+    cx.spawn(async move {
+        let (token, hint) = match &held.refresh {
+            Some(refresh) => (refresh.expose(), "refresh_token"),
+            None => (held.access.expose(), "access_token"),
+        };
+        // RFC 7009 section 2.1: a form, with the client's authentication.
+        let dialect = Dialect {
+            places: vec![Place::Form("token".into())].into(),
+            fixed: vec![Fixed { name: "token_type_hint".into(), value: hint.into() }].into(),
+            ..Dialect::OAUTH2
+        };
+        for n in 0..TRIES {
+            let request = dialect.request(token, upstream.client.as_ref(), cx_task.now());
+            let Ok(request) = request else { return };
+            match upstream.http.post(&url).like(request).send().await {
+                // Section 2.2: 200 also for a token that the server does not know.
+                Ok(answer) if answer.status.is_success() => return,
+                // Section 2.2.1: 503 asks for another try.
+                Ok(answer) if !answer.status.is_server_error() => {
+                    let status = answer.status.as_u16();
+                    tracing::warn!(target: "everfresh", status, "a token was not revoked");
+                    return;
+                }
+                Ok(_) | Err(_) => tokio::time::sleep(PAUSE * 2u32.pow(n)).await,
+            }
+        }
+        tracing::warn!(target: "everfresh", "a token was not revoked: no answer");
+    });
+}
