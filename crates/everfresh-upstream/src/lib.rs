@@ -56,4 +56,4 @@ pub use crate::http::{Answer, Call, HttpClient, HttpError, SecureUrl, UrlError};
 pub use crate::http::{ClientError, HttpClientBuilder};
 pub use crate::keys::{JwksUrl, RemoteKeys};
 pub use crate::provider::{DiscoveryError, Provider};
-pub use crate::upstream::{Replay, Upstream};
+pub use crate::upstream::{InCookies, PlainTokens, Replay, Upstream};

@@ -5,7 +5,7 @@ use http::header::{AUTHORIZATION, COOKIE};
 use memchr::memmem::Finder;
 
 use crate::config::ConfigError;
-use crate::cookie::{CookieSpec, SameSite, is_token_byte};
+use crate::cookie::{CookieSpec, SameSite, chunks, is_token_byte};
 use crate::extract::Side;
 
 /// One place in a request and its response where a token travels.
@@ -98,6 +98,9 @@ impl Carrier {
 pub(crate) struct Carriers {
     list: Vec<Carrier>,
     finders: Vec<[Option<CookieFinder>; 2]>,
+    /// Of each carrier whose refresh token is in a cookie: the cookies of further pieces. Empty
+    /// where no token is ever that large.
+    pieces: Vec<Vec<(CookieSpec, CookieFinder)>>,
 }
 
 /// Finds `name=` in a `Cookie` field.
@@ -119,7 +122,12 @@ impl Carriers {
         self.list.iter().any(|carrier| wanted(&carrier.refresh))
     }
 
-    pub(crate) fn build(list: Vec<Carrier>, insecure: bool) -> Result<Self, ConfigError> {
+    /// `large`: refresh tokens may be larger than a cookie.
+    pub(crate) fn build(
+        list: Vec<Carrier>,
+        insecure: bool,
+        large: bool,
+    ) -> Result<Self, ConfigError> {
         if list.is_empty() || list.len() > MAX_CARRIERS {
             return Err(ConfigError::CarrierCount { found: list.len() });
         }
@@ -146,7 +154,34 @@ impl Carriers {
             _ => None,
         };
         let finders = list.iter().map(|carrier| carrier.locations().map(finder)).collect();
-        Ok(Self { list, finders })
+        let pieces = |carrier: &Carrier| match &carrier.refresh {
+            Location::Cookie(cookie) => {
+                let specs = (1..chunks::MAX).map(|index| cookie.piece(index));
+                specs.map(|spec| (spec.clone(), CookieFinder::new(spec.name()))).collect()
+            }
+            _ => Vec::new(),
+        };
+        let pieces = if large { list.iter().map(pieces).collect() } else { Vec::new() };
+        Ok(Self { list, finders, pieces })
+    }
+
+    /// The cookies of further pieces of a carrier's refresh token.
+    pub(crate) fn pieces(&self, at: usize) -> &[(CookieSpec, CookieFinder)] {
+        self.pieces.get(at).map_or(&[], Vec::as_slice)
+    }
+
+    /// Whether refresh tokens may be larger than a cookie.
+    pub(crate) fn any_pieces(&self) -> bool {
+        !self.pieces.is_empty()
+    }
+
+    /// Whether a refresh token fits every place where it may have to travel.
+    pub(crate) fn fit_refresh(&self, token: &str) -> bool {
+        self.list.iter().all(|carrier| match &carrier.refresh {
+            Location::Cookie(_) if self.any_pieces() => chunks::split(token).is_some(),
+            Location::Cookie(cookie) => cookie.fits(token),
+            _ => true,
+        })
     }
 
     pub(crate) fn iter(&self) -> impl Iterator<Item = &Carrier> {
@@ -185,13 +220,15 @@ impl Carriers {
 
     /// The cookies of ours, with what finds them: `(is it an access token's, spec, finder)`.
     pub(crate) fn cookies(&self) -> impl Iterator<Item = (bool, &CookieSpec, &CookieFinder)> {
-        self.list.iter().zip(&self.finders).flat_map(|(carrier, finders)| {
+        let whole = self.list.iter().zip(&self.finders).flat_map(|(carrier, finders)| {
             let both = carrier.locations().into_iter().zip(finders).enumerate();
             both.filter_map(|(at, (location, finder))| match (location, finder) {
                 (Location::Cookie(cookie), Some(finder)) => Some((at == 0, cookie, finder)),
                 _ => None,
             })
-        })
+        });
+        let pieces = self.pieces.iter().flatten();
+        whole.chain(pieces.map(|(cookie, finder)| (false, cookie, finder)))
     }
 }
 

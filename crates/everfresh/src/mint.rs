@@ -60,7 +60,27 @@ impl fmt::Display for ClaimsProblem {
     }
 }
 
+impl Grant {
+    /// A session's, of no generation.
+    pub fn new(
+        subject: impl Into<String>,
+        sid: impl Into<String>,
+        claims: ClaimsObject,
+        auth_time: Timestamp,
+        session_expires: Timestamp,
+    ) -> Self {
+        let (subject, sid) = (subject.into(), sid.into());
+        Self { subject, sid, claims, auth_time, session_expires, generation: None }
+    }
+}
+
 impl ClaimsObject {
+    /// From the text of a JSON object, as [`as_str`](Self::as_str) gave it. None if it is no
+    /// object, or holds a registered name.
+    pub fn from_text(text: &str) -> Option<Self> {
+        Self::parse(text).ok()
+    }
+
     pub(crate) fn new(claims: &impl Serialize) -> Result<Self, ClaimsProblem> {
         let broken = |error: serde_json::Error| ClaimsProblem::NotSerializable(error.to_string());
         match serde_json::to_string(claims).map_err(broken)? {

@@ -7,19 +7,17 @@ use everfresh::{
     Answered, Claim, ClaimId, Context, CustodyStore, Event, Issued, Loaded, NewCustody,
     Publication, SessionId,
 };
-use http::StatusCode;
 use tokio::sync::watch;
 
 use super::Replay;
+use super::calls::Sent;
 use super::claiming::{Claimed, permission};
 use super::held::Held;
 use super::keeper::Keeping;
 use super::receive::Refused;
 use super::revoke::revoke;
-use crate::http::{Answer, HttpError};
 
-/// How long an answer is listened for. A late one is the only copy of the next token.
-const LISTEN: Duration = Duration::from_secs(5 * 60);
+const SOON: Duration = Duration::from_secs(1);
 
 /// How soon what the store did not take is offered again; doubled up to `OFFER_MOST`.
 const OFFER: Duration = Duration::from_millis(100);
@@ -63,47 +61,17 @@ impl<S: CustodyStore> Exchange<S> {
     /// How it ended, and the claim that it made.
     pub(super) async fn run(self) -> (End, Option<ClaimId>) {
         let Self { keeping, cx, .. } = &self;
-        let untried = |retry_after| (End::Unavailable { retry_after, tried: false }, None);
-        let limit = cx.waiter_limit();
-        let Ok(Ok(slot)) = tokio::time::timeout(limit, keeping.calls.acquire()).await else {
-            return untried(Duration::from_secs(1));
-        };
-        if let Err(left) = keeping.breaker.ask(cx.monotonic()) {
-            return untried(left);
-        }
         let (sid, seq) = self.which;
         let mut id = ClaimId::default();
         if getrandom::fill(&mut id).is_err() {
-            return untried(Duration::from_secs(1));
+            return (End::Unavailable { retry_after: SOON, tried: false }, None);
         }
         let claim = Claim { sid, seq, id, over: self.over };
         let (claimed, mut outcome) = watch::channel(Claimed::NotAsked);
-        let upstream = &keeping.upstream;
         let token = self.held.refresh.as_ref().map(|token| token.expose());
         let token = token.unwrap_or(self.held.access.expose());
-        let request = match upstream.dialect.request(token, upstream.client.as_ref(), cx.now()) {
-            Ok(request) => request,
-            Err(error) => {
-                tracing::error!(target: "everfresh", %error, "a refresh can't be written");
-                return (End::Misconfigured, None);
-            }
-        };
         let permission = permission(keeping.clone(), cx.clone(), claim, Arc::new(claimed));
-        let mut call = upstream.http.post(&upstream.url).like(request).limit(LISTEN);
-        if upstream.token_in_head() {
-            call = call.in_head();
-        }
-        let mut call = Box::pin(call.after(permission).send());
-        let answer = match tokio::time::timeout(upstream.limit, &mut call).await {
-            Ok(answer) => answer,
-            Err(_) => {
-                // Whoever waits goes by the row; somebody listens on.
-                self.failed(None);
-                cx.emit(&Event::InDoubt { sid: &sid.to_string() });
-                drop(slot);
-                call.await
-            }
-        };
+        let sent = keeping.calls.send(cx, &sid.to_string(), token, Box::pin(permission)).await;
         // An answer may come before the body was asked for, while a claim is being made.
         let settled = outcome.wait_for(|claimed| *claimed != Claimed::Asked).await;
         let claimed = settled.map_or(Claimed::Unknown, |claimed| *claimed);
@@ -115,76 +83,51 @@ impl<S: CustodyStore> Exchange<S> {
             }
             Claimed::Asked | Claimed::Unknown => {
                 self.release(claim).await;
-                End::Unavailable { retry_after: Duration::from_secs(1), tried: true }
+                End::Unavailable { retry_after: SOON, tried: true }
             }
-            Claimed::NotAsked | Claimed::Granted => self.conclude(answer, claim, claimed).await,
+            Claimed::NotAsked | Claimed::Granted => self.conclude(sent, claim, claimed).await,
         };
         let claim = (claimed == Claimed::Granted).then_some(id);
         (end, claim)
     }
 
     /// What an answer, or none, means.
-    async fn conclude(
-        &self,
-        answer: Result<Answer, HttpError>,
-        claim: Claim,
-        claimed: Claimed,
-    ) -> End {
-        let Self { keeping, cx, .. } = self;
-        let sid = claim.sid.to_string();
-        let answer = match answer {
-            Ok(answer) => answer,
-            Err(error) => {
-                self.failed(None);
-                let unsent = error.certainly_unsent();
-                tracing::warn!(target: "everfresh", sid, %error, unsent, "refresh");
-                if unsent {
-                    if claimed == Claimed::Granted {
-                        self.release(claim).await;
-                    }
-                    return End::Unavailable { retry_after: Duration::from_secs(1), tried: true };
+    async fn conclude(&self, sent: Sent, claim: Claim, claimed: Claimed) -> End {
+        let answered = match sent {
+            Sent::Answered(answered) => answered,
+            Sent::Unsent { retry_after, tried } => {
+                if claimed == Claimed::Granted {
+                    self.release(claim).await;
                 }
-                cx.emit(&Event::InDoubt { sid: &sid });
-                return End::NoAnswer;
+                return End::Unavailable { retry_after, tried };
             }
+            Sent::NoAnswer => return End::NoAnswer,
+            Sent::Unwritable => return End::Misconfigured,
         };
-        let Answer { status, headers, body } = &answer;
-        let answered = keeping.upstream.dialect.read(*status, headers, body, cx.now());
-        if let Answered::Unavailable { retry_after } = &answered
-            && (status.is_server_error() || *status == StatusCode::TOO_MANY_REQUESTS)
-        {
-            self.failed(*retry_after);
-        } else if keeping.breaker.succeeded() {
-            cx.emit(&Event::UpstreamUp);
-        }
         match answered {
             Answered::Issued(issued) => self.publish(*issued, claim).await,
             Answered::Rejected => self.rejected(claim).await,
             Answered::Unavailable { retry_after } => {
                 self.release(claim).await;
-                let retry_after = retry_after.unwrap_or(Duration::from_secs(1));
+                let retry_after = retry_after.unwrap_or(SOON);
                 End::Unavailable { retry_after, tried: true }
             }
             Answered::Misconfigured => {
                 self.release(claim).await;
-                tracing::error!(target: "everfresh", sid, %status, "refresh: the other server \
-                    does not take what it was sent; look at the client's id and secret");
                 End::Misconfigured
             }
-            _ => {
-                cx.emit(&Event::InDoubt { sid: &sid });
-                End::NoAnswer
-            }
+            _ => End::NoAnswer,
         }
     }
 
     /// Takes the new tokens to the row, however long that takes.
     async fn publish(&self, issued: Issued, claim: Claim) -> End {
         let Self { keeping, cx, held, .. } = self;
+        let upstream = &keeping.calls.upstream;
         let Claim { sid, seq, .. } = claim;
         let mut pause = OFFER;
         let held = loop {
-            match keeping.receive(cx, issued.clone(), Some(held)).await {
+            match upstream.receive(cx, issued.clone(), Some(held), keeping.default_life()).await {
                 Ok(held) => break held,
                 Err(Refused::Foreign) => {
                     cx.emit(&Event::IssuedRefused { sid: &sid.to_string() });
@@ -217,7 +160,7 @@ impl<S: CustodyStore> Exchange<S> {
                         return End::Lost;
                     }
                     Ok(None) => {
-                        revoke(&keeping.upstream, cx, held);
+                        revoke(upstream, cx, held);
                         return End::Over;
                     }
                     Err(error) => cx.store_failed(&error),
@@ -247,7 +190,7 @@ impl<S: CustodyStore> Exchange<S> {
         if custody.seq != claim.seq {
             return End::Lost;
         }
-        if custody.tries > 1 && keeping.upstream.replay != Replay::Always {
+        if custody.tries > 1 && keeping.calls.upstream.replay != Replay::Always {
             // It may have been the first one that was taken, and its answer may still come.
             return End::NoAnswer;
         }
@@ -270,12 +213,6 @@ impl<S: CustodyStore> Exchange<S> {
                 Err(error) => self.cx.store_failed(&error),
             }
             wait(&mut pause).await;
-        }
-    }
-
-    fn failed(&self, asked: Option<Duration>) {
-        if self.keeping.breaker.failed(self.cx.monotonic(), asked) {
-            self.cx.emit(&Event::UpstreamDown);
         }
     }
 }

@@ -9,10 +9,10 @@ use everfresh::{
     AccessToken, ClaimId, ConfigError, Context, Custodian, Custody, CustodyStore, Failure, Issued,
     Loaded, NewCustody, SessionId, SessionRecord, Setup, Vault,
 };
-use tokio::sync::{Semaphore, watch};
+use tokio::sync::watch;
 
 use super::Upstream;
-use super::breaker::Breaker;
+use super::calls::Calls;
 use super::exchange::{End, Exchange};
 use super::held::Held;
 use super::receive::Refused;
@@ -35,10 +35,8 @@ type Which = (SessionId, u64);
 pub(super) struct Keeper<S>(pub(super) Arc<Keeping<S>>);
 
 pub(super) struct Keeping<S> {
-    pub(super) upstream: Upstream,
+    pub(super) calls: Calls,
     pub(super) store: S,
-    pub(super) breaker: Breaker,
-    pub(super) calls: Semaphore,
     ready: OnceLock<Ready>,
     board: Mutex<Board>,
 }
@@ -56,12 +54,9 @@ struct Board {
 
 impl<S: CustodyStore> Keeper<S> {
     pub(super) fn new(upstream: Upstream, store: S) -> Self {
-        let calls = Semaphore::new(upstream.max_calls.min(Semaphore::MAX_PERMITS));
         Self(Arc::new(Keeping {
-            upstream,
+            calls: Calls::new(upstream),
             store,
-            breaker: Breaker::default(),
-            calls,
             ready: OnceLock::new(),
             board: Mutex::default(),
         }))
@@ -78,7 +73,7 @@ impl<S: CustodyStore> Keeping<S> {
     }
 
     fn rules(&self) -> Rules {
-        Rules { replay: self.upstream.replay, limit: self.upstream.limit }
+        Rules { replay: self.calls.upstream.replay, limit: self.calls.upstream.limit }
     }
 
     fn board(&self) -> MutexGuard<'_, Board> {
@@ -171,7 +166,9 @@ impl<S: CustodyStore> Keeping<S> {
                 Next::Keep => return Ok(()),
                 Next::InDoubt => return Err(Failure::InDoubt),
                 Next::Send { over } => {
-                    if held.refresh.is_none() && self.upstream.dialect.token == TokenKind::Refresh {
+                    if held.refresh.is_none()
+                        && self.calls.upstream.dialect.token == TokenKind::Refresh
+                    {
                         return Err(Failure::Rejected);
                     }
                     tries += 1;
@@ -180,7 +177,7 @@ impl<S: CustodyStore> Keeping<S> {
                     }
                     let mut end = self.exchange(cx, loaded, seq, held, over);
                     let landed = end.wait_for(Option::is_some);
-                    let limit = self.upstream.limit;
+                    let limit = self.calls.upstream.limit;
                     let landed = match tokio::time::timeout(limit, landed).await {
                         Ok(Ok(end)) => end.clone(),
                         // It goes on without us, or its runtime is gone: the row says what it is.
@@ -193,7 +190,7 @@ impl<S: CustodyStore> Keeping<S> {
                     return Err(Failure::Unavailable { retry_after: left });
                 }
                 Next::Wait { left, .. } => {
-                    if waited > self.upstream.limit {
+                    if waited > self.calls.upstream.limit {
                         return Err(Failure::Unavailable { retry_after: left });
                     }
                     match self.running(which) {
@@ -237,27 +234,7 @@ impl<S: CustodyStore> Keeping<S> {
 
 impl<S: CustodyStore> Custodian for Keeper<S> {
     fn prepare(&self, setup: &Setup<'_>, vault: Vault) -> Result<(), ConfigError> {
-        let upstream = &self.0.upstream;
-        let secs = Duration::from_secs;
-        setup.within("Upstream::limit", upstream.limit, secs(1), secs(300))?;
-        if let super::Replay::Within(grace) = upstream.replay {
-            setup.within("Upstream::replay (Within)", grace, secs(4), secs(24 * 60 * 60))?;
-        }
-        let missing = |setting, remedy| Err(ConfigError::Missing { setting, remedy });
-        if upstream.max_calls == 0 {
-            return missing(
-                "Upstream::max_calls",
-                "with 0 nothing is ever refreshed; the default is 128",
-            );
-        }
-        if upstream.dialect.client_authentication && upstream.client.is_none() {
-            return missing(
-                "Upstream::client",
-                "the server wants to know who calls it; a public client is \
-                 `ClientAuthentication::None { id }`",
-            );
-        }
-        upstream.dialect.check().map_err(ConfigError::Dialect)?;
+        self.0.calls.upstream.check(setup)?;
         let ready = Ready { vault, access_lifetime: setup.access_lifetime() };
         // A second engine with the same one has the same settings, or its rows don't open.
         let _ = self.0.ready.set(ready);
@@ -272,14 +249,15 @@ impl<S: CustodyStore> Custodian for Keeper<S> {
         issued: Issued,
     ) -> Result<NewCustody, Failure> {
         let vault = self.0.vault()?;
-        let held = match self.0.receive(cx, issued, None).await {
-            Ok(held) => held,
-            Err(Refused::Later) => return Err(Failure::SOON),
-            Err(Refused::Foreign) => {
-                cx.emit(&everfresh::Event::IssuedRefused { sid: &sid.to_string() });
-                return Err(Failure::Misconfigured);
-            }
-        };
+        let held =
+            match self.0.calls.upstream.receive(cx, issued, None, self.0.default_life()).await {
+                Ok(held) => held,
+                Err(Refused::Later) => return Err(Failure::SOON),
+                Err(Refused::Foreign) => {
+                    cx.emit(&everfresh::Event::IssuedRefused { sid: &sid.to_string() });
+                    return Err(Failure::Misconfigured);
+                }
+            };
         let sealed = held.seal(vault, sid, 0).ok_or(Failure::SOON)?;
         Ok(NewCustody { sealed, lives: held.lives })
     }
@@ -309,7 +287,7 @@ impl<S: CustodyStore> Custodian for Keeper<S> {
     fn relinquish(&self, cx: &Context, record: SessionRecord) {
         let Some(custody) = record.custody.as_deref() else { return };
         if let Ok(held) = self.0.open(record.sid, custody) {
-            revoke(&self.0.upstream, cx, held);
+            revoke(&self.0.calls.upstream, cx, held);
         }
     }
 
@@ -317,7 +295,8 @@ impl<S: CustodyStore> Custodian for Keeper<S> {
         let running: Vec<_> = self.0.board().running.values().cloned().collect();
         let (began, mut left) = (cx.monotonic(), 0);
         for mut end in running {
-            let rest = self.0.upstream.limit.saturating_sub(cx.monotonic().saturating_sub(began));
+            let rest =
+                self.0.calls.upstream.limit.saturating_sub(cx.monotonic().saturating_sub(began));
             let landed = tokio::time::timeout(rest, end.wait_for(Option::is_some)).await;
             left += usize::from(landed.is_err());
         }

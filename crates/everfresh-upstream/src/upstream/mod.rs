@@ -1,10 +1,14 @@
 //! Sessions that rest on another server's tokens: kept here, renewed there.
 
 mod breaker;
+mod calls;
 mod claiming;
+mod cookies;
 mod exchange;
 mod held;
 mod keeper;
+mod local;
+mod plain;
 mod receive;
 mod revoke;
 mod table;
@@ -15,10 +19,15 @@ use std::fmt;
 use std::time::Duration;
 
 use everfresh::dialect::Place;
-use everfresh::{ClientAuthentication, CustodyStore, Dialect, Rotate, TrustedIssuer};
+use everfresh::{
+    ClientAuthentication, ConfigError, CustodyStore, Dialect, Rotate, Setup, TrustedIssuer,
+};
 
 use crate::http::{HttpClient, SecureUrl, UrlError};
 use keeper::Keeper;
+
+pub use cookies::InCookies;
+pub use plain::PlainTokens;
 
 /// How long a refresh may take before it is in doubt.
 const LIMIT: Duration = Duration::from_secs(30);
@@ -186,6 +195,54 @@ impl Upstream {
     /// [`Rotate`] as well.
     pub fn kept_in<S: CustodyStore + Clone>(self, store: S) -> Rotate {
         Rotate::resting_on(store.clone(), Keeper::new(self, store))
+    }
+
+    /// Keeps the tokens with the client: sealed, in its cookies, of which a large one takes up to
+    /// four. Needs no store.
+    ///
+    /// A refresh's result is nowhere but in the response to the request that asked for it, so that
+    /// response waits for it, and what is lost on the way is lost: this node remembers it for ten
+    /// minutes, another one knows nothing of it. Two nodes that are asked at once send the token
+    /// twice. Where the other server takes each token once, use a store.
+    pub fn sealed_in_cookies(self) -> InCookies {
+        InCookies::new(self)
+    }
+
+    /// Hands the other server's tokens to the client as they are, and takes them from it.
+    ///
+    /// # Danger
+    /// Whoever gets hold of a cookie or a header has the other server's tokens themselves, good
+    /// for all that they are good for there. Nothing binds the two tokens to one another, to this
+    /// service or to a session; a refresh is made beside an access token whose signature is good,
+    /// expired or not, and for nobody else. The engine's keys must be the other server's, and its
+    /// issuer and audience what that server writes.
+    pub fn dangerously_plain(self) -> PlainTokens {
+        PlainTokens::new(self)
+    }
+
+    /// What a configuration can be wrong in.
+    fn check(&self, setup: &Setup<'_>) -> Result<(), ConfigError> {
+        let secs = Duration::from_secs;
+        setup.within("Upstream::limit", self.limit, secs(1), secs(300))?;
+        if let Replay::Within(grace) = self.replay {
+            setup.within("Upstream::replay (Within)", grace, secs(4), secs(24 * 60 * 60))?;
+        }
+        let missing = |setting, remedy| Err(ConfigError::Missing { setting, remedy });
+        if self.max_calls == 0 {
+            return missing(
+                "Upstream::max_calls",
+                "with 0 nothing is ever refreshed; the default is 128",
+            );
+        }
+        if self.dialect.client_authentication && self.client.is_none() {
+            return missing(
+                "Upstream::client",
+                "the server wants to know who calls it; a public client is \
+                 `ClientAuthentication::None { id }`",
+            );
+        }
+        self.dialect.check().map_err(ConfigError::Dialect)?;
+        Ok(())
     }
 
     /// Whether the token travels where it leaves before a body is asked for.

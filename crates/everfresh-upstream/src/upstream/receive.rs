@@ -2,11 +2,10 @@
 
 use std::time::Duration;
 
-use everfresh::{AccessToken, Context, CustodyStore, Event, Issued, NotRead, TrustedIssuer};
+use everfresh::{AccessToken, Context, Event, Issued, NotRead, TrustedIssuer};
 
 use super::Upstream;
 use super::held::Held;
-use super::keeper::Keeping;
 
 /// How long a key is waited for that signed a received token.
 const KEY_LIMIT: Duration = Duration::from_secs(10);
@@ -20,15 +19,16 @@ pub(super) enum Refused {
     Foreign,
 }
 
-impl<S: CustodyStore> Keeping<S> {
+impl Upstream {
     /// Reads what was issued, and what of the former tokens stays.
     pub(super) async fn receive(
         &self,
         cx: &Context,
         issued: Issued,
         former: Option<&Held>,
+        default_life: Duration,
     ) -> Result<Held, Refused> {
-        let Upstream { access_tokens, id_tokens, .. } = &self.upstream;
+        let Upstream { access_tokens, id_tokens, .. } = self;
         let mut who = former.and_then(|held| held.who.clone());
         let mut made_for = None;
         let mut read = async |issuer: &Option<TrustedIssuer>, token: &AccessToken| {
@@ -59,7 +59,7 @@ impl<S: CustodyStore> Keeping<S> {
         // What is said of the moment of receipt needs no clock; what the token says is the limit.
         let lives = issued.expires_in.into_iter().chain(made_for).min();
         Ok(Held {
-            lives: lives.unwrap_or_else(|| self.default_life()),
+            lives: lives.unwrap_or(default_life),
             refresh: issued.refresh_token.or_else(|| former.and_then(|held| held.refresh.clone())),
             access: issued.access_token,
             who,

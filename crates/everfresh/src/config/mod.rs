@@ -12,6 +12,7 @@ use http::HeaderValue;
 use crate::attach::InnerToken;
 use crate::carrier::{Carrier, Carriers};
 use crate::clock::Clock;
+use crate::cookie::MAX_NAME_AND_VALUE;
 use crate::edits::CachePolicy;
 use crate::endpoint::dialect::TokenKind;
 use crate::endpoint::{Clients, Dialect, Served, is_native};
@@ -382,7 +383,8 @@ impl<C: ClaimSet> EngineBuilder<C> {
             access_lifetime: self.access_lifetime,
             session_lifetime: self.session_lifetime,
         })?;
-        let carriers = Carriers::build(self.carriers, self.insecure)?;
+        let large = refresher.largest_refresh_token() > MAX_NAME_AND_VALUE;
+        let carriers = Carriers::build(self.carriers, self.insecure, large)?;
         let keeps = refresher.uses_refresh_tokens();
         let dialects = endpoints(self.dialects, &carriers, &self.clients, keeps, self.insecure)?;
         if self.insecure {
@@ -394,7 +396,7 @@ impl<C: ClaimSet> EngineBuilder<C> {
                 audience: self.audience.clone(),
                 profile: self.profile,
                 leeway: self.leeway,
-                needs_session: true,
+                needs_session: refresher.mints(),
             },
             mint_rules: MintRules {
                 issuer: self.issuer,

@@ -3,8 +3,8 @@
 use super::*;
 use crate::testing::SECRET;
 use crate::{
-    Admission, Admitted, Algorithm, Context, CookieSpec, Key, Location, Opening, Presented, Resign,
-    SameSite, Timestamp, Tokens,
+    Admission, Admitted, Algorithm, Context, CookieSpec, Key, Location, Opening, Presented,
+    RefreshToken, Resign, SameSite, Timestamp, Tokens,
 };
 
 fn builder() -> EngineBuilder<()> {
@@ -42,7 +42,12 @@ impl Refresher for Elsewhere {
         Err(Failure::Misconfigured)
     }
 
-    async fn sign_out(&self, _: Context, _: String) -> Result<(), Failure> {
+    async fn sign_out(
+        &self,
+        _: Context,
+        _: String,
+        _: Option<RefreshToken>,
+    ) -> Result<(), Failure> {
         Ok(())
     }
 }

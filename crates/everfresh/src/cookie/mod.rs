@@ -1,5 +1,7 @@
 //! One cookie of ours: its name and attributes, checked at build time, and its rendering.
 
+pub(crate) mod chunks;
+
 use std::time::Duration;
 
 use cookie::time::OffsetDateTime;
@@ -77,6 +79,11 @@ impl CookieSpec {
     /// The cookie's name.
     pub fn name(&self) -> &str {
         &self.name
+    }
+
+    /// The same for a further piece of a token that is larger than a cookie.
+    pub(crate) fn piece(&self, index: usize) -> Self {
+        Self { name: format!("{}.{index}", self.name), ..self.clone() }
     }
 
     /// Without Secure and without the prefixes that need it.

@@ -9,11 +9,13 @@
 //! 4. A 304 carries no tokens: caches merge its fields into what they stored. The next request
 //!    is refreshed again.
 
+use std::time::Duration;
+
 use http::header::{AUTHORIZATION, CACHE_CONTROL, COOKIE, EXPIRES, SET_COOKIE, VARY};
 use http::{HeaderName, HeaderValue};
 
-use crate::carrier::Location;
-use crate::cookie::CookieSpec;
+use crate::carrier::{CookieFinder, Location};
+use crate::cookie::{CookieSpec, chunks};
 use crate::engine::Core;
 use crate::head::{HeaderFields, ResponseHead};
 use crate::observe::Event;
@@ -99,7 +101,7 @@ fn deliver(
     tokens: &Tokens,
     policy: CachePolicy,
 ) {
-    let carrier = core.carriers.get(carrier);
+    let (pieces, carrier) = (core.carriers.pieces(carrier), core.carriers.get(carrier));
     let fields = response.fields_mut();
     if carrier.locations().into_iter().any(|location| is_set(fields, location)) {
         return;
@@ -117,6 +119,13 @@ fn deliver(
     let access = (&carrier.access, tokens.access.expose());
     let refresh = tokens.refresh.as_ref().map(|token| (&carrier.refresh, token.expose()));
     for (location, token) in [Some(access), refresh].into_iter().flatten() {
+        if let (Location::Cookie(cookie), false) = (location, pieces.is_empty())
+            && location == &carrier.refresh
+        {
+            deliver_pieces(fields, cookie, pieces, token, max_age);
+            vary_by(fields, &COOKIE);
+            continue;
+        }
         let (name, value, vary) = match location {
             Location::Cookie(cookie) => (SET_COOKIE, cookie.set(token, max_age), COOKIE),
             Location::Authorization(scheme) => {
@@ -131,6 +140,28 @@ fn deliver(
         }
     }
     keep_from_caches(fields);
+}
+
+/// Writes a token into as many cookies as it needs, and deletes the rest of them.
+fn deliver_pieces(
+    fields: &mut impl HeaderFields,
+    cookie: &CookieSpec,
+    pieces: &[(CookieSpec, CookieFinder)],
+    token: &str,
+    max_age: Option<Duration>,
+) {
+    // Its size was checked when it was made.
+    let Some(values) = chunks::split(token) else { return };
+    let cookies = std::iter::once(cookie).chain(pieces.iter().map(|(cookie, _)| cookie));
+    for (index, cookie) in cookies.enumerate() {
+        let value = match values.get(index) {
+            Some(value) => cookie.set(value, max_age),
+            None => cookie.delete(),
+        };
+        if let Some(value) = value {
+            fields.append(&SET_COOKIE, value);
+        }
+    }
 }
 
 fn sensitive(text: &str) -> Option<HeaderValue> {

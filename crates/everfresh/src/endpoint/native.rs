@@ -160,7 +160,12 @@ fn jwks<C>(engine: &Engine<C>) -> Reply {
     /// How long others may keep the keys: announce a key this long before it signs.
     const MAX_AGE: Duration = Duration::from_secs(300);
 
-    let mut reply = reply(&engine.core.keys.public_jwk_set());
+    // Another issuer's keys are for that issuer to publish.
+    let keys = match engine.core.refresher.mints() {
+        true => engine.core.keys.public_jwk_set(),
+        false => jsonwebtoken::jwk::JwkSet { keys: Vec::new() },
+    };
+    let mut reply = reply(&keys);
     let content_type = HeaderValue::from_static("application/jwk-set+json");
     reply.headers_mut().insert(CONTENT_TYPE, content_type);
     if let Ok(age) = HeaderValue::from_str(&format!("public, max-age={}", MAX_AGE.as_secs())) {

@@ -9,7 +9,7 @@ use crate::clock::Timestamp;
 use crate::decide::{Verdict, Windows, spread};
 use crate::extract::{Candidate, Found};
 use crate::observe::Event;
-use crate::refresh::{Admission, Presented, RefreshToken};
+use crate::refresh::{Admission, Held, Presented, RefreshToken};
 use crate::session::{ClaimSet, Standing, View};
 use crate::verify::{self, InvalidReason, Seek, Verified, verify};
 
@@ -171,7 +171,7 @@ impl Core {
             return Some(only).filter(of_carrier).and_then(|one| one.picked(true));
         }
         let candidates: Vec<_> = candidates.iter().filter(of_carrier).copied().collect();
-        let own = self.latest(&candidates, verified.sid.as_deref(), now);
+        let own = self.latest(&candidates, verified.held(), now);
         let picked = match own {
             Some(own) => own.picked(true),
             None if verdict == Verdict::Expired => {
@@ -186,7 +186,7 @@ impl Core {
     fn latest<'c, 'h>(
         &self,
         candidates: &'c [Candidate<'h>],
-        of: Option<&str>,
+        of: Option<Held<'_>>,
         now: Timestamp,
     ) -> Option<&'c Candidate<'h>> {
         let mut best: Option<(&Candidate<'_>, Admission)> = None;
@@ -194,9 +194,9 @@ impl Core {
             if best.as_ref().is_some_and(|(kept, _)| kept.carrier != candidate.carrier) {
                 continue;
             }
-            let presented = Presented::new(None, Some(candidate.token));
+            let presented = Presented::new(of, Some(candidate.token));
             let Some(admission) = self.refresher.admits(presented, now) else { continue };
-            if of.is_some_and(|sid| *sid != *admission.sid) {
+            if of.is_some_and(|held| *held.sid != *admission.sid) {
                 continue;
             }
             match &best {

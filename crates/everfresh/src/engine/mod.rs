@@ -15,14 +15,14 @@ use crate::config::{Background, EngineBuilder, EventHook, Revalidate};
 use crate::decide::{Decision, Occasion, Verdict, decide};
 use crate::edits::CachePolicy;
 use crate::endpoint::{Clients, Served};
-use crate::extract::{Found, Side, brings_cookie, extract};
+use crate::extract::{Found, Side, brings_cookie, extract, join_pieces};
 use crate::head::{RequestHead, ResponseHead};
 use crate::mint::MintRules;
 use crate::node::{Revoked, Seen};
 use crate::observe::Event;
 use crate::origin;
 use crate::refresh::flight::{Flights, within};
-use crate::refresh::{Context, ErasedRefresher, Failure, Presented};
+use crate::refresh::{Context, ErasedRefresher, Failure, Presented, RefreshToken};
 use crate::reject::RejectionBody;
 use crate::secret::AccessToken;
 use crate::session::{ClaimSet, RequestFacts, Session, Standing, Underway, View, Watches};
@@ -155,7 +155,7 @@ impl<C: ClaimSet> Engine<C> {
 
         let own_site =
             core.csrf_handled_elsewhere || !origin::is_cross_site(head, &core.trusted_origins);
-        let found = extract(head.fields(), &core.carriers, Side::Access, own_site);
+        let found = extract(head.fields(), &core.carriers, Side::Access, own_site, &[]);
         let mut assessed = core.assess::<C>(&found, now);
         if assessed.view.standing == Standing::Absent
             && !own_site
@@ -164,7 +164,9 @@ impl<C: ClaimSet> Engine<C> {
             core.emit(&Event::CrossSite);
             assessed.view = View::nobody(Standing::CrossSite, None);
         }
-        let extract_refresh = || extract(head.fields(), &core.carriers, Side::Refresh, own_site);
+        let joined = join_pieces(head.fields(), &core.carriers, own_site);
+        let extract_refresh =
+            || extract(head.fields(), &core.carriers, Side::Refresh, own_site, &joined);
         let refresh = core.refresher.uses_refresh_tokens().then(extract_refresh);
         let slides = match &core.background {
             Some(background) => !background(head.method(), head.path()),
@@ -329,11 +331,16 @@ impl Core {
     }
 
     /// Ends a session wherever it is kept.
-    pub(crate) async fn sign_out(self: &Arc<Self>, sid: &str) -> Result<(), Failure> {
+    pub(crate) async fn sign_out(
+        self: &Arc<Self>,
+        sid: &str,
+        presented: Option<RefreshToken>,
+    ) -> Result<(), Failure> {
         self.forget(sid);
         let (core, sid) = (self.clone(), sid.to_owned());
         self.detached(async move {
-            core.refresher.sign_out(Context::new(core.clone()), sid.clone()).await?;
+            let cx = Context::new(core.clone());
+            core.refresher.sign_out(cx, sid.clone(), presented).await?;
             // Again, for what took off before the store knew.
             core.forget(&sid);
             core.emit(&Event::SignedOut { sid: &sid });

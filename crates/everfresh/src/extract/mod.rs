@@ -13,6 +13,7 @@ use http::header::{AUTHORIZATION, COOKIE};
 use zeroize::Zeroizing;
 
 use crate::carrier::{Carriers, CookieFinder, Location, MAX_CARRIERS};
+use crate::cookie::chunks;
 use crate::head::HeaderFields;
 use crate::refresh::RefreshToken;
 use crate::verify::{InvalidReason, MAX_TOKEN};
@@ -94,7 +95,8 @@ impl<'h> Found<'h> {
         if token.is_empty() || self.given_up == Some(carrier) {
             return;
         }
-        if token.len() > MAX_TOKEN {
+        let most = if side == Side::Access { MAX_TOKEN } else { chunks::MAX_TEXT };
+        if token.len() > most {
             self.flaw = Some(InvalidReason::TooLong);
         } else if side == Side::Access && memchr::memchr_iter(b'.', token).take(3).count() != 2 {
             self.flaw = Some(InvalidReason::Malformed);
@@ -112,7 +114,27 @@ impl<'h> Found<'h> {
     }
 }
 
-/// Finds the tokens of one kind, by carrier.
+/// Refresh tokens that came in pieces, by carrier. Nothing is looked for where there are none.
+pub(crate) fn join_pieces(
+    fields: &impl HeaderFields,
+    carriers: &Carriers,
+    cookies_count: bool,
+) -> Vec<(usize, Zeroizing<Vec<u8>>)> {
+    if !carriers.any_pieces() || !cookies_count {
+        return Vec::new();
+    }
+    let of_carrier = |(at, _, finder): (usize, &Location, Option<&CookieFinder>)| {
+        let pieces = carriers.pieces(at);
+        let finders: Vec<_> = finder.into_iter().chain(pieces.iter().map(|(_, f)| f)).collect();
+        let values = |index: usize| {
+            finders.get(index).into_iter().flat_map(|finder| cookie_values(fields, finder))
+        };
+        chunks::join(values).into_iter().map(move |token| (at, token)).collect::<Vec<_>>()
+    };
+    carriers.side(Side::Refresh).flat_map(of_carrier).collect()
+}
+
+/// Finds the tokens of one kind, by carrier. `joined`: those that came in pieces.
 ///
 /// Cookies don't count in a request that another site caused, where `cookies_count` is false.
 pub(crate) fn extract<'h>(
@@ -120,13 +142,20 @@ pub(crate) fn extract<'h>(
     carriers: &'h Carriers,
     side: Side,
     cookies_count: bool,
+    joined: &'h [(usize, Zeroizing<Vec<u8>>)],
 ) -> Found<'h> {
     let mut found = Found::nothing();
     for (at, location, finder) in carriers.side(side) {
         match (location, finder) {
             (Location::Cookie(_), Some(finder)) if cookies_count => {
+                let in_pieces = side == Side::Refresh && carriers.any_pieces();
                 for value in cookie_values(fields, finder) {
-                    found.add(side, at, value);
+                    if !(in_pieces && chunks::is_piece(value)) {
+                        found.add(side, at, value);
+                    }
+                }
+                for (_, token) in joined.iter().filter(|(of, _)| *of == at) {
+                    found.add(side, at, token);
                 }
             }
             (Location::Cookie(_), _) => {}

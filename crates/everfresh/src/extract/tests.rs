@@ -15,7 +15,7 @@ fn carriers() -> Carriers {
         Location::Header(HeaderName::from_static("x-at")),
         Location::Header(HeaderName::from_static("x-rt")),
     );
-    Carriers::build(vec![Carrier::cookies(), Carrier::headers(), own], false).unwrap()
+    Carriers::build(vec![Carrier::cookies(), Carrier::headers(), own], false, false).unwrap()
 }
 
 fn fields(pairs: &[(&'static str, &[u8])]) -> HeaderMap {
@@ -29,7 +29,7 @@ fn fields(pairs: &[(&'static str, &[u8])]) -> HeaderMap {
 /// What was found, as `(carrier, token)`, and the flaw.
 fn found(fields: &HeaderMap) -> (Vec<(usize, String)>, Option<InvalidReason>) {
     let carriers = carriers();
-    let presented = extract(fields, &carriers, Side::Access, true);
+    let presented = extract(fields, &carriers, Side::Access, true, &[]);
     let text = |token: &[u8]| String::from_utf8_lossy(token).into_owned();
     let tokens = presented.candidates().iter().map(|one| (one.carrier, text(one.token))).collect();
     (tokens, presented.flaw)
@@ -221,7 +221,7 @@ fn cookies_of_another_sites_request_are_not_found() {
     let fields =
         fields(&[("cookie", b"__Host-access_token=a.b.c"), ("authorization", b"Bearer d.e.f")]);
     let carriers = carriers();
-    let presented = extract(&fields, &carriers, Side::Access, false);
+    let presented = extract(&fields, &carriers, Side::Access, false, &[]);
     assert_eq!(presented.candidates().len(), 1);
     assert_eq!(presented.candidates()[0].token, b"d.e.f");
     assert!(brings_cookie(&fields, &carriers));
@@ -257,9 +257,9 @@ proptest! {
 fn a_cookie_of_another_name_is_configured_by_its_spec() {
     let spec = Location::Cookie(CookieSpec::new("at"));
     let pair = Carrier::new(spec, Location::Cookie(CookieSpec::new("rt")));
-    let carriers = Carriers::build(vec![pair], false).unwrap();
+    let carriers = Carriers::build(vec![pair], false, false).unwrap();
     let fields = fields(&[("cookie", b"rt=x.y.z; hat=q.q.q; at=a.b.c")]);
-    let presented = extract(&fields, &carriers, Side::Access, true);
+    let presented = extract(&fields, &carriers, Side::Access, true, &[]);
     assert_eq!(presented.candidates()[0].token, b"a.b.c");
     assert_eq!(presented.candidates().len(), 1);
 }

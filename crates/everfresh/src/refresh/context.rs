@@ -5,9 +5,10 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use super::{Admitted, Failure, KeyRing, Renewal, Tokens, token};
+use super::{Admitted, Failure, KeyRing, RefreshToken, Renewal, Tokens, Vault, token};
 use crate::clock::Timestamp;
 use crate::config::ConfigError;
+use crate::decide::{Windows, spread};
 use crate::engine::Core;
 use crate::mint::{self, Grant, MintProblem};
 use crate::observe::Event;
@@ -49,6 +50,15 @@ impl Setup<'_> {
         Err(ConfigError::OutOfRange { setting, found, least, most })
     }
 
+    /// What seals for this engine, by these keys or by ones that are derived from its signing
+    /// secrets.
+    ///
+    /// Errors: there is neither.
+    pub fn vault(&self, ring: Option<KeyRing>) -> Result<Vault, ConfigError> {
+        let ring = ring.map_or_else(|| self.derive_ring(), Ok)?;
+        Ok(Vault::new(ring, self.scope()))
+    }
+
     pub(crate) fn scope(&self) -> token::Scope {
         token::Scope::new(self.issuer, self.audience)
     }
@@ -58,7 +68,7 @@ impl Setup<'_> {
         let secrets = self.keys.derive("everfresh refresh token ring").unwrap_or_default();
         let mut secrets = secrets.iter();
         let first = secrets.next().ok_or(ConfigError::Missing {
-            setting: "Rotate::key_ring",
+            setting: "key_ring",
             remedy: "public signing keys give no secret to derive refresh tokens with; make one \
                      with `openssl rand -base64 32`",
         })?;
@@ -109,8 +119,12 @@ impl Context {
         self.core.refresher.clone().refresh(self, admitted).await
     }
 
-    pub(crate) async fn onward(self, sid: String) -> Result<AccessToken, Failure> {
-        self.core.refresher.clone().onward(self, sid).await
+    pub(crate) async fn onward(
+        self,
+        sid: String,
+        presented: Option<RefreshToken>,
+    ) -> Result<AccessToken, Failure> {
+        self.core.refresher.clone().onward(self, sid, presented).await
     }
 
     /// Wall-clock time, of the engine's clock.
@@ -152,7 +166,31 @@ impl Context {
             })
             .map_err(|problem| self.report(grant, problem))?;
         let session_expires = grant.session_expires;
-        Ok(Tokens { access, refresh: None, session_expires, persistent: true, recheck_at: None })
+        Ok(Tokens::new(access, session_expires))
+    }
+
+    /// Whether a token that was made for `lifetime` and lasts for `left` is to be renewed now, by
+    /// the windows that the engine has for its own; not at the same moment for all sessions.
+    pub fn is_due(sid: &str, lifetime: Duration, left: Duration) -> bool {
+        let early = Windows::new(lifetime, spread(sid)).advisory;
+        // What our own access tokens end earlier by chance: when one of them asks to be refreshed,
+        // the token that it rests on is due as well.
+        let early = early + lifetime / 20 + Duration::from_secs(1);
+        left <= early.min(lifetime / 2)
+    }
+
+    /// An error, and an event, unless the refresh token fits every carrier of the engine.
+    pub fn check_size(&self, sid: &str, token: &RefreshToken) -> Result<(), Failure> {
+        if self.core.carriers.fit_refresh(token.expose()) {
+            return Ok(());
+        }
+        self.core.emit(&Event::TokenTooLarge { sid });
+        Err(Failure::Misconfigured)
+    }
+
+    /// How long a session may live at the most.
+    pub fn session_lifetime(&self) -> Duration {
+        self.core.session_lifetime
     }
 
     /// The engine's monotonic clock, from some moment on.

@@ -6,8 +6,8 @@ use std::time::Duration;
 use futures::future::BoxFuture;
 
 use super::{
-    Admission, Admitted, Context, Failure, Opening, Presented, Refresher, Renewal, SessionInfo,
-    Setup, Tokens,
+    Admission, Admitted, Context, Failure, Opening, Presented, RefreshToken, Refresher, Renewal,
+    SessionInfo, Setup, Tokens,
 };
 use crate::clock::Timestamp;
 use crate::config::ConfigError;
@@ -18,6 +18,8 @@ pub(crate) trait ErasedRefresher: Send + Sync {
     fn prepare(&mut self, setup: &Setup<'_>) -> Result<(), ConfigError>;
     fn uses_refresh_tokens(&self) -> bool;
     fn mints(&self) -> bool;
+    fn largest_refresh_token(&self) -> usize;
+    fn hands_over(&self) -> bool;
     fn result_window(&self) -> Duration;
     fn admits(&self, presented: Presented<'_>, now: Timestamp) -> Option<Admission>;
     fn refresh(self: Arc<Self>, cx: Context, admitted: Admitted) -> Boxed<'static, Tokens>;
@@ -25,7 +27,7 @@ pub(crate) trait ErasedRefresher: Send + Sync {
     fn find(&self, cx: Context, sid: String) -> Boxed<'_, Option<SessionInfo>>;
     fn recheck(&self, cx: Context, admitted: Admitted) -> BoxFuture<'_, bool>;
     fn sign_in(&self, cx: Context, opening: Opening) -> Boxed<'_, Tokens>;
-    fn sign_out(&self, cx: Context, sid: String) -> Boxed<'_, ()>;
+    fn sign_out(&self, cx: Context, sid: String, presented: Option<RefreshToken>) -> Boxed<'_, ()>;
     fn sign_out_all(
         &self,
         cx: Context,
@@ -40,7 +42,12 @@ pub(crate) trait ErasedRefresher: Send + Sync {
         generation: u64,
         slide: bool,
     ) -> Boxed<'static, ()>;
-    fn onward(&self, cx: Context, sid: String) -> Boxed<'_, AccessToken>;
+    fn onward(
+        &self,
+        cx: Context,
+        sid: String,
+        presented: Option<RefreshToken>,
+    ) -> Boxed<'_, AccessToken>;
     fn drain(&self, cx: Context) -> BoxFuture<'_, usize>;
 }
 
@@ -57,6 +64,14 @@ impl<R: Refresher> ErasedRefresher for R {
 
     fn mints(&self) -> bool {
         Refresher::mints(self)
+    }
+
+    fn largest_refresh_token(&self) -> usize {
+        Refresher::largest_refresh_token(self)
+    }
+
+    fn hands_over(&self) -> bool {
+        Refresher::hands_over(self)
     }
 
     fn result_window(&self) -> Duration {
@@ -87,8 +102,8 @@ impl<R: Refresher> ErasedRefresher for R {
         Box::pin(Refresher::sign_in(self, cx, opening))
     }
 
-    fn sign_out(&self, cx: Context, sid: String) -> Boxed<'_, ()> {
-        Box::pin(Refresher::sign_out(self, cx, sid))
+    fn sign_out(&self, cx: Context, sid: String, presented: Option<RefreshToken>) -> Boxed<'_, ()> {
+        Box::pin(Refresher::sign_out(self, cx, sid, presented))
     }
 
     fn sign_out_all(
@@ -113,8 +128,14 @@ impl<R: Refresher> ErasedRefresher for R {
     ) -> Boxed<'static, ()> {
         Box::pin(async move { Refresher::confirm(&*self, cx, sid, generation, slide).await })
     }
-    fn onward(&self, cx: Context, sid: String) -> Boxed<'_, AccessToken> {
-        Box::pin(Refresher::onward(self, cx, sid))
+
+    fn onward(
+        &self,
+        cx: Context,
+        sid: String,
+        presented: Option<RefreshToken>,
+    ) -> Boxed<'_, AccessToken> {
+        Box::pin(Refresher::onward(self, cx, sid, presented))
     }
 
     fn drain(&self, cx: Context) -> BoxFuture<'_, usize> {

@@ -26,7 +26,7 @@ use crate::engine::Core;
 use crate::observe::Event;
 
 /// How long a refresh may take.
-const FLIGHT_LIMIT: Duration = Duration::from_secs(30);
+pub(crate) const FLIGHT_LIMIT: Duration = Duration::from_secs(30);
 
 /// How many may run at once; what comes on top is answered as unavailable.
 const MAX_RUNNING: usize = 4096;
@@ -38,7 +38,7 @@ const MAX_RESULTS: usize = 16 * 1024;
 pub(crate) type Landing = Result<Tokens, Failure>;
 
 /// A flight as somebody sees who started or joined it.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) enum Flight {
     Running(watch::Receiver<Option<Landing>>),
     Landed(Landing),

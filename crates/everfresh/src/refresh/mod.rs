@@ -63,6 +63,18 @@ pub trait Refresher: Send + Sync + 'static {
         true
     }
 
+    /// How many bytes a refresh token may have. One that is larger than a cookie travels in up to
+    /// four of them: 15,200 bytes at the most.
+    fn largest_refresh_token(&self) -> usize {
+        0
+    }
+
+    /// Whether what a refresh gives is kept nowhere but by the client, so that it must leave with
+    /// the response to the request that asked for it: the response's head waits.
+    fn hands_over(&self) -> bool {
+        false
+    }
+
     /// How long the tokens of a refresh may be given again from memory, to requests that present
     /// the same token. None where something else has to be asked each time.
     fn result_window(&self) -> Duration {
@@ -116,11 +128,13 @@ pub trait Refresher: Send + Sync + 'static {
         opening: Opening,
     ) -> impl Future<Output = Result<Tokens, Failure>> + Send;
 
-    /// The session of this id is over.
+    /// The session of this id is over. `presented`: the refresh token of the request that said so,
+    /// if it brought one.
     fn sign_out(
         &self,
         cx: Context,
         sid: String,
+        presented: Option<RefreshToken>,
     ) -> impl Future<Output = Result<(), Failure>> + Send;
 
     /// Every session of this subject but `except` is over. Gives the ids of those that were.
@@ -159,15 +173,16 @@ pub trait Refresher: Send + Sync + 'static {
     }
 
     /// The access token of another server on which this session rests, for calls onward; renewed
-    /// if it has to be.
+    /// if it has to be. `presented`: the request's refresh token, if it brought one.
     ///
     /// [`Failure::Misconfigured`] where sessions rest on nothing.
     fn onward(
         &self,
         cx: Context,
         sid: String,
+        presented: Option<RefreshToken>,
     ) -> impl Future<Output = Result<AccessToken, Failure>> + Send {
-        let _ = (cx, sid);
+        let _ = (cx, sid, presented);
         async { Err(Failure::Misconfigured) }
     }
 
@@ -288,6 +303,13 @@ pub struct Tokens {
     pub persistent: bool,
     /// From when on, by this node's monotonic clock, they have to be rechecked before they leave.
     pub(crate) recheck_at: Option<Duration>,
+}
+
+impl Tokens {
+    /// An access token alone, of a session that ends then.
+    pub fn new(access: AccessToken, session_expires: Timestamp) -> Self {
+        Self { access, refresh: None, session_expires, persistent: true, recheck_at: None }
+    }
 }
 
 /// One of a person's sessions.

@@ -3,7 +3,8 @@
 use std::time::Duration;
 
 use super::{
-    Admission, Admitted, Context, Failure, Opening, Presented, Refresher, Renewal, Tokens,
+    Admission, Admitted, Context, Failure, Opening, Presented, RefreshToken, Refresher, Renewal,
+    Tokens,
 };
 use crate::clock::Timestamp;
 
@@ -77,7 +78,12 @@ impl Refresher for Resign {
         Ok(tokens)
     }
 
-    async fn sign_out(&self, _: Context, _: String) -> Result<(), Failure> {
+    async fn sign_out(
+        &self,
+        _: Context,
+        _: String,
+        _: Option<RefreshToken>,
+    ) -> Result<(), Failure> {
         Ok(())
     }
 }

@@ -9,7 +9,9 @@ use http::header::RETRY_AFTER;
 use tower::ServiceExt as _;
 
 use super::flight::{Flight, Haste, fly};
-use super::{Admission, Admitted, Context, Failure, Opening, Presented, Refresher, Tokens};
+use super::{
+    Admission, Admitted, Context, Failure, Opening, Presented, RefreshToken, Refresher, Tokens,
+};
 use crate::mint;
 use crate::secret::AccessToken;
 use crate::testing::*;
@@ -243,7 +245,12 @@ impl Refresher for Numbered {
         Err(Failure::Misconfigured)
     }
 
-    async fn sign_out(&self, _: Context, _: String) -> Result<(), Failure> {
+    async fn sign_out(
+        &self,
+        _: Context,
+        _: String,
+        _: Option<RefreshToken>,
+    ) -> Result<(), Failure> {
         Ok(())
     }
 }
@@ -313,7 +320,12 @@ impl Refresher for Issuer {
         Err(Failure::Misconfigured)
     }
 
-    async fn sign_out(&self, _: Context, _: String) -> Result<(), Failure> {
+    async fn sign_out(
+        &self,
+        _: Context,
+        _: String,
+        _: Option<RefreshToken>,
+    ) -> Result<(), Failure> {
         Ok(())
     }
 }

@@ -106,7 +106,8 @@ impl<C: ClaimSet> Session<C> {
         let sid = self.sid().ok_or(SessionErrorKind::NotSignedIn)?;
         let core = self.0.core.clone();
         let cx = Context::new(core.clone());
-        let task = core.detached(async move { cx.onward(sid).await });
+        let presented = self.refresh_token();
+        let task = core.detached(async move { cx.onward(sid, presented).await });
         let limited = within(&self.0.core, self.0.core.waiter_limit, task).await;
         Ok(limited.unwrap_or(Err(Failure::SOON))?)
     }
@@ -166,12 +167,12 @@ impl<C: ClaimSet> Session<C> {
         let outgoing = Outgoing::Tokens { carrier, tokens, asked: true };
         if !self.replace(view, outgoing) {
             // Whatever becomes of it: nobody was told of this session.
-            let _ = core.refresher.sign_out(context, sid).await;
+            let _ = core.refresher.sign_out(context, sid, None).await;
             return Err(SessionErrorKind::ResponseSent.into());
         }
         core.emit(&Event::SignedIn { sid: &sid });
         if let Some(former) = former
-            && let Err(failure) = core.sign_out(&former).await
+            && let Err(failure) = core.sign_out(&former, self.0.request.refresh.clone()).await
         {
             // The person is signed in all the same.
             core.emit(&Event::RevokeFailed { sid: &former, failure });
@@ -186,7 +187,7 @@ impl<C: ClaimSet> Session<C> {
     /// `CrossSite` if another site caused the request and nobody is signed in by a header: it has
     /// no business with our cookies.
     pub async fn sign_out(&self) -> Result<(), SessionError> {
-        let sid = self.any_sid();
+        let (sid, presented) = (self.any_sid(), self.refresh_token());
         if !self.0.request.own_site && sid.is_none() {
             return Err(SessionErrorKind::CrossSite.into());
         }
@@ -196,7 +197,7 @@ impl<C: ClaimSet> Session<C> {
             self.lock().now = Some(View::nobody(Standing::Absent, None));
         }
         match sid {
-            Some(sid) => Ok(self.0.core.sign_out(&sid).await?),
+            Some(sid) => Ok(self.0.core.sign_out(&sid, presented).await?),
             None => Ok(()),
         }
     }
@@ -241,7 +242,7 @@ impl<C: ClaimSet> Session<C> {
     pub async fn sign_out_other(&self, sid: &str) -> Result<bool, SessionError> {
         let own = self.sessions().await?.iter().any(|session| session.sid == sid);
         if own {
-            self.0.core.sign_out(sid).await?;
+            self.0.core.sign_out(sid, None).await?;
         }
         Ok(own)
     }

@@ -12,10 +12,10 @@ use crate::edits::{self, Outgoing};
 use crate::engine::Core;
 use crate::head::{RequestHead, ResponseHead};
 use crate::observe::Event;
-use crate::refresh::flight::{Flight, Haste, Landing, fly, within};
+use crate::refresh::flight::{FLIGHT_LIMIT, Flight, Haste, Landing, fly, within};
 use crate::refresh::{Admitted, Context, Failure, Presented, RefreshToken, Tokens};
 use crate::secret::AccessToken;
-use crate::verify::Verified;
+use crate::verify::{Verified, is_nameless};
 
 /// A status that pages and clients know: sign in.
 const UNAUTHORIZED: u16 = 401;
@@ -64,7 +64,7 @@ impl<C: ClaimSet> Session<C> {
     }
 
     /// The refresh token that goes with what the session is now.
-    fn refresh_token(&self) -> Option<RefreshToken> {
+    pub(super) fn refresh_token(&self) -> Option<RefreshToken> {
         if self.touched()
             && let Outgoing::Tokens { tokens, .. } = &self.lock().outgoing
             && let Some(refresh) = &tokens.refresh
@@ -175,6 +175,22 @@ impl<C: ClaimSet> Session<C> {
         self.land(from, view, |state, _| state.dead = failure == Failure::Rejected)
     }
 
+    /// Whether a refresh runs beside the request whose result is kept nowhere else: the head waits.
+    pub(super) fn hands_over(&self) -> bool {
+        self.touched()
+            && self.0.core.refresher.hands_over()
+            && self.lock().beside.as_ref().is_some_and(|from| from.flight.landed().is_none())
+    }
+
+    /// Waits for that refresh, for as long as one may take.
+    pub(super) async fn await_beside(&self) {
+        let flight = match &self.lock().beside {
+            Some(from) => from.flight.clone(),
+            None => return,
+        };
+        let _ = flight.land(&self.0.core, FLIGHT_LIMIT).await;
+    }
+
     /// Takes over what a flight beside the request brought, if it is done.
     fn collect(&self) {
         let landed = {
@@ -231,8 +247,10 @@ impl<C: ClaimSet> Session<C> {
     /// A new token must be good like any other, and of the same person and session.
     fn successor(&self, token: &AccessToken, from: &TakenOff<C>) -> Result<Verified<C>, Failure> {
         let verified = self.0.core.verify_own::<C>(token)?;
-        let same = verified.sid.as_deref() == Some(&*from.sid)
-            && from.of.as_ref().is_none_or(|of| of.subject == verified.subject);
+        let sid = verified.sid.as_deref();
+        let same_session =
+            sid == Some(&*from.sid) || (is_nameless(&from.sid) && sid.is_some_and(is_nameless));
+        let same = same_session && from.of.as_ref().is_none_or(|of| of.subject == verified.subject);
         if !same {
             return Err(Failure::Misconfigured);
         }

@@ -21,7 +21,7 @@ use crate::engine::Core;
 use crate::refresh::flight::Flight;
 use crate::refresh::{Admitted, Held, Presented, RefreshToken};
 use crate::reject::{Rejection, RejectionKind};
-use crate::verify::{InvalidReason, Verified};
+use crate::verify::{InvalidReason, Verified, is_nameless};
 
 pub use change::SignIn;
 pub(crate) use expires::Watches;
@@ -188,9 +188,10 @@ impl<C: ClaimSet> Session<C> {
         self.verified(|verified| verified.subject.as_deref().map(Into::into))?
     }
 
-    /// The session's id: the claim `sid`.
+    /// The session's id: the claim `sid`. Another issuer's tokens need not have one.
     pub fn sid(&self) -> Option<String> {
-        self.verified(|verified| verified.sid.as_deref().map(Into::into))?
+        let sid = self.verified(|verified| verified.sid.as_deref().map(String::from))?;
+        sid.filter(|sid| !is_nameless(sid))
     }
 
     /// How often the session's refresh token was rotated, by the access token's claim `gen`.
@@ -285,10 +286,14 @@ impl<C: ClaimSet> Session<C> {
     }
 }
 
+const YEAR: Duration = Duration::from_secs(365 * 24 * 60 * 60);
+
 impl<C> Verified<C> {
     /// What a refresher needs to know; nothing if the token names no session.
     pub(crate) fn held(&self) -> Option<Held<'_>> {
-        let (sid, session_expires) = (self.sid.as_deref()?, self.session_expires?);
+        let sid = self.sid.as_deref()?;
+        // Another issuer's say nothing of it, and it is for that issuer to know.
+        let session_expires = self.session_expires.unwrap_or_else(|| self.expires.plus(YEAR));
         Some(Held { sid, mark: self.mark, expires: self.expires, session_expires })
     }
 

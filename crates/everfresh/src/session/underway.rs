@@ -55,6 +55,13 @@ impl<C: ClaimSet, R: ResponseHead> Future for Finishing<C, R> {
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<R> {
         let this = &mut *self;
         let session = this.underway.session();
+        if this.recheck.is_none() && session.hands_over() {
+            let session = session.clone();
+            this.recheck = Some(Box::pin(async move {
+                session.await_beside().await;
+                session.recheck().await;
+            }));
+        }
         if this.recheck.is_none() && session.is_late() {
             let session = session.clone();
             this.recheck = Some(Box::pin(async move { session.recheck().await }));

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::{SessionId, SessionStore, StoreError};
 use crate::clock::Timestamp;
-use crate::decide::{Windows, spread};
+use crate::refresh::Context;
 
 /// Tells one claim from another: 128 random bits.
 pub type ClaimId = [u8; 16];
@@ -98,13 +98,8 @@ pub trait CustodyStore: SessionStore {
 impl Custody {
     /// Whether an access token that was made for `lifetime` is to be renewed now; not at the same
     /// moment for all sessions.
-    ///
-    /// The windows of our own access tokens, and what those end earlier by chance: when one of them
-    /// asks to be refreshed, the token that it rests on is due as well.
     pub fn is_due(&self, sid: SessionId, lifetime: Duration, now: Timestamp) -> bool {
-        let early = Windows::new(lifetime, spread(&sid.to_string())).advisory;
-        let early = early + lifetime / 20 + Duration::from_secs(1);
-        self.expires.since(now) <= early.min(lifetime / 2)
+        Context::is_due(&sid.to_string(), lifetime, self.expires.since(now))
     }
 
     /// [`CustodyStore::claim`], for stores that change rows in memory.

@@ -96,7 +96,8 @@ pub(crate) struct Rules {
     pub(crate) audience: String,
     pub(crate) profile: TokenProfile,
     pub(crate) leeway: Duration,
-    /// Tokens must carry `sid`, `auth_time` and `session_exp`.
+    /// Tokens must carry `sid`, `auth_time` and `session_exp`. Where another issuer makes them they
+    /// need not: each is a session of its own, of which its successor knows nothing.
     pub(crate) needs_session: bool,
 }
 
@@ -178,6 +179,16 @@ fn check_signature(
     Err(reason)
 }
 
+/// What stands for the session of a token that names none: nothing that an issuer would write.
+fn nameless(mark: u64) -> Box<str> {
+    format!("~{mark:016x}").into()
+}
+
+/// Whether a session's id is of a token that names none.
+pub(crate) fn is_nameless(sid: &str) -> bool {
+    sid.starts_with('~')
+}
+
 /// Rule 4.
 fn judge<C>(
     raw: claims::RawClaims,
@@ -221,7 +232,10 @@ fn judge<C>(
     Ok(Verified {
         claims: Arc::new(own),
         subject: raw.sub.map(Into::into),
-        sid: raw.sid.map(Into::into),
+        sid: match raw.sid {
+            None if !rules.needs_session => Some(nameless(mark)),
+            sid => sid.map(Into::into),
+        },
         auth_time: raw.auth_time.map(Timestamp::from_secs),
         issued: raw.iat.map(Timestamp::from_secs),
         expires: Timestamp::from_secs(exp.min(raw.session_exp.unwrap_or(exp))),

@@ -15,8 +15,8 @@ use crate::refresh::recoveries::Recoveries;
 use crate::refresh::table::{Answer, consult};
 use crate::refresh::token::{Credential, KeyRing, Scope};
 use crate::refresh::{
-    Admission, Admitted, Context, Failure, Opening, Presented, Refresher, Renewal, SessionInfo,
-    Setup, Tokens, Vault,
+    Admission, Admitted, Context, Failure, Opening, Presented, RefreshToken, Refresher, Renewal,
+    SessionInfo, Setup, Tokens, Vault,
 };
 use crate::secret::AccessToken;
 use crate::store::{
@@ -271,7 +271,12 @@ impl Refresher for Rotate {
         Ok(tokens)
     }
 
-    async fn sign_out(&self, cx: Context, sid: String) -> Result<(), Failure> {
+    async fn sign_out(
+        &self,
+        cx: Context,
+        sid: String,
+        _: Option<RefreshToken>,
+    ) -> Result<(), Failure> {
         let Some(sid) = SessionId::parse(&sid) else { return Ok(()) };
         if self.custodian.is_some()
             && let Ok(Some(loaded)) = self.store.load(sid).await
@@ -316,7 +321,12 @@ impl Refresher for Rotate {
         self.store.confirm(sid, generation, slide).await.map_err(|error| failed(&cx, &error))
     }
 
-    async fn onward(&self, cx: Context, sid: String) -> Result<AccessToken, Failure> {
+    async fn onward(
+        &self,
+        cx: Context,
+        sid: String,
+        _: Option<RefreshToken>,
+    ) -> Result<AccessToken, Failure> {
         let custodian = self.custodian.as_ref().ok_or(Failure::Misconfigured)?;
         let sid = SessionId::parse(&sid).ok_or(Failure::Rejected)?;
         let loaded = self.renewed(&cx, self.load(&cx, sid).await?, false).await?;

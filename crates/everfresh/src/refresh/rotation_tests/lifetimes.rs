@@ -275,7 +275,7 @@ async fn public_signing_keys_need_a_ring_of_their_own() {
             .build()
     };
     let problem = build(None).unwrap_err();
-    assert!(problem.to_string().contains("`Rotate::key_ring` is missing"), "{problem}");
+    assert!(problem.to_string().contains("`key_ring` is missing"), "{problem}");
     build(Some(KeyRing::new(SECRET.as_bytes()).unwrap())).unwrap();
     let zero = Engine::<User>::builder(Keys::hs256(SECRET).unwrap())
         .issuer("i")

@@ -1,0 +1,127 @@
+//! One refresh token on its way to the other server, and what comes back.
+
+use std::time::Duration;
+
+use everfresh::{Answered, Context, Event};
+use futures::future::BoxFuture;
+use http::StatusCode;
+use tokio::sync::Semaphore;
+
+use super::Upstream;
+use super::breaker::Breaker;
+use crate::http::Answer;
+
+/// How long an answer is listened for. A late one is the only copy of the next token.
+const LISTEN: Duration = Duration::from_secs(5 * 60);
+
+const SOON: Duration = Duration::from_secs(1);
+
+/// The other server, and how much is asked of it.
+pub(super) struct Calls {
+    pub(super) upstream: Upstream,
+    breaker: Breaker,
+    slots: Semaphore,
+}
+
+/// What became of a token that was to be sent.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Sent {
+    /// There was an answer.
+    Answered(Answered),
+    /// Certainly not sent. `tried`: it was not for us that it wasn't.
+    Unsent { retry_after: Duration, tried: bool },
+    /// Sent, and no answer will come.
+    NoAnswer,
+    /// It can't be written as the dialect wants it.
+    Unwritable,
+}
+
+impl Calls {
+    pub(super) fn new(upstream: Upstream) -> Self {
+        let slots = Semaphore::new(upstream.max_calls.min(Semaphore::MAX_PERMITS));
+        Self { upstream, breaker: Breaker::default(), slots }
+    }
+
+    /// Sends a token of this session, once, if `permission` says so when the connection is there.
+    pub(super) async fn send(
+        &self,
+        cx: &Context,
+        sid: &str,
+        token: &str,
+        permission: BoxFuture<'static, bool>,
+    ) -> Sent {
+        let Self { upstream, breaker, slots } = self;
+        let Ok(Ok(slot)) = tokio::time::timeout(cx.waiter_limit(), slots.acquire()).await else {
+            return Sent::Unsent { retry_after: SOON, tried: false };
+        };
+        if let Err(retry_after) = breaker.ask(cx.monotonic()) {
+            return Sent::Unsent { retry_after, tried: false };
+        }
+        let request = match upstream.dialect.request(token, upstream.client.as_ref(), cx.now()) {
+            Ok(request) => request,
+            Err(error) => {
+                tracing::error!(target: "everfresh", sid, %error, "a refresh can't be written");
+                return Sent::Unwritable;
+            }
+        };
+        let mut call = upstream.http.post(&upstream.url).like(request).limit(LISTEN);
+        if upstream.token_in_head() {
+            call = call.in_head();
+        }
+        let mut call = Box::pin(call.after(permission).send());
+        let answer = match tokio::time::timeout(upstream.limit, &mut call).await {
+            Ok(answer) => answer,
+            Err(_) => {
+                // Whoever waits is told; somebody listens on.
+                self.failed(cx, None);
+                cx.emit(&Event::InDoubt { sid });
+                drop(slot);
+                call.await
+            }
+        };
+        let Answer { status, headers, body } = match answer {
+            Ok(answer) => answer,
+            Err(crate::http::HttpError::Withheld) => {
+                return Sent::Unsent { retry_after: SOON, tried: false };
+            }
+            Err(error) => {
+                self.failed(cx, None);
+                let unsent = error.certainly_unsent();
+                tracing::warn!(target: "everfresh", sid, %error, unsent, "refresh");
+                if unsent {
+                    return Sent::Unsent { retry_after: SOON, tried: true };
+                }
+                cx.emit(&Event::InDoubt { sid });
+                return Sent::NoAnswer;
+            }
+        };
+        let answered = upstream.dialect.read(status, &headers, &body, cx.now());
+        match &answered {
+            Answered::Unavailable { retry_after }
+                if status.is_server_error() || status == StatusCode::TOO_MANY_REQUESTS =>
+            {
+                self.failed(cx, *retry_after);
+            }
+            _ if breaker.succeeded() => cx.emit(&Event::UpstreamUp),
+            _ => {}
+        }
+        match &answered {
+            Answered::InDoubt => cx.emit(&Event::InDoubt { sid }),
+            Answered::Misconfigured => tracing::error!(
+                target: "everfresh",
+                sid,
+                %status,
+                "refresh: the other server does not take what it was sent; look at the client's \
+                 id and secret"
+            ),
+            _ => {}
+        }
+        Sent::Answered(answered)
+    }
+
+    fn failed(&self, cx: &Context, asked: Option<Duration>) {
+        if self.breaker.failed(cx.monotonic(), asked) {
+            cx.emit(&Event::UpstreamDown);
+        }
+    }
+}
