@@ -89,7 +89,7 @@ pub use endpoint::{
     Answered, BODY_LIMIT, Call, ClientAuthentication, ClientSecret, Dialect, DialectError,
     Endpoint, Issued, Reply, dialect,
 };
-pub use engine::{Engine, Step, Waiting};
+pub use engine::{Engine, Feed, Step, Waiting};
 pub use error::{SessionError, SessionErrorKind};
 pub use head::{HeaderFields, RequestHead, ResponseHead};
 pub use jsonwebtoken::Algorithm;
@@ -106,7 +106,7 @@ pub use reject::{Rejection, RejectionKind};
 pub use secret::AccessToken;
 pub use session::{ClaimSet, Ended, Expires, Finishing, Session, SignIn, Standing, Underway};
 pub use store::{
-    Claim, ClaimId, Custody, CustodyStore, Loaded, MemoryStore, NewCustody, NewSession,
+    Claim, ClaimId, Custody, CustodyStore, Ear, Heard, Loaded, MemoryStore, NewCustody, NewSession,
     Publication, Rotation, SessionId, SessionRecord, SessionStore, StoreError,
 };
 pub use verify::{

@@ -96,6 +96,10 @@ pub enum Event<'e> {
         /// The session.
         sid: &'e str,
     },
+    /// This node may miss sessions that end on other ones, until it has caught up.
+    FeedLost,
+    /// This node hears of sessions that end on other ones again, and has caught up.
+    FeedLive,
     /// The other server fails again and again. For a while it is asked once a second.
     UpstreamDown,
     /// The other server answers again.
@@ -163,6 +167,10 @@ impl Event<'_> {
             }
             Self::Unpersisted { sid } => {
                 tracing::error!(target: "everfresh", sid, "new tokens are not stored yet");
+            }
+            Self::FeedLost => {}
+            Self::FeedLive => {
+                tracing::info!(target: "everfresh", "the feed of ended sessions is back");
             }
             Self::UpstreamDown => {
                 tracing::error!(target: "everfresh", "the other server fails");

@@ -2,6 +2,7 @@
 
 pub mod cases;
 pub mod custody;
+pub mod feed;
 
 use std::collections::BTreeMap;
 use std::time::Duration;

@@ -16,7 +16,7 @@ use crate::cookie::MAX_NAME_AND_VALUE;
 use crate::edits::CachePolicy;
 use crate::endpoint::dialect::TokenKind;
 use crate::endpoint::{Clients, Dialect, Served, is_native};
-use crate::engine::{Core, Engine};
+use crate::engine::{Core, Engine, Following};
 use crate::mint::{ClaimsObject, Grant, MintRules};
 use crate::node::{Revoked, Seen};
 use crate::observe::Event;
@@ -428,6 +428,7 @@ impl<C: ClaimSet> EngineBuilder<C> {
             watches: Watches::new(),
             dialects,
             clients: self.clients,
+            following: Following::default(),
         }))
     }
 }

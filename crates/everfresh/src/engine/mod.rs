@@ -1,6 +1,7 @@
 //! The path of a request, in order. The file to open first.
 
 mod assess;
+mod following;
 mod unjudged;
 
 use std::fmt;
@@ -29,6 +30,8 @@ use crate::session::{ClaimSet, RequestFacts, Session, Standing, Underway, View, 
 use crate::verify::{self, Keys, Rules, Seek, Verified, verify};
 
 use assess::Assessed;
+pub use following::Feed;
+pub(crate) use following::Following;
 use unjudged::Unjudged;
 
 /// Keeps people signed in. Built once, cloned cheaply, shared by every request.
@@ -83,6 +86,7 @@ pub(crate) struct Core {
     pub(crate) watches: Watches,
     pub(crate) dialects: Vec<Arc<Served>>,
     pub(crate) clients: Clients,
+    pub(crate) following: Following,
 }
 
 /// A request that has begun: what to do before the inner service is called.
@@ -135,7 +139,14 @@ impl<C: ClaimSet> Engine<C> {
     }
 
     pub(crate) fn new(core: Core) -> Self {
-        Self { core: Arc::new(core), claims: PhantomData }
+        let core = Arc::new(core);
+        core.follow();
+        Self { core, claims: PhantomData }
+    }
+
+    /// Whether this node hears at once of sessions that end on other ones: for a health check.
+    pub fn feed(&self) -> Feed {
+        self.core.following.feed(self.core.clock.monotonic())
     }
 
     /// Ends the engine: no refresh starts any more, and those under way are waited for, 30 s at
@@ -293,11 +304,16 @@ impl Core {
     /// long as one may live, by clocks that are an hour apart.
     pub(crate) fn revoke_here(&self, sid: &str) {
         let now = self.clock.now();
-        /// Another node whose clock is ahead by so much made tokens that live longer here.
-        const SKEW: Duration = Duration::from_secs(60 * 60);
-        let until = now.plus(self.mint_rules.lifetime).plus(self.rules.leeway).plus(SKEW);
+        let until = now.plus(self.longest_life());
         self.revoked.insert(sid, until, now);
         self.watches.end(sid);
+    }
+
+    /// How long an access token of a session that is over may be shown here.
+    pub(crate) fn longest_life(&self) -> Duration {
+        /// Another node whose clock is ahead by so much made tokens that live longer here.
+        const SKEW: Duration = Duration::from_secs(60 * 60);
+        self.mint_rules.lifetime + self.rules.leeway + SKEW
     }
 
     /// Reads a token that was just made: what we send must be what we would accept.

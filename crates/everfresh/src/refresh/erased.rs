@@ -12,6 +12,7 @@ use super::{
 use crate::clock::Timestamp;
 use crate::config::ConfigError;
 use crate::secret::AccessToken;
+use crate::store::{Ear, StoreError};
 
 /// [`Refresher`] with boxed futures, so that the engine has one type whatever the refresher.
 pub(crate) trait ErasedRefresher: Send + Sync {
@@ -48,6 +49,7 @@ pub(crate) trait ErasedRefresher: Send + Sync {
         sid: String,
         presented: Option<RefreshToken>,
     ) -> Boxed<'_, AccessToken>;
+    fn follow(self: Arc<Self>, ear: Ear) -> BoxFuture<'static, Result<(), StoreError>>;
     fn drain(&self, cx: Context) -> BoxFuture<'_, usize>;
 }
 
@@ -136,6 +138,10 @@ impl<R: Refresher> ErasedRefresher for R {
         presented: Option<RefreshToken>,
     ) -> Boxed<'_, AccessToken> {
         Box::pin(Refresher::onward(self, cx, sid, presented))
+    }
+
+    fn follow(self: Arc<Self>, ear: Ear) -> BoxFuture<'static, Result<(), StoreError>> {
+        Box::pin(async move { Refresher::follow(&*self, ear).await })
     }
 
     fn drain(&self, cx: Context) -> BoxFuture<'_, usize> {

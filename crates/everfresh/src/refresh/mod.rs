@@ -25,6 +25,7 @@ use crate::config::ConfigError;
 use crate::endpoint::Issued;
 use crate::mint::Grant;
 use crate::secret::AccessToken;
+use crate::store::{Ear, StoreError};
 
 pub use context::{Context, Setup};
 pub use custodian::Custodian;
@@ -184,6 +185,13 @@ pub trait Refresher: Send + Sync + 'static {
     ) -> impl Future<Output = Result<AccessToken, Failure>> + Send {
         let _ = (cx, sid, presented);
         async { Err(Failure::Misconfigured) }
+    }
+
+    /// Tells of sessions that end elsewhere; see
+    /// [`SessionStore::follow`](crate::SessionStore::follow).
+    fn follow(&self, ear: Ear) -> impl Future<Output = Result<(), StoreError>> + Send {
+        let _ = ear;
+        async { Ok(()) }
     }
 
     /// The engine ends: waits for what is under way beside refreshes. Says how much did not end.

@@ -1,16 +1,25 @@
 //! Sessions in this process's memory: bounded, in shards, sweeping itself.
 
-use std::collections::{BTreeSet, HashMap, HashSet};
+use std::collections::{BTreeSet, HashMap, HashSet, VecDeque};
 use std::fmt;
 use std::hash::{BuildHasher as _, RandomState};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use tokio::sync::watch;
 
 use super::{
-    Claim, Custody, CustodyStore, Loaded, NewSession, Publication, Rotation, SessionId,
+    Claim, Custody, CustodyStore, Ear, Loaded, NewSession, Publication, Rotation, SessionId,
     SessionRecord, SessionStore, StoreError,
 };
 use crate::clock::{Clock, Timestamp};
+
+/// How many ended sessions are remembered for those who begin to follow.
+const MAX_ENDED: usize = 65_536;
+
+/// How often whoever follows looks whether anybody still listens.
+const FOLLOW_STEP: Duration = Duration::from_secs(60);
 
 /// How many sessions are kept unless another number is given.
 const DEFAULT_CAPACITY: usize = 1_000_000;
@@ -45,6 +54,10 @@ struct Inner {
     count: AtomicUsize,
     /// The sessions of each subject. An id stands here before its row does, and goes after it.
     subjects: Mutex<HashMap<Box<str>, HashSet<SessionId>>>,
+    /// Sessions that were ended, for those who follow, by number.
+    ended: Mutex<VecDeque<(u64, Timestamp, SessionId)>>,
+    /// The number of the last one.
+    last_ended: watch::Sender<u64>,
 }
 
 #[derive(Default)]
@@ -69,6 +82,8 @@ impl MemoryStore {
             shards,
             count: AtomicUsize::new(0),
             subjects: Mutex::default(),
+            ended: Mutex::default(),
+            last_ended: watch::Sender::new(0),
         };
         Self { inner: Arc::new(inner), capacity: DEFAULT_CAPACITY }
     }
@@ -97,6 +112,12 @@ impl MemoryStore {
     /// How many sessions are kept, those that are over and not yet swept included.
     pub fn len(&self) -> usize {
         self.inner.count.load(Ordering::Relaxed)
+    }
+
+    /// How many engines follow what ends here.
+    #[cfg(test)]
+    pub(crate) fn followers(&self) -> usize {
+        self.inner.last_ended.receiver_count()
     }
 
     /// Whether none is kept.
@@ -136,6 +157,18 @@ impl MemoryStore {
         let mut shard = self.shard(sid);
         let custody = shard.live(sid, now).and_then(|record| record.custody.as_deref_mut());
         custody.is_some_and(|custody| change(custody, now))
+    }
+
+    /// Tells those who follow that a session was ended.
+    fn tell(&self, sid: SessionId) {
+        let mut ended = lock(&self.inner.ended);
+        if ended.len() >= MAX_ENDED {
+            ended.pop_front();
+        }
+        // Under the lock, so that numbers are in order.
+        self.inner.last_ended.send_modify(|last| *last += 1);
+        let last = *self.inner.last_ended.borrow();
+        ended.push_back((last, self.inner.clock.now(), sid));
     }
 
     fn sessions_of(&self, subject: &str) -> Vec<SessionId> {
@@ -277,6 +310,9 @@ impl SessionStore for MemoryStore {
     async fn revoke(&self, sid: SessionId) -> Result<bool, StoreError> {
         let removed = self.shard(sid).remove(sid);
         self.forget(removed.as_slice());
+        if removed.is_some() {
+            self.tell(sid);
+        }
         Ok(removed.is_some())
     }
 
@@ -289,6 +325,9 @@ impl SessionStore for MemoryStore {
         revoked.retain(|sid| {
             let removed = (Some(*sid) != except).then(|| self.shard(*sid).remove(*sid)).flatten();
             self.forget(removed.as_slice());
+            if removed.is_some() {
+                self.tell(*sid);
+            }
             removed.is_some()
         });
         Ok(revoked)
@@ -313,6 +352,30 @@ impl SessionStore for MemoryStore {
             swept += removed.len();
         }
         Ok(swept)
+    }
+
+    async fn follow(&self, ear: Ear) -> Result<(), StoreError> {
+        let mut news = self.inner.last_ended.subscribe();
+        let since = self.inner.clock.now().minus(ear.back());
+        let mut told = 0;
+        loop {
+            news.mark_unchanged();
+            let untold: Vec<_> = {
+                let ended = lock(&self.inner.ended);
+                let untold = ended.iter().filter(|(n, at, _)| *n > told && *at >= since);
+                untold.copied().collect()
+            };
+            for (n, _, sid) in untold {
+                ear.ended(sid);
+                told = n;
+            }
+            ear.live();
+            // Whoever does not listen any more is noticed in a minute.
+            let _ = tokio::time::timeout(FOLLOW_STEP, news.changed()).await;
+            if ear.is_gone() {
+                return Ok(());
+            }
+        }
     }
 }
 

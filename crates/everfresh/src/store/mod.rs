@@ -1,6 +1,7 @@
 //! Where sessions are kept: one row per session, however often it is refreshed.
 
 mod custody;
+mod feed;
 mod memory;
 
 use std::collections::BTreeMap;
@@ -14,6 +15,7 @@ use futures::future::BoxFuture;
 use crate::clock::Timestamp;
 
 pub use custody::{Claim, ClaimId, Custody, CustodyStore, NewCustody, Publication};
+pub use feed::{Ear, Heard};
 pub use memory::MemoryStore;
 
 /// A session's id: 128 random bits, 22 characters as text.
@@ -254,6 +256,20 @@ pub trait SessionStore: Send + Sync + 'static {
 
     /// Removes at most `limit` sessions that are over. Says how many.
     fn sweep(&self, limit: usize) -> impl Future<Output = Result<usize, StoreError>> + Send;
+
+    /// Tells of every session that is ended by [`revoke`](Self::revoke) or
+    /// [`revoke_subject`](Self::revoke_subject), in this process or another: first of those that
+    /// were within [`Ear::back`], then `live()`, then of each as it comes. What is told twice does
+    /// no harm; what is never told leaves access tokens of that session good here until they
+    /// expire.
+    ///
+    /// Goes on until nobody listens ([`Ear::is_gone`], to be asked every minute or so). An error
+    /// means that something may be missed: it is called again, and begins anew. `Ok` at once where
+    /// there is no feed, which is the default.
+    fn follow(&self, ear: Ear) -> impl Future<Output = Result<(), StoreError>> + Send {
+        let _ = ear;
+        async { Ok(()) }
+    }
 }
 
 /// [`SessionStore`] with boxed futures, so that what uses one has one type.
@@ -278,6 +294,7 @@ pub(crate) trait ErasedStore: Send + Sync {
         subject: &'s str,
     ) -> BoxFuture<'s, Result<Vec<SessionRecord>, StoreError>>;
     fn sweep(&self, limit: usize) -> BoxFuture<'_, Result<usize, StoreError>>;
+    fn follow(&self, ear: Ear) -> BoxFuture<'_, Result<(), StoreError>>;
 }
 
 impl<S: SessionStore> ErasedStore for S {
@@ -323,5 +340,9 @@ impl<S: SessionStore> ErasedStore for S {
 
     fn sweep(&self, limit: usize) -> BoxFuture<'_, Result<usize, StoreError>> {
         Box::pin(SessionStore::sweep(self, limit))
+    }
+
+    fn follow(&self, ear: Ear) -> BoxFuture<'_, Result<(), StoreError>> {
+        Box::pin(SessionStore::follow(self, ear))
     }
 }

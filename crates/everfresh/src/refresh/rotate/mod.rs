@@ -20,7 +20,7 @@ use crate::refresh::{
 };
 use crate::secret::AccessToken;
 use crate::store::{
-    ErasedStore, Loaded, NewSession, SessionId, SessionRecord, SessionStore, StoreError,
+    Ear, ErasedStore, Loaded, NewSession, SessionId, SessionRecord, SessionStore, StoreError,
 };
 
 use attempt::grant_of;
@@ -331,6 +331,10 @@ impl Refresher for Rotate {
         let sid = SessionId::parse(&sid).ok_or(Failure::Rejected)?;
         let loaded = self.renewed(&cx, self.load(&cx, sid).await?, false).await?;
         custodian.withdraw(&loaded.record)
+    }
+
+    async fn follow(&self, ear: Ear) -> Result<(), StoreError> {
+        self.store.follow(ear).await
     }
 
     async fn drain(&self, cx: Context) -> usize {

@@ -4,6 +4,7 @@
 mod activity;
 mod cancelled;
 mod delivery;
+mod feed;
 mod late;
 mod lifetimes;
 

@@ -1,0 +1,170 @@
+//! What a store tells of sessions that end, as cases. Each is a test of its own by
+//! [`feed_suite!`](crate::feed_suite).
+
+use std::collections::HashSet;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use everfresh::{Ear, Heard, SessionId, SessionStore as _};
+use tokio::sync::watch;
+use tokio::task::JoinHandle;
+
+use super::{Harness, id, next, session};
+
+const HOUR: Duration = Duration::from_secs(3600);
+
+/// More than any feed takes.
+const PATIENCE: Duration = Duration::from_secs(20);
+
+/// Somebody who follows, until dropped.
+struct Follower {
+    heard: watch::Receiver<(bool, HashSet<SessionId>)>,
+    task: JoinHandle<()>,
+}
+
+impl Follower {
+    /// Begins to follow and waits until it has caught up.
+    async fn new<H: Harness>(harness: &H, back: Duration) -> Self {
+        let (tell, heard) = watch::channel((false, HashSet::new()));
+        let tell = Arc::new(Mutex::new(tell));
+        let ear = Ear::new(back, move |heard| {
+            let tell = tell.lock().expect("no panic");
+            match heard {
+                Heard::Ended(sid) => tell.send_modify(|(_, ended)| {
+                    ended.insert(sid);
+                }),
+                Heard::Live => tell.send_modify(|(live, _)| *live = true),
+                _ => {}
+            }
+            !tell.is_closed()
+        });
+        let store = harness.store().clone();
+        let task = tokio::spawn(async move {
+            let followed = store.follow(ear).await;
+            assert!(followed.is_ok(), "{followed:?}");
+        });
+        let follower = Self { heard, task };
+        follower.until(|(live, _)| *live).await;
+        follower
+    }
+
+    async fn until(&self, there: impl FnMut(&(bool, HashSet<SessionId>)) -> bool) {
+        let mut heard = self.heard.clone();
+        let waited = tokio::time::timeout(PATIENCE, heard.wait_for(there)).await;
+        assert!(waited.is_ok_and(|waited| waited.is_ok()), "heard: {:?}", self.heard());
+    }
+
+    async fn hears(&self, n: u8) {
+        self.until(|(_, ended)| ended.contains(&id(n))).await;
+    }
+
+    fn heard(&self) -> HashSet<SessionId> {
+        self.heard.borrow().1.clone()
+    }
+}
+
+impl Drop for Follower {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}
+
+async fn open<H: Harness>(sessions: u8) -> H {
+    let harness = H::open().await;
+    for n in 1..=sessions {
+        harness.store().create(session(n, "alice")).await.expect("created");
+    }
+    harness
+}
+
+/// By `revoke` and by `revoke_subject`, by this handle of the store or another; and not of those
+/// that go on.
+pub async fn who_follows_hears_of_every_session_that_is_ended<H: Harness>() {
+    let harness: H = open(6).await;
+    let first = Follower::new(&harness, HOUR).await;
+    let second = Follower::new(&harness, HOUR).await;
+    let store = harness.store();
+    assert!(store.revoke(id(1)).await.expect("no error"));
+    for follower in [&first, &second] {
+        follower.hears(1).await;
+    }
+    let mut gone = store.revoke_subject("alice", Some(id(5))).await.expect("no error");
+    gone.sort();
+    assert_eq!(gone, [2, 3, 4, 6].map(id));
+    for follower in [&first, &second] {
+        for n in [2, 3, 4, 6] {
+            follower.hears(n).await;
+        }
+        assert!(!follower.heard().contains(&id(5)), "it goes on");
+    }
+}
+
+/// A node that was away catches up before it says that it has.
+pub async fn who_follows_late_hears_of_what_was<H: Harness>() {
+    let harness: H = open(3).await;
+    assert!(harness.store().revoke(id(1)).await.expect("no error"));
+    harness.pass(Duration::from_secs(1)).await;
+    assert!(harness.store().revoke(id(2)).await.expect("no error"));
+    let follower = Follower::new(&harness, HOUR).await;
+    assert_eq!(follower.heard(), HashSet::from([id(1), id(2)]));
+    drop(follower);
+    assert!(harness.store().revoke(id(3)).await.expect("no error"));
+    let follower = Follower::new(&harness, HOUR).await;
+    assert!(follower.heard().contains(&id(3)));
+}
+
+/// What can't matter any more is not told for ever.
+pub async fn what_ended_long_ago_is_not_told<H: Harness>() {
+    let harness: H = open(2).await;
+    assert!(harness.store().revoke(id(1)).await.expect("no error"));
+    harness.pass(2 * HOUR).await;
+    // The second is over by itself, which is no news.
+    harness.store().sweep(1000).await.expect("no error");
+    let follower = Follower::new(&harness, HOUR).await;
+    assert_eq!(follower.heard(), HashSet::new());
+}
+
+/// Rotations, confirmations and sign-ins are nobody's news; revoking what is not there is none.
+pub async fn only_ends_are_told<H: Harness>() {
+    let harness: H = open(2).await;
+    let follower = Follower::new(&harness, HOUR).await;
+    let store = harness.store();
+    let loaded = store.load(id(1)).await.expect("no error").expect("there");
+    assert!(store.rotate(next(&loaded.record)).await.expect("no error"));
+    store.confirm(id(1), 1, true).await.expect("no error");
+    store.create(session(3, "bob")).await.expect("created");
+    assert!(!store.revoke(id(9)).await.expect("no error"));
+    assert!(store.revoke(id(2)).await.expect("no error"));
+    follower.hears(2).await;
+    assert_eq!(follower.heard(), HashSet::from([id(2)]));
+}
+
+/// Many ends at once, from many tasks: none is lost.
+pub async fn of_many_ends_at_once_none_is_missed<H: Harness>() {
+    let harness: H = open(200).await;
+    let follower = Follower::new(&harness, HOUR).await;
+    let tasks: Vec<_> = (1..=200)
+        .map(|n| {
+            let store = harness.store().clone();
+            tokio::spawn(async move { store.revoke(id(n)).await.expect("no error") })
+        })
+        .collect();
+    for task in tasks {
+        assert!(task.await.expect("no panic"));
+    }
+    follower.until(|(_, ended)| ended.len() == 200).await;
+}
+
+/// Makes one test of every case, for a [`Harness`] whose store has a feed.
+#[macro_export]
+macro_rules! feed_suite {
+    ($harness:ty) => {
+        $crate::store_suite!($harness; feed:
+            who_follows_hears_of_every_session_that_is_ended
+            who_follows_late_hears_of_what_was
+            what_ended_long_ago_is_not_told
+            only_ends_are_told
+            of_many_ends_at_once_none_is_missed
+        );
+    };
+}

@@ -1,0 +1,139 @@
+//! Sessions that end on another node: refused here from then on, without asking the store.
+
+use tokio::sync::watch;
+
+use super::*;
+use crate::{Ear, Feed, StoreError};
+
+/// Until the tasks that were spawned have nothing left to do.
+async fn calm() {
+    for _ in 0..50 {
+        tokio::task::yield_now().await;
+    }
+}
+
+#[tokio::test]
+async fn a_session_that_ends_on_one_node_is_refused_on_all_at_once() {
+    let (world, store) = World::rotating();
+    let other = World::with(|b| b.refresh_with(Rotate::new(store.clone())));
+    calm().await;
+    let mut pair = world.sign_in_pair("alice").await;
+    let second = world.sign_in_pair("alice").await;
+    assert_eq!((world.auth.feed(), other.auth.feed()), (Feed::Live, Feed::Live));
+    assert_eq!(other.me(pair.request()).await.status(), StatusCode::OK);
+    let sid = SessionId::parse(&store.list("alice").await.unwrap()[1].sid.to_string()).unwrap();
+    assert!(store.revoke(sid).await.unwrap());
+    calm().await;
+    let mut refused = 0;
+    for one in [&pair, &second] {
+        for node in [&world, &other] {
+            refused += u32::from(node.me(one.request()).await.status() == StatusCode::UNAUTHORIZED);
+        }
+    }
+    assert_eq!(refused, 2, "one of the two sessions, on both nodes, with good access tokens");
+    pair = world.sign_in_pair("alice").await;
+    assert_eq!(other.me(pair.request()).await.status(), StatusCode::OK, "a new one is fine");
+}
+
+#[tokio::test]
+async fn a_node_that_starts_hears_of_sessions_that_ended_before() {
+    let (world, store) = World::rotating();
+    let pair = world.sign_in_pair("alice").await;
+    assert_eq!(store.revoke_subject("alice", None).await.unwrap().len(), 1);
+    let late = World::with(|b| b.refresh_with(Rotate::new(store.clone())));
+    calm().await;
+    assert_eq!(late.me(pair.request()).await.status(), StatusCode::UNAUTHORIZED);
+}
+
+/// A store whose feed a test cuts.
+#[derive(Clone)]
+struct Cut {
+    store: MemoryStore,
+    up: watch::Sender<bool>,
+}
+
+impl crate::SessionStore for Cut {
+    async fn create(&self, new: crate::NewSession) -> Result<(), StoreError> {
+        self.store.create(new).await
+    }
+
+    async fn load(&self, sid: SessionId) -> Result<Option<crate::Loaded>, StoreError> {
+        self.store.load(sid).await
+    }
+
+    async fn rotate(&self, rotation: crate::Rotation) -> Result<bool, StoreError> {
+        self.store.rotate(rotation).await
+    }
+
+    async fn confirm(
+        &self,
+        sid: SessionId,
+        generation: u64,
+        slide: bool,
+    ) -> Result<(), StoreError> {
+        self.store.confirm(sid, generation, slide).await
+    }
+
+    async fn revoke(&self, sid: SessionId) -> Result<bool, StoreError> {
+        self.store.revoke(sid).await
+    }
+
+    async fn revoke_subject(
+        &self,
+        subject: &str,
+        except: Option<SessionId>,
+    ) -> Result<Vec<SessionId>, StoreError> {
+        self.store.revoke_subject(subject, except).await
+    }
+
+    async fn list(&self, subject: &str) -> Result<Vec<crate::SessionRecord>, StoreError> {
+        self.store.list(subject).await
+    }
+
+    async fn sweep(&self, limit: usize) -> Result<usize, StoreError> {
+        self.store.sweep(limit).await
+    }
+
+    async fn follow(&self, ear: Ear) -> Result<(), StoreError> {
+        let mut up = self.up.subscribe();
+        if !*up.borrow_and_update() {
+            return Err(StoreError::new("it is cut"));
+        }
+        tokio::select! {
+            done = self.store.follow(ear) => done,
+            _ = up.wait_for(|up| !up) => Err(StoreError::new("it is cut")),
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_node_that_lost_the_feed_says_so_and_catches_up() {
+    let (memory, up) = (MemoryStore::new(), watch::Sender::new(true));
+    let store = Cut { store: memory.clone(), up: up.clone() };
+    let world = World::with(|b| b.refresh_with(Rotate::new(store)));
+    calm().await;
+    let pair = world.sign_in_pair("alice").await;
+    assert_eq!(world.auth.feed(), Feed::Live);
+    up.send_replace(false);
+    tokio::time::sleep(Duration::from_secs(30)).await;
+    assert!(matches!(world.auth.feed(), Feed::Lost { .. }));
+    assert_eq!(saw(&world, "FeedLost"), 1, "said once, however often it is tried");
+    memory.revoke_subject("alice", None).await.unwrap();
+    calm().await;
+    assert_eq!(world.me(pair.request()).await.status(), StatusCode::OK, "nobody told it");
+    up.send_replace(true);
+    tokio::time::sleep(Duration::from_secs(6)).await;
+    assert_eq!((world.auth.feed(), saw(&world, "FeedLive")), (Feed::Live, 1));
+    assert_eq!(world.me(pair.request()).await.status(), StatusCode::UNAUTHORIZED);
+}
+
+#[tokio::test(start_paused = true)]
+async fn whoever_follows_stops_when_the_engine_is_gone() {
+    let (world, store) = World::rotating();
+    calm().await;
+    drop(world);
+    let before = store.followers();
+    assert_eq!(before, 1);
+    tokio::time::sleep(Duration::from_secs(61)).await;
+    assert_eq!(store.followers(), 0);
+}
