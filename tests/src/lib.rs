@@ -5,6 +5,7 @@
 
 pub mod actix;
 pub mod axum;
+pub mod database;
 pub mod hammer;
 pub mod process;
 mod serve;

@@ -5,7 +5,7 @@ use std::io::{self, BufRead as _, BufReader, Read};
 use std::os::unix::fs::{PermissionsExt as _, chown};
 use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, ExitStatus, Stdio};
+use std::process::{Child, ChildStdin, Command, ExitStatus, Stdio};
 use std::sync::mpsc::{Receiver, channel};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -88,12 +88,36 @@ pub struct Running {
     child: Child,
     lines: Receiver<String>,
     stderr: Option<std::thread::JoinHandle<String>>,
+    /// What a guard reads from: closed when this process ends, however it does.
+    _alive: Option<ChildStdin>,
 }
 
 impl Running {
     /// Starts a command and listens to what it says.
     pub fn start(mut command: Command) -> io::Result<Self> {
-        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        command.stdin(Stdio::null());
+        Self::listen(command)
+    }
+
+    /// Starts a program that must not outlive this process even if nothing is dropped, as with a
+    /// `static` or where this process is killed: it ends then, and the workplace is removed. What
+    /// it says on standard error is among its lines.
+    pub fn start_guarded(
+        workplace: &Workplace,
+        program: impl AsRef<OsStr>,
+        arguments: impl IntoIterator<Item: AsRef<OsStr>>,
+    ) -> io::Result<Self> {
+        const GUARD: &str = "exec 3<&0 </dev/null\n\
+            { read -r _ <&3; kill -9 $$; rm -rf \"$PWD\"; } >/dev/null 2>&1 &\n\
+            exec \"$@\" 2>&1 3<&-";
+        let mut command = workplace.command("sh");
+        command.args(["-c", GUARD, "guard"]).arg(program).args(arguments);
+        command.stdin(Stdio::piped());
+        Self::listen(command)
+    }
+
+    fn listen(mut command: Command) -> io::Result<Self> {
+        command.stdout(Stdio::piped()).stderr(Stdio::piped());
         let mut child = {
             let _alone = one_at_a_time();
             command.spawn()?
@@ -114,23 +138,29 @@ impl Running {
                 text
             })
         });
-        Ok(Self { child, lines, stderr })
+        let _alive = child.stdin.take();
+        Ok(Self { child, lines, stderr, _alive })
     }
 
     /// What follows `mark` in the first line on standard output that holds it.
     ///
     /// Panics with what the child said if it ends, or takes a minute, without.
     pub fn wait_for(&mut self, mark: &str) -> String {
+        self.find(mark).unwrap_or_else(|said| panic!("no {mark:?}: {said}"))
+    }
+
+    /// As [`wait_for`](Self::wait_for); the error is what the child said instead. It is over then.
+    pub fn find(&mut self, mark: &str) -> Result<String, String> {
         let mut said = Vec::new();
         loop {
             match self.lines.recv_timeout(PATIENCE) {
                 Ok(line) => match line.split_once(mark) {
-                    Some((_, rest)) => return rest.to_owned(),
+                    Some((_, rest)) => return Ok(rest.to_owned()),
                     None => said.push(line),
                 },
                 Err(_) => {
                     self.signal(Signal::KILL);
-                    panic!("no {mark:?}: {said:?} {}", self.stderr());
+                    return Err(format!("{said:?} {}", self.stderr()));
                 }
             }
         }

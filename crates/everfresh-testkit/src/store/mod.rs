@@ -14,6 +14,9 @@ pub trait Harness: Sized + Send + Sync {
     /// The store.
     type Store: SessionStore + Clone;
 
+    /// Whether what is over stays until it is swept. False for a store whose engine removes it.
+    const KEEPS_WHAT_IS_OVER: bool = true;
+
     /// An empty store of its own.
     fn open() -> impl Future<Output = Self>;
 
