@@ -75,6 +75,12 @@ pub(crate) fn run() -> ExitCode {
         Err(missing) => skip(&root, &browser, &missing, &mut total, &mut notes),
     }
 
+    let redis = ["--package", "everfresh-tests", "--features", "redis", "--test", "redis"];
+    match tools::redis() {
+        Ok(()) => step("sessions in Redis", &mut total, cargo(&root).arg("test").args(redis)),
+        Err(missing) => skip(&root, &redis, &missing, &mut total, &mut notes),
+    }
+
     println!();
     for note in &notes {
         println!("skipped: {note}");

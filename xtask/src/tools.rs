@@ -21,6 +21,11 @@ pub(crate) fn browser() -> Result<(), Missing> {
     need(&[("chromium", "chromium"), ("chromedriver", "chromium-driver")])
 }
 
+/// Redis, on the path.
+pub(crate) fn redis() -> Result<(), Missing> {
+    need(&[("redis-server", "redis-server")])
+}
+
 /// Sees to programs, given as `(program, Debian package)`; installs what is missing if it may.
 fn need(programs: &[(&str, &str)]) -> Result<(), Missing> {
     let lacking = |(program, _): &&(&str, &str)| !is_there(program);

@@ -1,0 +1,118 @@
+//! What can be set before a store is opened.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use everfresh::{Clock, StoreError};
+use redis::aio::ConnectionLike;
+use redis::{Client, IntoConnectionInfo as _};
+
+use crate::link::Link;
+use crate::store::{RedisStore, Settings};
+
+const PREFIX: &str = "everfresh:";
+const LIMIT: Duration = Duration::from_secs(2);
+
+/// Opens a [`RedisStore`] that is not as it comes. Made by [`RedisStore::builder`].
+#[derive(Clone, Debug)]
+#[must_use = "nothing is opened before `open` or `with_connection`"]
+pub struct Builder {
+    prefix: String,
+    limit: Duration,
+    clock: Option<Clock>,
+}
+
+impl Builder {
+    pub(crate) fn new() -> Self {
+        Self { prefix: PREFIX.into(), limit: LIMIT, clock: None }
+    }
+
+    /// What every key begins with, so that several apps can share a server. `everfresh:` unless
+    /// another one is given. Without braces: they would put all sessions on one node of a cluster.
+    pub fn prefix(mut self, prefix: impl Into<String>) -> Self {
+        self.prefix = prefix.into();
+        self
+    }
+
+    /// How long a step may take, connecting included. 2 s unless another one is given; not zero.
+    pub fn time_limit(mut self, limit: Duration) -> Self {
+        self.limit = limit;
+        self
+    }
+
+    /// On a clock of your own instead of the server's, for tests. Keys still expire by the
+    /// server's.
+    pub fn clock(mut self, clock: impl Into<Clock>) -> Self {
+        self.clock = Some(clock.into());
+        self
+    }
+
+    /// Connects to `redis://[[user]:password@]host[:port][/database]`; with the feature `tls` also
+    /// to `rediss://`, and then, if the process has no default `CryptoProvider` of rustls yet, it
+    /// gets the one of aws-lc-rs.
+    ///
+    /// Errors: a setting or the address is bad, or the server can't be reached or refuses us.
+    pub async fn open(self, url: &str) -> Result<RedisStore, StoreError> {
+        let settings = self.settings()?;
+        let info = url.into_connection_info().map_err(StoreError::new)?;
+        #[cfg(feature = "tls")]
+        if matches!(info.addr(), redis::ConnectionAddr::TcpTls { .. })
+            && rustls::crypto::CryptoProvider::get_default().is_none()
+        {
+            // Somebody else may be quicker; there is one then, too.
+            let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
+        }
+        let client = Client::open(info).map_err(StoreError::new)?;
+        let connecting = tokio::time::timeout(settings.limit, Link::open(client, settings.limit));
+        let link = connecting.await.map_err(StoreError::new)?.map_err(StoreError::new)?;
+        Ok(RedisStore::over(link, settings))
+    }
+
+    /// Over a connection of your own: one to a cluster, through Sentinel, or that the app has
+    /// anyway. It has to reconnect by itself; its clones should share what they are connected by.
+    ///
+    /// Errors: a setting is bad.
+    pub fn with_connection<C: ConnectionLike>(
+        self,
+        connection: C,
+    ) -> Result<RedisStore<C>, StoreError> {
+        Ok(RedisStore::over(connection, self.settings()?))
+    }
+
+    fn settings(self) -> Result<Arc<Settings>, StoreError> {
+        if self.prefix.contains(['{', '}']) {
+            let Self { prefix, .. } = self;
+            return Err(StoreError::new(format!("prefix {prefix:?}: allowed is no brace")));
+        }
+        if self.limit.is_zero() {
+            return Err(StoreError::new("time limit 0: allowed is more than that"));
+        }
+        let Self { prefix, limit, clock } = self;
+        Ok(Arc::new(Settings { prefix, limit, clock }))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn bad_settings_name_themselves_and_what_is_allowed() {
+        let problem = Builder::new().prefix("a{b}").open("redis://127.0.0.1").await.unwrap_err();
+        assert!(problem.to_string().contains("prefix \"a{b}\": allowed is no brace"), "{problem}");
+        let zero = Builder::new().time_limit(Duration::ZERO).open("redis://127.0.0.1").await;
+        let problem = zero.unwrap_err().to_string();
+        assert!(problem.contains("time limit 0: allowed is more"), "{problem}");
+        let problem = Builder::new().open("http://127.0.0.1").await.unwrap_err().to_string();
+        assert!(problem.contains("URL"), "{problem}");
+    }
+
+    #[tokio::test]
+    async fn a_password_is_in_no_error() {
+        for url in ["redis://:hunter2@127.0.0.1:1/", "redis://:hunter2@127.0.0.1:none/", "hunter2"]
+        {
+            let problem = Builder::new().open(url).await.unwrap_err();
+            assert!(!format!("{problem} {problem:?}").contains("hunter2"), "{problem:?}");
+        }
+    }
+}

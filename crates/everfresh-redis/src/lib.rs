@@ -1,0 +1,51 @@
+//! everfresh's sessions in Redis or Valkey, for any number of nodes.
+//!
+//! # Rules
+//! 1. A session is one key, named `everfresh:{SID}`, and every step is one script on it: of all
+//!    that race, on whatever node, one succeeds. The braces make a cluster spread sessions evenly.
+//! 2. Time is the server's. A key expires with its session; there is nothing to sweep.
+//! 3. The sessions of a person are found by an index, `everfresh:subject:SUBJECT`. It may name
+//!    sessions that are over, never lacks one that was acknowledged, and is believed in nothing:
+//!    each session's own key is asked, and what is gone is taken out.
+//! 4. Nothing waits for longer than the time limit, 2 s unless another one is set, for each step.
+//!    A server that is away, full or read-only is an error and no answer: refresh is unavailable,
+//!    nobody is signed out. Who asks once it is back is answered.
+//!
+//! # What the server has to be
+//! * Redis 7 or later, or Valkey. Scripts are `EVALSHA`, and `SCRIPT LOAD` when they are unknown.
+//! * `maxmemory-policy noeviction`: any other one may sign people out to make room.
+//! * `appendonly yes`; with `appendfsync everysec`, Redis's default, a machine that loses its power
+//!   forgets a second of rotations and revocations, with `always` none.
+//! * Replication is asynchronous. A failover may forget what the old primary had acknowledged: a
+//!   rotation that is forgotten makes its client sign in again, and a revocation that is forgotten
+//!   has to be made again. `min-replicas-to-write` narrows that, nothing in Redis rules it out.
+//!   Who can't live with it takes PostgreSQL.
+//!
+//! # Example
+//! ```no_run
+//! use everfresh::{Engine, Keys, Rotate};
+//! use everfresh_redis::RedisStore;
+//!
+//! # #[tokio::main]
+//! # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! let store = RedisStore::open("redis://127.0.0.1").await?;
+//! let auth = Engine::<()>::builder(Keys::hs256("0123456789abcdef-0123456789abcdef")?)
+//!     .issuer("https://app.example")
+//!     .audience("app")
+//!     .refresh_with(Rotate::new(store))
+//!     .build()?;
+//! # let _ = auth;
+//! # Ok(())
+//! # }
+//! ```
+
+mod builder;
+mod index;
+mod link;
+mod row;
+mod scripts;
+mod store;
+
+pub use builder::Builder;
+pub use link::Link;
+pub use store::RedisStore;

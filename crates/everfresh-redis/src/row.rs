@@ -1,0 +1,196 @@
+//! A session as one string of bytes. A hash would take two to three times the memory as soon as one
+//! field is longer than 64 bytes, as claims are; and what a rotation changes stands together at
+//! the front, so that it is overwritten in place, and no more than that is logged and replicated.
+//!
+//! Integers are big-endian, times and durations milliseconds.
+//!
+//! | offset | bytes | what |
+//! |---|---|---|
+//! | 0 | 1 | the layout: 1 |
+//! | 1 | 8 | generation |
+//! | 9 | 4 | key id |
+//! | 13 | 1 | confirmed |
+//! | 14 | 6 | rotated at |
+//! | 20 | 6 | idle end |
+//! | 26 | 6 | absolute end |
+//! | 32 | 6 | idle lifetime |
+//! | 38 | 6 | created at |
+//! | 44 | 1 | persistent |
+//! | 45 | 16 | salt |
+//! | 61 | 4 | length of the claims |
+//! | 65 | 4 | length of the sealed tokens; the largest number if there are none |
+//! | 69 | 4 | length of the subject |
+//! | 73 | 40 | only with tokens: seq (8), tries (4), claim (16), claimed at (6), expires (6) |
+//! | | | sealed tokens, claims, subject, attributes as JSON |
+
+use std::time::Duration;
+
+use everfresh::{Custody, NewSession, SessionId, SessionRecord, StoreError, Timestamp};
+
+const LAYOUT: u8 = 1;
+
+/// The length of sealed tokens that aren't there.
+const NONE: u32 = u32::MAX;
+
+/// 4,460 years: with a time that is now, six bytes hold their sum.
+const LONGEST: u64 = 1 << 47;
+
+/// What the script that makes a session is given, apart from times.
+pub(crate) struct Parts {
+    /// What follows the times in the head.
+    pub(crate) head: Vec<u8>,
+    /// What follows the custody.
+    pub(crate) rest: Vec<u8>,
+}
+
+impl Parts {
+    pub(crate) fn of(new: &NewSession) -> Result<Self, StoreError> {
+        let attributes = serde_json::to_vec(&new.attributes).map_err(StoreError::new)?;
+        let sealed = new.custody.as_ref().map(|custody| &*custody.sealed);
+        let mut head = vec![u8::from(new.persistent)];
+        head.extend(new.salt);
+        head.extend(length(new.claims.as_bytes())?);
+        head.extend(sealed.map_or(Ok(NONE.to_be_bytes()), length)?);
+        head.extend(length(new.subject.as_bytes())?);
+        let rest = [
+            sealed.unwrap_or_default(),
+            new.claims.as_bytes(),
+            new.subject.as_bytes(),
+            &attributes,
+        ];
+        Ok(Self { head, rest: rest.concat() })
+    }
+}
+
+fn length(bytes: &[u8]) -> Result<[u8; 4], StoreError> {
+    match u32::try_from(bytes.len()) {
+        Ok(length) if length < NONE => Ok(length.to_be_bytes()),
+        _ => Err(StoreError::new("a session of more than 4 GiB")),
+    }
+}
+
+/// A lifetime, as scripts read it.
+pub(crate) fn milliseconds(lifetime: Duration) -> Result<Vec<u8>, StoreError> {
+    match u64::try_from(lifetime.as_millis()) {
+        Ok(millis) if millis < LONGEST => Ok(millis.to_string().into()),
+        _ => Err(StoreError::new("a lifetime of more than 4,000 years")),
+    }
+}
+
+/// The session that these bytes are.
+pub(crate) fn decode(sid: SessionId, value: &[u8]) -> Result<SessionRecord, StoreError> {
+    let mut bytes = Bytes(value);
+    if bytes.take(1)? != [LAYOUT] {
+        return Err(StoreError::new("a session in a layout of another version"));
+    }
+    let generation = bytes.number(8)?;
+    let key_id = bytes.small()?;
+    let confirmed = bytes.number(1)? == 1;
+    let rotated_at = bytes.time()?;
+    let idle_expires = bytes.time()?;
+    let absolute_expires = bytes.time()?;
+    let idle_lifetime = Duration::from_millis(bytes.number(6)?);
+    let created_at = bytes.time()?;
+    let persistent = bytes.number(1)? == 1;
+    let salt = bytes.sixteen()?;
+    let (claims, sealed, subject) = (bytes.small()?, bytes.small()?, bytes.small()?);
+    let custody = match sealed {
+        NONE => None,
+        length => Some(Box::new(bytes.custody(length)?)),
+    };
+    Ok(SessionRecord {
+        sid,
+        claims: bytes.text(claims)?,
+        subject: bytes.text(subject)?,
+        attributes: serde_json::from_slice(bytes.0).map_err(StoreError::new)?,
+        generation,
+        key_id,
+        confirmed,
+        rotated_at,
+        created_at,
+        idle_expires,
+        absolute_expires,
+        idle_lifetime,
+        persistent,
+        salt,
+        custody,
+    })
+}
+
+/// What was not read yet.
+struct Bytes<'b>(&'b [u8]);
+
+impl<'b> Bytes<'b> {
+    fn take(&mut self, count: usize) -> Result<&'b [u8], StoreError> {
+        let (taken, rest) = self
+            .0
+            .split_at_checked(count)
+            .ok_or_else(|| StoreError::new("a session's bytes end too early"))?;
+        self.0 = rest;
+        Ok(taken)
+    }
+
+    fn number(&mut self, bytes: usize) -> Result<u64, StoreError> {
+        Ok(self.take(bytes)?.iter().fold(0, |number, byte| number << 8 | u64::from(*byte)))
+    }
+
+    fn small(&mut self) -> Result<u32, StoreError> {
+        u32::try_from(self.number(4)?).map_err(StoreError::new)
+    }
+
+    fn time(&mut self) -> Result<Timestamp, StoreError> {
+        Ok(Timestamp::default().plus(Duration::from_millis(self.number(6)?)))
+    }
+
+    fn sixteen(&mut self) -> Result<[u8; 16], StoreError> {
+        self.take(16)?.try_into().map_err(StoreError::new)
+    }
+
+    fn text(&mut self, length: u32) -> Result<String, StoreError> {
+        String::from_utf8(self.take(length as usize)?.to_vec()).map_err(|error| {
+            // Its own text would hold the bytes.
+            StoreError::new(error.utf8_error())
+        })
+    }
+
+    fn custody(&mut self, sealed: u32) -> Result<Custody, StoreError> {
+        let seq = self.number(8)?;
+        let tries = self.small()?;
+        let claim = self.sixteen()?;
+        Ok(Custody {
+            seq,
+            tries,
+            // Never sent and never claimed are one thing.
+            claim: (tries > 0).then_some(claim),
+            claimed_at: self.time()?,
+            expires: self.time()?,
+            sealed: self.take(sealed as usize)?.to_vec(),
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn bytes_of_any_kind_are_an_error_and_no_panic() {
+        let sid = SessionId::from_bytes([1; 16]);
+        let mut bytes = vec![0; 300];
+        for length in 0..bytes.len() {
+            assert!(decode(sid, &bytes[..length]).is_err());
+        }
+        bytes[0] = LAYOUT;
+        // Lengths that are longer than what follows.
+        bytes[61..73].fill(0xfe);
+        for length in 0..bytes.len() {
+            assert!(decode(sid, &bytes[..length]).is_err());
+        }
+    }
+
+    #[test]
+    fn lifetimes_that_no_row_holds_are_an_error() {
+        assert!(milliseconds(Duration::MAX).is_err());
+        assert_eq!(milliseconds(Duration::from_secs(3)).unwrap(), b"3000");
+    }
+}

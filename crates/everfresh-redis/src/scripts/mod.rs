@@ -1,0 +1,31 @@
+//! One script per step. Each runs as a whole or not at all, and touches one key.
+
+use std::sync::LazyLock;
+
+use redis::Script;
+
+/// The first line makes a server strict: a script that touches the keys of two nodes of a cluster
+/// is refused, and one that adds to a full memory is, before it starts.
+macro_rules! scripts {
+    ($($name:ident $file:literal $($flags:literal)?)*) => {
+        $(
+            pub(crate) static $name: LazyLock<Script> = LazyLock::new(|| {
+                Script::new(concat!(
+                    "#!lua ", $($flags,)? "\n", include_str!("row.lua"), include_str!($file),
+                ))
+            });
+        )*
+    };
+}
+
+scripts! {
+    CREATE "create.lua"
+    LOAD "load.lua" "flags=no-writes"
+    ROTATE "rotate.lua"
+    CONFIRM "confirm.lua"
+    REVOKE "revoke.lua" "flags=allow-oom"
+    CLAIM "claim.lua"
+    RELEASE "release.lua"
+    PUBLISH "publish.lua"
+    ENTER "enter.lua"
+}

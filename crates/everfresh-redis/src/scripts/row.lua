@@ -1,0 +1,45 @@
+-- What all scripts know of a session's value. `row.rs` has the layout; offsets count from 0.
+local HEAD, CUSTODY, NONE = 73, 40, 4294967295
+
+-- The server's time in milliseconds, or that of a test.
+local function read_clock()
+  if ARGV[1] ~= '' then return tonumber(ARGV[1]) end
+  local time = redis.call('TIME')
+  return time[1] * 1000 + math.floor(time[2] / 1000)
+end
+
+local now = read_clock()
+
+local function milliseconds(time)
+  return struct.pack('>I6', time)
+end
+
+-- The head of a session that is not over.
+local function live()
+  local bytes = redis.call('GETRANGE', KEYS[1], 0, HEAD - 1)
+  if #bytes < HEAD then return nil end
+  local row = {}
+  row.generation, row.key_id, row.confirmed, row.rotated_at, row.idle_expires,
+    row.absolute_expires, row.idle_lifetime = struct.unpack('>c8I4BI6I6I6I6', bytes, 2)
+  row.claims, row.sealed = struct.unpack('>I4I4', bytes, 62)
+  if row.idle_expires <= now then return nil end
+  return row
+end
+
+-- Where the session ends if it is used now.
+local function slid(row)
+  return math.min(now + row.idle_lifetime, row.absolute_expires)
+end
+
+-- The key goes with the session, by itself.
+local function expire_at(time)
+  redis.call('PEXPIRE', KEYS[1], math.max(time - now, 1))
+end
+
+-- Other tokens of a live session with tokens in custody.
+local function custody_of(row)
+  if not row or row.sealed == NONE then return nil end
+  local bytes = redis.call('GETRANGE', KEYS[1], HEAD, HEAD + CUSTODY - 1)
+  local seq, tries, claim = struct.unpack('>c8I4c16', bytes)
+  return { seq = seq, tries = tries, claim = claim }
+end
