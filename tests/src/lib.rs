@@ -7,6 +7,7 @@ pub mod actix;
 pub mod axum;
 pub mod database;
 pub mod hammer;
+pub mod idp;
 pub mod process;
 mod serve;
 pub mod settings;

@@ -55,6 +55,13 @@ impl Workplace {
         Ok(copy)
     }
 
+    /// A copy of a folder, for the same. Links in it are left out.
+    pub fn folder(&self, from: &Path) -> io::Result<PathBuf> {
+        let copy = self.path().join(from.file_name().unwrap_or(OsStr::new("folder")));
+        copy_folder(from, &copy)?;
+        Ok(copy)
+    }
+
     /// Gives a file that was made here to the children, and those that belong to it (`-wal`).
     pub fn share(&self, file: &Path) -> io::Result<()> {
         if !geteuid().is_root() {
@@ -82,6 +89,24 @@ impl Workplace {
     }
 }
 
+fn copy_folder(from: &Path, to: &Path) -> io::Result<()> {
+    std::fs::create_dir(to)?;
+    std::fs::set_permissions(to, std::fs::Permissions::from_mode(0o755))?;
+    for entry in std::fs::read_dir(from)? {
+        let entry = entry?;
+        let copy = to.join(entry.file_name());
+        match entry.file_type()? {
+            kind if kind.is_dir() => copy_folder(&entry.path(), &copy)?,
+            kind if kind.is_file() => {
+                std::fs::copy(entry.path(), &copy)?;
+                std::fs::set_permissions(&copy, std::fs::Permissions::from_mode(0o644))?;
+            }
+            _ => {}
+        }
+    }
+    Ok(())
+}
+
 /// A running child; its whole process group ends when this is dropped.
 #[derive(Debug)]
 pub struct Running {
@@ -93,9 +118,9 @@ pub struct Running {
 }
 
 impl Running {
-    /// Starts a command and listens to what it says.
+    /// Starts a command and listens to what it says. Its standard input ends when we do.
     pub fn start(mut command: Command) -> io::Result<Self> {
-        command.stdin(Stdio::null());
+        command.stdin(Stdio::piped());
         Self::listen(command)
     }
 

@@ -1,0 +1,242 @@
+//! A real identity provider for tests: npm's certified `oidc-provider`, on loopback.
+//!
+//! Its program lies in `tests/idp`. Node.js and npm are needed; `cargo xtask test` sees to both.
+
+use std::collections::BTreeMap;
+use std::fs::File;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::Duration;
+
+use everfresh::{ClientSecret, JwkSet};
+use everfresh_upstream::{HttpClient, SecureUrl};
+use serde::Deserialize;
+use serde::de::DeserializeOwned;
+use serde_json::{Value, json};
+
+use crate::process::{Running, Workplace};
+
+/// Whom access tokens are for that are JWTs.
+pub const AUDIENCE: &str = "https://api.everfresh.test";
+
+/// The secret of the clients `web` and `web-post`: all that may be in one (RFC 6749 appendix A.2)
+/// and that a form or HTTP Basic could garble.
+pub const SECRET: &str = "s%3A+/ =&:\"~";
+
+/// As [`SECRET`], for those who present it.
+pub fn secret() -> ClientSecret {
+    SECRET.into()
+}
+
+/// How the provider behaves.
+#[derive(Clone, Debug)]
+pub struct IdentitySettings {
+    /// What becomes of a refresh token that was used.
+    pub rotation: Rotation,
+    /// How long an access token lives: whole seconds.
+    pub access_lifetime: Duration,
+    /// How long a refresh token lives: whole seconds.
+    pub refresh_lifetime: Duration,
+    /// What access tokens are.
+    pub access_tokens: AccessTokens,
+    /// The public keys of the client `pkj`, which exists only with them.
+    pub pkj_keys: Option<JwkSet>,
+    /// Where authorization codes go.
+    pub redirect_uri: Option<String>,
+}
+
+/// What becomes of a refresh token that was used.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Rotation {
+    /// Another one takes its place; used again, it ends its whole family.
+    Rotated,
+    /// It is given again.
+    Repeated,
+    /// It stays good, and the answer says nothing of it.
+    Omitted,
+}
+
+/// What access tokens are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum AccessTokens {
+    /// Random text.
+    Opaque,
+    /// JWTs for [`AUDIENCE`] (RFC 9068), by `RS256`.
+    Jwt,
+    /// JWTs that name their session (`sid`, `auth_time`, `session_exp`), by `RS256` or `ES256`.
+    SessionJwt(&'static str),
+}
+
+impl Default for IdentitySettings {
+    fn default() -> Self {
+        Self {
+            rotation: Rotation::Rotated,
+            access_lifetime: Duration::from_secs(900),
+            refresh_lifetime: Duration::from_secs(24 * 60 * 60),
+            access_tokens: AccessTokens::Opaque,
+            pkj_keys: None,
+            redirect_uri: None,
+        }
+    }
+}
+
+/// What a sign-in at the provider gave.
+#[derive(Clone, Deserialize)]
+pub struct IssuedTokens {
+    /// The access token.
+    pub access_token: String,
+    /// The refresh token.
+    pub refresh_token: String,
+    /// The ID token.
+    pub id_token: String,
+    /// How many seconds the access token lives.
+    pub expires_in: u64,
+}
+
+impl std::fmt::Debug for IssuedTokens {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("IssuedTokens").field("expires_in", &self.expires_in).finish_non_exhaustive()
+    }
+}
+
+/// What the provider was asked since it started.
+#[derive(Clone, Debug, Deserialize)]
+pub struct Counts {
+    /// Calls of the token endpoint by `grant_type`.
+    pub token: BTreeMap<String, GrantCounts>,
+    /// All calls, by path.
+    pub paths: BTreeMap<String, u64>,
+}
+
+/// How the token endpoint was called with one `grant_type`.
+#[derive(Clone, Debug, Default, Deserialize)]
+pub struct GrantCounts {
+    /// How often.
+    pub calls: u64,
+    /// Its answers: `ok`, or the `error`.
+    pub outcomes: BTreeMap<String, u64>,
+}
+
+impl Counts {
+    /// Calls with `grant_type=refresh_token`.
+    pub fn refreshes(&self) -> GrantCounts {
+        self.token.get("refresh_token").cloned().unwrap_or_default()
+    }
+
+    /// How often the keys were fetched.
+    pub fn key_fetches(&self) -> u64 {
+        self.paths.get("/jwks").copied().unwrap_or_default()
+    }
+}
+
+/// A running provider. Its clients: `web` (`client_secret_basic`), `web-post`
+/// (`client_secret_post`), `spa` (public), and `pkj` (`private_key_jwt`) if it has keys.
+///
+/// It ends with this handle, or with this process. Whatever can't be had is a panic.
+#[derive(Debug)]
+pub struct IdentityProvider {
+    issuer: String,
+    client: HttpClient,
+    _server: Running,
+    _workplace: Workplace,
+}
+
+impl IdentityProvider {
+    /// Starts one, and installs what it needs if that has not happened yet.
+    pub fn start(settings: &IdentitySettings) -> Self {
+        install();
+        let workplace = Workplace::new().expect("a folder");
+        let program = workplace.folder(&source()).expect("a copy of the provider");
+        let mut command = workplace.command("node");
+        command.arg(program.join("server.mjs")).env("PORT", "0");
+        let seconds = |time: Duration| time.as_secs().to_string();
+        command.env("ACCESS_TTL", seconds(settings.access_lifetime));
+        command.env("REFRESH_TTL", seconds(settings.refresh_lifetime));
+        let rotate = match settings.rotation {
+            Rotation::Rotated => "1",
+            Rotation::Repeated => "0",
+            Rotation::Omitted => "omit",
+        };
+        command.env("ROTATE", rotate);
+        let (format, alg, session) = match settings.access_tokens {
+            AccessTokens::Opaque => ("opaque", "RS256", "0"),
+            AccessTokens::Jwt => ("jwt", "RS256", "0"),
+            AccessTokens::SessionJwt(alg) => ("jwt", alg, "1"),
+        };
+        command.env("ACCESS_FORMAT", format).env("ACCESS_ALG", alg).env("SESSION_CLAIMS", session);
+        if let Some(keys) = &settings.pkj_keys {
+            command.env("PKJ_JWKS", serde_json::to_string(keys).expect("keys as JSON"));
+        }
+        if let Some(uri) = &settings.redirect_uri {
+            command.env("REDIRECT_URI", uri);
+        }
+        let mut server = Running::start(command).expect("node");
+        let issuer = server.wait_for("listening on ");
+        let client = HttpClient::new().expect("an HTTP client");
+        Self { issuer, client, _server: server, _workplace: workplace }
+    }
+
+    /// Its issuer: the address that it listens on.
+    pub fn url(&self) -> &str {
+        &self.issuer
+    }
+
+    /// Tokens of `n` new sign-ins of `sub` at a client, without a browser.
+    pub async fn tokens(&self, client: &str, sub: &str, n: usize) -> Vec<IssuedTokens> {
+        self.post("tokens", &json!({"client": client, "sub": sub, "n": n})).await
+    }
+
+    /// What it was asked until now.
+    pub async fn counts(&self) -> Counts {
+        read(self.client.get(&self.control("counts"))).await
+    }
+
+    /// Ends every sign-in of `sub`.
+    pub async fn revoke(&self, sub: &str) {
+        self.post::<Value>("revoke", &json!({"sub": sub})).await;
+    }
+
+    /// Signs with other keys from now on. `keep`: the former ones stay published.
+    pub async fn rotate_keys(&self, keep: bool) {
+        self.post::<Value>("rotate-keys", &json!({"keep": keep})).await;
+    }
+
+    async fn post<T: DeserializeOwned>(&self, what: &str, body: &Value) -> T {
+        read(self.client.post(&self.control(what)).json(body)).await
+    }
+
+    fn control(&self, what: &str) -> SecureUrl {
+        format!("{}/control/{what}", self.issuer).parse().expect("a loopback address")
+    }
+}
+
+async fn read<T: DeserializeOwned>(call: everfresh_upstream::Call<'_>) -> T {
+    let answer = call.at_most(64 * 1024 * 1024).limit(Duration::from_secs(60)).send().await;
+    let answer = answer.expect("an answer of the provider");
+    let body = || String::from_utf8_lossy(&answer.body).into_owned();
+    assert!(answer.status.is_success(), "{}: {}", answer.status, body());
+    answer.json().expect("what the provider's control answers")
+}
+
+fn source() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("idp")
+}
+
+/// `npm ci` in `tests/idp`, unless what is there is as new as the lock file. Once at a time,
+/// however many processes run tests.
+fn install() {
+    let lock_file = source().join("package-lock.json");
+    let lock = File::open(&lock_file).expect("tests/idp/package-lock.json");
+    lock.lock().expect("a lock on tests/idp/package-lock.json");
+    let changed = |path: &Path| -> io::Result<_> { path.metadata()?.modified() };
+    let installed = changed(&source().join("node_modules/.package-lock.json"));
+    if installed.is_ok_and(|at| changed(&lock_file).is_ok_and(|of| of <= at)) {
+        return;
+    }
+    let mut npm = Command::new("npm");
+    npm.args(["ci", "--ignore-scripts", "--no-audit", "--no-fund"]).current_dir(source());
+    let run = npm.output().expect("npm; install with: apt-get install nodejs npm");
+    let stderr = String::from_utf8_lossy(&run.stderr);
+    assert!(run.status.success(), "npm ci in tests/idp: {stderr}");
+}
