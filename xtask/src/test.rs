@@ -81,6 +81,12 @@ pub(crate) fn run() -> ExitCode {
         Err(missing) => skip(&root, &redis, &missing, &mut total, &mut notes),
     }
 
+    let idp = ["--package", "everfresh-tests", "--features", "idp", "--test", "idp"];
+    match tools::identity_provider(&root) {
+        Ok(()) => step("an identity provider", &mut total, cargo(&root).arg("test").args(idp)),
+        Err(missing) => skip(&root, &idp, &missing, &mut total, &mut notes),
+    }
+
     println!();
     for note in &notes {
         println!("skipped: {note}");

@@ -1,6 +1,7 @@
 //! Programs that tests need and this machine may lack.
 
 use std::fmt;
+use std::path::Path;
 use std::process::{Command, Stdio};
 
 /// What could not be had, and how to get it.
@@ -24,6 +25,34 @@ pub(crate) fn browser() -> Result<(), Missing> {
 /// Redis, on the path.
 pub(crate) fn redis() -> Result<(), Missing> {
     need(&[("redis-server", "redis-server")])
+}
+
+/// Node.js, npm, and the identity provider that `tests/idp` names.
+pub(crate) fn identity_provider(root: &Path) -> Result<(), Missing> {
+    const OLDEST: u32 = 20;
+    need(&[("node", "nodejs"), ("npm", "npm")])?;
+    let said = Command::new("node").arg("--version").output();
+    let version = said.map_or_else(
+        |error| error.to_string(),
+        |said| String::from_utf8_lossy(&said.stdout).trim().to_owned(),
+    );
+    let major = version.strip_prefix('v').and_then(|rest| rest.split('.').next());
+    if major.and_then(|major| major.parse().ok()).is_none_or(|major: u32| major < OLDEST) {
+        return Err(Missing {
+            what: format!("Node.js {OLDEST} or newer"),
+            remedy: format!("found {version}"),
+        });
+    }
+    let folder = root.join("tests/idp");
+    let mut npm = Command::new("npm");
+    npm.args(["ci", "--ignore-scripts", "--no-audit", "--no-fund"]).current_dir(&folder);
+    match npm.stdin(Stdio::null()).status() {
+        Ok(status) if status.success() => Ok(()),
+        _ => Err(Missing {
+            what: "oidc-provider".into(),
+            remedy: "`npm ci` in tests/idp must succeed".into(),
+        }),
+    }
 }
 
 /// Sees to programs, given as `(program, Debian package)`; installs what is missing if it may.

@@ -1,0 +1,203 @@
+//! Refreshes at a real token endpoint, by the client side of [`Dialect::OAUTH2`].
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use everfresh::{
+    Algorithm, Answered, ClientAuthentication, Clock, Dialect, Issued, JwkSet, Key, Keys,
+};
+use everfresh_tests::idp::{IdentityProvider, IdentitySettings, Rotation, secret};
+use everfresh_upstream::{HttpClient, Provider, SecureUrl};
+use futures::future::join_all;
+
+/// A client of the provider.
+#[derive(Clone)]
+struct Client {
+    http: HttpClient,
+    endpoint: SecureUrl,
+    who: ClientAuthentication,
+}
+
+impl Client {
+    async fn new(idp: &IdentityProvider, who: ClientAuthentication) -> Self {
+        let http = HttpClient::new().unwrap();
+        let provider = Provider::discover(&http, idp.url()).await.unwrap();
+        Self { endpoint: provider.token_endpoint().unwrap().clone(), http, who }
+    }
+
+    async fn web(idp: &IdentityProvider) -> Self {
+        Self::new(idp, basic("web")).await
+    }
+
+    async fn refresh(&self, token: &str) -> Answered {
+        let now = Clock::system().now();
+        let request = Dialect::OAUTH2.request(token, Some(&self.who), now).unwrap();
+        let answer = self.http.post(&self.endpoint).like(request).send().await.unwrap();
+        Dialect::OAUTH2.read(answer.status, &answer.headers, &answer.body, now)
+    }
+
+    async fn issued(&self, token: &str) -> Issued {
+        match self.refresh(token).await {
+            Answered::Issued(issued) => *issued,
+            other => panic!("{other:?} to {:?}", self.who),
+        }
+    }
+}
+
+fn basic(id: &str) -> ClientAuthentication {
+    ClientAuthentication::Basic { id: id.into(), secret: secret() }
+}
+
+fn successor(issued: &Issued) -> String {
+    issued.refresh_token.as_ref().unwrap().expose().to_owned()
+}
+
+/// A key of ours, and what the provider is told of it.
+fn own_key() -> (Arc<Key>, JwkSet) {
+    let pair = rcgen::KeyPair::generate_for(&rcgen::PKCS_ECDSA_P256_SHA256).unwrap();
+    let key = || Key::from_der(Algorithm::ES256, &pair.serialize_der()).unwrap();
+    let key = || key().with_kid("ours").unwrap();
+    (Arc::new(key()), Keys::new(key()).unwrap().public_jwk_set())
+}
+
+#[tokio::test]
+async fn each_way_to_say_who_we_are_is_understood() {
+    let (key, public) = own_key();
+    let lifetime = Duration::from_secs(77);
+    let settings = IdentitySettings {
+        access_lifetime: lifetime,
+        pkj_keys: Some(public),
+        ..IdentitySettings::default()
+    };
+    let idp = IdentityProvider::start(&settings);
+    let by_key = |audience: String| ClientAuthentication::PrivateKeyJwt {
+        id: "pkj".into(),
+        key: key.clone(),
+        audience,
+    };
+    for (id, who) in [
+        ("web", basic("web")),
+        ("web-post", ClientAuthentication::Post { id: "web-post".into(), secret: secret() }),
+        ("spa", ClientAuthentication::None { id: "spa".into() }),
+        ("pkj", by_key(idp.url().into())),
+        ("pkj", by_key(format!("{}/token", idp.url()))),
+    ] {
+        let client = Client::new(&idp, who).await;
+        let mut tokens = vec![idp.tokens(id, "alice", 1).await.remove(0).refresh_token];
+        for _ in 0..3 {
+            let issued = client.issued(tokens.last().unwrap()).await;
+            assert_eq!(issued.expires_in, Some(lifetime), "{id}");
+            let next = successor(&issued);
+            assert!(!tokens.contains(&next), "{id}: another one each time");
+            tokens.push(next);
+        }
+    }
+    assert_eq!(idp.counts().await.refreshes().outcomes, [("ok".to_owned(), 15)].into());
+}
+
+#[tokio::test]
+async fn who_is_not_believed_is_misconfigured_and_loses_nothing() {
+    let (_, public) = own_key();
+    let (stranger, _) = own_key();
+    let settings = IdentitySettings { pkj_keys: Some(public), ..IdentitySettings::default() };
+    let idp = IdentityProvider::start(&settings);
+    let token = idp.tokens("web", "alice", 1).await.remove(0).refresh_token;
+    let (pkj, audience) = ("pkj".to_owned(), idp.url().to_owned());
+    for who in [
+        ClientAuthentication::Basic { id: "web".into(), secret: "s".into() },
+        ClientAuthentication::Basic { id: "nobody".into(), secret: secret() },
+        ClientAuthentication::Post { id: "web-post".into(), secret: "s".into() },
+        ClientAuthentication::None { id: "web".into() },
+        ClientAuthentication::PrivateKeyJwt { id: pkj, key: stranger, audience },
+    ] {
+        let client = Client::new(&idp, who).await;
+        assert_eq!(client.refresh(&token).await, Answered::Misconfigured, "{:?}", client.who);
+    }
+    // Another client's token: the server says so in the words of a session that is over.
+    let other = Client::new(&idp, ClientAuthentication::None { id: "spa".into() }).await;
+    assert_eq!(other.refresh(&token).await, Answered::Rejected);
+    Client::web(&idp).await.issued(&token).await;
+}
+
+#[tokio::test]
+async fn a_token_that_does_not_rotate_stays() {
+    for (rotation, repeated) in [(Rotation::Repeated, true), (Rotation::Omitted, false)] {
+        let settings = IdentitySettings { rotation, ..IdentitySettings::default() };
+        let idp = IdentityProvider::start(&settings);
+        let client = Client::web(&idp).await;
+        let token = idp.tokens("web", "alice", 1).await.remove(0).refresh_token;
+        for _ in 0..3 {
+            let issued = client.issued(&token).await;
+            let said = issued.refresh_token.as_ref().map(|token| token.expose());
+            assert_eq!(said, repeated.then_some(&*token));
+        }
+    }
+}
+
+#[tokio::test]
+async fn what_ended_at_the_provider_is_rejected() {
+    let settings = IdentitySettings {
+        refresh_lifetime: Duration::from_secs(1),
+        ..IdentitySettings::default()
+    };
+    let idp = IdentityProvider::start(&settings);
+    let client = Client::web(&idp).await;
+    let mut tokens = idp.tokens("web", "alice", 2).await;
+    idp.revoke("alice").await;
+    assert_eq!(client.refresh(&tokens.remove(0).refresh_token).await, Answered::Rejected);
+    assert_eq!(client.refresh("never-issued").await, Answered::Rejected);
+    let short = idp.tokens("web", "bob", 1).await.remove(0).refresh_token;
+    // The provider's clock counts whole seconds.
+    tokio::time::sleep(Duration::from_secs(2)).await;
+    assert_eq!(client.refresh(&short).await, Answered::Rejected);
+}
+
+#[tokio::test]
+async fn a_token_that_was_used_ends_its_family() {
+    let idp = IdentityProvider::start(&IdentitySettings::default());
+    let client = Client::web(&idp).await;
+    let (first, bystander) = {
+        let mut both = idp.tokens("web", "alice", 2).await;
+        (both.remove(0).refresh_token, both.remove(0).refresh_token)
+    };
+    let second = successor(&client.issued(&first).await);
+    assert_eq!(client.refresh(&first).await, Answered::Rejected);
+    assert_eq!(client.refresh(&second).await, Answered::Rejected);
+    client.issued(&bystander).await;
+}
+
+/// What everfresh is held against: every task that finds its token expired refreshes it.
+#[tokio::test(flavor = "multi_thread")]
+async fn f01_a_naive_client_loses_every_session() {
+    const SESSIONS: usize = 10;
+    const TASKS: usize = 64;
+    let idp = IdentityProvider::start(&IdentitySettings::default());
+    let client = Client::web(&idp).await;
+    let (mut lost, mut probes) = (0, 0);
+    for tokens in idp.tokens("web", "alice", SESSIONS).await {
+        let tasks = (0..TASKS).map(|_| {
+            let (client, token) = (client.clone(), tokens.refresh_token.clone());
+            tokio::spawn(async move { client.refresh(&token).await })
+        });
+        let mut successors = Vec::new();
+        for answer in join_all(tasks).await {
+            match answer.unwrap() {
+                Answered::Issued(issued) => successors.push(successor(&issued)),
+                other => assert_eq!(other, Answered::Rejected),
+            }
+        }
+        let mut alive = 0;
+        for token in &successors {
+            probes += 1;
+            alive += usize::from(matches!(client.refresh(token).await, Answered::Issued(_)));
+        }
+        lost += usize::from(alive == 0);
+    }
+    let calls = idp.counts().await.refreshes().calls - probes;
+    eprintln!(
+        "a naive client, {TASKS} tasks at each of {SESSIONS} expiries: {:.3} calls per expiry, \
+         {lost} of {SESSIONS} sessions lost",
+        calls as f64 / SESSIONS as f64,
+    );
+    assert_eq!(lost, SESSIONS);
+}
