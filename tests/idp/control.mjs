@@ -14,9 +14,15 @@ export async function count(ctx, next) {
     if (ctx.path === '/token') {
       const grant = ctx.oidc?.params?.grant_type ?? 'unknown';
       const outcome = ctx.status === 200 ? 'ok' : (ctx.body?.error ?? String(ctx.status));
-      counts.token[grant] ??= { calls: 0, outcomes: {} };
+      counts.token[grant] ??= { calls: 0, outcomes: {}, ages: {} };
+      const { outcomes, ages } = counts.token[grant];
       counts.token[grant].calls += 1;
-      counts.token[grant].outcomes[outcome] = (counts.token[grant].outcomes[outcome] ?? 0) + 1;
+      outcomes[outcome] = (outcomes[outcome] ?? 0) + 1;
+      const rotated = ctx.oidc?.entities.RotatedRefreshToken;
+      if (rotated !== undefined) {
+        const age = Math.floor(Date.now() / 1000) - rotated.iat;
+        ages[age] = (ages[age] ?? 0) + 1;
+      }
     }
   }
 }

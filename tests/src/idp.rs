@@ -116,6 +116,8 @@ pub struct GrantCounts {
     pub calls: u64,
     /// Its answers: `ok`, or the `error`.
     pub outcomes: BTreeMap<String, u64>,
+    /// How many seconds old the refresh tokens were that were rotated.
+    pub ages: BTreeMap<u64, u64>,
 }
 
 impl Counts {

@@ -1,0 +1,232 @@
+//! The figure: 64 clients in parallel on each session, four servers, and access tokens that live
+//! for two seconds. One call of the provider per expiry, and nobody signed out.
+//!
+//! `EXPIRIES=1000` makes it longer than some ten seconds.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::path::Path;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use bytes::Bytes;
+use everfresh::{Clock, Timestamp};
+use everfresh_testkit::contract::Me;
+use everfresh_testkit::{Jar, Site};
+use everfresh_tests::idp::{
+    AUDIENCE, AccessTokens, IdentityProvider, IdentitySettings, IssuedTokens,
+    SECRET as CLIENT_SECRET,
+};
+use everfresh_tests::process::{Running, Workplace};
+use futures::future::join_all;
+use http::header::{CONTENT_TYPE, COOKIE, SET_COOKIE};
+use http::{Request, Response, StatusCode};
+use http_body_util::{BodyExt as _, Full};
+use hyper_util::client::legacy::Client;
+use hyper_util::client::legacy::connect::HttpConnector;
+use hyper_util::rt::TokioExecutor;
+use serde_json::json;
+use tokio::sync::Semaphore;
+
+const SERVE: &str = env!("CARGO_BIN_EXE_serve-axum");
+const SERVERS: usize = 4;
+const TASKS: usize = 64;
+const LIFETIME: Duration = Duration::from_secs(2);
+
+/// How many sessions find their token expired at the very same time.
+const AT_ONCE: usize = 4;
+
+fn expiries() -> usize {
+    std::env::var("EXPIRIES").map_or(40, |number| number.parse().expect("a whole number"))
+}
+
+/// Four processes with one store and one secret.
+struct Cluster {
+    addresses: Vec<SocketAddr>,
+    _servers: Vec<Running>,
+    _workplace: Workplace,
+}
+
+impl Cluster {
+    /// `checked`: the servers read the provider's access tokens, which are JWTs.
+    fn start(idp: &IdentityProvider, checked: bool) -> Self {
+        let workplace = Workplace::new().unwrap();
+        let program = workplace.program(Path::new(SERVE)).unwrap();
+        let (mut servers, mut addresses) = (Vec::new(), Vec::new());
+        for _ in 0..SERVERS {
+            let mut command = workplace.command(&program);
+            command.envs([
+                ("PORT", "0"),
+                ("SECRET", "0123456789abcdef-0123456789abcdef"),
+                ("STORE", "sqlite:sessions.db"),
+                ("REFRESH", "upstream"),
+                ("UPSTREAM_URL", &format!("{}/token", idp.url())),
+                ("UPSTREAM_DIALECT", "oauth2"),
+                ("UPSTREAM_CLIENT_ID", "web"),
+                ("UPSTREAM_CLIENT_SECRET", CLIENT_SECRET),
+            ]);
+            if checked {
+                command.env("UPSTREAM_JWKS", format!("{}/jwks", idp.url()));
+                command.env("UPSTREAM_ISSUER", idp.url()).env("UPSTREAM_AUDIENCE", AUDIENCE);
+            }
+            let mut server = Running::start(command).unwrap();
+            addresses.push(server.wait_for("listening on http://").parse().unwrap());
+            servers.push(server);
+        }
+        Self { addresses, _servers: servers, _workplace: workplace }
+    }
+}
+
+/// One person's browser, with many tabs: they share the cookies.
+#[derive(Clone)]
+struct Tabs {
+    http: Client<HttpConnector, Full<Bytes>>,
+    jar: Arc<Mutex<Jar>>,
+}
+
+impl Tabs {
+    fn new() -> Self {
+        let http = Client::builder(TokioExecutor::new()).build_http();
+        Self { http, jar: Arc::default() }
+    }
+
+    async fn adopt(&self, server: SocketAddr, sub: &str, tokens: &IssuedTokens) {
+        let body = json!({
+            "sub": sub,
+            "access_token": tokens.access_token,
+            "refresh_token": tokens.refresh_token,
+            "expires_in": tokens.expires_in,
+        });
+        let request = Request::post(format!("http://{server}/adopt"))
+            .header(CONTENT_TYPE, "application/json")
+            .body(Full::new(body.to_string().into()));
+        let answer = self.send(request.unwrap()).await;
+        assert_eq!(answer.status(), StatusCode::NO_CONTENT, "{:?}", answer.body());
+    }
+
+    async fn me(&self, server: SocketAddr) -> (StatusCode, Option<Me>) {
+        let cookies = self.jar.lock().unwrap().header(&site(), now());
+        let request = Request::get(format!("http://{server}/me")).header(COOKIE, cookies);
+        let answer = self.send(request.body(Full::default()).unwrap()).await;
+        (answer.status(), serde_json::from_slice(answer.body()).ok())
+    }
+
+    async fn send(&self, request: Request<Full<Bytes>>) -> Response<Bytes> {
+        let answer = self.http.request(request).await.expect("an answer");
+        let (parts, body) = answer.into_parts();
+        for cookie in parts.headers.get_all(SET_COOKIE) {
+            let cookie = cookie.to_str().unwrap();
+            self.jar.lock().unwrap().store(cookie, &site(), now()).unwrap();
+        }
+        Response::from_parts(parts, body.collect().await.expect("a whole body").to_bytes())
+    }
+}
+
+/// Ports are nothing to a cookie.
+fn site() -> Site {
+    Site::https("127.0.0.1", "/")
+}
+
+fn now() -> Timestamp {
+    Clock::system().now()
+}
+
+/// What became of one session.
+#[derive(Default)]
+struct Course {
+    answers: BTreeMap<u16, usize>,
+    is_alive: bool,
+}
+
+/// A session, and its tabs that come back all at once whenever its token has expired.
+async fn course(
+    tabs: Tabs,
+    sub: String,
+    servers: Vec<SocketAddr>,
+    rounds: usize,
+    few: Arc<Semaphore>,
+) -> Course {
+    let mut course = Course::default();
+    for _ in 0..rounds {
+        // What the provider issued until now has expired by then; what the servers made of it, too.
+        tokio::time::sleep(LIFETIME).await;
+        let _turn = few.acquire().await.unwrap();
+        let herd = (0..TASKS).map(|n| {
+            let (tabs, server) = (tabs.clone(), servers[n % servers.len()]);
+            tokio::spawn(async move { tabs.me(server).await })
+        });
+        course.is_alive = false;
+        for answer in join_all(herd).await {
+            let (status, me) = answer.unwrap();
+            *course.answers.entry(status.as_u16()).or_default() += 1;
+            if let Some(me) = me {
+                assert_eq!(me.sub, sub);
+                course.is_alive = true;
+            }
+        }
+    }
+    course
+}
+
+/// Lets herds come until so many tokens have expired, and holds them to the figure.
+async fn figure(idp: &IdentityProvider, cluster: &Cluster, wanted: usize) {
+    let sessions = (wanted / 10).clamp(8, 100);
+    let rounds = wanted.div_ceil(sessions);
+    let few = Arc::new(Semaphore::new(AT_ONCE));
+    let mut running = Vec::new();
+    for n in 0..sessions {
+        let (tabs, sub) = (Tabs::new(), format!("user-{n}"));
+        let tokens = idp.tokens("web", &sub, 1).await.remove(0);
+        tabs.adopt(cluster.addresses[n % SERVERS], &sub, &tokens).await;
+        let servers = cluster.addresses.clone();
+        running.push(tokio::spawn(course(tabs, sub, servers, rounds, few.clone())));
+    }
+    let (mut answers, mut lost) = (BTreeMap::new(), 0);
+    for course in join_all(running).await {
+        let course = course.unwrap();
+        lost += usize::from(!course.is_alive);
+        for (status, count) in course.answers {
+            *answers.entry(status).or_insert(0) += count;
+        }
+    }
+    let refreshes = idp.counts().await.refreshes();
+    // A herd that is slower than a token's half life meets the next one: that counts as well. What
+    // is renewed sooner is waste.
+    let half = LIFETIME.as_secs() / 2;
+    let expiries: u64 =
+        refreshes.ages.iter().filter(|(age, _)| **age >= half).map(|(_, n)| n).sum();
+    let per_expiry = refreshes.calls as f64 / expiries as f64;
+    eprintln!(
+        "{TASKS} clients on each of {sessions} sessions, {SERVERS} servers: {expiries} expiries, \
+         {per_expiry:.3} upstream calls per expiry, {lost} sessions lost; answers {answers:?}"
+    );
+    assert!(expiries >= (sessions * rounds) as u64, "{refreshes:?}");
+    assert_eq!(refreshes.calls, expiries, "{refreshes:?}");
+    assert_eq!(lost, 0);
+    assert_eq!(answers.keys().collect::<Vec<_>>(), [&200]);
+}
+
+fn provider(access_tokens: AccessTokens) -> IdentityProvider {
+    let access_lifetime = LIFETIME;
+    let settings =
+        IdentitySettings { access_lifetime, access_tokens, ..IdentitySettings::default() };
+    IdentityProvider::start(&settings)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn f01_f30_an_expiry_is_one_call_of_the_provider_and_no_session_is_lost() {
+    let idp = provider(AccessTokens::Opaque);
+    let cluster = Cluster::start(&idp, false);
+    figure(&idp, &cluster, expiries()).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn s41_tokens_that_are_read_survive_new_keys_at_the_provider() {
+    let idp = provider(AccessTokens::Jwt);
+    let cluster = Cluster::start(&idp, true);
+    assert_eq!(idp.counts().await.key_fetches(), SERVERS as u64, "at start");
+    idp.rotate_keys(true).await;
+    figure(&idp, &cluster, 16).await;
+    let fetches = idp.counts().await.key_fetches();
+    assert!((SERVERS as u64 + 1..=SERVERS as u64 * 2).contains(&fetches), "{fetches}");
+}
