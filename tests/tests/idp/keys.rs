@@ -42,7 +42,12 @@ impl Refresher for Elsewhere {
         Err(Failure::Misconfigured)
     }
 
-    async fn sign_out(&self, _: Context, _: String) -> Result<(), Failure> {
+    async fn sign_out(
+        &self,
+        _: Context,
+        _: String,
+        _: Option<everfresh::RefreshToken>,
+    ) -> Result<(), Failure> {
         Ok(())
     }
 }
