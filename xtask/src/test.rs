@@ -62,6 +62,19 @@ pub(crate) fn run() -> ExitCode {
         step(&format!("beside jsonwebtoken with {backends}"), &mut total, &mut command);
     }
 
+    println!("\n== everfresh-sqlx with either database alone");
+    for database in ["sqlite", "postgres"] {
+        let alone = [
+            "check",
+            "--package",
+            "everfresh-sqlx",
+            "--no-default-features",
+            "--features",
+            database,
+        ];
+        total.add(counted(succeeds(cargo(&root).args(alone))));
+    }
+
     let browser = ["--package", "everfresh-tests", "--features", "browser", "--test", "browser"];
     match tools::browser() {
         Ok(()) => {
@@ -75,10 +88,15 @@ pub(crate) fn run() -> ExitCode {
         Err(missing) => skip(&root, &browser, &missing, &mut total, &mut notes),
     }
 
-    let redis = ["--package", "everfresh-tests", "--features", "redis", "--test", "redis"];
-    match tools::redis() {
-        Ok(()) => step("sessions in Redis", &mut total, cargo(&root).arg("test").args(redis)),
-        Err(missing) => skip(&root, &redis, &missing, &mut total, &mut notes),
+    for (name, engine, found) in [
+        ("sessions in Redis", "redis", tools::redis()),
+        ("sessions in PostgreSQL", "postgres", tools::postgres()),
+    ] {
+        let tests = ["--package", "everfresh-tests", "--features", engine, "--test", engine];
+        match found {
+            Ok(()) => step(name, &mut total, cargo(&root).arg("test").args(tests)),
+            Err(missing) => skip(&root, &tests, &missing, &mut total, &mut notes),
+        }
     }
 
     let idp = ["--package", "everfresh-tests", "--features", "idp", "--test", "idp"];

@@ -55,11 +55,17 @@ pub(crate) fn identity_provider(root: &Path) -> Result<(), Missing> {
     }
 }
 
+/// PostgreSQL, on the path or where Debian has it.
+pub(crate) fn postgres() -> Result<(), Missing> {
+    need(&[("initdb", "postgresql"), ("postgres", "postgresql")])
+}
+
 /// Sees to programs, given as `(program, Debian package)`; installs what is missing if it may.
 fn need(programs: &[(&str, &str)]) -> Result<(), Missing> {
     let lacking = |(program, _): &&(&str, &str)| !is_there(program);
-    let packages: Vec<&str> =
+    let mut packages: Vec<&str> =
         programs.iter().filter(lacking).map(|(_, package)| *package).collect();
+    packages.dedup();
     if packages.is_empty() {
         return Ok(());
     }
@@ -94,7 +100,10 @@ fn apt_get() -> Option<Vec<&'static str>> {
 
 fn is_there(program: &str) -> bool {
     let path = std::env::var_os("PATH").unwrap_or_default();
-    std::env::split_paths(&path).any(|folder| folder.join(program).is_file())
+    // Debian keeps the servers of several versions apart, and none on the path.
+    let versions = std::fs::read_dir("/usr/lib/postgresql").into_iter().flatten().flatten();
+    let servers = versions.map(|version| version.path().join("bin"));
+    std::env::split_paths(&path).chain(servers).any(|folder| folder.join(program).is_file())
 }
 
 fn quietly<'a>(words: impl IntoIterator<Item = &'a str>) -> bool {

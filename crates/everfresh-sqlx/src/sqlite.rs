@@ -5,23 +5,21 @@ use std::path::Path;
 use std::time::Duration;
 
 use everfresh::{
-    Claim, Clock, Custody, CustodyStore, Loaded, NewSession, Publication, Rotation, SessionId,
-    SessionRecord, SessionStore, StoreError, Timestamp,
+    Claim, Clock, CustodyStore, Loaded, NewSession, Publication, Rotation, SessionId,
+    SessionRecord, SessionStore, StoreError,
 };
+use sqlx::ConnectOptions as _;
 use sqlx::sqlite::{
-    SqliteConnectOptions, SqliteJournalMode, SqlitePool, SqlitePoolOptions, SqliteRow,
-    SqliteSynchronous,
+    SqliteConnectOptions, SqliteJournalMode, SqlitePool, SqlitePoolOptions, SqliteSynchronous,
 };
-use sqlx::{ConnectOptions as _, Row as _};
+
+use crate::row::{MAX_LIST, duration, integer, millis, record, sid};
 
 /// How long a statement waits for another writer, and a caller for a connection.
 const PATIENCE: Duration = Duration::from_secs(5);
 
 /// SQLite has one writer; more connections than a few only queue.
 const CONNECTIONS: u32 = 4;
-
-/// How many sessions of one subject are listed.
-const MAX_LIST: i64 = 1000;
 
 /// Keeps sessions in a SQLite file.
 ///
@@ -226,7 +224,7 @@ impl SessionStore for SqliteStore {
         .fetch_all(&self.pool)
         .await
         .map_err(StoreError::new)?;
-        gone.iter().map(|row| Ok(SessionId::from_bytes(bytes(row, "sid")?))).collect()
+        gone.iter().map(sid).collect()
     }
 
     async fn list(&self, subject: &str) -> Result<Vec<SessionRecord>, StoreError> {
@@ -312,68 +310,6 @@ impl CustodyStore for SqliteStore {
         .map_err(StoreError::new)?;
         Ok(changed.rows_affected() == 1)
     }
-}
-
-fn custody(row: &SqliteRow) -> Result<Option<Custody>, StoreError> {
-    let sealed: Option<Vec<u8>> = row.try_get("up_sealed").map_err(StoreError::new)?;
-    let Some(sealed) = sealed else { return Ok(None) };
-    let claim: Option<Vec<u8>> = row.try_get("up_claim").map_err(StoreError::new)?;
-    let claim = claim.map(|claim| claim.try_into().map_err(|_| StoreError::new("a short claim")));
-    Ok(Some(Custody {
-        seq: unsigned(row, "up_seq")?,
-        tries: u32::try_from(unsigned(row, "up_tries")?).map_err(StoreError::new)?,
-        claim: claim.transpose()?,
-        claimed_at: time(row, "up_claimed_at")?,
-        sealed,
-        expires: time(row, "up_expires")?,
-    }))
-}
-
-fn record(row: &SqliteRow) -> Result<SessionRecord, StoreError> {
-    let attributes: String = row.try_get("attributes").map_err(StoreError::new)?;
-    Ok(SessionRecord {
-        sid: SessionId::from_bytes(bytes(row, "sid")?),
-        subject: row.try_get("subject").map_err(StoreError::new)?,
-        generation: unsigned(row, "generation")?,
-        key_id: u32::try_from(unsigned(row, "key_id")?).map_err(StoreError::new)?,
-        confirmed: row.try_get("confirmed").map_err(StoreError::new)?,
-        rotated_at: time(row, "rotated_at")?,
-        created_at: time(row, "created_at")?,
-        idle_expires: time(row, "idle_expires")?,
-        absolute_expires: time(row, "absolute_expires")?,
-        idle_lifetime: Duration::from_millis(unsigned(row, "idle_lifetime")?),
-        persistent: row.try_get("persistent").map_err(StoreError::new)?,
-        claims: row.try_get("claims").map_err(StoreError::new)?,
-        attributes: serde_json::from_str(&attributes).map_err(StoreError::new)?,
-        salt: bytes(row, "salt")?,
-        custody: custody(row)?.map(Box::new),
-    })
-}
-
-fn unsigned(row: &SqliteRow, column: &str) -> Result<u64, StoreError> {
-    let value: i64 = row.try_get(column).map_err(StoreError::new)?;
-    u64::try_from(value).map_err(StoreError::new)
-}
-
-fn time(row: &SqliteRow, column: &str) -> Result<Timestamp, StoreError> {
-    Ok(Timestamp::default().plus(Duration::from_millis(unsigned(row, column)?)))
-}
-
-fn bytes(row: &SqliteRow, column: &str) -> Result<[u8; 16], StoreError> {
-    let bytes: Vec<u8> = row.try_get(column).map_err(StoreError::new)?;
-    bytes.try_into().map_err(|_| StoreError::new(format!("{column} is not 16 bytes long")))
-}
-
-fn integer(value: u64) -> Result<i64, StoreError> {
-    i64::try_from(value).map_err(StoreError::new)
-}
-
-fn millis(time: Timestamp) -> Result<i64, StoreError> {
-    duration(time.since(Timestamp::default()))
-}
-
-fn duration(duration: Duration) -> Result<i64, StoreError> {
-    i64::try_from(duration.as_millis()).map_err(StoreError::new)
 }
 
 impl fmt::Debug for SqliteStore {

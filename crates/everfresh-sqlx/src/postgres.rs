@@ -1,0 +1,387 @@
+//! Sessions in PostgreSQL.
+
+use std::fmt;
+use std::time::Duration;
+
+use everfresh::{
+    Claim, Clock, CustodyStore, Loaded, NewSession, Publication, Rotation, SessionId,
+    SessionRecord, SessionStore, StoreError,
+};
+use sqlx::pool::PoolConnection;
+use sqlx::postgres::{PgArguments, PgConnectOptions, PgPool, PgPoolOptions, PgRow};
+use sqlx::query::Query;
+use sqlx::{ConnectOptions as _, Connection as _, Postgres};
+
+use crate::row::{Columns as _, MAX_LIST, duration, integer, millis, record, sid, time};
+
+/// How long a statement may take, and how long a caller waits for a connection.
+const LIMIT: Duration = Duration::from_secs(3);
+
+/// The server ends what takes too long and says so. If it doesn't say anything, the connection is
+/// given up this much later.
+const GRACE: Duration = Duration::from_secs(1);
+
+/// How many connections one node has.
+const CONNECTIONS: u32 = 10;
+
+/// A connection that was idle for longer is tried before it is used.
+const FRESH: Duration = Duration::from_secs(1);
+
+/// How many rows a sweep looks at in one statement, so that none is long.
+const BATCH: usize = 1000;
+
+type Statement = Query<'static, Postgres, PgArguments>;
+
+/// The server's time in milliseconds, of a statement's begin so that it is one time for all of it.
+/// The first parameter is NULL but in tests.
+macro_rules! now {
+    () => {
+        "coalesce($1::bigint, floor(extract(epoch FROM statement_timestamp()) * 1000)::bigint)"
+    };
+}
+
+macro_rules! columns {
+    () => {
+        "sid, subject, generation, key_id, confirmed, rotated_at, created_at, idle_expires, \
+         absolute_expires, idle_lifetime, persistent, claims, attributes, salt, up_seq, up_tries, \
+         up_claim, up_claimed_at, up_sealed, up_expires"
+    };
+}
+
+/// Keeps sessions in PostgreSQL.
+///
+/// A cheap handle: clones share the connections.
+#[derive(Clone)]
+pub struct PostgresStore {
+    pool: PgPool,
+    /// A test's, instead of the server's.
+    clock: Option<Clock>,
+}
+
+impl PostgresStore {
+    /// Connects to `postgres://[user[:password]@]host[:port]/database`, with up to 10 connections,
+    /// and brings the tables up to date. Who may not make tables has somebody else do that first.
+    ///
+    /// Each connection has a `statement_timeout` and an `idle_in_transaction_session_timeout` of
+    /// 3 s, and `read committed`, which rule 1 needs. Through `PgBouncer`, which takes no such
+    /// options, bring a pool.
+    ///
+    /// Errors: the address is bad, the server can't be reached or refuses us, or the tables were
+    /// made by a newer version.
+    pub async fn open(url: &str) -> Result<Self, StoreError> {
+        let limit = LIMIT.as_millis().to_string();
+        let options: PgConnectOptions = url.parse().map_err(StoreError::new)?;
+        let options = options.disable_statement_logging().options([
+            ("statement_timeout", &*limit),
+            ("idle_in_transaction_session_timeout", &*limit),
+            ("default_transaction_isolation", "read committed"),
+        ]);
+        let pool = PgPoolOptions::new()
+            .max_connections(CONNECTIONS)
+            .acquire_timeout(LIMIT)
+            // Instead: a try for each statement would be a second round trip.
+            .test_before_acquire(false)
+            .before_acquire(|connection, meta| {
+                Box::pin(async move {
+                    if meta.idle_for > FRESH {
+                        connection.ping().await?;
+                    }
+                    Ok(true)
+                })
+            })
+            .connect_with(options)
+            .await
+            .map_err(StoreError::new)?;
+        Self::with_pool(pool).await
+    }
+
+    /// Over connections of your own, to share them with the app's tables. Brings the tables of
+    /// sessions up to date.
+    ///
+    /// Give the pool an `acquire_timeout` and its connections a `statement_timeout`, and leave
+    /// them at `read committed`: under a stricter isolation those who lose a race get errors.
+    ///
+    /// Errors: the tables can't be made, or were made by a newer version.
+    pub async fn with_pool(pool: PgPool) -> Result<Self, StoreError> {
+        let mut migrator = sqlx::migrate!("migrations/postgres");
+        // The app may have migrations of its own.
+        migrator.dangerous_set_table_name("everfresh_migrations");
+        migrator.run(&pool).await.map_err(StoreError::new)?;
+        Ok(Self { pool, clock: None })
+    }
+
+    /// On a clock of your own instead of the server's, for tests.
+    pub fn clock(mut self, clock: impl Into<Clock>) -> Self {
+        self.clock = Some(clock.into());
+        self
+    }
+
+    /// Waits until every statement has ended and closes the connections.
+    pub async fn close(&self) {
+        self.pool.close().await;
+    }
+
+    /// A statement with its first parameter.
+    fn statement(&self, sql: &'static str) -> Result<Statement, StoreError> {
+        let now = self.clock.as_ref().map(|clock| millis(clock.now())).transpose()?;
+        Ok(sqlx::query(sql).bind(now))
+    }
+
+    async fn execute(&self, statement: Statement) -> Result<u64, StoreError> {
+        let mut connection = self.pool.acquire().await.map_err(StoreError::new)?;
+        let done = within(statement.execute(&mut *connection)).await;
+        finish(connection, done).map(|done| done.rows_affected())
+    }
+
+    async fn rows(&self, statement: Statement) -> Result<Vec<PgRow>, StoreError> {
+        let mut connection = self.pool.acquire().await.map_err(StoreError::new)?;
+        let done = within(statement.fetch_all(&mut *connection)).await;
+        finish(connection, done)
+    }
+
+    /// Looks at one batch of rows that are due: how many it removed, and how many it saw.
+    async fn sweep_some(&self, limit: usize) -> Result<(usize, usize), StoreError> {
+        // A session that was used since gets the day of its end anew. What another sweep is at
+        // is left to it.
+        let statement = self.statement(concat!(
+            "WITH due AS (SELECT sid FROM everfresh_sessions WHERE look_at <= ",
+            now!(),
+            " ORDER BY look_at LIMIT $2 FOR UPDATE SKIP LOCKED), \
+             gone AS (DELETE FROM everfresh_sessions AS row USING due \
+             WHERE row.sid = due.sid AND row.idle_expires <= ",
+            now!(),
+            " RETURNING 1), \
+             kept AS (UPDATE everfresh_sessions AS row SET look_at = row.idle_expires FROM due \
+             WHERE row.sid = due.sid AND row.idle_expires > ",
+            now!(),
+            " RETURNING 1) \
+             SELECT (SELECT count(*) FROM gone) AS gone, (SELECT count(*) FROM due) AS due",
+        ))?;
+        let limit = i64::try_from(limit).map_err(StoreError::new)?;
+        let rows = self.rows(statement.bind(limit)).await?;
+        let row = rows.first().ok_or_else(|| StoreError::new("no counts"))?;
+        let count = |column| usize::try_from(row.integer(column)?).map_err(StoreError::new);
+        Ok((count("gone")?, count("due")?))
+    }
+}
+
+/// An answer, unless it is overdue.
+async fn within<T>(
+    answer: impl Future<Output = Result<T, sqlx::Error>>,
+) -> Option<Result<T, sqlx::Error>> {
+    tokio::time::timeout(LIMIT + GRACE, answer).await.ok()
+}
+
+/// Gives a connection back, or up.
+fn finish<T>(
+    mut connection: PoolConnection<Postgres>,
+    done: Option<Result<T, sqlx::Error>>,
+) -> Result<T, StoreError> {
+    let Some(done) = done else {
+        // It may be dead without anybody having said so. The pool makes another one.
+        drop(connection.detach());
+        return Err(StoreError::new(format!("no answer within {:?}", LIMIT + GRACE)));
+    };
+    // As dropping it does, which is a try of the connection, but within a limit: where the network
+    // goes away meanwhile, the pool would be short of this connection until the system gives up.
+    tokio::spawn(tokio::time::timeout(LIMIT, connection.return_to_pool()));
+    done.map_err(StoreError::new)
+}
+
+impl SessionStore for PostgresStore {
+    async fn create(&self, new: NewSession) -> Result<(), StoreError> {
+        let attributes = serde_json::to_string(&new.attributes).map_err(StoreError::new)?;
+        let lives = new.custody.as_ref().map(|custody| duration(custody.lives)).transpose()?;
+        let statement = self.statement(concat!(
+            "INSERT INTO everfresh_sessions (sid, subject, generation, key_id, confirmed, \
+             rotated_at, created_at, idle_expires, look_at, absolute_expires, idle_lifetime, \
+             persistent, claims, attributes, salt, up_seq, up_tries, up_claimed_at, up_sealed, \
+             up_expires) \
+             SELECT $2, $3, 0, $4, false, now, now, now + least($5, $6), now + least($5, $6), \
+             now + $6, $5, $7, $8, $9, $10, custody.none, custody.none, now + custody.none, $11, \
+             now + $12 FROM (SELECT ",
+            now!(),
+            " AS now) AS clock, \
+             (SELECT CASE WHEN $11::bytea IS NOT NULL THEN 0 END AS none) AS custody",
+        ))?;
+        let statement = statement
+            .bind(new.sid.as_bytes().to_vec())
+            .bind(new.subject.into_bytes())
+            .bind(i64::from(new.key_id))
+            .bind(duration(new.idle_lifetime)?)
+            .bind(duration(new.absolute_lifetime)?)
+            .bind(new.persistent)
+            .bind(new.claims)
+            .bind(attributes)
+            .bind(new.salt.to_vec())
+            .bind(new.custody.map(|custody| custody.sealed))
+            .bind(lives);
+        self.execute(statement).await.map(drop)
+    }
+
+    async fn load(&self, sid: SessionId) -> Result<Option<Loaded>, StoreError> {
+        let statement = self.statement(concat!(
+            "SELECT ",
+            columns!(),
+            ", ",
+            now!(),
+            " AS now FROM everfresh_sessions \
+             WHERE sid = $2 AND idle_expires > ",
+            now!(),
+        ))?;
+        let rows = self.rows(statement.bind(sid.as_bytes().to_vec())).await?;
+        let loaded = |row| Ok(Loaded { record: record(row)?, now: time(row, "now")? });
+        rows.first().map(loaded).transpose()
+    }
+
+    async fn rotate(&self, rotation: Rotation) -> Result<bool, StoreError> {
+        let statement = self.statement(concat!(
+            "UPDATE everfresh_sessions SET confirmed = false, generation = $4, key_id = $5, \
+             claims = coalesce($6, claims), rotated_at = ",
+            now!(),
+            ", \
+             idle_expires = CASE WHEN $3 = $4 OR NOT $7 THEN idle_expires \
+             ELSE least(",
+            now!(),
+            " + idle_lifetime, absolute_expires) END \
+             WHERE sid = $2 AND generation = $3 AND ($3 <> $4 OR NOT confirmed) \
+             AND idle_expires > ",
+            now!(),
+        ))?;
+        let statement = statement
+            .bind(rotation.sid.as_bytes().to_vec())
+            .bind(integer(rotation.from)?)
+            .bind(integer(rotation.to)?)
+            .bind(i64::from(rotation.key_id))
+            .bind(rotation.claims)
+            .bind(rotation.slides);
+        Ok(self.execute(statement).await? == 1)
+    }
+
+    async fn confirm(
+        &self,
+        sid: SessionId,
+        generation: u64,
+        slide: bool,
+    ) -> Result<(), StoreError> {
+        let statement = self.statement(concat!(
+            "UPDATE everfresh_sessions SET confirmed = true, idle_expires = CASE WHEN $4 \
+             THEN least(",
+            now!(),
+            " + idle_lifetime, absolute_expires) ELSE idle_expires END \
+             WHERE sid = $2 AND generation = $3 AND (NOT confirmed OR $4) AND idle_expires > ",
+            now!(),
+        ))?;
+        let statement =
+            statement.bind(sid.as_bytes().to_vec()).bind(integer(generation)?).bind(slide);
+        self.execute(statement).await.map(drop)
+    }
+
+    async fn revoke(&self, sid: SessionId) -> Result<bool, StoreError> {
+        let statement = sqlx::query("DELETE FROM everfresh_sessions WHERE sid = $1");
+        Ok(self.execute(statement.bind(sid.as_bytes().to_vec())).await? == 1)
+    }
+
+    async fn revoke_subject(
+        &self,
+        subject: &str,
+        except: Option<SessionId>,
+    ) -> Result<Vec<SessionId>, StoreError> {
+        // In one order, so that two of them don't wait for each other.
+        let statement = sqlx::query(
+            "DELETE FROM everfresh_sessions WHERE sid IN (SELECT sid FROM everfresh_sessions \
+             WHERE subject = $1 AND ($2::bytea IS NULL OR sid <> $2) ORDER BY sid FOR UPDATE) \
+             RETURNING sid",
+        );
+        let except = except.map(|sid| sid.as_bytes().to_vec());
+        let statement = statement.bind(subject.as_bytes().to_vec()).bind(except);
+        self.rows(statement).await?.iter().map(sid).collect()
+    }
+
+    async fn list(&self, subject: &str) -> Result<Vec<SessionRecord>, StoreError> {
+        let statement = self.statement(concat!(
+            "SELECT ",
+            columns!(),
+            " FROM everfresh_sessions \
+             WHERE subject = $2 AND idle_expires > ",
+            now!(),
+            " \
+             ORDER BY rotated_at DESC, sid DESC LIMIT $3",
+        ))?;
+        let statement = statement.bind(subject.as_bytes().to_vec()).bind(MAX_LIST);
+        self.rows(statement).await?.iter().map(record).collect()
+    }
+
+    async fn sweep(&self, limit: usize) -> Result<usize, StoreError> {
+        let mut swept = 0;
+        while swept < limit {
+            let some = BATCH.min(limit - swept);
+            let (gone, seen) = self.sweep_some(some).await?;
+            swept += gone;
+            if seen < some {
+                break;
+            }
+        }
+        Ok(swept)
+    }
+}
+
+impl CustodyStore for PostgresStore {
+    async fn claim(&self, claim: Claim) -> Result<bool, StoreError> {
+        let statement = self.statement(concat!(
+            "UPDATE everfresh_sessions SET up_claim = $4, up_claimed_at = ",
+            now!(),
+            ", \
+             up_tries = up_tries + 1 WHERE sid = $2 AND up_seq = $3 AND idle_expires > ",
+            now!(),
+            " AND CASE WHEN $5::bytea IS NULL THEN up_tries = 0 \
+             ELSE up_tries > 0 AND up_claim = $5 END",
+        ))?;
+        let statement = statement
+            .bind(claim.sid.as_bytes().to_vec())
+            .bind(integer(claim.seq)?)
+            .bind(claim.id.to_vec())
+            .bind(claim.over.map(|over| over.to_vec()));
+        Ok(self.execute(statement).await? == 1)
+    }
+
+    async fn release(&self, claim: Claim) -> Result<bool, StoreError> {
+        let statement = sqlx::query(
+            "UPDATE everfresh_sessions SET up_tries = up_tries - 1, \
+             up_claim = CASE WHEN up_tries = 1 THEN NULL ELSE up_claim END \
+             WHERE sid = $1 AND up_seq = $2 AND up_claim = $3 AND up_tries > 0",
+        );
+        let statement = statement
+            .bind(claim.sid.as_bytes().to_vec())
+            .bind(integer(claim.seq)?)
+            .bind(claim.id.to_vec());
+        Ok(self.execute(statement).await? == 1)
+    }
+
+    async fn publish(&self, new: Publication) -> Result<bool, StoreError> {
+        let statement = self.statement(concat!(
+            "UPDATE everfresh_sessions SET up_seq = up_seq + 1, up_tries = 0, up_claim = NULL, \
+             up_claimed_at = ",
+            now!(),
+            ", up_expires = ",
+            now!(),
+            " + $4, up_sealed = $5, \
+             claims = coalesce($6, claims) \
+             WHERE sid = $2 AND up_seq = $3 AND idle_expires > ",
+            now!(),
+        ))?;
+        let statement = statement
+            .bind(new.sid.as_bytes().to_vec())
+            .bind(integer(new.seq)?)
+            .bind(duration(new.tokens.lives)?)
+            .bind(new.tokens.sealed)
+            .bind(new.claims);
+        Ok(self.execute(statement).await? == 1)
+    }
+}
+
+impl fmt::Debug for PostgresStore {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("PostgresStore").finish_non_exhaustive()
+    }
+}

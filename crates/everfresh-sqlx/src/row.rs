@@ -1,0 +1,120 @@
+//! What a row of sessions is, whatever the database.
+
+use std::time::Duration;
+
+use everfresh::{Custody, SessionId, SessionRecord, StoreError, Timestamp};
+use sqlx::Row;
+
+/// How many sessions of one subject are listed.
+pub(crate) const MAX_LIST: i64 = 1000;
+
+/// The values of one row.
+pub(crate) trait Columns {
+    fn integer(&self, column: &str) -> Result<i64, StoreError>;
+    fn truth(&self, column: &str) -> Result<bool, StoreError>;
+    fn text(&self, column: &str) -> Result<String, StoreError>;
+    fn bytes(&self, column: &str) -> Result<Option<Vec<u8>>, StoreError>;
+    fn subject(&self) -> Result<String, StoreError>;
+}
+
+macro_rules! columns {
+    ($row:ty, |$own:ident| $subject:expr) => {
+        impl Columns for $row {
+            fn integer(&self, column: &str) -> Result<i64, StoreError> {
+                self.try_get(column).map_err(StoreError::new)
+            }
+
+            fn truth(&self, column: &str) -> Result<bool, StoreError> {
+                self.try_get(column).map_err(StoreError::new)
+            }
+
+            fn text(&self, column: &str) -> Result<String, StoreError> {
+                self.try_get(column).map_err(StoreError::new)
+            }
+
+            fn bytes(&self, column: &str) -> Result<Option<Vec<u8>>, StoreError> {
+                self.try_get(column).map_err(StoreError::new)
+            }
+
+            fn subject(&self) -> Result<String, StoreError> {
+                let $own = self;
+                $subject
+            }
+        }
+    };
+}
+
+#[cfg(feature = "sqlite")]
+columns!(sqlx::sqlite::SqliteRow, |row| row.text("subject"));
+
+#[cfg(feature = "postgres")]
+columns!(sqlx::postgres::PgRow, |row| {
+    let bytes = row.bytes("subject")?.unwrap_or_default();
+    // The error's own text would hold the bytes.
+    String::from_utf8(bytes).map_err(|error| StoreError::new(error.utf8_error()))
+});
+
+pub(crate) fn record(row: &impl Columns) -> Result<SessionRecord, StoreError> {
+    Ok(SessionRecord {
+        sid: sid(row)?,
+        subject: row.subject()?,
+        generation: unsigned(row, "generation")?,
+        key_id: u32::try_from(unsigned(row, "key_id")?).map_err(StoreError::new)?,
+        confirmed: row.truth("confirmed")?,
+        rotated_at: time(row, "rotated_at")?,
+        created_at: time(row, "created_at")?,
+        idle_expires: time(row, "idle_expires")?,
+        absolute_expires: time(row, "absolute_expires")?,
+        idle_lifetime: Duration::from_millis(unsigned(row, "idle_lifetime")?),
+        persistent: row.truth("persistent")?,
+        salt: sixteen(row, "salt")?.ok_or_else(|| StoreError::new("a row without salt"))?,
+        claims: row.text("claims")?,
+        attributes: serde_json::from_str(&row.text("attributes")?).map_err(StoreError::new)?,
+        custody: custody(row)?.map(Box::new),
+    })
+}
+
+fn custody(row: &impl Columns) -> Result<Option<Custody>, StoreError> {
+    let Some(sealed) = row.bytes("up_sealed")? else { return Ok(None) };
+    Ok(Some(Custody {
+        seq: unsigned(row, "up_seq")?,
+        tries: u32::try_from(unsigned(row, "up_tries")?).map_err(StoreError::new)?,
+        claim: sixteen(row, "up_claim")?,
+        claimed_at: time(row, "up_claimed_at")?,
+        sealed,
+        expires: time(row, "up_expires")?,
+    }))
+}
+
+/// The session that a row is of.
+pub(crate) fn sid(row: &impl Columns) -> Result<SessionId, StoreError> {
+    let sid = sixteen(row, "sid")?.ok_or_else(|| StoreError::new("a row without sid"))?;
+    Ok(SessionId::from_bytes(sid))
+}
+
+fn unsigned(row: &impl Columns, column: &str) -> Result<u64, StoreError> {
+    u64::try_from(row.integer(column)?).map_err(StoreError::new)
+}
+
+pub(crate) fn time(row: &impl Columns, column: &str) -> Result<Timestamp, StoreError> {
+    Ok(Timestamp::default().plus(Duration::from_millis(unsigned(row, column)?)))
+}
+
+fn sixteen(row: &impl Columns, column: &str) -> Result<Option<[u8; 16]>, StoreError> {
+    let bytes = row.bytes(column)?.map(<[u8; 16]>::try_from).transpose();
+    bytes.map_err(|_| StoreError::new(format!("{column} is not 16 bytes long")))
+}
+
+/// Whole numbers are signed in a database.
+pub(crate) fn integer(value: u64) -> Result<i64, StoreError> {
+    i64::try_from(value).map_err(StoreError::new)
+}
+
+pub(crate) fn millis(time: Timestamp) -> Result<i64, StoreError> {
+    duration(time.since(Timestamp::default()))
+}
+
+/// In milliseconds.
+pub(crate) fn duration(duration: Duration) -> Result<i64, StoreError> {
+    i64::try_from(duration.as_millis()).map_err(StoreError::new)
+}

@@ -1,0 +1,210 @@
+//! The store suite on a real PostgreSQL, and what only a server can show.
+//!
+//! Needs PostgreSQL's programs; `cargo xtask test` sees to them.
+
+#![allow(clippy::unwrap_used, reason = "a test that can't go on fails")]
+
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::Duration;
+
+use everfresh::{ManualClock, SessionStore as _, Timestamp};
+use everfresh_sqlx::PostgresStore;
+use everfresh_testkit::store::{Harness, id, next, session};
+use everfresh_tests::database::Database;
+use sqlx::{AssertSqlSafe, Connection as _, PgConnection, Row as _};
+
+struct Postgres {
+    store: PostgresStore,
+    clock: ManualClock,
+    url: String,
+}
+
+/// A schema that no other test has.
+async fn apart() -> String {
+    static COUNT: AtomicU32 = AtomicU32::new(0);
+    let schema = format!("test_{}", COUNT.fetch_add(1, Ordering::Relaxed));
+    let url = Database::shared_postgres().url();
+    let mut connection = PgConnection::connect(&url).await.expect("a server");
+    let create = AssertSqlSafe(format!("CREATE SCHEMA {schema}"));
+    sqlx::query(create).execute(&mut connection).await.expect("a schema");
+    format!("{url}?options=-csearch_path%3D{schema}")
+}
+
+impl Harness for Postgres {
+    type Store = PostgresStore;
+
+    async fn open() -> Self {
+        let url = apart().await;
+        let clock = ManualClock::starting_at(Timestamp::from_secs(1_800_000_000));
+        let store = PostgresStore::open(&url).await.expect("a server").clock(clock.clone());
+        Self { store, clock, url }
+    }
+
+    fn store(&self) -> &PostgresStore {
+        &self.store
+    }
+
+    async fn pass(&self, time: Duration) {
+        self.clock.advance(time);
+    }
+}
+
+everfresh_testkit::store_suite!(Postgres);
+everfresh_testkit::custody_suite!(Postgres);
+
+#[tokio::test]
+async fn time_is_the_servers() {
+    let postgres = Postgres::open().await;
+    let store = PostgresStore::open(&postgres.url).await.unwrap();
+    let mut short = session(1, "alice");
+    short.idle_lifetime = Duration::from_millis(1500);
+    store.create(short).await.unwrap();
+    let loaded = store.load(id(1)).await.unwrap().unwrap();
+    assert!(loaded.now >= loaded.record.created_at);
+    assert!(loaded.now.since(Timestamp::from_secs(1_700_000_000)) > Duration::ZERO);
+    assert_eq!(store.sweep(10).await.unwrap(), 0);
+    while store.load(id(1)).await.unwrap().is_some() {
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    assert!(!store.rotate(next(&loaded.record)).await.unwrap(), "over is over");
+    assert_eq!(store.sweep(10).await.unwrap(), 1);
+}
+
+#[tokio::test]
+async fn limits_are_set_on_every_connection() {
+    let postgres = Postgres::open().await;
+    // What the store's own connections have, told by the server.
+    let mut connection = PgConnection::connect(&postgres.url).await.unwrap();
+    let lock = "BEGIN; LOCK TABLE everfresh_sessions";
+    sqlx::raw_sql(lock).execute(&mut connection).await.unwrap();
+    let problem = postgres.store.load(id(1)).await.unwrap_err().to_string();
+    assert!(problem.contains("statement timeout"), "{problem}");
+    sqlx::raw_sql("ROLLBACK").execute(&mut connection).await.unwrap();
+    assert!(postgres.store.load(id(1)).await.unwrap().is_none(), "it goes on");
+}
+
+/// Those who lose a race are told so, whatever the database makes of transactions by default.
+#[tokio::test]
+async fn a_stricter_default_isolation_makes_no_errors() {
+    let postgres = Postgres::open().await;
+    let url = postgres
+        .url
+        .replace("?options=", "?options=-cdefault_transaction_isolation%3Dserializable%20");
+    let store = PostgresStore::open(&url).await.unwrap();
+    store.create(session(1, "alice")).await.unwrap();
+    for _ in 0..20 {
+        let record = store.load(id(1)).await.unwrap().unwrap().record;
+        let racers: Vec<_> = (0..8)
+            .map(|_| {
+                let (store, rotation) = (store.clone(), next(&record));
+                tokio::spawn(async move { store.rotate(rotation).await.unwrap() })
+            })
+            .collect();
+        let mut won = 0;
+        for racer in racers {
+            won += u32::from(racer.await.unwrap());
+        }
+        assert_eq!(won, 1);
+    }
+}
+
+#[tokio::test]
+async fn migrations_stand_beside_the_apps_own() {
+    let url = apart().await;
+    let mut connection = PgConnection::connect(&url).await.unwrap();
+    let own = "CREATE TABLE _sqlx_migrations (version bigint PRIMARY KEY, description text NOT \
+               NULL, installed_on timestamptz NOT NULL DEFAULT now(), success boolean NOT NULL, \
+               checksum bytea NOT NULL, execution_time bigint NOT NULL); \
+               INSERT INTO _sqlx_migrations VALUES (20260101, 'own', now(), true, '', 0)";
+    sqlx::raw_sql(own).execute(&mut connection).await.unwrap();
+    // Of many nodes that start at once, too.
+    let opened = futures::future::join_all((0..4).map(|_| PostgresStore::open(&url))).await;
+    for store in opened {
+        store.unwrap().create(session(1, "alice")).await.ok();
+    }
+}
+
+/// A rotation writes no index: HOT, as long as there is room on the page.
+#[tokio::test]
+async fn rotations_leave_the_indexes_alone() {
+    // Alone on its server: a transaction of somebody else would keep old versions from going.
+    let database = Database::postgres();
+    let store = PostgresStore::open(&database.url()).await.unwrap();
+    for n in 1..=100 {
+        store.create(session(n, "alice")).await.unwrap();
+    }
+    for _ in 0..10 {
+        for n in 1..=100 {
+            let record = store.load(id(n)).await.unwrap().unwrap().record;
+            assert!(store.rotate(next(&record)).await.unwrap());
+        }
+    }
+    store.close().await;
+    let mut connection = PgConnection::connect(&database.url()).await.unwrap();
+    let counts = "SELECT n_tup_upd, n_tup_hot_upd FROM pg_stat_user_tables \
+                  WHERE relid = 'everfresh_sessions'::regclass";
+    // Told a little later than they happen.
+    let (all, hot) = loop {
+        let row = sqlx::query(counts).fetch_one(&mut connection).await.unwrap();
+        let (all, hot): (i64, i64) = (row.get(0), row.get(1));
+        if all >= 1000 {
+            break (all, hot);
+        }
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    };
+    assert!(hot * 100 >= all * 90, "{hot} of {all}");
+}
+
+/// A sweep doesn't stop at sessions that were used since they were given a day.
+#[tokio::test]
+async fn a_sweep_finds_what_is_over_behind_what_is_not() {
+    let postgres = Postgres::open().await;
+    for n in 1..=20 {
+        postgres.store.create(session(n, "alice")).await.unwrap();
+    }
+    postgres.pass(Duration::from_secs(3000)).await;
+    for n in 1..=15 {
+        postgres.store.confirm(id(n), 0, true).await.unwrap();
+    }
+    postgres.pass(Duration::from_secs(3000)).await;
+    assert_eq!(postgres.store.sweep(3).await.unwrap(), 3);
+    assert_eq!(postgres.store.sweep(100).await.unwrap(), 2);
+    assert_eq!(postgres.store.list("alice").await.unwrap().len(), 15);
+    let mut connection = PgConnection::connect(&postgres.url).await.unwrap();
+    let early = "SELECT count(*) FROM everfresh_sessions WHERE look_at < idle_expires";
+    let early: i64 = sqlx::query_scalar(early).fetch_one(&mut connection).await.unwrap();
+    assert_eq!(early, 0, "what was seen is not seen again before its end");
+    postgres.pass(Duration::from_secs(3000)).await;
+    assert_eq!(postgres.store.sweep(100).await.unwrap(), 15, "looked at again");
+}
+
+#[tokio::test]
+async fn s46_what_was_acknowledged_is_there_after_a_crash_of_the_server() {
+    let mut database = Database::postgres();
+    let store = PostgresStore::open(&database.url()).await.unwrap();
+    for n in 1..=2 {
+        store.create(session(n, "alice")).await.unwrap();
+    }
+    let loaded = store.load(id(1)).await.unwrap().unwrap();
+    assert!(store.rotate(next(&loaded.record)).await.unwrap());
+    assert!(store.revoke(id(2)).await.unwrap());
+    database.kill();
+    assert!(store.load(id(1)).await.is_err(), "an error, and no answer made up");
+    database.restart();
+    // Each connection that was there may bring one more error.
+    let loaded = loop {
+        if let Ok(loaded) = store.load(id(1)).await {
+            break loaded;
+        }
+    };
+    assert_eq!(loaded.unwrap().record.generation, 1);
+    assert!(store.load(id(2)).await.unwrap().is_none(), "nothing is resurrected");
+}
+
+#[tokio::test]
+async fn a_password_is_in_no_error() {
+    for url in ["postgres://u:hunter2@127.0.0.1:1/d", "postgres://u:hunter2@h:none/d", "hunter2"] {
+        let problem = PostgresStore::open(url).await.unwrap_err();
+        assert!(!format!("{problem} {problem:?}").contains("hunter2"), "{problem:?}");
+    }
+}
