@@ -23,6 +23,8 @@ export async function login(request, response, provider) {
   let text = '';
   for await (const part of request) text += part;
   const accountId = new URLSearchParams(text).get('login') || 'nobody';
-  await provider.interactionFinished(request, response, { login: { accountId } });
+  // Who signs in consents to everything: there is no second page.
+  const result = { login: { accountId }, consent: {} };
+  await provider.interactionFinished(request, response, result);
   return true;
 }

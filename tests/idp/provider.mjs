@@ -26,7 +26,9 @@ function clients() {
   const client = (id, method, more) => ({
     client_id: id,
     token_endpoint_auth_method: method,
-    redirect_uris: [settings.redirectUri],
+    // An app on this machine, at any port of its own (RFC 8252 section 7.3).
+    application_type: 'native',
+    redirect_uris: ['http://127.0.0.1/callback'],
     grant_types: ['authorization_code', 'refresh_token'],
     response_types: ['code'],
     ...more,

@@ -47,8 +47,6 @@ export const settings = {
   accessAlg: choice('ACCESS_ALG', 'RS256', 'ES256'),
   /** Whether access tokens name their session: `sid`, `auth_time`, `session_exp`. */
   sessionClaims: choice('SESSION_CLAIMS', '0', '1') === '1',
-  /** Where the authorization code goes. */
-  redirectUri: process.env.REDIRECT_URI ?? 'http://127.0.0.1:3000/callback',
   /** The public keys of the client `pkj`. Without them there is no such client. */
   pkjJwks: json('PKJ_JWKS'),
 };

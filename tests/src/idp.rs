@@ -42,8 +42,6 @@ pub struct IdentitySettings {
     pub access_tokens: AccessTokens,
     /// The public keys of the client `pkj`, which exists only with them.
     pub pkj_keys: Option<JwkSet>,
-    /// Where authorization codes go.
-    pub redirect_uri: Option<String>,
 }
 
 /// What becomes of a refresh token that was used.
@@ -76,7 +74,6 @@ impl Default for IdentitySettings {
             refresh_lifetime: Duration::from_secs(24 * 60 * 60),
             access_tokens: AccessTokens::Opaque,
             pkj_keys: None,
-            redirect_uri: None,
         }
     }
 }
@@ -135,7 +132,8 @@ impl Counts {
 /// A running provider. Its clients: `web` (`client_secret_basic`), `web-post`
 /// (`client_secret_post`), `spa` (public), and `pkj` (`private_key_jwt`) if it has keys.
 ///
-/// It ends with this handle, or with this process. Whatever can't be had is a panic.
+/// All of them may send people to `/callback` at any port of 127.0.0.1, where they sign in with any
+/// name. It ends with this handle, or with this process. Whatever can't be had is a panic.
 #[derive(Debug)]
 pub struct IdentityProvider {
     issuer: String,
@@ -169,9 +167,6 @@ impl IdentityProvider {
         command.env("ACCESS_FORMAT", format).env("ACCESS_ALG", alg).env("SESSION_CLAIMS", session);
         if let Some(keys) = &settings.pkj_keys {
             command.env("PKJ_JWKS", serde_json::to_string(keys).expect("keys as JSON"));
-        }
-        if let Some(uri) = &settings.redirect_uri {
-            command.env("REDIRECT_URI", uri);
         }
         let mut server = Running::start(command).expect("node");
         let issuer = server.wait_for("listening on ");

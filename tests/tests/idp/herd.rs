@@ -6,27 +6,21 @@
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::Path;
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 use std::time::Duration;
 
-use bytes::Bytes;
-use everfresh::{Clock, Timestamp};
 use everfresh_testkit::contract::Me;
-use everfresh_testkit::{Jar, Site};
 use everfresh_tests::idp::{
     AUDIENCE, AccessTokens, IdentityProvider, IdentitySettings, IssuedTokens,
     SECRET as CLIENT_SECRET,
 };
 use everfresh_tests::process::{Running, Workplace};
 use futures::future::join_all;
-use http::header::{CONTENT_TYPE, COOKIE, SET_COOKIE};
-use http::{Request, Response, StatusCode};
-use http_body_util::{BodyExt as _, Full};
-use hyper_util::client::legacy::Client;
-use hyper_util::client::legacy::connect::HttpConnector;
-use hyper_util::rt::TokioExecutor;
+use http::StatusCode;
 use serde_json::json;
 use tokio::sync::Semaphore;
+
+use crate::tabs::Tabs;
 
 const SERVE: &str = env!("CARGO_BIN_EXE_serve-axum");
 const SERVERS: usize = 4;
@@ -77,58 +71,20 @@ impl Cluster {
     }
 }
 
-/// One person's browser, with many tabs: they share the cookies.
-#[derive(Clone)]
-struct Tabs {
-    http: Client<HttpConnector, Full<Bytes>>,
-    jar: Arc<Mutex<Jar>>,
+async fn adopt(tabs: &Tabs, server: SocketAddr, sub: &str, tokens: &IssuedTokens) {
+    let body = json!({
+        "sub": sub,
+        "access_token": tokens.access_token,
+        "refresh_token": tokens.refresh_token,
+        "expires_in": tokens.expires_in,
+    });
+    let answer = tabs.post_json(&format!("http://{server}/adopt"), &body).await;
+    assert_eq!(answer.status(), StatusCode::NO_CONTENT, "{:?}", answer.body());
 }
 
-impl Tabs {
-    fn new() -> Self {
-        let http = Client::builder(TokioExecutor::new()).build_http();
-        Self { http, jar: Arc::default() }
-    }
-
-    async fn adopt(&self, server: SocketAddr, sub: &str, tokens: &IssuedTokens) {
-        let body = json!({
-            "sub": sub,
-            "access_token": tokens.access_token,
-            "refresh_token": tokens.refresh_token,
-            "expires_in": tokens.expires_in,
-        });
-        let request = Request::post(format!("http://{server}/adopt"))
-            .header(CONTENT_TYPE, "application/json")
-            .body(Full::new(body.to_string().into()));
-        let answer = self.send(request.unwrap()).await;
-        assert_eq!(answer.status(), StatusCode::NO_CONTENT, "{:?}", answer.body());
-    }
-
-    async fn me(&self, server: SocketAddr) -> (StatusCode, Option<Me>) {
-        let cookies = self.jar.lock().unwrap().header(&site(), now());
-        let request = Request::get(format!("http://{server}/me")).header(COOKIE, cookies);
-        let answer = self.send(request.body(Full::default()).unwrap()).await;
-        (answer.status(), serde_json::from_slice(answer.body()).ok())
-    }
-
-    async fn send(&self, request: Request<Full<Bytes>>) -> Response<Bytes> {
-        let answer = self.http.request(request).await.expect("an answer");
-        let (parts, body) = answer.into_parts();
-        for cookie in parts.headers.get_all(SET_COOKIE) {
-            let cookie = cookie.to_str().unwrap();
-            self.jar.lock().unwrap().store(cookie, &site(), now()).unwrap();
-        }
-        Response::from_parts(parts, body.collect().await.expect("a whole body").to_bytes())
-    }
-}
-
-/// Ports are nothing to a cookie.
-fn site() -> Site {
-    Site::https("127.0.0.1", "/")
-}
-
-fn now() -> Timestamp {
-    Clock::system().now()
+async fn me(tabs: &Tabs, server: SocketAddr) -> (StatusCode, Option<Me>) {
+    let answer = tabs.get(&format!("http://{server}/me")).await;
+    (answer.status(), serde_json::from_slice(answer.body()).ok())
 }
 
 /// What became of one session.
@@ -153,7 +109,7 @@ async fn course(
         let _turn = few.acquire().await.unwrap();
         let herd = (0..TASKS).map(|n| {
             let (tabs, server) = (tabs.clone(), servers[n % servers.len()]);
-            tokio::spawn(async move { tabs.me(server).await })
+            tokio::spawn(async move { me(&tabs, server).await })
         });
         course.is_alive = false;
         for answer in join_all(herd).await {
@@ -177,7 +133,7 @@ async fn figure(idp: &IdentityProvider, cluster: &Cluster, wanted: usize) {
     for n in 0..sessions {
         let (tabs, sub) = (Tabs::new(), format!("user-{n}"));
         let tokens = idp.tokens("web", &sub, 1).await.remove(0);
-        tabs.adopt(cluster.addresses[n % SERVERS], &sub, &tokens).await;
+        adopt(&tabs, cluster.addresses[n % SERVERS], &sub, &tokens).await;
         let servers = cluster.addresses.clone();
         running.push(tokio::spawn(course(tabs, sub, servers, rounds, few.clone())));
     }

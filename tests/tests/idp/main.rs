@@ -3,6 +3,8 @@
 
 #![allow(clippy::unwrap_used, reason = "a test that can't go on fails")]
 
+mod bff;
 mod herd;
 mod keys;
 mod refresh;
+mod tabs;
