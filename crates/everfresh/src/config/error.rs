@@ -30,6 +30,13 @@ pub enum ConfigError {
         /// The most that is allowed.
         most: Duration,
     },
+    /// More tokens to be remembered than anybody has a use for.
+    CacheSize {
+        /// What was found.
+        found: usize,
+        /// The most that is allowed.
+        most: usize,
+    },
     /// Something is wrong with the keys.
     Key(KeyError),
     /// The refresher mints tokens, and no key signs.
@@ -87,6 +94,9 @@ impl fmt::Display for ConfigError {
                 least.as_secs(),
                 most.as_secs()
             ),
+            Self::CacheSize { found, most } => {
+                write!(f, "`token_cache` is {found}; allowed are 0 to {most} tokens")
+            }
             Self::Key(error) => write!(f, "`keys`: {error}"),
             Self::NoSigningKey => f.write_str(
                 "`keys` only verify, but the refresher mints tokens: give a private key or a \

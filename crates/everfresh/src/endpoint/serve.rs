@@ -286,7 +286,7 @@ impl Served {
         let now = core.clock.now();
         let mut why = Why::Invalid;
         for token in tokens {
-            let verified = verify::<C>(token.as_bytes(), &core.keys, &core.rules, now);
+            let verified = verify::<C>(token.as_bytes(), &core.keys.current(), &core.rules, now);
             let Ok(verified) = verified else { continue };
             let Some(grant) = grant_of(&verified) else { continue };
             let over = now >= verified.expires.plus(grace) || now >= grant.session_expires;

@@ -3,8 +3,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::Core;
 use super::unjudged::Fetch;
+use super::{Core, Engine};
 use crate::clock::Timestamp;
 use crate::decide::{Verdict, Windows, spread};
 use crate::extract::{Candidate, Found};
@@ -49,7 +49,7 @@ impl Candidate<'_> {
     }
 }
 
-impl Core {
+impl<C: ClaimSet> Engine<C> {
     /// Verifies what was presented and picks what counts.
     ///
     /// 1. A token that is good counts before one that has expired; of two that are as good, the
@@ -58,18 +58,19 @@ impl Core {
     /// 3. Two tokens of different sessions in one place: somebody planted one, and no rule could
     ///    tell which (RFC 6265bis section 8.6). Neither counts, whatever their order. One that is
     ///    past use and past refresh is only litter, and takes no part in this.
-    pub(super) fn assess<C: ClaimSet>(&self, found: &Found<'_>, now: Timestamp) -> Assessed<C> {
-        let mut best: Option<(Verdict, usize, Verified<C>)> = None;
+    pub(super) fn assess(&self, found: &Found<'_>, now: Timestamp) -> Assessed<C> {
+        let core = &self.core;
+        let mut best: Option<(Verdict, usize, Arc<Verified<C>>)> = None;
         let (mut flaw, mut lacks_key) = (found.flaw, false);
         for group in found.candidates().chunk_by(|one, next| one.carrier == next.carrier) {
-            let verified = match self.pick::<C>(group, now, &mut lacks_key) {
+            let verified = match self.pick(group, now, &mut lacks_key) {
                 Ok(verified) => verified,
                 Err(reason) => {
                     flaw = Some(reason);
                     continue;
                 }
             };
-            let verdict = self.windows(&verified).judge(verified.expires, now);
+            let verdict = core.windows(&verified).judge(verified.expires, now);
             if best.as_ref().is_none_or(|(kept, ..)| rank(verdict) > rank(*kept)) {
                 best = Some((verdict, group[0].carrier, verified));
             }
@@ -81,10 +82,10 @@ impl Core {
         match best {
             Some((verdict, carrier, verified)) => {
                 let standing = match verdict {
-                    Verdict::Expired if now >= self.usable_until(&verified) => Standing::Rejected,
+                    Verdict::Expired if now >= core.usable_until(&verified) => Standing::Rejected,
                     _ => Standing::Present,
                 };
-                let view = View { standing, reason: None, verified: Some(Arc::new(verified)) };
+                let view = View { standing, reason: None, verified: Some(verified) };
                 Assessed { verdict, carrier: Some(carrier), view, lacks_key }
             }
             None => {
@@ -99,29 +100,26 @@ impl Core {
     }
 
     /// The token that counts among those of one place: rules 2 and 3 of [`Self::assess`].
-    fn pick<C: ClaimSet>(
+    fn pick(
         &self,
         group: &[Candidate<'_>],
         now: Timestamp,
         lacks_key: &mut bool,
-    ) -> Result<Verified<C>, InvalidReason> {
-        let mut best: Result<Verified<C>, _> = Err(InvalidReason::Malformed);
+    ) -> Result<Arc<Verified<C>>, InvalidReason> {
+        let core = &self.core;
+        let mut best: Result<Arc<Verified<C>>, _> = Err(InvalidReason::Malformed);
         let mut litter = None;
         for candidate in group {
-            let verified = match verify::<C>(candidate.token, &self.keys, &self.rules, now) {
+            let verified = match self.verified(candidate.token, now) {
                 Ok(verified) => verified,
                 Err(reason) => {
                     *lacks_key =
-                        *lacks_key || verify::lacks_key(candidate.token, reason, &self.keys);
+                        *lacks_key || verify::lacks_key(candidate.token, reason, &core.keys);
                     best = best.map_err(|_| reason);
                     continue;
                 }
             };
-            if verified.sid.as_deref().is_some_and(|sid| self.revoked.contains(sid, now)) {
-                best = best.map_err(|_| InvalidReason::Revoked);
-                continue;
-            }
-            if now >= self.usable_until(&verified) && !self.admits(&verified, now) {
+            if now >= core.usable_until(&verified) && !core.admits(&verified, now) {
                 litter = Some(verified);
                 continue;
             }
@@ -136,6 +134,44 @@ impl Core {
         best.or_else(|reason| litter.ok_or(reason))
     }
 
+    /// Verifies one token, unless it was verified before by the same keys.
+    fn verified(&self, token: &[u8], now: Timestamp) -> Result<Arc<Verified<C>>, InvalidReason> {
+        let (core, cache) = (&self.core, &self.cache);
+        let keys = core.keys.current();
+        let found = cache.find(token, keys.id(), now);
+        let known = found.is_some();
+        let verified = match found {
+            Some(verified) => verified,
+            None => Arc::new(verify(token, &keys, &core.rules, now)?),
+        };
+        if verified.sid.as_deref().is_some_and(|sid| core.revoked.contains(sid, now)) {
+            cache.forget(token);
+            return Err(InvalidReason::Revoked);
+        }
+        if !known && now < verified.expires {
+            cache.insert(token, keys.id(), &verified);
+        }
+        Ok(verified)
+    }
+
+    /// Asks for the key that a token needs and the set lacks. Gives the fetch, if one is under way.
+    pub(super) fn seek_key(
+        &self,
+        assessed: &mut Assessed<C>,
+        found: &Found<'_>,
+        now: Timestamp,
+    ) -> Option<Fetch> {
+        match self.core.keys.seek() {
+            // Unless it came between our look and the question.
+            Seek::InVain => *assessed = self.assess(found, now),
+            Seek::Underway(fetch) => return Some(fetch),
+            Seek::Unavailable { retry_after } => assessed.doubt(retry_after),
+        }
+        None
+    }
+}
+
+impl Core {
     fn admits<C>(&self, verified: &Verified<C>, now: Timestamp) -> bool {
         let presented = Presented::new(verified.held(), None);
         self.refresher.admits(presented, now).is_some()
@@ -218,22 +254,6 @@ impl Core {
             self.emit(&Event::RefreshTokenIgnored);
         }
         picked
-    }
-
-    /// Asks for the key that a token needs and the set lacks. Gives the fetch, if one is under way.
-    pub(super) fn seek_key<C: ClaimSet>(
-        &self,
-        assessed: &mut Assessed<C>,
-        found: &Found<'_>,
-        now: Timestamp,
-    ) -> Option<Fetch> {
-        match self.keys.seek() {
-            // Unless it came between our look and the question.
-            Seek::InVain => *assessed = self.assess(found, now),
-            Seek::Underway(fetch) => return Some(fetch),
-            Seek::Unavailable { retry_after } => assessed.doubt(retry_after),
-        }
-        None
     }
 
     fn windows<C>(&self, verified: &Verified<C>) -> Windows {

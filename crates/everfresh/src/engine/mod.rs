@@ -5,7 +5,6 @@ mod following;
 mod unjudged;
 
 use std::fmt;
-use std::marker::PhantomData;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -27,7 +26,7 @@ use crate::refresh::{Context, ErasedRefresher, Failure, Presented, RefreshToken}
 use crate::reject::RejectionBody;
 use crate::secret::AccessToken;
 use crate::session::{ClaimSet, RequestFacts, Session, Standing, Underway, View, Watches};
-use crate::verify::{self, Keys, Rules, Seek, Verified, verify};
+use crate::verify::{self, Cache, Keys, Rules, Seek, Verified, verify};
 
 use assess::Assessed;
 pub use following::Feed;
@@ -57,7 +56,8 @@ use unjudged::Unjudged;
 /// ```
 pub struct Engine<C> {
     pub(crate) core: Arc<Core>,
-    claims: PhantomData<fn() -> C>,
+    /// Beside the core, since it knows the claims.
+    cache: Arc<Cache<C>>,
 }
 
 /// What the engine knows, whatever the claims.
@@ -138,10 +138,10 @@ impl<C: ClaimSet> Engine<C> {
         EngineBuilder::new(keys)
     }
 
-    pub(crate) fn new(core: Core) -> Self {
+    pub(crate) fn new(core: Core, cache: Cache<C>) -> Self {
         let core = Arc::new(core);
         core.follow();
-        Self { core, claims: PhantomData }
+        Self { core, cache: Arc::new(cache) }
     }
 
     /// Whether this node hears at once of sessions that end on other ones: for a health check.
@@ -167,7 +167,7 @@ impl<C: ClaimSet> Engine<C> {
         let own_site =
             core.csrf_handled_elsewhere || !origin::is_cross_site(head, &core.trusted_origins);
         let found = extract(head.fields(), &core.carriers, Side::Access, own_site, &[]);
-        let mut assessed = core.assess::<C>(&found, now);
+        let mut assessed = self.assess(&found, now);
         if assessed.view.standing == Standing::Absent
             && !own_site
             && brings_cookie(head.fields(), &core.carriers)
@@ -188,7 +188,7 @@ impl<C: ClaimSet> Engine<C> {
 
         if assessed.lacks_key
             && manner().occasion != Occasion::Preflight
-            && let Some(fetch) = core.seek_key(&mut assessed, &found, now)
+            && let Some(fetch) = self.seek_key(&mut assessed, &found, now)
         {
             let kept = (found.keep(), refresh.as_ref().map(Found::keep));
             let unjudged = Unjudged::new(self.clone(), fetch, kept, facts, manner());
@@ -322,7 +322,7 @@ impl Core {
         token: &AccessToken,
     ) -> Result<Verified<C>, Failure> {
         let (now, token) = (self.clock.now(), token.expose().as_bytes());
-        verify(token, &self.keys, &self.rules, now).map_err(|reason| {
+        verify(token, &self.keys.current(), &self.rules, now).map_err(|reason| {
             self.emit(&Event::TokenRefused { reason });
             match verify::lacks_key(token, reason, &self.keys) {
                 true => Failure::SOON,
@@ -338,7 +338,7 @@ impl Core {
             return;
         }
         let (now, token) = (self.clock.now(), token.expose().as_bytes());
-        if let Err(reason) = verify::<()>(token, &self.keys, &self.rules, now)
+        if let Err(reason) = verify::<()>(token, &self.keys.current(), &self.rules, now)
             && verify::lacks_key(token, reason, &self.keys)
             && let Seek::Underway(fetch) = self.keys.seek()
         {
@@ -395,7 +395,7 @@ impl Core {
 
 impl<C> Clone for Engine<C> {
     fn clone(&self) -> Self {
-        Self { core: self.core.clone(), claims: PhantomData }
+        Self { core: self.core.clone(), cache: self.cache.clone() }
     }
 }
 

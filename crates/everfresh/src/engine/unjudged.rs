@@ -50,9 +50,9 @@ impl<C: ClaimSet> Unjudged<C> {
         let (assessed, now) = loop {
             let landed = within(core, left(), fetch).await.is_some();
             let now = core.clock.now();
-            let mut assessed = core.assess::<C>(&access.found(), now);
+            let mut assessed = engine.assess(&access.found(), now);
             if assessed.lacks_key
-                && let Some(next) = core.seek_key(&mut assessed, &access.found(), now)
+                && let Some(next) = engine.seek_key(&mut assessed, &access.found(), now)
             {
                 // The first one may have begun before there was such a key.
                 if landed && again {

@@ -91,7 +91,7 @@ impl TrustedIssuer {
     fn judge(&self, token: &str, now: Timestamp) -> Result<Received, InvalidReason> {
         let read = |profile| {
             let rules = Rules { profile, ..self.rules.clone() };
-            verify::<serde_json::Value>(token.as_bytes(), &self.keys, &rules, now)
+            verify::<serde_json::Value>(token.as_bytes(), &self.keys.current(), &rules, now)
         };
         // Issuers call their access tokens one or the other.
         let verified = match read(TokenProfile::Jwt) {

@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use arc_swap::ArcSwap;
 use jsonwebtoken::jwk::JwkSet;
@@ -47,7 +48,11 @@ pub struct Keys {
 pub(crate) struct KeySet {
     keys: Vec<Arc<Key>>,
     signs: bool,
+    /// Tells this state from every other one in the process.
+    id: u64,
 }
+
+static NEXT_ID: AtomicU64 = AtomicU64::new(0);
 
 impl Keys {
     /// A shared secret for HS256: at least 32 random bytes.
@@ -223,7 +228,11 @@ impl KeySet {
                 return Err(KeyError::DuplicateKid(kid.into()));
             }
         }
-        Ok(Self { keys, signs })
+        Ok(Self { keys, signs, id: NEXT_ID.fetch_add(1, Ordering::Relaxed) })
+    }
+
+    pub(crate) fn id(&self) -> u64 {
+        self.id
     }
 
     /// The key that signs.

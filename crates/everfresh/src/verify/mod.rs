@@ -8,6 +8,7 @@
 //!    at most a day ahead; no `cnf` that nobody proved; `typ` that of an access token.
 //! 5. A token is *expired* only if all of this held.
 
+mod cache;
 mod claims;
 mod crypto;
 mod foreign;
@@ -27,6 +28,7 @@ use serde::de::DeserializeOwned;
 use crate::clock::Timestamp;
 use claims::Expected;
 
+pub(crate) use cache::Cache;
 pub(crate) use claims::REGISTERED;
 pub(crate) use crypto::same_bytes;
 pub use foreign::{NotRead, Received, TrustedIssuer};
@@ -34,6 +36,7 @@ pub(crate) use json::{Name, Names};
 pub(crate) use jws::MAX_TOKEN;
 pub use key::{Key, KeyError};
 pub(crate) use key::{MacKey, SealKey};
+pub(crate) use keys::KeySet;
 pub use keys::Keys;
 pub use source::{KeySource, Seek};
 
@@ -109,6 +112,8 @@ pub(crate) struct Verified<C> {
     pub(crate) sid: Option<Box<str>>,
     pub(crate) auth_time: Option<Timestamp>,
     pub(crate) issued: Option<Timestamp>,
+    /// What `nbf` and `iat` allow, by rule 4: before this it would be refused.
+    pub(crate) valid_from: Timestamp,
     /// `exp`, or the session's end if that comes first.
     pub(crate) expires: Timestamp,
     pub(crate) session_expires: Option<Timestamp>,
@@ -121,7 +126,7 @@ pub(crate) struct Verified<C> {
 /// Checks one token, as text, by the rules above.
 pub(crate) fn verify<C: DeserializeOwned>(
     token: &[u8],
-    keys: &Keys,
+    keys: &KeySet,
     rules: &Rules,
     now: Timestamp,
 ) -> Result<Verified<C>, InvalidReason> {
@@ -166,11 +171,10 @@ fn check_signature(
     compact: &jws::Compact<'_>,
     header: &jws::Header,
     signature: &[u8],
-    keys: &Keys,
+    keys: &KeySet,
 ) -> Result<(), InvalidReason> {
-    let set = keys.current();
     let mut reason = InvalidReason::UnknownKey;
-    for key in set.candidates(header.alg, header.kid.as_deref()) {
+    for key in keys.candidates(header.alg, header.kid.as_deref()) {
         if key.verify(compact.signed(), signature) {
             return Ok(());
         }
@@ -216,9 +220,9 @@ fn judge<C>(
     if raw.iat.is_some_and(|iat| iat >= exp) {
         return Err(InvalidReason::Claims);
     }
-    let ahead =
-        |date: Option<u64>, by| date.is_some_and(|s| Timestamp::from_secs(s) > now.plus(by));
-    if ahead(raw.nbf, rules.leeway) || ahead(raw.iat, FAR_FUTURE) {
+    let before = |date: Option<u64>, by| Timestamp::from_secs(date.unwrap_or(0)).minus(by);
+    let valid_from = before(raw.nbf, rules.leeway).max(before(raw.iat, FAR_FUTURE));
+    if now < valid_from {
         return Err(InvalidReason::NotYetValid);
     }
     let complete = raw.sub.is_some() && raw.iat.is_some() && raw.has_jti;
@@ -238,6 +242,7 @@ fn judge<C>(
         },
         auth_time: raw.auth_time.map(Timestamp::from_secs),
         issued: raw.iat.map(Timestamp::from_secs),
+        valid_from,
         expires: Timestamp::from_secs(exp.min(raw.session_exp.unwrap_or(exp))),
         session_expires: raw.session_exp.map(Timestamp::from_secs),
         generation: raw.generation,

@@ -71,7 +71,7 @@ fn sign(header: &Value, claims: &Value) -> String {
 
 fn check_by(rules: &Rules, token: impl AsRef<[u8]>) -> Result<Verified<User>, InvalidReason> {
     let keys = Keys::new(hs256()).unwrap();
-    verify(token.as_ref(), &keys, rules, Timestamp::from_secs(NOW))
+    verify(token.as_ref(), &keys.current(), rules, Timestamp::from_secs(NOW))
 }
 
 fn check(token: impl AsRef<[u8]>) -> Result<Verified<User>, InvalidReason> {
@@ -449,13 +449,14 @@ fn the_apps_claims_see_no_registered_name() {
     let keys = Keys::new(hs256()).unwrap();
     let now = Timestamp::from_secs(NOW);
     let token = sign(&header(), &claims());
-    let strict = verify::<Strict>(token.as_bytes(), &keys, &rules(), now).unwrap();
+    let strict = verify::<Strict>(token.as_bytes(), &keys.current(), &rules(), now).unwrap();
     assert_eq!(strict.claims.name, "Alice");
-    let none = verify::<()>(token.as_bytes(), &keys, &rules(), now).unwrap();
+    let none = verify::<()>(token.as_bytes(), &keys.current(), &rules(), now).unwrap();
     assert_eq!(none.subject.as_deref(), Some("alice"));
-    let map = verify::<BTreeMap<String, Value>>(token.as_bytes(), &keys, &rules(), now).unwrap();
+    let map = verify::<BTreeMap<String, Value>>(token.as_bytes(), &keys.current(), &rules(), now)
+        .unwrap();
     assert_eq!(*map.claims, BTreeMap::from([("name".to_owned(), json!("Alice"))]));
-    let value = verify::<Value>(token.as_bytes(), &keys, &rules(), now).unwrap();
+    let value = verify::<Value>(token.as_bytes(), &keys.current(), &rules(), now).unwrap();
     assert_eq!(*value.claims, json!({"name": "Alice"}));
 
     #[derive(Debug, Serialize, Deserialize)]
@@ -465,10 +466,10 @@ fn the_apps_claims_see_no_registered_name() {
     }
     let tagged = sign(&header(), &with(claims(), "kind", json!("Guest")));
     let Tagged::Guest { name } =
-        &*verify::<Tagged>(tagged.as_bytes(), &keys, &rules(), now).unwrap().claims;
+        &*verify::<Tagged>(tagged.as_bytes(), &keys.current(), &rules(), now).unwrap().claims;
     assert_eq!(name, "Alice");
 
     let extra = sign(&header(), &with(claims(), "more", json!(1)));
-    let refused = verify::<Strict>(extra.as_bytes(), &keys, &rules(), now).unwrap_err();
+    let refused = verify::<Strict>(extra.as_bytes(), &keys.current(), &rules(), now).unwrap_err();
     assert_eq!(refused, InvalidReason::Claims);
 }

@@ -1,6 +1,7 @@
 //! The path of a request, seen from outside: what counts, when it is refreshed, what is answered.
 
 mod presented;
+mod remembered;
 mod unknown_keys;
 
 use std::sync::Arc;

@@ -112,7 +112,7 @@ fn s12_each_algorithm_verifies_its_own_tokens_and_no_others() {
     let now = Timestamp::from_secs(NOW);
     for own in ALL {
         let keys = Keys::new(material.key(own)).unwrap();
-        let check = |token: &str| verify::<User>(token.as_bytes(), &keys, &rules(), now);
+        let check = |token: &str| verify::<User>(token.as_bytes(), &keys.current(), &rules(), now);
         assert!(check(&token_of(&material.key(own), own)).is_ok(), "{own:?}");
         for other in ALL.into_iter().filter(|other| *other != own) {
             // Signed by our key, named as something else: the token does not choose.
@@ -138,7 +138,8 @@ fn s14_public_key_bytes_are_no_hmac_secret() {
             format!("{}.{}", B64.encode(header().to_string()), B64.encode(claims().to_string()));
         let tag = aws_lc_rs::hmac::sign(&key, signed.as_bytes());
         let token = format!("{signed}.{}", B64.encode(tag.as_ref()));
-        let refused = verify::<User>(token.as_bytes(), &keys, &rules(), Timestamp::from_secs(NOW));
+        let refused =
+            verify::<User>(token.as_bytes(), &keys.current(), &rules(), Timestamp::from_secs(NOW));
         assert_eq!(refused.unwrap_err(), InvalidReason::UnknownKey);
     }
     let mixed = Keys::with_former(material.key(Algorithm::RS256), [hs256()]);
@@ -167,7 +168,8 @@ fn s31_the_twin_of_an_ecdsa_token_is_the_same_session() {
     let twin = format!("{signed}.{}", B64.encode(&signature));
     assert_ne!(twin, token);
     let check = |token: &str| {
-        verify::<User>(token.as_bytes(), &keys, &rules(), Timestamp::from_secs(NOW)).unwrap()
+        verify::<User>(token.as_bytes(), &keys.current(), &rules(), Timestamp::from_secs(NOW))
+            .unwrap()
     };
     let (one, other) = (check(&token), check(&twin));
     assert_eq!(one.sid, other.sid);

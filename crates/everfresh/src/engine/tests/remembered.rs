@@ -1,0 +1,163 @@
+//! A token that was verified before is not verified again, and yet everything that may end it does.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use http::StatusCode;
+use serde_json::json;
+
+use crate::testing::*;
+use crate::verify::{Verified, verify};
+use crate::{Algorithm, ConfigError, Engine, Key, Keys, Resign};
+
+impl World {
+    fn remembered(&self, token: &str) -> Option<Arc<Verified<User>>> {
+        let key_set = self.auth.core.keys.current().id();
+        self.auth.cache.find(token.as_bytes(), key_set, self.clock.now())
+    }
+
+    async fn status(&self, token: &str) -> StatusCode {
+        self.me(cookie(token)).await.status()
+    }
+}
+
+fn key(name: &str) -> Key {
+    let secret = format!("{name}-{SECRET}");
+    Key::hmac(Algorithm::HS256, secret.as_bytes()).unwrap().with_kid(name).unwrap()
+}
+
+#[tokio::test]
+async fn a_token_is_verified_once() {
+    let world = World::new();
+    let token = world.sign_in("alice").await;
+    assert!(world.remembered(&token).is_none());
+    assert_eq!(world.me(cookie(&token)).await.body(), "alice");
+    assert!(world.remembered(&token).is_some());
+
+    // What nobody has signed counts if it is remembered: nobody looks at its signature again.
+    let keys = world.auth.core.keys.current();
+    let alice = verify(token.as_bytes(), &keys, &world.auth.core.rules, world.clock.now()).unwrap();
+    world.auth.cache.insert(b"not.signed.ever", keys.id(), &Arc::new(alice));
+    assert_eq!(world.me(cookie("not.signed.ever")).await.body(), "alice");
+}
+
+#[tokio::test]
+async fn it_can_be_turned_off_and_has_a_limit() {
+    let world = World::with(|builder| builder.token_cache(0));
+    let token = world.sign_in("alice").await;
+    assert_eq!(world.me(cookie(&token)).await.body(), "alice");
+    assert!(world.remembered(&token).is_none());
+
+    let builder = Engine::<User>::builder(Keys::hs256(SECRET).unwrap())
+        .issuer("https://app.example")
+        .audience("app")
+        .refresh_with(Resign::new())
+        .token_cache(1_000_001);
+    let problem = builder.build().unwrap_err();
+    assert_eq!(problem, ConfigError::CacheSize { found: 1_000_001, most: 1_000_000 });
+    assert_eq!(problem.to_string(), "`token_cache` is 1000001; allowed are 0 to 1000000 tokens");
+}
+
+#[tokio::test]
+async fn s32_a_tampered_token_never_counts() {
+    let world = World::new();
+    let token = world.sign_in("alice").await;
+    assert_eq!(world.status(&token).await, StatusCode::OK);
+    for at in 0..token.len() {
+        let mut tampered = token.clone().into_bytes();
+        tampered[at] = if tampered[at] == b'A' { b'B' } else { b'A' };
+        let tampered = String::from_utf8(tampered).unwrap();
+        assert_eq!(world.status(&tampered).await, StatusCode::UNAUTHORIZED, "byte {at}");
+        assert!(world.remembered(&tampered).is_none(), "what is refused is not remembered");
+    }
+    assert_eq!(world.status(&token).await, StatusCode::OK);
+}
+
+#[tokio::test]
+async fn s32_a_key_that_leaves_takes_its_tokens_along() {
+    let keys = Keys::new(key("old")).unwrap();
+    let world = World::keyed(keys.clone(), |builder| builder);
+    let token = world.sign_in("alice").await;
+    assert_eq!(world.status(&token).await, StatusCode::OK);
+    keys.rotate_to(key("new")).unwrap();
+    assert!(world.remembered(&token).is_none(), "any change counts");
+    assert_eq!(world.status(&token).await, StatusCode::OK, "but the key still verifies");
+    assert!(world.remembered(&token).is_some());
+    keys.retire("old").unwrap();
+    assert_eq!(world.status(&token).await, StatusCode::UNAUTHORIZED);
+
+    let other = World::keyed(Keys::new(key("new")).unwrap(), |builder| builder);
+    let token = other.sign_in("alice").await;
+    assert_eq!(world.status(&token).await, StatusCode::OK);
+    keys.replace_with(&Keys::new(key("third")).unwrap());
+    assert_eq!(world.status(&token).await, StatusCode::UNAUTHORIZED);
+}
+
+#[tokio::test]
+async fn s32_a_session_that_ends_takes_its_tokens_along() {
+    let (world, _) = World::rotating();
+    let alice = world.sign_in_pair("alice").await;
+    let bob = world.sign_in_pair("bob").await;
+    for pair in [&alice, &bob] {
+        assert_eq!(world.status(&pair.access).await, StatusCode::OK);
+        assert!(world.remembered(&pair.access).is_some());
+    }
+    world
+        .send(alice.request(), |session, _| async move {
+            session.sign_out().await.unwrap();
+            http::Response::new(String::new())
+        })
+        .await;
+    assert_eq!(world.status(&alice.access).await, StatusCode::UNAUTHORIZED);
+    assert!(world.remembered(&alice.access).is_none(), "it was taken out");
+    assert_eq!(world.status(&alice.access).await, StatusCode::UNAUTHORIZED);
+    assert!(world.remembered(&alice.access).is_none(), "and does not come in again");
+    assert!(world.remembered(&bob.access).is_some());
+}
+
+#[tokio::test]
+async fn s32_a_token_expires_on_time_however_often_it_was_seen() {
+    let world = World::with(|builder| builder.leeway(Duration::ZERO));
+    let token = world.sign_in("alice").await;
+    world.pass_until_left(&token, 1);
+    let request = || request("OPTIONS", &[("cookie", &format!("{COOKIE_NAME}={token}"))]);
+    for _ in 0..3 {
+        assert_eq!(world.me(request()).await.body(), "alice");
+    }
+    world.clock.advance(Duration::from_millis(999));
+    assert_eq!(world.me(request()).await.body(), "alice");
+    world.clock.advance(Duration::from_millis(1));
+    // A preflight is never refreshed, so it says what the token alone is worth.
+    assert_eq!(world.me(request()).await.status(), StatusCode::UNAUTHORIZED);
+    assert!(world.remembered(&token).is_none());
+}
+
+#[tokio::test]
+async fn s32_nbf_and_iat_are_held_against_a_clock_that_steps_back() {
+    let world = World::new();
+    let minted = world.sign_in("alice").await;
+    let payload = minted.split('.').nth(1).unwrap();
+    let mut payload: serde_json::Value =
+        serde_json::from_slice(&URL_SAFE_NO_PAD.decode(payload).unwrap()).unwrap();
+    payload["nbf"] = json!(START.as_secs());
+    let encode = |text: String| URL_SAFE_NO_PAD.encode(text);
+    let header = encode(json!({ "typ": "at+jwt", "alg": "HS256" }).to_string());
+    let signed = format!("{header}.{}", encode(payload.to_string()));
+    let key = Key::hmac(Algorithm::HS256, SECRET.as_bytes()).unwrap();
+    let signature = URL_SAFE_NO_PAD.encode(key.sign(signed.as_bytes()).unwrap());
+    let with_nbf = format!("{signed}.{signature}");
+
+    const LEEWAY: Duration = Duration::from_secs(30);
+    const DAY: Duration = Duration::from_secs(24 * 60 * 60);
+    for (token, slack) in [(&with_nbf, LEEWAY), (&minted, DAY)] {
+        world.clock.set_wall(START);
+        assert_eq!(world.status(token).await, StatusCode::OK);
+        assert!(world.remembered(token).is_some());
+        world.clock.set_wall(START.minus(slack));
+        assert_eq!(world.status(token).await, StatusCode::OK);
+        world.clock.set_wall(START.minus(slack).minus(Duration::from_millis(1)));
+        assert_eq!(world.status(token).await, StatusCode::UNAUTHORIZED);
+    }
+}

@@ -1,0 +1,186 @@
+//! Each way an entry dies, and what the table does when it is full.
+
+use std::time::Duration;
+
+use super::*;
+
+const NOW: Timestamp = Timestamp::from_secs(1000);
+const KEYS: u64 = 7;
+
+/// What a token of `subject` says, good for so many seconds from now.
+fn verified(subject: &str, secs: u64) -> Arc<Verified<()>> {
+    Arc::new(Verified {
+        claims: Arc::new(()),
+        subject: Some(subject.into()),
+        sid: None,
+        auth_time: None,
+        issued: None,
+        valid_from: NOW.minus(Duration::from_secs(10)),
+        expires: NOW.plus(Duration::from_secs(secs)),
+        session_expires: None,
+        generation: None,
+        mark: 0,
+    })
+}
+
+fn token(n: u64) -> String {
+    let end = n.wrapping_mul(0x9e37_79b9_7f4a_7c15);
+    format!("eyJ0eXAiOiJhdCtqd3QifQ.eyJzdWIiOiJhbGljZSJ9.{n:022x}{end:021x}")
+}
+
+impl Cache<()> {
+    /// Who the token is, by the table.
+    fn who(&self, token: &str, keys: u64, now: Timestamp) -> Option<String> {
+        let found = self.find(token.as_bytes(), keys, now)?;
+        Some(found.subject.as_deref().unwrap().into())
+    }
+
+    fn keep(&self, token: &str, subject: &str, secs: u64) {
+        self.insert(token.as_bytes(), KEYS, &verified(subject, secs));
+    }
+
+    fn count(&self) -> usize {
+        let slots = self.sets.iter().flat_map(|set| &set.slots);
+        slots.filter(|slot| slot.load().is_some()).count()
+    }
+}
+
+#[test]
+fn a_token_is_found_as_it_came_and_nothing_else_is() {
+    let cache = Cache::new(64);
+    let token = token(1);
+    cache.keep(&token, "alice", 60);
+    assert_eq!(cache.who(&token, KEYS, NOW).as_deref(), Some("alice"));
+    for at in 0..token.len() {
+        let mut tampered = token.clone().into_bytes();
+        tampered[at] ^= 1;
+        assert!(cache.find(&tampered, KEYS, NOW).is_none(), "byte {at}");
+    }
+    for end in 0..token.len() {
+        assert!(cache.find(&token.as_bytes()[..end], KEYS, NOW).is_none());
+        assert!(cache.find(&token.as_bytes()[token.len() - end..], KEYS, NOW).is_none());
+    }
+    let longer = format!("x{token}");
+    assert!(cache.find(longer.as_bytes(), KEYS, NOW).is_none(), "its end is the same");
+    assert_eq!(cache.who(&token, KEYS, NOW).as_deref(), Some("alice"), "it was left alone");
+}
+
+#[test]
+fn s32_an_entry_dies_at_its_very_expiry() {
+    let cache = Cache::new(64);
+    let (token, before, at) = (token(1), Duration::from_millis(59_999), Duration::from_secs(60));
+    cache.keep(&token, "alice", 60);
+    assert!(cache.who(&token, KEYS, NOW.plus(before)).is_some());
+    assert!(cache.who(&token, KEYS, NOW.plus(at)).is_none());
+    assert!(cache.who(&token, KEYS, NOW).is_none(), "and does not come back");
+    assert_eq!(cache.count(), 0);
+}
+
+#[test]
+fn s32_an_entry_dies_when_the_keys_change() {
+    let cache = Cache::new(64);
+    cache.keep(&token(1), "alice", 60);
+    assert!(cache.who(&token(1), KEYS + 1, NOW).is_none());
+    assert_eq!(cache.count(), 0);
+}
+
+#[test]
+fn before_it_is_valid_an_entry_does_not_count() {
+    let cache = Cache::new(64);
+    cache.keep(&token(1), "alice", 60);
+    let first = NOW.minus(Duration::from_secs(10));
+    assert!(cache.who(&token(1), KEYS, first).is_some());
+    assert!(cache.who(&token(1), KEYS, first.minus(Duration::from_millis(1))).is_none());
+}
+
+#[test]
+fn what_is_forgotten_is_gone() {
+    let cache = Cache::new(64);
+    cache.keep(&token(1), "alice", 60);
+    cache.keep(&token(2), "bob", 60);
+    cache.forget(token(1).as_bytes());
+    assert!(cache.who(&token(1), KEYS, NOW).is_none());
+    assert_eq!(cache.who(&token(2), KEYS, NOW).as_deref(), Some("bob"));
+}
+
+#[test]
+fn s32_a_flood_fills_it_and_no_more() {
+    let cache = Cache::new(256);
+    for n in 0..10_000 {
+        cache.keep(&token(n), &format!("user-{n}"), 60 + n);
+        assert_eq!(cache.who(&token(n), KEYS, NOW).unwrap(), format!("user-{n}"));
+    }
+    assert_eq!(cache.count(), 256);
+    let known = (0..10_000).filter(|n| cache.who(&token(*n), KEYS, NOW).is_some()).count();
+    assert_eq!(known, 256, "and each of them is found");
+}
+
+#[test]
+fn who_expires_first_makes_room_and_the_dead_before_anyone() {
+    let cache = Cache::new(8);
+    for n in 1..=8 {
+        cache.keep(&token(n), "early", 100 * n);
+    }
+    cache.keep(&token(9), "late", 5000);
+    assert!(cache.who(&token(1), KEYS, NOW).is_none());
+    assert!((2..=9).all(|n| cache.who(&token(n), KEYS, NOW).is_some()));
+
+    cache.insert(token(9).as_bytes(), KEYS - 1, &verified("late", 5000));
+    cache.keep(&token(10), "later", 50);
+    assert!((2..=8).all(|n| cache.who(&token(n), KEYS, NOW).is_some()), "others stay");
+    assert!(cache.who(&token(10), KEYS, NOW).is_some(), "in the place of former keys' token");
+}
+
+#[test]
+fn one_token_has_one_place() {
+    let cache = Cache::new(8);
+    for secs in 1..100 {
+        cache.keep(&token(1), "alice", secs);
+    }
+    assert_eq!(cache.count(), 1);
+    assert!(cache.who(&token(1), KEYS, NOW.plus(Duration::from_secs(98))).is_some());
+}
+
+#[test]
+fn without_places_it_is_off() {
+    for entries in [0, 7] {
+        let cache = Cache::new(entries);
+        cache.keep(&token(1), "alice", 60);
+        cache.forget(token(1).as_bytes());
+        assert!(cache.who(&token(1), KEYS, NOW).is_none());
+    }
+}
+
+#[test]
+fn short_tokens_are_no_trouble() {
+    let cache = Cache::new(8);
+    for short in ["", "a", "a.b.c"] {
+        cache.keep(short, "alice", 60);
+        assert!(cache.who(short, KEYS, NOW).is_some());
+    }
+}
+
+#[test]
+fn many_threads_in_few_places_never_mix_tokens_up() {
+    let cache = Cache::new(16);
+    std::thread::scope(|scope| {
+        for thread in 0..4_u64 {
+            let cache = &cache;
+            scope.spawn(move || {
+                for round in 0..20_000_u64 {
+                    let n = (round * 31 + thread) % 40;
+                    if round % 3 == 0 {
+                        cache.keep(&token(n), &n.to_string(), 60 + n);
+                    }
+                    if round % 97 == 0 {
+                        cache.forget(token(n).as_bytes());
+                    }
+                    if let Some(who) = cache.who(&token(n), KEYS, NOW) {
+                        assert_eq!(who, n.to_string());
+                    }
+                }
+            });
+        }
+    });
+    assert!(cache.count() <= 16);
+}
