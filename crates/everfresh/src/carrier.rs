@@ -101,6 +101,16 @@ pub(crate) struct Carriers {
     /// Of each carrier whose refresh token is in a cookie: the cookies of further pieces. Empty
     /// where no token is ever that large.
     pieces: Vec<Vec<(CookieSpec, CookieFinder)>>,
+    /// Every cookie of ours.
+    cookies: Vec<OurCookie>,
+}
+
+/// A cookie of ours.
+#[derive(Debug)]
+struct OurCookie {
+    is_access: bool,
+    spec: CookieSpec,
+    finder: CookieFinder,
 }
 
 /// Finds `name=` in a `Cookie` field.
@@ -161,8 +171,15 @@ impl Carriers {
             }
             _ => Vec::new(),
         };
-        let pieces = if large { list.iter().map(pieces).collect() } else { Vec::new() };
-        Ok(Self { list, finders, pieces })
+        let pieces: Vec<Vec<_>> =
+            if large { list.iter().map(pieces).collect() } else { Vec::new() };
+        let further = pieces.iter().flatten().map(|(spec, _): &(CookieSpec, _)| OurCookie {
+            is_access: false,
+            spec: spec.clone(),
+            finder: CookieFinder::new(spec.name()),
+        });
+        let cookies = list.iter().flat_map(cookies_of).chain(further).collect();
+        Ok(Self { list, finders, pieces, cookies })
     }
 
     /// The cookies of further pieces of a carrier's refresh token.
@@ -220,16 +237,19 @@ impl Carriers {
 
     /// The cookies of ours, with what finds them: `(is it an access token's, spec, finder)`.
     pub(crate) fn cookies(&self) -> impl Iterator<Item = (bool, &CookieSpec, &CookieFinder)> {
-        let whole = self.list.iter().zip(&self.finders).flat_map(|(carrier, finders)| {
-            let both = carrier.locations().into_iter().zip(finders).enumerate();
-            both.filter_map(|(at, (location, finder))| match (location, finder) {
-                (Location::Cookie(cookie), Some(finder)) => Some((at == 0, cookie, finder)),
-                _ => None,
-            })
-        });
-        let pieces = self.pieces.iter().flatten();
-        whole.chain(pieces.map(|(cookie, finder)| (false, cookie, finder)))
+        self.cookies.iter().map(|cookie| (cookie.is_access, &cookie.spec, &cookie.finder))
     }
+}
+
+fn cookies_of(carrier: &Carrier) -> impl Iterator<Item = OurCookie> {
+    let both = carrier.locations().into_iter().zip([true, false]);
+    both.filter_map(|(location, is_access)| match location {
+        Location::Cookie(spec) => {
+            let finder = CookieFinder::new(spec.name());
+            Some(OurCookie { is_access, spec: spec.clone(), finder })
+        }
+        _ => None,
+    })
 }
 
 fn insecure_location(location: Location) -> Location {

@@ -95,17 +95,20 @@ fn rewrite_cookies(fields: &mut impl HeaderFields, carriers: &Carriers, change: 
         (true, Change::Drop) => Some(None),
         (true, Change::Replace(token)) => Some(Some(token)),
     };
+    // Most requests bring no cookie at all, or none that has to go.
+    let concerned = |finder: &CookieFinder| {
+        fields.values(&COOKIE).any(|field| cookie_pairs(field, finder).next().is_some())
+    };
+    let changes =
+        |(is_access, _, finder): (bool, _, &_)| edit_of(is_access).is_some() && concerned(finder);
+    if fields.values(&COOKIE).next().is_none() || !carriers.cookies().any(changes) {
+        return;
+    }
     let edits = || {
         carriers
             .cookies()
             .filter_map(move |(is_access, _, finder)| edit_of(is_access).map(|edit| (finder, edit)))
     };
-    let concerned = |finder: &CookieFinder| {
-        fields.values(&COOKIE).any(|field| cookie_pairs(field, finder).next().is_some())
-    };
-    if !edits().any(|(finder, _)| concerned(finder)) {
-        return;
-    }
     let mut replaced = false;
     let mut kept: Vec<HeaderValue> = Vec::new();
     for field in fields.values(&COOKIE) {

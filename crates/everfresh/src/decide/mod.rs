@@ -51,6 +51,9 @@ pub(crate) struct Windows {
 }
 
 impl Windows {
+    /// No window opens earlier than this many milliseconds before expiry.
+    const WIDEST: u64 = 300_000;
+
     /// For a token that lives for `lifetime`; `spread` is stable per session and keeps the
     /// sessions that began together from refreshing together.
     ///
@@ -58,12 +61,22 @@ impl Windows {
     /// Mandatory: a twentieth, within 2 s to 30 s. Neither is more than half of the lifetime, so
     /// that a token of 5 s works.
     pub(crate) fn new(lifetime: Duration, spread: u16) -> Self {
-        let secs = Duration::from_secs;
+        // In whole numbers, since dividing a `Duration` costs more than all the rest.
+        let lifetime = u64::try_from(lifetime.as_millis()).unwrap_or(u64::MAX);
         let half = lifetime / 2;
-        let mandatory = (lifetime / 20).clamp(secs(2), secs(30)).min(half);
-        let early = (lifetime / 4).clamp(secs(5), secs(300));
-        let advisory = early - early * u32::from(spread) / (5 * u32::from(u16::MAX));
-        Self { advisory: advisory.min(half).max(mandatory), mandatory }
+        let mandatory = (lifetime / 20).clamp(2_000, 30_000).min(half);
+        let early = (lifetime / 4).clamp(5_000, Self::WIDEST);
+        let advisory = early - early * u64::from(spread) / (5 * u64::from(u16::MAX));
+        let advisory = advisory.min(half).max(mandatory);
+        Self {
+            advisory: Duration::from_millis(advisory),
+            mandatory: Duration::from_millis(mandatory),
+        }
+    }
+
+    /// Whether no window can be open yet, whatever the lifetime and the spread.
+    pub(crate) fn all_ahead(expires: Timestamp, now: Timestamp) -> bool {
+        now.plus(Duration::from_millis(Self::WIDEST)) < expires
     }
 
     /// The verdict on a token whose signature and claims are good.
@@ -151,11 +164,8 @@ impl Occasion {
     }
 }
 
-/// The decision. `refreshable`: the refresher would take what this request brought.
-pub(crate) fn decide(verdict: Verdict, occasion: Occasion, refreshable: bool) -> Decision {
-    if !refreshable {
-        return Decision::Pass;
-    }
+/// The decision, where the refresher would take what this request brought.
+pub(crate) fn decide(verdict: Verdict, occasion: Occasion) -> Decision {
     match (verdict, occasion) {
         (_, Occasion::Preflight) => Decision::Pass,
         (Verdict::Fresh, _) => Decision::Pass,

@@ -70,7 +70,7 @@ impl<C: ClaimSet> Engine<C> {
                     continue;
                 }
             };
-            let verdict = core.windows(&verified).judge(verified.expires, now);
+            let verdict = core.judge(&verified, now);
             if best.as_ref().is_none_or(|(kept, ..)| rank(verdict) > rank(*kept)) {
                 best = Some((verdict, group[0].carrier, verified));
             }
@@ -82,7 +82,7 @@ impl<C: ClaimSet> Engine<C> {
         match best {
             Some((verdict, carrier, verified)) => {
                 let standing = match verdict {
-                    Verdict::Expired if now >= core.usable_until(&verified) => Standing::Rejected,
+                    Verdict::Expired if core.is_past_use(&verified, now) => Standing::Rejected,
                     _ => Standing::Present,
                 };
                 let view = View { standing, reason: None, verified: Some(verified) };
@@ -119,7 +119,7 @@ impl<C: ClaimSet> Engine<C> {
                     continue;
                 }
             };
-            if now >= core.usable_until(&verified) && !core.admits(&verified, now) {
+            if core.is_past_use(&verified, now) && !core.admits(&verified, now) {
                 litter = Some(verified);
                 continue;
             }
@@ -256,9 +256,18 @@ impl Core {
         picked
     }
 
-    fn windows<C>(&self, verified: &Verified<C>) -> Windows {
+    fn judge<C>(&self, verified: &Verified<C>, now: Timestamp) -> Verdict {
+        if Windows::all_ahead(verified.expires, now) {
+            return Verdict::Fresh;
+        }
         let lifetime = verified.lifetime(self.mint_rules.lifetime);
-        Windows::new(lifetime, verified.sid.as_deref().map_or(0, spread))
+        let windows = Windows::new(lifetime, verified.sid.as_deref().map_or(0, spread));
+        windows.judge(verified.expires, now)
+    }
+
+    /// Whether the token is past all use by itself.
+    fn is_past_use<C>(&self, verified: &Verified<C>, now: Timestamp) -> bool {
+        now >= verified.expires && now >= self.usable_until(verified)
     }
 
     /// Until when this token may be used where no refresh is to be had: its expiry and the leeway,

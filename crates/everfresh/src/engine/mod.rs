@@ -233,15 +233,17 @@ impl<C: ClaimSet> Engine<C> {
         };
         let refresh = picked.map(|picked| picked.token);
 
-        let (decision, navigates) = match verdict {
-            Verdict::Fresh => (Decision::Pass, false),
-            _ => {
-                let held = view.verified.as_deref().and_then(Verified::held);
-                let presented =
-                    Presented::new(held, refresh.as_ref().map(|t| t.expose().as_bytes()));
-                let refreshable = core.refresher.admits(presented, now).is_some();
+        let refreshable = || {
+            let held = view.verified.as_deref().and_then(Verified::held);
+            let presented = Presented::new(held, refresh.as_ref().map(|t| t.expose().as_bytes()));
+            core.refresher.admits(presented, now).is_some()
+        };
+        // How the request came is not looked at where nothing could be refreshed.
+        let (decision, navigates) = match verdict != Verdict::Fresh && refreshable() {
+            false => (Decision::Pass, false),
+            true => {
                 let Manner { occasion, navigates } = manner();
-                let decision = decide(verdict, occasion, refreshable);
+                let decision = decide(verdict, occasion);
                 (decision, navigates && decision == Decision::Wait)
             }
         };

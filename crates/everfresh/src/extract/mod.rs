@@ -9,6 +9,7 @@
 //! 5. More than four candidates in one place: none of them counts, whatever their order. Those in
 //!    other places do.
 
+use arrayvec::ArrayVec;
 use http::header::{AUTHORIZATION, COOKIE};
 use zeroize::Zeroizing;
 
@@ -35,8 +36,7 @@ pub(crate) enum Side {
 
 /// The tokens of one kind that a request brought, in the order of the carriers.
 pub(crate) struct Found<'h> {
-    found: [Candidate<'h>; MAX_CANDIDATES],
-    count: usize,
+    found: ArrayVec<Candidate<'h>, MAX_CANDIDATES>,
     /// The carrier that brought too many.
     given_up: Option<usize>,
     /// What was wrong with what did not become a candidate.
@@ -44,7 +44,7 @@ pub(crate) struct Found<'h> {
 }
 
 /// One token and the carrier that brought it.
-#[derive(Clone, Copy, Default)]
+#[derive(Clone, Copy)]
 pub(crate) struct Candidate<'h> {
     pub(crate) carrier: usize,
     pub(crate) token: &'h [u8],
@@ -67,22 +67,19 @@ pub(crate) struct Kept {
 impl Kept {
     pub(crate) fn found(&self) -> Found<'_> {
         let mut found = Found { flaw: self.flaw, ..Found::nothing() };
-        for (slot, (carrier, token)) in found.found.iter_mut().zip(&self.tokens) {
-            *slot = Candidate { carrier: *carrier, token };
-            found.count += 1;
-        }
+        let kept = self.tokens.iter().take(MAX_CANDIDATES);
+        found.found.extend(kept.map(|(carrier, token)| Candidate { carrier: *carrier, token }));
         found
     }
 }
 
 impl<'h> Found<'h> {
     fn nothing() -> Self {
-        let found = [Candidate::default(); MAX_CANDIDATES];
-        Self { found, count: 0, given_up: None, flaw: None }
+        Self { found: ArrayVec::new(), given_up: None, flaw: None }
     }
 
     pub(crate) fn candidates(&self) -> &[Candidate<'h>] {
-        &self.found[..self.count]
+        &self.found
     }
 
     /// A copy that outlives the request's head.
@@ -104,12 +101,11 @@ impl<'h> Found<'h> {
             == MAX_IN_ONE_PLACE
         {
             // They are the last ones, since carriers are read one after the other.
-            self.count -= MAX_IN_ONE_PLACE;
+            self.found.truncate(self.found.len() - MAX_IN_ONE_PLACE);
             self.given_up = Some(carrier);
             self.flaw = Some(InvalidReason::TooMany);
         } else {
-            self.found[self.count] = Candidate { carrier, token };
-            self.count += 1;
+            self.found.push(Candidate { carrier, token });
         }
     }
 }
@@ -201,18 +197,26 @@ pub(crate) fn cookie_pairs<'h>(
     field: &'h [u8],
     finder: &'h CookieFinder,
 ) -> impl Iterator<Item = &'h [u8]> {
-    finder.0.find_iter(field).filter_map(move |start| pair_at(field, start, finder))
+    let mut searched = 0;
+    // Not `find_iter`, which copies the finder.
+    std::iter::from_fn(move || {
+        loop {
+            let start = searched + finder.0.find(field.get(searched..)?)?;
+            searched = start + finder.0.needle().len();
+            if begins_pair(field, start) {
+                let rest = &field[searched..];
+                let end = memchr::memchr(b';', rest).unwrap_or(rest.len());
+                // No pair begins inside of a value.
+                searched += end;
+                return Some(trim_start(trim_end(&rest[..end])));
+            }
+        }
+    })
 }
 
-/// The value of the pair that begins at `start`, if a pair begins there.
-fn pair_at<'h>(field: &'h [u8], start: usize, finder: &CookieFinder) -> Option<&'h [u8]> {
-    let before = trim_end(&field[..start]);
-    if !before.is_empty() && before.last() != Some(&b';') {
-        return None;
-    }
-    let rest = &field[start + finder.0.needle().len()..];
-    let end = memchr::memchr(b';', rest).unwrap_or(rest.len());
-    Some(trim_start(trim_end(&rest[..end])))
+/// Whether what is found at `start` is the name of a pair, and not a part of something else.
+fn begins_pair(field: &[u8], start: usize) -> bool {
+    matches!(trim_end(&field[..start]).last(), None | Some(b';'))
 }
 
 /// RFC 6750 section 2.1, RFC 9110 section 11.4: a scheme without case, one credential.
@@ -230,7 +234,7 @@ pub(crate) fn credential<'h>(
         return Ok(None);
     }
     let token = trim_start(trim_end(rest));
-    if token.iter().any(|byte| matches!(byte, b' ' | b'\t' | b',')) {
+    if memchr::memchr3(b' ', b'\t', b',', token).is_some() {
         return Err(InvalidReason::Duplicated);
     }
     Ok(Some(token))

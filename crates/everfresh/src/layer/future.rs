@@ -85,7 +85,13 @@ where
                     let response = ready!(inner.poll(cx))?;
                     // PANIC: taken once, since the state is replaced below in the same poll.
                     let underway = underway.take().expect("polled after completion");
-                    this.state.set(State::Finishing { finishing: underway.finish(response) });
+                    let mut finishing = underway.finish(response);
+                    // Nearly always at once, so a response is not put away for it.
+                    match Pin::new(&mut finishing).poll(cx) {
+                        Poll::Ready(response) => return Poll::Ready(Ok(response)),
+                        Poll::Pending => this.state.set(State::Finishing { finishing }),
+                    }
+                    return Poll::Pending;
                 }
                 StateProj::Finishing { finishing } => {
                     return Pin::new(finishing).poll(cx).map(Ok);
