@@ -4,11 +4,11 @@ use std::fmt;
 
 use serde::de::value::CowStrDeserializer;
 use serde::de::{
-    self, Deserialize, DeserializeOwned, DeserializeSeed, Deserializer, IgnoredAny, MapAccess,
-    SeqAccess, Visitor,
+    self, Deserialize, DeserializeOwned, DeserializeSeed, Deserializer, Error as _, IgnoredAny,
+    MapAccess, SeqAccess, Visitor,
 };
 
-use super::json::{Name, Names};
+use super::json::{Name, Names, twice};
 
 /// Claim names that the engine reads and writes itself. An app's claims may not use them.
 pub(crate) const REGISTERED: [&str; 16] = [
@@ -151,9 +151,9 @@ impl<'de, V: Visitor<'de>> Visitor<'de> for SplitVisitor<'_, V> {
     }
 
     fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<V::Value, A::Error> {
-        let mut split =
-            SplitMap { map, raw: self.raw, expected: self.expected, names: Names::default() };
-        let value = self.visitor.visit_map(&mut split)?;
+        let Self { visitor, raw, expected } = self;
+        let mut split = SplitMap { map, raw, expected, seen: 0, names: Names::default() };
+        let value = visitor.visit_map(&mut split)?;
         // A visitor may stop early; what follows counts all the same.
         while split.next_entry::<IgnoredAny, IgnoredAny>()?.is_some() {}
         Ok(value)
@@ -164,6 +164,9 @@ struct SplitMap<'r, 'de, A> {
     map: A,
     raw: &'r mut RawClaims,
     expected: Expected<'r>,
+    /// Which of [`REGISTERED`] came, by their places there.
+    seen: u32,
+    /// The app's own names that came.
     names: Names<'de>,
 }
 
@@ -175,11 +178,17 @@ impl<'de, A: MapAccess<'de>> MapAccess<'de> for SplitMap<'_, 'de, A> {
         seed: K,
     ) -> Result<Option<K::Value>, A::Error> {
         while let Some(Name(name)) = self.map.next_key()? {
-            let registered = self.take_registered(&name)?;
-            self.names.insert(name.clone())?;
-            if !registered {
-                return seed.deserialize(CowStrDeserializer::new(name)).map(Some);
+            if let Some(place) = REGISTERED.iter().position(|known| *known == name) {
+                let former = self.seen;
+                self.seen |= 1 << place;
+                if self.seen == former {
+                    return Err(twice());
+                }
+                self.take_registered(&name)?;
+                continue;
             }
+            self.names.insert(name.clone())?;
+            return seed.deserialize(CowStrDeserializer::new(name)).map(Some);
         }
         Ok(None)
     }
@@ -190,7 +199,7 @@ impl<'de, A: MapAccess<'de>> MapAccess<'de> for SplitMap<'_, 'de, A> {
 }
 
 impl<'de, A: MapAccess<'de>> SplitMap<'_, 'de, A> {
-    fn take_registered(&mut self, name: &str) -> Result<bool, A::Error> {
+    fn take_registered(&mut self, name: &str) -> Result<(), A::Error> {
         let Self { map, raw, expected, .. } = self;
         match name {
             "iss" => raw.issuer_matches = map.next_value::<Name<'de>>()?.0 == expected.issuer,
@@ -220,9 +229,9 @@ impl<'de, A: MapAccess<'de>> SplitMap<'_, 'de, A> {
                 raw.other_kind |=
                     !["access", "bearer", "at+jwt"].iter().any(|ok| kind.eq_ignore_ascii_case(ok));
             }
-            _ => return Ok(false),
+            other => return Err(A::Error::custom(format_args!("{other:?} is not read"))),
         }
-        Ok(true)
+        Ok(())
     }
 }
 

@@ -40,7 +40,7 @@ pub(crate) struct Names<'de>(Vec<Cow<'de, str>>);
 impl<'de> Names<'de> {
     pub(crate) fn insert<E: de::Error>(&mut self, name: Cow<'de, str>) -> Result<(), E> {
         if self.0.contains(&name) {
-            return Err(E::custom("a member name appears twice"));
+            return Err(twice());
         }
         if self.0.len() == MAX_MEMBERS {
             return Err(E::custom("too many members"));
@@ -48,6 +48,10 @@ impl<'de> Names<'de> {
         self.0.push(name);
         Ok(())
     }
+}
+
+pub(crate) fn twice<E: de::Error>() -> E {
+    E::custom("a member name appears twice")
 }
 
 /// Any JSON value, read to the last byte and thrown away: no name twice, no lone surrogate, no

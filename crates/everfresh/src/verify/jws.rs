@@ -59,17 +59,33 @@ impl<'t> Compact<'t> {
     /// The signature's bytes, decoded into `buffer`.
     pub(crate) fn signature<'b>(
         &self,
-        buffer: &'b mut [u8; MAX_SIGNATURE],
+        buffer: &'b mut SignatureBuffer,
     ) -> Result<&'b [u8], InvalidReason> {
-        let length = B64
-            .decode_slice(self.signature, buffer.as_mut_slice())
-            .map_err(|_| InvalidReason::Malformed)?;
+        let SignatureBuffer { short, long } = buffer;
+        let buffer = match base64::decoded_len_estimate(self.signature.len()) <= short.len() {
+            true => short.as_mut_slice(),
+            false => long.insert([0; MAX_SIGNATURE]).as_mut_slice(),
+        };
+        let length =
+            B64.decode_slice(self.signature, buffer).map_err(|_| InvalidReason::Malformed)?;
         Ok(&buffer[..length])
     }
 
     /// The payload as text. Only after the signature was found good.
     pub(crate) fn payload(&self) -> Result<String, InvalidReason> {
         decode_text(self.payload)
+    }
+}
+
+/// Room for a signature. What all but RSA need is small, and the rest is not even cleared for them.
+pub(crate) struct SignatureBuffer {
+    short: [u8; 128],
+    long: Option<[u8; MAX_SIGNATURE]>,
+}
+
+impl SignatureBuffer {
+    pub(crate) fn new() -> Self {
+        Self { short: [0; 128], long: None }
     }
 }
 

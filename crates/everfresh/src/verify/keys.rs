@@ -8,6 +8,7 @@ use arc_swap::ArcSwap;
 use jsonwebtoken::jwk::JwkSet;
 use jsonwebtoken::{Algorithm, AlgorithmFamily};
 
+use super::jws::Header;
 use super::key::{Key, KeyError};
 use super::source::{KeySource, Seek};
 
@@ -245,11 +246,16 @@ impl KeySet {
         self.keys.iter().any(|key| key.kid() == Some(kid))
     }
 
+    /// What a header says that one of the keys has signed before, in the very same bytes.
+    pub(crate) fn familiar(&self, encoded: &str) -> Option<&Header> {
+        self.keys.iter().find_map(|key| key.familiar(encoded))
+    }
+
     /// The keys that may have signed a token with this header (rule 2 of [`Keys`]).
     pub(crate) fn candidates<'k>(
         &'k self,
         alg: Algorithm,
-        kid: Option<&'k str>,
+        kid: Option<&str>,
     ) -> impl Iterator<Item = &'k Key> {
         let of_alg = self.keys.iter().map(AsRef::as_ref).filter(move |key| key.algorithm() == alg);
         of_alg.filter(move |key| match (kid, key.kid()) {

@@ -131,12 +131,19 @@ pub(crate) fn verify<C: DeserializeOwned>(
     now: Timestamp,
 ) -> Result<Verified<C>, InvalidReason> {
     let compact = jws::Compact::split(token)?;
-    let header = jws::Header::parse(compact.header)?;
+    let mut read = None;
+    let header = match keys.familiar(compact.header) {
+        Some(header) => header,
+        None => &*read.insert(jws::Header::parse(compact.header)?),
+    };
     check_typ(header.typ.as_deref(), rules.profile)?;
 
-    let mut buffer = [0; crypto::MAX_SIGNATURE];
+    let mut buffer = jws::SignatureBuffer::new();
     let signature = compact.signature(&mut buffer)?;
-    check_signature(&compact, &header, signature, keys)?;
+    let key = check_signature(&compact, header, signature, keys)?;
+    if let Some(header) = read {
+        key.get_familiar(compact.header, header);
+    }
     let mark = signature.iter().take(8).fold(0, |mark, byte| mark << 8 | u64::from(*byte));
 
     let payload = compact.payload()?;
@@ -167,16 +174,17 @@ fn check_typ(typ: Option<&str>, profile: TokenProfile) -> Result<(), InvalidReas
     if good { Ok(()) } else { Err(InvalidReason::Type) }
 }
 
-fn check_signature(
+/// The key that signed the token.
+fn check_signature<'k>(
     compact: &jws::Compact<'_>,
     header: &jws::Header,
     signature: &[u8],
-    keys: &KeySet,
-) -> Result<(), InvalidReason> {
+    keys: &'k KeySet,
+) -> Result<&'k Key, InvalidReason> {
     let mut reason = InvalidReason::UnknownKey;
     for key in keys.candidates(header.alg, header.kid.as_deref()) {
         if key.verify(compact.signed(), signature) {
-            return Ok(());
+            return Ok(key);
         }
         reason = InvalidReason::Signature;
     }

@@ -4,7 +4,7 @@ mod error;
 mod publish;
 
 use std::fmt;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD as B64;
@@ -15,6 +15,7 @@ use jsonwebtoken::{Algorithm, AlgorithmFamily};
 use zeroize::Zeroizing;
 
 use super::crypto::{self, Refused, Signer, Verifier};
+use super::jws::Header;
 
 pub use error::KeyError;
 pub(crate) use publish::PublicParts;
@@ -37,7 +38,13 @@ pub struct Key {
     signer: Option<Signer>,
     /// What may be published; none for a shared secret.
     public: Option<PublicParts>,
+    /// The first header that this key was found to have signed, which is that of nearly every
+    /// token it signs, and need not be read again.
+    familiar: OnceLock<(Box<str>, Header)>,
 }
+
+/// A longer header is read each time, so that nobody else's bytes are kept in any number.
+const MAX_FAMILIAR: usize = 256;
 
 impl Key {
     /// A shared secret for HS256, HS384 or HS512: raw bytes, not base64.
@@ -127,7 +134,7 @@ impl Key {
             KeyError::NotForAlgorithm { algorithm: alg, found: public_kind(der) }
         })?;
         let public = crypto::public_parts(alg, der);
-        Ok(Self { alg, kid: None, verifier, signer: None, public })
+        Ok(Self { alg, kid: None, verifier, signer: None, public, familiar: OnceLock::new() })
     }
 
     /// A public JWK, or an `oct` one, which also signs. Its `kid` is taken over.
@@ -235,6 +242,19 @@ impl Key {
         self.signer.is_some()
     }
 
+    /// What this header says, if it is the one that is known.
+    pub(crate) fn familiar(&self, encoded: &str) -> Option<&Header> {
+        self.familiar.get().filter(|(known, _)| **known == *encoded).map(|(_, header)| header)
+    }
+
+    /// Remembers a header that this key has signed.
+    pub(crate) fn get_familiar(&self, encoded: &str, header: Header) {
+        if encoded.len() <= MAX_FAMILIAR {
+            // Another thread may have come first.
+            let _ = self.familiar.set((encoded.into(), header));
+        }
+    }
+
     pub(crate) fn verify(&self, message: &[u8], signature: &[u8]) -> bool {
         self.verifier.verify(message, signature)
     }
@@ -260,7 +280,14 @@ impl Key {
         let signer = signer.map_err(unusable)?;
         let verifier = signer.verifier(alg).map_err(unusable)?;
         let public = signer.public_parts(alg);
-        Ok(Self { alg, kid: None, verifier, signer: Some(signer), public })
+        Ok(Self {
+            alg,
+            kid: None,
+            verifier,
+            signer: Some(signer),
+            public,
+            familiar: OnceLock::new(),
+        })
     }
 
     fn verifying(
@@ -270,7 +297,14 @@ impl Key {
     ) -> Result<Self, KeyError> {
         let verifier = verifier
             .map_err(|Refused| KeyError::Jwk("its members do not make a valid key".into()))?;
-        Ok(Self { alg, kid: None, verifier, signer: None, public: Some(public) })
+        Ok(Self {
+            alg,
+            kid: None,
+            verifier,
+            signer: None,
+            public: Some(public),
+            familiar: OnceLock::new(),
+        })
     }
 }
 

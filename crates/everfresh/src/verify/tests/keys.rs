@@ -226,3 +226,34 @@ fn what_is_published_verifies_what_was_signed_and_holds_nothing_private() {
     let secret = Key::hmac(Algorithm::HS256, b"0123456789abcdef-0123456789abcdef").unwrap();
     assert!(secret.public_jwk().is_none());
 }
+
+#[test]
+fn a_header_is_known_again_only_as_a_key_has_signed_it() {
+    let keys = Keys::new(hs256()).unwrap();
+    let check = |token: &str| {
+        let set = keys.current();
+        verify::<User>(token.as_bytes(), &set, &rules(), Timestamp::from_secs(NOW)).map(|_| ())
+    };
+    let encoded = |header: &Value| B64.encode(header.to_string());
+    let (usual, payload) = (header(), claims().to_string());
+    let stranger = Key::hmac(Algorithm::HS256, b"a stranger's secret, 32 bytes long").unwrap();
+    let unsigned = sign_text(&stranger, &usual.to_string(), &payload);
+    assert_eq!(check(&unsigned), Err(InvalidReason::Signature));
+    assert!(keys.current().familiar(&encoded(&usual)).is_none(), "a key has not signed it");
+
+    let long = with(usual.clone(), "x5t", json!("x".repeat(300)));
+    assert_eq!(check(&sign(&long, &claims())), Ok(()));
+    assert!(keys.current().familiar(&encoded(&long)).is_none(), "too long to be kept");
+
+    assert_eq!(check(&sign(&usual, &claims())), Ok(()));
+    assert!(keys.current().familiar(&encoded(&usual)).is_some());
+    assert_eq!(check(&unsigned), Err(InvalidReason::Signature), "the signature counts as before");
+    assert_eq!(check(&sign(&usual, &claims())), Ok(()));
+
+    let other = with(usual.clone(), "typ", json!("JWT"));
+    assert_eq!(check(&sign(&other, &claims())), Err(InvalidReason::Type));
+    let other = with(usual.clone(), "typ", json!("application/at+jwt"));
+    assert_eq!(check(&sign(&other, &claims())), Ok(()), "another one is read");
+    let other = with(usual.clone(), "crit", json!(["b64"]));
+    assert_eq!(check(&sign(&other, &claims())), Err(InvalidReason::Header));
+}
