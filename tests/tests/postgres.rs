@@ -51,6 +51,7 @@ impl Harness for Postgres {
 
 everfresh_testkit::store_suite!(Postgres);
 everfresh_testkit::custody_suite!(Postgres);
+everfresh_testkit::feed_suite!(Postgres);
 
 #[tokio::test]
 async fn time_is_the_servers() {

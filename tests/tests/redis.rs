@@ -50,6 +50,7 @@ impl Harness for Redis {
 
 everfresh_testkit::store_suite!(Redis);
 everfresh_testkit::custody_suite!(Redis);
+everfresh_testkit::feed_suite!(Redis);
 
 mod cluster {
     use std::sync::OnceLock;
@@ -91,6 +92,7 @@ mod cluster {
 
     everfresh_testkit::store_suite!(Cluster);
     everfresh_testkit::custody_suite!(Cluster);
+    everfresh_testkit::feed_suite!(Cluster);
 }
 
 async fn connect(database: &Database) -> MultiplexedConnection {

@@ -63,9 +63,10 @@ impl Builder {
             let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
         }
         let client = Client::open(info).map_err(StoreError::new)?;
-        let connecting = tokio::time::timeout(settings.limit, Link::open(client, settings.limit));
+        let connecting =
+            tokio::time::timeout(settings.limit, Link::open(client.clone(), settings.limit));
         let link = connecting.await.map_err(StoreError::new)?.map_err(StoreError::new)?;
-        Ok(RedisStore::over(link, settings))
+        Ok(RedisStore::over(link, Arc::new(Settings { client: Some(client), ..settings })))
     }
 
     /// Over a connection of your own: one to a cluster, through Sentinel, or that the app has
@@ -76,10 +77,10 @@ impl Builder {
         self,
         connection: C,
     ) -> Result<RedisStore<C>, StoreError> {
-        Ok(RedisStore::over(connection, self.settings()?))
+        Ok(RedisStore::over(connection, Arc::new(self.settings()?)))
     }
 
-    fn settings(self) -> Result<Arc<Settings>, StoreError> {
+    fn settings(self) -> Result<Settings, StoreError> {
         if self.prefix.contains(['{', '}']) {
             let Self { prefix, .. } = self;
             return Err(StoreError::new(format!("prefix {prefix:?}: allowed is no brace")));
@@ -88,7 +89,7 @@ impl Builder {
             return Err(StoreError::new("time limit 0: allowed is more than that"));
         }
         let Self { prefix, limit, clock } = self;
-        Ok(Arc::new(Settings { prefix, limit, clock }))
+        Ok(Settings { prefix, limit, clock, client: None })
     }
 }
 

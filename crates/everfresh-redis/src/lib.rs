@@ -7,7 +7,9 @@
 //! 3. The sessions of a person are found by an index, `everfresh:subject:SUBJECT`. It may name
 //!    sessions that are over, never lacks one that was acknowledged, and is believed in nothing:
 //!    each session's own key is asked, and what is gone is taken out.
-//! 4. Nothing waits for longer than the time limit, 2 s unless another one is set, for each step.
+//! 4. What was ended stands in one stream, `everfresh:ended`, for 26 hours. Every node reads it on a
+//!    connection of its own (one that you bring is asked ten times a second instead).
+//! 5. Nothing waits for longer than the time limit, 2 s unless another one is set, for each step.
 //!    A server that is away, full or read-only is an error and no answer: refresh is unavailable,
 //!    nobody is signed out. Who asks once it is back is answered.
 //!
@@ -17,8 +19,8 @@
 //! * `appendonly yes`; with `appendfsync everysec`, Redis's default, a machine that loses its power
 //!   forgets a second of rotations and revocations, with `always` none.
 //! * Replication is asynchronous. A failover may forget what the old primary had acknowledged: a
-//!   rotation that is forgotten makes its client sign in again, and a revocation that is forgotten
-//!   has to be made again. `min-replicas-to-write` narrows that, nothing in Redis rules it out.
+//!   session whose rotation is forgotten goes on from its client's token, a session that is
+//!   forgotten has to begin again, and a revocation that is forgotten has to be made again. `min-replicas-to-write` narrows that, nothing in Redis rules it out.
 //!   Who can't live with it takes PostgreSQL.
 //!
 //! # Example
@@ -40,6 +42,7 @@
 //! ```
 
 mod builder;
+mod feed;
 mod index;
 mod link;
 mod row;

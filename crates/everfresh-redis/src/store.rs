@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use everfresh::{
-    Claim, Clock, CustodyStore, Loaded, NewSession, Publication, Rotation, SessionId,
+    Claim, Clock, CustodyStore, Ear, Loaded, NewSession, Publication, Rotation, SessionId,
     SessionRecord, SessionStore, StoreError, Timestamp,
 };
 use futures::future::try_join_all;
@@ -41,6 +41,8 @@ pub(crate) struct Settings {
     pub(crate) limit: Duration,
     /// A test's, instead of the server's.
     pub(crate) clock: Option<Clock>,
+    /// To open a connection of its own for the feed with.
+    pub(crate) client: Option<redis::Client>,
 }
 
 impl RedisStore {
@@ -58,6 +60,13 @@ impl RedisStore {
 impl<C> RedisStore<C> {
     pub(crate) fn over(connection: C, settings: Arc<Settings>) -> Self {
         Self { connection, settings }
+    }
+
+    pub(crate) fn connection(&self) -> C
+    where
+        C: Clone,
+    {
+        self.connection.clone()
     }
 
     pub(crate) fn key(&self, sid: SessionId) -> Vec<u8> {
@@ -97,7 +106,7 @@ impl<C: ConnectionLike + Clone + Send + Sync + 'static> RedisStore<C> {
     }
 
     /// Whatever a connection waits for, it waits within the limit.
-    async fn within<T>(
+    pub(crate) async fn within<T>(
         &self,
         answer: impl Future<Output = redis::RedisResult<T>>,
     ) -> Result<T, StoreError> {
@@ -176,6 +185,7 @@ impl<C: ConnectionLike + Clone + Send + Sync + 'static> SessionStore for RedisSt
     async fn revoke(&self, sid: SessionId) -> Result<bool, StoreError> {
         let Some(subject) = self.revoke_if(sid, None).await? else { return Ok(false) };
         self.take_out(&subject, &[sid]).await;
+        self.tell(&[sid]).await?;
         Ok(true)
     }
 
@@ -190,8 +200,11 @@ impl<C: ConnectionLike + Clone + Send + Sync + 'static> SessionStore for RedisSt
         for some in entries.chunks(AT_A_TIME) {
             let each = some.iter().map(|sid| self.revoke_if(*sid, Some(subject)));
             let gone = try_join_all(each).await?;
-            revoked.extend(some.iter().zip(gone).filter_map(|(sid, gone)| gone.map(|_| *sid)));
+            let gone = some.iter().zip(gone).filter_map(|(sid, gone)| gone.map(|_| *sid));
+            let gone: Vec<_> = gone.collect();
             self.take_out(subject, some).await;
+            self.tell(&gone).await?;
+            revoked.extend(gone);
         }
         Ok(revoked)
     }
@@ -219,6 +232,10 @@ impl<C: ConnectionLike + Clone + Send + Sync + 'static> SessionStore for RedisSt
     /// Nothing: keys expire by themselves.
     async fn sweep(&self, _limit: usize) -> Result<usize, StoreError> {
         Ok(0)
+    }
+
+    async fn follow(&self, ear: Ear) -> Result<(), StoreError> {
+        self.read(&ear).await
     }
 }
 

@@ -4,7 +4,7 @@ use std::fmt;
 use std::time::Duration;
 
 use everfresh::{
-    Claim, Clock, CustodyStore, Loaded, NewSession, Publication, Rotation, SessionId,
+    Claim, Clock, CustodyStore, Ear, Loaded, NewSession, Publication, Rotation, SessionId,
     SessionRecord, SessionStore, StoreError,
 };
 use sqlx::pool::PoolConnection;
@@ -40,6 +40,20 @@ macro_rules! now {
     };
 }
 
+/// Notes and tells which sessions are gone, in the statement that removes them. In a notification
+/// an id is text, as everywhere outside of the database: base64url.
+macro_rules! told {
+    () => {
+        concat!(
+            "noted AS (INSERT INTO everfresh_ended (ended_at, sid) SELECT ",
+            now!(),
+            ", sid FROM gone RETURNING sid) \
+             SELECT sid, pg_notify(left('everfresh_ended:' || current_schema(), 63), \
+             rtrim(translate(encode(sid, 'base64'), '+/', '-_'), '=')) FROM noted",
+        )
+    };
+}
+
 macro_rules! columns {
     () => {
         "sid, subject, generation, key_id, confirmed, rotated_at, created_at, idle_expires, \
@@ -47,6 +61,9 @@ macro_rules! columns {
          up_claim, up_claimed_at, up_sealed, up_expires"
     };
 }
+
+// Below the macros, which it uses.
+mod feed;
 
 /// Keeps sessions in PostgreSQL.
 ///
@@ -278,8 +295,12 @@ impl SessionStore for PostgresStore {
     }
 
     async fn revoke(&self, sid: SessionId) -> Result<bool, StoreError> {
-        let statement = sqlx::query("DELETE FROM everfresh_sessions WHERE sid = $1");
-        Ok(self.execute(statement.bind(sid.as_bytes().to_vec())).await? == 1)
+        let statement = self.statement(concat!(
+            "WITH gone AS (DELETE FROM everfresh_sessions WHERE sid = $2 RETURNING sid), ",
+            told!(),
+        ))?;
+        let gone = self.rows(statement.bind(sid.as_bytes().to_vec())).await?;
+        Ok(!gone.is_empty())
     }
 
     async fn revoke_subject(
@@ -288,11 +309,12 @@ impl SessionStore for PostgresStore {
         except: Option<SessionId>,
     ) -> Result<Vec<SessionId>, StoreError> {
         // In one order, so that two of them don't wait for each other.
-        let statement = sqlx::query(
-            "DELETE FROM everfresh_sessions WHERE sid IN (SELECT sid FROM everfresh_sessions \
-             WHERE subject = $1 AND ($2::bytea IS NULL OR sid <> $2) ORDER BY sid FOR UPDATE) \
-             RETURNING sid",
-        );
+        let statement = self.statement(concat!(
+            "WITH gone AS (DELETE FROM everfresh_sessions WHERE sid IN (SELECT sid FROM \
+             everfresh_sessions WHERE subject = $2 AND ($3::bytea IS NULL OR sid <> $3) \
+             ORDER BY sid FOR UPDATE) RETURNING sid), ",
+            told!(),
+        ))?;
         let except = except.map(|sid| sid.as_bytes().to_vec());
         let statement = statement.bind(subject.as_bytes().to_vec()).bind(except);
         self.rows(statement).await?.iter().map(sid).collect()
@@ -322,7 +344,12 @@ impl SessionStore for PostgresStore {
                 break;
             }
         }
+        self.forget_ends().await?;
         Ok(swept)
+    }
+
+    async fn follow(&self, ear: Ear) -> Result<(), StoreError> {
+        self.tell(&ear).await
     }
 }
 

@@ -1,11 +1,13 @@
 //! Sessions in a SQLite file.
 
+mod feed;
+
 use std::fmt;
 use std::path::Path;
 use std::time::Duration;
 
 use everfresh::{
-    Claim, Clock, CustodyStore, Loaded, NewSession, Publication, Rotation, SessionId,
+    Claim, Clock, CustodyStore, Ear, Loaded, NewSession, Publication, Rotation, SessionId,
     SessionRecord, SessionStore, StoreError,
 };
 use sqlx::ConnectOptions as _;
@@ -13,7 +15,8 @@ use sqlx::sqlite::{
     SqliteConnectOptions, SqliteJournalMode, SqlitePool, SqlitePoolOptions, SqliteSynchronous,
 };
 
-use crate::row::{MAX_LIST, duration, integer, millis, record, sid};
+use crate::row::{MAX_LIST, duration, integer, millis, record};
+use feed::Delete;
 
 /// How long a statement waits for another writer, and a caller for a connection.
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -202,12 +205,7 @@ impl SessionStore for SqliteStore {
     }
 
     async fn revoke(&self, sid: SessionId) -> Result<bool, StoreError> {
-        let gone = sqlx::query("DELETE FROM everfresh_sessions WHERE sid = ?")
-            .bind(sid.as_bytes().to_vec())
-            .execute(&self.pool)
-            .await
-            .map_err(StoreError::new)?;
-        Ok(gone.rows_affected() == 1)
+        Ok(!self.end(Delete::Session(sid)).await?.is_empty())
     }
 
     async fn revoke_subject(
@@ -215,16 +213,7 @@ impl SessionStore for SqliteStore {
         subject: &str,
         except: Option<SessionId>,
     ) -> Result<Vec<SessionId>, StoreError> {
-        let gone = sqlx::query(
-            "DELETE FROM everfresh_sessions WHERE subject = ?1 AND (?2 IS NULL OR sid <> ?2) \
-             RETURNING sid",
-        )
-        .bind(subject)
-        .bind(except.map(|sid| sid.as_bytes().to_vec()))
-        .fetch_all(&self.pool)
-        .await
-        .map_err(StoreError::new)?;
-        gone.iter().map(sid).collect()
+        self.end(Delete::Subject(subject, except)).await
     }
 
     async fn list(&self, subject: &str) -> Result<Vec<SessionRecord>, StoreError> {
@@ -253,7 +242,12 @@ impl SessionStore for SqliteStore {
         .execute(&self.pool)
         .await
         .map_err(StoreError::new)?;
+        self.forget_ends().await?;
         usize::try_from(gone.rows_affected()).map_err(StoreError::new)
+    }
+
+    async fn follow(&self, ear: Ear) -> Result<(), StoreError> {
+        self.tell(&ear).await
     }
 }
 

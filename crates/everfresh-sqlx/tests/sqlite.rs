@@ -45,6 +45,7 @@ impl Harness for Sqlite {
 
 everfresh_testkit::store_suite!(Sqlite);
 everfresh_testkit::custody_suite!(Sqlite);
+everfresh_testkit::feed_suite!(Sqlite);
 
 #[tokio::test]
 async fn s46_what_was_acknowledged_is_there_after_a_restart() {

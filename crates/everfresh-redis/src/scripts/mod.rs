@@ -28,4 +28,5 @@ scripts! {
     RELEASE "release.lua"
     PUBLISH "publish.lua"
     ENTER "enter.lua"
+    TELL "tell.lua" "flags=allow-oom"
 }

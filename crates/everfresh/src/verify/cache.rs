@@ -86,7 +86,10 @@ impl<C> Cache<C> {
 
     /// Takes out a token that counts no more.
     pub(crate) fn forget(&self, token: &[u8]) {
-        self.look_up(token, |_, set, way| Some(set.clear(way)));
+        self.look_up(token, |_, set, way| {
+            set.clear(way);
+            Some(())
+        });
     }
 
     fn place(&self, token: &[u8]) -> Option<(&Set<C>, u64)> {

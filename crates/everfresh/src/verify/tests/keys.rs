@@ -254,6 +254,6 @@ fn a_header_is_known_again_only_as_a_key_has_signed_it() {
     assert_eq!(check(&sign(&other, &claims())), Err(InvalidReason::Type));
     let other = with(usual.clone(), "typ", json!("application/at+jwt"));
     assert_eq!(check(&sign(&other, &claims())), Ok(()), "another one is read");
-    let other = with(usual.clone(), "crit", json!(["b64"]));
+    let other = with(usual, "crit", json!(["b64"]));
     assert_eq!(check(&sign(&other, &claims())), Err(InvalidReason::Header));
 }

@@ -1,0 +1,72 @@
+//! PostgreSQL tells by `NOTIFY`, and has in a table what was told while somebody was away.
+
+use std::time::Duration;
+
+use everfresh::{Ear, SessionId, StoreError};
+use sqlx::Row as _;
+use sqlx::postgres::PgListener;
+
+use super::PostgresStore;
+use crate::row::{KEPT, duration, sid};
+
+/// After so long without a word the connection is tried.
+const QUIET: Duration = Duration::from_secs(10);
+
+/// How long an answer may take on the connection that listens.
+const LIMIT: Duration = Duration::from_secs(3);
+
+impl PostgresStore {
+    /// Removes what can't matter any more.
+    pub(super) async fn forget_ends(&self) -> Result<(), StoreError> {
+        let statement = self.statement(concat!(
+            "DELETE FROM everfresh_ended WHERE ended_at < ",
+            now!(),
+            " - $2",
+        ))?;
+        self.execute(statement.bind(duration(KEPT)?)).await.map(drop)
+    }
+
+    pub(super) async fn tell(&self, ear: &Ear) -> Result<(), StoreError> {
+        let mut listener = limited(PgListener::connect_with(&self.pool)).await?;
+        let channel = limited(
+            sqlx::query("SELECT left('everfresh_ended:' || current_schema(), 63) AS channel")
+                .fetch_one(&mut listener),
+        );
+        let channel: String = channel.await?.try_get("channel").map_err(StoreError::new)?;
+        limited(listener.listen(&channel)).await?;
+        // Only now: what ends from here on is told, what ended before is read.
+        let statement = self.statement(concat!(
+            "SELECT sid FROM everfresh_ended WHERE ended_at >= ",
+            now!(),
+            " - $2",
+        ))?;
+        for row in self.rows(statement.bind(duration(ear.back())?)).await? {
+            ear.ended(sid(&row)?);
+        }
+        ear.live();
+        loop {
+            match tokio::time::timeout(QUIET, listener.try_recv()).await {
+                Ok(Ok(Some(told))) => {
+                    if let Some(sid) = SessionId::parse(told.payload()) {
+                        ear.ended(sid);
+                    }
+                }
+                Ok(Ok(None)) => return Err(StoreError::new("the connection was lost")),
+                Ok(Err(error)) => return Err(StoreError::new(error)),
+                Err(_) => {
+                    if ear.is_gone() {
+                        return Ok(());
+                    }
+                    limited(sqlx::query("SELECT 1").execute(&mut listener)).await?;
+                }
+            }
+        }
+    }
+}
+
+async fn limited<T>(work: impl Future<Output = Result<T, sqlx::Error>>) -> Result<T, StoreError> {
+    match tokio::time::timeout(LIMIT, work).await {
+        Ok(done) => done.map_err(StoreError::new),
+        Err(_) => Err(StoreError::new(format!("no answer within {LIMIT:?}"))),
+    }
+}
