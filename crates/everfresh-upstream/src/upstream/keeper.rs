@@ -9,6 +9,7 @@ use everfresh::{
     AccessToken, ClaimId, ConfigError, Context, Custodian, Custody, CustodyStore, Failure, Issued,
     Loaded, NewCustody, SessionId, SessionRecord, Setup, Vault,
 };
+use futures::future::select_all;
 use tokio::sync::watch;
 
 use super::Upstream;
@@ -48,8 +49,18 @@ struct Ready {
 
 #[derive(Default)]
 struct Board {
-    running: HashMap<Which, watch::Receiver<Option<End>>>,
+    /// More than one of the same tokens only where they are sent again: who listens for the first
+    /// answer goes on listening.
+    running: HashMap<Which, Vec<Underway>>,
     unanswered: HashMap<Which, ClaimId>,
+}
+
+/// An exchange that runs here.
+#[derive(Clone)]
+struct Underway {
+    /// The claim that it takes the place of.
+    over: Option<ClaimId>,
+    end: watch::Receiver<Option<End>>,
 }
 
 impl<S: CustodyStore> Keeper<S> {
@@ -87,12 +98,12 @@ impl<S: CustodyStore> Keeping<S> {
         })
     }
 
-    /// The exchange of these tokens that runs here, if there is one.
-    fn running(&self, which: Which) -> Option<watch::Receiver<Option<End>>> {
-        self.board().running.get(&which).cloned()
+    /// The exchanges of these tokens that run here.
+    fn running(&self, which: Which) -> Vec<Underway> {
+        self.board().running.get(&which).cloned().unwrap_or_default()
     }
 
-    /// Joins the exchange of these tokens, or starts it.
+    /// Joins the exchange of these tokens that takes the place of this claim, or starts it.
     fn exchange(
         self: &Arc<Self>,
         cx: &Context,
@@ -104,15 +115,16 @@ impl<S: CustodyStore> Keeping<S> {
         let record = &loaded.record;
         let which = (record.sid, seq);
         let mut board = self.board();
-        if let Some(running) = board.running.get(&which) {
-            return running.clone();
+        let running = board.running.entry(which).or_default();
+        if let Some(underway) = running.iter().find(|underway| underway.over == over) {
+            return underway.end.clone();
         }
         let (announce, end) = watch::channel(None);
-        board.running.insert(which, end.clone());
+        running.push(Underway { over, end: end.clone() });
         drop(board);
         let exchange = Exchange { keeping: self.clone(), cx: cx.clone(), which, held, over };
         // Leaves the board however it ends, also with its runtime.
-        let guard = Running { keeping: self.clone(), which };
+        let guard = Running { keeping: self.clone(), which, over };
         cx.spawn(async move {
             let (ended, claim) = exchange.run().await;
             if let (End::NoAnswer | End::Misconfigured, Some(claim)) = (&ended, claim) {
@@ -177,7 +189,7 @@ impl<S: CustodyStore> Keeping<S> {
                     }
                     let mut end = self.exchange(cx, loaded, seq, held, over);
                     let landed = end.wait_for(Option::is_some);
-                    let limit = self.calls.upstream.limit;
+                    let limit = self.rules().patience();
                     let landed = match tokio::time::timeout(limit, landed).await {
                         Ok(Ok(end)) => end.clone(),
                         // It goes on without us, or its runtime is gone: the row says what it is.
@@ -193,13 +205,17 @@ impl<S: CustodyStore> Keeping<S> {
                     if waited > self.calls.upstream.limit {
                         return Err(Failure::Unavailable { retry_after: left });
                     }
-                    match self.running(which) {
-                        Some(mut end) => {
-                            let landed = end.wait_for(Option::is_some);
+                    let mut running = self.running(which);
+                    match running.is_empty() {
+                        false => {
+                            let landed = running
+                                .iter_mut()
+                                .map(|underway| Box::pin(underway.end.wait_for(Option::is_some)));
+                            let landed = select_all(landed);
                             let _ = tokio::time::timeout(left, landed).await;
                             waited += left;
                         }
-                        None => {
+                        true => {
                             tokio::time::sleep(pause.min(left)).await;
                             waited += pause;
                             pause = (pause * 2).min(POLL_MOST);
@@ -292,9 +308,9 @@ impl<S: CustodyStore> Custodian for Keeper<S> {
     }
 
     async fn drain(&self, cx: &Context) -> usize {
-        let running: Vec<_> = self.0.board().running.values().cloned().collect();
+        let running: Vec<_> = self.0.board().running.values().flatten().cloned().collect();
         let (began, mut left) = (cx.monotonic(), 0);
-        for mut end in running {
+        for Underway { mut end, .. } in running {
             let rest =
                 self.0.calls.upstream.limit.saturating_sub(cx.monotonic().saturating_sub(began));
             let landed = tokio::time::timeout(rest, end.wait_for(Option::is_some)).await;
@@ -308,11 +324,17 @@ impl<S: CustodyStore> Custodian for Keeper<S> {
 struct Running<S> {
     keeping: Arc<Keeping<S>>,
     which: Which,
+    over: Option<ClaimId>,
 }
 
 impl<S> Drop for Running<S> {
     fn drop(&mut self) {
         let mut board = self.keeping.board.lock().unwrap_or_else(PoisonError::into_inner);
-        board.running.remove(&self.which);
+        if let Some(running) = board.running.get_mut(&self.which) {
+            running.retain(|underway| underway.over != self.over);
+            if running.is_empty() {
+                board.running.remove(&self.which);
+            }
+        }
     }
 }

@@ -30,6 +30,16 @@ pub(super) struct Rules {
     pub(super) limit: Duration,
 }
 
+impl Rules {
+    /// How long an answer is waited for before it is taken for granted that none will come.
+    pub(super) fn patience(self) -> Duration {
+        match self.replay {
+            Replay::Within(grace) => self.limit.min(grace / 2),
+            Replay::Never | Replay::Always => self.limit,
+        }
+    }
+}
+
 /// What the table says.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Next {
@@ -59,10 +69,7 @@ pub(super) fn consult(
         return Next::Send { over: None };
     };
     let age = now.since(custody.claimed_at);
-    let patience = match rules.replay {
-        Replay::Within(grace) => rules.limit.min(grace / 2),
-        Replay::Never | Replay::Always => rules.limit,
-    };
+    let patience = rules.patience();
     if age < patience && !unanswered {
         return Next::Wait { left: patience - age, age };
     }
