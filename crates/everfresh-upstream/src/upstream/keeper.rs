@@ -11,6 +11,7 @@ use everfresh::{
 };
 use futures::future::select_all;
 use tokio::sync::watch;
+use tokio::time::Instant;
 
 use super::Upstream;
 use super::calls::Calls;
@@ -168,15 +169,27 @@ impl<S: CustodyStore> Keeping<S> {
         spare: bool,
     ) -> Result<(), Failure> {
         let (sid, mut tries, mut waited, mut pause) = (loaded.record.sid, 0, Duration::ZERO, POLL);
+        let began = Instant::now();
         loop {
             let Some(custody) = loaded.record.custody.as_deref() else { return Ok(()) };
             let (held, which) = (self.open(sid, custody)?, (sid, custody.seq));
             let due = custody.is_due(sid, held.lives, loaded.now);
             let unanswered = self.is_unanswered(which, custody);
             let seq = custody.seq;
-            match consult(custody, due, unanswered, loaded.now, self.rules()) {
+            // Whoever has a good token, or finds one in the row, can do without a better one, and
+            // leaves some of a request's time for other things.
+            let (limit, can_do_without) = match spare || loaded.now < custody.expires {
+                true => (cx.waiter_limit() / 2, true),
+                false => (self.rules().patience(), false),
+            };
+            let rest = limit.saturating_sub(began.elapsed());
+            let next = consult(custody, due, unanswered, loaded.now, self.rules());
+            match next {
                 Next::Keep => return Ok(()),
                 Next::InDoubt => return Err(Failure::InDoubt),
+                Next::Send { .. } if tries > 0 && can_do_without && rest.is_zero() => {
+                    return Err(not_yet(cx));
+                }
                 Next::Send { over } => {
                     if held.refresh.is_none()
                         && self.calls.upstream.dialect.token == TokenKind::Refresh
@@ -189,7 +202,7 @@ impl<S: CustodyStore> Keeping<S> {
                     }
                     let mut end = self.exchange(cx, loaded, seq, held, over);
                     let landed = end.wait_for(Option::is_some);
-                    let limit = self.rules().patience();
+                    let limit = if can_do_without { rest } else { limit };
                     let landed = match tokio::time::timeout(limit, landed).await {
                         Ok(Ok(end)) => end.clone(),
                         // It goes on without us, or its runtime is gone: the row says what it is.
@@ -197,14 +210,15 @@ impl<S: CustodyStore> Keeping<S> {
                     };
                     self.conclude(cx, landed.as_ref(), &mut tries)?;
                 }
-                // Who has a good token waits no longer than a request would.
-                Next::Wait { left, age } if spare && age >= cx.waiter_limit() => {
-                    return Err(Failure::Unavailable { retry_after: left });
+                Next::Wait { age, .. } if can_do_without && (age >= limit || rest.is_zero()) => {
+                    return Err(not_yet(cx));
                 }
                 Next::Wait { left, .. } => {
                     if waited > self.calls.upstream.limit {
                         return Err(Failure::Unavailable { retry_after: left });
                     }
+                    let left = if can_do_without { left.min(rest) } else { left };
+                    let waiting = Instant::now();
                     let mut running = self.running(which);
                     match running.is_empty() {
                         false => {
@@ -213,14 +227,13 @@ impl<S: CustodyStore> Keeping<S> {
                                 .map(|underway| Box::pin(underway.end.wait_for(Option::is_some)));
                             let landed = select_all(landed);
                             let _ = tokio::time::timeout(left, landed).await;
-                            waited += left;
                         }
                         true => {
                             tokio::time::sleep(pause.min(left)).await;
-                            waited += pause;
                             pause = (pause * 2).min(POLL_MOST);
                         }
                     }
+                    waited += waiting.elapsed();
                 }
             }
             *loaded = self.reload(cx, sid).await?;
@@ -318,6 +331,13 @@ impl<S: CustodyStore> Custodian for Keeper<S> {
         }
         left
     }
+}
+
+/// It takes longer than a request waits that can do without: no failure, and no reason to look away
+/// for long.
+fn not_yet(cx: &Context) -> Failure {
+    cx.untried();
+    Failure::Unavailable { retry_after: POLL_MOST }
 }
 
 /// An exchange on the board. Dropped, it leaves.
