@@ -104,18 +104,18 @@ impl<S: CustodyStore> Exchange<S> {
             Sent::NoAnswer => return End::NoAnswer,
             Sent::Unwritable => return End::Misconfigured,
         };
+        let refused = matches!(answered, Answered::Unavailable { .. } | Answered::Misconfigured);
+        if refused && !self.release(claim).await && claimed == Claimed::Granted {
+            return End::Lost;
+        }
         match answered {
             Answered::Issued(issued) => self.publish(*issued, claim).await,
             Answered::Rejected => self.rejected(claim).await,
             Answered::Unavailable { retry_after } => {
-                self.release(claim).await;
                 let retry_after = retry_after.unwrap_or(SOON);
                 End::Unavailable { retry_after, tried: true }
             }
-            Answered::Misconfigured => {
-                self.release(claim).await;
-                End::Misconfigured
-            }
+            Answered::Misconfigured => End::Misconfigured,
             _ => End::NoAnswer,
         }
     }
@@ -204,16 +204,19 @@ impl<S: CustodyStore> Exchange<S> {
     }
 
     /// Gives the claim back, which a store that is down can't take for a while. What was never given
-    /// back is in doubt.
-    async fn release(&self, claim: Claim) {
-        let mut pause = OFFER;
+    /// back is in doubt. False if it certainly was not there any more: somebody has taken its place,
+    /// or published, and a server that complains of two at once is no news.
+    async fn release(&self, claim: Claim) -> bool {
+        let (mut pause, mut certain) = (OFFER, true);
         for _ in 0..RELEASES {
             match self.keeping.store.release(claim).await {
-                Ok(_) => return,
+                Ok(released) => return released || !certain,
                 Err(error) => self.cx.store_failed(&error),
             }
+            certain = false;
             wait(&mut pause).await;
         }
+        true
     }
 }
 
