@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use everfresh::dialect::{Fixed, Place};
 use everfresh::{Context, Dialect};
+use http::StatusCode;
 
 use super::Upstream;
 use super::held::Held;
@@ -33,8 +34,11 @@ pub(super) fn revoke(upstream: &Upstream, cx: &Context, held: Held) {
             match upstream.http.post(&url).like(request).send().await {
                 // Section 2.2: 200 also for a token that the server does not know.
                 Ok(answer) if answer.status.is_success() => return,
-                // Section 2.2.1: 503 asks for another try.
-                Ok(answer) if !answer.status.is_server_error() => {
+                // Section 2.2.1: 503 asks for another try; so does 429 (RFC 6585 section 4).
+                Ok(answer)
+                    if !answer.status.is_server_error()
+                        && answer.status != StatusCode::TOO_MANY_REQUESTS =>
+                {
                     let status = answer.status.as_u16();
                     tracing::warn!(target: "everfresh", status, "a token was not revoked");
                     return;
