@@ -64,7 +64,7 @@ async fn f86_polling_keeps_nobody_signed_in_and_a_person_stays() {
 }
 
 #[tokio::test]
-async fn f22_a_client_that_keeps_no_cookies_is_told_of_once() {
+async fn f22_f121_a_client_that_keeps_no_cookies_is_told_of_once() {
     let (world, _) = World::rotating();
     let pair = world.sign_in_pair("alice").await;
     expire(&world, &pair);
