@@ -20,6 +20,8 @@ use futures::StreamExt as _;
 use serde::de::DeserializeOwned;
 use tokio::net::TcpListener;
 
+use crate::METRICS_TYPE;
+
 /// What axum takes of a body.
 const BODY_LIMIT: usize = 2 * 1024 * 1024;
 
@@ -61,6 +63,7 @@ fn routes(app: &mut ServiceConfig) {
         .service(get("/open", open))
         .service(get("/cookies", cookies))
         .service(get("/socket", socket))
+        .service(get("/metrics", metrics))
         .service(get("/openapi.json", document));
 }
 
@@ -112,6 +115,10 @@ async fn adopt(
     let tokens = json::<Adopt>(&request, body).await?;
     contract::adopt(&session, tokens).await.map_err(Error::from)?;
     Ok(HttpResponse::NoContent().finish())
+}
+
+async fn metrics() -> HttpResponse {
+    HttpResponse::Ok().insert_header((CONTENT_TYPE, METRICS_TYPE)).body(crate::metrics())
 }
 
 async fn document(document: web::Data<String>) -> HttpResponse {

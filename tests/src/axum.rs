@@ -17,6 +17,8 @@ use everfresh_testkit::contract::{self, Adopt, CHUNK_EVERY, Delivery, Login, Me,
 use futures::StreamExt as _;
 use tokio::net::TcpListener;
 
+use crate::METRICS_TYPE;
+
 /// Serves until `stop` ends, and then what is under way.
 pub async fn serve(
     listener: TcpListener,
@@ -41,6 +43,7 @@ pub fn app(auth: &Engine<User>) -> Router {
         .route("/open", get(open))
         .route("/cookies", get(cookies))
         .route("/openapi.json", get(async move || ([(CONTENT_TYPE, "application/json")], document)))
+        .route("/metrics", get(async || ([(CONTENT_TYPE, METRICS_TYPE)], crate::metrics())))
         .route("/socket", get(socket))
         .merge(everfresh_axum::endpoints(auth))
         .layer(auth.layer())

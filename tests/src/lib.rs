@@ -15,7 +15,26 @@ pub mod tower;
 mod upstream;
 pub mod warp;
 
+use std::sync::OnceLock;
+
+use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle};
+
 pub use serve::run;
+
+/// `GET /metrics`: what the engines of this process count, as Prometheus reads it.
+pub(crate) fn metrics() -> String {
+    recorder().map_or_else(String::new, PrometheusHandle::render)
+}
+
+/// The recorder of this process. Engines that were built before it is asked for count nothing.
+pub(crate) fn recorder() -> Option<&'static PrometheusHandle> {
+    static RECORDER: OnceLock<Option<PrometheusHandle>> = OnceLock::new();
+    let install = || PrometheusBuilder::new().install_recorder().ok();
+    RECORDER.get_or_init(install).as_ref()
+}
+
+/// The content type of [`metrics`].
+pub(crate) const METRICS_TYPE: &str = "text/plain; version=0.0.4";
 
 /// `GET /openapi.json`: what the engine serves, as a document.
 pub(crate) fn openapi(auth: &everfresh::Engine<everfresh_testkit::contract::User>) -> String {

@@ -159,13 +159,16 @@ async fn answer(session: Session<User>, request: Request<Incoming>) -> Result<Re
             Ok(empty(StatusCode::NO_CONTENT))
         }
         (&Method::GET | &Method::HEAD, "/open") => Ok(text("open")),
+        (&Method::GET | &Method::HEAD, "/metrics") => {
+            Ok(typed(crate::METRICS_TYPE, crate::metrics()))
+        }
         (&Method::GET | &Method::HEAD, "/cookies") => {
             Ok(bytes(contract::cookies(request.headers())))
         }
         (_, "/login" | "/adopt" | "/echo" | "/logout") => Ok(other_method("POST")),
         (
             _,
-            "/me" | "/slow" | "/fail" | "/stream" | "/open" | "/cookies" | "/socket"
+            "/me" | "/slow" | "/fail" | "/stream" | "/open" | "/cookies" | "/socket" | "/metrics"
             | "/openapi.json",
         ) => Ok(other_method("GET,HEAD")),
         _ => Ok(empty(StatusCode::NOT_FOUND)),

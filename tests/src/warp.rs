@@ -51,10 +51,15 @@ pub fn app(
         .or(get("/cookies").and(headers()).map(cookies))
         .or(get("/socket").and(expires()).and(warp::ws()).map(socket))
         .or(get("/socket").and(expires()).and(warp::method()).and(headers()).and_then(no_socket))
+        .or(get("/metrics").map(metrics))
         .or(get("/openapi.json").map(document))
         .or(everfresh_warp::endpoints(auth))
         .recover(recover)
         .map(sized)
+}
+
+fn metrics() -> impl Reply {
+    warp::reply::with_header(crate::metrics(), "content-type", crate::METRICS_TYPE)
 }
 
 async fn login(

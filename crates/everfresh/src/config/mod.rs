@@ -20,6 +20,7 @@ use crate::engine::{Core, Engine, Following};
 use crate::mint::{ClaimsObject, Grant, MintRules};
 use crate::node::{Revoked, Seen};
 use crate::observe::Event;
+use crate::observe::metrics::Metrics;
 use crate::origin;
 use crate::refresh::flight::{Flights, has_timer};
 use crate::refresh::{ErasedRefresher, Failure, Refresher, Setup};
@@ -449,6 +450,7 @@ impl<C: ClaimSet> EngineBuilder<C> {
             dialects,
             clients: self.clients,
             following: Following::default(),
+            metrics: Metrics::new(),
         };
         Ok(Engine::new(core, cache))
     }

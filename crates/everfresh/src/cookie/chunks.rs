@@ -167,7 +167,7 @@ mod tests {
     }
 
     #[test]
-    fn s9_f43_counts_and_order_are_nothing_to_believe() {
+    fn s09_f43_counts_and_order_are_nothing_to_believe() {
         let pieces = split(&token(9000)).unwrap();
         let swapped: Jar =
             [(0, 0), (1, 2), (2, 1)].map(|(n, m)| (n, vec![pieces[m].clone()])).into();

@@ -101,6 +101,7 @@ impl Core {
         match heard {
             Heard::Ended(sid) => self.forget(&sid.to_string()),
             Heard::Live => {
+                self.metrics.feed(true);
                 if self.following.state.swap(LIVE, Ordering::AcqRel) == LOST {
                     self.emit(&Event::FeedLive);
                 }

@@ -20,6 +20,7 @@ use crate::head::{RequestHead, ResponseHead};
 use crate::mint::MintRules;
 use crate::node::{Revoked, Seen};
 use crate::observe::Event;
+use crate::observe::metrics::Metrics;
 use crate::origin;
 use crate::refresh::flight::{Flights, within};
 use crate::refresh::{Context, ErasedRefresher, Failure, Presented, RefreshToken};
@@ -87,6 +88,7 @@ pub(crate) struct Core {
     pub(crate) dialects: Vec<Arc<Served>>,
     pub(crate) clients: Clients,
     pub(crate) following: Following,
+    pub(crate) metrics: Metrics,
 }
 
 /// A request that has begun: what to do before the inner service is called.
@@ -248,6 +250,7 @@ impl<C: ClaimSet> Engine<C> {
             }
         };
 
+        core.metrics.decided(decision);
         let Facts { own_site, slides } = facts;
         let carrier = carrier.unwrap_or(0);
         let request = RequestFacts {
@@ -389,6 +392,7 @@ impl Core {
 
     pub(crate) fn emit(&self, event: &Event<'_>) {
         event.trace();
+        self.metrics.happened(event);
         if let Some(hook) = &self.events {
             hook(event);
         }

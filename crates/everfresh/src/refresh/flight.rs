@@ -24,6 +24,7 @@ use super::backoff::Backoff;
 use super::{Admission, Admitted, Context, Failure, Tokens};
 use crate::engine::Core;
 use crate::observe::Event;
+use crate::observe::metrics::How;
 
 /// How long a refresh may take.
 pub(crate) const FLIGHT_LIMIT: Duration = Duration::from_secs(30);
@@ -141,6 +142,10 @@ pub(crate) fn fly(
     let announce = {
         let mut board = core.flights.lock();
         if let Some(flight) = board.find(key, core.clock.monotonic()) {
+            core.metrics.flies(match flight {
+                Flight::Running(_) => How::Joined,
+                Flight::Landed(_) => How::Replayed,
+            });
             return flight;
         }
         if let Some(retry_after) = board.backoff.left(&key.sid, core.clock.monotonic()) {
@@ -149,6 +154,7 @@ pub(crate) fn fly(
         if board.closed || board.running.len() >= MAX_RUNNING {
             return Flight::Landed(Err(Failure::SOON));
         }
+        core.metrics.flies(How::Started);
         let (announce, result) = watch::channel(None);
         board.running.insert(key.clone(), result);
         announce
@@ -237,6 +243,7 @@ struct Running {
 
 impl Running {
     async fn run(self, admitted: Admitted) {
+        let began = self.core.clock.monotonic();
         let refresher = self.core.refresher.clone();
         let context = Context::new(self.core.clone());
         let refresh = refresher.refresh(context.clone(), admitted);
@@ -258,6 +265,7 @@ impl Running {
         if landing.as_ref().err() == Some(&Failure::Rejected) {
             self.core.revoke_here(&self.key.sid);
         }
+        self.core.metrics.flew(self.core.clock.monotonic().saturating_sub(began));
         let landing = self.land(landing, context.is_untried());
         let sid = &self.key.sid;
         self.core.emit(&match &landing {

@@ -130,7 +130,9 @@ impl<C: ClaimSet> Session<C> {
     pub(crate) async fn wait(&self, left: Option<Duration>) {
         if let Some(mut taken_off) = self.take_off(Haste::Awaited) {
             let core = &self.0.core;
+            let began = core.clock.monotonic();
             let landing = taken_off.land(core, left.unwrap_or(core.waiter_limit)).await;
+            core.metrics.waited(core.clock.monotonic().saturating_sub(began));
             self.conclude(landing, &taken_off, false);
         }
     }

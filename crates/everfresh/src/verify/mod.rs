@@ -78,6 +78,28 @@ pub enum InvalidReason {
     Duplicated,
 }
 
+impl InvalidReason {
+    /// All of them, in the order in which they stand above.
+    pub(crate) const ALL: [Self; 16] = [
+        Self::TooLong,
+        Self::Malformed,
+        Self::Header,
+        Self::Type,
+        Self::UnknownKey,
+        Self::Signature,
+        Self::Claims,
+        Self::Issuer,
+        Self::Audience,
+        Self::NotYetValid,
+        Self::SenderConstrained,
+        Self::Revoked,
+        Self::NoSession,
+        Self::Conflict,
+        Self::TooMany,
+        Self::Duplicated,
+    ];
+}
+
 /// Which tokens count as access tokens, by the header's `typ` (RFC 8725 section 3.11).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]

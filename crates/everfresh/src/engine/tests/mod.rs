@@ -1,5 +1,6 @@
 //! The path of a request, seen from outside: what counts, when it is refreshed, what is answered.
 
+mod metrics;
 mod presented;
 mod remembered;
 mod unknown_keys;

@@ -1,5 +1,7 @@
 //! What happened that somebody should know: typed events for audit logs, and `tracing`.
 
+pub(crate) mod metrics;
+
 use crate::refresh::Failure;
 use crate::verify::InvalidReason;
 
