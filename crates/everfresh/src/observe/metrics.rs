@@ -16,7 +16,7 @@
 //! | `everfresh_flight_seconds` | histogram | |
 //! | `everfresh_wait_seconds` | histogram | |
 //! | `everfresh_feed_live` | gauge | 1: hears of sessions that end elsewhere |
-//! | `everfresh_upstream_up` | gauge | 0: the breaker is open |
+//! | `everfresh_upstream_down` | gauge | 1: the breaker is open |
 //!
 //! Handles are made when the engine is built: install the recorder before. What a request with a
 //! fresh token costs is one counter.
@@ -47,7 +47,7 @@ pub(crate) struct Metrics {
     flight_seconds: Histogram,
     wait_seconds: Histogram,
     feed_live: Gauge,
-    upstream_up: Gauge,
+    upstream_down: Gauge,
 }
 
 impl Metrics {
@@ -63,7 +63,7 @@ impl Metrics {
             flight_seconds: histogram!("everfresh_flight_seconds"),
             wait_seconds: histogram!("everfresh_wait_seconds"),
             feed_live: gauge!("everfresh_feed_live"),
-            upstream_up: gauge!("everfresh_upstream_up"),
+            upstream_down: gauge!("everfresh_upstream_down"),
         }
     }
 
@@ -128,8 +128,8 @@ impl Metrics {
             Event::InDoubt { .. } => upstream("in_doubt"),
             Event::Unpersisted { .. } => upstream("unpersisted"),
             Event::IssuedRefused { .. } => upstream("issued_refused"),
-            Event::UpstreamDown => self.upstream_up.set(0.0),
-            Event::UpstreamUp => self.upstream_up.set(1.0),
+            Event::UpstreamDown => self.upstream_down.set(1.0),
+            Event::UpstreamUp => self.upstream_down.set(0.0),
             Event::FeedLost => self.feed(false),
             Event::FeedLive => self.feed(true),
             Event::TokenTooLarge { .. }
