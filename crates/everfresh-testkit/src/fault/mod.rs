@@ -10,6 +10,8 @@
 //!    held until the test lets it go.
 //! 4. Everything is counted.
 //!
+//! What speaks something else is cut by a [`Cable`].
+//!
 //! # Example
 //! ```
 //! use everfresh_testkit::fault::{Fault, FaultProxy};
@@ -24,6 +26,7 @@
 //! # }
 //! ```
 
+mod cable;
 mod wire;
 
 #[cfg(test)]
@@ -41,6 +44,8 @@ use tokio::sync::watch;
 use tokio::task::{AbortHandle, JoinSet};
 
 use wire::Received;
+
+pub use cable::Cable;
 
 /// What becomes of a request and of its answer.
 #[derive(Clone, Debug, PartialEq, Eq)]
