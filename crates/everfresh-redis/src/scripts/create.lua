@@ -9,6 +9,6 @@ local custody = ''
 if ARGV[6] ~= '' then
   custody = string.rep('\0', 28) .. struct.pack('>I6I6', now, now + tonumber(ARGV[6]))
 end
-local kept = redis.call('SET', KEYS[1], head .. custody .. ARGV[7],
-  'NX', 'PX', math.max(idle_expires - now, 1))
-return kept and 1 or 0
+if not redis.call('SET', KEYS[1], head .. custody .. ARGV[7], 'NX') then return 0 end
+expire_at(idle_expires)
+return 1
