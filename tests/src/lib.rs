@@ -11,6 +11,7 @@ pub mod idp;
 pub mod process;
 mod serve;
 pub mod settings;
+pub mod store;
 pub mod tower;
 mod upstream;
 pub mod warp;

@@ -1,14 +1,13 @@
 //! The servers' environment: every variable, what is allowed, and one clear line where it isn't.
 
 use std::fmt::Display;
-use std::path::{Path, PathBuf};
 use std::str::FromStr;
 use std::time::Duration;
 
-use everfresh::{Carrier, Engine, Keys, MemoryStore, Resign, Rotate};
-use everfresh_sqlx::SqliteStore;
+use everfresh::{Carrier, CustodyStore, Engine, Keys, Resign, Rotate};
 use everfresh_testkit::contract::{User, with_dialects};
 
+use crate::store::{Store, UseStore};
 use crate::upstream::UpstreamSettings;
 
 /// What the environment says.
@@ -30,12 +29,6 @@ enum Refresh {
     Upstream(Store, Box<UpstreamSettings>),
 }
 
-#[derive(Clone, Debug, PartialEq, Eq)]
-enum Store {
-    Memory,
-    Sqlite(PathBuf),
-}
-
 impl Settings {
     /// Reads the process environment; a bad value ends the process with status 2.
     pub fn from_env_or_exit() -> Self {
@@ -50,7 +43,7 @@ impl Settings {
             Some(secret) => secret,
             None => random_secret()?,
         };
-        let store = store(lookup("STORE"))?;
+        let store = lookup("STORE").map_or(Ok(Store::Memory), |found| Store::read(&found))?;
         let refresh = match lookup("REFRESH").as_deref() {
             None | Some("rotate") => Refresh::Rotate(store),
             Some("resign") if store == Store::Memory => Refresh::Resign,
@@ -87,18 +80,11 @@ impl Settings {
         let builder = match &self.refresh {
             Refresh::Resign => builder.refresh_with(Resign::new()),
             Refresh::Rotate(store) => {
-                let rotate = match store {
-                    Store::Memory => Rotate::new(MemoryStore::new()),
-                    Store::Sqlite(path) => Rotate::new(sqlite(path).await?),
-                };
+                let rotate = store.open(Kept(None)).await?;
                 with_dialects(builder.refresh_with(rotate.overlap(self.overlap)))
             }
             Refresh::Upstream(store, upstream) => {
-                let upstream = upstream.open().await?;
-                let rotate = match store {
-                    Store::Memory => upstream.kept_in(MemoryStore::new()),
-                    Store::Sqlite(path) => upstream.kept_in(sqlite(path).await?),
-                };
+                let rotate = store.open(Kept(Some(upstream.open().await?))).await?;
                 with_dialects(builder.refresh_with(rotate.overlap(self.overlap)))
             }
         };
@@ -106,21 +92,17 @@ impl Settings {
     }
 }
 
-async fn sqlite(path: &Path) -> Result<SqliteStore, String> {
-    SqliteStore::open(path).await.map_err(|error| format!("STORE={path:?}: {error}"))
-}
+/// A rotation over a store: of our own tokens, or of handles for another server's.
+struct Kept(Option<everfresh_upstream::Upstream>);
 
-fn store(found: Option<String>) -> Result<Store, String> {
-    const ALLOWED: &str = "allowed is memory or sqlite:PATH";
-    let Some(found) = found else { return Ok(Store::Memory) };
-    if let Some(path) = found.strip_prefix("sqlite:").filter(|path| !path.is_empty()) {
-        return Ok(Store::Sqlite(path.into()));
-    }
-    let coming = ["postgres://", "redis://"].iter().any(|kind| found.starts_with(kind));
-    match &*found {
-        "memory" => Ok(Store::Memory),
-        _ if coming => Err(format!("STORE={found:?}: not in this build; {ALLOWED}")),
-        _ => Err(format!("STORE={found:?}: {ALLOWED}")),
+impl UseStore for Kept {
+    type Output = Rotate;
+
+    fn use_store(self, store: impl CustodyStore + Clone) -> Rotate {
+        match self.0 {
+            None => Rotate::new(store),
+            Some(upstream) => upstream.kept_in(store),
+        }
     }
 }
 
@@ -179,9 +161,9 @@ mod tests {
             ("SESSION_TTL", "1.5", "a whole number from 1 to"),
             ("OVERLAP", "0", "a whole number from 1 to"),
             ("REFRESH", "magic", "allowed is rotate, resign, upstream"),
-            ("STORE", "redis://localhost", "not in this build; allowed is memory or sqlite:PATH"),
-            ("STORE", "disk", "allowed is memory or sqlite:PATH"),
-            ("STORE", "sqlite:", "allowed is memory or sqlite:PATH"),
+            ("STORE", "redis:localhost", "allowed is memory, sqlite:PATH, redis://.. or postgres"),
+            ("STORE", "disk", "allowed is memory, sqlite:PATH, redis://.. or postgres"),
+            ("STORE", "sqlite:", "allowed is memory, sqlite:PATH, redis://.. or postgres"),
         ] {
             let problem = read(name, value).unwrap_err();
             assert!(problem.starts_with(name), "{problem}");
@@ -202,10 +184,16 @@ mod tests {
 
     #[tokio::test]
     async fn a_store_that_cant_be_opened_is_one_line_that_names_store() {
-        let settings = read("STORE", "sqlite:/no/such/folder/sessions.db").unwrap();
-        let problem = settings.engine().await.unwrap_err();
-        assert!(problem.starts_with("STORE="), "{problem}");
-        assert_eq!(problem.lines().count(), 1);
+        for store in [
+            "sqlite:/no/such/folder/sessions.db",
+            "redis://:hunter2@127.0.0.1:1",
+            "postgres://u:hunter2@127.0.0.1:1/d",
+        ] {
+            let problem = read("STORE", store).unwrap().engine().await.unwrap_err();
+            assert!(problem.starts_with("STORE="), "{problem}");
+            assert!(!problem.contains("hunter2"), "{problem}");
+            assert_eq!(problem.lines().count(), 1);
+        }
     }
 
     #[tokio::test]

@@ -209,3 +209,7 @@ async fn a_password_is_in_no_error() {
         assert!(!format!("{problem} {problem:?}").contains("hunter2"), "{problem:?}");
     }
 }
+
+mod hammered {
+    everfresh_tests::hammer_suite!(Database::postgres, everfresh_sqlx::PostgresStore::open);
+}

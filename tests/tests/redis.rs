@@ -215,3 +215,7 @@ async fn s46_what_was_acknowledged_is_there_after_a_crash_of_the_server() {
     assert_eq!(store.load(id(1)).await.unwrap().unwrap().record.generation, 1);
     assert!(store.load(id(2)).await.unwrap().is_none(), "nothing is resurrected");
 }
+
+mod hammered {
+    everfresh_tests::hammer_suite!(Database::redis, everfresh_redis::RedisStore::open);
+}

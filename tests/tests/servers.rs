@@ -94,7 +94,7 @@ fn a_bad_setting_is_one_line_and_exit_2() {
             ("SECRET", "short", "needs at least 32"),
             ("SECRET", "", "is empty"),
             ("REFRESH", "upstream", "not in this build"),
-            ("STORE", "redis://localhost", "not in this build"),
+            ("STORE", "redis:localhost", "allowed is memory, sqlite:PATH"),
             ("STORE", "sqlite:/no/such/folder/sessions.db", "unable to open"),
         ] {
             let mut process = start(program, &[(name, value)]);

@@ -27,6 +27,9 @@ const CONNECTIONS: u32 = 10;
 /// A connection that was idle for longer is tried before it is used.
 const FRESH: Duration = Duration::from_secs(1);
 
+/// How long that may take. Of a pool that has died whole, all can be tried while one caller waits.
+const TRY: Duration = Duration::from_millis(250);
+
 /// How many rows a sweep looks at in one statement, so that none is long.
 const BATCH: usize = 1000;
 
@@ -101,7 +104,8 @@ impl PostgresStore {
             .before_acquire(|connection, meta| {
                 Box::pin(async move {
                     if meta.idle_for > FRESH {
-                        connection.ping().await?;
+                        let tried = tokio::time::timeout(TRY, connection.ping()).await;
+                        tried.unwrap_or(Err(sqlx::Error::PoolTimedOut))?;
                     }
                     Ok(true)
                 })

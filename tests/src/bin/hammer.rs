@@ -1,44 +1,65 @@
-//! Hammers one SQLite file: many tasks that rotate, confirm and revoke the same few sessions, and
-//! say on standard output what the store acknowledged. The test reads it and counts.
+//! Hammers one store: many tasks that rotate, confirm and revoke the same few sessions, and say on
+//! standard output what the store acknowledged. The test reads it and counts.
 //!
-//! Arguments: the file, seconds, tasks.
+//! Arguments: a `STORE`, seconds, tasks.
 
 use std::io::Write as _;
-use std::path::PathBuf;
+use std::pin::Pin;
 use std::time::Duration;
 
-use everfresh::{Loaded, Rotation, SessionId, SessionStore as _};
-use everfresh_sqlx::SqliteStore;
+use everfresh::{CustodyStore, Loaded, Rotation, SessionStore};
 use everfresh_tests::hammer::{REVOKED_FROM, SESSIONS, id};
 use everfresh_tests::settings::exit;
+use everfresh_tests::store::{Store, UseStore};
+
+/// After an error, which is no answer: locked for too long, or away.
+const PAUSE: Duration = Duration::from_millis(10);
 
 #[tokio::main(flavor = "multi_thread", worker_threads = 2)]
 async fn main() {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
-    let [file, seconds, tasks] = &arguments[..] else { exit("want: FILE SECONDS TASKS") };
+    let [store, seconds, tasks] = &arguments[..] else { exit("want: STORE SECONDS TASKS") };
     let (Ok(seconds), Ok(tasks)) = (seconds.parse(), tasks.parse::<u8>()) else {
         exit("SECONDS and TASKS are whole numbers")
     };
-    let store = SqliteStore::open(PathBuf::from(file)).await;
-    let store = store.unwrap_or_else(|error| exit(&error.to_string()));
+    let store = Store::read(store).unwrap_or_else(|problem| exit(&problem));
+    let opened = store.open(Hammers(tasks)).await;
+    let work = opened.unwrap_or_else(|problem| exit(&problem));
     say("ready");
-    let work = (0..tasks).map(|task| tokio::spawn(hammer(store.clone(), task)));
-    let work: Vec<_> = work.collect();
+    let work: Vec<_> = work.into_iter().map(tokio::spawn).collect();
     tokio::time::sleep(Duration::from_secs(seconds)).await;
-    work.iter().for_each(tokio::task::JoinHandle::abort);
-    store.close().await;
+    for task in work {
+        task.abort();
+        let _ = task.await;
+    }
+}
+
+struct Hammers(u8);
+
+impl UseStore for Hammers {
+    type Output = Vec<Pin<Box<dyn Future<Output = ()> + Send>>>;
+
+    fn use_store(self, store: impl CustodyStore + Clone) -> Self::Output {
+        (0..self.0).map(|task| Box::pin(hammer(store.clone(), task)) as _).collect()
+    }
 }
 
 /// Goes round the sessions, each task from another one.
-async fn hammer(store: SqliteStore, task: u8) {
+async fn hammer(store: impl SessionStore, task: u8) {
     let mut round = u32::from(task);
     loop {
         round = round.wrapping_add(1);
         let sid = id((round.wrapping_mul(7) % u32::from(SESSIONS)) as u8);
-        // An error is no answer: the file was locked for too long.
-        let Ok(Some(Loaded { record, .. })) = store.load(sid).await else {
-            tokio::task::yield_now().await;
-            continue;
+        let record = match store.load(sid).await {
+            Ok(Some(Loaded { record, .. })) => record,
+            Ok(None) => {
+                tokio::task::yield_now().await;
+                continue;
+            }
+            Err(_) => {
+                tokio::time::sleep(PAUSE).await;
+                continue;
+            }
         };
         let n = sid.as_bytes()[0];
         let rotation = Rotation {
@@ -46,22 +67,19 @@ async fn hammer(store: SqliteStore, task: u8) {
             from: record.generation,
             to: record.generation + 1,
             key_id: record.key_id,
-            claims: Some(record.claims),
+            claims: round.is_multiple_of(2).then_some(record.claims),
             slides: true,
         };
         if matches!(store.rotate(rotation).await, Ok(true)) {
             say(&format!("rotated {n} {}", record.generation));
         }
         let _ = store.confirm(sid, record.generation, false).await;
-        if n >= REVOKED_FROM && record.generation > 20 {
-            revoke(&store, sid, n).await;
+        if n >= REVOKED_FROM
+            && record.generation > 20
+            && matches!(store.revoke(sid).await, Ok(true))
+        {
+            say(&format!("revoked {n}"));
         }
-    }
-}
-
-async fn revoke(store: &SqliteStore, sid: SessionId, n: u8) {
-    if matches!(store.revoke(sid).await, Ok(true)) {
-        say(&format!("revoked {n}"));
     }
 }
 
