@@ -241,13 +241,16 @@ impl<C: ConnectionLike + Clone + Send + Sync + 'static> SessionStore for RedisSt
 
 impl<C: ConnectionLike + Clone + Send + Sync + 'static> CustodyStore for RedisStore<C> {
     async fn claim(&self, claim: Claim) -> Result<bool, StoreError> {
-        let over = claim.over.as_ref().map_or(NO, |over| &over[..]);
+        let over = claim.over.as_ref().map_or(NO, |(over, _)| &over[..]);
         let arguments = [&claim.seq.to_be_bytes()[..], &claim.id, over];
         self.run(&scripts::CLAIM, &self.key(claim.sid), &arguments).await
     }
 
     async fn release(&self, claim: Claim) -> Result<bool, StoreError> {
-        let arguments = [&claim.seq.to_be_bytes()[..], &claim.id];
+        let (over, at) = claim.over.unzip();
+        let over = over.as_ref().map_or(NO, |over| &over[..]);
+        let at = at.map(|at| millis(at).to_string()).unwrap_or_default();
+        let arguments = [&claim.seq.to_be_bytes()[..], &claim.id, over, at.as_bytes()];
         self.run(&scripts::RELEASE, &self.key(claim.sid), &arguments).await
     }
 

@@ -372,20 +372,23 @@ impl CustodyStore for PostgresStore {
             .bind(claim.sid.as_bytes().to_vec())
             .bind(integer(claim.seq)?)
             .bind(claim.id.to_vec())
-            .bind(claim.over.map(|over| over.to_vec()));
+            .bind(claim.over.map(|(over, _)| over.to_vec()));
         Ok(self.execute(statement).await? == 1)
     }
 
     async fn release(&self, claim: Claim) -> Result<bool, StoreError> {
         let statement = sqlx::query(
             "UPDATE everfresh_sessions SET up_tries = up_tries - 1, \
-             up_claim = CASE WHEN up_tries = 1 THEN NULL ELSE up_claim END \
+             up_claim = CASE WHEN up_tries = 1 THEN NULL ELSE $4 END, \
+             up_claimed_at = coalesce($5, up_claimed_at) \
              WHERE sid = $1 AND up_seq = $2 AND up_claim = $3 AND up_tries > 0",
         );
         let statement = statement
             .bind(claim.sid.as_bytes().to_vec())
             .bind(integer(claim.seq)?)
-            .bind(claim.id.to_vec());
+            .bind(claim.id.to_vec())
+            .bind(claim.over.map(|(over, _)| over.to_vec()))
+            .bind(claim.over.map(|(_, at)| millis(at)).transpose()?);
         Ok(self.execute(statement).await? == 1)
     }
 

@@ -262,7 +262,7 @@ impl CustodyStore for SqliteStore {
         .bind(claim.sid.as_bytes().to_vec())
         .bind(integer(claim.seq)?)
         .bind(claim.id.to_vec())
-        .bind(claim.over.map(|over| over.to_vec()))
+        .bind(claim.over.map(|(over, _)| over.to_vec()))
         .bind(now)
         .execute(&self.pool)
         .await
@@ -273,12 +273,15 @@ impl CustodyStore for SqliteStore {
     async fn release(&self, claim: Claim) -> Result<bool, StoreError> {
         let changed = sqlx::query(
             "UPDATE everfresh_sessions SET up_tries = up_tries - 1, \
-             up_claim = CASE WHEN up_tries = 1 THEN NULL ELSE up_claim END \
-             WHERE sid = ? AND up_seq = ? AND up_claim = ? AND up_tries > 0",
+             up_claim = CASE WHEN up_tries = 1 THEN NULL ELSE ?4 END, \
+             up_claimed_at = coalesce(?5, up_claimed_at) \
+             WHERE sid = ?1 AND up_seq = ?2 AND up_claim = ?3 AND up_tries > 0",
         )
         .bind(claim.sid.as_bytes().to_vec())
         .bind(integer(claim.seq)?)
         .bind(claim.id.to_vec())
+        .bind(claim.over.map(|(over, _)| over.to_vec()))
+        .bind(claim.over.map(|(_, at)| millis(at)).transpose()?)
         .execute(&self.pool)
         .await
         .map_err(StoreError::new)?;

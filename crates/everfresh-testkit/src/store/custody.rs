@@ -5,12 +5,14 @@ use std::time::Duration;
 
 use everfresh::{
     Claim, Custody, CustodyStore, NewCustody, NewSession, Publication, SessionRecord,
-    SessionStore as _,
+    SessionStore as _, Timestamp,
 };
 
 use super::{Harness, id, next, session};
 
 const HOUR: Duration = Duration::from_secs(3600);
+
+const THEN: Timestamp = Timestamp::from_secs(1_000_000_000);
 
 fn tokens(n: u8) -> NewCustody {
     NewCustody { sealed: vec![n, 0, 255, n], lives: HOUR / 2 }
@@ -32,8 +34,9 @@ async fn custody<H: Harness>(harness: &H) -> Custody {
     *record(harness).await.custody.expect("in custody")
 }
 
+/// Over a claim that was made in the year 2001, if over any.
 fn claim(seq: u64, n: u8, over: Option<u8>) -> Claim {
-    Claim { sid: id(1), seq, id: [n; 16], over: over.map(|n| [n; 16]) }
+    Claim { sid: id(1), seq, id: [n; 16], over: over.map(|n| ([n; 16], THEN)) }
 }
 
 fn publication(seq: u64, n: u8) -> Publication {
@@ -100,7 +103,9 @@ pub async fn a_claim_is_released_by_its_owner_alone<H: Harness<Store: CustodySto
     );
     assert!(!releases(&harness, claim(0, 7, None)).await);
     assert!(releases(&harness, claim(0, 8, Some(7))).await);
-    assert_eq!(custody(&harness).await.tries, 1);
+    let first = custody(&harness).await;
+    assert_eq!((first.tries, first.claim), (1, Some([7; 16])));
+    assert_eq!(first.claimed_at, THEN, "as old as it was, since a grace counts from there");
     assert!(!claims(&harness, claim(0, 9, None)).await, "it was sent once, all the same");
 }
 

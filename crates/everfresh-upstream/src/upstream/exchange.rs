@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use everfresh::{
     Answered, Claim, ClaimId, Context, CustodyStore, Event, Issued, Loaded, NewCustody,
-    Publication, SessionId,
+    Publication, SessionId, Timestamp,
 };
 use tokio::sync::watch;
 
@@ -53,8 +53,8 @@ pub(super) struct Exchange<S> {
     pub(super) cx: Context,
     pub(super) which: (SessionId, u64),
     pub(super) held: Held,
-    /// The claim that this one takes the place of.
-    pub(super) over: Option<ClaimId>,
+    /// The claim that this one takes the place of, and when that was made.
+    pub(super) over: Option<(ClaimId, Timestamp)>,
 }
 
 impl<S: CustodyStore> Exchange<S> {

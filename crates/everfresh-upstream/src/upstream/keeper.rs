@@ -7,7 +7,7 @@ use std::time::Duration;
 use everfresh::dialect::TokenKind;
 use everfresh::{
     AccessToken, ClaimId, ConfigError, Context, Custodian, Custody, CustodyStore, Failure, Issued,
-    Loaded, NewCustody, SessionId, SessionRecord, Setup, Vault,
+    Loaded, NewCustody, SessionId, SessionRecord, Setup, Timestamp, Vault,
 };
 use futures::future::select_all;
 use tokio::sync::watch;
@@ -111,7 +111,7 @@ impl<S: CustodyStore> Keeping<S> {
         loaded: &Loaded,
         seq: u64,
         held: Held,
-        over: Option<ClaimId>,
+        over: Option<(ClaimId, Timestamp)>,
     ) -> watch::Receiver<Option<End>> {
         let record = &loaded.record;
         let which = (record.sid, seq);

@@ -45,8 +45,8 @@ impl Rules {
 pub(super) enum Next {
     /// The tokens last for a while.
     Keep,
-    /// Claim and send, in place of this claim if there is one.
-    Send { over: Option<ClaimId> },
+    /// Claim and send, in place of this claim, made then, if there is one.
+    Send { over: Option<(ClaimId, Timestamp)> },
     /// Somebody is sending, since `age` ago; in doubt after `left`.
     Wait { left: Duration, age: Duration },
     /// It was sent, and nobody knows what came of it.
@@ -75,9 +75,9 @@ pub(super) fn consult(
     }
     match rules.replay {
         Replay::Within(grace) if custody.tries < 2 && age + SEND_LIMIT < grace => {
-            Next::Send { over: Some(claim) }
+            Next::Send { over: Some((claim, custody.claimed_at)) }
         }
-        Replay::Always => Next::Send { over: Some(claim) },
+        Replay::Always => Next::Send { over: Some((claim, custody.claimed_at)) },
         Replay::Never | Replay::Within(_) => Next::InDoubt,
     }
 }
@@ -111,7 +111,7 @@ mod tests {
     #[test]
     fn s57_a_token_is_sent_once_unless_the_policy_says_more() {
         let within = |grace| Replay::Within(secs(grace));
-        let again = Next::Send { over: Some(CLAIM) };
+        let again = |age| Next::Send { over: Some((CLAIM, NOW.minus(secs(age)))) };
         for (tries, age, replay, unanswered, expected) in [
             (0, 0, Replay::Never, false, Next::Send { over: None }),
             (0, 900, within(60), true, Next::Send { over: None }),
@@ -122,16 +122,16 @@ mod tests {
             (2, 900, Replay::Never, true, Next::InDoubt),
             // Half of the grace, or the limit if that is less.
             (1, 9, within(20), false, Next::Wait { left: secs(1), age: secs(9) }),
-            (1, 10, within(20), false, again),
+            (1, 10, within(20), false, again(10)),
             (1, 29, within(600), false, Next::Wait { left: secs(1), age: secs(29) }),
-            (1, 30, within(600), false, again),
-            (1, 3, within(20), true, again),
-            (1, 18, within(20), false, again),
+            (1, 30, within(600), false, again(30)),
+            (1, 3, within(20), true, again(3)),
+            (1, 18, within(20), false, again(18)),
             (1, 19, within(20), false, Next::InDoubt),
             (2, 10, within(20), false, Next::InDoubt),
             (1, 29, Replay::Always, false, Next::Wait { left: secs(1), age: secs(29) }),
-            (1, 30, Replay::Always, false, again),
-            (9, 99, Replay::Always, true, again),
+            (1, 30, Replay::Always, false, again(30)),
+            (9, 99, Replay::Always, true, again(99)),
         ] {
             let found = ask(&row(tries, age), replay, unanswered);
             assert_eq!(found, expected, "{tries} tries, {age} s, {replay:?}, {unanswered}");

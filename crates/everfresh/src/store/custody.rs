@@ -54,8 +54,9 @@ pub struct Claim {
     pub seq: u64,
     /// The claim.
     pub id: ClaimId,
-    /// The claim whose place it takes. None: only if nobody has sent the token.
-    pub over: Option<ClaimId>,
+    /// The claim whose place it takes, and when that one was made. None: only if nobody has sent the
+    /// token.
+    pub over: Option<(ClaimId, Timestamp)>,
 }
 
 /// New tokens for a session.
@@ -87,7 +88,8 @@ pub trait CustodyStore: SessionStore {
     fn claim(&self, claim: Claim) -> impl Future<Output = Result<bool, StoreError>> + Send;
 
     /// Takes one's own claim back, for a token that certainly was not sent, or whose answer said
-    /// that nothing came of it: one try less. Says whether it was there.
+    /// that nothing came of it: one try less, and the claim whose place it took stands again, as old
+    /// as it is. Says whether it was there.
     fn release(&self, claim: Claim) -> impl Future<Output = Result<bool, StoreError>> + Send;
 
     /// Puts new tokens in the place of these, whoever claimed them and however late: the sequence
@@ -106,7 +108,7 @@ impl Custody {
     pub(crate) fn take(&mut self, claim: Claim, now: Timestamp) -> bool {
         let free = match claim.over {
             None => self.tries == 0,
-            Some(over) => self.tries > 0 && self.claim == Some(over),
+            Some((over, _)) => self.tries > 0 && self.claim == Some(over),
         };
         if self.seq != claim.seq || !free {
             return false;
@@ -122,8 +124,10 @@ impl Custody {
             return false;
         }
         self.tries -= 1;
-        if self.tries == 0 {
-            self.claim = None;
+        self.claim = claim.over.map(|(over, _)| over).filter(|_| self.tries > 0);
+        if let Some((_, at)) = claim.over {
+            // A grace counts from the time when the token was first sent.
+            self.claimed_at = at;
         }
         true
     }
