@@ -7,7 +7,7 @@ use everfresh::{Claim, Context, Custody, CustodyStore, Timestamp};
 use tokio::sync::watch;
 
 use super::keeper::Keeping;
-use super::table::SEND_LIMIT;
+use super::table::{Next, SEND_LIMIT, consult};
 
 /// What became of a claim.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -29,19 +29,29 @@ pub(super) async fn permission<S: CustodyStore>(
     claimed: Arc<watch::Sender<Claimed>>,
 ) -> bool {
     claimed.send_replace(Claimed::Asked);
+    let asked = Moment::of(&cx);
     let mut outcome = claimed.subscribe();
-    let task = cx.clone();
+    let (task, announce) = (cx.clone(), claimed.clone());
     cx.spawn(async move {
         let outcome = make(&keeping, &task, claim).await;
-        claimed.send_replace(outcome);
+        announce.send_replace(outcome);
     });
     let settled = outcome.wait_for(|claimed| *claimed != Claimed::Asked).await;
-    settled.is_ok_and(|claimed| *claimed == Claimed::Granted)
+    let granted = settled.is_ok_and(|claimed| *claimed == Claimed::Granted);
+    // Looked at here and not by whoever made the claim: the process may have been stopped between
+    // that one's last poll and this one, which is the one that hands the body over.
+    if granted && !asked.is_recent(&cx) {
+        claimed.send_replace(Claimed::Stale);
+        return false;
+    }
+    granted
 }
 
 async fn make<S: CustodyStore>(keeping: &Keeping<S>, cx: &Context, claim: Claim) -> Claimed {
-    let asked = Moment::of(cx);
-    let granted = match keeping.store.claim(claim).await {
+    if claim.over.is_some() && !still_fits(keeping, cx, claim).await {
+        return Claimed::Refused;
+    }
+    match keeping.store.claim(claim).await {
         Ok(true) => Claimed::Granted,
         Ok(false) => Claimed::Refused,
         Err(error) => {
@@ -57,11 +67,24 @@ async fn make<S: CustodyStore>(keeping: &Keeping<S>, cx: &Context, claim: Claim)
                 Err(_) => Claimed::Unknown,
             }
         }
-    };
-    match granted {
-        Claimed::Granted if !asked.is_recent(cx) => Claimed::Stale,
-        granted => granted,
     }
+}
+
+/// Whether a token may still be sent again. Whoever found so may have been stopped since, and what
+/// is left of a grace has to be known as of now.
+async fn still_fits<S: CustodyStore>(keeping: &Keeping<S>, cx: &Context, claim: Claim) -> bool {
+    let loaded = match keeping.store.load(claim.sid).await {
+        Ok(Some(loaded)) => loaded,
+        Ok(None) => return false,
+        Err(error) => {
+            cx.store_failed(&error);
+            return false;
+        }
+    };
+    loaded.record.custody.is_some_and(|custody| {
+        let next = consult(&custody, true, true, loaded.now, keeping.rules());
+        custody.seq == claim.seq && next == Next::Send { over: claim.over }
+    })
 }
 
 /// When something was asked for, by two clocks: one of them runs while a process is stopped, and

@@ -84,7 +84,7 @@ impl<S: CustodyStore> Keeping<S> {
         self.ready.get().map_or(Duration::ZERO, |ready| ready.access_lifetime)
     }
 
-    fn rules(&self) -> Rules {
+    pub(super) fn rules(&self) -> Rules {
         Rules { replay: self.calls.upstream.replay, limit: self.calls.upstream.limit }
     }
 
