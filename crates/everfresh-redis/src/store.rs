@@ -265,6 +265,14 @@ impl<C: ConnectionLike + Clone + Send + Sync + 'static> CustodyStore for RedisSt
         ];
         self.run(&scripts::PUBLISH, &self.key(new.sid), &arguments).await
     }
+
+    async fn end(&self, sid: SessionId) -> Result<Option<SessionRecord>, StoreError> {
+        let value: Option<Vec<u8>> = self.run(&scripts::END, &self.key(sid), &[]).await?;
+        let Some(value) = value else { return Ok(None) };
+        let record = row::decode(sid, &value)?;
+        self.take_out(&record.subject, &[sid]).await;
+        Ok(Some(record))
+    }
 }
 
 fn yes(flag: bool) -> &'static [u8] {

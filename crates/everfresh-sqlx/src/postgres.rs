@@ -392,6 +392,15 @@ impl CustodyStore for PostgresStore {
         Ok(self.execute(statement).await? == 1)
     }
 
+    async fn end(&self, sid: SessionId) -> Result<Option<SessionRecord>, StoreError> {
+        let statement = sqlx::query(concat!(
+            "DELETE FROM everfresh_sessions WHERE sid = $1 RETURNING ",
+            columns!(),
+        ));
+        let rows = self.rows(statement.bind(sid.as_bytes().to_vec())).await?;
+        rows.first().map(record).transpose()
+    }
+
     async fn publish(&self, new: Publication) -> Result<bool, StoreError> {
         let statement = self.statement(concat!(
             "UPDATE everfresh_sessions SET up_seq = up_seq + 1, up_tries = 0, up_claim = NULL, \

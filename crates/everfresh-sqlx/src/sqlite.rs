@@ -288,6 +288,20 @@ impl CustodyStore for SqliteStore {
         Ok(changed.rows_affected() == 1)
     }
 
+    async fn end(&self, sid: SessionId) -> Result<Option<SessionRecord>, StoreError> {
+        let row = sqlx::query(
+            "DELETE FROM everfresh_sessions WHERE sid = ? RETURNING sid, subject, generation, \
+             key_id, confirmed, rotated_at, created_at, idle_expires, absolute_expires, \
+             idle_lifetime, persistent, claims, attributes, salt, up_seq, up_tries, up_claim, \
+             up_claimed_at, up_sealed, up_expires",
+        )
+        .bind(sid.as_bytes().to_vec())
+        .fetch_optional(&self.pool)
+        .await
+        .map_err(StoreError::new)?;
+        row.map(|row| record(&row)).transpose()
+    }
+
     async fn publish(&self, new: Publication) -> Result<bool, StoreError> {
         let now = self.clock.now();
         let custody = new.tokens.into_custody(now);

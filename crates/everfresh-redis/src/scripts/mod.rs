@@ -24,6 +24,7 @@ scripts! {
     ROTATE "rotate.lua"
     CONFIRM "confirm.lua"
     REVOKE "revoke.lua" "flags=allow-oom"
+    END "end.lua" "flags=allow-oom"
     CLAIM "claim.lua"
     RELEASE "release.lua"
     PUBLISH "publish.lua"

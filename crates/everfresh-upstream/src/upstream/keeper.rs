@@ -313,11 +313,17 @@ impl<S: CustodyStore> Custodian for Keeper<S> {
         Ok(self.0.open(record.sid, custody)?.access)
     }
 
-    fn relinquish(&self, cx: &Context, record: SessionRecord) {
-        let Some(custody) = record.custody.as_deref() else { return };
-        if let Ok(held) = self.0.open(record.sid, custody) {
+    async fn end(&self, cx: &Context, sid: SessionId) -> Result<bool, Failure> {
+        let ended = self.0.store.end(sid).await.map_err(|error| {
+            cx.store_failed(&error);
+            Failure::SOON
+        })?;
+        let Some(record) = ended else { return Ok(false) };
+        let custody = record.custody.as_deref();
+        if let Some(Ok(held)) = custody.map(|custody| self.0.open(sid, custody)) {
             revoke(&self.0.calls.upstream, cx, held);
         }
+        Ok(true)
     }
 
     async fn drain(&self, cx: &Context) -> usize {

@@ -44,9 +44,13 @@ pub trait Custodian: Send + Sync + 'static {
     /// The access token in this row, for calls onward.
     fn withdraw(&self, record: &SessionRecord) -> Result<AccessToken, Failure>;
 
-    /// The session is over: what its row held is worth nothing any more. Whatever this starts, it
-    /// starts beside the request.
-    fn relinquish(&self, cx: &Context, record: SessionRecord);
+    /// Ends a session: its row, and what that held, as it was in that moment. Says whether there was
+    /// one. The other server is told beside the request.
+    fn end(
+        &self,
+        cx: &Context,
+        sid: SessionId,
+    ) -> impl Future<Output = Result<bool, Failure>> + Send;
 
     /// Waits for what is under way, before the store closes. Says how much of it did not end.
     fn drain(&self, cx: &Context) -> impl Future<Output = usize> + Send;
@@ -69,7 +73,7 @@ pub(super) trait ErasedCustodian: Send + Sync {
         spare: bool,
     ) -> BoxFuture<'c, Result<Loaded, Failure>>;
     fn withdraw(&self, record: &SessionRecord) -> Result<AccessToken, Failure>;
-    fn relinquish(&self, cx: &Context, record: SessionRecord);
+    fn end<'c>(&'c self, cx: &'c Context, sid: SessionId) -> BoxFuture<'c, Result<bool, Failure>>;
     fn drain<'c>(&'c self, cx: &'c Context) -> BoxFuture<'c, usize>;
 }
 
@@ -101,8 +105,8 @@ impl<K: Custodian> ErasedCustodian for K {
         Custodian::withdraw(self, record)
     }
 
-    fn relinquish(&self, cx: &Context, record: SessionRecord) {
-        Custodian::relinquish(self, cx, record);
+    fn end<'c>(&'c self, cx: &'c Context, sid: SessionId) -> BoxFuture<'c, Result<bool, Failure>> {
+        Box::pin(Custodian::end(self, cx, sid))
     }
 
     fn drain<'c>(&'c self, cx: &'c Context) -> BoxFuture<'c, usize> {

@@ -3,7 +3,7 @@
 use std::fmt;
 use std::time::Duration;
 
-use super::{SessionId, SessionStore, StoreError};
+use super::{SessionId, SessionRecord, SessionStore, StoreError};
 use crate::clock::Timestamp;
 use crate::refresh::Context;
 
@@ -95,6 +95,22 @@ pub trait CustodyStore: SessionStore {
     /// Puts new tokens in the place of these, whoever claimed them and however late: the sequence
     /// goes up by one, and nothing is claimed. Says whether the row still had these.
     fn publish(&self, new: Publication) -> impl Future<Output = Result<bool, StoreError>> + Send;
+
+    /// [`SessionStore::revoke`] that gives the row as it was in that very moment, so that what it
+    /// held can be revoked at the other server.
+    ///
+    /// Give it in one step. The default takes two, between which new tokens may be published that
+    /// nobody revokes then.
+    fn end(
+        &self,
+        sid: SessionId,
+    ) -> impl Future<Output = Result<Option<SessionRecord>, StoreError>> + Send {
+        async move {
+            let loaded = self.load(sid).await?;
+            self.revoke(sid).await?;
+            Ok(loaded.map(|loaded| loaded.record))
+        }
+    }
 }
 
 impl Custody {

@@ -171,6 +171,16 @@ impl MemoryStore {
         ended.push_back((last, self.inner.clock.now(), sid));
     }
 
+    /// Ends a session, and tells whoever listens.
+    fn remove(&self, sid: SessionId) -> Option<SessionRecord> {
+        let removed = self.shard(sid).remove(sid);
+        self.forget(removed.as_slice());
+        if removed.is_some() {
+            self.tell(sid);
+        }
+        removed
+    }
+
     fn sessions_of(&self, subject: &str) -> Vec<SessionId> {
         let subjects = lock(&self.inner.subjects);
         subjects.get(subject).into_iter().flatten().copied().collect()
@@ -308,12 +318,7 @@ impl SessionStore for MemoryStore {
     }
 
     async fn revoke(&self, sid: SessionId) -> Result<bool, StoreError> {
-        let removed = self.shard(sid).remove(sid);
-        self.forget(removed.as_slice());
-        if removed.is_some() {
-            self.tell(sid);
-        }
-        Ok(removed.is_some())
+        Ok(self.remove(sid).is_some())
     }
 
     async fn revoke_subject(
@@ -386,6 +391,10 @@ impl CustodyStore for MemoryStore {
 
     async fn release(&self, claim: Claim) -> Result<bool, StoreError> {
         Ok(self.custody(claim.sid, |custody, _| custody.give_back(claim)))
+    }
+
+    async fn end(&self, sid: SessionId) -> Result<Option<SessionRecord>, StoreError> {
+        Ok(self.remove(sid))
     }
 
     async fn publish(&self, new: Publication) -> Result<bool, StoreError> {

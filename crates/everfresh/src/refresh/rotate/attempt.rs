@@ -9,7 +9,7 @@ use crate::observe::Event;
 use crate::refresh::table::{Answer, consult};
 use crate::refresh::token::{Credential, RefreshToken};
 use crate::refresh::{Admitted, Context, Failure, Tokens};
-use crate::store::{Loaded, Rotation, SessionRecord};
+use crate::store::{Loaded, Rotation, SessionId, SessionRecord};
 
 impl Rotate {
     /// The row, once what it rests on is good for a while.
@@ -26,12 +26,11 @@ impl Rotate {
     }
 
     /// Ends a session in the store, and what it rests on.
-    pub(super) async fn end(&self, cx: &Context, record: &SessionRecord) -> Result<(), Failure> {
-        self.store.revoke(record.sid).await.map_err(|error| failed(cx, &error))?;
-        if let Some(custodian) = &self.custodian {
-            custodian.relinquish(cx, record.clone());
+    pub(super) async fn end(&self, cx: &Context, sid: SessionId) -> Result<bool, Failure> {
+        match &self.custodian {
+            Some(custodian) => custodian.end(cx, sid).await,
+            None => self.store.revoke(sid).await.map_err(|error| failed(cx, &error)),
         }
-        Ok(())
     }
 
     /// Tokens for a row as it is, or as it will be.
@@ -102,7 +101,7 @@ impl Rotate {
             }
             Err(Failure::Rejected) => {
                 // The app ended the session: so does the store.
-                self.end(cx, row).await?;
+                self.end(cx, row.sid).await?;
                 Err(Failure::Rejected)
             }
             Err(failure) => Err(failure),
@@ -115,7 +114,7 @@ impl Rotate {
         cx: &Context,
         row: &SessionRecord,
     ) -> Result<Failure, Failure> {
-        self.end(cx, row).await?;
+        self.end(cx, row.sid).await?;
         cx.emit(&Event::Theft { sid: &row.sid.to_string() });
         Ok(Failure::Rejected)
     }

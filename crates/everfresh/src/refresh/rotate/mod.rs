@@ -278,12 +278,7 @@ impl Refresher for Rotate {
         _: Option<RefreshToken>,
     ) -> Result<(), Failure> {
         let Some(sid) = SessionId::parse(&sid) else { return Ok(()) };
-        if self.custodian.is_some()
-            && let Ok(Some(loaded)) = self.store.load(sid).await
-        {
-            return self.end(&cx, &loaded.record).await;
-        }
-        self.store.revoke(sid).await.map(drop).map_err(|error| failed(&cx, &error))
+        self.end(&cx, sid).await.map(drop)
     }
 
     async fn sign_out_all(
@@ -293,16 +288,20 @@ impl Refresher for Rotate {
         except: Option<String>,
     ) -> Result<Vec<String>, Failure> {
         let except = except.as_deref().and_then(SessionId::parse);
-        let resting = match &self.custodian {
-            Some(_) => self.store.list(&subject).await.unwrap_or_default(),
-            None => Vec::new(),
-        };
-        let revoked = self.store.revoke_subject(&subject, except).await;
-        let revoked = revoked.map_err(|error| failed(&cx, &error))?;
-        for record in resting.into_iter().filter(|record| revoked.contains(&record.sid)) {
-            self.custodian.iter().for_each(|keeper| keeper.relinquish(&cx, record.clone()));
+        let mut ended = Vec::new();
+        if let Some(custodian) = &self.custodian {
+            // One by one, for what each of them holds.
+            let resting = self.store.list(&subject).await.unwrap_or_default();
+            for record in resting.into_iter().filter(|record| Some(record.sid) != except) {
+                // What fails here is tried again below, without what it holds.
+                if custodian.end(&cx, record.sid).await == Ok(true) {
+                    ended.push(record.sid);
+                }
+            }
         }
-        Ok(revoked.iter().map(ToString::to_string).collect())
+        let revoked = self.store.revoke_subject(&subject, except).await;
+        ended.extend(revoked.map_err(|error| failed(&cx, &error))?);
+        Ok(ended.iter().map(ToString::to_string).collect())
     }
 
     async fn sessions(&self, cx: Context, subject: String) -> Result<Vec<SessionInfo>, Failure> {
