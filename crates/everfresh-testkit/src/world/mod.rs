@@ -18,6 +18,7 @@
 pub mod live;
 mod search;
 mod server;
+pub mod upstream;
 
 pub use search::{Bounds, Found, search};
 pub use server::{Outcome, Server};

@@ -1,0 +1,94 @@
+//! Drives the protocol of upstream tokens, with real engines: every schedule within bounds, or many
+//! by chance.
+//!
+//! Run with: `cargo run --release -p everfresh-testkit --example upstream -- exhaustive 2`
+//! (mishaps per schedule), or `.. -- random 10000` (schedules). Behind that, in any order: `nodes=3`,
+//! `requests=3`, `passes=2`, `steps=24`, `seed=1`, `most=1000000` schedules, and one of `strict`,
+//! `grace`, `lenient` and `fixed`, the kind of server; all four unless one is named. `broken`: the
+//! server answers 500 to what it has done, which is a limit of the protocol.
+
+#![expect(clippy::print_stdout, reason = "a program for people at a terminal")]
+
+use std::process::ExitCode;
+
+use everfresh_testkit::world::upstream::{Model, Plan, explore, wander};
+
+const MODELS: [(&str, Model); 4] = [
+    ("strict", Model::Strict),
+    ("grace", Model::Grace),
+    ("lenient", Model::Lenient),
+    ("fixed", Model::Fixed),
+];
+
+/// What was asked for.
+struct Wish {
+    exhaustive: bool,
+    models: Vec<(&'static str, Model)>,
+    number: Option<usize>,
+    options: Vec<(String, usize)>,
+    broken: bool,
+}
+
+fn main() -> ExitCode {
+    let words: Vec<_> = std::env::args().skip(1).collect();
+    let Some(wish) = read(&words) else {
+        eprintln!(
+            "upstream: want `exhaustive MISHAPS` or `random SCHEDULES`, and options as NAME=NUMBER"
+        );
+        return ExitCode::from(2);
+    };
+    let option = |name: &str| wish.options.iter().find(|(n, _)| n == name).map(|(_, value)| *value);
+    let mut exit = ExitCode::SUCCESS;
+    for (name, model) in &wish.models {
+        let mut plan = if wish.exhaustive { Plan::narrow(*model) } else { Plan::wide(*model) };
+        plan.broken = wish.broken;
+        plan.nodes = option("nodes").unwrap_or(plan.nodes).clamp(1, 3);
+        plan.asks = option("requests").unwrap_or(plan.asks);
+        plan.passes = option("passes").unwrap_or(plan.passes);
+        plan.steps = option("steps").unwrap_or(plan.steps);
+        let explored = if wish.exhaustive {
+            plan.faults = wish.number.unwrap_or(plan.faults);
+            explore(plan, option("most").map_or(u64::MAX, |most| most as u64))
+        } else {
+            let seed = option("seed").unwrap_or(1) as u64;
+            wander(plan, seed, wish.number.unwrap_or(10_000) as u64)
+        };
+        let all = if explored.complete { ", all of them" } else { "" };
+        println!("{name}: {} schedules{all}", explored.tally.schedules);
+        println!("{:#?}", explored.tally);
+        match explored.failed {
+            None => println!("no promise broken: 0 tokens reused, 0 sessions lost"),
+            Some(failed) => {
+                println!("a promise was broken: {failed}");
+                exit = ExitCode::FAILURE;
+            }
+        }
+    }
+    exit
+}
+
+fn read(words: &[String]) -> Option<Wish> {
+    let (first, rest) = words.split_first()?;
+    let exhaustive = match first.as_str() {
+        "exhaustive" => true,
+        "random" => false,
+        _ => return None,
+    };
+    let mut wish =
+        Wish { exhaustive, models: Vec::new(), number: None, options: Vec::new(), broken: false };
+    for word in rest {
+        if let Some(model) = MODELS.iter().find(|(name, _)| name == word) {
+            wish.models.push(*model);
+        } else if word == "broken" {
+            wish.broken = true;
+        } else if let Some((name, value)) = word.split_once('=') {
+            wish.options.push((name.to_owned(), value.parse().ok()?));
+        } else {
+            wish.number = Some(word.parse().ok()?);
+        }
+    }
+    if wish.models.is_empty() {
+        wish.models.extend(MODELS);
+    }
+    Some(wish)
+}

@@ -1,0 +1,64 @@
+//! How a schedule ends: everything calms down, and somebody asks once more.
+
+use http::StatusCode;
+
+use super::gate::Kind;
+use super::judge::Broken;
+use super::node::Wish;
+use super::play::World;
+use super::step::{Fate, Move, Span};
+
+/// How often what stands at the gate may be let through before everything has calmed down.
+const ROUNDS: usize = 64;
+
+impl World {
+    pub(super) fn calm(&mut self) -> Result<(), Broken> {
+        self.hub.wires().down = false;
+        for node in 0..self.nodes.len() {
+            if self.nodes[node].stopped {
+                self.apply(Move::Resume(node))?;
+            }
+        }
+        // What dead nodes left behind never arrives.
+        self.hub.wires().pending.retain(|pending| !pending.is_orphan());
+        self.let_through()?;
+        // Long enough for whoever tries again, and for what is in doubt.
+        for _ in 0..2 {
+            self.pass(Span::Limit.length(self.plan.model))?;
+            self.let_through()?;
+        }
+        Ok(())
+    }
+
+    fn let_through(&mut self) -> Result<(), Broken> {
+        for _ in 0..ROUNDS {
+            let first = self.hub.wires().pending.first().map(|pending| pending.id);
+            let Some(id) = first else { break };
+            self.apply(match id.kind {
+                Kind::Request => Move::Reach(id, None),
+                Kind::Answer => Move::Hear(id, true),
+                _ => Move::Change(id, Fate::Done),
+            })?;
+        }
+        Ok(())
+    }
+
+    /// A last request, and what it is answered.
+    pub(super) fn finally(&mut self, node: usize) -> Result<StatusCode, Broken> {
+        let counts = |world: &Self| (world.tally.served, world.tally.refused);
+        let before = counts(self);
+        self.apply(Move::Ask(node, Wish::Visit))?;
+        self.let_through()?;
+        if counts(self) == before {
+            // It waits for something, or it was told to come again.
+            self.pass(super::node::WAITS)?;
+            self.let_through()?;
+        }
+        let after = counts(self);
+        Ok(match (after.0 > before.0, after.1 > before.1) {
+            (true, _) => StatusCode::OK,
+            (_, true) => StatusCode::UNAUTHORIZED,
+            _ => StatusCode::SERVICE_UNAVAILABLE,
+        })
+    }
+}

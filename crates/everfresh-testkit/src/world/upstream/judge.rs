@@ -1,0 +1,270 @@
+//! What is held against every step, and against the end.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use http::StatusCode;
+
+use super::gate::{Change, Id, Kind, What};
+use super::node::{Answer, Asked, MOMENT, WAITS, Wish};
+use super::play::World;
+use super::server::{Model, Said};
+use super::step::{Fate, letter};
+
+/// Which promise was broken.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Wrong {
+    /// The other server got a token again that it had consumed.
+    Reused,
+    /// A token that may be used once was sent, or claimed, while another node had done so.
+    SentTwice,
+    /// Tokens that a node had got, or that nobody had sent, were of no use in the end.
+    Lost,
+    /// The session was ended, and nobody had asked for it.
+    Ended,
+    /// Somebody was refused whose session was neither over nor in doubt.
+    Refused,
+    /// Cookies of a session were cleared that was not over.
+    Cleared,
+    /// A request was not answered within the waiter limit.
+    Hung,
+    /// A request was served while the row held nothing that is good.
+    Unfounded,
+    /// A session was served that had been signed out.
+    Resurrected,
+    /// A token of a session that was signed out still counts at the other server.
+    NotRevoked,
+    /// The same steps led elsewhere: the world is not deterministic, and proves nothing.
+    Diverged,
+}
+
+#[derive(Clone, Debug)]
+pub(super) struct Broken {
+    pub(super) wrong: Wrong,
+    pub(super) how: String,
+}
+
+pub(super) fn broken(wrong: Wrong, how: impl Into<String>) -> Broken {
+    Broken { wrong, how: how.into() }
+}
+
+/// What happened, as far as it bears on what may be expected.
+#[derive(Debug, Default)]
+pub(super) struct Ledger {
+    /// Somebody has asked to be signed out.
+    pub(super) signs_out: bool,
+    /// The row is gone.
+    pub(super) over: bool,
+    /// Who made the claim that stands.
+    claimant: Option<usize>,
+    /// Refreshes that may have arrived, by the token.
+    sent: BTreeMap<Id, u64>,
+    /// The refresh token that each node has heard of and not lost.
+    heard: BTreeMap<usize, u64>,
+    /// Something happened after which a session may stay in doubt.
+    pub(super) doubtful: bool,
+    /// A sign-out may not have heard that the row is gone.
+    unheard: bool,
+    /// Something was done and answered with 500.
+    broken: bool,
+}
+
+impl Ledger {
+    pub(super) fn note_fate(&mut self, id: Id, fate: Fate) {
+        self.unheard |= id.kind == Kind::Revoke && fate != Fate::Done;
+    }
+
+    pub(super) fn note_reached(&mut self, id: Id, token: u64, said: Said, instead: Option<Said>) {
+        match instead {
+            Some(Said::Unsent | Said::Busy) => drop(self.sent.remove(&id)),
+            Some(Said::Lost) => self.doubtful = true,
+            Some(_) => {
+                self.sent.remove(&id);
+                self.broken = true;
+            }
+            None if said == Said::Refused => drop(self.sent.remove(&id)),
+            None => drop(self.sent.insert(id, token)),
+        }
+    }
+
+    pub(super) fn note_heard(&mut self, id: Id, said: Said, heard: bool) {
+        match said {
+            Said::Issued(token) if heard => drop(self.heard.insert(id.node, token)),
+            _ => self.doubtful |= !heard,
+        }
+    }
+
+    pub(super) fn note_crash(&mut self, node: usize, engaged: bool) {
+        self.doubtful |= engaged || self.claimant == Some(node);
+        self.unheard = true;
+        self.heard.remove(&node);
+    }
+}
+
+impl World {
+    /// A change that was made.
+    pub(super) fn note_change(&mut self, id: Id, change: &Change) -> Result<(), Broken> {
+        match change {
+            Change::Claim(claim) => {
+                self.ledger.claimant = Some(id.node);
+                // Whose place was taken can't give his claim back any more.
+                self.ledger.doubtful |= claim.over.is_some();
+                let tries = self.custody().map_or(0, |custody| custody.0);
+                if tries > 1 && self.plan.model == Model::Strict {
+                    return Err(broken(Wrong::SentTwice, "a token was claimed twice"));
+                }
+            }
+            Change::Release(_) => self.ledger.claimant = None,
+            Change::Publish(_) => {
+                self.tally.published += 1;
+                self.ledger.claimant = None;
+            }
+            Change::Revoke(_) | Change::End(_) => {
+                self.ledger.over = true;
+                let server = &self.hub.wires().server;
+                if !self.ledger.signs_out && !server.reused {
+                    return Err(broken(Wrong::Ended, "the session was ended"));
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// How often the row's token was sent, and the sequence number; nothing once the row is gone.
+    fn custody(&self) -> Option<(u32, u64)> {
+        let custody = self.hub.row(self.sid)?.custody?;
+        Some((custody.tries, custody.seq))
+    }
+
+    /// What is on its way to the other server.
+    pub(super) fn look_at_sends(&mut self) -> Result<(), Broken> {
+        let strict = self.plan.model == Model::Strict;
+        for pending in &self.hub.wires().pending {
+            let What::Request(token, _) = pending.what else { continue };
+            let twice =
+                self.ledger.sent.iter().any(|(id, sent)| *id != pending.id && *sent == token);
+            if twice && strict && !self.ledger.broken {
+                return Err(broken(
+                    Wrong::SentTwice,
+                    format!("refresh token {token} is sent again"),
+                ));
+            }
+            self.ledger.sent.insert(pending.id, token);
+        }
+        Ok(())
+    }
+
+    pub(super) fn look_at_server(&mut self) -> Result<(), Broken> {
+        match self.hub.wires().server.reused && !self.ledger.broken {
+            true => Err(broken(Wrong::Reused, "the other server takes us for a thief")),
+            false => Ok(()),
+        }
+    }
+
+    pub(super) fn judge_answer(&mut self, asked: &Asked, answer: &Answer) -> Result<(), Broken> {
+        let custody = self.custody();
+        // A node where somebody signs out says so at once.
+        let over = self.ledger.over || self.ledger.signs_out;
+        if answer.cleared && !over {
+            return Err(broken(Wrong::Cleared, "the cookies are gone, and the session is not"));
+        }
+        if asked.wish == Wish::SignOut {
+            return Ok(());
+        }
+        match answer.status {
+            StatusCode::OK => {
+                self.tally.served += 1;
+                if asked.after {
+                    return Err(broken(Wrong::Resurrected, "who signed out was served"));
+                }
+                if custody.is_some_and(|(_, seq)| seq == 0) {
+                    return Err(broken(Wrong::Unfounded, "what was served is not in the row"));
+                }
+            }
+            StatusCode::UNAUTHORIZED => {
+                self.tally.refused += 1;
+                let in_doubt = custody.is_some_and(|(tries, _)| tries > 0);
+                self.tally.in_doubt += u64::from(in_doubt);
+                if !over && !in_doubt && !asked.stopped {
+                    return Err(broken(Wrong::Refused, "there was no reason to refuse anybody"));
+                }
+            }
+            _ => self.tally.unavailable += 1,
+        }
+        Ok(())
+    }
+
+    pub(super) fn judge_patience(&self, node: usize) -> Result<(), Broken> {
+        let now = self.now();
+        let hung = self.nodes[node].asked.iter().any(|asked| {
+            asked.wish == Wish::Visit && now.saturating_sub(asked.since) > WAITS + 20 * MOMENT
+        });
+        match hung {
+            true => Err(broken(Wrong::Hung, format!("{} does not answer", letter(node)))),
+            false => Ok(()),
+        }
+    }
+
+    /// Whether the session has to be as good as ever once everything has calmed down.
+    fn must_be_good(&self) -> bool {
+        let current = self.hub.wires().server.current;
+        match self.plan.model {
+            Model::Fixed => true,
+            _ if current == 0 => !self.ledger.doubtful,
+            _ => {
+                let published = self.custody().is_some_and(|(_, seq)| seq > 0);
+                published || self.ledger.heard.values().any(|token| *token == current)
+            }
+        }
+    }
+
+    /// Whether the other server must have been told of a sign-out.
+    fn must_be_revoked(&self) -> bool {
+        let current = self.hub.wires().server.current;
+        let known = current == 0 || self.ledger.heard.values().any(|token| *token == current);
+        known && !self.ledger.unheard && !self.ledger.doubtful
+    }
+
+    /// Everything calms down: what is late arrives, what was stopped goes on. Then the session is
+    /// good, or there is a reason why not.
+    pub(super) fn end(&mut self) -> Result<(), Broken> {
+        self.say(|_| "-- everything calms down".to_owned());
+        self.calm()?;
+        let must = self.must_be_good();
+        let mut first = self.finally(0)?;
+        for _ in 0..4 {
+            if first != StatusCode::SERVICE_UNAVAILABLE {
+                break;
+            }
+            self.calm()?;
+            first = self.finally(0)?;
+        }
+        if self.ledger.over {
+            self.tally.signed_out += 1;
+            let revoked = self.hub.wires().server.revoked;
+            if first == StatusCode::OK {
+                return Err(broken(Wrong::Resurrected, "who signed out is served"));
+            }
+            if !revoked && self.must_be_revoked() {
+                return Err(broken(Wrong::NotRevoked, "the other server still takes its token"));
+            }
+            return Ok(());
+        }
+        if first != StatusCode::OK {
+            let how = format!("in the end the answer is {}", first.as_u16());
+            self.tally.lost += 1;
+            return if must { Err(broken(Wrong::Lost, how)) } else { Ok(()) };
+        }
+        // What is in the row has to be good for the time after this, too.
+        self.pass(Duration::from_secs(super::carry::LIFE + 100))?;
+        let last = self.nodes.len() - 1;
+        match self.finally(last)? {
+            StatusCode::OK => Ok(()),
+            status => {
+                let how = format!("the next refresh is answered {}", status.as_u16());
+                Err(broken(Wrong::Lost, how))
+            }
+        }
+    }
+}

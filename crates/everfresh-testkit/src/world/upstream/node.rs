@@ -1,0 +1,268 @@
+//! A node: a real engine on a runtime of its own, which runs as far as the schedule lets it.
+
+use std::time::Duration;
+
+use everfresh::{
+    AccessToken, Clock, Engine, Issued, Keys, ManualClock, RefreshToken, Rotate, Session,
+    SessionErrorKind, SessionRecord, SignIn, Step, Timestamp,
+};
+use everfresh_upstream::{HttpClient, Upstream};
+use http::header::{COOKIE, SET_COOKIE};
+use http::{Request, Response, StatusCode};
+use tokio::runtime::Runtime;
+use tokio::task::JoinHandle;
+
+use super::carry::{Carry, LIFE, REVOKE, TOKEN, text};
+use super::gate::{Hub, Link};
+use super::server::Model;
+
+/// When the world begins.
+pub(super) const START: Timestamp = Timestamp::from_secs(1_800_000_000);
+
+/// How long a refresh may take before it is in doubt.
+pub(super) const LIMIT: Duration = Duration::from_secs(10);
+
+/// How long a request waits at the most: the engine's own limit.
+pub(super) const WAITS: Duration = Duration::from_secs(3);
+
+/// The shortest time that passes. Everything that can go on has done so afterwards.
+pub(super) const MOMENT: Duration = Duration::from_millis(1);
+
+/// Longer than the longest pause that the engine makes after failures.
+const LONG: Duration = Duration::from_secs(64);
+
+const ACCESS: &str = "__Host-access_token";
+const REFRESH: &str = "__Host-refresh_token";
+
+/// What somebody wants of a node.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Wish {
+    /// A page, with an access token that has expired.
+    Visit,
+    SignOut,
+}
+
+/// A request that a node works on.
+pub(super) struct Asked {
+    pub(super) wish: Wish,
+    /// When it came, later by as long as the node was stopped.
+    pub(super) since: Duration,
+    /// The session was over when it came.
+    pub(super) after: bool,
+    /// The node was stopped meanwhile.
+    pub(super) stopped: bool,
+    pub(super) task: JoinHandle<Answer>,
+}
+
+/// What a request was answered.
+#[derive(Clone, Debug)]
+pub(super) struct Answer {
+    pub(super) status: StatusCode,
+    pub(super) cookies: Jar,
+    /// A cookie was taken away.
+    pub(super) cleared: bool,
+}
+
+/// A browser's two cookies.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Jar {
+    pub(super) access: Option<String>,
+    pub(super) refresh: Option<String>,
+}
+
+/// How every world begins: a session whose tokens at the other server have run out.
+pub(super) struct Beginning {
+    pub(super) record: SessionRecord,
+    pub(super) jar: Jar,
+}
+
+pub(super) struct Node {
+    pub(super) life: u32,
+    pub(super) asked: Vec<Asked>,
+    pub(super) stopped: bool,
+    /// How long it was stopped.
+    behind: Duration,
+    clock: ManualClock,
+    engine: Engine<()>,
+    runtime: Runtime,
+}
+
+impl Node {
+    pub(super) fn new(hub: &Hub, model: Model, number: usize, life: u32) -> Self {
+        let clock = ManualClock::starting_at(hub.clock.now());
+        let runtime = runtime();
+        let link = hub.link(number, life);
+        let engine = engine(&link, &clock, &runtime, model);
+        let (stopped, behind) = (false, Duration::ZERO);
+        Self { life, asked: Vec::new(), stopped, behind, clock, engine, runtime }
+    }
+
+    /// Time passes, here too, unless the node is stopped.
+    pub(super) fn pass(&mut self, by: Duration) {
+        self.clock.advance(by);
+        if self.stopped {
+            self.behind += by;
+        } else {
+            self.run(by);
+        }
+    }
+
+    fn run(&mut self, by: Duration) {
+        self.runtime.block_on(async {
+            if by > MOMENT {
+                tokio::time::advance(by - MOMENT).await;
+            }
+            // With time standing still this is over when nothing else can go on.
+            tokio::time::sleep(MOMENT).await;
+        });
+    }
+
+    /// Runs for so many polls of a task, and then stops. Clocks go on.
+    pub(super) fn stop_after(&mut self, polls: u8) {
+        self.runtime.block_on(async {
+            for _ in 0..polls {
+                tokio::task::yield_now().await;
+            }
+        });
+        self.stopped = true;
+        self.asked.iter_mut().for_each(|asked| asked.stopped = true);
+    }
+
+    pub(super) fn go_on(&mut self) {
+        self.stopped = false;
+        let behind = std::mem::take(&mut self.behind);
+        self.asked.iter_mut().for_each(|asked| asked.since += behind);
+        self.run(behind + MOMENT);
+    }
+
+    pub(super) fn ask(&mut self, wish: Wish, jar: &Jar, now: Duration, after: bool) {
+        if wish == Wish::Visit {
+            // The pause after a failure is random, and tested elsewhere: the steady clock leaps
+            // over it.
+            let wall = self.clock.now();
+            self.clock.advance(LONG);
+            self.clock.set_wall(wall);
+        }
+        let request = request(jar, wish);
+        let task = self.runtime.spawn(handle(self.engine.clone(), request, wish));
+        self.asked.push(Asked { wish, since: now, after, stopped: false, task });
+    }
+
+    /// What was answered by now.
+    pub(super) fn answers(&mut self) -> Vec<(Asked, Answer)> {
+        let mut answers = Vec::new();
+        while let Some(at) = self.asked.iter().position(|asked| asked.task.is_finished()) {
+            let mut asked = self.asked.remove(at);
+            let answer = self.runtime.block_on(&mut asked.task).expect("handlers don't panic");
+            answers.push((asked, answer));
+        }
+        answers
+    }
+}
+
+fn runtime() -> Runtime {
+    let mut builder = tokio::runtime::Builder::new_current_thread();
+    // Between two polls of tasks whoever drives it is asked whether to go on.
+    let runtime = builder.enable_time().start_paused(true).event_interval(1).build();
+    runtime.expect("a runtime")
+}
+
+fn engine(link: &Link, clock: &ManualClock, runtime: &Runtime, model: Model) -> Engine<()> {
+    let http = HttpClient::over(Carry(link.clone()));
+    let upstream = Upstream::oauth2(&http, TOKEN.parse().expect("an address"))
+        .client(everfresh::ClientAuthentication::None { id: "world".into() })
+        .revoke_at(REVOKE.parse().expect("an address"))
+        .replay(model.replay())
+        .limit(LIMIT);
+    build(upstream.kept_in(link.clone()), clock, runtime)
+}
+
+fn build(rotate: Rotate, clock: &ManualClock, runtime: &Runtime) -> Engine<()> {
+    let keys = Keys::hs256("0123456789abcdef-0123456789abcdef").expect("a good secret");
+    let builder = Engine::builder(keys)
+        .issuer("https://world.test")
+        .audience("world")
+        .leeway(Duration::ZERO)
+        .clock(Clock::from(clock.clone()))
+        .runtime(runtime.handle().clone())
+        .refresh_with(rotate.overlap(Duration::from_secs(300)));
+    builder.build().expect("a good configuration")
+}
+
+impl Beginning {
+    pub(super) fn new(model: Model) -> Self {
+        let clock = ManualClock::starting_at(START.minus(Duration::from_secs(2 * LIFE)));
+        let hub = Hub::new(model, clock);
+        let mut node = Node::new(&hub, model, 0, 0);
+        let signed_in = node.runtime.block_on(async {
+            let mut issued = Issued::new(AccessToken::new("access-0".into()));
+            issued = issued.with_refresh_token(RefreshToken::new(text(0)));
+            issued.expires_in = Some(Duration::from_secs(LIFE));
+            let Step::Pass(session) = node.engine.begin(&Request::new(())) else {
+                panic!("there is nothing to wait for")
+            };
+            let sign_in = SignIn::new("alice", ()).resting_on(issued);
+            session.sign_in_with(sign_in).await.expect("signed in");
+            leave(&node.engine, &session, StatusCode::OK)
+        });
+        hub.clock.advance(Duration::from_secs(2 * LIFE));
+        node.pass(Duration::from_secs(2 * LIFE));
+        // An access token that is good, to sign out with: from an engine that knows of no custody.
+        let plain = build(Rotate::new(hub.store.clone()), &node.clock, &node.runtime);
+        let request = request(&signed_in.cookies, Wish::Visit);
+        let renewed = node.runtime.block_on(handle(plain, request, Wish::Visit));
+        let records = node.runtime.block_on(everfresh::SessionStore::list(&hub.store, "alice"));
+        Self { record: records.expect("a store").remove(0), jar: renewed.cookies }
+    }
+}
+
+fn request(jar: &Jar, wish: Wish) -> Request<()> {
+    let mut pairs: Vec<_> = jar.refresh.iter().map(|token| format!("{REFRESH}={token}")).collect();
+    if wish == Wish::SignOut {
+        pairs.extend(jar.access.iter().map(|token| format!("{ACCESS}={token}")));
+    }
+    let mut request = Request::new(());
+    let fields = request.headers_mut();
+    fields.insert(COOKIE, pairs.join("; ").parse().expect("a header value"));
+    // Of all requests those may lose their cookies.
+    fields.insert("sec-fetch-mode", http::HeaderValue::from_static("navigate"));
+    request
+}
+
+async fn handle(engine: Engine<()>, request: Request<()>, wish: Wish) -> Answer {
+    let session = match engine.begin(&request) {
+        Step::Pass(session) => session,
+        Step::Wait(waiting) => waiting.settle().await,
+    };
+    let status = match wish {
+        Wish::Visit => session.require().map_or_else(|no| no.status(), |()| StatusCode::OK),
+        Wish::SignOut => match session.sign_out().await {
+            Ok(()) => StatusCode::NO_CONTENT,
+            Err(error) if error.kind() == SessionErrorKind::Unavailable => {
+                StatusCode::SERVICE_UNAVAILABLE
+            }
+            Err(_) => StatusCode::INTERNAL_SERVER_ERROR,
+        },
+    };
+    if session.is_late() {
+        session.recheck().await;
+    }
+    leave(&engine, &session, status)
+}
+
+fn leave(engine: &Engine<()>, session: &Session<()>, status: StatusCode) -> Answer {
+    let mut response = Response::new(());
+    *response.status_mut() = status;
+    engine.finish(session, &mut response);
+    let (mut cookies, mut cleared) = (Jar::default(), false);
+    for field in response.headers().get_all(SET_COOKIE) {
+        let pair = field.to_str().expect("text").split(';').next().unwrap_or_default();
+        match pair.split_once('=') {
+            Some((_, "")) => cleared = true,
+            Some((ACCESS, token)) => cookies.access = Some(token.to_owned()),
+            Some((REFRESH, token)) => cookies.refresh = Some(token.to_owned()),
+            _ => {}
+        }
+    }
+    Answer { status, cookies, cleared }
+}

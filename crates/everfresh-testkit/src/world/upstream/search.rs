@@ -1,0 +1,179 @@
+//! Every schedule within bounds, or many by chance; and what breaks a promise, made short.
+
+use super::judge::{Broken, broken};
+use super::node::Beginning;
+use super::play::World;
+use super::step::Move;
+use super::{Explored, Failed, Plan, Tally, Wrong};
+
+/// Tries every schedule: first those without a mishap, then those with one, and so on, so that the
+/// first that breaks a promise has the fewest. Stops after so many.
+///
+/// Stateless: each schedule runs from its beginning, with real engines.
+pub fn explore(plan: Plan, most: u64) -> Explored {
+    let beginning = Beginning::new(plan.model);
+    let mut explored = Explored { tally: Tally::default(), complete: true, failed: None };
+    for faults in 0..=plan.faults {
+        let plan = Plan { faults, ..plan };
+        // What was chosen at each step, and out of how many.
+        let mut path: Vec<(usize, usize)> = Vec::new();
+        loop {
+            if explored.tally.schedules >= most {
+                explored.complete = false;
+                return explored;
+            }
+            let ran = run(plan, &beginning, &mut path);
+            explored.tally = explored.tally.and(ran.tally);
+            if let Some(broken) = ran.broken {
+                explored.failed = Some(told(plan, &beginning, ran.did, &broken));
+                return explored;
+            }
+            while path.last().is_some_and(|(chosen, of)| chosen + 1 == *of) {
+                path.pop();
+            }
+            match path.last_mut() {
+                Some((chosen, _)) => *chosen += 1,
+                None => break,
+            }
+        }
+    }
+    explored
+}
+
+/// Tries schedules by chance, from this seed on.
+pub fn wander(plan: Plan, seed: u64, schedules: u64) -> Explored {
+    let beginning = Beginning::new(plan.model);
+    let mut explored = Explored { tally: Tally::default(), complete: false, failed: None };
+    for seed in (seed..).take(schedules as usize) {
+        let mut random = Random(seed.wrapping_mul(0x9E37_79B9_7F4A_7C15));
+        // A sign-out leaves little to see behind it.
+        let plan = Plan { sign_out: plan.sign_out && seed % 4 == 0, ..plan };
+        let mut world = World::begin(plan, &beginning, false);
+        let end = world.go(|moves| {
+            // Mishaps are as likely as all the rest together, where there is any of both.
+            let ordinary = moves.iter().take_while(|what| !what.is_fault()).count();
+            let mishaps = moves.len() - ordinary;
+            match random.below(5) {
+                0 if mishaps > 0 => ordinary + random.below(mishaps),
+                _ if ordinary > 0 => random.below(ordinary),
+                _ => random.below(moves.len()),
+            }
+        });
+        explored.tally = explored.tally.and(world.sum());
+        if let Err(broken) = end {
+            explored.failed = Some(told(plan, &beginning, world.did, &broken));
+            return explored;
+        }
+    }
+    explored
+}
+
+/// What came of one schedule.
+struct Ran {
+    tally: Tally,
+    did: Vec<Move>,
+    broken: Option<Broken>,
+}
+
+/// Follows the path, and goes on with what comes first.
+fn run(plan: Plan, beginning: &Beginning, path: &mut Vec<(usize, usize)>) -> Ran {
+    let mut world = World::begin(plan, beginning, false);
+    let (mut at, mut diverged) = (0, false);
+    let end = world.go(|moves| {
+        match path.get(at) {
+            Some((_, of)) => diverged |= *of != moves.len(),
+            None => path.push((0, moves.len())),
+        }
+        at += 1;
+        path[at - 1].0.min(moves.len() - 1)
+    });
+    let end = match diverged || at < path.len() {
+        true => Err(broken(Wrong::Diverged, "the same steps led elsewhere")),
+        false => end,
+    };
+    Ran { tally: world.sum(), did: world.did, broken: end.err() }
+}
+
+/// The shortest schedule that breaks the same promise, in words.
+fn told(plan: Plan, beginning: &Beginning, did: Vec<Move>, broken: &Broken) -> Failed {
+    // What is left out is made up for by nothing: bounds are for the search.
+    let wide = Plan { faults: usize::MAX, asks: usize::MAX, passes: usize::MAX, ..plan };
+    let wide = Plan { steps: usize::MAX, ..wide };
+    let mut shortest = did;
+    let mut again = true;
+    while again {
+        again = false;
+        let mut at = 0;
+        while at < shortest.len() {
+            let mut fewer = shortest.clone();
+            fewer.remove(at);
+            let (world, end) = replay(wide, beginning, &fewer, false);
+            if end.is_err_and(|end| end.wrong == broken.wrong) && world.did.len() < shortest.len() {
+                shortest = world.did;
+                again = true;
+            } else {
+                at += 1;
+            }
+        }
+    }
+    let (world, end) = replay(wide, beginning, &shortest, true);
+    let mut trace = world.trace.unwrap_or_default();
+    trace.extend(end.err().map(|end| format!("{:?}: {}", end.wrong, end.how)));
+    Failed { wrong: broken.wrong, trace }
+}
+
+/// Does what can be done of it, in order.
+fn replay(
+    plan: Plan,
+    beginning: &Beginning,
+    moves: &[Move],
+    traced: bool,
+) -> (World, Result<(), Broken>) {
+    let mut world = World::begin(plan, beginning, traced);
+    for what in moves {
+        if world.moves().contains(what)
+            && let Err(broken) = world.apply(*what)
+        {
+            return (world, Err(broken));
+        }
+    }
+    let kept = world.did.len();
+    let end = world.end();
+    if end.is_ok() {
+        world.did.truncate(kept);
+    }
+    (world, end)
+}
+
+impl World {
+    /// Goes on as `choose` says until nothing is left to choose, and comes to an end.
+    fn go(&mut self, mut choose: impl FnMut(&[Move]) -> usize) -> Result<(), Broken> {
+        loop {
+            let moves = self.moves();
+            if moves.is_empty() {
+                return self.end();
+            }
+            let chosen = choose(&moves);
+            self.apply(moves[chosen])?;
+        }
+    }
+
+    fn sum(&self) -> Tally {
+        let calls = self.hub.wires().server.calls;
+        let steps = self.did.len() as u64;
+        Tally { schedules: 1, steps, calls, ..self.tally }
+    }
+}
+
+/// `SplitMix64`.
+struct Random(u64);
+
+impl Random {
+    fn below(&mut self, bound: usize) -> usize {
+        self.0 = self.0.wrapping_add(0x9E37_79B9_7F4A_7C15);
+        let mut mixed = self.0;
+        mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
+        mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
+        ((mixed ^ (mixed >> 31)) % bound as u64) as usize
+    }
+}

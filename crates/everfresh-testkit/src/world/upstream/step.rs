@@ -1,0 +1,131 @@
+//! What may happen next, and how it is told.
+
+use std::fmt;
+use std::time::Duration;
+
+use super::gate::{Id, Kind};
+use super::node::{LIMIT, Wish};
+use super::server::{GRACE, Model, Said};
+
+/// What becomes of a change of the row.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Fate {
+    Done,
+    /// Done, and the answer is an error.
+    Mute,
+    /// Not done, and an error.
+    Failed,
+}
+
+/// One step of a schedule.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Move {
+    /// A request comes in.
+    Ask(usize, Wish),
+    /// The store gets to a change.
+    Change(Id, Fate),
+    /// The same, done; and the node is stopped so many polls after it has got the answer.
+    Stop(Id, u8),
+    /// The other server gets a request, or the network says something in its place.
+    Reach(Id, Option<Said>),
+    /// Its answer arrives, or is lost.
+    Hear(Id, bool),
+    /// A node dies, and begins anew.
+    Crash(usize),
+    /// A node is stopped where it is.
+    Pause(usize),
+    Resume(usize),
+    /// The store fails from now on, or no longer.
+    Down,
+    Up,
+    Pass(Span),
+}
+
+/// How much time passes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Span {
+    /// More than the time in which a token is sent after its claim was asked for.
+    Second,
+    /// More than the time after which a claim is in doubt.
+    Limit,
+}
+
+impl Span {
+    pub(super) fn length(self, model: Model) -> Duration {
+        let limit = match model {
+            Model::Strict | Model::Fixed | Model::Mistaken => LIMIT,
+            Model::Grace | Model::Lenient => LIMIT.min(GRACE / 2),
+        };
+        match self {
+            Self::Second => Duration::from_millis(1_100),
+            Self::Limit => limit + Duration::from_millis(100),
+        }
+    }
+}
+
+impl Move {
+    /// Whether it is a mishap. The number of those in a schedule is bounded.
+    pub(super) fn is_fault(self) -> bool {
+        match self {
+            Self::Ask(_, wish) => wish == Wish::SignOut,
+            Self::Change(_, fate) => fate != Fate::Done,
+            Self::Reach(_, instead) => instead.is_some(),
+            Self::Hear(_, heard) => !heard,
+            Self::Stop(..) | Self::Crash(_) | Self::Pause(_) | Self::Down => true,
+            Self::Resume(_) | Self::Up | Self::Pass(_) => false,
+        }
+    }
+}
+
+/// Nodes by letters.
+pub(super) fn letter(node: usize) -> char {
+    char::from(b'A' + u8::try_from(node).unwrap_or(25).min(25))
+}
+
+impl fmt::Display for Id {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let what = match self.kind {
+            Kind::Claim => "claim",
+            Kind::Release => "release",
+            Kind::Publish => "publication",
+            Kind::Revoke => "end of the session",
+            Kind::Request => "refresh",
+            Kind::Answer => "answer",
+        };
+        write!(f, "{}'s {what} {}", letter(self.node), self.nth)
+    }
+}
+
+impl fmt::Display for Move {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match *self {
+            Self::Ask(node, Wish::Visit) => write!(f, "a request comes to {}", letter(node)),
+            Self::Ask(node, Wish::SignOut) => write!(f, "somebody signs out at {}", letter(node)),
+            Self::Change(id, Fate::Done) => write!(f, "{id} reaches the store"),
+            Self::Change(id, Fate::Mute) => {
+                write!(f, "{id} reaches the store, whose answer is lost")
+            }
+            Self::Change(id, Fate::Failed) => write!(f, "{id} does not reach the store"),
+            Self::Stop(id, polls) => {
+                let node = letter(id.node);
+                write!(f, "{id} reaches the store, and {node} is stopped {polls} polls later")
+            }
+            Self::Reach(id, None) => write!(f, "{id} reaches the other server"),
+            Self::Reach(id, Some(Said::Unsent)) => write!(f, "{id} finds no connection"),
+            Self::Reach(id, Some(Said::Lost)) => write!(f, "{id} is lost on its way"),
+            Self::Reach(id, Some(Said::Busy)) => write!(f, "{id} is answered with 503"),
+            Self::Reach(id, Some(said)) => {
+                write!(f, "{id} is done and answered with 500 ({said:?})")
+            }
+            Self::Hear(id, true) => write!(f, "{id} arrives"),
+            Self::Hear(id, false) => write!(f, "{id} is lost"),
+            Self::Crash(node) => write!(f, "{} dies and begins anew", letter(node)),
+            Self::Pause(node) => write!(f, "{} is stopped", letter(node)),
+            Self::Resume(node) => write!(f, "{} goes on", letter(node)),
+            Self::Down => f.write_str("the store fails from now on"),
+            Self::Up => f.write_str("the store works again"),
+            Self::Pass(Span::Second) => f.write_str("a second passes"),
+            Self::Pass(Span::Limit) => f.write_str("the limit of a refresh passes"),
+        }
+    }
+}

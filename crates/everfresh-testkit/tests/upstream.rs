@@ -1,0 +1,51 @@
+//! The world of upstream tokens, as far as a test's time goes. `examples/upstream.rs` goes further.
+
+use everfresh_testkit::world::upstream::{Explored, Model, Plan, Wrong, explore, wander};
+
+const MODELS: [Model; 4] = [Model::Strict, Model::Grace, Model::Lenient, Model::Fixed];
+
+fn kept(explored: Explored) -> Explored {
+    if let Some(failed) = &explored.failed {
+        panic!("after {} schedules: {failed}", explored.tally.schedules);
+    }
+    explored
+}
+
+#[test]
+fn s57_no_order_of_events_sends_a_token_twice_or_loses_one() {
+    for model in MODELS {
+        let plan = Plan { asks: 1, faults: 1, passes: 1, steps: 12, ..Plan::narrow(model) };
+        let explored = kept(explore(plan, 100_000));
+        assert!(explored.complete, "{model:?}: {explored:?}");
+        assert!(explored.tally.schedules > 100, "{model:?}: {explored:?}");
+    }
+}
+
+#[test]
+fn s57_nor_do_long_schedules_by_chance() {
+    for model in MODELS {
+        let tally = kept(wander(Plan::wide(model), 1, 300)).tally;
+        assert_eq!(tally.schedules, 300);
+        assert!(tally.published > 100 && tally.served > 200 && tally.signed_out > 10, "{tally:?}");
+        let doubts = if model == Model::Fixed { 0 } else { 10 };
+        assert!(tally.in_doubt >= doubts, "{tally:?}");
+    }
+}
+
+/// The limit that the docs state: whoever answers 500 to what he has done loses the session.
+#[test]
+fn what_is_done_and_answered_with_500_is_told() {
+    let plan = Plan { broken: true, sign_out: false, ..Plan::wide(Model::Strict) };
+    let tally = kept(wander(plan, 1, 300)).tally;
+    assert!(tally.lost > 10, "{tally:?}");
+}
+
+#[test]
+fn a_schedule_that_breaks_a_promise_is_told_in_short() {
+    // A server that takes each token once, treated like one whose tokens don't rotate.
+    let plan = Plan { sign_out: false, ..Plan::narrow(Model::Mistaken) };
+    let failed = explore(plan, 1_000_000).failed.expect("a token is sent twice");
+    assert_eq!(failed.wrong, Wrong::Reused);
+    assert!(failed.trace.len() < 20, "{failed}");
+    assert!(failed.to_string().contains("A's refresh 1 reaches the other server"), "{failed}");
+}
