@@ -2,7 +2,10 @@
 
 use std::time::Duration;
 
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use everfresh::{AccessToken, Context, Event, Issued, NotRead, TrustedIssuer};
+use serde::Deserialize;
 
 use super::Upstream;
 use super::held::Held;
@@ -57,6 +60,7 @@ impl Upstream {
             read(id_tokens, id_token).await?;
         }
         // What is said of the moment of receipt needs no clock; what the token says is the limit.
+        let made_for = made_for.or_else(|| made_for_as_it_says(issued.access_token.expose()));
         let lives = issued.expires_in.into_iter().chain(made_for).min();
         Ok(Held {
             lives: lives.unwrap_or(default_life),
@@ -65,4 +69,18 @@ impl Upstream {
             who,
         })
     }
+}
+
+/// How long a JWT was made for that nobody checks: `exp` less `iat`. It came from the address that
+/// was configured, like the `expires_in` that an answer without one leaves out.
+fn made_for_as_it_says(token: &str) -> Option<Duration> {
+    #[derive(Deserialize)]
+    struct Times {
+        iat: u64,
+        exp: u64,
+    }
+    let mut parts = token.split('.').skip(1);
+    let payload = URL_SAFE_NO_PAD.decode(parts.next()?).ok()?;
+    let Times { iat, exp } = serde_json::from_slice(&payload).ok()?;
+    exp.checked_sub(iat).filter(|seconds| *seconds > 0).map(Duration::from_secs)
 }
