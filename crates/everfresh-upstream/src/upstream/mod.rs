@@ -143,8 +143,8 @@ impl Upstream {
         }
     }
 
-    /// Who we are to the server. Required where its dialect says so, as OAuth 2 does; a public
-    /// client has [`ClientAuthentication::None`].
+    /// Who we are to the server. Required where its dialect says so, as OAuth 2 does, and with
+    /// [`revoke_at`](Self::revoke_at); a public client has [`ClientAuthentication::None`].
     pub fn client(mut self, client: ClientAuthentication) -> Self {
         self.client = Some(client);
         self
@@ -234,7 +234,8 @@ impl Upstream {
                 "with 0 nothing is ever refreshed; the default is 128",
             );
         }
-        if self.dialect.client_authentication && self.client.is_none() {
+        let says_who = self.dialect.client_authentication || self.revocation.is_some();
+        if says_who && self.client.is_none() {
             return missing(
                 "Upstream::client",
                 "the server wants to know who calls it; a public client is \
