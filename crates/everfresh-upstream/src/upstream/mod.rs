@@ -12,8 +12,6 @@ mod plain;
 mod receive;
 mod revoke;
 mod table;
-#[cfg(test)]
-mod tests;
 
 use std::fmt;
 use std::time::Duration;

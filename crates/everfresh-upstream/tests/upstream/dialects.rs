@@ -1,0 +1,210 @@
+//! Every dialect: a session that rests on another everfresh, which serves the dialect.
+
+use bytes::Bytes;
+use everfresh::dialect::{Successor, TokenKind};
+use everfresh::{
+    AccessToken, Carrier, Dialect, Engine, Issued, Keys, ManualClock, MemoryStore, RefreshToken,
+    Rotate, Session, SignIn,
+};
+use everfresh_upstream::{HttpClient, Upstream};
+use http::header::SET_COOKIE;
+use http::{Request, Response};
+use http_body_util::{BodyExt as _, Full};
+use std::convert::Infallible;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use tower::{ServiceBuilder, ServiceExt as _, service_fn};
+
+use crate::provider::Provider;
+use crate::world::*;
+
+/// An everfresh that serves a dialect, without a socket.
+#[derive(Clone)]
+struct Server {
+    auth: Engine<User>,
+    calls: Arc<AtomicUsize>,
+    /// Whether somebody changes a byte of what it is sent.
+    tampered: Arc<AtomicBool>,
+    /// What was there when it was called.
+    watch: Arc<dyn Fn() + Send + Sync>,
+}
+
+impl Server {
+    fn new(
+        dialect: &Dialect,
+        clock: &ManualClock,
+        watch: impl Fn() + Send + Sync + 'static,
+    ) -> Self {
+        let store = MemoryStore::with_clock(clock.clone());
+        let auth = Engine::builder(Keys::hs256("another-another-another-another-").unwrap())
+            .issuer("https://id.example")
+            .audience("there")
+            .access_lifetime(secs(LIFE))
+            .clock(clock.clone())
+            .carriers([Carrier::cookies(), Carrier::headers()])
+            .insecure_dev_only()
+            .refresh_with(Rotate::new(store))
+            .client("app", None)
+            .dialect(dialect.clone())
+            .build()
+            .unwrap();
+        Self { auth, calls: Arc::default(), tampered: Arc::default(), watch: Arc::new(watch) }
+    }
+
+    /// Signs somebody in there; what a client of its holds then.
+    async fn sign_in(&self, dialect: &Dialect) -> Issued {
+        let inner = service_fn(|request: Request<()>| async move {
+            let session = request.extensions().get::<Session<User>>().unwrap().clone();
+            let user = User { name: "ada".into() };
+            let sign_in = SignIn::new("ada", user).attribute("client_id", "app");
+            session.sign_in_with(sign_in).await.unwrap();
+            Ok::<_, Infallible>(Response::new(Vec::<u8>::new()))
+        });
+        let service = ServiceBuilder::new().layer(self.auth.layer()).service(inner);
+        let response = service.oneshot(Request::new(())).await.unwrap();
+        let cookie = |wanted: &str| {
+            let set = response.headers().get_all(SET_COOKIE).iter();
+            let pairs = set.map(|value| value.to_str().unwrap().split(';').next().unwrap());
+            let mut found =
+                pairs.filter_map(|pair| pair.split_once('=')).filter(|(n, _)| *n == wanted);
+            found.next().unwrap().1.to_owned()
+        };
+        let issued =
+            Issued::new(AccessToken::new(cookie("access_token"))).with_expires_in(secs(LIFE));
+        match dialect.token {
+            TokenKind::Refresh => {
+                issued.with_refresh_token(RefreshToken::new(cookie("refresh_token")))
+            }
+            TokenKind::Access { .. } => issued,
+        }
+    }
+
+    fn client(&self) -> HttpClient {
+        let server = self.clone();
+        HttpClient::over(service_fn(move |request: Request<Full<Bytes>>| {
+            let server = server.clone();
+            async move { Ok::<_, Infallible>(server.answer(request).await) }
+        }))
+    }
+
+    async fn answer(&self, request: Request<Full<Bytes>>) -> Response<Full<Bytes>> {
+        self.calls.fetch_add(1, Ordering::SeqCst);
+        (self.watch)();
+        let (mut head, body) = request.into_parts();
+        let mut body = body.collect().await.unwrap().to_bytes().to_vec();
+        if self.tampered.load(Ordering::SeqCst) {
+            tamper(&mut head.headers, &mut body);
+        }
+        let endpoint = self.auth.endpoints().into_iter().find(|one| one.is_at(head.uri.path()));
+        let endpoint = endpoint.expect("the dialect's path");
+        let inner = service_fn(move |request: Request<Vec<u8>>| {
+            let endpoint = endpoint.clone();
+            async move {
+                let session = request.extensions().get::<Session<User>>().unwrap().clone();
+                let call = endpoint.read(&request);
+                let answered = endpoint.answer(call, Some(request.body()), Ok(&session)).await;
+                Ok::<_, Infallible>(answered.map(|body| Full::new(Bytes::from(body))))
+            }
+        });
+        let service = ServiceBuilder::new().layer(self.auth.layer()).service(inner);
+        service.oneshot(Request::from_parts(head, body)).await.unwrap()
+    }
+}
+
+/// Changes a byte in the middle of the token.
+fn tamper(headers: &mut http::HeaderMap, body: &mut [u8]) {
+    for name in ["authorization", "cookie"] {
+        if let Some(value) = headers.get(name) {
+            let mut bytes = value.as_bytes().to_vec();
+            flip(&mut bytes);
+            headers.insert(http::HeaderName::from_static(name), bytes.try_into().unwrap());
+            return;
+        }
+    }
+    flip(body);
+}
+
+fn flip(bytes: &mut [u8]) {
+    // The tokens are the longest words of what is sent.
+    let mut words = bytes.split(|b| b"=&\" ;".contains(b)).collect::<Vec<_>>();
+    words.sort_by_key(|word| word.len());
+    let word = words.last().unwrap().to_vec();
+    let at = bytes.windows(word.len()).position(|window| window == word).unwrap();
+    let at = at + word.len() / 2;
+    bytes[at] = if bytes[at] == b'A' { b'B' } else { b'A' };
+}
+
+/// A session here that rests on one there, and the server.
+async fn resting(dialect: &'static Dialect) -> (World, Client, Server) {
+    let clock = ManualClock::starting_at(START);
+    let claims = Arc::new(std::sync::Mutex::new(None::<crate::wire::Wire>));
+    let seen = claims.clone();
+    let server = Server::new(dialect, &clock, move || {
+        // The claim comes before whatever is sent, in head or body.
+        let wire = seen.lock().unwrap().clone().unwrap();
+        assert!(wire.count("claim") > wire.count("publish"), "no claim was made");
+    });
+    let http = server.client();
+    let upstream = move || {
+        Upstream::new(&http, dialect.clone(), &url("https://id.example/"))
+            .unwrap()
+            .client(public_client())
+    };
+    let world = World::over_clock(clock, Provider::new(), 1, upstream, |builder| builder);
+    *claims.lock().unwrap() = Some(world.store.clone());
+    let issued = server.sign_in(dialect).await;
+    let client = world.node().adopt_issued("ada", issued).await.unwrap();
+    (world, client, server)
+}
+
+#[tokio::test]
+async fn each_dialect_refreshes_at_its_own_server() {
+    for dialect in Dialect::ALL {
+        let (world, mut client, server) = resting(dialect).await;
+        for n in 1..=4 {
+            // Redis Enterprise takes no token that has expired.
+            world.pass_until_left(&client, 3);
+            let answer = world.get(&mut client).await;
+            assert_eq!(answer.status, 200, "{}, refresh {n}", dialect.name);
+            assert_eq!(server.calls.load(Ordering::SeqCst), n, "{}", dialect.name);
+            assert_eq!(world.custody(&client).await, (n as u64, 0), "{}", dialect.name);
+        }
+        let onward = |session: Session<User>| async move {
+            Ok(session.issued_access_token().await?.expose().to_owned())
+        };
+        let token = world.node().send(&mut client, onward).await.body;
+        assert_eq!(token.split('.').count(), 3, "{}", dialect.name);
+        if dialect.answer.successor != Successor::Nowhere {
+            assert_eq!(dialect.token, TokenKind::Refresh);
+        }
+    }
+}
+
+#[tokio::test]
+async fn s57_each_dialect_a_token_that_was_changed_on_its_way_ends_nothing_there() {
+    for dialect in Dialect::ALL {
+        let (world, mut client, server) = resting(dialect).await;
+        world.pass_until_left(&client, 3);
+        server.tampered.store(true, Ordering::SeqCst);
+        let answer = world.get(&mut client).await;
+        // The server says that it is none of its tokens, in its own words: over is over.
+        assert_eq!(answer.status, 401, "{}", dialect.name);
+        assert!(answer.left_cookies_alone(), "{}", dialect.name);
+        assert!(world.row(&client).await.is_none(), "{}", dialect.name);
+    }
+}
+
+#[tokio::test]
+async fn each_dialect_a_session_that_ended_there_is_over_here() {
+    for dialect in Dialect::ALL {
+        let (world, _, server) = resting(dialect).await;
+        let issued = server.sign_in(dialect).await;
+        // Beyond every limit of the server's; here it begins today.
+        world.pass(31 * 24 * 3600);
+        let mut client = world.node().adopt_issued("ada", issued).await.unwrap();
+        world.pass_until_left(&client, 3);
+        let answer = world.get(&mut client).await;
+        assert!(answer.status == 401 && answer.left_cookies_alone(), "{}", dialect.name);
+        assert!(world.row(&client).await.is_none(), "{}", dialect.name);
+    }
+}

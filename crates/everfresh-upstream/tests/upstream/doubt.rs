@@ -1,0 +1,274 @@
+//! A token was sent, and nobody knows what became of it.
+
+use std::time::Duration;
+
+use everfresh::{Claim, CustodyStore as _};
+use everfresh_upstream::{HttpError, Replay};
+
+use crate::provider::Act;
+use crate::wire::Fault;
+use crate::world::*;
+
+fn lost() -> HttpError {
+    HttpError::Lost { cause: "reset".into() }
+}
+
+#[tokio::test(start_paused = true)]
+async fn f18_an_answer_beyond_the_waiter_limit_is_the_next_requests() {
+    let world = World::new();
+    world.tick();
+    let mut client = world.expired("ada").await;
+    world.provider.next(Act::Hold);
+    let began = world.clock.now();
+    let answer = world.get(&mut client).await;
+    assert!(answer.status == 503 && answer.left_cookies_alone());
+    let waited = world.clock.now().since(began);
+    assert!((2900..=3100).contains(&waited.as_millis()), "{waited:?}");
+    tokio::time::sleep(secs(17)).await;
+    world.provider.release();
+    world.until(async || world.custody(&client).await == (1, 0)).await;
+    assert_eq!(world.get(&mut client).await.status, 200);
+    assert_eq!((world.provider.calls(), world.provider.reuses()), (1, 0));
+}
+
+#[tokio::test(start_paused = true)]
+async fn f18_s57_an_answer_beyond_the_flight_limit_revives_the_session() {
+    let world = World::nodes(2);
+    world.tick();
+    let mut client = world.expired("ada").await;
+    world.provider.next(Act::Hold);
+    assert_eq!(world.get(&mut client).await.status, 503);
+    let row = world.row(&client).await.unwrap().custody.unwrap();
+    tokio::time::sleep(secs(31)).await;
+    for node in &world.nodes {
+        // Wherever it asks, whoever asks, for as long as it takes.
+        client.navigates = true;
+        for _ in 0..3 {
+            let answer = node.get(&mut client).await;
+            assert!(answer.status == 401 && answer.left_cookies_alone(), "{answer:?}");
+            tokio::time::sleep(secs(20)).await;
+        }
+    }
+    let now = world.row(&client).await.unwrap().custody.unwrap();
+    assert_eq!(now, row, "the row is as it was");
+    assert!(world.node().events().iter().any(|event| event.starts_with("InDoubt")));
+    world.provider.release();
+    world.until(async || world.custody(&client).await == (1, 0)).await;
+    for node in &world.nodes {
+        assert_eq!(node.get(&mut client).await.status, 200);
+    }
+    assert_eq!((world.provider.calls(), world.provider.reuses()), (1, 0));
+}
+
+#[tokio::test(start_paused = true)]
+async fn f16_who_hangs_up_stops_nothing() {
+    let world = World::new();
+    world.tick();
+    let client = world.expired("ada").await;
+    world.provider.next(Act::Hold);
+    let (node, mut hasty) = (world.node().clone(), client.clone());
+    let request = tokio::spawn(async move { node.get(&mut hasty).await.status });
+    world.provider.until_calls(1).await;
+    request.abort();
+    world.provider.release();
+    world.until(async || world.custody(&client).await == (1, 0)).await;
+    assert_eq!(world.get(&mut client.clone()).await.status, 200);
+    assert_eq!(world.provider.calls(), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn s57_within_its_grace_a_token_is_sent_once_more() {
+    let world = World::set(|upstream| upstream.replay(Replay::Within(secs(40))));
+    world.tick();
+    // The provider gives the same successor again, as such providers do.
+    world.provider.keeps_tokens();
+    let mut client = world.expired("ada").await;
+    // Who knows that no answer will come need not wait.
+    world.provider.next(Act::TakeAndFail(lost()));
+    assert_eq!(world.get(&mut client).await.status, 200);
+    assert_eq!(world.provider.calls(), 2);
+    world.pass(LIFE + 1);
+    // Twice is all.
+    world.provider.all(Act::TakeAndFail(lost()));
+    let answer = world.get(&mut client).await;
+    assert!(answer.status == 401 && answer.left_cookies_alone());
+    for _ in 0..3 {
+        world.pass(61);
+        assert_eq!(world.get(&mut client).await.status, 401);
+    }
+    assert_eq!(world.provider.calls(), 4);
+}
+
+#[tokio::test(start_paused = true)]
+async fn s57_an_answer_that_does_not_come_is_replayed_after_half_of_the_grace() {
+    for elsewhere in [false, true] {
+        let world =
+            World::with(2, |upstream| upstream.replay(Replay::Within(secs(40))), |builder| builder);
+        world.tick();
+        world.provider.keeps_tokens();
+        let mut client = world.expired("ada").await;
+        world.provider.next(Act::Hang);
+        assert_eq!(world.get(&mut client).await.status, 503);
+        let node = &world.nodes[usize::from(elsewhere)];
+        tokio::time::sleep(secs(10)).await;
+        let answer = node.get(&mut client).await;
+        assert_eq!((answer.status.as_u16(), world.provider.calls()), (503, 1));
+        // Whoever asks from then on; the one that listens still listens.
+        tokio::time::sleep(secs(10)).await;
+        let mut answer = node.get(&mut client).await;
+        if answer.status == 503 {
+            tokio::time::sleep(secs(2)).await;
+            answer = node.get(&mut client).await;
+        }
+        assert_eq!((answer.status.as_u16(), world.provider.calls()), (200, 2), "{elsewhere}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn s57_after_the_grace_nothing_is_replayed() {
+    let world = World::set(|upstream| upstream.replay(Replay::Within(secs(20))));
+    let mut client = world.expired("ada").await;
+    // A node claimed it, and died.
+    let row = world.row(&client).await.unwrap();
+    let claim = Claim { sid: row.sid, seq: 0, id: [7; 16], over: None };
+    assert!(world.store.store.claim(claim).await.unwrap());
+    world.pass(19);
+    for _ in 0..3 {
+        let answer = world.get(&mut client).await;
+        assert!(answer.status == 401 && answer.left_cookies_alone());
+        world.pass(61);
+    }
+    assert_eq!(world.provider.calls(), 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn s57_a_dead_nodes_claim_is_waited_for_and_then_in_doubt() {
+    let world = World::new();
+    world.tick();
+    let mut client = world.expired("ada").await;
+    let row = world.row(&client).await.unwrap();
+    let claim = Claim { sid: row.sid, seq: 0, id: [7; 16], over: None };
+    assert!(world.store.store.claim(claim).await.unwrap());
+    let began = world.clock.now();
+    let mut statuses = Vec::new();
+    while world.clock.now() < began.plus(secs(40)) {
+        let answer = world.get(&mut client).await;
+        assert!(answer.left_cookies_alone());
+        statuses.push(answer.status.as_u16());
+        tokio::time::sleep(secs(1)).await;
+    }
+    let doubtful = statuses.iter().position(|status| *status == 401).unwrap();
+    assert!(statuses[..doubtful].iter().all(|status| *status == 503), "{statuses:?}");
+    assert!(statuses[doubtful..].iter().all(|status| *status == 401), "{statuses:?}");
+    assert_eq!(world.provider.calls(), 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn s57_tokens_that_do_not_rotate_are_sent_as_often_as_needed() {
+    let world = World::set(|upstream| upstream.replay(Replay::Always).limit(secs(5)));
+    world.tick();
+    world.provider.keeps_tokens();
+    let mut client = world.expired("ada").await;
+    world.provider.next(Act::TakeAndFail(lost()));
+    assert_eq!(world.get(&mut client).await.status, 200, "at once");
+    assert_eq!(world.provider.calls(), 2);
+    world.pass(LIFE + 1);
+    // However often the answer does not come.
+    for _ in 0..3 {
+        world.provider.next(Act::Hang);
+    }
+    assert_eq!(world.get(&mut client).await.status, 503);
+    tokio::time::sleep(secs(13)).await;
+    assert_eq!(world.get(&mut client).await.status, 200);
+    assert_eq!(world.provider.calls(), 6);
+}
+
+#[tokio::test(start_paused = true)]
+async fn s57_who_was_stopped_after_the_claim_does_not_send() {
+    // The store takes its time with the answer to the claim; the process might have been stopped
+    // for as long.
+    let world = World::new();
+    world.tick();
+    let mut client = world.expired("ada").await;
+    world.store.next("claim", Fault::Slow(1500));
+    assert_eq!(world.get(&mut client).await.status, 200, "by another claim");
+    assert_eq!((world.provider.calls(), world.store.count("claim")), (1, 2));
+    assert_eq!(world.store.count("release"), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn f73_a_request_with_a_good_token_does_not_wait_for_a_provider_that_hangs() {
+    let world = World::nodes(2);
+    world.tick();
+    let client = world.adopt("ada").await;
+    world.provider.all(Act::Hang);
+    world.pass_until_left(&client, 40);
+    let mut slowest = [Duration::ZERO; 2];
+    let mut requests = 0;
+    while world.clock.now() < client.expires().minus(Duration::from_millis(500)) {
+        for (node, slowest) in world.nodes.iter().zip(&mut slowest) {
+            let began = world.clock.now();
+            let answer = node.get(&mut client.clone()).await;
+            assert!(answer.status == 200 && answer.left_cookies_alone());
+            *slowest = world.clock.now().since(began).max(*slowest);
+            requests += 1;
+        }
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+    assert!(requests > 600, "{requests}");
+    assert!(slowest.iter().all(|slowest| slowest.as_millis() < 50), "{slowest:?}");
+    assert_eq!(world.provider.calls(), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn f73_first_seen_shortly_before_its_end_it_waits_for_half_of_a_waiters_limit() {
+    let world = World::new();
+    world.tick();
+    let client = world.adopt("ada").await;
+    world.provider.all(Act::Hang);
+    world.pass_until_left(&client, 10);
+    for most in [1600, 50, 50] {
+        let began = world.clock.now();
+        let answer = world.get(&mut client.clone()).await;
+        assert!(answer.status == 200 && answer.left_cookies_alone());
+        let waited = world.clock.now().since(began).as_millis();
+        assert!(waited <= most, "{waited} ms");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn f73_good_tokens_in_the_row_are_enough_while_the_provider_hangs() {
+    // Ours live for a minute, the provider's for five.
+    let world = World::with(1, |upstream| upstream, |b| b.access_lifetime(secs(60)));
+    world.tick();
+    let mut client = world.adopt("ada").await;
+    world.pass(240);
+    let row = world.row(&client).await.unwrap().custody.unwrap();
+    world.provider.all(Act::Hold);
+    let began = world.clock.now();
+    assert_eq!(world.get(&mut client).await.status, 200);
+    assert!(world.clock.now().since(began) < secs(2));
+    assert!(client.expires() <= row.expires);
+    // What comes then is the next request's.
+    world.provider.release();
+    world.until(async || world.custody(&client).await == (1, 0)).await;
+    world.pass(61);
+    assert_eq!(world.get(&mut client).await.status, 200);
+    assert_eq!((world.provider.calls(), world.provider.reuses()), (1, 0));
+}
+
+#[tokio::test(start_paused = true)]
+async fn f73_who_can_do_without_hears_of_the_answer_soon() {
+    // On another node than the one that asks, shortly before the end.
+    let world = World::nodes(2);
+    world.tick();
+    let mut client = world.adopt("ada").await;
+    world.pass_until_left(&client, 4);
+    world.provider.next(Act::Hold);
+    assert_eq!(world.nodes[0].get(&mut client.clone()).await.status, 200);
+    assert_eq!(world.nodes[1].get(&mut client).await.status, 200);
+    world.provider.release();
+    tokio::time::sleep(secs(5)).await;
+    assert_eq!(world.nodes[1].get(&mut client).await.status, 200, "its token was over");
+    assert_eq!(world.provider.calls(), 1);
+}

@@ -1,0 +1,269 @@
+//! What becomes of a session when the provider says no, something else, or nothing.
+
+use everfresh::Dialect;
+use everfresh_upstream::{HttpError, Upstream};
+
+use crate::provider::{Act, Provider};
+use crate::world::*;
+
+/// What an answer comes to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Fate {
+    /// The session is over.
+    Over,
+    /// Not now: 503, and the next try may succeed.
+    Later,
+    /// Nobody knows: 401, cookies and row are left alone.
+    Doubt,
+}
+use Fate::{Doubt, Later, Over};
+
+fn lost() -> HttpError {
+    HttpError::Lost { cause: "reset".into() }
+}
+
+/// F70, for whatever dialect: nothing here has the shape of a dialect's own error.
+fn matrix() -> Vec<(Act, Fate)> {
+    const HTML: &str = "<html><body>It works!</body></html>";
+    let say = |status, body| Act::Say(status, &[], body);
+    vec![
+        (say(400, r#"{"error":"invalid_request"}"#), Later),
+        (say(400, r#"{"error":"unauthorized_client"}"#), Later),
+        (say(400, HTML), Later),
+        (say(401, r#"{"error":"invalid_client"}"#), Later),
+        (say(401, HTML), Later),
+        (say(402, ""), Later),
+        (say(403, HTML), Later),
+        (say(403, r#"{"error":"access_denied"}"#), Later),
+        (say(404, ""), Later),
+        (say(404, HTML), Later),
+        (say(405, ""), Later),
+        (say(408, ""), Doubt),
+        (say(409, r#"{"error":"concurrency"}"#), Later),
+        (say(410, ""), Later),
+        (say(413, ""), Later),
+        (say(422, r#"{"error":"unprocessable"}"#), Later),
+        (say(425, ""), Later),
+        (Act::Say(429, &[("retry-after", "7")], ""), Later),
+        (say(429, ""), Later),
+        (say(500, ""), Later),
+        (say(500, r#"{"error":"server_error"}"#), Later),
+        (say(502, HTML), Later),
+        (Act::Say(503, &[("retry-after", "30")], ""), Later),
+        (say(504, HTML), Doubt),
+        (say(200, HTML), Doubt),
+        (say(200, ""), Doubt),
+        (say(200, "{}"), Doubt),
+        (say(200, r#"{"access_token":null,"token":7}"#), Doubt),
+        (say(200, r#"{"access_token":"at.ada.1.pssst","token":"at.ada.1.ps"#), Doubt),
+        (say(204, ""), Doubt),
+        (Act::Say(301, &[("location", "https://elsewhere.example/")], ""), Later),
+        (Act::Say(307, &[("location", "https://elsewhere.example/")], ""), Later),
+        (Act::Say(303, &[("location", "/token")], ""), Later),
+        (Act::Fail(HttpError::Connect { cause: "refused".into() }), Later),
+        (Act::Fail(HttpError::ConnectTimeout { limit: secs(5) }), Later),
+        (Act::Fail(HttpError::Tls { cause: "unknown issuer".into() }), Later),
+        (Act::Fail(HttpError::Unsent { cause: "closed".into() }), Later),
+        (Act::TakeAndFail(lost()), Doubt),
+        (Act::Fail(lost()), Doubt),
+        (Act::Fail(HttpError::Timeout { limit: secs(5) }), Doubt),
+        (Act::Fail(HttpError::Garbled { cause: "no HTTP".into() }), Doubt),
+        (Act::Fail(HttpError::Cut { status: http::StatusCode::OK }), Doubt),
+        (Act::Fail(HttpError::TooLarge { status: http::StatusCode::OK, limit: 65536 }), Doubt),
+    ]
+}
+
+/// How each dialect says that a session is over.
+fn rejections(dialect: &Dialect) -> Vec<Act> {
+    let say = |status, body| Act::Say(status, &[], body);
+    match &*dialect.name {
+        "vijil" => vec![
+            say(401, r#"{"detail":"Invalid token"}"#),
+            say(403, r#"{"detail":"Not authenticated"}"#),
+            say(404, r#"{"detail":"User not found"}"#),
+        ],
+        "jwt_auth_pro" => vec![say(
+            403,
+            r#"{"code":"jwt_auth_invalid_token","message":"Expired.","data":{"status":403}}"#,
+        )],
+        "freddy" => vec![
+            say(401, r#"{"detail":"Invalid refresh token"}"#),
+            say(400, r#"{"detail":"Refresh token has expired"}"#),
+        ],
+        "redis_enterprise" => vec![say(401, r#"{"error":"unauthorized"}"#), say(401, "")],
+        "galileo" => vec![say(401, r#"{"detail":"No"}"#), say(403, r#"{"detail":"No"}"#)],
+        _ => vec![say(400, r#"{"error":"invalid_grant"}"#)],
+    }
+}
+
+fn world_of(dialect: &Dialect) -> World {
+    let provider = Provider::new();
+    if dialect.token != everfresh::dialect::TokenKind::Refresh {
+        // Whoever presents it keeps it: nothing is used up.
+        provider.keeps_tokens();
+    }
+    if dialect.answer.successor == everfresh::dialect::Successor::Nowhere {
+        provider.keeps_tokens();
+    }
+    let client = provider.client();
+    let upstream = move || {
+        let server = url("https://id.example/");
+        Upstream::new(&client, dialect.clone(), &server).unwrap().client(public_client())
+    };
+    World::over(provider, 1, upstream, |builder| builder)
+}
+
+/// Whether the token that a dialect sends is used up by sending it.
+fn all_cases() -> impl Iterator<Item = (&'static Dialect, Act, Fate)> {
+    Dialect::ALL.into_iter().flat_map(|dialect| {
+        let over = rejections(dialect).into_iter().map(|act| (act, Over));
+        let rest = matrix().into_iter().map(move |(act, fate)| match act {
+            // Its document knows no other 401.
+            Act::Say(401, ..) if &*dialect.name == "redis_enterprise" => (act, Over),
+            act => (act, fate),
+        });
+        over.chain(rest).map(move |(act, fate)| (dialect, act, fate))
+    })
+}
+
+#[tokio::test(start_paused = true)]
+async fn f70_s58_expired_tokens_and_every_answer() {
+    for (dialect, act, fate) in all_cases() {
+        let case = format!("{}: {act:?}", dialect.name);
+        let world = world_of(dialect);
+        let mut client = world.expired("ada").await;
+        let row = world.row(&client).await.unwrap().custody.unwrap();
+        world.provider.next(act.clone());
+        let answer = world.get(&mut client).await;
+        assert!(answer.left_cookies_alone(), "{case}");
+        assert_eq!(world.provider.calls(), 1, "{case}");
+        match fate {
+            Over => {
+                assert_eq!(answer.status, 401, "{case}");
+                assert!(world.row(&client).await.is_none(), "{case}");
+            }
+            Later => {
+                assert_eq!(answer.status, 503, "{case}");
+                assert!(answer.retry_after.is_some_and(|after| after >= 1), "{case}");
+                assert_eq!(world.custody(&client).await, (0, 0), "given back: {case}");
+            }
+            Doubt => {
+                assert_eq!(answer.status, 401, "{case}");
+                let now = world.row(&client).await.unwrap().custody.unwrap();
+                assert_eq!((now.seq, now.tries), (0, 1), "{case}");
+                assert_eq!((&now.sealed, now.expires), (&row.sealed, row.expires), "{case}");
+            }
+        }
+        // At the next request, when whatever pause there was is over.
+        world.pass(61);
+        client.navigates = true;
+        let answer = world.get(&mut client).await;
+        let (status, calls) = match fate {
+            Over => (401, 1),
+            Later => (200, 2),
+            Doubt => (401, 1),
+        };
+        assert_eq!(answer.status, status, "{case}");
+        assert_eq!(world.provider.calls(), calls, "{case}");
+        assert_eq!(answer.set.is_empty(), fate == Doubt, "cleared only if it is over: {case}");
+        assert_eq!(client.access.is_empty(), fate == Over, "{case}");
+        assert_eq!(world.provider.reuses(), 0, "{case}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn f70_s59_good_tokens_and_every_answer() {
+    for (dialect, act, fate) in all_cases() {
+        let case = format!("{}: {act:?}", dialect.name);
+        let world = world_of(dialect);
+        let mut client = world.adopt("ada").await;
+        // The request waits for the refresh, and could do without.
+        world.pass_until_left(&client, 5);
+        world.provider.next(act.clone());
+        let answer = world.get(&mut client).await;
+        assert!(answer.left_cookies_alone(), "{case}");
+        assert_eq!(world.provider.calls(), 1, "{case}");
+        if fate == Over {
+            assert_eq!(answer.status, 401, "{case}");
+            assert!(world.row(&client).await.is_none(), "{case}");
+            continue;
+        }
+        assert_eq!((answer.status, &*answer.body), (http::StatusCode::OK, "ada"), "{case}");
+        assert_eq!(world.custody(&client).await, (0, u32::from(fate == Doubt)), "{case}");
+        // And again, as long as it is good.
+        assert_eq!(world.get(&mut client).await.status, 200, "{case}");
+        world.pass(61);
+        let answer = world.get(&mut client).await;
+        let (status, calls) = if fate == Later { (200, 2) } else { (401, 1) };
+        assert_eq!((answer.status.as_u16(), world.provider.calls()), (status, calls), "{case}");
+        assert_eq!(world.provider.reuses(), 0, "{case}");
+    }
+}
+
+#[tokio::test]
+async fn f71_f72_what_the_provider_asks_for_is_told_and_kept() {
+    let world = World::new();
+    let mut client = world.expired("ada").await;
+    world.provider.next(Act::Say(503, &[("retry-after", "30")], ""));
+    let answer = world.get(&mut client).await;
+    assert_eq!((answer.status.as_u16(), answer.retry_after), (503, Some(30)));
+    for (passed, status) in [(0, 503), (15, 503), (14, 503), (1, 200)] {
+        world.pass(passed);
+        let answer = world.get(&mut client).await;
+        assert_eq!(answer.status, status);
+        assert_eq!(world.provider.calls(), if status == 200 { 2 } else { 1 });
+    }
+}
+
+#[tokio::test]
+async fn f71_a_wrong_client_secret_is_an_alarm_and_nobodys_end() {
+    let world = World::new();
+    let mut clients = Vec::new();
+    for n in 0..5 {
+        clients.push(world.adopt(&format!("p{n}")).await);
+    }
+    world.pass(LIFE + 1);
+    world.provider.all(Act::Say(401, &[], r#"{"error":"invalid_client"}"#));
+    world.node().events();
+    for client in &mut clients {
+        let answer = world.get(client).await;
+        assert!(answer.status == 503 && answer.left_cookies_alone());
+    }
+    let events = world.node().events();
+    assert_eq!(events.iter().filter(|event| event.contains("Misconfigured")).count(), 5);
+    world.provider.all(Act::Good);
+    world.pass(61);
+    for client in &mut clients {
+        assert_eq!(world.get(client).await.status, 200);
+    }
+    assert_eq!(world.provider.reuses(), 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn f76_who_is_told_no_looks_whether_another_node_was_told_yes() {
+    // Two nodes send the same token, as after a store that forgot a claim; the second one is quick,
+    // and the first one hears one of the things that providers say then.
+    for (status, body) in [
+        (400, r#"{"error":"invalid_grant"}"#),
+        (400, r#"{"error":"invalid_request"}"#),
+        (401, r#"{"error":"invalid_client"}"#),
+        (409, ""),
+        (500, ""),
+    ] {
+        let world = World::nodes(2);
+        world.tick();
+        let client = world.expired("ada").await;
+        world.provider.next(Act::HoldAndSay(status, body));
+        let before = world.row(&client).await.unwrap();
+        let (mut mine, mut theirs) = (client.clone(), client.clone());
+        let (one, other) = tokio::join!(world.nodes[0].get(&mut mine), async {
+            world.provider.until_calls(1).await;
+            world.store.store.restore(before);
+            let answer = world.nodes[1].get(&mut theirs).await;
+            world.provider.release();
+            answer
+        });
+        assert_eq!((one.status.as_u16(), other.status.as_u16()), (200, 200), "{status} {body}");
+        assert_eq!((mine.refresh, world.provider.calls()), (theirs.refresh, 2));
+    }
+}

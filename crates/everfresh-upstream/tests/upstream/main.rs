@@ -1,0 +1,20 @@
+//! Sessions that rest on another server's tokens: real engines, a provider that does what a test
+//! says, a store that fails on command, and clocks that stand until they are moved.
+
+#![cfg(feature = "client")]
+#![allow(clippy::unwrap_used, reason = "a test that can't go on fails")]
+
+mod provider;
+mod wire;
+mod world;
+
+mod dialects;
+mod doubt;
+mod faults;
+mod outage;
+mod received;
+mod renewing;
+mod secrets;
+mod signing_out;
+mod sockets;
+mod store;

@@ -1,0 +1,105 @@
+//! The provider is down for a while, and comes back.
+
+use std::time::Duration;
+
+use everfresh_upstream::HttpError;
+
+use crate::provider::Act;
+use crate::world::*;
+
+/// F72: a minute without the provider, many sessions, steady requests.
+#[tokio::test(start_paused = true)]
+async fn f72_s58_calls_stay_within_the_budget_and_the_first_refresh_after_it_succeeds() {
+    for down in [
+        Act::Fail(HttpError::Connect { cause: "refused".into() }),
+        Act::Say(503, &[], ""),
+        Act::Say(429, &[("retry-after", "1")], ""),
+    ] {
+        let world = World::new();
+        let mut clients = Vec::new();
+        for n in 0..200 {
+            clients.push(world.adopt(&format!("p{n}")).await);
+        }
+        // A third of them is good for the whole of it.
+        world.pass(LIFE + 1);
+        let mut fresh = Vec::new();
+        for n in 0..100 {
+            fresh.push(world.adopt(&format!("f{n}")).await);
+        }
+        world.provider.all(down.clone());
+        world.node().events();
+        let step = Duration::from_millis(20);
+        for n in 0..3000 {
+            let at = n * 7 % clients.len();
+            let answer = world.get(&mut clients[at]).await;
+            assert!(answer.status == 503 && answer.left_cookies_alone(), "{answer:?}");
+            assert!(answer.retry_after.is_some());
+            let at = n % fresh.len();
+            let answer = world.get(&mut fresh[at]).await;
+            assert!(answer.status == 200 && answer.left_cookies_alone());
+            world.clock.advance(step);
+        }
+        // Five until it is noticed, then one a second.
+        let calls = world.provider.calls();
+        assert!((50..=66).contains(&calls), "{down:?}: {calls} calls in a minute");
+        let events = world.node().events();
+        let downs = events.iter().filter(|event| *event == "UpstreamDown").count();
+        assert_eq!(downs, 1, "said once");
+
+        world.provider.all(Act::Good);
+        let back = world.clock.now();
+        let mut at = 0;
+        while world.get(&mut clients[at]).await.status != 200 {
+            at = (at + 1) % clients.len();
+            world.clock.advance(step);
+        }
+        let took = world.clock.now().since(back);
+        assert!(took <= Duration::from_millis(1000), "{down:?}: {took:?}");
+        assert!(world.node().events().contains(&"UpstreamUp".to_owned()));
+        // Everybody is back within the longest pause, and nobody was signed out.
+        world.pass(61);
+        for client in clients.iter_mut().chain(&mut fresh) {
+            assert_eq!(world.get(client).await.status, 200);
+        }
+        assert_eq!(world.provider.reuses(), 0);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn f72_one_session_is_left_alone_for_longer_and_longer() {
+    let world = World::new();
+    let mut client = world.expired("ada").await;
+    world.provider.all(Act::Say(500, &[], ""));
+    for _ in 0..600 {
+        let answer = world.get(&mut client).await;
+        assert!(answer.status == 503 && answer.left_cookies_alone());
+        world.clock.advance(Duration::from_millis(500));
+    }
+    // Five minutes of 1, 2, 4, .. 60 s, by full jitter; without pauses there would be 600.
+    let calls = world.provider.calls();
+    assert!((5..=60).contains(&calls), "{calls}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn s68_a_provider_that_hangs_holds_no_more_than_its_share() {
+    let world = World::set(|upstream| upstream.max_calls(8));
+    world.tick();
+    let mut clients = Vec::new();
+    for n in 0..64 {
+        clients.push(world.adopt(&format!("p{n}")).await);
+    }
+    world.pass(LIFE + 1);
+    world.provider.all(Act::Hang);
+    let racers: Vec<_> = clients
+        .iter()
+        .map(|client| {
+            let (node, mut client) = (world.node().clone(), client.clone());
+            tokio::spawn(async move { node.get(&mut client).await })
+        })
+        .collect();
+    for racer in racers {
+        let answer = racer.await.unwrap();
+        assert!(answer.status == 503 && answer.left_cookies_alone());
+    }
+    assert_eq!(world.provider.calls(), 8, "the tokens of the others were not sent");
+}

@@ -1,0 +1,459 @@
+//! What the provider issues is read before it is kept: whose it is, by whose key, for how long.
+
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, LazyLock, Mutex};
+use std::time::Duration;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use bytes::Bytes;
+use everfresh::{AccessToken, Algorithm, Issued, Key, Keys, RefreshToken, TrustedIssuer};
+use everfresh_upstream::{HttpClient, HttpError, JwksUrl, Upstream};
+use http::{Request, Response};
+use http_body_util::Full;
+use rcgen::SigningKey as _;
+use serde_json::{Value, json};
+
+use crate::provider::{Act, Grant, tokens};
+use crate::world::*;
+
+const ISSUER: &str = "https://id.example";
+/// A key of the provider's, or of somebody who would like to be it.
+#[derive(Clone)]
+struct Signer {
+    pair: Arc<rcgen::KeyPair>,
+    kid: &'static str,
+}
+
+impl Signer {
+    fn new(kid: &'static str) -> Self {
+        let pair = rcgen::KeyPair::generate_for(&rcgen::PKCS_ED25519).unwrap();
+        Self { pair: Arc::new(pair), kid }
+    }
+
+    fn key(&self) -> Key {
+        let key = Key::from_der(Algorithm::EdDSA, &self.pair.serialize_der()).unwrap();
+        key.with_kid(self.kid).unwrap()
+    }
+
+    fn sign(&self, claims: &Value) -> String {
+        let part = |value: &Value| URL_SAFE_NO_PAD.encode(value.to_string());
+        let header = json!({"alg": "EdDSA", "typ": "JWT", "kid": self.kid});
+        let signed = format!("{}.{}", part(&header), part(claims));
+        let signature = self.pair.sign(signed.as_bytes()).unwrap();
+        format!("{signed}.{}", URL_SAFE_NO_PAD.encode(signature))
+    }
+}
+
+/// The provider's own.
+static OWN: LazyLock<Signer> = LazyLock::new(|| Signer::new("one"));
+
+fn sign(claims: &Value) -> String {
+    OWN.sign(claims)
+}
+
+fn claims(sub: &str, at: everfresh::Timestamp, life: u64) -> Value {
+    json!({
+        "iss": ISSUER, "aud": "app", "sub": sub,
+        "iat": at.as_secs(), "exp": at.as_secs() + life,
+    })
+}
+
+fn issuer(keys: Keys) -> TrustedIssuer {
+    TrustedIssuer::new(keys, ISSUER, "app")
+}
+
+fn shared() -> TrustedIssuer {
+    issuer(Keys::verifying([OWN.key()]).unwrap())
+}
+
+/// Tokens of `sub` that a sign-in at the provider gave.
+fn first(access: &str, id: Option<&str>) -> Issued {
+    let refresh = Grant { family: "ada".into(), n: 0 }.refresh();
+    let issued = Issued::new(AccessToken::new(access.to_owned()))
+        .with_refresh_token(RefreshToken::new(refresh))
+        .with_expires_in(secs(LIFE));
+    match id {
+        Some(id) => issued.with_id_token(AccessToken::new(id.to_owned())),
+        None => issued,
+    }
+}
+
+/// Somebody with JWTs, expired; and the member of the answer in which another token comes next.
+async fn with_jwts(member: &'static str) -> (World, Client) {
+    let world = World::set(move |upstream| match member {
+        "access_token" => upstream.access_tokens_by(shared()),
+        _ => upstream.id_tokens_by(shared()),
+    });
+    let token = sign(&claims("ada", START, LIFE));
+    let issued = match member {
+        "access_token" => first(&token, None),
+        _ => first("opaque", Some(&token)),
+    };
+    let client = world.node().adopt_issued("ada", issued).await.unwrap();
+    world.pass(LIFE + 1);
+    (world, client)
+}
+
+fn answering(world: &World, member: &'static str, token: impl Into<String>) {
+    let token = token.into();
+    world.provider.answers(move |grant| {
+        let mut answer = tokens(grant);
+        answer[member] = token.clone().into();
+        answer
+    });
+}
+
+#[tokio::test]
+async fn s61_f39_another_persons_token_is_refused_and_nothing_of_it_leaves() {
+    let now = START.plus(secs(LIFE + 1));
+    let stranger = Signer::new("one");
+    let good = claims("ada", now, LIFE);
+    let with = |name: &str, value: Value| {
+        let mut claims = good.clone();
+        claims[name] = value;
+        sign(&claims)
+    };
+    for member in ["access_token", "id_token"] {
+        for (case, token) in [
+            ("another subject", with("sub", "bob".into())),
+            ("no subject", with("sub", Value::Null)),
+            ("another issuer", with("iss", "https://evil.example".into())),
+            ("another audience", with("aud", "other-app".into())),
+            ("another key", stranger.sign(&good)),
+            ("no signature", {
+                let token = sign(&good);
+                format!("{}.", token.rsplit_once('.').unwrap().0)
+            }),
+            ("none at all", "opaque".to_owned()),
+        ] {
+            let case = format!("{member}: {case}");
+            let (world, mut client) = with_jwts(member).await;
+            let row = world.row(&client).await.unwrap().custody.unwrap();
+            answering(&world, member, token);
+            let answer = world.get(&mut client).await;
+            assert!(answer.status == 503 && answer.left_cookies_alone(), "{case}: {answer:?}");
+            let events = world.node().events();
+            assert!(events.iter().any(|event| event.starts_with("IssuedRefused")), "{case}");
+            let now = world.row(&client).await.unwrap().custody.unwrap();
+            assert_eq!((now.seq, &now.sealed), (0, &row.sealed), "{case}");
+            // The one-time token is used up, and nobody gets what it brought.
+            world.pass(61);
+            let answer = world.get(&mut client).await;
+            assert!(answer.status == 401 && answer.left_cookies_alone(), "{case}: {answer:?}");
+            assert_eq!(world.provider.calls(), 1, "{case}");
+        }
+        let (world, mut client) = with_jwts(member).await;
+        answering(&world, member, sign(&good));
+        assert_eq!(world.get(&mut client).await.status, 200, "{member}");
+    }
+}
+
+#[tokio::test]
+async fn s61_what_a_sign_in_brings_is_read_as_well() {
+    let world = World::set(|u| u.access_tokens_by(shared()).id_tokens_by(shared()));
+    let good = sign(&claims("ada", START, LIFE));
+    let other = sign(&claims("bob", START, LIFE));
+    let forged = Signer::new("one").sign(&claims("ada", START, 9));
+    for (access, id) in [(&other, Some(&good)), (&forged, None), (&good, Some(&forged))] {
+        let issued = first(access, id.map(|id| &**id));
+        let answer = world.node().adopt_issued("ada", issued).await.unwrap_err();
+        assert!(answer.status == 500 && answer.left_cookies_alone(), "{answer:?}");
+    }
+    assert_eq!(world.store.store.len(), 0);
+    world.node().adopt_issued("ada", first(&good, Some(&good))).await.unwrap();
+}
+
+#[tokio::test]
+async fn f64_an_id_token_that_does_not_come_again_is_not_missed() {
+    let (world, mut client) = with_jwts("id_token").await;
+    for n in 1..=5 {
+        assert_eq!(world.get(&mut client).await.status, 200);
+        assert_eq!(world.provider.calls(), n);
+        world.pass(LIFE + 1);
+    }
+    // But it counts when it does.
+    answering(&world, "id_token", sign(&claims("bob", world.clock.now(), LIFE)));
+    assert_eq!(world.get(&mut client).await.status, 503);
+}
+
+#[tokio::test]
+async fn s60_f74_a_refresh_token_that_is_not_replaced_is_kept() {
+    let world = World::new();
+    world.provider.keeps_tokens();
+    world.provider.answers(|grant| {
+        let mut answer = tokens(grant);
+        answer.as_object_mut().unwrap().remove("refresh_token");
+        answer
+    });
+    let mut client = world.expired("ada").await;
+    for _ in 0..3 {
+        assert_eq!(world.get(&mut client).await.status, 200);
+        world.pass(LIFE + 1);
+    }
+    let sent: Vec<_> = world.provider.got().into_iter().map(|got| got.token).collect();
+    assert_eq!(sent, vec![Grant { family: "ada".into(), n: 0 }.refresh(); 3]);
+}
+
+#[tokio::test]
+async fn s60_a_new_refresh_token_takes_the_place_of_the_old_one() {
+    let world = World::new();
+    let mut client = world.expired("ada").await;
+    for _ in 0..3 {
+        assert_eq!(world.get(&mut client).await.status, 200);
+        world.pass(LIFE + 1);
+    }
+    let sent: Vec<_> = world.provider.got().into_iter().map(|got| got.token).collect();
+    let expected: Vec<_> = (0..3).map(|n| Grant { family: "ada".into(), n }.refresh()).collect();
+    assert_eq!((sent, world.provider.reuses()), (expected, 0));
+}
+
+#[tokio::test]
+async fn f75_no_scope_is_asked_for_and_a_narrower_one_is_no_error() {
+    let world = World::new();
+    answering(&world, "scope", "openid");
+    let mut client = world.expired("ada").await;
+    assert_eq!(world.get(&mut client).await.status, 200);
+    let got = &world.provider.got()[0];
+    let mut form: Vec<_> = form_urlencoded::parse(got.body.as_bytes()).into_owned().collect();
+    form.sort();
+    let names: Vec<_> = form.iter().map(|(name, _)| &**name).collect();
+    assert_eq!(names, ["client_id", "grant_type", "refresh_token"]);
+    assert!(!got.headers.contains_key("authorization") && !got.headers.contains_key("cookie"));
+}
+
+/// A place of keys that can be out of reach.
+#[derive(Clone, Default)]
+struct KeyServer {
+    set: Arc<Mutex<Value>>,
+    down: Arc<AtomicBool>,
+    fetches: Arc<AtomicUsize>,
+}
+
+impl KeyServer {
+    fn client(&self) -> HttpClient {
+        let server = self.clone();
+        HttpClient::over(tower::service_fn(move |_: Request<Full<Bytes>>| {
+            server.fetches.fetch_add(1, Ordering::SeqCst);
+            let body = server.set.lock().unwrap().to_string();
+            let down = server.down.load(Ordering::SeqCst);
+            async move {
+                match down {
+                    true => Err(HttpError::Connect { cause: "refused".into() }),
+                    false => Ok(Response::new(Full::<Bytes>::from(body))),
+                }
+            }
+        }))
+    }
+
+    fn publish(&self, keys: &[&Signer]) {
+        let keys: Vec<_> = keys.iter().map(|key| key.key().public_jwk().unwrap()).collect();
+        *self.set.lock().unwrap() = json!({ "keys": keys });
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn s61_tokens_by_a_new_key_wait_until_the_key_can_be_had() {
+    let server = KeyServer::default();
+    let (old, new) = (Signer::new("old"), Signer::new("new"));
+    server.publish(&[&old]);
+    let url = JwksUrl::new("https://id.example/jwks.json").unwrap();
+    let remote = url.fetch(&server.client()).await.unwrap();
+    let world = World::set(|upstream: Upstream| upstream.access_tokens_by(issuer(remote.keys())));
+    world.tick();
+    let token = old.sign(&claims("ada", START, LIFE));
+    let mut client = world.node().adopt_issued("ada", first(&token, None)).await.unwrap();
+    let holder = client.clone();
+    world.pass(LIFE + 1);
+    // The provider signs with another key from now on, and its key set is out of reach.
+    server.publish(&[&old, &new]);
+    server.down.store(true, Ordering::SeqCst);
+    answering(&world, "access_token", new.sign(&claims("ada", world.clock.now(), LIFE)));
+    let answer = world.get(&mut client).await;
+    assert!(answer.status == 503 && answer.left_cookies_alone());
+    assert_eq!(world.custody(&holder).await, (0, 1));
+    tokio::time::sleep(secs(10)).await;
+    server.down.store(false, Ordering::SeqCst);
+    // What came is kept, and read when that can be done.
+    tokio::time::sleep(secs(45)).await;
+    assert_eq!(world.custody(&holder).await, (1, 0));
+    assert_eq!(world.get(&mut client).await.status, 200);
+    assert_eq!((world.provider.calls(), world.provider.reuses()), (1, 0));
+    assert!(server.fetches.load(Ordering::SeqCst) <= 5);
+}
+
+#[tokio::test]
+async fn f62_clocks_that_differ_by_an_hour_cost_no_call_and_no_session() {
+    for ahead in [-3600_i64, -60, 60, 3600] {
+        let world = World::set(|upstream| upstream.access_tokens_by(shared()));
+        let theirs = move |now: everfresh::Timestamp| match ahead {
+            0.. => now.plus(secs(ahead.unsigned_abs())),
+            _ => now.minus(secs(ahead.unsigned_abs())),
+        };
+        let clock = world.clock.clone();
+        world.provider.answers(move |grant| {
+            let mut answer = tokens(grant);
+            answer["access_token"] = sign(&claims("ada", theirs(clock.now()), LIFE)).into();
+            // What is said is what counts; here it is the token alone that says it.
+            answer.as_object_mut().unwrap().remove("expires_in");
+            answer
+        });
+        let token = sign(&claims("ada", theirs(START), LIFE));
+        let mut client = world.node().adopt_issued("ada", first(&token, None)).await.unwrap();
+        for _ in 0..600 {
+            assert_eq!(world.get(&mut client).await.status, 200, "{ahead} s");
+            world.pass(6);
+        }
+        let calls = world.provider.calls();
+        assert!((12..=18).contains(&calls), "{ahead} s: {calls} calls in an hour");
+        assert_eq!(world.provider.reuses(), 0);
+    }
+}
+
+#[tokio::test]
+async fn f62_a_node_whose_clock_differs_from_the_others_by_an_hour() {
+    for (ahead, behind) in [(3600, 0), (0, 3600)] {
+        let world = World::new();
+        let mut client = world.adopt("ada").await;
+        let clock = everfresh::ManualClock::starting_at(
+            world.clock.now().plus(secs(ahead)).minus(secs(behind)),
+        );
+        let other = Node::new(&clock, |builder| {
+            builder.refresh_with(upstream(&world.provider).kept_in(world.store.clone()))
+        });
+        let before = world.provider.calls();
+        for _ in 0..60 {
+            // Both hold the same handle; what theirs rests on is the store's to say.
+            assert_eq!(world.get(&mut client).await.status, 200);
+            assert_eq!(other.get(&mut client).await.status, 200);
+            world.pass(10);
+            clock.advance(secs(10));
+        }
+        let calls = world.provider.calls() - before;
+        assert!((1..=4).contains(&calls), "{ahead} {behind}: {calls} calls in ten minutes");
+        assert_eq!(world.provider.reuses(), 0);
+    }
+}
+
+#[tokio::test]
+async fn f63_whatever_expires_in_is_nobody_asks_at_every_request() {
+    for odd in [
+        Value::Null,
+        json!("300"),
+        json!(" 300 "),
+        json!(0),
+        json!(-1),
+        json!("soon"),
+        json!(1e308),
+        json!([300]),
+        json!(299.5),
+        json!(true),
+    ] {
+        let world = World::new();
+        let said = odd.clone();
+        world.provider.answers(move |grant| {
+            let mut answer = tokens(grant);
+            answer["expires_in"] = said.clone();
+            answer
+        });
+        let mut client = world.expired("ada").await;
+        for _ in 0..100 {
+            assert_eq!(world.get(&mut client).await.status, 200, "{odd}");
+            world.pass(2);
+        }
+        assert_eq!(world.provider.calls(), 1, "{odd}");
+        let expires = world.row(&client).await.unwrap().custody.unwrap().expires;
+        assert!(expires > world.clock.now(), "{odd}");
+    }
+}
+
+#[tokio::test]
+async fn f67_what_is_over_when_it_comes_is_a_failure_and_no_loop() {
+    let world = World::set(|upstream| upstream.access_tokens_by(shared()));
+    let token = sign(&claims("ada", START, LIFE));
+    let mut client = world.node().adopt_issued("ada", first(&token, None)).await.unwrap();
+    world.pass(LIFE + 1);
+    let clock = world.clock.clone();
+    world.provider.answers(move |grant| {
+        let mut answer = tokens(grant);
+        // Without `iat`, only the end says how long it lives.
+        let mut claims = claims("ada", clock.now(), 0);
+        claims.as_object_mut().unwrap().remove("iat");
+        answer["access_token"] = sign(&claims).into();
+        answer
+    });
+    // 60 s of requests, ten a second: pauses of up to 1, 2, 4, .. seconds.
+    let mut calls_of_the_first = 0;
+    for n in 0..600 {
+        let answer = world.get(&mut client).await;
+        assert!(
+            answer.status == 503 && answer.left_cookies_alone(),
+            "{n}: {answer:?} {:?} {:?}",
+            world.node().events(),
+            world.provider.got().len()
+        );
+        if n == 0 {
+            calls_of_the_first = world.provider.calls();
+        }
+        world.clock.advance(Duration::from_millis(100));
+    }
+    assert_eq!(calls_of_the_first, 1);
+    assert!(world.provider.calls() < 100, "{}", world.provider.calls());
+    assert_eq!(world.provider.reuses(), 0, "each of them was kept for its refresh token");
+    // And the session is there when the provider is well.
+    let clock = world.clock.clone();
+    world.provider.answers(move |grant| {
+        let mut answer = tokens(grant);
+        answer["access_token"] = sign(&claims("ada", clock.now(), LIFE)).into();
+        answer
+    });
+    world.pass(61);
+    assert_eq!(world.get(&mut client).await.status, 200);
+}
+
+#[tokio::test]
+async fn s62_token_type_is_compared_without_case_and_what_is_unknown_is_ignored() {
+    for (member, value, status) in [
+        ("token_type", json!("BEARER"), 200),
+        ("token_type", json!("bearer"), 200),
+        ("token_type", json!("mac"), 401),
+        ("token_type", json!(7), 401),
+        ("anything", json!({"deep": [1, {"deeper": null}]}), 200),
+        ("access_token", json!(""), 401),
+        ("access_token", json!(["x"]), 401),
+        ("refresh_token", json!(""), 200),
+    ] {
+        let world = World::new();
+        let said = value.clone();
+        world.provider.answers(move |grant| {
+            let mut answer = tokens(grant);
+            answer[member] = said.clone();
+            answer
+        });
+        let mut client = world.expired("ada").await;
+        assert_eq!(world.get(&mut client).await.status, status, "{member}: {value}");
+    }
+    let world = World::new();
+    let mut client = world.expired("ada").await;
+    let with_bom = "\u{feff}{\"access_token\":\"at.ada.1.x\",\"expires_in\":300}";
+    world.provider.next(Act::Say(200, &[], with_bom));
+    assert_eq!(world.get(&mut client).await.status, 200);
+}
+
+#[tokio::test]
+async fn f63_a_jwt_that_nobody_checks_still_says_how_long_it_lives() {
+    for (said, expected) in [(json!(null), 120), (json!(60), 60), (json!(300), 120)] {
+        let world = World::new();
+        let clock = world.clock.clone();
+        world.provider.answers(move |grant| {
+            let mut answer = tokens(grant);
+            answer["expires_in"] = said.clone();
+            answer["access_token"] = sign(&claims("ada", clock.now(), 120)).into();
+            answer
+        });
+        let mut client = world.expired("ada").await;
+        assert_eq!(world.get(&mut client).await.status, 200);
+        let expires = world.row(&client).await.unwrap().custody.unwrap().expires;
+        assert_eq!(expires.since(world.clock.now()), secs(expected));
+    }
+}

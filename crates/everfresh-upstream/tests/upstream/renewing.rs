@@ -1,0 +1,270 @@
+//! One call per expiry, whoever asks and however many.
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use everfresh::Timestamp;
+use http::StatusCode;
+
+use crate::provider::Act;
+use crate::world::*;
+
+#[tokio::test]
+async fn f60_expired_tokens_are_renewed_there_and_ours_leave_with_the_response() {
+    let world = World::new();
+    let mut client = world.expired("ada").await;
+    let before = client.clone();
+    let answer = world.get(&mut client).await;
+    assert_eq!((answer.status, &*answer.body), (StatusCode::OK, "ada"));
+    assert!(client.access != before.access && client.refresh != before.refresh);
+    assert_eq!(world.provider.calls(), 1);
+    let custody = world.row(&client).await.unwrap().custody.unwrap();
+    assert_eq!((custody.seq, custody.tries, custody.claim), (1, 0, None));
+    assert_eq!(custody.expires, world.clock.now().plus(secs(LIFE)));
+    assert!(client.expires() <= custody.expires);
+
+    let answer = world.get(&mut client).await;
+    assert!(answer.status == 200 && answer.left_cookies_alone());
+    assert_eq!((world.provider.calls(), world.provider.reuses()), (1, 0));
+}
+
+#[tokio::test]
+async fn our_access_token_never_outlives_the_one_it_rests_on() {
+    for ours in [60, 300, 3600] {
+        let world = World::with(1, |u| u, move |builder| builder.access_lifetime(secs(ours)));
+        let mut client = world.adopt("ada").await;
+        for n in 0..400 {
+            // Two steps of every kind: within a window, across one, past the end.
+            world.pass([1, 3, 7, 19, 53, 131, 311, 14][n % 8]);
+            assert_eq!(world.get(&mut client).await.status, 200, "{ours} s, request {n}");
+            let row = world.row(&client).await.unwrap();
+            assert!(client.expires() <= row.custody.unwrap().expires, "{ours} s, request {n}");
+        }
+        assert_eq!(world.provider.reuses(), 0);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn f01_s55_a_thousand_expired_requests_are_one_call() {
+    let world = World::new();
+    let client = world.expired("ada").await;
+    world.provider.next(Act::Hold);
+    let racers: Vec<_> = (0..1000)
+        .map(|_| {
+            let (node, mut client) = (world.node().clone(), client.clone());
+            tokio::spawn(async move { (node.get(&mut client).await, client) })
+        })
+        .collect();
+    world.provider.until_calls(1).await;
+    world.provider.release();
+    let mut successors = BTreeSet::new();
+    for racer in racers {
+        let (answer, client) = racer.await.unwrap();
+        assert_eq!((answer.status, &*answer.body), (StatusCode::OK, "ada"));
+        successors.insert(client.refresh);
+    }
+    assert_eq!(successors.len(), 1, "all of them hold the very same successor");
+    assert_eq!((world.provider.calls(), world.provider.reuses()), (1, 0));
+}
+
+#[tokio::test(start_paused = true)]
+async fn two_generations_of_the_handle_join_one_exchange() {
+    let world = World::new();
+    world.provider.answers(|grant| {
+        let mut tokens = crate::provider::tokens(grant);
+        tokens["expires_in"] = 20.into();
+        tokens
+    });
+    let mut older = world.adopt("ada").await;
+    world.pass(LIFE);
+    let mut newer = older.clone();
+    assert_eq!(world.get(&mut newer).await.status, 200);
+    assert_ne!(newer.refresh, older.refresh);
+    // Both still count: the overlap is 30 s. What they rest on is over.
+    world.pass(21);
+    let mut twin = older.clone();
+    world.provider.next(Act::Hold);
+    let (one, other, ()) = tokio::join!(world.get(&mut twin), world.get(&mut newer), async {
+        world.provider.until_calls(2).await;
+        tokio::time::sleep(Duration::from_millis(50)).await;
+        world.provider.release();
+    });
+    assert_eq!((one.status, other.status), (StatusCode::OK, StatusCode::OK));
+    assert_eq!((world.provider.calls(), world.provider.reuses()), (2, 0));
+    world.pass(1);
+    assert_eq!(world.get(&mut older).await.status, 200, "the older one is not stolen");
+}
+
+#[tokio::test(start_paused = true)]
+async fn f03_s55_of_two_nodes_one_asks_and_the_other_is_answered_from_the_row() {
+    let world = World::nodes(2);
+    world.tick();
+    let client = world.expired("ada").await;
+    world.provider.next(Act::Hold);
+    let (mut mine, mut theirs) = (client.clone(), client.clone());
+    let (one, other, ()) = tokio::join!(
+        world.nodes[0].get(&mut mine),
+        async {
+            world.provider.until_calls(1).await;
+            world.nodes[1].get(&mut theirs).await
+        },
+        async {
+            world.until(async || world.store.count("load") >= 6).await;
+            world.provider.release();
+        }
+    );
+    assert_eq!((one.status, other.status), (StatusCode::OK, StatusCode::OK));
+    assert_eq!(mine.refresh, theirs.refresh);
+    assert_eq!((world.provider.calls(), world.provider.reuses()), (1, 0));
+    assert_eq!(world.store.count("claim"), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn f03_s55_four_nodes_and_sixty_four_clients_at_once() {
+    let world = World::nodes(4);
+    world.tick();
+    let mut client = world.expired("ada").await;
+    for expiry in 1..=20 {
+        let racers: Vec<_> = (0..64)
+            .map(|n| {
+                let (node, mut client) = (world.nodes[n % 4].clone(), client.clone());
+                tokio::spawn(async move { (node.get(&mut client).await, client) })
+            })
+            .collect();
+        for racer in racers {
+            let (answer, after) = racer.await.unwrap();
+            assert_eq!(answer.status, 200);
+            client = after;
+        }
+        assert_eq!(world.provider.calls(), expiry);
+        world.pass(LIFE + 1);
+    }
+    assert_eq!(world.provider.reuses(), 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn in_the_advisory_window_the_request_goes_on_and_the_next_one_has_the_tokens() {
+    let world = World::new();
+    let mut client = world.adopt("ada").await;
+    let before = client.clone();
+    world.pass_until_left(&client, 40);
+    world.provider.next(Act::Hold);
+    let answer = world.get(&mut client).await;
+    assert!(answer.status == 200 && answer.left_cookies_alone());
+    world.provider.until_calls(1).await;
+    world.provider.release();
+    world.until(async || world.custody(&before).await == (1, 0)).await;
+    // A handler that takes its time; or the request after that.
+    let slow = |session: everfresh::Session<User>| async move {
+        tokio::time::sleep(Duration::from_millis(50)).await;
+        Ok(session.claims()?.name.clone())
+    };
+    assert_eq!(world.node().send(&mut client, slow).await.status, 200);
+    assert!(client.expires() > before.expires().plus(secs(200)));
+    assert_eq!(world.provider.calls(), 1);
+}
+
+#[tokio::test]
+async fn f110_a_strangers_refresh_token_causes_no_call_to_anybody() {
+    let world = World::new();
+    let client = world.expired("ada").await;
+    let (before, tampered) = (world.store.steps(), client.refresh.replace(['a', 'b', 'c'], "d"));
+    let own = format!("rt.ada.0.{}", crate::provider::SECRET_PART);
+    for refresh in ["x", "", &own, &tampered, &client.access] {
+        for access in ["", "x", &client.access] {
+            let mut stranger =
+                Client { access: access.into(), refresh: refresh.into(), navigates: true };
+            let answer = world.get(&mut stranger).await;
+            assert_eq!(answer.status, 401, "{refresh} {access}");
+            assert!(answer.left_cookies_alone());
+        }
+    }
+    assert_eq!((world.provider.calls(), world.store.steps()), (0, before));
+}
+
+#[tokio::test]
+async fn sessions_have_what_they_rest_on_for_calls_onward() {
+    let world = World::new();
+    let mut client = world.adopt("ada").await;
+    let onward = |session: everfresh::Session<User>| async move {
+        Ok(session.issued_access_token().await?.expose().to_owned())
+    };
+    let answer = world.node().send(&mut client, onward).await;
+    assert!(answer.body.starts_with("at.ada.0."), "{}", answer.body);
+    // Renewed in time, also where our own token is good.
+    world.pass_until_left(&client, 5);
+    let answer = world.node().send(&mut client, onward).await;
+    assert!(answer.body.starts_with("at.ada.1."), "{}", answer.body);
+    assert_eq!(world.provider.calls(), 1);
+    // While the provider is down, what is still good is given; what is over is not.
+    world.provider.all(Act::Say(500, &[], ""));
+    world.pass_until_left(&client, 5);
+    let answer = world.node().send(&mut client, onward).await;
+    assert!(answer.body.starts_with("at.ada.1."), "{}", answer.body);
+    world.pass(120);
+    let answer = world.node().send(&mut client, onward).await;
+    assert_eq!(answer.status, 401, "nobody is signed in by then: {}", answer.body);
+    let answer = world.node().send(&mut Client::default(), onward).await;
+    assert_eq!(answer.status, 401);
+}
+
+#[tokio::test(start_paused = true)]
+async fn f72_s68_so_many_calls_at_once_and_the_others_wait_their_turn() {
+    let world = World::set(|upstream| upstream.max_calls(3));
+    world.tick();
+    let mut clients = Vec::new();
+    for n in 0..12 {
+        clients.push(world.adopt(&format!("p{n}")).await);
+    }
+    world.pass(LIFE + 1);
+    world.provider.all(Act::Hold);
+    let (provider, node) = (world.provider.clone(), world.node().clone());
+    let racers: Vec<_> = clients
+        .into_iter()
+        .map(|mut client| {
+            let node = node.clone();
+            tokio::spawn(async move { node.get(&mut client).await.status })
+        })
+        .collect();
+    let mut most = 0;
+    for _ in 0..4 {
+        tokio::time::sleep(Duration::from_millis(100)).await;
+        most = most.max(provider.calls());
+        assert!(provider.calls() % 3 == 0, "three at once: {}", provider.calls());
+        provider.release();
+    }
+    for racer in racers {
+        assert_eq!(racer.await.unwrap(), 200);
+    }
+    assert_eq!((most, provider.calls(), provider.reuses()), (12, 12, 0));
+}
+
+#[tokio::test]
+async fn what_is_issued_lasts_until_its_windows_and_no_longer() {
+    // From 5 s to a day: over a day, one call per lifetime, less what the windows take.
+    for life in [5_u64, 60, 300, 3600, 86_400] {
+        let world = World::with(1, |u| u, move |b| b.access_lifetime(secs(life.min(86_400))));
+        world.provider.answers(move |grant| {
+            let mut tokens = crate::provider::tokens(grant);
+            tokens["expires_in"] = life.into();
+            tokens
+        });
+        let mut client = world.adopt("ada").await;
+        world.pass(LIFE + 1);
+        let (began, steps) = (world.clock.now(), 2000);
+        let day = (86_400).min(life * 200);
+        for _ in 0..steps {
+            assert_eq!(world.get(&mut client).await.status, 200, "{life} s");
+            let made: Timestamp = world.clock.now();
+            world.clock.advance(Duration::from_millis(day * 1000 / steps));
+            assert!(world.clock.now() > made);
+        }
+        let passed = world.clock.now().since(began).as_secs();
+        let (least, calls) = (passed / life, world.provider.calls() as u64);
+        // No sooner than half of the life, or a quarter (300 s at the most) and a bit before its end.
+        let window = (life / 2).min((life / 4).clamp(5, 300) + life / 20 + 1);
+        let most = passed / (life - window).max(1) + 2;
+        assert!((least..=most).contains(&calls), "{life} s: {calls} calls, {least} to {most}");
+        assert_eq!(world.provider.reuses(), 0);
+    }
+}

@@ -1,0 +1,190 @@
+//! Sign-out, while something is under way and while nothing is; and what the provider hears of it.
+
+use everfresh::Rejection;
+use everfresh::dialect::TokenKind;
+
+use crate::provider::{Act, Got, SECRET_PART};
+use crate::world::*;
+
+async fn sign_out(session: everfresh::Session<User>) -> Result<String, Rejection> {
+    session.sign_out().await?;
+    Ok(String::new())
+}
+
+/// On another node, where nobody knows of an exchange, by another session of the same person.
+async fn sign_out_elsewhere(world: &World) {
+    let grant = crate::provider::Grant { family: "other".into(), n: 0 };
+    let issued = everfresh::Issued::new(everfresh::AccessToken::new(grant.access()))
+        .with_refresh_token(everfresh::RefreshToken::new(grant.refresh()));
+    let mut other = world.nodes[1].adopt_issued("ada", issued).await.unwrap();
+    let others = |session: everfresh::Session<User>| async move {
+        Ok(session.sign_out_others().await?.to_string())
+    };
+    let answer = world.nodes[1].send(&mut other, others).await;
+    assert_eq!((answer.status.as_u16(), &*answer.body), (200, "1"));
+}
+
+fn tokens(revoked: &[Got]) -> Vec<&str> {
+    revoked.iter().map(|got| &*got.token).collect()
+}
+
+fn refresh_token(family: &str, n: u64) -> String {
+    format!("rt.{family}.{n}.{SECRET_PART}")
+}
+
+#[tokio::test(start_paused = true)]
+async fn s66_who_signs_out_has_his_token_revoked_there() {
+    let world = World::new();
+    let mut client = world.adopt("ada").await;
+    let answer = world.node().send(&mut client, sign_out).await;
+    assert_eq!((answer.status.as_u16(), answer.set.len()), (200, 2));
+    world.until(async || world.provider.revoked().len() == 1).await;
+    let got = &world.provider.revoked()[0];
+    assert_eq!(got.path, "/revoke");
+    let mut form: Vec<_> = form_urlencoded::parse(got.body.as_bytes()).into_owned().collect();
+    form.sort();
+    let field = |name: &str, value: &str| (name.to_owned(), value.to_owned());
+    let expected = [
+        field("client_id", "app"),
+        field("token", &refresh_token("ada", 0)),
+        field("token_type_hint", "refresh_token"),
+    ];
+    assert_eq!(form, expected);
+    assert_eq!(world.provider.calls(), 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn s66_what_is_not_known_there_is_fine_and_what_is_busy_is_asked_again() {
+    for (statuses, calls) in [
+        (&[200][..], 1),
+        (&[503], 2),
+        (&[503, 500, 429], 4),
+        (&[503; 9], 4),
+        (&[400], 1),
+        (&[401], 1),
+    ] {
+        let world = World::new();
+        world.tick();
+        let mut client = world.adopt("ada").await;
+        world.provider.revocations(statuses);
+        assert_eq!(world.node().send(&mut client, sign_out).await.status, 200);
+        tokio::time::sleep(secs(60)).await;
+        let revoked = world.provider.revoked();
+        assert_eq!(tokens(&revoked), vec![&*refresh_token("ada", 0); calls], "{statuses:?}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn f80_nothing_comes_back_after_a_sign_out_and_the_late_token_is_revoked() {
+    let world = World::nodes(2);
+    world.tick();
+    let client = world.expired("ada").await;
+    world.provider.next(Act::Hold);
+    let (node, mut first) = (world.node().clone(), client.clone());
+    let first = tokio::spawn(async move { node.get(&mut first).await });
+    world.provider.until_calls(1).await;
+    sign_out_elsewhere(&world).await;
+    world.provider.release();
+    let answer = first.await.unwrap();
+    assert!(answer.status == 401 && answer.left_cookies_alone(), "{answer:?}");
+    world.until(async || world.provider.revoked().len() == 2).await;
+    let revoked = world.provider.revoked();
+    assert_eq!(tokens(&revoked), [refresh_token("ada", 0), refresh_token("ada", 1)]);
+    assert!(world.row(&client).await.is_none());
+    for node in &world.nodes {
+        assert_eq!(node.get(&mut client.clone()).await.status, 401);
+    }
+    assert_eq!(world.provider.calls(), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn f80_a_sign_out_between_any_two_steps_is_final() {
+    for step in ["claim", "publish", "rotate"] {
+        let world = World::nodes(2);
+        world.tick();
+        let client = world.expired("ada").await;
+        // The step is done, and its answer takes a while: the sign-out comes in between.
+        world.store.next(step, crate::wire::Fault::Slow(300));
+        let (node, mut first) = (world.node().clone(), client.clone());
+        let first = tokio::spawn(async move { node.get(&mut first).await.status.as_u16() });
+        world.until(async || world.store.count(step) == 1).await;
+        sign_out_elsewhere(&world).await;
+        let first = first.await.unwrap();
+        assert!(first == 401 || (first == 200 && step == "rotate"), "{step}: {first}");
+        assert!(world.row(&client).await.is_none(), "{step}");
+        tokio::time::sleep(secs(2)).await;
+        // The last one that the provider issued is among those that were revoked.
+        let latest = refresh_token("ada", world.provider.calls() as u64);
+        let revoked = world.provider.revoked();
+        assert!(tokens(&revoked).contains(&&*latest), "{step}: {:?}", tokens(&revoked));
+        assert_eq!(world.nodes[1].get(&mut client.clone()).await.status, 401);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn s66_signed_out_everywhere_is_revoked_everywhere() {
+    let world = World::new();
+    let mut first = world.adopt("ada").await;
+    let mut grants = vec![refresh_token("ada", 0)];
+    for n in 0..3 {
+        let grant = crate::provider::Grant { family: format!("ada-{n}"), n: 0 };
+        let issued = everfresh::Issued::new(everfresh::AccessToken::new(grant.access()))
+            .with_refresh_token(everfresh::RefreshToken::new(grant.refresh()));
+        world.node().adopt_issued("ada", issued).await.unwrap();
+        grants.push(grant.refresh());
+    }
+    let bob = world.adopt("bob").await;
+    let everywhere = |session: everfresh::Session<User>| async move {
+        Ok(session.sign_out_everywhere().await?.to_string())
+    };
+    let answer = world.node().send(&mut first, everywhere).await;
+    assert_eq!((answer.status.as_u16(), &*answer.body), (200, "4"));
+    world.until(async || world.provider.revoked().len() >= 4).await;
+    let revoked = world.provider.revoked();
+    let mut revoked = tokens(&revoked);
+    revoked.sort_unstable();
+    grants.sort_unstable();
+    assert_eq!(revoked, grants);
+    assert!(world.row(&bob).await.is_some());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_thief_ends_what_the_session_rests_on_as_well() {
+    let world = World::new();
+    let old = world.adopt("ada").await;
+    let mut client = old.clone();
+    for _ in 0..2 {
+        world.pass(LIFE + 1);
+        assert_eq!(world.get(&mut client).await.status, 200);
+    }
+    world.pass(LIFE + 1);
+    let answer = world.get(&mut old.clone()).await;
+    assert_eq!(answer.status, 401);
+    world.until(async || world.provider.revoked().len() == 1).await;
+    assert_eq!(tokens(&world.provider.revoked()), [refresh_token("ada", 2)]);
+    assert_eq!(world.provider.calls(), 2, "nothing is sent for a stolen token");
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_rests_on_an_access_token_alone_revokes_that() {
+    let provider = crate::provider::Provider::new();
+    let client = provider.client();
+    let upstream = move || {
+        let server = url("https://id.example/");
+        everfresh_upstream::Upstream::new(&client, everfresh::Dialect::VIJIL, &server)
+            .unwrap()
+            .client(public_client())
+            .revoke_at(url("https://id.example/revoke"))
+    };
+    assert_ne!(everfresh::Dialect::VIJIL.token, TokenKind::Refresh);
+    let world = World::over(provider, 1, upstream, |builder| builder);
+    let issued = everfresh::Issued::new(everfresh::AccessToken::new(
+        crate::provider::Grant { family: "ada".into(), n: 0 }.access(),
+    ));
+    let mut client = world.node().adopt_issued("ada", issued).await.unwrap();
+    assert_eq!(world.node().send(&mut client, sign_out).await.status, 200);
+    world.until(async || world.provider.revoked().len() == 1).await;
+    let got = &world.provider.revoked()[0];
+    assert!(got.body.contains("token_type_hint=access_token"), "{}", got.body);
+    assert_eq!(got.token, format!("at.ada.0.{SECRET_PART}"));
+}

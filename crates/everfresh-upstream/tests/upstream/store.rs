@@ -1,0 +1,180 @@
+//! The store is down, or its answers get lost, at every step.
+
+use std::time::Duration;
+
+use crate::provider::Act;
+use crate::wire::Fault;
+use crate::world::*;
+
+fn unpersisted(node: &Node) -> usize {
+    node.events().iter().filter(|event| event.starts_with("Unpersisted")).count()
+}
+
+#[tokio::test(start_paused = true)]
+async fn f19_tokens_that_the_store_does_not_take_are_kept_until_it_does() {
+    let world = World::new();
+    world.tick();
+    let mut client = world.expired("ada").await;
+    let holder = client.clone();
+    world.provider.next(Act::Hold);
+    let (node, mut first) = (world.node().clone(), client.clone());
+    let first = tokio::spawn(async move { node.get(&mut first).await.status.as_u16() });
+    world.provider.until_calls(1).await;
+    world.store.down(true);
+    world.provider.release();
+    assert_eq!(first.await.unwrap(), 503, "nothing is served that is not in the row");
+    for _ in 0..5 {
+        tokio::time::sleep(secs(1)).await;
+        let answer = world.get(&mut client).await;
+        assert!(answer.status == 503 && answer.left_cookies_alone());
+    }
+    assert_eq!(unpersisted(world.node()), 1);
+    world.store.down(false);
+    tokio::time::sleep(secs(6)).await;
+    assert_eq!(world.custody(&holder).await, (1, 0), "it was offered again");
+    world.until(async || world.get(&mut client.clone()).await.status == 200).await;
+    assert_eq!((world.provider.calls(), world.provider.reuses()), (1, 0));
+}
+
+#[tokio::test(start_paused = true)]
+async fn f19_s54_a_good_token_goes_on_while_the_store_is_down() {
+    let world = World::new();
+    world.tick();
+    let client = world.adopt("ada").await;
+    world.pass_until_left(&client, 14);
+    world.provider.next(Act::Hold);
+    let (node, mut first) = (world.node().clone(), client.clone());
+    let first = tokio::spawn(async move { node.get(&mut first).await.status.as_u16() });
+    world.provider.until_calls(1).await;
+    world.store.down(true);
+    world.provider.release();
+    assert_eq!(first.await.unwrap(), 200);
+    for _ in 0..5 {
+        tokio::time::sleep(secs(1)).await;
+        let answer = world.get(&mut client.clone()).await;
+        assert!(answer.status == 200 && answer.left_cookies_alone());
+    }
+    world.store.down(false);
+    tokio::time::sleep(secs(6)).await;
+    assert_eq!(world.custody(&client).await, (1, 0));
+    assert_eq!((world.provider.calls(), world.provider.reuses()), (1, 0));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_lost_acknowledgement_is_looked_up_and_nothing_is_sent_twice() {
+    for (step, fault, calls) in [
+        ("claim", Fault::Mute, 1),
+        ("publish", Fault::Mute, 1),
+        ("publish", Fault::Refused, 1),
+        ("claim", Fault::Slow(500), 1),
+        ("publish", Fault::Slow(500), 1),
+        ("rotate", Fault::Mute, 1),
+    ] {
+        let case = format!("{step} {fault:?}");
+        let world = World::new();
+        world.tick();
+        let mut client = world.expired("ada").await;
+        world.store.next(step, fault);
+        let mut answer = world.get(&mut client).await;
+        if answer.status == 503 {
+            assert!(answer.left_cookies_alone(), "{case}");
+            tokio::time::sleep(secs(2)).await;
+            answer = world.get(&mut client).await;
+        }
+        assert_eq!(answer.status, 200, "{case}");
+        assert_eq!(world.custody(&client).await, (1, 0), "{case}");
+        assert_eq!((world.provider.calls(), world.provider.reuses()), (calls, 0), "{case}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_claim_that_was_not_made_sends_nothing() {
+    let world = World::new();
+    world.tick();
+    let mut client = world.expired("ada").await;
+    world.store.next("claim", Fault::Refused);
+    let answer = world.get(&mut client).await;
+    // Looked up, not there: another one is made, or the next request makes it.
+    assert!(answer.status == 200 || answer.status == 503);
+    tokio::time::sleep(secs(2)).await;
+    assert_eq!(world.get(&mut client).await.status, 200);
+    assert_eq!((world.provider.calls(), world.provider.reuses()), (1, 0));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_claim_that_nobody_knows_of_is_given_back_when_the_store_answers() {
+    let world = World::new();
+    world.tick();
+    let mut client = world.expired("ada").await;
+    // Made, its answer lost, and the look-up fails too.
+    world.store.next("claim", Fault::Mute);
+    world.store.next("load", Fault::Slow(0));
+    world.store.next("load", Fault::Refused);
+    assert_eq!(world.get(&mut client).await.status, 503);
+    world.until(async || world.custody(&client).await == (0, 0)).await;
+    assert_eq!(world.provider.calls(), 0);
+    tokio::time::sleep(secs(2)).await;
+    assert_eq!(world.get(&mut client).await.status, 200);
+    assert_eq!((world.provider.calls(), world.provider.reuses()), (1, 0));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_lost_release_is_offered_again() {
+    for fault in [Fault::Mute, Fault::Refused] {
+        let world = World::new();
+        world.tick();
+        let mut client = world.expired("ada").await;
+        world.provider.next(Act::Say(503, &[], ""));
+        world.store.next("release", fault);
+        assert_eq!(world.get(&mut client).await.status, 503);
+        world.until(async || world.custody(&client).await == (0, 0)).await;
+        assert_eq!(world.store.count("release"), 2);
+        tokio::time::sleep(secs(61)).await;
+        assert_eq!(world.get(&mut client).await.status, 200);
+        assert_eq!(world.provider.reuses(), 0);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn f17_shutdown_waits_for_an_exchange_and_for_the_store() {
+    let world = World::new();
+    world.tick();
+    let mut client = world.expired("ada").await;
+    world.provider.next(Act::Hold);
+    let (node, mut first) = (world.node().clone(), client.clone());
+    let first = tokio::spawn(async move { node.get(&mut first).await.status.as_u16() });
+    world.provider.until_calls(1).await;
+    let auth = world.node().auth.clone();
+    let shutdown = tokio::spawn(async move { auth.shutdown().await });
+    tokio::time::sleep(secs(2)).await;
+    world.store.down(true);
+    world.provider.release();
+    tokio::time::sleep(secs(3)).await;
+    assert!(!shutdown.is_finished());
+    world.store.down(false);
+    assert_eq!(shutdown.await.unwrap(), 0);
+    assert_eq!(world.custody(&client).await, (1, 0), "durable");
+    assert_ne!(first.await.unwrap(), 401);
+    // Another process over the same store goes on from there.
+    let node = Node::new(&world.clock, |builder| {
+        builder.refresh_with(upstream(&world.provider).kept_in(world.store.clone()))
+    });
+    assert_eq!(node.get(&mut client).await.status, 200);
+    assert_eq!((world.provider.calls(), world.provider.reuses()), (1, 0));
+}
+
+#[tokio::test(start_paused = true)]
+async fn f17_shutdown_says_what_is_left() {
+    let world = World::new();
+    world.tick();
+    let client = world.expired("ada").await;
+    world.provider.next(Act::Hang);
+    let (node, mut first) = (world.node().clone(), client.clone());
+    let first = tokio::spawn(async move { node.get(&mut first).await.status.as_u16() });
+    world.provider.until_calls(1).await;
+    let began = world.clock.now();
+    assert!(world.node().auth.shutdown().await >= 1);
+    let took = world.clock.now().since(began);
+    assert!(took <= Duration::from_secs(61), "{took:?}");
+    assert_eq!(first.await.unwrap(), 503);
+}
