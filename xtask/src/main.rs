@@ -2,6 +2,7 @@
 
 #![expect(clippy::print_stdout, reason = "a program for people at a terminal")]
 
+mod bench;
 mod coverage;
 mod rules;
 mod test;
@@ -13,6 +14,8 @@ const HELP: &str = "\
 cargo xtask test     every test; installs or starts what they need
                      (with CI=true a skipped test is a failure)
 cargo xtask rules    takes each rule of rotation back; the search must find who suffers
+cargo xtask budget   counts instructions of the fresh path, and holds them against their budget
+cargo xtask bench    measures everfresh beside its peers, and draws what BENCHMARKS.md shows
 cargo xtask coverage writes tests/COVERAGE.md: which tests show what
 ";
 
@@ -21,6 +24,8 @@ fn main() -> ExitCode {
     match arguments.iter().map(String::as_str).collect::<Vec<_>>()[..] {
         ["test"] => test::run(),
         ["rules"] => test::rules(),
+        ["budget"] => test::budget(),
+        ["bench"] => bench::run(),
         ["coverage"] => {
             match std::fs::write(test::coverage_file(), coverage::generate(&test::root())) {
                 Ok(()) => ExitCode::SUCCESS,

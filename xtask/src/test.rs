@@ -75,6 +75,16 @@ pub(crate) fn run() -> ExitCode {
         total.add(counted(succeeds(cargo(&root).args(alone))));
     }
 
+    println!("\n== instructions of the fresh path, within their budget");
+    match instructions(&root) {
+        Ok(kept) => total.add(counted(kept)),
+        Err(missing) => {
+            println!("skipped: {missing}");
+            total.skipped += 1;
+            notes.push(missing);
+        }
+    }
+
     let browser = ["--package", "everfresh-tests", "--features", "browser", "--test", "browser"];
     match tools::browser() {
         Ok(()) => {
@@ -121,6 +131,29 @@ pub(crate) fn rules() -> ExitCode {
         0 => ExitCode::SUCCESS,
         _ => ExitCode::FAILURE,
     }
+}
+
+/// `cargo xtask budget`.
+pub(crate) fn budget() -> ExitCode {
+    match instructions(&root()) {
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => ExitCode::FAILURE,
+        Err(missing) => {
+            eprintln!("xtask: {missing}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// Whether each request stays within its budget of instructions. `Err`: nobody can count here.
+fn instructions(root: &Path) -> Result<bool, String> {
+    if std::env::consts::ARCH != "x86_64" {
+        return Err("the budgets are instructions of x86-64; count them there".into());
+    }
+    let runner = tools::gungraun(root).map_err(|missing| missing.to_string())?;
+    let mut command = cargo(root);
+    command.args(["bench", "--package", "everfresh-bench", "--bench", "instructions"]);
+    Ok(succeeds(command.env("GUNGRAUN_RUNNER", runner)))
 }
 
 fn each_rule(root: &Path) -> Tally {

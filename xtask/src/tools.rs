@@ -1,7 +1,7 @@
 //! Programs that tests need and this machine may lack.
 
 use std::fmt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 /// What could not be had, and how to get it.
@@ -58,6 +58,32 @@ pub(crate) fn identity_provider(root: &Path) -> Result<(), Missing> {
 /// PostgreSQL, on the path or where Debian has it.
 pub(crate) fn postgres() -> Result<(), Missing> {
     need(&[("initdb", "postgresql"), ("postgres", "postgresql")])
+}
+
+/// valgrind, on the path, and the program that reads its counts, which is built here if need be:
+/// it must have the version of the crate in `Cargo.lock`.
+pub(crate) fn gungraun(root: &Path) -> Result<PathBuf, Missing> {
+    const VERSION: &str = "0.20.0";
+    need(&[("valgrind", "valgrind")])?;
+    let folder = root.join("target/tools").join(format!("gungraun-{VERSION}"));
+    let runner = folder.join("bin/gungraun-runner");
+    if !runner.is_file() {
+        let mut command = Command::new(std::env::var_os("CARGO").unwrap_or("cargo".into()));
+        command.args(["install", "gungraun-runner", "--locked", "--version", VERSION, "--root"]);
+        command.arg(&folder).arg("--target-dir").arg(root.join("target/tools/build"));
+        if !command.status().is_ok_and(|status| status.success()) {
+            return Err(Missing {
+                what: "gungraun-runner".into(),
+                remedy: format!("install with: cargo install gungraun-runner --version {VERSION}"),
+            });
+        }
+    }
+    Ok(runner)
+}
+
+/// A load generator, and what pins it and the server to processors of their own.
+pub(crate) fn load() -> Result<(), Missing> {
+    need(&[("wrk", "wrk"), ("taskset", "util-linux")])
 }
 
 /// Sees to programs, given as `(program, Debian package)`; installs what is missing if it may.

@@ -2,7 +2,7 @@
 
 use std::convert::Infallible;
 
-use everfresh::{Carrier, Engine, Keys, Resign, Session};
+use everfresh::{Carrier, Engine, EngineBuilder, Keys, Resign, Session};
 use http::header::{AUTHORIZATION, COOKIE};
 use http::{Request, Response};
 use serde::{Deserialize, Serialize};
@@ -48,7 +48,16 @@ pub fn engine() -> Engine<User> {
 
 /// The same with other keys.
 pub fn engine_with(keys: Keys) -> Engine<User> {
-    Engine::builder(keys)
+    build(Engine::builder(keys))
+}
+
+/// The same, which verifies each token at each request.
+pub fn engine_without_cache() -> Engine<User> {
+    build(Engine::builder(keys()).token_cache(0))
+}
+
+fn build(builder: EngineBuilder<User>) -> Engine<User> {
+    builder
         .issuer("https://app.example")
         .audience("app")
         .carriers([Carrier::cookies(), Carrier::headers()])

@@ -3,7 +3,8 @@
 use allocation_counter::{AllocationInfo, measure};
 use everfresh::{Engine, KeySource, Seek};
 use everfresh_bench::{
-    Bare, User, copy, engine, engine_with, keys, token, with_bearer, with_cookie,
+    Bare, User, copy, engine, engine_with, engine_without_cache, keys, token, with_bearer,
+    with_cookie,
 };
 use futures::FutureExt as _;
 use futures::executor::block_on;
@@ -38,19 +39,45 @@ fn a_bare_service_allocates_nothing() {
 }
 
 #[test]
-fn a_fresh_token_costs_its_claims_and_a_handle() {
+fn a_known_token_costs_what_no_token_costs() {
     let token = good_token();
     for request in [with_cookie(&token, 0), with_cookie(&token, 50), with_bearer(&token)] {
         let counted = counted(&request);
-        // Header and payload as text, the claims' strings and names, the verified token, the
-        // session, the extensions. The cookies and the signature cost nothing.
-        assert!(counted.count_total <= 16, "{counted:?}");
-        assert!(counted.bytes_total <= 2048, "{counted:?}");
-        assert!(
-            counted.count_current <= 0,
-            "all of it is given back, and the request: {counted:?}"
-        );
+        // The session and the request's extensions, whatever the token.
+        assert!(counted.count_total <= 4, "{counted:?}");
+        assert!(counted.bytes_total <= 800, "{counted:?}");
+        assert!(counted.count_current <= 0, "and the request is given back: {counted:?}");
     }
+}
+
+#[test]
+fn a_token_that_is_not_known_costs_its_claims_as_well() {
+    let token = good_token();
+    for request in [with_cookie(&token, 0), with_cookie(&token, 50), with_bearer(&token)] {
+        let counted = counted_by(&engine_without_cache(), &request);
+        // The payload as text, the claims' strings and names, the verified token. The cookies and
+        // the signature cost nothing, and neither does the header.
+        assert!(counted.count_total <= 11, "{counted:?}");
+        assert!(counted.bytes_total <= 1400, "{counted:?}");
+    }
+}
+
+#[test]
+fn a_token_is_remembered_by_two_allocations() {
+    let request = with_bearer(&good_token());
+    let first = |auth: Engine<User>, other: Engine<User>| {
+        let mut service = ServiceBuilder::new().layer(other.layer()).service(Bare);
+        drop(service.call(copy(&request)).now_or_never());
+        let mut service = ServiceBuilder::new().layer(auth.layer()).service(Bare);
+        let request = copy(&request);
+        measure(|| drop(service.call(request).now_or_never())).count_total
+    };
+    let (forgetful, remembering) = (
+        first(engine_without_cache(), engine_without_cache()),
+        first(engine(), engine_without_cache()),
+    );
+    // Its bytes and the entry.
+    assert!(remembering <= forgetful + 2, "{remembering} and {forgetful}");
 }
 
 /// Where keys come from that nobody needs.

@@ -1,0 +1,78 @@
+//! How many instructions the layer spends on one request, by callgrind, and the budget for each:
+//! what was counted when it was last changed for a reason, and a twentieth for other compilers.
+//!
+//! Counts are those of x86-64. callgrind knows no SHA instructions, so HMAC counts eight times what
+//! it costs.
+//!
+//! Run with: `cargo xtask budget`
+
+#![expect(unused_qualifications, missing_docs, reason = "of what the macros write")]
+
+use std::hint::black_box;
+
+use everfresh::{Engine, Refresh};
+use everfresh_bench::{
+    Bare, User, copy, engine, engine_without_cache, token, with_bearer, with_cookie,
+};
+use futures::FutureExt as _;
+use futures::executor::block_on;
+use gungraun::{
+    Callgrind, EventKind, LibraryBenchmarkConfig, library_benchmark, library_benchmark_group, main,
+};
+use http::Request;
+use tower::{Service as _, ServiceBuilder};
+
+/// One request, and the service that it is for.
+struct Prepared(Refresh<Bare, User>, Request<()>);
+
+/// What is made once per process is made, and a token that can be remembered is.
+fn prepare(auth: &Engine<User>, request: &Request<()>) -> Prepared {
+    let mut service = ServiceBuilder::new().layer(auth.layer()).service(Bare);
+    for _ in 0..3 {
+        assert!(service.call(copy(request)).now_or_never().is_some_and(|served| served.is_ok()));
+    }
+    Prepared(service, copy(request))
+}
+
+fn nothing() -> Prepared {
+    prepare(&engine(), &Request::new(()))
+}
+
+fn bearer() -> Prepared {
+    let auth = engine();
+    prepare(&auth, &with_bearer(&block_on(token(&auth))))
+}
+
+fn cookie(others: usize) -> Prepared {
+    let auth = engine();
+    prepare(&auth, &with_cookie(&block_on(token(&auth)), others))
+}
+
+fn first_sight() -> Prepared {
+    let auth = engine_without_cache();
+    prepare(&auth, &with_bearer(&block_on(token(&auth))))
+}
+
+fn at_most(instructions: u64) -> LibraryBenchmarkConfig {
+    let limit = instructions + instructions / 20;
+    let mut callgrind = Callgrind::default();
+    callgrind.hard_limits([(EventKind::Ir, limit)]);
+    let mut config = LibraryBenchmarkConfig::default();
+    config.tool(callgrind);
+    config
+}
+
+#[library_benchmark]
+#[bench::no_token(args = (nothing()), config = at_most(2_400))]
+#[bench::known_bearer(args = (bearer()), config = at_most(4_310))]
+#[bench::known_cookie(args = (cookie(0)), config = at_most(4_830))]
+#[bench::known_cookie_among_50(args = (cookie(50)), config = at_most(9_690))]
+#[bench::first_sight(args = (first_sight()), config = at_most(31_330))]
+fn serve(prepared: Prepared) -> Refresh<Bare, User> {
+    let Prepared(mut service, request) = prepared;
+    drop(black_box(service.call(black_box(request)).now_or_never()));
+    service
+}
+
+library_benchmark_group!(name = fresh_path, benchmarks = serve);
+main!(library_benchmark_groups = fresh_path);

@@ -1,0 +1,36 @@
+//! `cargo xtask bench`: everfresh beside its peers, one measurement after the other.
+
+use std::process::{Command, ExitCode};
+
+use crate::{test, tools};
+
+/// Where the peers are: a workspace of their own.
+const PEERS: &str = "crates/everfresh-bench/peers";
+
+/// In this order; the last one draws what the others recorded.
+const PROGRAMS: [&str; 5] = ["counts", "times", "sockets", "costs", "plot"];
+
+pub(crate) fn run() -> ExitCode {
+    let root = test::root();
+    if let Err(missing) = tools::load() {
+        eprintln!("xtask: {missing}");
+        return ExitCode::FAILURE;
+    }
+    let cargo = std::env::var_os("CARGO").unwrap_or("cargo".into());
+    let target = root.join("target/peers");
+    let mut build = Command::new(cargo);
+    build.current_dir(root.join(PEERS)).args(["build", "--release", "--locked", "--target-dir"]);
+    build.arg(&target);
+    if !build.status().is_ok_and(|status| status.success()) {
+        return ExitCode::FAILURE;
+    }
+    for program in PROGRAMS {
+        println!("\n== {program}");
+        let mut command = Command::new(target.join("release").join(program));
+        if !command.status().is_ok_and(|status| status.success()) {
+            eprintln!("xtask: {program} failed");
+            return ExitCode::FAILURE;
+        }
+    }
+    ExitCode::SUCCESS
+}
