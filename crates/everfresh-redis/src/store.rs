@@ -271,6 +271,7 @@ impl<C: ConnectionLike + Clone + Send + Sync + 'static> CustodyStore for RedisSt
         let Some(value) = value else { return Ok(None) };
         let record = row::decode(sid, &value)?;
         self.take_out(&record.subject, &[sid]).await;
+        self.tell(&[sid]).await?;
         Ok(Some(record))
     }
 }

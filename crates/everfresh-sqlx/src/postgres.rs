@@ -47,12 +47,17 @@ macro_rules! now {
 /// an id is text, as everywhere outside of the database: base64url.
 macro_rules! told {
     () => {
+        told!("sid")
+    };
+    ($columns:expr) => {
         concat!(
             "noted AS (INSERT INTO everfresh_ended (ended_at, sid) SELECT ",
             now!(),
-            ", sid FROM gone RETURNING sid) \
-             SELECT sid, pg_notify(left('everfresh_ended:' || current_schema(), 63), \
-             rtrim(translate(encode(sid, 'base64'), '+/', '-_'), '=')) FROM noted",
+            ", sid FROM gone RETURNING sid) SELECT ",
+            $columns,
+            ", pg_notify(left('everfresh_ended:' || current_schema(), 63), \
+             rtrim(translate(encode(sid, 'base64'), '+/', '-_'), '=')) \
+             FROM noted JOIN gone USING (sid)",
         )
     };
 }
@@ -393,12 +398,14 @@ impl CustodyStore for PostgresStore {
     }
 
     async fn end(&self, sid: SessionId) -> Result<Option<SessionRecord>, StoreError> {
-        let statement = sqlx::query(concat!(
-            "DELETE FROM everfresh_sessions WHERE sid = $1 RETURNING ",
+        let statement = self.statement(concat!(
+            "WITH gone AS (DELETE FROM everfresh_sessions WHERE sid = $2 RETURNING ",
             columns!(),
-        ));
-        let rows = self.rows(statement.bind(sid.as_bytes().to_vec())).await?;
-        rows.first().map(record).transpose()
+            "), ",
+            told!(columns!()),
+        ))?;
+        let gone = self.rows(statement.bind(sid.as_bytes().to_vec())).await?;
+        gone.first().map(record).transpose()
     }
 
     async fn publish(&self, new: Publication) -> Result<bool, StoreError> {

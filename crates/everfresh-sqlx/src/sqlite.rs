@@ -205,7 +205,7 @@ impl SessionStore for SqliteStore {
     }
 
     async fn revoke(&self, sid: SessionId) -> Result<bool, StoreError> {
-        Ok(!self.end(Delete::Session(sid)).await?.is_empty())
+        Ok(!self.remove(Delete::Session(sid)).await?.is_empty())
     }
 
     async fn revoke_subject(
@@ -213,7 +213,8 @@ impl SessionStore for SqliteStore {
         subject: &str,
         except: Option<SessionId>,
     ) -> Result<Vec<SessionId>, StoreError> {
-        self.end(Delete::Subject(subject, except)).await
+        let gone = self.remove(Delete::Subject(subject, except)).await?;
+        Ok(gone.iter().map(|record| record.sid).collect())
     }
 
     async fn list(&self, subject: &str) -> Result<Vec<SessionRecord>, StoreError> {
@@ -289,17 +290,7 @@ impl CustodyStore for SqliteStore {
     }
 
     async fn end(&self, sid: SessionId) -> Result<Option<SessionRecord>, StoreError> {
-        let row = sqlx::query(
-            "DELETE FROM everfresh_sessions WHERE sid = ? RETURNING sid, subject, generation, \
-             key_id, confirmed, rotated_at, created_at, idle_expires, absolute_expires, \
-             idle_lifetime, persistent, claims, attributes, salt, up_seq, up_tries, up_claim, \
-             up_claimed_at, up_sealed, up_expires",
-        )
-        .bind(sid.as_bytes().to_vec())
-        .fetch_optional(&self.pool)
-        .await
-        .map_err(StoreError::new)?;
-        row.map(|row| record(&row)).transpose()
+        Ok(self.remove(Delete::Session(sid)).await?.pop())
     }
 
     async fn publish(&self, new: Publication) -> Result<bool, StoreError> {

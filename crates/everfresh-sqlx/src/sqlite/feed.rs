@@ -2,11 +2,11 @@
 
 use std::time::Duration;
 
-use everfresh::{Ear, SessionId, StoreError};
+use everfresh::{Ear, SessionId, SessionRecord, StoreError};
 use sqlx::{Sqlite, Transaction};
 
 use super::SqliteStore;
-use crate::row::{Columns as _, KEPT, duration, integer, sid};
+use crate::row::{Columns as _, KEPT, duration, integer, record, sid};
 
 /// How often. A look by the table's key costs some microseconds.
 const EVERY: Duration = Duration::from_millis(100);
@@ -15,26 +15,29 @@ const EVERY: Duration = Duration::from_millis(100);
 const BATCH: i64 = 1000;
 
 impl SqliteStore {
-    /// Ends sessions and notes it, both or neither.
-    pub(super) async fn end(&self, delete: Delete<'_>) -> Result<Vec<SessionId>, StoreError> {
+    /// Ends sessions and notes it, both or neither. Gives them as they were.
+    pub(super) async fn remove(
+        &self,
+        delete: Delete<'_>,
+    ) -> Result<Vec<SessionRecord>, StoreError> {
         let begun = self.pool.begin_with("BEGIN IMMEDIATE").await;
         let mut transaction: Transaction<'_, Sqlite> = begun.map_err(StoreError::new)?;
         let statement = match delete {
             Delete::Session(sid) => {
-                sqlx::query("DELETE FROM everfresh_sessions WHERE sid = ? RETURNING sid")
+                sqlx::query("DELETE FROM everfresh_sessions WHERE sid = ? RETURNING *")
                     .bind(sid.as_bytes().to_vec())
             }
             Delete::Subject(subject, except) => sqlx::query(
                 "DELETE FROM everfresh_sessions WHERE subject = ?1 AND (?2 IS NULL OR sid <> ?2) \
-                 RETURNING sid",
+                 RETURNING *",
             )
             .bind(subject.to_owned())
             .bind(except.map(|sid| sid.as_bytes().to_vec())),
         };
         let gone = statement.fetch_all(&mut *transaction).await.map_err(StoreError::new)?;
-        let gone: Vec<SessionId> = gone.iter().map(sid).collect::<Result<_, _>>()?;
+        let gone: Vec<SessionRecord> = gone.iter().map(record).collect::<Result<_, _>>()?;
         let now = self.now()?;
-        for sid in &gone {
+        for SessionRecord { sid, .. } in &gone {
             sqlx::query("INSERT INTO everfresh_ended (ended_at, sid) VALUES (?, ?)")
                 .bind(now)
                 .bind(sid.as_bytes().to_vec())

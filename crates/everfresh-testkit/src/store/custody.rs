@@ -109,6 +109,19 @@ pub async fn a_claim_is_released_by_its_owner_alone<H: Harness<Store: CustodySto
     assert!(!claims(&harness, claim(0, 9, None)).await, "it was sent once, all the same");
 }
 
+/// Whoever ends a session gets what it held, and nobody else does.
+pub async fn the_end_of_a_session_gives_its_row<H: Harness<Store: CustodyStore>>() {
+    let harness = open::<H>().await;
+    assert!(publishes(&harness, 0, 2).await);
+    let before = record(&harness).await;
+    let (once, twice) = (harness.store().end(id(1)).await, harness.store().end(id(1)).await);
+    let rows = [once.expect("no error"), twice.expect("no error")];
+    assert_eq!(rows.iter().flatten().collect::<Vec<_>>(), [&before], "once, and as it was");
+    assert!(harness.store().load(id(1)).await.expect("no error").is_none());
+    assert!(!publishes(&harness, 1, 3).await);
+    assert_eq!(harness.store().list("alice").await.expect("no error"), []);
+}
+
 /// The answer counts, however late, and once.
 pub async fn a_publication_counts_whoever_claimed<H: Harness<Store: CustodyStore>>() {
     let harness = open::<H>().await;
@@ -203,6 +216,7 @@ macro_rules! custody_suite {
             tokens_in_custody_come_back_whole
             a_token_is_claimed_once
             a_claim_is_released_by_its_owner_alone
+            the_end_of_a_session_gives_its_row
             a_publication_counts_whoever_claimed
             a_rotation_leaves_tokens_in_custody
             without_tokens_nothing_is_claimed

@@ -60,7 +60,7 @@ struct Board {
 #[derive(Clone)]
 struct Underway {
     /// The claim that it takes the place of.
-    over: Option<ClaimId>,
+    over: Option<(ClaimId, Timestamp)>,
     end: watch::Receiver<Option<End>>,
 }
 
@@ -351,7 +351,7 @@ fn not_yet(cx: &Context) -> Failure {
 struct Running<S> {
     keeping: Arc<Keeping<S>>,
     which: Which,
-    over: Option<ClaimId>,
+    over: Option<(ClaimId, Timestamp)>,
 }
 
 impl<S> Drop for Running<S> {
