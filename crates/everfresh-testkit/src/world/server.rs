@@ -226,7 +226,7 @@ impl World {
             .clock(Clock::from(clock.clone()))
             .refresh_with(rotate);
         let builder = builder.runtime(runtime.handle().clone());
-        Self { auth: builder.build().expect("a good configuration"), store, clock }
+        Self { auth: builder.token_cache(0).build().expect("a good configuration"), store, clock }
     }
 
     async fn begin(&self, request: &Request<()>, lands: bool) -> (Session<()>, Response<()>) {

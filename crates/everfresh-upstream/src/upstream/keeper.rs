@@ -115,18 +115,17 @@ impl<S: CustodyStore> Keeping<S> {
     ) -> watch::Receiver<Option<End>> {
         let record = &loaded.record;
         let which = (record.sid, seq);
-        let replaced = over.map(|(claim, _)| claim);
         let mut board = self.board();
         let running = board.running.entry(which).or_default();
-        if let Some(underway) = running.iter().find(|underway| underway.over == replaced) {
+        if let Some(underway) = running.iter().find(|underway| underway.over == over) {
             return underway.end.clone();
         }
         let (announce, end) = watch::channel(None);
-        running.push(Underway { over: replaced, end: end.clone() });
+        running.push(Underway { over, end: end.clone() });
         drop(board);
         let exchange = Exchange { keeping: self.clone(), cx: cx.clone(), which, held, over };
         // Leaves the board however it ends, also with its runtime.
-        let guard = Running { keeping: self.clone(), which, over: replaced };
+        let guard = Running { keeping: self.clone(), which, over };
         cx.spawn(async move {
             let (ended, claim) = exchange.run().await;
             if let (End::NoAnswer | End::Misconfigured, Some(claim)) = (&ended, claim) {

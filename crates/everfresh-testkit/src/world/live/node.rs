@@ -63,7 +63,7 @@ fn build(setup: &Setup, clock: &ManualClock, link: Link, ring: KeyRing) -> Engin
         .leeway(LEEWAY)
         .clock(Clock::from(clock.clone()))
         .refresh_with(rotate);
-    builder.build().expect("a good configuration")
+    builder.token_cache(0).build().expect("a good configuration")
 }
 
 /// A ring that derives with `current` and knows every key up to `newest`.

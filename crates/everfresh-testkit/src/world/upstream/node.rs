@@ -186,7 +186,7 @@ fn build(rotate: Rotate, clock: &ManualClock, runtime: &Runtime) -> Engine<()> {
         .clock(Clock::from(clock.clone()))
         .runtime(runtime.handle().clone())
         .refresh_with(rotate.overlap(Duration::from_secs(300)));
-    builder.build().expect("a good configuration")
+    builder.token_cache(0).build().expect("a good configuration")
 }
 
 impl Beginning {
