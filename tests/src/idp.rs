@@ -129,6 +129,13 @@ impl Counts {
     }
 }
 
+impl GrantCounts {
+    /// How many refresh tokens were rotated that were at least so many seconds old.
+    pub fn rotated_after(&self, seconds: u64) -> u64 {
+        self.ages.range(seconds..).map(|(_, count)| count).sum()
+    }
+}
+
 /// A running provider. Its clients: `web` (`client_secret_basic`), `web-post`
 /// (`client_secret_post`), `spa` (public), and `pkj` (`private_key_jwt`) if it has keys.
 ///

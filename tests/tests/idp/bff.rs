@@ -64,7 +64,10 @@ async fn people_sign_in_at_the_provider_and_stay_signed_in() {
         for answer in join_all(herd).await {
             assert_eq!((answer.status().as_u16(), &answer.body()[..]), (200, &b"alice\n"[..]));
         }
-        assert_eq!(world.idp.counts().await.refreshes().calls, round);
+        // Tabs that are slower than a token's half life come upon the next one.
+        let refreshes = world.idp.counts().await.refreshes();
+        let expiries = refreshes.rotated_after(LIFETIME.as_secs() / 2);
+        assert!(expiries >= round && refreshes.calls == expiries, "{refreshes:?}");
     }
     assert_eq!(tabs.post_form(&world.at("/logout"), "").await.status(), 303);
     assert_eq!(tabs.get(&profile).await.status(), 401);

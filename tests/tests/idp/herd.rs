@@ -148,9 +148,7 @@ async fn figure(idp: &IdentityProvider, cluster: &Cluster, wanted: usize) {
     let refreshes = idp.counts().await.refreshes();
     // A herd that is slower than a token's half life meets the next one: that counts as well. What
     // is renewed sooner is waste.
-    let half = LIFETIME.as_secs() / 2;
-    let expiries: u64 =
-        refreshes.ages.iter().filter(|(age, _)| **age >= half).map(|(_, n)| n).sum();
+    let expiries = refreshes.rotated_after(LIFETIME.as_secs() / 2);
     let per_expiry = refreshes.calls as f64 / expiries as f64;
     eprintln!(
         "{TASKS} clients on each of {sessions} sessions, {SERVERS} servers: {expiries} expiries, \
