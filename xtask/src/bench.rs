@@ -8,7 +8,7 @@ use crate::{test, tools};
 const PEERS: &str = "crates/everfresh-bench/peers";
 
 /// In this order; the last one draws what the others recorded.
-const PROGRAMS: [&str; 5] = ["counts", "times", "sockets", "costs", "plot"];
+const PROGRAMS: [&str; 6] = ["counts", "memory", "times", "costs", "sockets", "plot"];
 
 pub(crate) fn run() -> ExitCode {
     let root = test::root();

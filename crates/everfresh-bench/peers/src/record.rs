@@ -73,3 +73,69 @@ pub fn median(mut values: Vec<f64>) -> f64 {
     values.sort_by(f64::total_cmp);
     at(&values, 0.5)
 }
+
+/// What a whole request takes that signs in or is refreshed, median, in microseconds.
+#[derive(Clone, Debug, Serialize, serde::Deserialize)]
+pub struct Cost {
+    /// The algorithm of the tokens.
+    pub algorithm: String,
+    /// Where sessions are kept, or `resign`.
+    pub store: String,
+    /// How many there are.
+    pub sessions: usize,
+    /// Signing in.
+    pub sign_in_us: f64,
+    /// A refresh after expiry.
+    pub refresh_us: f64,
+}
+
+/// What is kept of one thing.
+#[derive(Clone, Debug, Serialize, serde::Deserialize)]
+pub struct Kept {
+    /// Of what.
+    pub what: String,
+    /// How many there were.
+    pub count: usize,
+    /// Bytes for each.
+    pub bytes: f64,
+}
+
+/// A server under load over loopback.
+#[derive(Clone, Debug, Serialize, serde::Deserialize)]
+pub struct Load {
+    /// The framework.
+    pub framework: String,
+    /// `bare`, `everfresh`, or `without cache`.
+    pub subject: String,
+    /// The algorithm of the token; none for bare.
+    pub algorithm: String,
+    /// Requests in a second, median of the rounds.
+    pub per_second: f64,
+    /// Median of the rounds' ratios to the bare framework in the same round.
+    pub ratio: f64,
+    /// Latencies in microseconds, median of the rounds.
+    pub p50_us: f64,
+    /// See above.
+    pub p99_us: f64,
+    /// See above.
+    pub p999_us: f64,
+}
+
+/// Ten thousand sessions, each of which sends one request.
+#[derive(Clone, Debug, Serialize, serde::Deserialize)]
+pub struct Storm {
+    /// When.
+    pub moment: String,
+    /// How many were answered with 200.
+    pub good: usize,
+    /// How many got new tokens.
+    pub refreshed: usize,
+    /// Requests in a second.
+    pub per_second: f64,
+    /// Latencies in microseconds.
+    pub p50_us: f64,
+    /// See above.
+    pub p99_us: f64,
+    /// See above.
+    pub p999_us: f64,
+}

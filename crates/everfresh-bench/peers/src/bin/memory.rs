@@ -1,0 +1,109 @@
+//! What is kept: bytes per remembered token above the token itself, and per session in each store.
+
+use allocation_counter::measure;
+use everfresh::{Engine, EngineBuilder, MemoryStore, Resign, Rotate, Session};
+use everfresh_peers::record::{Kept, write};
+use everfresh_peers::{Alg, Material, NAME, User};
+use everfresh_sqlx::SqliteStore;
+use futures::FutureExt as _;
+use http::header::{AUTHORIZATION, SET_COOKIE};
+use http::{Request, Response};
+use tower::{Layer as _, Service, service_fn};
+
+const COUNT: usize = 10_000;
+
+fn main() {
+    let mut rows: Vec<Kept> = Alg::ALL.into_iter().map(tokens).collect();
+    for count in [1_000, 10_000, 100_000, 1_000_000] {
+        rows.push(in_memory(count));
+    }
+    rows.push(in_sqlite());
+    write("memory.csv", &rows);
+}
+
+fn builder(material: &Material) -> EngineBuilder<User> {
+    Engine::builder(material.keys()).issuer("https://app.example").audience("app")
+}
+
+/// Signs somebody in, and gives the response.
+fn sign_in(auth: &Engine<User>, n: usize) -> Response<()> {
+    let mut service = auth.layer().layer(service_fn(move |request: Request<()>| async move {
+        let session = request.extensions().get::<Session<User>>().expect("in a layer").clone();
+        let user = User { name: NAME.into() };
+        session.sign_in(format!("user-{n}"), user).await.expect("signed in");
+        Ok::<_, std::convert::Infallible>(Response::new(()))
+    }));
+    let served = service.call(Request::new(())).now_or_never();
+    served.expect("at once").expect("infallible")
+}
+
+fn tokens(alg: Alg) -> Kept {
+    let material = Material::new(alg);
+    let builder = builder(&material).carriers([everfresh::Carrier::headers()]);
+    let auth = builder.token_cache(2 * COUNT).refresh_with(Resign::new()).build();
+    let auth = auth.expect("a good configuration");
+    let requests: Vec<Request<()>> = (0..COUNT)
+        .map(|n| {
+            let response = sign_in(&auth, n);
+            let mut request = Request::new(());
+            let value = response.headers()[AUTHORIZATION].clone();
+            request.headers_mut().insert(AUTHORIZATION, value);
+            request
+        })
+        .collect();
+    let length = requests.iter().map(|request| request.headers()[AUTHORIZATION].len() - 7);
+    let tokens: usize = length.sum();
+    let inner = service_fn(|_: Request<()>| std::future::ready(Ok::<_, ()>(Response::new(()))));
+    let mut service = auth.layer().layer(inner);
+    let copy = |request: &Request<()>| {
+        let mut copy = Request::new(());
+        *copy.headers_mut() = request.headers().clone();
+        copy
+    };
+    service.call(copy(&requests[0])).now_or_never();
+    let counted = measure(|| {
+        for request in &requests[1..] {
+            drop(service.call(copy(request)).now_or_never());
+        }
+    });
+    let bytes = counted.bytes_current as f64 - tokens as f64;
+    Kept { what: format!("token, {}", alg.name()), count: COUNT, bytes: bytes / COUNT as f64 }
+}
+
+fn in_memory(count: usize) -> Kept {
+    let store = MemoryStore::new().capacity(2 * count);
+    let auth = builder(&Material::new(Alg::HS256)).refresh_with(Rotate::new(store.clone()));
+    let auth = auth.build().expect("a good configuration");
+    sign_in(&auth, count);
+    let counted = measure(|| {
+        for n in 0..count {
+            assert!(sign_in(&auth, n).headers().contains_key(SET_COOKIE));
+        }
+    });
+    assert_eq!(store.len(), count + 1);
+    let bytes = counted.bytes_current as f64 / count as f64;
+    Kept { what: "session in memory".into(), count, bytes }
+}
+
+fn in_sqlite() -> Kept {
+    let folder = tempfile::tempdir().expect("a folder");
+    let runtime = tokio::runtime::Runtime::new().expect("a runtime");
+    runtime.block_on(async {
+        let store = SqliteStore::open(folder.path().join("sessions.db")).await.expect("a store");
+        let auth = builder(&Material::new(Alg::HS256)).refresh_with(Rotate::new(store));
+        let auth = auth.build().expect("a good configuration");
+        let mut service = auth.layer().layer(service_fn(|request: Request<()>| async move {
+            let session = request.extensions().get::<Session<User>>().expect("in a layer");
+            let user = User { name: NAME.into() };
+            session.sign_in("user-4711", user).await.expect("signed in");
+            Ok::<_, std::convert::Infallible>(Response::new(()))
+        }));
+        for _ in 0..COUNT {
+            service.call(Request::new(())).await.expect("infallible");
+        }
+    });
+    drop(runtime);
+    let database = std::fs::metadata(folder.path().join("sessions.db")).expect("a file");
+    let bytes = database.len() as f64 / COUNT as f64;
+    Kept { what: "session in SQLite, on disk".into(), count: COUNT, bytes }
+}
