@@ -93,7 +93,7 @@ fn a_bad_setting_is_one_line_and_exit_2() {
             ("SESSION_TTL", "-1", "allowed is a whole number from 1 to"),
             ("SECRET", "short", "needs at least 32"),
             ("SECRET", "", "is empty"),
-            ("REFRESH", "upstream", "not in this build"),
+            ("REFRESH", "magic", "allowed is rotate, resign, upstream"),
             ("STORE", "redis:localhost", "allowed is memory, sqlite:PATH"),
             ("STORE", "sqlite:/no/such/folder/sessions.db", "unable to open"),
         ] {
