@@ -12,29 +12,27 @@ const nothing = async () => {
 
 /** Locks as the web has them: one holder, then who waits, in order. */
 function lockManager() {
-  const queues = new Map();
-  return {
-    async request(name, { signal }, held) {
-      const before = queues.get(name) ?? Promise.resolve();
-      let release;
-      queues.set(name, before.then(() => new Promise((resolve) => (release = resolve))));
-      await Promise.race([
-        before,
-        new Promise((_, reject) => {
-          signal.addEventListener("abort", () => reject(signal.reason));
-        }),
-      ]).catch((reason) => {
-        before.then(() => release());
-        throw reason;
+  let last = Promise.resolve();
+  const manager = {
+    /** How many hold or wait. */
+    pending: 0,
+    request(name, { signal }, held) {
+      manager.pending += 1;
+      const left = new Promise((_, reject) => {
+        signal.addEventListener("abort", () => reject(signal.reason));
       });
-      try {
-        await new Promise(queueMicrotask);
-        return await held({ name });
-      } finally {
-        release?.();
-      }
+      let granted = false;
+      const run = last.then(async () => {
+        if (signal.aborted) return;
+        granted = true;
+        await held({ name });
+      });
+      last = run.finally(() => (manager.pending -= 1));
+      // Who holds the lock can't leave the queue any more.
+      return Promise.race([run, left.catch((reason) => (granted ? run : Promise.reject(reason)))]);
     },
   };
+  return manager;
 }
 
 /** Each test runs by locks, and by vote where there are none. */
@@ -155,6 +153,18 @@ each("neither tokens nor people are in what tabs tell each other", async (t) => 
     assert.deepEqual(Object.keys(rest).sort(), allowed[type]);
     for (const value of Object.values(rest)) assert.notEqual(typeof value, "string");
   }
+});
+
+test("who was told leaves the queue and does not call later", limit, async (t) => {
+  const locks = lockManager();
+  stub(t, "navigator", { locks });
+  const tabs = browser(t);
+  const send = fake(() => good());
+  const three = Array.from({ length: 3 }, () => tabs.open({ fetch: send }));
+  await Promise.all(three.map((tab) => tab.refresh()));
+  assert.ok(locks.pending > 0, "the lock is kept until everybody has heard");
+  await until(() => locks.pending === 0);
+  assert.equal(send.calls.length, 1);
 });
 
 test("where locks are refused a tab refreshes by itself", limit, async (t) => {
