@@ -63,6 +63,7 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
         .route("/api/sessions", get(sessions))
         .route("/api/sessions/{sid}", delete(end_session))
         .route("/api/sessions/end-others", post(end_others))
+        .merge(everfresh_axum::endpoints(&auth)) // POST /auth/refresh and others
         .layer(auth.layer());
     let app = thief::beside(app);
 
