@@ -241,12 +241,13 @@ async fn f72_f73_s59_the_provider_is_down_and_comes_back() {
 
     let Counts { issued, reused } = provider.counts();
     println!("down for {seconds} s, {rate} requests a second, {SESSIONS} sessions");
+    let (median, most) = (down.percentile(50), down.percentile(99));
     println!(
         "with a good token: {} requests, {} failed, median {:?}, 99 % within {:?}, slowest {:?}",
         down.good,
         down.failed,
-        down.percentile(50),
-        down.percentile(99),
+        median,
+        most,
         down.slowest(),
     );
     println!(
