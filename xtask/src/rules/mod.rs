@@ -1,7 +1,11 @@
-//! Takes back each rule of rotation alone, and expects the exhaustive search to find who suffers.
+//! Takes back each rule of rotation, and of upstream tokens, alone, and expects the world to find who
+//! suffers.
 //!
-//! A copy of the core and the testkit is changed in one place, built, and searched. A search that
+//! A copy of the core, the testkit and `everfresh-upstream` is changed in one place, built, and
+//! searched. A search that
 //! finds nothing would mean that the rule is not needed, or that the search does not reach it.
+
+mod upstream;
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -12,12 +16,42 @@ struct Rule {
     file: &'static str,
     with: &'static str,
     without: &'static str,
-    /// Requests in flight and ticks that are enough to show it.
-    bounds: [&'static str; 2],
+    search: Search,
+}
+
+/// Where the rule is missed.
+#[derive(Clone, Copy)]
+enum Search {
+    /// The search of the table: requests in flight and ticks that are enough to show it.
+    Rotation([&'static str; 2]),
+    /// The world of upstream tokens: this kind of server.
+    Upstream(&'static str),
+}
+
+impl Search {
+    /// Every so many schedules by chance, of the same seeds each time, are more than enough.
+    const SCHEDULES: &str = "60000";
+
+    fn words(self) -> (&'static str, Vec<&'static str>) {
+        match self {
+            Self::Rotation(bounds) => ("search", bounds.to_vec()),
+            Self::Upstream(server) => ("upstream", vec!["random", Self::SCHEDULES, server]),
+        }
+    }
+
+    /// What the program says where nobody suffers, and where somebody does.
+    fn outcomes(self) -> [&'static str; 2] {
+        match self {
+            Self::Rotation(_) => {
+                ["0 honest browsers signed out", "an honest browser was signed out:"]
+            }
+            Self::Upstream(_) => ["no promise broken:", "a promise was broken:"],
+        }
+    }
 }
 
 const TABLE: &str = "crates/everfresh/src/refresh/table.rs";
-const ROTATE: &str = "crates/everfresh/src/refresh/rotate.rs";
+const ROTATE: &str = "crates/everfresh/src/refresh/rotate/attempt.rs";
 const MEMORY: &str = "crates/everfresh/src/store/memory.rs";
 const FLOW: &str = "crates/everfresh/src/session/flow.rs";
 
@@ -27,77 +61,81 @@ const RULES: &[Rule] = &[
         file: TABLE,
         with: "(age <= overlap || !row.confirmed)",
         without: "!row.confirmed",
-        bounds: ["2", "14"],
+        search: Search::Rotation(["2", "14"]),
     },
     Rule {
         name: "the same successor while nobody has shown it",
         file: TABLE,
         with: "(age <= overlap || !row.confirmed)",
         without: "age <= overlap",
-        bounds: ["2", "14"],
+        search: Search::Rotation(["2", "14"]),
     },
     Rule {
         name: "a successor that is given again begins anew",
         file: TABLE,
         with: "reanchor: !row.confirmed && age >= overlap / 2",
         without: "reanchor: false",
-        bounds: ["3", "14"],
+        search: Search::Rotation(["3", "14"]),
     },
     Rule {
         name: "no rotation sooner than the overlap",
         file: TABLE,
         with: "if age < overlap { Answer::Keep }",
         without: "if false { Answer::Keep }",
-        bounds: ["2", "14"],
+        search: Search::Rotation(["2", "14"]),
     },
     Rule {
         name: "what is ahead of the store is no theft",
         file: TABLE,
         with: "Answer::Adopt\n",
         without: "Answer::Theft\n",
-        bounds: ["2", "14"],
+        search: Search::Rotation(["2", "14"]),
     },
     Rule {
         name: "what is ahead of the store is not rotated at once",
         file: ROTATE,
         with: "next.generation = credential.generation;",
         without: "next.generation = credential.generation + 1;",
-        bounds: ["2", "14"],
+        search: Search::Rotation(["2", "14"]),
     },
     Rule {
         name: "only what a client shows confirms",
         file: MEMORY,
         with: "record.confirmed &= again;",
         without: "record.confirmed = true;",
-        bounds: ["2", "14"],
+        search: Search::Rotation(["2", "14"]),
     },
     Rule {
         name: "a late response asks again",
         file: FLOW,
         with: "self.0.core.clock.monotonic() >= *at",
         without: "self.0.core.clock.monotonic() >= *at && false",
-        bounds: ["3", "14"],
+        search: Search::Rotation(["3", "14"]),
     },
     Rule {
         name: "late begins at half the overlap",
         file: ROTATE,
         with: "Some(cx.after(self.overlap / 2))",
         without: "Some(cx.after(self.overlap))",
-        bounds: ["3", "14"],
+        search: Search::Rotation(["3", "14"]),
     },
 ];
 
 /// The members of the copy; what they don't need is not built.
-const COPIED: [&str; 3] = ["Cargo.lock", "crates/everfresh", "crates/everfresh-testkit"];
+const COPIED: [&str; 4] =
+    ["Cargo.lock", "crates/everfresh", "crates/everfresh-testkit", "crates/everfresh-upstream"];
 
 /// Says of each rule whether it was missed. The error names what could not be done.
 pub(crate) fn run(root: &Path) -> Result<Vec<(&'static str, bool)>, String> {
     let copy = root.join("target/rules");
     copy_all(root, &copy)?;
-    search(&copy, ["2", "14"])?
-        .then_some(())
-        .ok_or("the search finds somebody signed out with every rule in place")?;
-    RULES.iter().map(|rule| missed(root, &copy, rule).map(|missed| (rule.name, missed))).collect()
+    let servers = ["strict", "grace", "lenient", "fixed"].map(Search::Upstream);
+    for whole in servers.into_iter().chain([Search::Rotation(["2", "14"])]) {
+        let nobody = search(&copy, whole)?;
+        nobody.then_some(()).ok_or("somebody suffers with every rule in place")?;
+    }
+    let rules = RULES.iter().chain(upstream::RULES);
+    rules.map(|rule| missed(root, &copy, rule).map(|missed| (rule.name, missed))).collect()
 }
 
 fn missed(root: &Path, copy: &Path, rule: &Rule) -> Result<bool, String> {
@@ -106,19 +144,20 @@ fn missed(root: &Path, copy: &Path, rule: &Rule) -> Result<bool, String> {
         return Err(format!("{}: `{}` is not there once", rule.file, rule.with.trim()));
     }
     write(&copy.join(rule.file), &text.replace(rule.with, rule.without))?;
-    let found = search(copy, rule.bounds);
+    let found = search(copy, rule.search);
     write(&copy.join(rule.file), &text)?;
     found.map(|nobody_suffers| !nobody_suffers)
 }
 
-/// Whether the search found nobody who is signed out.
-fn search(copy: &Path, bounds: [&str; 2]) -> Result<bool, String> {
+/// Whether the search found nobody who suffers.
+fn search(copy: &Path, search: Search) -> Result<bool, String> {
+    let (example, words) = search.words();
     let mut command = Command::new(std::env::var_os("CARGO").unwrap_or("cargo".into()));
     command
         .current_dir(copy)
-        .args(["run", "--quiet", "--release", "-p", "everfresh-testkit", "--example", "search"])
+        .args(["run", "--quiet", "--release", "-p", "everfresh-testkit", "--example", example])
         .arg("--")
-        .args(bounds)
+        .args(words)
         // Warnings about what a missing rule leaves unused are no news.
         .env("RUSTFLAGS", "--cap-lints=allow")
         .env("CARGO_PROFILE_RELEASE_LTO", "off")
@@ -126,10 +165,11 @@ fn search(copy: &Path, bounds: [&str; 2]) -> Result<bool, String> {
         .env("CARGO_TARGET_DIR", copy.join("target"));
     let output = command.output().map_err(|error| format!("cargo: {error}"))?;
     let said = String::from_utf8_lossy(&output.stdout);
-    let outcome = said.lines().nth(1).unwrap_or_default();
+    let outcome =
+        search.outcomes().map(|outcome| said.lines().any(|line| line.starts_with(outcome)));
     match (outcome, output.status.code()) {
-        ("0 honest browsers signed out", Some(0)) => Ok(true),
-        ("an honest browser was signed out:", Some(1)) => Ok(false),
+        ([true, false], Some(0)) => Ok(true),
+        ([false, true], Some(1)) => Ok(false),
         _ => Err(format!("the search did not run:\n{said}\n{}", stderr(&output.stderr))),
     }
 }
@@ -148,8 +188,10 @@ fn copy_all(root: &Path, copy: &Path) -> Result<(), String> {
     let manifest = read(&root.join("Cargo.toml"))?;
     let (before, rest) = manifest.split_once("members = [").ok_or("Cargo.toml: no members")?;
     let (_, after) = rest.split_once(']').ok_or("Cargo.toml: members don't end")?;
-    let members = "members = [\"crates/everfresh\", \"crates/everfresh-testkit\"]";
-    write(&copy.join("Cargo.toml"), &format!("{before}{members}{after}"))
+    let members = COPIED.iter().filter(|name| name.starts_with("crates/"));
+    let members: Vec<_> = members.map(|name| format!("{name:?}")).collect();
+    let members = members.join(", ");
+    write(&copy.join("Cargo.toml"), &format!("{before}members = [{members}]{after}"))
 }
 
 fn copy_tree(from: &Path, to: &Path) -> Result<(), String> {

@@ -1,0 +1,132 @@
+//! The rules of design section 6: who may send a token that can be used once, and what comes of it.
+
+use super::{Rule, Search};
+
+const CALLS: &str = "crates/everfresh-upstream/src/upstream/calls.rs";
+const CLAIMING: &str = "crates/everfresh-upstream/src/upstream/claiming.rs";
+const EXCHANGE: &str = "crates/everfresh-upstream/src/upstream/exchange.rs";
+const KEEPER: &str = "crates/everfresh-upstream/src/upstream/keeper.rs";
+const TABLE: &str = "crates/everfresh-upstream/src/upstream/table.rs";
+const CUSTODY: &str = "crates/everfresh/src/store/custody.rs";
+
+pub(super) const RULES: &[Rule] = &[
+    Rule {
+        name: "a token is claimed before it is sent",
+        file: EXCHANGE,
+        with: "Box::pin(permission)).await;",
+        without: "Box::pin(async move { drop(permission); true })).await;",
+        search: Search::Upstream("strict"),
+    },
+    Rule {
+        name: "only what nobody has sent is claimed",
+        file: CUSTODY,
+        with: "None => self.tries == 0,",
+        without: "None => true,",
+        search: Search::Upstream("strict"),
+    },
+    Rule {
+        name: "a claim does not expire",
+        file: TABLE,
+        with: "Replay::Never | Replay::Within(_) => Next::InDoubt,",
+        without: "_ => Next::Send { over: Some((claim, custody.claimed_at)) },",
+        search: Search::Upstream("strict"),
+    },
+    Rule {
+        name: "tokens are published whoever holds the claim",
+        file: EXCHANGE,
+        with: "            let publication = Publication {",
+        without: "            if let Ok(Some(row)) = keeping.store.load(sid).await\n                && row.record.custody.is_some_and(|custody| custody.claim != Some(claim.id))\n            {\n                return End::Lost;\n            }\n            let publication = Publication {",
+        search: Search::Upstream("grace"),
+    },
+    Rule {
+        name: "an answer is listened for beyond the limit",
+        file: CALLS,
+        with: "                call.await\n",
+        without: "                Err(crate::http::HttpError::Timeout { limit: upstream.limit })\n",
+        search: Search::Upstream("strict"),
+    },
+    Rule {
+        name: "nobody gives back another one's claim",
+        file: CUSTODY,
+        with: " || self.claim != Some(claim.id) ||",
+        without: " ||",
+        search: Search::Upstream("strict"),
+    },
+    Rule {
+        name: "what may have been sent is not given back",
+        file: CALLS,
+        with: "if unsent {",
+        without: "if true {",
+        search: Search::Upstream("strict"),
+    },
+    Rule {
+        name: "a token is sent within a second of its claim",
+        file: CLAIMING,
+        with: "if granted && !asked.is_recent(&cx) {",
+        without: "if false {",
+        search: Search::Upstream("grace"),
+    },
+    Rule {
+        name: "a claim is looked up whose acknowledgement was lost",
+        file: CLAIMING,
+        with: "if custody.is_some_and(made) {",
+        without: "if custody.is_some_and(made) && false {",
+        search: Search::Upstream("strict"),
+    },
+    Rule {
+        name: "what the store did not take is offered again",
+        file: EXCHANGE,
+        with: "Err(error) => cx.store_failed(&error),\n            }\n            if !told {",
+        without: "Err(_) => return End::NoAnswer,\n            }\n            if !told {",
+        search: Search::Upstream("strict"),
+    },
+    Rule {
+        name: "a refused token's row is looked at again",
+        file: EXCHANGE,
+        with: "if custody.seq != claim.seq {",
+        without: "if false {",
+        search: Search::Upstream("lenient"),
+    },
+    Rule {
+        name: "of two that were sent one may have been taken",
+        file: EXCHANGE,
+        with: "if custody.tries > 1 &&",
+        without: "if false &&",
+        search: Search::Upstream("lenient"),
+    },
+    Rule {
+        name: "a token that came after the sign-out is revoked",
+        file: EXCHANGE,
+        with: "                        revoke(upstream, cx, held);\n",
+        without: "",
+        search: Search::Upstream("strict"),
+    },
+    Rule {
+        name: "a session ends with what its row holds then",
+        file: KEEPER,
+        with: "let ended = self.0.store.end(sid).await.map_err(",
+        without: "let loaded = self.0.store.load(sid).await.ok().flatten().map(|loaded| loaded.record);\n        let ended = self.0.store.revoke(sid).await.map(|_| loaded).map_err(",
+        search: Search::Upstream("strict"),
+    },
+    Rule {
+        name: "a claim that was replaced stands again as old as it is",
+        file: CUSTODY,
+        with: "self.claimed_at = at;",
+        without: "let _ = at;",
+        search: Search::Upstream("grace"),
+    },
+    Rule {
+        name: "nothing is sent again that does not fit the grace",
+        file: TABLE,
+        with: "custody.tries < 2 && age + SEND_LIMIT < grace",
+        without: "custody.tries < 2",
+        search: Search::Upstream("grace"),
+    },
+    Rule {
+        name: "a grace is looked at again where a claim replaces another",
+        file: CLAIMING,
+        with: "if claim.over.is_some() && !still_fits",
+        without: "if false && !still_fits",
+        search: Search::Upstream("grace"),
+    },
+];
