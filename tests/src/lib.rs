@@ -5,6 +5,8 @@
 
 pub mod actix;
 pub mod axum;
+#[cfg(feature = "browser")]
+pub mod browser;
 pub mod database;
 pub mod hammer;
 pub mod idp;
