@@ -85,17 +85,41 @@ pub(crate) fn run() -> ExitCode {
         }
     }
 
-    let browser = ["--package", "everfresh-tests", "--features", "browser", "--test", "browser"];
-    match tools::browser() {
+    let client = tools::browser_client(&root);
+    match &client {
         Ok(()) => {
-            let mut command = cargo(&root);
-            command
-                .arg("test")
-                .args(browser)
-                .env("QUICKSTART", root.join("target/debug/quickstart"));
-            step("a browser on the quickstart", &mut total, &mut command);
+            println!("\n== the browser's client: types, module, package");
+            for script in [
+                &["run", "check"][..],
+                &["run", "build"],
+                &["pack", "--dry-run", "--ignore-scripts"],
+            ] {
+                total.add(counted(succeeds(npm(&root).args(script))));
+            }
+            step("the browser's client", &mut total, npm(&root).arg("test"));
         }
-        Err(missing) => skip(&root, &browser, &missing, &mut total, &mut notes),
+        Err(missing) => {
+            println!("\n== skipped: {missing}");
+            total.skipped += 1;
+            notes.push(missing.to_string());
+        }
+    }
+
+    for (name, test, found) in [
+        ("a browser on the quickstart", "browser", tools::browser()),
+        ("the client in a browser", "browser_client", client.and_then(|()| tools::browser())),
+    ] {
+        let tests = ["--package", "everfresh-tests", "--features", "browser", "--test", test];
+        match found {
+            Ok(()) => {
+                let mut command = cargo(&root);
+                command.arg("test").args(tests);
+                command.env("QUICKSTART", root.join("target/debug/quickstart"));
+                command.env("CLIENT", root.join("js/everfresh-client/dist/index.js"));
+                step(name, &mut total, &mut command);
+            }
+            Err(missing) => skip(&root, &tests, &missing, &mut total, &mut notes),
+        }
     }
 
     for (name, engine, found) in [
@@ -173,7 +197,7 @@ fn each_rule(root: &Path) -> Tally {
     tally
 }
 
-/// Runs `cargo test` and adds up what its test binaries say.
+/// Runs `cargo test` or `npm test`, and adds up what they say.
 fn step(name: &str, total: &mut Tally, command: &mut Command) {
     println!("\n== {name}");
     #[expect(clippy::disallowed_methods, reason = "shown to whoever waits")]
@@ -182,7 +206,7 @@ fn step(name: &str, total: &mut Tally, command: &mut Command) {
     let mut child = match command.stdout(Stdio::piped()).spawn() {
         Ok(child) => child,
         Err(error) => {
-            println!("can't run cargo: {error}");
+            println!("can't run {}: {error}", command.get_program().display());
             total.failed += 1;
             return;
         }
@@ -190,7 +214,7 @@ fn step(name: &str, total: &mut Tally, command: &mut Command) {
     if let Some(stdout) = child.stdout.take() {
         for line in BufReader::new(stdout).lines().map_while(Result::ok) {
             println!("{line}");
-            tally.add(parse_result(&line).unwrap_or_default());
+            tally.add(parse_result(&line).or_else(|| parse_node(&line)).unwrap_or_default());
         }
     }
     let succeeded = child.wait().is_ok_and(|status| status.success());
@@ -243,6 +267,18 @@ fn parse_result(line: &str) -> Option<Tally> {
     })
 }
 
+/// One of the lines at the end of Node's test runner: `# pass 4`, or `ℹ pass 4` for people.
+fn parse_node(line: &str) -> Option<Tally> {
+    let (word, count) = line.strip_prefix("# ").or(line.strip_prefix("ℹ "))?.split_once(' ')?;
+    let count = count.parse().ok()?;
+    match word {
+        "pass" => Some(Tally { passed: count, ..Tally::default() }),
+        "fail" | "cancelled" => Some(Tally { failed: count, ..Tally::default() }),
+        "skipped" | "todo" => Some(Tally { skipped: count, ..Tally::default() }),
+        _ => None,
+    }
+}
+
 fn counted(succeeded: bool) -> Tally {
     match succeeded {
         true => Tally { passed: 1, ..Tally::default() },
@@ -257,6 +293,13 @@ fn succeeds(command: &mut Command) -> bool {
 fn cargo(folder: &Path) -> Command {
     let mut command = Command::new(std::env::var_os("CARGO").unwrap_or("cargo".into()));
     command.current_dir(folder);
+    command
+}
+
+/// npm, for the browser's client.
+fn npm(root: &Path) -> Command {
+    let mut command = Command::new("npm");
+    command.current_dir(root.join("js/everfresh-client"));
     command
 }
 
@@ -280,5 +323,16 @@ mod tests {
         let expected = Tally { passed: 12, failed: 3, skipped: 1 };
         assert_eq!(parse_result(line), Some(expected));
         assert_eq!(parse_result("test verify::tests::x ... ok"), None);
+    }
+
+    #[test]
+    fn the_lines_of_nodes_runner_are_added_up() {
+        let mut tally = Tally::default();
+        let lines = ["# tests 7", "# pass 3", "ℹ fail 2", "# cancelled 1", "# skipped 1", "# pass"];
+        for line in lines.into_iter().filter_map(parse_node) {
+            tally.add(line);
+        }
+        assert_eq!(tally, Tally { passed: 3, failed: 3, skipped: 1 });
+        assert_eq!(parse_node("# Subtest: pass 4"), None);
     }
 }

@@ -29,6 +29,16 @@ pub(crate) fn redis() -> Result<(), Missing> {
 
 /// Node.js, npm, and the identity provider that `tests/idp` names.
 pub(crate) fn identity_provider(root: &Path) -> Result<(), Missing> {
+    npm_packages(root, "tests/idp", "oidc-provider")
+}
+
+/// Node.js, npm, and what builds `js/everfresh-client`.
+pub(crate) fn browser_client(root: &Path) -> Result<(), Missing> {
+    npm_packages(root, "js/everfresh-client", "typescript and esbuild")
+}
+
+/// Installs the packages that a folder's lock file names.
+fn npm_packages(root: &Path, folder: &str, what: &str) -> Result<(), Missing> {
     const OLDEST: u32 = 20;
     need(&[("node", "nodejs"), ("npm", "npm")])?;
     let said = Command::new("node").arg("--version").output();
@@ -43,15 +53,13 @@ pub(crate) fn identity_provider(root: &Path) -> Result<(), Missing> {
             remedy: format!("found {version}"),
         });
     }
-    let folder = root.join("tests/idp");
     let mut npm = Command::new("npm");
-    npm.args(["ci", "--ignore-scripts", "--no-audit", "--no-fund"]).current_dir(&folder);
+    npm.args(["ci", "--ignore-scripts", "--no-audit", "--no-fund"]).current_dir(root.join(folder));
     match npm.stdin(Stdio::null()).status() {
         Ok(status) if status.success() => Ok(()),
-        _ => Err(Missing {
-            what: "oidc-provider".into(),
-            remedy: "`npm ci` in tests/idp must succeed".into(),
-        }),
+        _ => {
+            Err(Missing { what: what.into(), remedy: format!("`npm ci` in {folder} must succeed") })
+        }
     }
 }
 
