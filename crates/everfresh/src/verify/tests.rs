@@ -14,6 +14,7 @@ use super::*;
 
 mod algorithms;
 mod keys;
+mod vectors;
 
 const SECRET: &[u8] = b"0123456789abcdef-0123456789abcdef";
 const NOW: u64 = 1_800_000_000;

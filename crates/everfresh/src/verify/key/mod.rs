@@ -68,6 +68,12 @@ impl Key {
         Self::signing(alg, signer)
     }
 
+    /// A secret that is as weak as a test vector wants it.
+    #[cfg(test)]
+    pub(crate) fn hmac_of_a_vector(alg: Algorithm, secret: &[u8]) -> Result<Self, KeyError> {
+        Self::signing(alg, Signer::hmac(alg, secret))
+    }
+
     /// A PEM file: PKCS#8, PKCS#1 or SEC 1 for a private key, SPKI or PKCS#1 for a public one.
     ///
     /// Blocks that are not keys (`EC PARAMETERS`) are passed over; the first key counts.

@@ -1,0 +1,120 @@
+//! Test vectors of others: Wycheproof, the examples of the RFCs, JSONTestSuite.
+//!
+//! They are not in this repository; `tests/VECTORS.md` says where they come from and where they are
+//! looked for. A test that does not find them fails: what was not tried was not passed.
+
+mod json_suite;
+mod rfcs;
+mod wycheproof;
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use super::*;
+
+/// Where the vectors are.
+fn folder(name: &str) -> PathBuf {
+    let beside = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../../shared/vectors");
+    let root = std::env::var_os("EVERFRESH_VECTORS").map_or(beside, PathBuf::from);
+    let folder = root.join(name);
+    assert!(
+        folder.is_dir(),
+        "no test vectors at {}: see tests/VECTORS.md, which says where to get them; \
+         EVERFRESH_VECTORS may name another folder",
+        folder.display()
+    );
+    folder
+}
+
+fn bytes(path: &Path) -> Vec<u8> {
+    std::fs::read(path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
+}
+
+fn json(path: &Path) -> Value {
+    serde_json::from_slice(&bytes(path)).unwrap()
+}
+
+/// The payload of a compact JWS, if one of these keys signed it: steps 1 to 3 of the rules of
+/// verification. Payloads of vectors are no claims.
+///
+/// Twice, since a header that a key has signed is not read again.
+fn open(token: &str, keys: &Keys) -> Result<Vec<u8>, InvalidReason> {
+    let first = open_once(token, keys);
+    assert_eq!(open_once(token, keys), first, "the second time: {token}");
+    first
+}
+
+fn open_once(token: &str, keys: &Keys) -> Result<Vec<u8>, InvalidReason> {
+    let compact = jws::Compact::split(token.as_bytes())?;
+    let keys = keys.current();
+    let mut read = None;
+    let header = match keys.familiar(compact.header) {
+        Some(header) => header,
+        None => &*read.insert(jws::Header::parse(compact.header)?),
+    };
+    let mut buffer = jws::SignatureBuffer::new();
+    let signature = compact.signature(&mut buffer)?;
+    let key = check_signature(&compact, header, signature, &keys)?;
+    if let Some(header) = read {
+        key.get_familiar(compact.header, header);
+    }
+    let payload = token.split('.').nth(1).unwrap_or_default();
+    B64.decode(payload).map_err(|_| InvalidReason::Malformed)
+}
+
+fn key(jwk: &Value) -> Result<Key, String> {
+    // A secret that we would refuse as too plain, in Wycheproof's tests of base64.
+    if let Some(secret) = jwk["k"].as_str().and_then(|text| B64.decode(text).ok())
+        && secret.len() >= 32
+        && secret.iter().all(|byte| *byte == secret[0])
+    {
+        let key = Key::hmac_of_a_vector(Algorithm::HS256, &secret);
+        return key.map_err(|error| error.to_string());
+    }
+    let jwk = serde_json::from_value(jwk.clone()).map_err(|error| error.to_string())?;
+    Key::from_jwk(&jwk).map_err(|error| error.to_string())
+}
+
+fn keys(jwk: &Value) -> Result<Keys, String> {
+    Keys::verifying([key(jwk)?]).map_err(|error| error.to_string())
+}
+
+/// What became of one file's vectors.
+struct Tally {
+    name: &'static str,
+    passed: usize,
+    /// Not tried, or expected to end otherwise than labelled: why, and how many.
+    excused: BTreeMap<&'static str, usize>,
+    failed: Vec<String>,
+}
+
+impl Tally {
+    fn new(name: &'static str) -> Self {
+        Self { name, passed: 0, excused: BTreeMap::new(), failed: Vec::new() }
+    }
+
+    fn note(&mut self, vector: impl std::fmt::Display, held: bool) {
+        match held {
+            true => self.passed += 1,
+            false => self.failed.push(vector.to_string()),
+        }
+    }
+
+    fn excuse(&mut self, reason: &'static str) {
+        *self.excused.entry(reason).or_default() += 1;
+    }
+
+    /// Prints the totals; `expected` is how many vectors there are, so that none goes missing.
+    #[expect(clippy::print_stdout, reason = "`cargo xtask vectors` reads it")]
+    fn end(self, expected: usize) {
+        let Self { name, passed, excused, failed } = self;
+        let skipped: usize = excused.values().sum();
+        let total = passed + skipped + failed.len();
+        println!("vectors: {name}: {passed} of {total} passed, {skipped} skipped");
+        for (reason, count) in excused {
+            println!("vectors: {name}: skipped {count}: {reason}");
+        }
+        assert!(failed.is_empty(), "{name}: {failed:#?}");
+        assert_eq!(total, expected, "{name}: vectors in the file");
+    }
+}
