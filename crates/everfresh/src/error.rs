@@ -59,7 +59,9 @@ impl From<SessionErrorKind> for SessionError {
 impl From<Failure> for SessionError {
     fn from(failure: Failure) -> Self {
         match failure {
-            Failure::Rejected | Failure::InDoubt => SessionErrorKind::Rejected.into(),
+            Failure::Rejected | Failure::InDoubt | Failure::Foreign => {
+                SessionErrorKind::Rejected.into()
+            }
             Failure::Misconfigured => SessionErrorKind::Misconfigured.into(),
             Failure::Unavailable { retry_after } => {
                 Self { retry_after, ..SessionErrorKind::Unavailable.into() }

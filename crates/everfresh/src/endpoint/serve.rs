@@ -88,6 +88,7 @@ impl From<Failure> for Why {
         match failure {
             // Of what the request came with nothing can be said but that it does not count now.
             Failure::Rejected | Failure::InDoubt => Self::Expired,
+            Failure::Foreign => Self::Invalid,
             Failure::Unavailable { retry_after } => Self::Later(retry_after),
             Failure::Misconfigured => Self::Later(Duration::from_secs(60)),
         }

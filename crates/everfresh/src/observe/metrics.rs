@@ -4,7 +4,7 @@
 //! |---|---|---|
 //! | `everfresh_decisions_total` | counter | `decision`: `pass`, `advise`, `wait` |
 //! | `everfresh_flights_total` | counter | `how`: `started`, `joined`, `replayed` |
-//! | `everfresh_refreshes_total` | counter | `outcome`: `refreshed`, `rejected`, `unavailable`, `misconfigured`, `in_doubt` |
+//! | `everfresh_refreshes_total` | counter | `outcome`: `refreshed`, `rejected`, `unavailable`, `misconfigured`, `in_doubt`, `foreign` |
 //! | `everfresh_reuse_total` | counter | `kind`: `overlap`, `recovery`, `theft`, `ahead` |
 //! | `everfresh_tokens_refused_total` | counter | `reason` |
 //! | `everfresh_sessions_total` | counter | `what`: `signed_in`, `signed_out` |
@@ -110,6 +110,7 @@ impl Metrics {
                 Failure::Unavailable { .. } => "unavailable",
                 Failure::Misconfigured => "misconfigured",
                 Failure::InDoubt => "in_doubt",
+                Failure::Foreign => "foreign",
             }),
             Event::Replayed { confirmed: true, .. } => reuse("overlap"),
             Event::Replayed { confirmed: false, .. } => reuse("recovery"),

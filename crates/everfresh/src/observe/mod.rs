@@ -131,7 +131,10 @@ impl Event<'_> {
             Self::RefreshFailed { sid, failure: Failure::Rejected } => {
                 tracing::info!(target: "everfresh", sid, "session is over");
             }
-            Self::RefreshFailed { sid, failure: failure @ Failure::Unavailable { .. } } => {
+            Self::RefreshFailed {
+                sid,
+                failure: failure @ (Failure::Unavailable { .. } | Failure::Foreign),
+            } => {
                 tracing::warn!(target: "everfresh", sid, ?failure, "refresh failed");
             }
             Self::RefreshFailed { sid, failure } => {

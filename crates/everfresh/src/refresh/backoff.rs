@@ -43,6 +43,8 @@ impl Backoff {
     /// Takes note of how a refresh ended. `random`: anything from 0 to 255.
     pub(super) fn note(&mut self, sid: &str, failure: Option<Failure>, now: Duration, random: u8) {
         let asked = match failure {
+            // Nothing of the session.
+            Some(Failure::Foreign) => return,
             // In doubt is for the row to say, each time.
             None | Some(Failure::Rejected | Failure::InDoubt) => {
                 self.0.remove(sid);

@@ -237,7 +237,7 @@ pub struct Held<'p> {
 pub struct Admission {
     /// The session.
     pub sid: Box<str>,
-    /// The token among the session's: a generation, or part of a signature.
+    /// The token among the session's: part of its tag, or of its signature.
     pub mark: u64,
 }
 
@@ -363,6 +363,9 @@ pub enum Failure {
     /// it. A token that is still good goes on, otherwise 401; the session is not ended, nor are
     /// cookies cleared, since a late answer revives it.
     InDoubt,
+    /// What was presented is not this session's, whatever it says of itself. Answered with 401; the
+    /// session is not ended, nor are cookies cleared.
+    Foreign,
 }
 
 impl Failure {
@@ -379,6 +382,7 @@ impl fmt::Display for Failure {
             }
             Self::Misconfigured => f.write_str("refresh is misconfigured"),
             Self::InDoubt => f.write_str("nobody knows what became of a refresh"),
+            Self::Foreign => f.write_str("the token is not this session's"),
         }
     }
 }

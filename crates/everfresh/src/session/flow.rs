@@ -166,8 +166,8 @@ impl<C: ClaimSet> Session<C> {
             Failure::Rejected => Standing::Rejected,
             _ if from.of.as_ref().is_some_and(|of| self.still_good(of)) => Standing::Present,
             Failure::Unavailable { retry_after } => Standing::Unavailable { retry_after },
-            // What a late answer may revive: refused, and left as it is.
-            Failure::InDoubt => Standing::Rejected,
+            // What a late answer may revive, or is no one's: refused, and left as it is.
+            Failure::InDoubt | Failure::Foreign => Standing::Rejected,
             Failure::Misconfigured => {
                 Standing::Unavailable { retry_after: self.0.core.waiter_limit }
             }

@@ -131,7 +131,7 @@ impl Rotate {
         let began = cx.after(Duration::ZERO);
         let mut loaded = self.load(cx, credential.sid).await?;
         if !credential.fits(ring, &loaded.record.salt) {
-            return Err(Failure::Rejected);
+            return Err(Failure::Foreign);
         }
         let table = |loaded: &Loaded| {
             consult(&loaded.record, credential.generation, self.overlap, loaded.now)

@@ -159,7 +159,7 @@ impl Refresher for Rotate {
 
     fn admits(&self, presented: Presented<'_>, _: Timestamp) -> Option<Admission> {
         let credential = self.open(presented.refresh?)?;
-        Some(Admission { sid: credential.sid.to_string().into(), mark: credential.generation })
+        Some(Admission { sid: credential.sid.to_string().into(), mark: credential.mark() })
     }
 
     async fn refresh(&self, cx: Context, admitted: Admitted) -> Result<Tokens, Failure> {
@@ -189,7 +189,7 @@ impl Refresher for Rotate {
         let row = loaded.record;
         if let Some(credential) = &credential {
             if !credential.fits(self.keys()?.0, &row.salt) {
-                return Err(Failure::Rejected);
+                return Err(Failure::Foreign);
             }
             if consult(&row, credential.generation, self.overlap, loaded.now) == Answer::Theft {
                 return Err(self.theft(&cx, &row).await?);

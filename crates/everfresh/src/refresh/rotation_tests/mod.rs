@@ -5,6 +5,7 @@ mod activity;
 mod cancelled;
 mod delivery;
 mod feed;
+mod forged;
 mod late;
 mod lifetimes;
 

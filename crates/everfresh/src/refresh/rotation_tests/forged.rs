@@ -1,0 +1,67 @@
+//! A refresh token whose outer tag is good and whose inner one is not: made by somebody who has the
+//! key ring and not the store, or damaged on its way.
+
+use tokio::sync::Semaphore;
+
+use super::*;
+use crate::Step;
+
+/// Another text under the same outer tag.
+fn forged(pair: &Pair) -> Pair {
+    let mut refresh = pair.refresh.clone().into_bytes();
+    let at = refresh.len() - 8;
+    refresh[at] = if refresh[at] == b'A' { b'B' } else { b'A' };
+    Pair { refresh: String::from_utf8(refresh).unwrap(), ..pair.clone() }
+}
+
+#[tokio::test]
+async fn s55_a_forged_refresh_token_takes_no_other_ones_successor() {
+    let gate = Arc::new(Semaphore::new(0));
+    let held = gate.clone();
+    let (world, store) = World::rotating_with(|b| {
+        b.revalidate_with(move |_| {
+            let held = held.clone();
+            async move {
+                held.acquire().await.unwrap().forget();
+                Ok::<_, &str>(Revalidated::Keep)
+            }
+        })
+    });
+    let begin = |request: &http::Request<()>| match world.auth.begin(request) {
+        Step::Wait(waiting) => waiting,
+        Step::Pass(session) => panic!("{session:?} does not wait"),
+    };
+    for order in [[true, false], [false, true]] {
+        let pair = world.sign_in_pair("alice").await;
+        expire(&world, &pair);
+        let waiting = order.map(|good| (good, if good { pair.clone() } else { forged(&pair) }));
+        let waiting = waiting.map(|(good, pair)| (good, begin(&pair.refresh_only())));
+        // Both are in the air before either may land.
+        for _ in 0..10 {
+            tokio::task::yield_now().await;
+        }
+        gate.add_permits(1);
+        for (good, waiting) in waiting {
+            let session = waiting.settle().await;
+            let mut response = empty();
+            world.auth.finish(&session, &mut response);
+            let (standing, cookies) = (session.standing(), set_cookies(&response).len());
+            let expected = if good { (Standing::Present, 2) } else { (Standing::Rejected, 0) };
+            assert_eq!((standing, cookies), expected, "{order:?}");
+        }
+    }
+    assert_eq!((store.len(), saw(&world, "Theft")), (2, 0));
+}
+
+#[tokio::test]
+async fn f34_s44_a_forged_refresh_token_ends_nothing() {
+    let (world, store) = World::rotating();
+    let pair = world.sign_in_pair("alice").await;
+    let header = format!("{REFRESH_NAME}={}", forged(&pair).refresh);
+    let response = world.me(get(&[("cookie", &header), ("sec-fetch-mode", "navigate")])).await;
+    assert_eq!(response.status(), StatusCode::UNAUTHORIZED);
+    assert!(set_cookies(&response).is_empty(), "what is not authentic clears nothing");
+    assert_eq!((store.len(), saw(&world, "Theft")), (1, 0));
+    assert_eq!(world.me(pair.request()).await.body(), "alice", "nothing is known against her");
+    assert_eq!(world.me(pair.refresh_only()).await.body(), "alice");
+}
