@@ -260,10 +260,14 @@ impl Dialect {
     /// Errors: name the field, what was found and what is wanted.
     pub fn from_json(text: &str) -> Result<Self, DialectError> {
         let mut reader = serde_json::Deserializer::from_str(text);
+        const WHOLE: &str = "the file";
         let dialect: Self = serde_path_to_error::deserialize(&mut reader).map_err(|error| {
-            DialectError { field: error.path().to_string(), problem: error.inner().to_string() }
+            let path = error.path().to_string();
+            // No path, or that of a member without a name.
+            let field = if path.is_empty() || path == "." { WHOLE } else { &path };
+            DialectError::new(field, error.inner().to_string())
         })?;
-        reader.end().map_err(|error| DialectError::new("the file", error.to_string()))?;
+        reader.end().map_err(|error| DialectError::new(WHOLE, error.to_string()))?;
         dialect.check()?;
         Ok(dialect)
     }

@@ -49,6 +49,11 @@ fn what_is_wrong_with_a_file_is_told_by_its_field() {
     more["colour"] = json!("red");
     let problem = Dialect::from_json(&more.to_string()).unwrap_err();
     assert!(problem.to_string().contains("unknown field `colour`"), "{problem}");
+    for (text, says) in [(r#"{"":null}"#, "unknown field ``"), ("[]", "invalid"), ("{", "EOF")] {
+        let problem = Dialect::from_json(text).unwrap_err();
+        assert_eq!(problem.field(), "the file", "{text}: {problem}");
+        assert!(problem.to_string().contains(says), "{text}: {problem}");
+    }
     let mut fewer = file;
     fewer.as_object_mut().unwrap().remove("errors");
     let problem = Dialect::from_json(&fewer.to_string()).unwrap_err();
