@@ -62,6 +62,9 @@ mod endpoint;
 mod engine;
 mod error;
 mod extract;
+#[cfg(fuzzing)]
+#[doc(hidden)]
+pub mod fuzzing;
 mod head;
 #[cfg(feature = "tower")]
 mod layer;

@@ -32,6 +32,8 @@ pub use custodian::Custodian;
 pub(crate) use erased::ErasedRefresher;
 pub use resign::Resign;
 pub use rotate::Rotate;
+#[cfg(fuzzing)]
+pub(crate) use token::Scope;
 pub use token::{KeyRing, RefreshToken};
 pub use vault::{NotOpened, Vault};
 

@@ -1,0 +1,24 @@
+//! What fuzz targets reach and nobody else: there with `--cfg fuzzing` alone.
+
+use crate::cookie::chunks;
+use crate::refresh::{KeyRing, Scope, Vault};
+
+/// A token as the values of one cookie or several.
+pub fn split(token: &str) -> Option<Vec<String>> {
+    chunks::split(token)
+}
+
+/// The tokens that come in pieces, from the values of each cookie.
+pub fn join(cookies: &[Vec<Vec<u8>>]) -> Vec<Vec<u8>> {
+    let values = |index: usize| cookies.get(index).into_iter().flatten().map(Vec::as_slice);
+    chunks::join(values).iter().map(|token| token.to_vec()).collect()
+}
+
+/// A vault of one key.
+///
+/// # Panics
+/// The secret is too weak.
+pub fn vault(secret: &[u8]) -> Vault {
+    let ring = KeyRing::new(secret).expect("a secret");
+    Vault::new(ring, Scope::new("https://app.example", "app"))
+}

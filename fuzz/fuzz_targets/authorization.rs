@@ -1,0 +1,23 @@
+//! `Authorization` fields, one per line: exactly one, one credential, a scheme without case.
+
+#![no_main]
+
+use everfresh::Standing;
+use everfresh_fuzz::{World, request, values, with_world};
+use libfuzzer_sys::fuzz_target;
+
+fuzz_target!(|data: &[u8]| {
+    with_world(World::headers, |world| {
+        let fields: Vec<_> = values(&world.fill(data)).collect();
+        let session =
+            world.settle(&request(fields.iter().cloned().map(|field| ("authorization", field))));
+        let counts = match &fields[..] {
+            [one] => one.as_bytes().split_at_checked(7).is_some_and(|(scheme, rest)| {
+                let rest = rest.trim_ascii();
+                scheme.eq_ignore_ascii_case(b"bearer ") && rest == world.access.as_bytes()
+            }),
+            _ => false,
+        };
+        assert_eq!(session.standing() == Standing::Present, counts, "{fields:?}");
+    });
+});

@@ -1,0 +1,66 @@
+//! Sealed tokens and cookies in several pieces: whole ones come back, among anything else; nothing
+//! that was not sealed opens.
+
+#![no_main]
+
+use everfresh::fuzzing::{join, split, vault};
+use libfuzzer_sys::fuzz_target;
+
+const PLACE: &[u8] = b"session 1";
+
+fuzz_target!(|data: &[u8]| {
+    let Some((mode, rest)) = data.split_first() else { return };
+    // The values of up to four cookies, one name's after the other's.
+    let strangers: Vec<Vec<Vec<u8>>> = rest
+        .split(|byte| *byte == b'\n')
+        .take(4)
+        .map(|name| name.split(|byte| *byte == b';').map(<[u8]>::to_vec).collect())
+        .collect();
+    let sealed_by_us = vault(b"october-october-october-october-");
+    match mode % 3 {
+        // Strangers alone.
+        0 => {
+            for token in join(&strangers) {
+                assert!(token.len() <= 4 * 3800);
+                assert!(sealed_by_us.open(PLACE, &token).is_err());
+            }
+            assert!(sealed_by_us.open(PLACE, rest).is_err());
+        }
+        // Strangers around a token of ours, of a length that the input says.
+        1 => {
+            let length = rest.iter().take(2).fold(0, |sum, byte| sum * 256 + usize::from(*byte));
+            let token: String = ('a'..='z').cycle().take(length).collect();
+            let Some(pieces) = split(&token) else {
+                assert!(length > 4 * 3800);
+                return;
+            };
+            let mut cookies = strangers;
+            cookies.resize(4, Vec::new());
+            if pieces.len() == 1 {
+                assert_eq!(pieces, [token]);
+                return;
+            }
+            for (values, piece) in cookies.iter_mut().zip(&pieces) {
+                // The first, as of two cookies of one name the nearer one comes.
+                values.insert(0, piece.clone().into_bytes());
+            }
+            let joined = join(&cookies);
+            assert!(joined.iter().any(|one| one == token.as_bytes()), "{length} bytes are lost");
+        }
+        // What was sealed and changed.
+        _ => {
+            let (edits, plain) = rest.split_at(rest.len().min(3));
+            let mut sealed = sealed_by_us.seal(PLACE, plain).expect("random bytes");
+            let opened = sealed_by_us.open(PLACE, &sealed).expect("it was sealed here");
+            assert_eq!(opened.as_slice(), plain);
+            assert!(sealed_by_us.open(b"session 2", &sealed).is_err());
+            if let [high, low, bits] = edits
+                && *bits != 0
+            {
+                let at = usize::from(u16::from_be_bytes([*high, *low])) % sealed.len();
+                sealed[at] ^= bits;
+                assert!(sealed_by_us.open(PLACE, &sealed).is_err(), "byte {at} does not count");
+            }
+        }
+    }
+});
