@@ -4,9 +4,12 @@
 
 mod bench;
 mod coverage;
+mod fuzz;
 mod rules;
+mod supply;
 mod test;
 mod tools;
+mod vectors;
 
 use std::process::ExitCode;
 
@@ -16,6 +19,11 @@ cargo xtask test     every test; installs or starts what they need
 cargo xtask rules    takes each rule of rotation back; the search must find who suffers
 cargo xtask budget   counts instructions of the fresh path, and holds them against their budget
 cargo xtask bench    measures everfresh beside its peers, and draws what BENCHMARKS.md shows
+cargo xtask vectors  test vectors of others: how many passed of how many
+cargo xtask fuzz [--seconds N] [TARGET ..]
+                     each fuzz target for so long (60 s)
+cargo xtask deny     licences, sources and advisories of what the tree holds
+cargo xtask minimal  builds with the oldest versions that the manifests allow
 cargo xtask coverage writes tests/COVERAGE.md: which tests show what
 ";
 
@@ -26,6 +34,10 @@ fn main() -> ExitCode {
         ["rules"] => test::rules(),
         ["budget"] => test::budget(),
         ["bench"] => bench::run(),
+        ["vectors"] => vectors::run(&test::root()),
+        ["fuzz", ref rest @ ..] => fuzz::run(&test::root(), rest),
+        ["deny"] => supply::deny_alone(&test::root()),
+        ["minimal"] => supply::minimal(&test::root()),
         ["coverage"] => {
             match std::fs::write(test::coverage_file(), coverage::generate(&test::root())) {
                 Ok(()) => ExitCode::SUCCESS,

@@ -6,7 +6,7 @@ use std::process::{Command, ExitCode, Stdio};
 use std::time::Instant;
 
 use crate::tools::{self, Missing};
-use crate::{coverage, rules};
+use crate::{coverage, rules, supply};
 
 /// The tests of one step, by how they ended.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -51,6 +51,23 @@ pub(crate) fn run() -> ExitCode {
     println!("\n== tests/COVERAGE.md is as `cargo xtask coverage` writes it");
     let written = std::fs::read_to_string(coverage_file()).unwrap_or_default();
     total.add(counted(written == coverage::generate(&root)));
+
+    println!("\n== what the tree holds");
+    match supply::deny(&root) {
+        Ok(parts) => {
+            for (_, held) in parts {
+                match held {
+                    Some(held) => total.add(counted(held)),
+                    // Not for want of a program, and nothing that this tree could change.
+                    None => notes.push(supply::UNREACHABLE.to_owned()),
+                }
+            }
+        }
+        Err(missing) => {
+            total.skipped += 1;
+            notes.push(missing.to_string());
+        }
+    }
 
     println!("\n== each rule of rotation, taken back alone");
     total.add(each_rule(&root));
@@ -286,11 +303,11 @@ fn counted(succeeded: bool) -> Tally {
     }
 }
 
-fn succeeds(command: &mut Command) -> bool {
+pub(crate) fn succeeds(command: &mut Command) -> bool {
     command.status().is_ok_and(|status| status.success())
 }
 
-fn cargo(folder: &Path) -> Command {
+pub(crate) fn cargo(folder: &Path) -> Command {
     let mut command = Command::new(std::env::var_os("CARGO").unwrap_or("cargo".into()));
     command.current_dir(folder);
     command

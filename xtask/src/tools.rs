@@ -94,6 +94,24 @@ pub(crate) fn load() -> Result<(), Missing> {
     need(&[("wrk", "wrk"), ("taskset", "util-linux")])
 }
 
+/// A subcommand of cargo's; this version is built and installed if there is none.
+pub(crate) fn subcommand(name: &str, version: &str) -> Result<(), Missing> {
+    let runs = || quietly(["cargo", name, "--version"]);
+    if runs() {
+        return Ok(());
+    }
+    let package = format!("cargo-{name}@{version}");
+    println!("installing {package}");
+    let install = ["cargo", "install", "--quiet", "--locked", "--debug", &package];
+    if quietly(install) && runs() {
+        return Ok(());
+    }
+    Err(Missing {
+        what: format!("cargo-{name}"),
+        remedy: format!("install with: cargo install --locked {package}"),
+    })
+}
+
 /// Sees to programs, given as `(program, Debian package)`; installs what is missing if it may.
 fn need(programs: &[(&str, &str)]) -> Result<(), Missing> {
     let lacking = |(program, _): &&(&str, &str)| !is_there(program);

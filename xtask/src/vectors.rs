@@ -1,0 +1,57 @@
+//! Test vectors of others, which `tests/VECTORS.md` names: the totals that their tests print.
+
+use std::path::Path;
+use std::process::{ExitCode, Stdio};
+
+use crate::test::cargo;
+
+const SAYS: &str = "vectors: ";
+
+/// `cargo xtask vectors`.
+pub(crate) fn run(root: &Path) -> ExitCode {
+    let mut command = cargo(root);
+    command.args(["test", "--package", "everfresh", "--lib", "vectors::", "--"]);
+    command.args(["--nocapture", "--test-threads=1"]);
+    let output = match command.stderr(Stdio::inherit()).output() {
+        Ok(output) => output,
+        Err(error) => {
+            println!("can't run cargo: {error}");
+            return ExitCode::FAILURE;
+        }
+    };
+    let text = String::from_utf8_lossy(&output.stdout);
+    // Behind the name of its test, on the same line.
+    let said = text.lines().filter_map(|line| line.split_once(SAYS)).map(|(_, said)| said);
+    let (mut passed, mut total) = (0, 0);
+    for line in said {
+        println!("{line}");
+        if let Some((some, all)) = counts(line) {
+            passed += some;
+            total += all;
+        }
+    }
+    println!("{passed} of {total} passed");
+    match output.status.success() && total > 0 {
+        true => ExitCode::SUCCESS,
+        false => ExitCode::FAILURE,
+    }
+}
+
+/// `json_web_key_test: 24 of 26 passed, 2 skipped`
+fn counts(line: &str) -> Option<(u32, u32)> {
+    let (before, _) = line.split_once(" passed, ")?;
+    let (before, total) = before.rsplit_once(" of ")?;
+    let (_, passed) = before.rsplit_once(": ")?;
+    Some((passed.parse().ok()?, total.parse().ok()?))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn totals_are_read() {
+        assert_eq!(counts("a file: 24 of 26 passed, 2 skipped"), Some((24, 26)));
+        assert_eq!(counts("a file: skipped 1: 3 of 4 passed"), None);
+    }
+}
