@@ -148,4 +148,22 @@ mod tests {
         let text = "    async fn f02_late() {\n    fn plain<T>() {\n";
         assert_eq!(test_names(text).collect::<Vec<_>>(), ["f02_late", "plain"]);
     }
+
+    #[test]
+    fn every_test_that_the_threat_model_names_is_there() {
+        let root = crate::test::root();
+        let mut there = BTreeSet::new();
+        for folder in ["crates", "tests"] {
+            visit(&root.join(folder), &mut |_, text| {
+                there.extend(test_names(text).map(str::to_owned));
+            });
+        }
+        let page = std::fs::read_to_string(root.join("THREAT_MODEL.md")).expect("the page");
+        let is_test =
+            |word: &&str| word.matches('_').count() > 3 && !word.contains(['(', ':', ' ']);
+        let named: Vec<&str> = page.split('`').skip(1).step_by(2).filter(is_test).collect();
+        assert!(named.len() > 40, "{} tests are named", named.len());
+        let missing: Vec<_> = named.iter().filter(|name| !there.contains(**name)).collect();
+        assert!(missing.is_empty(), "THREAT_MODEL.md names tests that are not there: {missing:?}");
+    }
 }
