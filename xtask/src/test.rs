@@ -102,6 +102,11 @@ pub(crate) fn run() -> ExitCode {
         }
     }
 
+    println!("\n== the fuzz targets build");
+    let mut check = cargo(&root.join("fuzz"));
+    check.args(["check", "--locked", "--bins", "--target-dir"]).arg(root.join("target/fuzz"));
+    total.add(counted(succeeds(check.env("RUSTFLAGS", "--cfg fuzzing -D warnings"))));
+
     let client = tools::browser_client(&root);
     match &client {
         Ok(()) => {
