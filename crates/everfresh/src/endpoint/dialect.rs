@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 use std::fmt;
 
-use http::{HeaderName, StatusCode};
+use http::{HeaderName, StatusCode, Uri};
 use serde::{Deserialize, Serialize};
 
 use crate::cookie::is_token_byte;
@@ -278,7 +278,9 @@ impl Dialect {
     pub fn check(&self) -> Result<(), DialectError> {
         let path = &*self.path;
         let is_path = path.starts_with('/')
-            && path.bytes().all(|byte| byte.is_ascii_graphic() && !b"?#{}*".contains(&byte));
+            && path.bytes().all(|byte| byte.is_ascii_graphic() && !b"?#{}*".contains(&byte))
+            // Whoever calls it must be able to write it.
+            && path.parse::<Uri>().is_ok_and(|uri| uri.path() == path);
         require("path", path, is_path, "an absolute path without query or parameters")?;
         require("name", &self.name, !self.name.is_empty(), "a name")?;
         if self.places.is_empty() || self.places.len() > 4 {

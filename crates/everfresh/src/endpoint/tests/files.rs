@@ -25,6 +25,7 @@ fn what_is_wrong_with_a_file_is_told_by_its_field() {
     for (pointer, value, field, says) in [
         ("/path", json!("token"), "path", "an absolute path"),
         ("/path", json!("/a?b"), "path", "an absolute path"),
+        ("/path", json!("/a`b"), "path", "an absolute path"),
         ("/path", json!(7), "path", "invalid type: integer `7`"),
         ("/places", json!([]), "places", "wanted are 1 to 4"),
         ("/places/0", json!({"cookie": "a b"}), "places.cookie", "a cookie's name"),
