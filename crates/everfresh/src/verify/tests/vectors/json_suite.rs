@@ -1,4 +1,4 @@
-//! JSONTestSuite: every file as a header, as a member of one, as claims and as a member of them.
+//! `JSONTestSuite`: every file as a header, as a member of one, as claims and as a member of them.
 //!
 //! `y_` must be read, `n_` refused, `i_` may be either. Names that come twice are refused by us
 //! though JSON has them (RFC 7515 section 4, RFC 7519 section 4).

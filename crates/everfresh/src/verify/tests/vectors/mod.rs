@@ -1,4 +1,4 @@
-//! Test vectors of others: Wycheproof, the examples of the RFCs, JSONTestSuite.
+//! Test vectors of others: Wycheproof, the examples of the RFCs, `JSONTestSuite`.
 //!
 //! They are not in this repository; `tests/VECTORS.md` says where they come from and where they are
 //! looked for. A test that does not find them fails: what was not tried was not passed.
