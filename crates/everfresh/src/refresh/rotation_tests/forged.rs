@@ -4,7 +4,7 @@
 use tokio::sync::Semaphore;
 
 use super::*;
-use crate::Step;
+use crate::{Standing, Step};
 
 /// Another text under the same outer tag.
 fn forged(pair: &Pair) -> Pair {
