@@ -1,5 +1,6 @@
 //! The builder: every setting, its default, and the checks of `build()`.
 
+mod check;
 mod error;
 
 use std::fmt;
@@ -14,8 +15,7 @@ use crate::carrier::{Carrier, Carriers};
 use crate::clock::Clock;
 use crate::cookie::MAX_NAME_AND_VALUE;
 use crate::edits::CachePolicy;
-use crate::endpoint::dialect::TokenKind;
-use crate::endpoint::{Clients, Dialect, Served, is_native};
+use crate::endpoint::{Clients, Dialect};
 use crate::engine::{Core, Engine, Following};
 use crate::mint::{ClaimsObject, Grant, MintRules};
 use crate::node::{Revoked, Seen};
@@ -27,6 +27,8 @@ use crate::refresh::{ErasedRefresher, Failure, Refresher, Setup};
 use crate::reject::Rejection;
 use crate::session::{ClaimSet, Watches};
 use crate::verify::{Cache, Keys, Rules, TokenProfile};
+
+use check::{endpoints, required, within};
 
 pub use error::ConfigError;
 
@@ -460,54 +462,6 @@ impl<C> fmt::Debug for EngineBuilder<C> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("EngineBuilder").field("issuer", &self.issuer).finish_non_exhaustive()
     }
-}
-
-/// Prepares the dialects, each at a path of its own.
-fn endpoints(
-    dialects: Vec<Dialect>,
-    carriers: &Carriers,
-    clients: &Clients,
-    keeps: bool,
-    insecure: bool,
-) -> Result<Vec<Arc<Served>>, ConfigError> {
-    let mut served: Vec<Arc<Served>> = Vec::new();
-    for dialect in dialects {
-        let problem = |setting, remedy| Err(ConfigError::Missing { setting, remedy });
-        if dialect.token == TokenKind::Refresh && !keeps {
-            return problem(
-                "refresh_with",
-                "a dialect that takes refresh tokens needs a refresher that has some, such as \
-                 `Rotate`",
-            );
-        }
-        if dialect.client_authentication && clients.is_empty() {
-            return problem("client", "the dialect's clients say who they are: name them");
-        }
-        let one = Served::new(dialect, carriers, insecure).map_err(ConfigError::Dialect)?;
-        let path = &one.dialect().path;
-        if served.iter().any(|other| other.dialect().path == *path) || is_native(path) {
-            return Err(ConfigError::EndpointClash { path: path.to_string() });
-        }
-        served.push(Arc::new(one));
-    }
-    Ok(served)
-}
-
-fn required(setting: &'static str, found: &str, remedy: &'static str) -> Result<(), ConfigError> {
-    if found.trim().is_empty() { Err(ConfigError::Missing { setting, remedy }) } else { Ok(()) }
-}
-
-fn within(
-    setting: &'static str,
-    found: Duration,
-    least: u64,
-    most: u64,
-) -> Result<(), ConfigError> {
-    let (least, most) = (Duration::from_secs(least), Duration::from_secs(most));
-    if (least..=most).contains(&found) {
-        return Ok(());
-    }
-    Err(ConfigError::OutOfRange { setting, found, least, most })
 }
 
 #[cfg(test)]
