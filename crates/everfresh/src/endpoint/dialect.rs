@@ -263,8 +263,8 @@ impl Dialect {
         const WHOLE: &str = "the file";
         let dialect: Self = serde_path_to_error::deserialize(&mut reader).map_err(|error| {
             let path = error.path().to_string();
-            // No path, or that of a member without a name.
-            let field = if path.is_empty() || path == "." { WHOLE } else { &path };
+            // No path, or that of a member without a name, or of none yet.
+            let field = if matches!(&*path, "" | "." | "?") { WHOLE } else { &path };
             DialectError::new(field, error.inner().to_string())
         })?;
         reader.end().map_err(|error| DialectError::new(WHOLE, error.to_string()))?;
