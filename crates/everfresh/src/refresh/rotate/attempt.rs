@@ -119,12 +119,20 @@ impl Rotate {
         Ok(Failure::Rejected)
     }
 
+    /// Whether what a request showed may have been good when it came: it asked late, or this node
+    /// was stopped, or its store slow, while it worked at it. `began`: when it took the work up, by
+    /// the monotonic clock, which runs while a process is stopped.
+    pub(super) fn is_late(&self, cx: &Context, waited: Duration, began: Duration) -> bool {
+        waited.saturating_add(cx.monotonic().saturating_sub(began)) >= self.overlap / 2
+    }
+
     /// One look at the row and the table. Nothing if another request changed the row meanwhile.
     pub(super) async fn attempt(
         &self,
         cx: &Context,
         credential: &Credential,
         admitted: &Admitted,
+        taken_up: Duration,
     ) -> Result<Option<Tokens>, Failure> {
         let slides = admitted.slides;
         let (ring, _) = self.keys()?;
@@ -196,9 +204,9 @@ impl Rotate {
                 self.recoveries.forget(row.sid);
                 Ok(Some(tokens))
             }
-            // A handler that asks late shows what was good when its request came: nobody is accused
-            // by it, and it gets nothing.
-            Answer::Theft if admitted.waited >= self.overlap / 2 => Err(Failure::SOON),
+            // Who asks late shows what was good when the request came: nobody is accused by it, and
+            // it gets nothing.
+            Answer::Theft if self.is_late(cx, admitted.waited, taken_up) => Err(Failure::SOON),
             Answer::Theft => Err(self.theft(cx, row).await?),
         }
     }

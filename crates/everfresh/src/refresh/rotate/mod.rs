@@ -165,8 +165,9 @@ impl Refresher for Rotate {
     async fn refresh(&self, cx: Context, admitted: Admitted) -> Result<Tokens, Failure> {
         let text = admitted.refresh.as_ref().ok_or(Failure::Rejected)?;
         let credential = self.open(text.expose().as_bytes()).ok_or(Failure::Rejected)?;
+        let began = cx.monotonic();
         for _ in 0..TRIES {
-            if let Some(tokens) = self.attempt(&cx, &credential, &admitted).await? {
+            if let Some(tokens) = self.attempt(&cx, &credential, &admitted, began).await? {
                 return Ok(tokens);
             }
         }
@@ -174,6 +175,7 @@ impl Refresher for Rotate {
     }
 
     async fn renew(&self, cx: Context, renewal: Renewal) -> Result<Tokens, Failure> {
+        let began = cx.monotonic();
         let credential = match &renewal.refresh {
             Some(text) => Some(self.open(text.expose().as_bytes()).ok_or(Failure::Rejected)?),
             None => None,
@@ -192,7 +194,10 @@ impl Refresher for Rotate {
                 return Err(Failure::Foreign);
             }
             if consult(&row, credential.generation, self.overlap, loaded.now) == Answer::Theft {
-                return Err(self.theft(&cx, &row).await?);
+                return Err(match self.is_late(&cx, Duration::ZERO, began) {
+                    true => Failure::SOON,
+                    false => self.theft(&cx, &row).await?,
+                });
             }
         }
         let Loaded { record: mut row, now } =

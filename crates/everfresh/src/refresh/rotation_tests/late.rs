@@ -37,6 +37,44 @@ async fn f13_f34_a_handler_that_refreshes_late_accuses_nobody() {
     assert_eq!((saw(&world, "Theft"), store.len()), (1, 0));
 }
 
+/// A process that is stopped, or a hook that takes its time, in the middle of a rotation.
+#[tokio::test]
+async fn s46_a_node_that_is_stopped_while_it_rotates_accuses_nobody() {
+    let stop = Arc::new(tokio::sync::Semaphore::new(0));
+    let (home, store) = World::rotating();
+    let stopped = World::node(&home.clock, &store, |b| {
+        let stop = stop.clone();
+        b.revalidate_with(move |_| {
+            let stop = stop.clone();
+            async move {
+                stop.acquire().await.unwrap().forget();
+                Ok::<_, &str>(Revalidated::Keep)
+            }
+        })
+    });
+    let mut pair = home.sign_in_pair("alice").await;
+    let old = pair.clone();
+    expire(&home, &pair);
+    let mut request = std::pin::pin!(stopped.me(old.request()));
+    assert!(futures::poll!(&mut request).is_pending());
+    // The browser turns to another node, shows what it got there, and the overlap passes.
+    visit(&home, &mut pair).await;
+    visit(&home, &mut pair).await;
+    for _ in 0..10 {
+        tokio::task::yield_now().await;
+    }
+    home.pass(31);
+    stop.add_permits(1);
+    assert_eq!(request.await.status(), StatusCode::SERVICE_UNAVAILABLE);
+    assert_eq!((saw(&stopped, "Theft"), store.len()), (0, 1));
+    visit(&home, &mut pair).await;
+    // In a request that comes now it is what it looks like.
+    stopped.pass(60);
+    stop.add_permits(1);
+    assert_eq!(stopped.me(old.refresh_only()).await.status(), StatusCode::UNAUTHORIZED);
+    assert_eq!((saw(&stopped, "Theft"), store.len()), (1, 0));
+}
+
 #[tokio::test]
 async fn f44_an_expired_access_token_of_a_former_session_hides_no_refresh_token() {
     let (world, store) = World::rotating();
