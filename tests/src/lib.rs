@@ -7,6 +7,7 @@ pub mod actix;
 pub mod axum;
 #[cfg(feature = "browser")]
 pub mod browser;
+pub mod cluster;
 pub mod database;
 pub mod hammer;
 pub mod idp;

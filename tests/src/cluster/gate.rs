@@ -1,0 +1,171 @@
+//! A gate between a node and its store's engine, that closes at a given message.
+
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::watch;
+use tokio::task::{AbortHandle, JoinSet};
+
+/// Which way a message goes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Way {
+    /// To the engine.
+    Asked,
+    /// From it.
+    Answered,
+}
+
+/// TCP to a server on this machine, message by message: what one read gives is taken for one,
+/// which holds as long as each side waits for the other.
+///
+/// Once closed, it holds everything that goes either way, and loses none of it: what a node sent
+/// before it was killed arrives when the gate is opened. Ends with all connections when dropped.
+#[derive(Debug)]
+pub struct Gate {
+    address: SocketAddr,
+    state: Arc<watch::Sender<State>>,
+    accepting: AbortHandle,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum State {
+    Open,
+    /// So many messages pass that way, and none after them.
+    Counting(Way, usize),
+    Closed,
+}
+
+impl Gate {
+    /// On a free port of 127.0.0.1.
+    pub async fn start(server: SocketAddr) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
+        let address = listener.local_addr().expect("bound");
+        let state = Arc::new(watch::Sender::new(State::Open));
+        let accepting = tokio::spawn(accept(listener, server, state.clone())).abort_handle();
+        Self { address, state, accepting }
+    }
+
+    /// Where clients connect.
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// Lets so many messages pass that way, and closes at the next one.
+    pub fn close_after(&self, way: Way, messages: usize) {
+        self.state.send_replace(State::Counting(way, messages));
+    }
+
+    /// Lets everything pass.
+    pub fn open(&self) {
+        self.state.send_replace(State::Open);
+    }
+
+    /// Waits until it is closed.
+    pub async fn closed(&self) {
+        // The sender lives as long as we do.
+        let _ = self.state.subscribe().wait_for(|state| *state == State::Closed).await;
+    }
+}
+
+impl Drop for Gate {
+    fn drop(&mut self) {
+        self.accepting.abort();
+    }
+}
+
+async fn accept(listener: TcpListener, server: SocketAddr, state: Arc<watch::Sender<State>>) {
+    // Dropped with this task, and all connections with it.
+    let mut connections = JoinSet::new();
+    while let Ok((client, _)) = listener.accept().await {
+        connections.spawn(carry(client, server, state.clone()));
+        while connections.try_join_next().is_some() {}
+    }
+}
+
+async fn carry(
+    client: TcpStream,
+    server: SocketAddr,
+    state: Arc<watch::Sender<State>>,
+) -> io::Result<()> {
+    let server = TcpStream::connect(server).await?;
+    client.set_nodelay(true)?;
+    server.set_nodelay(true)?;
+    let (from_client, to_client) = client.into_split();
+    let (from_server, to_server) = server.into_split();
+    let asked = pass(from_client, to_server, Way::Asked, &state);
+    let answered = pass(from_server, to_client, Way::Answered, &state);
+    let (asked, answered) = tokio::join!(asked, answered);
+    asked.and(answered)
+}
+
+async fn pass(
+    mut from: impl AsyncRead + Unpin,
+    mut to: impl AsyncWrite + Unpin,
+    way: Way,
+    state: &watch::Sender<State>,
+) -> io::Result<()> {
+    let mut message = vec![0; 64 * 1024];
+    loop {
+        let length = from.read(&mut message).await?;
+        if length == 0 {
+            return to.shutdown().await;
+        }
+        state.send_if_modified(|state| match state {
+            State::Counting(counted, 0) if *counted == way => {
+                *state = State::Closed;
+                true
+            }
+            State::Counting(counted, left) if *counted == way => {
+                *left -= 1;
+                false
+            }
+            _ => false,
+        });
+        let _ = state.subscribe().wait_for(|state| *state != State::Closed).await;
+        to.write_all(&message[..length]).await?;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use tokio::time::timeout;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn it_closes_at_the_message_that_was_named_and_loses_nothing() {
+        let server = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let gate = Gate::start(server.local_addr().unwrap()).await;
+        let echo = tokio::spawn(async move {
+            let (mut stream, _) = server.accept().await.unwrap();
+            let mut seen = Vec::new();
+            let mut byte = [0];
+            while stream.read(&mut byte).await.unwrap() == 1 {
+                seen.push(byte[0]);
+                let _ = stream.write_all(&byte).await;
+            }
+            seen
+        });
+        let mut client = TcpStream::connect(gate.address()).await.unwrap();
+        gate.close_after(Way::Answered, 1);
+        client.write_all(b"a").await.unwrap();
+        assert_eq!(client.read_u8().await.unwrap(), b'a');
+        client.write_all(b"b").await.unwrap();
+        gate.closed().await;
+        assert!(timeout(Duration::from_millis(50), client.read_u8()).await.is_err());
+        gate.open();
+        assert_eq!(client.read_u8().await.unwrap(), b'b');
+        gate.close_after(Way::Asked, 0);
+        client.write_all(b"c").await.unwrap();
+        gate.closed().await;
+        drop(client);
+        assert!(!echo.is_finished());
+        gate.open();
+        assert_eq!(echo.await.unwrap(), b"abc", "also what somebody sent who is gone");
+    }
+}

@@ -1,0 +1,183 @@
+//! Several nodes over one store, as processes of their own; clients that choose between them; and
+//! ways to stop a node at a given step of its work.
+
+mod client;
+mod gate;
+mod history;
+mod issuer;
+
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use everfresh::{CustodyStore, SessionId, SessionRecord};
+use futures::future::BoxFuture;
+use rustix::process::Signal;
+
+pub use client::{Answer, Client, Tokens};
+pub use gate::{Gate, Way};
+pub use history::{Call, Did, History, Said};
+pub use issuer::{Issuer, Step};
+
+use crate::database::Database;
+use crate::process::{Running, Workplace};
+use crate::store::{Store, UseStore};
+
+/// What the nodes of all clusters sign with.
+const SECRET: &str = "0123456789abcdef-0123456789abcdef";
+
+/// What a cluster's sessions lie in.
+#[derive(Debug)]
+pub enum Ground {
+    /// A file, beside the nodes.
+    Sqlite,
+    /// A server, for this cluster alone.
+    Server(Database),
+}
+
+/// Nodes over one store.
+#[derive(Debug)]
+pub struct Cluster {
+    nodes: Vec<Node>,
+    settings: Vec<(String, String)>,
+    program: PathBuf,
+    // Outlives the nodes.
+    workplace: Workplace,
+    /// Where the sessions are.
+    pub ground: Ground,
+}
+
+/// One process.
+#[derive(Debug)]
+struct Node {
+    process: Running,
+    address: SocketAddr,
+    store: String,
+}
+
+impl Cluster {
+    /// Without a node yet. `built`: the program of a contract server; `settings`: its environment,
+    /// but for the store and the secret.
+    pub fn new(built: &str, ground: Ground, settings: &[(&str, &str)]) -> Self {
+        let workplace = Workplace::new().expect("a folder");
+        let program = workplace.program(Path::new(built)).expect("a copy");
+        let settings = settings.iter().map(|(name, value)| ((*name).into(), (*value).into()));
+        Self { nodes: Vec::new(), settings: settings.collect(), program, workplace, ground }
+    }
+
+    /// With so many nodes.
+    pub fn of(nodes: usize, built: &str, ground: Ground, settings: &[(&str, &str)]) -> Self {
+        let mut cluster = Self::new(built, ground, settings);
+        for _ in 0..nodes {
+            cluster.add(None);
+        }
+        cluster
+    }
+
+    /// One node more, which reaches a server's store by way of `proxy` if there is one. Gives its
+    /// number.
+    pub fn add(&mut self, proxy: Option<SocketAddr>) -> usize {
+        let store = match (&self.ground, proxy) {
+            (Ground::Sqlite, _) => "sqlite:sessions.db".to_owned(),
+            (Ground::Server(database), None) => database.url(),
+            (Ground::Server(database), Some(proxy)) => database.url_by(proxy),
+        };
+        let node = self.start(store);
+        self.nodes.push(node);
+        self.nodes.len() - 1
+    }
+
+    fn start(&self, store: String) -> Node {
+        let mut command = self.workplace.command(&self.program);
+        command.envs([("PORT", "0"), ("SECRET", SECRET), ("STORE", &store)]);
+        command.envs(self.settings.iter().map(|(name, value)| (name, value)));
+        let mut process = Running::start(command).expect("a process");
+        let address = process.wait_for("listening on http://").parse().expect("an address");
+        Node { process, address, store }
+    }
+
+    /// Where a node listens.
+    pub fn node(&self, n: usize) -> SocketAddr {
+        self.nodes[n].address
+    }
+
+    /// Where all of them do.
+    pub fn addresses(&self) -> Vec<SocketAddr> {
+        self.nodes.iter().map(|node| node.address).collect()
+    }
+
+    /// `kill -9`, and a new process in its place.
+    pub fn restart(&mut self, n: usize) {
+        self.kill(n);
+        self.nodes[n] = self.start(self.nodes[n].store.clone());
+    }
+
+    /// `kill -9`. The number stays.
+    pub fn kill(&mut self, n: usize) {
+        let process = &mut self.nodes[n].process;
+        process.signal(Signal::KILL);
+        process.wait().expect("it ends");
+    }
+
+    /// Stops a node where it is.
+    pub fn pause(&self, n: usize) {
+        self.nodes[n].process.signal(Signal::STOP);
+    }
+
+    /// Lets it go on.
+    pub fn go_on(&self, n: usize) {
+        self.nodes[n].process.signal(Signal::CONT);
+    }
+
+    /// The file of the sessions.
+    pub fn file(&self) -> PathBuf {
+        self.workplace.path().join("sessions.db")
+    }
+
+    /// The store, as the tests see it.
+    pub fn store(&self) -> Store {
+        match &self.ground {
+            Ground::Sqlite => Store::Sqlite(self.file()),
+            Ground::Server(database) => Store::read(&database.url()).expect("an address"),
+        }
+    }
+
+    /// The rows of these sessions, past all nodes.
+    pub async fn rows(&self, sids: &[SessionId]) -> Vec<Option<SessionRecord>> {
+        let loading = self.store().open(Load(sids.to_vec())).await.expect("the store");
+        loading.await
+    }
+}
+
+/// A session's id, as `GET /me` says it.
+pub fn sid(text: &str) -> SessionId {
+    SessionId::parse(text).expect("an id")
+}
+
+struct Load(Vec<SessionId>);
+
+impl UseStore for Load {
+    type Output = BoxFuture<'static, Vec<Option<SessionRecord>>>;
+
+    fn use_store(self, store: impl CustodyStore + Clone) -> Self::Output {
+        Box::pin(async move {
+            let mut rows = Vec::new();
+            for sid in self.0 {
+                let loaded = store.load(sid).await.expect("an answer");
+                rows.push(loaded.map(|loaded| loaded.record));
+            }
+            rows
+        })
+    }
+}
+
+/// A number from the environment, for those who want more than the short form of a test.
+pub fn figure(name: &str, short: usize) -> usize {
+    std::env::var(name).map_or(short, |number| number.parse().expect("a whole number"))
+}
+
+/// The value below which so many percent lie. `sorted` is.
+pub fn percentile(sorted: &[Duration], percent: usize) -> Duration {
+    let last = sorted.len().saturating_sub(1);
+    sorted.get((sorted.len() * percent / 100).min(last)).copied().unwrap_or_default()
+}

@@ -1,0 +1,342 @@
+//! A node is struck in the middle of a flight, at each step of it, and the others go on.
+//!
+//! The steps of a flight are what passes between its node and others: each message to the store's
+//! engine and from it, and, where sessions rest on another server, its call there. A gate holds one
+//! of them, and the blow falls while the node waits; what was held arrives afterwards. SQLite has no
+//! messages: its file is locked, so that a write waits. Between the steps blows fall by time.
+//!
+//! `STOP_SECONDS=33` stops nodes for longer than any flight may take, `STRIKES=3` repeats it all.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use everfresh_tests::cluster::{Answer, Client, Cluster, Gate, Ground, Issuer, Step, Tokens};
+use everfresh_tests::cluster::{Way, figure, sid};
+use futures::future::join_all;
+use sqlx::sqlite::{SqliteConnectOptions, SqliteConnection};
+use sqlx::{ConnectOptions as _, Connection as _};
+use tokio::task::JoinHandle;
+use tokio::time::Instant;
+
+use crate::SERVE;
+
+/// What happens to a node.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Blow {
+    Kill,
+    Stop,
+}
+
+/// What a session's tokens are made from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Rests {
+    OnItself,
+    /// On tokens of another server, which takes each of them once.
+    OnAnother,
+}
+
+/// When it happens.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Moment {
+    /// At this message, after so many of them.
+    Message(Way, usize),
+    /// While a write waits for the file.
+    Locked,
+    /// While the other server has the token, or an answer that nobody has heard.
+    Call(Step),
+    /// So long after the request.
+    After(Duration),
+}
+
+/// As short as it can be set: a session is due again after it.
+const OVERLAP: Duration = Duration::from_secs(1);
+
+/// How long a call of the other server may take, in seconds.
+const CALL_LIMIT: u64 = 2;
+
+/// More than a flight takes on a node that runs.
+const PATIENCE: Duration = Duration::from_secs(40);
+
+/// How long somebody tries while a node is stopped, which may hold SQLite's lock.
+const SHORT_PATIENCE: Duration = Duration::from_secs(3);
+
+/// More messages either way than a flight has.
+const MESSAGES: usize = 8;
+
+struct Victim {
+    name: String,
+    node: usize,
+    gate: Option<Gate>,
+    moment: Moment,
+    tokens: Tokens,
+    id: String,
+    request: Option<JoinHandle<Option<Answer>>>,
+}
+
+/// All refresh tokens that anybody was given, by session and generation.
+#[derive(Default)]
+struct Successors(BTreeMap<(String, u64), String>);
+
+impl Successors {
+    fn note(&mut self, answer: &Answer) {
+        let Some((me, token)) = answer.me.clone().zip(answer.tokens.refresh.clone()) else {
+            return;
+        };
+        let before = self.0.insert((me.sid, me.generation), token.clone());
+        assert!(before.is_none_or(|before| before == token), "two successors of one generation");
+    }
+}
+
+pub(crate) async fn strike(ground: Ground, blow: Blow, rests: Rests) {
+    let issuer = Issuer::start().await;
+    let mut settings = vec![("OVERLAP", "1".to_owned()), ("ACCESS_TTL", "900".to_owned())];
+    if rests == Rests::OnAnother {
+        settings.extend(issuer.settings(CALL_LIMIT));
+    }
+    let settings: Vec<_> = settings.iter().map(|(name, value)| (*name, &**value)).collect();
+    let moments = moments(&ground, rests);
+    let mut cluster = Cluster::of(2, SERVE, ground, &settings);
+    let client = Client::new();
+    for round in 0..figure("STRIKES", 1) {
+        let mut victims = Vec::new();
+        for (n, moment) in moments.iter().enumerate() {
+            let name = format!("user-{round}-{n}");
+            victims.push(victim(&mut cluster, &client, &issuer, rests, name, *moment).await);
+        }
+        // By then the sessions are due, here and at the other server.
+        tokio::time::sleep(OVERLAP + Duration::from_millis(200)).await;
+        let course = Course { client: &client, issuer: &issuer, blow, rests };
+        course.run(&mut cluster, victims).await;
+    }
+}
+
+/// Every step of a flight, and moments between them.
+fn moments(ground: &Ground, rests: Rests) -> Vec<Moment> {
+    let mut moments = Vec::new();
+    match ground {
+        Ground::Sqlite => moments.push(Moment::Locked),
+        Ground::Server(_) => {
+            let ways = |n| [Moment::Message(Way::Asked, n), Moment::Message(Way::Answered, n)];
+            moments.extend((0..MESSAGES).flat_map(ways));
+        }
+    }
+    if rests == Rests::OnAnother {
+        moments.extend([Moment::Call(Step::Received), Moment::Call(Step::Issued)]);
+    }
+    moments.extend((0..8).map(|n| Moment::After(Duration::from_micros(700 * n))));
+    moments
+}
+
+/// A node that will be struck, and a session for it.
+async fn victim(
+    cluster: &mut Cluster,
+    client: &Client,
+    issuer: &Issuer,
+    rests: Rests,
+    name: String,
+    moment: Moment,
+) -> Victim {
+    let gate = match &cluster.ground {
+        Ground::Sqlite => None,
+        Ground::Server(database) => Some(Gate::start(database.address()).await),
+    };
+    let node = cluster.add(gate.as_ref().map(Gate::address));
+    let begin = async |node, name: &str| match rests {
+        Rests::OnItself => client.sign_in(node, name).await,
+        Rests::OnAnother => client.adopt(node, name, &issuer.sign_in(name)).await,
+    };
+    // Its first flight prepares statements and connections; the second one is the one to strike.
+    let other = begin(cluster.node(0), &format!("{name}-other")).await;
+    let warm = client.me(cluster.node(node), &other.expired()).await.unwrap();
+    assert_eq!(warm.status, 200);
+    let tokens = begin(cluster.node(0), &name).await;
+    let me = client.me(cluster.node(0), &tokens.access_alone()).await.unwrap().me.unwrap();
+    Victim { name, node, gate, moment, tokens, id: me.sid, request: None }
+}
+
+struct Course<'c> {
+    client: &'c Client,
+    issuer: &'c Issuer,
+    blow: Blow,
+    rests: Rests,
+}
+
+impl Course<'_> {
+    async fn run(&self, cluster: &mut Cluster, mut victims: Vec<Victim>) {
+        for victim in &mut victims {
+            self.blow_falls(cluster, victim).await;
+        }
+        let stopped = Instant::now();
+        let ids: Vec<_> = victims.iter().map(|victim| sid(&victim.id)).collect();
+        let rows = cluster.rows(&ids).await;
+        let moved = rows.iter().flatten().filter(|row| row.generation > 0).count();
+        let claimed = rows.iter().flatten().filter(|row| claim_stands(row)).count();
+
+        // Their browsers turn to the other nodes, at once and again when they are due.
+        let mut successors = Successors::default();
+        let others = [cluster.node(0), cluster.node(1)];
+        for due in [Duration::ZERO, OVERLAP + Duration::from_millis(100)] {
+            tokio::time::sleep(due).await;
+            let patience = match self.blow {
+                Blow::Kill => PATIENCE,
+                Blow::Stop => SHORT_PATIENCE,
+            };
+            let ask = |victim: &Victim| self.ask(others, victim.tokens.clone(), patience, false);
+            let turns = join_all(victims.iter().map(ask)).await;
+            for (victim, (answers, tokens)) in victims.iter_mut().zip(turns) {
+                answers.iter().for_each(|answer| successors.note(answer));
+                victim.tokens = tokens;
+                // What the node had said, or was told, arrives when others have moved on.
+                if let Some(gate) = &victim.gate {
+                    gate.open();
+                }
+                self.issuer.release(&victim.name);
+            }
+        }
+        if self.blow == Blow::Stop {
+            let least = Duration::from_secs(figure("STOP_SECONDS", 4) as u64);
+            tokio::time::sleep_until(stopped + least).await;
+            victims.iter().for_each(|victim| cluster.go_on(victim.node));
+        }
+        for victim in &mut victims {
+            let Some(request) = victim.request.take() else { continue };
+            // Whatever it says now: it is no other successor, and it ends nothing.
+            if let Some(answer) = request.await.unwrap() {
+                successors.note(&answer);
+            }
+        }
+        // What was in doubt revives when the node that goes on has told what it heard.
+        let revives = self.blow == Blow::Stop;
+        let ask = |victim: &Victim| self.ask(others, victim.tokens.clone(), PATIENCE, revives);
+        let turns = join_all(victims.iter().map(ask)).await;
+        let mut lost = Vec::new();
+        for (victim, (answers, _)) in victims.iter().zip(turns) {
+            answers.iter().for_each(|answer| successors.note(answer));
+            if !answers.iter().any(|answer| answer.status == 200) {
+                lost.push(victim);
+            }
+        }
+        let rows = cluster.rows(&ids).await;
+        eprintln!(
+            "{:?}, resting {:?}: {} nodes struck, {moved} after the rotation, {claimed} after a \
+             claim; {} sessions lost: {:?}",
+            self.blow,
+            self.rests,
+            victims.len(),
+            lost.len(),
+            lost.iter().map(|victim| victim.moment).collect::<Vec<_>>(),
+        );
+        self.judge(&victims, &lost, &rows, &successors);
+        // Where no flight was struck before it and none after it, the moments are wrong. A stopped
+        // process that holds SQLite's file stops all.
+        if self.blow == Blow::Kill || victims[0].gate.is_some() {
+            assert!((1..victims.len()).contains(&(moved + claimed)), "{moved} {claimed}");
+        }
+        victims.iter().for_each(|victim| cluster.kill(victim.node));
+    }
+
+    /// Sends the victim's request to its node and waits for the moment.
+    async fn blow_falls(&self, cluster: &mut Cluster, victim: &mut Victim) {
+        let mut lock = None;
+        match (victim.moment, &victim.gate) {
+            (Moment::Message(way, after), Some(gate)) => gate.close_after(way, after),
+            (Moment::Locked, _) => lock = Some(locked(cluster).await),
+            (Moment::Call(step), _) => self.issuer.hold(&victim.name, step),
+            _ => {}
+        }
+        let (client, node, tokens) =
+            (self.client.clone(), cluster.node(victim.node), victim.tokens.expired());
+        let mut request = tokio::spawn(async move { client.me(node, &tokens).await });
+        let moment = async {
+            match (victim.moment, &victim.gate) {
+                (Moment::Message(..), Some(gate)) => gate.closed().await,
+                (Moment::Call(_), _) => self.issuer.held(&victim.name).await,
+                (Moment::After(time), _) => tokio::time::sleep(time).await,
+                // Nothing tells that it waits for the file. It does, for five seconds.
+                _ => tokio::time::sleep(Duration::from_millis(300)).await,
+            }
+        };
+        tokio::select! {
+            () = moment => victim.request = Some(request),
+            // The flight has no such step. Its answer is lost on the way.
+            answer = &mut request => drop(answer),
+        }
+        match self.blow {
+            Blow::Kill => cluster.kill(victim.node),
+            Blow::Stop => cluster.pause(victim.node),
+        }
+        if let Some(lock) = lock {
+            lock.close().await.unwrap();
+        }
+    }
+
+    /// Presents a session to each of these nodes until it is known what becomes of it, or for so
+    /// long. `revives`: also where the answer is 401.
+    async fn ask(
+        &self,
+        nodes: [SocketAddr; 2],
+        mut held: Tokens,
+        patience: Duration,
+        revives: bool,
+    ) -> (Vec<Answer>, Tokens) {
+        let (mut answers, began) = (Vec::new(), Instant::now());
+        for node in nodes {
+            loop {
+                let answer = self.client.me(node, &held.expired()).await.expect("it runs");
+                held.take(answer.tokens.clone());
+                let status = answer.status;
+                assert!(matches!(status, 200 | 401 | 503), "{status}");
+                answers.push(answer);
+                let waits = status == 503 || (status == 401 && revives);
+                if !waits || began.elapsed() > patience {
+                    break;
+                }
+                tokio::time::sleep(Duration::from_millis(50)).await;
+            }
+        }
+        (answers, held)
+    }
+
+    fn judge(
+        &self,
+        victims: &[Victim],
+        lost: &[&Victim],
+        rows: &[Option<everfresh::SessionRecord>],
+        successors: &Successors,
+    ) {
+        for (victim, row) in victims.iter().zip(rows) {
+            let row = row.as_ref().expect("no session was ended");
+            let newest = successors.0.range((victim.id.clone(), 0)..=(victim.id.clone(), u64::MAX));
+            let newest = newest.last().map_or(0, |((_, generation), _)| *generation);
+            assert!(row.generation >= newest, "{}: it went back", victim.name);
+            let is_lost = lost.iter().any(|lost| lost.name == victim.name);
+            if self.rests == Rests::OnAnother {
+                assert!(!self.issuer.is_reused(&victim.name), "{:?}: sent twice", victim.moment);
+                assert!(self.issuer.calls(&victim.name) <= 1);
+                // A claim was made, and its answer was heard by nobody who could tell.
+                assert_eq!(is_lost, claim_stands(row), "{:?}", victim.moment);
+            }
+            if is_lost {
+                assert_eq!((self.blow, self.rests), (Blow::Kill, Rests::OnAnother));
+            }
+        }
+        if (self.blow, self.rests) == (Blow::Kill, Rests::OnAnother) {
+            let held = |victim: &&Victim| matches!(victim.moment, Moment::Call(_));
+            assert_eq!(lost.iter().copied().filter(held).count(), 2, "the answer died with it");
+        }
+    }
+}
+
+/// Somebody sent the token, and the row has nothing of what came of it.
+fn claim_stands(row: &everfresh::SessionRecord) -> bool {
+    row.custody.as_deref().is_some_and(|custody| custody.tries > 0)
+}
+
+/// The one writer that SQLite's file has.
+async fn locked(cluster: &Cluster) -> SqliteConnection {
+    let options = SqliteConnectOptions::new().filename(cluster.file());
+    let mut connection = options.connect().await.unwrap();
+    sqlx::query("BEGIN IMMEDIATE").execute(&mut connection).await.unwrap();
+    connection
+}

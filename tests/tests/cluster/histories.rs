@@ -1,0 +1,129 @@
+//! What many clients saw of four nodes, held against one session at one place.
+//!
+//! `CALLS=100000` makes it longer than some seconds.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use everfresh_tests::cluster::{
+    Answer, Call, Client, Cluster, Did, Ground, History, Said, Tokens, figure,
+};
+use futures::future::join_all;
+use tokio::time::Instant;
+
+use crate::SERVE;
+
+const NODES: usize = 4;
+
+/// On each session.
+const CLIENTS: usize = 8;
+const CALLS_EACH: usize = 16;
+
+/// At a time.
+const SESSIONS: usize = 40;
+
+/// What the clients of one session share: the tokens of each generation.
+type Shared = Arc<Mutex<BTreeMap<u64, Tokens>>>;
+
+pub(crate) async fn are_linearizable(ground: Ground) {
+    let wanted = figure("CALLS", 10_000);
+    let settings = [("OVERLAP", "1"), ("ACCESS_TTL", "900")];
+    let cluster = Cluster::of(NODES, SERVE, ground, &settings);
+    let (client, nodes) = (Client::new(), cluster.addresses());
+    let clock = Instant::now();
+    let (mut calls, mut sessions, mut violations) = (0, 0, 0);
+    let (mut rotations, mut ends, mut unanswered) = (0, 0, 0);
+    while calls < wanted {
+        let running = (0..SESSIONS).map(|n| {
+            let (client, nodes) = (client.clone(), nodes.clone());
+            tokio::spawn(async move { play(client, nodes, n, clock).await })
+        });
+        for played in join_all(running.collect::<Vec<_>>()).await {
+            let (seen, generations) = played.unwrap();
+            (calls, sessions) = (calls + seen.len(), sessions + 1);
+            rotations += generations;
+            ends += usize::from(seen.iter().any(|call| call.said == Said::Over));
+            unanswered += seen.iter().filter(|call| call.said == Said::Nothing).count();
+            let history = History::new(seen);
+            if !history.is_linearizable() {
+                violations += 1;
+                eprintln!("no order explains this:\n{history:#?}");
+            }
+        }
+    }
+    eprintln!(
+        "{calls} calls of {CLIENTS} clients on each of {sessions} sessions, {NODES} nodes: \
+         {rotations} rotations, {ends} sessions ended, {unanswered} calls without an answer, \
+         {violations} violations"
+    );
+    assert_eq!(violations, 0);
+    assert!(rotations > sessions && ends > sessions / 4, "something happens in them");
+    // What has no answer explains much.
+    assert!(unanswered * 20 < calls, "{unanswered}");
+}
+
+/// One session. Gives what its clients saw, and how often it was rotated.
+async fn play(
+    client: Client,
+    nodes: Vec<SocketAddr>,
+    n: usize,
+    clock: Instant,
+) -> (Vec<Call>, usize) {
+    let first = client.sign_in(nodes[n % NODES], &format!("user-{n}")).await;
+    let shared: Shared = Arc::new(Mutex::new(BTreeMap::from([(0, first)])));
+    let clients = (0..CLIENTS).map(|c| {
+        let (client, nodes, shared) = (client.clone(), nodes.clone(), shared.clone());
+        tokio::spawn(async move {
+            let mut seen = Vec::new();
+            for _ in 0..CALLS_EACH {
+                let node = (c + fastrand::usize(..NODES)) % NODES;
+                let began = clock.elapsed();
+                let (did, answer) = call(&client, nodes[node], &shared).await;
+                let (ended, said) = (clock.elapsed(), understand(did, answer, &shared));
+                seen.push(Call { node, did, began, ended, said });
+                tokio::time::sleep(Duration::from_millis(fastrand::u64(..300))).await;
+            }
+            seen
+        })
+    });
+    let seen = join_all(clients.collect::<Vec<_>>()).await;
+    let generations = shared.lock().unwrap().keys().max().copied().unwrap_or(0);
+    (seen.into_iter().flat_map(|seen| seen.unwrap()).collect(), generations as usize)
+}
+
+/// Mostly the newest refresh token, now and then the one before, an access token, or the end.
+async fn call(client: &Client, node: SocketAddr, shared: &Shared) -> (Did, Option<Answer>) {
+    let held = {
+        let held = shared.lock().unwrap();
+        let back = usize::from(fastrand::u8(..10) == 0);
+        held.iter().rev().nth(back).or(held.iter().next()).map(|(g, t)| (*g, t.clone()))
+    };
+    let (generation, tokens) = held.unwrap();
+    match fastrand::u8(..100) {
+        0 => (Did::Revoke, client.sign_out(node, &tokens).await),
+        1..=35 => (Did::Verify, client.me(node, &tokens.access_alone()).await),
+        _ => (Did::Refresh(generation), client.me(node, &tokens.expired()).await),
+    }
+}
+
+fn understand(did: Did, answer: Option<Answer>, shared: &Shared) -> Said {
+    let Some(answer) = answer else { return Said::Nothing };
+    match (answer.status, answer.me) {
+        (200, Some(me)) => {
+            let mut shared = shared.lock().unwrap();
+            let held = shared.entry(me.generation).or_default();
+            // A rotation's answer has both; whoever keeps a refresh token gets an access token.
+            if let (Some(before), Some(now)) = (&held.refresh, &answer.tokens.refresh) {
+                assert_eq!(before, now, "two successors of one generation");
+            }
+            held.take(answer.tokens);
+            Said::Alive(me.generation)
+        }
+        (204, _) if did == Did::Revoke => Said::Ended,
+        (401, _) => Said::Over,
+        (503, _) => Said::Nothing,
+        (status, _) => panic!("{did:?}: {status}"),
+    }
+}

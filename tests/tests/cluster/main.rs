@@ -1,0 +1,104 @@
+//! Several nodes over one store, as the contract servers: one rotation however many ask, and nobody
+//! signed out whatever is killed, stopped or cut. F01, F03, F30, rows 43, 46 and 57.
+//!
+//! Each engine is a module. SQLite needs nothing; the features `redis` and `postgres` need their
+//! servers, and `cargo xtask test` sees to them. What runs is a short form; the figures come from
+//!
+//! ```sh
+//! ROUNDS=1000 STOP_SECONDS=33 STRIKES=3 OUTAGES=60 CALLS=100000 SIGN_OUTS=300 \
+//!     cargo test -p everfresh-tests --features redis,postgres --test cluster -- --nocapture
+//! ```
+
+#![allow(clippy::unwrap_used, reason = "a test that can't go on fails")]
+
+mod faults;
+mod histories;
+mod outages;
+mod rounds;
+mod sign_outs;
+
+use tokio::sync::{Mutex, MutexGuard};
+
+const SERVE: &str = env!("CARGO_BIN_EXE_serve-axum");
+
+/// Three or more servers and hundreds of clients are enough for a machine.
+async fn alone() -> MutexGuard<'static, ()> {
+    static ONE_AT_A_TIME: Mutex<()> = Mutex::const_new(());
+    ONE_AT_A_TIME.lock().await
+}
+
+/// The figures over one engine.
+macro_rules! figures {
+    ($ground:expr) => {
+        use everfresh_tests::cluster::Ground;
+
+        use crate::faults::{Blow, Rests};
+        use crate::{alone, faults, histories, outages, rounds, sign_outs};
+
+        #[tokio::test(flavor = "multi_thread")]
+        async fn f01_f03_a_herd_on_three_nodes_makes_one_rotation() {
+            let _alone = alone().await;
+            rounds::one_rotation_a_round($ground).await;
+        }
+
+        #[tokio::test(flavor = "multi_thread")]
+        async fn s46_a_node_that_is_killed_at_any_step_signs_nobody_out() {
+            let _alone = alone().await;
+            faults::strike($ground, Blow::Kill, Rests::OnItself).await;
+        }
+
+        #[tokio::test(flavor = "multi_thread")]
+        async fn s46_a_node_that_is_stopped_at_any_step_signs_nobody_out() {
+            let _alone = alone().await;
+            faults::strike($ground, Blow::Stop, Rests::OnItself).await;
+        }
+
+        #[tokio::test(flavor = "multi_thread")]
+        async fn s57_a_killed_node_sends_no_token_twice_and_loses_what_it_alone_had_heard() {
+            let _alone = alone().await;
+            faults::strike($ground, Blow::Kill, Rests::OnAnother).await;
+        }
+
+        #[tokio::test(flavor = "multi_thread")]
+        async fn s57_a_stopped_node_sends_no_token_twice_and_loses_nothing() {
+            let _alone = alone().await;
+            faults::strike($ground, Blow::Stop, Rests::OnAnother).await;
+        }
+
+        #[tokio::test(flavor = "multi_thread")]
+        async fn s43_what_four_nodes_answer_is_what_one_place_would() {
+            let _alone = alone().await;
+            histories::are_linearizable($ground).await;
+        }
+
+        #[tokio::test(flavor = "multi_thread")]
+        async fn s48_a_sign_out_counts_on_every_node_soon() {
+            let _alone = alone().await;
+            sign_outs::reach_three_nodes($ground).await;
+        }
+
+        #[tokio::test(flavor = "multi_thread")]
+        async fn s46_outages_sign_nobody_out_and_lose_nothing_that_was_acknowledged() {
+            let _alone = alone().await;
+            outages::are_survived($ground).await;
+        }
+    };
+}
+
+mod sqlite {
+    figures!(Ground::Sqlite);
+}
+
+#[cfg(feature = "redis")]
+mod redis {
+    use everfresh_tests::database::Database;
+
+    figures!(Ground::Server(Database::redis()));
+}
+
+#[cfg(feature = "postgres")]
+mod postgres {
+    use everfresh_tests::database::Database;
+
+    figures!(Ground::Server(Database::postgres()));
+}

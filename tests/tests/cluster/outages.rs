@@ -1,0 +1,206 @@
+//! Browsers at work on three nodes while nodes are killed, the engine is restarted and its network
+//! is cut.
+//!
+//! `OUTAGES=60` makes it longer than some seconds.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use everfresh_testkit::fault::Cable;
+use everfresh_tests::cluster::{Client, Cluster, Ground, Tokens, figure, sid};
+use futures::future::join_all;
+use tokio::time::Instant;
+
+use crate::SERVE;
+
+const NODES: usize = 3;
+const BROWSERS: usize = 24;
+
+/// How often each of them asks two nodes at once.
+const EVERY: Duration = Duration::from_millis(200);
+
+/// Between two outages: longer than it takes to find back.
+const CALM: Duration = Duration::from_secs(1);
+
+/// What all of them know.
+struct World {
+    client: Client,
+    /// They change when a node is killed.
+    nodes: Mutex<Vec<SocketAddr>>,
+    /// The one refresh token of each session and generation.
+    successors: Mutex<BTreeMap<(String, u64), String>>,
+    over: AtomicBool,
+}
+
+/// What became of one browser.
+#[derive(Default)]
+struct Course {
+    served: usize,
+    put_off: usize,
+    signed_out: usize,
+    id: String,
+    generation: u64,
+}
+
+pub(crate) async fn are_survived(ground: Ground) {
+    let outages = figure("OUTAGES", 4);
+    let cable = match &ground {
+        Ground::Sqlite => None,
+        Ground::Server(database) => Some(Cable::start(database.address()).await),
+    };
+    let settings = [("OVERLAP", "1"), ("ACCESS_TTL", "900")];
+    let mut cluster = Cluster::new(SERVE, ground, &settings);
+    // The first one's engine is at the other end of a cable.
+    cluster.add(cable.as_ref().map(Cable::address));
+    for _ in 1..NODES {
+        cluster.add(None);
+    }
+    let world = Arc::new(World {
+        client: Client::new(),
+        nodes: Mutex::new(cluster.addresses()),
+        successors: Mutex::default(),
+        over: AtomicBool::new(false),
+    });
+    let mut browsers = Vec::new();
+    for n in 0..BROWSERS {
+        let tokens = world.client.sign_in(world.node(n), &format!("user-{n}")).await;
+        browsers.push(tokio::spawn(browse(world.clone(), tokens)));
+    }
+    let signing_in = tokio::spawn(sign_in_again_and_again(world.clone()));
+    let began = Instant::now();
+    let mut happened: BTreeMap<&str, usize> = BTreeMap::new();
+    for n in 0..outages {
+        tokio::time::sleep(CALM).await;
+        let what = outage(&mut cluster, cable.as_ref(), &world, n).await;
+        *happened.entry(what).or_default() += 1;
+    }
+    tokio::time::sleep(2 * CALM).await;
+    let lasted = began.elapsed();
+    world.over.store(true, Ordering::Release);
+    let courses: Vec<_> = join_all(browsers).await.into_iter().map(Result::unwrap).collect();
+    let acknowledged = signing_in.await.unwrap();
+    judge(&cluster, &courses, &acknowledged, &happened, lasted).await;
+}
+
+/// One after the other.
+async fn outage(
+    cluster: &mut Cluster,
+    cable: Option<&Cable>,
+    world: &World,
+    n: usize,
+) -> &'static str {
+    match (n % 3, cable) {
+        (0, _) | (_, None) => {
+            let node = n % NODES;
+            cluster.restart(node);
+            world.nodes.lock().unwrap()[node] = cluster.node(node);
+            "nodes killed"
+        }
+        (1, Some(_)) => {
+            if let Ground::Server(database) = &mut cluster.ground {
+                database.restart();
+            }
+            "engines killed"
+        }
+        (_, Some(cable)) => {
+            cable.cut();
+            tokio::time::sleep(CALM).await;
+            cable.mend();
+            "cables cut"
+        }
+    }
+}
+
+impl World {
+    fn node(&self, n: usize) -> SocketAddr {
+        self.nodes.lock().unwrap()[n % NODES]
+    }
+
+    fn is_over(&self) -> bool {
+        self.over.load(Ordering::Acquire)
+    }
+}
+
+/// Two tabs that come back at the same time, each to a node of its own, and share their cookies.
+async fn browse(world: Arc<World>, mut tokens: Tokens) -> Course {
+    let mut course = Course::default();
+    while !world.is_over() {
+        let first = fastrand::usize(..NODES);
+        let shown = tokens.expired();
+        let tabs = [first, first + 1].map(|n| world.client.me(world.node(n), &shown));
+        for answer in join_all(tabs).await {
+            // Nothing: the node was killed.
+            let status = answer.as_ref().map_or(503, |answer| answer.status);
+            match status {
+                200 => course.served += 1,
+                503 => course.put_off += 1,
+                401 => course.signed_out += 1,
+                status => panic!("{status}"),
+            }
+            let Some((me, new)) = answer.and_then(|answer| Some((answer.me?, answer.tokens)))
+            else {
+                continue;
+            };
+            if let Some(token) = &new.refresh {
+                let key = (me.sid.clone(), me.generation);
+                let mut successors = world.successors.lock().unwrap();
+                let before = successors.insert(key, token.clone());
+                assert!(before.is_none_or(|before| before == *token), "two successors");
+            }
+            if me.generation >= course.generation {
+                (course.id, course.generation) = (me.sid, me.generation);
+                tokens.take(new);
+            }
+        }
+        tokio::time::sleep(EVERY).await;
+    }
+    course
+}
+
+/// Gives the sessions whose sign-in was answered.
+async fn sign_in_again_and_again(world: Arc<World>) -> Vec<String> {
+    let mut acknowledged = Vec::new();
+    while !world.is_over() {
+        let node = world.node(acknowledged.len());
+        if let Some(tokens) = world.client.try_sign_in(node, "somebody").await
+            && let Some(answer) = world.client.me(node, &tokens.access_alone()).await
+            && let Some(me) = answer.me
+        {
+            acknowledged.push(me.sid);
+        }
+        tokio::time::sleep(EVERY / 10).await;
+    }
+    acknowledged
+}
+
+async fn judge(
+    cluster: &Cluster,
+    courses: &[Course],
+    acknowledged: &[String],
+    happened: &BTreeMap<&str, usize>,
+    lasted: Duration,
+) {
+    let ids: Vec<_> = courses.iter().map(|course| sid(&course.id)).collect();
+    let rows = cluster.rows(&ids).await;
+    for (course, row) in courses.iter().zip(&rows) {
+        let row = row.as_ref().expect("a session was lost");
+        assert!(row.generation >= course.generation, "a rotation was lost");
+    }
+    let ids: Vec<_> = acknowledged.iter().map(|id| sid(id)).collect();
+    let lost = cluster.rows(&ids).await.iter().filter(|row| row.is_none()).count();
+    let sum = |count: fn(&Course) -> usize| courses.iter().map(count).sum::<usize>();
+    let (served, put_off) = (sum(|course| course.served), sum(|course| course.put_off));
+    let signed_out = sum(|course| course.signed_out);
+    let rotations: u64 = rows.iter().flatten().map(|row| row.generation).sum();
+    eprintln!(
+        "{lasted:.0?} with {happened:?}: {served} answers to {BROWSERS} browsers, {rotations} \
+         rotations, {put_off} times 503 or nothing, {signed_out} times 401; {} sign-ins, {lost} of \
+         them lost",
+        acknowledged.len(),
+    );
+    assert_eq!((signed_out, lost), (0, 0));
+    assert!(rotations as usize > BROWSERS && !acknowledged.is_empty(), "it went on");
+}
