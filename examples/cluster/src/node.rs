@@ -1,0 +1,162 @@
+//! One node: an engine, a listener, and a tally of what it did.
+
+use std::collections::VecDeque;
+use std::net::{Ipv4Addr, SocketAddr};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use axum::extract::State;
+use axum::http::StatusCode;
+use axum::routing::{get, post};
+use axum::{Form, Json, Router};
+use everfresh::{Engine, Event, Feed, InvalidReason, Keys, Rotate};
+use everfresh_axum::{Claims, Error, Session};
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
+use tokio::net::TcpListener;
+
+use crate::Outcome;
+
+/// So short that you can watch it. 15 minutes and 30 seconds would be usual.
+const ACCESS_LIFETIME: Duration = Duration::from_secs(10);
+const OVERLAP: Duration = Duration::from_secs(3);
+
+/// How many events are shown.
+const SHOWN: usize = 6;
+
+#[derive(Serialize, Deserialize)]
+struct User {
+    name: String,
+}
+
+/// A node that serves.
+pub(crate) struct Node {
+    pub(crate) address: SocketAddr,
+    auth: Engine<User>,
+    tally: Arc<Tally>,
+}
+
+/// What a node did.
+#[derive(Default)]
+struct Tally {
+    requests: AtomicU64,
+    /// Requests that got new tokens, by a refresh of their own or one that they joined.
+    renewed: AtomicU64,
+    refreshes: AtomicU64,
+    replays: AtomicU64,
+    refused: AtomicU64,
+    events: Mutex<VecDeque<String>>,
+}
+
+impl Node {
+    /// Listens on a free port.
+    pub(crate) async fn start(secret: &[u8], rotation: Rotate) -> Outcome<Self> {
+        let tally = Arc::new(Tally::default());
+        let noting = tally.clone();
+        let auth = Engine::<User>::builder(Keys::hs256(secret)?)
+            .issuer("https://cluster.example")
+            .audience("cluster")
+            .access_lifetime(ACCESS_LIFETIME)
+            .session_lifetime(Duration::from_secs(60 * 60))
+            .insecure_dev_only() // plain http:// on this machine; leave it out behind https://
+            .refresh_with(rotation.overlap(OVERLAP))
+            .on_event(move |event| noting.note(event))
+            .build()?;
+        let app = Router::new()
+            .route("/login", post(login))
+            .route("/me", get(me))
+            .route("/logout", post(logout))
+            .with_state(tally.clone())
+            .layer(auth.layer());
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await?;
+        let address = listener.local_addr()?;
+        tokio::spawn(async move { axum::serve(listener, app).await });
+        Ok(Self { address, auth, tally })
+    }
+
+    /// What there is to see of it.
+    pub(crate) fn state(&self) -> Value {
+        let count = |number: &AtomicU64| number.load(Ordering::Relaxed);
+        let (renewed, refreshes) = (count(&self.tally.renewed), count(&self.tally.refreshes));
+        json!({
+            "address": self.address,
+            "requests": count(&self.tally.requests),
+            "started": refreshes,
+            "joined": renewed.saturating_sub(refreshes),
+            "replayed": count(&self.tally.replays),
+            "refused": count(&self.tally.refused),
+            "feed": match self.auth.feed() {
+                Feed::Live => "live".to_owned(),
+                Feed::Lost { since } => format!("lost for {} s", since.as_secs()),
+                _ => "none".to_owned(),
+            },
+            "events": *self.tally.events(),
+        })
+    }
+}
+
+impl Tally {
+    fn add(number: &AtomicU64) {
+        number.fetch_add(1, Ordering::Relaxed);
+    }
+
+    fn events(&self) -> std::sync::MutexGuard<'_, VecDeque<String>> {
+        self.events.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn note(&self, event: &Event<'_>) {
+        let line = match event {
+            Event::Refreshed { .. } => return Self::add(&self.refreshes),
+            Event::TokenRefused { reason: InvalidReason::Revoked } => {
+                Self::add(&self.refused);
+                "refused a token of a session that is over".to_owned()
+            }
+            Event::Replayed { .. } => {
+                Self::add(&self.replays);
+                "gave a rotation's result again".to_owned()
+            }
+            Event::SignedIn { .. } => "somebody signed in".to_owned(),
+            Event::SignedOut { .. } => "somebody signed out".to_owned(),
+            Event::FeedLost => "lost the feed".to_owned(),
+            Event::FeedLive => "has the feed again".to_owned(),
+            Event::StoreFailed => "the store failed".to_owned(),
+            other => format!("{other:?}").chars().take(80).collect(),
+        };
+        let mut events = self.events();
+        events.push_front(line);
+        events.truncate(SHOWN);
+    }
+}
+
+#[derive(Deserialize)]
+struct Login {
+    name: String,
+}
+
+async fn login(session: Session<User>, Form(form): Form<Login>) -> Result<StatusCode, Error> {
+    session.sign_in(form.name.clone(), User { name: form.name }).await?;
+    Ok(StatusCode::NO_CONTENT)
+}
+
+async fn me(
+    State(tally): State<Arc<Tally>>,
+    session: Session<User>,
+    user: Result<Claims<User>, everfresh_axum::Rejection>,
+) -> Result<Json<Value>, everfresh_axum::Rejection> {
+    Tally::add(&tally.requests);
+    let Claims(user) = user?;
+    if session.is_refreshed() {
+        Tally::add(&tally.renewed);
+    }
+    Ok(Json(json!({
+        "name": user.name,
+        "generation": session.generation(),
+        "refreshed": session.is_refreshed(),
+    })))
+}
+
+async fn logout(session: Session<User>) -> Result<StatusCode, Error> {
+    session.sign_out().await?;
+    Ok(StatusCode::NO_CONTENT)
+}
