@@ -105,8 +105,7 @@ impl Algorithm for P256 {
     }
 }
 
-/// In its header mode the token is in a field of its own: its `Authorization` mode takes the
-/// scheme for a part of the token.
+/// In its header mode: the token is in a field of its own.
 fn theirs<A>(scene: &Scene, algorithm: A, key: A::VerifyingKey) -> Subject
 where
     A: Algorithm + Clone + 'static,
