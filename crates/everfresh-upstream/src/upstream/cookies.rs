@@ -186,7 +186,7 @@ impl Refresher for InCookies {
         let (held, left) = (content.held(), Timestamp::from_secs(content.expires).since(now));
         let mut renewed = false;
         if Context::is_due(&content.sid, held.lives, left) {
-            let token = held.refresh.as_ref().map_or(held.access.expose(), RefreshToken::expose);
+            let token = held.presented(&self.local.calls.upstream.dialect);
             let issued = {
                 let which = format!("{} {}", content.sid, content.seq);
                 self.local.exchange(&cx, &content.sid, which.into(), token).await

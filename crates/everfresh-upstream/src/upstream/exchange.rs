@@ -68,8 +68,7 @@ impl<S: CustodyStore> Exchange<S> {
         }
         let claim = Claim { sid, seq, id, over: self.over };
         let (claimed, mut outcome) = watch::channel(Claimed::NotAsked);
-        let token = self.held.refresh.as_ref().map(|token| token.expose());
-        let token = token.unwrap_or(self.held.access.expose());
+        let token = self.held.presented(&keeping.calls.upstream.dialect);
         let permission = permission(keeping.clone(), cx.clone(), claim, Arc::new(claimed));
         let sent = keeping.calls.send(cx, &sid.to_string(), token, Box::pin(permission)).await;
         // An answer may come before the body was asked for, while a claim is being made.

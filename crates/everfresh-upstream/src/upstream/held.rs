@@ -3,7 +3,8 @@
 use std::borrow::Cow;
 use std::time::Duration;
 
-use everfresh::{AccessToken, Custody, NotOpened, RefreshToken, SessionId, Vault};
+use everfresh::dialect::TokenKind;
+use everfresh::{AccessToken, Custody, Dialect, NotOpened, RefreshToken, SessionId, Vault};
 use serde::{Deserialize, Serialize};
 use zeroize::Zeroizing;
 
@@ -41,6 +42,14 @@ impl Held {
         };
         let text = Zeroizing::new(serde_json::to_vec(&form).ok()?);
         vault.seal(&place(sid, seq), &text)
+    }
+
+    /// The token that the dialect presents to be refreshed.
+    pub(super) fn presented(&self, dialect: &Dialect) -> &str {
+        match (&self.refresh, &dialect.token) {
+            (Some(refresh), TokenKind::Refresh) => refresh.expose(),
+            _ => self.access.expose(),
+        }
     }
 
     pub(super) fn open(

@@ -4,7 +4,7 @@ use std::borrow::Cow;
 use std::fmt;
 
 use http::{HeaderName, StatusCode, Uri};
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize};
 
 use crate::cookie::is_token_byte;
 
@@ -254,20 +254,28 @@ impl Is {
     }
 }
 
+/// What is wrong where no field is.
+const WHOLE: &str = "the file";
+
 impl Dialect {
     /// Reads a dialect from JSON and checks it.
     ///
     /// Errors: name the field, what was found and what is wanted.
     pub fn from_json(text: &str) -> Result<Self, DialectError> {
         let mut reader = serde_json::Deserializer::from_str(text);
-        const WHOLE: &str = "the file";
-        let dialect: Self = serde_path_to_error::deserialize(&mut reader).map_err(|error| {
+        let dialect = Self::from_deserializer(&mut reader)?;
+        reader.end().map_err(|error| DialectError::new(WHOLE, error.to_string()))?;
+        Ok(dialect)
+    }
+
+    /// The same from any other format that serde reads, such as TOML.
+    pub fn from_deserializer<'de, D: Deserializer<'de>>(reader: D) -> Result<Self, DialectError> {
+        let dialect: Self = serde_path_to_error::deserialize(reader).map_err(|error| {
             let path = error.path().to_string();
             // No path, or that of a member without a name, or of none yet.
             let field = if matches!(&*path, "" | "." | "?") { WHOLE } else { &path };
             DialectError::new(field, error.inner().to_string())
         })?;
-        reader.end().map_err(|error| DialectError::new(WHOLE, error.to_string()))?;
         dialect.check()?;
         Ok(dialect)
     }

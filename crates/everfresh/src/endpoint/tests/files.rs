@@ -106,3 +106,41 @@ fn f70_only_a_dialects_own_words_end_a_session() {
         assert!(!said(&Dialect::OAUTH2, status, &format!(r#"{{"error":"{error}"}}"#)));
     }
 }
+
+/// A file that an operator writes by hand.
+const TOML: &str = r#"
+name = "acme"
+path = "/session/renew"
+token = "refresh"
+places = [{ json = "renewal" }]
+fixed = []
+client_authentication = false
+rejected = [{ from = 410, to = 410, body = [] }]
+
+[answer]
+access_token = "jwt"
+successor = { member = "renewal" }
+members = []
+
+[errors]
+missing = { status = 400, body = "{}" }
+invalid = { status = 410, body = "{}" }
+expired = { status = 410, body = "{}" }
+user_gone = { status = 410, body = "{}" }
+malformed = { status = 400, body = "{}" }
+"#;
+
+#[test]
+fn a_toml_file_is_read_too_and_its_errors_name_the_field() {
+    let read = |text: &str| Dialect::from_deserializer(toml::Deserializer::parse(text).unwrap());
+    let dialect = read(TOML).unwrap();
+    assert_eq!((&*dialect.name, &*dialect.path), ("acme", "/session/renew"));
+    for (from, to, field) in [
+        ("status = 400", "status = \"many\"", "errors.missing.status"),
+        ("jwt\"", "jwt\"\nsucessor = 1", "answer"),
+        ("from = 410", "from = -1", "rejected[0].from"),
+    ] {
+        let problem = read(&TOML.replacen(from, to, 1)).unwrap_err();
+        assert!(problem.field().starts_with(field), "{problem}");
+    }
+}

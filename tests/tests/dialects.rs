@@ -1,0 +1,92 @@
+//! Each dialect's server against its own client, over sockets: one contract server signs in and
+//! serves every dialect, another one rests on it.
+
+#![allow(clippy::unwrap_used, reason = "a test that can't go on fails")]
+
+use std::net::SocketAddr;
+use std::path::Path;
+use std::time::Duration;
+
+use everfresh::{Dialect, ManualClock, Timestamp};
+use everfresh_testkit::Browser;
+use everfresh_testkit::contract::Me;
+use everfresh_tests::process::{Running, Workplace};
+use futures::future::join_all;
+use serde_json::json;
+use tokio::time::Instant;
+
+/// The life of an access token, and how long each dialect is watched: over several of them.
+const LIFE: u64 = 4;
+const WATCHED: Duration = Duration::from_secs(10);
+
+struct Server {
+    _process: Running,
+    _workplace: Workplace,
+    address: SocketAddr,
+}
+
+fn serve(program: &str, settings: &[(&str, String)]) -> Server {
+    let workplace = Workplace::new().unwrap();
+    let program = workplace.program(Path::new(program)).unwrap();
+    let mut command = workplace.command(program);
+    command.env("PORT", "0").env("SECRET", "0123456789abcdef-0123456789abcdef");
+    command.env("OVERLAP", "1");
+    command.envs(settings.iter().map(|(name, value)| (*name, value)));
+    let mut process = Running::start(command).unwrap();
+    let address = process.wait_for("listening on http://").parse().unwrap();
+    Server { _process: process, _workplace: workplace, address }
+}
+
+fn browser(address: SocketAddr) -> Browser {
+    // Only the jar's clock; nothing here depends on a cookie's end.
+    Browser::new(address, ManualClock::starting_at(Timestamp::from_secs(0)))
+}
+
+/// Signs in where the dialect is served, rests a session on it elsewhere, and stays signed in there.
+async fn stay_signed_in(dialect: &Dialect, issuer: SocketAddr, program: &str) {
+    let server = serve(
+        program,
+        &[
+            ("REFRESH", "upstream".to_owned()),
+            ("UPSTREAM_URL", format!("http://{issuer}/")),
+            ("UPSTREAM_DIALECT", dialect.name.to_string()),
+            ("UPSTREAM_CLIENT_ID", "contract".to_owned()),
+        ],
+    );
+    let mut there = browser(issuer);
+    let signed_in = there.post_json("/login?deliver=header", &json!({"user": "alice"})).await;
+    assert_eq!(signed_in.status, 204);
+    let access = signed_in.field("authorization").unwrap().strip_prefix("Bearer ").unwrap();
+    let tokens = json!({
+        "access_token": access, "refresh_token": signed_in.field("x-refresh-token").unwrap(),
+        // Tokens expire at whole seconds, some of the first of which may be over.
+        "expires_in": LIFE - 1, "sub": "alice",
+    });
+    let mut here = browser(server.address);
+    assert_eq!(here.post_json("/adopt", &tokens).await.status, 204, "{}", dialect.name);
+
+    let (began, mut expiries) = (Instant::now(), std::collections::BTreeSet::new());
+    while began.elapsed() < WATCHED {
+        let answer = here.get("/me").await;
+        assert_eq!(answer.status, 200, "{} after {:?}", dialect.name, began.elapsed());
+        let me: Me = answer.json();
+        assert_eq!(me.sub, "alice");
+        expiries.insert(me.exp);
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+    let lived = expiries.last().unwrap() - expiries.first().unwrap();
+    assert!(lived >= LIFE, "{}: tokens that expire at {expiries:?}", dialect.name);
+}
+
+#[tokio::test]
+async fn each_dialect_keeps_a_session_alive_on_another_server() {
+    let issuer = serve(env!("CARGO_BIN_EXE_serve-axum"), &[("ACCESS_TTL", LIFE.to_string())]);
+    let programs = [
+        env!("CARGO_BIN_EXE_serve-actix"),
+        env!("CARGO_BIN_EXE_serve-axum"),
+        env!("CARGO_BIN_EXE_serve-tower"),
+        env!("CARGO_BIN_EXE_serve-warp"),
+    ];
+    let each = Dialect::ALL.into_iter().zip(programs.into_iter().cycle());
+    join_all(each.map(|(dialect, program)| stay_signed_in(dialect, issuer.address, program))).await;
+}
