@@ -78,13 +78,15 @@ async fn filled(pool: &PgPool) -> Outcome<Vec<SessionId>> {
     let sizes = sizes.fetch_one(pool).await?;
     let [table, indexes] = [0, 1].map(|at| sizes.get::<i64, _>(at) / SESSIONS);
     println!("{table} bytes a session in the table, {indexes} in its indexes, among {SESSIONS}");
-    sqlx::raw_sql(
-        "DROP TABLE IF EXISTS bare; CREATE TABLE bare (id bigint PRIMARY KEY, n bigint NOT NULL) \
-         WITH (fillfactor = 80); INSERT INTO bare SELECT n, 0 FROM generate_series(0, 99999) AS n; \
-         VACUUM ANALYZE bare; VACUUM ANALYZE everfresh_sessions",
-    )
-    .execute(pool)
-    .await?;
+    for statement in [
+        "DROP TABLE IF EXISTS bare",
+        "CREATE TABLE bare (id bigint PRIMARY KEY, n bigint NOT NULL) WITH (fillfactor = 80)",
+        "INSERT INTO bare SELECT n, 0 FROM generate_series(0, 99999) AS n",
+        "VACUUM ANALYZE bare",
+        "VACUUM ANALYZE everfresh_sessions",
+    ] {
+        sqlx::raw_sql(statement).execute(pool).await?;
+    }
     let rows = sqlx::query("SELECT sid FROM everfresh_sessions LIMIT $1");
     let rows = rows.bind(TASKS as i64).fetch_all(pool).await?;
     rows.iter()

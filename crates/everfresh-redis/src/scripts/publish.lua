@@ -4,12 +4,13 @@ local row = live()
 local custody = custody_of(row)
 if not custody or custody.seq ~= ARGV[2] then return 0 end
 local value = redis.call('GET', KEYS[1])
-local before = HEAD + CUSTODY + row.sealed
-local claims = string.sub(value, before + 1, before + row.claims)
+local length, sealed = lengths(row)
+local before = HEAD + CUSTODY + sealed
+local claims = string.sub(value, before + 1, before + length)
 if ARGV[6] == '1' then claims = ARGV[7] end
 redis.call('SET', KEYS[1],
   string.sub(value, 1, 61) .. struct.pack('>I4I4', #claims, #ARGV[5]) ..
   string.sub(value, 70, HEAD) .. ARGV[3] .. string.rep('\0', 20) ..
   struct.pack('>I6I6', now, now + tonumber(ARGV[4])) .. ARGV[5] .. claims ..
-  string.sub(value, before + row.claims + 1), 'KEEPTTL')
+  string.sub(value, before + length + 1), 'KEEPTTL')
 return 1

@@ -10,10 +10,11 @@ local idle_expires = slides and slid(row) or row.idle_expires
 local changed = ARGV[3] .. ARGV[4] .. '\0' .. struct.pack('>I6I6', now, idle_expires)
 if ARGV[6] == '1' then
   local value = redis.call('GET', KEYS[1])
+  local claims, sealed = lengths(row)
   local before = HEAD
-  if row.sealed ~= NONE then before = before + CUSTODY + row.sealed end
+  if sealed ~= NONE then before = before + CUSTODY + sealed end
   value = '\1' .. changed .. string.sub(value, 27, 61) .. struct.pack('>I4', #ARGV[7]) ..
-    string.sub(value, 66, before) .. ARGV[7] .. string.sub(value, before + row.claims + 1)
+    string.sub(value, 66, before) .. ARGV[7] .. string.sub(value, before + claims + 1)
   redis.call('SET', KEYS[1], value, 'KEEPTTL')
 else
   redis.call('SETRANGE', KEYS[1], 1, changed)
