@@ -1,9 +1,13 @@
 //! What clients saw of one session, and whether some order of single steps explains it.
 //!
-//! A history is linearizable if each call can be given a moment between its beginning and its end
-//! at which it took effect at once, so that the answers are those of one session at one place. The
-//! search is that of Wing and Gong, with Lowe's memory of what was tried: a session has few states,
-//! and without the memory, as in the testers of model checkers, eight clients at once are too many.
+//! A session is two things, each of which has to be linearizable: there is a moment between a call's
+//! beginning and its end at which it took effect at once. The row in the store says which generation
+//! there is, or that the session is over. Each node has a mark by which it refuses access tokens of a
+//! session that is over; it is set once, when the node is told, and never taken back.
+//!
+//! The search is that of Wing and Gong, with Lowe's memory of what was tried: a session has few
+//! states, and without the memory, as in the testers of model checkers, eight clients at once are too
+//! many.
 
 use std::collections::HashSet;
 use std::fmt;
@@ -63,14 +67,8 @@ impl fmt::Debug for Call {
 #[derive(Clone, Debug, Default)]
 pub struct History(Vec<Call>);
 
-/// The session as one place would have it.
-#[derive(Clone, Copy, PartialEq, Eq, Hash)]
-struct State {
-    /// None: it is over.
-    generation: Option<u64>,
-    /// The nodes, a bit each, that know that it is. They need not ask the store again.
-    known: u32,
-}
+/// The row: its generation, or that the session is over.
+type Row = Option<u64>;
 
 impl History {
     /// At most 128 calls, in any order.
@@ -93,70 +91,75 @@ impl History {
     /// Whether some order of single steps explains all answers, of a session that began at
     /// generation 0.
     pub fn is_linearizable(&self) -> bool {
+        !self.takes_back() && self.fits_a_row()
+    }
+
+    /// Whether a node took an access token after it had said that the session is over.
+    fn takes_back(&self) -> bool {
+        let says = |call: &&Call| matches!(call.said, Said::Over | Said::Ended);
+        self.0.iter().filter(says).any(|over| {
+            let later = |call: &&Call| call.node == over.node && call.began > over.ended;
+            let mut later = self.0.iter().filter(later);
+            later.any(|call| matches!((call.did, call.said), (Did::Verify, Said::Alive(_))))
+        })
+    }
+
+    fn fits_a_row(&self) -> bool {
         let all = if self.0.len() == MOST { u128::MAX } else { (1 << self.0.len()) - 1 };
         let mut tried = HashSet::new();
-        let mut open = vec![(0_u128, State { generation: Some(0), known: 0 })];
-        while let Some((done, state)) = open.pop() {
+        let mut open: Vec<(u128, Row)> = vec![(0, Some(0))];
+        while let Some((done, row)) = open.pop() {
             if done == all {
                 return true;
             }
-            if !tried.insert((done, state)) {
+            if !tried.insert((done, row)) {
                 continue;
             }
             let left = || self.0.iter().enumerate().filter(|(n, _)| done & (1 << n) == 0);
             // What has no answer may take effect whenever it likes.
             let ends = left().filter(|(_, call)| call.said != Said::Nothing);
             let first_end = ends.map(|(_, call)| call.ended).min().unwrap_or(Duration::MAX);
-            let possible = || left().take_while(|(_, call)| call.began <= first_end);
-            let signing_out = possible().filter(|(_, call)| call.did == Did::Revoke);
-            let signing_out = signing_out.fold(0, |nodes, (_, call)| nodes | 1 << call.node);
-            for (n, call) in possible() {
-                let next = state.after(call, signing_out).into_iter().flatten();
+            for (n, call) in left().take_while(|(_, call)| call.began <= first_end) {
+                let next = call.changes(row, self.signs_out(call)).into_iter().flatten();
                 open.extend(next.map(|next| (done | (1 << n), next)));
             }
         }
         false
     }
+
+    /// Whether a sign-out had begun at the node that answers. There access tokens are refused from
+    /// its first moment on, and refreshes that land; the store is told then.
+    fn signs_out(&self, call: &Call) -> bool {
+        let begun = |one: &Call| one.did == Did::Revoke && one.began <= call.ended;
+        self.0.iter().any(|one| one.node == call.node && begun(one))
+    }
 }
 
-impl State {
-    /// What the session can be after this call took effect; nothing if it can't have been answered
-    /// so. `signing_out`: the nodes that are at it. There access tokens are refused from its first
-    /// moment on, and refreshes that land; what is refreshed then is as the store says.
-    fn after(self, call: &Call, signing_out: u32) -> [Option<Self>; 2] {
-        let node = 1 << call.node;
-        let over = Some(Self { generation: None, known: self.known | node });
-        let knows = self.known & node != 0;
-        let hears = (self.known | signing_out) & node != 0;
-        let one = |state| [state, None];
-        match (call.did, call.said, self.generation) {
-            // Told so by the store, or known here.
-            (Did::Refresh(_) | Did::Verify, Said::Over, None) => one(over),
+impl Call {
+    /// What the row can be after this call; nothing if it can't have been answered so.
+    fn changes(&self, row: Row, signs_out: bool) -> [Option<Row>; 2] {
+        let (kept, over) = (Some(row), Some(None));
+        match (self.did, self.said, row) {
+            (Did::Refresh(shown), Said::Alive(given), Some(now)) => {
+                let keeps = given == now && (shown == now || shown + 1 == now);
+                let rotates = shown == now && given == now + 1;
+                [(keeps || rotates).then_some(Some(given)), None]
+            }
             // Theft: an older token than the current one.
             (Did::Refresh(shown), Said::Over, Some(now)) if shown < now => {
-                [over, hears.then_some(Self { known: self.known | node, ..self })]
-            }
-            (Did::Refresh(_) | Did::Verify, Said::Over, Some(_)) if hears => {
-                one(Some(Self { known: self.known | node, ..self }))
-            }
-            (Did::Refresh(shown), Said::Alive(given), Some(now)) => {
-                let kept = given == now && (shown == now || shown + 1 == now);
-                let rotated = shown == now && given == now + 1;
-                match kept || rotated {
-                    true => one(Some(Self { generation: Some(given), ..self })),
-                    false => [None; 2],
-                }
+                [over, kept.filter(|_| signs_out)]
             }
             // An access token counts until its node hears that the session is over.
-            (Did::Verify, Said::Alive(_), _) if !knows => one(Some(self)),
-            (Did::Revoke, Said::Ended, _) => one(over),
-            (Did::Revoke, Said::Over, None) => one(over),
+            (Did::Verify, Said::Alive(_), _) => [kept, None],
+            (Did::Refresh(_) | Did::Verify, Said::Over, None) => [kept, None],
+            (Did::Refresh(_) | Did::Verify, Said::Over, Some(_)) if signs_out => [kept, None],
+            (Did::Revoke, Said::Ended, _) | (Did::Revoke, Said::Over, None) => [over, None],
             (Did::Refresh(shown), Said::Nothing, Some(now)) if shown == now => {
-                [Some(self), Some(Self { generation: Some(now + 1), ..self })]
+                [kept, Some(Some(now + 1))]
             }
-            (Did::Refresh(_) | Did::Revoke, Said::Nothing, Some(_)) => [Some(self), over],
-            (_, Said::Nothing, _) => one(Some(self)),
-            _ => [None; 2],
+            (Did::Refresh(_) | Did::Revoke, Said::Nothing, Some(_)) => [kept, over],
+            (_, Said::Nothing, _) => [kept, None],
+            _ => [None, None],
         }
     }
 }
@@ -194,6 +197,14 @@ mod tests {
             call(2, Refresh(0), 4, 6, Over),
             call(1, Verify, 10, 11, Alive(0)),
             call(1, Verify, 12, 13, Over),
+        ]));
+        // A theft ends the session in the store first, and then its node knows.
+        assert!(holds(&[
+            call(0, Refresh(0), 0, 1, Alive(1)),
+            call(0, Refresh(1), 2, 3, Alive(2)),
+            call(0, Refresh(0), 4, 20, Over),
+            call(1, Refresh(2), 5, 6, Over),
+            call(0, Verify, 7, 8, Alive(2)),
         ]));
         // It counts at its own node while the store is still being told.
         assert!(holds(&[
