@@ -148,14 +148,10 @@ pub(crate) fn run() -> ExitCode {
         ("sessions in Redis", "redis", tools::redis()),
         ("sessions in PostgreSQL", "postgres", tools::postgres()),
     ] {
-        let tests = ["--package", "everfresh-tests", "--features", engine, "--test"];
-        // Several nodes over it as well; those over SQLite run with the workspace.
-        for tests in [[&tests[..], &[engine]].concat(), [&tests[..], &["cluster", engine]].concat()]
-        {
-            match &found {
-                Ok(()) => step(name, &mut total, cargo(&root).arg("test").args(tests)),
-                Err(missing) => skip(&root, &tests, missing, &mut total, &mut notes),
-            }
+        let tests = ["--package", "everfresh-tests", "--features", engine, "--test", engine];
+        match found {
+            Ok(()) => step(name, &mut total, cargo(&root).arg("test").args(tests)),
+            Err(missing) => skip(&root, &tests, &missing, &mut total, &mut notes),
         }
     }
 

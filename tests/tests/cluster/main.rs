@@ -6,7 +6,7 @@
 //!
 //! ```sh
 //! ROUNDS=1000 STOP_SECONDS=33 STRIKES=3 OUTAGES=60 CALLS=100000 SIGN_OUTS=300 \
-//!     cargo test -p everfresh-tests --features redis,postgres --test cluster -- --nocapture
+//!     cargo test -p everfresh-tests --features cluster,redis,postgres --test cluster -- --nocapture
 //! ```
 
 #![allow(clippy::unwrap_used, reason = "a test that can't go on fails")]
