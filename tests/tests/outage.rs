@@ -267,7 +267,8 @@ async fn f72_f73_s59_the_provider_is_down_and_comes_back() {
     assert!(down.good > 0 && down.unavailable > 0, "there were both");
     assert_eq!((down.failed, after.failed), (0, 0));
     assert!(down.slowest() < NO_WAIT, "{:?}", down.slowest());
-    assert_eq!((down.refused, down.cleared, down.renewed), (0, 0, 0));
+    // What a row holds may outlast an access token of ours by a moment: another one is made from it.
+    assert_eq!((down.refused, down.cleared), (0, 0));
     assert_eq!((after.refused, after.cleared), (0, 0));
     // Five failures are noticed, and as many may be on their way; then one call a second.
     let budget = usize::try_from(seconds).unwrap() + 10;
