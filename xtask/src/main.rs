@@ -5,6 +5,7 @@
 mod bench;
 mod coverage;
 mod fuzz;
+mod report;
 mod rules;
 mod supply;
 mod test;

@@ -2,8 +2,8 @@
 //! suffers.
 //!
 //! A copy of the core, the testkit and `everfresh-upstream` is changed in one place, built, and
-//! searched. A search that
-//! finds nothing would mean that the rule is not needed, or that the search does not reach it.
+//! searched. A search that finds nothing would mean that the rule is not needed, or that the search
+//! does not reach it.
 
 mod upstream;
 
@@ -125,8 +125,9 @@ const RULES: &[Rule] = &[
 const COPIED: [&str; 3] =
     ["crates/everfresh", "crates/everfresh-testkit", "crates/everfresh-upstream"];
 
-/// Says of each rule whether it was missed. The error names what could not be done.
-pub(crate) fn run(root: &Path) -> Result<Vec<(&'static str, bool)>, String> {
+/// Says of each rule whether it was missed, as soon as it is known. The error names what could not
+/// be done.
+pub(crate) fn run(root: &Path, mut say: impl FnMut(&'static str, bool)) -> Result<(), String> {
     let copy = root.join("target/rules");
     copy_members(root, &copy, &COPIED)?;
     let servers = ["strict", "grace", "lenient", "fixed"].map(Search::Upstream);
@@ -134,8 +135,8 @@ pub(crate) fn run(root: &Path) -> Result<Vec<(&'static str, bool)>, String> {
         let nobody = search(&copy, whole)?;
         nobody.then_some(()).ok_or("somebody suffers with every rule in place")?;
     }
-    let rules = RULES.iter().chain(upstream::RULES);
-    rules.map(|rule| missed(root, &copy, rule).map(|missed| (rule.name, missed))).collect()
+    let mut rules = RULES.iter().chain(upstream::RULES);
+    rules.try_for_each(|rule| missed(root, &copy, rule).map(|missed| say(rule.name, missed)))
 }
 
 fn missed(root: &Path, copy: &Path, rule: &Rule) -> Result<bool, String> {

@@ -1,0 +1,174 @@
+//! Runs the steps of the tests, and says at the end how many tests passed, and which did not.
+
+use std::io::{BufRead as _, BufReader};
+use std::process::{Command, Stdio};
+use std::time::Instant;
+
+use crate::test::succeeds;
+
+/// Tests, by how they ended.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+struct Tally {
+    passed: u32,
+    failed: u32,
+    skipped: u32,
+}
+
+impl Tally {
+    fn add(&mut self, other: Self) {
+        self.passed += other.passed;
+        self.failed += other.failed;
+        self.skipped += other.skipped;
+    }
+}
+
+/// What was run so far.
+#[derive(Debug, Default)]
+pub(crate) struct Report {
+    total: Tally,
+    /// What is said again at the end, where everybody looks.
+    notes: Vec<String>,
+}
+
+impl Report {
+    /// Begins a step of single checks.
+    #[expect(clippy::unused_self, reason = "steps are begun where they are counted")]
+    pub(crate) fn begin(&self, name: &str) {
+        println!("\n== {name}");
+    }
+
+    /// Counts one check.
+    pub(crate) fn check(&mut self, name: &str, held: bool) {
+        if held {
+            self.total.passed += 1;
+        } else {
+            self.total.failed += 1;
+            self.notes.push(format!("failed: {name}"));
+        }
+    }
+
+    /// Counts one check that is a command.
+    pub(crate) fn run(&mut self, name: &str, command: &mut Command) {
+        let held = succeeds(command);
+        self.check(name, held);
+    }
+
+    /// Something that is no test, and has to be known all the same.
+    pub(crate) fn note(&mut self, note: String) {
+        self.notes.push(note);
+    }
+
+    /// Counts tests that can't run here, at least one, so that what is missing is never invisible.
+    pub(crate) fn skip(&mut self, why: &str, count: usize) {
+        println!("\n== skipped: {why}");
+        self.total.skipped += u32::try_from(count).unwrap_or(u32::MAX).max(1);
+        self.notes.push(format!("skipped: {why}"));
+    }
+
+    /// Runs `cargo test` or `npm test`, and adds up what they say.
+    pub(crate) fn step(&mut self, name: &str, command: &mut Command) {
+        println!("\n== {name}");
+        #[expect(clippy::disallowed_methods, reason = "shown to whoever waits")]
+        let began = Instant::now();
+        let mut tally = Tally::default();
+        let mut child = match command.stdout(Stdio::piped()).spawn() {
+            Ok(child) => child,
+            Err(error) => {
+                println!("can't run {}: {error}", command.get_program().display());
+                return self.check(name, false);
+            }
+        };
+        if let Some(stdout) = child.stdout.take() {
+            for line in BufReader::new(stdout).lines().map_while(Result::ok) {
+                println!("{line}");
+                tally.add(parse_result(&line).or_else(|| parse_node(&line)).unwrap_or_default());
+                if let Some(test) = failed(&line) {
+                    self.notes.push(format!("failed: {name}: {test}"));
+                }
+            }
+        }
+        let succeeded = child.wait().is_ok_and(|status| status.success());
+        if !succeeded && tally.failed == 0 {
+            // It did not compile, or a test binary died: nothing was counted, and something failed.
+            self.check(name, false);
+        }
+        let Tally { passed, failed, .. } = tally;
+        println!("-- {name}: {passed} passed, {failed} failed, {:.0?}", began.elapsed());
+        self.total.add(tally);
+    }
+
+    /// The last lines. Whether all is well; a skipped test is not, where nothing may be skipped.
+    pub(crate) fn end(&self, strict: bool) -> bool {
+        println!();
+        for note in &self.notes {
+            println!("{note}");
+        }
+        let Tally { passed, failed, skipped } = self.total;
+        println!("{passed} passed, {failed} failed, {skipped} skipped");
+        failed == 0 && (!strict || skipped == 0)
+    }
+}
+
+/// The test of `test a::b ... FAILED`, or of `✖ b (3ms)`.
+fn failed(line: &str) -> Option<&str> {
+    let rust = line.strip_prefix("test ").and_then(|rest| rest.strip_suffix(" ... FAILED"));
+    rust.or_else(|| line.trim_start().strip_prefix("✖ ")).or_else(|| line.strip_prefix("not ok "))
+}
+
+/// `test result: ok. 4 passed; 0 failed; 1 ignored; ..`
+fn parse_result(line: &str) -> Option<Tally> {
+    let counts = line.strip_prefix("test result: ")?;
+    let count = |word: &str| -> Option<u32> {
+        let part = counts.split([';', '.']).find(|part| part.trim_end().ends_with(word))?;
+        part.trim().split(' ').next()?.parse().ok()
+    };
+    Some(Tally {
+        passed: count(" passed")?,
+        failed: count(" failed")?,
+        skipped: count(" ignored")?,
+    })
+}
+
+/// One of the lines at the end of Node's test runner: `# pass 4`, or `ℹ pass 4` for people.
+fn parse_node(line: &str) -> Option<Tally> {
+    let (word, count) = line.strip_prefix("# ").or(line.strip_prefix("ℹ "))?.split_once(' ')?;
+    let count = count.parse().ok()?;
+    match word {
+        "pass" => Some(Tally { passed: count, ..Tally::default() }),
+        "fail" | "cancelled" => Some(Tally { failed: count, ..Tally::default() }),
+        "skipped" | "todo" => Some(Tally { skipped: count, ..Tally::default() }),
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn result_lines_are_added_up() {
+        let line =
+            "test result: FAILED. 12 passed; 3 failed; 1 ignored; 0 measured; 0 filtered out";
+        let expected = Tally { passed: 12, failed: 3, skipped: 1 };
+        assert_eq!(parse_result(line), Some(expected));
+        assert_eq!(parse_result("test verify::tests::x ... ok"), None);
+    }
+
+    #[test]
+    fn what_failed_is_named() {
+        assert_eq!(failed("test a::b ... FAILED"), Some("a::b"));
+        assert_eq!(failed("  ✖ a tab asks (3ms)"), Some("a tab asks (3ms)"));
+        assert_eq!(failed("test a::b ... ok"), None);
+    }
+
+    #[test]
+    fn the_lines_of_nodes_runner_are_added_up() {
+        let mut tally = Tally::default();
+        let lines = ["# tests 7", "# pass 3", "ℹ fail 2", "# cancelled 1", "# skipped 1", "# pass"];
+        for line in lines.into_iter().filter_map(parse_node) {
+            tally.add(line);
+        }
+        assert_eq!(tally, Tally { passed: 3, failed: 3, skipped: 1 });
+        assert_eq!(parse_node("# Subtest: pass 4"), None);
+    }
+}
