@@ -52,7 +52,7 @@ impl Search {
 
 const TABLE: &str = "crates/everfresh/src/refresh/table.rs";
 const ROTATE: &str = "crates/everfresh/src/refresh/rotate/attempt.rs";
-const MEMORY: &str = "crates/everfresh/src/store/memory.rs";
+const MEMORY: &str = "crates/everfresh/src/store/memory/mod.rs";
 const FLOW: &str = "crates/everfresh/src/session/flow.rs";
 
 const RULES: &[Rule] = &[
@@ -101,8 +101,8 @@ const RULES: &[Rule] = &[
     Rule {
         name: "only what a client shows confirms",
         file: MEMORY,
-        with: "record.confirmed &= again;",
-        without: "record.confirmed = true;",
+        with: "row.confirmed &= again;",
+        without: "row.confirmed = true;",
         search: Search::Rotation(["2", "14"]),
     },
     Rule {

@@ -9,8 +9,8 @@
 //! 5. More than four candidates in one place: none of them counts, whatever their order. Those in
 //!    other places do.
 
-use arrayvec::ArrayVec;
 use http::header::{AUTHORIZATION, COOKIE};
+use smallvec::SmallVec;
 use zeroize::Zeroizing;
 
 use crate::carrier::{Carriers, CookieFinder, Location, MAX_CARRIERS};
@@ -36,7 +36,7 @@ pub(crate) enum Side {
 
 /// The tokens of one kind that a request brought, in the order of the carriers.
 pub(crate) struct Found<'h> {
-    found: ArrayVec<Candidate<'h>, MAX_CANDIDATES>,
+    found: SmallVec<[Candidate<'h>; 2]>,
     /// The carrier that brought too many.
     given_up: Option<usize>,
     /// What was wrong with what did not become a candidate.
@@ -75,7 +75,7 @@ impl Kept {
 
 impl<'h> Found<'h> {
     fn nothing() -> Self {
-        Self { found: ArrayVec::new(), given_up: None, flaw: None }
+        Self { found: SmallVec::new(), given_up: None, flaw: None }
     }
 
     pub(crate) fn candidates(&self) -> &[Candidate<'h>] {

@@ -1,6 +1,10 @@
 //! Sessions in this process's memory: bounded, in shards, sweeping itself.
 
-use std::collections::{BTreeSet, HashMap, HashSet, VecDeque};
+mod row;
+mod shard;
+mod subjects;
+
+use std::collections::VecDeque;
 use std::fmt;
 use std::hash::{BuildHasher as _, RandomState};
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -14,6 +18,9 @@ use super::{
     SessionRecord, SessionStore, StoreError,
 };
 use crate::clock::{Clock, Timestamp};
+use row::Row;
+use shard::Shard;
+use subjects::Subjects;
 
 /// How many ended sessions are remembered for those who begin to follow.
 const MAX_ENDED: usize = 65_536;
@@ -52,19 +59,11 @@ struct Inner {
     hasher: RandomState,
     shards: Vec<Mutex<Shard>>,
     count: AtomicUsize,
-    /// The sessions of each subject. An id stands here before its row does, and goes after it.
-    subjects: Mutex<HashMap<Box<str>, HashSet<SessionId>>>,
+    subjects: Mutex<Subjects>,
     /// Sessions that were ended, for those who follow, by number.
     ended: Mutex<VecDeque<(u64, Timestamp, SessionId)>>,
     /// The number of the last one.
     last_ended: watch::Sender<u64>,
-}
-
-#[derive(Default)]
-struct Shard {
-    rows: HashMap<SessionId, SessionRecord>,
-    /// By the time when they are over unless they are rotated.
-    ends: BTreeSet<(Timestamp, SessionId)>,
 }
 
 impl MemoryStore {
@@ -102,11 +101,8 @@ impl MemoryStore {
         let former = self.shard(sid).remove(sid);
         self.forget(former.as_slice());
         self.inner.count.fetch_add(1, Ordering::Relaxed);
-        let subject = Box::<str>::from(&*record.subject);
-        lock(&self.inner.subjects).entry(subject).or_default().insert(sid);
-        let mut shard = self.shard(sid);
-        shard.ends.insert((record.idle_expires, sid));
-        shard.rows.insert(sid, record);
+        let subject = lock(&self.inner.subjects).insert(&record.subject, sid);
+        self.shard(sid).insert(Row::new(record, subject));
     }
 
     /// How many sessions are kept, those that are over and not yet swept included.
@@ -131,19 +127,14 @@ impl MemoryStore {
     }
 
     /// What has to happen once rows are gone.
-    fn forget(&self, removed: &[SessionRecord]) {
+    fn forget(&self, removed: &[Row]) {
         if removed.is_empty() {
             return;
         }
         self.inner.count.fetch_sub(removed.len(), Ordering::Relaxed);
         let mut subjects = lock(&self.inner.subjects);
-        for record in removed {
-            if let Some(sessions) = subjects.get_mut(&*record.subject) {
-                sessions.remove(&record.sid);
-                if sessions.is_empty() {
-                    subjects.remove(&*record.subject);
-                }
-            }
+        for row in removed {
+            subjects.remove(&row.subject, row.sid);
         }
     }
 
@@ -155,7 +146,7 @@ impl MemoryStore {
     ) -> bool {
         let now = self.inner.clock.now();
         let mut shard = self.shard(sid);
-        let custody = shard.live(sid, now).and_then(|record| record.custody.as_deref_mut());
+        let custody = shard.live(sid, now).and_then(|row| row.custody.as_deref_mut());
         custody.is_some_and(|custody| change(custody, now))
     }
 
@@ -172,7 +163,7 @@ impl MemoryStore {
     }
 
     /// Ends a session, and tells whoever listens.
-    fn remove(&self, sid: SessionId) -> Option<SessionRecord> {
+    fn remove(&self, sid: SessionId) -> Option<Row> {
         let removed = self.shard(sid).remove(sid);
         self.forget(removed.as_slice());
         if removed.is_some() {
@@ -182,8 +173,7 @@ impl MemoryStore {
     }
 
     fn sessions_of(&self, subject: &str) -> Vec<SessionId> {
-        let subjects = lock(&self.inner.subjects);
-        subjects.get(subject).into_iter().flatten().copied().collect()
+        lock(&self.inner.subjects).of(subject)
     }
 }
 
@@ -191,50 +181,6 @@ impl Default for MemoryStore {
     fn default() -> Self {
         Self::new()
     }
-}
-
-impl Shard {
-    fn remove(&mut self, sid: SessionId) -> Option<SessionRecord> {
-        let record = self.rows.remove(&sid)?;
-        self.ends.remove(&(record.idle_expires, sid));
-        Some(record)
-    }
-
-    fn live(&mut self, sid: SessionId, now: Timestamp) -> Option<&mut SessionRecord> {
-        self.rows.get_mut(&sid).filter(|record| !is_over(record, now))
-    }
-
-    /// The row's end moved, from here to where it is now.
-    fn move_end(&mut self, sid: SessionId, from: Timestamp) {
-        if let Some(record) = self.rows.get(&sid) {
-            self.ends.remove(&(from, sid));
-            self.ends.insert((record.idle_expires, sid));
-        }
-    }
-
-    /// Removes up to `limit` sessions that are over.
-    fn sweep(&mut self, now: Timestamp, limit: usize) -> Vec<SessionRecord> {
-        let mut removed = Vec::new();
-        while removed.len() < limit
-            && let Some(&(end, sid)) = self.ends.first()
-            && end <= now
-        {
-            self.ends.pop_first();
-            removed.extend(self.rows.remove(&sid));
-        }
-        removed
-    }
-}
-
-impl SessionRecord {
-    /// The session's idle time begins anew.
-    fn slide(&mut self, now: Timestamp) {
-        self.idle_expires = now.plus(self.idle_lifetime).min(self.absolute_expires);
-    }
-}
-
-fn is_over(record: &SessionRecord, now: Timestamp) -> bool {
-    now >= record.idle_expires || now >= record.absolute_expires
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -255,44 +201,43 @@ impl SessionStore for MemoryStore {
             self.inner.count.fetch_sub(1, Ordering::Relaxed);
             return Err(StoreError::new("the store is full of sessions that are not over"));
         }
-        let subject = Box::<str>::from(&*record.subject);
-        lock(&self.inner.subjects).entry(subject).or_default().insert(sid);
+        let subject = lock(&self.inner.subjects).insert(&record.subject, sid);
         let mut shard = self.shard(sid);
-        if shard.rows.contains_key(&sid) {
+        if shard.contains(sid) {
             self.inner.count.fetch_sub(1, Ordering::Relaxed);
             return Err(StoreError::new("the session's id is taken"));
         }
-        shard.ends.insert((record.idle_expires, sid));
-        shard.rows.insert(sid, record);
+        shard.insert(Row::new(record, subject));
         Ok(())
     }
 
     async fn load(&self, sid: SessionId) -> Result<Option<Loaded>, StoreError> {
         let now = self.inner.clock.now();
         let mut shard = self.shard(sid);
-        Ok(shard.live(sid, now).map(|record| Loaded { record: record.clone(), now }))
+        Ok(shard.live(sid, now).map(|row| Loaded { record: (&*row).into(), now }))
     }
 
     async fn rotate(&self, rotation: Rotation) -> Result<bool, StoreError> {
         let now = self.inner.clock.now();
         let mut shard = self.shard(rotation.sid);
-        let Some(record) = shard.live(rotation.sid, now) else { return Ok(false) };
+        let Some(row) = shard.live(rotation.sid, now) else { return Ok(false) };
         let again = rotation.from == rotation.to;
-        if record.generation != rotation.from || (again && record.confirmed) {
+        if row.generation != rotation.from || (again && row.confirmed) {
             return Ok(false);
         }
-        let former_end = record.idle_expires;
-        record.generation = rotation.to;
-        record.confirmed &= again;
-        record.key_id = rotation.key_id;
-        record.rotated_at = now;
+        let former_end = row.idle_expires;
+        row.generation = rotation.to;
+        row.confirmed &= again;
+        row.key_id = rotation.key_id;
+        row.rotated_at = now;
         if !again && rotation.slides {
-            record.slide(now);
+            row.slide(now);
         }
         if let Some(claims) = rotation.claims {
-            record.claims = claims;
+            row.claims = claims.into();
         }
-        shard.move_end(rotation.sid, former_end);
+        let end = row.idle_expires;
+        shard.move_end(rotation.sid, former_end, end);
         Ok(true)
     }
 
@@ -304,14 +249,15 @@ impl SessionStore for MemoryStore {
     ) -> Result<(), StoreError> {
         let now = self.inner.clock.now();
         let mut shard = self.shard(sid);
-        if let Some(record) = shard.live(sid, now)
-            && record.generation == generation
+        if let Some(row) = shard.live(sid, now)
+            && row.generation == generation
         {
-            record.confirmed = true;
+            row.confirmed = true;
             if slide {
-                let former_end = record.idle_expires;
-                record.slide(now);
-                shard.move_end(sid, former_end);
+                let former_end = row.idle_expires;
+                row.slide(now);
+                let end = row.idle_expires;
+                shard.move_end(sid, former_end, end);
             }
         }
         Ok(())
@@ -341,8 +287,9 @@ impl SessionStore for MemoryStore {
     async fn list(&self, subject: &str) -> Result<Vec<SessionRecord>, StoreError> {
         let now = self.inner.clock.now();
         let sessions = self.sessions_of(subject).into_iter();
-        let mut records: Vec<_> =
-            sessions.filter_map(|sid| self.shard(sid).live(sid, now).cloned()).collect();
+        let mut records: Vec<SessionRecord> = sessions
+            .filter_map(|sid| self.shard(sid).live(sid, now).map(|row| (&*row).into()))
+            .collect();
         records.sort_by_key(|record| std::cmp::Reverse((record.rotated_at, record.sid)));
         records.truncate(MAX_LIST);
         Ok(records)
@@ -394,19 +341,19 @@ impl CustodyStore for MemoryStore {
     }
 
     async fn end(&self, sid: SessionId) -> Result<Option<SessionRecord>, StoreError> {
-        Ok(self.remove(sid))
+        Ok(self.remove(sid).map(|row| (&row).into()))
     }
 
     async fn publish(&self, new: Publication) -> Result<bool, StoreError> {
         let now = self.inner.clock.now();
         let mut shard = self.shard(new.sid);
-        let Some(record) = shard.live(new.sid, now) else { return Ok(false) };
-        let Some(custody) = record.custody.as_mut().filter(|custody| custody.seq == new.seq) else {
+        let Some(row) = shard.live(new.sid, now) else { return Ok(false) };
+        let Some(custody) = row.custody.as_mut().filter(|custody| custody.seq == new.seq) else {
             return Ok(false);
         };
         **custody = Custody { seq: new.seq + 1, ..new.tokens.into_custody(now) };
         if let Some(claims) = new.claims {
-            record.claims = claims;
+            row.claims = claims.into();
         }
         Ok(true)
     }
