@@ -9,7 +9,7 @@ mod underway;
 
 use std::fmt;
 use std::sync::atomic::{AtomicU8, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{Duration, SystemTime};
 
 use serde::Serialize;
@@ -86,7 +86,8 @@ struct Shared<C> {
     begun: View<C>,
     request: RequestFacts,
     flags: AtomicU8,
-    state: Mutex<State<C>>,
+    /// Made when something is done to the session, which for most requests is never.
+    state: OnceLock<Box<Mutex<State<C>>>>,
 }
 
 /// What is kept of a request.
@@ -134,6 +135,20 @@ struct State<C> {
     recheck: Option<(Duration, Admitted)>,
 }
 
+impl<C> Default for State<C> {
+    fn default() -> Self {
+        Self {
+            now: None,
+            outgoing: Outgoing::Nothing,
+            beside: None,
+            refreshed: false,
+            changes: 0,
+            dead: false,
+            recheck: None,
+        }
+    }
+}
+
 /// A flight, and what it refreshes.
 struct TakenOff<C> {
     flight: Flight,
@@ -148,16 +163,7 @@ struct TakenOff<C> {
 
 impl<C: ClaimSet> Session<C> {
     pub(crate) fn begin(core: Arc<Core>, request: RequestFacts, begun: View<C>) -> Self {
-        let state = State {
-            now: None,
-            outgoing: Outgoing::Nothing,
-            beside: None,
-            refreshed: false,
-            changes: 0,
-            dead: false,
-            recheck: None,
-        };
-        let (flags, state) = (AtomicU8::new(0), Mutex::new(state));
+        let (flags, state) = (AtomicU8::new(0), OnceLock::new());
         Self(Arc::new(Shared { core, begun, request, flags, state }))
     }
 
@@ -245,10 +251,6 @@ impl<C: ClaimSet> Session<C> {
         self.0.flags.load(Ordering::Acquire) & TOUCHED != 0
     }
 
-    fn sealed(&self) -> bool {
-        self.0.flags.load(Ordering::Acquire) & SEALED != 0
-    }
-
     fn view<T>(&self, read: impl FnOnce(&View<C>) -> T) -> T {
         match self.touched() {
             false => read(&self.0.begun),
@@ -282,7 +284,7 @@ impl<C: ClaimSet> Session<C> {
     }
 
     fn lock(&self) -> MutexGuard<'_, State<C>> {
-        self.0.state.lock().unwrap_or_else(PoisonError::into_inner)
+        self.0.state.get_or_init(Box::default).lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -311,9 +313,16 @@ impl<C> View<C> {
 }
 
 impl<C> Session<C> {
+    fn sealed(&self) -> bool {
+        self.0.flags.load(Ordering::Acquire) & SEALED != 0
+    }
+
     /// Seals the session: whatever comes now is too late for its response.
     fn seal(&self) {
-        self.0.flags.fetch_or(SEALED, Ordering::AcqRel);
+        // Nearly always it is by now, and a look costs less.
+        if !self.sealed() {
+            self.0.flags.fetch_or(SEALED, Ordering::AcqRel);
+        }
     }
 }
 
