@@ -18,8 +18,8 @@ use crate::SERVE;
 const NODES: usize = 4;
 
 /// On each session.
-const CLIENTS: usize = 8;
-const CALLS_EACH: usize = 16;
+const CLIENTS: usize = 6;
+const CALLS_EACH: usize = 21;
 
 /// At a time.
 const SESSIONS: usize = 40;
@@ -97,13 +97,13 @@ async fn play(
 async fn call(client: &Client, node: SocketAddr, shared: &Shared) -> (Did, Option<Answer>) {
     let held = {
         let held = shared.lock().unwrap();
-        let back = usize::from(fastrand::u8(..10) == 0);
+        let back = usize::from(fastrand::u8(..25) == 0);
         held.iter().rev().nth(back).or(held.iter().next()).map(|(g, t)| (*g, t.clone()))
     };
     let (generation, tokens) = held.unwrap();
-    match fastrand::u8(..100) {
+    match fastrand::u8(..200) {
         0 => (Did::Revoke, client.sign_out(node, &tokens).await),
-        1..=35 => (Did::Verify, client.me(node, &tokens.access_alone()).await),
+        1..=70 => (Did::Verify, client.me(node, &tokens.access_alone()).await),
         _ => (Did::Refresh(generation), client.me(node, &tokens.expired()).await),
     }
 }
