@@ -128,6 +128,9 @@ fn servers(root: &Path, report: &mut Report) {
     ] {
         gated(root, report, name, [test, test], found, &mut cargo(root));
     }
+    let engines = tools::redis().and_then(|()| tools::postgres());
+    let all = ["cluster,redis,postgres", "cluster"];
+    gated(root, report, "many nodes", all, engines, &mut cargo(root));
 }
 
 /// Tests behind a feature, for what they need is not everywhere.

@@ -61,8 +61,11 @@ const PATIENCE: Duration = Duration::from_secs(40);
 /// How long somebody tries while a node is stopped, which may hold SQLite's lock.
 const SHORT_PATIENCE: Duration = Duration::from_secs(3);
 
+/// As many flights as a node may have opened connections for.
+const WARM: usize = 4;
+
 /// More messages either way than a flight has.
-const MESSAGES: usize = 8;
+const MESSAGES: usize = 10;
 
 struct Victim {
     name: String,
@@ -146,10 +149,12 @@ async fn victim(
         Rests::OnItself => client.sign_in(node, name).await,
         Rests::OnAnother => client.adopt(node, name, &issuer.sign_in(name)).await,
     };
-    // Its first flight prepares statements and connections; the second one is the one to strike.
-    let other = begin(cluster.node(0), &format!("{name}-other")).await;
-    let warm = client.me(cluster.node(node), &other.expired()).await.unwrap();
-    assert_eq!(warm.status, 200);
+    // Its first flights open connections and prepare statements; a later one is the one to strike.
+    for other in 0..WARM {
+        let other = begin(cluster.node(0), &format!("{name}-other-{other}")).await;
+        let warm = client.me(cluster.node(node), &other.expired()).await.unwrap();
+        assert_eq!(warm.status, 200);
+    }
     let tokens = begin(cluster.node(0), &name).await;
     let me = client.me(cluster.node(0), &tokens.access_alone()).await.unwrap().me.unwrap();
     Victim { name, node, gate, moment, tokens, id: me.sid, request: None }
