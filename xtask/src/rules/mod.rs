@@ -26,16 +26,23 @@ enum Search {
     Rotation([&'static str; 2]),
     /// The world of upstream tokens: this kind of server.
     Upstream(&'static str),
+    /// The same, from this schedule on, for what one in a hundred thousand shows. Where it is not
+    /// found any more, the search itself has changed: look for it again with a large number.
+    UpstreamFrom(&'static str, &'static str),
 }
 
 impl Search {
-    /// Every so many schedules by chance, of the same seeds each time, are more than enough.
+    /// So many schedules by chance, of the same seeds each time, are more than enough.
     const SCHEDULES: &str = "60000";
 
     fn words(self) -> (&'static str, Vec<&'static str>) {
+        let random = ["random", Self::SCHEDULES];
         match self {
             Self::Rotation(bounds) => ("search", bounds.to_vec()),
-            Self::Upstream(server) => ("upstream", vec!["random", Self::SCHEDULES, server]),
+            Self::Upstream(server) => ("upstream", [&random[..], &[server]].concat()),
+            Self::UpstreamFrom(server, seed) => {
+                ("upstream", [&random[..], &[server, seed]].concat())
+            }
         }
     }
 
@@ -45,7 +52,9 @@ impl Search {
             Self::Rotation(_) => {
                 ["0 honest browsers signed out", "an honest browser was signed out:"]
             }
-            Self::Upstream(_) => ["no promise broken:", "a promise was broken:"],
+            Self::Upstream(_) | Self::UpstreamFrom(..) => {
+                ["no promise broken:", "a promise was broken:"]
+            }
         }
     }
 }

@@ -127,6 +127,6 @@ pub(super) const RULES: &[Rule] = &[
         file: CLAIMING,
         with: "if claim.over.is_some() && !still_fits",
         without: "if false && !still_fits",
-        search: Search::Upstream("grace"),
+        search: Search::UpstreamFrom("grace", "seed=240000"),
     },
 ];
