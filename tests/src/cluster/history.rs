@@ -3,7 +3,9 @@
 //! A session is two things, each of which has to be linearizable: there is a moment between a call's
 //! beginning and its end at which it took effect at once. The row in the store says which generation
 //! there is, or that the session is over. Each node has a mark by which it refuses access tokens of a
-//! session that is over; it is set once, when the node is told, and never taken back.
+//! session that is over; it is set once, when the node is told, and never taken back. Until then it
+//! also gives the answer of a refresh again to whoever shows the same token: while that is under way,
+//! and for the overlap.
 //!
 //! The search is that of Wing and Gong, with Lowe's memory of what was tried: a session has few
 //! states, and without the memory, as in the testers of model checkers, eight clients at once are too
@@ -15,6 +17,9 @@ use std::time::Duration;
 
 /// The most calls of one history.
 pub(super) const MOST: usize = 128;
+
+/// For how long a node gives an answer again.
+pub const OVERLAP: Duration = Duration::from_secs(1);
 
 /// What a client asked of a node.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -94,14 +99,29 @@ impl History {
         !self.takes_back() && self.fits_a_row()
     }
 
-    /// Whether a node took an access token after it had said that the session is over.
+    /// Whether a node took an access token, or gave an answer again, after it had said that the
+    /// session is over.
     fn takes_back(&self) -> bool {
         let says = |call: &&Call| matches!(call.said, Said::Over | Said::Ended);
+        let takes = |call: &Call| match (call.did, call.said) {
+            (Did::Verify, Said::Alive(_)) => true,
+            _ => self.is_again(call),
+        };
         self.0.iter().filter(says).any(|over| {
             let later = |call: &&Call| call.node == over.node && call.began > over.ended;
-            let mut later = self.0.iter().filter(later);
-            later.any(|call| matches!((call.did, call.said), (Did::Verify, Said::Alive(_))))
+            self.0.iter().filter(later).any(takes)
         })
+    }
+
+    /// Whether a node may have given the answer of an earlier refresh again.
+    fn is_again(&self, call: &Call) -> bool {
+        let first = |one: &Call| {
+            (one.node, one.did, one.said) == (call.node, call.did, call.said)
+                && one.began < call.began
+                && call.began <= one.ended + OVERLAP
+        };
+        matches!((call.did, call.said), (Did::Refresh(_), Said::Alive(_)))
+            && self.0.iter().any(first)
     }
 
     fn fits_a_row(&self) -> bool {
@@ -120,8 +140,9 @@ impl History {
             let ends = left().filter(|(_, call)| call.said != Said::Nothing);
             let first_end = ends.map(|(_, call)| call.ended).min().unwrap_or(Duration::MAX);
             for (n, call) in left().take_while(|(_, call)| call.began <= first_end) {
+                let again = self.is_again(call).then_some(row);
                 let next = call.changes(row, self.signs_out(call)).into_iter().flatten();
-                open.extend(next.map(|next| (done | (1 << n), next)));
+                open.extend(next.chain(again).map(|next| (done | (1 << n), next)));
             }
         }
         false
@@ -219,6 +240,13 @@ mod tests {
             call(1, Refresh(0), 4, 5, Over),
             call(0, Refresh(2), 6, 7, Over),
         ]));
+        // Who joins a refresh is told what it comes to, wherever the session was signed out since.
+        assert!(holds(&[
+            call(0, Refresh(0), 0, 9, Alive(1)),
+            call(1, Revoke, 1, 2, Ended),
+            call(0, Refresh(0), 3, 9, Alive(1)),
+            call(0, Refresh(0), 12, 13, Alive(1)),
+        ]));
     }
 
     #[test]
@@ -228,6 +256,18 @@ mod tests {
         // Signed out for no reason.
         assert!(!holds(&[call(0, Refresh(0), 0, 1, Over)]));
         assert!(!holds(&[call(0, Verify, 0, 1, Over)]));
+        // Nothing is given again by another node, for another token, later, or after all.
+        let began = [call(0, Refresh(0), 0, 9, Alive(1)), call(1, Revoke, 1, 2, Ended)];
+        let late = 10 + OVERLAP.as_micros() as u64;
+        for wrong in [
+            call(1, Refresh(0), 3, 9, Alive(1)),
+            call(0, Refresh(1), 3, 9, Alive(1)),
+            call(0, Refresh(0), late, late + 1, Alive(1)),
+        ] {
+            assert!(!holds(&[&began[..], &[wrong]].concat()), "{wrong:?}");
+        }
+        let over = [call(0, Verify, 10, 11, Over), call(0, Refresh(0), 12, 13, Alive(1))];
+        assert!(!holds(&[&began[..], &over].concat()));
         // A generation is left out, or comes back.
         assert!(!holds(&[call(0, Refresh(0), 0, 1, Alive(2))]));
         assert!(!holds(&[
