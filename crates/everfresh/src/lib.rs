@@ -100,7 +100,7 @@ pub use jsonwebtoken::jwk::{Jwk, JwkSet};
 #[cfg(feature = "tower")]
 pub use layer::{Refresh, RefreshLayer, Require, RequireFuture, RequireLayer, ResponseFuture};
 pub use mint::{ClaimsObject, Grant};
-pub use observe::Event;
+pub use observe::{Event, METRICS, Metric, MetricKind};
 pub use refresh::{
     Admission, Admitted, Context, Custodian, Failure, Held, KeyRing, NotOpened, Opening, Presented,
     RefreshToken, Refresher, Renewal, Resign, Rotate, SessionInfo, Setup, Tokens, Vault,

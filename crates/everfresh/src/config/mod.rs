@@ -86,6 +86,7 @@ pub(crate) type EventHook = Box<dyn Fn(&Event<'_>) + Send + Sync>;
 /// | `inner_token` | [`InnerToken::Untouched`] |
 /// | `cache_policy` | [`CachePolicy::Override`] |
 /// | `token_cache` | 10,000 tokens |
+/// | `debug_headers` | off |
 #[must_use = "nothing is built before `build()`"]
 pub struct EngineBuilder<C> {
     keys: Keys,
@@ -111,6 +112,7 @@ pub struct EngineBuilder<C> {
     clients: Clients,
     rejection_body: Option<crate::reject::RejectionBody>,
     events: Option<EventHook>,
+    debug_headers: bool,
     clock: Clock,
     runtime: Option<tokio::runtime::Handle>,
     claims: PhantomData<fn() -> C>,
@@ -142,6 +144,7 @@ impl<C: ClaimSet> EngineBuilder<C> {
             clients: Clients::default(),
             rejection_body: None,
             events: None,
+            debug_headers: false,
             clock: Clock::default(),
             runtime: None,
             claims: PhantomData,
@@ -346,6 +349,18 @@ impl<C: ClaimSet> EngineBuilder<C> {
         self
     }
 
+    /// Puts into every response what became of its request, for whoever develops: a field
+    /// `everfresh-debug` such as `carrier=0;by=cookie, verdict=expired, decision=wait,
+    /// flight=started, outcome=refreshed, standing=present, generation=3, sends=tokens`.
+    /// `docs/observability.md` says what each word means.
+    ///
+    /// Off unless set, and not for production: it tells whoever asks why a token does not count. It
+    /// holds no token, no id and no name.
+    pub fn debug_headers(mut self, on: bool) -> Self {
+        self.debug_headers = on;
+        self
+    }
+
     /// Another clock: [`ManualClock`](crate::ManualClock) in tests.
     pub fn clock(mut self, clock: impl Into<Clock>) -> Self {
         self.clock = clock.into();
@@ -412,6 +427,9 @@ impl<C: ClaimSet> EngineBuilder<C> {
         if self.insecure {
             tracing::warn!(target: "everfresh", "insecure_dev_only: cookies travel without Secure");
         }
+        if self.debug_headers {
+            tracing::warn!(target: "everfresh", "debug_headers: responses say why tokens don't count");
+        }
         let cache = Cache::new(self.token_cache);
         let core = Core {
             rules: Rules {
@@ -443,6 +461,7 @@ impl<C: ClaimSet> EngineBuilder<C> {
             background: self.background,
             rejection_body: self.rejection_body,
             events: self.events,
+            debug_headers: self.debug_headers,
             clock: self.clock,
             runtime,
             flights: Flights::default(),

@@ -23,6 +23,26 @@ pub(crate) enum Verdict {
     Absent,
 }
 
+impl Verdict {
+    /// In the order of [`index`](Self::index).
+    pub(crate) const NAMES: [&'static str; 5] =
+        ["fresh", "expiring", "expired", "invalid", "absent"];
+
+    pub(crate) const fn index(self) -> usize {
+        match self {
+            Self::Fresh => 0,
+            Self::Expiring(_) => 1,
+            Self::Expired => 2,
+            Self::Invalid => 3,
+            Self::Absent => 4,
+        }
+    }
+
+    pub(crate) const fn name(self) -> &'static str {
+        Self::NAMES[self.index()]
+    }
+}
+
 /// How near the end is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Window {
@@ -41,6 +61,19 @@ pub(crate) enum Decision {
     Advise,
     /// Refresh, then let it pass.
     Wait,
+}
+
+impl Decision {
+    /// In the order in which they stand above.
+    pub(crate) const ALL: [Self; 3] = [Self::Pass, Self::Advise, Self::Wait];
+
+    pub(crate) const fn name(self) -> &'static str {
+        match self {
+            Self::Pass => "pass",
+            Self::Advise => "advise",
+            Self::Wait => "wait",
+        }
+    }
 }
 
 /// How long before expiry the windows open.

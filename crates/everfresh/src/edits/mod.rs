@@ -9,6 +9,8 @@
 //! 4. A 304 carries no tokens: caches merge its fields into what they stored. The next request
 //!    is refreshed again.
 
+mod debug;
+
 use std::time::Duration;
 
 use http::header::{AUTHORIZATION, CACHE_CONTROL, COOKIE, EXPIRES, SET_COOKIE, VARY};
@@ -20,6 +22,8 @@ use crate::engine::Core;
 use crate::head::{HeaderFields, ResponseHead};
 use crate::observe::Event;
 use crate::refresh::Tokens;
+
+pub(crate) use debug::Account;
 
 /// What a session wants a response to carry.
 #[derive(Debug, Default)]
@@ -33,7 +37,21 @@ pub(crate) enum Outgoing {
         asked: bool,
     },
     /// Delete every cookie of ours.
-    Clear,
+    Clear {
+        /// Since the session is over, and not since somebody signed out.
+        dead: bool,
+    },
+}
+
+/// What a response carries of it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Sent {
+    Nothing,
+    Tokens,
+    /// Tokens stay back: for the handler's own cookies, a shared cache, or a 304.
+    Withheld,
+    /// Cookies are deleted.
+    Cleared,
 }
 
 /// What happens when a handler makes a response cacheable by shared caches and the tokens of a
@@ -60,22 +78,23 @@ const SHARED_CACHE_FIELDS: [HeaderName; 4] = [
 
 const NOT_MODIFIED: u16 = 304;
 
-/// Applies what the session wants to a response's head.
-pub(crate) fn apply(core: &Core, response: &mut impl ResponseHead, outgoing: Outgoing) {
+/// Applies what the session wants to a response's head. Says what came of it.
+pub(crate) fn apply(core: &Core, response: &mut impl ResponseHead, outgoing: Outgoing) -> Sent {
     match outgoing {
-        Outgoing::Nothing => {}
-        Outgoing::Clear => clear(core, response),
+        Outgoing::Nothing => Sent::Nothing,
+        Outgoing::Clear { dead } => clear(core, response, dead),
         Outgoing::Tokens { .. } if response.status() == NOT_MODIFIED => {
             core.emit(&Event::TokensWithheld);
+            Sent::Withheld
         }
         Outgoing::Tokens { carrier, tokens, asked } => {
             let policy = if asked { CachePolicy::Override } else { core.cache_policy };
-            deliver(core, response, carrier, &tokens, policy);
+            deliver(core, response, carrier, &tokens, policy)
         }
     }
 }
 
-fn clear(core: &Core, response: &mut impl ResponseHead) {
+fn clear(core: &Core, response: &mut impl ResponseHead, dead: bool) -> Sent {
     let fields = response.fields_mut();
     let mut cleared = false;
     let mut done: Vec<&CookieSpec> = Vec::new();
@@ -89,9 +108,12 @@ fn clear(core: &Core, response: &mut impl ResponseHead) {
         }
         done.push(cookie);
     }
-    if cleared {
-        keep_from_caches(fields);
+    if !cleared {
+        return Sent::Nothing;
     }
+    keep_from_caches(fields);
+    core.emit(&Event::CookiesCleared { dead });
+    Sent::Cleared
 }
 
 fn deliver(
@@ -100,11 +122,11 @@ fn deliver(
     carrier: usize,
     tokens: &Tokens,
     policy: CachePolicy,
-) {
+) -> Sent {
     let (pieces, carrier) = (core.carriers.pieces(carrier), core.carriers.get(carrier));
     let fields = response.fields_mut();
     if carrier.locations().into_iter().any(|location| is_set(fields, location)) {
-        return;
+        return Sent::Withheld;
     }
     if policy != CachePolicy::Override && is_for_shared_caches(fields) {
         core.emit(&Event::TokensWithheld);
@@ -112,7 +134,7 @@ fn deliver(
             keep_from_caches(fields);
             response.fail();
         }
-        return;
+        return Sent::Withheld;
     }
     let rest = tokens.session_expires.since(core.clock.now());
     let max_age = tokens.persistent.then_some(rest);
@@ -140,6 +162,7 @@ fn deliver(
         }
     }
     keep_from_caches(fields);
+    Sent::Tokens
 }
 
 /// Writes a token into as many cookies as it needs, and deletes the rest of them.

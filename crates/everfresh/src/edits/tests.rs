@@ -183,3 +183,121 @@ fn the_engine_is_shared_between_threads() {
     shared::<Engine<User>>();
     shared::<Session<User>>();
 }
+
+/// What `debug_headers` says of a response.
+fn debug<B>(response: &Response<B>) -> String {
+    let told = all(response.headers(), "everfresh-debug");
+    assert_eq!(told.len(), 1, "{told:?}");
+    told[0].to_owned()
+}
+
+#[tokio::test]
+async fn debug_headers_are_off_unless_they_are_switched_on() {
+    let world = World::new();
+    let token = world.sign_in("alice").await;
+    for request in [get(&[]), cookie(&token), cookie("a.b.c")] {
+        assert!(!world.me(request).await.headers().contains_key("everfresh-debug"));
+    }
+}
+
+#[tokio::test]
+async fn debug_headers_say_what_became_of_a_request() {
+    let (world, _) = World::rotating_with(|b| b.debug_headers(true));
+    let at = "carrier=0;by=cookie";
+    assert_eq!(
+        debug(&world.me(get(&[])).await),
+        format!("{at}, verdict=absent, decision=pass, standing=absent, sends=nothing")
+    );
+    let signing_in = world
+        .send(get(&[]), |session, _| async move {
+            session.sign_in("alice", user("alice")).await.unwrap();
+            Response::new(String::new())
+        })
+        .await;
+    assert_eq!(
+        debug(&signing_in),
+        format!(
+            "{at}, verdict=absent, decision=pass, standing=present, generation=0, sends=tokens"
+        )
+    );
+    let mut pair = Pair::default();
+    pair.keep(&signing_in);
+    assert_eq!(
+        debug(&world.me(pair.request()).await),
+        format!(
+            "{at}, verdict=fresh, decision=pass, standing=present, generation=0, sends=nothing"
+        )
+    );
+    world.pass_until_left(&pair.access, 0);
+    let refreshed = world.me(pair.request()).await;
+    assert_eq!(
+        debug(&refreshed),
+        format!(
+            "{at}, verdict=expired, decision=wait, flight=started, outcome=refreshed, \
+             standing=present, generation=1, sends=tokens"
+        )
+    );
+    pair.keep(&refreshed);
+    let (signed, signature) = pair.access.rsplit_once('.').unwrap();
+    let other = if signature.starts_with('A') { 'B' } else { 'A' };
+    let forged = format!("{signed}.{other}{}", &signature[1..]);
+    assert_eq!(
+        debug(&world.me(cookie(&forged)).await),
+        format!(
+            "{at}, verdict=invalid, decision=pass, standing=rejected, reason=signature, sends=nothing"
+        )
+    );
+    let by_header = debug(
+        &world
+            .me(request("POST", &[("sec-fetch-site", "cross-site"), ("cookie", &pair.header())]))
+            .await,
+    );
+    assert!(by_header.ends_with("standing=cross_site, sends=nothing"), "{by_header}");
+    let out = world
+        .send(pair.request(), |session, _| async move {
+            session.sign_out().await.unwrap();
+            Response::new(String::new())
+        })
+        .await;
+    assert!(debug(&out).ends_with("standing=absent, sends=cleared"), "{}", debug(&out));
+}
+
+#[tokio::test]
+async fn debug_headers_tell_of_tokens_that_stay_back_and_of_a_refresh_beside() {
+    let world = World::with(|b| b.debug_headers(true).cache_policy(CachePolicy::SkipTokens));
+    let told = debug(&respond(&world, &[("cache-control", "public, max-age=60")]).await);
+    assert!(told.ends_with("outcome=refreshed, standing=present, sends=withheld"), "{told}");
+
+    let world = World::with(|b| {
+        b.debug_headers(true)
+            .carriers([Carrier::cookies(), Carrier::headers()])
+            .revalidate_with(|_| std::future::pending::<Result<crate::Revalidated<_>, &str>>())
+    });
+    let token = world.sign_in("alice").await;
+    world.pass_until_left(&token, 100);
+    let told = debug(&world.me(bearer(&token)).await);
+    let expected = "carrier=1;by=authorization, verdict=expiring, decision=advise, flight=started, \
+                    outcome=underway, standing=present, sends=nothing";
+    assert_eq!(told, expected);
+    let told = debug(&world.me(bearer(&token)).await);
+    assert!(told.contains("flight=joined, outcome=underway"), "{told}");
+}
+
+#[tokio::test]
+async fn debug_headers_hold_nothing_that_a_request_brought() {
+    let (world, _) = World::rotating_with(|b| b.debug_headers(true));
+    let pair = world.sign_in_pair("alice").await;
+    world.pass_until_left(&pair.access, 0);
+    let response = world
+        .send(pair.request(), |session, _| async move { Response::new(session.sid().unwrap()) })
+        .await;
+    let told = debug(&response);
+    let after = pair.after(&response);
+    for secret in [&pair.access, &pair.refresh, &after.access, &after.refresh] {
+        for piece in secret.as_bytes().windows(9) {
+            let piece = std::str::from_utf8(piece).unwrap();
+            assert!(!told.contains(piece), "{told} holds {piece}");
+        }
+    }
+    assert!(!told.contains(response.body()) && !told.contains("alice"), "{told}");
+}

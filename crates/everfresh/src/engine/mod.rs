@@ -79,6 +79,7 @@ pub(crate) struct Core {
     pub(crate) background: Option<Background>,
     pub(crate) rejection_body: Option<RejectionBody>,
     pub(crate) events: Option<EventHook>,
+    pub(crate) debug_headers: bool,
     pub(crate) clock: Clock,
     pub(crate) runtime: Option<tokio::runtime::Handle>,
     pub(crate) flights: Flights,
@@ -250,7 +251,7 @@ impl<C: ClaimSet> Engine<C> {
             }
         };
 
-        core.metrics.decided(decision);
+        core.metrics.decided(decision, verdict);
         let Facts { own_site, slides } = facts;
         let carrier = carrier.unwrap_or(0);
         let request = RequestFacts {
@@ -258,6 +259,8 @@ impl<C: ClaimSet> Engine<C> {
             own_site,
             began: now,
             slides,
+            verdict,
+            decision,
             navigates,
             refresh,
             refused_refresh,

@@ -5,6 +5,7 @@ use std::pin::Pin;
 use std::time::Duration;
 
 use tokio::time::Instant;
+use tracing::Instrument as _;
 
 use super::{Engine, Facts, Manner};
 use crate::extract::Kept;
@@ -48,7 +49,8 @@ impl<C: ClaimSet> Unjudged<C> {
 
         let mut again = true;
         let (assessed, now) = loop {
-            let landed = within(core, left(), fetch).await.is_some();
+            let span = tracing::info_span!(target: "everfresh", "everfresh.wait", how = "keys");
+            let landed = within(core, left(), fetch).instrument(span).await.is_some();
             let now = core.clock.now();
             let mut assessed = engine.assess(&access.found(), now);
             if assessed.lacks_key

@@ -1,22 +1,4 @@
-//! Counts and times, through the `metrics` facade.
-//!
-//! | name | kind | labels |
-//! |---|---|---|
-//! | `everfresh_decisions_total` | counter | `decision`: `pass`, `advise`, `wait` |
-//! | `everfresh_flights_total` | counter | `how`: `started`, `joined`, `replayed` |
-//! | `everfresh_refreshes_total` | counter | `outcome`: `refreshed`, `rejected`, `unavailable`, `misconfigured`, `in_doubt`, `foreign` |
-//! | `everfresh_reuse_total` | counter | `kind`: `overlap`, `recovery`, `theft`, `ahead` |
-//! | `everfresh_tokens_refused_total` | counter | `reason` |
-//! | `everfresh_sessions_total` | counter | `what`: `signed_in`, `signed_out` |
-//! | `everfresh_cookie_not_sticking_total` | counter | |
-//! | `everfresh_stale_served_total` | counter | |
-//! | `everfresh_cross_site_total` | counter | |
-//! | `everfresh_store_errors_total` | counter | |
-//! | `everfresh_upstream_total` | counter | `what`: `in_doubt`, `unpersisted`, `issued_refused` |
-//! | `everfresh_flight_seconds` | histogram | |
-//! | `everfresh_wait_seconds` | histogram | |
-//! | `everfresh_feed_live` | gauge | 1: hears of sessions that end elsewhere |
-//! | `everfresh_upstream_down` | gauge | 1: the breaker is open |
+//! Counts and times, through the `metrics` facade. `list.rs` names them.
 //!
 //! Handles are made when the engine is built: install the recorder before. What a request with a
 //! fresh token costs is one counter.
@@ -27,57 +9,86 @@ use std::time::Duration;
 use metrics::{Counter, Gauge, Histogram, counter, gauge, histogram};
 
 use super::Event;
-use crate::decide::Decision;
-use crate::refresh::Failure;
+use super::list::*;
+use crate::decide::{Decision, Verdict};
 use crate::verify::InvalidReason;
 
 /// How a request came to its flight.
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum How {
+    /// It started one.
     Started,
+    /// It joined one that ran.
     Joined,
+    /// It got the result of one that had landed.
     Replayed,
+    /// It got none: the session's refresh failed a moment ago.
+    BackedOff,
+    /// It got none: too many run, or the engine shuts down.
+    Full,
+}
+
+impl How {
+    const ALL: [Self; 5] =
+        [Self::Started, Self::Joined, Self::Replayed, Self::BackedOff, Self::Full];
+
+    pub(crate) const fn name(self) -> &'static str {
+        match self {
+            Self::Started => "started",
+            Self::Joined => "joined",
+            Self::Replayed => "replayed",
+            Self::BackedOff => "backed_off",
+            Self::Full => "full",
+        }
+    }
 }
 
 /// What is counted, with the handles of the recorder that there is.
 pub(crate) struct Metrics {
-    decisions: [Counter; 3],
-    flights: [Counter; 3],
+    decisions: [[Counter; Verdict::NAMES.len()]; Decision::ALL.len()],
+    flights: [Counter; How::ALL.len()],
     refused: [Counter; InvalidReason::ALL.len()],
+    running: Gauge,
     flight_seconds: Histogram,
     wait_seconds: Histogram,
-    feed_live: Gauge,
     upstream_down: Gauge,
 }
 
 impl Metrics {
     pub(crate) fn new() -> Self {
-        let decision =
-            |name: &'static str| counter!("everfresh_decisions_total", "decision" => name);
-        let how = |name: &'static str| counter!("everfresh_flights_total", "how" => name);
-        let refused = |reason: InvalidReason| counter!("everfresh_tokens_refused_total", "reason" => format!("{reason:?}"));
+        announce();
         Self {
-            decisions: ["pass", "advise", "wait"].map(decision),
-            flights: ["started", "joined", "replayed"].map(how),
-            refused: InvalidReason::ALL.map(refused),
-            flight_seconds: histogram!("everfresh_flight_seconds"),
-            wait_seconds: histogram!("everfresh_wait_seconds"),
-            feed_live: gauge!("everfresh_feed_live"),
-            upstream_down: gauge!("everfresh_upstream_down"),
+            decisions: Decision::ALL.map(|decision| {
+                let decision = decision.name();
+                Verdict::NAMES.map(
+                    |verdict| counter!(DECISIONS, "decision" => decision, "verdict" => verdict),
+                )
+            }),
+            flights: How::ALL.map(|how| counter!(FLIGHTS, "how" => how.name())),
+            refused: InvalidReason::ALL.map(|reason| counter!(REFUSED, "reason" => reason.name())),
+            running: gauge!(RUNNING),
+            flight_seconds: histogram!(FLIGHT_SECONDS),
+            wait_seconds: histogram!(WAIT_SECONDS),
+            upstream_down: gauge!(UPSTREAM_DOWN),
         }
     }
 
-    pub(crate) fn decided(&self, decision: Decision) {
-        let at = match decision {
-            Decision::Pass => 0,
-            Decision::Advise => 1,
-            Decision::Wait => 2,
-        };
-        self.decisions[at].increment(1);
+    pub(crate) fn decided(&self, decision: Decision, verdict: Verdict) {
+        self.decisions[decision as usize][verdict.index()].increment(1);
     }
 
     pub(crate) fn flies(&self, how: How) {
         self.flights[how as usize].increment(1);
+    }
+
+    /// One refresh more is under way.
+    pub(crate) fn took_off(&self) {
+        self.running.increment(1.0);
+    }
+
+    /// One less, however it ended.
+    pub(crate) fn came_down(&self) {
+        self.running.decrement(1.0);
     }
 
     pub(crate) fn flew(&self, time: Duration) {
@@ -88,30 +99,22 @@ impl Metrics {
         self.wait_seconds.record(time);
     }
 
+    /// Looked up, so that it is there only where a store has a feed.
     pub(crate) fn feed(&self, live: bool) {
-        self.feed_live.set(f64::from(u8::from(live)));
+        gauge!(FEED_LIVE).set(f64::from(u8::from(live)));
     }
 
     /// What happens seldom enough to look its counter up.
     pub(crate) fn happened(&self, event: &Event<'_>) {
         let one = |counter: Counter| counter.increment(1);
-        let refresh = |name: &'static str| {
-            one(counter!("everfresh_refreshes_total", "outcome" => name));
-        };
-        let reuse = |name: &'static str| one(counter!("everfresh_reuse_total", "kind" => name));
-        let session =
-            |name: &'static str| one(counter!("everfresh_sessions_total", "what" => name));
-        let upstream =
-            |name: &'static str| one(counter!("everfresh_upstream_total", "what" => name));
+        let refresh = |name: &'static str| one(counter!(REFRESHES, "outcome" => name));
+        let reuse = |name: &'static str| one(counter!(REUSE, "kind" => name));
+        let session = |name: &'static str| one(counter!(SESSIONS, "what" => name));
+        let upstream = |name: &'static str| one(counter!(UPSTREAM, "what" => name));
+        let problem = || one(counter!(PROBLEMS, "what" => event.name()));
         match event {
             Event::Refreshed { .. } => refresh("refreshed"),
-            Event::RefreshFailed { failure, .. } => refresh(match failure {
-                Failure::Rejected => "rejected",
-                Failure::Unavailable { .. } => "unavailable",
-                Failure::Misconfigured => "misconfigured",
-                Failure::InDoubt => "in_doubt",
-                Failure::Foreign => "foreign",
-            }),
+            Event::RefreshFailed { failure, .. } => refresh(failure.name()),
             Event::Replayed { confirmed: true, .. } => reuse("overlap"),
             Event::Replayed { confirmed: false, .. } => reuse("recovery"),
             Event::Theft { .. } => reuse("theft"),
@@ -120,15 +123,16 @@ impl Metrics {
             Event::TokenRefused { reason } => self.refused[*reason as usize].increment(1),
             Event::SignedIn { .. } => session("signed_in"),
             Event::SignedOut { .. } => session("signed_out"),
-            Event::CookieNotSticking { .. } => {
-                one(counter!("everfresh_cookie_not_sticking_total"));
+            Event::CookiesCleared { dead } => {
+                one(counter!(CLEARED, "why" => if *dead { "dead" } else { "signed_out" }));
             }
-            Event::StaleServed { .. } => one(counter!("everfresh_stale_served_total")),
-            Event::CrossSite => one(counter!("everfresh_cross_site_total")),
-            Event::StoreFailed => one(counter!("everfresh_store_errors_total")),
-            Event::InDoubt { .. } => upstream("in_doubt"),
-            Event::Unpersisted { .. } => upstream("unpersisted"),
-            Event::IssuedRefused { .. } => upstream("issued_refused"),
+            Event::CookieNotSticking { .. } => one(counter!(NOT_STICKING)),
+            Event::StaleServed { .. } => one(counter!(STALE)),
+            Event::CrossSite => one(counter!(CROSS_SITE)),
+            Event::StoreFailed => one(counter!(STORE_ERRORS)),
+            Event::InDoubt { .. } | Event::Unpersisted { .. } | Event::IssuedRefused { .. } => {
+                upstream(event.name());
+            }
             Event::UpstreamDown => self.upstream_down.set(1.0),
             Event::UpstreamUp => self.upstream_down.set(0.0),
             Event::FeedLost => self.feed(false),
@@ -136,7 +140,7 @@ impl Metrics {
             Event::TokenTooLarge { .. }
             | Event::RefreshTokenIgnored
             | Event::RevokeFailed { .. }
-            | Event::TokensWithheld => {}
+            | Event::TokensWithheld => problem(),
         }
     }
 }

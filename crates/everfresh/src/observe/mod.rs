@@ -1,9 +1,15 @@
-//! What happened that somebody should know: typed events for audit logs, and `tracing`.
+//! What happened that somebody should know: typed events for audit logs, `tracing`, and metrics.
+//! `docs/observability.md` lists all of it; the tests hold that page against this code.
 
+mod list;
 pub(crate) mod metrics;
+#[cfg(test)]
+mod tests;
 
 use crate::refresh::Failure;
 use crate::verify::InvalidReason;
+
+pub use list::{METRICS, Metric, MetricKind};
 
 /// Something that an audit log may want. Never holds a token.
 ///
@@ -49,6 +55,12 @@ pub enum Event<'e> {
     SignedOut {
         /// The session that ended.
         sid: &'e str,
+    },
+    /// A response deletes our cookies.
+    CookiesCleared {
+        /// Somebody went to a page with the cookies of a session that is over. Otherwise somebody
+        /// signed out.
+        dead: bool,
     },
     /// A refresh token was presented that does not count, beside a token of another session or of
     /// a key that is not in the ring. It was left alone.
@@ -121,11 +133,42 @@ pub enum Event<'e> {
 }
 
 impl Event<'_> {
+    /// Its name, for logs: `token_refused`, `signed_in`, ...
+    pub const fn name(&self) -> &'static str {
+        match self {
+            Self::TokenRefused { .. } => "token_refused",
+            Self::Refreshed { .. } => "refreshed",
+            Self::RefreshFailed { .. } => "refresh_failed",
+            Self::TokenTooLarge { .. } => "token_too_large",
+            Self::StaleServed { .. } => "stale_served",
+            Self::SignedIn { .. } => "signed_in",
+            Self::SignedOut { .. } => "signed_out",
+            Self::CookiesCleared { .. } => "cookies_cleared",
+            Self::RefreshTokenIgnored => "refresh_token_ignored",
+            Self::Replayed { .. } => "replayed",
+            Self::CookieNotSticking { .. } => "cookie_not_sticking",
+            Self::Theft { .. } => "theft",
+            Self::AheadOfStore { .. } => "ahead_of_store",
+            Self::StoreFailed => "store_failed",
+            Self::IssuedRefused { .. } => "issued_refused",
+            Self::InDoubt { .. } => "in_doubt",
+            Self::Unpersisted { .. } => "unpersisted",
+            Self::FeedLost => "feed_lost",
+            Self::FeedLive => "feed_live",
+            Self::UpstreamDown => "upstream_down",
+            Self::UpstreamUp => "upstream_up",
+            Self::RevokeFailed { .. } => "revoke_failed",
+            Self::CrossSite => "cross_site",
+            Self::TokensWithheld => "tokens_withheld",
+        }
+    }
+
     /// Writes the event to `tracing`.
     pub(crate) fn trace(&self) {
         match self {
             Self::TokenRefused { reason } => {
-                tracing::debug!(target: "everfresh", ?reason, "token refused");
+                let reason = reason.name();
+                tracing::debug!(target: "everfresh", reason, "token refused");
             }
             Self::Refreshed { sid } => tracing::debug!(target: "everfresh", sid, "refreshed"),
             Self::RefreshFailed { sid, failure: Failure::Rejected } => {
@@ -148,6 +191,9 @@ impl Event<'_> {
             Self::StaleServed { sid } => tracing::warn!(target: "everfresh", sid, "stale served"),
             Self::SignedIn { sid } => tracing::info!(target: "everfresh", sid, "signed in"),
             Self::SignedOut { sid } => tracing::info!(target: "everfresh", sid, "signed out"),
+            Self::CookiesCleared { dead } => {
+                tracing::debug!(target: "everfresh", dead, "cookies cleared");
+            }
             Self::RefreshTokenIgnored => {
                 tracing::info!(target: "everfresh", "a refresh token was ignored");
             }
@@ -163,7 +209,8 @@ impl Event<'_> {
             Self::AheadOfStore { sid } => {
                 tracing::warn!(target: "everfresh", sid, "a client is ahead of the store");
             }
-            Self::StoreFailed => {}
+            // Written where the error is known.
+            Self::StoreFailed | Self::FeedLost => {}
             Self::IssuedRefused { sid } => {
                 tracing::error!(target: "everfresh", sid, "issued tokens were refused");
             }
@@ -173,7 +220,6 @@ impl Event<'_> {
             Self::Unpersisted { sid } => {
                 tracing::error!(target: "everfresh", sid, "new tokens are not stored yet");
             }
-            Self::FeedLost => {}
             Self::FeedLive => {
                 tracing::info!(target: "everfresh", "the feed of ended sessions is back");
             }

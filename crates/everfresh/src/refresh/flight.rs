@@ -9,6 +9,8 @@
 //!    whose refresh failed is left alone for a while (`backoff.rs`).
 //! 4. Everything is bounded: flights that run, and results that are kept.
 //! 5. The fresh path never comes here.
+//! 6. Each has a span of its own, `everfresh.refresh`, without a parent: it may outlive the request
+//!    that started it, and with it would keep that one's span open. It follows from it.
 
 use std::collections::{HashMap, VecDeque};
 use std::panic::AssertUnwindSafe;
@@ -19,6 +21,7 @@ use std::time::Duration;
 use futures::FutureExt as _;
 use tokio::runtime::Handle;
 use tokio::sync::watch;
+use tracing::{Instrument as _, Span};
 
 use super::backoff::Backoff;
 use super::{Admission, Admitted, Context, Failure, Tokens};
@@ -37,6 +40,11 @@ const MAX_RESULTS: usize = 16 * 1024;
 
 /// How a flight ended.
 pub(crate) type Landing = Result<Tokens, Failure>;
+
+/// What spans say of an end.
+pub(crate) fn outcome_of(landing: &Landing) -> &'static str {
+    landing.as_ref().map_or_else(Failure::name, |_| "refreshed")
+}
 
 /// A flight as somebody sees who started or joined it.
 #[derive(Clone, Debug)]
@@ -132,49 +140,77 @@ pub(crate) enum Haste {
 
 /// Joins the flight of this key, takes its result, or starts it.
 ///
-/// `admitted` says what to refresh; it is asked only by whoever starts.
+/// `admitted` says what to refresh; it is asked only by whoever starts. Gives how the one who asks
+/// came to the flight, too.
 pub(crate) fn fly(
     core: &Arc<Core>,
     key: &Admission,
     admitted: impl FnOnce() -> Admitted,
     haste: Haste,
-) -> Flight {
-    let announce = {
-        let mut board = core.flights.lock();
-        if let Some(flight) = board.find(key, core.clock.monotonic()) {
-            core.metrics.flies(match flight {
-                Flight::Running(_) => How::Joined,
-                Flight::Landed(_) => How::Replayed,
-            });
-            return flight;
-        }
-        if let Some(retry_after) = board.backoff.left(&key.sid, core.clock.monotonic()) {
-            return Flight::Landed(Err(Failure::Unavailable { retry_after }));
-        }
-        if board.closed || board.running.len() >= MAX_RUNNING {
-            return Flight::Landed(Err(Failure::SOON));
-        }
-        core.metrics.flies(How::Started);
-        let (announce, result) = watch::channel(None);
-        board.running.insert(key.clone(), result);
-        announce
-    };
-    let result = announce.subscribe();
-    let guard = Running { core: core.clone(), key: key.clone(), announce };
-    let mut task = Box::pin(guard.run(admitted()));
+) -> (Flight, How) {
+    let (flight, how, announce) = find_or_announce(core, key);
+    core.metrics.flies(how);
+    if let Some(announce) = announce {
+        take_off(core, key, admitted(), haste, announce);
+    }
+    (flight, how)
+}
+
+/// What the board has for this key. With a sender: the flight to be started.
+fn find_or_announce(
+    core: &Core,
+    key: &Admission,
+) -> (Flight, How, Option<watch::Sender<Option<Landing>>>) {
+    let mut board = core.flights.lock();
+    if let Some(flight) = board.find(key, core.clock.monotonic()) {
+        let how = match flight {
+            Flight::Running(_) => How::Joined,
+            Flight::Landed(_) => How::Replayed,
+        };
+        return (flight, how, None);
+    }
+    if let Some(retry_after) = board.backoff.left(&key.sid, core.clock.monotonic()) {
+        let failure = Failure::Unavailable { retry_after };
+        return (Flight::Landed(Err(failure)), How::BackedOff, None);
+    }
+    if board.closed || board.running.len() >= MAX_RUNNING {
+        return (Flight::Landed(Err(Failure::SOON)), How::Full, None);
+    }
+    let (announce, result) = watch::channel(None);
+    board.running.insert(key.clone(), result.clone());
+    (Flight::Running(result), How::Started, Some(announce))
+}
+
+fn take_off(
+    core: &Arc<Core>,
+    key: &Admission,
+    admitted: Admitted,
+    haste: Haste,
+    announce: watch::Sender<Option<Landing>>,
+) {
+    let span = tracing::info_span!(
+        target: "everfresh",
+        parent: None,
+        "everfresh.refresh",
+        sid = &*key.sid,
+        outcome = tracing::field::Empty,
+    );
+    span.follows_from(Span::current());
+    core.metrics.took_off();
+    let guard = Running { core: core.clone(), key: key.clone(), announce, span: span.clone() };
+    let mut task = Box::pin(guard.run(admitted).instrument(span));
     let Some(runtime) = &core.runtime else {
         // Without a runtime only what is ready at once can be had; dropping the rest ends it.
         let _ = task.as_mut().poll(&mut TaskContext::from_waker(Waker::noop()));
-        return Flight::Running(result);
+        return;
     };
     if haste == Haste::Awaited {
         let _context = runtime.enter();
         if task.as_mut().poll(&mut TaskContext::from_waker(Waker::noop())).is_ready() {
-            return Flight::Running(result);
+            return;
         }
     }
     runtime.spawn(task);
-    Flight::Running(result)
 }
 
 impl Flights {
@@ -239,6 +275,7 @@ struct Running {
     core: Arc<Core>,
     key: Admission,
     announce: watch::Sender<Option<Landing>>,
+    span: Span,
 }
 
 impl Running {
@@ -267,6 +304,7 @@ impl Running {
         }
         self.core.metrics.flew(self.core.clock.monotonic().saturating_sub(began));
         let landing = self.land(landing, context.is_untried());
+        self.span.record("outcome", outcome_of(&landing));
         let sid = &self.key.sid;
         self.core.emit(&match &landing {
             Ok(_) => Event::Refreshed { sid },
@@ -311,6 +349,7 @@ impl Running {
 impl Drop for Running {
     fn drop(&mut self) {
         self.take_off_board(&mut self.core.flights.lock());
+        self.core.metrics.came_down();
     }
 }
 

@@ -373,6 +373,17 @@ pub enum Failure {
 impl Failure {
     /// To be tried again in a second.
     pub const SOON: Self = Self::Unavailable { retry_after: Duration::from_secs(1) };
+
+    /// Its name, as metrics and spans have it.
+    pub const fn name(&self) -> &'static str {
+        match self {
+            Self::Rejected => "rejected",
+            Self::Unavailable { .. } => "unavailable",
+            Self::Misconfigured => "misconfigured",
+            Self::InDoubt => "in_doubt",
+            Self::Foreign => "foreign",
+        }
+    }
 }
 
 impl fmt::Display for Failure {

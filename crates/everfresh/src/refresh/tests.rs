@@ -262,7 +262,7 @@ async fn f14_a_flight_that_lands_late_takes_no_newer_one_off_the_board() {
     let world = World::with(|b| b.refresh_with(numbered));
     let core = &world.auth.core;
     let key = Admission { sid: "s".into(), mark: 1 };
-    let start = || fly(core, &key, || Admitted::new(None, None, true), Haste::Awaited);
+    let start = || fly(core, &key, || Admitted::new(None, None, true), Haste::Awaited).0;
     let settle = async || {
         for _ in 0..8 {
             tokio::task::yield_now().await;

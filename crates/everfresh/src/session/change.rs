@@ -11,7 +11,7 @@ use crate::endpoint::Issued;
 use crate::error::{SessionError, SessionErrorKind};
 use crate::mint::{self, ClaimsObject, Grant};
 use crate::observe::Event;
-use crate::refresh::flight::{Haste, within};
+use crate::refresh::flight::{Haste, outcome_of, within};
 use crate::refresh::{Context, Failure, Opening, SessionInfo};
 use crate::secret::AccessToken;
 use crate::verify::Verified;
@@ -192,7 +192,11 @@ impl<C: ClaimSet> Session<C> {
             return Err(SessionErrorKind::CrossSite.into());
         }
         let view = View { standing: Standing::Absent, reason: None, verified: None };
-        let clear = if self.0.request.own_site { Outgoing::Clear } else { Outgoing::Nothing };
+        let clear = if self.0.request.own_site {
+            Outgoing::Clear { dead: false }
+        } else {
+            Outgoing::Nothing
+        };
         if !self.replace(view, clear) {
             self.lock().now = Some(View::nobody(Standing::Absent, None));
         }
@@ -219,6 +223,7 @@ impl<C: ClaimSet> Session<C> {
         let core = &self.0.core;
         let landing = taken_off.land(core, core.waiter_limit).await;
         let failed = landing.as_ref().err().copied();
+        self.note_flight(taken_off.how, outcome_of(&landing));
         match self.conclude(landing, &taken_off, true) {
             false => Err(SessionErrorKind::ResponseSent.into()),
             true => failed.map_or(Ok(()), |failure| Err(failure.into())),

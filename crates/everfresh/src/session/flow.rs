@@ -4,15 +4,18 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
+use tracing::Instrument as _;
+
 use super::change::grant_of;
 use super::{ClaimSet, SEALED, Session, Shared, Standing, State, TOUCHED, TakenOff, View};
 use crate::attach::{self, InnerToken};
 use crate::carrier::Location;
-use crate::edits::{self, Outgoing};
+use crate::edits::{self, Account, Outgoing, Sent};
 use crate::engine::Core;
 use crate::head::{RequestHead, ResponseHead};
 use crate::observe::Event;
-use crate::refresh::flight::{FLIGHT_LIMIT, Flight, Haste, Landing, fly, within};
+use crate::observe::metrics::How;
+use crate::refresh::flight::{FLIGHT_LIMIT, Flight, Haste, Landing, fly, outcome_of, within};
 use crate::refresh::{Admitted, Context, Failure, Presented, RefreshToken, Tokens};
 use crate::secret::AccessToken;
 use crate::verify::{Verified, is_nameless};
@@ -113,13 +116,14 @@ impl<C: ClaimSet> Session<C> {
             let grant = of.as_deref().and_then(grant_of);
             Admitted::new(grant, refresh.clone(), slides).after(waited).spare(spare)
         };
-        let flight = fly(core, &key, admitted, haste);
-        Some(TakenOff { flight, sid: key.sid, of, refresh, changes })
+        let (flight, how) = fly(core, &key, admitted, haste);
+        Some(TakenOff { flight, how, sid: key.sid, of, refresh, changes })
     }
 
     /// Runs a flight beside the request; what it brings leaves with the response if it is done.
     pub(crate) fn advise(&self) {
         if let Some(taken_off) = self.take_off(Haste::Beside) {
+            self.note_flight(taken_off.how, "underway");
             self.lock().beside = Some(taken_off);
             self.0.flags.fetch_or(TOUCHED, Ordering::AcqRel);
         }
@@ -133,7 +137,15 @@ impl<C: ClaimSet> Session<C> {
             let began = core.clock.monotonic();
             let landing = taken_off.land(core, left.unwrap_or(core.waiter_limit)).await;
             core.metrics.waited(core.clock.monotonic().saturating_sub(began));
+            self.note_flight(taken_off.how, outcome_of(&landing));
             self.conclude(landing, &taken_off, false);
+        }
+    }
+
+    /// For [`Account`]: how the request came to a flight, and what came of it.
+    pub(super) fn note_flight(&self, how: How, outcome: &'static str) {
+        if self.0.core.debug_headers {
+            self.lock().flown = Some((how, outcome));
         }
     }
 
@@ -200,7 +212,9 @@ impl<C: ClaimSet> Session<C> {
             let landed = state.beside.as_ref().and_then(|from| from.flight.landed());
             landed.zip(state.beside.take_if(|from| from.flight.landed().is_some()))
         };
-        let Some((Ok(tokens), from)) = landed else { return };
+        let Some((landing, from)) = landed else { return };
+        self.note_flight(from.how, outcome_of(&landing));
+        let Ok(tokens) = landing else { return };
         if self.successor(&tokens.access, &from).is_err() {
             return;
         }
@@ -284,9 +298,35 @@ impl<C: ClaimSet> Session<C> {
 
     /// Seals the session and puts what was done to it into the response's head.
     pub(crate) fn finish(&self, response: &mut impl ResponseHead) {
-        if self.0.flags.fetch_or(SEALED, Ordering::AcqRel) & TOUCHED == 0 {
-            return;
+        let sent = match self.0.flags.fetch_or(SEALED, Ordering::AcqRel) & TOUCHED {
+            0 => Sent::Nothing,
+            _ => self.deliver(response),
+        };
+        if self.0.core.debug_headers {
+            self.account(sent).write(response.fields_mut());
         }
+    }
+
+    /// What `debug_headers` tells of this request.
+    fn account(&self, sent: Sent) -> Account {
+        let Shared { core, request, .. } = &*self.0;
+        let (standing, reason) = self.view(|view| (view.standing, view.reason));
+        let flown = self.lock().flown;
+        let generation = self.generation();
+        Account {
+            carrier: request.carrier,
+            by: (&core.carriers.get(request.carrier).access).into(),
+            verdict: request.verdict,
+            decision: request.decision,
+            flown,
+            standing,
+            reason,
+            generation,
+            sent,
+        }
+    }
+
+    fn deliver(&self, response: &mut impl ResponseHead) -> Sent {
         self.collect();
         let (outgoing, dead) = {
             let mut state = self.lock();
@@ -304,11 +344,11 @@ impl<C: ClaimSet> Session<C> {
         let outgoing = match outgoing {
             // A page that says 401 to whoever holds a dead session's cookies: they help nobody.
             Outgoing::Nothing if dead && navigates && response.status() == UNAUTHORIZED => {
-                Outgoing::Clear
+                Outgoing::Clear { dead: true }
             }
             outgoing => outgoing,
         };
-        edits::apply(&self.0.core, response, outgoing);
+        edits::apply(&self.0.core, response, outgoing)
     }
 
     /// The token that leaves with the response, as far as it is known before the handler runs.
@@ -373,9 +413,18 @@ fn recheck_of<C>(tokens: &Tokens, from: &TakenOff<C>) -> Option<(Duration, Admit
 }
 
 impl<C> TakenOff<C> {
-    /// Waits for the flight, for `limit` at most.
+    /// Waits for the flight, for `limit` at most. What a request waits for is a span of its own.
     pub(super) async fn land(&mut self, core: &Core, limit: Duration) -> Landing {
+        let span = tracing::info_span!(
+            target: "everfresh",
+            "everfresh.wait",
+            sid = &*self.sid,
+            how = self.how.name(),
+            outcome = tracing::field::Empty,
+        );
         let flight = std::mem::replace(&mut self.flight, Flight::Landed(Err(Failure::SOON)));
-        flight.land(core, limit).await
+        let landing = flight.land(core, limit).instrument(span.clone()).await;
+        span.record("outcome", outcome_of(&landing));
+        landing
     }
 }

@@ -16,8 +16,10 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use crate::clock::Timestamp;
+use crate::decide::{Decision, Verdict};
 use crate::edits::Outgoing;
 use crate::engine::Core;
+use crate::observe::metrics::How;
 use crate::refresh::flight::Flight;
 use crate::refresh::{Admitted, Held, Presented, RefreshToken};
 use crate::reject::{Rejection, RejectionKind};
@@ -100,6 +102,9 @@ pub(crate) struct RequestFacts {
     pub(crate) own_site: bool,
     /// Whether it is a person's, and begins the session's idle time anew.
     pub(crate) slides: bool,
+    /// What its access token was worth, and what was decided.
+    pub(crate) verdict: Verdict,
+    pub(crate) decision: Decision,
     /// Whether somebody is going to a page, and waits for a refresh.
     pub(crate) navigates: bool,
     /// The refresh token, as it came.
@@ -126,6 +131,8 @@ struct State<C> {
     now: Option<View<C>>,
     outgoing: Outgoing,
     beside: Option<TakenOff<C>>,
+    /// How the request came to a flight, and what came of it; kept for `debug_headers` alone.
+    flown: Option<(How, &'static str)>,
     refreshed: bool,
     /// Counts what the handler did: a flight that began before comes too late.
     changes: u32,
@@ -141,6 +148,7 @@ impl<C> Default for State<C> {
             now: None,
             outgoing: Outgoing::Nothing,
             beside: None,
+            flown: None,
             refreshed: false,
             changes: 0,
             dead: false,
@@ -152,6 +160,7 @@ impl<C> Default for State<C> {
 /// A flight, and what it refreshes.
 struct TakenOff<C> {
     flight: Flight,
+    how: How,
     sid: Box<str>,
     /// The access token that was presented, if its signature was good.
     of: Option<Arc<Verified<C>>>,

@@ -11,6 +11,7 @@ use std::time::Duration;
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD as B64;
 use futures::future::BoxFuture;
+use tracing::Instrument as _;
 
 use crate::clock::Timestamp;
 
@@ -297,17 +298,37 @@ pub(crate) trait ErasedStore: Send + Sync {
     fn follow(&self, ear: Ear) -> BoxFuture<'_, Result<(), StoreError>>;
 }
 
+/// One call, boxed, in a span of its own.
+fn call<'c, T>(
+    what: &'static str,
+    work: impl Future<Output = Result<T, StoreError>> + Send + 'c,
+) -> BoxFuture<'c, Result<T, StoreError>> {
+    let span = tracing::debug_span!(
+        target: "everfresh",
+        "everfresh.store",
+        call = what,
+        failed = tracing::field::Empty,
+    );
+    let noted = span.clone();
+    let work = async move {
+        let answer = work.await;
+        noted.record("failed", answer.is_err());
+        answer
+    };
+    Box::pin(work.instrument(span))
+}
+
 impl<S: SessionStore> ErasedStore for S {
     fn create(&self, new: NewSession) -> BoxFuture<'_, Result<(), StoreError>> {
-        Box::pin(SessionStore::create(self, new))
+        call("create", SessionStore::create(self, new))
     }
 
     fn load(&self, sid: SessionId) -> BoxFuture<'_, Result<Option<Loaded>, StoreError>> {
-        Box::pin(SessionStore::load(self, sid))
+        call("load", SessionStore::load(self, sid))
     }
 
     fn rotate(&self, rotation: Rotation) -> BoxFuture<'_, Result<bool, StoreError>> {
-        Box::pin(SessionStore::rotate(self, rotation))
+        call("rotate", SessionStore::rotate(self, rotation))
     }
 
     fn confirm(
@@ -316,11 +337,11 @@ impl<S: SessionStore> ErasedStore for S {
         generation: u64,
         slide: bool,
     ) -> BoxFuture<'_, Result<(), StoreError>> {
-        Box::pin(SessionStore::confirm(self, sid, generation, slide))
+        call("confirm", SessionStore::confirm(self, sid, generation, slide))
     }
 
     fn revoke(&self, sid: SessionId) -> BoxFuture<'_, Result<bool, StoreError>> {
-        Box::pin(SessionStore::revoke(self, sid))
+        call("revoke", SessionStore::revoke(self, sid))
     }
 
     fn revoke_subject<'s>(
@@ -328,18 +349,18 @@ impl<S: SessionStore> ErasedStore for S {
         subject: &'s str,
         except: Option<SessionId>,
     ) -> BoxFuture<'s, Result<Vec<SessionId>, StoreError>> {
-        Box::pin(SessionStore::revoke_subject(self, subject, except))
+        call("revoke_subject", SessionStore::revoke_subject(self, subject, except))
     }
 
     fn list<'s>(
         &'s self,
         subject: &'s str,
     ) -> BoxFuture<'s, Result<Vec<SessionRecord>, StoreError>> {
-        Box::pin(SessionStore::list(self, subject))
+        call("list", SessionStore::list(self, subject))
     }
 
     fn sweep(&self, limit: usize) -> BoxFuture<'_, Result<usize, StoreError>> {
-        Box::pin(SessionStore::sweep(self, limit))
+        call("sweep", SessionStore::sweep(self, limit))
     }
 
     fn follow(&self, ear: Ear) -> BoxFuture<'_, Result<(), StoreError>> {

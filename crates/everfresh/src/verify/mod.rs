@@ -98,6 +98,28 @@ impl InvalidReason {
         Self::TooMany,
         Self::Duplicated,
     ];
+
+    /// Its name, as metrics and logs have it: `too_long`, `signature`, ...
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::TooLong => "too_long",
+            Self::Malformed => "malformed",
+            Self::Header => "header",
+            Self::Type => "type",
+            Self::UnknownKey => "unknown_key",
+            Self::Signature => "signature",
+            Self::Claims => "claims",
+            Self::Issuer => "issuer",
+            Self::Audience => "audience",
+            Self::NotYetValid => "not_yet_valid",
+            Self::SenderConstrained => "sender_constrained",
+            Self::Revoked => "revoked",
+            Self::NoSession => "no_session",
+            Self::Conflict => "conflict",
+            Self::TooMany => "too_many",
+            Self::Duplicated => "duplicated",
+        }
+    }
 }
 
 /// Which tokens count as access tokens, by the header's `typ` (RFC 8725 section 3.11).

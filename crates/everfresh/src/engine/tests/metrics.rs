@@ -41,7 +41,7 @@ async fn what_happens_is_counted() {
     assert_eq!(count("everfresh_refreshes_total", "refreshed"), 2);
     assert_eq!(count("everfresh_reuse_total", "recovery"), 1);
     assert_eq!(count("everfresh_sessions_total", "signed_in"), 1);
-    assert_eq!(count("everfresh_tokens_refused_total", "Malformed"), 1);
+    assert_eq!(count("everfresh_tokens_refused_total", "malformed"), 1);
     assert!(InvalidReason::ALL.iter().enumerate().all(|(at, reason)| *reason as usize == at));
     assert_eq!(count("everfresh_flight_seconds", ""), 2);
     assert_eq!(count("everfresh_wait_seconds", ""), 2);

@@ -1,0 +1,100 @@
+//! What a response says of how it came about, for whoever develops: `debug_headers`.
+//!
+//! One field, a dictionary (RFC 9651 section 3.2) of words that are ours. Nothing that a request
+//! brought is in it: no token, no id, no name.
+
+use http::{HeaderName, HeaderValue};
+
+use super::Sent;
+use crate::carrier::Location;
+use crate::decide::{Decision, Verdict};
+use crate::head::HeaderFields;
+use crate::observe::metrics::How;
+use crate::session::Standing;
+use crate::verify::InvalidReason;
+
+const EVERFRESH_DEBUG: HeaderName = HeaderName::from_static("everfresh-debug");
+
+/// What became of one request.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Account {
+    /// Which of the engine's carriers counted, from 0, and where its access token travels.
+    pub(crate) carrier: usize,
+    pub(crate) by: By,
+    pub(crate) verdict: Verdict,
+    pub(crate) decision: Decision,
+    /// How it came to a refresh, and what came of that.
+    pub(crate) flown: Option<(How, &'static str)>,
+    pub(crate) standing: Standing,
+    /// Why its token does not count.
+    pub(crate) reason: Option<InvalidReason>,
+    /// Of the access token that it has in the end.
+    pub(crate) generation: Option<u64>,
+    pub(crate) sent: Sent,
+}
+
+/// What kind of location.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum By {
+    Cookie,
+    Authorization,
+    Header,
+}
+
+impl From<&Location> for By {
+    fn from(location: &Location) -> Self {
+        match location {
+            Location::Cookie(_) => Self::Cookie,
+            Location::Authorization(_) => Self::Authorization,
+            Location::Header(_) => Self::Header,
+        }
+    }
+}
+
+impl Account {
+    /// Appends it to a response's fields.
+    pub(crate) fn write(self, fields: &mut impl HeaderFields) {
+        // Words and numbers are always a header value.
+        if let Ok(value) = HeaderValue::from_str(&self.dictionary()) {
+            fields.append(&EVERFRESH_DEBUG, value);
+        }
+    }
+
+    fn dictionary(self) -> String {
+        let by = match self.by {
+            By::Cookie => "cookie",
+            By::Authorization => "authorization",
+            By::Header => "header",
+        };
+        let standing = match self.standing {
+            Standing::Present => "present",
+            Standing::Absent => "absent",
+            Standing::Rejected => "rejected",
+            Standing::CrossSite => "cross_site",
+            Standing::Unavailable { .. } => "unavailable",
+        };
+        let sends = match self.sent {
+            Sent::Nothing => "nothing",
+            Sent::Tokens => "tokens",
+            Sent::Withheld => "withheld",
+            Sent::Cleared => "cleared",
+        };
+        let mut text = format!(
+            "carrier={};by={by}, verdict={}, decision={}",
+            self.carrier,
+            self.verdict.name(),
+            self.decision.name(),
+        );
+        if let Some((how, outcome)) = self.flown {
+            text += &format!(", flight={}, outcome={outcome}", how.name());
+        }
+        text += &format!(", standing={standing}");
+        if let Some(reason) = self.reason {
+            text += &format!(", reason={}", reason.name());
+        }
+        if let Some(generation) = self.generation {
+            text += &format!(", generation={generation}");
+        }
+        text + &format!(", sends={sends}")
+    }
+}

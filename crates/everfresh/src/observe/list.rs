@@ -1,0 +1,260 @@
+//! What is counted and measured: one list, from which recorders are told, and against which the
+//! documents are held.
+
+use metrics::{Label, Unit, counter, describe_counter, describe_gauge, describe_histogram};
+
+/// A metric that everfresh keeps, through the `metrics` facade.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Metric {
+    /// Its name, as recorders are given it.
+    pub name: &'static str,
+    /// What it is.
+    pub kind: MetricKind,
+    /// What one of it is: `seconds`, or what is counted.
+    pub unit: &'static str,
+    /// Its labels, and every value that each may have. Never anything that a request brought.
+    pub labels: &'static [(&'static str, &'static [&'static str])],
+    /// What it says, in one line.
+    pub help: &'static str,
+}
+
+/// What kind of metric a [`Metric`] is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum MetricKind {
+    /// Only goes up.
+    Counter,
+    /// Goes up and down.
+    Gauge,
+    /// A distribution.
+    Histogram,
+}
+
+pub(super) const DECISIONS: &str = "everfresh_decisions_total";
+pub(super) const REFUSED: &str = "everfresh_tokens_refused_total";
+pub(super) const FLIGHTS: &str = "everfresh_flights_total";
+pub(super) const RUNNING: &str = "everfresh_flights_running";
+pub(super) const REFRESHES: &str = "everfresh_refreshes_total";
+pub(super) const FLIGHT_SECONDS: &str = "everfresh_flight_seconds";
+pub(super) const WAIT_SECONDS: &str = "everfresh_wait_seconds";
+pub(super) const REUSE: &str = "everfresh_reuse_total";
+pub(super) const NOT_STICKING: &str = "everfresh_cookie_not_sticking_total";
+pub(super) const SESSIONS: &str = "everfresh_sessions_total";
+pub(super) const CLEARED: &str = "everfresh_cookies_cleared_total";
+pub(super) const STALE: &str = "everfresh_stale_served_total";
+pub(super) const CROSS_SITE: &str = "everfresh_cross_site_total";
+pub(super) const STORE_ERRORS: &str = "everfresh_store_errors_total";
+pub(super) const PROBLEMS: &str = "everfresh_problems_total";
+pub(super) const FEED_LIVE: &str = "everfresh_feed_live";
+pub(super) const UPSTREAM: &str = "everfresh_upstream_total";
+pub(super) const UPSTREAM_DOWN: &str = "everfresh_upstream_down";
+
+/// Every metric that everfresh keeps: [`Engine`](crate::Engine) all but the last one, which
+/// `everfresh-upstream` keeps of the keys that it fetches.
+///
+/// `docs/observability.md` says what each means and what to do when it rises.
+pub const METRICS: &[Metric] = &[
+    Metric {
+        name: DECISIONS,
+        kind: MetricKind::Counter,
+        unit: "requests",
+        labels: &[
+            ("decision", &["pass", "advise", "wait"]),
+            ("verdict", &["fresh", "expiring", "expired", "invalid", "absent"]),
+        ],
+        help: "Requests, by what their access token was worth and what was decided",
+    },
+    Metric {
+        name: REFUSED,
+        kind: MetricKind::Counter,
+        unit: "requests",
+        labels: &[(
+            "reason",
+            &[
+                "too_long",
+                "malformed",
+                "header",
+                "type",
+                "unknown_key",
+                "signature",
+                "claims",
+                "issuer",
+                "audience",
+                "not_yet_valid",
+                "sender_constrained",
+                "revoked",
+                "no_session",
+                "conflict",
+                "too_many",
+                "duplicated",
+            ],
+        )],
+        help: "Access tokens that do not count, by why",
+    },
+    Metric {
+        name: FLIGHTS,
+        kind: MetricKind::Counter,
+        unit: "requests",
+        labels: &[("how", &["started", "joined", "replayed", "backed_off", "full"])],
+        help: "Requests that need a refresh, by how they came to one",
+    },
+    Metric {
+        name: RUNNING,
+        kind: MetricKind::Gauge,
+        unit: "refreshes",
+        labels: &[],
+        help: "Refreshes under way",
+    },
+    Metric {
+        name: REFRESHES,
+        kind: MetricKind::Counter,
+        unit: "refreshes",
+        labels: &[(
+            "outcome",
+            &["refreshed", "rejected", "unavailable", "misconfigured", "in_doubt", "foreign"],
+        )],
+        help: "Refreshes, by what came of them",
+    },
+    Metric {
+        name: FLIGHT_SECONDS,
+        kind: MetricKind::Histogram,
+        unit: "seconds",
+        labels: &[],
+        help: "How long a refresh took",
+    },
+    Metric {
+        name: WAIT_SECONDS,
+        kind: MetricKind::Histogram,
+        unit: "seconds",
+        labels: &[],
+        help: "How long a request waited for a refresh",
+    },
+    Metric {
+        name: REUSE,
+        kind: MetricKind::Counter,
+        unit: "refreshes",
+        labels: &[("kind", &["overlap", "recovery", "theft", "ahead"])],
+        help: "Refresh tokens that were not the current one, by what that came to",
+    },
+    Metric {
+        name: NOT_STICKING,
+        kind: MetricKind::Counter,
+        unit: "sessions",
+        labels: &[],
+        help: "Sessions whose client keeps asking for the same new tokens",
+    },
+    Metric {
+        name: SESSIONS,
+        kind: MetricKind::Counter,
+        unit: "sessions",
+        labels: &[("what", &["signed_in", "signed_out"])],
+        help: "Sessions that began and that somebody ended",
+    },
+    Metric {
+        name: CLEARED,
+        kind: MetricKind::Counter,
+        unit: "responses",
+        labels: &[("why", &["signed_out", "dead"])],
+        help: "Responses that delete our cookies",
+    },
+    Metric {
+        name: STALE,
+        kind: MetricKind::Counter,
+        unit: "requests",
+        labels: &[],
+        help: "Requests that went on with an expired token, within the leeway",
+    },
+    Metric {
+        name: CROSS_SITE,
+        kind: MetricKind::Counter,
+        unit: "requests",
+        labels: &[],
+        help: "Requests of another site whose cookies did not count",
+    },
+    Metric {
+        name: STORE_ERRORS,
+        kind: MetricKind::Counter,
+        unit: "calls",
+        labels: &[],
+        help: "Calls that the session store did not do",
+    },
+    Metric {
+        name: PROBLEMS,
+        kind: MetricKind::Counter,
+        unit: "events",
+        labels: &[(
+            "what",
+            &["token_too_large", "refresh_token_ignored", "revoke_failed", "tokens_withheld"],
+        )],
+        help: "What should not happen, and each time is a mistake somewhere",
+    },
+    Metric {
+        name: FEED_LIVE,
+        kind: MetricKind::Gauge,
+        unit: "1 or 0",
+        labels: &[],
+        help: "1: this node hears of sessions that end on other ones; absent where no store tells",
+    },
+    Metric {
+        name: UPSTREAM,
+        kind: MetricKind::Counter,
+        unit: "refreshes",
+        labels: &[("what", &["in_doubt", "unpersisted", "issued_refused"])],
+        help: "What went wrong between this node and the server whose tokens sessions rest on",
+    },
+    Metric {
+        name: UPSTREAM_DOWN,
+        kind: MetricKind::Gauge,
+        unit: "1 or 0",
+        labels: &[],
+        help: "1: the other server fails, and is asked once a second (the breaker is open)",
+    },
+    Metric {
+        name: "everfresh_key_fetches_total",
+        kind: MetricKind::Counter,
+        unit: "fetches",
+        labels: &[("outcome", &["fetched", "failed"])],
+        help: "Fetches of another issuer's keys, by what came of them",
+    },
+];
+
+/// Tells the recorder of every metric. Counters begin at 0, so that the first increment is seen as
+/// one: a series that appears with a 1 has no rate.
+pub(super) fn announce() {
+    for metric in METRICS {
+        let unit = if metric.unit == "seconds" { Unit::Seconds } else { Unit::Count };
+        match metric.kind {
+            MetricKind::Counter => describe_counter!(metric.name, unit, metric.help),
+            MetricKind::Gauge => describe_gauge!(metric.name, unit, metric.help),
+            MetricKind::Histogram => describe_histogram!(metric.name, unit, metric.help),
+        }
+        if metric.kind == MetricKind::Counter {
+            for labels in metric.series() {
+                let labels: Vec<_> =
+                    labels.into_iter().map(|(name, value)| Label::new(name, value)).collect();
+                counter!(metric.name, labels).increment(0);
+            }
+        }
+    }
+}
+
+impl Metric {
+    /// Every series that it may have: one value for each of its labels.
+    pub fn series(&self) -> Vec<Vec<(&'static str, &'static str)>> {
+        let mut series = vec![Vec::new()];
+        for (name, values) in self.labels {
+            series = series
+                .iter()
+                .flat_map(|former| {
+                    values.iter().map(move |value| {
+                        let mut labels = former.clone();
+                        labels.push((*name, *value));
+                        labels
+                    })
+                })
+                .collect();
+        }
+        series
+    }
+}

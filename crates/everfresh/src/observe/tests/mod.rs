@@ -1,0 +1,244 @@
+//! The list, the code, the page, the dashboard: all say the same.
+
+mod documents;
+mod expressions;
+mod spans;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use metrics_util::debugging::{DebugValue, DebuggingRecorder};
+use tracing::field::Visit;
+use tracing::span::{Attributes, Id, Record};
+
+use super::metrics::How;
+use super::*;
+use crate::decide::{Decision, Verdict, Window};
+use crate::testing::*;
+
+/// A name, and a value for each label.
+type Series = (String, BTreeMap<String, String>);
+
+/// The event after this one: a new one does not compile until it has its place here.
+fn next(event: &Event<'_>) -> Option<Event<'static>> {
+    let sid = "Zm9vYmFyYmF6cXV4";
+    let failure = Failure::SOON;
+    Some(match event {
+        Event::TokenRefused { .. } => Event::Refreshed { sid },
+        Event::Refreshed { .. } => Event::RefreshFailed { sid, failure: Failure::Rejected },
+        Event::RefreshFailed { failure: Failure::Rejected, .. } => {
+            Event::RefreshFailed { sid, failure: Failure::SOON }
+        }
+        Event::RefreshFailed { failure: Failure::Unavailable { .. }, .. } => {
+            Event::RefreshFailed { sid, failure: Failure::Misconfigured }
+        }
+        Event::RefreshFailed { failure: Failure::Misconfigured, .. } => {
+            Event::RefreshFailed { sid, failure: Failure::InDoubt }
+        }
+        Event::RefreshFailed { failure: Failure::InDoubt, .. } => {
+            Event::RefreshFailed { sid, failure: Failure::Foreign }
+        }
+        Event::RefreshFailed { failure: Failure::Foreign, .. } => Event::TokenTooLarge { sid },
+        Event::TokenTooLarge { .. } => Event::StaleServed { sid },
+        Event::StaleServed { .. } => Event::SignedIn { sid },
+        Event::SignedIn { .. } => Event::SignedOut { sid },
+        Event::SignedOut { .. } => Event::CookiesCleared { dead: false },
+        Event::CookiesCleared { dead: false } => Event::CookiesCleared { dead: true },
+        Event::CookiesCleared { dead: true } => Event::RefreshTokenIgnored,
+        Event::RefreshTokenIgnored => Event::Replayed { sid, confirmed: true },
+        Event::Replayed { confirmed: true, .. } => Event::Replayed { sid, confirmed: false },
+        Event::Replayed { confirmed: false, .. } => Event::CookieNotSticking { sid },
+        Event::CookieNotSticking { .. } => Event::Theft { sid },
+        Event::Theft { .. } => Event::AheadOfStore { sid },
+        Event::AheadOfStore { .. } => Event::StoreFailed,
+        Event::StoreFailed => Event::IssuedRefused { sid },
+        Event::IssuedRefused { .. } => Event::InDoubt { sid },
+        Event::InDoubt { .. } => Event::Unpersisted { sid },
+        Event::Unpersisted { .. } => Event::FeedLost,
+        Event::FeedLost => Event::FeedLive,
+        Event::FeedLive => Event::UpstreamDown,
+        Event::UpstreamDown => Event::UpstreamUp,
+        Event::UpstreamUp => Event::RevokeFailed { sid, failure },
+        Event::RevokeFailed { .. } => Event::CrossSite,
+        Event::CrossSite => Event::TokensWithheld,
+        Event::TokensWithheld => return None,
+    })
+}
+
+/// Every event, with every failure and either answer to each question.
+fn every_event() -> Vec<Event<'static>> {
+    let first = Event::TokenRefused { reason: InvalidReason::Signature };
+    std::iter::successors(Some(first), |event| next(event)).collect()
+}
+
+/// Does what is given under a recorder, and says which series there are then, and with which value.
+fn recorded(work: impl FnOnce()) -> BTreeMap<Series, f64> {
+    let recorder = DebuggingRecorder::new();
+    let snapshotter = recorder.snapshotter();
+    ::metrics::with_local_recorder(&recorder, work);
+    let snapshot = snapshotter.snapshot().into_vec().into_iter();
+    snapshot
+        .map(|(key, unit, help, value)| {
+            let (kind, key) = key.into_parts();
+            let listed = METRICS.iter().find(|metric| metric.name == key.name());
+            let listed = listed.unwrap_or_else(|| panic!("{} is not in the list", key.name()));
+            let expected = match listed.kind {
+                MetricKind::Counter => metrics_util::MetricKind::Counter,
+                MetricKind::Gauge => metrics_util::MetricKind::Gauge,
+                MetricKind::Histogram => metrics_util::MetricKind::Histogram,
+            };
+            assert_eq!(kind, expected, "{}", listed.name);
+            assert_eq!(help.as_deref(), Some(listed.help), "{}", listed.name);
+            let seconds = unit == Some(::metrics::Unit::Seconds);
+            assert_eq!(seconds, listed.unit == "seconds", "{}", listed.name);
+            let labels = key.labels().map(|one| (one.key().to_owned(), one.value().to_owned()));
+            let value = match value {
+                DebugValue::Counter(count) => count as f64,
+                DebugValue::Gauge(value) => value.into_inner(),
+                DebugValue::Histogram(values) => values.len() as f64,
+            };
+            ((key.name().to_owned(), labels.collect()), value)
+        })
+        .collect()
+}
+
+fn listed() -> BTreeSet<Series> {
+    let series = METRICS.iter().flat_map(|metric| {
+        metric.series().into_iter().map(|labels| {
+            let labels = labels.into_iter().map(|(name, value)| (name.into(), value.into()));
+            (metric.name.to_owned(), labels.collect())
+        })
+    });
+    series.collect()
+}
+
+/// What counts keys is in another crate, whose own test holds it against the list.
+fn is_elsewhere((name, _): &Series) -> bool {
+    name == "everfresh_key_fetches_total"
+}
+
+#[test]
+fn what_is_counted_is_what_the_list_says() {
+    let seen = recorded(|| {
+        let world = World::new();
+        let core = &world.auth.core;
+        for event in every_event() {
+            core.emit(&event);
+        }
+        for reason in InvalidReason::ALL {
+            core.emit(&Event::TokenRefused { reason });
+        }
+        let expiring = Verdict::Expiring(Window::Advisory);
+        for decision in Decision::ALL {
+            for verdict in
+                [Verdict::Fresh, expiring, Verdict::Expired, Verdict::Invalid, Verdict::Absent]
+            {
+                core.metrics.decided(decision, verdict);
+            }
+        }
+        for how in [How::Started, How::Joined, How::Replayed, How::BackedOff, How::Full] {
+            core.metrics.flies(how);
+        }
+        core.metrics.took_off();
+        core.metrics.flew(Duration::from_millis(3));
+        core.metrics.waited(Duration::from_millis(2));
+        // The last word of each, so that neither is 0 for being unused.
+        core.emit(&Event::FeedLive);
+        core.emit(&Event::UpstreamDown);
+    });
+    assert_eq!(seen.keys().cloned().collect::<BTreeSet<_>>(), listed());
+    for (series, value) in &seen {
+        assert_eq!(*value == 0.0, is_elsewhere(series), "{series:?} is {value}");
+    }
+}
+
+#[test]
+fn every_counter_is_there_from_the_start() {
+    let seen = recorded(|| drop(World::new()));
+    let lazy = |(name, _): &Series| name == "everfresh_feed_live";
+    let expected: BTreeSet<_> = listed().into_iter().filter(|series| !lazy(series)).collect();
+    assert_eq!(seen.keys().cloned().collect::<BTreeSet<_>>(), expected);
+    assert!(seen.values().all(|value| *value == 0.0));
+}
+
+#[tokio::test]
+async fn what_is_under_way_goes_up_and_down() {
+    let recorder = DebuggingRecorder::new();
+    let snapshotter = recorder.snapshotter();
+    let _recorder = ::metrics::set_default_local_recorder(&recorder);
+    let running = || {
+        let snapshot = snapshotter.snapshot().into_vec();
+        let found =
+            snapshot.into_iter().find(|(key, ..)| key.key().name() == "everfresh_flights_running");
+        let Some((.., DebugValue::Gauge(value))) = found else { panic!("no such gauge") };
+        value.into_inner()
+    };
+    let (open, gate) = tokio::sync::watch::channel(false);
+    let world = World::with(|b| {
+        b.revalidate_with(move |_| {
+            let mut gate = gate.clone();
+            async move {
+                gate.wait_for(|open| *open).await.map_err(|_| "gone")?;
+                Ok::<_, &str>(crate::Revalidated::Keep)
+            }
+        })
+    });
+    let token = world.sign_in("alice").await;
+    world.pass_until_left(&token, 100);
+    assert_eq!(running(), 0.0);
+    assert_eq!(world.me(cookie(&token)).await.body(), "alice", "beside it one is under way");
+    assert_eq!(running(), 1.0);
+    open.send_replace(true);
+    while running() != 0.0 {
+        tokio::task::yield_now().await;
+    }
+}
+
+/// What a subscriber was told of one event: its level and the names of its fields.
+type Written = (tracing::Level, BTreeSet<String>);
+
+/// Keeps what is written with our target.
+#[derive(Clone, Default)]
+struct Log(Arc<Mutex<Vec<Written>>>);
+
+impl tracing::Subscriber for Log {
+    fn enabled(&self, _: &tracing::Metadata<'_>) -> bool {
+        true
+    }
+
+    fn new_span(&self, _: &Attributes<'_>) -> Id {
+        Id::from_u64(1)
+    }
+
+    fn record(&self, _: &Id, _: &Record<'_>) {}
+
+    fn record_follows_from(&self, _: &Id, _: &Id) {}
+
+    fn event(&self, event: &tracing::Event<'_>) {
+        struct Names(BTreeSet<String>);
+        impl Visit for Names {
+            fn record_debug(&mut self, field: &tracing::field::Field, _: &dyn std::fmt::Debug) {
+                self.0.insert(field.name().to_owned());
+            }
+        }
+        let mut names = Names(BTreeSet::new());
+        event.record(&mut names);
+        names.0.remove("message");
+        assert_eq!(event.metadata().target(), "everfresh");
+        self.0.lock().unwrap().push((*event.metadata().level(), names.0));
+    }
+
+    fn enter(&self, _: &Id) {}
+
+    fn exit(&self, _: &Id) {}
+}
+
+/// What is written of one event.
+fn written(event: &Event<'_>) -> Option<Written> {
+    let log = Log::default();
+    tracing::subscriber::with_default(log.clone(), || event.trace());
+    let mut written = std::mem::take(&mut *log.0.lock().unwrap());
+    assert!(written.len() <= 1, "{event:?}");
+    written.pop()
+}
