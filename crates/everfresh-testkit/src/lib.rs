@@ -8,6 +8,7 @@
 //!   random schedules of several nodes, with crashes, outages and a thief.
 //! * [`fault`]: a proxy that cuts, resets, holds or garbles what passes it, on command.
 //! * [`contract`]: the small application that the adapter suite drives.
+//! * [`texts`]: what the text of an error has to be, so that whoever reads it can act.
 //!
 //! Time is [`everfresh::ManualClock`]: an expiry is one line, and nothing sleeps.
 
@@ -17,6 +18,7 @@ pub mod fault;
 mod jar;
 pub mod store;
 pub mod suite;
+pub mod texts;
 pub mod world;
 
 pub use browser::{Answer, Browser};

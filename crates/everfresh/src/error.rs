@@ -93,20 +93,31 @@ impl fmt::Display for SessionError {
         if let Some(detail) = &self.detail {
             return f.write_str(detail);
         }
+        if self.kind == SessionErrorKind::Unavailable {
+            let seconds = self.retry_after.as_secs_f64().ceil().max(1.0) as u64;
+            return write!(
+                f,
+                "the session can't be changed at the moment; try again in {seconds} s"
+            );
+        }
         f.write_str(match self.kind {
             SessionErrorKind::ResponseSent => {
                 "the response's head has left; sign in or refresh before the handler returns"
             }
-            SessionErrorKind::Claims => "the claims can't go into a token",
+            SessionErrorKind::Claims => {
+                "the claims can't go into a token; make them an object without registered names"
+            }
             SessionErrorKind::UnknownCarrier => {
                 "the carrier is not one of the engine's; name it in `.carriers(..)` too"
             }
-            SessionErrorKind::NotSignedIn => "nobody is signed in",
+            SessionErrorKind::NotSignedIn => "nobody is signed in; call `sign_in` first",
             SessionErrorKind::CrossSite => {
                 "another site caused this request; name it as a `trusted_origin` if it may"
             }
-            SessionErrorKind::Rejected => "the session is over",
-            SessionErrorKind::Unavailable => "the session can't be changed at the moment",
+            SessionErrorKind::Rejected => "the session is over; sign in again",
+            SessionErrorKind::Unavailable => {
+                "the session can't be changed at the moment; try again"
+            }
             SessionErrorKind::Misconfigured => {
                 "the configuration does not allow it; see the event that came with this"
             }

@@ -79,6 +79,10 @@ mod session;
 mod store;
 #[cfg(test)]
 mod testing;
+#[cfg(test)]
+#[path = "../../everfresh-testkit/src/texts.rs"]
+#[expect(unreachable_pub, reason = "the testkit's, for all other crates; it stands on this one")]
+mod texts;
 mod verify;
 
 // The public interface is:

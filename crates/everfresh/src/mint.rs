@@ -48,7 +48,7 @@ impl fmt::Display for ClaimsProblem {
         match self {
             Self::NotSerializable(why) => write!(f, "the claims can't be serialized: {why}"),
             Self::NotAnObject => {
-                f.write_str("the claims must serialize to a JSON object, or be `()`")
+                f.write_str("the claims are no JSON object; make them a struct or a map, or `()`")
             }
             Self::Registered(name) => write!(
                 f,

@@ -98,10 +98,11 @@ impl Rejection {
                 "Sign in again: the session is over, or its access token is not valid."
             }
             RejectionKind::InvalidRequest => {
-                "The request carries several credentials where one is allowed."
+                "The request carries several credentials where one is allowed: send one."
             }
             RejectionKind::CrossSite => {
-                "Another site caused this request, so the session in its cookies does not count."
+                "Another site caused this request, so the session in its cookies does not count: \
+                 send it from the site itself."
             }
             RejectionKind::Unavailable => {
                 "The session can't be checked or refreshed at the moment. Nothing is lost; try again."
@@ -110,7 +111,9 @@ impl Rejection {
                 "There is no everfresh session in this request: add `.layer(auth.layer())` around \
                  this service, outside of whatever asks for a session, with the same claims type."
             }
-            RejectionKind::Internal => "The server could not do this with the session.",
+            RejectionKind::Internal => {
+                "The server could not do this with the session; its log says why."
+            }
         }
     }
 

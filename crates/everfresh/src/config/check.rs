@@ -18,16 +18,22 @@ pub(super) fn endpoints(
 ) -> Result<Vec<Arc<Served>>, ConfigError> {
     let mut served: Vec<Arc<Served>> = Vec::new();
     for dialect in dialects {
-        let problem = |setting, remedy| Err(ConfigError::Missing { setting, remedy });
         if dialect.token == TokenKind::Refresh && !keeps {
-            return problem(
-                "refresh_with",
-                "a dialect that takes refresh tokens needs a refresher that has some, such as \
-                 `Rotate`",
-            );
+            return Err(ConfigError::Unfit {
+                setting: "refresh_with",
+                found: format!(
+                    "has no refresh tokens, and `dialect` {:?} takes them",
+                    dialect.name
+                ),
+                remedy: "use a refresher that has some, such as `Rotate`",
+            });
         }
         if dialect.client_authentication && clients.is_empty() {
-            return problem("client", "the dialect's clients say who they are: name them");
+            return Err(ConfigError::Missing {
+                setting: "client",
+                remedy: "clients of this dialect say who they are, so name each of them by \
+                         `.client(id, secret)`",
+            });
         }
         let one = Served::new(dialect, carriers, insecure).map_err(ConfigError::Dialect)?;
         let path = &one.dialect().path;

@@ -19,6 +19,15 @@ pub enum ConfigError {
         /// What it is for and how to set it.
         remedy: &'static str,
     },
+    /// A setting does not go together with another one.
+    Unfit {
+        /// The builder's method.
+        setting: &'static str,
+        /// What was found: a verb and the rest.
+        found: String,
+        /// What is allowed, or what to do.
+        remedy: &'static str,
+    },
     /// A duration is out of its range.
     OutOfRange {
         /// The builder's method.
@@ -88,6 +97,7 @@ impl fmt::Display for ConfigError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Missing { setting, remedy } => write!(f, "`{setting}` is missing: {remedy}"),
+            Self::Unfit { setting, found, remedy } => write!(f, "`{setting}` {found}; {remedy}"),
             Self::OutOfRange { setting, found, least, most } => write!(
                 f,
                 "`{setting}` is {found:?}; allowed are {} s to {} s",
@@ -110,29 +120,37 @@ impl fmt::Display for ConfigError {
                 "`carriers` uses {location} for two tokens that could not be told apart; give \
                  each its own"
             ),
-            Self::Cookie { name, problem } => write!(f, "the cookie {name:?}: {problem}"),
+            Self::Cookie { name, problem } => {
+                write!(f, "`carriers`: the cookie {name:?}: {problem}")
+            }
             Self::Scheme { found } => write!(
                 f,
-                "`Location::Authorization({found:?})`: the scheme must be an RFC 9110 token such \
-                 as `Bearer`"
+                "`carriers`: `Location::Authorization({found:?})` is no scheme; it must be an RFC \
+                 9110 token such as `Bearer`"
             ),
             Self::HeaderLocation { name } => write!(
                 f,
-                "`Location::Header({:?})`: use `Location::Authorization` or `Location::Cookie`",
+                "`carriers`: `Location::Header({:?})` means something else; use \
+                 `Location::Authorization`, `Location::Cookie` or another header",
                 name.as_str()
             ),
-            Self::TrustedOrigin { found } => write!(
-                f,
-                "`trusted_origin`: {found:?} is not an origin; write it as browsers do, such as \
-                 `https://app.example` or `http://localhost:5173`"
-            ),
+            Self::TrustedOrigin { found } => {
+                // What stands before an `@` may be a password.
+                let shown = found.rsplit_once('@').map_or(&**found, |(_, host)| host);
+                write!(
+                    f,
+                    "`trusted_origin`: {shown:?} is not an origin; write it as browsers do, such \
+                     as `https://app.example` or `http://localhost:5173`"
+                )
+            }
             Self::Dialect(error) => error.fmt(f),
             Self::EndpointClash { path } => write!(
                 f,
                 "`dialect`: two endpoints at {path:?}; give one of the dialects another `path`"
             ),
             Self::NoTimer => f.write_str(
-                "the tokio runtime has no timer; build it with `enable_time()` or `enable_all()`",
+                "`runtime`: the tokio runtime has no timer; build it with `enable_time()` or \
+                 `enable_all()`",
             ),
         }
     }

@@ -484,4 +484,6 @@ impl<C> fmt::Debug for EngineBuilder<C> {
 }
 
 #[cfg(test)]
+mod error_tests;
+#[cfg(test)]
 mod tests;

@@ -101,16 +101,25 @@ impl CookieSpec {
         let wrong = |problem: &str| {
             Err(ConfigError::Cookie { name: self.name.clone(), problem: problem.into() })
         };
+        // What was found may be as long as it likes.
+        let start = |text: &str| text.chars().take(40).collect::<String>();
         if self.name.is_empty() || !self.name.bytes().all(is_token_byte) {
             return wrong(
                 "the name must be an RFC 9110 token: letters, digits and !#$%&'*+-.^_`|~",
             );
         }
         if self.name.len() > 256 {
-            return wrong("the name is longer than 256 octets");
+            return Err(ConfigError::Cookie {
+                name: format!("{}..", start(&self.name)),
+                problem: format!("the name has {} octets; allowed are 256", self.name.len()),
+            });
         }
         if !self.path.starts_with('/') || !is_attribute(&self.path) {
-            return wrong("the path must begin with `/` and hold no `;` and no control character");
+            return wrong(&format!(
+                "the path is {:?}; it must begin with `/`, hold no `;` and no control character, \
+                 and have 1024 octets at the most",
+                start(&self.path)
+            ));
         }
         let lower = self.name.to_ascii_lowercase();
         let host_only = lower.starts_with("__host-");
@@ -124,16 +133,20 @@ impl CookieSpec {
         }
         let prefixed = ["__host-", "__secure-", "__http-"].iter().any(|p| lower.starts_with(p));
         if prefixed && !self.secure {
-            return wrong("its prefix needs Secure");
+            return wrong(
+                "its prefix needs Secure; take another name where there is none \
+                 (`insecure_dev_only`)",
+            );
         }
         if self.same_site == SameSite::None && !self.secure {
             return wrong("SameSite=None needs Secure; use Lax with `insecure_dev_only()`");
         }
         match self.domain.as_deref() {
-            Some(domain) if !is_domain(domain) => wrong(
-                "the domain must be a host name such as `example.com`, without port, scheme or \
-                 leading dot",
-            ),
+            Some(domain) if !is_domain(domain) => wrong(&format!(
+                "the domain is {:?}; it must be a host name such as `example.com`, without port, \
+                 scheme or leading dot",
+                start(domain)
+            )),
             _ => Ok(()),
         }
     }

@@ -54,7 +54,7 @@ fn s69_impossible_cookies_are_build_errors() {
     ] {
         let error = cookie.validate().unwrap_err();
         let ConfigError::Cookie { name, problem } = &error else { panic!("{error}") };
-        assert_eq!(*name, cookie.name);
+        assert!(*name == cookie.name || name.ends_with(".."));
         assert!(problem.contains(says), "{problem:?} lacks {says:?}");
     }
     CookieSpec::new("n".repeat(256)).validate().unwrap();

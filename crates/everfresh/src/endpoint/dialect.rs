@@ -302,10 +302,16 @@ impl Dialect {
         let forms = self.places.iter().any(|place| matches!(place, Place::Form(_)));
         let jsons = self.places.iter().any(|place| matches!(place, Place::Json(_)));
         if forms && (jsons || self.ttl.is_some()) {
-            return Err(DialectError::new("places", "a body is a form or JSON, not both"));
+            return Err(DialectError::new(
+                "places",
+                "found a form and JSON in one body; wanted is a form or JSON",
+            ));
         }
         if !self.fixed.is_empty() && !self.places.iter().any(is_body) {
-            return Err(DialectError::new("fixed", "there is no body to hold these members"));
+            return Err(DialectError::new(
+                "fixed",
+                "found members, and no body to hold them; wanted is a place of `json` or `form`",
+            ));
         }
         if self.token != TokenKind::Refresh && self.answer.successor != Successor::Nowhere {
             let problem = "an access token alone never yields a refresh token; wanted is `nowhere`";
@@ -336,10 +342,16 @@ impl Dialect {
             failed.check(at)?;
         }
         if self.client_authentication && client.is_none() {
-            return Err(DialectError::new("errors.client", "is missing: clients authenticate"));
+            return Err(DialectError::new(
+                "errors.client",
+                "is missing; clients authenticate, so say what those are told who fail to",
+            ));
         }
         if !self.fixed.is_empty() && unsupported.is_none() {
-            return Err(DialectError::new("errors.unsupported", "is missing: members are fixed"));
+            return Err(DialectError::new(
+                "errors.unsupported",
+                "is missing; members are fixed, so say what those are told who send others",
+            ));
         }
         for (at, one) in self.rejected.iter().enumerate() {
             if !(400..=499).contains(&one.from) || !(one.from..=499).contains(&one.to) {

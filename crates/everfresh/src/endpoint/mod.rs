@@ -155,11 +155,14 @@ impl<C: ClaimSet> Endpoint<C> {
             }
             (Asked::Dialect(asked), Kind::Dialect(served)) => match body {
                 Some(body) => served.answer(&self.engine, asked, body, session.ok()).await,
-                None => problem(StatusCode::PAYLOAD_TOO_LARGE, "At most 64 KiB are wanted."),
+                None => problem(
+                    StatusCode::PAYLOAD_TOO_LARGE,
+                    "The body is too large: send 64 KiB at the most.",
+                ),
             },
             _ => {
-                let method = "Another method is wanted.";
-                let mut reply = problem(StatusCode::METHOD_NOT_ALLOWED, method);
+                let detail = "This endpoint takes other methods: use one that `Allow` names.";
+                let mut reply = problem(StatusCode::METHOD_NOT_ALLOWED, detail);
                 let methods = HeaderValue::from_static(self.methods());
                 reply.headers_mut().insert(ALLOW, methods);
                 reply

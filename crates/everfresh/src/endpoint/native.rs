@@ -133,7 +133,10 @@ async fn sign_out_one<C: ClaimSet>(
     if session.sid().as_deref() == Some(sid) {
         session.sign_out().await?;
     } else if !session.sign_out_other(sid).await? {
-        return Ok(problem(StatusCode::NOT_FOUND, "There is no such session of yours."));
+        return Ok(problem(
+            StatusCode::NOT_FOUND,
+            "There is no such session of yours: `GET /auth/sessions` lists those that there are.",
+        ));
     }
     Ok(nothing())
 }
@@ -153,7 +156,12 @@ async fn logout_all<C: ClaimSet>(
 /// The answer where sessions leave no trace on the server.
 fn keeps_none<C>(engine: &Engine<C>) -> Option<Reply> {
     let keeps = engine.core.refresher.uses_refresh_tokens();
-    (!keeps).then(|| problem(StatusCode::NOT_FOUND, "This server keeps no list of sessions."))
+    (!keeps).then(|| {
+        problem(
+            StatusCode::NOT_FOUND,
+            "This server keeps no list of sessions: sign out to end this one.",
+        )
+    })
 }
 
 fn jwks<C>(engine: &Engine<C>) -> Reply {

@@ -389,13 +389,20 @@ impl Failure {
 impl fmt::Display for Failure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Rejected => f.write_str("the session is over"),
+            Self::Rejected => f.write_str("the session is over; sign in again"),
             Self::Unavailable { retry_after } => {
-                write!(f, "refresh is unavailable; try again in {} s", retry_after.as_secs())
+                let seconds = retry_after.as_secs_f64().ceil().max(1.0) as u64;
+                write!(f, "refresh is unavailable; try again in {seconds} s")
             }
-            Self::Misconfigured => f.write_str("refresh is misconfigured"),
-            Self::InDoubt => f.write_str("nobody knows what became of a refresh"),
-            Self::Foreign => f.write_str("the token is not this session's"),
+            Self::Misconfigured => {
+                f.write_str("refresh is misconfigured; the log says what to change")
+            }
+            Self::InDoubt => f.write_str(
+                "nobody knows what became of a refresh; a late answer revives the session",
+            ),
+            Self::Foreign => {
+                f.write_str("the token is not this session's; sign in again to get one that is")
+            }
         }
     }
 }

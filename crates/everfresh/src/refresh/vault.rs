@@ -76,8 +76,12 @@ impl fmt::Debug for Vault {
 impl fmt::Display for NotOpened {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
-            Self::UnknownKey => "it is sealed with a key that is not in the ring",
-            Self::Foreign => "it was not sealed here, or for another place",
+            Self::UnknownKey => {
+                "it is sealed with a key that is not in the ring; give the ring its former key"
+            }
+            Self::Foreign => {
+                "it was not sealed here, or for another place; only who sealed it can open it"
+            }
         })
     }
 }

@@ -40,7 +40,7 @@ pub enum KeyError {
     /// The JWK can't be used for signatures; the text says why.
     Jwk(String),
     /// A `kid` that is empty, longer than 256 bytes or not printable.
-    Kid,
+    Kid(String),
     /// Two keys with one `kid`.
     DuplicateKid(String),
     /// HMAC and public keys in one set (RFC 8725 section 2.1).
@@ -93,17 +93,33 @@ impl fmt::Display for KeyError {
                 "the RSA key has {bits} bits; allowed are 2048 to 8192 (RFC 7518 section 3.3); \
                  make one with `openssl genpkey -algorithm RSA -pkeyopt rsa_keygen_bits:2048`"
             ),
-            Self::Jwk(why) => write!(f, "this JWK can't be used: {why}"),
-            Self::Kid => f.write_str("a kid must be 1 to 256 printable ASCII characters"),
+            Self::Jwk(why) => write!(
+                f,
+                "this JWK can't be used: {why}; wanted is a key for signatures: RSA, P-256, P-384, \
+                 Ed25519 or `oct`"
+            ),
+            Self::Kid(found) => {
+                let start: String = found.chars().take(40).collect();
+                let more = if start.len() < found.len() { ".." } else { "" };
+                write!(
+                    f,
+                    "the kid \"{}{more}\" has {} bytes; allowed are 1 to 256 printable ASCII \
+                     characters",
+                    start.escape_debug(),
+                    found.len()
+                )
+            }
             Self::DuplicateKid(kid) => {
                 write!(f, "two keys have the kid {kid:?}; every key needs its own")
             }
             Self::MixedFamilies => f.write_str(
-                "HMAC and public keys in one set; one issuer uses one or the other \
-                 (RFC 8725 section 2.1)",
+                "there are HMAC and public keys in one set; give one or the other (RFC 8725 \
+                 section 2.1)",
             ),
             Self::Empty => f.write_str("there is no usable key; give at least one"),
-            Self::TooMany(found) => write!(f, "{found} keys in a set; at most 64 are allowed"),
+            Self::TooMany(found) => {
+                write!(f, "there are {found} keys in a set; allowed are 1 to 64")
+            }
             Self::CannotSign => f.write_str(
                 "the first key should sign but is public; give the private key, or use \
                  Keys::verifying",

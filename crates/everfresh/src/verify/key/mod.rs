@@ -227,7 +227,7 @@ impl Key {
     /// 1 to 256 printable ASCII characters.
     pub fn with_kid(mut self, kid: &str) -> Result<Self, KeyError> {
         if !is_kid(kid) {
-            return Err(KeyError::Kid);
+            return Err(KeyError::Kid(kid.into()));
         }
         self.kid = Some(kid.into());
         Ok(self)
