@@ -100,13 +100,21 @@ impl fmt::Display for FetchError {
         match self.problem() {
             FetchProblem::Http(error) => error.fmt(f),
             FetchProblem::Status(status) => {
-                write!(f, "answered {}, not 200", status.as_u16())?;
-                match status.is_redirection() {
-                    true => f.write_str("; redirects are not followed, so give the address itself"),
-                    false => Ok(()),
-                }
+                write!(f, "answered {}, not 200; ", status.as_u16())?;
+                f.write_str(match status {
+                    _ if status.is_redirection() => {
+                        "redirects are not followed, so give the address itself"
+                    }
+                    _ if status.is_server_error() => "see what that server's log says",
+                    _ => "see that the document is there, and for everybody",
+                })
             }
-            FetchProblem::Json(problem) => write!(f, "not the JSON that it should be: {problem}"),
+            FetchProblem::Json(problem) => {
+                write!(
+                    f,
+                    "not the JSON that it should be: {problem}; see that the address is right"
+                )
+            }
             FetchProblem::Keys(error) => error.fmt(f),
             FetchProblem::SharedSecret => f.write_str(
                 "holds a shared secret (`oct`), with which whoever reads it could sign; a key set \
@@ -117,8 +125,10 @@ impl fmt::Display for FetchError {
                 "names the issuer {found:?}, not {expected:?}; give it exactly as it names itself, \
                  down to the last slash"
             ),
-            FetchProblem::Endpoint { member, error } => write!(f, "`{member}`: {error}"),
-            FetchProblem::Missing { member } => write!(f, "names no `{member}`"),
+            FetchProblem::Endpoint { member, error } => write!(f, "its `{member}` {error}"),
+            FetchProblem::Missing { member } => {
+                write!(f, "names no `{member}`; give that address yourself")
+            }
         }
     }
 }

@@ -41,6 +41,8 @@
 //! # let _ = auth;
 //! ```
 
+#[cfg(test)]
+mod error_tests;
 mod fetch;
 mod http;
 mod keys;

@@ -196,16 +196,21 @@ impl fmt::Display for ClientError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::NoRoots { cause } => {
+                f.write_str("this machine trusts no certificate authority")?;
+                if let Some(cause) = cause {
+                    write!(f, " ({cause})")?;
+                }
                 f.write_str(
-                    "this machine trusts no certificate authority: install its `ca-certificates`, \
-                     set SSL_CERT_FILE, or name one by `trust_pem`",
-                )?;
-                cause.as_ref().map_or(Ok(()), |cause| write!(f, " ({cause})"))
+                    "; install its `ca-certificates`, set SSL_CERT_FILE, or name one by `trust_pem`",
+                )
             }
             Self::NoCertificate => f.write_str(
-                "`trust_pem`: there is no certificate in it; it begins with BEGIN CERTIFICATE",
+                "`trust_pem`: there is no certificate in it; give PEM, which begins with BEGIN \
+                 CERTIFICATE",
             ),
-            Self::Certificate { cause } => write!(f, "`trust_pem`: {cause}"),
+            Self::Certificate { cause } => {
+                write!(f, "`trust_pem`: {cause}; give a certificate authority's own certificate")
+            }
         }
     }
 }

@@ -112,23 +112,39 @@ pub(crate) fn find<'e, E: Error + 'static>(error: &'e (dyn Error + 'static)) -> 
     chain(error).find_map(|cause| cause.downcast_ref())
 }
 
+/// What to look at where there is no connection.
+const UP: &str = "see that the server is up and that this machine may reach it";
+
+/// What nobody knows once something was sent.
+const DONE: &str = "the request may have been done all the same";
+
 impl fmt::Display for HttpError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Connect { cause } => write!(f, "no connection: {cause}"),
-            Self::ConnectTimeout { limit } => write!(f, "no connection within {limit:?}"),
-            Self::Tls { cause } => write!(f, "no secure connection: {cause}"),
-            Self::Unsent { cause } => write!(f, "not sent: {cause}"),
-            Self::Withheld => f.write_str("not sent: it was withheld"),
-            Self::Timeout { limit } => write!(f, "no answer within {limit:?}"),
-            Self::Lost { cause } => write!(f, "the connection was lost: {cause}"),
-            Self::Garbled { cause } => write!(f, "the answer is no HTTP: {cause}"),
+            Self::Connect { cause } => write!(f, "no connection: {cause}; {UP}"),
+            Self::ConnectTimeout { limit } => write!(f, "no connection within {limit:?}; {UP}"),
+            Self::Tls { cause } => {
+                write!(
+                    f,
+                    "no secure connection: {cause}; see that its certificate is one that this \
+                           machine trusts, or name its authority by `trust_pem`"
+                )
+            }
+            Self::Unsent { cause } => write!(f, "not sent: {cause}; it may be tried again"),
+            Self::Withheld => {
+                f.write_str("not sent: the permission that it was to wait for was refused")
+            }
+            Self::Timeout { limit } => write!(f, "no answer within {limit:?}; {DONE}"),
+            Self::Lost { cause } => write!(f, "the connection was lost: {cause}; {DONE}"),
+            Self::Garbled { cause } => {
+                write!(f, "the answer is no HTTP: {cause}; see that the address is a web server's")
+            }
             Self::Cut { status } => {
-                write!(f, "the answer, with status {}, ended too soon", status.as_u16())
+                write!(f, "the answer, with status {}, ended too soon; {DONE}", status.as_u16())
             }
             Self::TooLarge { status, limit } => write!(
                 f,
-                "the answer, with status {}, has more than {limit} bytes",
+                "the answer, with status {}, has more than {limit} bytes, which is all that is read",
                 status.as_u16()
             ),
         }

@@ -59,7 +59,7 @@ impl SecureUrl {
     pub(crate) fn issuer_path(&self) -> Result<&str, UrlError> {
         match self.uri.query() {
             None => Ok(self.uri.path().strip_suffix('/').unwrap_or(self.uri.path())),
-            Some(_) => Err(error(&self.text, "it has a query, which no issuer has")),
+            Some(_) => Err(error(&self.text, "it has a query, which no issuer has; leave it out")),
         }
     }
 
@@ -81,10 +81,16 @@ impl SecureUrl {
             return Ok(self);
         }
         if self.is_loopback() {
-            return Err(error(&self.text, "it leads to this machine, and its author is not here"));
+            return Err(error(
+                &self.text,
+                "it leads to this machine, which only a document from here may name",
+            ));
         }
         if self.host().parse::<IpAddr>().is_ok() {
-            return Err(error(&self.text, "it leads to an address that is not its author's"));
+            return Err(error(
+                &self.text,
+                "it leads to an address that is not its author's; a host's name may be named",
+            ));
         }
         Ok(self)
     }
@@ -96,9 +102,11 @@ impl FromStr for SecureUrl {
     fn from_str(text: &str) -> Result<Self, UrlError> {
         let refuse = |problem| Err(error(text, problem));
         if text.contains('#') {
-            return refuse("it has a fragment, which no server is sent");
+            return refuse("it has a fragment, which no server is sent; leave it out");
         }
-        let Ok(uri) = text.parse::<Uri>() else { return refuse("it is not a URL") };
+        let Ok(uri) = text.parse::<Uri>() else {
+            return refuse("it is not a URL; write `https://` and a host");
+        };
         let (Some(scheme), Some(authority)) = (uri.scheme(), uri.authority()) else {
             return refuse("it is not absolute; write `https://` and a host");
         };
@@ -106,12 +114,12 @@ impl FromStr for SecureUrl {
             return Err(UrlError {
                 // What stands before the @ may be a password.
                 found: format!("{scheme}://..@{}", authority.host()),
-                problem: "it has a user in it; secrets don't belong into URLs",
+                problem: "it has a user in it; leave that out, since secrets don't belong into URLs",
             });
         }
         let host = authority.host().trim_matches(['[', ']']);
         if host.is_empty() || is_odd_number(host) {
-            return refuse("its host is neither a name nor an address");
+            return refuse("its host is neither a name nor an address; write one of them in full");
         }
         if *scheme != Scheme::HTTPS && !(*scheme == Scheme::HTTP && is_loopback(host)) {
             return refuse("it must be https, or http on this very machine (127.0.0.1)");

@@ -12,6 +12,7 @@ use everfresh::{KeySource, Keys, Seek};
 use tokio::runtime::Handle;
 use tokio::sync::watch;
 use tokio::time::Instant;
+use tracing::Instrument as _;
 
 use crate::fetch::{FetchError, fetch};
 use crate::http::{HttpClient, HttpError, SecureUrl, UrlError};
@@ -22,6 +23,9 @@ const COOLDOWN: Duration = Duration::from_secs(30);
 /// How soon a set is fetched again that could not be had; doubled each time, up to `RETRY_MOST`.
 const RETRY: Duration = Duration::from_secs(30);
 const RETRY_MOST: Duration = Duration::from_secs(10 * 60);
+
+/// The counter of attempts; [`everfresh::METRICS`] has it too.
+const FETCHES: &str = "everfresh_key_fetches_total";
 
 /// How many requests may wait for one fetch. More are answered as unavailable.
 const MAX_WAITING: usize = 1024;
@@ -63,7 +67,9 @@ impl JwksUrl {
     /// that lives as long as the keys are needed.
     pub async fn fetch(self, client: &HttpClient) -> Result<RemoteKeys, FetchError> {
         let Self { url, cooldown } = self;
-        let (keys, kept) = fetch_keys(client, &url).await?;
+        let fetched = fetch_keys(client, &url).await;
+        count(&fetched);
+        let (keys, kept) = fetched?;
         let state = State {
             underway: None,
             sought_at: None,
@@ -230,7 +236,8 @@ impl Remote {
     }
 
     /// Takes over what a fetch brought.
-    fn land(&self, fetched: Result<(Keys, Duration), FetchError>) {
+    fn land(&self, fetched: Fetched) {
+        count(&fetched);
         let mut state = self.lock();
         match fetched {
             Ok((keys, kept)) => {
@@ -277,8 +284,18 @@ impl Drop for Fetch {
     }
 }
 
-async fn fetch_keys(client: &HttpClient, url: &SecureUrl) -> Result<(Keys, Duration), FetchError> {
-    let answer = fetch(client, url).await?;
+/// Keys, and how long they may be kept.
+type Fetched = Result<(Keys, Duration), FetchError>;
+
+/// Of all key sets together: an issuer's address is no label, and the log names it.
+fn count(fetched: &Fetched) {
+    let outcome = if fetched.is_ok() { "fetched" } else { "failed" };
+    metrics::counter!(FETCHES, "outcome" => outcome).increment(1);
+}
+
+async fn fetch_keys(client: &HttpClient, url: &SecureUrl) -> Fetched {
+    let span = tracing::debug_span!(target: "everfresh", "everfresh.keys", %url);
+    let answer = fetch(client, url).instrument(span).await?;
     let keys = document::read(&answer).map_err(|problem| FetchError::new(url, problem))?;
     Ok((keys, document::freshness(&answer.headers)))
 }

@@ -6,6 +6,7 @@ use everfresh::{Answered, Context, Event};
 use futures::future::BoxFuture;
 use http::StatusCode;
 use tokio::sync::Semaphore;
+use tracing::Span;
 
 use super::Upstream;
 use super::breaker::Breaker;
@@ -34,6 +35,20 @@ pub(super) enum Sent {
     NoAnswer,
     /// It can't be written as the dialect wants it.
     Unwritable,
+}
+
+/// The span of one token on its way, in which [`Calls::send`] runs. The way may be longer than the
+/// refresh that sent it, so it has no parent, and follows from that.
+pub(super) fn span(sid: &str) -> Span {
+    let span = tracing::debug_span!(
+        target: "everfresh",
+        parent: None,
+        "everfresh.upstream",
+        sid,
+        status = tracing::field::Empty,
+    );
+    span.follows_from(Span::current());
+    span
 }
 
 impl Calls {
@@ -95,6 +110,7 @@ impl Calls {
                 return Sent::NoAnswer;
             }
         };
+        Span::current().record("status", status.as_u16());
         let answered = upstream.dialect.read(status, &headers, &body, cx.now());
         match &answered {
             Answered::Unavailable { retry_after }

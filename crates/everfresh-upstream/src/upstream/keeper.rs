@@ -12,9 +12,10 @@ use everfresh::{
 use futures::future::select_all;
 use tokio::sync::watch;
 use tokio::time::Instant;
+use tracing::Instrument as _;
 
 use super::Upstream;
-use super::calls::Calls;
+use super::calls::{Calls, span};
 use super::exchange::{End, Exchange};
 use super::held::Held;
 use super::receive::Refused;
@@ -126,14 +127,16 @@ impl<S: CustodyStore> Keeping<S> {
         let exchange = Exchange { keeping: self.clone(), cx: cx.clone(), which, held, over };
         // Leaves the board however it ends, also with its runtime.
         let guard = Running { keeping: self.clone(), which, over };
-        cx.spawn(async move {
+        let span = span(&record.sid.to_string());
+        let exchanging = async move {
             let (ended, claim) = exchange.run().await;
             if let (End::NoAnswer | End::Misconfigured, Some(claim)) = (&ended, claim) {
                 guard.keeping.note_unanswered(which, claim);
             }
             drop(guard);
             announce.send_replace(Some(ended));
-        });
+        };
+        cx.spawn(exchanging.instrument(span));
         end
     }
 

@@ -6,9 +6,10 @@ use std::time::Duration;
 
 use everfresh::{Answered, Context, Failure, Issued};
 use tokio::sync::watch;
+use tracing::Instrument as _;
 use zeroize::Zeroizing;
 
-use super::calls::{Calls, Sent};
+use super::calls::{Calls, Sent, span};
 use super::table::SEND_LIMIT;
 use super::{Replay, Upstream};
 
@@ -124,14 +125,16 @@ impl Local {
         let guard = Running { local: self.clone(), which: which.clone() };
         let (task, sid) = (cx.clone(), sid.to_owned());
         let token = Zeroizing::new(token.to_owned());
-        cx.spawn(async move {
+        let span = span(&sid);
+        let sending = async move {
             let permission = Box::pin(std::future::ready(true));
             let sent = guard.local.calls.send(&task, &sid, &token, permission).await;
             let ended = ended(sent);
             guard.local.remember(&guard.which, &ended, now, task.monotonic());
             drop(guard);
             announce.send_replace(Some(ended));
-        });
+        };
+        cx.spawn(sending.instrument(span));
         Next::Join(running)
     }
 

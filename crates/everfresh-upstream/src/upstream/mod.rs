@@ -227,10 +227,11 @@ impl Upstream {
         }
         let missing = |setting, remedy| Err(ConfigError::Missing { setting, remedy });
         if self.max_calls == 0 {
-            return missing(
-                "Upstream::max_calls",
-                "with 0 nothing is ever refreshed; the default is 128",
-            );
+            return Err(ConfigError::Unfit {
+                setting: "Upstream::max_calls",
+                found: "is 0, so nothing would ever be refreshed".into(),
+                remedy: "allowed is 1 or more, and the default is 128",
+            });
         }
         let says_who = self.dialect.client_authentication || self.revocation.is_some();
         if says_who && self.client.is_none() {

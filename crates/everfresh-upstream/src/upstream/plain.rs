@@ -40,10 +40,14 @@ impl Refresher for PlainTokens {
         let upstream = &self.local.calls.upstream;
         upstream.check(setup)?;
         if upstream.dialect.token != TokenKind::Refresh {
-            return Err(ConfigError::Missing {
+            return Err(ConfigError::Unfit {
                 setting: "Upstream::dangerously_plain",
-                remedy: "a dialect without refresh tokens is refreshed by a token that anybody \
-                         may hold: use `kept_in(store)`",
+                found: format!(
+                    "has the dialect {:?}, which has no refresh tokens",
+                    upstream.dialect.name
+                ),
+                remedy: "it would be refreshed by a token that anybody may hold, so use \
+                         `kept_in(store)`",
             });
         }
         Ok(())

@@ -84,7 +84,10 @@ async fn s34_s84_f112_no_token_and_no_secret_in_logs_events_or_debug() {
         assert!(!sealed.contains(SECRET_PART));
     }
     shown += &String::from_utf8(log.0.lock().unwrap().clone()).unwrap();
-    for expected in ["refresh failed", "Upstream {", "InDoubt", "the other server"] {
+    let spans = ["everfresh.upstream{sid=", "status=401"];
+    for expected in
+        ["refresh failed", "Upstream {", "InDoubt", "the other server"].into_iter().chain(spans)
+    {
         assert!(shown.contains(expected), "it was written: {expected}");
     }
     for secret in [SECRET_PART, CLIENT_SECRET, SECRET, "aHVzaC", "YXBwOmh1c2"] {

@@ -157,3 +157,40 @@ async fn s36_a_network_that_fails_leaves_the_set_as_it_was() {
     }
     remote.refresh().await.unwrap();
 }
+
+#[tokio::test(start_paused = true)]
+async fn fetches_are_counted_by_what_came_of_them() {
+    use metrics_util::debugging::{DebugValue, DebuggingRecorder};
+
+    let recorder = DebuggingRecorder::new();
+    let snapshotter = recorder.snapshotter();
+    let signer = Signer::new("a").await;
+    let _recorder = metrics::set_default_local_recorder(&recorder);
+    let issuer = Issuer::new(&signer.jwks);
+    let remote = issuer.fetch().await.unwrap();
+    issuer.does(Does::Status(500));
+    remote.refresh().await.unwrap_err();
+    issuer.has(&signer.jwks);
+    remote.refresh().await.unwrap();
+    issuer.does(Does::Fail);
+    issuer.fetch().await.unwrap_err();
+
+    let metric = everfresh::METRICS.iter().find(|metric| metric.name == FETCHES).unwrap();
+    let counted: std::collections::BTreeMap<_, _> = snapshotter
+        .snapshot()
+        .into_vec()
+        .into_iter()
+        .map(|(key, _, _, value)| {
+            assert_eq!(key.key().name(), FETCHES);
+            let labels: Vec<_> = key.key().labels().collect();
+            let [label] = labels[..] else { panic!("{labels:?}") };
+            let (name, values) = metric.labels[0];
+            assert!(label.key() == name && values.contains(&label.value()), "{label:?}");
+            let DebugValue::Counter(count) = value else { panic!("{value:?}") };
+            (label.value().to_owned(), count)
+        })
+        .collect();
+    assert_eq!(counted["fetched"], 2);
+    assert_eq!(counted["failed"], 2);
+    assert_eq!(counted.len(), metric.labels[0].1.len());
+}

@@ -1,0 +1,167 @@
+//! Every text that somebody reads who has to act on it, held against the testkit's rules. Each list
+//! is a walk by a match that names every kind: a new one does not compile until it stands here.
+
+use std::time::Duration;
+
+use ::http::StatusCode;
+use everfresh::KeyError;
+use everfresh_testkit::texts::check_error;
+
+use crate::{DiscoveryError, FetchError, FetchProblem, HttpError, SecureUrl, UrlError};
+
+/// An error, and what its text has to say: what it is about, what was found, what to do.
+type Says<E> = (E, &'static [&'static str]);
+
+fn walk<E>(first: Says<E>, next: impl Fn(&E) -> Option<Says<E>>) -> Vec<Says<E>> {
+    std::iter::successors(Some(first), |(error, _)| next(error)).collect()
+}
+
+fn http_errors() -> Vec<Says<HttpError>> {
+    let cause = || "refused".to_owned();
+    let (limit, status) = (Duration::from_secs(5), StatusCode::OK);
+    walk((HttpError::Connect { cause: cause() }, &["no connection: refused", "is up"]), |error| {
+        Some(match error {
+            HttpError::Connect { .. } => {
+                (HttpError::ConnectTimeout { limit }, &["no connection within 5s", "is up"])
+            }
+            HttpError::ConnectTimeout { .. } => {
+                (HttpError::Tls { cause: cause() }, &["secure", "refused", "`trust_pem`"])
+            }
+            HttpError::Tls { .. } => {
+                (HttpError::Unsent { cause: cause() }, &["not sent: refused", "tried again"])
+            }
+            HttpError::Unsent { .. } => (HttpError::Withheld, &["not sent", "permission"]),
+            HttpError::Withheld => {
+                (HttpError::Timeout { limit }, &["no answer within 5s", "may have been done"])
+            }
+            HttpError::Timeout { .. } => {
+                (HttpError::Lost { cause: cause() }, &["lost: refused", "may have been done"])
+            }
+            HttpError::Lost { .. } => {
+                (HttpError::Garbled { cause: cause() }, &["no HTTP: refused", "the address"])
+            }
+            HttpError::Garbled { .. } => {
+                (HttpError::Cut { status }, &["status 200", "too soon", "may have been done"])
+            }
+            HttpError::Cut { .. } => {
+                (HttpError::TooLarge { status, limit: 9 }, &["status 200", "more than 9 bytes"])
+            }
+            HttpError::TooLarge { .. } => return None,
+        })
+    })
+}
+
+fn fetch_problems() -> Vec<Says<FetchProblem>> {
+    walk((FetchProblem::Http(HttpError::Withheld), &["not sent"]), |problem| {
+        Some(match problem {
+            FetchProblem::Http(_) => (
+                FetchProblem::Status(StatusCode::FOUND),
+                &["answered 302, not 200", "give the address"],
+            ),
+            FetchProblem::Status(StatusCode::FOUND) => {
+                (FetchProblem::Status(StatusCode::NOT_FOUND), &["answered 404", "is there"])
+            }
+            FetchProblem::Status(StatusCode::NOT_FOUND) => {
+                (FetchProblem::Status(StatusCode::BAD_GATEWAY), &["answered 502", "log says"])
+            }
+            FetchProblem::Status(_) => (
+                FetchProblem::Json("EOF at line 1".into()),
+                &["JSON", "EOF", "the address is right"],
+            ),
+            FetchProblem::Json(_) => {
+                (FetchProblem::Keys(KeyError::Empty), &["no usable key", "give"])
+            }
+            FetchProblem::Keys(_) => {
+                (FetchProblem::SharedSecret, &["a shared secret", "must hold public keys only"])
+            }
+            FetchProblem::SharedSecret => (
+                FetchProblem::Issuer {
+                    found: "https://id.example/".into(),
+                    expected: "https://id.example".into(),
+                },
+                &["\"https://id.example/\"", "not \"https://id.example\"", "give it exactly"],
+            ),
+            FetchProblem::Issuer { .. } => {
+                let error = "ftp://x".parse::<SecureUrl>().unwrap_err();
+                (
+                    FetchProblem::Endpoint { member: "jwks_uri", error },
+                    &["`jwks_uri`", "\"ftp://x\"", "must be https"],
+                )
+            }
+            FetchProblem::Endpoint { .. } => (
+                FetchProblem::Missing { member: "jwks_uri" },
+                &["no `jwks_uri`", "give that address"],
+            ),
+            FetchProblem::Missing { .. } => return None,
+        })
+    })
+}
+
+#[test]
+fn every_error_of_a_call_says_what_to_look_at() {
+    let all = http_errors();
+    assert_eq!(all.len(), 10);
+    for (error, says) in all {
+        check_error(&error.to_string(), says);
+    }
+    let url: SecureUrl = "https://id.example/jwks".parse().unwrap();
+    let all = fetch_problems();
+    assert_eq!(all.len(), 10);
+    for (problem, says) in all {
+        let error = FetchError::new(&url, problem);
+        check_error(&error.to_string(), says);
+        check_error(&error.to_string(), &["https://id.example/jwks: "]);
+        let metadata = DiscoveryError::Metadata(error);
+        check_error(&metadata.to_string(), &["the issuer's metadata at https://id.example/jwks"]);
+    }
+}
+
+#[test]
+fn every_address_that_cant_be_called_says_what_to_write() {
+    let refused = |text: &str| -> UrlError { text.parse::<SecureUrl>().unwrap_err() };
+    let here: SecureUrl = "http://127.0.0.1/".parse().unwrap();
+    let there: SecureUrl = "https://id.example/?a=b".parse().unwrap();
+    let address: SecureUrl = "https://10.0.0.7/".parse().unwrap();
+    for (error, says) in [
+        (refused("https://id.example/#a"), ["id.example/#a", "leave it out"]),
+        (refused("https:// x"), ["not a URL", "write `https://`"]),
+        (refused("id.example"), ["not absolute", "write `https://`"]),
+        (refused("https://me:hunter2@id.example/"), ["..@id.example", "leave that out"]),
+        (refused("https://127.1/"), ["neither a name nor an address", "write one"]),
+        (refused("http://id.example/"), ["http://id.example/", "must be https"]),
+        (there.issuer_path().unwrap_err(), ["it has a query", "leave it out"]),
+        (here.named_by(&there).unwrap_err(), ["127.0.0.1", "only a document from here"]),
+        (address.named_by(&there).unwrap_err(), ["10.0.0.7", "a host's name"]),
+    ] {
+        check_error(&error.to_string(), &says);
+        check_error(&DiscoveryError::Issuer(error).to_string(), &["the issuer \""]);
+    }
+}
+
+#[cfg(feature = "client")]
+#[test]
+fn every_problem_with_certificates_says_where_they_come_from() {
+    use crate::ClientError;
+
+    let first: Says<_> =
+        (ClientError::NoRoots { cause: None }, &["trusts no", "`ca-certificates`"]);
+    let all = walk(first, |error| {
+        Some(match error {
+            ClientError::NoRoots { cause: None } => (
+                ClientError::NoRoots { cause: Some("no such file".into()) },
+                &["(no such file)", "SSL_CERT_FILE"],
+            ),
+            ClientError::NoRoots { .. } => {
+                (ClientError::NoCertificate, &["`trust_pem`", "BEGIN CERTIFICATE"])
+            }
+            ClientError::NoCertificate => {
+                (ClientError::Certificate { cause: "BadEncoding".into() }, &["BadEncoding", "give"])
+            }
+            ClientError::Certificate { .. } => return None,
+        })
+    });
+    assert_eq!(all.len(), 4);
+    for (error, says) in all {
+        check_error(&error.to_string(), says);
+    }
+}
