@@ -5,13 +5,15 @@ use std::time::Duration;
 
 use everfresh::{Clock, StoreError};
 use redis::aio::ConnectionLike;
-use redis::{Client, IntoConnectionInfo as _};
+use redis::{Client, ErrorKind, IntoConnectionInfo as _};
 
 use crate::link::Link;
 use crate::store::{RedisStore, Settings};
 
 const PREFIX: &str = "everfresh:";
 const LIMIT: Duration = Duration::from_secs(2);
+
+const UP: &str = "see that the server is up and that this machine may reach it";
 
 /// Opens a [`RedisStore`] that is not as it comes. Made by [`RedisStore::builder`].
 #[derive(Clone, Debug)]
@@ -54,7 +56,12 @@ impl Builder {
     /// Errors: a setting or the address is bad, or the server can't be reached or refuses us.
     pub async fn open(self, url: &str) -> Result<RedisStore, StoreError> {
         let settings = self.settings()?;
-        let info = url.into_connection_info().map_err(StoreError::new)?;
+        // The address itself is not shown: it may hold a password.
+        let info = url.into_connection_info().map_err(|error| {
+            let wanted = "redis://user:password@host:port/database";
+            StoreError::new(format!("its address can't be read: {error}; write it as {wanted}"))
+        })?;
+        let address = info.addr().to_string();
         #[cfg(feature = "tls")]
         if matches!(info.addr(), redis::ConnectionAddr::TcpTls { .. })
             && rustls::crypto::CryptoProvider::get_default().is_none()
@@ -65,7 +72,27 @@ impl Builder {
         let client = Client::open(info).map_err(StoreError::new)?;
         let connecting =
             tokio::time::timeout(settings.limit, Link::open(client.clone(), settings.limit));
-        let link = connecting.await.map_err(StoreError::new)?.map_err(StoreError::new)?;
+        let link = match connecting.await {
+            Ok(Ok(link)) => link,
+            Ok(Err(error)) => {
+                let remedy = match error.code() {
+                    Some("NOAUTH" | "WRONGPASS" | "NOPERM") => {
+                        "see that user and password are right"
+                    }
+                    _ if error.kind() == ErrorKind::AuthenticationFailed => {
+                        "see that user and password are right"
+                    }
+                    _ => UP,
+                };
+                let problem = format!("can't connect to {address}: {error}; {remedy}");
+                return Err(StoreError::new(problem));
+            }
+            Err(_) => {
+                let limit = settings.limit;
+                let problem = format!("no connection to {address} within {limit:?}; {UP}");
+                return Err(StoreError::new(problem));
+            }
+        };
         Ok(RedisStore::over(link, Arc::new(Settings { client: Some(client), ..settings })))
     }
 
@@ -83,10 +110,11 @@ impl Builder {
     fn settings(self) -> Result<Settings, StoreError> {
         if self.prefix.contains(['{', '}']) {
             let Self { prefix, .. } = self;
-            return Err(StoreError::new(format!("prefix {prefix:?}: allowed is no brace")));
+            let problem = format!("`prefix` is {prefix:?}; allowed is a text without braces");
+            return Err(StoreError::new(problem));
         }
         if self.limit.is_zero() {
-            return Err(StoreError::new("time limit 0: allowed is more than that"));
+            return Err(StoreError::new("`time_limit` is 0; allowed is more than that"));
         }
         let Self { prefix, limit, clock } = self;
         Ok(Settings { prefix, limit, clock, client: None })
@@ -95,17 +123,31 @@ impl Builder {
 
 #[cfg(test)]
 mod tests {
+    use everfresh_testkit::texts::check_error;
+
     use super::*;
 
     #[tokio::test]
     async fn bad_settings_name_themselves_and_what_is_allowed() {
         let problem = Builder::new().prefix("a{b}").open("redis://127.0.0.1").await.unwrap_err();
-        assert!(problem.to_string().contains("prefix \"a{b}\": allowed is no brace"), "{problem}");
+        check_error(&problem.to_string(), &["`prefix` is \"a{b}\"", "allowed is a text without"]);
         let zero = Builder::new().time_limit(Duration::ZERO).open("redis://127.0.0.1").await;
         let problem = zero.unwrap_err().to_string();
-        assert!(problem.contains("time limit 0: allowed is more"), "{problem}");
+        check_error(&problem, &["`time_limit` is 0", "allowed is more"]);
         let problem = Builder::new().open("http://127.0.0.1").await.unwrap_err().to_string();
-        assert!(problem.contains("URL"), "{problem}");
+        check_error(&problem, &["its address", "URL", "write it as redis://"]);
+    }
+
+    #[tokio::test]
+    async fn a_server_that_cant_be_reached_says_where_and_what_to_do() {
+        let problem = Builder::new().open("redis://:hunter2@127.0.0.1:1/").await.unwrap_err();
+        check_error(&problem.to_string(), &["connect to 127.0.0.1:1", "refused", "is up"]);
+        // It takes connections, and never says a word.
+        let silent = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let url = format!("redis://{}", silent.local_addr().unwrap());
+        let limited = Builder::new().time_limit(Duration::from_millis(50)).open(&url).await;
+        let address = silent.local_addr().unwrap().to_string();
+        check_error(&limited.unwrap_err().to_string(), &[&address, "is up"]);
     }
 
     #[tokio::test]

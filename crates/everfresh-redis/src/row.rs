@@ -81,7 +81,9 @@ pub(crate) fn milliseconds(lifetime: Duration) -> Result<Vec<u8>, StoreError> {
 pub(crate) fn decode(sid: SessionId, value: &[u8]) -> Result<SessionRecord, StoreError> {
     let mut bytes = Bytes(value);
     if bytes.take(1)? != [LAYOUT] {
-        return Err(StoreError::new("a session in a layout of another version"));
+        return Err(StoreError::new(
+            "a session is in the layout of another version of everfresh; update all nodes to one",
+        ));
     }
     let generation = bytes.number(8)?;
     let key_id = bytes.small()?;

@@ -199,7 +199,9 @@ impl SessionStore for MemoryStore {
         }
         if self.inner.count.fetch_add(1, Ordering::Relaxed) >= self.capacity {
             self.inner.count.fetch_sub(1, Ordering::Relaxed);
-            return Err(StoreError::new("the store is full of sessions that are not over"));
+            return Err(StoreError::new(
+                "the store is full of sessions that are not over; raise its `capacity`",
+            ));
         }
         let subject = lock(&self.inner.subjects).insert(&record.subject, sid);
         let mut shard = self.shard(sid);
