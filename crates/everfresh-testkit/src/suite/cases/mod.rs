@@ -13,6 +13,7 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 
 use super::{ACCESS_COOKIE, Adapter, World, token_of};
+use crate::browser::Answer;
 use crate::contract::Me;
 
 pub use rotating::*;
@@ -66,6 +67,30 @@ pub async fn a_hundred_fresh_requests_set_nothing<A: Adapter>() {
         assert!(answer.set_cookies().is_empty());
         assert!(answer.field("authorization").is_none() && answer.field("cache-control").is_none());
     }
+}
+
+/// Behind its switch, one field of every response says what became of its request.
+pub async fn debug_headers_say_what_became_of_a_request<A: Adapter>() {
+    const DEBUG: &str = "everfresh-debug";
+    let mut world = World::new::<A>().await;
+    world.sign_in("alice").await;
+    assert_eq!(world.browser.get("/me").await.field(DEBUG), None, "off unless it is switched on");
+
+    let mut world = World::with::<A>(|builder| builder.debug_headers(true)).await;
+    let told = |answer: &Answer| answer.field(DEBUG).map(str::to_owned).unwrap_or_default();
+    world.sign_in("alice").await;
+    let fresh = told(&world.browser.get("/me").await);
+    let expected =
+        "carrier=0;by=cookie, verdict=fresh, decision=pass, standing=present, sends=nothing";
+    assert_eq!(fresh, expected);
+    world.expire().await;
+    let refreshed = told(&world.browser.get("/me").await);
+    let expected = "carrier=0;by=cookie, verdict=expired, decision=wait, flight=started, \
+                    outcome=refreshed, standing=present, sends=tokens";
+    assert_eq!(refreshed, expected);
+    let mut stranger = world.browser.stranger();
+    let nobody = told(&stranger.get("/me").await);
+    assert!(nobody.ends_with("verdict=absent, decision=pass, standing=absent, sends=nothing"));
 }
 
 /// The token of the next request is another one, of the same session.
