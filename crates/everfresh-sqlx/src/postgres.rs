@@ -12,6 +12,7 @@ use sqlx::postgres::{PgArguments, PgConnectOptions, PgPool, PgPoolOptions, PgRow
 use sqlx::query::Query;
 use sqlx::{ConnectOptions as _, Connection as _, Postgres};
 
+use crate::opening::{cant_migrate, cant_open, cant_read, postgres_remedy};
 use crate::row::{Columns as _, MAX_LIST, duration, integer, millis, record, sid, time};
 
 /// How long a statement may take, and how long a caller waits for a connection.
@@ -29,6 +30,9 @@ const FRESH: Duration = Duration::from_secs(1);
 
 /// How long that may take. Of a pool that has died whole, all can be tried while one caller waits.
 const TRY: Duration = Duration::from_millis(250);
+
+/// How an address is written.
+const ADDRESS: &str = "postgres://user:password@host:port/database";
 
 /// How many rows a sweep looks at in one statement, so that none is long.
 const BATCH: usize = 1000;
@@ -95,7 +99,14 @@ impl PostgresStore {
     /// made by a newer version.
     pub async fn open(url: &str) -> Result<Self, StoreError> {
         let limit = LIMIT.as_millis().to_string();
-        let options: PgConnectOptions = url.parse().map_err(StoreError::new)?;
+        let options: PgConnectOptions = url.parse().map_err(|error| cant_read(ADDRESS, error))?;
+        let shown = format!(
+            "{:?} on {}:{} as {:?}",
+            options.get_database().unwrap_or_else(|| options.get_username()),
+            options.get_host(),
+            options.get_port(),
+            options.get_username(),
+        );
         let options = options.disable_statement_logging().options([
             ("statement_timeout", &*limit),
             ("idle_in_transaction_session_timeout", &*limit),
@@ -115,10 +126,12 @@ impl PostgresStore {
                     Ok(true)
                 })
             })
-            .connect_with(options)
-            .await
-            .map_err(StoreError::new)?;
-        Self::with_pool(pool).await
+            .connect_with(options.clone())
+            .await;
+        match pool {
+            Ok(pool) => Self::with_pool(pool).await,
+            Err(error) => Err(cant_open(&shown, why(&options, error).await, postgres_remedy)),
+        }
     }
 
     /// Over connections of your own, to share them with the app's tables. Brings the tables of
@@ -132,7 +145,8 @@ impl PostgresStore {
         let mut migrator = sqlx::migrate!("migrations/postgres");
         // The app may have migrations of its own.
         migrator.dangerous_set_table_name("everfresh_migrations");
-        migrator.run(&pool).await.map_err(StoreError::new)?;
+        let migrated = migrator.run(&pool).await;
+        migrated.map_err(|error| cant_migrate(error, "another database", postgres_remedy))?;
         Ok(Self { pool, clock: None })
     }
 
@@ -188,6 +202,17 @@ impl PostgresStore {
         let row = rows.first().ok_or_else(|| StoreError::new("no counts"))?;
         let count = |column| usize::try_from(row.integer(column)?).map_err(StoreError::new);
         Ok((count("gone")?, count("due")?))
+    }
+}
+
+/// A pool that can't connect says only that it took too long. One try more says why.
+async fn why(options: &PgConnectOptions, error: sqlx::Error) -> sqlx::Error {
+    if !matches!(error, sqlx::Error::PoolTimedOut) {
+        return error;
+    }
+    match tokio::time::timeout(TRY, options.connect()).await {
+        Ok(Err(cause)) => cause,
+        _ => error,
     }
 }
 

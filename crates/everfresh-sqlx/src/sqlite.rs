@@ -15,6 +15,7 @@ use sqlx::sqlite::{
     SqliteConnectOptions, SqliteJournalMode, SqlitePool, SqlitePoolOptions, SqliteSynchronous,
 };
 
+use crate::opening::{cant_migrate, cant_open, sqlite_remedy};
 use crate::row::{MAX_LIST, duration, integer, millis, record};
 use feed::Delete;
 
@@ -39,6 +40,7 @@ impl SqliteStore {
     /// Errors: the file can't be opened or written, is no database, or was written by a newer
     /// version.
     pub async fn open(path: impl AsRef<Path>) -> Result<Self, StoreError> {
+        let shown = format!("{:?}", path.as_ref());
         let options = SqliteConnectOptions::new()
             .filename(path)
             .create_if_missing(true)
@@ -51,7 +53,7 @@ impl SqliteStore {
             .acquire_timeout(PATIENCE)
             .connect_with(options)
             .await
-            .map_err(StoreError::new)?;
+            .map_err(|error| cant_open(&shown, error, sqlite_remedy))?;
         Self::with_pool(pool).await
     }
 
@@ -98,7 +100,7 @@ async fn migrate(pool: &SqlitePool) -> Result<(), StoreError> {
         }
         result = migrator.run(pool).await;
     }
-    result.map_err(StoreError::new)
+    result.map_err(|error| cant_migrate(error, "another file", sqlite_remedy))
 }
 
 impl SessionStore for SqliteStore {

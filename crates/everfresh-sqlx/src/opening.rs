@@ -1,0 +1,214 @@
+//! What is told where a store can't be opened: what was to be opened, what the database said, and
+//! what to do. Never an address: it may hold a password.
+
+use std::error::Error;
+use std::fmt;
+
+use everfresh::StoreError;
+use sqlx::migrate::MigrateError;
+
+/// What is said, and the error that it was made of.
+#[derive(Debug)]
+struct Told {
+    text: String,
+    cause: Box<dyn Error + Send + Sync>,
+}
+
+impl fmt::Display for Told {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.text)
+    }
+}
+
+impl Error for Told {
+    fn source(&self) -> Option<&(dyn Error + 'static)> {
+        Some(&*self.cause)
+    }
+}
+
+fn told(text: String, cause: impl Into<Box<dyn Error + Send + Sync>>) -> StoreError {
+    StoreError::new(Told { text, cause: cause.into() })
+}
+
+/// `what`: a file, or a database on a host. The remedy goes by what the database said.
+pub(crate) fn cant_open(
+    what: &str,
+    error: sqlx::Error,
+    remedy: impl FnOnce(Option<&str>) -> &'static str,
+) -> StoreError {
+    let remedy = remedy(code(&error).as_deref());
+    told(format!("can't open {what}: {}; {remedy}", said(&error)), error)
+}
+
+/// An address that can't be read.
+#[cfg(feature = "postgres")]
+pub(crate) fn cant_read(address: &str, error: sqlx::Error) -> StoreError {
+    told(format!("its address can't be read: {}; write it as {address}", said(&error)), error)
+}
+
+/// The tables can't be brought up to date. `other`: what to use instead, if they are not ours.
+pub(crate) fn cant_migrate(
+    error: MigrateError,
+    other: &str,
+    remedy: impl FnOnce(Option<&str>) -> &'static str,
+) -> StoreError {
+    let text = match &error {
+        MigrateError::VersionMissing(number) | MigrateError::VersionTooNew(number, _) => format!(
+            "its tables have migration {number}, which this version of everfresh does not know; use \
+             the newer version that made them, or {other}"
+        ),
+        MigrateError::VersionMismatch(number) => format!(
+            "its tables have another migration {number} than this version of everfresh; use the \
+             version that made them, or {other}"
+        ),
+        MigrateError::Dirty(number) => {
+            format!("its migration {number} was left half done; restore a backup, or use {other}")
+        }
+        MigrateError::Execute(cause) | MigrateError::ExecuteMigration(cause, _) => {
+            let remedy = remedy(code(cause).as_deref());
+            format!("its tables can't be brought up to date: {}; {remedy}", said(cause))
+        }
+        cause => format!("its tables can't be brought up to date: {cause}; use {other}"),
+    };
+    told(text, error)
+}
+
+fn code(error: &sqlx::Error) -> Option<String> {
+    Some(error.as_database_error()?.code()?.into_owned())
+}
+
+/// What the database said, or else the innermost cause, in one line.
+fn said(error: &sqlx::Error) -> String {
+    let text = match error.as_database_error() {
+        Some(database) => database.message().to_owned(),
+        None => {
+            let mut cause: &(dyn Error + 'static) = error;
+            while let Some(inner) = cause.source() {
+                cause = inner;
+            }
+            cause.to_string()
+        }
+    };
+    text.lines().next().unwrap_or_default().trim_end_matches('.').to_owned()
+}
+
+/// By SQLite's result codes, whose lowest byte is the kind.
+#[cfg(feature = "sqlite")]
+pub(crate) fn sqlite_remedy(code: Option<&str>) -> &'static str {
+    match code.and_then(|code| code.parse::<u32>().ok()).map(|code| code & 0xff) {
+        Some(5 | 6) => "another process holds it for too long, so let it end first",
+        Some(8) => "let this process write to the file and to its folder",
+        Some(11 | 26) => "name another file, or restore a backup of this one",
+        Some(13) => "make room on its disk",
+        Some(14) => "its folder must be there, and this process must be able to write to it",
+        _ => "see that this process can read and write the file",
+    }
+}
+
+/// By PostgreSQL's SQLSTATE.
+#[cfg(feature = "postgres")]
+pub(crate) fn postgres_remedy(code: Option<&str>) -> &'static str {
+    match code {
+        Some("28000" | "28P01") => {
+            "see that user and password are right, and that pg_hba.conf lets them in"
+        }
+        Some("3D000") => "make the database first, with `createdb`",
+        Some("42501") => {
+            "let this user make tables, or have one who may run the files in migrations/postgres"
+        }
+        Some("53300") => "raise max_connections, or let other clients end first",
+        Some(_) => "see what the server's log says",
+        None => "see that the server is up and that this machine may reach it",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use everfresh_testkit::texts::check_error;
+
+    use super::*;
+
+    #[test]
+    fn tables_that_are_not_ours_are_told_by_their_migration() {
+        let text = |error| cant_migrate(error, "another file", |_| "look at it").to_string();
+        for (error, says) in [
+            (MigrateError::VersionMissing(7), ["migration 7", "newer version", "another file"]),
+            (
+                MigrateError::VersionMismatch(7),
+                ["migration 7", "version that made", "another file"],
+            ),
+            (MigrateError::Dirty(7), ["migration 7", "half done", "restore a backup"]),
+            (MigrateError::ForceNotSupported, ["up to date", "not support", "another file"]),
+            (
+                MigrateError::ExecuteMigration(sqlx::Error::PoolTimedOut, 7),
+                ["up to date", "timed out", "look at it"],
+            ),
+        ] {
+            check_error(&text(error), &says);
+        }
+    }
+
+    #[cfg(feature = "sqlite")]
+    #[tokio::test]
+    async fn a_file_that_cant_be_opened_says_why_and_what_to_do() {
+        use crate::SqliteStore;
+
+        let folder = tempfile::tempdir().unwrap();
+        let file = |name: &str| folder.path().join(name);
+        std::fs::write(
+            file("text"),
+            "this is a text, and longer than any header of SQLite's is: so long".repeat(20),
+        )
+        .unwrap();
+        let newer = SqliteStore::open(file("newer")).await.unwrap();
+        newer.close().await;
+        let pool = sqlx::SqlitePool::connect(&format!("sqlite:{}", file("newer").display())).await;
+        let pool = pool.unwrap();
+        sqlx::query(
+            "INSERT INTO _sqlx_migrations (version, description, success, checksum, execution_time)
+             VALUES (9999, 'later', TRUE, x'00', 0)",
+        )
+        .execute(&pool)
+        .await
+        .unwrap();
+        pool.close().await;
+        for (name, says) in [
+            ("no/such/folder.db", ["folder.db\"", "unable to open", "its folder must be there"]),
+            ("text", ["text\"", "not a database", "name another file"]),
+            ("newer", ["migration 9999", "newer version", "another file"]),
+        ] {
+            let error = SqliteStore::open(file(name)).await.unwrap_err();
+            check_error(&error.to_string(), &says);
+            assert!(Error::source(&error).and_then(Error::source).is_some(), "the cause is there");
+        }
+    }
+
+    #[cfg(feature = "postgres")]
+    #[tokio::test]
+    async fn a_server_that_cant_be_reached_says_where_and_what_to_do() {
+        use crate::PostgresStore;
+
+        for (url, says) in [
+            (
+                "postgres://me:hunter2@127.0.0.1:1/app",
+                ["\"app\" on 127.0.0.1:1 as \"me\"", "refused", "is up"],
+            ),
+            ("postgres://me:hunter2@:none/app", ["its address", "write it as", "postgres://user"]),
+            ("hunter2", ["its address", "write it as", "postgres://user"]),
+        ] {
+            let error = PostgresStore::open(url).await.unwrap_err();
+            check_error(&error.to_string(), &says);
+            assert!(!format!("{error:?}").contains("hunter2"), "{error:?}");
+        }
+        for (code, says) in [
+            (Some("28P01"), "password"),
+            (Some("3D000"), "createdb"),
+            (Some("42501"), "make tables"),
+            (Some("53300"), "max_connections"),
+            (Some("XX000"), "log"),
+            (None, "is up"),
+        ] {
+            assert!(postgres_remedy(code).contains(says));
+        }
+    }
+}
