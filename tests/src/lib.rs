@@ -33,8 +33,10 @@ pub(crate) fn metrics() -> String {
 /// The recorder of this process. Engines that were built before it is asked for count nothing.
 pub(crate) fn recorder() -> Option<&'static PrometheusHandle> {
     static RECORDER: OnceLock<Option<PrometheusHandle>> = OnceLock::new();
-    let install = || PrometheusBuilder::new().install_recorder().ok();
-    RECORDER.get_or_init(install).as_ref()
+    /// Seconds: a request waits for 3 at the most, a refresh takes 30.
+    const BUCKETS: [f64; 10] = [0.001, 0.003, 0.01, 0.03, 0.1, 0.3, 1.0, 3.0, 10.0, 30.0];
+    let install = || PrometheusBuilder::new().set_buckets(&BUCKETS)?.install_recorder();
+    RECORDER.get_or_init(|| install().ok()).as_ref()
 }
 
 /// The content type of [`metrics`].

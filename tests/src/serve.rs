@@ -29,7 +29,9 @@ pub async fn run<Fut: Future<Output = std::io::Result<()>>>(
 async fn listen(port: u16) -> TcpListener {
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, port)).await;
     let listener = listener.unwrap_or_else(|error| {
-        exit(&format!("PORT={port}: can't listen on 127.0.0.1:{port}: {error}"))
+        exit(&format!(
+            "PORT={port}: can't listen on 127.0.0.1:{port}: {error}; give another one, or 0 for any"
+        ))
     });
     match listener.local_addr() {
         Ok(address) => announce(&format!("listening on http://{address}")),

@@ -39,8 +39,8 @@ impl Store {
             Some(("postgres", rest)) if rest.starts_with("//") => Ok(Self::Postgres(found.into())),
             // An address may hold a password.
             _ => Err(format!(
-                "STORE={:?}: allowed is memory, sqlite:PATH, redis://.. or postgres://..",
-                found.split("//").next().unwrap_or_default(),
+                "STORE={:?}: allowed is memory, sqlite:PATH, redis://HOST or postgres://HOST",
+                found.split("//").next().unwrap_or_default().chars().take(60).collect::<String>(),
             )),
         }
     }

@@ -35,13 +35,15 @@ impl UpstreamSettings {
                 Err(error) => Err(format!("{name}: {error}")),
             },
         };
-        let missing = |name: &str, why: &str| format!("{name}: not set; {why}");
+        let missing = |name: &str, why: &str| format!("{name}: not set; give {why}");
         let dialect = match lookup("UPSTREAM_DIALECT") {
             None => Dialect::OAUTH2,
             Some(found) => dialect(&found)?,
         };
         let url = address("UPSTREAM_URL")?;
-        let url = url.ok_or_else(|| missing("UPSTREAM_URL", "the address to refresh at"))?;
+        let url = url.ok_or_else(|| {
+            missing("UPSTREAM_URL", "the address to refresh at, such as https://id.example")
+        })?;
         let client_id = lookup("UPSTREAM_CLIENT_ID");
         let jwks = match address("UPSTREAM_JWKS")? {
             None => None,
@@ -57,8 +59,12 @@ impl UpstreamSettings {
         };
         let client =
             client_id.map(|id| (id, lookup("UPSTREAM_CLIENT_SECRET").map(ClientSecret::from)));
-        if dialect.client_authentication && client.is_none() {
-            return Err(missing("UPSTREAM_CLIENT_ID", "this dialect says who calls"));
+        let revocation = address("UPSTREAM_REVOCATION")?;
+        if (dialect.client_authentication || revocation.is_some()) && client.is_none() {
+            return Err(missing(
+                "UPSTREAM_CLIENT_ID",
+                "the name that the other server knows us by",
+            ));
         }
         Ok(Self {
             url,
@@ -66,7 +72,7 @@ impl UpstreamSettings {
             client,
             replay: replay(lookup("UPSTREAM_REPLAY").as_deref())?,
             limit: limit(lookup("UPSTREAM_LIMIT"))?,
-            revocation: address("UPSTREAM_REVOCATION")?,
+            revocation,
             jwks,
         })
     }
@@ -111,7 +117,8 @@ fn dialect(found: &str) -> Result<Dialect, String> {
     if !found.ends_with(".json") {
         return Err(named(format!("allowed is {} or a .json file", names.join(", "))));
     }
-    let text = std::fs::read_to_string(found).map_err(|error| named(error.to_string()))?;
+    let text = std::fs::read_to_string(found)
+        .map_err(|error| named(format!("{error}; allowed is a file that can be read")))?;
     Dialect::from_json(&text).map_err(|error| named(error.to_string()))
 }
 
@@ -120,9 +127,10 @@ fn replay(found: Option<&str>) -> Result<Replay, String> {
         None | Some("never") => Ok(Replay::Never),
         Some("always") => Ok(Replay::Always),
         Some(seconds) => match seconds.parse() {
-            Ok(seconds) => Ok(Replay::Within(Duration::from_secs(seconds))),
-            Err(_) => Err(format!(
-                "UPSTREAM_REPLAY={seconds:?}: allowed is never, always, or a number of seconds"
+            Ok(seconds @ 4..=86_400) => Ok(Replay::Within(Duration::from_secs(seconds))),
+            _ => Err(format!(
+                "UPSTREAM_REPLAY={seconds:?}: allowed is never, always, or a number of seconds \
+                 from 4 to 86400"
             )),
         },
     }
@@ -138,6 +146,8 @@ fn limit(found: Option<String>) -> Result<Option<Duration>, String> {
 
 #[cfg(test)]
 mod tests {
+    use everfresh_testkit::texts::check_error;
+
     use super::*;
 
     fn read(variables: &[(&str, &str)]) -> Result<UpstreamSettings, String> {
@@ -158,6 +168,7 @@ mod tests {
             (&[URL, ID, ("UPSTREAM_DIALECT", "saml")], "UPSTREAM_DIALECT", "allowed is vijil, "),
             (&[URL, ID, ("UPSTREAM_DIALECT", "/no/such.json")], "UPSTREAM_DIALECT", "No such file"),
             (&[URL, ID, ("UPSTREAM_REPLAY", "often")], "UPSTREAM_REPLAY", "never, always"),
+            (&[URL, ID, ("UPSTREAM_REPLAY", "3")], "UPSTREAM_REPLAY", "from 4 to 86400"),
             (&[URL, ID, ("UPSTREAM_LIMIT", "0")], "UPSTREAM_LIMIT", "from 1 to 300"),
             (
                 &[URL, ID, ("UPSTREAM_JWKS", "https://id.example/jwks")],
@@ -166,8 +177,8 @@ mod tests {
             ),
         ] {
             let problem = read(variables).unwrap_err();
-            assert!(problem.starts_with(name) && problem.contains(says), "{problem}");
-            assert_eq!(problem.lines().count(), 1);
+            assert!(problem.starts_with(name), "{problem}");
+            check_error(&problem, &[says]);
         }
         read(&[URL, ID]).unwrap();
         let url = ("UPSTREAM_URL", "http://127.0.0.1:9");

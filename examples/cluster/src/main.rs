@@ -49,7 +49,12 @@ async fn rotation(store: &str) -> Outcome<Rotate> {
         Some(("sqlite", path)) => Rotate::new(SqliteStore::open(path).await?),
         Some(("redis" | "rediss", _)) => Rotate::new(RedisStore::open(store).await?),
         Some(("postgres", _)) => Rotate::new(PostgresStore::open(store).await?),
-        _ => return Err("STORE: allowed is sqlite:PATH, redis://.. or postgres://..".into()),
+        _ => {
+            // What follows may hold a password.
+            let found = store.split("//").next().unwrap_or_default();
+            let allowed = "sqlite:PATH, redis://HOST or postgres://HOST";
+            return Err(format!("STORE={found:?}: allowed is {allowed}").into());
+        }
     })
 }
 
