@@ -9,6 +9,8 @@ pub mod axum;
 pub mod browser;
 pub mod cluster;
 pub mod database;
+#[cfg(doctest)]
+mod documents;
 pub mod hammer;
 pub mod idp;
 pub mod process;

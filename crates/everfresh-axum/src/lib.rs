@@ -12,8 +12,11 @@
 //!    merged into the router inside the layer.
 //! 6. `auth.require()` is a second layer, inside the first, where everything must be signed in.
 //!
-//! A limit (a timeout, a concurrency limit) that sits inside the layer is held while a request
-//! waits for a refresh: put limits outside, which in axum means after `.layer(auth.layer())`.
+//! # Caveats
+//! * `.layer(..)` is around the routes that were added before it, and not around later ones.
+//! * A limit (a timeout, a concurrency limit) that sits inside the layer is held while a request
+//!   waits for a refresh: put limits outside, which in axum means after `.layer(auth.layer())`.
+//! * A CORS layer goes outside, too: it answers preflights, and names what scripts may read.
 //!
 //! # Example
 //! ```
@@ -149,11 +152,6 @@ impl IntoResponse for Error {
         self.into_rejection().into_response()
     }
 }
-
-/// The README's examples compile.
-#[cfg(doctest)]
-#[doc = include_str!("../../../README.md")]
-struct Readme;
 
 #[cfg(test)]
 mod tests;

@@ -6,20 +6,29 @@
 //!
 //! # Rules
 //! 1. A token counts if its signature is good for one of our keys, its issuer and audience are
-//!    ours, and its time has not come. The order of those checks is that of [`InvalidReason`].
+//!    ours, and its time is not over. The order of those checks is that of [`InvalidReason`].
 //! 2. From a quarter of its lifetime before expiry a token is refreshed beside the request; from a
-//!    twentieth, or after it, the request waits for the refresh.
-//! 3. Tokens go back the way they came, on whatever response the handler makes. What the handler
-//!    does with the session, or with our cookies, wins.
-//! 4. The layer never rejects. The session says what a request is entitled to;
+//!    twentieth, or after it, the request waits for the refresh, 3 s at the most. However many
+//!    requests bring one token, there is one refresh.
+//! 3. Tokens go back the way they came ([`Carrier`]), on whatever response the handler makes. What
+//!    the handler does with the session, or with our cookies, wins.
+//! 4. The layer never rejects. The session says what a request is entitled to ([`Standing`]);
 //!    [`Session::claims`], [`Engine::require`] and the extractors of the adapters answer for it.
-//! 5. A request is never signed out by a race or an outage: while a session may be good, the
-//!    answer is 503, and no cookie is touched.
+//! 5. Nobody is signed out by a race or an outage: while a session may be good, the answer is 503
+//!    with `Retry-After`, and no cookie is touched.
+//! 6. A session in a cookie does not count for an unsafe request that another site caused.
+//! 7. What is wrong with a configuration is an error of [`EngineBuilder::build`], and none later.
+//!    No token is in a log, an event, an error or a `Debug` output.
 //!
 //! # Caveats
-//! * With [`Resign`] nothing is kept on the server: sign-out clears cookies and nothing else.
+//! * With [`Resign`] nothing is kept on the server: sign-out clears cookies and nothing else, and who
+//!   is away for longer than a token and its grace has to sign in again. [`Rotate`] has neither.
 //! * Limits (timeouts, concurrency) that sit inside the layer are held while a request waits for
 //!   a refresh; put them outside.
+//! * Refreshes run on the tokio runtime around [`EngineBuilder::build`]. Build the engine once, in
+//!   the runtime that lives as long as the server, and call [`Engine::shutdown`] at its end.
+//! * Cookies are Secure. For plain `http://` on your own machine there is
+//!   [`EngineBuilder::insecure_dev_only`].
 //!
 //! # Example
 //! ```
@@ -49,6 +58,36 @@
 //! # Ok(())
 //! # }
 //! ```
+//!
+//! `auth.layer()` needs nothing of the service inside but that it is `Clone`. A handler signs in
+//! with `session.sign_in("user-17", User { .. }).await?`.
+//!
+//! # Where things are
+//! * How fresh tokens are made: [`Resign`], [`Rotate`] over a [`SessionStore`], and
+//!   `everfresh-upstream` for sessions that rest on another server's tokens.
+//! * Frameworks: `everfresh-axum`, `everfresh-actix` and `everfresh-warp` have extractors and mount
+//!   what [`Engine::endpoints`] brings; this crate alone is enough for Tower and hyper.
+//! * Stores: [`MemoryStore`] here; SQLite and PostgreSQL in `everfresh-sqlx`, Redis and Valkey in
+//!   `everfresh-redis`.
+//! * Other servers' refresh endpoints, to be served or called: [`Dialect`].
+//! * What happened: [`Event`], by [`EngineBuilder::on_event`] and as `tracing` events of the target
+//!   `everfresh`; counters through the `metrics` facade.
+//! * Tests of your own: [`ManualClock`] here, a browser's jar and the suites in
+//!   `everfresh-testkit`.
+//!
+//! # Guides
+#![cfg_attr(
+    all(doc, not(doctest)),
+    doc = "[Choosing a refresher](guide::refreshers), [cookies and CSRF](guide::cookies),
+[single-page apps and mobile clients](guide::clients), [behind a CDN or a proxy](guide::proxies),
+[key rotation](guide::keys), [many nodes](guide::scaling), [WebSockets and event
+streams](guide::sockets), [testing your app](guide::testing),
+[troubleshooting](guide::troubleshooting), [moving to everfresh](guide::migrating)."
+)]
+//!
+//! # Features
+//! * `tower` (default): the Tower layer and service. `everfresh-actix` does without.
+//! * `aws-lc` (default): signs and verifies with aws-lc-rs. Without it, making a key is an error.
 
 mod adapter;
 mod attach;
@@ -65,6 +104,8 @@ mod extract;
 #[cfg(fuzzing)]
 #[doc(hidden)]
 pub mod fuzzing;
+#[cfg(all(doc, not(doctest)))]
+pub mod guide;
 mod head;
 #[cfg(feature = "tower")]
 mod layer;

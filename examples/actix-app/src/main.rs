@@ -1,11 +1,12 @@
 //! The shortest actix-web app whose users stay signed in.
 //!
-//! Run with: `SECRET=$(openssl rand -hex 32) cargo run -p actix-app`
-//!
-//! ```text
-//! curl -i -c jar -d name=Ada http://127.0.0.1:3000/login
-//! curl -i -b jar -c jar http://127.0.0.1:3000/me
-//! curl -i -b jar -c jar -X POST http://127.0.0.1:3000/logout
+//! ```sh
+//! SECRET=$(openssl rand -hex 32) cargo run -p actix-app &       # PORT=.. for another port
+//! curl -i -c jar -d name=Ada http://127.0.0.1:3000/login         # 303
+//! curl -i -b jar -c jar http://127.0.0.1:3000/me                 # 200 `You are Ada`
+//! curl -i -b jar -c jar http://127.0.0.1:3000/members            # 200 `Members only`
+//! curl -i -b jar -c jar -X POST http://127.0.0.1:3000/logout     # 303
+//! curl -i -b jar http://127.0.0.1:3000/me                        # 401
 //! ```
 
 use actix_web::web::{self, Form, Redirect};
@@ -44,7 +45,8 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
             .service(web::resource("/members").wrap(require(&auth)).get(members))
             .wrap(Refresh::new(auth.clone()))
     });
-    let server = server.bind("127.0.0.1:3000")?;
+    let port = std::env::var("PORT").unwrap_or("3000".into());
+    let server = server.bind(format!("127.0.0.1:{port}"))?;
     println!("listening on http://{}", server.addrs()[0]);
     Ok(server.run().await?)
 }

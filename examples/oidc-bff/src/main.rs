@@ -8,7 +8,7 @@
 //!
 //! Without one, with the provider of this project's tests, whose tokens live for ten seconds:
 //!
-//! ```text
+//! ```sh
 //! (cd tests/idp && npm ci && ACCESS_TTL=10 node server.mjs) &
 //! SECRET=$(openssl rand -hex 32) ISSUER=http://127.0.0.1:4000 CLIENT_ID=spa cargo run -p oidc-bff
 //! ```

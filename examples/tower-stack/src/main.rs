@@ -1,10 +1,11 @@
 //! A hyper service that knew nothing of sessions, and the layer around it.
 //!
-//! Run with: `SECRET=$(openssl rand -hex 32) cargo run -p tower-stack`
-//!
-//! ```text
-//! curl -i -c jar -X POST http://127.0.0.1:3000/login
-//! curl -i -b jar -c jar http://127.0.0.1:3000/
+//! ```sh
+//! SECRET=$(openssl rand -hex 32) cargo run -p tower-stack &      # PORT=.. for another port
+//! curl -i http://127.0.0.1:3000/                                 # 401
+//! curl -i -c jar -X POST http://127.0.0.1:3000/login             # 200 `signed in, visit 1`
+//! curl -i -b jar -c jar http://127.0.0.1:3000/                   # 200 `signed in, visit 1`
+//! curl -i -b jar -c jar -X POST http://127.0.0.1:3000/logout     # 401: nobody is signed in any more
 //! ```
 
 use std::convert::Infallible;
@@ -42,7 +43,8 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
         .layer(auth.layer())
         .service(service_fn(hello));
 
-    let listener = tokio::net::TcpListener::bind("127.0.0.1:3000").await?;
+    let port = std::env::var("PORT").unwrap_or("3000".into());
+    let listener = tokio::net::TcpListener::bind(format!("127.0.0.1:{port}")).await?;
     println!("listening on http://{}", listener.local_addr()?);
     loop {
         let (stream, _) = listener.accept().await?;

@@ -1,11 +1,12 @@
 //! The shortest warp app whose users stay signed in.
 //!
-//! Run with: `SECRET=$(openssl rand -hex 32) cargo run -p warp-app`
-//!
-//! ```text
-//! curl -i -c jar -d name=Ada http://127.0.0.1:3000/login
-//! curl -i -b jar -c jar http://127.0.0.1:3000/me
-//! curl -i -b jar -c jar -X POST http://127.0.0.1:3000/logout
+//! ```sh
+//! SECRET=$(openssl rand -hex 32) cargo run -p warp-app &       # PORT=.. for another port
+//! curl -i -c jar -d name=Ada http://127.0.0.1:3000/login         # 303
+//! curl -i -b jar -c jar http://127.0.0.1:3000/me                 # 200 `You are Ada`
+//! curl -i -b jar -c jar http://127.0.0.1:3000/members            # 200 `Members only`
+//! curl -i -b jar -c jar -X POST http://127.0.0.1:3000/logout     # 303
+//! curl -i -b jar http://127.0.0.1:3000/me                        # 401
 //! ```
 
 use everfresh::{Engine, Keys, Resign};
@@ -43,7 +44,8 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
         .or(path!("members").and(warp::get()).and(require::<User>()).map(members))
         .or(path!("logout").and(warp::post()).and(session()).then(logout));
 
-    let listener = tokio::net::TcpListener::bind("127.0.0.1:3000").await?;
+    let port = std::env::var("PORT").unwrap_or("3000".into());
+    let listener = tokio::net::TcpListener::bind(format!("127.0.0.1:{port}")).await?;
     println!("listening on http://{}", listener.local_addr()?);
     everfresh_warp::serve(routes, auth).incoming(listener).run().await;
     Ok(())

@@ -1,0 +1,33 @@
+//! The Rust examples of every document compile, and those that can run do. They are doc tests of
+//! this crate, since it alone has every adapter and store at hand. `tests/documents` holds this
+//! list against the documents that there are.
+
+macro_rules! documents {
+    ($($name:ident: $file:literal)*) => {
+        $(
+            #[doc = include_str!(concat!("../../", $file))]
+            pub struct $name;
+        )*
+    };
+}
+
+documents! {
+    Readme: "README.md"
+    Clients: "docs/clients.md"
+    Cookies: "docs/cookies.md"
+    Keys: "docs/keys.md"
+    Migrating: "docs/migrating.md"
+    Proxies: "docs/proxies.md"
+    Refreshers: "docs/refreshers.md"
+    Sockets: "docs/sockets.md"
+    Testing: "docs/testing.md"
+    Core: "crates/everfresh/README.md"
+    Actix: "crates/everfresh-actix/README.md"
+    Axum: "crates/everfresh-axum/README.md"
+    Openapi: "crates/everfresh-openapi/README.md"
+    Redis: "crates/everfresh-redis/README.md"
+    Sqlx: "crates/everfresh-sqlx/README.md"
+    Testkit: "crates/everfresh-testkit/README.md"
+    Upstream: "crates/everfresh-upstream/README.md"
+    Warp: "crates/everfresh-warp/README.md"
+}
