@@ -5,6 +5,7 @@
 mod bench;
 mod coverage;
 mod fuzz;
+mod package;
 mod report;
 mod rules;
 mod supply;
@@ -25,6 +26,7 @@ cargo xtask fuzz [--seconds N] [TARGET ..]
                      each fuzz target for so long (60 s)
 cargo xtask deny     licences, sources and advisories of what the tree holds
 cargo xtask minimal  builds with the oldest versions that the manifests allow
+cargo xtask package  whether each crate could be published, and an app be built as the README says
 cargo xtask coverage writes tests/COVERAGE.md: which tests show what
 ";
 
@@ -39,6 +41,7 @@ fn main() -> ExitCode {
         ["fuzz", ref rest @ ..] => fuzz::run(&test::root(), rest),
         ["deny"] => supply::deny_alone(&test::root()),
         ["minimal"] => supply::minimal(&test::root()),
+        ["package"] => package::alone(),
         ["coverage"] => {
             match std::fs::write(test::coverage_file(), coverage::generate(&test::root())) {
                 Ok(()) => ExitCode::SUCCESS,

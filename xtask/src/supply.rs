@@ -12,7 +12,7 @@ pub(crate) const UNREACHABLE: &str =
     "advisories were not looked at: the advisory database can't be fetched";
 
 /// What is published.
-const PUBLISHED: [&str; 9] = [
+pub(crate) const PUBLISHED: [&str; 9] = [
     "crates/everfresh",
     "crates/everfresh-actix",
     "crates/everfresh-axum",

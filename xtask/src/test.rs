@@ -6,7 +6,7 @@ use std::time::Instant;
 
 use crate::report::Report;
 use crate::tools::{self, Missing};
-use crate::{coverage, rules, supply};
+use crate::{coverage, package, rules, supply};
 
 pub(crate) fn run() -> ExitCode {
     let root = root();
@@ -30,6 +30,7 @@ pub(crate) fn run() -> ExitCode {
     });
 
     what_the_tree_holds(&root, &mut report);
+    package::package(&root, &mut report);
 
     report.begin("each rule of rotation, taken back alone");
     each_rule(&root, &mut report);

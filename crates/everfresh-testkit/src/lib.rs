@@ -10,7 +10,81 @@
 //! * [`contract`]: the small application that the adapter suite drives.
 //! * [`texts`]: what the text of an error has to be, so that whoever reads it can act.
 //!
-//! Time is [`everfresh::ManualClock`]: an expiry is one line, and nothing sleeps.
+//! # Rules
+//! 1. Time is [`everfresh::ManualClock`]: an expiry is one line, and nothing sleeps. Give it to the
+//!    engine, to its store and to the [`Browser`].
+//! 2. What can't be had is a panic that says so: it is a test that asked.
+//! 3. A [`Browser`] trusts loopback as browsers do: Secure and `__Host-` cookies come back over
+//!    plain `http://127.0.0.1`.
+//! 4. Everything listens on loopback, on a free port.
+//!
+//! # Caveats
+//! * Waits of the engine (3 s for a refresh) are tokio's time, and not the manual clock's: pause it
+//!   with `#[tokio::test(start_paused = true)]` where they matter.
+//! * An access token lives up to 5 % shorter than was set, by chance: move the clock past the whole
+//!   lifetime.
+//!
+//! # Example
+//! ```
+//! use std::convert::Infallible;
+//! use std::time::Duration;
+//!
+//! use everfresh::{Engine, Keys, ManualClock, MemoryStore, Rotate, Session, Timestamp};
+//! use everfresh_testkit::{Jar, Site};
+//! use http::{Request, Response};
+//! use tower_service::Service as _;
+//! # use std::task::{Context, Poll};
+//!
+//! /// Signs in whoever comes without a session.
+//! #[derive(Clone)]
+//! struct App;
+//!
+//! # impl tower_service::Service<Request<()>> for App {
+//! #     type Response = Response<String>;
+//! #     type Error = Infallible;
+//! #     type Future = std::pin::Pin<Box<dyn Future<Output = Result<Response<String>, Infallible>>>>;
+//! #     fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
+//! #         Poll::Ready(Ok(()))
+//! #     }
+//! #     fn call(&mut self, request: Request<()>) -> Self::Future {
+//! #         let session = request.extensions().get::<Session<()>>().expect("in a layer").clone();
+//! #         Box::pin(async move {
+//! #             if session.claims().is_err() {
+//! #                 session.sign_in("ada", ()).await.expect("signed in");
+//! #             }
+//! #             Ok(Response::new(session.sid().unwrap_or_default()))
+//! #         })
+//! #     }
+//! # }
+//! # #[tokio::main(flavor = "current_thread")]
+//! # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! let clock = ManualClock::starting_at(Timestamp::from_secs(1_800_000_000));
+//! let store = MemoryStore::with_clock(clock.clone());
+//! let auth = Engine::<()>::builder(Keys::hs256("0123456789abcdef-0123456789abcdef")?)
+//!     .issuer("https://app.example")
+//!     .audience("app")
+//!     .clock(clock.clone())
+//!     .refresh_with(Rotate::new(store))
+//!     .build()?;
+//! let mut app = tower_layer::Layer::layer(&auth.layer(), App);
+//!
+//! let (site, mut jar) = (Site::https("app.example", "/"), Jar::new());
+//! let mut sids = Vec::new();
+//! for _ in 0..3 {
+//!     let request = Request::builder().header("cookie", jar.header(&site, clock.now()));
+//!     let response = app.call(request.body(())?).await?;
+//!     for cookie in response.headers().get_all("set-cookie") {
+//!         jar.store(cookie.to_str()?, &site, clock.now()).expect("a cookie that a browser takes");
+//!     }
+//!     sids.push(response.into_body());
+//!     clock.advance(Duration::from_secs(15 * 60)); // the access token expires
+//! }
+//! assert!(sids.iter().all(|sid| *sid == sids[0]), "one session, refreshed twice");
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! The guide "Testing your app" in everfresh's documentation has one over real sockets, in axum.
 
 mod browser;
 pub mod contract;

@@ -1,5 +1,8 @@
-//! everfresh's client side: calls to other servers, and another issuer's keys.
+//! everfresh's client side: sessions that rest on another server's tokens, and another issuer's
+//! keys.
 //!
+//! * [`Upstream`]: refreshes sessions at another server, once per expiry, however many requests and
+//!   nodes ask. Its own page has the rules of that.
 //! * [`JwksUrl`] and [`RemoteKeys`]: keys that are fetched, kept fresh, and fetched when a token
 //!   names one that came up meanwhile.
 //! * [`Provider`]: what an issuer says of itself, by OpenID Connect Discovery or RFC 8414.

@@ -1,0 +1,140 @@
+//! Whether every crate could be published as it is: what its manifest says, what is in its package,
+//! whether the packages build without this repository around them, and whether an app can be built
+//! from what the README says.
+
+use std::path::Path;
+use std::process::{Command, ExitCode};
+
+use crate::report::Report;
+use crate::supply::PUBLISHED;
+use crate::test::{cargo, root};
+
+/// What every manifest has to say.
+const FIELDS: [&str; 9] = [
+    "description",
+    "license",
+    "version",
+    "edition",
+    "rust-version",
+    "authors",
+    "keywords",
+    "categories",
+    "documentation",
+];
+
+/// What every package has to hold.
+const FILES: [&str; 5] = ["Cargo.toml", "LICENSE-APACHE", "LICENSE-MIT", "README.md", "src/lib.rs"];
+
+/// The programs that the README tells its reader to copy.
+const APPS: [&str; 4] = ["axum-app", "actix-app", "warp-app", "tower-stack"];
+
+/// `cargo xtask package`.
+pub(crate) fn alone() -> ExitCode {
+    let mut report = Report::default();
+    package(&root(), &mut report);
+    if report.end(true) { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+}
+
+/// The same as a step of all tests.
+pub(crate) fn package(root: &Path, report: &mut Report) {
+    report.begin("what would be published");
+    for folder in PUBLISHED {
+        for problem in problems(root, folder) {
+            println!("{folder}: {problem}");
+            report.check(&format!("{folder}: {problem}"), false);
+        }
+        report.check(folder, true);
+    }
+
+    // Built from the packages alone, which find each other before any of them is published.
+    let mut command = cargo(root);
+    command.args(["package", "--quiet", "--locked", "--allow-dirty"]);
+    for folder in PUBLISHED {
+        command.args(["--package", folder.trim_start_matches("crates/")]);
+    }
+    report.run("the packages build by themselves", &mut command);
+
+    match own_app(root) {
+        Ok(mut command) => report.run("an app as the README says builds", &mut command),
+        Err(problem) => {
+            println!("{problem}");
+            report.check("an app as the README says", false);
+        }
+    }
+
+    let mut command = cargo(root);
+    command.args(["doc", "--locked", "--no-deps"]).env("RUSTDOCFLAGS", "-D warnings");
+    for folder in PUBLISHED {
+        command.args(["--package", folder.trim_start_matches("crates/")]);
+    }
+    report.run("documentation without a warning", &mut command);
+}
+
+/// What is wrong with a crate's manifest, and with what would be in its package.
+fn problems(root: &Path, folder: &str) -> Vec<String> {
+    let manifest = match std::fs::read_to_string(root.join(folder).join("Cargo.toml")) {
+        Ok(manifest) => manifest,
+        Err(error) => return vec![error.to_string()],
+    };
+    let has = |field: &str| {
+        manifest.lines().any(|line| {
+            line.strip_prefix(field).is_some_and(|rest| rest.starts_with([' ', '.']))
+        })
+    };
+    let mut problems: Vec<String> =
+        FIELDS.into_iter().filter(|field| !has(field)).map(|field| format!("no {field}")).collect();
+    if !manifest.contains("[package.metadata.docs.rs]") {
+        problems.push("no [package.metadata.docs.rs]".into());
+    }
+    match files(root, folder) {
+        Ok(files) => {
+            let lacks = FILES.into_iter().filter(|file| !files.iter().any(|found| found == file));
+            problems.extend(lacks.map(|file| format!("no {file} in the package")));
+        }
+        Err(error) => problems.push(error),
+    }
+    problems
+}
+
+/// The files of a package.
+fn files(root: &Path, folder: &str) -> Result<Vec<String>, String> {
+    let mut command = cargo(&root.join(folder));
+    command.args(["package", "--list", "--locked", "--allow-dirty"]);
+    let output = command.output().map_err(|error| error.to_string())?;
+    match output.status.success() {
+        true => Ok(String::from_utf8_lossy(&output.stdout).lines().map(str::to_owned).collect()),
+        false => Err(String::from_utf8_lossy(&output.stderr).into_owned()),
+    }
+}
+
+/// The command that builds the README's apps: its manifest, around the examples that it names.
+fn own_app(root: &Path) -> Result<Command, String> {
+    let folder = root.join("target/own-app");
+    let problem = |path: &Path, error| format!("{}: {error}", path.display());
+    let read = |name: &str| {
+        let path = root.join(name);
+        std::fs::read_to_string(&path).map_err(|error| problem(&path, error))
+    };
+    let write = |name: &str, text: &str| {
+        let path = folder.join(name);
+        std::fs::write(&path, text).map_err(|error| problem(&path, error))
+    };
+    let readme = read("README.md")?;
+    let dependencies = readme.split_once("```toml\n").and_then(|(_, rest)| rest.split_once("```"));
+    let (dependencies, _) = dependencies.ok_or("README.md: no block of TOML")?;
+    let crates = format!("path = {:?}", root.join("crates"));
+    let crates = format!("{}/", crates.trim_end_matches('"'));
+    let dependencies = dependencies.replace("path = \"../everfresh/crates/", &crates);
+    let bin = folder.join("src/bin");
+    std::fs::create_dir_all(&bin).map_err(|error| problem(&bin, error))?;
+    for app in APPS {
+        let source = read(&format!("examples/{app}/src/main.rs"))?;
+        write(&format!("src/bin/{app}.rs"), &source)?;
+    }
+    let package = "[workspace]\n\n[package]\nname = \"own-app\"\nversion = \"0.0.0\"\nedition = \"2024\"\n";
+    write("Cargo.toml", &format!("{package}\n{dependencies}"))?;
+    write("Cargo.lock", &read("Cargo.lock")?)?;
+    let mut command = cargo(&folder);
+    command.args(["check", "--quiet", "--bins", "--target-dir"]).arg(root.join("target/own"));
+    Ok(command)
+}
