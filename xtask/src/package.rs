@@ -77,9 +77,9 @@ fn problems(root: &Path, folder: &str) -> Vec<String> {
         Err(error) => return vec![error.to_string()],
     };
     let has = |field: &str| {
-        manifest.lines().any(|line| {
-            line.strip_prefix(field).is_some_and(|rest| rest.starts_with([' ', '.']))
-        })
+        manifest
+            .lines()
+            .any(|line| line.strip_prefix(field).is_some_and(|rest| rest.starts_with([' ', '.'])))
     };
     let mut problems: Vec<String> =
         FIELDS.into_iter().filter(|field| !has(field)).map(|field| format!("no {field}")).collect();
@@ -131,7 +131,8 @@ fn own_app(root: &Path) -> Result<Command, String> {
         let source = read(&format!("examples/{app}/src/main.rs"))?;
         write(&format!("src/bin/{app}.rs"), &source)?;
     }
-    let package = "[workspace]\n\n[package]\nname = \"own-app\"\nversion = \"0.0.0\"\nedition = \"2024\"\n";
+    let package =
+        "[workspace]\n\n[package]\nname = \"own-app\"\nversion = \"0.0.0\"\nedition = \"2024\"\n";
     write("Cargo.toml", &format!("{package}\n{dependencies}"))?;
     write("Cargo.lock", &read("Cargo.lock")?)?;
     let mut command = cargo(&folder);

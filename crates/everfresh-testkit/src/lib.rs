@@ -32,30 +32,17 @@
 //! use everfresh::{Engine, Keys, ManualClock, MemoryStore, Rotate, Session, Timestamp};
 //! use everfresh_testkit::{Jar, Site};
 //! use http::{Request, Response};
-//! use tower_service::Service as _;
-//! # use std::task::{Context, Poll};
+//! use tower::{ServiceBuilder, ServiceExt as _, service_fn};
 //!
 //! /// Signs in whoever comes without a session.
-//! #[derive(Clone)]
-//! struct App;
+//! async fn app(request: Request<()>) -> Result<Response<String>, Infallible> {
+//!     let session = request.extensions().get::<Session<()>>().expect("in a layer").clone();
+//!     if session.claims().is_err() {
+//!         session.sign_in("ada", ()).await.expect("signed in");
+//!     }
+//!     Ok(Response::new(session.sid().unwrap_or_default()))
+//! }
 //!
-//! # impl tower_service::Service<Request<()>> for App {
-//! #     type Response = Response<String>;
-//! #     type Error = Infallible;
-//! #     type Future = std::pin::Pin<Box<dyn Future<Output = Result<Response<String>, Infallible>>>>;
-//! #     fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
-//! #         Poll::Ready(Ok(()))
-//! #     }
-//! #     fn call(&mut self, request: Request<()>) -> Self::Future {
-//! #         let session = request.extensions().get::<Session<()>>().expect("in a layer").clone();
-//! #         Box::pin(async move {
-//! #             if session.claims().is_err() {
-//! #                 session.sign_in("ada", ()).await.expect("signed in");
-//! #             }
-//! #             Ok(Response::new(session.sid().unwrap_or_default()))
-//! #         })
-//! #     }
-//! # }
 //! # #[tokio::main(flavor = "current_thread")]
 //! # async fn main() -> Result<(), Box<dyn std::error::Error>> {
 //! let clock = ManualClock::starting_at(Timestamp::from_secs(1_800_000_000));
@@ -66,13 +53,13 @@
 //!     .clock(clock.clone())
 //!     .refresh_with(Rotate::new(store))
 //!     .build()?;
-//! let mut app = tower_layer::Layer::layer(&auth.layer(), App);
+//! let app = ServiceBuilder::new().layer(auth.layer()).service(service_fn(app));
 //!
 //! let (site, mut jar) = (Site::https("app.example", "/"), Jar::new());
 //! let mut sids = Vec::new();
 //! for _ in 0..3 {
 //!     let request = Request::builder().header("cookie", jar.header(&site, clock.now()));
-//!     let response = app.call(request.body(())?).await?;
+//!     let response = app.clone().oneshot(request.body(())?).await?;
 //!     for cookie in response.headers().get_all("set-cookie") {
 //!         jar.store(cookie.to_str()?, &site, clock.now()).expect("a cookie that a browser takes");
 //!     }

@@ -5,8 +5,7 @@
 //! curl -i -c jar -d name=Ada http://127.0.0.1:3000/login         # 303
 //! curl -i -b jar -c jar http://127.0.0.1:3000/me                 # 200 `You are Ada`
 //! curl -i -b jar -c jar http://127.0.0.1:3000/members            # 200 `Members only`
-//! curl -i -b jar -c jar -X POST http://127.0.0.1:3000/logout     # 303
-//! curl -i -b jar http://127.0.0.1:3000/me                        # 401
+//! curl -i -b jar -c jar -X POST http://127.0.0.1:3000/logout     # 303, and `Max-Age=0`
 //! ```
 
 use axum::routing::{get, post};

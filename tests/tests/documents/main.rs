@@ -60,7 +60,11 @@ fn dead_links(root: &Path, page: &Page, pages: &[Page]) -> Vec<String> {
             return dead("is not there");
         }
         let has = |page: &Page| page.anchors.iter().any(|anchor| anchor == fragment);
-        if !fragment.is_empty() && !of.is_some_and(has) { dead("has no such heading") } else { None }
+        if !fragment.is_empty() && !of.is_some_and(has) {
+            dead("has no such heading")
+        } else {
+            None
+        }
     });
     undefined.chain(dead).collect()
 }
@@ -68,25 +72,25 @@ fn dead_links(root: &Path, page: &Page, pages: &[Page]) -> Vec<String> {
 /// What is wrong with the commands that a page names, wherever it does.
 fn wrong_commands(workspace: &Workspace, page: &Page) -> Vec<String> {
     let is_ours = |text: &&str| matches!(Command::parse(text).program(), "cargo" | "npm");
-    let in_blocks = page.blocks.iter().filter(|block| !is_shell(block)).flat_map(|block| {
-        lines(&block.text).into_iter().map(|line| (line.text, block.language.is_some()))
-    });
-    let hidden = in_blocks
-        .clone()
-        .filter(|(text, fenced)| *fenced && matches!(first(text), "cargo" | "curl" | "npm"))
-        .map(|(text, _)| format!("{}: {text}: its block is not marked `sh`", page.name));
-    let spans = page.spans.iter().cloned();
-    let shown = page.blocks.iter().filter(|block| is_shell(block)).flat_map(|block| {
-        lines(&block.text).into_iter().map(|line| line.text)
-    });
-    let named: Vec<String> = in_blocks.clone().map(|(text, _)| text).chain(spans).chain(shown).collect();
+    let mut named = page.spans.clone();
+    let mut hidden = Vec::new();
+    for block in &page.blocks {
+        for line in lines(&block.text) {
+            let fenced = block.language.is_some() && !is_shell(block);
+            if fenced && matches!(first(&line.text), "cargo" | "curl" | "npm") {
+                hidden.push(format!("{}: {}: its block is not marked `sh`", page.name, line.text));
+            } else {
+                named.push(line.text);
+            }
+        }
+    }
     let wrong = named.iter().map(String::as_str).filter(is_ours).filter_map(|text| {
         // A word about cargo is no command.
         let command = Command::parse(text);
         let problem = workspace.check(&command).err().filter(|_| command.words.len() > 1)?;
         Some(format!("{}: `{text}`: {problem}", page.name))
     });
-    hidden.chain(wrong).collect()
+    hidden.into_iter().chain(wrong).collect()
 }
 
 fn first(text: &str) -> &str {
@@ -121,7 +125,8 @@ fn what_a_reader_is_told_to_run_runs() {
     let mut ran = 0;
     for page in page::all(&root) {
         let mut reader = Reader::new(&root);
-        for line in page.blocks.iter().filter(|block| is_shell(block)).flat_map(|b| lines(&b.text)) {
+        for line in page.blocks.iter().filter(|block| is_shell(block)).flat_map(|b| lines(&b.text))
+        {
             if NOT_RUN.iter().any(|(text, _)| *text == line.text) {
                 unused.retain(|text| *text != line.text);
                 continue;
@@ -144,8 +149,10 @@ fn every_rust_example_is_compiled() {
     let list = include_str!("../../src/documents.rs");
     for page in page::all(&root()).iter().filter(|page| page.name.ends_with(".md")) {
         let is_rust = |block: &&page::Block| block.language.as_deref() == Some("rust");
-        let (has, listed) =
-            (page.blocks.iter().any(|block| is_rust(&block)), list.contains(&format!("\"{}\"", page.name)));
+        let (has, listed) = (
+            page.blocks.iter().any(|block| is_rust(&block)),
+            list.contains(&format!("\"{}\"", page.name)),
+        );
         assert_eq!(has, listed, "{}: in tests/src/documents.rs?", page.name);
     }
 }
@@ -156,13 +163,16 @@ fn figures_of_the_readme_are_those_of_their_pages() {
     let root = root();
     let text = std::fs::read_to_string(root.join("README.md")).unwrap();
     let readme = Page::parse("README.md", &text);
-    let head = readme.rows.iter().position(|row| row.first().is_some_and(|cell| cell == "what")
-        && row.get(1).is_some_and(|cell| cell == "figure"));
+    let head = readme.rows.iter().position(|row| {
+        row.first().is_some_and(|cell| cell == "what")
+            && row.get(1).is_some_and(|cell| cell == "figure")
+    });
     let rows = readme.rows[head.unwrap() + 1..].iter().take_while(|row| row.len() == 3);
     let mut numbers = 0;
     for row in rows {
         let measured = std::fs::read_to_string(root.join(&row[2])).unwrap();
-        let words: Vec<&str> = measured.split(|c: char| !c.is_ascii_digit() && c != '.' && c != ',').collect();
+        let words: Vec<&str> =
+            measured.split(|c: char| !c.is_ascii_digit() && c != '.' && c != ',').collect();
         let of = row[1].split(|c: char| !c.is_ascii_digit() && c != '.' && c != ',');
         for number in of.map(|one| one.trim_matches([',', '.'])).filter(|one| !one.is_empty()) {
             numbers += 1;
@@ -184,7 +194,8 @@ fn an_app_of_ones_own_depends_on_what_the_examples_do() {
     let readme = Page::parse("README.md", &text);
     let block = readme.blocks.iter().find(|block| block.language.as_deref() == Some("toml"));
     let own: toml::Table = block.unwrap().text.parse().unwrap();
-    let (own, workspace) = (&own["dependencies"], &manifest("Cargo.toml")["workspace"]["dependencies"]);
+    let (own, workspace) =
+        (&own["dependencies"], &manifest("Cargo.toml")["workspace"]["dependencies"]);
     for (name, dependency) in own.as_table().unwrap() {
         if let Some(path) = dependency.get("path").and_then(toml::Value::as_str) {
             let path = path.strip_prefix("../everfresh/").unwrap();
@@ -192,7 +203,11 @@ fn an_app_of_ones_own_depends_on_what_the_examples_do() {
             continue;
         }
         let version = |value: &toml::Value| -> String {
-            value.as_str().or(value.get("version").and_then(toml::Value::as_str)).unwrap().to_owned()
+            value
+                .as_str()
+                .or(value.get("version").and_then(toml::Value::as_str))
+                .unwrap()
+                .to_owned()
         };
         let (told, needed) = (version(dependency), version(&workspace[name]));
         assert!(format!("{needed}.").starts_with(&format!("{told}.")), "{name}: {told}, {needed}");
@@ -237,7 +252,9 @@ fn a_wrong_name_a_dead_link_and_an_unknown_command_are_found() {
         assert_eq!(wrong(bad), 1, "{bad}");
     }
     let dead = |text: &str| dead_links(&root, &Page::parse("docs/x.md", text), &[]).len();
-    for good in ["[a](../README.md)", "# Big  heading!\n[b](#big--heading)", "[c](https://x.example/y)"] {
+    for good in
+        ["[a](../README.md)", "# Big  heading!\n[b](#big--heading)", "[c](https://x.example/y)"]
+    {
         assert_eq!(dead(good), 0, "{good}");
     }
     for bad in [

@@ -58,8 +58,8 @@ fn walk(folder: &Path, files: &mut Vec<PathBuf>) {
         let entry = entry.unwrap();
         let (path, kind) = (entry.path(), entry.file_type().unwrap());
         let name = entry.file_name().into_string().unwrap();
-        let is_example = name.ends_with(".rs")
-            && path.components().any(|part| part.as_os_str() == "examples");
+        let is_example =
+            name.ends_with(".rs") && path.components().any(|part| part.as_os_str() == "examples");
         // A symbolic link is another name of a document that is there.
         if kind.is_dir() && !name.starts_with('.') && !PASSED_OVER.contains(&&*name) {
             walk(&path, files);

@@ -52,8 +52,18 @@ const TARGETS: [(&str, &str); 4] =
 
 /// Subcommands that documents may speak of.
 const CARGO: [&str; 12] = [
-    "bench", "build", "check", "clippy", "deny", "doc", "fmt", "new", "package", "run",
-    "semver-checks", "test",
+    "bench",
+    "build",
+    "check",
+    "clippy",
+    "deny",
+    "doc",
+    "fmt",
+    "new",
+    "package",
+    "run",
+    "semver-checks",
+    "test",
 ];
 
 type Checked = Result<(), String>;
@@ -95,7 +105,8 @@ impl Workspace {
         let Some((chore, rest)) = words.split_first() else { return Ok(()) };
         let line = format!("cargo xtask {chore} ");
         let known = self.help.lines().any(|one| one.starts_with(&line));
-        let strange = rest.iter().find(|word| word.starts_with("--") && !self.help.contains(**word));
+        let strange =
+            rest.iter().find(|word| word.starts_with("--") && !self.help.contains(**word));
         match (known, strange) {
             (false, _) => Err(format!("there is no chore {chore:?}")),
             (_, Some(option)) => Err(format!("no chore has the option {option}")),
@@ -116,9 +127,10 @@ impl Workspace {
         };
         for (option, kind) in TARGETS {
             let Some(name) = command.option(&[option]) else { continue };
-            let mut of = self.packages.iter().filter(|one| {
-                package.is_none_or(|package| package.name == one.name)
-            });
+            let mut of = self
+                .packages
+                .iter()
+                .filter(|one| package.is_none_or(|package| package.name == one.name));
             let has = |one: &Package| {
                 one.targets.iter().any(|at| at.name == name && at.kind.iter().any(|k| k == kind))
             };
@@ -138,7 +150,8 @@ impl Workspace {
 
     /// Options that nobody knows, and tests that are asked for by a part of their name.
     fn check_words(&self, command: &Command, package: Option<&Package>) -> Checked {
-        let valued = ["-p", "--package", "--features", "-F", "--manifest-path", "--baseline-version"];
+        let valued =
+            ["-p", "--package", "--features", "-F", "--manifest-path", "--baseline-version"];
         let own = command.words.iter().skip(2).take_while(|word| *word != "--");
         let mut own = own.map(String::as_str);
         let mut filters = Vec::new();
@@ -154,7 +167,8 @@ impl Workspace {
         if command.words.get(1).is_none_or(|subcommand| subcommand != "test") {
             return Ok(());
         }
-        let behind = command.rest().iter().map(String::as_str).filter(|word| !word.starts_with('-'));
+        let behind =
+            command.rest().iter().map(String::as_str).filter(|word| !word.starts_with('-'));
         for filter in filters.into_iter().chain(behind) {
             let folder = package.and_then(|package| package.manifest_path.parent());
             if !names_a_function(folder.unwrap_or(&self.root), filter) {
@@ -177,9 +191,10 @@ fn names_a_function(folder: &Path, part: &str) -> bool {
             return !path.ends_with("target") && names_a_function(&path, part);
         }
         let source = path.extension().is_some_and(|kind| kind == "rs");
-        source && std::fs::read_to_string(&path).unwrap().lines().any(|line| {
-            let name = line.split_once("fn ").map_or("", |(_, rest)| rest);
-            name.split(['(', '<']).next().is_some_and(|name| name.contains(part))
-        })
+        source
+            && std::fs::read_to_string(&path).unwrap().lines().any(|line| {
+                let name = line.split_once("fn ").map_or("", |(_, rest)| rest);
+                name.split(['(', '<']).next().is_some_and(|name| name.contains(part))
+            })
     })
 }
