@@ -89,8 +89,8 @@ impl Reader {
 fn holds(comment: &str, said: &str) -> Result<(), String> {
     let status = comment.get(..3).filter(|status| status.bytes().all(|b| b.is_ascii_digit()));
     if let Some(status) = status {
-        let lines = said.lines().filter(|line| line.starts_with("HTTP/"));
-        let found = lines.last().and_then(|line| line.split(' ').nth(1));
+        let mut lines = said.lines().filter(|line| line.starts_with("HTTP/"));
+        let found = lines.next_back().and_then(|line| line.split(' ').nth(1));
         if found != Some(status) {
             return Err(format!("{found:?} in place of {status}"));
         }
