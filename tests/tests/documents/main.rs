@@ -21,7 +21,7 @@ const NOT_RUN: [(&str, &str); 7] = [
     (
         "ROUNDS=1000 STOP_SECONDS=33 STRIKES=3 CALLS=100000 SIGN_OUTS=300 OUTAGES=60 \
          cargo test -p everfresh-tests --features cluster,redis,postgres --test cluster -- --nocapture",
-        "takes hours; `cargo xtask test` runs its short form",
+        "its figures take long; `cargo xtask test` runs its short form",
     ),
     ("npm install everfresh-client", "fetches; the package is built and tried by `npm test`"),
     (
