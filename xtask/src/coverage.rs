@@ -6,6 +6,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 use std::path::Path;
+use std::process::ExitCode;
+
+use crate::test;
 
 /// The rows of what goes wrong in the field.
 const FIELD: [std::ops::RangeInclusive<u16>; 11] = [
@@ -66,8 +69,36 @@ const REASONS: &[(&str, &str)] = &[
     ),
 ];
 
-/// The file, as it should be.
-pub(crate) fn generate(root: &Path) -> String {
+/// The file as it should be, and what it says.
+pub(crate) struct Coverage {
+    /// The text of `tests/COVERAGE.md`.
+    pub(crate) text: String,
+    /// How many rows a test shows.
+    pub(crate) shown: usize,
+    /// How many have a reason in place of a test.
+    pub(crate) reasoned: usize,
+    /// Those with neither.
+    pub(crate) open: Vec<String>,
+}
+
+/// `cargo xtask coverage`: writes the file, and fails if a row is open.
+pub(crate) fn run(root: &Path) -> ExitCode {
+    let coverage = generate(root);
+    if let Err(error) = std::fs::write(test::coverage_file(), &coverage.text) {
+        eprintln!("xtask: {}: {error}", test::coverage_file().display());
+        return ExitCode::FAILURE;
+    }
+    match coverage.open.is_empty() {
+        true => ExitCode::SUCCESS,
+        false => {
+            eprintln!("xtask: neither a test nor a reason: {}", coverage.open.join(", "));
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// What the tests in these folders show.
+pub(crate) fn generate(root: &Path) -> Coverage {
     let mut shown: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
     for folder in ["crates", "tests", "examples"] {
         visit(&root.join(folder), &mut |path, text| {
@@ -79,29 +110,40 @@ pub(crate) fn generate(root: &Path) -> String {
             }
         });
     }
-    let mut out = String::from(
+    tell(&shown, REASONS)
+}
+
+fn tell(shown: &BTreeMap<String, BTreeSet<String>>, reasons: &[(&str, &str)]) -> Coverage {
+    let mut text = String::from(
         "# Which tests show what\n\nMade by `cargo xtask coverage`; a test whose name begins with a \
          row shows it. F: what goes wrong in the field. S: what must hold.\n\n| row | shown by |\n\
          |---|---|\n",
     );
     let field = FIELD.into_iter().flatten().map(|row| format!("f{row:02}"));
-    let mut open = 0;
+    let (mut with_test, mut reasoned, mut open) = (0, 0, Vec::new());
     for row in field.chain(HOLDS.map(|row| format!("s{row:02}"))) {
-        let reason = REASONS.iter().find(|(other, _)| *other == row).map(|(_, reason)| *reason);
+        let reason = reasons.iter().find(|(other, _)| *other == row).map(|(_, reason)| *reason);
         let tests =
             shown.get(&row).map(|tests| tests.iter().cloned().collect::<Vec<_>>().join(", "));
+        let upper = row.to_uppercase();
         let cell = match (tests, reason) {
-            (Some(tests), _) => tests,
-            (None, Some(reason)) => reason.to_owned(),
+            (Some(tests), _) => {
+                with_test += 1;
+                tests
+            }
+            (None, Some(reason)) => {
+                reasoned += 1;
+                reason.to_owned()
+            }
             (None, None) => {
-                open += 1;
+                open.push(upper.clone());
                 "open".to_owned()
             }
         };
-        let _ = writeln!(out, "| {} | {cell} |", row.to_uppercase());
+        let _ = writeln!(text, "| {upper} | {cell} |");
     }
-    let _ = writeln!(out, "\n{open} rows are open.");
-    out
+    let _ = writeln!(text, "\n{} rows are open.", open.len());
+    Coverage { text, shown: with_test, reasoned, open }
 }
 
 /// Names of functions that could be tests.
@@ -150,8 +192,34 @@ mod tests {
     }
 
     #[test]
+    fn a_row_with_neither_a_test_nor_a_reason_is_open() {
+        let of = |row: &str| (row.to_owned(), BTreeSet::from(["`a_test` (a file)".to_owned()]));
+        let mut shown: BTreeMap<_, _> =
+            FIELD.into_iter().flatten().map(|n| of(&format!("f{n:02}"))).collect();
+        shown.extend(HOLDS.map(|n| of(&format!("s{n:02}"))));
+        let all = tell(&shown, &[]);
+        assert!(all.open.is_empty() && all.reasoned == 0);
+        assert!(all.text.ends_with("\n0 rows are open.\n"));
+        shown.remove("f07");
+        shown.remove("s85");
+        let told = tell(&shown, &[("s85", "held by the build")]);
+        assert_eq!(
+            (told.open, told.reasoned, told.shown),
+            (vec!["F07".to_owned()], 1, all.shown - 2)
+        );
+        assert!(told.text.contains("| F07 | open |\n| F08 | "), "{}", told.text);
+        assert!(told.text.contains("| S85 | held by the build |\n"));
+    }
+
+    #[test]
+    fn no_row_is_open() {
+        let open = generate(&test::root()).open;
+        assert!(open.is_empty(), "neither a test nor a reason: {}", open.join(", "));
+    }
+
+    #[test]
     fn every_test_that_the_threat_model_names_is_there() {
-        let root = crate::test::root();
+        let root = test::root();
         let mut there = BTreeSet::new();
         for folder in ["crates", "tests"] {
             visit(&root.join(folder), &mut |_, text| {

@@ -42,15 +42,7 @@ fn main() -> ExitCode {
         ["deny"] => supply::deny_alone(&test::root()),
         ["minimal"] => supply::minimal(&test::root()),
         ["package"] => package::alone(),
-        ["coverage"] => {
-            match std::fs::write(test::coverage_file(), coverage::generate(&test::root())) {
-                Ok(()) => ExitCode::SUCCESS,
-                Err(error) => {
-                    eprintln!("xtask: {}: {error}", test::coverage_file().display());
-                    ExitCode::FAILURE
-                }
-            }
-        }
+        ["coverage"] => coverage::run(&test::root()),
         [] | ["help" | "--help" | "-h"] => {
             print!("{HELP}");
             ExitCode::SUCCESS

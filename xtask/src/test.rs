@@ -25,9 +25,12 @@ pub(crate) fn run() -> ExitCode {
 
     report.begin("tests/COVERAGE.md is as `cargo xtask coverage` writes it");
     let written = std::fs::read_to_string(coverage_file()).unwrap_or_default();
+    let wanted = coverage::generate(&root);
     report.check("tests/COVERAGE.md is not what `cargo xtask coverage` writes", {
-        written == coverage::generate(&root)
+        written == wanted.text
     });
+    let name = format!("rows with neither a test nor a reason: {}", wanted.open.join(", "));
+    report.check(&name, wanted.open.is_empty());
 
     what_the_tree_holds(&root, &mut report);
     package::package(&root, &mut report);
