@@ -13,6 +13,7 @@ pub mod database;
 mod documents;
 pub mod hammer;
 pub mod idp;
+pub mod load;
 pub mod process;
 mod serve;
 pub mod settings;
@@ -24,12 +25,31 @@ pub mod warp;
 use std::sync::OnceLock;
 
 use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle};
+use tokio::runtime::Handle;
 
 pub use serve::run;
 
 /// `GET /metrics`: what the engines of this process count, as Prometheus reads it.
 pub(crate) fn metrics() -> String {
-    recorder().map_or_else(String::new, PrometheusHandle::render)
+    let mut text = recorder().map_or_else(String::new, PrometheusHandle::render);
+    if let Some(runtime) = RUNTIME.get() {
+        let tasks = runtime.metrics().num_alive_tasks();
+        text.push_str(&format!("# TYPE {TASKS} gauge\n{TASKS} {tasks}\n"));
+    }
+    text
+}
+
+/// How many tasks live on the runtime that the engine is on: its own, and the connections' where the
+/// framework has them there.
+pub(crate) const TASKS: &str = "contract_tasks";
+
+/// That runtime, once a server runs.
+static RUNTIME: OnceLock<Handle> = OnceLock::new();
+
+/// Counts the tasks of the runtime that this is called on.
+pub(crate) fn count_tasks() {
+    // A second server in a process has the first one's.
+    let _ = RUNTIME.set(Handle::current());
 }
 
 /// The recorder of this process. Engines that were built before it is asked for count nothing.

@@ -18,6 +18,7 @@ pub async fn run<Fut: Future<Output = std::io::Result<()>>>(
 ) {
     let settings = Settings::from_env_or_exit();
     crate::recorder();
+    crate::count_tasks();
     let auth = settings.engine().await.unwrap_or_else(|problem| exit(&problem));
     let listener = listen(settings.port).await;
     if let Err(error) = serve(listener, auth, Box::pin(stop())).await {

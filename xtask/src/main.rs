@@ -6,6 +6,7 @@ mod bench;
 mod coverage;
 mod fuzz;
 mod package;
+mod load;
 mod report;
 mod rules;
 mod supply;
@@ -24,6 +25,9 @@ cargo xtask bench    measures everfresh beside its peers, and draws what BENCHMA
 cargo xtask vectors  test vectors of others: how many passed of how many
 cargo xtask fuzz [--seconds N] [TARGET ..]
                      each fuzz target for so long (60 s)
+cargo xtask load [--seconds N]
+                     traffic at saturation on every server and store for so long in all (600 s),
+                     with outages; memory is drawn into docs/images
 cargo xtask deny     licences, sources and advisories of what the tree holds
 cargo xtask minimal  builds with the oldest versions that the manifests allow
 cargo xtask package  whether each crate could be published, and an app be built as the README says
@@ -39,6 +43,7 @@ fn main() -> ExitCode {
         ["bench"] => bench::run(),
         ["vectors"] => vectors::run(&test::root()),
         ["fuzz", ref rest @ ..] => fuzz::run(&test::root(), rest),
+        ["load", ref rest @ ..] => load::run(&test::root(), rest),
         ["deny"] => supply::deny_alone(&test::root()),
         ["minimal"] => supply::minimal(&test::root()),
         ["package"] => package::alone(),

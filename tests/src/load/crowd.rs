@@ -1,0 +1,360 @@
+//! People with their devices, each of which asks for one thing after the other, in several tabs.
+
+use std::net::SocketAddr;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use fastrand::Rng;
+use futures::future::join_all;
+use tokio::time::Instant;
+
+use super::client::{Answer, Ask, Carried, Client, Tokens};
+use super::ground::Weather;
+use super::hostile;
+use super::tally::Tally;
+
+/// How long whoever is owed an answer at the end asks for it: longer than the longest pause after
+/// failures.
+const PATIENCE: Duration = Duration::from_secs(70);
+
+/// After an answer that is no answer, so that a server that is away is not drowned.
+const PAUSE: Duration = Duration::from_millis(100);
+
+/// Everybody.
+pub(super) struct Crowd {
+    devices: Vec<Arc<Device>>,
+    world: Arc<World>,
+}
+
+struct World {
+    address: SocketAddr,
+    weather: Arc<Weather>,
+    tally: Mutex<Tally>,
+    requests: AtomicU64,
+}
+
+struct Device {
+    user: String,
+    carried: Carried,
+    /// How often this device signed in or out, as far as it was begun.
+    own: AtomicU64,
+    /// How often its person signed out everywhere.
+    everywhere: Arc<AtomicU64>,
+    state: Mutex<State>,
+    random: Mutex<Rng>,
+}
+
+#[derive(Default)]
+struct State {
+    tokens: Tokens,
+    /// Signed in since this count of sign-ins and sign-outs, and owed a session until there is
+    /// another one.
+    since: Option<(u64, u64)>,
+}
+
+/// What a request is, for what may be answered to it.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Kind {
+    Visit,
+    /// The handler answers 500.
+    Fails,
+    Hostile,
+    SignIn,
+    SignOut,
+}
+
+impl Crowd {
+    pub(super) fn new(
+        address: SocketAddr,
+        people: usize,
+        seed: u64,
+        weather: Arc<Weather>,
+    ) -> Self {
+        let (tally, requests) = (Mutex::default(), AtomicU64::new(0));
+        let world = Arc::new(World { address, weather, tally, requests });
+        let mut random = Rng::with_seed(seed);
+        let mut devices = Vec::new();
+        for person in 0..people {
+            let everywhere = Arc::new(AtomicU64::new(0));
+            for _ in 0..=usize::from(person % 3 == 0) {
+                let carried =
+                    if devices.len() % 4 == 3 { Carried::Fields } else { Carried::Cookies };
+                devices.push(Arc::new(Device {
+                    user: format!("user-{person}"),
+                    carried,
+                    own: AtomicU64::new(0),
+                    everywhere: everywhere.clone(),
+                    state: Mutex::default(),
+                    random: Mutex::new(random.fork()),
+                }));
+            }
+        }
+        Self { devices, world }
+    }
+
+    /// Everybody comes, and stays for so long. Then every connection is closed.
+    pub(super) async fn come(&self, time: Duration) {
+        let until = Instant::now() + time;
+        let client = Client::new(self.world.address);
+        let lives = self.devices.iter().map(|device| {
+            let (device, world, client) = (device.clone(), self.world.clone(), client.clone());
+            tokio::spawn(async move {
+                while Instant::now() < until {
+                    device.round(&world, &client).await;
+                }
+            })
+        });
+        for life in lives.collect::<Vec<_>>() {
+            life.await.expect("a device");
+        }
+    }
+
+    /// Each device that is signed in is served: at once, or when its session's pause is over.
+    pub(super) async fn all_are_back(&self) {
+        let client = Client::new(self.world.address);
+        let until = Instant::now() + PATIENCE;
+        join_all(self.devices.iter().map(|device| device.comes_back(&self.world, &client, until)))
+            .await;
+    }
+
+    /// How many requests were sent.
+    pub(super) fn requests(&self) -> u64 {
+        self.world.requests.load(Ordering::Relaxed)
+    }
+
+    /// Counts anew, but for what must not be.
+    pub(super) fn forget(&self) {
+        let mut tally = self.world.tally();
+        *tally = Tally {
+            wrong: std::mem::take(&mut tally.wrong),
+            ours: tally.ours,
+            lost: tally.lost,
+            unanswered: tally.unanswered,
+            ..Tally::default()
+        };
+        self.world.requests.store(0, Ordering::Relaxed);
+    }
+
+    pub(super) fn tally(&self) -> Tally {
+        Tally { requests: self.requests(), ..self.world.tally().clone() }
+    }
+}
+
+impl World {
+    fn tally(&self) -> MutexGuard<'_, Tally> {
+        self.tally.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Device {
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn draw<T>(&self, draw: impl FnOnce(&mut Rng) -> T) -> T {
+        draw(&mut self.random.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// The count of sign-ins and sign-outs that this device's session depends on.
+    fn count(&self) -> (u64, u64) {
+        (self.own.load(Ordering::SeqCst), self.everywhere.load(Ordering::SeqCst))
+    }
+
+    async fn round(&self, world: &World, client: &Client) {
+        if self.state().since.is_none() {
+            return self.sign_in(world, client).await;
+        }
+        let visit = |path: &str| (Kind::Visit, Ask::get(path));
+        match self.draw(|random| random.u32(..1000)) {
+            0..550 => {
+                let tabs = self.draw(|random| random.usize(1..5));
+                join_all((0..tabs).map(|_| self.ask(world, client, visit("/me")))).await;
+            }
+            550..650 => {
+                let path = format!("/slow?ms={}", self.draw(|random| random.u32(..400)));
+                let (slow, quick) = (visit(&path), visit("/me"));
+                tokio::join!(self.ask(world, client, slow), self.ask(world, client, quick));
+            }
+            650..700 => {
+                let body = self.draw(|random| vec![b'x'; random.usize(..20_000)]);
+                self.ask(world, client, (Kind::Visit, Ask::post("/echo", body))).await;
+            }
+            700..750 => {
+                self.ask(world, client, (Kind::Visit, Ask::post("/auth/refresh", ""))).await;
+            }
+            750..780 => self.ask(world, client, visit("/auth/sessions")).await,
+            780..800 => self.ask(world, client, visit("/stream")).await,
+            800..820 => self.ask(world, client, (Kind::Fails, Ask::get("/fail"))).await,
+            820..900 => self.hostile(world).await,
+            900..950 => {
+                let mut random = self.draw(Rng::fork);
+                hostile::break_off(world.address, &mut random).await;
+                world.tally().broken_off += 1;
+            }
+            950..985 => self.hang_up(world, client).await,
+            985..997 => self.sign_out(world, client, false).await,
+            _ => self.sign_out(world, client, true).await,
+        }
+    }
+
+    async fn sign_in(&self, world: &World, client: &Client) {
+        self.own.fetch_add(1, Ordering::SeqCst);
+        let since = self.count();
+        *self.state() = State::default();
+        let path = match self.carried {
+            Carried::Cookies => "/login",
+            Carried::Fields => "/login?deliver=header",
+        };
+        let ask = Ask::post(path, format!("{{\"user\": \"{}\"}}", self.user));
+        let answer = client.send(ask, self.carried, &Tokens::default()).await;
+        let status = self.judge(world, Kind::SignIn, "POST /login", answer.as_ref(), None);
+        match answer {
+            Some(answer) if status == Some(204) => {
+                world.tally().signed_in += 1;
+                // Unless the person signed out everywhere meanwhile: then nobody knows.
+                let since = (self.count() == since).then_some(since);
+                *self.state() = State { tokens: answer.tokens, since };
+            }
+            _ => tokio::time::sleep(PAUSE).await,
+        }
+    }
+
+    /// One request of a tab, with what the device holds by then.
+    async fn ask(&self, world: &World, client: &Client, (kind, ask): (Kind, Ask)) {
+        let (tokens, since) = {
+            let state = self.state();
+            (state.tokens.clone(), state.since)
+        };
+        let owed = since.filter(|since| *since == self.count());
+        let name = format!("{} {}", ask.method, ask.path);
+        let answer = client.send(ask, self.carried, &tokens).await;
+        let status = self.judge(world, kind, &name, answer.as_ref(), owed);
+        let Some(answer) = answer else { return };
+        let mut state = self.state();
+        if state.since == since {
+            world.tally().refreshed += u64::from(answer.tokens.access.is_some());
+            state.tokens.take(answer.tokens);
+            if status == Some(401) {
+                state.since = None;
+            }
+        }
+    }
+
+    /// What an answer means. `owed`: whoever asked has a session, unless there was a sign-out since.
+    fn judge(
+        &self,
+        world: &World,
+        kind: Kind,
+        name: &str,
+        answer: Option<&Answer>,
+        owed: Option<(u64, u64)>,
+    ) -> Option<u16> {
+        world.requests.fetch_add(1, Ordering::Relaxed);
+        let away = world.weather.is_bad();
+        let owed = owed.is_some_and(|since| self.count() == since);
+        let mut tally = world.tally();
+        let Some(answer) = answer else {
+            tally.unanswered += 1;
+            tally.tell(format!("no answer to {name}"));
+            return None;
+        };
+        match answer.status {
+            500 if kind == Kind::Fails => tally.own += 1,
+            503 if away => tally.away += 1,
+            status @ 500.. => {
+                tally.ours += 1;
+                tally.tell(format!("{status} to {name}"));
+            }
+            401 if owed && kind != Kind::Hostile => {
+                tally.lost += 1;
+                tally.tell(format!("a session of {} was lost: 401 to {name}", self.user));
+            }
+            401 => tally.refused += 1,
+            _ => {}
+        }
+        Some(answer.status)
+    }
+
+    /// Somebody else, with tokens that don't count, some of them spoiled copies of this device's.
+    /// Over a connection of their own: a server may close one whose request it has not read.
+    async fn hostile(&self, world: &World) {
+        let good = self.state().tokens.clone();
+        let (ask, tokens) = self.draw(|random| hostile::ask(random, &good));
+        let name = format!("a hostile {} {}", ask.method, ask.path);
+        let answer = Client::new(world.address).send(ask, self.carried, &tokens).await;
+        self.judge(world, Kind::Hostile, &name, answer.as_ref(), None);
+        world.tally().hostile += 1;
+    }
+
+    /// Asks, and is gone before the answer is there.
+    async fn hang_up(&self, world: &World, client: &Client) {
+        let tokens = self.state().tokens.clone();
+        let (pause, path) = self.draw(|random| {
+            let path = ["/me", "/slow?ms=300", "/stream", "/auth/sessions"][random.usize(..4)];
+            (Duration::from_micros(random.u64(..20_000)), path)
+        });
+        let answer = client.send(Ask::get(path), self.carried, &tokens);
+        // Whatever it says is lost, new tokens included.
+        let _ = tokio::time::timeout(pause, answer).await;
+        world.requests.fetch_add(1, Ordering::Relaxed);
+        world.tally().broken_off += 1;
+    }
+
+    /// Signs out while another tab asks for something.
+    async fn sign_out(&self, world: &World, client: &Client, everywhere: bool) {
+        let tokens = self.state().tokens.clone();
+        // From here on the answers to all that is under way may be 401.
+        let path = if everywhere {
+            self.everywhere.fetch_add(1, Ordering::SeqCst);
+            "/auth/logout-all"
+        } else {
+            "/logout"
+        };
+        self.own.fetch_add(1, Ordering::SeqCst);
+        let out = client.send(Ask::post(path, ""), self.carried, &tokens);
+        let (answer, ()) =
+            tokio::join!(out, self.ask(world, client, (Kind::Visit, Ask::get("/me"))));
+        let name = format!("POST {path}");
+        let status = self.judge(world, Kind::SignOut, &name, answer.as_ref(), None);
+        *self.state() = State::default();
+        if status == Some(204) {
+            match everywhere {
+                true => world.tally().signed_out_everywhere += 1,
+                false => world.tally().signed_out += 1,
+            }
+            // What it held is worth nothing now, at the node that was told.
+            let answer = client.send(Ask::get("/me"), self.carried, &tokens).await;
+            let status = self.judge(world, Kind::SignOut, "GET /me", answer.as_ref(), None);
+            if status == Some(200) {
+                world.tally().tell(format!("{} is served after signing out", self.user));
+            }
+        }
+    }
+
+    async fn comes_back(&self, world: &World, client: &Client, until: Instant) {
+        loop {
+            let (tokens, since) = {
+                let state = self.state();
+                (state.tokens.clone(), state.since)
+            };
+            if since.is_none_or(|since| since != self.count()) {
+                return;
+            }
+            let answer = client.send(Ask::get("/me"), self.carried, &tokens).await;
+            match answer.as_ref().map(|answer| answer.status) {
+                Some(503) if world.weather.was_bad() && Instant::now() < until => {
+                    tokio::time::sleep(PAUSE * 5).await;
+                }
+                status => {
+                    self.judge(world, Kind::Visit, "GET /me at the end", answer.as_ref(), since);
+                    if status != Some(200) {
+                        let wrong = format!("{} is not back: {status:?}", self.user);
+                        world.tally().tell(wrong);
+                    }
+                    return;
+                }
+            }
+        }
+    }
+}

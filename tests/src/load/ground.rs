@@ -1,0 +1,197 @@
+//! What a server's sessions lie in, and how that fails.
+
+use std::fmt;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use everfresh_testkit::fault::Cable;
+use rustix::process::Signal;
+use sqlx::sqlite::{SqliteConnectOptions, SqliteConnection};
+use sqlx::{ConnectOptions as _, Connection as _};
+use tokio::time::Instant;
+
+use super::GRACE;
+use crate::database::Database;
+
+/// When the first outage begins, and how far they are apart.
+const FIRST: Duration = Duration::from_secs(3);
+const EVERY: Duration = Duration::from_secs(25);
+
+/// How long what is cut or stopped stays so: longer than a store's limit, for some of it to fail.
+const OUTAGE: Duration = Duration::from_secs(4);
+
+/// How long SQLite's file is locked by somebody else: longer than a writer waits.
+const LOCKED: Duration = Duration::from_secs(7);
+
+/// A kind of store.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kept {
+    /// In the process.
+    Memory,
+    /// In a file.
+    Sqlite,
+    /// In a `redis-server`, by way of a cable that can be cut.
+    Redis,
+    /// In PostgreSQL, by way of a cable that can be cut.
+    Postgres,
+}
+
+impl Kept {
+    /// All of them.
+    pub const ALL: [Self; 4] = [Self::Memory, Self::Sqlite, Self::Redis, Self::Postgres];
+
+    /// Whether somebody means this one.
+    pub fn is_named(self, name: &str) -> bool {
+        self.to_string().eq_ignore_ascii_case(name)
+    }
+}
+
+impl fmt::Display for Kept {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(match self {
+            Self::Memory => "memory",
+            Self::Sqlite => "SQLite",
+            Self::Redis => "Redis",
+            Self::Postgres => "PostgreSQL",
+        })
+    }
+}
+
+/// Whether the store is away, or was a moment ago.
+#[derive(Debug, Default)]
+pub(super) struct Weather(Mutex<Option<Until>>);
+
+#[derive(Clone, Copy, Debug)]
+enum Until {
+    Unknown,
+    Then(Instant),
+}
+
+impl Weather {
+    fn turns_bad(&self) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(Until::Unknown);
+    }
+
+    fn clears_up(&self) {
+        let then = Until::Then(Instant::now() + GRACE);
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(then);
+    }
+
+    pub(super) fn is_bad(&self) -> bool {
+        match *self.0.lock().unwrap_or_else(PoisonError::into_inner) {
+            None => false,
+            Some(Until::Unknown) => true,
+            Some(Until::Then(then)) => Instant::now() < then,
+        }
+    }
+
+    /// Whether it ever was.
+    pub(super) fn was_bad(&self) -> bool {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).is_some()
+    }
+}
+
+/// A store, and a hand on it.
+pub(super) struct Ground {
+    place: Place,
+    weather: Arc<Weather>,
+}
+
+enum Place {
+    Memory,
+    File(PathBuf),
+    Server { database: Option<Database>, cable: Cable },
+}
+
+impl Ground {
+    /// A new one; a file lies in `folder`.
+    pub(super) async fn start(kept: Kept, folder: &Path) -> Self {
+        let start: fn() -> Database = match kept {
+            Kept::Memory => return Self::at(Place::Memory),
+            Kept::Sqlite => return Self::at(Place::File(folder.join("sessions.db"))),
+            Kept::Redis => Database::redis,
+            Kept::Postgres => Database::postgres,
+        };
+        let database = tokio::task::spawn_blocking(start).await.expect("a server");
+        let cable = Cable::start(database.address()).await;
+        Self::at(Place::Server { database: Some(database), cable })
+    }
+
+    fn at(place: Place) -> Self {
+        Self { place, weather: Arc::default() }
+    }
+
+    pub(super) fn weather(&self) -> Arc<Weather> {
+        self.weather.clone()
+    }
+
+    /// What `STORE` says.
+    pub(super) fn setting(&self) -> String {
+        match &self.place {
+            Place::Memory => "memory".into(),
+            Place::File(path) => format!("sqlite:{}", path.display()),
+            Place::Server { database, cable } => {
+                database.as_ref().expect("a server").url_by(cable.address())
+            }
+        }
+    }
+
+    /// Fails now and then until `time` is over, the last time early enough for all to recover.
+    /// `turn` chooses what happens first. Gives the number of outages.
+    pub(super) async fn faults(&mut self, time: Duration, turn: usize) -> usize {
+        if let Place::Memory = self.place {
+            return 0;
+        }
+        let began = Instant::now();
+        for n in 0.. {
+            let at = FIRST + EVERY * n;
+            if at + LOCKED > time {
+                return n as usize;
+            }
+            tokio::time::sleep_until(began + at).await;
+            self.weather.turns_bad();
+            self.fail(turn + n as usize).await;
+            self.weather.clears_up();
+        }
+        unreachable!("time is over some day")
+    }
+
+    async fn fail(&mut self, turn: usize) {
+        match &mut self.place {
+            Place::Memory => {}
+            Place::File(path) => lock(path).await.expect("the file"),
+            Place::Server { database, cable } => match turn % 3 {
+                0 => {
+                    cable.cut();
+                    tokio::time::sleep(OUTAGE).await;
+                    cable.mend();
+                }
+                1 => {
+                    let running = database.as_ref().expect("a server");
+                    running.signal(Signal::STOP);
+                    tokio::time::sleep(OUTAGE).await;
+                    running.signal(Signal::CONT);
+                }
+                _ => {
+                    let mut crashed = database.take().expect("a server");
+                    let restart = tokio::task::spawn_blocking(move || {
+                        crashed.restart();
+                        crashed
+                    });
+                    *database = Some(restart.await.expect("it starts again"));
+                }
+            },
+        }
+    }
+}
+
+/// Somebody else writes, and takes his time.
+async fn lock(path: &Path) -> Result<(), sqlx::Error> {
+    let options = SqliteConnectOptions::new().filename(path).busy_timeout(LOCKED);
+    let mut other: SqliteConnection = options.connect().await?;
+    sqlx::query("BEGIN IMMEDIATE").execute(&mut other).await?;
+    tokio::time::sleep(LOCKED).await;
+    sqlx::query("ROLLBACK").execute(&mut other).await?;
+    other.close().await
+}

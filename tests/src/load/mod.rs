@@ -1,0 +1,203 @@
+//! Mixed traffic at saturation against contract servers, with expiries, sign-outs, strangers and
+//! faults; and what became of sessions, memory, descriptors and tasks.
+//!
+//! What is held against each server, with each store
+//! 1. No 5xx of ours. A 503 while the store is away, or within [`GRACE`] after that, is counted apart:
+//!    it is what is promised then. What the app answers 500 itself (`GET /fail`) is, too.
+//! 2. No session is lost: whoever signed in, and was signed out by nobody, gets no 401, and is served
+//!    at the end. No connection is dropped.
+//! 3. Resident memory is flat: its median over the last third of the load is no higher than over the
+//!    first by more than [`Plan::growth`]. The load begins after a warm-up of the same traffic.
+//! 4. When nobody comes any more, descriptors and tasks go back to what they were after the warm-up,
+//!    give or take [`SPARE`], the connections of a store's pool.
+
+mod client;
+mod crowd;
+mod ground;
+mod hostile;
+mod plot;
+mod sample;
+mod tally;
+
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use crate::process::{Running, Workplace};
+use crowd::Crowd;
+use ground::Ground;
+use sample::{Level, Sampler};
+
+pub use ground::Kept;
+pub use plot::{csv, draw};
+pub use sample::Sample;
+pub use tally::Tally;
+
+/// How long after an outage of the store a 503 is still its doing: sessions whose refresh failed are
+/// left alone for a while.
+pub const GRACE: Duration = Duration::from_secs(10);
+
+/// How many descriptors and tasks may be left of a load: as many as a store's pool has connections.
+pub const SPARE: u64 = 12;
+
+/// How long a server may take to come to rest.
+const REST: Duration = Duration::from_secs(20);
+
+/// What runs.
+#[derive(Clone, Debug)]
+pub struct Plan {
+    /// Contract servers by name, each with its stores.
+    pub pairs: Vec<(String, PathBuf, Kept)>,
+    /// How long all of them together are under load; a fifth of it is warm-up.
+    pub time: Duration,
+    /// How many people there are; every third one has two devices.
+    pub people: usize,
+    /// `ACCESS_TTL`, in seconds.
+    pub access: u64,
+    /// `OVERLAP`, in seconds.
+    pub overlap: u64,
+    /// By how many KiB memory may grow.
+    pub growth: u64,
+    /// What the traffic is drawn from.
+    pub seed: u64,
+}
+
+/// What became of one server with one store.
+#[derive(Clone, Debug)]
+pub struct Outcome {
+    /// The server.
+    pub server: String,
+    /// The store.
+    pub store: Kept,
+    /// Requests and their answers.
+    pub tally: Tally,
+    /// Outages of the store.
+    pub faults: usize,
+    /// A sample a second, of the load without its warm-up.
+    pub samples: Vec<Sample>,
+    /// Memory over the first and the last third of them, in KiB.
+    pub memory: (u64, u64),
+    /// After the warm-up, and at the end, with nobody there.
+    pub rest: (Level, Level),
+    /// Each promise that was not kept, in words.
+    pub broken: Vec<String>,
+}
+
+/// Runs all pairs, one after the other. Panics where something can't be had, such as a server.
+pub async fn run(plan: &Plan, mut tell: impl FnMut(&Outcome)) -> Vec<Outcome> {
+    let share = plan.time / u32::try_from(plan.pairs.len().max(1)).unwrap_or(1);
+    let mut outcomes = Vec::new();
+    for (n, (name, program, store)) in plan.pairs.iter().enumerate() {
+        let outcome = one(plan, n, name, program, *store, share).await;
+        tell(&outcome);
+        outcomes.push(outcome);
+    }
+    outcomes
+}
+
+async fn one(
+    plan: &Plan,
+    number: usize,
+    name: &str,
+    program: &Path,
+    store: Kept,
+    share: Duration,
+) -> Outcome {
+    let workplace = Workplace::new().expect("a folder");
+    let mut ground = Ground::start(store, workplace.path()).await;
+    let program = workplace.program(program).expect("a copy");
+    let mut command = workplace.command(program);
+    command.envs([("PORT", "0"), ("SECRET", "0123456789abcdef-0123456789abcdef")]);
+    command.env("STORE", ground.setting());
+    command.env("ACCESS_TTL", plan.access.to_string()).env("OVERLAP", plan.overlap.to_string());
+    let mut server = Running::start(command).expect("a process");
+    let address: SocketAddr = server.wait_for("listening on http://").parse().expect("an address");
+
+    let weather = ground.weather();
+    let crowd = Crowd::new(address, plan.people, plan.seed + number as u64, weather);
+    crowd.come(share / 5).await;
+    let sampler = Sampler::new(server.id(), address);
+    let before = sampler.rest(None, REST).await;
+    crowd.forget();
+
+    let load = share * 4 / 5;
+    let began = Instant::now();
+    let (samples, faults, ()) = tokio::join!(
+        sampler.every_second(began, load, || crowd.requests()),
+        ground.faults(load, number),
+        crowd.come(load),
+    );
+    crowd.all_are_back().await;
+    let after = sampler.rest(Some(before), REST).await;
+    let outcome = Outcome {
+        server: name.into(),
+        store,
+        tally: crowd.tally(),
+        faults,
+        memory: sample::thirds(&samples),
+        samples,
+        rest: (before, after),
+        broken: Vec::new(),
+    };
+    Outcome { broken: broken(&outcome, plan), ..outcome }
+}
+
+fn broken(outcome: &Outcome, plan: &Plan) -> Vec<String> {
+    let Outcome { tally, memory: (first, last), rest: (before, after), .. } = outcome;
+    let mut broken = tally.wrong.clone();
+    if tally.refreshed == 0 || tally.signed_out == 0 {
+        broken.push("nothing was refreshed, or nobody signed out: no load worth the name".into());
+    }
+    if *last > first + plan.growth {
+        broken.push(format!("memory grew from {first} to {last} KiB"));
+    }
+    for (what, before, after) in [
+        ("descriptors", before.descriptors, after.descriptors),
+        ("tasks", before.tasks, after.tasks),
+    ] {
+        if after > before + SPARE {
+            broken.push(format!("{after} {what} at rest, after {before}"));
+        }
+    }
+    broken
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn outcome(tally: Tally, memory: (u64, u64), after: Level) -> Outcome {
+        let (server, store, samples) = ("x".into(), Kept::Memory, Vec::new());
+        let rest = (Level { descriptors: 10, tasks: 3 }, after);
+        Outcome { server, store, tally, faults: 0, samples, memory, rest, broken: Vec::new() }
+    }
+
+    #[test]
+    fn what_is_not_kept_is_told() {
+        let plan = Plan {
+            pairs: Vec::new(),
+            time: Duration::ZERO,
+            people: 0,
+            access: 1,
+            overlap: 1,
+            growth: 100,
+            seed: 0,
+        };
+        let good = || Tally { refreshed: 1, signed_out: 1, ..Tally::default() };
+        let (rest, told) = (Level { descriptors: 11, tasks: 3 }, |one| broken(&one, &plan));
+        assert!(told(outcome(good(), (1000, 1100), rest)).is_empty());
+        assert_eq!(
+            told(outcome(good(), (1000, 1101), rest)),
+            ["memory grew from 1000 to 1101 KiB"]
+        );
+        let leaked = Level { descriptors: 10 + SPARE + 1, tasks: 3 };
+        assert_eq!(told(outcome(good(), (1, 1), leaked)), ["23 descriptors at rest, after 10"]);
+        let leaked = Level { descriptors: 10, tasks: 3 + SPARE + 1 };
+        assert_eq!(told(outcome(good(), (1, 1), leaked)), ["16 tasks at rest, after 3"]);
+        assert_eq!(told(outcome(Tally::default(), (1, 1), rest)).len(), 1);
+        let wrong = Tally { wrong: vec!["500 to GET /me".into()], ..good() };
+        assert_eq!(told(outcome(wrong, (1, 1), rest)), ["500 to GET /me"]);
+    }
+}

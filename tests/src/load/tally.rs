@@ -1,0 +1,91 @@
+//! What is counted of requests and their answers.
+
+use std::fmt;
+
+/// How many broken promises are told in words.
+const TOLD: usize = 20;
+
+/// Sums over requests.
+#[derive(Clone, Debug, Default)]
+pub struct Tally {
+    /// Requests that were sent.
+    pub requests: u64,
+    /// Answers with a new access token.
+    pub refreshed: u64,
+    /// Sign-ins, sign-outs of one device, and of all devices of a person.
+    pub signed_in: u64,
+    /// Sign-outs of one device.
+    pub signed_out: u64,
+    /// Sign-outs of all devices of a person.
+    pub signed_out_everywhere: u64,
+    /// Answers 401 to whoever had nothing, something hostile, or was signed out.
+    pub refused: u64,
+    /// Requests with hostile tokens or bodies.
+    pub hostile: u64,
+    /// Connections that dawdled or broke off.
+    pub broken_off: u64,
+    /// Answers 503 while the store was away.
+    pub away: u64,
+    /// Answers 500 that are the app's own.
+    pub own: u64,
+    /// Answers 5xx that are ours.
+    pub ours: u64,
+    /// Sessions that were lost.
+    pub lost: u64,
+    /// Requests without an answer, of those that waited for one.
+    pub unanswered: u64,
+    /// The first of what must not be, in words.
+    pub wrong: Vec<String>,
+}
+
+impl Tally {
+    pub(super) fn tell(&mut self, wrong: String) {
+        if self.wrong.len() < TOLD {
+            self.wrong.push(wrong);
+        }
+    }
+
+    /// Both together.
+    #[must_use]
+    pub fn and(mut self, other: &Self) -> Self {
+        self.requests += other.requests;
+        self.refreshed += other.refreshed;
+        self.signed_in += other.signed_in;
+        self.signed_out += other.signed_out;
+        self.signed_out_everywhere += other.signed_out_everywhere;
+        self.refused += other.refused;
+        self.hostile += other.hostile;
+        self.broken_off += other.broken_off;
+        self.away += other.away;
+        self.own += other.own;
+        self.ours += other.ours;
+        self.lost += other.lost;
+        self.unanswered += other.unanswered;
+        other.wrong.iter().cloned().for_each(|wrong| self.tell(wrong));
+        self
+    }
+}
+
+impl fmt::Display for Tally {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            f,
+            "{} requests, {} refreshed, {} sign-ins, {} sign-outs, {} of them everywhere, {} hostile, \
+             {} broken off; 401 where due {}, 503 while the store was away {}, 500 of the app's own {}, \
+             5xx of ours {}, sessions lost {}, unanswered {}",
+            self.requests,
+            self.refreshed,
+            self.signed_in,
+            self.signed_out + self.signed_out_everywhere,
+            self.signed_out_everywhere,
+            self.hostile,
+            self.broken_off,
+            self.refused,
+            self.away,
+            self.own,
+            self.ours,
+            self.lost,
+            self.unanswered,
+        )
+    }
+}
