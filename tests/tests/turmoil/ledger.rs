@@ -1,0 +1,184 @@
+//! What everybody knows who watches: what was promised, what happened, and what was broken.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use everfresh::SessionId;
+
+/// The record of one schedule.
+#[derive(Debug, Default)]
+pub(crate) struct Ledger(Mutex<Kept>);
+
+#[derive(Debug, Default)]
+struct Kept {
+    now: Duration,
+    trace: Vec<String>,
+    wrong: Option<String>,
+    tally: Tally,
+    /// The one refresh token of each session and generation.
+    successors: BTreeMap<(SessionId, u64), String>,
+    /// Generations that the store moved on from.
+    rotated: BTreeSet<(SessionId, u64)>,
+    /// When a session's token was claimed, and until when the claim stood.
+    claims: BTreeMap<SessionId, Vec<(Duration, Option<Duration>)>>,
+    /// How often each node began.
+    lives: Vec<u32>,
+    /// Which node, in which life, has heard of which token of the provider.
+    heard: BTreeMap<String, (usize, u32)>,
+}
+
+/// Sums over schedules.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Tally {
+    pub(crate) requests: u64,
+    pub(crate) served: u64,
+    pub(crate) put_off: u64,
+    pub(crate) unanswered: u64,
+    pub(crate) in_doubt: u64,
+    pub(crate) rotations: u64,
+    pub(crate) sign_outs: u64,
+    pub(crate) faults: u64,
+    /// Sessions whose last tokens nobody has.
+    pub(crate) lost: u64,
+}
+
+impl Tally {
+    pub(crate) fn and(self, other: Self) -> Self {
+        Self {
+            requests: self.requests + other.requests,
+            served: self.served + other.served,
+            put_off: self.put_off + other.put_off,
+            unanswered: self.unanswered + other.unanswered,
+            in_doubt: self.in_doubt + other.in_doubt,
+            rotations: self.rotations + other.rotations,
+            sign_outs: self.sign_outs + other.sign_outs,
+            faults: self.faults + other.faults,
+            lost: self.lost + other.lost,
+        }
+    }
+}
+
+impl Ledger {
+    fn kept(&self) -> MutexGuard<'_, Kept> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(crate) fn now(&self) -> Duration {
+        self.kept().now
+    }
+
+    pub(crate) fn pass(&self, to: Duration) {
+        self.kept().now = to;
+    }
+
+    /// A line of the trace.
+    pub(crate) fn tell(&self, what: impl FnOnce() -> String) {
+        let mut kept = self.kept();
+        let line = format!("{:>7.2} {}", kept.now.as_secs_f64(), what());
+        kept.trace.push(line);
+    }
+
+    /// A promise was broken. The first one counts.
+    pub(crate) fn wrong(&self, what: String) {
+        self.tell(|| format!("BROKEN: {what}"));
+        self.kept().wrong.get_or_insert(what);
+    }
+
+    pub(crate) fn is_wrong(&self) -> bool {
+        self.kept().wrong.is_some()
+    }
+
+    pub(crate) fn count(&self, change: impl FnOnce(&mut Tally)) {
+        change(&mut self.kept().tally);
+    }
+
+    /// The sums; what was broken, and all that led there.
+    pub(crate) fn close(&self) -> (Tally, Option<(String, Vec<String>)>) {
+        let mut kept = self.kept();
+        let wrong = kept.wrong.take();
+        (kept.tally, wrong.map(|wrong| (wrong, std::mem::take(&mut kept.trace))))
+    }
+
+    /// A client got this refresh token: the only one of its generation.
+    pub(crate) fn given(&self, token: &str) {
+        let Some((sid, generation)) = read(token) else {
+            return self.wrong("a refresh token that is none".into());
+        };
+        let first =
+            self.kept().successors.entry((sid, generation)).or_insert_with(|| token.into()).clone();
+        if first != token {
+            self.wrong(format!("two successors: generation {generation} of {sid}"));
+        }
+    }
+
+    /// The session of a refresh token.
+    pub(crate) fn session_of(token: &str) -> Option<SessionId> {
+        read(token).map(|(sid, _)| sid)
+    }
+
+    /// The store moved on from this generation.
+    pub(crate) fn rotated(&self, sid: SessionId, from: u64) {
+        self.count(|tally| tally.rotations += 1);
+        self.tell(|| format!("the store rotates {sid} from {from}"));
+        if !self.kept().rotated.insert((sid, from)) {
+            self.wrong(format!("the store rotated generation {from} of {sid} twice"));
+        }
+    }
+
+    pub(crate) fn claimed(&self, sid: SessionId) {
+        self.tell(|| format!("{sid} is claimed"));
+        let mut kept = self.kept();
+        let now = kept.now;
+        kept.claims.entry(sid).or_default().push((now, None));
+    }
+
+    /// The claim was given back, or new tokens were published.
+    pub(crate) fn unclaimed(&self, sid: SessionId) {
+        self.tell(|| format!("the claim of {sid} is over"));
+        let mut kept = self.kept();
+        let now = kept.now;
+        if let Some((_, until)) = kept.claims.entry(sid).or_default().last_mut() {
+            until.get_or_insert(now);
+        }
+    }
+
+    /// Whether the session's token was claimed at any time since then.
+    pub(crate) fn was_claimed(&self, sid: SessionId, since: Duration) -> bool {
+        let kept = self.kept();
+        let claims = kept.claims.get(&sid).into_iter().flatten();
+        claims.into_iter().any(|(_, until)| until.is_none_or(|until| until >= since))
+    }
+
+    /// A node begins: which of its lives this is.
+    pub(crate) fn begins(&self, node: usize) -> u32 {
+        let mut kept = self.kept();
+        if kept.lives.len() <= node {
+            kept.lives.resize(node + 1, 0);
+        }
+        kept.lives[node] += 1;
+        kept.lives[node]
+    }
+
+    /// A node has heard of a token of the provider.
+    pub(crate) fn heard(&self, node: usize, life: u32, token: String) {
+        self.tell(|| format!("node {node} hears of {token}"));
+        self.kept().heard.insert(token, (node, life));
+    }
+
+    /// Whether a node that still lives has heard of this token.
+    pub(crate) fn is_known(&self, token: &str) -> bool {
+        let kept = self.kept();
+        kept.heard.get(token).is_some_and(|(node, life)| kept.lives[*node] == *life)
+    }
+}
+
+/// The session and the generation of a refresh token: `version . key id . sid . generation . ..`.
+fn read(token: &str) -> Option<(SessionId, u64)> {
+    let bytes = URL_SAFE_NO_PAD.decode(token).ok()?;
+    let sid = bytes.get(5..21)?.try_into().ok()?;
+    let generation = bytes.get(21..29)?.try_into().ok()?;
+    Some((SessionId::from_bytes(sid), u64::from_be_bytes(generation)))
+}

@@ -1,0 +1,206 @@
+//! Nodes, a store and another server over a simulated network: partitions, held and slow messages,
+//! crashes, by a seed. F01, F03, F19, rows 46, 54 and 57.
+//!
+//! The nodes are real engines with the Tower layer, served by hyper; the store answers over the same
+//! network; browsers have three tabs each, and talk to all nodes. Time is the simulation's.
+//!
+//! What is held against every schedule
+//! 1. Nobody is signed out who did not sign out: no 401, no cookie taken away, nobody taken for a
+//!    thief; and everybody is served in the end. Messages arrive within a quarter of the overlap, or
+//!    never, as everfresh takes for granted; handlers take as long as they like.
+//! 2. Of each generation there is one successor, byte for byte, and the store rotates it once.
+//! 3. Everybody is served as who they are.
+//! 4. Whoever has a good way to a node has an answer within a bound.
+//! 5. With tokens of another server that takes each one once (`Replay::Never`), none is sent twice.
+//!    Who is refused has a token that was claimed, and who is lost one whose answer reached no node
+//!    that lived to store it.
+//!
+//! ```sh
+//! SEEDS=10000 cargo test --release -p everfresh-tests --test turmoil -- --nocapture
+//! SEED=4711 cargo test -p everfresh-tests --test turmoil -- --nocapture
+//! ```
+//!
+//! A seed gives the same faults and the same requests each time. What the engine draws by itself (ids,
+//! salts, pauses after failures) it draws anew, so a failure may take a few tries; its trace is
+//! printed whole.
+
+#![allow(clippy::unwrap_used, reason = "a test that can't go on fails")]
+
+mod browser;
+mod faults;
+mod ledger;
+mod node;
+mod provider;
+mod store;
+mod wire;
+
+use std::cell::{Cell, RefCell};
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::Duration;
+
+use everfresh::{ManualClock, MemoryStore, Timestamp};
+use everfresh_tests::cluster::figure;
+use everfresh_upstream::Replay;
+use fastrand::Rng;
+
+use browser::{Browser, Held};
+use faults::{Faults, QUICK};
+use ledger::{Ledger, Tally};
+use node::{Node, Rests};
+use provider::Provider;
+
+const NODES: usize = 3;
+const BROWSERS: usize = 3;
+
+/// How far the simulation goes at a time: what happens within is concurrent.
+const TICK: Duration = Duration::from_millis(75);
+
+/// How long there are faults.
+const LENGTH: Duration = Duration::from_secs(24);
+
+/// Longer than any schedule takes.
+const LONGEST: Duration = Duration::from_secs(600);
+
+/// What a schedule takes for granted.
+#[derive(Clone, Copy)]
+struct Terms {
+    rests: Rests,
+    /// Four times as long as a message may be on its way.
+    overlap: Duration,
+    /// As long as a network holds one; a link takes some time by itself.
+    held: Duration,
+}
+
+impl Terms {
+    fn of(rests: Rests) -> Self {
+        let (overlap, held) = (Duration::from_secs(6), Duration::from_secs(1));
+        Self { rests, overlap, held }
+    }
+}
+
+/// A schedule that broke a promise.
+struct Broken {
+    seed: u64,
+    what: String,
+    trace: Vec<String>,
+}
+
+/// Runs one schedule.
+fn play(seed: u64, terms: Terms) -> (Tally, Option<Broken>) {
+    let Terms { rests, overlap, held } = terms;
+    let mut random = Rng::with_seed(seed);
+    let mut sim = turmoil::Builder::new()
+        .rng_seed(seed)
+        .tick_duration(TICK)
+        .simulation_duration(LONGEST)
+        .min_message_latency(Duration::from_millis(1))
+        .max_message_latency(QUICK)
+        .enable_random_order()
+        .build();
+    let start = Timestamp::from_secs(1_800_000_000);
+    let ledger = Arc::new(Ledger::default());
+    let provider = Arc::new(Provider::new(random.u64(..)));
+    let faults = Faults::draw(&mut random, LENGTH, held, rests != Rests::OnItself);
+    ledger.count(|tally| tally.faults += faults.len() as u64);
+    let faults = Rc::new(RefCell::new(faults));
+
+    let mut clocks = vec![ManualClock::starting_at(start)];
+    let rows = MemoryStore::with_clock(clocks[0].clone());
+    let serving = (rows.clone(), ledger.clone());
+    sim.host(store::HOST, move || store::serve(serving.0.clone(), serving.1.clone()));
+    let serving = (provider.clone(), ledger.clone());
+    sim.host(provider::HOST, move || provider::serve(serving.0.clone(), serving.1.clone()));
+    let skewed = random.bool();
+    for number in 0..NODES {
+        // Clocks that differ run alike.
+        let skew = Duration::from_secs(if skewed { random.u64(..60) } else { 0 });
+        let clock = ManualClock::starting_at(start.plus(skew));
+        clocks.push(clock.clone());
+        let node = Node { number, rests, overlap, clock, ledger: ledger.clone() };
+        sim.host(node::name(number), move || node.clone().serve());
+    }
+    for number in 0..BROWSERS {
+        let browser = Rc::new(Browser {
+            number,
+            rests,
+            ledger: ledger.clone(),
+            provider: provider.clone(),
+            rows: rows.clone(),
+            faults: faults.clone(),
+            calm: LENGTH + Duration::from_secs(8),
+            seed: random.u64(..),
+            held: RefCell::new(Held::default()),
+            leaving: Cell::new(true),
+            sign_ins: Cell::new(0),
+            door: tokio::sync::RwLock::new(()),
+        });
+        sim.client(browser::name(number), browser.live());
+    }
+
+    loop {
+        ledger.pass(sim.elapsed());
+        let now = sim.elapsed();
+        faults.borrow_mut().apply(&mut sim, now, |what| ledger.tell(|| what));
+        match sim.step() {
+            Ok(false) => {}
+            Ok(true) => break,
+            Err(error) => {
+                ledger.wrong(error.to_string());
+                break;
+            }
+        }
+        clocks.iter().for_each(|clock| clock.advance(TICK));
+    }
+    let (tally, broken) = ledger.close();
+    (tally, broken.map(|(what, trace)| Broken { seed, what, trace }))
+}
+
+/// Runs many, and prints the first that breaks a promise.
+#[expect(clippy::print_stdout, reason = "the figures are what it is run for")]
+fn promise(name: &str, rests: Rests) {
+    let seeds = match std::env::var("SEED") {
+        Ok(seed) => vec![seed.parse().expect("a whole number")],
+        Err(_) => (0..figure("SEEDS", 120) as u64).collect(),
+    };
+    let (mut sum, mut count) = (Tally::default(), 0);
+    for seed in seeds {
+        let (tally, broken) = play(seed, Terms::of(rests));
+        if let Some(Broken { seed, what, trace }) = broken {
+            panic!("{}\nSEED={seed} of {name}: {what}", trace.join("\n"));
+        }
+        (sum, count) = (sum.and(tally), count + 1);
+    }
+    println!("turmoil, {name}: {count} seeds, {sum:?}");
+    assert!(sum.served > sum.put_off && sum.rotations > 0 && sum.faults > 0, "{sum:?}");
+}
+
+#[test]
+fn f01_f03_s46_over_a_failing_network_nobody_honest_is_signed_out() {
+    promise("rotate", Rests::OnItself);
+}
+
+#[test]
+fn f19_s57_over_a_failing_network_a_token_of_another_server_is_sent_once() {
+    promise("upstream", Rests::OnAnother(Replay::Never));
+}
+
+/// The first of some schedules that breaks a promise.
+fn first_broken(terms: Terms) -> Broken {
+    let broken = (0..100).find_map(|seed| play(seed, terms).1).expect("somebody suffers");
+    assert!(!broken.trace.is_empty() && broken.seed < 100);
+    broken
+}
+
+#[test]
+fn an_overlap_shorter_than_messages_take_is_found_out() {
+    let (overlap, held) = (Duration::from_secs(1), Duration::from_secs(4));
+    let what = first_broken(Terms { overlap, held, ..Terms::of(Rests::OnItself) }).what;
+    assert!(what.contains("stolen") || what.contains("signed out"), "{what}");
+}
+
+#[test]
+fn a_policy_that_sends_one_time_tokens_twice_is_found_out() {
+    let what = first_broken(Terms::of(Rests::OnAnother(Replay::Always))).what;
+    assert!(what.contains("came again"), "{what}");
+}

@@ -1,0 +1,282 @@
+//! What a node and the store say to each other: a JSON value a line.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use everfresh::{
+    Claim, Custody, NewCustody, NewSession, Publication, Rotation, SessionId, SessionRecord,
+    Timestamp,
+};
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+use tokio::io::{AsyncBufRead, AsyncBufReadExt as _, AsyncWrite, AsyncWriteExt as _};
+
+type Id = [u8; 16];
+
+/// What a node asks.
+#[derive(Serialize, Deserialize)]
+pub(crate) enum Asked {
+    Create(Box<Begun>),
+    Load(Id),
+    Rotate {
+        sid: Id,
+        from: u64,
+        to: u64,
+        key_id: u32,
+        claims: Option<String>,
+        slides: bool,
+    },
+    Confirm {
+        sid: Id,
+        generation: u64,
+        slide: bool,
+    },
+    Revoke(Id),
+    RevokeSubject {
+        subject: String,
+        except: Option<Id>,
+    },
+    List(String),
+    Sweep(usize),
+    Claim(Claimed),
+    Release(Claimed),
+    Publish {
+        sid: Id,
+        seq: u64,
+        sealed: Vec<u8>,
+        lives: u64,
+        claims: Option<String>,
+    },
+    End(Id),
+    /// Answered by a line for each session that ends, and by others now and then.
+    Follow {
+        back: u64,
+    },
+}
+
+/// What the store says.
+#[derive(Serialize, Deserialize)]
+pub(crate) enum Said {
+    Done,
+    Made(bool),
+    Row(Option<Box<Row>>, u64),
+    Rows(Vec<Row>),
+    Ids(Vec<Id>),
+    Swept(usize),
+    Ended(Id),
+    Live,
+    Failed(String),
+}
+
+/// A [`NewSession`].
+#[derive(Serialize, Deserialize)]
+pub(crate) struct Begun {
+    sid: Id,
+    subject: String,
+    key_id: u32,
+    idle: u64,
+    absolute: u64,
+    persistent: bool,
+    claims: String,
+    attributes: BTreeMap<String, String>,
+    salt: [u8; 16],
+    custody: Option<(Vec<u8>, u64)>,
+}
+
+/// A [`Claim`].
+#[derive(Clone, Copy, Serialize, Deserialize)]
+pub(crate) struct Claimed {
+    pub(crate) sid: Id,
+    seq: u64,
+    id: Id,
+    over: Option<(Id, u64)>,
+}
+
+/// A [`SessionRecord`].
+#[derive(Serialize, Deserialize)]
+pub(crate) struct Row {
+    sid: Id,
+    subject: String,
+    generation: u64,
+    key_id: u32,
+    confirmed: bool,
+    rotated_at: u64,
+    created_at: u64,
+    idle_expires: u64,
+    absolute_expires: u64,
+    idle_lifetime: u64,
+    persistent: bool,
+    claims: String,
+    attributes: BTreeMap<String, String>,
+    salt: [u8; 16],
+    custody: Option<Kept>,
+}
+
+/// A [`Custody`].
+#[derive(Serialize, Deserialize)]
+struct Kept {
+    seq: u64,
+    tries: u32,
+    claim: Option<Id>,
+    claimed_at: u64,
+    sealed: Vec<u8>,
+    expires: u64,
+}
+
+pub(crate) fn millis(time: Duration) -> u64 {
+    u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
+}
+
+pub(crate) fn moment(time: Timestamp) -> u64 {
+    millis(time.since(Timestamp::from_secs(0)))
+}
+
+pub(crate) fn at(millis: u64) -> Timestamp {
+    Timestamp::from_secs(0).plus(Duration::from_millis(millis))
+}
+
+pub(crate) fn sid(id: Id) -> SessionId {
+    SessionId::from_bytes(id)
+}
+
+impl From<NewSession> for Begun {
+    fn from(new: NewSession) -> Self {
+        Self {
+            sid: *new.sid.as_bytes(),
+            subject: new.subject,
+            key_id: new.key_id,
+            idle: millis(new.idle_lifetime),
+            absolute: millis(new.absolute_lifetime),
+            persistent: new.persistent,
+            claims: new.claims,
+            attributes: new.attributes,
+            salt: new.salt,
+            custody: new.custody.map(|custody| (custody.sealed, millis(custody.lives))),
+        }
+    }
+}
+
+impl From<Begun> for NewSession {
+    fn from(begun: Begun) -> Self {
+        Self {
+            sid: sid(begun.sid),
+            subject: begun.subject,
+            key_id: begun.key_id,
+            idle_lifetime: Duration::from_millis(begun.idle),
+            absolute_lifetime: Duration::from_millis(begun.absolute),
+            persistent: begun.persistent,
+            claims: begun.claims,
+            attributes: begun.attributes,
+            salt: begun.salt,
+            custody: begun
+                .custody
+                .map(|(sealed, lives)| NewCustody { sealed, lives: Duration::from_millis(lives) }),
+        }
+    }
+}
+
+impl From<Claim> for Claimed {
+    fn from(claim: Claim) -> Self {
+        let over = claim.over.map(|(id, time)| (id, moment(time)));
+        Self { sid: *claim.sid.as_bytes(), seq: claim.seq, id: claim.id, over }
+    }
+}
+
+impl From<Claimed> for Claim {
+    fn from(claimed: Claimed) -> Self {
+        let over = claimed.over.map(|(id, time)| (id, at(time)));
+        Self { sid: sid(claimed.sid), seq: claimed.seq, id: claimed.id, over }
+    }
+}
+
+impl Asked {
+    pub(crate) fn rotate(rotation: Rotation) -> Self {
+        let Rotation { sid, from, to, key_id, claims, slides } = rotation;
+        Self::Rotate { sid: *sid.as_bytes(), from, to, key_id, claims, slides }
+    }
+
+    pub(crate) fn publish(new: Publication) -> Self {
+        let Publication { sid, seq, tokens, claims } = new;
+        let (sealed, lives) = (tokens.sealed, millis(tokens.lives));
+        Self::Publish { sid: *sid.as_bytes(), seq, sealed, lives, claims }
+    }
+}
+
+impl From<SessionRecord> for Row {
+    fn from(record: SessionRecord) -> Self {
+        Self {
+            sid: *record.sid.as_bytes(),
+            subject: record.subject,
+            generation: record.generation,
+            key_id: record.key_id,
+            confirmed: record.confirmed,
+            rotated_at: moment(record.rotated_at),
+            created_at: moment(record.created_at),
+            idle_expires: moment(record.idle_expires),
+            absolute_expires: moment(record.absolute_expires),
+            idle_lifetime: millis(record.idle_lifetime),
+            persistent: record.persistent,
+            claims: record.claims,
+            attributes: record.attributes,
+            salt: record.salt,
+            custody: record.custody.map(|custody| Kept {
+                seq: custody.seq,
+                tries: custody.tries,
+                claim: custody.claim,
+                claimed_at: moment(custody.claimed_at),
+                sealed: custody.sealed,
+                expires: moment(custody.expires),
+            }),
+        }
+    }
+}
+
+impl From<Row> for SessionRecord {
+    fn from(row: Row) -> Self {
+        Self {
+            sid: sid(row.sid),
+            subject: row.subject,
+            generation: row.generation,
+            key_id: row.key_id,
+            confirmed: row.confirmed,
+            rotated_at: at(row.rotated_at),
+            created_at: at(row.created_at),
+            idle_expires: at(row.idle_expires),
+            absolute_expires: at(row.absolute_expires),
+            idle_lifetime: Duration::from_millis(row.idle_lifetime),
+            persistent: row.persistent,
+            claims: row.claims,
+            attributes: row.attributes,
+            salt: row.salt,
+            custody: row.custody.map(|kept| {
+                Box::new(Custody {
+                    seq: kept.seq,
+                    tries: kept.tries,
+                    claim: kept.claim,
+                    claimed_at: at(kept.claimed_at),
+                    sealed: kept.sealed,
+                    expires: at(kept.expires),
+                })
+            }),
+        }
+    }
+}
+
+pub(crate) async fn say(
+    to: &mut (impl AsyncWrite + Unpin),
+    what: &impl Serialize,
+) -> std::io::Result<()> {
+    let mut line = serde_json::to_vec(what)?;
+    line.push(b'\n');
+    to.write_all(&line).await
+}
+
+pub(crate) async fn hear<T: DeserializeOwned>(
+    from: &mut (impl AsyncBufRead + Unpin),
+) -> std::io::Result<T> {
+    let mut line = Vec::new();
+    if from.read_until(b'\n', &mut line).await? == 0 {
+        return Err(std::io::ErrorKind::UnexpectedEof.into());
+    }
+    Ok(serde_json::from_slice(&line)?)
+}
