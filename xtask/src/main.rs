@@ -2,6 +2,7 @@
 
 #![expect(clippy::print_stdout, reason = "a program for people at a terminal")]
 
+mod assure;
 mod bench;
 mod coverage;
 mod fuzz;
@@ -28,6 +29,8 @@ cargo xtask fuzz [--seconds N] [TARGET ..]
 cargo xtask load [--seconds N]
                      traffic at saturation on every server and store for so long in all (600 s),
                      with outages; memory is drawn into docs/images
+cargo xtask assure [--full] [PART ..]
+                     one table of what all of this found, into docs/assurance.md; fails on a gap
 cargo xtask deny     licences, sources and advisories of what the tree holds
 cargo xtask minimal  builds with the oldest versions that the manifests allow
 cargo xtask package  whether each crate could be published, and an app be built as the README says
@@ -43,6 +46,7 @@ fn main() -> ExitCode {
         ["bench"] => bench::run(),
         ["vectors"] => vectors::run(&test::root()),
         ["fuzz", ref rest @ ..] => fuzz::run(&test::root(), rest),
+        ["assure", ref rest @ ..] => assure::run(&test::root(), rest),
         ["load", ref rest @ ..] => load::run(&test::root(), rest),
         ["deny"] => supply::deny_alone(&test::root()),
         ["minimal"] => supply::minimal(&test::root()),
