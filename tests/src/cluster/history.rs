@@ -19,7 +19,7 @@ use std::time::Duration;
 pub(super) const MOST: usize = 128;
 
 /// For how long a node gives an answer again.
-pub const OVERLAP: Duration = Duration::from_secs(1);
+const OVERLAP: Duration = Duration::from_secs(1);
 
 /// What a client asked of a node.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
