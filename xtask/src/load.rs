@@ -33,7 +33,7 @@ pub(crate) fn run(root: &Path, arguments: &[&str]) -> ExitCode {
 /// The program, built with all servers, where the stores are that it starts. The error has been told.
 /// What is built for debugging checks more, and is built sooner.
 pub(crate) fn prepared(root: &Path, seconds: u32, release: bool) -> Result<Command, ()> {
-    for missing in [tools::redis(), tools::postgres()].into_iter().filter_map(Result::err) {
+    if let Err(missing) = tools::redis().and_then(|()| tools::postgres()) {
         eprintln!("xtask: {missing}");
         return Err(());
     }

@@ -9,6 +9,7 @@ use fastrand::Rng;
 use futures::future::join_all;
 use tokio::time::Instant;
 
+use super::GRACE;
 use super::client::{Answer, Ask, Carried, Client, Tokens};
 use super::ground::Weather;
 use super::hostile;
@@ -39,7 +40,7 @@ struct Device {
     carried: Carried,
     /// How often this device signed in or out, as far as it was begun.
     own: AtomicU64,
-    /// How often its person signed out everywhere.
+    /// How often its person began, or was done, signing out everywhere.
     everywhere: Arc<AtomicU64>,
     state: Mutex<State>,
     random: Mutex<Rng>,
@@ -162,8 +163,15 @@ impl Device {
     }
 
     async fn round(&self, world: &World, client: &Client) {
-        if self.state().since.is_none() {
-            return self.sign_in(world, client).await;
+        let since = self.state().since;
+        match since {
+            Some(since) if since == self.count() => {}
+            None => return self.sign_in(world, client).await,
+            // Signed out from elsewhere, before or after it signed in: it sees, and begins anew.
+            Some(_) => {
+                self.ask(world, client, (Kind::Visit, Ask::get("/me"))).await;
+                return self.sign_in(world, client).await;
+            }
         }
         let visit = |path: &str| (Kind::Visit, Ask::get(path));
         match self.draw(|random| random.u32(..1000)) {
@@ -318,6 +326,13 @@ impl Device {
         let name = format!("POST {path}");
         let status = self.judge(world, Kind::SignOut, &name, answer.as_ref(), None);
         *self.state() = State::default();
+        if everywhere {
+            if status != Some(204) {
+                // It may yet be done, and end what begins meanwhile.
+                tokio::time::sleep(GRACE).await;
+            }
+            self.everywhere.fetch_add(1, Ordering::SeqCst);
+        }
         if status == Some(204) {
             match everywhere {
                 true => world.tally().signed_out_everywhere += 1,

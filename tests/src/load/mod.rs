@@ -5,7 +5,7 @@
 //! 1. No 5xx of ours. A 503 while the store is away, or within [`GRACE`] after that, is counted apart:
 //!    it is what is promised then. What the app answers 500 itself (`GET /fail`) is, too.
 //! 2. No session is lost: whoever signed in, and was signed out by nobody, gets no 401, and is served
-//!    at the end. No connection is dropped.
+//!    at the end. None is taken for stolen, and no connection is dropped.
 //! 3. Resident memory is flat: its median over the last third of the load is no higher than over the
 //!    first by more than [`Plan::growth`]. The load begins after a warm-up of the same traffic.
 //! 4. When nobody comes any more, descriptors and tasks go back to what they were after the warm-up,
@@ -75,6 +75,8 @@ pub struct Outcome {
     pub tally: Tally,
     /// Outages of the store.
     pub faults: usize,
+    /// Sessions that the server took for stolen. Nobody steals any.
+    pub thefts: u64,
     /// A sample a second, of the load without its warm-up.
     pub samples: Vec<Sample>,
     /// Memory over the first and the last third of them, in KiB.
@@ -131,11 +133,13 @@ async fn one(
     );
     crowd.all_are_back().await;
     let after = sampler.rest(Some(before), REST).await;
+    let thefts = sampler.thefts().await;
     let outcome = Outcome {
         server: name.into(),
         store,
         tally: crowd.tally(),
         faults,
+        thefts,
         memory: sample::thirds(&samples),
         samples,
         rest: (before, after),
@@ -149,6 +153,9 @@ fn broken(outcome: &Outcome, plan: &Plan) -> Vec<String> {
     let mut broken = tally.wrong.clone();
     if tally.refreshed == 0 || tally.signed_out == 0 {
         broken.push("nothing was refreshed, or nobody signed out: no load worth the name".into());
+    }
+    if outcome.thefts > 0 {
+        broken.push(format!("{} sessions were taken for stolen", outcome.thefts));
     }
     if *last > first + plan.growth {
         broken.push(format!("memory grew from {first} to {last} KiB"));
@@ -171,7 +178,8 @@ mod tests {
     fn outcome(tally: Tally, memory: (u64, u64), after: Level) -> Outcome {
         let (server, store, samples) = ("x".into(), Kept::Memory, Vec::new());
         let rest = (Level { descriptors: 10, tasks: 3 }, after);
-        Outcome { server, store, tally, faults: 0, samples, memory, rest, broken: Vec::new() }
+        let (faults, thefts, broken) = (0, 0, Vec::new());
+        Outcome { server, store, tally, faults, thefts, samples, memory, rest, broken }
     }
 
     #[test]
@@ -199,5 +207,7 @@ mod tests {
         assert_eq!(told(outcome(Tally::default(), (1, 1), rest)).len(), 1);
         let wrong = Tally { wrong: vec!["500 to GET /me".into()], ..good() };
         assert_eq!(told(outcome(wrong, (1, 1), rest)), ["500 to GET /me"]);
+        let stolen = Outcome { thefts: 2, ..outcome(good(), (1, 1), rest) };
+        assert_eq!(told(stolen), ["2 sessions were taken for stolen"]);
     }
 }

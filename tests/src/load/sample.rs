@@ -91,9 +91,20 @@ impl Sampler {
     }
 
     async fn level(&self) -> Level {
-        let tasks = timeout(PATIENCE, tasks(self.address)).await;
-        let tasks = tasks.expect("an answer in time").expect("GET /metrics");
+        let tasks = number(&self.metrics().await, crate::TASKS).expect("a number of tasks");
         Level { descriptors: descriptors(self.process).expect("the server runs"), tasks }
+    }
+
+    /// How many sessions the server took for stolen.
+    pub(super) async fn thefts(&self) -> u64 {
+        const THEFTS: &str = "everfresh_reuse_total{kind=\"theft\"}";
+        // What never happened is not listed.
+        number(&self.metrics().await, THEFTS).unwrap_or_default()
+    }
+
+    async fn metrics(&self) -> String {
+        let text = timeout(PATIENCE, metrics(self.address)).await;
+        text.expect("an answer in time").expect("GET /metrics")
     }
 }
 
@@ -110,7 +121,7 @@ fn descriptors(process: u32) -> io::Result<u64> {
 }
 
 /// What `GET /metrics` says, over a connection of its own.
-async fn tasks(server: SocketAddr) -> Option<u64> {
+async fn metrics(server: SocketAddr) -> Option<String> {
     let stream = TcpStream::connect(server).await.ok()?;
     let connecting = hyper::client::conn::http1::handshake(TokioIo::new(stream)).await;
     let (mut sender, connection) = connecting.ok()?;
@@ -119,11 +130,11 @@ async fn tasks(server: SocketAddr) -> Option<u64> {
     let answer = sender.send_request(request.body(Empty::<Bytes>::new()).ok()?).await.ok()?;
     let body = answer.into_body().collect().await.ok()?.to_bytes();
     driver.abort();
-    parse_tasks(std::str::from_utf8(&body).ok()?)
+    String::from_utf8(body.into()).ok()
 }
 
-fn parse_tasks(metrics: &str) -> Option<u64> {
-    metrics.lines().find_map(|line| line.strip_prefix(crate::TASKS)?.trim().parse().ok())
+fn number(metrics: &str, name: &str) -> Option<u64> {
+    metrics.lines().find_map(|line| line.strip_prefix(name)?.trim().parse().ok())
 }
 
 /// The median of memory over the first third of the samples, and over the last.
@@ -151,10 +162,11 @@ mod tests {
     }
 
     #[test]
-    fn tasks_are_found_among_the_metrics() {
-        let text = format!("# TYPE x counter\nx 4\n{} 17\n", crate::TASKS);
-        assert_eq!(parse_tasks(&text), Some(17));
-        assert_eq!(parse_tasks("x 4\n"), None);
+    fn numbers_are_found_among_the_metrics() {
+        let text = "# TYPE x counter\nx{kind=\"a\"} 4\nxy 17\n";
+        assert_eq!(number(text, "xy"), Some(17));
+        assert_eq!(number(text, "x{kind=\"a\"}"), Some(4));
+        assert_eq!(number(text, "x{kind=\"b\"}"), None);
     }
 
     #[test]
