@@ -131,6 +131,17 @@ impl Client {
         self.send(node, Method::POST, "/logout", tokens, String::new()).await
     }
 
+    /// How many requests have begun to wait for a refresh on a node, as `GET /metrics` says it.
+    pub async fn waits(&self, node: SocketAddr) -> u64 {
+        let request = Request::get(format!("http://{node}/metrics")).body(Full::default());
+        let answer = self.0.request(request.expect("a request")).await.expect("it runs");
+        let body = answer.into_body().collect().await.expect("a body").to_bytes();
+        let text = String::from_utf8_lossy(&body);
+        let counts = text.lines().filter(|line| line.starts_with("everfresh_decisions_total"));
+        let waits = counts.filter(|line| line.contains("decision=\"wait\""));
+        waits.filter_map(|line| line.rsplit(' ').next()?.parse::<u64>().ok()).sum()
+    }
+
     async fn send(
         &self,
         node: SocketAddr,

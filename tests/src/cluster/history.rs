@@ -99,18 +99,16 @@ impl History {
         !self.takes_back() && self.fits_a_row()
     }
 
-    /// Whether a node took an access token, or gave an answer again, after it had said that the
-    /// session is over.
+    /// Whether a node took an access token after it had said that the session is over.
     fn takes_back(&self) -> bool {
-        let says = |call: &&Call| matches!(call.said, Said::Over | Said::Ended);
-        let takes = |call: &Call| match (call.did, call.said) {
-            (Did::Verify, Said::Alive(_)) => true,
-            _ => self.is_again(call),
-        };
-        self.0.iter().filter(says).any(|over| {
-            let later = |call: &&Call| call.node == over.node && call.began > over.ended;
-            self.0.iter().filter(later).any(takes)
-        })
+        let taken = |call: &Call| matches!((call.did, call.said), (Did::Verify, Said::Alive(_)));
+        self.0.iter().any(|call| taken(call) && self.knew_the_end(call))
+    }
+
+    /// Whether the node had said that the session is over before this call began.
+    fn knew_the_end(&self, call: &Call) -> bool {
+        let says = |one: &Call| matches!(one.said, Said::Over | Said::Ended);
+        self.0.iter().any(|one| one.node == call.node && says(one) && one.ended < call.began)
     }
 
     /// Whether a node may have given the answer of an earlier refresh again.
@@ -233,6 +231,7 @@ mod tests {
             call(0, Verify, 1, 2, Over),
             call(1, Refresh(0), 3, 4, Alive(0)),
             call(0, Refresh(0), 5, 6, Alive(0)),
+            call(0, Refresh(0), 7, 8, Alive(0)),
         ]));
         assert!(holds(&[
             call(0, Refresh(0), 0, 1, Alive(1)),

@@ -252,6 +252,7 @@ impl Course<'_> {
         }
         let (client, node, tokens) =
             (self.client.clone(), cluster.node(victim.node), victim.tokens.expired());
+        let before = client.waits(node).await;
         let mut request = tokio::spawn(async move { client.me(node, &tokens).await });
         let moment = async {
             match (victim.moment, &victim.gate) {
@@ -269,7 +270,12 @@ impl Course<'_> {
         }
         match self.blow {
             Blow::Kill => cluster.kill(victim.node),
-            Blow::Stop => cluster.pause(victim.node),
+            Blow::Stop => {
+                // One that is read when the node goes on, after others have moved on, looks like a
+                // token of long ago, and is one.
+                while self.client.waits(node).await == before {}
+                cluster.pause(victim.node);
+            }
         }
         if let Some(lock) = lock {
             lock.close().await.unwrap();
