@@ -40,10 +40,17 @@ struct Device {
     carried: Carried,
     /// How often this device signed in or out, as far as it was begun.
     own: AtomicU64,
-    /// How often its person began, or was done, signing out everywhere.
-    everywhere: Arc<AtomicU64>,
+    everywhere: Arc<Everywhere>,
     state: Mutex<State>,
     random: Mutex<Rng>,
+}
+
+/// A person's sign-outs of all devices.
+#[derive(Default)]
+struct Everywhere {
+    begun: AtomicU64,
+    /// Those that may yet end what begins meanwhile.
+    under_way: AtomicU64,
 }
 
 #[derive(Default)]
@@ -77,7 +84,7 @@ impl Crowd {
         let mut random = Rng::with_seed(seed);
         let mut devices = Vec::new();
         for person in 0..people {
-            let everywhere = Arc::new(AtomicU64::new(0));
+            let everywhere = Arc::<Everywhere>::default();
             for _ in 0..=usize::from(person % 3 == 0) {
                 let carried =
                     if devices.len() % 4 == 3 { Carried::Fields } else { Carried::Cookies };
@@ -159,7 +166,7 @@ impl Device {
 
     /// The count of sign-ins and sign-outs that this device's session depends on.
     fn count(&self) -> (u64, u64) {
-        (self.own.load(Ordering::SeqCst), self.everywhere.load(Ordering::SeqCst))
+        (self.own.load(Ordering::SeqCst), self.everywhere.begun.load(Ordering::SeqCst))
     }
 
     async fn round(&self, world: &World, client: &Client) {
@@ -167,7 +174,7 @@ impl Device {
         match since {
             Some(since) if since == self.count() => {}
             None => return self.sign_in(world, client).await,
-            // Signed out from elsewhere, before or after it signed in: it sees, and begins anew.
+            // Signed out from another device, which it sees, or is about to see.
             Some(_) => {
                 self.ask(world, client, (Kind::Visit, Ask::get("/me"))).await;
                 return self.sign_in(world, client).await;
@@ -207,6 +214,9 @@ impl Device {
     }
 
     async fn sign_in(&self, world: &World, client: &Client) {
+        if self.everywhere.under_way.load(Ordering::SeqCst) > 0 {
+            return tokio::time::sleep(PAUSE).await;
+        }
         self.own.fetch_add(1, Ordering::SeqCst);
         let since = self.count();
         *self.state() = State::default();
@@ -314,7 +324,8 @@ impl Device {
         let tokens = self.state().tokens.clone();
         // From here on the answers to all that is under way may be 401.
         let path = if everywhere {
-            self.everywhere.fetch_add(1, Ordering::SeqCst);
+            self.everywhere.under_way.fetch_add(1, Ordering::SeqCst);
+            self.everywhere.begun.fetch_add(1, Ordering::SeqCst);
             "/auth/logout-all"
         } else {
             "/logout"
@@ -331,7 +342,7 @@ impl Device {
                 // It may yet be done, and end what begins meanwhile.
                 tokio::time::sleep(GRACE).await;
             }
-            self.everywhere.fetch_add(1, Ordering::SeqCst);
+            self.everywhere.under_way.fetch_sub(1, Ordering::SeqCst);
         }
         if status == Some(204) {
             match everywhere {
