@@ -48,7 +48,8 @@ pub(crate) fn package(root: &Path, report: &mut Report) {
 
     // Built from the packages alone, which find each other before any of them is published.
     let mut command = cargo(root);
-    command.args(["package", "--quiet", "--locked", "--allow-dirty"]);
+    // What is needed was fetched when the tree was built.
+    command.args(["package", "--quiet", "--offline", "--locked", "--allow-dirty"]);
     for folder in PUBLISHED {
         command.args(["--package", folder.trim_start_matches("crates/")]);
     }
