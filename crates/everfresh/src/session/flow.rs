@@ -145,7 +145,7 @@ impl<C: ClaimSet> Session<C> {
     /// For [`Account`]: how the request came to a flight, and what came of it.
     pub(super) fn note_flight(&self, how: How, outcome: &'static str) {
         if self.0.core.debug_headers {
-            self.lock().flown = Some((how, outcome));
+            self.lock().flown = Some(Box::new((how, outcome)));
         }
     }
 
@@ -311,7 +311,7 @@ impl<C: ClaimSet> Session<C> {
     fn account(&self, sent: Sent) -> Account {
         let Shared { core, request, .. } = &*self.0;
         let (standing, reason) = self.view(|view| (view.standing, view.reason));
-        let flown = self.lock().flown;
+        let flown = self.lock().flown.as_deref().copied();
         let generation = self.generation();
         Account {
             carrier: request.carrier,

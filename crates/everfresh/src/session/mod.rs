@@ -131,8 +131,9 @@ struct State<C> {
     now: Option<View<C>>,
     outgoing: Outgoing,
     beside: Option<TakenOff<C>>,
-    /// How the request came to a flight, and what came of it; kept for `debug_headers` alone.
-    flown: Option<(How, &'static str)>,
+    /// How the request came to a flight, and what came of it; kept for `debug_headers` alone, and
+    /// in a box, since all other requests would carry it about.
+    flown: Option<Box<(How, &'static str)>>,
     refreshed: bool,
     /// Counts what the handler did: a flight that began before comes too late.
     changes: u32,
