@@ -100,7 +100,7 @@ pub(crate) fn run(root: &Path) -> ExitCode {
 /// What the tests in these folders show.
 pub(crate) fn generate(root: &Path) -> Coverage {
     let mut shown: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
-    for folder in ["crates", "tests", "examples"] {
+    for folder in ["crates", "tests", "examples", "schedules"] {
         visit(&root.join(folder), &mut |path, text| {
             let file = path.strip_prefix(root).unwrap_or(path).display().to_string();
             for name in test_names(text) {

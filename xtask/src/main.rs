@@ -10,6 +10,7 @@ mod package;
 mod load;
 mod report;
 mod rules;
+mod schedules;
 mod supply;
 mod test;
 mod tools;
@@ -21,6 +22,8 @@ const HELP: &str = "\
 cargo xtask test     every test; installs or starts what they need
                      (with CI=true a skipped test is a failure)
 cargo xtask rules    takes each rule of rotation back; the search must find who suffers
+cargo xtask schedules  orders of threads and tasks, and a fault at every step, at length; breaks the
+                     board of flights, and models must show it
 cargo xtask budget   counts instructions of the fresh path, and holds them against their budget
 cargo xtask bench    measures everfresh beside its peers, and draws what BENCHMARKS.md shows
 cargo xtask vectors  test vectors of others: how many passed of how many
@@ -42,6 +45,7 @@ fn main() -> ExitCode {
     match arguments.iter().map(String::as_str).collect::<Vec<_>>()[..] {
         ["test"] => test::run(),
         ["rules"] => test::rules(),
+        ["schedules"] => schedules::run(&test::root()),
         ["budget"] => test::budget(),
         ["bench"] => bench::run(),
         ["vectors"] => vectors::run(&test::root()),

@@ -6,7 +6,7 @@ use std::time::Instant;
 
 use crate::report::Report;
 use crate::tools::{self, Missing};
-use crate::{coverage, package, rules, supply};
+use crate::{coverage, package, rules, schedules, supply};
 
 pub(crate) fn run() -> ExitCode {
     let root = root();
@@ -37,6 +37,17 @@ pub(crate) fn run() -> ExitCode {
 
     report.begin("each rule of rotation, taken back alone");
     each_rule(&root, &mut report);
+
+    // The models themselves are tests of the workspace; at length they are `cargo xtask schedules`.
+    report.begin("the board of flights, broken on purpose");
+    let broken = schedules::each_break(&root, |name, shown| {
+        println!("{}: {name}", if shown { "found" } else { "NOT FOUND" });
+        report.check(&format!("no model shows it: {name}"), shown);
+    });
+    if let Err(problem) = broken {
+        println!("{problem}");
+        report.check("the board of flights, broken on purpose", false);
+    }
 
     for backends in ["aws_lc_rs", "rust_crypto", "aws_lc_rs,rust_crypto"] {
         let mut command = cargo(&root.join("tests/beside"));

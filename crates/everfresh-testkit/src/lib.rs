@@ -7,6 +7,7 @@
 //! * [`world`]: every order of events around a rotating session, searched exhaustively; and long
 //!   random schedules of several nodes, with crashes, outages and a thief.
 //! * [`fault`]: a proxy that cuts, resets, holds or garbles what passes it, on command.
+//! * [`points`]: faults at each step of a run in turn, until a run has no such step.
 //! * [`contract`]: the small application that the adapter suite drives.
 //! * [`texts`]: what the text of an error has to be, so that whoever reads it can act.
 //!
@@ -77,6 +78,7 @@ mod browser;
 pub mod contract;
 pub mod fault;
 mod jar;
+pub mod points;
 pub mod store;
 pub mod suite;
 pub mod texts;

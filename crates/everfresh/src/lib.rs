@@ -118,6 +118,7 @@ mod reject;
 mod secret;
 mod session;
 mod store;
+mod sync;
 #[cfg(test)]
 mod testing;
 #[cfg(test)]

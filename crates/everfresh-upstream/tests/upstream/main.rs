@@ -12,6 +12,7 @@ mod dialects;
 mod doubt;
 mod faults;
 mod outage;
+mod points;
 mod received;
 mod renewing;
 mod secrets;

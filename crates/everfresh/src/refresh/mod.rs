@@ -1,6 +1,7 @@
 //! Step 4: making fresh tokens. What a refresher is, and what it is given.
 
 mod backoff;
+mod board;
 mod context;
 mod custodian;
 mod erased;

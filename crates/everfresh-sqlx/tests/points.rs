@@ -1,0 +1,171 @@
+//! Something goes wrong at each step of a refresh in turn: the store's, the app's revalidation, the
+//! client's line, the clock. The next request of that browser is served, whatever it was.
+
+#![allow(clippy::unwrap_used, reason = "a test that can't go on fails")]
+
+use std::convert::Infallible;
+use std::time::Duration;
+
+use everfresh::{
+    Engine, Keys, ManualClock, MemoryStore, Revalidated, Rotate, Session, SessionStore, Timestamp,
+};
+use everfresh_sqlx::SqliteStore;
+use everfresh_testkit::points::{Fault, PointStore, Points};
+use http::header::{COOKIE, RETRY_AFTER, SET_COOKIE};
+use http::{Request, Response, StatusCode};
+use tempfile::TempDir;
+use tower::{ServiceBuilder, ServiceExt as _, service_fn};
+
+struct World<S> {
+    store: S,
+    auth: Engine<()>,
+    clock: ManualClock,
+    points: Points,
+}
+
+/// Access and refresh cookie, in this order.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+struct Jar([String; 2]);
+
+const NAMES: [&str; 2] = ["__Host-access_token", "__Host-refresh_token"];
+
+fn clock() -> ManualClock {
+    ManualClock::starting_at(Timestamp::from_secs(1_800_000_000))
+}
+
+impl<S: SessionStore + Clone> World<S> {
+    fn new(clock: ManualClock, store: S) -> Self {
+        let points = Points::with_clock(clock.clone());
+        let asked = points.clone();
+        let revalidate = move |_| {
+            let points = asked.clone();
+            async move {
+                points.step("revalidate", async { Ok(Revalidated::Keep) }, |lost| lost).await
+            }
+        };
+        let auth = Engine::builder(Keys::hs256("0123456789abcdef-0123456789abcdef").unwrap())
+            .issuer("i")
+            .audience("a")
+            .leeway(Duration::ZERO)
+            .clock(clock.clone())
+            .revalidate_with(revalidate)
+            .refresh_with(Rotate::new(PointStore::new(store.clone(), points.clone())))
+            .build()
+            .unwrap();
+        Self { store, auth, clock, points }
+    }
+
+    /// Signs in where the path says so, and answers 200 or as the session is entitled to.
+    async fn send(&self, path: &str, jar: &Jar) -> Response<Vec<u8>> {
+        let inner = service_fn(|request: Request<()>| async move {
+            let session: Session<()> = request.extensions().get::<Session<()>>().unwrap().clone();
+            if request.uri().path() == "/login" {
+                session.sign_in("ada", ()).await.unwrap();
+            }
+            let answer = session.require().err().map(everfresh::Rejection::into_response);
+            Ok::<_, Infallible>(answer.unwrap_or_else(|| Response::new(Vec::new())))
+        });
+        let service = ServiceBuilder::new().layer(self.auth.layer()).service(inner);
+        let request = Request::builder().uri(path).header(COOKIE, jar.header());
+        service.oneshot(request.body(()).unwrap()).await.unwrap()
+    }
+
+    /// Somebody whose access token has expired.
+    async fn expired(&self) -> Jar {
+        let jar = Jar::default().after(&self.send("/login", &Jar::default()).await);
+        self.clock.advance(Duration::from_secs(900));
+        jar
+    }
+
+    /// A request with this fault at this step, and what the browser does then. The step that it hit,
+    /// if there are so many.
+    async fn survive(&self, step: usize, fault: Fault) -> Option<&'static str> {
+        let old = self.expired().await;
+        self.points.arm(step, fault);
+        let first = self.points.request(self.send("/", &old)).await;
+        let hit = self.points.disarm();
+        let case = format!("{fault:?} at step {step}, {}", hit.unwrap_or("none"));
+
+        let mut jar = old.clone();
+        if let Some(answer) = &first {
+            let late = hit.is_some() && answer.status() == StatusCode::SERVICE_UNAVAILABLE;
+            assert!(answer.status() == StatusCode::OK || late, "{case}: {}", answer.status());
+            jar = jar.after(answer);
+            if late {
+                assert_eq!(jar, old, "{case}: no cookie is touched");
+                let wait = answer.headers()[RETRY_AFTER].to_str().unwrap().parse().unwrap();
+                self.clock.advance(Duration::from_secs(wait));
+            }
+        }
+        let next = self.send("/", &jar).await;
+        assert_eq!(next.status(), StatusCode::OK, "{case}: the next request of this browser");
+        let next = jar.after(&next);
+        // A tab that was sent with the old cookies, and comes last, but within the overlap.
+        if fault != Fault::Stall {
+            let late = self.send("/", &old).await;
+            assert_eq!(late.status(), StatusCode::OK, "{case}: a late tab");
+            assert_eq!(old.after(&late).0[1], next.0[1], "{case}: one successor");
+        }
+        assert_ne!(next.0[1], old.0[1], "{case}");
+        assert_eq!(self.auth.shutdown().await, 0, "{case}");
+        let row = self.store.list("ada").await.unwrap().remove(0);
+        assert_eq!(row.generation, 1, "{case}: one rotation");
+        hit
+    }
+}
+
+impl Jar {
+    fn header(&self) -> String {
+        let Self([access, refresh]) = self;
+        format!("{}={access}; {}={refresh}", NAMES[0], NAMES[1])
+    }
+
+    fn after(&self, response: &Response<Vec<u8>>) -> Self {
+        let mut jar = self.clone();
+        for cookie in response.headers().get_all(SET_COOKIE) {
+            let (name, rest) = cookie.to_str().unwrap().split_once('=').unwrap();
+            let which = NAMES.iter().position(|one| *one == name).expect("a cookie of ours");
+            jar.0[which] = rest.split(';').next().unwrap().to_owned();
+        }
+        jar
+    }
+}
+
+/// Each of these faults at each step, until a run has no such step.
+async fn each(name: &str, faults: &[Fault], run: impl AsyncFn(usize, Fault) -> Option<&'static str>) {
+    for fault in faults {
+        let mut hits = Vec::new();
+        while let Some(hit) = run(hits.len(), *fault).await {
+            hits.push(hit);
+        }
+        assert!(hits.contains(&"load") && hits.contains(&"rotate"), "{hits:?}");
+        let injected = hits.len();
+        println!(
+            "fail points: {injected} injected, {injected} survived: {name}, {fault:?}: {}",
+            hits.join(" ")
+        );
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn f16_s56_whatever_fails_at_whatever_step_in_memory_the_next_request_is_served() {
+    use Fault::{HangUp, HangUpAfter, Hold, Mute, Refuse, Stall};
+    let faults = [Refuse, Mute, HangUp, HangUpAfter, Stall, Hold];
+    each("Rotate in memory", &faults, async |step, fault| {
+        let clock = clock();
+        World::new(clock.clone(), MemoryStore::with_clock(clock)).survive(step, fault).await
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn f16_s56_whatever_fails_at_whatever_step_in_a_file_the_next_request_is_served() {
+    use Fault::{HangUp, HangUpAfter, Mute, Refuse, Stall};
+    let faults = [Refuse, Mute, HangUp, HangUpAfter, Stall];
+    each("Rotate in SQLite", &faults, async |step, fault| {
+        let (clock, folder) = (clock(), TempDir::new().unwrap());
+        let store = SqliteStore::open(folder.path().join("sessions.db")).await.unwrap();
+        World::new(clock.clone(), store.clock(clock)).survive(step, fault).await
+    })
+    .await;
+}

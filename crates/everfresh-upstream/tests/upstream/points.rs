@@ -1,0 +1,173 @@
+//! Something goes wrong at each step between a request and its cookies in turn: the store's, the
+//! connection's, the answer's, the client's line, the clock.
+
+use std::task::{Context, Poll, ready};
+
+use bytes::Bytes;
+use everfresh_testkit::points::{Fault, PointStore, Points};
+use everfresh_upstream::{HttpClient, HttpError, Upstream};
+use futures::future::BoxFuture;
+use futures::stream::{self, BoxStream, StreamExt as _};
+use http::{Request, Response};
+use http_body::Frame;
+use http_body_util::{BodyExt as _, Full, StreamBody};
+use tower::Service;
+
+use crate::provider::Provider;
+use crate::world::*;
+
+/// The way to the provider: a connection, a call, and the body of the answer are steps.
+struct Way {
+    provider: Provider,
+    points: Points,
+    connecting: Option<BoxFuture<'static, Result<(), HttpError>>>,
+}
+
+impl Way {
+    fn new(provider: &Provider, points: &Points) -> Self {
+        Self { provider: provider.clone(), points: points.clone(), connecting: None }
+    }
+}
+
+impl Clone for Way {
+    fn clone(&self) -> Self {
+        Self::new(&self.provider, &self.points)
+    }
+}
+
+type Body = StreamBody<BoxStream<'static, Result<Frame<Bytes>, HttpError>>>;
+
+impl Service<Request<Full<Bytes>>> for Way {
+    type Response = Response<Body>;
+    type Error = HttpError;
+    type Future = BoxFuture<'static, Result<Response<Body>, HttpError>>;
+
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), HttpError>> {
+        let points = &self.points;
+        let connecting = self.connecting.get_or_insert_with(|| {
+            let points = points.clone();
+            Box::pin(async move {
+                let refused = |cause: &str| HttpError::Connect { cause: cause.into() };
+                points.step("connect", async { Ok(()) }, refused).await
+            })
+        });
+        let connected = ready!(connecting.as_mut().poll(cx));
+        self.connecting = None;
+        Poll::Ready(connected)
+    }
+
+    fn call(&mut self, request: Request<Full<Bytes>>) -> Self::Future {
+        let Self { provider, points, .. } = self.clone();
+        Box::pin(async move {
+            let lost = |cause: &str| HttpError::Lost { cause: cause.into() };
+            let answer = points.step("send", provider.call(request), lost).await?;
+            let (head, body) = answer.into_parts();
+            let frame = async move {
+                let cut = |_: &str| HttpError::Cut { status: head.status };
+                let read = async { Ok(body.collect().await.unwrap_or_default().to_bytes()) };
+                points.step("read", read, cut).await.map(Frame::data)
+            };
+            let mut answer = Response::new(StreamBody::new(stream::once(frame).boxed()));
+            (*answer.status_mut(), *answer.headers_mut()) = (head.status, head.headers);
+            Ok(answer)
+        })
+    }
+}
+
+/// What became of the browser.
+#[derive(Debug, PartialEq, Eq)]
+enum Fate {
+    Served,
+    /// The token may have been taken, and what was given for it is lost.
+    InDoubt,
+}
+
+/// A request with this fault at this step, and what the browser does then. The step that it hit, if
+/// there are so many.
+async fn survive(step: usize, fault: Fault) -> Option<(&'static str, Fate)> {
+    let mut world = World::new();
+    let points = Points::with_clock(world.clock.clone());
+    let client = HttpClient::over(Way::new(&world.provider, &points));
+    let upstream = Upstream::oauth2(&client, url("https://id.example/token")).client(public_client());
+    let store = PointStore::new(world.store.clone(), points.clone());
+    let refresher = upstream.kept_in(store);
+    world.nodes = vec![Node::new(&world.clock, |builder| builder.refresh_with(refresher))];
+    world.tick();
+    let old = world.expired("ada").await;
+
+    points.arm(step, fault);
+    let mut browser = old.clone();
+    let first = points.request(world.get(&mut browser)).await;
+    let hit = points.disarm();
+    let case = format!("{fault:?} at step {step}, {}", hit.unwrap_or("none"));
+    if hit.is_none() {
+        assert_eq!(first.expect("nobody hung up").status, 200, "{case}");
+        return None;
+    }
+    let mut answer = first;
+    for _ in 0..8 {
+        if let Some(answer) = &answer
+            && answer.status != 503
+        {
+            break;
+        }
+        if let Some(answer) = &answer {
+            assert!(answer.left_cookies_alone(), "{case}");
+            tokio::time::sleep(secs(answer.retry_after.expect("when to come again"))).await;
+        }
+        answer = Some(world.get(&mut browser).await);
+    }
+    let answer = answer.expect("an answer");
+    // And the next request of this browser, and a tab that comes last.
+    let next = world.get(&mut browser).await;
+    assert_eq!(next.status, answer.status, "{case}");
+    if fault != Fault::Stall {
+        assert_eq!(world.get(&mut old.clone()).await.status, answer.status, "{case}: within the overlap");
+    }
+    let (calls, reuses) = (world.provider.calls(), world.provider.reuses());
+    assert_eq!(reuses, 0, "{case}: no token is sent twice");
+    let fate = match answer.status.as_u16() {
+        200 => {
+            assert_eq!((calls, world.custody(&browser).await), (1, (1, 0)), "{case}");
+            let row = world.row(&browser).await.unwrap();
+            assert_eq!(row.generation, 1, "{case}: one rotation");
+            Fate::Served
+        }
+        401 => {
+            assert!(answer.left_cookies_alone() && next.left_cookies_alone(), "{case}");
+            assert!(calls <= 1, "{case}");
+            assert_eq!(world.custody(&old).await, (0, 1), "{case}: the row is as it was");
+            Fate::InDoubt
+        }
+        other => panic!("{case}: {other}"),
+    };
+    hit.map(|hit| (hit, fate))
+}
+
+#[tokio::test(start_paused = true)]
+async fn f16_f18_s57_whatever_fails_at_whatever_step_nothing_is_sent_twice() {
+    use Fault::{HangUp, HangUpAfter, Hold, Mute, Refuse, Stall};
+    for fault in [Refuse, Mute, HangUp, HangUpAfter, Stall, Hold] {
+        let (mut hits, mut doubtful) = (Vec::new(), Vec::new());
+        while let Some((hit, fate)) = survive(hits.len(), fault).await {
+            hits.push(hit);
+            if fate == Fate::InDoubt {
+                doubtful.push(hit);
+            }
+        }
+        for step in ["load", "connect", "claim", "send", "read", "publish", "rotate"] {
+            assert!(hits.contains(&step), "{step} is a step: {hits:?}");
+        }
+        // Only where the one copy of the next token was lost on its way to us.
+        let expected: &[_] =
+            if matches!(fault, Refuse | Mute) { &["send", "read"] } else { &[] };
+        assert_eq!(doubtful, expected, "{fault:?}");
+        println!(
+            "fail points: {} injected, {} survived, {} in doubt: Upstream, {fault:?}: {}",
+            hits.len(),
+            hits.len() - doubtful.len(),
+            doubtful.len(),
+            hits.join(" ")
+        );
+    }
+}

@@ -1,0 +1,193 @@
+//! Which refreshes are under way and what the latest ones brought: all of a flight that races.
+//!
+//! `schedules/loom` includes this very file and tries every order of its steps. So nothing here
+//! awaits, and whatever threads share comes from [`crate::sync`].
+
+use std::collections::{HashMap, VecDeque};
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::backoff::Backoff;
+use super::{Admission, Failure, Tokens};
+use crate::sync::{Mutex, MutexGuard, PoisonError, watch};
+
+/// How many may run at once; what comes on top is answered as unavailable.
+const MAX_RUNNING: usize = 4096;
+
+/// How many results are kept. The oldest give way; they are made again when asked for.
+const MAX_RESULTS: usize = 16 * 1024;
+
+/// How a flight ended.
+pub(crate) type Landing = Result<Tokens, Failure>;
+
+/// Where a flight's end is heard of.
+pub(crate) type Outcome = watch::Receiver<Option<Landing>>;
+
+/// All flights of an engine. A handle: clones share the board.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Flights(Arc<Mutex<Board>>);
+
+#[derive(Debug, Default)]
+pub(super) struct Board {
+    running: HashMap<Admission, Outcome>,
+    results: HashMap<Admission, (Tokens, Duration)>,
+    /// The results in the order of their end, which is that of their making.
+    ends: VecDeque<(Admission, Duration)>,
+    backoff: Backoff,
+    /// The engine shuts down: what flies may land, nothing takes off.
+    closed: bool,
+}
+
+/// What becomes of somebody who asks for a refresh.
+pub(crate) enum Boarding {
+    /// Nobody has asked before: the flight is theirs to fly.
+    Start(Running),
+    /// It is in the air.
+    Join(Outcome),
+    /// It has landed, and its result is kept.
+    Replay(Tokens),
+    /// The session's refresh has failed a moment ago.
+    BackedOff(Failure),
+    /// Too many are in the air, or the engine shuts down.
+    Full,
+}
+
+impl Flights {
+    /// Joins the flight of this key, takes its result, or starts it. `now`: the monotonic clock.
+    pub(crate) fn board(&self, key: &Admission, now: impl Fn() -> Duration) -> Boarding {
+        let mut board = self.lock();
+        if let Some(outcome) = board.running.get(key) {
+            return Boarding::Join(outcome.clone());
+        }
+        if let Some(tokens) = board.kept(key, now()) {
+            return Boarding::Replay(tokens);
+        }
+        if let Some(retry_after) = board.backoff.left(&key.sid, now()) {
+            return Boarding::BackedOff(Failure::Unavailable { retry_after });
+        }
+        if board.closed || board.running.len() >= MAX_RUNNING {
+            return Boarding::Full;
+        }
+        let (announce, outcome) = watch::channel(None);
+        board.running.insert(key.clone(), outcome);
+        Boarding::Start(Running { flights: self.clone(), key: key.clone(), announce })
+    }
+
+    /// Drops what is kept of a session that was signed out. A flight of it that lands later is
+    /// told that the session is over, whatever it brought.
+    pub(crate) fn forget(&self, sid: &str) {
+        let mut board = self.lock();
+        board.results.retain(|key, _| *key.sid != *sid);
+        board.running.retain(|key, _| *key.sid != *sid);
+    }
+
+    /// Lets nothing take off any more. What is in the air.
+    pub(crate) fn close(&self) -> Vec<Outcome> {
+        let mut board = self.lock();
+        board.closed = true;
+        board.running.values().cloned().collect()
+    }
+
+    /// How many run, how many results are kept, and how many ends are remembered.
+    #[cfg(test)]
+    pub(crate) fn sizes(&self) -> (usize, usize, usize) {
+        let board = self.lock();
+        (board.running.len(), board.results.len(), board.ends.len())
+    }
+
+    pub(super) fn lock(&self) -> MutexGuard<'_, Board> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Board {
+    fn kept(&self, key: &Admission, now: Duration) -> Option<Tokens> {
+        let (tokens, until) = self.results.get(key)?;
+        (now < *until).then(|| tokens.clone())
+    }
+
+    pub(super) fn keep(
+        &mut self,
+        key: Admission,
+        tokens: Tokens,
+        now: Duration,
+        overlap: Duration,
+    ) {
+        let until = now + overlap;
+        let full = |board: &Self| board.ends.len() >= MAX_RESULTS;
+        while full(self) || self.ends.front().is_some_and(|(_, end)| *end <= now) {
+            let Some((oldest, end)) = self.ends.pop_front() else { break };
+            // It may have been forgotten, or kept anew, meanwhile.
+            if self.results.get(&oldest).is_some_and(|(_, until)| *until == end) {
+                self.results.remove(&oldest);
+            }
+        }
+        self.ends.push_back((key.clone(), until));
+        self.results.insert(key, (tokens, until));
+    }
+}
+
+/// A flight in the air. Dropped without landing (its runtime ended), it leaves no trace.
+pub(crate) struct Running {
+    flights: Flights,
+    key: Admission,
+    announce: watch::Sender<Option<Landing>>,
+}
+
+impl Running {
+    pub(crate) fn sid(&self) -> &str {
+        &self.key.sid
+    }
+
+    pub(crate) fn outcome(&self) -> Outcome {
+        self.announce.subscribe()
+    }
+
+    /// Takes the flight off the board and keeps its result, unless the session was signed out.
+    /// Gives what is to be announced. `untried`: nothing was tried that could fail; `random`:
+    /// anything from 0 to 255.
+    pub(crate) fn land(
+        &self,
+        landing: Landing,
+        untried: bool,
+        now: Duration,
+        random: u8,
+        overlap: Duration,
+    ) -> Landing {
+        let mut board = self.flights.lock();
+        match landing {
+            Err(failure) if untried => board.backoff.hold(self.sid(), failure, now),
+            _ => board.backoff.note(self.sid(), landing.as_ref().err().copied(), now, random),
+        }
+        if !self.leave(&mut board) {
+            return Err(Failure::Rejected);
+        }
+        if let Ok(tokens) = &landing
+            && !overlap.is_zero()
+        {
+            board.keep(self.key.clone(), tokens.clone(), now, overlap);
+        }
+        landing
+    }
+
+    /// Tells everybody who waits. Comes after landing, so that who comes later finds the result.
+    pub(crate) fn announce(self, landing: Landing) {
+        self.announce.send_replace(Some(landing));
+    }
+
+    /// False if it is no longer there: forgotten, and perhaps another one in its place.
+    fn leave(&self, board: &mut Board) -> bool {
+        let ours = |outcome: &Outcome| outcome.same_channel(&self.announce.subscribe());
+        let there = board.running.get(&self.key).is_some_and(ours);
+        if there {
+            board.running.remove(&self.key);
+        }
+        there
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        self.leave(&mut self.flights.lock());
+    }
+}

@@ -1,0 +1,251 @@
+//! The models: a few threads each, and what must hold in every order of their steps.
+
+use std::sync::Arc;
+use std::sync::atomic::AtomicUsize as Counter;
+use std::sync::atomic::Ordering::Relaxed;
+use std::time::Duration;
+
+use loom::future::block_on;
+use loom::sync::atomic::{AtomicUsize, Ordering};
+use loom::thread;
+
+use crate::refresh::board::{Boarding, Flights, Landing, Outcome, Running};
+use crate::refresh::{Admission, Failure, Tokens};
+
+/// How often a thread is interrupted in one run, where not everything is tried.
+const PREEMPTIONS: usize = 3;
+
+const NOW: Duration = Duration::from_secs(100);
+const OVERLAP: Duration = Duration::from_secs(30);
+
+/// Nothing is left alone for less than it might be.
+const RANDOM: u8 = u8::MAX;
+
+/// Runs a model in every order, and says how many there were.
+fn explore(name: &str, model: impl Fn() + Send + Sync + 'static) {
+    let runs = Arc::new(Counter::new(0));
+    let count = runs.clone();
+    let mut builder = loom::model::Builder::new();
+    let long = std::env::var("SCHEDULES").is_ok_and(|how| how == "long");
+    builder.preemption_bound = (!long).then_some(PREEMPTIONS);
+    builder.max_branches = 10_000;
+    builder.check(move || {
+        count.fetch_add(1, Relaxed);
+        model();
+    });
+    println!("loom: {} schedules: {name}", runs.load(Relaxed));
+}
+
+/// A board, and who flies.
+#[derive(Clone)]
+struct Field {
+    flights: Flights,
+    /// How many flights there were, and how many are in the air and on the board.
+    started: Arc<Counter>,
+    aloft: Arc<AtomicUsize>,
+}
+
+impl Field {
+    fn new() -> Self {
+        Self {
+            flights: Flights::default(),
+            started: Arc::default(),
+            aloft: Arc::new(AtomicUsize::new(0)),
+        }
+    }
+
+    fn board(&self, mark: u64) -> Boarding {
+        self.flights.board(&key(mark), || NOW)
+    }
+
+    /// A flight that starts, of which there is no other.
+    fn start(&self, mark: u64) -> (Running, usize) {
+        let Boarding::Start(running) = self.board(mark) else { panic!("somebody flies it") };
+        (running, self.take_off())
+    }
+
+    /// Its number.
+    fn take_off(&self) -> usize {
+        self.started.fetch_add(1, Relaxed) + 1
+    }
+
+    /// As the core flies: lands, and then announces. Gives what was announced.
+    fn fly(&self, running: Running, end: Landing) -> Landing {
+        let landing = running.land(end, false, NOW, RANDOM, OVERLAP);
+        running.announce(landing);
+        landing
+    }
+
+    /// Somebody asks and waits, as the core does; whoever starts the flight flies it. One of a key
+    /// at a time.
+    fn ask(&self, mark: u64) -> Landing {
+        match self.board(mark) {
+            Boarding::Start(running) => {
+                assert_eq!(self.aloft.fetch_add(1, Ordering::SeqCst), 0, "two flights of a token");
+                let number = self.take_off();
+                let mut outcome = running.outcome();
+                self.aloft.fetch_sub(1, Ordering::SeqCst);
+                let landing = self.fly(running, Ok(Tokens(number)));
+                assert_eq!(wait(&mut outcome), landing, "what it announced");
+                landing
+            }
+            Boarding::Join(mut outcome) => wait(&mut outcome),
+            Boarding::Replay(tokens) => Ok(tokens),
+            Boarding::Refuse(failure) => Err(failure),
+        }
+    }
+
+    /// Nothing runs any more, and so much is kept.
+    fn assert_kept(&self, results: usize) {
+        let (running, kept, ends) = self.flights.sizes();
+        assert_eq!(running, 0, "a flight that ended is on the board");
+        assert_eq!(kept, results, "results that are kept");
+        assert!(ends >= kept, "a result without an end");
+    }
+}
+
+fn key(mark: u64) -> Admission {
+    Admission { sid: "s".into(), mark }
+}
+
+/// As `Flight::land` does.
+fn wait(outcome: &mut Outcome) -> Landing {
+    block_on(outcome.wait_for(Option::is_some)).flatten().unwrap_or(Err(Failure::SOON))
+}
+
+#[test]
+fn f01_twins_fly_once_and_get_the_same() {
+    explore("three ask at once", || {
+        let field = Field::new();
+        let twins = [(); 2].map(|()| {
+            let field = field.clone();
+            thread::spawn(move || field.ask(1))
+        });
+        assert_eq!(field.ask(1), Ok(Tokens(1)));
+        for twin in twins {
+            assert_eq!(twin.join().unwrap(), Ok(Tokens(1)));
+        }
+        assert_eq!(field.started.load(Relaxed), 1);
+        field.assert_kept(1);
+    });
+}
+
+#[test]
+fn f16_the_last_who_waits_leaves_and_who_comes_late_gets_the_result() {
+    explore("the last waiter leaves while a flight lands, and another comes", || {
+        let field = Field::new();
+        let (running, number) = field.start(1);
+        let waiting = running.outcome();
+        let flying = field.clone();
+        let flight = thread::spawn(move || flying.fly(running, Ok(Tokens(number))));
+        let hasty = field.clone();
+        let hasty = thread::spawn(move || {
+            drop(waiting);
+            match hasty.board(1) {
+                // Hangs up as soon as it has joined.
+                Boarding::Join(_) => {}
+                Boarding::Replay(tokens) => assert_eq!(tokens, Tokens(1)),
+                Boarding::Start(_) | Boarding::Refuse(_) => panic!("it has landed, or it flies"),
+            }
+        });
+        assert_eq!(field.ask(1), Ok(Tokens(1)), "whenever it comes");
+        hasty.join().unwrap();
+        assert_eq!(flight.join().unwrap(), Ok(Tokens(1)));
+        assert_eq!(field.started.load(Relaxed), 1);
+        field.assert_kept(1);
+    });
+}
+
+#[test]
+fn a_flight_that_is_dropped_leaves_nobody_waiting() {
+    explore("a flight's runtime ends while others join", || {
+        let field = Field::new();
+        let (running, _) = field.start(1);
+        let ending = thread::spawn(move || drop(running));
+        let twin = field.clone();
+        let twin = thread::spawn(move || twin.ask(1));
+        for landing in [field.ask(1), twin.join().unwrap()] {
+            // Told at once, or the first of a new flight.
+            assert!(matches!(landing, Err(Failure::SOON) | Ok(Tokens(2))), "{landing:?}");
+        }
+        ending.join().unwrap();
+        let again = field.ask(1);
+        assert_eq!(again, Ok(Tokens(2)), "nothing stands in the way");
+        field.assert_kept(1);
+    });
+}
+
+#[test]
+fn f14_s47_what_lands_after_a_sign_out_is_kept_for_nobody() {
+    explore("a sign-out while a flight lands, and the next flight of that token", || {
+        let field = Field::new();
+        let (running, number) = field.start(1);
+        let flying = field.clone();
+        let flight = thread::spawn(move || flying.fly(running, Ok(Tokens(number))));
+        let late = field.clone();
+        let late = thread::spawn(move || late.ask(1));
+        field.flights.forget("s");
+        assert_eq!(field.ask(1), Ok(Tokens(2)), "nothing from before the sign-out");
+        let late = late.join().unwrap();
+        // Before the sign-out it was given what there was, or told by a flight that was forgotten.
+        let told = matches!(late, Ok(Tokens(1 | 2)) | Err(Failure::Rejected));
+        assert!(told, "{late:?}");
+        let landed = flight.join().unwrap();
+        assert!(matches!(landed, Ok(Tokens(1)) | Err(Failure::Rejected)), "{landed:?}");
+        assert_eq!(field.started.load(Relaxed), 2);
+        assert_eq!(field.ask(1), Ok(Tokens(2)), "the newer one is kept");
+        field.assert_kept(1);
+    });
+}
+
+#[test]
+fn f17_after_a_shutdown_nothing_is_in_the_air() {
+    // Of one token: a map's order is by chance, and loom has to be able to run the same one again.
+    explore("a shutdown while two ask", || {
+        let field = Field::new();
+        let asking = [(); 2].map(|()| {
+            let field = field.clone();
+            thread::spawn(move || match field.board(1) {
+                Boarding::Start(running) => {
+                    field.aloft.fetch_add(1, Ordering::SeqCst);
+                    let number = field.take_off();
+                    // What a flight does with the store, it has done when it is announced.
+                    field.aloft.fetch_sub(1, Ordering::SeqCst);
+                    field.fly(running, Ok(Tokens(number)))
+                }
+                Boarding::Join(mut outcome) => wait(&mut outcome),
+                Boarding::Replay(tokens) => Ok(tokens),
+                Boarding::Refuse(failure) => Err(failure),
+            })
+        });
+        for mut outcome in field.flights.close() {
+            assert!(wait(&mut outcome).is_ok(), "it lands");
+        }
+        let took_off = field.started.load(Relaxed);
+        assert_eq!(field.aloft.load(Ordering::SeqCst), 0, "the store may close");
+        assert_eq!(field.ask(2), Err(Failure::SOON));
+        for one in asking {
+            let landing = one.join().unwrap();
+            assert!(matches!(landing, Ok(_) | Err(Failure::SOON)), "{landing:?}");
+        }
+        assert_eq!(field.started.load(Relaxed), took_off, "nothing takes off after it");
+        field.assert_kept(took_off);
+    });
+}
+
+#[test]
+fn f72_a_failure_is_told_to_all_who_wait_and_not_tried_again_at_once() {
+    explore("a flight fails while others ask", || {
+        let field = Field::new();
+        let (running, _) = field.start(1);
+        let flying = field.clone();
+        let flight = thread::spawn(move || flying.fly(running, Err(Failure::SOON)));
+        let twin = field.clone();
+        let twin = thread::spawn(move || twin.ask(1));
+        assert_eq!(field.ask(1), Err(Failure::SOON));
+        assert_eq!(twin.join().unwrap(), Err(Failure::SOON));
+        assert_eq!(flight.join().unwrap(), Err(Failure::SOON));
+        assert_eq!(field.started.load(Relaxed), 1);
+        field.assert_kept(0);
+    });
+}

@@ -1,0 +1,34 @@
+//! The core's files, and what they need around them.
+
+use std::time::Duration;
+
+#[path = "../../../crates/everfresh/src/refresh/backoff.rs"]
+mod backoff;
+#[path = "../../../crates/everfresh/src/refresh/board.rs"]
+pub(crate) mod board;
+
+/// Which flight, as in the core.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(crate) struct Admission {
+    pub(crate) sid: Box<str>,
+    pub(crate) mark: u64,
+}
+
+/// What a flight brings: its number.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Tokens(pub(crate) usize);
+
+/// As in the core.
+#[expect(dead_code, reason = "what the models' flights don't end with")]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Failure {
+    Rejected,
+    Unavailable { retry_after: Duration },
+    Misconfigured,
+    InDoubt,
+    Foreign,
+}
+
+impl Failure {
+    pub(crate) const SOON: Self = Self::Unavailable { retry_after: Duration::from_secs(1) };
+}

@@ -1,0 +1,87 @@
+//! Another server with one-time tokens, whose calls take turns.
+
+use std::sync::{Arc, Mutex, MutexGuard};
+
+use bytes::Bytes;
+use everfresh::{AccessToken, Issued, RefreshToken};
+use everfresh_upstream::{HttpClient, HttpError};
+use http::{Request, Response, StatusCode};
+use http_body_util::{BodyExt as _, Full};
+use tower::service_fn;
+
+use crate::turns::Turns;
+use crate::world::LIFE;
+
+#[derive(Clone)]
+pub(crate) struct Provider {
+    turns: Turns,
+    ledger: Arc<Mutex<Ledger>>,
+}
+
+/// What it was sent.
+#[derive(Default)]
+pub(crate) struct Ledger {
+    /// The number of the token that is good.
+    latest: u64,
+    pub(crate) taken: usize,
+    /// Tokens that had been taken before.
+    pub(crate) reuses: usize,
+    pub(crate) revoked: usize,
+}
+
+impl Provider {
+    pub(crate) fn new(turns: Turns) -> Self {
+        Self { turns, ledger: Arc::default() }
+    }
+
+    pub(crate) fn ledger(&self) -> MutexGuard<'_, Ledger> {
+        self.ledger.lock().unwrap()
+    }
+
+    /// The tokens that a session begins with.
+    pub(crate) fn first() -> Issued {
+        Issued::new(AccessToken::new("at.0".into()))
+            .with_refresh_token(RefreshToken::new("rt.0".into()))
+            .with_expires_in(LIFE)
+    }
+
+    /// The way to it.
+    pub(crate) fn client(&self) -> HttpClient {
+        let provider = self.clone();
+        HttpClient::over(service_fn(move |request| {
+            let provider = provider.clone();
+            async move { provider.call(request).await }
+        }))
+    }
+
+    async fn call(&self, request: Request<Full<Bytes>>) -> Result<Response<Full<Bytes>>, HttpError> {
+        self.turns.turn().await;
+        let (head, body) = request.into_parts();
+        let body = body.collect().await.unwrap_or_default().to_bytes();
+        let body = String::from_utf8_lossy(&body).into_owned();
+        let (status, answer) = self.answer(head.uri.path(), &body);
+        self.turns.turn().await;
+        let mut response = Response::new(Full::new(answer.into()));
+        *response.status_mut() = status;
+        Ok(response)
+    }
+
+    fn answer(&self, path: &str, body: &str) -> (StatusCode, String) {
+        let mut ledger = self.ledger();
+        if path == "/revoke" {
+            ledger.revoked += 1;
+            return (StatusCode::OK, String::new());
+        }
+        ledger.taken += 1;
+        if !body.contains(&format!("refresh_token=rt.{}", ledger.latest)) {
+            ledger.reuses += 1;
+            return (StatusCode::BAD_REQUEST, r#"{"error":"invalid_grant"}"#.into());
+        }
+        ledger.latest += 1;
+        let (n, life) = (ledger.latest, LIFE.as_secs());
+        let tokens = format!(
+            r#"{{"access_token":"at.{n}","refresh_token":"rt.{n}","token_type":"Bearer","expires_in":{life}}}"#
+        );
+        (StatusCode::OK, tokens)
+    }
+}

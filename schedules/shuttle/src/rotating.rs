@@ -1,0 +1,157 @@
+//! Sessions that rotate: one rotation for each expiry, and everybody who stays is answered.
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use everfresh::SessionStore as _;
+use http::StatusCode;
+use shuttle::future::spawn;
+
+use crate::world::{Handler, Pair, World, answer, explore};
+
+/// Two who stay and two who hang up, and whoever comes then.
+fn tabs(nodes: usize) {
+    let world = World::rotating(nodes);
+    let old = world.expired();
+    let turns = world.turns.clone();
+    turns.play(async {
+        let staying = [0, 1].map(|n| world.visit(n % nodes, &old));
+        let hasty = [0, 1].map(|n| world.hasty(n % nodes, &old));
+        let mut successors = BTreeSet::new();
+        for visit in staying {
+            let answer = answer(visit).await;
+            assert_eq!(answer.status, StatusCode::OK);
+            successors.insert(answer.pair.refresh);
+        }
+        for task in hasty.into_iter().flatten() {
+            task.await.unwrap();
+        }
+        let late = answer(world.visit(0, &old)).await;
+        assert_eq!(late.status, StatusCode::OK, "the next one of this browser");
+        successors.insert(late.pair.refresh);
+        assert_eq!(successors.len(), 1, "one successor, whoever was given it");
+        assert!(!successors.contains(&old.refresh));
+        assert_eq!(world.store.rotations(), 1, "one rotation for one expiry");
+        world.end().await;
+    });
+}
+
+#[test]
+fn f01_f16_s56_tabs_that_hang_up_on_one_node() {
+    explore("Rotate: four tabs on a node, two of which hang up", || tabs(1));
+}
+
+#[test]
+fn f05_f16_tabs_that_hang_up_on_two_nodes() {
+    explore("Rotate: four tabs on two nodes, two of which hang up", || tabs(2));
+}
+
+#[test]
+fn f16_when_everybody_hangs_up_the_next_one_is_served() {
+    explore("Rotate: three tabs that all hang up", || {
+        let world = World::rotating(1);
+        let old = world.expired();
+        let turns = world.turns.clone();
+        turns.play(async {
+            let hasty = [0; 3].map(|node| world.hasty(node, &old));
+            for task in hasty.into_iter().flatten() {
+                task.await.unwrap();
+            }
+            let next = answer(world.visit(0, &old)).await;
+            assert_eq!(next.status, StatusCode::OK);
+            assert_ne!(next.pair.refresh, old.refresh);
+            assert_eq!(world.store.rotations(), 1);
+            world.end().await;
+        });
+    });
+}
+
+#[test]
+fn s47_a_sign_out_among_refreshes_leaves_nothing_that_is_good() {
+    explore("Rotate: a sign-out while others refresh, on two nodes", || {
+        let world = World::rotating(2);
+        let old = world.expired();
+        let turns = world.turns.clone();
+        turns.play(async {
+            let visits = [0, 1].map(|node| world.visit(node, &old));
+            let (sign_out, _line) = world.send(0, &old, Handler::SignOut);
+            let mut pairs = vec![old.clone()];
+            for visit in visits {
+                let answer = answer(visit).await;
+                let expected = [StatusCode::OK, StatusCode::UNAUTHORIZED];
+                assert!(expected.contains(&answer.status), "{}", answer.status);
+                pairs.push(answer.pair);
+            }
+            assert_eq!(answer(sign_out).await.status, StatusCode::OK);
+            assert!(world.store.memory.is_empty(), "the row is gone");
+            assert!(world.store.rotations() <= 1);
+            for pair in pairs {
+                let refresh_only = Pair { access: String::new(), ..pair };
+                for node in [0, 1] {
+                    let answer = answer(world.visit(node, &refresh_only)).await;
+                    assert_eq!(answer.status, StatusCode::UNAUTHORIZED);
+                    assert_eq!(answer.pair, refresh_only, "and no cookie for it");
+                }
+            }
+            world.end().await;
+        });
+    });
+}
+
+#[test]
+fn f17_a_shutdown_among_refreshes_waits_for_what_took_off() {
+    explore("Rotate: a shutdown while others refresh", || {
+        let world = World::rotating(1);
+        let old = world.expired();
+        let turns = world.turns.clone();
+        turns.play(async {
+            let visits = [0; 3].map(|node| world.visit(node, &old));
+            let (auth, store) = (world.nodes[0].clone(), world.store.clone());
+            let shutdown = spawn(async move {
+                let left = auth.shutdown().await;
+                (left, store.rotations())
+            });
+            let mut served = 0;
+            for visit in visits {
+                let answer = answer(visit).await;
+                let expected = [StatusCode::OK, StatusCode::SERVICE_UNAVAILABLE];
+                assert!(expected.contains(&answer.status), "{}", answer.status);
+                served += usize::from(answer.status == StatusCode::OK);
+            }
+            let (left, rotations) = shutdown.await.unwrap();
+            assert_eq!(left, 0);
+            assert_eq!(world.store.rotations(), rotations, "none comes after it");
+            assert_eq!(rotations, served.min(1), "who took off was served");
+            world.end().await;
+        });
+    });
+}
+
+#[test]
+fn f18_who_waited_long_enough_is_told_and_the_next_one_is_served() {
+    explore("Rotate: time runs out for those who wait", || {
+        let world = World::rotating(1);
+        let old = world.expired();
+        let turns = world.turns.clone();
+        turns.play(async {
+            let visits = [0; 2].map(|node| world.visit(node, &old));
+            let (turns, clock) = (world.turns.clone(), world.clock.clone());
+            let time = spawn(async move { turns.pass(&clock, Duration::from_secs(3)) });
+            for visit in visits {
+                let answer = answer(visit).await;
+                match answer.status {
+                    StatusCode::OK => assert_ne!(answer.pair.refresh, old.refresh),
+                    StatusCode::SERVICE_UNAVAILABLE => assert_eq!(answer.pair, old),
+                    other => panic!("{other}"),
+                }
+            }
+            time.await.unwrap();
+            let next = answer(world.visit(0, &old)).await;
+            assert_eq!(next.status, StatusCode::OK);
+            assert_eq!(world.store.rotations(), 1);
+            let row = world.store.memory.list("ada").await.unwrap().remove(0);
+            assert_eq!(row.generation, 1);
+            world.end().await;
+        });
+    });
+}

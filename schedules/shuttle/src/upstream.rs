@@ -1,0 +1,79 @@
+//! Sessions that rest on a provider's one-time tokens: sent once for each expiry, whoever asks.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use everfresh::{ClientAuthentication, SignIn};
+use everfresh_upstream::Upstream;
+use http::StatusCode;
+use shuttle::future::{spawn, yield_now};
+
+use crate::provider::Provider;
+use crate::world::{World, answer, explore};
+
+/// Time goes by in such steps. A node looks at a row that another one renews every 25 ms and more.
+const TICK: Duration = Duration::from_millis(10);
+
+/// Two who stay and one who hangs up, and whoever comes then.
+fn tabs(nodes: usize) {
+    let sign_in = SignIn::new("ada", ()).resting_on(Provider::first());
+    let provider = std::cell::OnceCell::new();
+    let world = World::new(nodes, sign_in, |builder, store, turns| {
+        let provider = provider.get_or_init(|| Provider::new(turns.clone()));
+        let at = |path: &str| format!("https://id.example/{path}").parse().unwrap();
+        let upstream = Upstream::oauth2(&provider.client(), at("token"))
+            .client(ClientAuthentication::None { id: "app".into() })
+            .revoke_at(at("revoke"));
+        builder.refresh_with(upstream.kept_in(store))
+    });
+    let provider = provider.into_inner().unwrap();
+    let old = world.expired();
+    let turns = world.turns.clone();
+    turns.play(async {
+        let over = Arc::new(AtomicBool::new(false));
+        let (turns, clock, stop) = (world.turns.clone(), world.clock.clone(), over.clone());
+        let time = spawn(async move {
+            while !stop.load(Ordering::SeqCst) {
+                turns.pass(&clock, TICK);
+                yield_now().await;
+            }
+        });
+        let staying = [0, 1].map(|n| world.visit(n % nodes, &old));
+        let hasty = world.hasty(0, &old);
+        for visit in staying {
+            let answer = answer(visit).await;
+            // Time may be up for who waits.
+            let expected = [StatusCode::OK, StatusCode::SERVICE_UNAVAILABLE];
+            assert!(expected.contains(&answer.status), "{}", answer.status);
+        }
+        for task in hasty {
+            task.await.unwrap();
+        }
+        let mut next = answer(world.visit(0, &old)).await;
+        while next.status == StatusCode::SERVICE_UNAVAILABLE {
+            next = answer(world.visit(0, &old)).await;
+        }
+        assert_eq!(next.status, StatusCode::OK, "the next one of this browser");
+        assert_ne!(next.pair.refresh, old.refresh);
+        let (taken, reuses) = {
+            let ledger = provider.ledger();
+            (ledger.taken, ledger.reuses)
+        };
+        assert_eq!((taken, reuses), (1, 0), "sent once for one expiry");
+        assert_eq!(world.store.rotations(), 1);
+        world.end().await;
+        over.store(true, Ordering::SeqCst);
+        time.await.unwrap();
+    });
+}
+
+#[test]
+fn f01_f16_tabs_that_hang_up_on_one_node_send_once() {
+    explore("Upstream: three tabs on a node, one of which hangs up", || tabs(1));
+}
+
+#[test]
+fn f03_f16_tabs_that_hang_up_on_two_nodes_send_once() {
+    explore("Upstream: three tabs on two nodes, one of which hangs up", || tabs(2));
+}

@@ -1,0 +1,244 @@
+//! `cargo xtask schedules`: every order of threads, orders of tasks by chance, and a fault at every
+//! step; and what the first of these find where the board of flights is broken on purpose.
+
+use std::path::Path;
+use std::process::{Command, ExitCode};
+
+use crate::rules::{copy_members, read, write};
+use crate::test::cargo;
+
+const BOARD: &str = "crates/everfresh/src/refresh/board.rs";
+const BACKOFF: &str = "crates/everfresh/src/refresh/backoff.rs";
+const MODELS: &str = "schedules/loom";
+
+/// A way to break the board, which some order must show.
+struct Break {
+    name: &'static str,
+    with: &'static str,
+    without: &'static str,
+}
+
+const BREAKS: &[Break] = &[
+    Break {
+        name: "looked for and entered under one lock",
+        with: "        let (announce, outcome) = watch::channel(None);\n",
+        without: "        drop(board);\n        let (announce, outcome) = watch::channel(None);\n        \
+                  let mut board = self.lock();\n",
+    },
+    Break {
+        name: "taken off the board and kept under one lock",
+        with: "        if let Ok(tokens) = &landing\n",
+        without: "        drop(board);\n        let mut board = self.flights.lock();\n        \
+                  if let Ok(tokens) = &landing\n",
+    },
+    Break {
+        name: "a flight takes no other one off the board",
+        with: "board.running.get(&self.key).is_some_and(ours)",
+        without: "board.running.get(&self.key).map(ours).is_some()",
+    },
+    Break {
+        name: "what was forgotten is kept for nobody",
+        with: "            return Err(Failure::Rejected);\n",
+        without: "",
+    },
+    Break {
+        name: "a flight that is dropped leaves the board",
+        with: "        self.leave(&mut self.flights.lock());\n",
+        without: "",
+    },
+    Break {
+        name: "what landed is announced",
+        with: "self.announce.send_replace(Some(landing));",
+        without: "let _ = landing;",
+    },
+    Break {
+        name: "nothing takes off once it is closed",
+        with: "        board.closed = true;\n",
+        without: "",
+    },
+    Break {
+        name: "a session whose refresh failed is left alone",
+        with: "            return Boarding::Refuse(Failure::Unavailable { retry_after });\n",
+        without: "            let _ = retry_after;\n",
+    },
+];
+
+/// What the runs of one kind come to.
+#[derive(Debug, Default, PartialEq, Eq)]
+struct Figures {
+    runs: u64,
+    schedules: u64,
+    injected: u64,
+    survived: u64,
+    in_doubt: u64,
+}
+
+/// All of it, as long as it takes: some minutes.
+pub(crate) fn run(root: &Path) -> ExitCode {
+    let mut held = true;
+    let mut lines = Vec::new();
+    for (kind, commands) in [
+        ("loom", vec![test(root, "everfresh-loom", &["--release"])]),
+        ("shuttle", vec![test(root, "everfresh-shuttle", &["--release"])]),
+        (
+            "fail points",
+            vec![
+                test(root, "everfresh-sqlx", &["--test", "points"]),
+                test(root, "everfresh-upstream", &["--test", "upstream", "points::"]),
+            ],
+        ),
+    ] {
+        let mut figures = Figures::default();
+        for mut command in commands {
+            held &= count(&mut command, kind, &mut figures);
+        }
+        held &= figures.runs > 0;
+        lines.push(figures.line(kind));
+    }
+    let mut found = 0;
+    let broken = each_break(root, |name, shown| {
+        println!("{}: {name}", if shown { "found" } else { "NOT FOUND" });
+        found += usize::from(shown);
+        held &= shown;
+    });
+    if let Err(problem) = broken {
+        println!("{problem}");
+        held = false;
+    }
+    lines.push(format!("loom: the board broken in {} ways, {found} found", BREAKS.len()));
+    println!("\n{}", lines.join("\n"));
+    if held { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+}
+
+/// Breaks the board in each way, alone, and says whether some order showed it. The error names what
+/// could not be done.
+pub(crate) fn each_break(
+    root: &Path,
+    mut say: impl FnMut(&'static str, bool),
+) -> Result<(), String> {
+    let copy = root.join("target/schedules");
+    copy_members(root, &copy, &[MODELS])?;
+    write(&copy.join(BACKOFF), &read(&root.join(BACKOFF))?)?;
+    let whole = read(&root.join(BOARD))?;
+    let shows = |text: &str| {
+        write(&copy.join(BOARD), text)?;
+        shown(&copy)
+    };
+    if shows(&whole)? {
+        return Err("a model fails with the board as it is".into());
+    }
+    for Break { name, with, without } in BREAKS {
+        if whole.matches(with).count() != 1 {
+            return Err(format!("{BOARD}: `{}` is not there once", with.trim()));
+        }
+        say(name, shows(&whole.replace(with, without))?);
+    }
+    Ok(())
+}
+
+/// Whether a model of this copy fails.
+fn shown(copy: &Path) -> Result<bool, String> {
+    let mut command = cargo(copy);
+    command
+        .args(["test", "--quiet", "-p", "everfresh-loom", "models::"])
+        // Warnings about what a change leaves unused are no news.
+        .env("RUSTFLAGS", "--cap-lints=allow")
+        .env("CARGO_TARGET_DIR", copy.join("target"))
+        .env_remove("SCHEDULES");
+    let output = command.output().map_err(|error| format!("cargo: {error}"))?;
+    let said = [output.stdout, output.stderr].concat();
+    let said = String::from_utf8_lossy(&said);
+    match (output.status.success(), said.contains("panicked at")) {
+        (true, false) => Ok(false),
+        (false, true) => Ok(true),
+        _ => Err(format!("the models did not run:\n{said}")),
+    }
+}
+
+/// The tests of a package, with what they print; `filter` may end in a part of their names.
+fn test(root: &Path, package: &str, filter: &[&str]) -> Command {
+    let mut command = cargo(root);
+    command
+        .args(["test", "--package", package])
+        .args(filter)
+        .args(["--", "--nocapture", "--test-threads=1"])
+        .env("SCHEDULES", "long")
+        .env("CARGO_PROFILE_RELEASE_LTO", "off")
+        .env("CARGO_PROFILE_RELEASE_CODEGEN_UNITS", "16");
+    command
+}
+
+/// Adds up what the tests print. Whether they passed.
+fn count(command: &mut Command, kind: &str, figures: &mut Figures) -> bool {
+    let output = match command.stderr(std::process::Stdio::inherit()).output() {
+        Ok(output) => output,
+        Err(error) => {
+            println!("cargo: {error}");
+            return false;
+        }
+    };
+    for line in String::from_utf8_lossy(&output.stdout).lines() {
+        println!("{line}");
+        figures.add(kind, line);
+    }
+    output.status.success()
+}
+
+impl Figures {
+    /// `loom: 12 schedules: ..` or `fail points: 7 injected, 6 survived, 1 in doubt: ..`, wherever
+    /// in a line.
+    fn add(&mut self, kind: &str, line: &str) {
+        let Some((_, said)) = line.split_once(&format!("{kind}: ")) else { return };
+        let Some((counts, _)) = said.split_once(": ") else { return };
+        let mut known = false;
+        for count in counts.split(", ") {
+            let Some((n, what)) = count.split_once(' ') else { return };
+            let Ok(n) = n.parse::<u64>() else { return };
+            match what {
+                "schedules" => self.schedules += n,
+                "injected" => self.injected += n,
+                "survived" => self.survived += n,
+                "in doubt" => self.in_doubt += n,
+                _ => return,
+            }
+            known = true;
+        }
+        self.runs += u64::from(known);
+    }
+
+    fn line(&self, kind: &str) -> String {
+        let Self { runs, schedules, injected, survived, in_doubt } = self;
+        match injected {
+            0 => format!("{kind}: {schedules} schedules of {runs} scenes"),
+            _ => format!(
+                "{kind}: {injected} faults injected, {survived} survived, {in_doubt} in doubt, in \
+                 {runs} runs"
+            ),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_printed_is_added_up() {
+        let mut figures = Figures::default();
+        for line in [
+            "test models::f01 ... loom: 120 schedules: three ask at once",
+            "loom: 3 schedules: another",
+            "loom: no figures",
+            "test result: ok. 4 passed",
+        ] {
+            figures.add("loom", line);
+        }
+        assert_eq!(figures, Figures { runs: 2, schedules: 123, ..Figures::default() });
+        let mut figures = Figures::default();
+        figures.add("fail points", "fail points: 7 injected, 5 survived, 2 in doubt: a, b: c d");
+        figures.add("fail points", "fail points: 2 injected, 2 survived: a");
+        let expected =
+            Figures { runs: 2, injected: 9, survived: 7, in_doubt: 2, ..Figures::default() };
+        assert_eq!(figures, expected);
+    }
+}
