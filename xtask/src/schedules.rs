@@ -58,7 +58,7 @@ const BREAKS: &[Break] = &[
     },
     Break {
         name: "a session whose refresh failed is left alone",
-        with: "            return Boarding::Refuse(Failure::Unavailable { retry_after });\n",
+        with: "            return Boarding::BackedOff(Failure::Unavailable { retry_after });\n",
         without: "            let _ = retry_after;\n",
     },
 ];

@@ -10,7 +10,7 @@ use everfresh::{
     Engine, Keys, ManualClock, MemoryStore, Revalidated, Rotate, Session, SessionStore, Timestamp,
 };
 use everfresh_sqlx::SqliteStore;
-use everfresh_testkit::points::{Fault, PointStore, Points};
+use everfresh_testkit::points::{Aim, Fault, PointStore, Points, at_each_step};
 use http::header::{COOKIE, RETRY_AFTER, SET_COOKIE};
 use http::{Request, Response, StatusCode};
 use tempfile::TempDir;
@@ -39,9 +39,7 @@ impl<S: SessionStore + Clone> World<S> {
         let asked = points.clone();
         let revalidate = move |_| {
             let points = asked.clone();
-            async move {
-                points.step("revalidate", async { Ok(Revalidated::Keep) }, |lost| lost).await
-            }
+            async move { points.step("revalidate", async { Ok(Revalidated::Keep) }, |lost| lost).await }
         };
         let auth = Engine::builder(Keys::hs256("0123456789abcdef-0123456789abcdef").unwrap())
             .issuer("i")
@@ -77,14 +75,14 @@ impl<S: SessionStore + Clone> World<S> {
         jar
     }
 
-    /// A request with this fault at this step, and what the browser does then. The step that it hit,
-    /// if there are so many.
-    async fn survive(&self, step: usize, fault: Fault) -> Option<&'static str> {
+    /// A request with this fault, and what the browser does then.
+    async fn survive(&self, aim: Aim, fault: Fault) {
         let old = self.expired().await;
-        self.points.arm(step, fault);
+        self.points.arm(aim);
         let first = self.points.request(self.send("/", &old)).await;
-        let hit = self.points.disarm();
-        let case = format!("{fault:?} at step {step}, {}", hit.unwrap_or("none"));
+        self.points.disarm();
+        let hit = self.points.hit();
+        let case = format!("{aim:?}");
 
         let mut jar = old.clone();
         if let Some(answer) = &first {
@@ -110,7 +108,6 @@ impl<S: SessionStore + Clone> World<S> {
         assert_eq!(self.auth.shutdown().await, 0, "{case}");
         let row = self.store.list("ada").await.unwrap().remove(0);
         assert_eq!(row.generation, 1, "{case}: one rotation");
-        hit
     }
 }
 
@@ -131,14 +128,15 @@ impl Jar {
     }
 }
 
-/// Each of these faults at each step, until a run has no such step.
-async fn each(name: &str, faults: &[Fault], run: impl AsyncFn(usize, Fault) -> Option<&'static str>) {
+/// Each of these faults at each step.
+#[expect(clippy::print_stdout, reason = "what `cargo xtask schedules` adds up")]
+async fn each(name: &str, faults: &[Fault], run: impl AsyncFn(Aim, Fault) -> Points) {
     for fault in faults {
-        let mut hits = Vec::new();
-        while let Some(hit) = run(hits.len(), *fault).await {
-            hits.push(hit);
+        let hits = at_each_step(*fault, async |aim| (run(aim, *fault).await, ())).await;
+        let hits: Vec<_> = hits.into_iter().map(|(hit, ())| hit).collect();
+        for step in ["load", "revalidate", "rotate"] {
+            assert!(hits.contains(&step), "{step} is a step: {hits:?}");
         }
-        assert!(hits.contains(&"load") && hits.contains(&"rotate"), "{hits:?}");
         let injected = hits.len();
         println!(
             "fail points: {injected} injected, {injected} survived: {name}, {fault:?}: {}",
@@ -151,9 +149,11 @@ async fn each(name: &str, faults: &[Fault], run: impl AsyncFn(usize, Fault) -> O
 async fn f16_s56_whatever_fails_at_whatever_step_in_memory_the_next_request_is_served() {
     use Fault::{HangUp, HangUpAfter, Hold, Mute, Refuse, Stall};
     let faults = [Refuse, Mute, HangUp, HangUpAfter, Stall, Hold];
-    each("Rotate in memory", &faults, async |step, fault| {
+    each("Rotate in memory", &faults, async |aim, fault| {
         let clock = clock();
-        World::new(clock.clone(), MemoryStore::with_clock(clock)).survive(step, fault).await
+        let world = World::new(clock.clone(), MemoryStore::with_clock(clock));
+        world.survive(aim, fault).await;
+        world.points
     })
     .await;
 }
@@ -162,10 +162,12 @@ async fn f16_s56_whatever_fails_at_whatever_step_in_memory_the_next_request_is_s
 async fn f16_s56_whatever_fails_at_whatever_step_in_a_file_the_next_request_is_served() {
     use Fault::{HangUp, HangUpAfter, Mute, Refuse, Stall};
     let faults = [Refuse, Mute, HangUp, HangUpAfter, Stall];
-    each("Rotate in SQLite", &faults, async |step, fault| {
+    each("Rotate in SQLite", &faults, async |aim, fault| {
         let (clock, folder) = (clock(), TempDir::new().unwrap());
         let store = SqliteStore::open(folder.path().join("sessions.db")).await.unwrap();
-        World::new(clock.clone(), store.clock(clock)).survive(step, fault).await
+        let world = World::new(clock.clone(), store.clock(clock));
+        world.survive(aim, fault).await;
+        world.points
     })
     .await;
 }

@@ -1,23 +1,22 @@
-//! Faults at the first, second, third step of a run, until a run has no such step.
+//! Faults at each step of a run in turn, until a run has no such step.
 //!
 //! A step is whatever a test says: a call of the store ([`PointStore`]), of the app's revalidation,
-//! of another server. The loop is the test's own, and its end comes from the run itself:
+//! of another server. Which steps there are comes from the runs themselves ([`at_each_step`]):
 //!
 //! ```
-//! use everfresh_testkit::points::{Fault, Points};
+//! use everfresh_testkit::points::{Fault, Points, at_each_step};
 //!
 //! # tokio::runtime::Builder::new_current_thread().build().unwrap().block_on(async {
-//! let mut injected = 0;
-//! for step in 0.. {
+//! let hits = at_each_step(Fault::Refuse, async |aim| {
 //!     let points = Points::new();
-//!     points.arm(step, Fault::Refuse);
+//!     points.arm(aim);
 //!     let works = async || points.step("work", async { Ok::<_, &str>(()) }, |lost| lost).await;
-//!     let _ = (works().await, works().await);
-//!     let Some(hit) = points.disarm() else { break };
-//!     assert_eq!(hit, "work");
-//!     injected += 1;
-//! }
-//! assert_eq!(injected, 2);
+//!     let both = (works().await, works().await);
+//!     points.disarm();
+//!     (points, both)
+//! });
+//! let refused = Err("it was refused");
+//! assert_eq!(hits.await, [("work", (refused, Ok(()))), ("work", (Ok(()), refused))]);
 //! # });
 //! ```
 
@@ -56,6 +55,37 @@ const STALL: Duration = Duration::from_secs(40);
 /// How long an answer is held.
 const HOLD: Duration = Duration::from_secs(4);
 
+/// Which step fails in a run, and how.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Aim(Option<(&'static str, usize, Fault)>);
+
+/// Runs something once without a fault; and then, for each name of a step that any run has had, with
+/// this fault at the first step of that name, the second, and so on until a run has no such one. The
+/// order in which steps come need not be the same each time.
+///
+/// Gives what each fault hit, and what came of that run.
+pub async fn at_each_step<T>(
+    fault: Fault,
+    run: impl AsyncFn(Aim) -> (Points, T),
+) -> Vec<(&'static str, T)> {
+    let (points, _) = run(Aim(None)).await;
+    let mut names = points.names();
+    let (mut hits, mut at) = (Vec::new(), 0);
+    while let Some(name) = names.get(at).copied() {
+        for nth in 0.. {
+            let (points, outcome) = run(Aim(Some((name, nth, fault)))).await;
+            let new = points.names().into_iter().filter(|name| !names.contains(name));
+            names.extend(new.collect::<Vec<_>>());
+            match points.hit() {
+                Some(hit) => hits.push((hit, outcome)),
+                None => break,
+            }
+        }
+        at += 1;
+    }
+    hits
+}
+
 /// The steps of a run, and which of them fails. A handle: clones share them.
 #[derive(Clone, Debug)]
 pub struct Points {
@@ -66,8 +96,9 @@ pub struct Points {
 
 #[derive(Debug, Default)]
 struct State {
-    armed: Option<(usize, Fault)>,
-    passed: usize,
+    aim: Option<Aim>,
+    /// How many steps there were, by name, in the order of the first of each.
+    passed: Vec<(&'static str, usize)>,
     hit: Option<&'static str>,
 }
 
@@ -86,34 +117,43 @@ impl Points {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// From now on steps are counted, from 0, and this one fails.
-    pub fn arm(&self, step: usize, fault: Fault) {
-        *self.state() = State { armed: Some((step, fault)), ..State::default() };
+    /// From now on steps are counted, and the one that is aimed at fails.
+    pub fn arm(&self, aim: Aim) {
+        *self.state() = State { aim: Some(aim), ..State::default() };
         self.hung_up.send_replace(false);
     }
 
-    /// From now on nothing fails any more. The name of the step that did; none, if the run had not
-    /// so many.
-    pub fn disarm(&self) -> Option<&'static str> {
-        let mut state = self.state();
-        state.armed = None;
-        state.hit
+    /// From now on nothing is counted, and nothing fails any more.
+    pub fn disarm(&self) {
+        self.state().aim = None;
     }
 
-    /// How many steps there were since [`arm`](Self::arm).
-    pub fn passed(&self) -> usize {
-        self.state().passed
+    /// The name of the step that failed; none, if the run had no such step.
+    pub fn hit(&self) -> Option<&'static str> {
+        self.state().hit
+    }
+
+    /// The names of the steps since [`arm`](Self::arm).
+    fn names(&self) -> Vec<&'static str> {
+        self.state().passed.iter().map(|(name, _)| *name).collect()
     }
 
     fn pass(&self, name: &'static str) -> Option<Fault> {
         let mut state = self.state();
-        let (step, fault) = state.armed?;
-        let hit = state.passed == step;
-        state.passed += 1;
-        if hit {
-            state.hit = Some(name);
-        }
-        hit.then_some(fault)
+        let aim = state.aim?.0;
+        let nth = match state.passed.iter_mut().find(|(passed, _)| *passed == name) {
+            Some((_, so_many)) => {
+                *so_many += 1;
+                *so_many - 1
+            }
+            None => {
+                state.passed.push((name, 1));
+                0
+            }
+        };
+        let (_, _, fault) = aim.filter(|(aimed, at, _)| *aimed == name && *at == nth)?;
+        state.hit = Some(name);
+        Some(fault)
     }
 
     /// Takes a step. `error` makes an error of what happened.

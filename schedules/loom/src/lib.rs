@@ -1,10 +1,11 @@
 //! Every order in which refreshes start, are joined, end and are forgotten.
 //!
 //! `refresh::board` is the core's own file, included here. Where the core has locks of std, this
-//! crate has loom's: each model is run again and again until every order of their steps was tried,
-//! as far as `PREEMPTIONS` goes. No build flag is needed for it, so nothing is built twice.
+//! crate has loom's: each model is run again and again until every order of their steps was tried
+//! in which threads are interrupted three times at the most. No build flag is needed for it, so
+//! nothing is built twice.
 //!
-//! `SCHEDULES=long cargo test --release -p everfresh-loom` tries them without that bound.
+//! `SCHEDULES=long cargo test --release -p everfresh-loom` tries those of four.
 //! `cargo xtask schedules` does so, counts, and breaks the board on purpose.
 
 #[cfg(test)]

@@ -12,8 +12,10 @@ use loom::thread;
 use crate::refresh::board::{Boarding, Flights, Landing, Outcome, Running};
 use crate::refresh::{Admission, Failure, Tokens};
 
-/// How often a thread is interrupted in one run, where not everything is tried.
+/// How often threads are interrupted in one run, and with `SCHEDULES=long`. Beyond that the orders
+/// are too many, and mistakes seldom need more.
 const PREEMPTIONS: usize = 3;
+const LONG: usize = 4;
 
 const NOW: Duration = Duration::from_secs(100);
 const OVERLAP: Duration = Duration::from_secs(30);
@@ -22,12 +24,13 @@ const OVERLAP: Duration = Duration::from_secs(30);
 const RANDOM: u8 = u8::MAX;
 
 /// Runs a model in every order, and says how many there were.
+#[expect(clippy::print_stdout, reason = "what `cargo xtask schedules` adds up")]
 fn explore(name: &str, model: impl Fn() + Send + Sync + 'static) {
     let runs = Arc::new(Counter::new(0));
     let count = runs.clone();
     let mut builder = loom::model::Builder::new();
     let long = std::env::var("SCHEDULES").is_ok_and(|how| how == "long");
-    builder.preemption_bound = (!long).then_some(PREEMPTIONS);
+    builder.preemption_bound = Some(if long { LONG } else { PREEMPTIONS });
     builder.max_branches = 10_000;
     builder.check(move || {
         count.fetch_add(1, Relaxed);
@@ -72,7 +75,7 @@ impl Field {
     /// As the core flies: lands, and then announces. Gives what was announced.
     fn fly(&self, running: Running, end: Landing) -> Landing {
         let landing = running.land(end, false, NOW, RANDOM, OVERLAP);
-        running.announce(landing);
+        running.announce(landing.clone());
         landing
     }
 
@@ -91,7 +94,8 @@ impl Field {
             }
             Boarding::Join(mut outcome) => wait(&mut outcome),
             Boarding::Replay(tokens) => Ok(tokens),
-            Boarding::Refuse(failure) => Err(failure),
+            Boarding::BackedOff(failure) => Err(failure),
+            Boarding::Full => Err(Failure::SOON),
         }
     }
 
@@ -145,7 +149,9 @@ fn f16_the_last_who_waits_leaves_and_who_comes_late_gets_the_result() {
                 // Hangs up as soon as it has joined.
                 Boarding::Join(_) => {}
                 Boarding::Replay(tokens) => assert_eq!(tokens, Tokens(1)),
-                Boarding::Start(_) | Boarding::Refuse(_) => panic!("it has landed, or it flies"),
+                Boarding::Start(_) | Boarding::BackedOff(_) | Boarding::Full => {
+                    panic!("it has landed, or it flies")
+                }
             }
         });
         assert_eq!(field.ask(1), Ok(Tokens(1)), "whenever it comes");
@@ -215,7 +221,8 @@ fn f17_after_a_shutdown_nothing_is_in_the_air() {
                 }
                 Boarding::Join(mut outcome) => wait(&mut outcome),
                 Boarding::Replay(tokens) => Ok(tokens),
-                Boarding::Refuse(failure) => Err(failure),
+                Boarding::BackedOff(failure) => Err(failure),
+                Boarding::Full => Err(Failure::SOON),
             })
         });
         for mut outcome in field.flights.close() {

@@ -15,7 +15,7 @@ pub(crate) struct Admission {
 }
 
 /// What a flight brings: its number.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Tokens(pub(crate) usize);
 
 /// As in the core.

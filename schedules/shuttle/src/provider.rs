@@ -54,7 +54,10 @@ impl Provider {
         }))
     }
 
-    async fn call(&self, request: Request<Full<Bytes>>) -> Result<Response<Full<Bytes>>, HttpError> {
+    async fn call(
+        &self,
+        request: Request<Full<Bytes>>,
+    ) -> Result<Response<Full<Bytes>>, HttpError> {
         self.turns.turn().await;
         let (head, body) = request.into_parts();
         let body = body.collect().await.unwrap_or_default().to_bytes();

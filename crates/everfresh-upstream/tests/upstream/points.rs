@@ -4,7 +4,7 @@
 use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
-use everfresh_testkit::points::{Fault, PointStore, Points};
+use everfresh_testkit::points::{Aim, Fault, PointStore, Points, at_each_step};
 use everfresh_upstream::{HttpClient, HttpError, Upstream};
 use futures::future::BoxFuture;
 use futures::stream::{self, BoxStream, StreamExt as _};
@@ -82,27 +82,26 @@ enum Fate {
     InDoubt,
 }
 
-/// A request with this fault at this step, and what the browser does then. The step that it hit, if
-/// there are so many.
-async fn survive(step: usize, fault: Fault) -> Option<(&'static str, Fate)> {
+/// A request with this fault, and what the browser does then.
+async fn survive(aim: Aim, fault: Fault) -> (Points, Fate) {
     let mut world = World::new();
     let points = Points::with_clock(world.clock.clone());
     let client = HttpClient::over(Way::new(&world.provider, &points));
-    let upstream = Upstream::oauth2(&client, url("https://id.example/token")).client(public_client());
+    let upstream =
+        Upstream::oauth2(&client, url("https://id.example/token")).client(public_client());
     let store = PointStore::new(world.store.clone(), points.clone());
     let refresher = upstream.kept_in(store);
     world.nodes = vec![Node::new(&world.clock, |builder| builder.refresh_with(refresher))];
     world.tick();
     let old = world.expired("ada").await;
 
-    points.arm(step, fault);
+    points.arm(aim);
     let mut browser = old.clone();
     let first = points.request(world.get(&mut browser)).await;
-    let hit = points.disarm();
-    let case = format!("{fault:?} at step {step}, {}", hit.unwrap_or("none"));
-    if hit.is_none() {
-        assert_eq!(first.expect("nobody hung up").status, 200, "{case}");
-        return None;
+    points.disarm();
+    let case = format!("{aim:?}");
+    if points.hit().is_none() {
+        assert_eq!(first.as_ref().expect("nobody hung up").status, 200, "{case}");
     }
     let mut answer = first;
     for _ in 0..8 {
@@ -122,7 +121,11 @@ async fn survive(step: usize, fault: Fault) -> Option<(&'static str, Fate)> {
     let next = world.get(&mut browser).await;
     assert_eq!(next.status, answer.status, "{case}");
     if fault != Fault::Stall {
-        assert_eq!(world.get(&mut old.clone()).await.status, answer.status, "{case}: within the overlap");
+        assert_eq!(
+            world.get(&mut old.clone()).await.status,
+            answer.status,
+            "{case}: within the overlap"
+        );
     }
     let (calls, reuses) = (world.provider.calls(), world.provider.reuses());
     assert_eq!(reuses, 0, "{case}: no token is sent twice");
@@ -141,26 +144,23 @@ async fn survive(step: usize, fault: Fault) -> Option<(&'static str, Fate)> {
         }
         other => panic!("{case}: {other}"),
     };
-    hit.map(|hit| (hit, fate))
+    (points, fate)
 }
 
+#[expect(clippy::print_stdout, reason = "what `cargo xtask schedules` adds up")]
 #[tokio::test(start_paused = true)]
 async fn f16_f18_s57_whatever_fails_at_whatever_step_nothing_is_sent_twice() {
     use Fault::{HangUp, HangUpAfter, Hold, Mute, Refuse, Stall};
     for fault in [Refuse, Mute, HangUp, HangUpAfter, Stall, Hold] {
-        let (mut hits, mut doubtful) = (Vec::new(), Vec::new());
-        while let Some((hit, fate)) = survive(hits.len(), fault).await {
-            hits.push(hit);
-            if fate == Fate::InDoubt {
-                doubtful.push(hit);
-            }
-        }
+        let fates = at_each_step(fault, async |aim| survive(aim, fault).await).await;
+        let doubtful = fates.iter().filter(|(_, fate)| *fate == Fate::InDoubt);
+        let doubtful: Vec<_> = doubtful.map(|(hit, _)| *hit).collect();
+        let hits: Vec<_> = fates.iter().map(|(hit, _)| *hit).collect();
         for step in ["load", "connect", "claim", "send", "read", "publish", "rotate"] {
             assert!(hits.contains(&step), "{step} is a step: {hits:?}");
         }
         // Only where the one copy of the next token was lost on its way to us.
-        let expected: &[_] =
-            if matches!(fault, Refuse | Mute) { &["send", "read"] } else { &[] };
+        let expected: &[_] = if matches!(fault, Refuse | Mute) { &["send", "read"] } else { &[] };
         assert_eq!(doubtful, expected, "{fault:?}");
         println!(
             "fail points: {} injected, {} survived, {} in doubt: Upstream, {fault:?}: {}",

@@ -26,7 +26,7 @@ use crate::refresh::flight::{Flights, has_timer};
 use crate::refresh::{ErasedRefresher, Failure, Refresher, Setup};
 use crate::reject::Rejection;
 use crate::session::{ClaimSet, Watches};
-use crate::verify::{Cache, Keys, Rules, TokenProfile};
+use crate::verify::{Cache, Keys, Rules, TokenProfile, parse_own};
 
 use check::{endpoints, required, within};
 
@@ -191,8 +191,7 @@ impl<C: ClaimSet> EngineBuilder<C> {
             let hook = hook.clone();
             Box::pin(async move {
                 let Grant { subject, sid, claims, .. } = grant;
-                let claims =
-                    serde_json::from_str(claims.as_str()).map_err(|_| Failure::Misconfigured)?;
+                let claims = parse_own(claims.as_str()).map_err(|_| Failure::Misconfigured)?;
                 match hook(Revalidation { subject, sid, claims }).await {
                     Ok(Revalidated::Keep) => Ok(None),
                     Ok(Revalidated::Replace(claims)) => match ClaimsObject::new(&claims) {

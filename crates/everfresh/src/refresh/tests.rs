@@ -80,6 +80,25 @@ async fn signing_out_drops_what_is_kept() {
     assert_eq!(calls.load(Ordering::SeqCst), 2);
 }
 
+#[tokio::test]
+async fn an_app_without_claims_of_its_own_is_asked_like_any_other() {
+    let clock = crate::ManualClock::starting_at(START);
+    let auth = crate::Engine::<()>::builder(Keys::hs256(SECRET).unwrap())
+        .issuer("https://app.example")
+        .audience("app")
+        .clock(clock.clone())
+        .leeway(Duration::ZERO)
+        .refresh_with(crate::Resign::new())
+        .revalidate_with(|_| async { Ok::<_, &str>(Revalidated::Keep) })
+        .build()
+        .unwrap();
+    let session = auth.begin(&get(&[])).settle().await;
+    session.sign_in("alice", ()).await.unwrap();
+    let token = session.access_token().unwrap().expose().to_owned();
+    clock.advance(Duration::from_secs(900));
+    assert!(auth.begin(&cookie(&token)).settle().await.is_refreshed());
+}
+
 #[test]
 fn without_a_runtime_what_is_ready_works_and_the_rest_is_unavailable() {
     let ready = World::with(|b| b.revalidate_with(|_| async { Ok::<_, &str>(Revalidated::Keep) }));

@@ -29,7 +29,7 @@ use crate::clock::Timestamp;
 use claims::Expected;
 
 pub(crate) use cache::Cache;
-pub(crate) use claims::REGISTERED;
+pub(crate) use claims::{REGISTERED, parse_own};
 pub(crate) use crypto::same_bytes;
 pub use foreign::{NotRead, Received, TrustedIssuer};
 pub(crate) use json::{Name, Names};
