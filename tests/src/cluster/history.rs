@@ -119,6 +119,7 @@ impl History {
                 && call.began <= one.ended + OVERLAP
         };
         matches!((call.did, call.said), (Did::Refresh(_), Said::Alive(_)))
+            && !self.knew_the_end(call)
             && self.0.iter().any(first)
     }
 
