@@ -7,6 +7,8 @@
 //! it, and nothing in the store can be replayed.
 
 use std::fmt;
+use std::hash::{BuildHasher as _, RandomState};
+use std::sync::LazyLock;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD as B64;
@@ -215,9 +217,12 @@ pub(crate) struct Credential {
 
 impl Credential {
     /// Tells this text from any other, also from one whose inner tag is forged: which of two is
-    /// genuine is for the row to say, and until then they share nothing.
+    /// genuine is for the row to say, and until then they share nothing. All of the tag counts: who
+    /// has a copy could change what does not.
     pub(crate) fn mark(&self) -> u64 {
-        self.inner.iter().take(8).fold(0, |mark, byte| mark << 8 | u64::from(*byte))
+        /// Keyed by chance, so that nobody can look for two tags of one mark.
+        static MARKS: LazyLock<RandomState> = LazyLock::new(RandomState::new);
+        MARKS.hash_one(self.inner)
     }
 
     /// Whether the inner tag fits the row's salt.
@@ -289,6 +294,24 @@ mod tests {
         assert!(ring.open(&other, text.as_bytes()).is_err(), "another engine's");
         let november = KeyRing::new(NOVEMBER).unwrap();
         assert_eq!(november.open(&scope(), text.as_bytes()).unwrap_err(), NotOurs::UnknownKey);
+    }
+
+    #[test]
+    fn s55_a_copy_that_is_changed_anywhere_shares_nothing_with_the_token() {
+        let ring = KeyRing::new(OCTOBER).unwrap();
+        let token = derive(&ring, 1);
+        let mark = |text: &[u8]| Some(ring.open(&scope(), text).ok()?.mark());
+        let genuine = mark(token.expose().as_bytes());
+        assert!(genuine.is_some());
+        let mut opened = 0;
+        for at in 0..TEXT {
+            let mut bytes = token.expose().as_bytes().to_vec();
+            bytes[at] = if bytes[at] == b'A' { b'B' } else { b'A' };
+            let changed = mark(&bytes);
+            opened += usize::from(changed.is_some());
+            assert_ne!(changed, genuine, "character {at}");
+        }
+        assert!(opened >= 42, "the inner tag is 42 characters and a part of one: {opened}");
     }
 
     #[test]
