@@ -1,5 +1,6 @@
 //! People with their devices, each of which asks for one thing after the other, in several tabs.
 
+use std::collections::VecDeque;
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -33,9 +34,11 @@ struct World {
     weather: Arc<Weather>,
     tally: Mutex<Tally>,
     requests: AtomicU64,
+    began: Instant,
 }
 
 struct Device {
+    number: usize,
     user: String,
     carried: Carried,
     /// How often this device signed in or out, as far as it was begun.
@@ -51,6 +54,24 @@ struct Everywhere {
     begun: AtomicU64,
     /// Those that may yet end what begins meanwhile.
     under_way: AtomicU64,
+    /// What the person did lately, to be told where a session is lost.
+    lately: Mutex<VecDeque<String>>,
+}
+
+impl Everywhere {
+    fn note(&self, what: String) {
+        const KEPT: usize = 16;
+        let mut lately = self.lately.lock().unwrap_or_else(PoisonError::into_inner);
+        if lately.len() == KEPT {
+            lately.pop_front();
+        }
+        lately.push_back(what);
+    }
+
+    fn told(&self) -> String {
+        let lately = self.lately.lock().unwrap_or_else(PoisonError::into_inner);
+        lately.iter().map(String::as_str).collect::<Vec<_>>().join("; ")
+    }
 }
 
 #[derive(Default)]
@@ -80,7 +101,7 @@ impl Crowd {
         weather: Arc<Weather>,
     ) -> Self {
         let (tally, requests) = (Mutex::default(), AtomicU64::new(0));
-        let world = Arc::new(World { address, weather, tally, requests });
+        let world = Arc::new(World { address, weather, tally, requests, began: Instant::now() });
         let mut random = Rng::with_seed(seed);
         let mut devices = Vec::new();
         for person in 0..people {
@@ -89,6 +110,7 @@ impl Crowd {
                 let carried =
                     if devices.len() % 4 == 3 { Carried::Fields } else { Carried::Cookies };
                 devices.push(Arc::new(Device {
+                    number: devices.len(),
                     user: format!("user-{person}"),
                     carried,
                     own: AtomicU64::new(0),
@@ -169,6 +191,14 @@ impl Device {
         (self.own.load(Ordering::SeqCst), self.everywhere.begun.load(Ordering::SeqCst))
     }
 
+    /// A sign-in or a sign-out, from when until when, and how it was answered.
+    fn note(&self, world: &World, what: &str, sent: Instant, status: Option<u16>) {
+        let from = sent.duration_since(world.began).as_secs_f64();
+        let until = world.began.elapsed().as_secs_f64();
+        let status = status.map_or("nothing".to_owned(), |status| status.to_string());
+        self.everywhere.note(format!("{} {what} {from:.2}..{until:.2} {status}", self.number));
+    }
+
     async fn round(&self, world: &World, client: &Client) {
         let since = self.state().since;
         match since {
@@ -225,8 +255,10 @@ impl Device {
             Carried::Fields => "/login?deliver=header",
         };
         let ask = Ask::post(path, format!("{{\"user\": \"{}\"}}", self.user));
+        let sent = Instant::now();
         let answer = client.send(ask, self.carried, &Tokens::default()).await;
         let status = self.judge(world, Kind::SignIn, "POST /login", answer.as_ref(), None);
+        self.note(world, "in", sent, status);
         match answer {
             Some(answer) if status == Some(204) => {
                 world.tally().signed_in += 1;
@@ -286,7 +318,12 @@ impl Device {
             }
             401 if owed && kind != Kind::Hostile => {
                 tally.lost += 1;
-                tally.tell(format!("a session of {} was lost: 401 to {name}", self.user));
+                let (user, number) = (&self.user, self.number);
+                let lately = self.everywhere.told();
+                let at = world.began.elapsed().as_secs_f64();
+                tally.tell(format!(
+                    "a session of {user}, device {number}, was lost at {at:.2}: 401 to {name}, after {lately}"
+                ));
             }
             401 => tally.refused += 1,
             _ => {}
@@ -331,11 +368,13 @@ impl Device {
             "/logout"
         };
         self.own.fetch_add(1, Ordering::SeqCst);
+        let sent = Instant::now();
         let out = client.send(Ask::post(path, ""), self.carried, &tokens);
         let (answer, ()) =
             tokio::join!(out, self.ask(world, client, (Kind::Visit, Ask::get("/me"))));
         let name = format!("POST {path}");
         let status = self.judge(world, Kind::SignOut, &name, answer.as_ref(), None);
+        self.note(world, path, sent, status);
         *self.state() = State::default();
         if everywhere {
             if status != Some(204) {

@@ -161,7 +161,7 @@ fn play(seed: u64, terms: Terms) -> (Tally, Option<Broken>) {
 fn promise(name: &str, rests: Rests) {
     let seeds = match std::env::var("SEED") {
         Ok(seed) => vec![seed.parse().expect("a whole number")],
-        Err(_) => (0..figure("SEEDS", 120) as u64).collect(),
+        Err(_) => (0..figure("SEEDS", 100) as u64).collect(),
     };
     let (mut sum, mut count) = (Tally::default(), 0);
     for seed in seeds {
