@@ -19,14 +19,22 @@ pub(crate) struct Command {
 
 /// The commands of a block.
 pub(crate) fn lines(block: &str) -> Vec<Line> {
-    let joined = block.replace("\\\n", " ");
-    let lines = joined.lines().map(|line| {
+    let mut joined: Vec<String> = Vec::new();
+    for line in block.lines() {
+        match joined.last_mut() {
+            Some(before) if before.ends_with('\\') => {
+                before.pop();
+                before.truncate(before.trim_end().len());
+                before.push(' ');
+                before.push_str(line.trim_start());
+            }
+            _ => joined.push(line.to_owned()),
+        }
+    }
+    let lines = joined.iter().map(|line| {
         let at = comment_of(line).unwrap_or(line.len());
-        let text = line[..at].split_whitespace().collect::<Vec<_>>().join(" ");
         let comment = line[at..].trim_start_matches('#').trim().to_owned();
-        // Quoted text is not to be touched.
-        let quoted = line.contains(['"', '\'']);
-        Line { text: if quoted { line[..at].trim().to_owned() } else { text }, comment }
+        Line { text: line[..at].trim().to_owned(), comment }
     });
     lines.filter(|line| !line.text.is_empty()).collect()
 }
