@@ -17,6 +17,7 @@ documents! {
     Cookies: "docs/cookies.md"
     Keys: "docs/keys.md"
     Migrating: "docs/migrating.md"
+    Observability: "docs/observability.md"
     Proxies: "docs/proxies.md"
     Refreshers: "docs/refreshers.md"
     Sockets: "docs/sockets.md"

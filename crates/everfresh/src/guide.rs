@@ -9,6 +9,7 @@
 //! | change keys | [`keys`] |
 //! | run several nodes | [`scaling`] |
 //! | keep connections open | [`sockets`] |
+//! | see what it does, and be told when it goes wrong | [`observability`] |
 //! | test your app without waiting | [`testing`] |
 //! | find out what is wrong | [`troubleshooting`] |
 //! | come from another crate | [`migrating`] |
@@ -21,6 +22,7 @@ macro_rules! links {
     () => {
         "[clients]: crate::guide::clients
 [cookies]: crate::guide::cookies
+[observability]: crate::guide::observability
 [proxies]: crate::guide::proxies
 [refreshers]: crate::guide::refreshers
 [scaling]: crate::guide::scaling
@@ -49,6 +51,7 @@ guides! {
     keys
     scaling
     sockets
+    observability
     testing
     troubleshooting
     migrating

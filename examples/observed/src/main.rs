@@ -4,10 +4,11 @@
 //! with one, such as Jaeger, that listens for OTLP over gRPC:
 //! `OTEL_EXPORTER_OTLP_ENDPOINT=http://127.0.0.1:4317 cargo run -p observed`
 //!
-//! ```text
-//! curl -i -c jar -d name=Ada http://127.0.0.1:3000/login
-//! curl -i -b jar -c jar http://127.0.0.1:3000/me                    # a fresh token: no span of ours
-//! curl -i -b jar -c jar -X POST http://127.0.0.1:3000/auth/refresh  # everfresh.refresh
+//! ```sh
+//! cargo run -p observed &
+//! curl -i -c jar -d name=Ada http://127.0.0.1:3000/login            # 303
+//! curl -i -b jar -c jar http://127.0.0.1:3000/me                    # 200, a fresh token: no span of ours
+//! curl -i -b jar -c jar -X POST http://127.0.0.1:3000/auth/refresh  # 200, everfresh.refresh
 //! curl -s http://127.0.0.1:3000/metrics | grep everfresh_refreshes
 //! ```
 //!
