@@ -236,6 +236,8 @@ impl tracing::Subscriber for Log {
 
 /// What is written of one event.
 fn written(event: &Event<'_>) -> Option<Written> {
+    // A callsite that another thread meets first is off for everybody, unless that one listens too.
+    let _ = tracing::subscriber::set_global_default(tracing_subscriber::registry());
     let log = Log::default();
     tracing::subscriber::with_default(log.clone(), || event.trace());
     let mut written = std::mem::take(&mut *log.0.lock().unwrap());

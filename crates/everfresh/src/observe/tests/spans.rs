@@ -71,9 +71,15 @@ impl<S: tracing::Subscriber + for<'s> LookupSpan<'s>> Layer<S> for Spans {
     }
 }
 
+fn listen_everywhere() -> Spans {
+    // A callsite that another thread meets first is off for everybody, unless that one listens too.
+    let _ = tracing::subscriber::set_global_default(tracing_subscriber::registry());
+    Spans::default()
+}
+
 #[tokio::test]
 async fn a_refresh_is_a_span_of_its_own_and_so_is_the_wait_for_it() {
-    let spans = Spans::default();
+    let spans = listen_everywhere();
     let _guard =
         tracing::subscriber::set_default(tracing_subscriber::registry().with(spans.clone()));
     let (world, _) = World::rotating();
@@ -118,7 +124,7 @@ async fn a_refresh_is_a_span_of_its_own_and_so_is_the_wait_for_it() {
 
 #[tokio::test]
 async fn a_span_says_how_a_refresh_failed() {
-    let spans = Spans::default();
+    let spans = listen_everywhere();
     let _guard =
         tracing::subscriber::set_default(tracing_subscriber::registry().with(spans.clone()));
     let world = World::with(|b| {
