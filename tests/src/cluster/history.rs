@@ -4,8 +4,7 @@
 //! beginning and its end at which it took effect at once. The row in the store says which generation
 //! there is, or that the session is over. Each node has a mark by which it refuses access tokens of a
 //! session that is over; it is set once, when the node is told, and never taken back. Until then it
-//! also gives the answer of a refresh again to whoever shows the same token: while that is under way,
-//! and for the overlap.
+//! also gives the answer of a refresh that is under way to whoever comes with the same token.
 //!
 //! The search is that of Wing and Gong, with Lowe's memory of what was tried: a session has few
 //! states, and without the memory, as in the testers of model checkers, eight clients at once are too
@@ -17,9 +16,6 @@ use std::time::Duration;
 
 /// The most calls of one history.
 pub(super) const MOST: usize = 128;
-
-/// For how long a node gives an answer again.
-const OVERLAP: Duration = Duration::from_secs(1);
 
 /// What a client asked of a node.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -111,12 +107,12 @@ impl History {
         self.0.iter().any(|one| one.node == call.node && says(one) && one.ended < call.began)
     }
 
-    /// Whether a node may have given the answer of an earlier refresh again.
-    fn is_again(&self, call: &Call) -> bool {
+    /// Whether a call may have joined an earlier refresh of its node.
+    fn joins(&self, call: &Call) -> bool {
         let first = |one: &Call| {
             (one.node, one.did, one.said) == (call.node, call.did, call.said)
                 && one.began < call.began
-                && call.began <= one.ended + OVERLAP
+                && call.began <= one.ended
         };
         matches!((call.did, call.said), (Did::Refresh(_), Said::Alive(_)))
             && !self.knew_the_end(call)
@@ -139,9 +135,9 @@ impl History {
             let ends = left().filter(|(_, call)| call.said != Said::Nothing);
             let first_end = ends.map(|(_, call)| call.ended).min().unwrap_or(Duration::MAX);
             for (n, call) in left().take_while(|(_, call)| call.began <= first_end) {
-                let again = self.is_again(call).then_some(row);
+                let joined = self.joins(call).then_some(row);
                 let next = call.changes(row, self.signs_out(call)).into_iter().flatten();
-                open.extend(next.chain(again).map(|next| (done | (1 << n), next)));
+                open.extend(next.chain(joined).map(|next| (done | (1 << n), next)));
             }
         }
         false
@@ -245,7 +241,6 @@ mod tests {
             call(0, Refresh(0), 0, 9, Alive(1)),
             call(1, Revoke, 1, 2, Ended),
             call(0, Refresh(0), 3, 9, Alive(1)),
-            call(0, Refresh(0), 12, 13, Alive(1)),
         ]));
     }
 
@@ -256,17 +251,16 @@ mod tests {
         // Signed out for no reason.
         assert!(!holds(&[call(0, Refresh(0), 0, 1, Over)]));
         assert!(!holds(&[call(0, Verify, 0, 1, Over)]));
-        // Nothing is given again by another node, for another token, later, or after all.
+        // Nobody joins on another node, with another token, when it has ended, or after all.
         let began = [call(0, Refresh(0), 0, 9, Alive(1)), call(1, Revoke, 1, 2, Ended)];
-        let late = 10 + OVERLAP.as_micros() as u64;
         for wrong in [
             call(1, Refresh(0), 3, 9, Alive(1)),
             call(0, Refresh(1), 3, 9, Alive(1)),
-            call(0, Refresh(0), late, late + 1, Alive(1)),
+            call(0, Refresh(0), 10, 11, Alive(1)),
         ] {
             assert!(!holds(&[&began[..], &[wrong]].concat()), "{wrong:?}");
         }
-        let over = [call(0, Verify, 10, 11, Over), call(0, Refresh(0), 12, 13, Alive(1))];
+        let over = [call(0, Verify, 3, 4, Over), call(0, Refresh(0), 5, 6, Alive(1))];
         assert!(!holds(&[&began[..], &over].concat()));
         // A generation is left out, or comes back.
         assert!(!holds(&[call(0, Refresh(0), 0, 1, Alive(2))]));

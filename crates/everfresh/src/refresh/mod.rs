@@ -240,7 +240,8 @@ pub struct Held<'p> {
 pub struct Admission {
     /// The session.
     pub sid: Box<str>,
-    /// The token among the session's: part of its tag, or of its signature.
+    /// The token among the session's: from its tag, or from its signature. Where a request brings
+    /// several refresh tokens of one session, the one with the greatest mark counts.
     pub mark: u64,
 }
 

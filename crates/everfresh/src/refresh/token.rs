@@ -218,11 +218,14 @@ pub(crate) struct Credential {
 impl Credential {
     /// Tells this text from any other, also from one whose inner tag is forged: which of two is
     /// genuine is for the row to say, and until then they share nothing. All of the tag counts: who
-    /// has a copy could change what does not.
+    /// has a copy could change what does not. A later generation's is greater.
     pub(crate) fn mark(&self) -> u64 {
         /// Keyed by chance, so that nobody can look for two tags of one mark.
         static MARKS: LazyLock<RandomState> = LazyLock::new(RandomState::new);
-        MARKS.hash_one(self.inner)
+        /// What is left for generations is enough for years of a rotation a minute.
+        const TAG_BITS: u32 = 40;
+        let generation = self.generation.min(u64::MAX >> TAG_BITS);
+        generation << TAG_BITS | MARKS.hash_one(self.inner) >> (u64::BITS - TAG_BITS)
     }
 
     /// Whether the inner tag fits the row's salt.
