@@ -8,7 +8,9 @@ use everfresh::{
 };
 use everfresh_peers::record::{Cost, median, write};
 use everfresh_peers::{Alg, Material, NAME, User};
-use everfresh_sqlx::SqliteStore;
+use everfresh_redis::RedisStore;
+use everfresh_sqlx::{PostgresStore, SqliteStore};
+use everfresh_tests::database::Database;
 use http::header::{COOKIE, SET_COOKIE};
 use http::{Request, Response};
 use tower::{Layer as _, Service};
@@ -16,7 +18,7 @@ use tower::{Layer as _, Service};
 /// How many requests each figure is the median of.
 const MEASURED: usize = 400;
 const START: Timestamp = Timestamp::from_secs(1_800_000_000);
-const STORES: [&str; 3] = ["resign", "memory", "sqlite"];
+const STORES: [&str; 5] = ["resign", "memory", "sqlite", "redis", "postgres"];
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() {
@@ -34,8 +36,9 @@ async fn main() {
     let material = Material::new(Alg::HS256);
     let mut rows = Vec::new();
     for store in STORES {
-        // Each sign-in is a commit on disk; more take minutes.
-        let most = if store == "sqlite" { 100_000 } else { 1_000_000 };
+        // Each sign-in of these is a commit on disk; more take minutes. Their own examples, which
+        // make rows without one, go on to a million.
+        let most = if ["sqlite", "postgres"].contains(&store) { 100_000 } else { 1_000_000 };
         for sessions in [1_000, 10_000, 100_000, 1_000_000] {
             if sessions <= most && (store != "resign" || sessions == 1_000) {
                 let path = folder.path().join(format!("{sessions}.db"));
@@ -52,11 +55,26 @@ async fn cost(material: &Material, store: &str, path: &std::path::Path, sessions
         .issuer("https://app.example")
         .audience("app")
         .clock(clock.clone());
+    // Ends when this is over.
+    let server = match store {
+        "redis" => Some(Database::redis()),
+        "postgres" => Some(Database::postgres()),
+        _ => None,
+    };
+    let url = server.as_ref().map(Database::url).unwrap_or_default();
     let builder: EngineBuilder<User> = match store {
         "resign" => builder.refresh_with(Resign::new()),
         "memory" => {
             let store = MemoryStore::with_clock(clock.clone()).capacity(2_000_000);
             builder.refresh_with(Rotate::new(store).key_ring(ring()))
+        }
+        "redis" => {
+            let store = RedisStore::builder().clock(clock.clone()).open(&url).await;
+            builder.refresh_with(Rotate::new(store.expect("a store")).key_ring(ring()))
+        }
+        "postgres" => {
+            let store = PostgresStore::open(&url).await.expect("a store");
+            builder.refresh_with(Rotate::new(store.clock(clock.clone())).key_ring(ring()))
         }
         _ => {
             let store = SqliteStore::open(path).await.expect("a store");

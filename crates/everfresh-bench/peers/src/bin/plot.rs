@@ -10,6 +10,12 @@ use plotters::prelude::*;
 const INK: RGBColor = RGBColor(125, 133, 144);
 const OURS: RGBColor = RGBColor(31, 136, 217);
 const OTHERS: RGBColor = RGBColor(200, 120, 40);
+const STORES: [(&str, RGBColor); 4] = [
+    ("memory", OURS),
+    ("sqlite", OTHERS),
+    ("redis", RGBColor(190, 70, 90)),
+    ("postgres", RGBColor(60, 150, 100)),
+];
 const ALGORITHMS: [&str; 4] = ["HS256", "RS256", "ES256", "EdDSA"];
 
 fn root() -> PathBuf {
@@ -88,6 +94,16 @@ fn bars(name: &str, title: &str, groups: &[(&str, Vec<(String, f64)>)]) {
         (part * 440.0) as i32
     };
     let mut y = 44;
+    if wide {
+        // What a length means is said where it is no length.
+        let powers = (1..).map(|power| 10_f64.powi(power)).take_while(|power| *power <= most);
+        for power in powers {
+            let x = 270 + length(power);
+            let line = [(x, y + ROW), (x, y + rows * ROW)];
+            area.draw(&PathElement::new(line, INK.mix(0.3))).expect("drawn");
+            area.draw(&Text::new(format!("{power:.0}"), (x - 8, y), text(12))).expect("drawn");
+        }
+    }
     for (group, bars) in groups {
         area.draw(&Text::new((*group).to_owned(), (12, y), text(14))).expect("drawn");
         y += ROW;
@@ -108,7 +124,7 @@ fn bars(name: &str, title: &str, groups: &[(&str, Vec<(String, f64)>)]) {
 fn curves(name: &str, title: &str, rows: &[Cost]) {
     let path = folder().join(name);
     let area = SVGBackend::new(&path, (860, 360)).into_drawing_area();
-    let most = rows.iter().map(|row| row.refresh_us).fold(1.0, f64::max) * 1.5;
+    let most = rows.iter().map(|row| row.refresh_us).fold(1.0, f64::max) * 3.0;
     let mut chart = ChartBuilder::on(&area)
         .caption(title, ("sans-serif", 18).into_font().color(&INK))
         .margin(12)
@@ -127,7 +143,7 @@ fn curves(name: &str, title: &str, rows: &[Cost]) {
         .y_label_formatter(&|us| format!("{us:.0}"))
         .draw()
         .expect("a mesh");
-    for (store, color) in [("memory", OURS), ("sqlite", OTHERS)] {
+    for (store, color) in STORES {
         let points: Vec<(f64, f64)> = rows
             .iter()
             .filter(|row| row.store == store)
@@ -136,8 +152,9 @@ fn curves(name: &str, title: &str, rows: &[Cost]) {
         chart.draw_series(LineSeries::new(points.clone(), color.stroke_width(2))).expect("drawn");
         let dots = points.iter().map(|point| Circle::new(*point, 4, color.filled()));
         chart.draw_series(dots).expect("drawn");
-        let last = points.last().map(|(x, y)| Text::new(store, (*x, *y * 1.15), style.clone()));
-        chart.draw_series(last).expect("drawn");
+        // Over the first point, where there is room on every side.
+        let named = points.first().map(|(x, y)| Text::new(store, (*x, *y * 1.5), style.clone()));
+        chart.draw_series(named).expect("drawn");
     }
     area.present().expect("written");
 }
@@ -245,7 +262,7 @@ fn costs_table(costs: &[Cost]) -> String {
     let mut table = String::from(
         "| store | what | HS256 | RS256 | ES256 | EdDSA |\n|---|---|---|---|---|---|\n",
     );
-    for store in ["resign", "memory", "sqlite"] {
+    for store in ["resign"].into_iter().chain(STORES.map(|(store, _)| store)) {
         for (what, read) in [
             ("sign-in", (|row| row.sign_in_us) as fn(&Cost) -> f64),
             ("refresh", |row| row.refresh_us),
