@@ -62,8 +62,8 @@ pub enum Event<'e> {
         /// signed out.
         dead: bool,
     },
-    /// A refresh token was presented that does not count, beside a token of another session or of
-    /// a key that is not in the ring. It was left alone.
+    /// A refresh token of ours was presented that does not count: beside an access token of another
+    /// session, or beside another session's refresh token. It was left alone.
     RefreshTokenIgnored,
     /// A rotation's result was given again: to a late twin, or to a client that had lost it.
     Replayed {
