@@ -22,6 +22,9 @@ use feed::Delete;
 /// How long a statement waits for another writer, and a caller for a connection.
 const PATIENCE: Duration = Duration::from_secs(5);
 
+/// Which changes the tables have had.
+const MIGRATIONS: &str = "everfresh_migrations";
+
 /// SQLite has one writer; more connections than a few only queue.
 const CONNECTIONS: u32 = 4;
 
@@ -87,18 +90,37 @@ impl SqliteStore {
     }
 }
 
+/// Files from before this table had a name of ours hold nobody else's migrations: an app's own would
+/// have been an error. Whoever comes second finds it done, and what goes wrong is told by what
+/// follows.
+async fn take_over(pool: &SqlitePool) {
+    let there = "SELECT COUNT(*) FROM sqlite_master WHERE name = ?";
+    let count = async |name| sqlx::query_scalar::<_, i64>(there).bind(name).fetch_one(pool).await;
+    if let (Ok(1), Ok(1), Ok(0)) = (
+        count("_sqlx_migrations").await,
+        count("everfresh_sessions").await,
+        count(MIGRATIONS).await,
+    ) {
+        let rename = "ALTER TABLE _sqlx_migrations RENAME TO everfresh_migrations";
+        let _ = sqlx::query(rename).execute(pool).await;
+    }
+}
+
 /// Brings the tables up to date. Of several processes that open a new file at once, one makes
 /// them; the others look again and find them made.
 async fn migrate(pool: &SqlitePool) -> Result<(), StoreError> {
     const TRIES: usize = 5;
 
-    let migrator = sqlx::migrate!("migrations/sqlite");
-    let mut result = migrator.run(pool).await;
-    for _ in 1..TRIES {
+    let mut migrator = sqlx::migrate!("migrations/sqlite");
+    // The app may have migrations of its own in the same file.
+    migrator.dangerous_set_table_name(MIGRATIONS);
+    let mut result = Ok(());
+    for _ in 0..TRIES {
+        take_over(pool).await;
+        result = migrator.run(pool).await;
         if result.is_ok() {
             break;
         }
-        result = migrator.run(pool).await;
     }
     result.map_err(|error| cant_migrate(error, "another file", sqlite_remedy))
 }

@@ -5,6 +5,8 @@ use std::time::Duration;
 use everfresh::{ManualClock, SessionStore as _, Timestamp};
 use everfresh_sqlx::SqliteStore;
 use everfresh_testkit::store::{Harness, id, next, session};
+use sqlx::SqlitePool;
+use sqlx::sqlite::SqliteConnectOptions;
 use tempfile::TempDir;
 
 struct Sqlite {
@@ -148,3 +150,37 @@ async fn s42_f96_no_refresh_token_is_in_the_file() {
         }
     }
 }
+
+#[tokio::test]
+async fn migrations_stand_beside_the_apps_own() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("app.db");
+    let options = SqliteConnectOptions::new().filename(&path).create_if_missing(true);
+    let pool = SqlitePool::connect_with(options).await.unwrap();
+    sqlx::raw_sql(APPS_OWN).execute(&pool).await.unwrap();
+    let store = SqliteStore::with_pool(pool.clone()).await.unwrap();
+    store.create(session(1, "alice")).await.unwrap();
+    // And again, with the rows of both where they were.
+    SqliteStore::with_pool(pool.clone()).await.unwrap();
+    let own = sqlx::query_scalar::<_, i64>("SELECT version FROM _sqlx_migrations");
+    assert_eq!(own.fetch_all(&pool).await.unwrap(), [20_260_101]);
+}
+
+/// As earlier versions wrote them, in a table that is named for nobody.
+#[tokio::test]
+async fn a_file_whose_migrations_were_nobodys_goes_on() {
+    let mut sqlite = Sqlite::open().await;
+    sqlite.store.create(session(1, "alice")).await.unwrap();
+    let options = SqliteConnectOptions::new().filename(sqlite.folder.path().join("sessions.db"));
+    let pool = SqlitePool::connect_with(options).await.unwrap();
+    let before = "ALTER TABLE everfresh_migrations RENAME TO _sqlx_migrations";
+    sqlx::raw_sql(before).execute(&pool).await.unwrap();
+    pool.close().await;
+    sqlite.reopen().await;
+    assert!(sqlite.store.load(id(1)).await.unwrap().is_some());
+}
+
+/// What sqlx writes of an app's migrations.
+const APPS_OWN: &str = "CREATE TABLE _sqlx_migrations (version BIGINT PRIMARY KEY, description TEXT \
+     NOT NULL, installed_on TIMESTAMP NOT NULL, success BOOLEAN NOT NULL, checksum BLOB NOT NULL, \
+     execution_time BIGINT NOT NULL); INSERT INTO _sqlx_migrations VALUES (20260101, 'own', 0, 1, x'', 0)";
