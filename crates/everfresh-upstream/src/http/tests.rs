@@ -461,6 +461,7 @@ async fn s64_nothing_that_was_sent_or_answered_is_shown() {
     }
     let log = Log::default();
     let subscriber = tracing_subscriber::fmt()
+        .with_ansi(false)
         .with_max_level(tracing_subscriber::filter::LevelFilter::TRACE)
         .with_writer(log.clone())
         .finish();

@@ -383,6 +383,7 @@ async fn s34_s84_f112_no_token_and_no_secret_in_logs_events_errors_or_debug() {
     let log = Log::default();
     let writer = log.clone();
     let subscriber = tracing_subscriber::fmt()
+        .with_ansi(false)
         .with_max_level(tracing::Level::TRACE)
         .with_writer(move || writer.clone())
         .finish();
