@@ -267,7 +267,7 @@ impl<C: ClaimSet> EngineBuilder<C> {
     /// How many verified tokens are remembered, so that a token is verified once and not at every
     /// request: up to 1,000,000, rounded down to a multiple of eight; 0 turns it off.
     ///
-    /// A remembered token costs about 450 bytes and its own length, in this process's memory. It
+    /// A remembered token costs about 300 bytes and its own length, in this process's memory. It
     /// is forgotten when it expires, when the keys change and when its session is revoked. More
     /// than fit in the processor's cache, some ten thousand, gain less each.
     pub fn token_cache(mut self, tokens: usize) -> Self {
