@@ -165,7 +165,7 @@ mod tests {
         let pool = sqlx::SqlitePool::connect(&format!("sqlite:{}", file("newer").display())).await;
         let pool = pool.unwrap();
         sqlx::query(
-            "INSERT INTO _sqlx_migrations (version, description, success, checksum, execution_time)
+            "INSERT INTO everfresh_migrations (version, description, success, checksum, execution_time)
              VALUES (9999, 'later', TRUE, x'00', 0)",
         )
         .execute(&pool)
