@@ -11,6 +11,7 @@ use everfresh::{
     SessionRecord, SessionStore, StoreError,
 };
 use sqlx::ConnectOptions as _;
+use sqlx::migrate::Migrator;
 use sqlx::sqlite::{
     SqliteConnectOptions, SqliteJournalMode, SqlitePool, SqlitePoolOptions, SqliteSynchronous,
 };
@@ -90,20 +91,26 @@ impl SqliteStore {
     }
 }
 
-/// Files from before this table had a name of ours hold nobody else's migrations: an app's own would
-/// have been an error. Whoever comes second finds it done, and what goes wrong is told by what
-/// follows.
-async fn take_over(pool: &SqlitePool) {
+/// Files from before this table had a name of ours have our migrations in sqlx's own table. It becomes
+/// ours only if it holds these and no others: an app's are not touched. Whoever comes second finds it
+/// done, and what goes wrong is told by what follows.
+async fn take_over(pool: &SqlitePool, migrator: &Migrator) -> Result<(), sqlx::Error> {
     let there = "SELECT COUNT(*) FROM sqlite_master WHERE name = ?";
     let count = async |name| sqlx::query_scalar::<_, i64>(there).bind(name).fetch_one(pool).await;
-    if let (Ok(1), Ok(1), Ok(0)) = (
-        count("_sqlx_migrations").await,
-        count("everfresh_sessions").await,
-        count(MIGRATIONS).await,
-    ) {
-        let rename = "ALTER TABLE _sqlx_migrations RENAME TO everfresh_migrations";
-        let _ = sqlx::query(rename).execute(pool).await;
+    if count("_sqlx_migrations").await? == 0 || count(MIGRATIONS).await? > 0 {
+        return Ok(());
     }
+    let rows =
+        sqlx::query_as::<_, (i64, Vec<u8>)>("SELECT version, checksum FROM _sqlx_migrations");
+    let rows = rows.fetch_all(pool).await?;
+    let ours = |(version, checksum): &(i64, Vec<u8>)| {
+        migrator.iter().any(|one| one.version == *version && *one.checksum == **checksum)
+    };
+    if !rows.is_empty() && rows.iter().all(ours) {
+        let rename = "ALTER TABLE _sqlx_migrations RENAME TO everfresh_migrations";
+        sqlx::query(rename).execute(pool).await?;
+    }
+    Ok(())
 }
 
 /// Brings the tables up to date. Of several processes that open a new file at once, one makes
@@ -116,7 +123,7 @@ async fn migrate(pool: &SqlitePool) -> Result<(), StoreError> {
     migrator.dangerous_set_table_name(MIGRATIONS);
     let mut result = Ok(());
     for _ in 0..TRIES {
-        take_over(pool).await;
+        let _ = take_over(pool, &migrator).await;
         result = migrator.run(pool).await;
         if result.is_ok() {
             break;

@@ -160,8 +160,10 @@ async fn migrations_stand_beside_the_apps_own() {
     sqlx::raw_sql(APPS_OWN).execute(&pool).await.unwrap();
     let store = SqliteStore::with_pool(pool.clone()).await.unwrap();
     store.create(session(1, "alice")).await.unwrap();
-    // And again, with the rows of both where they were.
     SqliteStore::with_pool(pool.clone()).await.unwrap();
+    // Nor is it taken for ours where ours is gone: its rows are an app's.
+    sqlx::raw_sql("DROP TABLE everfresh_migrations").execute(&pool).await.unwrap();
+    SqliteStore::with_pool(pool.clone()).await.unwrap_err();
     let own = sqlx::query_scalar::<_, i64>("SELECT version FROM _sqlx_migrations");
     assert_eq!(own.fetch_all(&pool).await.unwrap(), [20_260_101]);
 }
