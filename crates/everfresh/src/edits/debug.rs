@@ -17,10 +17,10 @@ const EVERFRESH_DEBUG: HeaderName = HeaderName::from_static("everfresh-debug");
 
 /// What became of one request.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Account {
+pub(crate) struct Account<'a> {
     /// Which of the engine's carriers counted, from 0, and where its access token travels.
     pub(crate) carrier: usize,
-    pub(crate) by: By,
+    pub(crate) by: &'a Location,
     pub(crate) verdict: Verdict,
     pub(crate) decision: Decision,
     /// How it came to a refresh, and what came of that.
@@ -33,25 +33,7 @@ pub(crate) struct Account {
     pub(crate) sent: Sent,
 }
 
-/// What kind of location.
-#[derive(Clone, Copy, Debug)]
-pub(crate) enum By {
-    Cookie,
-    Authorization,
-    Header,
-}
-
-impl From<&Location> for By {
-    fn from(location: &Location) -> Self {
-        match location {
-            Location::Cookie(_) => Self::Cookie,
-            Location::Authorization(_) => Self::Authorization,
-            Location::Header(_) => Self::Header,
-        }
-    }
-}
-
-impl Account {
+impl Account<'_> {
     /// Appends it to a response's fields.
     pub(crate) fn write(self, fields: &mut impl HeaderFields) {
         // Words and numbers are always a header value.
@@ -62,9 +44,9 @@ impl Account {
 
     fn dictionary(self) -> String {
         let by = match self.by {
-            By::Cookie => "cookie",
-            By::Authorization => "authorization",
-            By::Header => "header",
+            Location::Cookie(_) => "cookie",
+            Location::Authorization(_) => "authorization",
+            Location::Header(_) => "header",
         };
         let standing = match self.standing {
             Standing::Present => "present",

@@ -308,14 +308,14 @@ impl<C: ClaimSet> Session<C> {
     }
 
     /// What `debug_headers` tells of this request.
-    fn account(&self, sent: Sent) -> Account {
+    fn account(&self, sent: Sent) -> Account<'_> {
         let Shared { core, request, .. } = &*self.0;
         let (standing, reason) = self.view(|view| (view.standing, view.reason));
         let flown = self.lock().flown.as_deref().copied();
         let generation = self.generation();
         Account {
             carrier: request.carrier,
-            by: (&core.carriers.get(request.carrier).access).into(),
+            by: &core.carriers.get(request.carrier).access,
             verdict: request.verdict,
             decision: request.decision,
             flown,
@@ -326,6 +326,7 @@ impl<C: ClaimSet> Session<C> {
         }
     }
 
+    /// What was done to the session goes into the response's head, as far as it may leave.
     fn deliver(&self, response: &mut impl ResponseHead) -> Sent {
         self.collect();
         let (outgoing, dead) = {

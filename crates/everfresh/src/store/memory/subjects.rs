@@ -19,13 +19,10 @@ enum Sessions {
 impl Subjects {
     /// One session more. Gives the subject as it is kept.
     pub(super) fn insert(&mut self, subject: &str, sid: SessionId) -> Arc<str> {
-        if let Some((kept, _)) = self.0.get_key_value(subject) {
-            let kept = kept.clone();
-            self.0.entry(kept.clone()).and_modify(|sessions| sessions.insert(sid));
-            return kept;
-        }
-        let subject = Arc::<str>::from(subject);
-        self.0.insert(subject.clone(), Sessions::One(sid));
+        let kept = self.0.get_key_value(subject).map(|(kept, _)| kept.clone());
+        let subject = kept.unwrap_or_else(|| subject.into());
+        let sessions = self.0.entry(subject.clone());
+        sessions.and_modify(|many| many.insert(sid)).or_insert(Sessions::One(sid));
         subject
     }
 
