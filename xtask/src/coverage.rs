@@ -57,7 +57,7 @@ const REASONS: &[(&str, &str)] = &[
     ("f95", "columns, not a blob: a rotation writes what it rotates and nothing else"),
     (
         "s33",
-        "tags and HMACs are compared by aws-lc's constant-time functions; no lookup is by a secret",
+        "tags and HMACs are compared by aws-lc's constant-time functions; tokens that are known are found by a keyed hash",
     ),
     (
         "s67",

@@ -273,7 +273,8 @@ impl Course<'_> {
             Blow::Stop => {
                 // One that is read when the node goes on, after others have moved on, looks like a
                 // token of long ago, and is one.
-                while self.client.waits(node).await == before {}
+                let reading = async { while self.client.waits(node).await == before {} };
+                tokio::time::timeout(PATIENCE, reading).await.expect("it reads what it is sent");
                 cluster.pause(victim.node);
             }
         }
