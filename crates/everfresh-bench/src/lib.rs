@@ -2,9 +2,9 @@
 
 use std::convert::Infallible;
 
-use everfresh::{Carrier, Engine, EngineBuilder, Keys, Resign, Session};
-use http::header::{AUTHORIZATION, COOKIE};
-use http::{Request, Response};
+use everfresh::{Carrier, Engine, EngineBuilder, Keys, MemoryStore, Resign, Rotate, Session};
+use http::header::{AUTHORIZATION, COOKIE, SET_COOKIE};
+use http::{HeaderValue, Request, Response};
 use serde::{Deserialize, Serialize};
 use tower::{Service, ServiceExt as _};
 
@@ -56,18 +56,33 @@ pub fn engine_without_cache() -> Engine<User> {
     build(Engine::builder(keys()).token_cache(0))
 }
 
+/// An engine whose sessions are kept in memory and rotate.
+pub fn rotating_engine() -> Engine<User> {
+    let builder = Engine::builder(keys()).refresh_with(Rotate::new(MemoryStore::new()));
+    finish(builder)
+}
+
 fn build(builder: EngineBuilder<User>) -> Engine<User> {
+    finish(builder.refresh_with(Resign::new()))
+}
+
+fn finish(builder: EngineBuilder<User>) -> Engine<User> {
     builder
         .issuer("https://app.example")
         .audience("app")
         .carriers([Carrier::cookies(), Carrier::headers()])
-        .refresh_with(Resign::new())
         .build()
         .expect("a good configuration")
 }
 
 /// A token that stays fresh for a quarter of an hour.
 pub async fn token(auth: &Engine<User>) -> String {
+    let cookie = cookies(auth).await.swap_remove(0);
+    cookie.split_once('=').expect("a pair").1.to_owned()
+}
+
+/// The cookies of somebody who has just signed in, as a browser sends them.
+pub async fn cookies(auth: &Engine<User>) -> Vec<String> {
     let service = tower::ServiceBuilder::new().layer(auth.layer()).service(tower::service_fn(
         |request: Request<()>| async move {
             let session = request.extensions().get::<Session<User>>().expect("in a layer").clone();
@@ -77,8 +92,18 @@ pub async fn token(auth: &Engine<User>) -> String {
         },
     ));
     let response = service.oneshot(Request::new(())).await.expect("infallible");
-    let cookie = response.headers()["set-cookie"].to_str().expect("text");
-    cookie.split(['=', ';']).nth(1).expect("a value").to_owned()
+    let pair = |field: &HeaderValue| {
+        let text = field.to_str().expect("text");
+        text.split(';').next().expect("a pair").to_owned()
+    };
+    response.headers().get_all(SET_COOKIE).iter().map(pair).collect()
+}
+
+/// A request with all cookies of somebody who has signed in.
+pub fn with_cookies(cookies: &[String]) -> Request<()> {
+    let mut request = Request::new(());
+    request.headers_mut().insert(COOKIE, cookies.join("; ").parse().expect("a header value"));
+    request
 }
 
 /// A request with `others` cookies around the one that carries the token.

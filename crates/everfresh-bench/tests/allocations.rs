@@ -3,8 +3,8 @@
 use allocation_counter::{AllocationInfo, measure};
 use everfresh::{Engine, KeySource, Seek};
 use everfresh_bench::{
-    Bare, User, copy, engine, engine_with, engine_without_cache, keys, token, with_bearer,
-    with_cookie,
+    Bare, User, cookies, copy, engine, engine_with, engine_without_cache, keys, rotating_engine,
+    token, with_bearer, with_cookie, with_cookies,
 };
 use futures::FutureExt as _;
 use futures::executor::block_on;
@@ -48,6 +48,17 @@ fn a_known_token_costs_what_no_token_costs() {
         assert!(counted.bytes_total <= 800, "{counted:?}");
         assert!(counted.count_current <= 0, "and the request is given back: {counted:?}");
     }
+}
+
+#[test]
+fn a_refresh_token_costs_its_own_copy_and_a_new_field_without_it() {
+    let auth = rotating_engine();
+    let runtime = tokio::runtime::Builder::new_current_thread().build().expect("a runtime");
+    let request = with_cookies(&runtime.block_on(cookies(&auth)));
+    let counted = counted_by(&auth, &request);
+    // Its text, kept for a refresh that the handler may ask for; where it stands in the field; and
+    // the field that the inner service sees.
+    assert!(counted.count_total <= 4 + 4, "{counted:?}");
 }
 
 #[test]

@@ -97,7 +97,9 @@ impl Carrier {
 #[derive(Debug)]
 pub(crate) struct Carriers {
     list: Vec<Carrier>,
-    finders: Vec<[Option<CookieFinder>; 2]>,
+    /// Where each carrier's tokens are looked for, in the same order.
+    access: Vec<Place>,
+    refresh: Vec<Place>,
     /// Of each carrier whose refresh token is in a cookie: the cookies of further pieces. Empty
     /// where no token is ever that large.
     pieces: Vec<Vec<(CookieSpec, CookieFinder)>>,
@@ -111,6 +113,26 @@ struct OurCookie {
     is_access: bool,
     spec: CookieSpec,
     finder: CookieFinder,
+}
+
+/// A location, prepared to be looked at in every request.
+#[derive(Debug)]
+#[expect(clippy::large_enum_variant, reason = "there are a handful of them, and all are read")]
+pub(crate) enum Place {
+    Cookie(CookieFinder),
+    /// With this scheme.
+    Authorization(Box<str>),
+    Header(HeaderName),
+}
+
+impl Place {
+    fn new(location: &Location) -> Self {
+        match location {
+            Location::Cookie(cookie) => Self::Cookie(CookieFinder::new(cookie.name())),
+            Location::Authorization(scheme) => Self::Authorization(scheme.as_str().into()),
+            Location::Header(name) => Self::Header(name.clone()),
+        }
+    }
 }
 
 /// Finds `name=` in a `Cookie` field.
@@ -159,11 +181,8 @@ impl Carriers {
             }
             seen.extend(carrier.locations());
         }
-        let finder = |location: &Location| match location {
-            Location::Cookie(cookie) => Some(CookieFinder::new(cookie.name())),
-            _ => None,
-        };
-        let finders = list.iter().map(|carrier| carrier.locations().map(finder)).collect();
+        let access = list.iter().map(|carrier| Place::new(&carrier.access)).collect();
+        let refresh = list.iter().map(|carrier| Place::new(&carrier.refresh)).collect();
         let pieces = |carrier: &Carrier| match &carrier.refresh {
             Location::Cookie(cookie) => {
                 let specs = (1..chunks::MAX).map(|index| cookie.piece(index));
@@ -179,7 +198,7 @@ impl Carriers {
             finder: CookieFinder::new(spec.name()),
         });
         let cookies = list.iter().flat_map(cookies_of).chain(further).collect();
-        Ok(Self { list, finders, pieces, cookies })
+        Ok(Self { list, access, refresh, pieces, cookies })
     }
 
     /// The cookies of further pieces of a carrier's refresh token.
@@ -205,16 +224,12 @@ impl Carriers {
         self.list.iter()
     }
 
-    /// One side's location of each carrier, with what finds it if it is a cookie.
-    pub(crate) fn side(
-        &self,
-        side: Side,
-    ) -> impl Iterator<Item = (usize, &Location, Option<&CookieFinder>)> {
-        let both = self.list.iter().zip(&self.finders).enumerate();
-        both.map(move |(at, (carrier, [access, refresh]))| match side {
-            Side::Access => (at, &carrier.access, access.as_ref()),
-            Side::Refresh => (at, &carrier.refresh, refresh.as_ref()),
-        })
+    /// Where one side's tokens are looked for, by carrier.
+    pub(crate) fn side(&self, side: Side) -> &[Place] {
+        match side {
+            Side::Access => &self.access,
+            Side::Refresh => &self.refresh,
+        }
     }
 
     /// Whether an access token fits every place where it may have to travel.

@@ -81,11 +81,11 @@ impl Clock {
         Self(Source::System { origin: Instant::now() })
     }
 
-    /// Wall-clock time.
-    #[expect(clippy::disallowed_methods, reason = "the one place that may")]
+    /// Wall-clock time. The machine's own is read as of its last tick, on Linux up to 10 ms ago:
+    /// every request asks, and that costs a fifth.
     pub fn now(&self) -> Timestamp {
         match &self.0 {
-            Source::System { .. } => SystemTime::now().into(),
+            Source::System { .. } => last_tick(),
             Source::Manual(manual) => Timestamp(manual.0.wall.load(Ordering::SeqCst)),
         }
     }
@@ -105,6 +105,26 @@ impl Clock {
             Source::Manual(manual) => Duration::from_millis(manual.0.steady.load(Ordering::SeqCst)),
         }
     }
+}
+
+#[cfg(target_os = "linux")]
+fn last_tick() -> Timestamp {
+    use nix::time::{ClockId, clock_gettime};
+    // A kernel may have no such clock.
+    let Ok(time) = clock_gettime(ClockId::CLOCK_REALTIME_COARSE) else { return machine_time() };
+    // Before the epoch is the epoch, and nanoseconds are fewer than a thousand million.
+    let secs = u64::try_from(time.tv_sec()).unwrap_or(0);
+    Timestamp(millis(Duration::new(secs, time.tv_nsec() as u32)))
+}
+
+#[cfg(not(target_os = "linux"))]
+fn last_tick() -> Timestamp {
+    machine_time()
+}
+
+#[expect(clippy::disallowed_methods, reason = "the one place that may")]
+fn machine_time() -> Timestamp {
+    SystemTime::now().into()
 }
 
 impl Default for Clock {

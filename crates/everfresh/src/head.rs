@@ -55,6 +55,7 @@ pub trait ResponseHead {
 }
 
 impl HeaderFields for HeaderMap {
+    #[inline]
     fn values<'h>(&'h self, name: &HeaderName) -> impl Iterator<Item = &'h [u8]> {
         self.get_all(name).into_iter().map(HeaderValue::as_bytes)
     }

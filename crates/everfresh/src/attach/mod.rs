@@ -3,11 +3,14 @@
 //! The refresh token is taken out, always. The access token is left as it came, replaced by the
 //! one that counts now, or taken out too.
 
+use std::ops::Range;
+
 use http::HeaderValue;
 use http::header::{AUTHORIZATION, COOKIE};
+use smallvec::SmallVec;
 
-use crate::carrier::{Carriers, CookieFinder, Location};
-use crate::extract::cookie_pairs;
+use crate::carrier::{Carriers, Location};
+use crate::extract::cookie_spans;
 use crate::head::HeaderFields;
 use crate::secret::AccessToken;
 
@@ -87,50 +90,22 @@ fn uses_scheme(fields: &impl HeaderFields, scheme: &str) -> bool {
     })
 }
 
-/// Cuts our pairs out of every `Cookie` field; other pairs keep their bytes and their order.
+/// Cuts our pairs out of every `Cookie` field; what is left keeps its bytes and their order.
 fn rewrite_cookies(fields: &mut impl HeaderFields, carriers: &Carriers, change: Change<'_>) {
-    let edit_of = |is_access: bool| match (is_access, change) {
-        (false, _) => Some(None),
-        (true, Change::Keep) => None,
-        (true, Change::Drop) => Some(None),
-        (true, Change::Replace(token)) => Some(Some(token)),
-    };
+    let mut cuts: SmallVec<[Cuts; 1]> = SmallVec::new();
+    cuts.extend(fields.values(&COOKIE).map(|field| cuts_of(field, carriers, change)));
     // Most requests bring no cookie at all, or none that has to go.
-    let concerned = |finder: &CookieFinder| {
-        fields.values(&COOKIE).any(|field| cookie_pairs(field, finder).next().is_some())
-    };
-    let changes =
-        |(is_access, _, finder): (bool, _, &_)| edit_of(is_access).is_some() && concerned(finder);
-    if fields.values(&COOKIE).next().is_none() || !carriers.cookies().any(changes) {
+    if cuts.iter().all(Vec::is_empty) {
         return;
     }
-    let edits = || {
-        carriers
-            .cookies()
-            .filter_map(move |(is_access, _, finder)| edit_of(is_access).map(|edit| (finder, edit)))
+    let mut token = match change {
+        Change::Replace(token) => Some(token),
+        _ => None,
     };
-    let mut replaced = false;
-    let mut kept: Vec<HeaderValue> = Vec::new();
-    for field in fields.values(&COOKIE) {
-        let mut pairs: Vec<u8> = Vec::with_capacity(field.len());
-        for pair in field.split(|byte| *byte == b';').map(<[u8]>::trim_ascii) {
-            let name_end = memchr::memchr(b'=', pair).map_or(0, |at| at + 1);
-            let edit = edits().find(|(finder, _)| finder.0.needle() == &pair[..name_end]);
-            let parts: [&[u8]; 2] = match edit {
-                None => [pair, b""],
-                Some((_, None)) => continue,
-                Some((_, Some(_))) if replaced => continue,
-                Some((_, Some(token))) => {
-                    replaced = true;
-                    [&pair[..name_end], token.as_bytes()]
-                }
-            };
-            if !pairs.is_empty() {
-                pairs.extend_from_slice(b"; ");
-            }
-            pairs.extend(parts.concat());
-        }
-        if let (false, Ok(mut value)) = (pairs.is_empty(), HeaderValue::from_bytes(&pairs)) {
+    let mut kept: SmallVec<[HeaderValue; 1]> = SmallVec::new();
+    for (field, cuts) in fields.values(&COOKIE).zip(&cuts) {
+        let text = cut(field, cuts, &mut token);
+        if let (false, Ok(mut value)) = (text.is_empty(), HeaderValue::try_from(text)) {
             value.set_sensitive(true);
             kept.push(value);
         }
@@ -139,6 +114,66 @@ fn rewrite_cookies(fields: &mut impl HeaderFields, carriers: &Carriers, change: 
     for value in kept {
         fields.append(&COOKIE, value);
     }
+}
+
+/// What goes from one field, from front to back.
+type Cuts = Vec<Cut>;
+
+struct Cut {
+    pair: Range<usize>,
+    /// Where the value begins, if another one takes its place.
+    replaced: Option<usize>,
+}
+
+fn cuts_of(field: &[u8], carriers: &Carriers, change: Change<'_>) -> Cuts {
+    let mut cuts = Cuts::new();
+    for (is_access, _, finder) in carriers.cookies() {
+        let replaced = match (is_access, change) {
+            (true, Change::Keep) => continue,
+            (true, Change::Replace(_)) => Some(finder.0.needle().len()),
+            _ => None,
+        };
+        cuts.extend(
+            cookie_spans(field, finder)
+                .map(|pair| Cut { replaced: replaced.map(|name| pair.start + name), pair }),
+        );
+    }
+    // Two carriers may share a cookie: what the first one says counts.
+    cuts.sort_by_key(|cut| cut.pair.start);
+    cuts.dedup_by_key(|cut| cut.pair.start);
+    cuts
+}
+
+/// One field without its cuts. The first one that is replaced takes `token`.
+fn cut(field: &[u8], cuts: &Cuts, token: &mut Option<&str>) -> Vec<u8> {
+    let room = field.len() + token.map_or(0, str::len);
+    let (mut text, mut copied) = (Vec::with_capacity(room), 0);
+    for Cut { pair, replaced } in cuts {
+        text.extend_from_slice(&field[copied..pair.start]);
+        copied = pair.end;
+        if let Some(value) = *replaced
+            && let Some(token) = token.take()
+        {
+            text.extend_from_slice(&field[pair.start..value]);
+            text.extend_from_slice(token.as_bytes());
+            continue;
+        }
+        match field[pair.end..].iter().position(|byte| !is_separator(*byte)) {
+            Some(next) => copied += next,
+            // Nothing follows: what was between it and the one before goes as well.
+            None => {
+                let end = text.iter().rposition(|byte| !is_separator(*byte));
+                text.truncate(end.map_or(0, |last| last + 1));
+                copied = field.len();
+            }
+        }
+    }
+    text.extend_from_slice(&field[copied..]);
+    text
+}
+
+fn is_separator(byte: u8) -> bool {
+    matches!(byte, b';' | b' ' | b'\t')
 }
 
 #[cfg(test)]

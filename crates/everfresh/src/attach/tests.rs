@@ -1,10 +1,11 @@
 //! Row 10 of the security list, F46: what the inner service sees of the tokens.
 
-use http::{Request, Response};
+use http::{HeaderMap, Request, Response};
+use proptest::prelude::*;
 
-use super::InnerToken;
+use super::*;
 use crate::testing::*;
-use crate::{Carrier, EngineBuilder, Location};
+use crate::{Carrier, EngineBuilder};
 
 /// The fields of one name that the inner service sees.
 async fn seen(world: &World, request: Request<()>, name: &'static str) -> Vec<String> {
@@ -32,7 +33,16 @@ async fn s10_f46_the_refresh_token_never_reaches_the_inner_service() {
             ("cookie", "__Host-refresh_token=rt"),
             ("cookie", "c=3;__Host-refresh_token=; d"),
         ]);
-        assert_eq!(seen(&world, request, "cookie").await, ["a=1; b=2", "c=3; d"], "{policy:?}");
+        assert_eq!(seen(&world, request, "cookie").await, ["a=1; b=2", "c=3;d"], "{policy:?}");
+        for (header, left) in [
+            ("__Host-refresh_token=rt; a=1", "a=1"),
+            ("a=1; __Host-refresh_token=rt", "a=1"),
+            ("a=1; __Host-refresh_token=rt ;; ", "a=1"),
+            (" __Host-refresh_token=rt;__Host-refresh_token=rt2; a=1 ; b", " a=1 ; b"),
+            ("a=__Host-refresh_token=x; b", "a=__Host-refresh_token=x; b"),
+        ] {
+            assert_eq!(seen(&world, get(&[("cookie", header)]), "cookie").await, [left]);
+        }
         let request = get(&[("x-refresh-token", "rt"), ("x-refresh-token", "rt")]);
         assert!(seen(&world, request, "x-refresh-token").await.is_empty());
     }
@@ -109,4 +119,37 @@ async fn a_named_header_is_stripped_and_replaced_too() {
     let twice = format!("{COOKIE_NAME}={token}; a=1; {COOKIE_NAME}={token}");
     let expected = format!("{COOKIE_NAME}={new}; a=1");
     assert_eq!(seen(&world, get(&[("cookie", &twice)]), "cookie").await, [expected], "once");
+}
+
+/// A field's pairs without what stands between them.
+fn pairs(field: &str) -> Vec<&str> {
+    field.split(';').map(|pair| pair.trim_matches([' ', '\t'])).filter(|p| !p.is_empty()).collect()
+}
+
+proptest! {
+    #[test]
+    fn s10_what_is_cut_out_of_a_cookie_field_is_ours_and_all_of_ours(
+        parts in proptest::collection::vec(
+            prop_oneof![
+                Just("__Host-refresh_token="), Just("__Host-access_token="), Just("_token="),
+                Just("=rt"), Just("x"), Just(";"), Just("; "), Just(" "), Just("\t"),
+            ],
+            0..24,
+        ),
+        strip in any::<bool>(),
+    ) {
+        let field = parts.concat();
+        let mut fields = HeaderMap::new();
+        fields.append(COOKIE, HeaderValue::from_str(&field).unwrap());
+        let carriers = Carriers::build(vec![Carrier::cookies()], false, false).unwrap();
+        let policy = if strip { InnerToken::Strip } else { InnerToken::Untouched };
+        rewrite(&mut fields, &carriers, policy, None);
+        let left = fields.get(COOKIE).map_or("", |value| value.to_str().unwrap());
+        let stays = |pair: &&str| {
+            let is = |name: &str| pair.starts_with(name);
+            !(is("__Host-refresh_token=") || strip && is("__Host-access_token="))
+        };
+        let expected: Vec<_> = pairs(&field).into_iter().filter(stays).collect();
+        prop_assert_eq!(pairs(left), expected);
+    }
 }

@@ -110,7 +110,7 @@ impl<C: ClaimSet> Engine<C> {
         let mut best: Result<Arc<Verified<C>>, _> = Err(InvalidReason::Malformed);
         let mut litter = None;
         for candidate in group {
-            let verified = match self.verified(candidate.token, now) {
+            let verified = match self.verified(candidate, now) {
                 Ok(verified) => verified,
                 Err(reason) => {
                     *lacks_key =
@@ -135,21 +135,28 @@ impl<C: ClaimSet> Engine<C> {
     }
 
     /// Verifies one token, unless it was verified before by the same keys.
-    fn verified(&self, token: &[u8], now: Timestamp) -> Result<Arc<Verified<C>>, InvalidReason> {
-        let (core, cache) = (&self.core, &self.cache);
-        let keys = core.keys.current();
-        let found = cache.find(token, keys.id(), now);
+    fn verified(
+        &self,
+        candidate: &Candidate<'_>,
+        now: Timestamp,
+    ) -> Result<Arc<Verified<C>>, InvalidReason> {
+        let (core, cache, token) = (&self.core, &self.cache, candidate.token);
+        let edition = core.keys.edition();
+        let found = cache.find(token, edition, now);
         let known = found.is_some();
         let verified = match found {
             Some(verified) => verified,
-            None => Arc::new(verify(token, &keys, &core.rules, now)?),
+            None => {
+                candidate.flaw(&core.carriers).map_or(Ok(()), Err)?;
+                Arc::new(verify(token, &core.keys.current(), &core.rules, now)?)
+            }
         };
         if verified.sid.as_deref().is_some_and(|sid| core.revoked.contains(sid, now)) {
             cache.forget(token);
             return Err(InvalidReason::Revoked);
         }
         if !known && now < verified.expires {
-            cache.insert(token, keys.id(), &verified);
+            cache.insert(token, edition, &verified);
         }
         Ok(verified)
     }

@@ -237,6 +237,9 @@ impl<C: ClaimSet> Engine<C> {
         let refresh = picked.map(|picked| picked.token);
 
         let refreshable = || {
+            if view.verified.is_none() && refresh.is_none() {
+                return false;
+            }
             let held = view.verified.as_deref().and_then(Verified::held);
             let presented = Presented::new(held, refresh.as_ref().map(|t| t.expose().as_bytes()));
             core.refresher.admits(presented, now).is_some()

@@ -5,15 +5,19 @@
 //! 2. Cookie names are compared octet by octet; nothing is percent-decoded; only space and tab
 //!    are trimmed (RFC 6265bis section 5.6).
 //! 3. `Authorization` counts if it is there once, with one credential; so does a named header.
-//! 4. What can't be a token by its length is noted, and not looked at.
+//!    That it is one credential is looked at only if the token is not known.
+//! 4. What can't be a token by its length is noted, and not looked at; of several access tokens in
+//!    one place, neither is what has not three parts.
 //! 5. More than four candidates in one place: none of them counts, whatever their order. Those in
 //!    other places do.
+
+use std::ops::Range;
 
 use http::header::{AUTHORIZATION, COOKIE};
 use smallvec::SmallVec;
 use zeroize::Zeroizing;
 
-use crate::carrier::{Carriers, CookieFinder, Location, MAX_CARRIERS};
+use crate::carrier::{Carriers, CookieFinder, MAX_CARRIERS, Place};
 use crate::cookie::chunks;
 use crate::head::HeaderFields;
 use crate::refresh::RefreshToken;
@@ -51,6 +55,14 @@ pub(crate) struct Candidate<'h> {
 }
 
 impl Candidate<'_> {
+    /// What is wrong with it by where it is. To be asked of an access token that is not known yet:
+    /// one that is known is good to the last byte.
+    pub(crate) fn flaw(&self, carriers: &Carriers) -> Option<InvalidReason> {
+        let place = carriers.side(Side::Access).get(self.carrier);
+        let is_flawed = matches!(place, Some(Place::Authorization(_))) && is_several(self.token);
+        is_flawed.then_some(InvalidReason::Duplicated)
+    }
+
     /// As a refresh token of its carrier; nothing if it is no text.
     pub(crate) fn as_refresh_token(&self) -> Option<(usize, RefreshToken)> {
         let text = std::str::from_utf8(self.token).ok()?;
@@ -95,19 +107,46 @@ impl<'h> Found<'h> {
         let most = if side == Side::Access { MAX_TOKEN } else { chunks::MAX_TEXT };
         if token.len() > most {
             self.flaw = Some(InvalidReason::TooLong);
-        } else if side == Side::Access && memchr::memchr_iter(b'.', token).take(3).count() != 2 {
-            self.flaw = Some(InvalidReason::Malformed);
-        } else if self.candidates().iter().filter(|one| one.carrier == carrier).count()
-            == MAX_IN_ONE_PLACE
+            return;
+        }
+        // They are the last ones, since carriers are read one after the other.
+        let own = self.candidates().iter().rev().take_while(|one| one.carrier == carrier).count();
+        if own > 0 && side == Side::Access {
+            return self.add_beside(own, Candidate { carrier, token });
+        }
+        self.push(own, Candidate { carrier, token });
+    }
+
+    /// Of several access tokens in one place, what can't be one takes nobody's place. A lone one
+    /// is left to verification, which one that is known is spared.
+    fn add_beside(&mut self, mut own: usize, one: Candidate<'h>) {
+        if own == 1
+            && let Some(first) = self.found.last()
+            && !has_three_parts(first.token)
         {
-            // They are the last ones, since carriers are read one after the other.
-            self.found.truncate(self.found.len() - MAX_IN_ONE_PLACE);
-            self.given_up = Some(carrier);
-            self.flaw = Some(InvalidReason::TooMany);
-        } else {
-            self.found.push(Candidate { carrier, token });
+            self.flaw = Some(InvalidReason::Malformed);
+            self.found.pop();
+            own = 0;
+        }
+        match own == 0 || has_three_parts(one.token) {
+            true => self.push(own, one),
+            false => self.flaw = Some(InvalidReason::Malformed),
         }
     }
+
+    fn push(&mut self, own: usize, one: Candidate<'h>) {
+        if own == MAX_IN_ONE_PLACE {
+            self.found.truncate(self.found.len() - MAX_IN_ONE_PLACE);
+            self.given_up = Some(one.carrier);
+            self.flaw = Some(InvalidReason::TooMany);
+        } else {
+            self.found.push(one);
+        }
+    }
+}
+
+fn has_three_parts(token: &[u8]) -> bool {
+    memchr::memchr_iter(b'.', token).take(3).count() == 2
 }
 
 /// Refresh tokens that came in pieces, by carrier. Nothing is looked for where there are none.
@@ -119,15 +158,19 @@ pub(crate) fn join_pieces(
     if !carriers.any_pieces() || !cookies_count {
         return Vec::new();
     }
-    let of_carrier = |(at, _, finder): (usize, &Location, Option<&CookieFinder>)| {
+    let of_carrier = |(at, place): (usize, &Place)| {
+        let first = match place {
+            Place::Cookie(finder) => Some(finder),
+            _ => None,
+        };
         let pieces = carriers.pieces(at);
-        let finders: Vec<_> = finder.into_iter().chain(pieces.iter().map(|(_, f)| f)).collect();
+        let finders: Vec<_> = first.into_iter().chain(pieces.iter().map(|(_, f)| f)).collect();
         let values = |index: usize| {
             finders.get(index).into_iter().flat_map(|finder| cookie_values(fields, finder))
         };
         chunks::join(values).into_iter().map(move |token| (at, token)).collect::<Vec<_>>()
     };
-    carriers.side(Side::Refresh).flat_map(of_carrier).collect()
+    carriers.side(Side::Refresh).iter().enumerate().flat_map(of_carrier).collect()
 }
 
 /// Finds the tokens of one kind, by carrier. `joined`: those that came in pieces.
@@ -141,26 +184,25 @@ pub(crate) fn extract<'h>(
     joined: &'h [(usize, Zeroizing<Vec<u8>>)],
 ) -> Found<'h> {
     let mut found = Found::nothing();
-    for (at, location, finder) in carriers.side(side) {
-        match (location, finder) {
-            (Location::Cookie(_), Some(finder)) if cookies_count => {
+    for (at, place) in carriers.side(side).iter().enumerate() {
+        match place {
+            Place::Cookie(finder) if cookies_count => {
                 let in_pieces = side == Side::Refresh && carriers.any_pieces();
-                for value in cookie_values(fields, finder) {
-                    if !(in_pieces && chunks::is_piece(value)) {
-                        found.add(side, at, value);
-                    }
-                }
+                // Not a `for`, which would ask each of the iterators inside again and again.
+                cookie_values(fields, finder)
+                    .filter(|value| !(in_pieces && chunks::is_piece(value)))
+                    .for_each(|value| found.add(side, at, value));
                 for (_, token) in joined.iter().filter(|(of, _)| *of == at) {
                     found.add(side, at, token);
                 }
             }
-            (Location::Cookie(_), _) => {}
-            (Location::Authorization(scheme), _) => match credential(fields, scheme) {
+            Place::Cookie(_) => {}
+            Place::Authorization(scheme) => match of_scheme(fields, scheme) {
                 Ok(Some(token)) => found.add(side, at, token),
                 Ok(None) => {}
                 Err(flaw) => found.flaw = Some(flaw),
             },
-            (Location::Header(name), _) => {
+            Place::Header(name) => {
                 let mut values = fields.values(name);
                 match (values.next(), values.next()) {
                     (Some(value), None) => found.add(side, at, value.trim_ascii()),
@@ -197,6 +239,15 @@ pub(crate) fn cookie_pairs<'h>(
     field: &'h [u8],
     finder: &'h CookieFinder,
 ) -> impl Iterator<Item = &'h [u8]> {
+    let value = |pair: Range<usize>| &field[pair.start + finder.0.needle().len()..pair.end];
+    cookie_spans(field, finder).map(value).map(|value| trim_start(trim_end(value)))
+}
+
+/// Where the pairs of one name are in one field: from the name to before the semicolon.
+pub(crate) fn cookie_spans<'h>(
+    field: &'h [u8],
+    finder: &'h CookieFinder,
+) -> impl Iterator<Item = Range<usize>> {
     let mut searched = 0;
     // Not `find_iter`, which copies the finder.
     std::iter::from_fn(move || {
@@ -204,11 +255,10 @@ pub(crate) fn cookie_pairs<'h>(
             let start = searched + finder.0.find(field.get(searched..)?)?;
             searched = start + finder.0.needle().len();
             if begins_pair(field, start) {
-                let rest = &field[searched..];
-                let end = memchr::memchr(b';', rest).unwrap_or(rest.len());
                 // No pair begins inside of a value.
-                searched += end;
-                return Some(trim_start(trim_end(&rest[..end])));
+                let rest = &field[searched..];
+                searched += memchr::memchr(b';', rest).unwrap_or(rest.len());
+                return Some(start..searched);
             }
         }
     })
@@ -224,6 +274,17 @@ pub(crate) fn credential<'h>(
     fields: &'h impl HeaderFields,
     scheme: &str,
 ) -> Result<Option<&'h [u8]>, InvalidReason> {
+    match of_scheme(fields, scheme)? {
+        Some(token) if is_several(token) => Err(InvalidReason::Duplicated),
+        one => Ok(one),
+    }
+}
+
+/// What follows the scheme, which may be more than one credential.
+fn of_scheme<'h>(
+    fields: &'h impl HeaderFields,
+    scheme: &str,
+) -> Result<Option<&'h [u8]>, InvalidReason> {
     let mut values = fields.values(&AUTHORIZATION);
     let Some(value) = values.next() else { return Ok(None) };
     if values.next().is_some() {
@@ -233,11 +294,11 @@ pub(crate) fn credential<'h>(
     if !name.eq_ignore_ascii_case(scheme.as_bytes()) || !rest.starts_with(b" ") {
         return Ok(None);
     }
-    let token = trim_start(trim_end(rest));
-    if memchr::memchr3(b' ', b'\t', b',', token).is_some() {
-        return Err(InvalidReason::Duplicated);
-    }
-    Ok(Some(token))
+    Ok(Some(trim_start(trim_end(rest))))
+}
+
+fn is_several(credential: &[u8]) -> bool {
+    memchr::memchr3(b' ', b'\t', b',', credential).is_some()
 }
 
 fn is_space(byte: u8) -> bool {

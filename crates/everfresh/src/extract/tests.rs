@@ -5,7 +5,7 @@ use http::{HeaderName, HeaderValue};
 use proptest::prelude::*;
 
 use super::*;
-use crate::carrier::Carrier;
+use crate::carrier::{Carrier, Location};
 use crate::cookie::CookieSpec;
 
 const TOKEN: &str = "aaaa.bbbb.cccc";
@@ -26,13 +26,18 @@ fn fields(pairs: &[(&'static str, &[u8])]) -> HeaderMap {
     fields
 }
 
-/// What was found, as `(carrier, token)`, and the flaw.
+/// What was found, as `(carrier, token)`, and the flaw. None of the tokens is known.
 fn found(fields: &HeaderMap) -> (Vec<(usize, String)>, Option<InvalidReason>) {
     let carriers = carriers();
     let presented = extract(fields, &carriers, Side::Access, true, &[]);
-    let text = |token: &[u8]| String::from_utf8_lossy(token).into_owned();
-    let tokens = presented.candidates().iter().map(|one| (one.carrier, text(one.token))).collect();
-    (tokens, presented.flaw)
+    let (mut tokens, mut flaw) = (Vec::new(), presented.flaw);
+    for one in presented.candidates() {
+        match one.flaw(&carriers) {
+            None => tokens.push((one.carrier, String::from_utf8_lossy(one.token).into_owned())),
+            found => flaw = found,
+        }
+    }
+    (tokens, flaw)
 }
 
 fn in_cookies(values: &[&[u8]]) -> (Vec<(usize, String)>, Option<InvalidReason>) {
@@ -182,7 +187,12 @@ fn s07_junk_by_its_length_or_dots_is_noted_and_not_looked_at() {
     let header = format!("__Host-access_token={longest}");
     assert_eq!(in_cookies(&[header.as_bytes()]), ours(&longest));
     let dots = format!("__Host-access_token={}", ".".repeat(8000));
-    assert_eq!(in_cookies(&[dots.as_bytes()]), (vec![], Some(InvalidReason::Malformed)));
+    assert_eq!(in_cookies(&[dots.as_bytes()]), ours(&".".repeat(8000)), "verification refuses it");
+    let beside = format!("{dots}; __Host-access_token={TOKEN}");
+    let expected = (vec![(0, TOKEN.into())], Some(InvalidReason::Malformed));
+    assert_eq!(in_cookies(&[beside.as_bytes()]), expected);
+    let behind = format!("__Host-access_token={TOKEN}; {dots}");
+    assert_eq!(in_cookies(&[behind.as_bytes()]), expected);
 }
 
 #[test]

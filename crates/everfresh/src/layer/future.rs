@@ -30,10 +30,11 @@ pin_project! {
         S: Service<Req>,
         C: ClaimSet,
     {
-        /// The request waits for a refresh; the inner service is ready and holds still.
+        /// The request waits for a refresh; the inner service is ready and holds still. Both out
+        /// of the way, so that what other requests move about is small.
         Waiting {
             settle: Pin<Box<dyn Future<Output = Session<C>> + Send>>,
-            ready: Option<(S, Req)>,
+            ready: Option<Box<(S, Req)>>,
         },
         /// The inner service has been called.
         Calling {
@@ -57,7 +58,7 @@ where
 
     pub(super) fn waiting(waiting: Waiting<C>, service: S, request: Req) -> Self {
         let settle = Box::pin(waiting.settle());
-        Self { state: State::Waiting { settle, ready: Some((service, request)) } }
+        Self { state: State::Waiting { settle, ready: Some(Box::new((service, request))) } }
     }
 }
 
@@ -75,7 +76,8 @@ where
                 StateProj::Waiting { settle, ready } => {
                     let session = ready!(settle.as_mut().poll(cx));
                     // PANIC: taken once, since the state is replaced below in the same poll.
-                    let (mut service, mut request) = ready.take().expect("polled after completion");
+                    let ready = ready.take().expect("polled after completion");
+                    let (mut service, mut request) = *ready;
                     let underway = session.enter(&mut request);
                     request.extensions_mut().insert(underway.session().clone());
                     let inner = service.call(request);

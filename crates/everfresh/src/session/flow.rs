@@ -50,15 +50,19 @@ impl<C: ClaimSet> Session<C> {
         let Some(generation) = verified.generation else { return };
         // Where every request is a person's, rotations slide, and nothing else has to.
         let slide = core.background.is_some() && self.0.request.slides;
-        if core.runtime.is_none() || !core.seen.first(sid, generation, slide) {
+        if verified.reported.is(slide)
+            || core.runtime.is_none()
+            || !core.seen.first(sid, generation, slide)
+        {
             return;
         }
-        let (core, sid) = (core.clone(), sid.to_owned());
+        let (core, sid, verified) = (core.clone(), sid.to_owned(), verified.clone());
         let report = async move {
             let cx = Context::new(core.clone());
             let confirmed = core.refresher.clone().confirm(cx, sid.clone(), generation, slide);
-            if confirmed.await.is_err() {
-                core.seen.forget(&sid, generation, slide);
+            match confirmed.await {
+                Ok(_) => verified.reported.note(slide),
+                Err(_) => core.seen.forget(&sid, generation, slide),
             }
         };
         if let Some(runtime) = &self.0.core.runtime {

@@ -41,19 +41,23 @@ const MAX_KEYS: usize = 64;
 /// ```
 #[derive(Clone)]
 pub struct Keys {
-    set: Arc<ArcSwap<KeySet>>,
+    shared: Arc<Shared>,
     source: Option<Arc<dyn KeySource>>,
+}
+
+/// What all handles share.
+struct Shared {
+    set: ArcSwap<KeySet>,
+    /// How often the set was changed, which costs less to ask than what it is. Counted after the
+    /// change: whoever reads this first and the set then has a set at least as new.
+    edition: AtomicU64,
 }
 
 /// One state of the keys.
 pub(crate) struct KeySet {
     keys: Vec<Arc<Key>>,
     signs: bool,
-    /// Tells this state from every other one in the process.
-    id: u64,
 }
-
-static NEXT_ID: AtomicU64 = AtomicU64::new(0);
 
 impl Keys {
     /// A shared secret for HS256: at least 32 random bytes.
@@ -137,7 +141,8 @@ impl Keys {
 
     /// Takes over the keys of another handle, all at once.
     pub fn replace_with(&self, other: &Self) {
-        self.set.store(other.set.load_full());
+        self.shared.set.store(other.shared.set.load_full());
+        self.shared.edition.fetch_add(1, Ordering::Release);
     }
 
     /// A handle to the same set that asks `source` for keys that the set lacks. A request that
@@ -176,7 +181,12 @@ impl Keys {
     }
 
     pub(crate) fn current(&self) -> arc_swap::Guard<Arc<KeySet>> {
-        self.set.load()
+        self.shared.set.load()
+    }
+
+    /// Tells each state of the set from the ones before. To be read before [`Self::current`].
+    pub(crate) fn edition(&self) -> u64 {
+        self.shared.edition.load(Ordering::Acquire)
     }
 
     pub(crate) fn has_source(&self) -> bool {
@@ -189,15 +199,17 @@ impl Keys {
     }
 
     fn from_set(set: KeySet) -> Self {
-        Self { set: Arc::new(ArcSwap::from_pointee(set)), source: None }
+        let (set, edition) = (ArcSwap::from_pointee(set), AtomicU64::new(0));
+        Self { shared: Arc::new(Shared { set, edition }), source: None }
     }
 
     /// Compare and swap, so that two changes at once both count.
     fn change(&self, next: impl Fn(&KeySet) -> Result<KeySet, KeyError>) -> Result<(), KeyError> {
         loop {
-            let old = self.set.load_full();
+            let old = self.shared.set.load_full();
             let new = Arc::new(next(&old)?);
-            if Arc::ptr_eq(&self.set.compare_and_swap(&old, new), &old) {
+            if Arc::ptr_eq(&self.shared.set.compare_and_swap(&old, new), &old) {
+                self.shared.edition.fetch_add(1, Ordering::Release);
                 return Ok(());
             }
         }
@@ -229,11 +241,7 @@ impl KeySet {
                 return Err(KeyError::DuplicateKid(kid.into()));
             }
         }
-        Ok(Self { keys, signs, id: NEXT_ID.fetch_add(1, Ordering::Relaxed) })
-    }
-
-    pub(crate) fn id(&self) -> u64 {
-        self.id
+        Ok(Self { keys, signs })
     }
 
     /// The key that signs.

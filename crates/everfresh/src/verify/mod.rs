@@ -21,6 +21,7 @@ mod source;
 mod tests;
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU8, Ordering};
 use std::time::Duration;
 
 use serde::de::DeserializeOwned;
@@ -165,6 +166,26 @@ pub(crate) struct Verified<C> {
     pub(crate) generation: Option<u64>,
     /// Tells two tokens of one session apart: the first bytes of the signature.
     pub(crate) mark: u64,
+    /// What of its generation this node has reported, so that nobody has to look it up.
+    pub(crate) reported: Reported,
+}
+
+/// Whether the store knows that a generation was shown, and that a person showed it.
+#[derive(Debug, Default)]
+pub(crate) struct Reported(AtomicU8);
+
+impl Reported {
+    const fn bit(slides: bool) -> u8 {
+        1 << slides as u8
+    }
+
+    pub(crate) fn is(&self, slides: bool) -> bool {
+        self.0.load(Ordering::Relaxed) & Self::bit(slides) != 0
+    }
+
+    pub(crate) fn note(&self, slides: bool) {
+        self.0.fetch_or(Self::bit(slides), Ordering::Relaxed);
+    }
 }
 
 /// Checks one token, as text, by the rules above.
@@ -299,5 +320,6 @@ fn judge<C>(
         session_expires: raw.session_exp.map(Timestamp::from_secs),
         generation: raw.generation,
         mark,
+        reported: Reported::default(),
     })
 }

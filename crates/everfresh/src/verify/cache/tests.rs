@@ -20,6 +20,7 @@ fn verified(subject: &str, secs: u64) -> Arc<Verified<()>> {
         session_expires: None,
         generation: None,
         mark: 0,
+        reported: Default::default(),
     })
 }
 
