@@ -12,9 +12,16 @@ const MAX_SESSIONS: usize = 16 * 1024;
 /// The longest delay.
 const LONGEST: Duration = Duration::from_secs(60);
 
+/// How often a full memory is looked through for pauses that are over, while everybody waits.
+const CLEARED_EVERY: Duration = Duration::from_secs(1);
+
 /// Sessions whose last refresh failed.
 #[derive(Debug, Default)]
-pub(super) struct Backoff(HashMap<Box<str>, Pause>);
+pub(super) struct Backoff {
+    pauses: HashMap<Box<str>, Pause>,
+    /// When what was over was last taken out.
+    cleared: Option<Duration>,
+}
 
 #[derive(Clone, Copy, Debug)]
 struct Pause {
@@ -25,7 +32,7 @@ struct Pause {
 impl Backoff {
     /// What is left of a session's pause.
     pub(super) fn left(&self, sid: &str, now: Duration) -> Option<Duration> {
-        let pause = self.0.get(sid)?;
+        let pause = self.pauses.get(sid)?;
         pause.until.checked_sub(now).filter(|left| !left.is_zero())
     }
 
@@ -33,10 +40,10 @@ impl Backoff {
     pub(super) fn hold(&mut self, sid: &str, failure: Failure, now: Duration) {
         let Failure::Unavailable { retry_after } = failure else { return };
         let until = now + retry_after.min(LONGEST);
-        if let Some(pause) = self.0.get_mut(sid) {
+        if let Some(pause) = self.pauses.get_mut(sid) {
             pause.until = pause.until.max(until);
-        } else if self.0.len() < MAX_SESSIONS {
-            self.0.insert(sid.into(), Pause { failures: 0, until });
+        } else if self.pauses.len() < MAX_SESSIONS {
+            self.pauses.insert(sid.into(), Pause { failures: 0, until });
         }
     }
 
@@ -47,25 +54,28 @@ impl Backoff {
             Some(Failure::Foreign) => return,
             // In doubt is for the row to say, each time.
             None | Some(Failure::Rejected | Failure::InDoubt) => {
-                self.0.remove(sid);
+                self.pauses.remove(sid);
                 return;
             }
             Some(Failure::Misconfigured) => Duration::ZERO,
             Some(Failure::Unavailable { retry_after }) => retry_after,
         };
-        if self.0.len() >= MAX_SESSIONS {
-            self.0.retain(|_, pause| now < pause.until);
+        if self.pauses.len() >= MAX_SESSIONS
+            && self.cleared.is_none_or(|then| now >= then + CLEARED_EVERY)
+        {
+            self.pauses.retain(|_, pause| now < pause.until);
+            self.cleared = Some(now);
         }
-        if self.0.len() >= MAX_SESSIONS && !self.0.contains_key(sid) {
+        if self.pauses.len() >= MAX_SESSIONS && !self.pauses.contains_key(sid) {
             return;
         }
-        let failures = self.0.get(sid).map_or(0, |pause| pause.failures);
+        let failures = self.pauses.get(sid).map_or(0, |pause| pause.failures);
         let most = Duration::from_secs(1 << failures.min(6)).min(LONGEST);
         let jittered = most * u32::from(random) / u32::from(u8::MAX);
         // Everybody asks for a second; only what is longer was meant.
         let asked = if asked > Duration::from_secs(1) { asked.min(LONGEST * 10) } else { jittered };
         let pause = Pause { failures: failures + 1, until: now + asked.max(jittered) };
-        self.0.insert(sid.into(), pause);
+        self.pauses.insert(sid.into(), pause);
     }
 }
 
@@ -111,8 +121,24 @@ mod tests {
         for n in 0..2 * MAX_SESSIONS {
             backoff.note(&n.to_string(), Some(Failure::SOON), NOW, 255);
         }
-        assert_eq!(backoff.0.len(), MAX_SESSIONS);
+        assert_eq!(backoff.pauses.len(), MAX_SESSIONS);
+        backoff.note("soon", Some(Failure::SOON), NOW + CLEARED_EVERY, 255);
+        assert_eq!(backoff.pauses.len(), 1, "what is over gives way");
+    }
+
+    #[test]
+    fn a_full_memory_is_looked_through_once_a_second() {
+        let mut backoff = Backoff::default();
+        for n in 0..MAX_SESSIONS {
+            backoff.note(&n.to_string(), Some(Failure::SOON), NOW, 0);
+        }
+        backoff.note("first", Some(Failure::SOON), NOW, 255);
+        assert_eq!(backoff.pauses.len(), 1, "pauses of no length were over");
+        for n in 0..MAX_SESSIONS {
+            backoff.note(&n.to_string(), Some(Failure::SOON), NOW, 0);
+        }
+        assert_eq!(backoff.pauses.len(), MAX_SESSIONS, "and nobody looks again so soon");
         backoff.note("late", Some(Failure::SOON), NOW + LONGEST, 255);
-        assert_eq!(backoff.0.len(), 1, "what is over gives way");
+        assert_eq!(backoff.pauses.len(), 1, "what is over gives way");
     }
 }
