@@ -8,11 +8,13 @@ use crate::{test, tools};
 const PEERS: &str = "crates/everfresh-bench/peers";
 
 /// In this order; the last one draws what the others recorded.
-const PROGRAMS: [&str; 6] = ["counts", "memory", "times", "costs", "sockets", "plot"];
+const PROGRAMS: [&str; 7] = ["counts", "memory", "times", "threads", "costs", "sockets", "plot"];
 
 pub(crate) fn run() -> ExitCode {
     let root = test::root();
-    if let Err(missing) = tools::load() {
+    if let Err(missing) =
+        tools::load().and_then(|()| tools::redis()).and_then(|()| tools::postgres())
+    {
         eprintln!("xtask: {missing}");
         return ExitCode::FAILURE;
     }

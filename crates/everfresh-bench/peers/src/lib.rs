@@ -1,12 +1,14 @@
 //! everfresh beside its peers: the same tokens, the same inner service, one run.
 //!
 //! `cargo xtask bench` runs what is in `bin/`, one after the other:
-//! `times` and `counts` measure every [`Subject`] in this process, `sockets` over loopback,
-//! `costs` what making and keeping tokens costs; `plot` draws what they recorded.
+//! `times` and `counts` measure every [`Subject`] in this process, `threads` one token on several
+//! threads, `sockets` all of it over loopback, `costs` what making and keeping tokens costs; `plot`
+//! draws what they recorded.
 
 pub mod keys;
 pub mod record;
 pub mod scene;
+pub mod strangers;
 pub mod subjects;
 
 pub use keys::{Alg, Material};

@@ -89,6 +89,21 @@ pub struct Cost {
     pub refresh_us: f64,
 }
 
+/// What one thread takes for a request while so many of them show the same token.
+#[derive(Clone, Debug, Serialize, serde::Deserialize)]
+pub struct Shared {
+    /// How many threads.
+    pub threads: usize,
+    /// What they share.
+    pub how: String,
+    /// The service without anything around it, median of the rounds, in nanoseconds.
+    pub bare_ns: f64,
+    /// The same with everfresh.
+    pub ours_ns: f64,
+    /// What that adds.
+    pub added_ns: f64,
+}
+
 /// What is kept of one thing.
 #[derive(Clone, Debug, Serialize, serde::Deserialize)]
 pub struct Kept {

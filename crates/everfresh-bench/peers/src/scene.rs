@@ -1,7 +1,7 @@
 //! What is measured: an algorithm, and how its token travels.
 
-use everfresh::{Carrier, Engine, Resign, Session};
-use http::header::{AUTHORIZATION, COOKIE};
+use everfresh::{Carrier, Engine, Refresher, Resign, Session};
+use http::header::{AUTHORIZATION, COOKIE, SET_COOKIE};
 use http::{HeaderMap, HeaderValue, Request, Response};
 use tower::{ServiceBuilder, ServiceExt as _, service_fn};
 
@@ -57,31 +57,43 @@ impl Scene {
 
     /// The same with another cookie, for those whose sessions are no tokens.
     pub fn fields_with(&self, cookie: &str, value: &str) -> HeaderMap {
-        let text = |text: String| HeaderValue::from_str(&text).expect("a header value");
-        let mut fields = HeaderMap::new();
         match self.carried {
             Carried::Bearer => {
-                fields.insert(AUTHORIZATION, text(format!("Bearer {value}")));
+                let value = HeaderValue::from_str(&format!("Bearer {value}"));
+                HeaderMap::from_iter([(AUTHORIZATION, value.expect("a header value"))])
             }
-            Carried::Cookie(others) => {
-                let mut pairs: Vec<_> =
-                    (0..others).map(|n| format!("cookie_{n}=value-of-some-length-{n}")).collect();
-                pairs.insert(others / 2, format!("{cookie}={value}"));
-                fields.insert(COOKIE, text(pairs.join("; ")));
-            }
+            Carried::Cookie(_) => self.fields_of(&[format!("{cookie}={value}")]),
         }
-        fields
+    }
+
+    /// Other cookies, and these in their midst.
+    pub fn fields_of(&self, ours: &[String]) -> HeaderMap {
+        let others = if let Carried::Cookie(others) = self.carried { others } else { 0 };
+        let mut pairs: Vec<_> =
+            (0..others).map(|n| format!("cookie_{n}=value-of-some-length-{n}")).collect();
+        pairs.splice(others / 2..others / 2, ours.iter().cloned());
+        let value = HeaderValue::from_str(&pairs.join("; "));
+        HeaderMap::from_iter([(COOKIE, value.expect("a header value"))])
     }
 }
 
-/// An engine that remembers so many tokens.
+/// An engine that remembers so many tokens, and keeps no sessions.
 pub fn engine(material: &Material, token_cache: usize) -> Engine<User> {
+    engine_of(material, token_cache, Resign::new())
+}
+
+/// The same with any refresher.
+pub fn engine_of(
+    material: &Material,
+    token_cache: usize,
+    refresher: impl Refresher,
+) -> Engine<User> {
     Engine::builder(material.keys())
         .issuer("https://app.example")
         .audience("app")
         .carriers([Carrier::cookies(), Carrier::headers()])
         .access_lifetime(std::time::Duration::from_secs(24 * 60 * 60))
-        .refresh_with(Resign::new())
+        .refresh_with(refresher)
         .token_cache(token_cache)
         .build()
         .expect("a good configuration")
@@ -89,6 +101,12 @@ pub fn engine(material: &Material, token_cache: usize) -> Engine<User> {
 
 /// Signs in and gives the access token.
 pub async fn sign_in(auth: &Engine<User>) -> String {
+    let cookie = signed_in_cookies(auth).await.swap_remove(0);
+    cookie.split_once('=').expect("a pair").1.to_owned()
+}
+
+/// Signs in and gives the cookies, as a browser sends them.
+pub async fn signed_in_cookies(auth: &Engine<User>) -> Vec<String> {
     let handler = service_fn(|request: Request<()>| async move {
         let session = request.extensions().get::<Session<User>>().expect("in a layer").clone();
         session.sign_in("user-4711", User { name: NAME.into() }).await.expect("signed in");
@@ -96,6 +114,9 @@ pub async fn sign_in(auth: &Engine<User>) -> String {
     });
     let service = ServiceBuilder::new().layer(auth.layer()).service(handler);
     let response = service.oneshot(Request::new(())).await.expect("infallible");
-    let cookie = response.headers()["set-cookie"].to_str().expect("text");
-    cookie.split(['=', ';']).nth(1).expect("a value").to_owned()
+    let pair = |field: &HeaderValue| {
+        let text = field.to_str().expect("text");
+        text.split(';').next().expect("a pair").to_owned()
+    };
+    response.headers().get_all(SET_COOKIE).iter().map(pair).collect()
 }

@@ -3,21 +3,25 @@
 use allocation_counter::measure;
 use everfresh::{Engine, EngineBuilder, MemoryStore, Resign, Rotate, Session};
 use everfresh_peers::record::{Kept, write};
-use everfresh_peers::{Alg, Material, NAME, User};
-use everfresh_sqlx::SqliteStore;
+use everfresh_peers::{Alg, Material, NAME, User, strangers};
+use everfresh_redis::RedisStore;
+use everfresh_sqlx::{PostgresStore, SqliteStore};
+use everfresh_tests::database::Database;
 use futures::FutureExt as _;
 use http::header::{AUTHORIZATION, SET_COOKIE};
 use http::{Request, Response};
 use tower::{Layer as _, Service, service_fn};
 
 const COUNT: usize = 10_000;
+/// In stores that grow by pages.
+const MANY: usize = 100_000;
 
 fn main() {
     let mut rows: Vec<Kept> = Alg::ALL.into_iter().map(tokens).collect();
     for count in [1_000, 10_000, 100_000, 1_000_000] {
         rows.push(in_memory(count));
     }
-    rows.push(in_sqlite());
+    rows.extend(in_servers_and_files());
     write("memory.csv", &rows);
 }
 
@@ -85,25 +89,38 @@ fn in_memory(count: usize) -> Kept {
     Kept { what: "session in memory".into(), count, bytes }
 }
 
-fn in_sqlite() -> Kept {
+fn in_servers_and_files() -> Vec<Kept> {
     let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().join("sessions.db");
     let runtime = tokio::runtime::Runtime::new().expect("a runtime");
-    runtime.block_on(async {
-        let store = SqliteStore::open(folder.path().join("sessions.db")).await.expect("a store");
-        let auth = builder(&Material::new(Alg::HS256)).refresh_with(Rotate::new(store));
-        let auth = auth.build().expect("a good configuration");
-        let mut service = auth.layer().layer(service_fn(|request: Request<()>| async move {
-            let session = request.extensions().get::<Session<User>>().expect("in a layer");
-            let user = User { name: NAME.into() };
-            session.sign_in("user-4711", user).await.expect("signed in");
-            Ok::<_, std::convert::Infallible>(Response::new(()))
-        }));
-        for _ in 0..COUNT {
-            service.call(Request::new(())).await.expect("infallible");
-        }
+    let [sqlite, redis, postgres] = runtime.block_on(async {
+        let now_ms = 1_800_000_000_000;
+        SqliteStore::open(&path).await.expect("a store");
+        let sqlite = strangers::in_sqlite(&path, MANY, now_ms).await;
+        let (redis, postgres) = (Database::redis(), Database::postgres());
+        let store = RedisStore::open(&redis.url()).await.expect("a store");
+        let before = used(&redis.url()).await;
+        strangers::in_any(&store, MANY).await;
+        let in_redis = used(&redis.url()).await - before;
+        PostgresStore::open(&postgres.url()).await.expect("a store");
+        [sqlite, in_redis, strangers::in_postgres(&postgres.url(), MANY, now_ms).await]
     });
-    drop(runtime);
-    let database = std::fs::metadata(folder.path().join("sessions.db")).expect("a file");
-    let bytes = database.len() as f64 / COUNT as f64;
-    Kept { what: "session in SQLite, on disk".into(), count: COUNT, bytes }
+    let kept = |(what, bytes): (&str, u64)| Kept {
+        what: format!("session in {what}"),
+        count: MANY,
+        bytes: bytes as f64 / MANY as f64,
+    };
+    [("SQLite, on disk", sqlite), ("Redis", redis), ("PostgreSQL, on disk", postgres)]
+        .map(kept)
+        .into()
+}
+
+/// What Redis says of its memory.
+async fn used(url: &str) -> u64 {
+    let client = redis::Client::open(url).expect("an address");
+    let mut connection = client.get_multiplexed_async_connection().await.expect("a server");
+    let info: String =
+        redis::cmd("INFO").arg("memory").query_async(&mut connection).await.expect("an answer");
+    let used = info.lines().find_map(|line| line.strip_prefix("used_memory:"));
+    used.expect("a figure").trim().parse().expect("a number")
 }

@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use everfresh_peers::record::{Cost, Count, Kept, Load, Storm, Time, read};
+use everfresh_peers::record::{Cost, Count, Kept, Load, Shared, Storm, Time, read};
 use everfresh_peers::subjects::BARE;
 use plotters::prelude::*;
 
@@ -47,6 +47,7 @@ fn main() {
         ("times-bearer", times_table(&times, &counts, "bearer")),
         ("times-cookie", times_table(&times, &counts, "cookie among 10")),
         ("cookies", cookies_table(&times)),
+        ("threads", threads_table(&read("threads.csv"))),
         ("sockets", sockets_table(&loads)),
         ("expiry", expiry_table(&storms)),
         ("costs", costs_table(&costs)),
@@ -210,6 +211,25 @@ fn cookies_table(times: &[Time]) -> String {
             of.map_or("".into(), |row| format!("{:.0}", row.added_ns))
         });
         table += &format!("| {} | {} | {} |\n", row.host, row.subject, ns.join(" | "));
+    }
+    table
+}
+
+fn threads_table(rows: &[Shared]) -> String {
+    let mut table = String::from(
+        "| threads | | nothing (the whole request) | with everfresh | added | of one thread's |\n\
+         |---|---|---|---|---|---|\n",
+    );
+    for row in rows {
+        table += &format!(
+            "| {} | {} | {:.0} | {:.0} | {:.0} | {:.2} |\n",
+            row.threads,
+            row.how,
+            row.bare_ns,
+            row.ours_ns,
+            row.added_ns,
+            row.ours_ns / rows[0].ours_ns
+        );
     }
     table
 }

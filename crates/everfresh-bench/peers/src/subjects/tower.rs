@@ -5,7 +5,7 @@ use std::future::{Ready, ready};
 use std::hint::black_box;
 use std::task::{Context, Poll};
 
-use everfresh::Session;
+use everfresh::{KeyRing, Rotate, Session};
 use futures::FutureExt as _;
 use futures::executor::block_on;
 use http::{Extensions, HeaderMap, Request, Response};
@@ -16,7 +16,7 @@ use tower_sessions::{MemoryStore, SessionManagerLayer};
 
 use super::{BARE, Subject};
 use crate::keys::SECRET;
-use crate::scene::{TOKEN_COOKIE, engine};
+use crate::scene::{TOKEN_COOKIE, engine, engine_of, signed_in_cookies};
 use crate::{Alg, Carried, NAME, Scene, User};
 
 /// Answers at once; 200 if it knows the name.
@@ -93,7 +93,22 @@ pub(super) fn subjects(scene: &Scene) -> Vec<Subject> {
         jwt_authorizer(scene),
     ];
     subjects.extend(tower_sessions(scene));
+    subjects.extend(rotating(scene, inner(signed_in)));
     subjects
+}
+
+/// Both cookies, as most apps have them. A refresh token of bearer clients comes with refreshes
+/// alone.
+fn rotating(scene: &Scene, inner: Inner<Response<axum::body::Body>>) -> Option<Subject> {
+    if scene.carried == Carried::Bearer {
+        return None;
+    }
+    let ring = KeyRing::new(b"a ring of its own, of 32 bytes or more").expect("a good secret");
+    let refresher = Rotate::new(everfresh::MemoryStore::new()).key_ring(ring);
+    let auth = engine_of(&scene.material, 10_000, refresher);
+    let cookies = block_on(signed_in_cookies(&auth));
+    let service = auth.layer().layer(inner);
+    Some(subject("everfresh with `Rotate`", "tower", scene.fields_of(&cookies), service))
 }
 
 fn jwt_authorizer(scene: &Scene) -> Subject {

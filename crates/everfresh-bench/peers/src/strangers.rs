@@ -1,0 +1,87 @@
+//! Sessions of others, for stores that are to be large: rows without a sign-in, and so without a
+//! commit, for each.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::time::Duration;
+
+use everfresh::{NewSession, SessionId, SessionStore};
+use sqlx::{Connection as _, PgConnection, Row as _, SqliteConnection};
+
+const DAY: Duration = Duration::from_secs(24 * 60 * 60);
+
+/// How many are made at once where a store takes them one by one.
+const AT_ONCE: usize = 512;
+
+/// Into a SQLite file, at this time. Gives the bytes of the file.
+pub async fn in_sqlite(path: &Path, count: usize, now_ms: u64) -> u64 {
+    let path = path.to_string_lossy();
+    let mut connection = SqliteConnection::connect(&path).await.expect("a file");
+    sqlx::query(
+        "WITH RECURSIVE n(x) AS (SELECT 1 UNION ALL SELECT x + 1 FROM n WHERE x < ?1) \
+         INSERT INTO everfresh_sessions (sid, subject, generation, key_id, confirmed, rotated_at, \
+         created_at, idle_expires, absolute_expires, idle_lifetime, persistent, claims, \
+         attributes, salt) SELECT randomblob(16), 'user ' || x, 0, 1, 1, ?2, ?2, ?2 + 86400000, \
+         ?2 + 864000000, 86400000, 1, '{\"name\":\"Ada Lovelace\"}', '{}', randomblob(16) FROM n",
+    )
+    .bind(count as i64)
+    .bind(now_ms as i64)
+    .execute(&mut connection)
+    .await
+    .expect("rows");
+    // Out of the write-ahead log and into the file.
+    let emptied = sqlx::query("PRAGMA wal_checkpoint(TRUNCATE)").execute(&mut connection).await;
+    emptied.expect("a checkpoint");
+    std::fs::metadata(&*path).expect("a file").len()
+}
+
+/// Into PostgreSQL, at this time. Gives the bytes of the table and its indexes.
+pub async fn in_postgres(url: &str, count: usize, now_ms: u64) -> u64 {
+    let mut connection = PgConnection::connect(url).await.expect("a server");
+    sqlx::query(
+        "INSERT INTO everfresh_sessions (sid, subject, generation, key_id, confirmed, rotated_at, \
+         created_at, idle_expires, look_at, absolute_expires, idle_lifetime, persistent, claims, \
+         attributes, salt) SELECT decode(md5(n::text), 'hex'), convert_to('user ' || n, 'UTF8'), \
+         0, 1, true, $2, $2, $2 + 86400000, $2 + 86400000, $2 + 864000000, 86400000, true, \
+         '{\"name\":\"Ada Lovelace\"}', '{}', decode(md5(n::text), 'hex') \
+         FROM generate_series(1, $1) AS n",
+    )
+    .bind(count as i64)
+    .bind(now_ms as i64)
+    .execute(&mut connection)
+    .await
+    .expect("rows");
+    sqlx::raw_sql("VACUUM ANALYZE everfresh_sessions")
+        .execute(&mut connection)
+        .await
+        .expect("done");
+    let size = "SELECT pg_total_relation_size('everfresh_sessions')";
+    let row = sqlx::query(size).fetch_one(&mut connection).await.expect("a size");
+    row.get::<i64, _>(0) as u64
+}
+
+/// Into any store, one by one.
+pub async fn in_any(store: &impl SessionStore, count: usize) {
+    let numbers: Vec<usize> = (0..count).collect();
+    for some in numbers.chunks(AT_ONCE) {
+        let made = futures::future::try_join_all(some.iter().map(|n| store.create(session(*n))));
+        made.await.expect("a store");
+    }
+}
+
+fn session(n: usize) -> NewSession {
+    let mut sid = [7; 16];
+    sid[..8].copy_from_slice(&n.to_be_bytes());
+    NewSession {
+        sid: SessionId::from_bytes(sid),
+        subject: format!("user {n}"),
+        key_id: 1,
+        idle_lifetime: DAY,
+        absolute_lifetime: 10 * DAY,
+        persistent: true,
+        claims: r#"{"name":"Ada Lovelace"}"#.into(),
+        attributes: BTreeMap::new(),
+        salt: [n as u8; 16],
+        custody: None,
+    }
+}
