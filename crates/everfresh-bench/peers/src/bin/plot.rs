@@ -16,6 +16,7 @@ const STORES: [(&str, RGBColor); 4] = [
     ("redis", RGBColor(190, 70, 90)),
     ("postgres", RGBColor(60, 150, 100)),
 ];
+const OURS_NAME: &str = "everfresh";
 const ALGORITHMS: [&str; 4] = ["HS256", "RS256", "ES256", "EdDSA"];
 
 fn root() -> PathBuf {
@@ -46,6 +47,7 @@ fn main() {
     for (mark, table) in [
         ("times-bearer", times_table(&times, &counts, "bearer")),
         ("times-cookie", times_table(&times, &counts, "cookie among 10")),
+        ("ratios", ratios_table(&times)),
         ("cookies", cookies_table(&times)),
         ("threads", threads_table(&read("threads.csv"))),
         ("sockets", sockets_table(&loads)),
@@ -152,11 +154,13 @@ fn curves(name: &str, title: &str, rows: &[Cost]) {
             .collect();
         chart.draw_series(LineSeries::new(points.clone(), color.stroke_width(2))).expect("drawn");
         let dots = points.iter().map(|point| Circle::new(*point, 4, color.filled()));
-        chart.draw_series(dots).expect("drawn");
-        // Over the first point, where there is room on every side.
-        let named = points.first().map(|(x, y)| Text::new(store, (*x, *y * 1.5), style.clone()));
-        chart.draw_series(named).expect("drawn");
+        let named = chart.draw_series(dots).expect("drawn").label(store);
+        named.legend(move |at| Circle::new(at, 4, color.filled()));
     }
+    // Stores on disk take much the same; memory is far below.
+    let mut labels = chart.configure_series_labels();
+    let labels = labels.position(SeriesLabelPosition::MiddleRight).label_font(style);
+    labels.draw().expect("drawn");
     area.present().expect("written");
 }
 
@@ -194,6 +198,38 @@ fn times_table(times: &[Time], counts: &[Count], carried: &str) -> String {
         };
         let ns = ns.join(" | ");
         table += &format!("| {} | {name} | {ns} | {allocations} | {bytes} |\n", row.host);
+    }
+    table
+}
+
+/// What everfresh adds as a part of what each peer does, in the same host, run and rounds.
+fn ratios_table(times: &[Time]) -> String {
+    let mut table = String::from(
+        "| token | beside | HS256 | RS256 | ES256 | EdDSA |\n|---|---|---|---|---|---|\n",
+    );
+    for carried in ["bearer", "cookie among 10"] {
+        let of = |algorithm: &str, host: &str, subject: &str| {
+            let mut rows = times.iter().filter(|row| row.carried == carried);
+            rows.find(|row| {
+                row.algorithm == algorithm && row.host == host && row.subject == subject
+            })
+            .map(|row| row.added_ns)
+        };
+        let peers = times.iter().filter(|row| row.algorithm == "HS256" && row.carried == carried);
+        let peers = peers.filter(|row| row.subject != BARE && !row.subject.starts_with(OURS_NAME));
+        for peer in peers {
+            let cells = ALGORITHMS.map(|algorithm| {
+                let part = |subject| {
+                    let theirs = of(algorithm, &peer.host, &peer.subject)?;
+                    of(algorithm, &peer.host, subject).map(|ours| ours / theirs)
+                };
+                match (part(OURS_NAME), part("everfresh without its cache")) {
+                    (Some(known), Some(first)) => format!("{known:.3}, {first:.2}"),
+                    _ => String::new(),
+                }
+            });
+            table += &format!("| {carried} | {} | {} |\n", peer.subject, cells.join(" | "));
+        }
     }
     table
 }
