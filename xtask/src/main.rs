@@ -7,6 +7,8 @@ mod bench;
 mod coverage;
 mod fuzz;
 mod load;
+mod memory;
+mod mutants;
 mod package;
 mod report;
 mod rules;
@@ -32,6 +34,9 @@ cargo xtask fuzz [--seconds N] [TARGET ..]
 cargo xtask load [--seconds N]
                      traffic at saturation on every server and store for so long in all (600 s),
                      with outages; memory is drawn into docs/images
+cargo xtask mutants [FILE ..]
+                     changes the code in one place at a time; tests must notice (an hour or two)
+cargo xtask memory   the core's tests under AddressSanitizer, and under Miri where there is one
 cargo xtask assure [--full] [PART ..]
                      one table of what all of this found, into docs/assurance.md; fails on a gap
 cargo xtask deny     licences, sources and advisories of what the tree holds
@@ -50,6 +55,8 @@ fn main() -> ExitCode {
         ["bench"] => bench::run(),
         ["vectors"] => vectors::run(&test::root()),
         ["fuzz", ref rest @ ..] => fuzz::run(&test::root(), rest),
+        ["mutants", ref rest @ ..] => mutants::run(&test::root(), rest),
+        ["memory"] => memory::run(&test::root()),
         ["assure", ref rest @ ..] => assure::run(&test::root(), rest),
         ["load", ref rest @ ..] => load::run(&test::root(), rest),
         ["deny"] => supply::deny_alone(&test::root()),

@@ -1,7 +1,8 @@
 //! Every test of the project, one step after the other, and one line that counts them all.
 
+use std::io::{BufRead as _, BufReader};
 use std::path::{Path, PathBuf};
-use std::process::{Command, ExitCode};
+use std::process::{Command, ExitCode, Stdio};
 use std::time::Instant;
 
 use crate::report::Report;
@@ -231,6 +232,25 @@ pub(crate) fn cargo(folder: &Path) -> Command {
     let mut command = Command::new(std::env::var_os("CARGO").unwrap_or("cargo".into()));
     command.current_dir(folder);
     command
+}
+
+/// What a command said on standard output, which is shown as well, and whether it succeeded.
+pub(crate) fn said(command: &mut Command) -> (Vec<String>, bool) {
+    let mut child = match command.stdout(Stdio::piped()).spawn() {
+        Ok(child) => child,
+        Err(error) => {
+            println!("can't run {}: {error}", command.get_program().display());
+            return (Vec::new(), false);
+        }
+    };
+    let mut lines = Vec::new();
+    if let Some(stdout) = child.stdout.take() {
+        for line in BufReader::new(stdout).lines().map_while(Result::ok) {
+            println!("{line}");
+            lines.push(line);
+        }
+    }
+    (lines, child.wait().is_ok_and(|status| status.success()))
 }
 
 /// npm, for the browser's client.

@@ -45,7 +45,9 @@ async fn filled(
     let mut connection = SqliteConnection::connect(&path.to_string_lossy()).await?;
     sqlx::query(
         "WITH RECURSIVE n(x) AS (SELECT 1 UNION ALL SELECT x + 1 FROM n WHERE x < ?) \
-         INSERT INTO everfresh_sessions SELECT randomblob(16), 'user ' || x, 0, 1, 1, \
+         INSERT INTO everfresh_sessions (sid, subject, generation, key_id, confirmed, rotated_at, \
+         created_at, idle_expires, absolute_expires, idle_lifetime, persistent, claims, \
+         attributes, salt) SELECT randomblob(16), 'user ' || x, 0, 1, 1, \
          unixepoch() * 1000, unixepoch() * 1000, unixepoch() * 1000 + 86400000, \
          unixepoch() * 1000 + 864000000, 86400000, 1, '{\"name\":\"Ada Lovelace\"}', \
          '{\"device\":\"Firefox on Linux\"}', randomblob(16) FROM n",

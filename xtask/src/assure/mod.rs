@@ -3,12 +3,11 @@
 
 mod page;
 
-use std::io::{BufRead as _, BufReader};
 use std::path::Path;
-use std::process::{Command, ExitCode, Stdio};
+use std::process::{Command, ExitCode};
 
-use crate::test::{cargo, coverage_file};
-use crate::{coverage, load};
+use crate::test::{cargo, coverage_file, said};
+use crate::{coverage, load, memory, mutants};
 
 /// One line of the table: what was found, and whether that is all there should be.
 #[derive(Debug, PartialEq, Eq)]
@@ -30,14 +29,15 @@ struct Part {
     run: fn(&Path, bool) -> Vec<Row>,
 }
 
-const PARTS: [Part; 8] = [
+const PARTS: [Part; 9] = [
     Part { name: "coverage", run: rows },
     Part { name: "vectors", run: vectors },
     Part { name: "fuzz", run: fuzz },
     Part { name: "schedules", run: schedules },
     Part { name: "world", run: world },
     Part { name: "turmoil", run: turmoil },
-    Part { name: "mutants", run: mutants },
+    Part { name: "mutants", run: broken },
+    Part { name: "memory", run: memory },
     Part { name: "load", run: loaded },
 ];
 
@@ -69,25 +69,6 @@ pub(crate) fn run(root: &Path, arguments: &[&str]) -> ExitCode {
     }
     println!("\n{gaps} gaps");
     if gaps == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE }
-}
-
-/// What a command said on standard output, which is shown as well, and whether it succeeded.
-fn said(command: &mut Command) -> (Vec<String>, bool) {
-    let mut child = match command.stdout(Stdio::piped()).spawn() {
-        Ok(child) => child,
-        Err(error) => {
-            println!("can't run {}: {error}", command.get_program().display());
-            return (Vec::new(), false);
-        }
-    };
-    let mut lines = Vec::new();
-    if let Some(stdout) = child.stdout.take() {
-        for line in BufReader::new(stdout).lines().map_while(Result::ok) {
-            println!("{line}");
-            lines.push(line);
-        }
-    }
-    (lines, child.wait().is_ok_and(|status| status.success()))
 }
 
 /// Another chore of this program.
@@ -217,41 +198,22 @@ fn simulated(said: &str) -> Option<String> {
     Some(format!("{seeds}, {requests} requests, {faults} faults"))
 }
 
-/// What the last `cargo mutants` found.
-fn mutants(root: &Path, _: bool) -> Vec<Row> {
+/// What `cargo xtask mutants` found last, which takes an hour.
+fn broken(root: &Path, _: bool) -> Vec<Row> {
     const WHAT: &str = "Mutants of the code, killed by tests";
-    let path = root.join("mutants.out/outcomes.json");
-    let text = std::fs::read_to_string(path).unwrap_or_default();
-    let row = match killed(&text) {
-        Some(Killed { caught, missed, timeout, unviable }) => {
-            let figure = format!(
-                "{} of {}; {missed} missed; {unviable} that do not build",
-                caught + timeout,
-                caught + timeout + missed
-            );
-            Row::new(WHAT, figure, missed == 0 && caught > 0)
-        }
-        None => Row::new(WHAT, "no `mutants.out`: run `cargo mutants` first", false),
-    };
-    vec![row]
+    let mutants::Found { killed, missed, unviable } = mutants::found(root);
+    let (killed, missed, unviable) = (killed.len(), missed.len(), unviable.len());
+    if killed == 0 {
+        return vec![Row::new(WHAT, "none: run `cargo xtask mutants` first", false)];
+    }
+    let all = killed + missed;
+    let figure = format!("{killed} of {all}; {missed} missed; {unviable} that do not build");
+    vec![Row::new(WHAT, figure, missed == 0)]
 }
 
-#[derive(Debug, PartialEq, Eq)]
-struct Killed {
-    caught: u64,
-    missed: u64,
-    timeout: u64,
-    unviable: u64,
-}
-
-/// The sums in cargo-mutants' `outcomes.json`; they stand after all outcomes, or before.
-fn killed(text: &str) -> Option<Killed> {
-    let sum = |name: &str| -> Option<u64> {
-        let (_, rest) = text.rsplit_once(&format!("\"{name}\":"))?;
-        rest.trim_start().split(|c: char| !c.is_ascii_digit()).next()?.parse().ok()
-    };
-    let (caught, missed) = (sum("caught")?, sum("missed")?);
-    Some(Killed { caught, missed, timeout: sum("timeout")?, unviable: sum("unviable")? })
+fn memory(root: &Path, _: bool) -> Vec<Row> {
+    let rows = memory::each(root).into_iter();
+    rows.map(|found| Row::new(found.what, found.figure, found.kept)).collect()
 }
 
 fn loaded(root: &Path, full: bool) -> Vec<Row> {
@@ -299,16 +261,6 @@ mod tests {
         assert_eq!(simulated(said).as_deref(), Some("rotate: 9 seeds, 1,234 requests, 55 faults"));
         assert_eq!((grouped(0), grouped(999)), ("0".into(), "999".into()));
         assert_eq!((grouped(1000), grouped(12_345_678)), ("1,000".into(), "12,345,678".into()));
-    }
-
-    #[test]
-    fn the_sums_of_mutants_are_read() {
-        let text = r#"{"outcomes": [{"scenario": {"Mutant": {"name": "missed"}}, "summary":
-            "CaughtMutant"}], "total_mutants": 9, "missed": 1, "caught": 5, "timeout": 1,
-            "unviable": 2, "success": 0, "failure": 0}"#;
-        let sums = Killed { caught: 5, missed: 1, timeout: 1, unviable: 2 };
-        assert_eq!(killed(text), Some(sums));
-        assert_eq!(killed(""), None);
     }
 
     #[test]

@@ -211,6 +211,7 @@ async fn another_method_is_told_which_is_allowed() {
     }
 }
 
+#[cfg(feature = "aws-lc")]
 #[tokio::test]
 async fn public_keys_are_published_and_secrets_are_not() {
     let jwks = async |world: &World| {

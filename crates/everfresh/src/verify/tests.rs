@@ -12,7 +12,9 @@ use serde_json::{Value, json};
 
 use super::*;
 
+#[cfg(feature = "aws-lc")]
 mod algorithms;
+#[cfg(feature = "aws-lc")]
 mod keys;
 mod vectors;
 

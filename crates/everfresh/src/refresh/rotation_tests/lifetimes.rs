@@ -257,6 +257,7 @@ async fn s54_a_store_that_is_down_signs_nobody_out() {
     assert_eq!(store.len(), 1);
 }
 
+#[cfg(feature = "aws-lc")]
 #[tokio::test]
 async fn public_signing_keys_need_a_ring_of_their_own() {
     let der =

@@ -1,0 +1,85 @@
+//! `cargo xtask memory`: the core's tests under `AddressSanitizer`, which sees every use of memory
+//! that is not there (any more) and every leak, also in the C that signs; and under Miri, which sees
+//! what the language leaves undefined, where the toolchain has it.
+
+use std::path::Path;
+use std::process::ExitCode;
+
+use crate::test::{cargo, said};
+
+/// Tests that sign nothing: of what parses, decides and keeps.
+const WITHOUT_KEYS: [&str; 9] = [
+    "backoff::",
+    "cache::",
+    "clock::",
+    "cookie::",
+    "decide::",
+    "extract::",
+    "node::",
+    "origin::",
+    "secret::",
+];
+
+/// What came of each: its name, and how many tests passed, or why none ran.
+pub(crate) struct Outcome {
+    pub(crate) what: &'static str,
+    pub(crate) figure: String,
+    pub(crate) kept: bool,
+}
+
+pub(crate) fn run(root: &Path) -> ExitCode {
+    let mut kept = true;
+    for outcome in each(root) {
+        println!("{}: {}", outcome.what, outcome.figure);
+        kept &= outcome.kept;
+    }
+    if kept { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+}
+
+pub(crate) fn each(root: &Path) -> [Outcome; 2] {
+    [sanitized(root), interpreted(root)]
+}
+
+fn sanitized(root: &Path) -> Outcome {
+    const WHAT: &str = "The core's tests under AddressSanitizer";
+    let target = format!("{}-unknown-linux-gnu", std::env::consts::ARCH);
+    if !cfg!(target_os = "linux") {
+        return Outcome { what: WHAT, figure: "not run: Linux alone".into(), kept: true };
+    }
+    let mut command = cargo(root);
+    command.args(["test", "--package", "everfresh", "--lib", "--target", &target]);
+    command.arg("--target-dir").arg(root.join("target/sanitized"));
+    // A sanitizer is no part of stable Rust, but ships with it.
+    command.env("RUSTC_BOOTSTRAP", "1").env("RUSTFLAGS", "-Zsanitizer=address");
+    let (lines, succeeded) = said(&mut command);
+    outcome(WHAT, &lines, succeeded, "no error, no leak")
+}
+
+fn interpreted(root: &Path) -> Outcome {
+    const WHAT: &str = "The core's tests under Miri";
+    let there = cargo(root).args(["+nightly", "miri", "--version"]).output();
+    if !there.is_ok_and(|output| output.status.success()) {
+        let figure =
+            "not run: no nightly toolchain with miri (`rustup +nightly component add miri`)";
+        return Outcome { what: WHAT, figure: figure.into(), kept: true };
+    }
+    // It runs no C, and so no signatures.
+    let mut command = std::process::Command::new("cargo");
+    command.current_dir(root).args(["+nightly", "miri", "test", "--package", "everfresh", "--lib"]);
+    command.args(["--no-default-features", "--features", "tower", "--"]).args(WITHOUT_KEYS);
+    command.env("MIRIFLAGS", "-Zmiri-disable-isolation").env("PROPTEST_CASES", "4");
+    let (lines, succeeded) = said(&mut command);
+    outcome(WHAT, &lines, succeeded, "nothing undefined")
+}
+
+fn outcome(what: &'static str, lines: &[String], succeeded: bool, good: &str) -> Outcome {
+    let passed = lines.iter().find_map(|line| {
+        line.strip_prefix("test result: ok. ")?.split(' ').next()?.parse::<u32>().ok()
+    });
+    let kept = succeeded && passed.is_some_and(|passed| passed > 0);
+    let figure = match passed {
+        Some(passed) if kept => format!("{passed} passed, {good}"),
+        _ => "FAILED".into(),
+    };
+    Outcome { what, figure, kept }
+}

@@ -1,0 +1,110 @@
+//! `cargo xtask mutants`: the code that says who somebody is, changed in one place at a time; tests
+//! must notice. `.cargo/mutants.toml` says what is changed, and what need not be noticed, and why.
+//!
+//! Twice, since most are found by the core's own tests in seconds: what those miss is tried again
+//! with the tests of the crates that stand on the core. It goes on where it was stopped; what was
+//! found lies in `target/mutants`.
+
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
+use std::process::{Command, ExitCode};
+
+use crate::test::cargo;
+use crate::tools;
+
+/// Whose tests may find what the core's own don't.
+const BEYOND: [&str; 4] =
+    ["everfresh-upstream", "everfresh-sqlx", "everfresh-testkit", "everfresh-axum"];
+
+/// After so many seconds a test hangs, which counts as noticed.
+const HANGS: &str = "60";
+
+/// What was found so far, by the mutants' names.
+#[derive(Debug, Default)]
+pub(crate) struct Found {
+    pub(crate) killed: BTreeSet<String>,
+    pub(crate) missed: BTreeSet<String>,
+    /// They don't build.
+    pub(crate) unviable: BTreeSet<String>,
+}
+
+/// `cargo xtask mutants [FILE ..]`: in these files only.
+pub(crate) fn run(root: &Path, files: &[&str]) -> ExitCode {
+    if let Err(missing) = tools::subcommand("mutants", "27.1.0") {
+        println!("{missing}");
+        return ExitCode::FAILURE;
+    }
+    let ours = ["--test-package", "everfresh"];
+    let theirs: Vec<&str> = BEYOND.iter().flat_map(|name| ["--test-package", name]).collect();
+    for (tests, of) in [(&ours[..], &["--", "--lib"][..]), (&theirs[..], &[])] {
+        let mut command = mutants(root);
+        command.args(files.iter().flat_map(|file| ["--file", file])).args(tests).args(of);
+        // 2 is for mutants that were missed, 3 for tests that hang.
+        match command.status().map(|status| status.code()) {
+            Ok(Some(0 | 2 | 3)) => {}
+            other => {
+                println!("cargo mutants did not run to its end: {other:?}");
+                return ExitCode::FAILURE;
+            }
+        }
+        if let Err(problem) = note(root) {
+            println!("{problem}");
+            return ExitCode::FAILURE;
+        }
+    }
+    let Found { killed, missed, unviable } = found(root);
+    missed.iter().for_each(|name| println!("MISSED {name}"));
+    let of = killed.len() + missed.len();
+    println!("{} of {of} killed; {} don't build", killed.len(), unviable.len());
+    if missed.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+}
+
+fn mutants(root: &Path) -> Command {
+    let mut command = cargo(root);
+    command.args(["mutants", "--package", "everfresh", "--iterate", "--no-shuffle"]);
+    command.args(["--timeout", HANGS, "--jobs", "2", "--output"]).arg(folder(root));
+    // Nobody debugs what is built here.
+    command.env("CARGO_PROFILE_DEV_DEBUG", "0");
+    // It works in copies elsewhere, beside which nothing is.
+    if std::env::var_os("EVERFRESH_VECTORS").is_none() {
+        command.env("EVERFRESH_VECTORS", root.join("../shared/vectors"));
+    }
+    command
+}
+
+fn folder(root: &Path) -> PathBuf {
+    root.join("target/mutants")
+}
+
+/// The names in a file of the folder; none if there is no such file.
+fn names(root: &Path, file: &str) -> BTreeSet<String> {
+    let text = std::fs::read_to_string(folder(root).join(file)).unwrap_or_default();
+    text.lines().map(ToOwned::to_owned).collect()
+}
+
+/// Each run tells of itself alone: adds what the last one found.
+fn note(root: &Path) -> Result<(), String> {
+    let last = |name: &str| names(root, &format!("mutants.out/{name}.txt"));
+    let mut all = found(root);
+    all.killed.extend(last("caught").into_iter().chain(last("timeout")));
+    all.unviable.extend(last("unviable"));
+    all.missed.extend(last("missed"));
+    all.missed.retain(|name| !all.killed.contains(name));
+    for (name, lines) in
+        [("killed", all.killed), ("missed", all.missed), ("unviable", all.unviable)]
+    {
+        let text: String = lines.into_iter().map(|line| line + "\n").collect();
+        let path = folder(root).join(name).with_extension("txt");
+        std::fs::write(&path, text).map_err(|error| format!("{}: {error}", path.display()))?;
+    }
+    Ok(())
+}
+
+/// What all runs found.
+pub(crate) fn found(root: &Path) -> Found {
+    Found {
+        killed: names(root, "killed.txt"),
+        missed: names(root, "missed.txt"),
+        unviable: names(root, "unviable.txt"),
+    }
+}
