@@ -99,6 +99,14 @@ fn s22_s78_max_age_is_at_most_400_days() {
     assert!(text(cookie.set("v", None)).ends_with("Path=/"), "until the browser is closed");
 }
 
+#[test]
+fn f40_a_further_piece_differs_by_its_number_alone() {
+    let cookie = CookieSpec::new("rt").path("/app").same_site(SameSite::Strict).insecure();
+    let piece = cookie.piece(2);
+    assert_eq!(piece.name(), "rt.2");
+    assert_eq!(text(piece.set("v", None)), text(cookie.set("v", None)).replace("rt=", "rt.2="));
+}
+
 proptest! {
     /// Row 72: whatever the value, there is one cookie and its attributes are ours.
     #[test]

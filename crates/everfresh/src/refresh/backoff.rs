@@ -116,6 +116,27 @@ mod tests {
     }
 
     #[test]
+    fn what_was_not_tried_waits_and_counts_as_no_failure() {
+        let after = |secs| Failure::Unavailable { retry_after: Duration::from_secs(secs) };
+        let mut backoff = Backoff::default();
+        backoff.hold("a", after(20), NOW);
+        assert_eq!(backoff.left("a", NOW), Some(Duration::from_secs(20)));
+        backoff.hold("a", after(5), NOW);
+        assert_eq!(backoff.left("a", NOW), Some(Duration::from_secs(20)), "never sooner");
+        backoff.hold("a", after(3600), NOW);
+        assert_eq!(backoff.left("a", NOW), Some(LONGEST), "and not for hours");
+        backoff.hold("b", Failure::Rejected, NOW);
+        assert_eq!(backoff.left("b", NOW), None);
+        backoff.note("a", Some(Failure::SOON), NOW + LONGEST, 255);
+        assert_eq!(backoff.left("a", NOW + LONGEST), Some(Duration::from_secs(1)), "the first");
+
+        for n in 0..2 * MAX_SESSIONS {
+            backoff.hold(&n.to_string(), after(20), NOW);
+        }
+        assert_eq!(backoff.pauses.len(), MAX_SESSIONS);
+    }
+
+    #[test]
     fn the_memory_is_bounded() {
         let mut backoff = Backoff::default();
         for n in 0..2 * MAX_SESSIONS {

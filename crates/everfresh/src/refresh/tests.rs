@@ -157,8 +157,11 @@ async fn s68_more_results_than_are_kept_never_stop_the_keeping() {
     // The table is filled as by a mass expiry, and drained by time.
     super::flight::tests::fill(&world.auth, 40_000);
     world.pass(900);
+    let mut firsts = Vec::new();
     for token in &tokens {
-        let first = token_of(&world.me(cookie(token)).await);
+        firsts.push(token_of(&world.me(cookie(token)).await));
+    }
+    for (token, first) in tokens.iter().zip(firsts) {
         assert_eq!(token_of(&world.me(cookie(token)).await), first, "kept for late twins");
     }
     assert_eq!(calls.load(Ordering::SeqCst), 10);
@@ -167,6 +170,19 @@ async fn s68_more_results_than_are_kept_never_stop_the_keeping() {
     world.pass(60);
     world.me(cookie(&tokens[0])).await;
     assert_eq!(super::flight::tests::sizes(&world.auth).0, 1, "what is over is let go");
+}
+
+#[tokio::test]
+async fn f02_a_result_is_kept_for_less_than_the_overlap() {
+    let (world, calls) = counting();
+    let token = world.sign_in("alice").await;
+    world.pass(900);
+    let first = token_of(&world.me(cookie(&token)).await);
+    world.pass(29);
+    assert_eq!(token_of(&world.me(cookie(&token)).await), first);
+    world.pass(1);
+    assert_ne!(token_of(&world.me(cookie(&token)).await), first);
+    assert_eq!(calls.load(Ordering::SeqCst), 2);
 }
 
 #[tokio::test]
