@@ -34,7 +34,7 @@ cargo xtask fuzz [--seconds N] [TARGET ..]
 cargo xtask load [--seconds N]
                      traffic at saturation on every server and store for so long in all (600 s),
                      with outages; memory is drawn into docs/images
-cargo xtask mutants [FILE ..]
+cargo xtask mutants [NAME ..]
                      changes the code in one place at a time; tests must notice (an hour or two)
 cargo xtask memory   the core's tests under AddressSanitizer, and under Miri where there is one
 cargo xtask assure [--full] [PART ..]

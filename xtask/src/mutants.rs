@@ -28,8 +28,8 @@ pub(crate) struct Found {
     pub(crate) unviable: BTreeSet<String>,
 }
 
-/// `cargo xtask mutants [FILE ..]`: in these files only.
-pub(crate) fn run(root: &Path, files: &[&str]) -> ExitCode {
+/// `cargo xtask mutants [NAME ..]`: those only whose names match, which begin with their file's path.
+pub(crate) fn run(root: &Path, wanted: &[&str]) -> ExitCode {
     if let Err(missing) = tools::subcommand("mutants", "27.1.0") {
         println!("{missing}");
         return ExitCode::FAILURE;
@@ -38,7 +38,7 @@ pub(crate) fn run(root: &Path, files: &[&str]) -> ExitCode {
     let theirs: Vec<&str> = BEYOND.iter().flat_map(|name| ["--test-package", name]).collect();
     for (tests, of) in [(&ours[..], &["--", "--lib"][..]), (&theirs[..], &[])] {
         let mut command = mutants(root);
-        command.args(files.iter().flat_map(|file| ["--file", file])).args(tests).args(of);
+        command.args(wanted.iter().flat_map(|name| ["--re", name])).args(tests).args(of);
         // 2 is for mutants that were missed, 3 for tests that hang.
         match command.status().map(|status| status.code()) {
             Ok(Some(0 | 2 | 3)) => {}
