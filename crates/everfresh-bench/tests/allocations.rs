@@ -51,6 +51,17 @@ fn a_known_token_costs_what_no_token_costs() {
 }
 
 #[test]
+fn cookies_in_many_fields_cost_what_one_field_does() {
+    let mut request = with_cookie(&good_token(), 0);
+    for n in 0..20 {
+        let value = format!("cookie_{n}=value").parse().expect("a header value");
+        request.headers_mut().append(http::header::COOKIE, value);
+    }
+    let counted = counted(&request);
+    assert!(counted.count_total <= 4, "{counted:?}");
+}
+
+#[test]
 fn a_refresh_token_costs_its_own_copy_and_a_new_field_without_it() {
     let auth = rotating_engine();
     let runtime = tokio::runtime::Builder::new_current_thread().build().expect("a runtime");

@@ -82,7 +82,7 @@ impl Clock {
     }
 
     /// Wall-clock time. The machine's own is read as of its last tick, on Linux up to 10 ms ago:
-    /// every request asks, and that costs a fifth.
+    /// every request asks, and that takes a fifth of the time.
     pub fn now(&self) -> Timestamp {
         match &self.0 {
             Source::System { .. } => last_tick(),

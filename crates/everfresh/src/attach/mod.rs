@@ -92,19 +92,22 @@ fn uses_scheme(fields: &impl HeaderFields, scheme: &str) -> bool {
 
 /// Cuts our pairs out of every `Cookie` field; what is left keeps its bytes and their order.
 fn rewrite_cookies(fields: &mut impl HeaderFields, carriers: &Carriers, change: Change<'_>) {
-    let mut cuts: SmallVec<[Cuts; 1]> = SmallVec::new();
-    cuts.extend(fields.values(&COOKIE).map(|field| cuts_of(field, carriers, change)));
-    // Most requests bring no cookie at all, or none that has to go.
-    if cuts.iter().all(Vec::is_empty) {
+    let cuts = fields.values(&COOKIE).map(|field| cuts_of(field, carriers, change)).enumerate();
+    // Most requests bring no cookie at all, or none that has to go; and of the many fields that
+    // HTTP/2 makes of one, few hold one that has.
+    let cuts: SmallVec<[(usize, Cuts); 1]> = cuts.filter(|(_, cuts)| !cuts.is_empty()).collect();
+    if cuts.is_empty() {
         return;
     }
+    let mut cuts = cuts.into_iter().peekable();
     let mut token = match change {
         Change::Replace(token) => Some(token),
         _ => None,
     };
     let mut kept: SmallVec<[HeaderValue; 1]> = SmallVec::new();
-    for (field, cuts) in fields.values(&COOKIE).zip(&cuts) {
-        let text = cut(field, cuts, &mut token);
+    for (n, field) in fields.values(&COOKIE).enumerate() {
+        let cuts = cuts.next_if(|(of, _)| *of == n).map_or(Cuts::new(), |(_, cuts)| cuts);
+        let text = cut(field, &cuts, &mut token);
         if let (false, Ok(mut value)) = (text.is_empty(), HeaderValue::try_from(text)) {
             value.set_sensitive(true);
             kept.push(value);
