@@ -3,7 +3,7 @@
 //! what the language leaves undefined, where the toolchain has it.
 
 use std::path::Path;
-use std::process::ExitCode;
+use std::process::{Command, ExitCode};
 
 use crate::test::{cargo, said};
 
@@ -57,15 +57,21 @@ fn sanitized(root: &Path) -> Outcome {
 
 fn interpreted(root: &Path) -> Outcome {
     const WHAT: &str = "The core's tests under Miri";
-    let there = cargo(root).args(["+nightly", "miri", "--version"]).output();
+    // Not the cargo that runs this, which knows its own toolchain alone.
+    let nightly = || {
+        let mut command = Command::new("cargo");
+        command.current_dir(root).arg("+nightly");
+        command
+    };
+    let there = nightly().args(["miri", "--version"]).output();
     if !there.is_ok_and(|output| output.status.success()) {
         let figure =
             "not run: no nightly toolchain with miri (`rustup +nightly component add miri`)";
         return Outcome { what: WHAT, figure: figure.into(), kept: true };
     }
     // It runs no C, and so no signatures.
-    let mut command = std::process::Command::new("cargo");
-    command.current_dir(root).args(["+nightly", "miri", "test", "--package", "everfresh", "--lib"]);
+    let mut command = nightly();
+    command.args(["miri", "test", "--package", "everfresh", "--lib"]);
     command.args(["--no-default-features", "--features", "tower", "--"]).args(WITHOUT_KEYS);
     command.env("MIRIFLAGS", "-Zmiri-disable-isolation").env("PROPTEST_CASES", "4");
     let (lines, succeeded) = said(&mut command);
