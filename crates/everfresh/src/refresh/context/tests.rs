@@ -1,0 +1,233 @@
+//! What a refresher and a custodian are told and given.
+
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
+
+use http::StatusCode;
+use tokio::sync::watch;
+
+use super::*;
+use crate::cookie::MAX_NAME_AND_VALUE;
+use crate::endpoint::Issued;
+use crate::store::{Loaded, NewCustody, SessionId, SessionRecord};
+use crate::testing::*;
+use crate::{
+    Admission, Custodian, MemoryStore, Opening, Presented, Refresher, Resign, Rotate, Timestamp,
+};
+
+fn context(world: &World) -> Context {
+    Context::new(world.auth.core.clone())
+}
+
+/// As [`Resign`] does, and more.
+#[derive(Clone, Default)]
+struct Told {
+    /// Whether each refresh was told that its request could do without it.
+    spare: Arc<Mutex<Vec<bool>>>,
+    hands_over: bool,
+    largest: usize,
+    /// Refreshes wait until this says so.
+    gate: Option<watch::Receiver<bool>>,
+    /// Fails, and says that it tried nothing.
+    untried: Option<Arc<AtomicUsize>>,
+}
+
+impl Refresher for Told {
+    fn largest_refresh_token(&self) -> usize {
+        self.largest
+    }
+
+    fn hands_over(&self) -> bool {
+        self.hands_over
+    }
+
+    fn admits(&self, presented: Presented<'_>, now: Timestamp) -> Option<Admission> {
+        Resign::new().admits(presented, now)
+    }
+
+    async fn refresh(&self, cx: Context, admitted: Admitted) -> Result<Tokens, Failure> {
+        self.spare.lock().unwrap().push(admitted.spare);
+        if let Some(calls) = &self.untried {
+            calls.fetch_add(1, Ordering::SeqCst);
+            cx.untried();
+            return Err(Failure::SOON);
+        }
+        if let Some(gate) = &self.gate {
+            gate.clone().wait_for(|open| *open).await.unwrap();
+        }
+        Resign::new().refresh(cx, admitted).await
+    }
+
+    async fn sign_in(&self, cx: Context, opening: Opening) -> Result<Tokens, Failure> {
+        Resign::new().sign_in(cx, opening).await
+    }
+
+    async fn sign_out(
+        &self,
+        _: Context,
+        _: String,
+        _: Option<RefreshToken>,
+    ) -> Result<(), Failure> {
+        Ok(())
+    }
+}
+
+fn told(told: Told) -> World {
+    World::with(|b| b.leeway(Duration::ZERO).refresh_with(told))
+}
+
+#[tokio::test]
+async fn a_refresher_is_told_whether_the_request_can_do_without_it() {
+    let it = Told::default();
+    let world = told(it.clone());
+    for (left, spare) in [(100, true), (10, true), (0, false)] {
+        let token = world.sign_in("alice").await;
+        world.pass_until_left(&token, left);
+        world.me(cookie(&token)).await;
+        // One that runs beside its request is under way by now.
+        tokio::task::yield_now().await;
+        assert_eq!(std::mem::take(&mut *it.spare.lock().unwrap()), [spare], "{left} s left");
+    }
+}
+
+#[tokio::test]
+async fn f72_what_was_not_tried_does_not_count_against_its_session() {
+    let calls = Arc::new(AtomicUsize::new(0));
+    let world = told(Told { untried: Some(calls.clone()), ..Told::default() });
+    let token = world.sign_in("alice").await;
+    world.pass(900);
+    for nth in 1..=30 {
+        let response = world.me(cookie(&token)).await;
+        assert_eq!(response.status(), StatusCode::SERVICE_UNAVAILABLE);
+        assert_eq!(calls.load(Ordering::SeqCst), nth, "a second each time, never more");
+        world.me(cookie(&token)).await;
+        assert_eq!(calls.load(Ordering::SeqCst), nth, "and never less");
+        world.pass(1);
+    }
+}
+
+#[tokio::test]
+async fn a_head_waits_for_what_is_kept_nowhere_else() {
+    for hands_over in [true, false] {
+        let (open, gate) = watch::channel(false);
+        let world = told(Told { hands_over, gate: Some(gate), ..Told::default() });
+        let token = world.sign_in("alice").await;
+        world.pass_until_left(&token, 100);
+        let mut answer = Box::pin(world.me(cookie(&token)));
+        let at_once = futures::poll!(answer.as_mut());
+        assert_eq!(at_once.is_pending(), hands_over);
+        let std::task::Poll::Ready(response) = at_once else {
+            open.send(true).unwrap();
+            assert!(token_of(&answer.await).is_some());
+            continue;
+        };
+        assert_eq!(token_of(&response), None, "it is kept, and leaves with a later response");
+    }
+}
+
+#[test]
+fn only_refresh_tokens_larger_than_a_cookie_travel_in_pieces() {
+    for (largest, pieces) in
+        [(0, false), (MAX_NAME_AND_VALUE, false), (MAX_NAME_AND_VALUE + 1, true)]
+    {
+        let world = told(Told { largest, ..Told::default() });
+        assert_eq!(world.auth.core.carriers.any_pieces(), pieces, "{largest}");
+        let token = RefreshToken::new("x".repeat(MAX_NAME_AND_VALUE));
+        let fits = context(&world).check_size("s", &token);
+        let reported = world.events();
+        assert_eq!(fits, if pieces { Ok(()) } else { Err(Failure::Misconfigured) });
+        let expected =
+            if pieces { vec![] } else { vec!["TokenTooLarge { sid: \"s\" }".to_owned()] };
+        assert_eq!(reported, expected);
+    }
+}
+
+#[test]
+fn tokens_of_another_server_are_due_before_our_own_windows_open() {
+    let step = Duration::from_millis(1);
+    for lifetime in [3600, 900, 60].map(Duration::from_secs) {
+        for sid in ["a", "b", "alice", "a session"] {
+            let own = Windows::new(lifetime, spread(sid)).advisory;
+            let due = own + lifetime / 20 + Duration::from_secs(1);
+            assert!(Context::is_due(sid, lifetime, due), "{sid}: {due:?} of {lifetime:?}");
+            assert!(Context::is_due(sid, lifetime, Duration::ZERO));
+            assert!(!Context::is_due(sid, lifetime, due + step), "{sid}: {due:?} of {lifetime:?}");
+        }
+    }
+    // Never in the first half of its life.
+    let (lifetime, half) = (Duration::from_secs(10), Duration::from_secs(5));
+    assert!(Context::is_due("a", lifetime, half));
+    assert!(!Context::is_due("a", lifetime, half + step));
+}
+
+#[tokio::test]
+async fn a_refresher_learns_the_engines_limits() {
+    let session = Duration::from_secs(5 * 86_400);
+    let world = World::with(|b| b.session_lifetime(session));
+    let cx = context(&world);
+    assert_eq!(cx.session_lifetime(), session);
+    assert_eq!(cx.waiter_limit(), world.auth.core.waiter_limit);
+    assert!(cx.waiter_limit() > Duration::from_secs(1));
+    let before = cx.monotonic();
+    world.pass(7);
+    assert_eq!(cx.monotonic() - before, Duration::from_secs(7));
+    assert_eq!(cx.now(), START.plus(Duration::from_secs(7)));
+}
+
+#[tokio::test]
+async fn what_nobody_waits_for_runs_on_the_engines_runtime() {
+    let ran = Arc::new(AtomicBool::new(false));
+    let mark = ran.clone();
+    context(&World::new()).spawn(async move { mark.store(true, Ordering::SeqCst) });
+    tokio::task::yield_now().await;
+    assert!(ran.load(Ordering::SeqCst));
+}
+
+/// Refuses its settings.
+struct Unready;
+
+impl Custodian for Unready {
+    fn prepare(&self, setup: &Setup<'_>, vault: Vault) -> Result<(), ConfigError> {
+        let sealed = vault.seal(b"place", b"tokens").unwrap();
+        assert_eq!(*vault.open(b"place", &sealed).unwrap(), b"tokens");
+        let lifetime = setup.access_lifetime();
+        setup.within("Unready", lifetime, Duration::ZERO, lifetime / 2)
+    }
+
+    async fn deposit(
+        &self,
+        _: &Context,
+        _: SessionId,
+        _: &str,
+        _: Issued,
+    ) -> Result<NewCustody, Failure> {
+        Err(Failure::Misconfigured)
+    }
+
+    async fn renew(&self, _: &Context, loaded: Loaded, _: bool) -> Result<Loaded, Failure> {
+        Ok(loaded)
+    }
+
+    fn withdraw(&self, _: &SessionRecord) -> Result<AccessToken, Failure> {
+        Err(Failure::Misconfigured)
+    }
+
+    async fn end(&self, _: &Context, _: SessionId) -> Result<bool, Failure> {
+        Ok(false)
+    }
+
+    async fn drain(&self, _: &Context) -> usize {
+        0
+    }
+}
+
+#[test]
+fn a_custodian_checks_its_settings_when_the_engine_is_built() {
+    let refresher = Rotate::resting_on(MemoryStore::new(), Unready);
+    let built = crate::Engine::<User>::builder(Keys::hs256(SECRET).unwrap())
+        .issuer("https://app.example")
+        .audience("app")
+        .refresh_with(refresher)
+        .build();
+    assert!(matches!(built, Err(ConfigError::OutOfRange { setting: "Unready", .. })));
+}
