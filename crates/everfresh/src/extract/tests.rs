@@ -265,11 +265,67 @@ proptest! {
 
 #[test]
 fn a_cookie_of_another_name_is_configured_by_its_spec() {
-    let spec = Location::Cookie(CookieSpec::new("at"));
-    let pair = Carrier::new(spec, Location::Cookie(CookieSpec::new("rt")));
-    let carriers = Carriers::build(vec![pair], false, false).unwrap();
+    let carriers = Carriers::build(vec![in_cookies_named("at", "rt")], false, false).unwrap();
     let fields = fields(&[("cookie", b"rt=x.y.z; hat=q.q.q; at=a.b.c")]);
     let presented = extract(&fields, &carriers, Side::Access, true, &[]);
     assert_eq!(presented.candidates()[0].token, b"a.b.c");
     assert_eq!(presented.candidates().len(), 1);
+}
+
+fn in_cookies_named(access: &'static str, refresh: &'static str) -> Carrier {
+    let [access, refresh] = [access, refresh].map(|name| Location::Cookie(CookieSpec::new(name)));
+    Carrier::new(access, refresh)
+}
+
+#[test]
+fn a_refresh_token_in_pieces_is_found_whole_and_in_its_place() {
+    let list = vec![in_cookies_named("at", "rt"), Carrier::headers(), in_cookies_named("a2", "r2")];
+    let in_pieces = Carriers::build(list.clone(), false, true).unwrap();
+    let whole = Carriers::build(list, false, false).unwrap();
+    let large = "l".repeat(9000);
+    let cookies: Vec<String> = chunks::split(&large)
+        .unwrap()
+        .iter()
+        .enumerate()
+        .map(|(index, value)| match index {
+            0 => format!("r2={value}"),
+            _ => format!("r2.{index}={value}"),
+        })
+        .chain(["rt=small".into(), "r2=another".into(), "at=a.b.c".into()])
+        .collect();
+    let pairs: Vec<_> = cookies.iter().map(|pair| ("cookie", pair.as_bytes())).collect();
+    let fields = fields(&pairs);
+    let refresh = |carriers: &Carriers, cookies_count| {
+        let joined = join_pieces(&fields, carriers, cookies_count);
+        let found = extract(&fields, carriers, Side::Refresh, cookies_count, &joined);
+        let text = |one: &Candidate<'_>| (one.carrier, String::from_utf8_lossy(one.token).len());
+        (joined.len(), found.candidates().iter().map(text).collect::<Vec<_>>())
+    };
+    let expected = vec![(0, "small".len()), (2, "another".len()), (2, large.len())];
+    assert_eq!(refresh(&in_pieces, true), (1, expected), "no piece counts by itself");
+    assert_eq!(refresh(&in_pieces, false), (0, vec![]), "of another site's request");
+    let (joined, found) = refresh(&whole, true);
+    assert_eq!((joined, found.len()), (0, 3), "where there are none, each is looked at as it is");
+    let access = extract(&fields, &in_pieces, Side::Access, true, &[]);
+    assert_eq!(access.candidates()[0].token, b"a.b.c", "dots are no piece's in an access token");
+}
+
+#[test]
+fn what_is_kept_is_what_was_found() {
+    let names = [("a0", "r0"), ("a1", "r1"), ("a2", "r2"), ("a3", "r3")];
+    let list = names.map(|(access, refresh)| in_cookies_named(access, refresh)).to_vec();
+    let carriers = Carriers::build(list, false, false).unwrap();
+    let cookies = names.map(|(access, _)| format!("{access}=a.b.c; ").repeat(4)).concat();
+    for (further, flaw) in [("", None), ("a0=j", Some(InvalidReason::Malformed))] {
+        let fields = fields(&[("cookie", format!("{cookies}{further}").as_bytes())]);
+        let found = extract(&fields, &carriers, Side::Access, true, &[]);
+        let kept = found.keep();
+        let of = |found: &Found<'_>| {
+            let candidates = found.candidates().iter();
+            candidates.map(|one| (one.carrier, one.token.to_vec())).collect::<Vec<_>>()
+        };
+        assert_eq!(of(&found).len(), 16);
+        assert_eq!(of(&kept.found()), of(&found));
+        assert_eq!((found.flaw, kept.found().flaw), (flaw, flaw));
+    }
 }
