@@ -17,7 +17,7 @@ const BEYOND: [&str; 4] =
     ["everfresh-upstream", "everfresh-sqlx", "everfresh-testkit", "everfresh-axum"];
 
 /// After so many seconds a test hangs, which counts as noticed.
-const HANGS: &str = "60";
+const HANGS: &str = "20";
 
 /// What was found so far, by the mutants' names.
 #[derive(Debug, Default)]
@@ -34,11 +34,17 @@ pub(crate) fn run(root: &Path, wanted: &[&str]) -> ExitCode {
         println!("{missing}");
         return ExitCode::FAILURE;
     }
-    let ours = ["--test-package", "everfresh"];
+    // What a run found that was stopped before its end.
+    if let Err(problem) = note(root) {
+        println!("{problem}");
+        return ExitCode::FAILURE;
+    }
+    // As an argument of cargo's, so that the library is not built beside its tests.
+    let ours = ["--test-package", "everfresh", "--cargo-arg=--lib"];
     let theirs: Vec<&str> = BEYOND.iter().flat_map(|name| ["--test-package", name]).collect();
-    for (tests, of) in [(&ours[..], &["--", "--lib"][..]), (&theirs[..], &[])] {
+    for tests in [&ours[..], &theirs[..]] {
         let mut command = mutants(root);
-        command.args(wanted.iter().flat_map(|name| ["--re", name])).args(tests).args(of);
+        command.args(wanted.iter().flat_map(|name| ["--re", name])).args(tests);
         // 2 is for mutants that were missed, 3 for tests that hang.
         match command.status().map(|status| status.code()) {
             Ok(Some(0 | 2 | 3)) => {}
@@ -85,6 +91,8 @@ fn names(root: &Path, file: &str) -> BTreeSet<String> {
 /// Each run tells of itself alone: adds what the last one found.
 fn note(root: &Path) -> Result<(), String> {
     let last = |name: &str| names(root, &format!("mutants.out/{name}.txt"));
+    let path = folder(root);
+    std::fs::create_dir_all(&path).map_err(|error| format!("{}: {error}", path.display()))?;
     let mut all = found(root);
     all.killed.extend(last("caught").into_iter().chain(last("timeout")));
     all.unviable.extend(last("unviable"));
