@@ -164,6 +164,19 @@ fn s05_authorization_is_one_field_with_one_credential() {
 }
 
 #[test]
+fn s05_a_client_shows_one_credential() {
+    let of = |value: &str| {
+        let fields = fields(&[("authorization", value.as_bytes())]);
+        credential(&fields, "Basic").map(|found| found.map(<[u8]>::to_vec))
+    };
+    assert_eq!(of("basic YTpi "), Ok(Some(b"YTpi".to_vec())));
+    assert_eq!(of("Bearer a.b.c"), Ok(None));
+    for several in ["Basic YTpi, Basic YTpi", "Basic YTpi YTpi", "Basic YTpi\tYTpi"] {
+        assert_eq!(of(several), Err(InvalidReason::Duplicated));
+    }
+}
+
+#[test]
 fn s06_only_configured_places_are_read() {
     let elsewhere = [
         ("referer", &b"https://app.example/?access_token=a.b.c"[..]),
