@@ -400,7 +400,7 @@ impl Served {
         for member in &*answer.members {
             let text = match &member.from {
                 Source::Subject => verified.subject.as_deref().map(str::to_owned),
-                Source::Sid => verified.sid.as_deref().map(str::to_owned),
+                Source::Sid => Some(verified.sid.to_string()),
                 Source::Attribute(name) => attributes.get(&**name).cloned().or_else(|| {
                     let claim = claims.get(&**name)?;
                     Some(claim.as_str().map_or_else(|| claim.to_string(), str::to_owned))
@@ -462,7 +462,7 @@ impl Served {
 fn grant_of<C: ClaimSet>(verified: &Verified<C>) -> Option<Grant> {
     Some(Grant {
         subject: verified.subject.as_deref()?.into(),
-        sid: verified.sid.as_deref()?.into(),
+        sid: (*verified.sid).into(),
         claims: ClaimsObject::new(&*verified.claims).ok()?,
         auth_time: verified.auth_time?,
         session_expires: verified.session_expires?,

@@ -151,7 +151,7 @@ impl<C: ClaimSet> Engine<C> {
                 Arc::new(verify(token, &core.keys.current(), &core.rules, now)?)
             }
         };
-        if verified.sid.as_deref().is_some_and(|sid| core.revoked.contains(sid, now)) {
+        if core.revoked.contains(&verified.sid, now) {
             cache.forget(token);
             return Err(InvalidReason::Revoked);
         }
@@ -180,7 +180,7 @@ impl<C: ClaimSet> Engine<C> {
 
 impl Core {
     fn admits<C>(&self, verified: &Verified<C>, now: Timestamp) -> bool {
-        let presented = Presented::new(verified.held(), None);
+        let presented = Presented::new(Some(verified.held()), None);
         self.refresher.admits(presented, now).is_some()
     }
 
@@ -214,7 +214,7 @@ impl Core {
             return Some(only).filter(of_carrier).and_then(|one| one.picked(true));
         }
         let candidates: Vec<_> = candidates.iter().filter(of_carrier).copied().collect();
-        let own = self.latest(&candidates, verified.held(), now);
+        let own = self.latest(&candidates, Some(verified.held()), now);
         let picked = match own {
             Some(own) => own.picked(true),
             None if verdict == Verdict::Expired => {
@@ -268,7 +268,7 @@ impl Core {
             return Verdict::Fresh;
         }
         let lifetime = verified.lifetime(self.mint_rules.lifetime);
-        let windows = Windows::new(lifetime, verified.sid.as_deref().map_or(0, spread));
+        let windows = Windows::new(lifetime, spread(&verified.sid));
         windows.judge(verified.expires, now)
     }
 

@@ -240,7 +240,7 @@ impl<C: ClaimSet> Engine<C> {
             if view.verified.is_none() && refresh.is_none() {
                 return false;
             }
-            let held = view.verified.as_deref().and_then(Verified::held);
+            let held = view.verified.as_deref().map(Verified::held);
             let presented = Presented::new(held, refresh.as_ref().map(|t| t.expose().as_bytes()));
             core.refresher.admits(presented, now).is_some()
         };

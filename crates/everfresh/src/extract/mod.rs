@@ -111,7 +111,7 @@ impl<'h> Found<'h> {
         }
         // They are the last ones, since carriers are read one after the other.
         let own = self.candidates().iter().rev().take_while(|one| one.carrier == carrier).count();
-        if own > 0 && side == Side::Access {
+        if side == Side::Access {
             return self.add_beside(own, Candidate { carrier, token });
         }
         self.push(own, Candidate { carrier, token });

@@ -289,7 +289,7 @@ impl<C: ClaimSet> Session<C> {
 pub(super) fn grant_of<C: ClaimSet>(verified: &Verified<C>) -> Option<Grant> {
     Some(Grant {
         subject: verified.subject.as_deref()?.into(),
-        sid: verified.sid.as_deref()?.into(),
+        sid: (*verified.sid).into(),
         claims: ClaimsObject::new(&*verified.claims).ok()?,
         auth_time: verified.auth_time?,
         session_expires: verified.session_expires?,

@@ -75,10 +75,8 @@ impl<C: ClaimSet> Session<C> {
     ///
     /// Errors: the answer to give where nobody is signed in.
     pub fn expires(&self) -> Result<Expires, Rejection> {
-        let of = self.verified(|verified| {
-            verified.sid.as_deref().map(|sid| (Box::<str>::from(sid), verified.expires))
-        });
-        let (sid, expires) = of.flatten().ok_or_else(|| self.rejection())?;
+        let of = self.verified(|verified| (verified.sid.clone(), verified.expires));
+        let (sid, expires) = of.ok_or_else(|| self.rejection())?;
         let core = self.0.core.clone();
         let until = core.watches.watch(&sid, expires);
         Ok(Expires { core, sid, until })

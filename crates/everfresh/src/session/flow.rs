@@ -44,7 +44,7 @@ impl<C: ClaimSet> Session<C> {
     /// beside the request, and again if it failed.
     pub(crate) fn note_shown(&self) {
         let Some(verified) = &self.0.begun.verified else { return };
-        let Some(sid) = verified.sid.as_deref() else { return };
+        let sid = &*verified.sid;
         let core = &self.0.core;
         core.watches.extend(sid, verified.expires);
         let Some(generation) = verified.generation else { return };
@@ -102,7 +102,7 @@ impl<C: ClaimSet> Session<C> {
         let core = &self.0.core;
         let of = self.presented(Arc::clone);
         let refresh = self.refresh_token();
-        let held = of.as_deref().and_then(Verified::held);
+        let held = of.as_deref().map(Verified::held);
         let presented =
             Presented::new(held, refresh.as_ref().map(|token| token.expose().as_bytes()));
         let key = core.refresher.admits(presented, core.clock.now())?;
@@ -267,9 +267,8 @@ impl<C: ClaimSet> Session<C> {
     /// A new token must be good like any other, and of the same person and session.
     fn successor(&self, token: &AccessToken, from: &TakenOff<C>) -> Result<Verified<C>, Failure> {
         let verified = self.0.core.verify_own::<C>(token)?;
-        let sid = verified.sid.as_deref();
-        let same_session =
-            sid == Some(&*from.sid) || (is_nameless(&from.sid) && sid.is_some_and(is_nameless));
+        let sid = &verified.sid;
+        let same_session = *sid == from.sid || (is_nameless(&from.sid) && is_nameless(sid));
         let same = same_session && from.of.as_ref().is_none_or(|of| of.subject == verified.subject);
         if !same {
             return Err(Failure::Misconfigured);
@@ -287,7 +286,7 @@ impl<C: ClaimSet> Session<C> {
         }
         let stale = now < core.usable_until(verified);
         if stale {
-            core.emit(&Event::StaleServed { sid: verified.sid.as_deref().unwrap_or_default() });
+            core.emit(&Event::StaleServed { sid: &verified.sid });
         }
         stale
     }
@@ -296,8 +295,8 @@ impl<C: ClaimSet> Session<C> {
     fn is_over(&self, state: &State<C>) -> bool {
         let core = &self.0.core;
         let view = state.now.as_ref().unwrap_or(&self.0.begun);
-        let sid = view.verified.as_deref().and_then(|verified| verified.sid.as_deref());
-        sid.is_some_and(|sid| core.revoked.contains(sid, core.clock.now()))
+        let over = |of: &Arc<Verified<C>>| core.revoked.contains(&of.sid, core.clock.now());
+        view.verified.as_ref().is_some_and(over)
     }
 
     /// Seals the session and puts what was done to it into the response's head.

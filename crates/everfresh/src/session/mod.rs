@@ -206,8 +206,8 @@ impl<C: ClaimSet> Session<C> {
 
     /// The session's id: the claim `sid`. Another issuer's tokens need not have one.
     pub fn sid(&self) -> Option<String> {
-        let sid = self.verified(|verified| verified.sid.as_deref().map(String::from))?;
-        sid.filter(|sid| !is_nameless(sid))
+        let sid = self.verified(|verified| verified.sid.to_string())?;
+        Some(sid).filter(|sid| !is_nameless(sid))
     }
 
     /// How often the session's refresh token was rotated, by the access token's claim `gen`.
@@ -283,8 +283,8 @@ impl<C: ClaimSet> Session<C> {
 
     /// Of whatever was presented, by its access token or by its refresh token alone.
     fn any_sid(&self) -> Option<String> {
-        let by_access = self.presented(|verified| verified.sid.as_deref().map(Into::into));
-        by_access.flatten().or_else(|| {
+        let by_access = self.presented(|verified| verified.sid.to_string());
+        by_access.or_else(|| {
             let core = &self.0.core;
             let refresh = self.0.request.refresh.as_ref()?.expose().as_bytes();
             let presented = Presented::new(None, Some(refresh));
@@ -301,12 +301,11 @@ impl<C: ClaimSet> Session<C> {
 const YEAR: Duration = Duration::from_secs(365 * 24 * 60 * 60);
 
 impl<C> Verified<C> {
-    /// What a refresher needs to know; nothing if the token names no session.
-    pub(crate) fn held(&self) -> Option<Held<'_>> {
-        let sid = self.sid.as_deref()?;
+    /// What a refresher needs to know.
+    pub(crate) fn held(&self) -> Held<'_> {
         // Another issuer's say nothing of it, and it is for that issuer to know.
         let session_expires = self.session_expires.unwrap_or_else(|| self.expires.plus(YEAR));
-        Some(Held { sid, mark: self.mark, expires: self.expires, session_expires })
+        Held { sid: &self.sid, mark: self.mark, expires: self.expires, session_expires }
     }
 
     /// How long the token was made for.

@@ -154,7 +154,8 @@ pub(crate) struct Rules {
 pub(crate) struct Verified<C> {
     pub(crate) claims: Arc<C>,
     pub(crate) subject: Option<Box<str>>,
-    pub(crate) sid: Option<Box<str>>,
+    /// What stands for the session where the token names none; see [`is_nameless`].
+    pub(crate) sid: Box<str>,
     pub(crate) auth_time: Option<Timestamp>,
     pub(crate) issued: Option<Timestamp>,
     /// What `nbf` and `iat` allow, by rule 4: before this it would be refused.
@@ -209,7 +210,7 @@ pub(crate) fn verify<C: DeserializeOwned>(
     if let Some(header) = read {
         key.get_familiar(compact.header, header);
     }
-    let mark = signature.iter().take(8).fold(0, |mark, byte| mark << 8 | u64::from(*byte));
+    let mark = signature.first_chunk().map_or(0, |first| u64::from_be_bytes(*first));
 
     let payload = compact.payload()?;
     let expected = Expected { issuer: &rules.issuer, audience: &rules.audience };
@@ -309,10 +310,7 @@ fn judge<C>(
     Ok(Verified {
         claims: Arc::new(own),
         subject: raw.sub.map(Into::into),
-        sid: match raw.sid {
-            None if !rules.needs_session => Some(nameless(mark)),
-            sid => sid.map(Into::into),
-        },
+        sid: raw.sid.map_or_else(|| nameless(mark), Into::into),
         auth_time: raw.auth_time.map(Timestamp::from_secs),
         issued: raw.iat.map(Timestamp::from_secs),
         valid_from,

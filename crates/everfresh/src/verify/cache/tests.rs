@@ -12,7 +12,7 @@ fn verified(subject: &str, secs: u64) -> Arc<Verified<()>> {
     Arc::new(Verified {
         claims: Arc::new(()),
         subject: Some(subject.into()),
-        sid: None,
+        sid: "s1".into(),
         auth_time: None,
         issued: None,
         valid_from: NOW.minus(Duration::from_secs(10)),
