@@ -154,7 +154,6 @@ pub(crate) struct Rules {
 pub(crate) struct Verified<C> {
     pub(crate) claims: Arc<C>,
     pub(crate) subject: Option<Box<str>>,
-    /// What stands for the session where the token names none; see [`is_nameless`].
     pub(crate) sid: Box<str>,
     pub(crate) auth_time: Option<Timestamp>,
     pub(crate) issued: Option<Timestamp>,

@@ -8,12 +8,8 @@ use tokio::sync::watch;
 
 use super::*;
 use crate::cookie::MAX_NAME_AND_VALUE;
-use crate::endpoint::Issued;
-use crate::store::{Loaded, NewCustody, SessionId, SessionRecord};
 use crate::testing::*;
-use crate::{
-    Admission, Custodian, MemoryStore, Opening, Presented, Refresher, Resign, Rotate, Timestamp,
-};
+use crate::{Admission, Opening, Presented, Refresher, Resign, Timestamp};
 
 fn context(world: &World) -> Context {
     Context::new(world.auth.core.clone())
@@ -181,53 +177,4 @@ async fn what_nobody_waits_for_runs_on_the_engines_runtime() {
     context(&World::new()).spawn(async move { mark.store(true, Ordering::SeqCst) });
     tokio::task::yield_now().await;
     assert!(ran.load(Ordering::SeqCst));
-}
-
-/// Refuses its settings.
-struct Unready;
-
-impl Custodian for Unready {
-    fn prepare(&self, setup: &Setup<'_>, vault: Vault) -> Result<(), ConfigError> {
-        let sealed = vault.seal(b"place", b"tokens").unwrap();
-        assert_eq!(*vault.open(b"place", &sealed).unwrap(), b"tokens");
-        let lifetime = setup.access_lifetime();
-        setup.within("Unready", lifetime, Duration::ZERO, lifetime / 2)
-    }
-
-    async fn deposit(
-        &self,
-        _: &Context,
-        _: SessionId,
-        _: &str,
-        _: Issued,
-    ) -> Result<NewCustody, Failure> {
-        Err(Failure::Misconfigured)
-    }
-
-    async fn renew(&self, _: &Context, loaded: Loaded, _: bool) -> Result<Loaded, Failure> {
-        Ok(loaded)
-    }
-
-    fn withdraw(&self, _: &SessionRecord) -> Result<AccessToken, Failure> {
-        Err(Failure::Misconfigured)
-    }
-
-    async fn end(&self, _: &Context, _: SessionId) -> Result<bool, Failure> {
-        Ok(false)
-    }
-
-    async fn drain(&self, _: &Context) -> usize {
-        0
-    }
-}
-
-#[test]
-fn a_custodian_checks_its_settings_when_the_engine_is_built() {
-    let refresher = Rotate::resting_on(MemoryStore::new(), Unready);
-    let built = crate::Engine::<User>::builder(Keys::hs256(SECRET).unwrap())
-        .issuer("https://app.example")
-        .audience("app")
-        .refresh_with(refresher)
-        .build();
-    assert!(matches!(built, Err(ConfigError::OutOfRange { setting: "Unready", .. })));
 }

@@ -3,6 +3,7 @@
 
 mod activity;
 mod cancelled;
+mod custody;
 mod delivery;
 mod feed;
 mod forged;

@@ -1,0 +1,262 @@
+//! Sessions that rest on tokens of another server: what is asked of a custodian, and when.
+
+use std::sync::Mutex;
+
+use super::*;
+use crate::{
+    AccessToken, Context, Custodian, CustodyStore as _, Failure, Issued, Loaded, NewCustody,
+    SessionRecord, Setup, Vault,
+};
+
+const LIFE: Duration = Duration::from_secs(600);
+
+/// Keeps tokens as they came, and renews them by saying so.
+#[derive(Clone)]
+struct Depot {
+    store: MemoryStore,
+    /// What it was asked to do, in the order in which it was.
+    asked: Arc<Mutex<Vec<String>>>,
+    fails: Arc<Mutex<Option<Failure>>>,
+}
+
+impl Depot {
+    fn note(&self, what: impl Into<String>) {
+        self.asked.lock().unwrap().push(what.into());
+    }
+
+    fn asked(&self) -> Vec<String> {
+        std::mem::take(&mut *self.asked.lock().unwrap())
+    }
+}
+
+impl Custodian for Depot {
+    fn prepare(&self, setup: &Setup<'_>, vault: Vault) -> Result<(), ConfigError> {
+        let sealed = vault.seal(b"place", b"tokens").unwrap();
+        assert_eq!(**vault.open(b"place", &sealed).unwrap(), *b"tokens");
+        setup.within("Depot", setup.session_lifetime(), LIFE, Duration::MAX)
+    }
+
+    async fn deposit(
+        &self,
+        _: &Context,
+        _: SessionId,
+        subject: &str,
+        issued: Issued,
+    ) -> Result<NewCustody, Failure> {
+        self.note(format!("deposit for {subject}"));
+        let sealed = issued.access_token.expose().as_bytes().to_vec();
+        Ok(NewCustody { sealed, lives: issued.expires_in.unwrap_or(LIFE) })
+    }
+
+    async fn renew(&self, _: &Context, loaded: Loaded, spare: bool) -> Result<Loaded, Failure> {
+        self.note(format!("renew, spare: {spare}"));
+        let failure = *self.fails.lock().unwrap();
+        failure.map_or(Ok(loaded), Err)
+    }
+
+    fn withdraw(&self, record: &SessionRecord) -> Result<AccessToken, Failure> {
+        let custody = record.custody.as_ref().ok_or(Failure::Rejected)?;
+        Ok(AccessToken::new(String::from_utf8(custody.sealed.clone()).unwrap()))
+    }
+
+    async fn end(&self, _: &Context, sid: SessionId) -> Result<bool, Failure> {
+        self.note("end");
+        let ended = self.store.end(sid).await.map_err(|_| Failure::SOON)?;
+        Ok(ended.is_some())
+    }
+
+    async fn drain(&self, _: &Context) -> usize {
+        3
+    }
+}
+
+fn resting_with(
+    change: impl FnOnce(crate::EngineBuilder<User>) -> crate::EngineBuilder<User>,
+) -> (World, Depot) {
+    let clock = crate::ManualClock::starting_at(START);
+    let store = MemoryStore::with_clock(clock.clone());
+    let depot = Depot { store: store.clone(), asked: Arc::default(), fails: Arc::default() };
+    let refresher = Rotate::resting_on(store, depot.clone());
+    let mut world = World::with(|b| {
+        change(b.clock(clock.clone()).leeway(Duration::ZERO).refresh_with(refresher))
+    });
+    world.clock = clock;
+    (world, depot)
+}
+
+fn resting() -> (World, Depot) {
+    resting_with(|b| b)
+}
+
+/// Signs alice in, with an access token that lives for so long.
+async fn sign_in(world: &World, lives: Duration) -> Pair {
+    let signed_in = world.send(get(&[]), move |session, _| async move {
+        let issued = Issued::new(AccessToken::new("theirs".into())).with_expires_in(lives);
+        let sign_in = SignIn::new("alice", user("alice")).resting_on(issued);
+        session.sign_in_with(sign_in).await.unwrap();
+        empty()
+    });
+    let mut pair = Pair::default();
+    pair.keep(&signed_in.await);
+    pair
+}
+
+/// How long this access token is good.
+async fn left(world: &World, pair: &Pair) -> u64 {
+    let answer = world.send(pair.request(), |session, _| async move {
+        let at = session.expires().unwrap().at();
+        Response::new(at.duration_since(std::time::UNIX_EPOCH).unwrap().as_secs().to_string())
+    });
+    let at: u64 = answer.await.body().parse().unwrap();
+    at - world.clock.now().as_secs()
+}
+
+#[test]
+fn a_custodian_checks_its_settings_when_the_engine_is_built() {
+    let build = |lifetime| {
+        let store = MemoryStore::new();
+        let depot = Depot { store: store.clone(), asked: Arc::default(), fails: Arc::default() };
+        Engine::<User>::builder(Keys::hs256(SECRET).unwrap())
+            .issuer("https://app.example")
+            .audience("app")
+            .access_lifetime(Duration::from_secs(60))
+            .session_lifetime(lifetime)
+            .refresh_with(Rotate::resting_on(store, depot))
+            .build()
+    };
+    assert!(build(LIFE).is_ok());
+    let refused = build(LIFE - Duration::from_secs(1));
+    assert!(matches!(refused, Err(ConfigError::OutOfRange { setting: "Depot", .. })));
+}
+
+#[tokio::test]
+async fn a_session_rests_on_tokens_where_there_is_somebody_to_renew_them_and_only_there() {
+    let (depot, _) = resting();
+    let (rotating, _) = World::rotating();
+    for (world, issued) in [(depot, false), (rotating, true)] {
+        let response = world.send(get(&[]), move |session, _| async move {
+            let mut sign_in = SignIn::new("alice", user("alice"));
+            if issued {
+                sign_in = sign_in.resting_on(Issued::new(AccessToken::new("theirs".into())));
+            }
+            let refused = session.sign_in_with(sign_in).await.unwrap_err();
+            assert_eq!(refused.kind(), SessionErrorKind::Misconfigured);
+            empty()
+        });
+        assert!(set_cookies(&response.await).is_empty());
+    }
+}
+
+#[tokio::test]
+async fn an_access_token_lives_no_longer_than_the_one_it_rests_on() {
+    let (world, depot) = resting();
+    let pair = sign_in(&world, LIFE).await;
+    assert_eq!(depot.asked(), ["deposit for alice"]);
+    let of_ten_minutes = left(&world, &pair).await;
+    assert!((560..=600).contains(&of_ten_minutes), "{of_ten_minutes}");
+    let pair = sign_in(&world, Duration::from_secs(3)).await;
+    assert!((1..=3).contains(&left(&world, &pair).await));
+    let pair = sign_in(&world, Duration::ZERO).await;
+    assert_eq!(left(&world, &pair).await, 1, "good for the request at hand");
+    let pair = sign_in(&world, LIFE * 100).await;
+    assert!(left(&world, &pair).await <= 900, "nor than any other");
+}
+
+#[tokio::test]
+async fn what_a_session_rests_on_is_renewed_before_it_is_refreshed() {
+    let (world, depot) = resting();
+    let pair = sign_in(&world, LIFE).await;
+    depot.asked();
+    world.pass_until_left(&pair.access, 5);
+    let refreshed = world.me(pair.request()).await;
+    assert_eq!(depot.asked(), ["renew, spare: true"]);
+    let mut next = pair.after(&refreshed);
+    assert_ne!(next.refresh, pair.refresh);
+    world.pass(60);
+    visit(&world, &mut next).await;
+    assert_eq!(depot.asked(), ["renew, spare: false"]);
+
+    world.pass(60);
+    *depot.fails.lock().unwrap() = Some(Failure::SOON);
+    let answer = world.me(next.request()).await;
+    assert_eq!(answer.status(), StatusCode::SERVICE_UNAVAILABLE, "what it says is answered");
+    assert_eq!(depot.asked(), ["renew, spare: false"]);
+    *depot.fails.lock().unwrap() = None;
+
+    // A thief's: nothing is sent anywhere for it, and what the session rested on is given back.
+    world.pass(60);
+    assert_eq!(world.me(pair.refresh_only()).await.status(), StatusCode::UNAUTHORIZED);
+    assert_eq!(depot.asked(), ["end"]);
+    assert_eq!(depot.store.len(), 0);
+}
+
+#[tokio::test]
+async fn calls_onward_get_the_token_that_the_session_rests_on() {
+    let (world, depot) = resting();
+    let pair = sign_in(&world, LIFE).await;
+    depot.asked();
+    let onward = async || {
+        world
+            .send(pair.request(), |session, _| async move {
+                Response::new(match session.issued_access_token().await {
+                    Ok(token) => token.expose().to_owned(),
+                    Err(error) => format!("{:?}", error.kind()),
+                })
+            })
+            .await
+            .into_body()
+    };
+    assert_eq!(onward().await, "theirs");
+    assert_eq!(depot.asked(), ["renew, spare: false"]);
+    *depot.fails.lock().unwrap() = Some(Failure::Rejected);
+    assert_eq!(onward().await, "Rejected");
+}
+
+#[tokio::test]
+async fn whatever_ends_gives_back_what_it_rested_on() {
+    let (world, depot) = resting();
+    let one = sign_in(&world, LIFE).await;
+    let _another = sign_in(&world, LIFE).await;
+    let _third = sign_in(&world, LIFE).await;
+    depot.asked();
+    let out = world.send(one.request(), |session, _| async move {
+        Response::new(session.sign_out_others().await.unwrap().to_string())
+    });
+    assert_eq!(out.await.body(), "2");
+    assert_eq!(depot.asked(), ["end", "end"]);
+    assert_eq!(depot.store.len(), 1);
+    let out = world.send(one.request(), |session, _| async move {
+        session.sign_out().await.unwrap();
+        empty()
+    });
+    out.await;
+    assert_eq!(depot.asked(), ["end"]);
+    assert_eq!(depot.store.len(), 0);
+}
+
+#[tokio::test]
+async fn a_session_that_the_app_ends_gives_back_what_it_rested_on() {
+    let over = Arc::new(std::sync::atomic::AtomicBool::new(false));
+    let ends = over.clone();
+    let (world, depot) = resting_with(|b| {
+        b.revalidate_with(move |_| {
+            let end = ends.load(Ordering::SeqCst);
+            async move { Ok::<_, &str>(if end { Revalidated::End } else { Revalidated::Keep }) }
+        })
+    });
+    let pair = sign_in(&world, LIFE).await;
+    depot.asked();
+    over.store(true, Ordering::SeqCst);
+    expire(&world, &pair);
+    assert_eq!(world.me(pair.request()).await.status(), StatusCode::UNAUTHORIZED);
+    assert_eq!(depot.asked(), ["renew, spare: false", "end"]);
+    assert_eq!(depot.store.len(), 0);
+}
+
+#[tokio::test]
+async fn f17_a_shutdown_says_what_a_custodian_left_undone() {
+    let (world, _) = resting();
+    assert_eq!(world.auth.shutdown().await, 3);
+    let (world, _) = World::rotating();
+    assert_eq!(world.auth.shutdown().await, 0);
+}
