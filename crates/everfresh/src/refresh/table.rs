@@ -51,3 +51,74 @@ pub(crate) fn consult(
         Answer::Theft
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::store::{NewSession, SessionId};
+
+    const ROTATED: Timestamp = Timestamp::from_secs(1_800_000_000);
+    const OVERLAP: Duration = Duration::from_secs(30);
+
+    /// The answer for the row's generation and `ahead`, so many milliseconds after the rotation.
+    fn answer(ahead: i64, confirmed: bool, age: u64) -> Answer {
+        let new = NewSession {
+            sid: SessionId::from_bytes([1; 16]),
+            subject: "alice".into(),
+            key_id: 7,
+            idle_lifetime: Duration::from_secs(86_400),
+            absolute_lifetime: Duration::from_secs(86_400),
+            persistent: true,
+            claims: "{}".into(),
+            attributes: Default::default(),
+            salt: [2; 16],
+            custody: None,
+        };
+        let row = SessionRecord { generation: 5, confirmed, ..new.into_record(ROTATED) };
+        let presented = row.generation.checked_add_signed(ahead).unwrap();
+        consult(&row, presented, OVERLAP, ROTATED.plus(Duration::from_millis(age)))
+    }
+
+    const DAY: u64 = 86_400_000;
+
+    #[test]
+    fn the_current_generation_rotates_once_the_overlap_is_over() {
+        for confirmed in [true, false] {
+            for (age, expected) in [
+                (0, Answer::Keep),
+                (29_999, Answer::Keep),
+                (30_000, Answer::Rotate { to: 6 }),
+                (DAY, Answer::Rotate { to: 6 }),
+            ] {
+                assert_eq!(answer(0, confirmed, age), expected, "{age} ms");
+            }
+        }
+    }
+
+    #[test]
+    fn the_one_before_gets_the_successor_within_the_overlap_or_until_that_was_shown() {
+        for age in [0, 14_999, 15_000, 30_000] {
+            assert_eq!(answer(-1, true, age), Answer::Again { reanchor: false }, "{age} ms");
+        }
+        assert_eq!(answer(-1, true, 30_001), Answer::Theft);
+        for (age, reanchor) in
+            [(0, false), (14_999, false), (15_000, true), (30_001, true), (DAY, true)]
+        {
+            assert_eq!(answer(-1, false, age), Answer::Again { reanchor }, "{age} ms");
+        }
+    }
+
+    #[test]
+    fn older_ones_are_theft_and_later_ones_are_taken_over() {
+        for confirmed in [true, false] {
+            for age in [0, 14_999, 30_000, DAY] {
+                for older in [-2, -3, -5] {
+                    assert_eq!(answer(older, confirmed, age), Answer::Theft, "{older}, {age} ms");
+                }
+                for later in [1, 2, 1000] {
+                    assert_eq!(answer(later, confirmed, age), Answer::Adopt, "{later}, {age} ms");
+                }
+            }
+        }
+    }
+}

@@ -132,6 +132,7 @@ fn a_runtime_that_ended_is_an_outage() {
     for _ in 0..2 {
         let response = futures::executor::block_on(world.me(cookie(&token)));
         assert_eq!(response.status(), StatusCode::SERVICE_UNAVAILABLE);
+        assert_eq!(world.auth.core.flights.sizes().0, 0, "what was dropped is in nobody's way");
     }
 }
 

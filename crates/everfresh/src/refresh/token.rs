@@ -225,7 +225,7 @@ impl Credential {
         /// What is left for generations is enough for years of a rotation a minute.
         const TAG_BITS: u32 = 40;
         let generation = self.generation.min(u64::MAX >> TAG_BITS);
-        generation << TAG_BITS | MARKS.hash_one(self.inner) >> (u64::BITS - TAG_BITS)
+        (generation << TAG_BITS) + (MARKS.hash_one(self.inner) >> (u64::BITS - TAG_BITS))
     }
 
     /// Whether the inner tag fits the row's salt.
