@@ -13,6 +13,7 @@ mod package;
 mod report;
 mod rules;
 mod schedules;
+mod semver;
 mod supply;
 mod test;
 mod tools;
@@ -41,6 +42,8 @@ cargo xtask assure [--full] [PART ..]
                      one table of what all of this found, into docs/assurance.md; fails on a gap
 cargo xtask deny     licences, sources and advisories of what the tree holds
 cargo xtask minimal  builds with the oldest versions that the manifests allow
+cargo xtask semver [COMMIT]
+                     whether each crate's version says what changed since its release, or since then
 cargo xtask package  whether each crate could be published, and an app be built as the README says
 cargo xtask coverage writes tests/COVERAGE.md: which tests show what
 ";
@@ -61,6 +64,9 @@ fn main() -> ExitCode {
         ["load", ref rest @ ..] => load::run(&test::root(), rest),
         ["deny"] => supply::deny_alone(&test::root()),
         ["minimal"] => supply::minimal(&test::root()),
+        ["semver", ref since @ ..] if since.len() < 2 => {
+            semver::run(&test::root(), since.first().copied())
+        }
         ["package"] => package::alone(),
         ["coverage"] => coverage::run(&test::root()),
         [] | ["help" | "--help" | "-h"] => {

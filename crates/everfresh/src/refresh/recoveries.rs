@@ -35,7 +35,7 @@ impl Recoveries {
 
     /// The session rotated: its client showed what it was given.
     pub(super) fn forget(&self, sid: SessionId) {
-        if self.counted.load(Ordering::Relaxed) > 0 {
+        if self.counted.load(Ordering::Relaxed) != 0 {
             let mut counts = self.counts.lock().unwrap_or_else(PoisonError::into_inner);
             counts.remove(&sid);
             self.counted.store(counts.len(), Ordering::Relaxed);
@@ -56,6 +56,8 @@ mod tests {
         recoveries.forget(sid);
         assert_eq!(recoveries.counted.load(Ordering::Relaxed), 0);
         assert!(!recoveries.note(sid) && !recoveries.note(sid));
+        assert!(!recoveries.note(SessionId::from_bytes([2; 16])));
+        assert!(recoveries.note(sid), "whatever others do");
         for n in 0..2 * MAX_SESSIONS {
             let mut other = [0; 16];
             other[..8].copy_from_slice(&n.to_be_bytes());

@@ -87,3 +87,29 @@ impl Refresher for Resign {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::refresh::Held;
+
+    #[test]
+    fn a_token_is_exchanged_within_its_grace_and_its_session() {
+        let at = Timestamp::from_secs;
+        let admits = |refresher: &Resign, expires, session_expires, now| {
+            let (expires, session_expires) = (at(expires), at(session_expires));
+            let held = Held { sid: "s", mark: 7, expires, session_expires };
+            let admission = refresher.admits(Presented::new(Some(held), None), at(now));
+            admission.inspect(|of| assert_eq!((&*of.sid, of.mark), ("s", 7))).is_some()
+        };
+        let resign = Resign::new().grace(Duration::from_secs(60));
+        assert!(admits(&resign, 1000, 9000, 0) && admits(&resign, 1000, 9000, 1059));
+        assert!(!admits(&resign, 1000, 9000, 1060), "the grace is over");
+        assert!(admits(&resign, 1000, 1030, 1029));
+        assert!(!admits(&resign, 1000, 1030, 1030), "the session is over");
+        let none = Resign::new().grace(Duration::ZERO);
+        assert!(admits(&none, 1000, 9000, 999) && !admits(&none, 1000, 9000, 1000));
+        let refresh_token = Presented::new(None, Some(b"text"));
+        assert_eq!(resign.admits(refresh_token, at(0)), None);
+    }
+}

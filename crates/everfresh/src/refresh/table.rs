@@ -41,10 +41,10 @@ pub(crate) fn consult(
     now: Timestamp,
 ) -> Answer {
     let age = now.since(row.rotated_at);
-    if presented == row.generation {
-        if age < overlap { Answer::Keep } else { Answer::Rotate { to: row.generation + 1 } }
-    } else if presented > row.generation {
+    if presented > row.generation {
         Answer::Adopt
+    } else if presented == row.generation {
+        if age < overlap { Answer::Keep } else { Answer::Rotate { to: row.generation + 1 } }
     } else if presented + 1 == row.generation && (age <= overlap || !row.confirmed) {
         Answer::Again { reanchor: !row.confirmed && age >= overlap / 2 }
     } else {

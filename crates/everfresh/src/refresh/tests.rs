@@ -248,7 +248,7 @@ async fn f17_a_shutdown_has_an_end() {
     let waiting = tokio::spawn(service.oneshot(cookie(&token)));
     tokio::task::yield_now().await;
     let began = tokio::time::Instant::now();
-    world.auth.shutdown().await;
+    assert_eq!(world.auth.shutdown().await, 1, "what did not end");
     assert!((29..=31).contains(&began.elapsed().as_secs()), "a flight's limit");
     assert_eq!(waiting.await.unwrap().unwrap().status(), StatusCode::OK, "the leeway");
 }

@@ -290,6 +290,11 @@ mod tests {
                 Ok(credential) => assert!(!credential.fits(&ring, &SALT), "byte {at}"),
             }
         }
+        for at in 0..text.len() {
+            let mut bytes = text.as_bytes().to_vec();
+            bytes[at] = b'!';
+            assert!(ring.open(&scope(), &bytes).is_err(), "no base64url at {at}");
+        }
         for foreign in ["x", "", &text[1..], &format!("{text}A"), &"A".repeat(TEXT)] {
             assert!(ring.open(&scope(), foreign.as_bytes()).is_err());
         }
@@ -297,6 +302,36 @@ mod tests {
         assert!(ring.open(&other, text.as_bytes()).is_err(), "another engine's");
         let november = KeyRing::new(NOVEMBER).unwrap();
         assert_eq!(november.open(&scope(), text.as_bytes()).unwrap_err(), NotOurs::UnknownKey);
+    }
+
+    #[test]
+    fn a_token_of_another_version_is_none() {
+        let ring = KeyRing::new(OCTOBER).unwrap();
+        let of = |version: u8| {
+            let mut bytes = B64.decode(derive(&ring, 1).expose()).unwrap();
+            bytes[0] = version;
+            let (outer, inner) = (&ring.0[0].outer, &ring.0[0].inner);
+            let body = bytes[..BODY].to_vec();
+            bytes[BODY..BODY + TAG].copy_from_slice(&outer.tag(&[&body, &scope().0]));
+            bytes[BODY + TAG..].copy_from_slice(&inner.tag(&[&body, &SALT]));
+            ring.open(&scope(), B64.encode(bytes).as_bytes())
+        };
+        assert!(of(VERSION).is_ok());
+        assert_eq!(of(VERSION + 1).unwrap_err(), NotOurs::Foreign);
+    }
+
+    #[test]
+    fn s45_generations_count_to_their_end() {
+        let ring = KeyRing::new(OCTOBER).unwrap();
+        let opened = |generation| {
+            let token = derive(&ring, generation);
+            ring.open(&scope(), token.expose().as_bytes()).unwrap()
+        };
+        assert_eq!(opened(u64::MAX).generation, u64::MAX - 2, "one more is no overflow");
+        assert_eq!(opened(u64::MAX - 3).generation, u64::MAX - 3);
+        let rank = |generation| opened(generation).mark() >> 40;
+        assert_eq!((rank(0), rank(1), rank(1 << 20)), (0, 1, 1 << 20), "a later one is greater");
+        assert_eq!((rank((1 << 24) - 1), rank(1 << 24)), ((1 << 24) - 1, (1 << 24) - 1));
     }
 
     #[test]

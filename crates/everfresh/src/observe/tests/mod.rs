@@ -167,12 +167,18 @@ async fn what_is_under_way_goes_up_and_down() {
     let recorder = DebuggingRecorder::new();
     let snapshotter = recorder.snapshotter();
     let _recorder = ::metrics::set_default_local_recorder(&recorder);
-    let running = || {
+    let changed = || {
         let snapshot = snapshotter.snapshot().into_vec();
         let found =
             snapshot.into_iter().find(|(key, ..)| key.key().name() == "everfresh_flights_running");
         let Some((.., DebugValue::Gauge(value))) = found else { panic!("no such gauge") };
         value.into_inner()
+    };
+    // Each snapshot begins a gauge anew.
+    let mut sum = 0.0;
+    let mut running = || {
+        sum += changed();
+        sum
     };
     let (open, gate) = tokio::sync::watch::channel(false);
     let world = World::with(|b| {
@@ -190,9 +196,10 @@ async fn what_is_under_way_goes_up_and_down() {
     assert_eq!(world.me(cookie(&token)).await.body(), "alice", "beside it one is under way");
     assert_eq!(running(), 1.0);
     open.send_replace(true);
-    while running() != 0.0 {
+    for _ in 0..8 {
         tokio::task::yield_now().await;
     }
+    assert_eq!(running(), 0.0);
 }
 
 /// What a subscriber was told of one event: its level and the names of its fields.

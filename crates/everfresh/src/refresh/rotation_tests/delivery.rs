@@ -120,4 +120,7 @@ fn f120_an_active_person_is_never_idle() {
         assert!(problem.to_string().starts_with("`Rotate::idle_lifetime`"), "{problem}");
     }
     build(930, 30).unwrap();
+    const TEN_YEARS: u64 = 3650 * 86_400;
+    build(TEN_YEARS, 30).unwrap();
+    assert!(build(TEN_YEARS + 1, 30).is_err());
 }

@@ -2,6 +2,7 @@
 //! wrong in the field, group D of what must hold.
 
 mod activity;
+mod beside;
 mod cancelled;
 mod custody;
 mod delivery;

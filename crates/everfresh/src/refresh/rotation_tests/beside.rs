@@ -1,0 +1,74 @@
+//! What is done beside rotations: a second look at late tokens, access tokens alone, sweeping.
+
+use super::*;
+use crate::refresh::{Admitted, Context, Failure, RefreshToken, Renewal};
+
+fn context(world: &World) -> Context {
+    Context::new(world.auth.core.clone())
+}
+
+fn presented(pair: &Pair) -> Option<RefreshToken> {
+    Some(RefreshToken::new(pair.refresh.clone()))
+}
+
+#[tokio::test]
+async fn f13_late_tokens_leave_while_nobody_has_shown_their_successor() {
+    let (world, _) = World::rotating();
+    let may_leave = async |pair: &Pair| {
+        let admitted = Admitted::new(None, presented(pair), true);
+        world.auth.core.refresher.recheck(context(&world), admitted).await
+    };
+    let pair = world.sign_in_pair("alice").await;
+    assert!(!may_leave(&pair).await, "nothing was rotated");
+    expire(&world, &pair);
+    let mut next = pair.after(&world.me(pair.request()).await);
+    for _ in 0..2 {
+        assert!(may_leave(&pair).await, "at once");
+        world.pass(20);
+        assert!(may_leave(&pair).await, "after half of the overlap, which begins anew");
+    }
+    visit(&world, &mut next).await;
+    for _ in 0..8 {
+        tokio::task::yield_now().await;
+    }
+    assert!(!may_leave(&pair).await, "another one was shown its successor");
+    world.pass(20);
+    assert!(!may_leave(&pair).await);
+    assert!(!may_leave(&Pair::default()).await, "what is no token of ours");
+}
+
+#[tokio::test]
+async fn an_access_token_alone_says_the_generation_that_was_presented() {
+    let (world, store) = World::rotating();
+    let pair = world.sign_in_pair("alice").await;
+    expire(&world, &pair);
+    let next = pair.after(&world.me(pair.request()).await);
+    for (shown, expected) in [(&pair, 0), (&next, 1)] {
+        let renewal = Renewal { grant: None, refresh: presented(shown), lifetime: None };
+        let tokens = context(&world).renew(renewal).await.unwrap();
+        assert_eq!(tokens.refresh, None);
+        let token = Pair { access: tokens.access.expose().into(), ..Pair::default() };
+        let shown = world.send(token.request(), |session, _| async move {
+            Response::new(format!("{:?}", session.generation()))
+        });
+        assert_eq!(*shown.await.body(), format!("Some({expected})"));
+    }
+    assert_eq!(store.len(), 1);
+    let nothing = Renewal { grant: None, refresh: None, lifetime: None };
+    assert_eq!(context(&world).renew(nothing).await.unwrap_err(), Failure::Rejected);
+}
+
+#[tokio::test]
+async fn every_64th_sign_in_sweeps_what_is_over_out_of_the_store() {
+    let (world, store) = World::rotating();
+    for _ in 0..62 {
+        world.sign_in("alice").await;
+    }
+    world.pass(15 * 86_400);
+    world.sign_in("alice").await;
+    tokio::task::yield_now().await;
+    assert!(store.len() > 2, "not at each: {}", store.len());
+    world.sign_in("alice").await;
+    tokio::task::yield_now().await;
+    assert_eq!(store.len(), 2, "those that are not over");
+}

@@ -1,0 +1,29 @@
+//! `cargo xtask semver [COMMIT]`: whether the version of each crate that is published says what
+//! changed for those who call it: since its latest release, or since a commit.
+
+use std::path::Path;
+use std::process::ExitCode;
+
+use crate::supply::PUBLISHED;
+use crate::test::{cargo, succeeds};
+use crate::tools;
+
+pub(crate) fn run(root: &Path, since: Option<&str>) -> ExitCode {
+    if let Err(missing) = tools::subcommand("semver-checks", "0.51.0") {
+        println!("{missing}");
+        return ExitCode::FAILURE;
+    }
+    let mut command = cargo(root);
+    command.args(["semver-checks", "--all-features"]);
+    command.args(since.iter().flat_map(|commit| ["--baseline-rev", commit]));
+    for folder in PUBLISHED {
+        command.args(["--package", folder.trim_start_matches("crates/")]);
+    }
+    match succeeds(&mut command) {
+        true => ExitCode::SUCCESS,
+        false => {
+            println!("where nothing was released yet, name a commit to compare with");
+            ExitCode::FAILURE
+        }
+    }
+}
