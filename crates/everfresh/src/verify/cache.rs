@@ -104,7 +104,7 @@ impl<C> Cache<C> {
         let hash = self.hash(u128::from_ne_bytes(end));
         // The upper bits choose among any number of sets, without a division.
         let at = (u128::from(hash) * self.sets.len() as u128) >> 64;
-        Some((&self.sets[at as usize], hash | 1))
+        Some((&self.sets[at as usize], hash.max(1)))
     }
 
     /// One multiplication, folded. Signatures are as good as random and nobody chooses them, so
@@ -152,7 +152,6 @@ impl<C> Set<C> {
     fn victim(&self, tag: u64, edition: u64) -> usize {
         let worth = |way: &usize| match self.tags[*way].load(Ordering::Relaxed) {
             own if own == tag => (0, Timestamp::default()),
-            0 => (1, Timestamp::default()),
             _ => match &*self.slots[*way].load() {
                 Some(entry) if entry.edition == edition => (2, entry.verified.expires),
                 _ => (1, Timestamp::default()),

@@ -108,7 +108,7 @@ impl<'de, D: Deserializer<'de>> Deserializer<'de> for Split<'_, D> {
         visitor.visit_newtype_struct(self)
     }
 
-    /// `()` as claims type: the app has none of its own.
+    /// `()` as claims type: the app has none of its own. The object is read to its end all the same.
     fn deserialize_unit<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, D::Error> {
         self.deserialize_any(IgnoreVisitor)?;
         visitor.visit_unit()
@@ -137,8 +137,8 @@ impl<'de> Visitor<'de> for IgnoreVisitor {
         f.write_str("a JSON object")
     }
 
-    fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<IgnoredAny, A::Error> {
-        IgnoredAny.visit_map(map)
+    fn visit_map<A: MapAccess<'de>>(self, _: A) -> Result<IgnoredAny, A::Error> {
+        Ok(IgnoredAny)
     }
 }
 

@@ -115,3 +115,6 @@ impl fmt::Debug for TrustedIssuer {
             .finish_non_exhaustive()
     }
 }
+
+#[cfg(test)]
+mod tests;

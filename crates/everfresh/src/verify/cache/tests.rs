@@ -143,6 +143,20 @@ fn one_token_has_one_place() {
 }
 
 #[test]
+fn every_bit_of_a_tokens_end_counts_for_its_place() {
+    let cache = Cache::<()>::new(8);
+    let end = 0x9e37_79b9_7f4a_7c15_f39c_c060_5ced_c834_u128;
+    for bit in 0..u128::BITS {
+        assert_ne!(cache.hash(end ^ (1 << bit)), cache.hash(end), "bit {bit}");
+    }
+    // Both halves of the product count, too: 2^63 times 2, and 2 times 3.
+    let plain = Cache::<()> { secret: [0, 0], sets: Box::default() };
+    assert_eq!(plain.hash(2 << 64 | 1 << 63), 1);
+    assert_eq!(plain.hash(3 << 64 | 2), 6);
+    assert_ne!(Cache::<()>::new(8).hash(end), cache.hash(end), "nobody can foresee it");
+}
+
+#[test]
 fn without_places_it_is_off() {
     for entries in [0, 7] {
         let cache = Cache::new(entries);
