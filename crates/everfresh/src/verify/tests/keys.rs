@@ -30,6 +30,11 @@ fn f113_s30_secrets_are_as_long_as_the_hash_and_not_published() {
         let weak = refused.iter().any(|key| matches!(key, Err(KeyError::WeakSecret(_))));
         assert!(weak, "{refused:?}");
     }
+    for secret in
+        [&b"{0123456789abcdef-0123456789abcdef"[..], b"0123456789abcdef\"kty\"0123456789ab"]
+    {
+        assert!(Key::hmac(Algorithm::HS256, secret).is_ok(), "no JWK");
+    }
     assert!(Key::hmac(Algorithm::RS256, SECRET).is_err());
 }
 
@@ -58,6 +63,36 @@ fn s30_rsa_keys_have_2048_bits_or_more() {
     let problem = Key::from_jwk(&serde_json::from_value(jwk).unwrap()).unwrap_err();
     assert_eq!(problem, KeyError::RsaSize { bits: 1024 });
     assert!(problem.to_string().contains("2048"), "{problem}");
+    // The same, of PKCS#1.
+    let der = [&b"\x30\x81\x89\x02\x81\x81\0"[..], &[0xc5; 128], b"\x02\x03\x01\0\x01"].concat();
+    for alg in [Algorithm::RS256, Algorithm::PS384] {
+        assert_eq!(Key::from_der(alg, &der).unwrap_err(), KeyError::RsaSize { bits: 1024 });
+    }
+    let other = Key::from_der(Algorithm::ES256, &der).unwrap_err();
+    assert!(matches!(other, KeyError::NotForAlgorithm { .. }), "{other}");
+}
+
+#[test]
+fn s40_a_jwk_that_is_not_taken_says_why() {
+    let key = |jwk: Value| Key::from_jwk(&serde_json::from_value(jwk).unwrap());
+    let says = |jwk: Value, why: &str| {
+        let problem = key(jwk).unwrap_err().to_string();
+        assert!(problem.contains(why), "{problem:?} lacks {why:?}");
+    };
+    let ec = || jwk_set()["keys"][1].clone();
+    let oct = || json!({"kty": "oct", "k": B64.encode(SECRET)});
+    for alg in ["ES384", "HS256", "EdDSA"] {
+        says(with(ec(), "alg", json!(alg)), "does not fit its `kty`");
+    }
+    says(with(oct(), "alg", json!("RS256")), "does not fit its `kty`");
+    for name in ["x", "y"] {
+        says(with(ec(), name, json!(B64.encode([7; 31]))), "the wrong length for its `crv`");
+    }
+    assert!(key(with(oct(), "key_ops", json!(["sign"]))).is_ok(), "it verifies what it signs");
+    assert!(key(with(oct(), "key_ops", json!(["verify"]))).is_ok());
+    says(with(oct(), "key_ops", json!(["encrypt"])), "`key_ops`");
+    assert!(key(with(ec(), "key_ops", json!(["verify"]))).is_ok());
+    says(with(ec(), "key_ops", json!(["sign"])), "`key_ops`");
 }
 
 #[test]
