@@ -12,7 +12,7 @@ use super::jws::Header;
 use super::key::{Key, KeyError};
 use super::source::{KeySource, Seek};
 
-const MAX_KEYS: usize = 64;
+pub(super) const MAX_KEYS: usize = 64;
 
 /// The keys of one issuer: all of them verify, the first one signs.
 ///

@@ -2,6 +2,7 @@
 
 use super::algorithms::Material;
 use super::*;
+use crate::verify::keys::MAX_KEYS;
 
 fn pem_of(tag: &str, der: &[u8]) -> String {
     pem::encode(&pem::Pem::new(tag, der.to_vec()))
@@ -68,6 +69,8 @@ fn s30_rsa_keys_have_2048_bits_or_more() {
     for alg in [Algorithm::RS256, Algorithm::PS384] {
         assert_eq!(Key::from_der(alg, &der).unwrap_err(), KeyError::RsaSize { bits: 1024 });
     }
+    let secret = Key::hmac(Algorithm::HS256, &der).unwrap_err();
+    assert!(secret.to_string().contains("public key"), "{secret}");
     let other = Key::from_der(Algorithm::ES256, &der).unwrap_err();
     assert!(matches!(other, KeyError::NotForAlgorithm { .. }), "{other}");
 }
@@ -171,6 +174,20 @@ fn s38_s40_of_a_jwk_set_the_usable_keys_count() {
     let keys = Keys::from_jwk_set(&set).unwrap();
     assert_eq!(format!("{keys:?}").matches("kid: Some").count(), 2, "{keys:?}");
     assert!(!keys.can_sign());
+}
+
+#[test]
+fn s38_a_set_of_too_many_keys_is_refused_whether_or_not_they_are_usable() {
+    let set = |unusable: usize| {
+        let mut set = jwk_set();
+        let keys = set["keys"].as_array_mut().unwrap();
+        keys.extend((0..unusable).map(|_| json!({"kty": "OKP", "crv": "X25519", "x": "AA"})));
+        Keys::from_jwk_set(&serde_json::from_value(set).unwrap())
+    };
+    assert!(set(MAX_KEYS - 2).is_ok());
+    for more in [MAX_KEYS - 1, 2 * MAX_KEYS] {
+        assert_eq!(set(more).unwrap_err(), KeyError::TooMany(more + 2));
+    }
 }
 
 #[test]
