@@ -36,7 +36,7 @@ cargo xtask load [--seconds N]
                      traffic at saturation on every server and store for so long in all (600 s),
                      with outages; memory is drawn into docs/images
 cargo xtask mutants [NAME ..]
-                     changes the code in one place at a time; tests must notice (an hour or two)
+                     changes the code in one place at a time; tests must notice (an hour)
 cargo xtask memory   the core's tests under AddressSanitizer, and under Miri where there is one
 cargo xtask assure [--full] [PART ..]
                      one table of what all of this found, into docs/assurance.md; fails on a gap

@@ -1,9 +1,8 @@
 //! `cargo xtask mutants`: the code that says who somebody is, changed in one place at a time; tests
 //! must notice. `.cargo/mutants.toml` says what is changed, and what need not be noticed, and why.
 //!
-//! Twice, since most are found by the core's own tests in seconds: what those miss is tried again
-//! with the tests of the crates that stand on the core. It goes on where it was stopped; what was
-//! found lies in `target/mutants`.
+//! The core's own tests alone, which take seconds. It goes on where it was stopped; what was found
+//! lies in `target/mutants`.
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
@@ -12,11 +11,7 @@ use std::process::{Command, ExitCode};
 use crate::test::cargo;
 use crate::tools;
 
-/// Whose tests may find what the core's own don't.
-const BEYOND: [&str; 4] =
-    ["everfresh-upstream", "everfresh-sqlx", "everfresh-testkit", "everfresh-axum"];
-
-/// Tests of the core that take longer than most, and look at nothing that is changed.
+/// Tests that take longer than most, and look at nothing that is changed.
 const SLOW: [&str; 3] = [
     "a_revoked_session_is_refused_until",
     "a_watch_on_the_machines_clock",
@@ -46,26 +41,20 @@ pub(crate) fn run(root: &Path, wanted: &[&str]) -> ExitCode {
         println!("{problem}");
         return ExitCode::FAILURE;
     }
-    // As an argument of cargo's, so that the library is not built beside its tests.
-    let ours = ["--test-package", "everfresh", "--cargo-arg=--lib"];
-    let theirs: Vec<&str> = BEYOND.iter().flat_map(|name| ["--test-package", name]).collect();
-    let skipped: Vec<&str> = SLOW.iter().flat_map(|name| ["--skip", name]).collect();
-    for (tests, skipped) in [(&ours[..], &skipped[..]), (&theirs[..], &[])] {
-        let mut command = mutants(root);
-        command.args(wanted.iter().flat_map(|name| ["--re", name])).args(tests);
-        command.args(["--", "--"]).args(skipped);
-        // 2 is for mutants that were missed, 3 for tests that hang.
-        match command.status().map(|status| status.code()) {
-            Ok(Some(0 | 2 | 3)) => {}
-            other => {
-                println!("cargo mutants did not run to its end: {other:?}");
-                return ExitCode::FAILURE;
-            }
-        }
-        if let Err(problem) = note(root) {
-            println!("{problem}");
+    let mut command = mutants(root);
+    command.args(wanted.iter().flat_map(|name| ["--re", name]));
+    command.args(["--", "--"]).args(SLOW.iter().flat_map(|name| ["--skip", name]));
+    // 2 is for mutants that were missed, 3 for tests that hang.
+    match command.status().map(|status| status.code()) {
+        Ok(Some(0 | 2 | 3)) => {}
+        other => {
+            println!("cargo mutants did not run to its end: {other:?}");
             return ExitCode::FAILURE;
         }
+    }
+    if let Err(problem) = note(root) {
+        println!("{problem}");
+        return ExitCode::FAILURE;
     }
     let Found { killed, missed, unviable } = found(root);
     missed.iter().for_each(|name| println!("MISSED {name}"));
@@ -77,6 +66,8 @@ pub(crate) fn run(root: &Path, wanted: &[&str]) -> ExitCode {
 fn mutants(root: &Path) -> Command {
     let mut command = cargo(root);
     command.args(["mutants", "--package", "everfresh", "--iterate", "--no-shuffle"]);
+    // As an argument of cargo's, so that the library is not built beside its tests.
+    command.arg("--cargo-arg=--lib");
     command.args(["--timeout", HANGS, "--jobs", "2", "--output"]).arg(folder(root));
     // Nobody debugs what is built here.
     command.env("CARGO_PROFILE_DEV_DEBUG", "0");

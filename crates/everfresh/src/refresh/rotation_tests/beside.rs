@@ -72,3 +72,45 @@ async fn every_64th_sign_in_sweeps_what_is_over_out_of_the_store() {
     tokio::task::yield_now().await;
     assert_eq!(store.len(), 2, "those that are not over");
 }
+
+#[tokio::test]
+async fn f13_a_successor_that_is_given_again_is_as_old_as_its_rotation() {
+    let (world, _) = World::rotating();
+    let pair = world.sign_in_pair("alice").await;
+    expire(&world, &pair);
+    let again = async || {
+        let admitted = Admitted::new(None, presented(&pair), true);
+        context(&world).refresh(admitted).await.unwrap()
+    };
+    let secs = Duration::from_secs;
+    let left =
+        |recheck_at: Option<Duration>| recheck_at.unwrap() - world.auth.core.clock.monotonic();
+    let first = again().await;
+    assert_eq!(left(first.recheck_at), secs(15), "half of the overlap");
+    for (passed, expected) in [(5, 10), (9, 1)] {
+        world.pass(passed);
+        let tokens = again().await;
+        assert_eq!(tokens.refresh, first.refresh);
+        assert_eq!(left(tokens.recheck_at), secs(expected));
+    }
+}
+
+#[tokio::test]
+async fn the_app_is_asked_again_for_a_successor_that_is_older_than_the_overlap() {
+    let asked = Arc::new(AtomicUsize::new(0));
+    let count = asked.clone();
+    let (world, _) = World::rotating_with(|b| {
+        b.revalidate_with(move |_| {
+            count.fetch_add(1, Ordering::SeqCst);
+            async { Ok::<_, &str>(Revalidated::Keep) }
+        })
+    });
+    let pair = world.sign_in_pair("alice").await;
+    expire(&world, &pair);
+    // Each answer past half of the overlap is the rotation's new time.
+    for (passed, expected) in [(0, 1), (14, 1), (16, 1), (30, 1), (31, 2), (31, 3)] {
+        world.pass(passed);
+        world.me(pair.request()).await;
+        assert_eq!(asked.load(Ordering::SeqCst), expected, "{passed} s later");
+    }
+}
