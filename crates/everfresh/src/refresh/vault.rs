@@ -119,6 +119,15 @@ mod tests {
     }
 
     #[test]
+    fn what_is_sealed_takes_no_more_room_than_it_needs() {
+        let vault = vault(KeyRing::new(OCTOBER).unwrap());
+        for length in [0, 7, 1000, 4000] {
+            let sealed = vault.seal(b"row 1", &vec![b'x'; length]).unwrap();
+            assert_eq!((sealed.len(), sealed.capacity()), (length + 33, length + 33));
+        }
+    }
+
+    #[test]
     fn s83_nonces_differ() {
         let vault = vault(KeyRing::new(OCTOBER).unwrap());
         let sealed: std::collections::HashSet<_> =

@@ -130,7 +130,11 @@ fn a_wrong_key_file_says_what_it_is() {
     let ec = pem_of("PRIVATE KEY", &material.p256);
     says(Algorithm::RS256, &ec, &["RS256", "RSA key", "EC key on P-256"]);
     says(Algorithm::ES384, &ec, &["P-384", "EC key on P-256"]);
-    says(Algorithm::ES256, &pem_of("PRIVATE KEY", &material.rsa), &["an RSA key"]);
+    says(
+        Algorithm::ES256,
+        &pem_of("PRIVATE KEY", &material.rsa),
+        &["EC key on P-256", "an RSA key"],
+    );
     says(Algorithm::EdDSA, &pem_of("PUBLIC KEY", &material.rsa_public), &["Ed25519", "an RSA key"]);
     says(Algorithm::RS256, &pem_of("PRIVATE KEY", b"junk"), &["can't be read"]);
     says(Algorithm::RS256, &pem_of("CERTIFICATE", b"x"), &["certificate", "openssl x509"]);
