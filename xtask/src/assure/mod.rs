@@ -61,7 +61,7 @@ pub(crate) fn run(root: &Path, arguments: &[&str]) -> ExitCode {
     let mut gaps = 0;
     for row in found.iter().flat_map(|(_, rows)| rows) {
         gaps += usize::from(!row.kept);
-        println!("| {} | {} | {} |", row.what, row.figure, page::verdict(row.kept));
+        println!("| {} | {} | {} |", row.what, row.figure, page::verdict(row));
     }
     if let Err(problem) = page::write(root, &names, &found, full) {
         eprintln!("xtask: {problem}");
@@ -155,7 +155,7 @@ fn world(root: &Path, full: bool) -> Vec<Row> {
     };
     let (lines, succeeded) = run("search", search);
     let states = lines.iter().find(|line| line.contains(" states, "));
-    let figure = states.and_then(|line| line.split_once(": ")).map_or("none", |(_, said)| said);
+    let figure = states.and_then(|line| line.split_once("}: ")).map_or("none", |(_, said)| said);
     let searched = Row::new(
         "Orders of events around a rotating session, all of them",
         format!("{figure}, 0 honest browsers signed out"),

@@ -9,9 +9,13 @@ const BEGIN: &str = "<!-- made by cargo xtask assure -->\n";
 const END: &str = "<!-- end of what cargo xtask assure makes -->";
 const HEAD: &str = "| part | what | figure | | when, at which commit |\n|---|---|---|---|---|\n";
 
-/// As the table has it.
-pub(super) fn verdict(kept: bool) -> &'static str {
-    if kept { "kept" } else { "GAP" }
+/// As the table has it. What can't be had on a machine is no gap, nor is it kept.
+pub(super) fn verdict(row: &Row) -> &'static str {
+    match row {
+        Row { kept: false, .. } => "GAP",
+        Row { figure, .. } if figure.starts_with("not run") => "not run",
+        _ => "kept",
+    }
 }
 
 /// Puts what was found in the place of what was there of these parts.
@@ -49,9 +53,9 @@ fn replaced(
         let of = format!("| {part} | ");
         match found.iter().find(|(name, _)| name == part) {
             Some((_, rows)) => {
-                for Row { what, figure, kept } in rows {
-                    let figure = figure.replace('|', "/");
-                    lines += &format!("{of}{what} | {figure} | {} | {stamp} |\n", verdict(*kept));
+                for row in rows {
+                    let (what, figure) = (&row.what, row.figure.replace('|', "/"));
+                    lines += &format!("{of}{what} | {figure} | {} | {stamp} |\n", verdict(row));
                 }
             }
             None => old.lines().filter(|line| line.starts_with(&of)).for_each(|line| {
@@ -99,6 +103,9 @@ mod tests {
         let gap = vec![Row::new("Y", "a|b", false)];
         let second = put(&first, &[("y", gap)], "now");
         assert_eq!(second, page("| x | X | 1 | kept | then |\n| y | Y | a/b | GAP | now |\n"));
+        let absent = vec![Row::new("Y", "not run: no y", true)];
+        let third = put(&second, &[("y", absent)], "now");
+        assert!(third.contains("| y | Y | not run: no y | not run | now |\n"), "{third}");
         assert_eq!(replaced("no marks", &[], &[], "m", "now"), None);
     }
 
