@@ -1,5 +1,6 @@
 //! What the core's own tests share: an engine on a manual clock, and requests in one line.
 
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -11,8 +12,8 @@ use serde::{Deserialize, Serialize};
 use tower_service::Service;
 
 use crate::{
-    Clock, Engine, EngineBuilder, Keys, ManualClock, MemoryStore, Resign, Rotate, Session,
-    Timestamp,
+    Algorithm, Clock, Engine, EngineBuilder, Key, KeySource, Keys, ManualClock, MemoryStore,
+    Resign, Rotate, Seek, Session, Timestamp,
 };
 
 pub(crate) const SECRET: &str = "0123456789abcdef-0123456789abcdef";
@@ -29,6 +30,42 @@ pub(crate) struct User {
 
 pub(crate) fn user(name: &str) -> User {
     User { name: name.into() }
+}
+
+/// A key of this name, the same each time.
+pub(crate) fn named_key(kid: &str) -> Key {
+    let secret = format!("a secret of 32 bytes and more for {kid}");
+    Key::hmac(Algorithm::HS256, secret.as_bytes()).unwrap().with_kid(kid).unwrap()
+}
+
+/// Does what the test says, which is told how often it was asked before.
+struct Source<F>(Arc<AtomicUsize>, F);
+
+impl<F: Fn(usize) -> Seek + Send + Sync + 'static> KeySource for Source<F> {
+    fn seek(&self) -> Seek {
+        (self.1)(self.0.fetch_add(1, Ordering::SeqCst))
+    }
+}
+
+/// These keys with a source, and how often it was asked. `answer` is told how often before, and given
+/// the set to fill.
+pub(crate) fn sourced(
+    set: Keys,
+    answer: impl Fn(usize, &Keys) -> Seek + Send + Sync + 'static,
+) -> (Keys, Arc<AtomicUsize>) {
+    let asked = Arc::new(AtomicUsize::new(0));
+    let filled = set.clone();
+    let source = Source(asked.clone(), move |before| answer(before, &filled));
+    (set.with_source(source), asked)
+}
+
+/// A fetch that brings these keys.
+pub(crate) fn brings(keys: Keys, set: &Keys) -> Seek {
+    let set = set.clone();
+    Seek::Underway(Box::pin(async move {
+        tokio::task::yield_now().await;
+        set.replace_with(&keys);
+    }))
 }
 
 /// An engine, its clock, and what it reported.

@@ -14,8 +14,9 @@ use super::{
 };
 use crate::mint;
 use crate::secret::AccessToken;
+use crate::testing::named_key as key;
 use crate::testing::*;
-use crate::{Algorithm, Key, KeySource, Keys, Revalidated, Seek, Step, Timestamp};
+use crate::{Keys, Revalidated, Seek, Step, Timestamp};
 
 /// A world whose revalidation counts its calls and takes a moment.
 fn counting() -> (World, Arc<AtomicUsize>) {
@@ -366,25 +367,8 @@ impl Refresher for Issuer {
     }
 }
 
-struct Fetches(Keys, Option<Keys>);
-
-impl KeySource for Fetches {
-    fn seek(&self) -> Seek {
-        let Self(set, Some(next)) = self else { return Seek::InVain };
-        let (set, next) = (set.clone(), next.clone());
-        Seek::Underway(Box::pin(async move {
-            tokio::task::yield_now().await;
-            set.replace_with(&next);
-        }))
-    }
-}
-
 #[tokio::test]
 async fn s41_a_refresh_that_brings_a_token_by_a_new_key_fetches_the_key() {
-    let key = |kid: &str| {
-        let secret = format!("a secret of 32 bytes and more for {kid}");
-        Key::hmac(Algorithm::HS256, secret.as_bytes()).unwrap().with_kid(kid).unwrap()
-    };
     let both = || Keys::with_former(key("old"), [key("new")]).unwrap();
     for (next, expected) in
         [(Some(both()), StatusCode::OK), (None, StatusCode::SERVICE_UNAVAILABLE)]
@@ -393,7 +377,10 @@ async fn s41_a_refresh_that_brings_a_token_by_a_new_key_fetches_the_key() {
         let token = former.sign_in("alice").await;
         let clock = former.clock.clone();
         let set = Keys::verifying([key("old")]).unwrap();
-        let keys = set.clone().with_source(Fetches(set, next));
+        let (keys, _) = sourced(set, move |_, set| match &next {
+            Some(next) => brings(next.clone(), set),
+            None => Seek::InVain,
+        });
         let issuer = Issuer(Keys::new(key("new")).unwrap());
         let app =
             World::keyed(keys, |b| b.clock(clock).leeway(Duration::ZERO).refresh_with(issuer));

@@ -115,6 +115,3 @@ impl fmt::Debug for TrustedIssuer {
             .finish_non_exhaustive()
     }
 }
-
-#[cfg(test)]
-mod tests;

@@ -14,8 +14,10 @@ use super::*;
 
 #[cfg(feature = "aws-lc")]
 mod algorithms;
+mod foreign;
 #[cfg(feature = "aws-lc")]
 mod keys;
+mod session;
 mod vectors;
 
 const SECRET: &[u8] = b"0123456789abcdef-0123456789abcdef";
@@ -432,17 +434,6 @@ fn s65_a_token_bound_to_a_key_is_not_a_bearer_token() {
 }
 
 #[test]
-fn a_session_token_names_its_session() {
-    for name in ["sid", "auth_time", "session_exp", "sub", "iat"] {
-        let token = sign(&header(), &with(claims(), name, None));
-        assert_eq!(refusal(token), InvalidReason::NoSession, "{name}");
-    }
-    let past = with(claims(), "session_exp", json!(NOW + 5));
-    let verified = check(sign(&header(), &past)).unwrap();
-    assert_eq!(verified.expires, Timestamp::from_secs(NOW + 5), "the session's end comes first");
-}
-
-#[test]
 fn the_apps_claims_see_no_registered_name() {
     #[derive(Debug, Serialize, Deserialize)]
     #[serde(deny_unknown_fields)]
@@ -475,62 +466,4 @@ fn the_apps_claims_see_no_registered_name() {
     let extra = sign(&header(), &with(claims(), "more", json!(1)));
     let refused = verify::<Strict>(extra.as_bytes(), &keys.current(), &rules(), now).unwrap_err();
     assert_eq!(refused, InvalidReason::Claims);
-}
-
-#[test]
-fn a_token_that_names_no_session_gets_a_name_that_no_issuer_would_write() {
-    let foreign = Rules { needs_session: false, ..rules() };
-    let sid = |claims: &Value| check_by(&foreign, sign(&header(), claims)).unwrap().sid;
-    assert_eq!(&*sid(&claims()), "s1");
-    assert!(!is_nameless("s1"));
-    let bare = |jti: &str| {
-        let claims = with(claims(), "jti", json!(jti));
-        ["sid", "auth_time", "session_exp"]
-            .into_iter()
-            .fold(claims, |of, name| with(of, name, None))
-    };
-    assert!(is_nameless(&sid(&bare("a"))));
-    assert_eq!(sid(&bare("a")), sid(&bare("a")));
-    assert_ne!(sid(&bare("a")), sid(&bare("b")), "one for each token");
-    assert_eq!(refusal(sign(&header(), &bare("a"))), InvalidReason::NoSession);
-}
-
-#[test]
-fn s41_only_a_token_that_nothing_else_is_wrong_with_may_lack_a_key() {
-    struct Nowhere;
-    impl KeySource for Nowhere {
-        fn seek(&self) -> Seek {
-            Seek::InVain
-        }
-    }
-    let known = hs256().with_kid("k1").unwrap();
-    let fixed = Keys::new(known).unwrap();
-    let fetched = fixed.clone().with_source(Nowhere);
-    let unnamed = sign(&header(), &claims());
-    let named = |kid: &str| sign(&with(header(), "kid", json!(kid)), &claims());
-    let lacks = |token: &str, reason| lacks_key(token.as_bytes(), reason, &fetched);
-    for reason in [InvalidReason::UnknownKey, InvalidReason::Signature] {
-        assert!(lacks(&unnamed, reason));
-        assert!(lacks(&named("k2"), reason));
-        assert!(!lacks(&named("k1"), reason), "there is a key of this name");
-        assert!(!lacks("junk", reason));
-        assert!(!lacks_key(unnamed.as_bytes(), reason, &fixed), "there is nowhere to look");
-    }
-    for reason in [InvalidReason::Audience, InvalidReason::NotYetValid, InvalidReason::Type] {
-        assert!(!lacks(&unnamed, reason) && !lacks(&named("k2"), reason), "{reason:?}");
-    }
-}
-
-#[test]
-fn what_was_reported_is_told_apart_by_who_showed_it() {
-    for slides in [false, true] {
-        let reported = Reported::default();
-        assert!(!reported.is(slides));
-        reported.note(slides);
-        assert!(reported.is(slides) && !reported.is(!slides));
-        reported.note(slides);
-        assert!(reported.is(slides), "twice is once");
-        reported.note(!slides);
-        assert!(reported.is(slides) && reported.is(!slides));
-    }
 }

@@ -7,24 +7,8 @@ use http::Request;
 use tokio::time::Instant;
 
 use super::*;
-use crate::{Algorithm, Carrier, InvalidReason, Key, KeySource, Keys, Seek, Step};
-
-/// Does what the test says, and counts.
-struct Source {
-    asked: Arc<AtomicUsize>,
-    answer: Box<dyn Fn(usize) -> Seek + Send + Sync>,
-}
-
-impl KeySource for Source {
-    fn seek(&self) -> Seek {
-        (self.answer)(self.asked.fetch_add(1, Ordering::SeqCst))
-    }
-}
-
-fn key(kid: &str) -> Key {
-    let secret = format!("a secret of 32 bytes and more for {kid}");
-    Key::hmac(Algorithm::HS256, secret.as_bytes()).unwrap().with_kid(kid).unwrap()
-}
+use crate::testing::named_key as key;
+use crate::{Algorithm, Carrier, InvalidReason, Key, Keys, Seek, Step};
 
 /// The keys after the issuer's rotation.
 fn rotated() -> Keys {
@@ -40,25 +24,12 @@ fn of_the_issuer() -> Keys {
 fn worlds(
     answer: impl Fn(usize, &Keys) -> Seek + Send + Sync + 'static,
 ) -> (World, World, Arc<AtomicUsize>) {
-    let asked = Arc::new(AtomicUsize::new(0));
-    let set = Keys::new(key("old")).unwrap();
-    let filled = set.clone();
-    let answer = Box::new(move |before| answer(before, &filled));
-    let keys = set.with_source(Source { asked: asked.clone(), answer });
+    let (keys, asked) = sourced(Keys::new(key("old")).unwrap(), answer);
     let both = [Carrier::cookies(), Carrier::headers()];
     let app = World::keyed(keys, |b| b.carriers(both));
     let clock = app.clock.clone();
     let issuer = World::keyed(of_the_issuer(), |b| b.clock(clock));
     (app, issuer, asked)
-}
-
-/// A fetch that brings these keys.
-fn brings(keys: Keys, set: &Keys) -> Seek {
-    let set = set.clone();
-    Seek::Underway(Box::pin(async move {
-        tokio::task::yield_now().await;
-        set.replace_with(&keys);
-    }))
 }
 
 fn asked(count: &AtomicUsize) -> usize {
@@ -166,11 +137,9 @@ async fn a_fetch_is_awaited_for_the_waiter_limit_and_no_longer() {
 
 #[tokio::test(start_paused = true)]
 async fn the_limit_is_one_for_the_key_and_the_refresh_after_it() {
-    let set = Keys::new(key("old")).unwrap();
     let slow = || Seek::Underway(Box::pin(tokio::time::sleep(Duration::from_secs(2))));
-    let asked = Arc::new(AtomicUsize::new(0));
-    let answer = Box::new(move |before| if before == 0 { slow() } else { Seek::InVain });
-    let keys = set.with_source(Source { asked, answer });
+    let answer = move |before, _: &Keys| if before == 0 { slow() } else { Seek::InVain };
+    let (keys, _) = sourced(Keys::new(key("old")).unwrap(), answer);
     let both = [Carrier::cookies(), Carrier::headers()];
     let app = World::keyed(keys, |b| {
         b.carriers(both)
@@ -221,11 +190,10 @@ async fn a_token_without_a_name_may_be_by_a_new_key_too() {
     let unnamed = |text: &[u8]| Key::hmac(Algorithm::HS256, text).unwrap();
     let (former, coming) = ([b'f'; 31].to_vec(), [b'c'; 31].to_vec());
     let (former, coming) = ([&former[..], b"1"].concat(), [&coming[..], b"1"].concat());
-    let set = Keys::new(unnamed(&former)).unwrap();
-    let (asked_of, filled) = (Arc::new(AtomicUsize::new(0)), set.clone());
     let next = Keys::new(unnamed(&coming)).unwrap();
-    let answer = Box::new(move |_| brings(next.clone(), &filled));
-    let app = World::keyed(set.with_source(Source { asked: asked_of.clone(), answer }), |b| b);
+    let answer = move |_, set: &Keys| brings(next.clone(), set);
+    let (keys, asked_of) = sourced(Keys::new(unnamed(&former)).unwrap(), answer);
+    let app = World::keyed(keys, |b| b);
     let clock = app.clock.clone();
     let issuer = World::keyed(Keys::new(unnamed(&coming)).unwrap(), |b| b.clock(clock));
     let token = issuer.sign_in("alice").await;
@@ -261,10 +229,7 @@ async fn beside_a_refresh_token(
     let clock = crate::ManualClock::starting_at(START);
     let store = crate::MemoryStore::with_clock(clock.clone());
     let rotate = || crate::Rotate::new(store.clone()).key_ring(ring());
-    let set = Keys::new(key("old")).unwrap();
-    let filled = set.clone();
-    let answer = Box::new(move |before| answer(before, &filled));
-    let keys = set.with_source(Source { asked: Arc::default(), answer });
+    let (keys, _) = sourced(Keys::new(key("old")).unwrap(), answer);
     let app = World::keyed(keys, |b| b.clock(clock.clone()).refresh_with(rotate()));
     let issuer = World::keyed(of_the_issuer(), |b| b.clock(clock.clone()).refresh_with(rotate()));
     let pair = issuer.sign_in_pair("alice").await;

@@ -1,0 +1,126 @@
+//! What is read of another issuer's token as it is received, and when its key is asked for.
+
+use std::sync::atomic::Ordering;
+
+use futures::executor::block_on;
+
+use super::*;
+use crate::testing::{brings, named_key, sourced};
+
+const DAY: u64 = 86_400;
+
+fn token(kid: &str, typ: &str, claims: &Value) -> String {
+    let header = json!({"alg": "HS256", "typ": typ, "kid": kid});
+    sign_text(&named_key(kid), &header.to_string(), &claims.to_string())
+}
+
+fn theirs() -> Value {
+    json!({
+        "iss": "https://id.example", "aud": "app", "sub": "alice", "role": "admin",
+        "iat": NOW - 100, "exp": NOW + 500,
+    })
+}
+
+fn issuer(keys: Keys) -> TrustedIssuer {
+    TrustedIssuer::new(keys, "https://id.example", "app")
+}
+
+fn read(issuer: &TrustedIssuer, token: &str) -> Result<Received, NotRead> {
+    block_on(issuer.read(token, Timestamp::from_secs(NOW)))
+}
+
+#[test]
+fn a_token_says_whose_it_is_and_for_how_long_it_was_made() {
+    let issuer = issuer(Keys::new(named_key("k1")).unwrap());
+    let expected = Received {
+        subject: Some("alice".into()),
+        lifetime: Duration::from_secs(600),
+        claims: json!({"role": "admin"}),
+    };
+    for typ in ["JWT", "at+jwt"] {
+        assert_eq!(read(&issuer, &token("k1", typ, &theirs())), Ok(expected.clone()), "{typ}");
+    }
+    let mut undated = theirs();
+    undated.as_object_mut().unwrap().remove("iat");
+    let lifetime = read(&issuer, &token("k1", "JWT", &undated)).unwrap().lifetime;
+    assert_eq!(lifetime, Duration::from_secs(500), "without `iat`, what is left");
+}
+
+#[test]
+fn what_is_not_theirs_or_not_for_us_is_refused() {
+    let issuer = issuer(Keys::new(named_key("k1")).unwrap());
+    for (token, reason) in [
+        (token("k1", "logout+jwt", &theirs()), InvalidReason::Type),
+        (
+            token("k1", "JWT", &with(theirs(), "iss", json!("https://evil.example"))),
+            InvalidReason::Issuer,
+        ),
+        (token("k1", "JWT", &with(theirs(), "aud", json!("another"))), InvalidReason::Audience),
+        (token("k2", "JWT", &theirs()), InvalidReason::UnknownKey),
+    ] {
+        assert_eq!(read(&issuer, &token), Err(NotRead::Refused(reason)));
+    }
+}
+
+#[test]
+fn clocks_may_be_a_day_apart_and_no_more() {
+    let issuer = issuer(Keys::new(named_key("k1")).unwrap());
+    let late = |from: u64| {
+        let mut claims = with(theirs(), "nbf", json!(from));
+        (claims["iat"], claims["exp"]) = (json!(NOW + DAY - 1), json!(NOW + 9 * DAY));
+        read(&issuer, &token("k1", "JWT", &claims))
+    };
+    assert!(late(NOW + DAY).is_ok());
+    assert_eq!(late(NOW + DAY + 1), Err(NotRead::Refused(InvalidReason::NotYetValid)));
+}
+
+/// What is read of the token by a set of `k1` alone, and how often its source was asked for more.
+fn read_asking(
+    token: &str,
+    answer: impl Fn(usize, &Keys) -> Seek + Send + Sync + 'static,
+) -> (Result<Received, NotRead>, usize) {
+    let (keys, asked) = sourced(Keys::verifying([named_key("k1")]).unwrap(), answer);
+    (read(&issuer(keys), token), asked.load(Ordering::SeqCst))
+}
+
+#[test]
+fn s41_a_key_that_is_not_known_yet_is_fetched_once() {
+    let of_new_key = token("k2", "JWT", &theirs());
+    let unknown = NotRead::Refused(InvalidReason::UnknownKey);
+    assert_eq!(read_asking(&of_new_key, |_, _| Seek::InVain), (Err(unknown), 1));
+    let retry_after = Duration::from_secs(7);
+    let away = move |_, _: &Keys| Seek::Unavailable { retry_after };
+    assert_eq!(read_asking(&of_new_key, away), (Err(NotRead::Unavailable), 1));
+    let nothing = |_, _: &Keys| Seek::Underway(Box::pin(async {}));
+    assert_eq!(read_asking(&of_new_key, nothing), (Err(NotRead::Unavailable), 1));
+
+    let fetches = |_, set: &Keys| brings(Keys::verifying([named_key("k2")]).unwrap(), set);
+    let (read, asked) = read_asking(&of_new_key, fetches);
+    assert_eq!((read.map(|read| read.subject), asked), (Ok(Some("alice".into())), 1));
+
+    let elsewhere = |kid| token(kid, "JWT", &with(theirs(), "aud", json!("another")));
+    let refused = NotRead::Refused(InvalidReason::Audience);
+    assert_eq!(read_asking(&elsewhere("k2"), fetches), (Err(refused), 1));
+    let (read, asked) = read_asking(&elsewhere("k1"), |_, _| Seek::InVain);
+    assert_eq!((read, asked), (Err(refused), 0), "what is wrong whatever the key asks nobody");
+}
+
+#[test]
+fn s41_only_a_token_that_nothing_else_is_wrong_with_may_lack_a_key() {
+    let known = hs256().with_kid("k1").unwrap();
+    let fixed = Keys::new(known).unwrap();
+    let (fetched, _) = sourced(fixed.clone(), |_, _| Seek::InVain);
+    let unnamed = sign(&header(), &claims());
+    let named = |kid: &str| sign(&with(header(), "kid", json!(kid)), &claims());
+    let lacks = |token: &str, reason| lacks_key(token.as_bytes(), reason, &fetched);
+    for reason in [InvalidReason::UnknownKey, InvalidReason::Signature] {
+        assert!(lacks(&unnamed, reason));
+        assert!(lacks(&named("k2"), reason));
+        assert!(!lacks(&named("k1"), reason), "there is a key of this name");
+        assert!(!lacks("junk", reason));
+        assert!(!lacks_key(unnamed.as_bytes(), reason, &fixed), "there is nowhere to look");
+    }
+    for reason in [InvalidReason::Audience, InvalidReason::NotYetValid, InvalidReason::Type] {
+        assert!(!lacks(&unnamed, reason) && !lacks(&named("k2"), reason), "{reason:?}");
+    }
+}
