@@ -2,7 +2,7 @@
 //! must notice. `.cargo/mutants.toml` says what is changed, and what need not be noticed, and why.
 //!
 //! The core's own tests alone, which take seconds. It goes on where it was stopped; what was found
-//! lies in `target/mutants`.
+//! lies in `target/mutants`, without which it begins anew.
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
@@ -101,6 +101,9 @@ fn note(root: &Path) -> Result<(), String> {
     let mut list = cargo(root);
     list.args(["mutants", "--package", "everfresh", "--list"]);
     let listed = list.output().map_err(|error| format!("cargo mutants --list: {error}"))?;
+    if !listed.status.success() {
+        return Err(String::from_utf8_lossy(&listed.stderr).into_owned());
+    }
     let listed = String::from_utf8_lossy(&listed.stdout);
     let there: BTreeSet<&str> = listed.lines().collect();
     for names in [&mut all.killed, &mut all.missed, &mut all.unviable] {

@@ -19,11 +19,11 @@ pub(crate) fn run(root: &Path, since: Option<&str>) -> ExitCode {
     for folder in PUBLISHED {
         command.args(["--package", folder.trim_start_matches("crates/")]);
     }
-    match succeeds(&mut command) {
-        true => ExitCode::SUCCESS,
-        false => {
-            println!("where nothing was released yet, name a commit to compare with");
-            ExitCode::FAILURE
-        }
+    if succeeds(&mut command) {
+        return ExitCode::SUCCESS;
     }
+    if since.is_none() {
+        println!("where nothing was released yet, name a commit to compare with");
+    }
+    ExitCode::FAILURE
 }
