@@ -11,8 +11,8 @@ use crate::mint::ClaimsProblem;
 use crate::testing::*;
 use crate::texts::{self, check_detail, check_error};
 use crate::{
-    Algorithm, CookieSpec, Key, KeyError, Location, MemoryStore, NotOpened, Rejection,
-    RejectionKind, Resign, Rotate, SessionError, SessionErrorKind, StoreError,
+    Algorithm, CookieSpec, Engine, Failure, Key, KeyError, Location, MemoryStore, NotOpened,
+    Rejection, RejectionKind, Resign, Rotate, SessionError, SessionErrorKind, StoreError,
 };
 
 /// An error, and what its text has to say: the setting, what was found, what to do.

@@ -1,7 +1,9 @@
-//! The builder: every setting, its default, and the checks of `build()`.
+//! The builder: every setting and its default. `build.rs` puts them together.
 
+mod build;
 mod check;
 mod error;
+mod revalidate;
 
 use std::fmt;
 use std::marker::PhantomData;
@@ -11,60 +13,19 @@ use std::time::Duration;
 use http::HeaderValue;
 
 use crate::attach::InnerToken;
-use crate::carrier::{Carrier, Carriers};
+use crate::carrier::Carrier;
 use crate::clock::Clock;
-use crate::cookie::MAX_NAME_AND_VALUE;
 use crate::edits::CachePolicy;
 use crate::endpoint::{Clients, Dialect};
-use crate::engine::{Core, Engine, Following};
-use crate::mint::{ClaimsObject, Grant, MintRules};
-use crate::node::{Revoked, Seen};
 use crate::observe::Event;
-use crate::observe::metrics::Metrics;
-use crate::origin;
-use crate::refresh::flight::{Flights, has_timer};
-use crate::refresh::{ErasedRefresher, Failure, Refresher, Setup};
+use crate::refresh::{ErasedRefresher, Refresher};
 use crate::reject::Rejection;
-use crate::session::{ClaimSet, Watches};
-use crate::verify::{Cache, Keys, Rules, TokenProfile, parse_own};
-
-use check::{endpoints, required, within};
+use crate::session::ClaimSet;
+use crate::verify::{Keys, TokenProfile};
 
 pub use error::ConfigError;
-
-/// What the app says to a session that is about to be refreshed.
-#[derive(Clone, Debug)]
-#[non_exhaustive]
-pub enum Revalidated<C> {
-    /// It goes on as it is.
-    Keep,
-    /// It goes on with these claims: a role that changed.
-    Replace(C),
-    /// It ends: a person who was disabled. Answered with 401.
-    ///
-    /// This node refuses the session's access tokens from then on; where several nodes serve,
-    /// another one takes them until they expire or until it asks too.
-    End,
-}
-
-/// A session that is about to be refreshed, for the app to look at.
-#[derive(Clone, Debug)]
-#[non_exhaustive]
-pub struct Revalidation<C> {
-    /// Whose session it is: the claim `sub`.
-    pub subject: String,
-    /// The session's id.
-    pub sid: String,
-    /// The claims that the old token carries.
-    pub claims: C,
-}
-
-/// The app's revalidation with its types erased: new claims, none, or a failure.
-pub(crate) type Revalidate = Box<
-    dyn Fn(Grant) -> futures::future::BoxFuture<'static, Result<Option<ClaimsObject>, Failure>>
-        + Send
-        + Sync,
->;
+pub(crate) use revalidate::Revalidate;
+pub use revalidate::{Revalidated, Revalidation};
 
 /// Says of a request, by method and path, that no person made it.
 pub(crate) type Background = Box<dyn Fn(&str, &str) -> bool + Send + Sync>;
@@ -72,7 +33,7 @@ pub(crate) type Background = Box<dyn Fn(&str, &str) -> bool + Send + Sync>;
 /// Where events go.
 pub(crate) type EventHook = Box<dyn Fn(&Event<'_>) + Send + Sync>;
 
-/// Builds an [`Engine`]. Every contradiction in a configuration is an error in
+/// Builds an [`Engine`](crate::Engine). Every contradiction in a configuration is an error in
 /// [`build`](Self::build), none later.
 ///
 /// | setting | default |
@@ -172,43 +133,6 @@ impl<C: ClaimSet> EngineBuilder<C> {
     /// What makes fresh tokens. Required.
     pub fn refresh_with(mut self, refresher: impl Refresher) -> Self {
         self.refresher = Some(Box::new(refresher));
-        self
-    }
-
-    /// Asks the app at every refresh whether the session goes on, and with which claims.
-    ///
-    /// An `Err` means that the app does not know at the moment (its database is down): a token
-    /// that is still good goes on, otherwise the answer is 503. Only [`Revalidated::End`] ends a
-    /// session. It may take as long as a refresh (30 s); requests wait 3 s for it.
-    pub fn revalidate_with<F, Fut, E>(mut self, hook: F) -> Self
-    where
-        F: Fn(Revalidation<C>) -> Fut + Send + Sync + 'static,
-        Fut: Future<Output = Result<Revalidated<C>, E>> + Send + 'static,
-        E: fmt::Display,
-    {
-        let hook = Arc::new(hook);
-        self.revalidate = Some(Box::new(move |grant: Grant| {
-            let hook = hook.clone();
-            Box::pin(async move {
-                let Grant { subject, sid, claims, .. } = grant;
-                let claims = parse_own(claims.as_str()).map_err(|_| Failure::Misconfigured)?;
-                match hook(Revalidation { subject, sid, claims }).await {
-                    Ok(Revalidated::Keep) => Ok(None),
-                    Ok(Revalidated::Replace(claims)) => match ClaimsObject::new(&claims) {
-                        Ok(claims) => Ok(Some(claims)),
-                        Err(problem) => {
-                            tracing::error!(target: "everfresh", %problem, "claims refused");
-                            Err(Failure::Misconfigured)
-                        }
-                    },
-                    Ok(Revalidated::End) => Err(Failure::Rejected),
-                    Err(error) => {
-                        tracing::warn!(target: "everfresh", %error, "revalidation failed");
-                        Err(Failure::SOON)
-                    }
-                }
-            })
-        }));
         self
     }
 
@@ -371,108 +295,6 @@ impl<C: ClaimSet> EngineBuilder<C> {
     pub fn runtime(mut self, runtime: tokio::runtime::Handle) -> Self {
         self.runtime = Some(runtime);
         self
-    }
-
-    /// Checks everything and builds the engine.
-    ///
-    /// Errors: see [`ConfigError`].
-    pub fn build(self) -> Result<Engine<C>, ConfigError> {
-        const DAY: u64 = 24 * 60 * 60;
-        /// Of 1 KiB tokens, some 1.5 GB.
-        const MAX_CACHED: usize = 1_000_000;
-
-        required(
-            "issuer",
-            &self.issuer,
-            "name who issues the tokens, such as `https://app.example`",
-        )?;
-        required("audience", &self.audience, "name whom the tokens are for, such as `app`")?;
-        if self.client_id.is_none() && self.profile == TokenProfile::Rfc9068 {
-            required("client_id", "", "RFC 9068 section 2.2 requires the claim in every token")?;
-        }
-        let Some(mut refresher) = self.refresher else {
-            return Err(ConfigError::Missing {
-                setting: "refresh_with",
-                remedy: "say what makes fresh tokens, such as `Resign::new()`",
-            });
-        };
-        within("access_lifetime", self.access_lifetime, 1, DAY)?;
-        within("session_lifetime", self.session_lifetime, 1, 3650 * DAY)?;
-        within("leeway", self.leeway, 0, 300)?;
-        if self.token_cache > MAX_CACHED {
-            return Err(ConfigError::CacheSize { found: self.token_cache, most: MAX_CACHED });
-        }
-        if refresher.mints() && !self.keys.can_sign() {
-            return Err(ConfigError::NoSigningKey);
-        }
-        for origin in &self.trusted_origins {
-            origin::check_trusted(origin)?;
-        }
-        let runtime = self.runtime.or_else(|| tokio::runtime::Handle::try_current().ok());
-        if runtime.as_ref().is_some_and(|runtime| !has_timer(runtime)) {
-            return Err(ConfigError::NoTimer);
-        }
-        refresher.prepare(&Setup {
-            keys: &self.keys,
-            issuer: &self.issuer,
-            audience: &self.audience,
-            access_lifetime: self.access_lifetime,
-            session_lifetime: self.session_lifetime,
-        })?;
-        let large = refresher.largest_refresh_token() > MAX_NAME_AND_VALUE;
-        let carriers = Carriers::build(self.carriers, self.insecure, large)?;
-        let keeps = refresher.uses_refresh_tokens();
-        let dialects = endpoints(self.dialects, &carriers, &self.clients, keeps, self.insecure)?;
-        if self.insecure {
-            tracing::warn!(target: "everfresh", "insecure_dev_only: cookies travel without Secure");
-        }
-        if self.debug_headers {
-            tracing::warn!(target: "everfresh", "debug_headers: responses say why tokens don't count");
-        }
-        let cache = Cache::new(self.token_cache);
-        let core = Core {
-            rules: Rules {
-                issuer: self.issuer.clone(),
-                audience: self.audience.clone(),
-                profile: self.profile,
-                leeway: self.leeway,
-                needs_session: refresher.mints(),
-            },
-            mint_rules: MintRules {
-                issuer: self.issuer,
-                audience: self.audience,
-                client_id: self.client_id,
-                profile: self.profile,
-                lifetime: self.access_lifetime,
-            },
-            keys: self.keys,
-            carriers,
-            // A result that is given again must not be near its own end.
-            overlap: refresher.result_window().min(self.access_lifetime / 2),
-            refresher: refresher.into(),
-            revalidate: self.revalidate,
-            session_lifetime: self.session_lifetime,
-            waiter_limit: self.waiter_limit,
-            inner_token: self.inner_token,
-            cache_policy: self.cache_policy,
-            trusted_origins: self.trusted_origins,
-            csrf_handled_elsewhere: self.csrf_handled_elsewhere,
-            background: self.background,
-            rejection_body: self.rejection_body,
-            events: self.events,
-            debug_headers: self.debug_headers,
-            clock: self.clock,
-            runtime,
-            flights: Flights::default(),
-            revoked: Revoked::new(),
-            seen: Seen::new(),
-            watches: Watches::new(),
-            dialects,
-            clients: self.clients,
-            following: Following::default(),
-            metrics: Metrics::new(),
-        };
-        Ok(Engine::new(core, cache))
     }
 }
 

@@ -3,8 +3,8 @@
 use super::*;
 use crate::testing::SECRET;
 use crate::{
-    Admission, Admitted, Algorithm, Context, CookieSpec, Key, Location, Opening, Presented,
-    RefreshToken, Resign, SameSite, Timestamp, Tokens,
+    Admission, Admitted, Algorithm, Context, CookieSpec, Engine, Failure, Key, Location, Opening,
+    Presented, RefreshToken, Resign, SameSite, Timestamp, Tokens,
 };
 
 fn builder() -> EngineBuilder<()> {

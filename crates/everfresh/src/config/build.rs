@@ -1,0 +1,119 @@
+//! `build()`: every setting checked, and the engine made of them.
+
+use super::check::{endpoints, required, within};
+use super::{ConfigError, EngineBuilder};
+use crate::carrier::Carriers;
+use crate::cookie::MAX_NAME_AND_VALUE;
+use crate::engine::{Core, Engine, Following};
+use crate::mint::MintRules;
+use crate::node::{Revoked, Seen};
+use crate::observe::metrics::Metrics;
+use crate::origin;
+use crate::refresh::Setup;
+use crate::refresh::flight::{Flights, has_timer};
+use crate::session::{ClaimSet, Watches};
+use crate::verify::{Cache, Rules, TokenProfile};
+
+impl<C: ClaimSet> EngineBuilder<C> {
+    /// Checks everything and builds the engine.
+    ///
+    /// Errors: see [`ConfigError`].
+    pub fn build(self) -> Result<Engine<C>, ConfigError> {
+        const DAY: u64 = 24 * 60 * 60;
+        /// Of 1 KiB tokens, some 1.5 GB.
+        const MAX_CACHED: usize = 1_000_000;
+
+        required(
+            "issuer",
+            &self.issuer,
+            "name who issues the tokens, such as `https://app.example`",
+        )?;
+        required("audience", &self.audience, "name whom the tokens are for, such as `app`")?;
+        if self.client_id.is_none() && self.profile == TokenProfile::Rfc9068 {
+            required("client_id", "", "RFC 9068 section 2.2 requires the claim in every token")?;
+        }
+        let Some(mut refresher) = self.refresher else {
+            return Err(ConfigError::Missing {
+                setting: "refresh_with",
+                remedy: "say what makes fresh tokens, such as `Resign::new()`",
+            });
+        };
+        within("access_lifetime", self.access_lifetime, 1, DAY)?;
+        within("session_lifetime", self.session_lifetime, 1, 3650 * DAY)?;
+        within("leeway", self.leeway, 0, 300)?;
+        if self.token_cache > MAX_CACHED {
+            return Err(ConfigError::CacheSize { found: self.token_cache, most: MAX_CACHED });
+        }
+        if refresher.mints() && !self.keys.can_sign() {
+            return Err(ConfigError::NoSigningKey);
+        }
+        for origin in &self.trusted_origins {
+            origin::check_trusted(origin)?;
+        }
+        let runtime = self.runtime.or_else(|| tokio::runtime::Handle::try_current().ok());
+        if runtime.as_ref().is_some_and(|runtime| !has_timer(runtime)) {
+            return Err(ConfigError::NoTimer);
+        }
+        refresher.prepare(&Setup {
+            keys: &self.keys,
+            issuer: &self.issuer,
+            audience: &self.audience,
+            access_lifetime: self.access_lifetime,
+            session_lifetime: self.session_lifetime,
+        })?;
+        let large = refresher.largest_refresh_token() > MAX_NAME_AND_VALUE;
+        let carriers = Carriers::build(self.carriers, self.insecure, large)?;
+        let keeps = refresher.uses_refresh_tokens();
+        let dialects = endpoints(self.dialects, &carriers, &self.clients, keeps, self.insecure)?;
+        if self.insecure {
+            tracing::warn!(target: "everfresh", "insecure_dev_only: cookies travel without Secure");
+        }
+        if self.debug_headers {
+            tracing::warn!(target: "everfresh", "debug_headers: responses say why tokens don't count");
+        }
+        let cache = Cache::new(self.token_cache);
+        let core = Core {
+            rules: Rules {
+                issuer: self.issuer.clone(),
+                audience: self.audience.clone(),
+                profile: self.profile,
+                leeway: self.leeway,
+                needs_session: refresher.mints(),
+            },
+            mint_rules: MintRules {
+                issuer: self.issuer,
+                audience: self.audience,
+                client_id: self.client_id,
+                profile: self.profile,
+                lifetime: self.access_lifetime,
+            },
+            keys: self.keys,
+            carriers,
+            // A result that is given again must not be near its own end.
+            overlap: refresher.result_window().min(self.access_lifetime / 2),
+            refresher: refresher.into(),
+            revalidate: self.revalidate,
+            session_lifetime: self.session_lifetime,
+            waiter_limit: self.waiter_limit,
+            inner_token: self.inner_token,
+            cache_policy: self.cache_policy,
+            trusted_origins: self.trusted_origins,
+            csrf_handled_elsewhere: self.csrf_handled_elsewhere,
+            background: self.background,
+            rejection_body: self.rejection_body,
+            events: self.events,
+            debug_headers: self.debug_headers,
+            clock: self.clock,
+            runtime,
+            flights: Flights::default(),
+            revoked: Revoked::new(),
+            seen: Seen::new(),
+            watches: Watches::new(),
+            dialects,
+            clients: self.clients,
+            following: Following::default(),
+            metrics: Metrics::new(),
+        };
+        Ok(Engine::new(core, cache))
+    }
+}

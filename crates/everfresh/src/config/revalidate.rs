@@ -1,0 +1,83 @@
+//! The app's word on a session that is about to be refreshed.
+
+use std::fmt;
+use std::sync::Arc;
+
+use super::EngineBuilder;
+use crate::mint::{ClaimsObject, Grant};
+use crate::refresh::Failure;
+use crate::session::ClaimSet;
+use crate::verify::parse_own;
+
+/// What the app says to a session that is about to be refreshed.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub enum Revalidated<C> {
+    /// It goes on as it is.
+    Keep,
+    /// It goes on with these claims: a role that changed.
+    Replace(C),
+    /// It ends: a person who was disabled. Answered with 401.
+    ///
+    /// This node refuses the session's access tokens from then on; where several nodes serve,
+    /// another one takes them until they expire or until it asks too.
+    End,
+}
+
+/// A session that is about to be refreshed, for the app to look at.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct Revalidation<C> {
+    /// Whose session it is: the claim `sub`.
+    pub subject: String,
+    /// The session's id.
+    pub sid: String,
+    /// The claims that the old token carries.
+    pub claims: C,
+}
+
+/// The app's revalidation with its types erased: new claims, none, or a failure.
+pub(crate) type Revalidate = Box<
+    dyn Fn(Grant) -> futures::future::BoxFuture<'static, Result<Option<ClaimsObject>, Failure>>
+        + Send
+        + Sync,
+>;
+
+impl<C: ClaimSet> EngineBuilder<C> {
+    /// Asks the app at every refresh whether the session goes on, and with which claims.
+    ///
+    /// An `Err` means that the app does not know at the moment (its database is down): a token
+    /// that is still good goes on, otherwise the answer is 503. Only [`Revalidated::End`] ends a
+    /// session. It may take as long as a refresh (30 s); requests wait 3 s for it.
+    pub fn revalidate_with<F, Fut, E>(mut self, hook: F) -> Self
+    where
+        F: Fn(Revalidation<C>) -> Fut + Send + Sync + 'static,
+        Fut: Future<Output = Result<Revalidated<C>, E>> + Send + 'static,
+        E: fmt::Display,
+    {
+        let hook = Arc::new(hook);
+        self.revalidate = Some(Box::new(move |grant: Grant| {
+            let hook = hook.clone();
+            Box::pin(async move {
+                let Grant { subject, sid, claims, .. } = grant;
+                let claims = parse_own(claims.as_str()).map_err(|_| Failure::Misconfigured)?;
+                match hook(Revalidation { subject, sid, claims }).await {
+                    Ok(Revalidated::Keep) => Ok(None),
+                    Ok(Revalidated::Replace(claims)) => match ClaimsObject::new(&claims) {
+                        Ok(claims) => Ok(Some(claims)),
+                        Err(problem) => {
+                            tracing::error!(target: "everfresh", %problem, "claims refused");
+                            Err(Failure::Misconfigured)
+                        }
+                    },
+                    Ok(Revalidated::End) => Err(Failure::Rejected),
+                    Err(error) => {
+                        tracing::warn!(target: "everfresh", %error, "revalidation failed");
+                        Err(Failure::SOON)
+                    }
+                }
+            })
+        }));
+        self
+    }
+}
