@@ -19,7 +19,7 @@ pub(crate) fn run() -> ExitCode {
         return ExitCode::FAILURE;
     }
     let cargo = std::env::var_os("CARGO").unwrap_or("cargo".into());
-    let target = root.join("target/peers");
+    let target = tools::target(&root).join("peers");
     let mut build = Command::new(cargo);
     build.current_dir(root.join(PEERS)).args(["build", "--release", "--locked", "--target-dir"]);
     build.arg(&target);

@@ -6,6 +6,7 @@ use std::path::Path;
 use std::process::{Command, ExitCode};
 
 use crate::test::{cargo, said};
+use crate::tools;
 
 /// Tests that sign nothing: of what parses, decides and keeps.
 const WITHOUT_KEYS: [&str; 9] = [
@@ -49,7 +50,7 @@ fn sanitized(root: &Path) -> Outcome {
     }
     let mut command = cargo(root);
     command.args(["test", "--package", "everfresh", "--lib", "--target", &target]);
-    command.arg("--target-dir").arg(root.join("target/sanitized"));
+    command.arg("--target-dir").arg(tools::target(root).join("sanitized"));
     // A sanitizer is no part of stable Rust, but ships with it.
     command.env("RUSTC_BOOTSTRAP", "1").env("RUSTFLAGS", "-Zsanitizer=address");
     let (lines, succeeded) = said(&mut command);

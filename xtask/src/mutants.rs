@@ -71,15 +71,11 @@ fn mutants(root: &Path) -> Command {
     command.args(["--timeout", HANGS, "--jobs", "2", "--output"]).arg(folder(root));
     // Nobody debugs what is built here.
     command.env("CARGO_PROFILE_DEV_DEBUG", "0");
-    // It works in copies elsewhere, beside which nothing is.
-    if std::env::var_os("EVERFRESH_VECTORS").is_none() {
-        command.env("EVERFRESH_VECTORS", root.join("../shared/vectors"));
-    }
     command
 }
 
 fn folder(root: &Path) -> PathBuf {
-    root.join("target/mutants")
+    tools::target(root).join("mutants")
 }
 
 /// The names in a file of the folder; none if there is no such file.

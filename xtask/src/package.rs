@@ -8,6 +8,7 @@ use std::process::{Command, ExitCode};
 use crate::report::Report;
 use crate::supply::PUBLISHED;
 use crate::test::{cargo, root};
+use crate::tools;
 
 /// What every manifest has to say.
 const FIELDS: [&str; 9] = [
@@ -107,7 +108,7 @@ fn files(root: &Path, folder: &str) -> Result<Vec<String>, String> {
 
 /// The command that builds the README's apps: its manifest, around the examples that it names.
 fn own_app(root: &Path) -> Result<Command, String> {
-    let folder = root.join("target/own-app");
+    let folder = tools::target(root).join("own-app");
     let problem = |path: &Path, error| format!("{}: {error}", path.display());
     let read = |name: &str| {
         let path = root.join(name);
@@ -134,6 +135,8 @@ fn own_app(root: &Path) -> Result<Command, String> {
     write("Cargo.toml", &format!("{package}\n{dependencies}"))?;
     write("Cargo.lock", &read("Cargo.lock")?)?;
     let mut command = cargo(&folder);
-    command.args(["check", "--quiet", "--bins", "--target-dir"]).arg(root.join("target/own"));
+    command
+        .args(["check", "--quiet", "--bins", "--target-dir"])
+        .arg(tools::target(root).join("own"));
     Ok(command)
 }

@@ -6,6 +6,7 @@ use std::process::{Command, ExitCode};
 
 use crate::rules::{copy_members, read, write};
 use crate::test::cargo;
+use crate::tools;
 
 const BOARD: &str = "crates/everfresh/src/refresh/board.rs";
 const BACKOFF: &str = "crates/everfresh/src/refresh/backoff.rs";
@@ -116,7 +117,7 @@ pub(crate) fn each_break(
     root: &Path,
     mut say: impl FnMut(&'static str, bool),
 ) -> Result<(), String> {
-    let copy = root.join("target/schedules");
+    let copy = tools::target(root).join("schedules");
     copy_members(root, &copy, &[MODELS])?;
     write(&copy.join(BACKOFF), &read(&root.join(BACKOFF))?)?;
     let whole = read(&root.join(BOARD))?;

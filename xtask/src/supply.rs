@@ -56,7 +56,7 @@ pub(crate) fn deny_alone(root: &Path) -> ExitCode {
 
 /// `cargo xtask minimal`: in a copy, since another lock file is needed.
 pub(crate) fn minimal(root: &Path) -> ExitCode {
-    let copy = root.join("target/minimal");
+    let copy = tools::target(root).join("minimal");
     if let Err(problem) = copy_members(root, &copy, &PUBLISHED) {
         println!("{problem}");
         return ExitCode::FAILURE;

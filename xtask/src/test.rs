@@ -21,7 +21,17 @@ pub(crate) fn run() -> ExitCode {
         return ExitCode::FAILURE;
     }
 
-    report.step("the workspace", cargo(&root).args(["test", "--workspace", "--no-fail-fast"]));
+    let mut workspace = cargo(&root);
+    workspace.args(["test", "--workspace", "--no-fail-fast"]);
+    match tools::json_suite(&root) {
+        // Its tests are the ones that a plain `cargo test` passes over, and counts as ignored.
+        Ok(suite) => workspace.env("EVERFRESH_JSON_SUITE", suite).args(["--", "--include-ignored"]),
+        Err(missing) => {
+            report.note(format!("skipped: {missing}"));
+            &mut workspace
+        }
+    };
+    report.step("the workspace", &mut workspace);
     each_alone(&root, &mut report);
 
     report.begin("tests/COVERAGE.md is as `cargo xtask coverage` writes it");
@@ -53,7 +63,7 @@ pub(crate) fn run() -> ExitCode {
     for backends in ["aws_lc_rs", "rust_crypto", "aws_lc_rs,rust_crypto"] {
         let mut command = cargo(&root.join("tests/beside"));
         command.args(["test", "--locked", "--features", backends, "--target-dir"]);
-        command.arg(root.join("target/beside"));
+        command.arg(tools::target(&root).join("beside"));
         report.step(&format!("beside jsonwebtoken with {backends}"), &mut command);
     }
 
@@ -65,7 +75,9 @@ pub(crate) fn run() -> ExitCode {
 
     report.begin("the fuzz targets build");
     let mut check = cargo(&root.join("fuzz"));
-    check.args(["check", "--locked", "--bins", "--target-dir"]).arg(root.join("target/fuzz"));
+    check
+        .args(["check", "--locked", "--bins", "--target-dir"])
+        .arg(tools::target(&root).join("fuzz"));
     report.run("the fuzz targets", check.env("RUSTFLAGS", "--cfg fuzzing -D warnings"));
 
     browsers(&root, &mut report);
@@ -129,7 +141,9 @@ fn browsers(root: &Path, report: &mut Report) {
         ("the client in a browser", "browser_client", client.and_then(|()| tools::browser())),
     ] {
         let mut command = cargo(root);
-        command.env("QUICKSTART", root.join("target/debug/quickstart"));
+        if found.is_ok() {
+            command.env("QUICKSTART", tools::binary(root, "quickstart").unwrap_or_default());
+        }
         command.env("CLIENT", root.join("js/everfresh-client/dist/index.js"));
         gated(root, report, name, test, found, &mut command);
     }

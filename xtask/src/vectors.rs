@@ -4,14 +4,23 @@ use std::path::Path;
 use std::process::{ExitCode, Stdio};
 
 use crate::test::cargo;
+use crate::tools;
 
 const SAYS: &str = "vectors: ";
 
 /// `cargo xtask vectors`.
 pub(crate) fn run(root: &Path) -> ExitCode {
+    let suite = match tools::json_suite(root) {
+        Ok(suite) => suite,
+        Err(missing) => {
+            println!("{missing}");
+            return ExitCode::FAILURE;
+        }
+    };
     let mut command = cargo(root);
+    command.env("EVERFRESH_JSON_SUITE", suite);
     command.args(["test", "--package", "everfresh", "--lib", "vectors::", "--"]);
-    command.args(["--nocapture", "--test-threads=1"]);
+    command.args(["--nocapture", "--test-threads=1", "--include-ignored"]);
     let output = match command.stderr(Stdio::inherit()).output() {
         Ok(output) => output,
         Err(error) => {

@@ -10,6 +10,8 @@ mod upstream;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+use crate::tools;
+
 /// A rule, and the change that takes it back.
 struct Rule {
     name: &'static str,
@@ -137,7 +139,7 @@ const COPIED: [&str; 3] =
 /// Says of each rule whether it was missed, as soon as it is known. The error names what could not
 /// be done.
 pub(crate) fn run(root: &Path, mut say: impl FnMut(&'static str, bool)) -> Result<(), String> {
-    let copy = root.join("target/rules");
+    let copy = tools::target(root).join("rules");
     copy_members(root, &copy, &COPIED)?;
     let servers = ["strict", "grace", "lenient", "fixed"].map(Search::Upstream);
     for whole in servers.into_iter().chain([Search::Rotation(["2", "14"])]) {

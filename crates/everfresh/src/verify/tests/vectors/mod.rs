@@ -1,38 +1,14 @@
 //! Test vectors of others: Wycheproof, the examples of the RFCs, `JSONTestSuite`.
 //!
-//! They are not in this repository; `tests/VECTORS.md` says where they come from and where they are
-//! looked for. A test that does not find them fails: what was not tried was not passed.
+//! `tests/VECTORS.md` says where each of them comes from.
 
 mod json_suite;
 mod rfcs;
 mod wycheproof;
 
 use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
 
 use super::*;
-
-/// Where the vectors are.
-fn folder(name: &str) -> PathBuf {
-    let beside = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../../shared/vectors");
-    let root = std::env::var_os("EVERFRESH_VECTORS").map_or(beside, PathBuf::from);
-    let folder = root.join(name);
-    assert!(
-        folder.is_dir(),
-        "no test vectors at {}: see tests/VECTORS.md, which says where to get them; \
-         EVERFRESH_VECTORS may name another folder",
-        folder.display()
-    );
-    folder
-}
-
-fn bytes(path: &Path) -> Vec<u8> {
-    std::fs::read(path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
-}
-
-fn json(path: &Path) -> Value {
-    serde_json::from_slice(&bytes(path)).unwrap()
-}
 
 /// The payload of a compact JWS, if one of these keys signed it: steps 1 to 3 of the rules of
 /// verification. Payloads of vectors are no claims.

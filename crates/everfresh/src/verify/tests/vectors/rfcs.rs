@@ -77,65 +77,63 @@ fn s13_rfc_7515() {
     tally.end(31);
 }
 
-/// The signatures of one example: as compact, and put together from the parts of the JSON forms.
-fn compact_forms(example: &Value) -> Vec<Option<String>> {
-    let payload = example["output"]["json"]["payload"]
-        .as_str()
-        .map_or_else(|| B64.encode(example["input"]["payload"].as_str().unwrap()), str::to_owned);
-    let signing = match &example["signing"] {
-        Value::Array(several) => several.clone(),
-        one => vec![one.clone()],
+/// The examples of RFC 7520: the keys of section 3, the payload of section 4 and its signatures.
+fn rfc7520() -> Value {
+    serde_json::from_str(include_str!("rfc7520.json")).unwrap()
+}
+
+/// The JSON forms of the signatures of one section (RFC 7515 section 7.2): the general one, and
+/// the flattened one where there is one signature.
+fn json_forms(payload: &str, signatures: &[&Value]) -> Vec<String> {
+    let of = |one: &Value| match one["protected"].as_str() {
+        Some(protected) => json!({"protected": protected, "signature": one["signature"]}),
+        None => json!({"header": {"alg": "HS256"}, "signature": one["signature"]}),
     };
-    signing
-        .iter()
-        .map(|one| Some((one["protected_b64u"].as_str()?, one["sig"].as_str()?)))
-        .map(|parts| parts.map(|(header, signature)| format!("{header}.{payload}.{signature}")))
-        .collect()
+    let mut all: Vec<Value> = signatures.iter().map(|one| of(one)).collect();
+    let mut forms = vec![json!({"payload": payload, "signatures": all}).to_string()];
+    if let [one] = &mut *all {
+        one["payload"] = payload.into();
+        forms.push(one.to_string());
+    }
+    forms
 }
 
 #[test]
 fn s12_rfc_7520_signatures() {
     let mut tally = Tally::new("RFC 7520, section 4");
-    for path in files("jws") {
-        let example = json(&path);
-        let jwks = match &example["input"]["key"] {
-            Value::Array(several) => several.clone(),
-            one => vec![one.clone()],
+    let examples = rfc7520();
+    let payload = examples["payload"].as_str().unwrap();
+    let text = B64.decode(payload).unwrap();
+    let signatures = examples["signatures"].as_array().unwrap();
+    for example in signatures {
+        let name = example["section"].as_str().unwrap();
+        let mut jwk = examples["keys"][example["key"].as_str().unwrap()].clone();
+        if jwk["crv"] == "P-521" {
+            assert!(keys(&jwk).unwrap_err().contains("P-256 or P-384"));
+            tally.excuse(NO_ES512);
+            continue;
+        }
+        let Some(head) = example["protected"].as_str() else {
+            tally.excuse(NOT_COMPACT);
+            continue;
         };
-        let payload = example["input"]["payload"].as_str().unwrap().as_bytes();
-        let name = path.file_name().unwrap().display().to_string();
-        for (form, jwk) in compact_forms(&example).iter().zip(&jwks) {
-            if jwk["crv"] == "P-521" {
-                assert!(keys(jwk).unwrap_err().contains("P-256 or P-384"));
-                tally.excuse(NO_ES512);
-                continue;
-            }
-            let Some(token) = form else {
-                tally.excuse(NOT_COMPACT);
-                continue;
-            };
-            // Where the key names no algorithm, the caller does.
-            let mut jwk = jwk.clone();
-            let header: Value =
-                serde_json::from_slice(&B64.decode(token.split('.').next().unwrap()).unwrap())
-                    .unwrap();
-            jwk["alg"] = header["alg"].clone();
-            let keys = keys(&jwk).unwrap();
-            tally.note(&name, open(token, &keys).as_deref() == Ok(payload));
-            let other = format!("{token}A");
-            tally.note(format!("{name}, changed"), open(&other, &keys).is_err());
-            // The payload left out (section 4.5).
-            let mut parts = token.split('.');
-            let (head, tail) = (parts.next().unwrap(), parts.nth(1).unwrap());
-            let detached = open(&format!("{head}..{tail}"), &keys);
-            tally.note(format!("{name}, detached"), detached == Err(InvalidReason::Malformed));
-            // The JSON forms are no tokens of ours.
-            for form in ["json", "json_flat"] {
-                if let Some(json) = example["output"].get(form) {
-                    let refused = open(&json.to_string(), &keys);
-                    tally.note(format!("{name}, {form}"), refused.is_err());
-                }
-            }
+        let tail = example["signature"].as_str().unwrap();
+        // Where the key names no algorithm, the caller does.
+        let header: Value = serde_json::from_slice(&B64.decode(head).unwrap()).unwrap();
+        jwk["alg"] = header["alg"].clone();
+        let keys = keys(&jwk).unwrap();
+        let token = format!("{head}.{payload}.{tail}");
+        tally.note(name, open(&token, &keys).as_deref() == Ok(&*text));
+        let changed = open(&format!("{token}A"), &keys);
+        tally.note(format!("{name}, changed"), changed.is_err());
+        // The payload left out (section 4.5).
+        let detached = open(&format!("{head}..{tail}"), &keys);
+        tally.note(format!("{name}, detached"), detached == Err(InvalidReason::Malformed));
+        // The JSON forms are no tokens of ours.
+        let beside: Vec<_> =
+            signatures.iter().filter(|other| other["section"] == example["section"]).collect();
+        for form in json_forms(payload, &beside) {
+            tally.note(format!("{name}, {form}"), open(&form, &keys).is_err());
         }
     }
     tally.end(36);
@@ -144,16 +142,15 @@ fn s12_rfc_7520_signatures() {
 #[test]
 fn s38_s40_rfc_7520_keys() {
     let mut tally = Tally::new("RFC 7520, section 3");
-    for path in files("jwk") {
-        let name = path.file_name().unwrap().display().to_string();
-        let found = key(&json(&path));
+    for (section, jwk) in rfc7520()["keys"].as_object().unwrap() {
+        let found = key(jwk);
         let said = found.as_ref().err().cloned().unwrap_or_default();
-        let as_expected = match &name[..3] {
-            "3_1" | "3_2" => said.contains("`crv` is not P-256 or P-384"),
-            "3_6" => said.contains("`use` is not `sig`"),
+        let as_expected = match &**section {
+            "3.1" | "3.2" => said.contains("`crv` is not P-256 or P-384"),
+            "3.6" => said.contains("`use` is not `sig`"),
             _ => found.is_ok(),
         };
-        tally.note(format!("{name}: {found:?}"), as_expected);
+        tally.note(format!("{section}: {found:?}"), as_expected);
     }
     tally.end(6);
 }
@@ -162,52 +159,50 @@ fn s38_s40_rfc_7520_keys() {
 #[test]
 fn s16_rfc_7797() {
     let mut tally = Tally::new("RFC 7797, section 4");
-    for path in files("rfc7797") {
-        let example = json(&path);
-        let keys = keys(&example["input"]["key"]).unwrap();
-        for form in ["compact", "json", "json_flat"] {
-            let Some(output) = example["output"].get(form) else { continue };
-            let token = output.as_str().map_or_else(|| output.to_string(), str::to_owned);
-            tally.note(format!("{form} of {}", path.display()), open(&token, &keys).is_err());
-        }
-        // The same header over a payload that could be read, and signed.
-        let header = r#"{"alg":"HS256","b64":false,"crit":["b64"]}"#;
-        let signer = key(&example["input"]["key"]).unwrap();
-        for header in [header, r#"{"alg":"HS256","b64":false}"#, r#"{"alg":"HS256","b64":true}"#] {
-            let refused = open(&sign_text(&signer, header, "$.02"), &keys);
+    let jwk = &rfc7515()[0].2;
+    let keys = keys(jwk).unwrap();
+    // The control of section 4.1 encodes its payload.
+    let control = "eyJhbGciOiJIUzI1NiJ9.JC4wMg.5mvfOroL-g7HyqJoozehmsaqmvTYGEq5jTI1gVvoEoQ";
+    tally.note("4.1", open(control, &keys).as_deref() == Ok(b"$.02"));
+    let head = "eyJhbGciOiJIUzI1NiIsImI2NCI6ZmFsc2UsImNyaXQiOlsiYjY0Il19";
+    let tail = "A5dxf2s96_n5FLueVuW1Z_vh161FwXZC4YLPff6dmDY";
+    let flattened = json!({"protected": head, "payload": "$.02", "signature": tail});
+    for token in [format!("{head}..{tail}"), format!("{head}.$.02.{tail}"), flattened.to_string()] {
+        tally.note(format!("4.2 as {token}"), open(&token, &keys).is_err());
+    }
+    // The same header over a payload that could be read, and signed.
+    let header = r#"{"alg":"HS256","b64":false,"crit":["b64"]}"#;
+    let signer = key(jwk).unwrap();
+    for header in [header, r#"{"alg":"HS256","b64":false}"#, r#"{"alg":"HS256","b64":true}"#] {
+        for payload in ["$.02", "payload"] {
+            let refused = open(&sign_text(&signer, header, payload), &keys);
             tally.note(header, refused == Err(InvalidReason::Header));
         }
     }
-    tally.end(11);
+    tally.end(10);
 }
 
 #[test]
 fn s12_rfc_8037() {
     let mut tally = Tally::new("RFC 8037, appendix A");
-    let folder = folder("ietf-jose-cookbook/curve25519");
-    let example = json(&folder.join("jws.json"));
-    let ed25519 = keys(&example["input"]["key"]).unwrap();
-    let token = example["output"]["compact"].as_str().unwrap();
-    let payload = example["input"]["payload"].as_str().unwrap().as_bytes();
-    tally.note("A.4", open(token, &ed25519).as_deref() == Ok(payload));
+    let ed25519 = keys(&json!({"kty": "OKP", "crv": "Ed25519",
+        "x": "11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo"}))
+    .unwrap();
+    let token = "eyJhbGciOiJFZERTQSJ9.RXhhbXBsZSBvZiBFZDI1NTE5IHNpZ25pbmc.hgyY0il_MGCjP0JzlnLWG1PPOt\
+                 7-09PGcvMg3AIbQR6dWbhijcNR4ki4iylGjg5BhVsPt9g7sVvpAr_MuM0KAg";
+    tally.note("A.4", open(token, &ed25519).as_deref() == Ok(b"Example of Ed25519 signing"));
     tally.note("A.5", open(&token.replacen("RX", "RY", 1), &ed25519).is_err());
 
-    let example = json(&folder.join("ecdh-es.json"));
-    let said = keys(&example["input"]["key"]).unwrap_err();
-    tally.note("A.6, its key", said.contains("`use` is not `sig`"));
-    let mut to_sign_with = example["input"]["key"].clone();
-    to_sign_with["use"] = json!("sig");
-    let said = keys(&to_sign_with).unwrap_err();
+    let mut x25519 = json!({"kty": "OKP", "crv": "X25519", "kid": "Bob", "use": "enc",
+        "x": "3p7bfXt9wbTTW2HC7OQ1Nz-DQ8hbeGdNrfx-FG-IK08"});
+    let said = keys(&x25519).unwrap_err();
+    tally.note("A.6, for encryption", said.contains("`use` is not `sig`"));
+    x25519["use"] = json!("sig");
+    let said = keys(&x25519).unwrap_err();
     tally.note(format!("A.6, X25519: {said}"), said.contains("`kty` is not supported"));
-    let encrypted = example["output"]["compact"].as_str().unwrap();
-    tally.note("A.6", open(encrypted, &ed25519) == Err(InvalidReason::Malformed));
+    // A.6's header, in a token of five parts.
+    let header = json!({"alg": "ECDH-ES+A128KW", "epk": x25519, "enc": "A128GCM", "kid": "Bob"});
+    let encrypted = format!("{}.a.b.c.d", B64.encode(header.to_string()));
+    tally.note("A.6", open(&encrypted, &ed25519) == Err(InvalidReason::Malformed));
     tally.end(5);
-}
-
-fn files(name: &str) -> Vec<PathBuf> {
-    let folder = folder("ietf-jose-cookbook").join(name);
-    let mut files: Vec<_> =
-        std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()).collect();
-    files.sort();
-    files
 }

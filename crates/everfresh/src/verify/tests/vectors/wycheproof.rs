@@ -1,4 +1,8 @@
 //! Wycheproof's JWS, JWK and mixed files: forged, malformed and misused tokens and keys.
+//!
+//! The crate `wycheproof-ng-kdf-jose` carries the files.
+
+use wycheproof_ng_kdf_jose::json_web::TestName;
 
 use super::*;
 
@@ -29,8 +33,17 @@ const JWS: &str = "json_web_signature_test";
 const JWK: &str = "json_web_key_test";
 const MIXED: &str = "json_web_crypto_test";
 
+fn suite(file: &str) -> Value {
+    let name = match file {
+        JWS => TestName::JsonWebSignature,
+        JWK => TestName::JsonWebKey,
+        _ => TestName::JsonWebCrypto,
+    };
+    serde_json::from_str(name.json_data()).unwrap()
+}
+
 fn run(file: &'static str, expected: usize) {
-    let suite = json(&folder("wycheproof").join(format!("{file}.json")));
+    let suite = suite(file);
     let mut tally = Tally::new(file);
     for group in suite["testGroups"].as_array().unwrap() {
         let jwk = group.get("public").unwrap_or(&group["private"]);
@@ -80,7 +93,7 @@ fn s14_s30_s38_wycheproof_keys() {
 /// JWK 4 as it was meant, with a second key that can be read.
 #[test]
 fn s38_a_kid_that_comes_twice_is_refused() {
-    let suite = json(&folder("wycheproof").join("json_web_key_test.json"));
+    let suite = suite(JWK);
     let groups = suite["testGroups"].as_array().unwrap();
     let group = groups.iter().find(|group| group["comment"] == "jws_duplicate_kid").unwrap();
     let text = group["private"].to_string().replacen("Bingge", "BinggE", 1);
