@@ -33,8 +33,9 @@ pub enum SameSite {
 
 /// A cookie that carries a token: Secure, `HttpOnly`, `SameSite=Lax`, `Path=/`, no Domain.
 ///
-/// Every combination that a browser would drop is an error at `build()` (RFC 6265bis sections
-/// 4.1.3 and 5.7).
+/// A combination that a browser would drop is an error at `build()` (RFC 6265bis sections 4.1.3
+/// and 5.7). The one that can't be seen there is a Domain that is a public suffix with a dot, such
+/// as `co.uk`.
 ///
 /// ```
 /// use everfresh::{CookieSpec, SameSite};
@@ -49,13 +50,15 @@ pub struct CookieSpec {
     path: String,
     domain: Option<String>,
     secure: bool,
+    partitioned: bool,
 }
 
 impl CookieSpec {
     /// A cookie of this name. A name that begins with `__Host-` binds it to this very host.
     pub fn new(name: impl Into<String>) -> Self {
         let same_site = SameSite::default();
-        Self { name: name.into(), same_site, path: "/".into(), domain: None, secure: true }
+        let (path, domain, secure, partitioned) = ("/".into(), None, true, false);
+        Self { name: name.into(), same_site, path, domain, secure, partitioned }
     }
 
     /// Sets `SameSite`.
@@ -70,9 +73,18 @@ impl CookieSpec {
         self
     }
 
-    /// Sets Domain, which shares the cookie with every subdomain. Not with `__Host-`.
+    /// Sets Domain, which shares the cookie with every subdomain: a host name with a dot. Not with
+    /// `__Host-`.
     pub fn domain(mut self, domain: impl Into<String>) -> Self {
         self.domain = Some(domain.into());
+        self
+    }
+
+    /// Sets Partitioned: a browser keeps one such cookie for each site whose pages embed this one
+    /// (CHIPS, draft-cutler-httpbis-partitioned-cookies). For an app in a frame of another site,
+    /// together with [`SameSite::None`]. Needs Secure; use a `__Host-` name.
+    pub fn partitioned(mut self) -> Self {
+        self.partitioned = true;
         self
     }
 
@@ -141,14 +153,31 @@ impl CookieSpec {
         if self.same_site == SameSite::None && !self.secure {
             return wrong("SameSite=None needs Secure; use Lax with `insecure_dev_only()`");
         }
-        match self.domain.as_deref() {
-            Some(domain) if !is_domain(domain) => wrong(&format!(
-                "the domain is {:?}; it must be a host name such as `example.com`, without port, \
-                 scheme or leading dot",
-                start(domain)
-            )),
-            _ => Ok(()),
+        if self.partitioned && !self.secure {
+            return wrong("Partitioned needs Secure; leave it out with `insecure_dev_only()`");
         }
+        let Some(domain) = self.domain.as_deref() else { return Ok(()) };
+        if !is_domain(domain) {
+            return wrong(&format!(
+                "the domain is {:?}; it must be a host name such as `example.com`, without port, \
+                 scheme, or a dot at either end",
+                start(domain)
+            ));
+        }
+        if is_address(domain) {
+            return wrong(&format!(
+                "the domain is {:?}, an address, which has no subdomains; leave out `.domain(..)`",
+                start(domain)
+            ));
+        }
+        if !domain.contains('.') {
+            return wrong(&format!(
+                "the domain is {:?}, and browsers drop a cookie for a name without a dot; write a \
+                 name such as `example.com`, or leave out `.domain(..)`",
+                start(domain)
+            ));
+        }
+        Ok(())
     }
 
     /// Whether the value still fits, so that a token too large is found before it is committed.
@@ -175,7 +204,8 @@ impl CookieSpec {
         self.render(cookie.build())
     }
 
-    /// `Set-Cookie` that deletes the cookie: same name, path, domain and flags.
+    /// `Set-Cookie` that deletes the cookie: same name, path, domain and flags. Without Partitioned
+    /// it would delete another one.
     pub(crate) fn delete(&self) -> Option<HeaderValue> {
         let gone = Cookie::build((&*self.name, ""))
             .max_age(cookie::time::Duration::ZERO)
@@ -192,6 +222,9 @@ impl CookieSpec {
             SameSite::Lax => CookieSameSite::Lax,
             SameSite::None => CookieSameSite::None,
         });
+        if self.partitioned {
+            cookie.set_partitioned(true);
+        }
         if let Some(domain) = &self.domain {
             cookie.set_domain(domain.as_str());
         }
@@ -223,6 +256,17 @@ fn is_domain(text: &str) -> bool {
             && !label.ends_with('-')
     };
     text.len() <= 253 && text.split('.').all(label)
+}
+
+/// A host whose last label is a number is an IPv4 address (WHATWG URL, "ends in a number"). Those of
+/// IPv6 are no host names.
+fn is_address(domain: &str) -> bool {
+    let last = domain.rsplit('.').next().unwrap_or_default();
+    let hex = last.strip_prefix("0x").or_else(|| last.strip_prefix("0X"));
+    match hex {
+        Some(hex) => hex.bytes().all(|byte| byte.is_ascii_hexdigit()),
+        None => last.bytes().all(|byte| byte.is_ascii_digit()),
+    }
 }
 
 #[cfg(test)]

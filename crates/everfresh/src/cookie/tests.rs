@@ -47,7 +47,7 @@ fn s69_impossible_cookies_are_build_errors() {
         (plain().path("/a\r\nX: y"), "control"),
         (plain().path(format!("/{}", "p".repeat(1024))), "path"),
         (plain().domain(""), "host name"),
-        (plain().domain(".example.com"), "leading dot"),
+        (plain().domain(".example.com"), "a dot at either end"),
         (plain().domain("example.com:443"), "port"),
         (plain().domain("https://example.com"), "scheme"),
         (plain().domain("a b.com"), "host name"),
@@ -59,6 +59,50 @@ fn s69_impossible_cookies_are_build_errors() {
     }
     CookieSpec::new("n".repeat(256)).validate().unwrap();
     plain().path("/app").domain("example.com").same_site(SameSite::None).validate().unwrap();
+}
+
+#[test]
+fn r9_a_domain_that_browsers_drop_is_an_error() {
+    for (domain, says) in [
+        ("com", "without a dot"),
+        ("localhost", "without a dot"),
+        ("127.0.0.1", "an address"),
+        ("192.0.2.7", "an address"),
+        ("1.2", "an address"),
+        ("0x7f.1", "an address"),
+        ("example.0x7F", "an address"),
+        ("2130706433", "an address"),
+        ("::1", "host name"),
+        ("[::1]", "host name"),
+        ("example.com.", "a dot at either end"),
+        (".example.com", "a dot at either end"),
+        (".", "host name"),
+        ("example..com", "host name"),
+        ("-a.example", "host name"),
+    ] {
+        for cookie in [CookieSpec::new("__Secure-at"), CookieSpec::new("at").insecure()] {
+            let error = cookie.domain(domain).validate().unwrap_err().to_string();
+            assert!(error.contains(says), "{error:?} lacks {says:?}");
+        }
+    }
+    for domain in ["example.com", "a.b.example", "xn--bcher-kva.example", "1.example", "a.x0"] {
+        CookieSpec::new("at").domain(domain).validate().unwrap();
+    }
+}
+
+#[test]
+fn r16_a_partitioned_cookie_says_so_when_it_is_set_and_when_it_is_deleted() {
+    let cookie = CookieSpec::new("__Host-at").same_site(SameSite::None).partitioned();
+    cookie.validate().unwrap();
+    let expected =
+        "__Host-at=v; HttpOnly; SameSite=None; Partitioned; Secure; Path=/; Max-Age=3600";
+    assert_eq!(text(cookie.set("v", Some(HOUR))), expected);
+    assert!(text(cookie.piece(1).set("v", None)).contains("; Partitioned; Secure"));
+    let gone = text(cookie.delete());
+    assert!(gone.starts_with("__Host-at=; HttpOnly; SameSite=None; Partitioned; Secure; Path=/;"));
+    let open = CookieSpec::new("at").partitioned().insecure();
+    let refused = open.validate().unwrap_err().to_string();
+    assert!(refused.contains("Partitioned needs Secure"), "{refused}");
 }
 
 #[test]
@@ -128,7 +172,8 @@ proptest! {
         secure in any::<bool>(),
         same_site in prop_oneof![Just(SameSite::Strict), Just(SameSite::Lax), Just(SameSite::None)],
     ) {
-        let cookie = CookieSpec { name, same_site, path, domain, secure };
+        let partitioned = false;
+        let cookie = CookieSpec { name, same_site, path, domain, secure, partitioned };
         if cookie.validate().is_ok() {
             let set = text(cookie.set("v", Some(HOUR)));
             let lower = cookie.name.to_ascii_lowercase();
