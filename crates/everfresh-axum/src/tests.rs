@@ -136,6 +136,12 @@ async fn a_missing_layer_says_what_to_add() {
     }
 }
 
+#[test]
+fn l2_claims_that_are_debugged_show_nothing() {
+    let shown = format!("{:?}", Claims(std::sync::Arc::new("the-claims")));
+    assert_eq!(shown, "Claims(..)");
+}
+
 #[tokio::test]
 async fn require_is_a_second_layer() {
     let clock = ManualClock::starting_at(Timestamp::from_secs(1_800_000_000));

@@ -8,7 +8,6 @@ use everfresh::StoreError;
 use sqlx::migrate::MigrateError;
 
 /// What is said, and the error that it was made of.
-#[derive(Debug)]
 struct Told {
     text: String,
     cause: Box<dyn Error + Send + Sync>,
@@ -19,6 +18,8 @@ impl fmt::Display for Told {
         f.write_str(&self.text)
     }
 }
+
+everfresh::debug_is_display!(Told);
 
 impl Error for Told {
     fn source(&self) -> Option<&(dyn Error + 'static)> {
@@ -179,6 +180,7 @@ mod tests {
         ] {
             let error = SqliteStore::open(file(name)).await.unwrap_err();
             check_error(&error.to_string(), &says);
+            assert_eq!(format!("{error:?}"), error.to_string(), "what `main` prints");
             assert!(Error::source(&error).and_then(Error::source).is_some(), "the cause is there");
         }
     }
@@ -198,6 +200,7 @@ mod tests {
         ] {
             let error = PostgresStore::open(url).await.unwrap_err();
             check_error(&error.to_string(), &says);
+            assert_eq!(format!("{error:?}"), error.to_string(), "what `main` prints");
             assert!(!format!("{error:?}").contains("hunter2"), "{error:?}");
         }
         for (code, says) in [

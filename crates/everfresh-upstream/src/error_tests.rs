@@ -103,6 +103,7 @@ fn every_error_of_a_call_says_what_to_look_at() {
     assert_eq!(all.len(), 10);
     for (error, says) in all {
         check_error(&error.to_string(), says);
+        assert_eq!(format!("{error:?}"), error.to_string());
     }
     let url: SecureUrl = "https://id.example/jwks".parse().unwrap();
     let all = fetch_problems();
@@ -110,9 +111,11 @@ fn every_error_of_a_call_says_what_to_look_at() {
     for (problem, says) in all {
         let error = FetchError::new(&url, problem);
         check_error(&error.to_string(), says);
+        assert_eq!(format!("{error:?}"), error.to_string());
         check_error(&error.to_string(), &["https://id.example/jwks: "]);
         let metadata = DiscoveryError::Metadata(error);
         check_error(&metadata.to_string(), &["the issuer's metadata at https://id.example/jwks"]);
+        assert_eq!(format!("{metadata:?}"), metadata.to_string());
     }
 }
 
@@ -163,5 +166,6 @@ fn every_problem_with_certificates_says_where_they_come_from() {
     assert_eq!(all.len(), 4);
     for (error, says) in all {
         check_error(&error.to_string(), says);
+        assert_eq!(format!("{error:?}"), error.to_string());
     }
 }

@@ -9,7 +9,7 @@ use serde::de::DeserializeOwned;
 use crate::http::{Answer, HttpClient, HttpError, SecureUrl, UrlError};
 
 /// Why a document could not be had, or can't be used.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq)]
 pub struct FetchError(Box<Inner>);
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -132,5 +132,7 @@ impl fmt::Display for FetchError {
         }
     }
 }
+
+everfresh::debug_is_display!(FetchError);
 
 impl std::error::Error for FetchError {}

@@ -52,7 +52,7 @@ struct Metadata {
 }
 
 /// Why an issuer could not be asked.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum DiscoveryError {
     /// The issuer is not an address that may be called.
@@ -171,6 +171,8 @@ impl std::fmt::Display for DiscoveryError {
         }
     }
 }
+
+everfresh::debug_is_display!(DiscoveryError);
 
 impl std::error::Error for DiscoveryError {}
 

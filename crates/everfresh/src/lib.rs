@@ -116,6 +116,7 @@ mod origin;
 mod refresh;
 mod reject;
 mod secret;
+mod sentence;
 mod session;
 mod store;
 mod sync;

@@ -13,7 +13,7 @@ use crate::secret::AccessToken;
 use crate::verify::{Keys, MAX_TOKEN, Name, Names, REGISTERED, TokenProfile};
 
 /// One session, as far as an access token of it is minted from it.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 #[non_exhaustive]
 pub struct Grant {
     /// Who signed in: the claim `sub`.
@@ -104,6 +104,16 @@ impl ClaimsObject {
     /// The object's text.
     pub fn as_str(&self) -> &str {
         &self.0
+    }
+}
+
+impl fmt::Debug for Grant {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Grant")
+            .field("sid", &self.sid)
+            .field("generation", &self.generation)
+            .field("session_expires", &self.session_expires)
+            .finish_non_exhaustive()
     }
 }
 

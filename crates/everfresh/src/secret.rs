@@ -33,11 +33,119 @@ impl fmt::Debug for AccessToken {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeMap;
+    use std::time::Duration;
+
     use super::*;
+    use crate::mint::{ClaimsObject, Grant};
+    use crate::refresh::{Admitted, Opening, Renewal, SessionInfo};
+    use crate::session::SignIn;
+    use crate::store::{Custody, Loaded, NewCustody, NewSession, Publication, Rotation, SessionId};
+    use crate::testing::START;
+    use crate::verify::{Received, Verified};
+    use crate::{Issued, RefreshToken, Revalidated, Revalidation};
 
     #[test]
     fn debug_shows_four_characters_and_a_length() {
         let token = AccessToken::new("eyJhbGciOiJIUzI1NiJ9.e30.c2ln".into());
         assert_eq!(format!("{token:?}"), "AccessToken(eyJh.., 29 bytes)");
+    }
+
+    /// Every type that holds a salt, a person's name, claims or attributes.
+    #[test]
+    fn l2_debug_shows_no_salt_subject_claims_or_attributes() {
+        const SALT: [u8; 16] = [0xa7; 16];
+        let subject = || "the-subject".to_owned();
+        let text = || r#"{"claim":"the-claims"}"#.to_owned();
+        let value = || serde_json::json!({"claim": "the-claims"});
+        let attributes = || BTreeMap::from([("device".to_owned(), "the-attribute".to_owned())]);
+        let issued = || {
+            let mut issued = Issued::new(AccessToken::new("eyJ0aGUtdG9rZW4".into()))
+                .with_refresh_token(RefreshToken::new("the-refresh-token".into()));
+            issued.members = attributes();
+            issued
+        };
+        let grant = || {
+            let claims = ClaimsObject::from_text(&text()).unwrap();
+            Grant::new(subject(), "the-sid", claims, START, START)
+        };
+        let sid = SessionId::from_bytes([1; 16]);
+        let custody = || NewCustody { sealed: b"the-sealed".to_vec(), lives: Duration::ZERO };
+        let new = NewSession {
+            sid,
+            subject: subject(),
+            key_id: 7,
+            idle_lifetime: Duration::from_secs(1),
+            absolute_lifetime: Duration::from_secs(1),
+            persistent: true,
+            claims: text(),
+            attributes: attributes(),
+            salt: SALT,
+            custody: Some(custody()),
+        };
+        let record = new.clone().into_record(START);
+        let held: Custody = custody().into_custody(START);
+        let opening = Opening {
+            grant: grant(),
+            persistent: true,
+            attributes: attributes(),
+            issued: Some(issued()),
+        };
+        let refresh = || Some(RefreshToken::new("the-refresh-token".into()));
+        let rotation =
+            Rotation { sid, from: 1, to: 2, key_id: 7, claims: Some(text()), slides: true };
+        let publication = Publication { sid, seq: 1, tokens: custody(), claims: Some(text()) };
+        let info = SessionInfo {
+            sid: "the-sid".into(),
+            signed_in_at: START,
+            last_used_at: START,
+            expires: START,
+            attributes: attributes(),
+        };
+        let revalidation =
+            Revalidation { subject: subject(), sid: "the-sid".into(), claims: value() };
+        let received =
+            Received { subject: Some(subject()), lifetime: Duration::ZERO, claims: value() };
+        let sign_in = SignIn::new(subject(), value())
+            .attribute("device", "the-attribute")
+            .resting_on(issued());
+        let verified = Verified {
+            claims: value().into(),
+            subject: Some(subject().into()),
+            sid: "the-sid".into(),
+            auth_time: None,
+            issued: None,
+            valid_from: START,
+            expires: START,
+            session_expires: None,
+            generation: None,
+            mark: 0,
+            reported: crate::verify::Reported::default(),
+        };
+        let shown = [
+            format!("{new:?}"),
+            format!("{:?}", Loaded { record, now: START }),
+            format!("{held:?}"),
+            format!("{opening:?}"),
+            format!("{rotation:?}"),
+            format!("{publication:?}"),
+            format!("{info:?}"),
+            format!("{revalidation:?}"),
+            format!("{:?}", Revalidated::Replace(value())),
+            format!("{received:?}"),
+            format!("{sign_in:?}"),
+            format!("{verified:?}"),
+            format!("{:?}", issued()),
+            format!("{:?}", Admitted::new(Some(grant()), refresh(), true)),
+            format!("{:?}", Renewal { grant: Some(grant()), refresh: refresh(), lifetime: None }),
+        ];
+        let salt = format!("{}", SALT[0]);
+        for one in &shown {
+            for secret in
+                ["the-subject", "the-claims", "the-attribute", "the-refresh", "the-sealed", &salt]
+            {
+                assert!(!one.contains(secret), "{secret}: {one}");
+            }
+        }
     }
 }

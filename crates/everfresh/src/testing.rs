@@ -299,3 +299,43 @@ pub(crate) fn token_of<B>(response: &Response<B>) -> Option<String> {
     assert!(ours.next().is_none(), "one cookie of a name: {cookies:?}");
     (!token.is_empty()).then(|| token.to_owned())
 }
+
+/// What is logged on this thread while it is there, at every level.
+pub(crate) struct Log(Lines, #[expect(dead_code, reason = "listens until it is dropped")] Guard);
+
+type Guard = tracing::subscriber::DefaultGuard;
+
+#[derive(Clone, Default)]
+struct Lines(Arc<Mutex<Vec<u8>>>);
+
+impl Log {
+    pub(crate) fn listen() -> Self {
+        let lines = Lines::default();
+        let writer = lines.clone();
+        let subscriber = tracing_subscriber::fmt()
+            .with_ansi(false)
+            .with_max_level(tracing::Level::TRACE)
+            .with_writer(move || writer.clone())
+            .finish();
+        // A callsite that another thread meets first is off for everybody, unless that one listens
+        // too.
+        let _ = tracing::subscriber::set_global_default(tracing_subscriber::registry());
+        Self(lines, tracing::subscriber::set_default(subscriber))
+    }
+
+    /// What was written since it was asked before.
+    pub(crate) fn text(&self) -> String {
+        String::from_utf8(std::mem::take(&mut *self.0.0.lock().unwrap())).unwrap()
+    }
+}
+
+impl std::io::Write for Lines {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        self.0.lock().unwrap().extend_from_slice(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
+}

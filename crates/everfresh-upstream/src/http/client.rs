@@ -47,7 +47,7 @@ pub struct HttpClientBuilder {
 }
 
 /// Why there is no client.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum ClientError {
     /// This machine trusts no certificate authority, and no other one was named.
@@ -214,5 +214,7 @@ impl fmt::Display for ClientError {
         }
     }
 }
+
+everfresh::debug_is_display!(ClientError);
 
 impl std::error::Error for ClientError {}

@@ -10,7 +10,7 @@ use http::StatusCode;
 ///
 /// What matters most is [`certainly_unsent`](Self::certainly_unsent): a one-time token that may
 /// have arrived must not be sent again. No variant holds anything that was sent.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum HttpError {
     /// There was no connection: no such host, refused, unreachable. Nothing was sent.
@@ -150,5 +150,7 @@ impl fmt::Display for HttpError {
         }
     }
 }
+
+everfresh::debug_is_display!(HttpError);
 
 impl Error for HttpError {}

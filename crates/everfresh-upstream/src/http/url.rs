@@ -31,7 +31,7 @@ pub struct SecureUrl {
 }
 
 /// What is wrong with a URL, and what to do about it.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq)]
 pub struct UrlError {
     found: String,
     problem: &'static str,
@@ -165,6 +165,8 @@ impl fmt::Display for UrlError {
         write!(f, "{:?} can't be called: {}", self.found, self.problem)
     }
 }
+
+everfresh::debug_is_display!(UrlError);
 
 impl std::error::Error for UrlError {}
 

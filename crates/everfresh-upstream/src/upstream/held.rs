@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use zeroize::Zeroizing;
 
 /// Tokens of the other server.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub(super) struct Held {
     pub(super) access: AccessToken,
     pub(super) refresh: Option<RefreshToken>,

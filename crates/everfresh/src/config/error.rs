@@ -9,7 +9,7 @@ use crate::endpoint::DialectError;
 use crate::verify::KeyError;
 
 /// What is wrong with a configuration: which setting, what was found, what is allowed.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum ConfigError {
     /// A text setting is missing or empty.
@@ -155,6 +155,8 @@ impl fmt::Display for ConfigError {
         }
     }
 }
+
+crate::debug_is_display!(ConfigError);
 
 impl std::error::Error for ConfigError {}
 

@@ -27,7 +27,7 @@ fn key_errors() -> Vec<Says<KeyError>> {
     let short = |found| KeyError::SecretTooShort { algorithm: Algorithm::HS256, found, needed: 32 };
     walk((KeyError::NoBackend, &["without a cryptographic backend", "`aws-lc`"]), |error| {
         Some(match error {
-            KeyError::NoBackend => (short(0), &["HS256", "empty", "openssl rand -base64 32"]),
+            KeyError::NoBackend => (short(0), &["HS256", "empty", "openssl rand -hex 32"]),
             KeyError::SecretTooShort { found: 0, .. } => {
                 (short(5), &["HS256", "5 bytes", "at least 32", "openssl rand"])
             }
@@ -158,12 +158,14 @@ fn config_errors() -> Vec<Says<ConfigError>> {
 fn every_configuration_error_says_what_to_do() {
     for (error, says) in key_errors() {
         check_error(&error.to_string(), says);
+        assert_eq!(format!("{error:?}"), error.to_string());
         check_error(&ConfigError::from(error).to_string(), &["`keys`: "]);
     }
     let errors = config_errors();
     assert_eq!(errors.len(), 15);
     for (error, says) in errors {
         check_error(&error.to_string(), says);
+        assert_eq!(format!("{error:?}"), error.to_string());
         // Of a variant with a setting, the setting is in backticks; so a person can search for it.
         assert!(error.to_string().contains('`'), "{error}");
     }

@@ -10,7 +10,7 @@ use crate::session::ClaimSet;
 use crate::verify::parse_own;
 
 /// What the app says to a session that is about to be refreshed.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 #[non_exhaustive]
 pub enum Revalidated<C> {
     /// It goes on as it is.
@@ -25,7 +25,7 @@ pub enum Revalidated<C> {
 }
 
 /// A session that is about to be refreshed, for the app to look at.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 #[non_exhaustive]
 pub struct Revalidation<C> {
     /// Whose session it is: the claim `sub`.
@@ -42,6 +42,22 @@ pub(crate) type Revalidate = Box<
         + Send
         + Sync,
 >;
+
+impl<C> fmt::Debug for Revalidated<C> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Keep => "Keep",
+            Self::Replace(_) => "Replace(..)",
+            Self::End => "End",
+        })
+    }
+}
+
+impl<C> fmt::Debug for Revalidation<C> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Revalidation").field("sid", &self.sid).finish_non_exhaustive()
+    }
+}
 
 impl<C: ClaimSet> EngineBuilder<C> {
     /// Asks the app at every refresh whether the session goes on, and with which claims.

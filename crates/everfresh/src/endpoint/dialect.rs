@@ -421,7 +421,7 @@ fn is_name(text: &str) -> bool {
 }
 
 /// What is wrong with a dialect: which field, what was found, what is wanted.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq)]
 pub struct DialectError {
     field: String,
     problem: String,
@@ -443,5 +443,7 @@ impl fmt::Display for DialectError {
         write!(f, "the dialect's `{}`: {}", self.field, self.problem)
     }
 }
+
+crate::debug_is_display!(DialectError);
 
 impl std::error::Error for DialectError {}

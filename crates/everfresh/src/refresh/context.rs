@@ -70,7 +70,7 @@ impl Setup<'_> {
         let first = secrets.next().ok_or(ConfigError::Missing {
             setting: "key_ring",
             remedy: "public signing keys give no secret to derive refresh tokens with; make one \
-                     with `openssl rand -base64 32`",
+                     with `openssl rand -hex 32`",
         })?;
         let ring = KeyRing::new(first)?;
         secrets.try_fold(ring, |ring, secret| ring.and_former(secret)).map_err(Into::into)

@@ -288,7 +288,7 @@ pub struct Renewal {
 }
 
 /// A new session.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 #[non_exhaustive]
 pub struct Opening {
     /// What its tokens are minted from.
@@ -325,7 +325,7 @@ impl Tokens {
 }
 
 /// One of a person's sessions.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 #[non_exhaustive]
 pub struct SessionInfo {
     /// Its id.
@@ -338,6 +338,27 @@ pub struct SessionInfo {
     pub expires: Timestamp,
     /// What the app noted of it.
     pub attributes: BTreeMap<String, String>,
+}
+
+impl fmt::Debug for Opening {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Opening")
+            .field("grant", &self.grant)
+            .field("persistent", &self.persistent)
+            .field("issued", &self.issued)
+            .finish_non_exhaustive()
+    }
+}
+
+impl fmt::Debug for SessionInfo {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("SessionInfo")
+            .field("sid", &self.sid)
+            .field("signed_in_at", &self.signed_in_at)
+            .field("last_used_at", &self.last_used_at)
+            .field("expires", &self.expires)
+            .finish_non_exhaustive()
+    }
 }
 
 impl fmt::Debug for Presented<'_> {

@@ -24,7 +24,7 @@ pub struct Vault {
 }
 
 /// Why something could not be opened.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum NotOpened {
     /// Perhaps ours, of a key that is not in the ring (any more).
@@ -85,6 +85,8 @@ impl fmt::Display for NotOpened {
         })
     }
 }
+
+crate::debug_is_display!(NotOpened);
 
 impl std::error::Error for NotOpened {}
 

@@ -1,6 +1,7 @@
 //! What a handler can do to its session: sign in, sign out, refresh.
 
 use std::collections::BTreeMap;
+use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -23,7 +24,7 @@ use crate::verify::Verified;
 ///
 /// let sign_in = SignIn::new("user-17", serde_json::json!({"name": "Ada"})).via(Carrier::headers());
 /// ```
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct SignIn<C> {
     subject: String,
     claims: C,
@@ -80,6 +81,17 @@ impl<C> SignIn<C> {
     pub fn via(mut self, carrier: Carrier) -> Self {
         self.via = Some(carrier);
         self
+    }
+}
+
+impl<C> fmt::Debug for SignIn<C> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("SignIn")
+            .field("via", &self.via)
+            .field("persistent", &self.persistent)
+            .field("lifetime", &self.lifetime)
+            .field("issued", &self.issued)
+            .finish_non_exhaustive()
     }
 }
 

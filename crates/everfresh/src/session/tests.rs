@@ -1,6 +1,6 @@
 //! What handlers do to a session, in every order that was ever got wrong.
 
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 use std::time::Duration;
 
 use http::header::{HeaderValue, SET_COOKIE};
@@ -363,33 +363,9 @@ fn the_runtime_is_the_one_around_build() {
     });
 }
 
-/// What a subscriber wrote.
-#[derive(Clone, Default)]
-struct Log(Arc<Mutex<Vec<u8>>>);
-
-impl std::io::Write for Log {
-    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
-        self.0.lock().unwrap().extend_from_slice(bytes);
-        Ok(bytes.len())
-    }
-
-    fn flush(&mut self) -> std::io::Result<()> {
-        Ok(())
-    }
-}
-
 #[tokio::test]
 async fn s34_s84_f112_no_token_and_no_secret_in_logs_events_errors_or_debug() {
-    let log = Log::default();
-    let writer = log.clone();
-    let subscriber = tracing_subscriber::fmt()
-        .with_ansi(false)
-        .with_max_level(tracing::Level::TRACE)
-        .with_writer(move || writer.clone())
-        .finish();
-    // A callsite that another thread meets first is off for everybody, unless that one listens too.
-    let _ = tracing::subscriber::set_global_default(tracing_subscriber::registry());
-    let _guard = tracing::subscriber::set_default(subscriber);
+    let log = Log::listen();
 
     let world = World::with(|b| {
         b.carriers([Carrier::cookies(), Carrier::headers()])
@@ -428,7 +404,7 @@ async fn s34_s84_f112_no_token_and_no_secret_in_logs_events_errors_or_debug() {
         tokens.extend([token, forged]);
     }
     shown.push_str(&world.events().join("\n"));
-    shown.push_str(&String::from_utf8(log.0.lock().unwrap().clone()).unwrap());
+    shown.push_str(&log.text());
     for expected in ["token refused", "refresh failed", "session is over", "signed out"] {
         assert!(shown.contains(expected), "the log was written: {expected}");
     }

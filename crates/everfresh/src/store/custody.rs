@@ -60,7 +60,7 @@ pub struct Claim {
 }
 
 /// New tokens for a session.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq)]
 pub struct Publication {
     /// The session.
     pub sid: SessionId,
@@ -155,6 +155,16 @@ impl fmt::Debug for Custody {
             .field("seq", &self.seq)
             .field("tries", &self.tries)
             .field("expires", &self.expires)
+            .finish_non_exhaustive()
+    }
+}
+
+impl fmt::Debug for Publication {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Publication")
+            .field("sid", &self.sid)
+            .field("seq", &self.seq)
+            .field("tokens", &self.tokens)
             .finish_non_exhaustive()
     }
 }

@@ -101,6 +101,28 @@ impl fmt::Debug for SessionRecord {
     }
 }
 
+impl fmt::Debug for NewSession {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("NewSession")
+            .field("sid", &self.sid)
+            .field("key_id", &self.key_id)
+            .field("persistent", &self.persistent)
+            .finish_non_exhaustive()
+    }
+}
+
+impl fmt::Debug for Rotation {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Rotation")
+            .field("sid", &self.sid)
+            .field("from", &self.from)
+            .field("to", &self.to)
+            .field("key_id", &self.key_id)
+            .field("slides", &self.slides)
+            .finish_non_exhaustive()
+    }
+}
+
 /// A record, and the store's own time when it was read.
 #[derive(Clone, Debug)]
 pub struct Loaded {
@@ -111,7 +133,7 @@ pub struct Loaded {
 }
 
 /// A new session. The store fills in its own time.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct NewSession {
     /// The session's id.
     pub sid: SessionId,
@@ -160,7 +182,7 @@ impl NewSession {
 }
 
 /// One compare-and-set: what the row must still be, and what it becomes.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct Rotation {
     /// The session.
     pub sid: SessionId,
@@ -178,7 +200,6 @@ pub struct Rotation {
 }
 
 /// A store could not do what it was asked. The session may well be good.
-#[derive(Debug)]
 pub struct StoreError(Box<dyn std::error::Error + Send + Sync>);
 
 impl StoreError {
@@ -193,6 +214,8 @@ impl fmt::Display for StoreError {
         write!(f, "the session store failed: {}", self.0)
     }
 }
+
+crate::debug_is_display!(StoreError);
 
 impl std::error::Error for StoreError {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {

@@ -20,6 +20,7 @@ mod source;
 #[cfg(test)]
 mod tests;
 
+use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, Ordering};
 use std::time::Duration;
@@ -150,7 +151,6 @@ pub(crate) struct Rules {
 }
 
 /// A token whose signature and claims are good. Expired or not is for [`crate::decide`] to say.
-#[derive(Debug)]
 pub(crate) struct Verified<C> {
     pub(crate) claims: Arc<C>,
     pub(crate) subject: Option<Box<str>>,
@@ -168,6 +168,15 @@ pub(crate) struct Verified<C> {
     pub(crate) mark: u64,
     /// What of its generation this node has reported, so that nobody has to look it up.
     pub(crate) reported: Reported,
+}
+
+impl<C> fmt::Debug for Verified<C> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Verified")
+            .field("sid", &self.sid)
+            .field("expires", &self.expires)
+            .finish_non_exhaustive()
+    }
 }
 
 /// Whether the store knows that a generation was shown, and that a person showed it.

@@ -7,7 +7,7 @@ use jsonwebtoken::{Algorithm, AlgorithmFamily};
 /// What is wrong with a key or a set of keys, and what to do about it.
 ///
 /// No variant holds key material.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum KeyError {
     /// This build has no cryptographic backend.
@@ -65,15 +65,15 @@ impl fmt::Display for KeyError {
             Self::SecretTooShort { algorithm, found: 0, needed } => write!(
                 f,
                 "the {algorithm:?} secret is empty; give at least {needed} random bytes, for \
-                 example from `openssl rand -base64 {needed}`"
+                 example from `openssl rand -hex 32`"
             ),
             Self::SecretTooShort { algorithm, found, needed } => write!(
                 f,
                 "the {algorithm:?} secret has {found} bytes, {algorithm:?} needs at least {needed} \
-                 (RFC 7518 section 3.2); make one with `openssl rand -base64 {needed}`"
+                 (RFC 7518 section 3.2); make one with `openssl rand -hex 32`"
             ),
             Self::WeakSecret(why) => {
-                write!(f, "the secret is {why}; make one with `openssl rand -base64 32`")
+                write!(f, "the secret is {why}; make one with `openssl rand -hex 32`")
             }
             Self::Pem(found) => write!(
                 f,
@@ -132,6 +132,8 @@ impl fmt::Display for KeyError {
         }
     }
 }
+
+crate::debug_is_display!(KeyError);
 
 impl std::error::Error for KeyError {}
 

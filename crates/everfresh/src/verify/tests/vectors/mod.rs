@@ -69,7 +69,7 @@ impl Tally {
         Self { name, passed: 0, excused: BTreeMap::new(), failed: Vec::new() }
     }
 
-    fn note(&mut self, vector: impl std::fmt::Display, held: bool) {
+    fn note(&mut self, vector: impl fmt::Display, held: bool) {
         match held {
             true => self.passed += 1,
             false => self.failed.push(vector.to_string()),
