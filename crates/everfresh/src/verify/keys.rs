@@ -1,8 +1,8 @@
 //! The key set: several keys by `kid`, one signs, all verify, changed without a restart.
 
 use std::fmt;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use arc_swap::ArcSwap;
 use jsonwebtoken::jwk::JwkSet;
@@ -51,6 +51,9 @@ struct Shared {
     /// How often the set was changed, which costs less to ask than what it is. Counted after the
     /// change: whoever reads this first and the set then has a set at least as new.
     edition: AtomicU64,
+    /// The names of the secrets that a key ring was derived from. Such a ring lives as long as its
+    /// engine, whatever becomes of the secret.
+    derived_from: Mutex<Vec<Option<String>>>,
 }
 
 /// One state of the keys.
@@ -124,7 +127,10 @@ impl Keys {
         })
     }
 
-    /// Takes a former key away: tokens it signed are refused from now on.
+    /// Takes a former key away: access tokens it signed are refused from now on.
+    ///
+    /// A key ring that was derived from this secret when an engine was built still makes and opens
+    /// refresh tokens, until that engine is built again without the secret. A warning is logged.
     pub fn retire(&self, kid: &str) -> Result<(), KeyError> {
         self.change(|old| {
             let at = old.keys.iter().position(|key| key.kid() == Some(kid));
@@ -139,10 +145,11 @@ impl Keys {
         })
     }
 
-    /// Takes over the keys of another handle, all at once.
+    /// Takes over the keys of another handle, all at once. What [`retire`](Self::retire) says of
+    /// key rings holds for each key that is gone by that.
     pub fn replace_with(&self, other: &Self) {
         self.shared.set.store(other.shared.set.load_full());
-        self.shared.edition.fetch_add(1, Ordering::Release);
+        self.changed();
     }
 
     /// A handle to the same set that asks `source` for keys that the set lacks. A request that
@@ -177,7 +184,12 @@ impl Keys {
 
     /// A secret for another purpose, derived from each key; none if a key is no shared secret.
     pub(crate) fn derive(&self, label: &str) -> Option<Vec<Vec<u8>>> {
-        self.current().keys.iter().map(|key| key.derive(label)).collect()
+        let set = self.current();
+        let derived = set.keys.iter().map(|key| key.derive(label)).collect::<Option<_>>()?;
+        let names = set.keys.iter().map(|key| key.kid().map(str::to_owned));
+        let derived_from = self.shared.derived_from.lock();
+        derived_from.unwrap_or_else(PoisonError::into_inner).extend(names);
+        Some(derived)
     }
 
     pub(crate) fn current(&self) -> arc_swap::Guard<Arc<KeySet>> {
@@ -200,7 +212,8 @@ impl Keys {
 
     fn from_set(set: KeySet) -> Self {
         let (set, edition) = (ArcSwap::from_pointee(set), AtomicU64::new(0));
-        Self { shared: Arc::new(Shared { set, edition }), source: None }
+        let shared = Shared { set, edition, derived_from: Mutex::default() };
+        Self { shared: Arc::new(shared), source: None }
     }
 
     /// Compare and swap, so that two changes at once both count.
@@ -209,10 +222,29 @@ impl Keys {
             let old = self.shared.set.load_full();
             let new = Arc::new(next(&old)?);
             if Arc::ptr_eq(&self.shared.set.compare_and_swap(&old, new), &old) {
-                self.shared.edition.fetch_add(1, Ordering::Release);
+                self.changed();
                 return Ok(());
             }
         }
+    }
+
+    /// After each change of the set.
+    fn changed(&self) {
+        self.shared.edition.fetch_add(1, Ordering::Release);
+        let set = self.current();
+        let derived_from = self.shared.derived_from.lock();
+        derived_from.unwrap_or_else(PoisonError::into_inner).retain(|kid| {
+            let stays = set.keys.iter().any(|key| key.kid() == kid.as_deref());
+            if !stays {
+                tracing::warn!(
+                    target: "everfresh",
+                    kid = kid.as_deref(),
+                    "a key ring that was derived from this secret is still in use; build the engine \
+                     again without the secret, or give the refresher a `key_ring` of its own"
+                );
+            }
+            stays
+        });
     }
 }
 

@@ -2,7 +2,9 @@
 
 use super::algorithms::Material;
 use super::*;
+use crate::testing::{Log, named_key};
 use crate::verify::keys::MAX_KEYS;
+use crate::{Engine, KeyRing, MemoryStore, Rotate};
 
 fn pem_of(tag: &str, der: &[u8]) -> String {
     pem::encode(&pem::Pem::new(tag, der.to_vec()))
@@ -312,4 +314,41 @@ fn a_header_is_known_again_only_as_a_key_has_signed_it() {
     assert_eq!(check(&sign(&other, &claims())), Ok(()), "another one is read");
     let other = with(usual, "crit", json!(["b64"]));
     assert_eq!(check(&sign(&other, &claims())), Err(InvalidReason::Header));
+}
+
+#[test]
+fn l3_a_ring_that_outlives_the_secret_it_was_derived_from_is_warned_of() {
+    let engine = |keys: &Keys, ring: Option<KeyRing>| {
+        let rotate = Rotate::new(MemoryStore::new());
+        let rotate = match ring {
+            Some(ring) => rotate.key_ring(ring),
+            None => rotate,
+        };
+        let builder = Engine::<()>::builder(keys.clone()).issuer("i").audience("a");
+        builder.refresh_with(rotate).build().unwrap()
+    };
+    let keys =
+        || Keys::with_former(named_key("new"), [named_key("old"), named_key("older")]).unwrap();
+    let log = Log::listen();
+
+    let derived = keys();
+    let _auth = engine(&derived, None);
+    derived.retire("old").unwrap();
+    let told = log.text();
+    assert!(told.contains("WARN everfresh") && told.contains("kid=\"old\""), "{told}");
+    assert!(told.contains("key ring") && told.contains("build the engine again"), "{told}");
+    derived.replace_with(&Keys::new(named_key("new")).unwrap());
+    let told = log.text();
+    assert!(told.contains("kid=\"older\"") && !told.contains("kid=\"old\""), "{told}");
+    derived.rotate_to(named_key("next")).unwrap();
+    derived.retire("new").unwrap();
+    assert!(log.text().contains("kid=\"new\""));
+    derived.rotate_to(named_key("last")).unwrap();
+    derived.retire("next").unwrap();
+    assert_eq!(log.text(), "", "no ring was derived from a secret that came later");
+
+    let apart = keys();
+    let _auth = engine(&apart, Some(KeyRing::new(b"ring-0123456789abcdef-0123456789ab").unwrap()));
+    apart.retire("old").unwrap();
+    assert_eq!(log.text(), "", "a ring of its own");
 }
