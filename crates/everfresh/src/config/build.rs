@@ -1,9 +1,10 @@
 //! `build()`: every setting checked, and the engine made of them.
 
-use super::check::{endpoints, required, within};
+use super::check::{endpoints, required, whole, within};
 use super::{ConfigError, EngineBuilder};
 use crate::carrier::Carriers;
 use crate::cookie::MAX_NAME_AND_VALUE;
+use crate::endpoint::Clients;
 use crate::engine::{Core, Engine, Following};
 use crate::mint::MintRules;
 use crate::node::{Revoked, Seen};
@@ -39,7 +40,9 @@ impl<C: ClaimSet> EngineBuilder<C> {
             });
         };
         within("access_lifetime", self.access_lifetime, 1, DAY)?;
+        whole("access_lifetime", self.access_lifetime)?;
         within("session_lifetime", self.session_lifetime, 1, 3650 * DAY)?;
+        whole("session_lifetime", self.session_lifetime)?;
         within("leeway", self.leeway, 0, 300)?;
         if self.token_cache > MAX_CACHED {
             return Err(ConfigError::CacheSize { found: self.token_cache, most: MAX_CACHED });
@@ -64,7 +67,8 @@ impl<C: ClaimSet> EngineBuilder<C> {
         let large = refresher.largest_refresh_token() > MAX_NAME_AND_VALUE;
         let carriers = Carriers::build(self.carriers, self.insecure, large)?;
         let keeps = refresher.uses_refresh_tokens();
-        let dialects = endpoints(self.dialects, &carriers, &self.clients, keeps, self.insecure)?;
+        let clients = Clients::build(self.clients)?;
+        let dialects = endpoints(self.dialects, &carriers, &clients, keeps, self.insecure)?;
         if self.insecure {
             tracing::warn!(target: "everfresh", "insecure_dev_only: cookies travel without Secure");
         }
@@ -110,7 +114,7 @@ impl<C: ClaimSet> EngineBuilder<C> {
             seen: Seen::new(),
             watches: Watches::new(),
             dialects,
-            clients: self.clients,
+            clients,
             following: Following::default(),
             metrics: Metrics::new(),
         };

@@ -65,3 +65,15 @@ pub(super) fn within(
     }
     Err(ConfigError::OutOfRange { setting, found, least, most })
 }
+
+/// Tokens count in whole seconds (RFC 7519 section 2, `NumericDate`).
+pub(super) fn whole(setting: &'static str, found: Duration) -> Result<(), ConfigError> {
+    if found.subsec_nanos() == 0 {
+        return Ok(());
+    }
+    Err(ConfigError::Unfit {
+        setting,
+        found: format!("is {found:?}"),
+        remedy: "tokens count in whole seconds, so give a whole number of them",
+    })
+}

@@ -11,12 +11,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use http::HeaderValue;
+use zeroize::Zeroizing;
 
 use crate::attach::InnerToken;
 use crate::carrier::Carrier;
 use crate::clock::Clock;
 use crate::edits::CachePolicy;
-use crate::endpoint::{Clients, Dialect};
+use crate::endpoint::{Dialect, Named};
 use crate::observe::Event;
 use crate::refresh::{ErasedRefresher, Refresher};
 use crate::reject::Rejection;
@@ -70,7 +71,7 @@ pub struct EngineBuilder<C> {
     csrf_handled_elsewhere: bool,
     background: Option<Background>,
     dialects: Vec<Dialect>,
-    clients: Clients,
+    clients: Vec<Named>,
     rejection_body: Option<crate::reject::RejectionBody>,
     events: Option<EventHook>,
     debug_headers: bool,
@@ -102,7 +103,7 @@ impl<C: ClaimSet> EngineBuilder<C> {
             csrf_handled_elsewhere: false,
             background: None,
             dialects: Vec::new(),
-            clients: Clients::default(),
+            clients: Vec::new(),
             rejection_body: None,
             events: None,
             debug_headers: false,
@@ -142,7 +143,8 @@ impl<C: ClaimSet> EngineBuilder<C> {
         self
     }
 
-    /// How long a session lives at the most, however often it is refreshed: 1 s to 10 years.
+    /// How long a session lives at the most, however often it is refreshed, in whole seconds: 1 s
+    /// to 10 years.
     ///
     /// A browser keeps a cookie for 400 days at the most.
     pub fn session_lifetime(mut self, lifetime: Duration) -> Self {
@@ -251,9 +253,11 @@ impl<C: ClaimSet> EngineBuilder<C> {
         self
     }
 
-    /// A client of dialects with client authentication. Without a secret it is a public client.
+    /// A client of dialects with client authentication. Without a secret it is a public client
+    /// (RFC 6749 section 2.1). A secret has at least 16 random bytes; each id is named once.
     pub fn client(mut self, id: impl Into<String>, secret: Option<String>) -> Self {
-        self.clients.add(id.into(), secret);
+        let secret = secret.map(|secret| Zeroizing::new(secret.into_bytes()));
+        self.clients.push((id.into(), secret));
         self
     }
 

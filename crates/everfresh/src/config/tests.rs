@@ -130,6 +130,60 @@ fn each_problem_names_its_setting_and_says_what_is_allowed() {
 }
 
 #[test]
+fn m14_clients_have_an_id_of_their_own_and_a_secret_that_nobody_guesses() {
+    let secret = |text: &str| Some(text.to_owned());
+    let good = "0123456789abcdef";
+    for (found, words) in [
+        (problem(|b| b.client("", secret(good))), ["`client` has the id \"\"", "give each client"]),
+        (problem(|b| b.client(" ", None)), ["`client` has the id \" \"", "such as"]),
+        (
+            problem(|b| b.client("backend", secret(""))),
+            ["`client` \"backend\" has a secret of 0 bytes", "openssl rand -hex 32"],
+        ),
+        (
+            problem(|b| b.client("backend", secret(&good[1..]))),
+            ["a secret of 15 bytes", "at least 16 random bytes"],
+        ),
+        (
+            problem(|b| b.client("backend", secret(good)).client("backend", None)),
+            ["`client` \"backend\" is there twice", "once"],
+        ),
+        (
+            problem(|b| b.client("backend", secret(good)).client("backend", secret(good))),
+            ["is there twice", "once"],
+        ),
+    ] {
+        for word in words {
+            assert!(found.contains(word), "{found:?} lacks {word:?}");
+        }
+        assert!(!found.contains(&good[1..]), "{found}");
+    }
+    builder().client("backend", secret(good)).client("page", None).build().unwrap();
+}
+
+#[test]
+fn n6_lifetimes_are_whole_seconds() {
+    let uneven = Duration::from_millis(1500);
+    for found in [problem(|b| b.access_lifetime(uneven)), problem(|b| b.session_lifetime(uneven))] {
+        assert!(found.contains("_lifetime` is 1.5s; ") && found.contains("whole"), "{found}");
+    }
+    builder().access_lifetime(secs(1)).session_lifetime(secs(1)).leeway(uneven).build().unwrap();
+}
+
+#[test]
+fn n9_what_main_prints_of_an_error_is_its_sentence() {
+    fn main(secret: &str) -> Result<(), Box<dyn std::error::Error>> {
+        Engine::<()>::builder(Keys::hs256(secret)?).build()?;
+        Ok(())
+    }
+    let printed = |secret| format!("Error: {:?}", main(secret).unwrap_err());
+    let short = "Error: the HS256 secret has 5 bytes, HS256 needs at least 32 (RFC 7518 section \
+                 3.2); make one with `openssl rand -hex 32`";
+    assert_eq!(printed("short"), short);
+    assert!(printed(SECRET).starts_with("Error: `issuer` is missing: name who"));
+}
+
+#[test]
 fn keys_that_only_verify_cant_mint() {
     let key = Key::hmac(Algorithm::HS256, SECRET.as_bytes()).unwrap();
     let builder = Engine::<()>::builder(Keys::verifying([key]).unwrap())

@@ -10,6 +10,7 @@ use http::header::AUTHORIZATION;
 use serde_json::{Map, Value};
 use zeroize::Zeroizing;
 
+use crate::config::ConfigError;
 use crate::extract::credential;
 use crate::head::{HeaderFields as _, RequestHead};
 use crate::verify::same_bytes;
@@ -47,11 +48,39 @@ pub(super) fn basic(head: &impl RequestHead) -> Option<Basic> {
     Some(read().ok_or(()))
 }
 
+/// A client as the app named it: its id, and the secret of a confidential one.
+pub(crate) type Named = (String, Option<Zeroizing<Vec<u8>>>);
+
+/// Guessing a secret must take 2^128 attempts (RFC 6749 section 10.10).
+const LEAST_SECRET: usize = 16;
+
 impl Clients {
-    /// Adds one. False if there is one of this id.
-    pub(crate) fn add(&mut self, id: String, secret: Option<String>) -> bool {
-        let secret = secret.map(|secret| Zeroizing::new(secret.into_bytes()));
-        self.0.insert(id, secret).is_none()
+    /// The clients that the app named.
+    ///
+    /// Errors: an empty id, a secret that is too short, one id twice.
+    pub(crate) fn build(named: Vec<Named>) -> Result<Self, ConfigError> {
+        let unfit = |found, remedy| Err(ConfigError::Unfit { setting: "client", found, remedy });
+        let mut clients = BTreeMap::new();
+        for (id, secret) in named {
+            let shown: String = id.chars().take(40).collect();
+            if id.trim().is_empty() {
+                let found = format!("has the id {shown:?}");
+                return unfit(found, "give each client a name, such as `backend`");
+            }
+            if let Some(secret) = &secret
+                && secret.len() < LEAST_SECRET
+            {
+                return unfit(
+                    format!("{shown:?} has a secret of {} bytes", secret.len()),
+                    "give at least 16 random bytes, for example from `openssl rand -hex 32`, or \
+                     `None` for a public client",
+                );
+            }
+            if clients.insert(id, secret).is_some() {
+                return unfit(format!("{shown:?} is there twice"), "name each client once");
+            }
+        }
+        Ok(Self(clients))
     }
 
     pub(crate) fn is_empty(&self) -> bool {

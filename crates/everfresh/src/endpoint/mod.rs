@@ -35,7 +35,7 @@ use crate::reject::{Rejection, problem};
 use crate::session::{ClaimSet, Session};
 
 pub use client::{ClientAuthentication, ClientSecret};
-pub(crate) use clients::Clients;
+pub(crate) use clients::{Clients, Named};
 pub use dialect::{Dialect, DialectError};
 use native::Native;
 pub(crate) use serve::Served;

@@ -13,7 +13,7 @@ pub(super) fn world() -> World {
 }
 
 fn every_dialect(builder: EngineBuilder<User>) -> EngineBuilder<User> {
-    let builder = builder.client("app", Some("s3cret:%&+".into())).client("page", None);
+    let builder = builder.client("app", Some("s3cret:%&+0123456789".into())).client("page", None);
     let dialects = Dialect::ALL.into_iter().cloned();
     dialects.fold(builder.insecure_dev_only(), |builder, dialect| builder.dialect(dialect))
 }
@@ -318,8 +318,8 @@ async fn s63_oauth2_answers_clients_that_say_who_they_are_in_one_way() {
     let dialect = &Dialect::OAUTH2;
     let Tokens { refresh, .. } = sign_in(&world, "alice").await;
     let grant = [("grant_type", "refresh_token"), ("refresh_token", &*refresh)];
-    let secret = [("client_id", "app"), ("client_secret", "s3cret:%&+")];
-    let basic = basic_of("app", "s3cret:%&+");
+    let secret = [("client_id", "app"), ("client_secret", "s3cret:%&+0123456789")];
+    let basic = basic_of("app", "s3cret:%&+0123456789");
     let by_basic: [(&str, &str); 1] = [("authorization", &basic)];
     world.pass(60);
     let mut seen = Vec::new();
@@ -385,7 +385,7 @@ async fn s49_a_scope_is_never_widened() {
     let world = world();
     let Tokens { refresh, .. } = sign_in(&world, "alice").await;
     world.pass(60);
-    let basic = basic_of("app", "s3cret:%&+");
+    let basic = basic_of("app", "s3cret:%&+0123456789");
     for (scope, good) in [
         ("read admin", false),
         ("admin", false),

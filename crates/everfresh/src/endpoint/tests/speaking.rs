@@ -12,7 +12,7 @@ use crate::dialect::{Place, Successor, TokenKind};
 use crate::{Algorithm, Answered, ClientAuthentication, Dialect, Issued, Key, Timestamp};
 
 fn client() -> ClientAuthentication {
-    ClientAuthentication::Basic { id: "app".into(), secret: "s3cret:%&+".into() }
+    ClientAuthentication::Basic { id: "app".into(), secret: "s3cret:%&+0123456789".into() }
 }
 
 /// One exchange, server and client of one dialect.
