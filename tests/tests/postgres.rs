@@ -4,14 +4,17 @@
 
 #![allow(clippy::unwrap_used, reason = "a test that can't go on fails")]
 
+use std::collections::HashSet;
+use std::sync::Mutex;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
-use everfresh::{ManualClock, SessionStore as _, Timestamp};
+use everfresh::{Ear, Heard, ManualClock, SessionId, SessionStore as _, Timestamp};
 use everfresh_sqlx::PostgresStore;
 use everfresh_testkit::store::{Harness, id, next, session};
 use everfresh_tests::database::Database;
 use sqlx::{AssertSqlSafe, Connection as _, PgConnection, Row as _};
+use tokio::sync::watch;
 
 struct Postgres {
     store: PostgresStore,
@@ -52,6 +55,37 @@ impl Harness for Postgres {
 everfresh_testkit::store_suite!(Postgres);
 everfresh_testkit::custody_suite!(Postgres);
 everfresh_testkit::feed_suite!(Postgres);
+
+/// Everything that a node hears which begins to follow, until it has caught up.
+async fn caught_up(store: impl everfresh::SessionStore) -> HashSet<SessionId> {
+    let (tell, mut heard) = watch::channel((false, HashSet::new()));
+    let tell = Mutex::new(tell);
+    let ear = Ear::new(Duration::from_secs(3600), move |heard| {
+        let tell = tell.lock().unwrap();
+        match heard {
+            Heard::Ended(sids) => tell.send_modify(|(_, ended)| ended.extend(sids)),
+            Heard::Live => tell.send_modify(|(live, _)| *live = true),
+            _ => {}
+        }
+        true
+    });
+    let task = tokio::spawn(async move { store.follow(ear).await });
+    let patience = Duration::from_secs(60);
+    let waited = tokio::time::timeout(patience, heard.wait_for(|(live, _)| *live)).await;
+    task.abort();
+    waited.expect("in time").unwrap().1.clone()
+}
+
+/// Those of one moment are several pages, too.
+#[tokio::test]
+async fn m9_a_node_that_was_away_reads_every_page_of_ends() {
+    let postgres = Postgres::open().await;
+    let mut connection = PgConnection::connect(&postgres.url).await.unwrap();
+    let ends = "INSERT INTO everfresh_ended SELECT 1800000000000 + n / 9000, decode(md5(n::text), \
+                'hex') FROM generate_series(1, 20000) n";
+    sqlx::query(ends).execute(&mut connection).await.unwrap();
+    assert_eq!(caught_up(postgres.store.clone()).await.len(), 20_000);
+}
 
 #[tokio::test]
 async fn time_is_the_servers() {

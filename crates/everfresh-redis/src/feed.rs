@@ -70,16 +70,13 @@ impl<C: ConnectionLike + Clone + Send + Sync + 'static> RedisStore<C> {
                 None => self.within(command.query_async(&mut self.connection())).await?,
             };
             let entries = reply.into_iter().flat_map(|reply| reply.keys).flat_map(|key| key.ids);
-            let mut count = 0;
+            let (mut count, mut sids) = (0, Vec::new());
             for entry in entries {
-                if let Some((sid, at)) = read(&entry)
-                    && at >= since
-                {
-                    ear.ended(sid);
-                }
+                sids.extend(read(&entry).filter(|(_, at)| *at >= since).map(|(sid, _)| sid));
                 last = entry.id;
                 count += 1;
             }
+            ear.ended(&sids).await;
             if ear.is_gone() {
                 return Ok(());
             }

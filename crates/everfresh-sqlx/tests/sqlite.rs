@@ -1,13 +1,16 @@
 //! The store suite on SQLite, and what only a file can show.
 
+use std::collections::HashSet;
+use std::sync::Mutex;
 use std::time::Duration;
 
-use everfresh::{ManualClock, SessionStore as _, Timestamp};
+use everfresh::{Ear, Heard, ManualClock, SessionId, SessionStore as _, Timestamp};
 use everfresh_sqlx::SqliteStore;
 use everfresh_testkit::store::{Harness, id, next, session};
 use sqlx::SqlitePool;
 use sqlx::sqlite::SqliteConnectOptions;
 use tempfile::TempDir;
+use tokio::sync::watch;
 
 struct Sqlite {
     store: SqliteStore,
@@ -48,6 +51,42 @@ impl Harness for Sqlite {
 everfresh_testkit::store_suite!(Sqlite);
 everfresh_testkit::custody_suite!(Sqlite);
 everfresh_testkit::feed_suite!(Sqlite);
+
+/// Everything that a node hears which begins to follow, until it has caught up.
+async fn caught_up(store: impl everfresh::SessionStore) -> HashSet<SessionId> {
+    let (tell, mut heard) = watch::channel((false, HashSet::new()));
+    let tell = Mutex::new(tell);
+    let ear = Ear::new(Duration::from_secs(3600), move |heard| {
+        let tell = tell.lock().unwrap();
+        match heard {
+            Heard::Ended(sids) => tell.send_modify(|(_, ended)| ended.extend(sids)),
+            Heard::Live => tell.send_modify(|(live, _)| *live = true),
+            _ => {}
+        }
+        true
+    });
+    let task = tokio::spawn(async move { store.follow(ear).await });
+    let patience = Duration::from_secs(60);
+    let waited = tokio::time::timeout(patience, heard.wait_for(|(live, _)| *live)).await;
+    task.abort();
+    waited.expect("in time").unwrap().1.clone()
+}
+
+#[tokio::test]
+async fn m9_a_node_that_was_away_reads_every_page_of_ends() {
+    let sqlite = Sqlite::open().await;
+    let options = SqliteConnectOptions::new().filename(sqlite.folder.path().join("sessions.db"));
+    let pool = SqlitePool::connect_with(options).await.unwrap();
+    sqlx::query(
+        "WITH RECURSIVE counted(n) AS (VALUES (1) UNION ALL SELECT n + 1 FROM counted WHERE n < \
+         3500) INSERT INTO everfresh_ended (ended_at, sid) SELECT 1800000000000, \
+         CAST(printf('%016d', n) AS BLOB) FROM counted",
+    )
+    .execute(&pool)
+    .await
+    .unwrap();
+    assert_eq!(caught_up(sqlite.store.clone()).await.len(), 3500);
+}
 
 #[tokio::test]
 async fn s46_what_was_acknowledged_is_there_after_a_restart() {

@@ -8,7 +8,7 @@ mod backoff;
 pub(crate) mod board;
 
 /// Which flight, as in the core.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(crate) struct Admission {
     pub(crate) sid: Box<str>,
     pub(crate) mark: u64,

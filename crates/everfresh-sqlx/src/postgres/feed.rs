@@ -7,10 +7,13 @@ use sqlx::Row as _;
 use sqlx::postgres::PgListener;
 
 use super::PostgresStore;
-use crate::row::{KEPT, duration, sid};
+use crate::row::{Columns as _, KEPT, duration, sid};
 
 /// After so long without a word the connection is tried.
 const QUIET: Duration = Duration::from_secs(10);
+
+/// How many ends are read at a time.
+const PAGE: i64 = 5000;
 
 /// How long an answer may take on the connection that listens.
 const LIMIT: Duration = Duration::from_secs(3);
@@ -26,6 +29,30 @@ impl PostgresStore {
         self.execute(statement.bind(duration(KEPT)?)).await.map(drop)
     }
 
+    /// Tells what ended before, in pages by the table's index: each is a statement with a limit of
+    /// its own, however many there are.
+    async fn catch_up(&self, ear: &Ear) -> Result<(), StoreError> {
+        let back = duration(ear.back())?;
+        let mut last = (i64::MIN, Vec::new());
+        loop {
+            let statement = self.statement(concat!(
+                "SELECT ended_at, sid FROM everfresh_ended WHERE ended_at >= ",
+                now!(),
+                " - $2 AND (ended_at, sid) > ($3, $4) ORDER BY ended_at, sid LIMIT $5",
+            ))?;
+            let (at, after) = last;
+            let rows = self.rows(statement.bind(back).bind(at).bind(after).bind(PAGE)).await?;
+            let sids: Vec<SessionId> = rows.iter().map(sid).collect::<Result<_, _>>()?;
+            ear.ended(&sids).await;
+            match rows.last() {
+                Some(row) if rows.len() as i64 == PAGE => {
+                    last = (row.integer("ended_at")?, sid(row)?.as_bytes().to_vec());
+                }
+                _ => return Ok(()),
+            }
+        }
+    }
+
     pub(super) async fn tell(&self, ear: &Ear) -> Result<(), StoreError> {
         let mut listener = limited(PgListener::connect_with(&self.pool)).await?;
         let channel = limited(
@@ -35,20 +62,13 @@ impl PostgresStore {
         let channel: String = channel.await?.try_get("channel").map_err(StoreError::new)?;
         limited(listener.listen(&channel)).await?;
         // Only now: what ends from here on is told, what ended before is read.
-        let statement = self.statement(concat!(
-            "SELECT sid FROM everfresh_ended WHERE ended_at >= ",
-            now!(),
-            " - $2",
-        ))?;
-        for row in self.rows(statement.bind(duration(ear.back())?)).await? {
-            ear.ended(sid(&row)?);
-        }
+        self.catch_up(ear).await?;
         ear.live();
         loop {
             match tokio::time::timeout(QUIET, listener.try_recv()).await {
                 Ok(Ok(Some(told))) => {
                     if let Some(sid) = SessionId::parse(told.payload()) {
-                        ear.ended(sid);
+                        ear.ended(&[sid]).await;
                     }
                 }
                 Ok(Ok(None)) => return Err(StoreError::new("the connection was lost")),

@@ -75,8 +75,9 @@ impl SqliteStore {
             .fetch_all(&self.pool)
             .await
             .map_err(StoreError::new)?;
-            for row in &rows {
-                ear.ended(sid(row)?);
+            let sids: Vec<SessionId> = rows.iter().map(sid).collect::<Result<_, _>>()?;
+            ear.ended(&sids).await;
+            if let Some(row) = rows.last() {
                 told = row.integer("number")?;
             }
             if ear.is_gone() {

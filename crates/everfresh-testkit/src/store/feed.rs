@@ -30,9 +30,7 @@ impl Follower {
         let ear = Ear::new(back, move |heard| {
             let tell = tell.lock().expect("no panic");
             match heard {
-                Heard::Ended(sid) => tell.send_modify(|(_, ended)| {
-                    ended.insert(sid);
-                }),
+                Heard::Ended(sids) => tell.send_modify(|(_, ended)| ended.extend(sids)),
                 Heard::Live => tell.send_modify(|(live, _)| *live = true),
                 _ => {}
             }

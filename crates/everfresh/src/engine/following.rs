@@ -99,7 +99,7 @@ impl Core {
 
     fn hear(&self, heard: &Heard<'_>) {
         match heard {
-            Heard::Ended(sid) => self.forget(&sid.to_string()),
+            Heard::Ended(sids) => sids.iter().for_each(|sid| self.forget(&sid.to_string())),
             Heard::Live => {
                 self.metrics.feed(true);
                 if self.following.state.swap(LIVE, Ordering::AcqRel) == LOST {

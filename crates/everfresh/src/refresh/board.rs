@@ -3,7 +3,8 @@
 //! `schedules/loom` includes this very file and tries every order of its steps. So nothing here
 //! awaits, and whatever threads share comes from [`crate::sync`].
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{BTreeMap, VecDeque};
+use std::ops::RangeInclusive;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -29,8 +30,9 @@ pub(crate) struct Flights(Arc<Mutex<Board>>);
 
 #[derive(Debug, Default)]
 pub(super) struct Board {
-    running: HashMap<Admission, Outcome>,
-    results: HashMap<Admission, (Tokens, Duration)>,
+    // By session first, so that all of one's are found without a look at others'.
+    running: BTreeMap<Admission, Outcome>,
+    results: BTreeMap<Admission, (Tokens, Duration)>,
     /// The results in the order of their end, which is that of their making.
     ends: VecDeque<(Admission, Duration)>,
     backoff: Backoff,
@@ -77,8 +79,13 @@ impl Flights {
     /// told that the session is over, whatever it brought.
     pub(crate) fn forget(&self, sid: &str) {
         let mut board = self.lock();
-        board.results.retain(|key, _| *key.sid != *sid);
-        board.running.retain(|key, _| *key.sid != *sid);
+        if board.running.is_empty() && board.results.is_empty() {
+            return;
+        }
+        let key = |mark| Admission { sid: sid.into(), mark };
+        let all = key(u64::MIN)..=key(u64::MAX);
+        remove(&mut board.results, &all);
+        remove(&mut board.running, &all);
     }
 
     /// Lets nothing take off any more. What is in the air.
@@ -97,6 +104,14 @@ impl Flights {
 
     pub(super) fn lock(&self) -> MutexGuard<'_, Board> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Removes what lies in the range, and looks at nothing else.
+fn remove<K: Ord + Clone, V>(map: &mut BTreeMap<K, V>, range: &RangeInclusive<K>) {
+    let keys: Vec<K> = map.range(range.clone()).map(|(key, _)| key.clone()).collect();
+    for key in keys {
+        map.remove(&key);
     }
 }
 
@@ -189,5 +204,43 @@ impl Running {
 impl Drop for Running {
     fn drop(&mut self) {
         self.leave(&mut self.flights.lock());
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::cmp::Ordering;
+    use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
+
+    use super::*;
+
+    /// How often two keys were compared.
+    static COMPARED: AtomicUsize = AtomicUsize::new(0);
+
+    #[derive(Clone, PartialEq, Eq)]
+    struct Key(u64);
+
+    impl Ord for Key {
+        fn cmp(&self, other: &Self) -> Ordering {
+            COMPARED.fetch_add(1, Relaxed);
+            self.0.cmp(&other.0)
+        }
+    }
+
+    impl PartialOrd for Key {
+        fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+            Some(self.cmp(other))
+        }
+    }
+
+    #[test]
+    fn m9_a_sign_out_looks_at_its_own_flights_alone() {
+        let mut map: BTreeMap<_, _> = (0..MAX_RESULTS as u64).map(|n| (Key(n), ())).collect();
+        COMPARED.store(0, Relaxed);
+        remove(&mut map, &(Key(5_000)..=Key(5_002)));
+        assert_eq!(map.len(), MAX_RESULTS - 3);
+        assert!(!map.contains_key(&Key(5_001)) && map.contains_key(&Key(5_003)));
+        let compared = COMPARED.load(Relaxed);
+        assert!(compared < 1_000, "{compared} of {MAX_RESULTS}");
     }
 }

@@ -236,7 +236,7 @@ pub struct Held<'p> {
 
 /// Which flight a request may start or join: the session, and what tells its tokens apart. Two
 /// requests with the same one get the same tokens.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Admission {
     /// The session.
     pub sid: Box<str>,

@@ -17,6 +17,9 @@ use crate::refresh::{Context, Failure, Opening, SessionInfo};
 use crate::secret::AccessToken;
 use crate::verify::Verified;
 
+/// How many sessions are ended without a pause for other requests.
+const ENDED_AT_ONCE: usize = 1000;
+
 /// A sign-in with more than a subject and claims.
 ///
 /// ```
@@ -287,9 +290,12 @@ impl<C: ClaimSet> Session<C> {
         let ended = core.detached(async move {
             let cx = Context::new(task.clone());
             let ended = task.refresher.sign_out_all(cx, subject, except).await?;
-            for sid in &ended {
-                task.forget(sid);
-                task.emit(&Event::SignedOut { sid });
+            for piece in ended.chunks(ENDED_AT_ONCE) {
+                for sid in piece {
+                    task.forget(sid);
+                    task.emit(&Event::SignedOut { sid });
+                }
+                tokio::task::yield_now().await;
             }
             Ok(ended.len())
         });

@@ -1,18 +1,14 @@
 //! For connections that outlive their access token: waiting for the end of what they may do.
 
-use std::collections::HashMap;
 use std::fmt;
-use std::hash::{BuildHasher as _, RandomState};
-use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
-use arc_swap::ArcSwap;
 use futures::future::select;
 use tokio::sync::watch;
 
+use super::watches::Until;
 use super::{ClaimSet, Session};
-use crate::clock::Timestamp;
 use crate::engine::Core;
 use crate::refresh::flight::within;
 use crate::reject::Rejection;
@@ -62,12 +58,6 @@ pub struct Expires {
     core: Arc<Core>,
     sid: Box<str>,
     until: watch::Receiver<Until>,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Until {
-    expires: Timestamp,
-    over: bool,
 }
 
 impl<C: ClaimSet> Session<C> {
@@ -121,88 +111,6 @@ impl fmt::Debug for Expires {
     }
 }
 
-const SHARDS: usize = 64;
-
-type Watched = HashMap<Box<str>, (watch::Sender<Until>, usize)>;
-
-/// The sessions that somebody watches on this node. Where there are none, a request pays for one
-/// look at a number; otherwise it reads without a lock.
-pub(crate) struct Watches {
-    hasher: RandomState,
-    count: AtomicUsize,
-    shards: Vec<ArcSwap<Watched>>,
-    /// Held by whoever changes which sessions are watched.
-    changes: Mutex<()>,
-}
-
-impl Watches {
-    pub(crate) fn new() -> Self {
-        let shards = (0..SHARDS).map(|_| ArcSwap::default()).collect();
-        let (hasher, count, changes) = (RandomState::new(), AtomicUsize::new(0), Mutex::new(()));
-        Self { hasher, count, shards, changes }
-    }
-
-    fn shard(&self, sid: &str) -> &ArcSwap<Watched> {
-        &self.shards[self.hasher.hash_one(sid) as usize % SHARDS]
-    }
-
-    fn watch(&self, sid: &str, expires: Timestamp) -> watch::Receiver<Until> {
-        let _changing = self.changes.lock().unwrap_or_else(PoisonError::into_inner);
-        let shard = self.shard(sid);
-        let mut watched = Watched::clone(&shard.load());
-        let (sender, watchers) = watched
-            .entry(sid.into())
-            .or_insert_with(|| (watch::Sender::new(Until { expires, over: false }), 0));
-        *watchers += 1;
-        let until = sender.subscribe();
-        shard.store(Arc::new(watched));
-        self.count.fetch_add(1, Ordering::Release);
-        until
-    }
-
-    fn unwatch(&self, sid: &str) {
-        let _changing = self.changes.lock().unwrap_or_else(PoisonError::into_inner);
-        let shard = self.shard(sid);
-        let mut watched = Watched::clone(&shard.load());
-        if let Some((_, watchers)) = watched.get_mut(sid) {
-            *watchers -= 1;
-            if *watchers == 0 {
-                watched.remove(sid);
-            }
-        }
-        shard.store(Arc::new(watched));
-        self.count.fetch_sub(1, Ordering::Release);
-    }
-
-    /// There is an access token of the session that expires then.
-    pub(crate) fn extend(&self, sid: &str, to: Timestamp) {
-        self.change(sid, |until| {
-            let later = to > until.expires;
-            until.expires = until.expires.max(to);
-            later
-        });
-    }
-
-    /// The session is over.
-    pub(crate) fn end(&self, sid: &str) {
-        self.change(sid, |until| !std::mem::replace(&mut until.over, true));
-    }
-
-    fn change(&self, sid: &str, change: impl FnOnce(&mut Until) -> bool) {
-        if self.count.load(Ordering::Acquire) > 0
-            && let Some((sender, _)) = self.shard(sid).load().get(sid)
-        {
-            sender.send_if_modified(change);
-        }
-    }
-}
-
-impl fmt::Debug for Watches {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Watches").field("count", &self.count).finish_non_exhaustive()
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use http::Response;
@@ -245,8 +153,7 @@ mod tests {
         settle().await;
         assert!(ended.is_finished(), "by the clock alone");
         assert_eq!(ended.await.unwrap(), Ended::Expired);
-        assert_eq!(world.auth.core.watches.count.load(Ordering::SeqCst), 0);
-        assert!(world.auth.core.watches.shards.iter().all(|shard| shard.load().is_empty()));
+        assert_eq!(world.auth.core.watches.sizes(), (0, 0));
     }
 
     #[tokio::test]

@@ -6,6 +6,7 @@ mod flow;
 #[cfg(test)]
 mod tests;
 mod underway;
+mod watches;
 
 use std::fmt;
 use std::sync::atomic::{AtomicU8, Ordering};
@@ -26,9 +27,9 @@ use crate::reject::{Rejection, RejectionKind};
 use crate::verify::{InvalidReason, Verified, is_nameless};
 
 pub use change::SignIn;
-pub(crate) use expires::Watches;
 pub use expires::{Ended, Expires};
 pub use underway::{Finishing, Underway};
+pub(crate) use watches::Watches;
 
 /// What claims have to be, everywhere: read from a token and written into one.
 ///

@@ -6,6 +6,9 @@ use std::time::Duration;
 
 use super::{SessionId, StoreError};
 
+/// How many ends are told without a pause: less than a millisecond's work.
+const PIECE: usize = 1000;
+
 /// Told by a store of every session that ends, wherever that is. Given to
 /// [`SessionStore::follow`](super::SessionStore::follow).
 #[derive(Clone)]
@@ -18,8 +21,9 @@ pub struct Ear {
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum Heard<'h> {
-    /// This session was ended: signed out, revoked, or found to be held by two.
-    Ended(SessionId),
+    /// These sessions were ended: signed out, revoked, or found to be held by two. A thousand at
+    /// the most.
+    Ended(&'h [SessionId]),
     /// Everything was told up to now, and whatever comes will be.
     Live,
     /// Something may be missed from now on.
@@ -41,9 +45,13 @@ impl Ear {
         self.back
     }
 
-    /// A session was ended.
-    pub fn ended(&self, sid: SessionId) {
-        (self.hear)(Heard::Ended(sid));
+    /// Sessions were ended. However many there are, the runtime's other tasks take turns with
+    /// this one: it yields after every thousand, and at the end.
+    pub async fn ended(&self, sids: &[SessionId]) {
+        for piece in sids.chunks(PIECE) {
+            (self.hear)(Heard::Ended(piece));
+            tokio::task::yield_now().await;
+        }
     }
 
     /// Whoever follows has caught up, and hears from now on of every end as it comes.
@@ -65,5 +73,40 @@ impl Ear {
 impl fmt::Debug for Ear {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Ear").field("back", &self.back).finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Mutex;
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
+    use super::*;
+
+    #[tokio::test]
+    async fn m9_other_tasks_take_turns_however_many_ends_are_told() {
+        let pieces = Arc::new(Mutex::new(Vec::new()));
+        let told = pieces.clone();
+        let ear = Ear::new(Duration::ZERO, move |heard| {
+            let Heard::Ended(sids) = heard else { return true };
+            told.lock().unwrap().push(sids.len());
+            true
+        });
+        let turns = Arc::new(AtomicUsize::new(0));
+        let turn = turns.clone();
+        let other = tokio::spawn(async move {
+            loop {
+                turn.fetch_add(1, Ordering::Relaxed);
+                tokio::task::yield_now().await;
+            }
+        });
+        let sids: Vec<_> =
+            (0..100_000_u128).map(|n| SessionId::from_bytes(n.to_be_bytes())).collect();
+        ear.ended(&sids).await;
+        other.abort();
+        let pieces = pieces.lock().unwrap();
+        assert_eq!(pieces.iter().sum::<usize>(), sids.len());
+        assert!(pieces.iter().all(|piece| *piece <= PIECE));
+        assert!(turns.load(Ordering::Relaxed) >= pieces.len(), "{turns:?}");
     }
 }

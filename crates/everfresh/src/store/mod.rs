@@ -285,7 +285,8 @@ pub trait SessionStore: Send + Sync + 'static {
     /// [`revoke_subject`](Self::revoke_subject), in this process or another: first of those that
     /// were within [`Ear::back`], then `live()`, then of each as it comes. What is told twice does
     /// no harm; what is never told leaves access tokens of that session good here until they
-    /// expire.
+    /// expire. Read what ended before in pages, and tell each page by one [`Ear::ended`], which
+    /// lets the runtime's other tasks go on in between.
     ///
     /// Goes on until nobody listens ([`Ear::is_gone`], to be asked every minute or so). An error
     /// means that something may be missed: it is called again, and begins anew. `Ok` at once where

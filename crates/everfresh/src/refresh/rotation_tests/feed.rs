@@ -45,6 +45,33 @@ async fn a_node_that_starts_hears_of_sessions_that_ended_before() {
     assert_eq!(late.me(pair.request()).await.status(), StatusCode::UNAUTHORIZED);
 }
 
+#[tokio::test]
+async fn m9_many_ends_at_once_are_learnt_page_by_page() {
+    let (world, store) = World::rotating();
+    let sids: Vec<_> = (0..2_500_u128).map(|n| SessionId::from_bytes(n.to_be_bytes())).collect();
+    for sid in &sids {
+        let new = crate::NewSession {
+            sid: *sid,
+            subject: "alice".into(),
+            key_id: 7,
+            idle_lifetime: Duration::from_secs(3600),
+            absolute_lifetime: Duration::from_secs(3600),
+            persistent: true,
+            claims: "{}".into(),
+            attributes: Default::default(),
+            salt: [0; 16],
+            custody: None,
+        };
+        store.create(new).await.unwrap();
+    }
+    calm().await;
+    assert_eq!(store.revoke_subject("alice", None).await.unwrap().len(), sids.len());
+    calm().await;
+    let known =
+        |sid: &&SessionId| world.auth.core.revoked.contains(&sid.to_string(), world.clock.now());
+    assert_eq!(sids.iter().filter(known).count(), sids.len());
+}
+
 /// A store whose feed a test cuts.
 #[derive(Clone)]
 struct Cut {

@@ -25,6 +25,9 @@ use subjects::Subjects;
 /// How many ended sessions are remembered for those who begin to follow.
 const MAX_ENDED: usize = 65_536;
 
+/// How many of them are told at a time.
+const FOLLOW_PAGE: usize = 1000;
+
 /// How often whoever follows looks whether anybody still listens.
 const FOLLOW_STEP: Duration = Duration::from_secs(60);
 
@@ -314,14 +317,17 @@ impl SessionStore for MemoryStore {
         let mut told = 0;
         loop {
             news.mark_unchanged();
-            let untold: Vec<_> = {
-                let ended = lock(&self.inner.ended);
-                let untold = ended.iter().filter(|(n, at, _)| *n > told && *at >= since);
-                untold.copied().collect()
-            };
-            for (n, _, sid) in untold {
-                ear.ended(sid);
-                told = n;
+            loop {
+                let untold: Vec<_> = {
+                    let ended = lock(&self.inner.ended);
+                    let first = ended.partition_point(|(n, ..)| *n <= told);
+                    ended.range(first..).take(FOLLOW_PAGE).copied().collect()
+                };
+                let Some((last, ..)) = untold.last() else { break };
+                told = *last;
+                let matter = untold.iter().filter(|(_, at, _)| *at >= since);
+                let sids: Vec<_> = matter.map(|(.., sid)| *sid).collect();
+                ear.ended(&sids).await;
             }
             ear.live();
             // Whoever does not listen any more is noticed in a minute.

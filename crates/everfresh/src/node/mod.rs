@@ -1,0 +1,69 @@
+//! What this node knows of sessions without asking anyone: which are over, and which generations
+//! it has reported as seen. Read on the fresh path.
+
+mod revoked;
+mod shards;
+
+use std::fmt;
+use std::hash::{BuildHasher as _, RandomState};
+use std::sync::atomic::{AtomicU64, Ordering};
+
+pub(crate) use revoked::Revoked;
+pub(crate) use shards::{Key, Shards};
+
+const SLOTS: usize = 16_384;
+
+/// Generations that were reported as seen. A slot that two sessions share costs a second report.
+pub(crate) struct Seen {
+    hasher: RandomState,
+    slots: Box<[AtomicU64]>,
+}
+
+impl Seen {
+    pub(crate) fn new() -> Self {
+        let slots = (0..SLOTS).map(|_| AtomicU64::new(0)).collect();
+        Self { hasher: RandomState::new(), slots }
+    }
+
+    fn print(&self, sid: &str, generation: u64, slide: bool) -> u64 {
+        self.hasher.hash_one((sid, generation, slide)).max(1)
+    }
+
+    fn slot(&self, print: u64) -> &AtomicU64 {
+        &self.slots[print as usize % SLOTS]
+    }
+
+    /// Whether this is its first sight; marks it as seen. A sight that slides is one of its own.
+    pub(crate) fn first(&self, sid: &str, generation: u64, slide: bool) -> bool {
+        let print = self.print(sid, generation, slide);
+        let slot = self.slot(print);
+        slot.load(Ordering::Relaxed) != print && slot.swap(print, Ordering::Relaxed) != print
+    }
+
+    /// The report failed: the next sight is the first again.
+    pub(crate) fn forget(&self, sid: &str, generation: u64, slide: bool) {
+        let print = self.print(sid, generation, slide);
+        let _ = self.slot(print).compare_exchange(print, 0, Ordering::Relaxed, Ordering::Relaxed);
+    }
+}
+
+impl fmt::Debug for Seen {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Seen")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_generation_is_seen_once_and_again_if_the_report_failed() {
+        let seen = Seen::new();
+        assert!(seen.first("a", 1, false) && !seen.first("a", 1, false));
+        assert!(seen.first("a", 1, true) && !seen.first("a", 1, true));
+        assert!(seen.first("a", 2, false));
+        seen.forget("a", 2, false);
+        assert!(seen.first("a", 2, false));
+    }
+}
