@@ -1,6 +1,8 @@
 //! actix-web's heads, whose types are those of `http` 0.2, as the engine sees them. Nothing is
 //! copied but the fields that are added.
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
 use actix_web::HttpResponse;
 use actix_web::dev::{ResponseHead as Head, ServiceRequest};
 use actix_web::http::StatusCode;
@@ -10,10 +12,26 @@ use everfresh::{HeaderFields, RequestHead, ResponseHead};
 /// A head of actix-web's, and its header fields.
 pub(crate) struct Bridge<T>(pub(crate) T);
 
-/// Where the header fields are.
+/// Where the header fields are. `None`: they can't be changed.
 pub(crate) trait Fields {
     fn map(&self) -> &HeaderMap;
-    fn map_mut(&mut self) -> &mut HeaderMap;
+    fn map_mut(&mut self) -> Option<&mut HeaderMap>;
+}
+
+/// A request, and whether a change was refused since somebody else holds it.
+pub(crate) struct Outer<'r> {
+    request: &'r mut ServiceRequest,
+    held: bool,
+}
+
+impl<'r> Outer<'r> {
+    pub(crate) fn new(request: &'r mut ServiceRequest) -> Self {
+        Self { request, held: false }
+    }
+
+    pub(crate) fn is_held(&self) -> bool {
+        self.held
+    }
 }
 
 impl<T: Fields> HeaderFields for Bridge<T> {
@@ -22,14 +40,18 @@ impl<T: Fields> HeaderFields for Bridge<T> {
     }
 
     fn append(&mut self, name: &http::HeaderName, value: http::HeaderValue) {
-        append(self.0.map_mut(), name, &value);
+        if let Some(map) = self.0.map_mut() {
+            append(map, name, &value);
+        }
     }
 
     fn remove(&mut self, name: &http::HeaderName) {
         // A request's fields can be changed only while nobody else holds it: not asked for without
         // need.
-        if self.0.map().contains_key(name.as_str()) {
-            self.0.map_mut().remove(name.as_str());
+        if self.0.map().contains_key(name.as_str())
+            && let Some(map) = self.0.map_mut()
+        {
+            map.remove(name.as_str());
         }
     }
 }
@@ -55,29 +77,33 @@ fn append(fields: &mut HeaderMap, name: &http::HeaderName, value: &http::HeaderV
     }
 }
 
-impl Fields for &mut ServiceRequest {
+impl Fields for &mut Outer<'_> {
     fn map(&self) -> &HeaderMap {
-        self.headers()
+        self.request.headers()
     }
 
-    fn map_mut(&mut self) -> &mut HeaderMap {
-        self.headers_mut()
+    /// actix-web says that a request is shared by a panic alone.
+    fn map_mut(&mut self) -> Option<&mut HeaderMap> {
+        let request = &mut *self.request;
+        self.held =
+            self.held || catch_unwind(AssertUnwindSafe(|| request.headers_mut().len())).is_err();
+        (!self.held).then(|| self.request.headers_mut())
     }
 }
 
-impl RequestHead for Bridge<&mut ServiceRequest> {
+impl RequestHead for Bridge<&mut Outer<'_>> {
     type Fields = Self;
 
     fn method(&self) -> &str {
-        self.0.method().as_str()
+        self.0.request.method().as_str()
     }
 
     fn path(&self) -> &str {
-        self.0.path()
+        self.0.request.path()
     }
 
     fn authority(&self) -> Option<&str> {
-        self.0.uri().authority().map(|authority| authority.as_str())
+        self.0.request.uri().authority().map(|authority| authority.as_str())
     }
 
     fn fields(&self) -> &Self {
@@ -94,8 +120,8 @@ impl Fields for &mut Head {
         &self.headers
     }
 
-    fn map_mut(&mut self) -> &mut HeaderMap {
-        &mut self.headers
+    fn map_mut(&mut self) -> Option<&mut HeaderMap> {
+        Some(&mut self.headers)
     }
 }
 

@@ -6,22 +6,28 @@ use std::rc::Rc;
 
 use actix_web::body::{EitherBody, MessageBody};
 use actix_web::dev::{Service, ServiceRequest, ServiceResponse, Transform, forward_ready};
-use actix_web::error::InternalError;
 use actix_web::middleware::{Next, from_fn};
 use actix_web::{Error, HttpMessage as _};
 use everfresh::{ClaimSet, Engine};
 
-use crate::bridge::Bridge;
+use crate::bridge::{Bridge, Outer};
 use crate::{Rejection, session};
 
 /// Reads, verifies and refreshes the token of each request, and puts a session into it.
 ///
 /// 1. It goes around the whole app. What is given to `wrap` later is further outside.
 /// 2. The body of what is inside can be anything, and stays what it is.
-/// 3. An error of a middleware inside is made a response here, so that tokens leave with it, and
-///    stays an error: an [`InternalError`] around it.
+/// 3. An error of a middleware inside stays that error, for `Error::as_error` and for who asks for
+///    its response, once or several times. Tokens leave with each response that is made of it.
+/// 4. Where something outside holds a clone of the `HttpRequest`, and a token has to be taken out of
+///    it, the answer is 500 and says so: actix-web lets nobody change a request that is shared, and
+///    its own panic appears in the log. The session goes on.
 #[derive(Debug)]
 pub struct Refresh<C>(Engine<C>);
+
+const HELD: &str = "A middleware outside of everfresh's holds a clone of this request, so its \
+                    refresh token can't be kept from the handlers: drop the clone before the \
+                    inner service is called, or put that middleware inside of `Refresh`.";
 
 /// The service that [`Refresh`] puts around an app.
 #[derive(Debug)]
@@ -67,18 +73,31 @@ where
     fn call(&self, mut request: ServiceRequest) -> Self::Future {
         let (auth, inner) = (self.auth.clone(), self.inner.clone());
         Box::pin(async move {
-            let session = auth.begin(&Bridge(&mut request)).settle().await;
-            let underway = auth.attach(session, &mut Bridge(&mut request));
-            request.extensions_mut().insert(underway.session().clone());
-            match inner.call(request).await {
+            let session = auth.begin(&Bridge(&mut Outer::new(&mut request))).settle().await;
+            let mut head = Outer::new(&mut request);
+            let underway = auth.attach(session, &mut Bridge(&mut head));
+            let answer = match head.is_held() {
+                true => Err(Rejection(everfresh::Rejection::internal().with_detail(HELD)).into()),
+                false => {
+                    request.extensions_mut().insert(underway.session().clone());
+                    inner.call(request).await
+                }
+            };
+            match answer {
                 Ok(mut response) => {
                     underway.finish(Bridge(response.response_mut().head_mut())).await;
                     Ok(response)
                 }
-                Err(error) => {
-                    let mut response = error.error_response();
-                    underway.finish(Bridge(response.head_mut())).await;
-                    Err(InternalError::from_response(error, response).into())
+                // It stays the error that it is, whose response is made outside, and more than
+                // once where somebody looks at it.
+                Err(mut error) => {
+                    if let Some(deferred) = underway.defer().await {
+                        error.add_response_mapper(move |mut response| {
+                            deferred.write(&mut Bridge(response.head_mut()));
+                            response
+                        });
+                    }
+                    Err(error)
                 }
             }
         })

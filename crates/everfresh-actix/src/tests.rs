@@ -7,7 +7,6 @@ use std::time::Duration;
 
 use actix_web::body::{BoxBody, MessageBody, to_bytes};
 use actix_web::dev::{ServerHandle, Service as _, ServiceRequest, ServiceResponse};
-use actix_web::error::{ErrorBadGateway, InternalError};
 use actix_web::http::StatusCode;
 use actix_web::middleware::{Next, from_fn};
 use actix_web::test::{TestRequest, init_service, try_call_service};
@@ -25,6 +24,8 @@ use tokio::runtime::Handle;
 use tokio::sync::{mpsc, watch};
 
 use super::{Claims, Error, OptionalClaims, Refresh, Rejection, Session, require};
+
+mod errors;
 
 const COOKIE: &str = "__Host-access_token";
 
@@ -273,39 +274,6 @@ fn same(ours: HttpResponse, status: StatusCode, core: &everfresh::Rejection) {
     assert_eq!(body, core.body());
 }
 
-/// F21: whatever it is that leaves.
-#[tokio::test]
-async fn f21_tokens_leave_with_an_error_of_a_middleware_inside() {
-    let world = World::new();
-    let cookie = world.expired("ada").await;
-    async fn fail(_: ServiceRequest, _: Next<BoxBody>) -> Failed {
-        Err(ErrorBadGateway("the upstream is down"))
-    }
-    /// An error whose response can be had once, with a cookie of its own.
-    async fn fail_once(_: ServiceRequest, _: Next<BoxBody>) -> Failed {
-        let mut response = HttpResponse::ImATeapot();
-        let response = response.append_header(("set-cookie", "own=1")).body("short and stout");
-        Err(InternalError::from_response("a teapot", response).into())
-    }
-    let app = App::new().configure(routes).wrap(from_fn(fail)).wrap(world.refresh());
-    let app = init_service(app).await;
-    let result = try_call_service(&app, request("GET", "/me", &cookie).to_request()).await;
-    assert_eq!(result.as_ref().unwrap_err().to_string(), "the upstream is down");
-    let answer = Answer::of(result).await;
-    assert_eq!((answer.status, &*answer.body), (502, "the upstream is down"));
-    assert!(answer.token().is_some());
-
-    let app = App::new().configure(routes).wrap(from_fn(fail_once)).wrap(world.refresh());
-    let app = init_service(app).await;
-    let result = try_call_service(&app, request("GET", "/me", &cookie).to_request()).await;
-    let answer = Answer::of(result).await;
-    assert_eq!((answer.status, &*answer.body), (418, "short and stout"));
-    assert_eq!((&*answer.cookies[0], answer.cookies.len()), ("own=1", 2));
-    assert!(answer.token().is_some());
-}
-
-type Failed = Result<ServiceResponse<BoxBody>, actix_web::Error>;
-
 #[tokio::test]
 async fn a_handlers_own_cookies_stay_and_ours_comes_after_them() {
     let world = World::new();
@@ -313,26 +281,6 @@ async fn a_handlers_own_cookies_stay_and_ours_comes_after_them() {
     let answer = world.send("GET", "/cookies", &cookie).await;
     assert_eq!((&*answer.cookies[0], &*answer.cookies[1]), ("one=1", "two=2"));
     assert!(answer.cookies[2].starts_with(COOKIE) && answer.cookies.len() == 3);
-}
-
-/// What asks for a request's fields while somebody else holds it panics, in actix-web.
-#[tokio::test]
-async fn a_request_that_needs_no_change_is_left_alone() {
-    async fn hold(
-        request: ServiceRequest,
-        next: Next<impl MessageBody>,
-    ) -> Result<ServiceResponse<impl MessageBody>, actix_web::Error> {
-        let _held = request.request().clone();
-        next.call(request).await
-    }
-    let world = World::with(|builder| builder.carriers([Carrier::cookies(), Carrier::headers()]));
-    let cookie = world.expired("ada").await;
-    let resource = web::resource("/me").get(me).wrap(world.refresh()).wrap(from_fn(hold));
-    let app = init_service(App::new().service(resource)).await;
-    let request = request("GET", "/me", &cookie).to_request();
-    let answer = Answer::of(try_call_service(&app, request).await).await;
-    assert_eq!(answer.body, "ada");
-    assert!(answer.token().is_some());
 }
 
 /// Tells its session to the test, and never answers.

@@ -154,7 +154,9 @@ pub use refresh::{
 };
 pub use reject::{Rejection, RejectionKind};
 pub use secret::AccessToken;
-pub use session::{ClaimSet, Ended, Expires, Finishing, Session, SignIn, Standing, Underway};
+pub use session::{
+    ClaimSet, Deferred, Ended, Expires, Finishing, Session, SignIn, Standing, Underway,
+};
 pub use store::{
     Claim, ClaimId, Custody, CustodyStore, Ear, Heard, Loaded, MemoryStore, NewCustody, NewSession,
     Publication, Rotation, SessionId, SessionRecord, SessionStore, StoreError,

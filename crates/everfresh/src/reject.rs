@@ -52,6 +52,11 @@ impl Rejection {
         Self::new(RejectionKind::MissingLayer)
     }
 
+    /// The answer where the application uses the session in a way that can't work.
+    pub fn internal() -> Self {
+        Self::new(RejectionKind::Internal)
+    }
+
     /// Says this in place of [`detail`](Self::detail)'s own sentence. For adapters, whose users
     /// know the layer by another name.
     pub fn with_detail(mut self, detail: &'static str) -> Self {

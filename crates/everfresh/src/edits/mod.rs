@@ -26,7 +26,7 @@ use crate::refresh::Tokens;
 pub(crate) use debug::Account;
 
 /// What a session wants a response to carry.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(crate) enum Outgoing {
     #[default]
     Nothing,
@@ -78,23 +78,39 @@ const SHARED_CACHE_FIELDS: [HeaderName; 4] = [
 
 const NOT_MODIFIED: u16 = 304;
 
-/// Applies what the session wants to a response's head. Says what came of it.
-pub(crate) fn apply(core: &Core, response: &mut impl ResponseHead, outgoing: Outgoing) -> Sent {
+/// Applies what the session wants to a response's head. Says what came of it, and to the app too
+/// if `tell`: a response that is made again is the same one.
+pub(crate) fn apply(
+    core: &Core,
+    response: &mut impl ResponseHead,
+    outgoing: Outgoing,
+    tell: bool,
+) -> Sent {
+    let tell = |event: Event<'_>| {
+        if tell {
+            core.emit(&event);
+        }
+    };
     match outgoing {
         Outgoing::Nothing => Sent::Nothing,
-        Outgoing::Clear { dead } => clear(core, response, dead),
+        Outgoing::Clear { dead } => clear(core, response, dead, tell),
         Outgoing::Tokens { .. } if response.status() == NOT_MODIFIED => {
-            core.emit(&Event::TokensWithheld);
+            tell(Event::TokensWithheld);
             Sent::Withheld
         }
         Outgoing::Tokens { carrier, tokens, asked } => {
             let policy = if asked { CachePolicy::Override } else { core.cache_policy };
-            deliver(core, response, carrier, &tokens, policy)
+            deliver(core, response, carrier, &tokens, policy, tell)
         }
     }
 }
 
-fn clear(core: &Core, response: &mut impl ResponseHead, dead: bool) -> Sent {
+fn clear(
+    core: &Core,
+    response: &mut impl ResponseHead,
+    dead: bool,
+    tell: impl FnOnce(Event<'_>),
+) -> Sent {
     let fields = response.fields_mut();
     let mut cleared = false;
     let mut done: Vec<&CookieSpec> = Vec::new();
@@ -112,7 +128,7 @@ fn clear(core: &Core, response: &mut impl ResponseHead, dead: bool) -> Sent {
         return Sent::Nothing;
     }
     keep_from_caches(fields);
-    core.emit(&Event::CookiesCleared { dead });
+    tell(Event::CookiesCleared { dead });
     Sent::Cleared
 }
 
@@ -122,6 +138,7 @@ fn deliver(
     carrier: usize,
     tokens: &Tokens,
     policy: CachePolicy,
+    tell: impl FnOnce(Event<'_>),
 ) -> Sent {
     let (pieces, carrier) = (core.carriers.pieces(carrier), core.carriers.get(carrier));
     let fields = response.fields_mut();
@@ -129,7 +146,7 @@ fn deliver(
         return Sent::Withheld;
     }
     if policy != CachePolicy::Override && is_for_shared_caches(fields) {
-        core.emit(&Event::TokensWithheld);
+        tell(Event::TokensWithheld);
         if policy == CachePolicy::Fail {
             keep_from_caches(fields);
             response.fail();

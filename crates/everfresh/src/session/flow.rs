@@ -23,6 +23,20 @@ use crate::verify::{Verified, is_nameless};
 /// A status that pages and clients know: sign in.
 const UNAUTHORIZED: u16 = 401;
 
+/// What leaves with a response.
+#[derive(Clone)]
+pub(super) struct Leaving {
+    outgoing: Outgoing,
+    /// Somebody goes to a page, and the refresher said that the session is over.
+    dead: bool,
+}
+
+impl Leaving {
+    pub(super) fn is_nothing(&self) -> bool {
+        matches!(self.outgoing, Outgoing::Nothing) && !self.dead
+    }
+}
+
 impl<C: ClaimSet> Session<C> {
     /// What the inner service sees of the tokens.
     pub(super) fn attach(&self, head: &mut impl RequestHead) {
@@ -193,20 +207,28 @@ impl<C: ClaimSet> Session<C> {
         self.land(from, view, |state, _| state.dead = failure == Failure::Rejected)
     }
 
-    /// Whether a refresh runs beside the request whose result is kept nowhere else: the head waits.
-    pub(super) fn hands_over(&self) -> bool {
+    /// Whether the response's head has to wait: for a refresh beside the request whose result is
+    /// kept nowhere else, or since its tokens have to be looked at again.
+    pub(super) fn needs_time(&self) -> bool {
+        self.hands_over() || self.is_late()
+    }
+
+    fn hands_over(&self) -> bool {
         self.touched()
             && self.0.core.refresher.hands_over()
             && self.lock().beside.as_ref().is_some_and(|from| from.flight.landed().is_none())
     }
 
-    /// Waits for that refresh, for as long as one may take.
-    pub(super) async fn await_beside(&self) {
-        let flight = match &self.lock().beside {
-            Some(from) => from.flight.clone(),
-            None => return,
+    /// Waits for that refresh, for as long as one may take, and looks at the tokens again.
+    pub(super) async fn ripen(&self) {
+        let beside = match self.hands_over() {
+            true => self.lock().beside.as_ref().map(|from| from.flight.clone()),
+            false => None,
         };
-        let _ = flight.land(&self.0.core, FLIGHT_LIMIT).await;
+        if let Some(flight) = beside {
+            let _ = flight.land(&self.0.core, FLIGHT_LIMIT).await;
+        }
+        self.recheck().await;
     }
 
     /// Takes over what a flight beside the request brought, if it is done.
@@ -301,13 +323,30 @@ impl<C: ClaimSet> Session<C> {
 
     /// Seals the session and puts what was done to it into the response's head.
     pub(crate) fn finish(&self, response: &mut impl ResponseHead) {
-        let sent = match self.0.flags.fetch_or(SEALED, Ordering::AcqRel) & TOUCHED {
-            0 => Sent::Nothing,
-            _ => self.deliver(response),
+        let sent = match self.close() {
+            None => Sent::Nothing,
+            Some(leaving) => self.deliver(response, leaving, true),
         };
-        if self.0.core.debug_headers {
+        self.explain(response, sent);
+    }
+
+    /// Seals the session: what leaves with its response, if anything was done to it.
+    pub(super) fn close(&self) -> Option<Leaving> {
+        match self.0.flags.fetch_or(SEALED, Ordering::AcqRel) & TOUCHED {
+            0 => None,
+            _ => Some(self.leaving()),
+        }
+    }
+
+    pub(super) fn explain(&self, response: &mut impl ResponseHead, sent: Sent) {
+        if self.explains() {
             self.account(sent).write(response.fields_mut());
         }
+    }
+
+    /// Whether every response says what became of its request.
+    pub(super) fn explains(&self) -> bool {
+        self.0.core.debug_headers
     }
 
     /// What `debug_headers` tells of this request.
@@ -329,30 +368,37 @@ impl<C: ClaimSet> Session<C> {
         }
     }
 
-    /// What was done to the session goes into the response's head, as far as it may leave.
-    fn deliver(&self, response: &mut impl ResponseHead) -> Sent {
+    /// What was done to the session, as far as it may leave.
+    fn leaving(&self) -> Leaving {
         self.collect();
-        let (outgoing, dead) = {
-            let mut state = self.lock();
-            if self.late(&state) && state.refreshed {
-                // Nobody looked at them again, so they stay: the next request gets them.
-                state.outgoing = Outgoing::Nothing;
-            }
-            if state.refreshed && self.is_over(&state) {
-                // Signed out elsewhere meanwhile: they would only overwrite what is good.
-                state.outgoing = Outgoing::Nothing;
-            }
-            (std::mem::take(&mut state.outgoing), state.dead)
-        };
-        let navigates = self.0.request.navigates;
-        let outgoing = match outgoing {
+        let mut state = self.lock();
+        if self.late(&state) && state.refreshed {
+            // Nobody looked at them again, so they stay: the next request gets them.
+            state.outgoing = Outgoing::Nothing;
+        }
+        if state.refreshed && self.is_over(&state) {
+            // Signed out elsewhere meanwhile: they would only overwrite what is good.
+            state.outgoing = Outgoing::Nothing;
+        }
+        let dead = state.dead && self.0.request.navigates;
+        Leaving { outgoing: std::mem::take(&mut state.outgoing), dead }
+    }
+
+    /// Writes it into the response's head. `tell`: reports what came of it.
+    pub(super) fn deliver(
+        &self,
+        response: &mut impl ResponseHead,
+        leaving: Leaving,
+        tell: bool,
+    ) -> Sent {
+        let outgoing = match leaving.outgoing {
             // A page that says 401 to whoever holds a dead session's cookies: they help nobody.
-            Outgoing::Nothing if dead && navigates && response.status() == UNAUTHORIZED => {
+            Outgoing::Nothing if leaving.dead && response.status() == UNAUTHORIZED => {
                 Outgoing::Clear { dead: true }
             }
             outgoing => outgoing,
         };
-        edits::apply(&self.0.core, response, outgoing)
+        edits::apply(&self.0.core, response, outgoing, tell)
     }
 
     /// The token that leaves with the response, as far as it is known before the handler runs.

@@ -28,7 +28,7 @@ use crate::verify::{InvalidReason, Verified, is_nameless};
 
 pub use change::SignIn;
 pub use expires::{Ended, Expires};
-pub use underway::{Finishing, Underway};
+pub use underway::{Deferred, Finishing, Underway};
 pub(crate) use watches::Watches;
 
 /// What claims have to be, everywhere: read from a token and written into one.

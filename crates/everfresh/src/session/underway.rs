@@ -3,9 +3,12 @@
 
 use std::fmt;
 use std::pin::Pin;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll, ready};
 
+use super::flow::Leaving;
 use super::{ClaimSet, Session};
+use crate::edits::Sent;
 use crate::head::{RequestHead, ResponseHead};
 
 /// A request that the inner service is working on. For adapters; made by
@@ -47,6 +50,45 @@ impl<C: ClaimSet> Underway<C> {
     pub fn finish<R: ResponseHead>(self, response: R) -> Finishing<C, R> {
         Finishing { underway: self, response: Some(response), recheck: None }
     }
+
+    /// Step 6 where the response is made later, and perhaps several times, as of an error: seals
+    /// the session now. `None` where nothing has to leave with the response.
+    pub async fn defer(self) -> Option<Deferred<C>> {
+        let session = self.session();
+        if session.needs_time() {
+            session.ripen().await;
+        }
+        let leaving = session.close().filter(|leaving| !leaving.is_nothing());
+        (leaving.is_some() || session.explains()).then(|| {
+            let (session, told) = (session.clone(), AtomicBool::new(false));
+            Deferred { session, leaving, told }
+        })
+    }
+}
+
+/// What has to leave with a response that is made later: what [`Underway::defer`] gives.
+pub struct Deferred<C> {
+    session: Session<C>,
+    leaving: Option<Leaving>,
+    /// What came of it was reported.
+    told: AtomicBool,
+}
+
+impl<C: ClaimSet> Deferred<C> {
+    /// Puts it into the response's head: into each one the same.
+    pub fn write(&self, response: &mut impl ResponseHead) {
+        let sent = self.leaving.clone().map_or(Sent::Nothing, |leaving| {
+            let tell = !self.told.swap(true, Ordering::Relaxed);
+            self.session.deliver(response, leaving, tell)
+        });
+        self.session.explain(response, sent);
+    }
+}
+
+impl<C> fmt::Debug for Deferred<C> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Deferred").field(&self.session).finish()
+    }
 }
 
 impl<C: ClaimSet, R: ResponseHead> Future for Finishing<C, R> {
@@ -55,16 +97,9 @@ impl<C: ClaimSet, R: ResponseHead> Future for Finishing<C, R> {
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<R> {
         let this = &mut *self;
         let session = this.underway.session();
-        if this.recheck.is_none() && session.hands_over() {
+        if this.recheck.is_none() && session.needs_time() {
             let session = session.clone();
-            this.recheck = Some(Box::pin(async move {
-                session.await_beside().await;
-                session.recheck().await;
-            }));
-        }
-        if this.recheck.is_none() && session.is_late() {
-            let session = session.clone();
-            this.recheck = Some(Box::pin(async move { session.recheck().await }));
+            this.recheck = Some(Box::pin(async move { session.ripen().await }));
         }
         if let Some(recheck) = &mut this.recheck {
             ready!(recheck.as_mut().poll(cx));

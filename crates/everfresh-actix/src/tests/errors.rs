@@ -1,0 +1,190 @@
+//! Errors of middlewares inside, and requests that a middleware outside holds.
+
+use std::fmt;
+
+use actix_web::error::{ErrorBadGateway, InternalError};
+
+use super::*;
+
+type Failed = Result<ServiceResponse<BoxBody>, actix_web::Error>;
+
+/// F21: whatever it is that leaves.
+#[tokio::test]
+async fn f21_tokens_leave_with_an_error_of_a_middleware_inside() {
+    let world = World::new();
+    let cookie = world.expired("ada").await;
+    async fn fail(_: ServiceRequest, _: Next<BoxBody>) -> Failed {
+        Err(ErrorBadGateway("the upstream is down"))
+    }
+    /// An error whose response can be had once, with a cookie of its own.
+    async fn fail_once(_: ServiceRequest, _: Next<BoxBody>) -> Failed {
+        let mut response = HttpResponse::ImATeapot();
+        let response = response.append_header(("set-cookie", "own=1")).body("short and stout");
+        Err(InternalError::from_response("a teapot", response).into())
+    }
+    let app = App::new().configure(routes).wrap(from_fn(fail)).wrap(world.refresh());
+    let app = init_service(app).await;
+    let result = try_call_service(&app, request("GET", "/me", &cookie).to_request()).await;
+    assert_eq!(result.as_ref().unwrap_err().to_string(), "the upstream is down");
+    let answer = Answer::of(result).await;
+    assert_eq!((answer.status, &*answer.body), (502, "the upstream is down"));
+    assert!(answer.token().is_some());
+
+    let app = App::new().configure(routes).wrap(from_fn(fail_once)).wrap(world.refresh());
+    let app = init_service(app).await;
+    let result = try_call_service(&app, request("GET", "/me", &cookie).to_request()).await;
+    let answer = Answer::of(result).await;
+    assert_eq!((answer.status, &*answer.body), (418, "short and stout"));
+    assert_eq!((&*answer.cookies[0], answer.cookies.len()), ("own=1", 2));
+    assert!(answer.token().is_some());
+}
+
+/// An error type of the app's own.
+#[derive(Debug)]
+struct Mine(&'static str);
+
+impl fmt::Display for Mine {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.0)
+    }
+}
+
+impl actix_web::ResponseError for Mine {
+    fn status_code(&self) -> StatusCode {
+        StatusCode::FORBIDDEN
+    }
+
+    fn error_response(&self) -> HttpResponse {
+        let mut response = HttpResponse::Forbidden();
+        response.append_header(("x-own", "1")).append_header(("set-cookie", "own=1")).body(self.0)
+    }
+}
+
+async fn deny(_: ServiceRequest, _: Next<BoxBody>) -> Failed {
+    Err(Mine("not for you").into())
+}
+
+/// What a middleware outside sees of the error before it passes it on, as loggers do.
+async fn answers(world: &World, cookie: &str) -> (Vec<Answer>, actix_web::Error) {
+    let app = App::new().configure(routes).wrap(from_fn(deny)).wrap(world.refresh());
+    let app = init_service(app).await;
+    let error = try_call_service(&app, request("GET", "/me", cookie).to_request()).await;
+    let error = error.err().expect("it stays an error");
+    let mut seen = Vec::new();
+    for _ in 0..3 {
+        seen.push(Answer::read(error.error_response()).await);
+    }
+    (seen, error)
+}
+
+#[tokio::test]
+async fn r3_an_error_answers_the_same_each_time_it_is_asked() {
+    let world = World::new();
+    let expired = world.expired("bob").await;
+    let fresh = world.sign_in("ada").await;
+    for (cookie, refreshed) in [("", false), (&*fresh, false), (&*expired, true)] {
+        let (seen, _) = answers(&world, cookie).await;
+        let first = seen[0].cookies.clone();
+        assert_eq!(first[0], "own=1", "the error's own comes first");
+        for answer in &seen {
+            assert_eq!((answer.status, &*answer.body), (403, "not for you"));
+            assert_eq!(answer.cookies, first);
+            assert_eq!(answer.token().is_some(), refreshed);
+        }
+        if let Some(token) = seen[2].token() {
+            assert_eq!(world.send("GET", "/me", &token).await.body, "bob", "it is good");
+        }
+    }
+}
+
+#[tokio::test]
+async fn r3_what_comes_of_an_error_is_reported_once() {
+    let told: Arc<Mutex<Vec<String>>> = Arc::default();
+    let hook = told.clone();
+    let world = World::with(|builder| {
+        builder.on_event(move |event| hook.lock().unwrap().push(event.name().into()))
+    });
+    async fn leave(request: ServiceRequest, next: Next<BoxBody>) -> Failed {
+        next.call(request).await?;
+        Err(Mine("too late").into())
+    }
+    let cookie = world.sign_in("ada").await;
+    let app = App::new().configure(routes).wrap(from_fn(leave)).wrap(world.refresh());
+    let app = init_service(app).await;
+    let result = try_call_service(&app, request("POST", "/logout", &cookie).to_request()).await;
+    let error = result.err().unwrap();
+    for _ in 0..3 {
+        let answer = Answer::read(error.error_response()).await;
+        assert_eq!(answer.token().as_deref(), Some("__Host-access_token="), "deleted each time");
+    }
+    let cleared = told.lock().unwrap().iter().filter(|name| **name == "cookies_cleared").count();
+    assert_eq!(cleared, 1);
+}
+
+#[tokio::test]
+async fn r13_an_error_keeps_its_type() {
+    let world = World::new();
+    let expired = world.expired("ada").await;
+    for cookie in ["", &expired] {
+        let (_, error) = answers(&world, cookie).await;
+        assert_eq!(error.as_error::<Mine>().map(|mine| mine.0), Some("not for you"));
+    }
+}
+
+async fn hold(
+    request: ServiceRequest,
+    next: Next<impl MessageBody>,
+) -> Result<ServiceResponse<impl MessageBody>, actix_web::Error> {
+    let _held = request.request().clone();
+    next.call(request).await
+}
+
+#[tokio::test]
+async fn a_request_that_needs_no_change_is_left_alone() {
+    let world = World::with(|builder| builder.carriers([Carrier::cookies(), Carrier::headers()]));
+    let cookie = world.expired("ada").await;
+    let resource = web::resource("/me").get(me).wrap(world.refresh()).wrap(from_fn(hold));
+    let app = init_service(App::new().service(resource)).await;
+    let request = request("GET", "/me", &cookie).to_request();
+    let answer = Answer::of(try_call_service(&app, request).await).await;
+    assert_eq!(answer.body, "ada");
+    assert!(answer.token().is_some());
+}
+
+/// In actix-web, asking for the fields of a request that somebody else holds panics.
+#[tokio::test]
+async fn r10_a_request_that_is_held_and_must_change_is_answered_and_its_session_goes_on() {
+    async fn seen(_: Session<User>) -> &'static str {
+        panic!("the handler would see the refresh token")
+    }
+    let clock = ManualClock::starting_at(Timestamp::from_secs(1_800_000_000));
+    let store = everfresh::MemoryStore::with_clock(Clock::from(clock.clone()));
+    let world = World::with(|builder| {
+        builder.clock(Clock::from(clock.clone())).refresh_with(everfresh::Rotate::new(store))
+    });
+    let world = World { clock, ..world };
+    let app = init_service(App::new().configure(routes).wrap(world.refresh())).await;
+    let login = request("POST", "/login/ada", "").to_request();
+    let answer = Answer::of(try_call_service(&app, login).await).await;
+    let pairs = answer.cookies.iter().filter_map(|cookie| cookie.split(';').next());
+    let mut jar: Vec<_> = pairs.map(str::to_owned).collect();
+    assert_eq!(jar.len(), 2);
+
+    let resource = web::resource("/me").get(seen).wrap(world.refresh()).wrap(from_fn(hold));
+    let holds = init_service(App::new().service(resource)).await;
+    for refreshed in [false, true] {
+        let held = request("GET", "/me", &jar.join("; ")).to_request();
+        let answer = Answer::of(try_call_service(&holds, held).await).await;
+        assert_eq!(answer.status, 500);
+        assert!(answer.body.contains("holds a clone of this request"), "{}", answer.body);
+        let new = answer.cookies.iter().filter_map(|cookie| cookie.split(';').next());
+        let new: Vec<_> = new.map(str::to_owned).collect();
+        assert_eq!(new.len(), if refreshed { 2 } else { 0 }, "nothing that was refreshed is lost");
+        if refreshed {
+            jar = new;
+        }
+        let answer = try_call_service(&app, request("GET", "/me", &jar.join("; ")).to_request());
+        assert_eq!(Answer::of(answer.await).await.body, "ada");
+        world.clock.advance(Duration::from_secs(900));
+    }
+}
