@@ -43,7 +43,7 @@ impl World {
     fn new() -> Self {
         Self::with(|builder| {
             builder.revalidate_with(|session: Revalidation<User>| async move {
-                match &*session.claims.name {
+                match &*session.claims.unwrap().name {
                     "unlucky" => Err("the database is down"),
                     _ => Ok(Revalidated::Keep),
                 }

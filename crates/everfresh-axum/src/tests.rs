@@ -25,7 +25,7 @@ fn engine(clock: &ManualClock) -> Engine<User> {
         .leeway(Duration::ZERO)
         .refresh_with(Resign::new())
         .revalidate_with(|session: everfresh::Revalidation<User>| async move {
-            match &*session.claims.name {
+            match &*session.claims.unwrap().name {
                 "unlucky" => Err("the database is down"),
                 _ => Ok(everfresh::Revalidated::Keep),
             }

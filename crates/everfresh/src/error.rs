@@ -31,7 +31,7 @@ pub enum SessionErrorKind {
     NotSignedIn,
     /// Another site caused the request.
     CrossSite,
-    /// The session is over.
+    /// The session is over, or the app's type does not take its claims.
     Rejected,
     /// Not at the moment.
     Unavailable,
@@ -59,7 +59,7 @@ impl From<SessionErrorKind> for SessionError {
 impl From<Failure> for SessionError {
     fn from(failure: Failure) -> Self {
         match failure {
-            Failure::Rejected | Failure::InDoubt | Failure::Foreign => {
+            Failure::Rejected | Failure::InDoubt | Failure::Foreign | Failure::UnreadClaims => {
                 SessionErrorKind::Rejected.into()
             }
             Failure::Misconfigured => SessionErrorKind::Misconfigured.into(),

@@ -163,5 +163,5 @@ pub use store::{
 };
 pub use verify::{
     InvalidReason, Key, KeyError, KeySource, Keys, NotRead, Received, Seek, TokenProfile,
-    TrustedIssuer,
+    TrustedIssuer, UnreadClaims,
 };

@@ -103,14 +103,14 @@ mod tests {
             attributes: attributes(),
         };
         let revalidation =
-            Revalidation { subject: subject(), sid: "the-sid".into(), claims: value() };
+            Revalidation { subject: subject(), sid: "the-sid".into(), claims: Ok(value()) };
         let received =
             Received { subject: Some(subject()), lifetime: Duration::ZERO, claims: value() };
         let sign_in = SignIn::new(subject(), value())
             .attribute("device", "the-attribute")
             .resting_on(issued());
         let verified = Verified {
-            claims: value().into(),
+            claims: Ok(value().into()),
             subject: Some(subject().into()),
             sid: "the-sid".into(),
             auth_time: None,

@@ -27,6 +27,7 @@ pub(crate) enum Failure {
     Misconfigured,
     InDoubt,
     Foreign,
+    UnreadClaims,
 }
 
 impl Failure {

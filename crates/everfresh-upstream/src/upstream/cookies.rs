@@ -183,6 +183,12 @@ impl Refresher for InCookies {
         if now >= Timestamp::from_secs(content.session_exp) {
             return Err(Failure::Rejected);
         }
+        // Before anything is sent: what would come back is kept nowhere else.
+        let mut grant = content.grant()?;
+        cx.revalidate(&mut grant).await?;
+        let changed = grant.claims.as_str() != content.claims;
+        grant.claims.as_str().clone_into(&mut content.claims);
+        let now = cx.now();
         let (held, left) = (content.held(), Timestamp::from_secs(content.expires).since(now));
         let mut renewed = false;
         if Context::is_due(&content.sid, held.lives, left) {
@@ -204,10 +210,6 @@ impl Refresher for InCookies {
                 Err(failure) => return Err(failure),
             }
         }
-        let mut grant = content.grant()?;
-        cx.revalidate(&mut grant).await?;
-        let changed = grant.claims.as_str() != content.claims;
-        grant.claims.as_str().clone_into(&mut content.claims);
         let mut tokens = self.mint(&cx, &content, &grant)?;
         if renewed || changed {
             tokens.refresh = Some(self.seal(&cx, &content)?);

@@ -5,7 +5,7 @@ use super::{ConfigError, EngineBuilder};
 use crate::carrier::Carriers;
 use crate::cookie::MAX_NAME_AND_VALUE;
 use crate::endpoint::Clients;
-use crate::engine::{Core, Engine, Following};
+use crate::engine::{Core, Engine, Fit, Following};
 use crate::mint::MintRules;
 use crate::node::{Revoked, Seen};
 use crate::observe::metrics::Metrics;
@@ -97,6 +97,7 @@ impl<C: ClaimSet> EngineBuilder<C> {
             overlap: refresher.result_window().min(self.access_lifetime / 2),
             refresher: refresher.into(),
             revalidate: self.revalidate,
+            fit: Fit::of::<C>(),
             session_lifetime: self.session_lifetime,
             waiter_limit: self.waiter_limit,
             inner_token: self.inner_token,

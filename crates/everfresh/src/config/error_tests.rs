@@ -388,7 +388,8 @@ fn failures() -> Vec<Says<Failure>> {
             Failure::Unavailable { .. } => (Failure::Misconfigured, &["misconfigured", "the log"]),
             Failure::Misconfigured => (Failure::InDoubt, &["nobody knows", "a late answer"]),
             Failure::InDoubt => (Failure::Foreign, &["not this session's", "sign in"]),
-            Failure::Foreign => return None,
+            Failure::Foreign => (Failure::UnreadClaims, &["don't fit", "`revalidate_with`"]),
+            Failure::UnreadClaims => return None,
         })
     })
 }
@@ -401,7 +402,7 @@ fn every_error_to_a_handler_says_what_to_do() {
         check_error(&SessionError::from(kind).to_string(), says);
     }
     let all = failures();
-    assert_eq!(all.len(), 5);
+    assert_eq!(all.len(), 6);
     for (failure, says) in all {
         check_error(&failure.to_string(), says);
         check_error(&SessionError::from(failure).to_string(), &[]);

@@ -7,7 +7,7 @@ use super::EngineBuilder;
 use crate::mint::{ClaimsObject, Grant};
 use crate::refresh::Failure;
 use crate::session::ClaimSet;
-use crate::verify::parse_own;
+use crate::verify::{UnreadClaims, read_own};
 
 /// What the app says to a session that is about to be refreshed.
 #[derive(Clone)]
@@ -32,8 +32,9 @@ pub struct Revalidation<C> {
     pub subject: String,
     /// The session's id.
     pub sid: String,
-    /// The claims that the old token carries.
-    pub claims: C,
+    /// The claims that it has. `Err`: the app's type does not take them, so that
+    /// [`Keep`](Revalidated::Keep) is no answer: the request is 401, and the session stays as it is.
+    pub claims: Result<C, UnreadClaims>,
 }
 
 /// The app's revalidation with its types erased: new claims, none, or a failure.
@@ -65,6 +66,9 @@ impl<C: ClaimSet> EngineBuilder<C> {
     /// An `Err` means that the app does not know at the moment (its database is down): a token
     /// that is still good goes on, otherwise the answer is 503. Only [`Revalidated::End`] ends a
     /// session. It may take as long as a refresh (30 s); requests wait 3 s for it.
+    ///
+    /// A session whose claims the app's type does not take is refreshed at once, however fresh its
+    /// token is, so that the hook can give others: [`UnreadClaims`].
     pub fn revalidate_with<F, Fut, E>(mut self, hook: F) -> Self
     where
         F: Fn(Revalidation<C>) -> Fut + Send + Sync + 'static,
@@ -76,7 +80,7 @@ impl<C: ClaimSet> EngineBuilder<C> {
             let hook = hook.clone();
             Box::pin(async move {
                 let Grant { subject, sid, claims, .. } = grant;
-                let claims = parse_own(claims.as_str()).map_err(|_| Failure::Misconfigured)?;
+                let claims = read_own(claims.as_str());
                 match hook(Revalidation { subject, sid, claims }).await {
                     Ok(Revalidated::Keep) => Ok(None),
                     Ok(Revalidated::Replace(claims)) => match ClaimsObject::new(&claims) {

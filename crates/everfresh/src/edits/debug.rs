@@ -53,6 +53,7 @@ impl Account<'_> {
             Standing::Absent => "absent",
             Standing::Rejected => "rejected",
             Standing::CrossSite => "cross_site",
+            Standing::UnreadClaims => "unread_claims",
             Standing::Unavailable { .. } => "unavailable",
         };
         let sends = match self.sent {

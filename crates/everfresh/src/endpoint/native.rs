@@ -103,11 +103,11 @@ async fn sessions<C: ClaimSet>(
     engine: &Engine<C>,
     session: &Session<C>,
 ) -> Result<Reply, Rejection> {
-    session.require()?;
+    session.require_person()?;
     if let Some(reply) = keeps_none(engine) {
         return Ok(reply);
     }
-    let own = session.sid();
+    let own = session.person_sid();
     let sessions = session.sessions().await?.into_iter().map(|one| {
         json!({
             "current": own.as_deref() == Some(&*one.sid),
@@ -126,11 +126,11 @@ async fn sign_out_one<C: ClaimSet>(
     session: &Session<C>,
     sid: &str,
 ) -> Result<Reply, Rejection> {
-    session.require()?;
+    session.require_person()?;
     if let Some(reply) = keeps_none(engine) {
         return Ok(reply);
     }
-    if session.sid().as_deref() == Some(sid) {
+    if session.person_sid().as_deref() == Some(sid) {
         session.sign_out().await?;
     } else if !session.sign_out_other(sid).await? {
         return Ok(problem(
@@ -145,7 +145,7 @@ async fn logout_all<C: ClaimSet>(
     engine: &Engine<C>,
     session: &Session<C>,
 ) -> Result<Reply, Rejection> {
-    session.require()?;
+    session.require_person()?;
     if let Some(reply) = keeps_none(engine) {
         return Ok(reply);
     }

@@ -25,7 +25,7 @@ use crate::cookie::CookieSpec;
 use crate::engine::{Core, Engine};
 use crate::extract::{cookie_values, credential};
 use crate::head::{HeaderFields as _, RequestHead};
-use crate::mint::{ClaimsObject, Grant};
+use crate::mint::Grant;
 use crate::origin;
 use crate::refresh::flight::within;
 use crate::refresh::{Admitted, Context, Failure, Presented, RefreshToken, Renewal, Tokens};
@@ -87,7 +87,7 @@ impl From<Failure> for Why {
     fn from(failure: Failure) -> Self {
         match failure {
             // Of what the request came with nothing can be said but that it does not count now.
-            Failure::Rejected | Failure::InDoubt => Self::Expired,
+            Failure::Rejected | Failure::InDoubt | Failure::UnreadClaims => Self::Expired,
             Failure::Foreign => Self::Invalid,
             Failure::Unavailable { retry_after } => Self::Later(retry_after),
             Failure::Misconfigured => Self::Later(Duration::from_secs(60)),
@@ -396,7 +396,10 @@ impl Served {
         if let (Successor::Member(name), Some(refresh)) = (&answer.successor, &tokens.refresh) {
             body.insert(name.to_string(), refresh.expose().into());
         }
-        let claims = serde_json::to_value(&*verified.claims).unwrap_or_default();
+        let claims = match &verified.claims {
+            Ok(claims) => serde_json::to_value(&**claims).unwrap_or_default(),
+            Err(unread) => unread.json().clone(),
+        };
         for member in &*answer.members {
             let text = match &member.from {
                 Source::Subject => verified.subject.as_deref().map(str::to_owned),
@@ -463,7 +466,7 @@ fn grant_of<C: ClaimSet>(verified: &Verified<C>) -> Option<Grant> {
     Some(Grant {
         subject: verified.subject.as_deref()?.into(),
         sid: (*verified.sid).into(),
-        claims: ClaimsObject::new(&*verified.claims).ok()?,
+        claims: verified.claims_object()?,
         auth_time: verified.auth_time?,
         session_expires: verified.session_expires?,
         generation: verified.generation,

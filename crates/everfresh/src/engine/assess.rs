@@ -54,7 +54,8 @@ impl<C: ClaimSet> Engine<C> {
     ///
     /// 1. A token that is good counts before one that has expired; of two that are as good, the
     ///    one of the first carrier, so that nobody becomes somebody else as time goes by.
-    /// 2. Of two tokens of one session in one place, the one that expires last.
+    /// 2. Of two tokens of one session in one place, the one that expires last. One whose claims the
+    ///    app's type does not take counts, by rule 1 too, only where there is no other.
     /// 3. Two tokens of different sessions in one place: somebody planted one, and no rule could
     ///    tell which (RFC 6265bis section 8.6). Neither counts, whatever their order. One that is
     ///    past use and past refresh is only litter, and takes no part in this.
@@ -71,10 +72,14 @@ impl<C: ClaimSet> Engine<C> {
                 }
             };
             let verdict = core.judge(&verified, now);
-            if best.as_ref().is_none_or(|(kept, ..)| rank(verdict) > rank(*kept)) {
+            let better = |kept: &Verified<C>, of: Verdict| {
+                rank(verdict, verified.claims.is_ok()) > rank(of, kept.claims.is_ok())
+            };
+            let is_read = verified.claims.is_ok();
+            if best.as_ref().is_none_or(|(of, _, kept)| better(kept, *of)) {
                 best = Some((verdict, group[0].carrier, verified));
             }
-            if verdict != Verdict::Expired {
+            if verdict != Verdict::Expired && is_read {
                 lacks_key = false;
                 break;
             }
@@ -83,6 +88,7 @@ impl<C: ClaimSet> Engine<C> {
             Some((verdict, carrier, verified)) => {
                 let standing = match verdict {
                     Verdict::Expired if core.is_past_use(&verified, now) => Standing::Rejected,
+                    _ if verified.claims.is_err() => Standing::UnreadClaims,
                     _ => Standing::Present,
                 };
                 let view = View { standing, reason: None, verified: Some(verified) };
@@ -127,7 +133,7 @@ impl<C: ClaimSet> Engine<C> {
                 Ok(kept) if kept.sid != verified.sid || kept.subject != verified.subject => {
                     return Err(InvalidReason::Conflict);
                 }
-                Ok(kept) if kept.expires >= verified.expires => {}
+                Ok(kept) if age(kept) >= age(&verified) => {}
                 _ => best = Ok(verified),
             }
         }
@@ -286,8 +292,15 @@ impl Core {
     }
 }
 
-fn rank(verdict: Verdict) -> u8 {
+/// Of one session's tokens, one whose claims the app's type takes comes first, then the later one.
+fn age<C>(verified: &Verified<C>) -> (bool, Timestamp) {
+    (verified.claims.is_ok(), verified.expires)
+}
+
+/// `is_read`: whether the app's type takes its claims.
+fn rank(verdict: Verdict, is_read: bool) -> u8 {
     match verdict {
+        Verdict::Fresh | Verdict::Expiring(_) if is_read => 3,
         Verdict::Fresh | Verdict::Expiring(_) => 2,
         Verdict::Expired => 1,
         Verdict::Invalid | Verdict::Absent => 0,

@@ -1,6 +1,7 @@
 //! The path of a request, in order. The file to open first.
 
 mod assess;
+mod fit;
 mod following;
 mod unjudged;
 
@@ -27,9 +28,10 @@ use crate::refresh::{Context, ErasedRefresher, Failure, Presented, RefreshToken}
 use crate::reject::RejectionBody;
 use crate::secret::AccessToken;
 use crate::session::{ClaimSet, RequestFacts, Session, Standing, Underway, View, Watches};
-use crate::verify::{self, Cache, Keys, Rules, Seek, Verified, verify};
+use crate::verify::{self, Cache, InvalidReason, Keys, Rules, Seek, Verified, verify};
 
 use assess::Assessed;
+pub(crate) use fit::Fit;
 pub use following::Feed;
 pub(crate) use following::Following;
 use unjudged::Unjudged;
@@ -69,6 +71,7 @@ pub(crate) struct Core {
     pub(crate) carriers: Carriers,
     pub(crate) refresher: Arc<dyn ErasedRefresher>,
     pub(crate) revalidate: Option<Revalidate>,
+    pub(crate) fit: Fit,
     pub(crate) session_lifetime: Duration,
     pub(crate) waiter_limit: Duration,
     pub(crate) overlap: Duration,
@@ -244,15 +247,26 @@ impl<C: ClaimSet> Engine<C> {
             let presented = Presented::new(held, refresh.as_ref().map(|t| t.expose().as_bytes()));
             core.refresher.admits(presented, now).is_some()
         };
+        // The app may give other claims, whatever the token's age.
+        let unread = view.unread().cloned();
+        let due = match unread.is_some() && core.revalidate.is_some() {
+            true => Verdict::Expired,
+            false => verdict,
+        };
         // How the request came is not looked at where nothing could be refreshed.
-        let (decision, navigates) = match verdict != Verdict::Fresh && refreshable() {
+        let (decision, navigates) = match due != Verdict::Fresh && refreshable() {
             false => (Decision::Pass, false),
             true => {
                 let Manner { occasion, navigates } = manner();
-                let decision = decide(verdict, occasion);
+                let decision = decide(due, occasion);
                 (decision, navigates && decision == Decision::Wait)
             }
         };
+        if let (Some(unread), Decision::Pass) = (unread, decision) {
+            core.tell_unread(&unread);
+            core.emit(&Event::TokenRefused { reason: InvalidReason::Claims });
+            view.reason = Some(InvalidReason::Claims);
+        }
 
         core.metrics.decided(decision, verdict);
         let Facts { own_site, slides } = facts;

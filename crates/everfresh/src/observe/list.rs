@@ -112,7 +112,15 @@ pub const METRICS: &[Metric] = &[
         unit: "refreshes",
         labels: &[(
             "outcome",
-            &["refreshed", "rejected", "unavailable", "misconfigured", "in_doubt", "foreign"],
+            &[
+                "refreshed",
+                "rejected",
+                "unavailable",
+                "misconfigured",
+                "in_doubt",
+                "foreign",
+                "unread_claims",
+            ],
         )],
         help: "Refreshes, by what came of them",
     },
@@ -185,7 +193,13 @@ pub const METRICS: &[Metric] = &[
         unit: "events",
         labels: &[(
             "what",
-            &["token_too_large", "refresh_token_ignored", "revoke_failed", "tokens_withheld"],
+            &[
+                "token_too_large",
+                "refresh_token_ignored",
+                "revoke_failed",
+                "tokens_withheld",
+                "unread_claims",
+            ],
         )],
         help: "What should not happen, and each time is a mistake somewhere",
     },

@@ -138,6 +138,7 @@ impl Metrics {
             Event::FeedLost => self.feed(false),
             Event::FeedLive => self.feed(true),
             Event::TokenTooLarge { .. }
+            | Event::UnreadClaims { .. }
             | Event::RefreshTokenIgnored
             | Event::RevokeFailed { .. }
             | Event::TokensWithheld => problem(),

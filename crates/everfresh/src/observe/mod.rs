@@ -93,6 +93,12 @@ pub enum Event<'e> {
     },
     /// The session store did not do what it was asked.
     StoreFailed,
+    /// Sessions are good and their claims don't fit the app's type, which changed. Told once a minute
+    /// at the most, by each engine; these requests are 401, and the sessions go on.
+    UnreadClaims {
+        /// The type, and the member that is missing or not of its type. No value.
+        problem: &'e str,
+    },
     /// Another server answered a refresh with tokens that are not what was asked for: another
     /// person's, or signed by nobody we trust. They were thrown away.
     IssuedRefused {
@@ -150,6 +156,7 @@ impl Event<'_> {
             Self::Theft { .. } => "theft",
             Self::AheadOfStore { .. } => "ahead_of_store",
             Self::StoreFailed => "store_failed",
+            Self::UnreadClaims { .. } => "unread_claims",
             Self::IssuedRefused { .. } => "issued_refused",
             Self::InDoubt { .. } => "in_doubt",
             Self::Unpersisted { .. } => "unpersisted",
@@ -179,6 +186,10 @@ impl Event<'_> {
                 failure: failure @ (Failure::Unavailable { .. } | Failure::Foreign),
             } => {
                 tracing::warn!(target: "everfresh", sid, ?failure, "refresh failed");
+            }
+            // Told by an event of its own, seldom.
+            Self::RefreshFailed { sid, failure: Failure::UnreadClaims } => {
+                tracing::debug!(target: "everfresh", sid, failure = "UnreadClaims", "refresh failed");
             }
             Self::RefreshFailed { sid, failure } => {
                 tracing::error!(target: "everfresh", sid, ?failure, "refresh failed");
@@ -211,6 +222,11 @@ impl Event<'_> {
             }
             // Written where the error is known.
             Self::StoreFailed | Self::FeedLost => {}
+            Self::UnreadClaims { problem } => tracing::warn!(
+                target: "everfresh",
+                problem,
+                "sessions have claims that the app's type does not take"
+            ),
             Self::IssuedRefused { sid } => {
                 tracing::error!(target: "everfresh", sid, "issued tokens were refused");
             }

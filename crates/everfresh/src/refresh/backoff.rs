@@ -52,8 +52,8 @@ impl Backoff {
         let asked = match failure {
             // Nothing of the session.
             Some(Failure::Foreign) => return,
-            // In doubt is for the row to say, each time.
-            None | Some(Failure::Rejected | Failure::InDoubt) => {
+            // In doubt is for the row to say, each time; so are claims, which the app may replace.
+            None | Some(Failure::Rejected | Failure::InDoubt | Failure::UnreadClaims) => {
                 self.pauses.remove(sid);
                 return;
             }

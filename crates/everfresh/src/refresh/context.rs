@@ -135,27 +135,34 @@ impl Context {
     /// Asks the app whether the session goes on, and with which claims.
     ///
     /// Errors: [`Failure::Rejected`] if the app ended it, [`Failure::Unavailable`] if its answer
-    /// was an error.
+    /// was an error, [`Failure::UnreadClaims`] if its type does not take the claims and it gave no
+    /// others. Call it before anything is spent.
     pub async fn revalidate(&self, grant: &mut Grant) -> Result<(), Failure> {
-        let Some(hook) = &self.core.revalidate else { return Ok(()) };
-        match hook(grant.clone()).await {
-            Ok(Some(claims)) => grant.claims = claims,
-            Ok(None) => {}
-            Err(failure) => {
-                self.ended_by_app.fetch_or(failure == Failure::Rejected, Ordering::Relaxed);
-                return Err(failure);
+        if let Some(hook) = &self.core.revalidate {
+            match hook(grant.clone()).await {
+                Ok(Some(claims)) => grant.claims = claims,
+                Ok(None) => {}
+                Err(failure) => {
+                    self.ended_by_app.fetch_or(failure == Failure::Rejected, Ordering::Relaxed);
+                    return Err(failure);
+                }
             }
         }
-        Ok(())
+        self.core.fits(&grant.claims)
     }
 
     /// A signed access token for the session, checked to fit every carrier of the engine.
+    ///
+    /// Errors: [`Failure::Rejected`] if the session is over, [`Failure::UnreadClaims`] if the app's
+    /// type would not take the claims, [`Failure::Misconfigured`] if the token is too large or no
+    /// key signs.
     pub fn mint(&self, grant: &Grant) -> Result<Tokens, Failure> {
         self.mint_for(grant, None)
     }
 
     /// The same, of a token that lives for `lifetime` at the most.
     pub fn mint_for(&self, grant: &Grant, lifetime: Option<Duration>) -> Result<Tokens, Failure> {
+        self.core.fits(&grant.claims)?;
         let now = self.now();
         let rules = &self.core.mint_rules;
         let lifetime = lifetime.unwrap_or(rules.lifetime).min(rules.lifetime);

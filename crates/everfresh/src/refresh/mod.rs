@@ -391,6 +391,9 @@ pub enum Failure {
     /// What was presented is not this session's, whatever it says of itself. Answered with 401; the
     /// session is not ended, nor are cookies cleared.
     Foreign,
+    /// The session is good, and the app's type does not take its claims. Answered with 401; the
+    /// session is not ended, nor are cookies cleared, since another node may read them.
+    UnreadClaims,
 }
 
 impl Failure {
@@ -405,6 +408,7 @@ impl Failure {
             Self::Misconfigured => "misconfigured",
             Self::InDoubt => "in_doubt",
             Self::Foreign => "foreign",
+            Self::UnreadClaims => "unread_claims",
         }
     }
 }
@@ -426,6 +430,9 @@ impl fmt::Display for Failure {
             Self::Foreign => {
                 f.write_str("the token is not this session's; sign in again to get one that is")
             }
+            Self::UnreadClaims => f.write_str(
+                "the session's claims don't fit the app's type; give new ones in `revalidate_with`",
+            ),
         }
     }
 }

@@ -2,7 +2,6 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
-use std::sync::Arc;
 use std::time::Duration;
 
 use super::{ClaimSet, Session, Standing, View};
@@ -177,8 +176,7 @@ impl<C: ClaimSet> Session<C> {
         let tokens = core.refresher.sign_in(context.clone(), opening).await?;
         let verified = core.verify_own::<C>(&tokens.access)?;
         let former = self.any_sid();
-        let view =
-            View { standing: Standing::Present, reason: None, verified: Some(Arc::new(verified)) };
+        let view = View::of(verified);
         let outgoing = Outgoing::Tokens { carrier, tokens, asked: true };
         if !self.replace(view, outgoing) {
             // Whatever becomes of it: nobody was told of this session.
@@ -247,11 +245,12 @@ impl<C: ClaimSet> Session<C> {
 }
 
 impl<C: ClaimSet> Session<C> {
-    /// The sessions of whoever is signed in, the latest first.
+    /// The sessions of whoever is signed in, the latest first. This, and ending them, needs no
+    /// claims: it works with [`Standing::UnreadClaims`] too.
     ///
     /// Errors: `NotSignedIn`; `Unavailable`; `Misconfigured` where the refresher keeps none.
     pub async fn sessions(&self) -> Result<Vec<SessionInfo>, SessionError> {
-        let subject = self.subject().ok_or(SessionErrorKind::NotSignedIn)?;
+        let subject = self.person_subject().ok_or(SessionErrorKind::NotSignedIn)?;
         let cx = Context::new(self.0.core.clone());
         Ok(self.0.core.refresher.sessions(cx, subject).await?)
     }
@@ -271,7 +270,7 @@ impl<C: ClaimSet> Session<C> {
     ///
     /// Errors: as [`sessions`](Self::sessions).
     pub async fn sign_out_others(&self) -> Result<usize, SessionError> {
-        self.sign_out_all(self.sid()).await
+        self.sign_out_all(self.person_sid()).await
     }
 
     /// Signs the person out everywhere, here too.
@@ -283,9 +282,13 @@ impl<C: ClaimSet> Session<C> {
         Ok(ended)
     }
 
+    fn person_subject(&self) -> Option<String> {
+        self.person(|verified| verified.subject.as_deref().map(Into::into))?
+    }
+
     async fn sign_out_all(&self, except: Option<String>) -> Result<usize, SessionError> {
         let core = &self.0.core;
-        let subject = self.subject().ok_or(SessionErrorKind::NotSignedIn)?;
+        let subject = self.person_subject().ok_or(SessionErrorKind::NotSignedIn)?;
         let task = core.clone();
         let ended = core.detached(async move {
             let cx = Context::new(task.clone());
@@ -308,7 +311,7 @@ pub(super) fn grant_of<C: ClaimSet>(verified: &Verified<C>) -> Option<Grant> {
     Some(Grant {
         subject: verified.subject.as_deref()?.into(),
         sid: (*verified.sid).into(),
-        claims: ClaimsObject::new(&*verified.claims).ok()?,
+        claims: verified.claims_object()?,
         auth_time: verified.auth_time?,
         session_expires: verified.session_expires?,
         // Only what a client presents confirms; this one may be for onward calls.

@@ -173,8 +173,7 @@ impl<C: ClaimSet> Session<C> {
         let failure = match landing {
             Ok(tokens) => match self.successor(&tokens.access, from) {
                 Ok(verified) => {
-                    let verified = Some(Arc::new(verified));
-                    let view = View { standing: Standing::Present, reason: None, verified };
+                    let view = View::of(verified);
                     return self.land(from, view, |state, carrier| {
                         let mut tokens = tokens;
                         match &mut state.outgoing {
@@ -194,7 +193,10 @@ impl<C: ClaimSet> Session<C> {
         };
         let standing = match failure {
             Failure::Rejected => Standing::Rejected,
-            _ if from.of.as_ref().is_some_and(|of| self.still_good(of)) => Standing::Present,
+            _ if from.of.as_ref().is_some_and(|of| of.claims.is_ok() && self.still_good(of)) => {
+                Standing::Present
+            }
+            Failure::UnreadClaims => Standing::UnreadClaims,
             Failure::Unavailable { retry_after } => Standing::Unavailable { retry_after },
             // What a late answer may revive, or is no one's: refused, and left as it is.
             Failure::InDoubt | Failure::Foreign => Standing::Rejected,

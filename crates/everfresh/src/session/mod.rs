@@ -20,11 +20,12 @@ use crate::clock::Timestamp;
 use crate::decide::{Decision, Verdict};
 use crate::edits::Outgoing;
 use crate::engine::Core;
+use crate::mint::ClaimsObject;
 use crate::observe::metrics::How;
 use crate::refresh::flight::Flight;
 use crate::refresh::{Admitted, Held, Presented, RefreshToken};
 use crate::reject::{Rejection, RejectionKind};
-use crate::verify::{InvalidReason, Verified, is_nameless};
+use crate::verify::{InvalidReason, UnreadClaims, Verified, is_nameless};
 
 pub use change::SignIn;
 pub use expires::{Ended, Expires};
@@ -50,6 +51,9 @@ pub enum Standing {
     Rejected,
     /// The cookies of a request that another site caused don't count.
     CrossSite,
+    /// The token is good, and the app's type does not take its claims. Answered with 401; nothing
+    /// of the session is lost, and [`Session::sign_out_everywhere`] works.
+    UnreadClaims,
     /// The session may be good, but can't be refreshed at the moment, or the key of its token
     /// can't be had.
     Unavailable {
@@ -185,7 +189,8 @@ impl<C: ClaimSet> Session<C> {
 
     /// The claims of whoever is signed in, or the answer to give.
     pub fn claims(&self) -> Result<Arc<C>, Rejection> {
-        self.verified(|verified| verified.claims.clone()).ok_or_else(|| self.rejection())
+        let claims = self.verified(|verified| verified.claims.clone().ok()).flatten();
+        claims.ok_or_else(|| self.rejection())
     }
 
     /// The claims, for what is shown to everybody: `None` where nobody is signed in (any more).
@@ -244,6 +249,19 @@ impl<C: ClaimSet> Session<C> {
         }
     }
 
+    /// The same for what needs no claims: ending sessions.
+    pub(crate) fn require_person(&self) -> Result<(), Rejection> {
+        match self.standing() {
+            Standing::Present | Standing::UnreadClaims => Ok(()),
+            _ => Err(self.rejection()),
+        }
+    }
+
+    /// The session's id, for what needs no claims.
+    pub(crate) fn person_sid(&self) -> Option<String> {
+        self.person(|verified| verified.sid.to_string())
+    }
+
     /// The answer for what this request is not entitled to.
     pub(crate) fn rejection(&self) -> Rejection {
         let rejection = self.view(|view| match (view.standing, view.reason) {
@@ -273,6 +291,14 @@ impl<C: ClaimSet> Session<C> {
     fn verified<T>(&self, read: impl FnOnce(&Verified<C>) -> T) -> Option<T> {
         self.view(|view| match view.standing {
             Standing::Present => view.verified.as_deref().map(read),
+            _ => None,
+        })
+    }
+
+    /// The same, also where the app's type does not take the claims.
+    fn person<T>(&self, read: impl FnOnce(&Verified<C>) -> T) -> Option<T> {
+        self.view(|view| match view.standing {
+            Standing::Present | Standing::UnreadClaims => view.verified.as_deref().map(read),
             _ => None,
         })
     }
@@ -309,6 +335,17 @@ impl<C> Verified<C> {
         Held { sid: &self.sid, mark: self.mark, expires: self.expires, session_expires }
     }
 
+    /// The app's claims, as its next token will carry them.
+    pub(crate) fn claims_object(&self) -> Option<ClaimsObject>
+    where
+        C: Serialize,
+    {
+        match &self.claims {
+            Ok(claims) => ClaimsObject::new(&**claims).ok(),
+            Err(unread) => ClaimsObject::new(unread.json()).ok(),
+        }
+    }
+
     /// How long the token was made for.
     pub(crate) fn lifetime(&self, default: Duration) -> Duration {
         self.issued.map_or(default, |issued| self.expires.since(issued))
@@ -319,6 +356,24 @@ impl<C> View<C> {
     /// Nobody, for this reason.
     pub(crate) fn nobody(standing: Standing, reason: Option<InvalidReason>) -> Self {
         Self { standing, reason, verified: None }
+    }
+
+    /// Whoever got this token.
+    pub(crate) fn of(verified: Verified<C>) -> Self {
+        let standing = match verified.claims {
+            Ok(_) => Standing::Present,
+            // Another issuer's: ours are found to be readable before they are made.
+            Err(_) => Standing::UnreadClaims,
+        };
+        Self { standing, reason: None, verified: Some(Arc::new(verified)) }
+    }
+
+    /// The claims that the app's type does not take, of a token that is good.
+    pub(crate) fn unread(&self) -> Option<&UnreadClaims> {
+        match self.standing {
+            Standing::UnreadClaims => self.verified.as_ref()?.claims.as_ref().err(),
+            _ => None,
+        }
     }
 }
 

@@ -372,7 +372,7 @@ async fn s34_s84_f112_no_token_and_no_secret_in_logs_events_errors_or_debug() {
             .inner_token(InnerToken::Fresh)
             .leeway(Duration::ZERO)
             .revalidate_with(|session| async move {
-                match &*session.claims.name {
+                match &*session.claims.unwrap().name {
                     "unlucky" => Err("down"),
                     "gone" => Ok(Revalidated::End),
                     _ => Ok(Revalidated::Keep),

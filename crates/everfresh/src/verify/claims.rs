@@ -9,6 +9,7 @@ use serde::de::{
 };
 
 use super::json::{Name, Names, twice};
+use super::unread::UnreadClaims;
 
 /// Claim names that the engine reads and writes itself. An app's claims may not use them.
 pub(crate) const REGISTERED: [&str; 16] = [
@@ -86,6 +87,13 @@ pub(crate) fn parse<C: DeserializeOwned>(
 /// Reads the app's own claims alone, as they are kept beside the registered ones.
 pub(crate) fn parse_own<C: DeserializeOwned>(claims: &str) -> Result<C, serde_json::Error> {
     parse(claims, Expected { issuer: "", audience: "" }).map(|(_, own)| own)
+}
+
+/// The same; where the app's type does not take them, what it was given.
+pub(crate) fn read_own<C: DeserializeOwned>(claims: &str) -> Result<C, UnreadClaims> {
+    parse_own(claims).map_err(|error| {
+        UnreadClaims::new::<C>(serde_json::from_str(claims).unwrap_or_default(), &error)
+    })
 }
 
 /// A deserializer for `C` that keeps the registered claims to itself.

@@ -102,7 +102,8 @@ impl TrustedIssuer {
         Ok(Received {
             subject: subject.map(Into::into),
             lifetime: expires.since(issued.unwrap_or(now)),
-            claims: (*claims).clone(),
+            // Any object is a value.
+            claims: claims.map_or_else(|unread| unread.json().clone(), |claims| (*claims).clone()),
         })
     }
 }

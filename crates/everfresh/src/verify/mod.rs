@@ -19,6 +19,7 @@ mod keys;
 mod source;
 #[cfg(test)]
 mod tests;
+mod unread;
 
 use std::fmt;
 use std::sync::Arc;
@@ -26,12 +27,13 @@ use std::sync::atomic::{AtomicU8, Ordering};
 use std::time::Duration;
 
 use serde::de::DeserializeOwned;
+use serde_json::Value;
 
 use crate::clock::Timestamp;
 use claims::Expected;
 
 pub(crate) use cache::Cache;
-pub(crate) use claims::{REGISTERED, parse_own};
+pub(crate) use claims::{REGISTERED, read_own};
 pub(crate) use crypto::same_bytes;
 pub use foreign::{NotRead, Received, TrustedIssuer};
 pub(crate) use json::{Name, Names};
@@ -41,6 +43,7 @@ pub(crate) use key::{MacKey, SealKey};
 pub(crate) use keys::KeySet;
 pub use keys::Keys;
 pub use source::{KeySource, Seek};
+pub use unread::UnreadClaims;
 
 /// Why a token does not count. For events and logs, never for the client.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -58,7 +61,8 @@ pub enum InvalidReason {
     UnknownKey,
     /// The signature is not good.
     Signature,
-    /// A claim is missing, has a wrong type, or appears twice; or the app's claims don't parse.
+    /// A claim is missing, has a wrong type, or appears twice; or the app's type does not take its
+    /// claims, see [`UnreadClaims`].
     Claims,
     /// Another issuer's.
     Issuer,
@@ -152,7 +156,8 @@ pub(crate) struct Rules {
 
 /// A token whose signature and claims are good. Expired or not is for [`crate::decide`] to say.
 pub(crate) struct Verified<C> {
-    pub(crate) claims: Arc<C>,
+    /// The app's claims, or what its type does not take.
+    pub(crate) claims: Result<Arc<C>, UnreadClaims>,
     pub(crate) subject: Option<Box<str>>,
     pub(crate) sid: Box<str>,
     pub(crate) auth_time: Option<Timestamp>,
@@ -222,7 +227,15 @@ pub(crate) fn verify<C: DeserializeOwned>(
 
     let payload = compact.payload()?;
     let expected = Expected { issuer: &rules.issuer, audience: &rules.audience };
-    let (raw, own) = claims::parse::<C>(&payload, expected).map_err(|_| InvalidReason::Claims)?;
+    let (raw, own) = match claims::parse::<C>(&payload, expected) {
+        Ok((raw, own)) => (raw, Ok(Arc::new(own))),
+        Err(error) => {
+            // What takes any claims: if it reads the token, only the app's type does not.
+            let any = claims::parse::<Value>(&payload, expected);
+            let (raw, json) = any.map_err(|_| InvalidReason::Claims)?;
+            (raw, Err(UnreadClaims::new::<C>(json, &error)))
+        }
+    };
     judge(raw, own, mark, rules, now)
 }
 
@@ -278,7 +291,7 @@ pub(crate) fn is_nameless(sid: &str) -> bool {
 /// Rule 4.
 fn judge<C>(
     raw: claims::RawClaims,
-    own: C,
+    claims: Result<Arc<C>, UnreadClaims>,
     mark: u64,
     rules: &Rules,
     now: Timestamp,
@@ -316,7 +329,7 @@ fn judge<C>(
         return Err(InvalidReason::NoSession);
     }
     Ok(Verified {
-        claims: Arc::new(own),
+        claims,
         subject: raw.sub.map(Into::into),
         sid: raw.sid.map_or_else(|| nameless(mark), Into::into),
         auth_time: raw.auth_time.map(Timestamp::from_secs),

@@ -1,5 +1,6 @@
 //! The path of a request, seen from outside: what counts, when it is refreshed, what is answered.
 
+mod changed_claims;
 mod metrics;
 mod presented;
 mod remembered;
@@ -180,7 +181,7 @@ async fn s76_rejections_name_their_challenge_and_leak_nothing() {
 async fn f83_revalidation_changes_claims_or_ends_the_session() {
     let world = World::with(|b| {
         b.revalidate_with(|session| async move {
-            Ok::<_, &str>(match &*session.claims.name {
+            Ok::<_, &str>(match &*session.claims.unwrap().name {
                 "alice" => Revalidated::Replace(user("alice the second")),
                 "bob" => Revalidated::End,
                 _ => Revalidated::Keep,

@@ -39,7 +39,10 @@ fn next(event: &Event<'_>) -> Option<Event<'static>> {
         Event::RefreshFailed { failure: Failure::InDoubt, .. } => {
             Event::RefreshFailed { sid, failure: Failure::Foreign }
         }
-        Event::RefreshFailed { failure: Failure::Foreign, .. } => Event::TokenTooLarge { sid },
+        Event::RefreshFailed { failure: Failure::Foreign, .. } => {
+            Event::RefreshFailed { sid, failure: Failure::UnreadClaims }
+        }
+        Event::RefreshFailed { failure: Failure::UnreadClaims, .. } => Event::TokenTooLarge { sid },
         Event::TokenTooLarge { .. } => Event::StaleServed { sid },
         Event::StaleServed { .. } => Event::SignedIn { sid },
         Event::SignedIn { .. } => Event::SignedOut { sid },
@@ -52,7 +55,8 @@ fn next(event: &Event<'_>) -> Option<Event<'static>> {
         Event::CookieNotSticking { .. } => Event::Theft { sid },
         Event::Theft { .. } => Event::AheadOfStore { sid },
         Event::AheadOfStore { .. } => Event::StoreFailed,
-        Event::StoreFailed => Event::IssuedRefused { sid },
+        Event::StoreFailed => Event::UnreadClaims { problem: "missing field `email`" },
+        Event::UnreadClaims { .. } => Event::IssuedRefused { sid },
         Event::IssuedRefused { .. } => Event::InDoubt { sid },
         Event::InDoubt { .. } => Event::Unpersisted { sid },
         Event::Unpersisted { .. } => Event::FeedLost,

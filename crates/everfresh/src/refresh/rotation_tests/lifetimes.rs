@@ -51,7 +51,7 @@ async fn f84_remember_me_is_kept_through_rotations() {
 async fn f83_the_app_ends_or_changes_a_session_at_its_rotation() {
     let (world, store) = World::rotating_with(|b| {
         b.revalidate_with(|session| async move {
-            Ok::<_, &str>(match &*session.claims.name {
+            Ok::<_, &str>(match &*session.claims.unwrap().name {
                 "alice" => Revalidated::Replace(user("alice the second")),
                 _ => Revalidated::End,
             })

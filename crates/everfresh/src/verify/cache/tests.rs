@@ -10,7 +10,7 @@ const KEYS: u64 = 7;
 /// What a token of `subject` says, good for so many seconds from now.
 fn verified(subject: &str, secs: u64) -> Arc<Verified<()>> {
     Arc::new(Verified {
-        claims: Arc::new(()),
+        claims: Ok(Arc::new(())),
         subject: Some(subject.into()),
         sid: "s1".into(),
         auth_time: None,

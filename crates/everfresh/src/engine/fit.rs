@@ -1,0 +1,52 @@
+//! Whether claims fit the app's type, and how often it is told that they don't.
+
+use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
+
+use super::Core;
+use crate::mint::ClaimsObject;
+use crate::observe::Event;
+use crate::refresh::Failure;
+use crate::session::ClaimSet;
+use crate::verify::{UnreadClaims, read_own};
+
+/// A deployment that changes the type is told of once a minute, and not once a request.
+const TOLD_EVERY: Duration = Duration::from_secs(60);
+
+/// The app's claims type, erased.
+pub(crate) struct Fit {
+    check: fn(&str) -> Result<(), UnreadClaims>,
+    /// When it was last told, by the monotonic clock.
+    told: Mutex<Option<Duration>>,
+}
+
+impl Fit {
+    pub(crate) fn of<C: ClaimSet>() -> Self {
+        Self { check: |claims| read_own::<C>(claims).map(drop), told: Mutex::default() }
+    }
+}
+
+impl Core {
+    /// An error, which ends nothing, unless this engine would read such claims.
+    pub(crate) fn fits(&self, claims: &ClaimsObject) -> Result<(), Failure> {
+        (self.fit.check)(claims.as_str()).map_err(|unread| {
+            self.tell_unread(&unread);
+            Failure::UnreadClaims
+        })
+    }
+
+    pub(crate) fn tell_unread(&self, unread: &UnreadClaims) {
+        let now = self.clock.monotonic();
+        let due = {
+            let mut told = self.fit.told.lock().unwrap_or_else(PoisonError::into_inner);
+            let due = told.is_none_or(|then| now >= then + TOLD_EVERY);
+            if due {
+                *told = Some(now);
+            }
+            due
+        };
+        if due {
+            self.emit(&Event::UnreadClaims { problem: unread.problem() });
+        }
+    }
+}
