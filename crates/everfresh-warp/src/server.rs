@@ -4,22 +4,28 @@ use std::convert::Infallible;
 use std::future::pending;
 use std::io;
 use std::net::SocketAddr;
+use std::pin::pin;
+use std::sync::Arc;
 use std::time::Duration;
 
 use everfresh::{ClaimSet, Engine};
 use futures::{FutureExt as _, future::BoxFuture};
 use hyper::body::{Body, Incoming};
 use hyper::service::{Service as _, service_fn};
-use hyper_util::rt::{TokioExecutor, TokioIo};
+use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::{conn::auto::Builder, graceful::GracefulShutdown};
 use hyper_util::service::TowerToHyperService;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::Notify;
 use tower_layer::Layer as _;
 use tower_service::Service;
 use warp::{Filter, Reply, http::Request, reply::Response};
 
 use crate::recover;
+
+/// How long a request's head may take unless another limit is set.
+const HEAD_LIMIT: Duration = Duration::from_secs(30);
 
 /// Serves routes inside the layer, in place of `warp::serve(routes)`.
 ///
@@ -48,11 +54,14 @@ where
     F: Filter<Extract: Reply, Error: Into<warp::Rejection>> + Send + Sync + 'static,
     C: ClaimSet,
 {
-    Server { routes, auth, listener: (), stop: pending().boxed() }
+    Server { routes, auth, listener: (), stop: pending().boxed(), head_limit: HEAD_LIMIT }
 }
 
 /// Routes inside the layer as a Tower service, for a server of your own (TLS, for example) or for
 /// more layers around it.
+///
+/// A server of your own needs a limit for requests' heads, as [`Server::header_read_timeout`] is
+/// one: hyper has none as long as its builder has no timer.
 ///
 /// Serve connections with upgrades, if there is a WebSocket among the routes, and see
 /// [`remote`](crate::remote).
@@ -81,6 +90,7 @@ pub struct Server<F, C, L = ()> {
     auth: Engine<C>,
     listener: L,
     stop: BoxFuture<'static, ()>,
+    head_limit: Duration,
 }
 
 impl<F, C> Server<F, C>
@@ -101,7 +111,8 @@ where
 
     /// Listens with this: a Tokio `TcpListener` or `UnixListener`.
     pub fn incoming<L>(self, listener: L) -> Server<F, C, L> {
-        Server { routes: self.routes, auth: self.auth, listener, stop: self.stop }
+        let Self { routes, auth, stop, head_limit, .. } = self;
+        Server { routes, auth, listener, stop, head_limit }
     }
 }
 
@@ -111,6 +122,16 @@ impl<F, C, L> Server<F, C, L> {
     /// A connection that became a WebSocket is not waited for.
     pub fn graceful(mut self, signal: impl Future<Output = ()> + Send + 'static) -> Self {
         self.stop = signal.boxed();
+        self
+    }
+
+    /// How long a client may take for a request's head, from its connection on or from the end of
+    /// the response before: 30 s unless set. Then the connection is closed.
+    ///
+    /// By HTTP/2 it is the limit for the first request; later on the client has to answer a ping
+    /// every so often.
+    pub fn header_read_timeout(mut self, limit: Duration) -> Self {
+        self.head_limit = limit;
         self
     }
 }
@@ -128,22 +149,38 @@ where
     pub async fn run(mut self) {
         let service = service(self.routes, self.auth);
         let connections = GracefulShutdown::new();
-        let builder = Builder::new(TokioExecutor::new());
+        let limit = self.head_limit;
+        let mut builder = Builder::new(TokioExecutor::new());
+        builder.http1().timer(TokioTimer::new()).header_read_timeout(limit);
+        builder.http2().timer(TokioTimer::new()).keep_alive_interval(limit);
         loop {
             let (stream, address) = tokio::select! {
                 accepted = accept(&mut self.listener) => accepted,
                 () = &mut self.stop => break,
             };
             let service = TowerToHyperService::new(service.clone());
+            let begun = Arc::new(Notify::new());
+            let begins = begun.clone();
             let service = service_fn(move |mut request: Request<Incoming>| {
+                begins.notify_one();
                 if let Some(address) = address {
                     request.extensions_mut().insert(address);
                 }
                 service.call(request)
             });
             let connection = builder.serve_connection_with_upgrades(TokioIo::new(stream), service);
-            // Its result is dropped: a client that hangs up is no news.
-            tokio::spawn(connections.watch(connection.into_owned()));
+            let connection = connections.watch(connection.into_owned());
+            tokio::spawn(async move {
+                let mut connection = pin!(connection);
+                // hyper's own limit begins once it is known which HTTP the client speaks.
+                let first = tokio::time::timeout(limit, begun.notified());
+                // Its result is dropped: a client that hangs up is no news.
+                tokio::select! {
+                    _ = &mut connection => return,
+                    first = first => if first.is_err() { return },
+                }
+                let _ = connection.await;
+            });
         }
         drop(self.listener);
         connections.shutdown().await;

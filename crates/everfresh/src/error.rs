@@ -63,6 +63,11 @@ impl From<Failure> for SessionError {
                 SessionErrorKind::Rejected.into()
             }
             Failure::Misconfigured => SessionErrorKind::Misconfigured.into(),
+            // The one who asked is told what to change; the client is told to come again.
+            Failure::NoRuntime => {
+                let detail = Some(failure.to_string());
+                Self { detail, ..SessionErrorKind::Unavailable.into() }
+            }
             Failure::Unavailable { retry_after } => {
                 Self { retry_after, ..SessionErrorKind::Unavailable.into() }
             }

@@ -18,6 +18,14 @@ pub trait HeaderFields {
     fn remove(&mut self, name: &HeaderName);
 }
 
+/// The members of a field that is a list (RFC 9110 section 5.6.1), in one line or in several.
+pub(crate) fn members<'h>(
+    fields: &'h impl HeaderFields,
+    name: &HeaderName,
+) -> impl Iterator<Item = &'h [u8]> {
+    fields.values(name).flat_map(|value| value.split(|byte| *byte == b',')).map(<[u8]>::trim_ascii)
+}
+
 /// A request's head.
 pub trait RequestHead {
     /// Its header fields.

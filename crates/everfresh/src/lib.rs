@@ -26,7 +26,8 @@
 //! * Limits (timeouts, concurrency) that sit inside the layer are held while a request waits for
 //!   a refresh; put them outside.
 //! * Refreshes run on the tokio runtime around [`EngineBuilder::build`]. Build the engine once, in
-//!   the runtime that lives as long as the server, and call [`Engine::shutdown`] at its end.
+//!   the runtime that lives as long as the server, and call [`Engine::shutdown`] at its end. Where
+//!   there was none, or it has ended, the runtime around a request takes its place.
 //! * Cookies are Secure. For plain `http://` on your own machine there is
 //!   [`EngineBuilder::insecure_dev_only`].
 //!
@@ -115,6 +116,7 @@ mod observe;
 mod origin;
 mod refresh;
 mod reject;
+mod runtime;
 mod secret;
 mod sentence;
 mod session;

@@ -26,6 +26,7 @@ pub(crate) enum Failure {
     Unavailable { retry_after: Duration },
     Misconfigured,
     InDoubt,
+    NoRuntime,
     Foreign,
     UnreadClaims,
 }

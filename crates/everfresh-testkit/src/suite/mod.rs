@@ -182,6 +182,7 @@ macro_rules! adapter_suite {
             every_dialect_is_served_to_its_clients
             f110_a_large_body_is_refused
             f100_f101_a_socket_gets_its_cookies_and_lives_while_the_session_does
+            m11_a_socket_of_another_site_does_not_count
             debug_headers_say_what_became_of_a_request
         );
     };

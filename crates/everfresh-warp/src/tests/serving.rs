@@ -192,3 +192,36 @@ async fn a_want_of_file_descriptors_is_waited_out_and_a_broken_connection_is_not
     serve(me(), auth).incoming(listener).graceful(stop).run().await;
     assert_eq!(began.elapsed().as_millis(), 1500, "a stop is heard in the pause");
 }
+
+#[tokio::test(start_paused = true)]
+async fn l13_a_request_head_does_not_take_for_ever() {
+    const WHOLE: &str = "GET / HTTP/1.1\r\nhost: x\r\n\r\n";
+    let (_, auth) = world();
+    for (sent, answers) in [
+        (String::new(), 0),
+        ("GET / HTTP/1.1\r\nhost".into(), 0),
+        ("PRI * HT".into(), 0),
+        ("PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n".into(), 0),
+        (WHOLE.into(), 1),
+        (format!("{WHOLE}{WHOLE}GET"), 2),
+    ] {
+        for limit in [None, Some(5)] {
+            let began = tokio::time::Instant::now();
+            let (mut stream, served) = tokio::io::duplex(4096);
+            let server = serve(me(), auth.clone()).incoming(Failing(vec![], Some(served)));
+            let server = match limit {
+                Some(seconds) => server.header_read_timeout(Duration::from_secs(seconds)),
+                None => server,
+            };
+            let server = tokio::spawn(server.run());
+            stream.write_all(sent.as_bytes()).await.unwrap();
+            let mut read = Vec::new();
+            let closed = stream.read_to_end(&mut read);
+            tokio::time::timeout(Duration::from_secs(600), closed).await.expect("closed").unwrap();
+            assert_eq!(began.elapsed().as_secs(), limit.unwrap_or(30), "{sent:?}");
+            let read = String::from_utf8_lossy(&read);
+            assert_eq!(read.matches("HTTP/1.1 404").count(), answers, "{sent:?}: {read}");
+            server.abort();
+        }
+    }
+}

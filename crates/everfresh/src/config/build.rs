@@ -11,7 +11,8 @@ use crate::node::{Revoked, Seen};
 use crate::observe::metrics::Metrics;
 use crate::origin;
 use crate::refresh::Setup;
-use crate::refresh::flight::{Flights, has_timer};
+use crate::refresh::flight::Flights;
+use crate::runtime::{Runtime, has_timer};
 use crate::session::{ClaimSet, Watches};
 use crate::verify::{Cache, Rules, TokenProfile};
 
@@ -109,7 +110,7 @@ impl<C: ClaimSet> EngineBuilder<C> {
             events: self.events,
             debug_headers: self.debug_headers,
             clock: self.clock,
-            runtime,
+            runtime: Runtime::new(runtime),
             flights: Flights::default(),
             revoked: Revoked::new(),
             seen: Seen::new(),

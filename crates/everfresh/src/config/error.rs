@@ -150,7 +150,7 @@ impl fmt::Display for ConfigError {
             ),
             Self::NoTimer => f.write_str(
                 "`runtime`: the tokio runtime has no timer; build it with `enable_time()` or \
-                 `enable_all()`",
+                 `enable_all()` (tokio says so by a panic, whose text may stand above)",
             ),
         }
     }

@@ -389,7 +389,10 @@ fn failures() -> Vec<Says<Failure>> {
             Failure::Misconfigured => (Failure::InDoubt, &["nobody knows", "a late answer"]),
             Failure::InDoubt => (Failure::Foreign, &["not this session's", "sign in"]),
             Failure::Foreign => (Failure::UnreadClaims, &["don't fit", "`revalidate_with`"]),
-            Failure::UnreadClaims => return None,
+            Failure::UnreadClaims => {
+                (Failure::NoRuntime, &["tokio runtime", "`build()`", "`runtime`"])
+            }
+            Failure::NoRuntime => return None,
         })
     })
 }
@@ -402,7 +405,7 @@ fn every_error_to_a_handler_says_what_to_do() {
         check_error(&SessionError::from(kind).to_string(), says);
     }
     let all = failures();
-    assert_eq!(all.len(), 6);
+    assert_eq!(all.len(), 7);
     for (failure, says) in all {
         check_error(&failure.to_string(), says);
         check_error(&SessionError::from(failure).to_string(), &[]);

@@ -294,8 +294,13 @@ impl<C: ClaimSet> EngineBuilder<C> {
         self
     }
 
-    /// The tokio runtime that flies refreshes. The one around `build()` unless set; without any,
-    /// a refresh that has to wait for something is unavailable.
+    /// The tokio runtime that flies refreshes. The one around `build()` unless set. Where there is
+    /// none, or it has ended, the one around a request takes its place; without any, a refresh that
+    /// has to wait for something is unavailable ([`Event::NoRuntime`](crate::Event::NoRuntime)).
+    ///
+    /// It needs a timer (`enable_time`), which `build()` sees to. tokio tells of that by a panic,
+    /// which is caught and may be printed; in a program whose panics abort (`panic = "abort"`)
+    /// nothing is tried, and the first wait ends the program.
     pub fn runtime(mut self, runtime: tokio::runtime::Handle) -> Self {
         self.runtime = Some(runtime);
         self

@@ -6,7 +6,7 @@ use http::HeaderName;
 use http::header::{ACCEPT, UPGRADE};
 
 use crate::clock::Timestamp;
-use crate::head::{HeaderFields, RequestHead};
+use crate::head::{HeaderFields, RequestHead, members};
 
 /// What verification and the clock say of a request's access token.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -180,13 +180,22 @@ impl Occasion {
 
 /// A WebSocket by HTTP/1.1 (RFC 6455 section 4.1) or by HTTP/2 (RFC 8441), or server-sent events.
 fn is_lasting(head: &impl RequestHead) -> bool {
-    let first = |name: &HeaderName| head.fields().values(name).next();
-    first(&UPGRADE).is_some()
+    let fields = head.fields();
+    fields.values(&UPGRADE).next().is_some()
         || head.method() == "CONNECT"
-        || first(&ACCEPT).is_some_and(|accepted| {
-            const EVENTS: &[u8] = b"text/event-stream";
-            accepted.len() >= EVENTS.len() && accepted[..EVENTS.len()].eq_ignore_ascii_case(EVENTS)
-        })
+        || members(fields, &ACCEPT).any(names_events)
+}
+
+/// Whether a member of `Accept` is `text/event-stream`, and not refused by a weight of zero
+/// (RFC 9110 sections 12.4.2 and 12.5.1).
+fn names_events(member: &[u8]) -> bool {
+    let mut parts = member.split(|byte| *byte == b';').map(<[u8]>::trim_ascii);
+    let named = parts.next().is_some_and(|kind| kind.eq_ignore_ascii_case(b"text/event-stream"));
+    let refuses = |part: &[u8]| match part {
+        [b'q' | b'Q', b'=', b'0', rest @ ..] => rest.iter().all(|digit| b".0".contains(digit)),
+        _ => false,
+    };
+    named && !parts.any(refuses)
 }
 
 impl Occasion {

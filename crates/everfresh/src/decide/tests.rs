@@ -144,3 +144,35 @@ fn f101_what_lasts_is_told_by_method_and_fields() {
     }
     assert_eq!(of("GET", "accept", "text/html"), Occasion::Ordinary);
 }
+
+#[test]
+fn r7_accept_is_a_list_with_weights() {
+    let of = |method: &str, accept: &[&str]| {
+        let mut request = Request::builder().method(method);
+        for value in accept {
+            request = request.header("accept", *value);
+        }
+        Occasion::of(&request.body(()).unwrap())
+    };
+    for accept in [
+        &["application/json, text/event-stream"][..],
+        &["application/json,text/event-stream;q=0.1"],
+        &["*/*", "text/event-stream"],
+        &["application/json;q=1 , \tText/Event-Stream ; q=1.0"],
+        &["text/event-stream;charset=utf-8;q=0.001"],
+    ] {
+        for method in ["GET", "POST"] {
+            assert_eq!(of(method, accept), Occasion::Lasting, "{accept:?}");
+        }
+    }
+    for accept in [
+        &["text/event-stream;q=0"][..],
+        &["*/*, text/event-stream; Q=0.000"],
+        &["text/event-streams", "text/*;q=1", "*/*"],
+        &["application/json;profile=text/event-stream"],
+        &["", ",", ";"],
+        &[],
+    ] {
+        assert_eq!(of("GET", accept), Occasion::Ordinary, "{accept:?}");
+    }
+}

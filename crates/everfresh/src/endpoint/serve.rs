@@ -90,6 +90,7 @@ impl From<Failure> for Why {
             Failure::Rejected | Failure::InDoubt | Failure::UnreadClaims => Self::Expired,
             Failure::Foreign => Self::Invalid,
             Failure::Unavailable { retry_after } => Self::Later(retry_after),
+            Failure::NoRuntime => Self::Later(Duration::from_secs(1)),
             Failure::Misconfigured => Self::Later(Duration::from_secs(60)),
         }
     }

@@ -5,9 +5,11 @@ use std::sync::atomic::{AtomicU8, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::Duration;
 
+use tokio::runtime::Handle;
+
 use super::Core;
 use crate::observe::Event;
-use crate::store::{Ear, Heard};
+use crate::store::{Ear, Heard, StoreError};
 
 /// How soon a feed that was lost is taken up again; doubled up to `AGAIN_MOST`.
 const AGAIN: Duration = Duration::from_millis(100);
@@ -65,10 +67,12 @@ impl Following {
 }
 
 impl Core {
-    /// Follows the store's feed for as long as there is an engine. Without a runtime, or a feed,
-    /// nothing happens.
-    pub(super) fn follow(self: &Arc<Self>) {
-        let Some(runtime) = &self.runtime else { return };
+    /// Follows the store's feed for as long as there is an engine. Without a feed nothing happens.
+    /// `again`: the runtime has ended on which it was followed.
+    pub(crate) fn follow(self: &Arc<Self>, runtime: &Handle, again: bool) {
+        if again && self.following.state.load(Ordering::Acquire) == LIVE {
+            self.hear(&Heard::Lost(&StoreError::new("the runtime that followed it has ended")));
+        }
         let refresher = self.refresher.clone();
         let ear = ear(self);
         let weak = Arc::downgrade(self);

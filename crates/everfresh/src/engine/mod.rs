@@ -26,6 +26,7 @@ use crate::origin;
 use crate::refresh::flight::{Flights, within};
 use crate::refresh::{Context, ErasedRefresher, Failure, Presented, RefreshToken};
 use crate::reject::RejectionBody;
+use crate::runtime::Runtime;
 use crate::secret::AccessToken;
 use crate::session::{ClaimSet, RequestFacts, Session, Standing, Underway, View, Watches};
 use crate::verify::{self, Cache, InvalidReason, Keys, Rules, Seek, Verified, verify};
@@ -84,7 +85,7 @@ pub(crate) struct Core {
     pub(crate) events: Option<EventHook>,
     pub(crate) debug_headers: bool,
     pub(crate) clock: Clock,
-    pub(crate) runtime: Option<tokio::runtime::Handle>,
+    pub(crate) runtime: Runtime,
     pub(crate) flights: Flights,
     pub(crate) revoked: Revoked,
     pub(crate) seen: Seen,
@@ -146,12 +147,16 @@ impl<C: ClaimSet> Engine<C> {
 
     pub(crate) fn new(core: Core, cache: Cache<C>) -> Self {
         let core = Arc::new(core);
-        core.follow();
+        if let Some(runtime) = core.runtime.handle() {
+            core.follow(&runtime, false);
+        }
         Self { core, cache: Arc::new(cache) }
     }
 
     /// Whether this node hears at once of sessions that end on other ones: for a health check.
     pub fn feed(&self) -> Feed {
+        // Where the runtime has ended that followed, another one goes on.
+        self.core.runtime();
         self.core.following.feed(self.core.clock.monotonic())
     }
 
@@ -392,13 +397,17 @@ impl Core {
 
     /// Runs to its end, whether or not whoever asked for it is still there.
     pub(crate) async fn detached<T: Send + 'static>(
-        &self,
+        self: &Arc<Self>,
         task: impl Future<Output = Result<T, Failure>> + Send + 'static,
     ) -> Result<T, Failure> {
-        match &self.runtime {
-            Some(runtime) => runtime.spawn(task).await.unwrap_or(Err(Failure::SOON)),
-            None => task.await,
-        }
+        let Some(runtime) = self.runtime() else { return task.await };
+        runtime.spawn(task).await.unwrap_or_else(|error| {
+            if !error.is_cancelled() {
+                return Err(Failure::SOON);
+            }
+            self.emit(&Event::RuntimeEnded);
+            Err(Failure::NoRuntime)
+        })
     }
 
     /// Drops what this node holds of a session that is over. Where nothing keeps sessions, its

@@ -199,6 +199,8 @@ pub const METRICS: &[Metric] = &[
                 "revoke_failed",
                 "tokens_withheld",
                 "unread_claims",
+                "runtime_ended",
+                "no_runtime",
             ],
         )],
         help: "What should not happen, and each time is a mistake somewhere",

@@ -141,7 +141,9 @@ impl Metrics {
             | Event::UnreadClaims { .. }
             | Event::RefreshTokenIgnored
             | Event::RevokeFailed { .. }
-            | Event::TokensWithheld => problem(),
+            | Event::TokensWithheld
+            | Event::RuntimeEnded
+            | Event::NoRuntime => problem(),
         }
     }
 }

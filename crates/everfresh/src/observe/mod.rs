@@ -136,6 +136,12 @@ pub enum Event<'e> {
     /// New tokens were kept back: the handler made its response cacheable by shared caches, or it
     /// is a 304.
     TokensWithheld,
+    /// The tokio runtime has ended on which the engine ran what outlives a request. What was under
+    /// way there is lost; what comes next runs on the runtime of its request.
+    RuntimeEnded,
+    /// A refresh had to wait for something, and no tokio runtime is there to wait on: neither the
+    /// engine's nor around the request.
+    NoRuntime,
 }
 
 impl Event<'_> {
@@ -167,6 +173,8 @@ impl Event<'_> {
             Self::RevokeFailed { .. } => "revoke_failed",
             Self::CrossSite => "cross_site",
             Self::TokensWithheld => "tokens_withheld",
+            Self::RuntimeEnded => "runtime_ended",
+            Self::NoRuntime => "no_runtime",
         }
     }
 
@@ -183,7 +191,8 @@ impl Event<'_> {
             }
             Self::RefreshFailed {
                 sid,
-                failure: failure @ (Failure::Unavailable { .. } | Failure::Foreign),
+                failure:
+                    failure @ (Failure::Unavailable { .. } | Failure::NoRuntime | Failure::Foreign),
             } => {
                 tracing::warn!(target: "everfresh", sid, ?failure, "refresh failed");
             }
@@ -251,6 +260,15 @@ impl Event<'_> {
             Self::CrossSite => {
                 tracing::info!(target: "everfresh", "cookies of a cross-site request not counted");
             }
+            Self::RuntimeEnded => tracing::error!(
+                target: "everfresh",
+                "the engine's tokio runtime has ended; build the engine in the one that lives as \
+                 long as the server, or one engine per test"
+            ),
+            Self::NoRuntime => tracing::error!(
+                target: "everfresh",
+                "no tokio runtime for a refresh; call `build()` in one, or set `runtime`"
+            ),
             Self::TokensWithheld => tracing::warn!(
                 target: "everfresh",
                 "tokens kept back from a 304 or a response for shared caches"

@@ -1,7 +1,9 @@
 //! Whether another site caused a request. Cookies travel with such a request all the same, so a
 //! session in a cookie does not count for it.
 //!
-//! Rules, for methods other than GET, HEAD, OPTIONS and TRACE:
+//! Rules, for methods other than GET, HEAD, OPTIONS and TRACE, and for a GET that opens a
+//! WebSocket, which no rule of CORS holds back and with which a browser always sends `Origin`
+//! (RFC 6455 sections 4.1 and 10.2):
 //! 1. An `Origin` named as trusted is ours.
 //! 2. `Sec-Fetch-Site: same-origin` or `none` is ours, any other value is not.
 //! 3. Without it, an `Origin` is ours if its host and port are those of the request.
@@ -11,10 +13,10 @@
 //! request. These are the rules of Go's `CrossOriginProtection` and of `tower_http::csrf`.
 
 use http::HeaderName;
-use http::header::{HOST, ORIGIN};
+use http::header::{HOST, ORIGIN, UPGRADE};
 
 use crate::config::ConfigError;
-use crate::head::{HeaderFields, RequestHead};
+use crate::head::{HeaderFields, RequestHead, members};
 
 const SEC_FETCH_SITE: HeaderName = HeaderName::from_static("sec-fetch-site");
 
@@ -25,10 +27,10 @@ pub(crate) fn is_safe(method: &str) -> bool {
 
 /// Whether another site caused this request, by the rules above.
 pub(crate) fn is_cross_site(head: &impl RequestHead, trusted: &[String]) -> bool {
-    if is_safe(head.method()) {
+    let fields = head.fields();
+    if is_safe(head.method()) && !members(fields, &UPGRADE).any(is_websocket) {
         return false;
     }
-    let fields = head.fields();
     let origin = only(fields, &ORIGIN);
     if let Some(origin) = origin
         && trusted.iter().any(|ours| ours.as_bytes().eq_ignore_ascii_case(origin))
@@ -45,6 +47,12 @@ pub(crate) fn is_cross_site(head: &impl RequestHead, trusted: &[String]) -> bool
             !host.is_some_and(|host| same_host(origin, host))
         }
     }
+}
+
+/// Whether a member of `Upgrade` is this protocol, of whatever version (RFC 9110 section 7.8).
+fn is_websocket(protocol: &[u8]) -> bool {
+    let name = protocol.split(|byte| *byte == b'/').next();
+    name.is_some_and(|name| name.eq_ignore_ascii_case(b"websocket"))
 }
 
 fn only<'h>(fields: &'h impl HeaderFields, name: &HeaderName) -> Option<&'h [u8]> {

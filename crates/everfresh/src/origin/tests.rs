@@ -67,6 +67,33 @@ fn s81_without_it_the_origin_is_held_against_the_host() {
 }
 
 #[test]
+fn m11_a_websocket_handshake_is_held_against_its_origin() {
+    for upgrade in ["websocket", "WebSocket", "h2c, websocket", "websocket/13"] {
+        let handshake = |more: &[(&str, &str)]| {
+            cross("GET", &[&[HOST, ("connection", "Upgrade"), ("upgrade", upgrade)], more].concat())
+        };
+        for (more, expected) in [
+            (&[("origin", "https://evil.example"), ("sec-fetch-site", "cross-site")][..], true),
+            (&[("origin", "https://evil.example")], true),
+            (&[("origin", "https://sub.app.example"), ("sec-fetch-site", "same-site")], true),
+            (&[("origin", "null")], true),
+            (&[("origin", "https://app.example")], false),
+            (&[("origin", "https://app.example"), ("sec-fetch-site", "same-origin")], false),
+            (&[("origin", "https://admin.example"), ("sec-fetch-site", "cross-site")], false),
+            (&[], false),
+        ] {
+            assert_eq!(handshake(more), expected, "{upgrade}: {more:?}");
+        }
+    }
+    for upgrade in ["h2c", "", "notwebsocket"] {
+        let other = [HOST, ("upgrade", upgrade), ("sec-fetch-site", "cross-site")];
+        assert!(!cross("GET", &other), "{upgrade}");
+    }
+    // As HTTP/2 opens one (RFC 8441).
+    assert!(cross("CONNECT", &[HOST, ("origin", "https://evil.example")]));
+}
+
+#[test]
 fn s81_the_authority_of_http_2_counts_as_host() {
     let request = Request::post("https://app.example/transfer")
         .header("origin", "https://app.example")

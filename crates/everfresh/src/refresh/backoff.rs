@@ -51,7 +51,7 @@ impl Backoff {
     pub(super) fn note(&mut self, sid: &str, failure: Option<Failure>, now: Duration, random: u8) {
         let asked = match failure {
             // Nothing of the session.
-            Some(Failure::Foreign) => return,
+            Some(Failure::Foreign | Failure::NoRuntime) => return,
             // In doubt is for the row to say, each time; so are claims, which the app may replace.
             None | Some(Failure::Rejected | Failure::InDoubt | Failure::UnreadClaims) => {
                 self.pauses.remove(sid);

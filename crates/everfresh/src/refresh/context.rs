@@ -222,7 +222,7 @@ impl Context {
 
     /// Runs something that nobody waits for, on the engine's runtime. Without one it is dropped.
     pub fn spawn(&self, task: impl Future<Output = ()> + Send + 'static) {
-        if let Some(runtime) = &self.core.runtime {
+        if let Some(runtime) = self.core.runtime() {
             runtime.spawn(task);
         }
     }

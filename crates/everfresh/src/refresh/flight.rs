@@ -26,6 +26,7 @@ use super::{Admission, Admitted, Context, Failure};
 use crate::engine::Core;
 use crate::observe::Event;
 use crate::observe::metrics::How;
+use crate::runtime::has_timer;
 
 pub(crate) use super::board::{Flights, Landing};
 
@@ -65,7 +66,11 @@ impl Flight {
         let end = within(core, limit, result.wait_for(Option::is_some)).await;
         match end.as_ref().map(|end| end.as_deref()) {
             Some(Ok(Some(landing))) => landing.clone(),
-            // The limit is over, or the runtime that flew it is gone.
+            // Dropped on its way: the runtime that flew it has ended.
+            Some(Err(_)) => {
+                core.emit(&Event::RuntimeEnded);
+                Err(Failure::NoRuntime)
+            }
             _ => Err(Failure::SOON),
         }
     }
@@ -73,7 +78,7 @@ impl Flight {
 
 /// The timer of whoever waits, so that it does not depend on who drives a flight.
 fn timer(core: &Core) -> Option<Handle> {
-    Handle::try_current().ok().filter(has_timer).or_else(|| core.runtime.clone())
+    Handle::try_current().ok().filter(has_timer).or_else(|| core.runtime.handle())
 }
 
 fn can_wait(core: &Core) -> bool {
@@ -96,13 +101,7 @@ pub(crate) async fn within<T>(
 
 /// Without a runtime there is nothing to wait for: it has landed, or it never will.
 fn self_evident(result: &Outcome) -> Landing {
-    result.borrow().clone().unwrap_or(Err(Failure::SOON))
-}
-
-/// tokio says that a runtime has no timer only by a panic.
-pub(crate) fn has_timer(runtime: &Handle) -> bool {
-    let _context = runtime.enter();
-    std::panic::catch_unwind(|| drop(tokio::time::sleep(Duration::ZERO))).is_ok()
+    result.borrow().clone().unwrap_or(Err(Failure::NoRuntime))
 }
 
 /// Whether the one who asks waits for it.
@@ -149,10 +148,15 @@ fn take_off(core: &Arc<Core>, running: Running, admitted: Admitted, haste: Haste
     );
     span.follows_from(Span::current());
     let counted = Counted::new(core);
-    let mut task = Box::pin(run(counted, running, admitted, span.clone()).instrument(span));
-    let Some(runtime) = &core.runtime else {
+    let runtime = core.runtime();
+    let limited = runtime.is_some();
+    let task = run(counted, running, admitted, limited, span.clone());
+    let mut task = Box::pin(task.instrument(span));
+    let Some(runtime) = runtime else {
         // Without a runtime only what is ready at once can be had; dropping the rest ends it.
-        let _ = task.as_mut().poll(&mut TaskContext::from_waker(Waker::noop()));
+        if task.as_mut().poll(&mut TaskContext::from_waker(Waker::noop())).is_pending() {
+            core.emit(&Event::NoRuntime);
+        }
         return;
     };
     if haste == Haste::Awaited {
@@ -197,16 +201,17 @@ impl Flights {
 }
 
 /// One flight, from its start to the announcement of its end.
-async fn run(counted: Counted, running: Running, admitted: Admitted, span: Span) {
+/// `limited`: there is a timer.
+async fn run(counted: Counted, running: Running, admitted: Admitted, limited: bool, span: Span) {
     let core = &counted.0;
     let began = core.clock.monotonic();
     let refresher = core.refresher.clone();
     let context = Context::new(core.clone());
     let refresh = refresher.refresh(context.clone(), admitted);
     let limited = async {
-        match core.runtime {
-            None => refresh.await,
-            Some(_) => match tokio::time::timeout(FLIGHT_LIMIT, refresh).await {
+        match limited {
+            false => refresh.await,
+            true => match tokio::time::timeout(FLIGHT_LIMIT, refresh).await {
                 Ok(landing) => landing,
                 Err(_) => Err(Failure::SOON),
             },

@@ -388,6 +388,9 @@ pub enum Failure {
     /// it. A token that is still good goes on, otherwise 401; the session is not ended, nor are
     /// cookies cleared, since a late answer revives it.
     InDoubt,
+    /// There is no tokio runtime to do it, or the one that did has ended. As `Unavailable`, and an
+    /// event.
+    NoRuntime,
     /// What was presented is not this session's, whatever it says of itself. Answered with 401; the
     /// session is not ended, nor are cookies cleared.
     Foreign,
@@ -404,7 +407,7 @@ impl Failure {
     pub const fn name(&self) -> &'static str {
         match self {
             Self::Rejected => "rejected",
-            Self::Unavailable { .. } => "unavailable",
+            Self::Unavailable { .. } | Self::NoRuntime => "unavailable",
             Self::Misconfigured => "misconfigured",
             Self::InDoubt => "in_doubt",
             Self::Foreign => "foreign",
@@ -424,6 +427,11 @@ impl fmt::Display for Failure {
             Self::Misconfigured => {
                 f.write_str("refresh is misconfigured; the log says what to change")
             }
+            Self::NoRuntime => f.write_str(
+                "no tokio runtime is there to do it, or the one that did has ended; call `build()` \
+                 in the runtime that lives as long as the server, or name it by `runtime`; in \
+                 tests build one engine per test",
+            ),
             Self::InDoubt => f.write_str(
                 "nobody knows what became of a refresh; a late answer revives the session",
             ),

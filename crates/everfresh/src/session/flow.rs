@@ -64,12 +64,12 @@ impl<C: ClaimSet> Session<C> {
         let Some(generation) = verified.generation else { return };
         // Where every request is a person's, rotations slide, and nothing else has to.
         let slide = core.background.is_some() && self.0.request.slides;
-        if verified.reported.is(slide)
-            || core.runtime.is_none()
-            || !core.seen.first(sid, generation, slide)
-        {
+        if verified.reported.is(slide) || !core.seen.first(sid, generation, slide) {
             return;
         }
+        let Some(runtime) = core.runtime() else {
+            return core.seen.forget(sid, generation, slide);
+        };
         let (core, sid, verified) = (core.clone(), sid.to_owned(), verified.clone());
         let report = async move {
             let cx = Context::new(core.clone());
@@ -79,9 +79,7 @@ impl<C: ClaimSet> Session<C> {
                 Err(_) => core.seen.forget(&sid, generation, slide),
             }
         };
-        if let Some(runtime) = &self.0.core.runtime {
-            runtime.spawn(report);
-        }
+        runtime.spawn(report);
     }
 
     /// The refresh token that goes with what the session is now.
@@ -200,7 +198,7 @@ impl<C: ClaimSet> Session<C> {
             Failure::Unavailable { retry_after } => Standing::Unavailable { retry_after },
             // What a late answer may revive, or is no one's: refused, and left as it is.
             Failure::InDoubt | Failure::Foreign => Standing::Rejected,
-            Failure::Misconfigured => {
+            Failure::Misconfigured | Failure::NoRuntime => {
                 Standing::Unavailable { retry_after: self.0.core.waiter_limit }
             }
         };

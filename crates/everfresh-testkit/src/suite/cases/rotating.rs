@@ -176,11 +176,16 @@ struct Socket {
 
 impl Socket {
     async fn open(world: &World, cookies: &str) -> Self {
+        Self::open_from(world, cookies, "").await
+    }
+
+    /// With more fields, each with its line's end.
+    async fn open_from(world: &World, cookies: &str, fields: &str) -> Self {
         let mut stream = TcpStream::connect(world.address).await.expect("a connection");
         let request = format!(
             "GET /socket HTTP/1.1\r\nhost: {}\r\nconnection: Upgrade\r\nupgrade: websocket\r\n\
              sec-websocket-version: 13\r\nsec-websocket-key: dGhlIHNhbXBsZSBub25jZQ==\r\n\
-             cookie: {cookies}\r\n\r\n",
+             {fields}cookie: {cookies}\r\n\r\n",
             world.address
         );
         stream.write_all(request.as_bytes()).await.expect("sent");
@@ -230,6 +235,27 @@ pub async fn f100_f101_a_socket_gets_its_cookies_and_lives_while_the_session_doe
     assert_eq!(open.closed().await, (4403, "signed out".into()));
     let refused = Socket::open(&world, &cookies).await;
     assert!(refused.head.starts_with("HTTP/1.1 401"), "{}", refused.head);
+}
+
+/// A handshake is a GET that any site's page can cause, with our cookies.
+pub async fn m11_a_socket_of_another_site_does_not_count<A: Adapter>() {
+    let trusted = "https://admin.example";
+    let mut world = World::with::<A>(|builder| builder.trusted_origin(trusted)).await;
+    let cookies = format!("{ACCESS_COOKIE}={}", world.sign_in("alice").await);
+    let own = format!("origin: http://{}\r\n", world.address);
+    for (fields, status) in [
+        ("origin: https://evil.example\r\nsec-fetch-site: cross-site\r\n", 403),
+        ("origin: https://evil.example\r\n", 403),
+        ("origin: null\r\n", 403),
+        (&*own, 101),
+        ("origin: https://admin.example\r\nsec-fetch-site: cross-site\r\n", 101),
+        // A client that is no browser.
+        ("", 101),
+    ] {
+        let socket = Socket::open_from(&world, &cookies, fields).await;
+        let expected = format!("HTTP/1.1 {status}");
+        assert!(socket.head.starts_with(&expected), "{fields}: {}", socket.head);
+    }
 }
 
 /// Each document's own request, and its own error.

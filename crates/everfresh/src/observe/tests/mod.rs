@@ -37,6 +37,9 @@ fn next(event: &Event<'_>) -> Option<Event<'static>> {
             Event::RefreshFailed { sid, failure: Failure::InDoubt }
         }
         Event::RefreshFailed { failure: Failure::InDoubt, .. } => {
+            Event::RefreshFailed { sid, failure: Failure::NoRuntime }
+        }
+        Event::RefreshFailed { failure: Failure::NoRuntime, .. } => {
             Event::RefreshFailed { sid, failure: Failure::Foreign }
         }
         Event::RefreshFailed { failure: Failure::Foreign, .. } => {
@@ -66,7 +69,9 @@ fn next(event: &Event<'_>) -> Option<Event<'static>> {
         Event::UpstreamUp => Event::RevokeFailed { sid, failure },
         Event::RevokeFailed { .. } => Event::CrossSite,
         Event::CrossSite => Event::TokensWithheld,
-        Event::TokensWithheld => return None,
+        Event::TokensWithheld => Event::RuntimeEnded,
+        Event::RuntimeEnded => Event::NoRuntime,
+        Event::NoRuntime => return None,
     })
 }
 

@@ -1,0 +1,94 @@
+//! The tokio runtime for what outlives a request.
+//!
+//! Rules
+//! 1. It is the one that was set, or else the one around `build()`.
+//! 2. Where there was none, or it has ended, the runtime around the request that needs one takes
+//!    its place, until that has ended too. An end is an event.
+//! 3. Where there is none at all, what is ready at once is done in place.
+
+use std::fmt;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use tokio::runtime::Handle;
+use tokio::sync::watch;
+
+use crate::engine::Core;
+use crate::observe::Event;
+
+/// What an engine runs on.
+pub(crate) struct Runtime(Mutex<Option<Home>>);
+
+struct Home {
+    handle: Handle,
+    /// Closed once the runtime has ended: a task there holds the other end, and is dropped then.
+    alive: watch::Receiver<()>,
+}
+
+impl Runtime {
+    pub(crate) fn new(handle: Option<Handle>) -> Self {
+        Self(Mutex::new(handle.map(Home::new)))
+    }
+
+    /// The runtime, if it has not ended.
+    pub(crate) fn handle(&self) -> Option<Handle> {
+        self.lock().as_ref().filter(|home| home.is_alive()).map(|home| home.handle.clone())
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Option<Home>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Home {
+    fn new(handle: Handle) -> Self {
+        let (here, alive) = watch::channel(());
+        // Until the engine is gone.
+        handle.spawn(async move { here.closed().await });
+        Self { handle, alive }
+    }
+
+    fn is_alive(&self) -> bool {
+        self.alive.has_changed().is_ok()
+    }
+}
+
+impl Core {
+    /// The runtime for what outlives this request: rules 1 and 2.
+    pub(crate) fn runtime(self: &Arc<Self>) -> Option<Handle> {
+        let (ended, handle) = {
+            let mut home = self.runtime.lock();
+            if let Some(home) = home.as_ref().filter(|home| home.is_alive()) {
+                return Some(home.handle.clone());
+            }
+            let ended = home.take().is_some();
+            let handle = Handle::try_current().ok().filter(has_timer);
+            *home = handle.clone().map(Home::new);
+            (ended, handle)
+        };
+        if ended {
+            self.emit(&Event::RuntimeEnded);
+        }
+        if let Some(handle) = &handle {
+            self.follow(handle, ended);
+        }
+        handle
+    }
+}
+
+/// tokio tells only by a panic that a runtime has no timer. Where a panic ends the process, nothing
+/// is tried, and the first wait finds out.
+pub(crate) fn has_timer(runtime: &Handle) -> bool {
+    let _context = runtime.enter();
+    let sleep = || drop(tokio::time::sleep(Duration::ZERO));
+    cfg!(panic = "abort") || std::panic::catch_unwind(sleep).is_ok()
+}
+
+impl fmt::Debug for Runtime {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Runtime").field("handle", &self.handle()).finish()
+    }
+}
+
+#[cfg(test)]
+mod tests;

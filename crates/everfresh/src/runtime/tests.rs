@@ -1,0 +1,137 @@
+//! Engines that were built outside of a runtime, and engines whose runtime has ended.
+
+use futures::executor::block_on;
+use http::{Response, StatusCode};
+
+use super::*;
+use crate::testing::*;
+use crate::{EngineBuilder, Feed, Revalidated, SessionErrorKind};
+
+/// What has to be waited for: nothing that is ready at once.
+fn waits(builder: EngineBuilder<User>) -> EngineBuilder<User> {
+    builder.leeway(Duration::ZERO).revalidate_with(|_| async {
+        tokio::task::yield_now().await;
+        Ok::<_, &str>(Revalidated::Keep)
+    })
+}
+
+fn runtime() -> tokio::runtime::Runtime {
+    tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap()
+}
+
+/// How often since it was asked before.
+fn saw(world: &World, event: &str) -> usize {
+    world.events().iter().filter(|one| *one == event).count()
+}
+
+async fn refreshed(world: &World, token: &str) -> Option<String> {
+    world.pass(900);
+    let response = world.me(cookie(token)).await;
+    let new = token_of(&response);
+    assert_eq!(response.status() == StatusCode::OK, new.is_some(), "{response:?}");
+    new
+}
+
+/// As a `static` engine that several `#[tokio::test]` share.
+#[test]
+fn n7_r12_an_engine_goes_on_from_one_runtime_to_the_next() {
+    let world = World::with(waits);
+    let mut token = block_on(world.sign_in("alice"));
+    for again in [false, true, true] {
+        let runtime = runtime();
+        token = runtime.block_on(refreshed(&world, &token)).expect("by the request's runtime");
+        token = runtime.block_on(refreshed(&world, &token)).expect("and again");
+        assert_eq!(saw(&world, "RuntimeEnded"), usize::from(again), "said once");
+    }
+}
+
+#[test]
+fn r12_a_runtime_that_was_set_is_replaced_once_it_has_ended() {
+    let first = runtime();
+    let world = World::with(|b| waits(b).runtime(first.handle().clone()));
+    let token = first.block_on(world.sign_in("alice"));
+    let token = first.block_on(refreshed(&world, &token)).expect("by its own");
+    drop(first);
+    let next = runtime();
+    assert!(next.block_on(refreshed(&world, &token)).is_some());
+    assert_eq!(saw(&world, "RuntimeEnded"), 1);
+}
+
+#[test]
+fn n7_without_any_runtime_a_refresh_says_so() {
+    let world = World::with(waits);
+    let token = block_on(world.sign_in("alice"));
+    assert_eq!(block_on(refreshed(&world, &token)), None);
+    assert_eq!(saw(&world, "NoRuntime"), 1);
+    let handler = |session: crate::Session<User>, _| async move {
+        let error = session.refresh().await.unwrap_err();
+        Response::new(format!("{:?}: {error}", error.kind()))
+    };
+    let said = block_on(world.send(cookie(&token), handler)).into_body();
+    let kind = format!("{:?}", SessionErrorKind::Unavailable);
+    assert!(said.starts_with(&kind) && said.contains("tokio runtime"), "{said}");
+}
+
+#[test]
+fn r12_a_sign_out_works_when_the_runtime_has_ended() {
+    let (world, store) = World::rotating();
+    let first = runtime();
+    let pair = first.block_on(world.sign_in_pair("alice"));
+    first.block_on(async { assert_eq!(world.me(pair.request()).await.status(), StatusCode::OK) });
+    drop(first);
+    let out = world.send(pair.request(), |session, _| async move {
+        session.sign_out().await.unwrap();
+        Response::new(String::new())
+    });
+    block_on(out);
+    assert!(store.is_empty());
+}
+
+#[test]
+fn r12_a_refresh_whose_runtime_ends_under_way_says_so() {
+    let first = runtime();
+    let world = World::with(|b| {
+        b.leeway(Duration::ZERO)
+            .runtime(first.handle().clone())
+            .revalidate_with(|_| std::future::pending::<Result<Revalidated<User>, &str>>())
+    });
+    let token = first.block_on(world.sign_in("alice"));
+    world.pass(900);
+    runtime().block_on(async {
+        let ends = async {
+            tokio::task::yield_now().await;
+            first.shutdown_background();
+        };
+        let (response, ()) = tokio::join!(world.me(cookie(&token)), ends);
+        assert_eq!(response.status(), StatusCode::SERVICE_UNAVAILABLE);
+        assert!(saw(&world, "RuntimeEnded") > 0);
+    });
+}
+
+/// What ended elsewhere meanwhile is caught up with.
+#[test]
+fn r12_the_feed_is_followed_on_the_next_runtime() {
+    let calm = async || {
+        for _ in 0..50 {
+            tokio::task::yield_now().await;
+        }
+    };
+    let (world, store) = World::rotating();
+    let first = runtime();
+    let pair = first.block_on(async {
+        let pair = world.sign_in_pair("alice").await;
+        // Reported beside the request, which needs a runtime.
+        world.me(pair.request()).await;
+        calm().await;
+        assert_eq!(world.auth.feed(), Feed::Live);
+        pair
+    });
+    drop(first);
+    block_on(crate::SessionStore::revoke_subject(&store, "alice", None)).unwrap();
+    runtime().block_on(async {
+        assert!(matches!(world.auth.feed(), Feed::Lost { .. }));
+        calm().await;
+        assert_eq!(world.auth.feed(), Feed::Live);
+        assert_eq!(world.me(pair.request()).await.status(), StatusCode::UNAUTHORIZED);
+    });
+}
