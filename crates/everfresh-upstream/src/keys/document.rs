@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use everfresh::{Jwk, JwkSet, KeyError, Keys};
+use everfresh::{Algorithm, Jwk, JwkSet, KeyError, Keys};
 use http::HeaderMap;
 use http::header::{AGE, CACHE_CONTROL};
 use serde::Deserialize;
@@ -28,14 +28,19 @@ struct Document {
     keys: Vec<Value>,
 }
 
-/// The usable keys of an answer.
-pub(super) fn read(answer: &Answer) -> Result<Keys, FetchProblem> {
-    let Document { keys } = parse(answer)?;
+/// The usable keys of an answer. `rsa`: the algorithm of RSA keys that name none.
+pub(super) fn read(answer: &Answer, rsa: Algorithm) -> Result<Keys, FetchProblem> {
+    let Document { mut keys } = parse(answer)?;
     if keys.len() > MAX_KEYS {
         return Err(KeyError::TooMany(keys.len()).into());
     }
     if keys.iter().any(|key| key["kty"] == "oct") {
         return Err(FetchProblem::SharedSecret);
+    }
+    for key in keys.iter_mut().filter(|key| key["kty"] == "RSA") {
+        if let (Value::Object(members), Ok(rsa)) = (key, serde_json::to_value(rsa)) {
+            members.entry("alg").or_insert(rsa);
+        }
     }
     // One by one: a key of a kind that nobody here knows takes no other one with it.
     let keys = keys.into_iter().filter_map(|key| serde_json::from_value::<Jwk>(key).ok());

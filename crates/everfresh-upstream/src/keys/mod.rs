@@ -8,7 +8,7 @@ use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
 
-use everfresh::{KeySource, Keys, Seek};
+use everfresh::{Algorithm, KeyError, KeySource, Keys, Seek};
 use tokio::runtime::Handle;
 use tokio::sync::watch;
 use tokio::time::Instant;
@@ -46,6 +46,7 @@ const MAX_WAITING: usize = 1024;
 pub struct JwksUrl {
     url: SecureUrl,
     cooldown: Duration,
+    rsa: Algorithm,
 }
 
 impl JwksUrl {
@@ -61,13 +62,38 @@ impl JwksUrl {
         self
     }
 
+    /// The algorithm of RSA keys whose JWK has no `alg`: RS256 unless set. For issuers that sign by
+    /// another one and don't say so; a JWK with `alg` keeps its own.
+    ///
+    /// Errors: not RS256 to RS512 or PS256 to PS512.
+    ///
+    /// ```
+    /// # fn keys() -> Result<(), Box<dyn std::error::Error>> {
+    /// use everfresh::Algorithm;
+    /// use everfresh_upstream::JwksUrl;
+    ///
+    /// let jwks = JwksUrl::new("https://id.example/jwks.json")?.rsa_without_alg(Algorithm::PS256)?;
+    /// # let _ = jwks;
+    /// # Ok(())
+    /// # }
+    /// # keys().unwrap();
+    /// ```
+    pub fn rsa_without_alg(mut self, algorithm: Algorithm) -> Result<Self, KeyError> {
+        use Algorithm::{PS256, PS384, PS512, RS256, RS384, RS512};
+        if !matches!(algorithm, RS256 | RS384 | RS512 | PS256 | PS384 | PS512) {
+            return Err(KeyError::NotForAlgorithm { algorithm, found: Some("for RSA keys") });
+        }
+        self.rsa = algorithm;
+        Ok(self)
+    }
+
     /// Fetches the keys, and keeps them fresh from then on.
     ///
     /// Errors: what kept the keys from being had, or from being used. Call it in the tokio runtime
     /// that lives as long as the keys are needed.
     pub async fn fetch(self, client: &HttpClient) -> Result<RemoteKeys, FetchError> {
-        let Self { url, cooldown } = self;
-        let fetched = fetch_keys(client, &url).await;
+        let Self { url, cooldown, rsa } = self;
+        let fetched = fetch_keys(client, &url, rsa).await;
         count(&fetched);
         let (keys, kept) = fetched?;
         let state = State {
@@ -81,6 +107,7 @@ impl JwksUrl {
             url,
             client: client.clone(),
             cooldown,
+            rsa,
             keys,
             runtime: Handle::current(),
             state: Mutex::new(state),
@@ -92,7 +119,7 @@ impl JwksUrl {
 
 impl From<SecureUrl> for JwksUrl {
     fn from(url: SecureUrl) -> Self {
-        Self { url, cooldown: COOLDOWN }
+        Self { url, cooldown: COOLDOWN, rsa: Algorithm::RS256 }
     }
 }
 
@@ -103,15 +130,19 @@ impl From<SecureUrl> for JwksUrl {
 ///    max-age`), after 5 minutes at the least and an hour at the most; 10 minutes where it does
 ///    not say. A key that the issuer took away stops counting by then.
 /// 2. A token that names a key that the set lacks is reason for one fetch, for which its request
-///    waits, and other requests with it. For 30 s from then such tokens are refused at once,
-///    whatever they name: however many there are, the issuer hears of it twice a minute. Tokens
-///    by keys of the set notice nothing of this.
+///    waits, and other requests with it. For 30 s from then such tokens are refused at once with
+///    401, whatever they name: however many there are, the issuer hears of it twice a minute.
+///    Tokens by keys of the set notice nothing of this. It is no 503, since any client can cause
+///    the fetch again and again: people whose key is gone could never be told to sign in. The price
+///    is paid by tokens of a key with which the issuer signs before it has been published for 30 s,
+///    and only if another token has just caused a fetch.
 /// 3. A set that can't be had, or can't be used, changes nothing: the last good one is kept for as
 ///    long as it takes, and a warning is logged at each attempt. Until there is a good one, tokens
 ///    that name other keys are answered with 503, since nobody knows what they are worth.
 /// 4. A good set has at most 64 KiB and 64 keys, one of which can be used. Keys of unknown kinds
-///    or for other uses are passed over; a shared secret (`oct`), or one name twice, makes the
-///    whole of it unusable.
+///    or for other uses are passed over; a shared secret (`oct`) makes the whole of it unusable.
+///    Keys may share a name (RFC 7517 section 4.5): see [`Keys::from_jwk_set`]. An RSA key without
+///    `alg` is for RS256, unless [`JwksUrl::rsa_without_alg`] says otherwise.
 /// 5. The address is the one that you gave. Nothing in a token is followed, or even told to what
 ///    fetches.
 ///
@@ -125,6 +156,7 @@ struct Remote {
     url: SecureUrl,
     client: HttpClient,
     cooldown: Duration,
+    rsa: Algorithm,
     /// Without a source: whoever holds it does not hold us.
     keys: Keys,
     runtime: Handle,
@@ -266,7 +298,8 @@ struct Fetch {
 
 impl Fetch {
     async fn run(mut self) {
-        let fetched = fetch_keys(&self.remote.client, &self.remote.url).await;
+        let Remote { client, url, rsa, .. } = &*self.remote;
+        let fetched = fetch_keys(client, url, *rsa).await;
         self.remote.land(fetched);
         self.landed = true;
     }
@@ -293,10 +326,10 @@ fn count(fetched: &Fetched) {
     metrics::counter!(FETCHES, "outcome" => outcome).increment(1);
 }
 
-async fn fetch_keys(client: &HttpClient, url: &SecureUrl) -> Fetched {
+async fn fetch_keys(client: &HttpClient, url: &SecureUrl, rsa: Algorithm) -> Fetched {
     let span = tracing::debug_span!(target: "everfresh", "everfresh.keys", %url);
     let answer = fetch(client, url).instrument(span).await?;
-    let keys = document::read(&answer).map_err(|problem| FetchError::new(url, problem))?;
+    let keys = document::read(&answer, rsa).map_err(|problem| FetchError::new(url, problem))?;
     Ok((keys, document::freshness(&answer.headers)))
 }
 

@@ -240,6 +240,33 @@ async fn f111_s35_ten_thousand_unknown_keys_are_one_fetch_in_thirty_seconds() {
     assert!(began.elapsed() < Duration::from_secs(100), "nobody has waited");
 }
 
+/// A stranger spends each fetch. Those whose key is gone are told so, and are not kept waiting; a
+/// key that comes up meanwhile counts once it can be fetched.
+#[tokio::test(start_paused = true)]
+async fn l11_a_stranger_who_spends_each_fetch_makes_no_outage_of_a_401() {
+    let (gone, stays) = (Signer::new("gone").await, Signer::new("stays").await);
+    let coming = Signer::new("coming").await;
+    let issuer = Issuer::new(&gone.jwks);
+    let remote = issuer.fetch().await.unwrap();
+    let app = app(&remote);
+    issuer.has(&stays.jwks);
+    for _ in 0..5 {
+        assert_eq!(status(&app, &unknown(1)).await, 401, "the stranger");
+        for _ in 0..29 {
+            pass(1).await;
+            assert_eq!(status(&app, &gone.token).await, 401, "sign in again");
+            assert_eq!(status(&app, &stays.token).await, 200);
+        }
+        pass(1).await;
+    }
+    assert_eq!(status(&app, &unknown(1)).await, 401);
+    issuer.has(&both(&stays.jwks, &coming.jwks));
+    pass(29).await;
+    assert_eq!(status(&app, &coming.token).await, 401, "documented: rule 2");
+    pass(1).await;
+    assert_eq!(status(&app, &coming.token).await, 200);
+}
+
 #[tokio::test(start_paused = true)]
 async fn the_cooldown_is_between_a_second_and_an_hour() {
     let signer = Signer::new("a").await;

@@ -20,8 +20,8 @@ pub(super) const MAX_KEYS: usize = 64;
 ///
 /// Rules
 /// 1. A token's algorithm must be the key's own; the token does not choose.
-/// 2. A token that names a `kid` is checked by the key of that name, or by keys without a name.
-///    A token without one is checked by every key of its algorithm.
+/// 2. A token that names a `kid` is checked by the key of that name and algorithm, or by keys
+///    without a name. A token without one is checked by every key of its algorithm.
 /// 3. HMAC secrets and public keys never mix in one set.
 /// 4. [`rotate_to`](Self::rotate_to) lets a new key sign and keeps the old ones for verifying;
 ///    [`retire`](Self::retire) takes an old one away. Both are seen by the next request.
@@ -83,36 +83,48 @@ impl Keys {
         Self::with_former(signing, [])
     }
 
-    /// One key that signs, and former (or coming) ones that only verify.
+    /// One key that signs, and former (or coming) ones that only verify. One `kid` twice is an
+    /// error.
     pub fn with_former(
         signing: Key,
         former: impl IntoIterator<Item = Key>,
     ) -> Result<Self, KeyError> {
         let keys = [signing].into_iter().chain(former).map(Arc::new).collect();
-        Ok(Self::from_set(KeySet::new(keys, true)?))
+        Ok(Self::from_set(KeySet::of_own(keys, true)?))
     }
 
-    /// Keys that only verify: another issuer's.
+    /// Keys that only verify: another issuer's. One `kid` twice is an error.
     pub fn verifying(keys: impl IntoIterator<Item = Key>) -> Result<Self, KeyError> {
         let keys = keys.into_iter().map(Arc::new).collect();
-        Ok(Self::from_set(KeySet::new(keys, false)?))
+        Ok(Self::from_set(KeySet::of_own(keys, false)?))
     }
 
     /// Every usable signature key of a JWK set, to verify with.
     ///
     /// Keys that can't be used (encryption keys, unknown kinds or curves) are passed over; none
-    /// left is [`KeyError::Empty`]. One `kid` twice is an error.
+    /// left is [`KeyError::Empty`]. Public keys may share a `kid` (RFC 7517 section 4.5): the very
+    /// same key counts once, and of several a token is checked by those of its algorithm. Of
+    /// secrets (`oct`), one `kid` twice is an error.
     pub fn from_jwk_set(set: &JwkSet) -> Result<Self, KeyError> {
         if set.keys.len() > MAX_KEYS {
             return Err(KeyError::TooMany(set.keys.len()));
         }
-        Self::verifying(set.keys.iter().filter_map(|jwk| Key::from_jwk(jwk).ok()))
+        let mut keys: Vec<Arc<Key>> = Vec::new();
+        for key in set.keys.iter().filter_map(|jwk| Key::from_jwk(jwk).ok()) {
+            if !keys.iter().any(|other| other.is_same_public(&key)) {
+                keys.push(Arc::new(key));
+            }
+        }
+        let secret = keys.first().is_some_and(|key| is_hmac(key));
+        let set = if secret { KeySet::of_own(keys, false) } else { KeySet::new(keys, false) };
+        Ok(Self::from_set(set?))
     }
 
     /// Lets `key` sign from now on. The former keys go on verifying.
     pub fn rotate_to(&self, key: Key) -> Result<(), KeyError> {
         let key = Arc::new(key);
         self.change(|old| {
+            lacks_name(&old.keys, &key)?;
             let keys = [key.clone()].into_iter().chain(old.keys.iter().cloned()).collect();
             KeySet::new(keys, true)
         })
@@ -122,6 +134,7 @@ impl Keys {
     pub fn announce(&self, key: Key) -> Result<(), KeyError> {
         let key = Arc::new(key);
         self.change(|old| {
+            lacks_name(&old.keys, &key)?;
             let keys = old.keys.iter().cloned().chain([key.clone()]).collect();
             KeySet::new(keys, old.signs)
         })
@@ -133,15 +146,13 @@ impl Keys {
     /// refresh tokens, until that engine is built again without the secret. A warning is logged.
     pub fn retire(&self, kid: &str) -> Result<(), KeyError> {
         self.change(|old| {
-            let at = old.keys.iter().position(|key| key.kid() == Some(kid));
-            match at {
-                Some(at) if at > 0 || !old.signs => {
-                    let mut keys = old.keys.clone();
-                    keys.remove(at);
-                    KeySet::new(keys, old.signs)
-                }
-                _ => Err(KeyError::CannotRetire(kid.into())),
+            let is_named = |key: &Key| key.kid() == Some(kid);
+            let (retired, keys): (Vec<_>, Vec<_>) =
+                old.keys.iter().cloned().partition(|key| is_named(key));
+            if retired.is_empty() || old.signing().is_some_and(is_named) {
+                return Err(KeyError::CannotRetire(kid.into()));
             }
+            KeySet::new(keys, old.signs)
         })
     }
 
@@ -254,6 +265,20 @@ impl fmt::Debug for Keys {
     }
 }
 
+fn is_hmac(key: &Key) -> bool {
+    key.algorithm().family() == AlgorithmFamily::Hmac
+}
+
+/// Errors: one of the keys has the name of this one.
+fn lacks_name(keys: &[Arc<Key>], key: &Key) -> Result<(), KeyError> {
+    match key.kid() {
+        Some(kid) if keys.iter().any(|other| other.kid() == Some(kid)) => {
+            Err(KeyError::DuplicateKid(kid.into()))
+        }
+        _ => Ok(()),
+    }
+}
+
 impl KeySet {
     fn new(keys: Vec<Arc<Key>>, signs: bool) -> Result<Self, KeyError> {
         let Some(first) = keys.first() else { return Err(KeyError::Empty) };
@@ -263,17 +288,19 @@ impl KeySet {
         if signs && !first.can_sign() {
             return Err(KeyError::CannotSign);
         }
-        let is_hmac = |key: &Key| key.algorithm().family() == AlgorithmFamily::Hmac;
         if keys.iter().any(|key| is_hmac(key) != is_hmac(first)) {
             return Err(KeyError::MixedFamilies);
         }
-        for (at, key) in keys.iter().enumerate() {
-            let Some(kid) = key.kid() else { continue };
-            if keys[..at].iter().any(|other| other.kid() == Some(kid)) {
-                return Err(KeyError::DuplicateKid(kid.into()));
-            }
-        }
         Ok(Self { keys, signs })
+    }
+
+    /// Keys that were configured one by one, each with a name of its own.
+    fn of_own(keys: Vec<Arc<Key>>, signs: bool) -> Result<Self, KeyError> {
+        let set = Self::new(keys, signs)?;
+        for (at, key) in set.keys.iter().enumerate() {
+            lacks_name(&set.keys[..at], key)?;
+        }
+        Ok(set)
     }
 
     /// The key that signs.
@@ -281,9 +308,9 @@ impl KeySet {
         self.keys.first().filter(|_| self.signs).map(AsRef::as_ref)
     }
 
-    /// Whether a key has this name.
-    pub(crate) fn names(&self, kid: &str) -> bool {
-        self.keys.iter().any(|key| key.kid() == Some(kid))
+    /// Whether a key for this algorithm has this name.
+    pub(crate) fn names(&self, alg: Algorithm, kid: &str) -> bool {
+        self.keys.iter().any(|key| key.algorithm() == alg && key.kid() == Some(kid))
     }
 
     /// What a header says that one of the keys has signed before, in the very same bytes.

@@ -6,7 +6,6 @@ use super::*;
 fn bad_answers(good: &Value) -> Vec<(Does, &'static str)> {
     let answer = |body: String| Does::Answer(body, "max-age=600");
     let json = |body: Value| answer(body.to_string());
-    let twice = json!({"keys": [good["keys"][0], good["keys"][0]]});
     let encryption = json!({"kty": "RSA", "use": "enc", "n": "AQAB", "e": "AQAB"});
     let mut many = vec![Value::Null; 65];
     many[0] = good["keys"][0].clone();
@@ -29,7 +28,6 @@ fn bad_answers(good: &Value) -> Vec<(Does, &'static str)> {
         (json(json!({"keys": [encryption]})), "no usable key"),
         (json(json!({"keys": [null, 7, "x", {}]})), "no usable key"),
         (json(json!({"keys": [good["keys"][0], secret]})), "shared secret"),
-        (json(twice), "two keys have the kid"),
         (json(json!({"keys": many})), "65 keys"),
         (answer(format!("{good}{}", " ".repeat(64 * 1024))), "more than 65536 bytes"),
     ]
@@ -101,6 +99,59 @@ async fn s38_s40_of_a_set_the_usable_keys_count() {
     assert_eq!(remote.keys().public_jwk_set().keys.len(), 1);
     assert_eq!(status(&app(&remote), &signer.token).await, 200);
     assert!(!remote.keys().can_sign());
+}
+
+/// An issuer that rotates into such a set goes on being followed.
+#[tokio::test(start_paused = true)]
+async fn r5_a_set_whose_keys_share_a_kid_is_taken() {
+    let signer = Signer::new("one").await;
+    let other = Signer::new("one").await;
+    let ed = rcgen::KeyPair::generate_for(&rcgen::PKCS_ED25519).unwrap();
+    let ed = Key::from_der(Algorithm::EdDSA, &ed.serialize_der()).unwrap().with_kid("one").unwrap();
+    let ed = serde_json::to_value(ed.public_jwk().unwrap()).unwrap();
+    let (key, another) = (&signer.jwks["keys"][0], &other.jwks["keys"][0]);
+    for (keys, count) in [
+        (json!([key, key]), 1),
+        (json!([ed, key]), 2),
+        (json!([key, ed, key, ed]), 2),
+        (json!([another, key]), 2),
+    ] {
+        let issuer = Issuer::new(&Signer::new("former").await.jwks);
+        let remote = issuer.fetch().await.unwrap();
+        let app = app(&remote);
+        issuer.has(&json!({"keys": keys}));
+        assert_eq!(status(&app, &signer.token).await, 200, "{keys}");
+        assert_eq!(remote.keys().public_jwk_set().keys.len(), count, "{keys}");
+        assert_eq!((remote.last_error(), issuer.asked()), (None, 2));
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn r14_rsa_keys_without_alg_are_for_the_algorithm_that_was_configured() {
+    let pair = rcgen::KeyPair::generate_for(&rcgen::PKCS_RSA_SHA256).unwrap();
+    let jwk = |alg| {
+        let key = Key::from_der(alg, &pair.serialize_der()).unwrap().with_kid("k").unwrap();
+        serde_json::to_value(key.public_jwk().unwrap()).unwrap()
+    };
+    let mut unnamed = jwk(Algorithm::RS256);
+    unnamed.as_object_mut().unwrap().remove("alg");
+    let read = async |url: JwksUrl, jwk: &Value| {
+        let issuer = Issuer::new(&json!({"keys": [jwk]}));
+        let remote = url.fetch(&issuer.client()).await.unwrap();
+        remote.refresh().await.unwrap();
+        remote.keys().public_jwk_set().keys[0].common.key_algorithm.unwrap().to_string()
+    };
+    let url = || JwksUrl::new(URL).unwrap();
+    let configured = || url().rsa_without_alg(Algorithm::PS256).unwrap();
+    assert_eq!(read(url(), &unnamed).await, "RS256");
+    assert_eq!(read(configured(), &unnamed).await, "PS256", "also where it is fetched again");
+    assert_eq!(read(configured(), &jwk(Algorithm::RS512)).await, "RS512", "what is named counts");
+    let ec = Signer::new("e").await.jwks["keys"][0].clone();
+    assert_eq!(read(configured(), &ec).await, "ES256", "it is for RSA alone");
+    for other in [Algorithm::ES256, Algorithm::EdDSA, Algorithm::HS256] {
+        let refused = url().rsa_without_alg(other).unwrap_err();
+        assert!(refused.to_string().contains("for RSA keys"), "{refused}");
+    }
 }
 
 #[tokio::test]

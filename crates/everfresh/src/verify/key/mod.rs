@@ -140,6 +140,12 @@ impl Key {
             KeyError::NotForAlgorithm { algorithm: alg, found: public_kind(der) }
         })?;
         let public = crypto::public_parts(alg, der);
+        if matches!(&public, Some(PublicParts::Rsa { e, .. }) if !is_rsa_exponent(e)) {
+            return Err(KeyError::NotForAlgorithm {
+                algorithm: alg,
+                found: Some("an RSA key whose exponent is not an odd number from 3 to 2^33 - 1"),
+            });
+        }
         Ok(Self { alg, kid: None, verifier, signer: None, public, familiar: OnceLock::new() })
     }
 
@@ -182,6 +188,9 @@ impl Key {
                 // Some issuers write the sign octet of ASN.1 into `n`.
                 let n = n.strip_prefix(&[0]).unwrap_or(&n);
                 check_rsa_size(n.len() * 8)?;
+                if !is_rsa_exponent(&e) {
+                    return refuse("its `e` is not an odd number from 3 to 2^33 - 1");
+                }
                 let verifier = Verifier::from_rsa_components(alg, n, &e);
                 Self::verifying(alg, verifier, PublicParts::Rsa { n: n.to_vec(), e })?
             }
@@ -263,6 +272,13 @@ impl Key {
 
     pub(crate) fn verify(&self, message: &[u8], signature: &[u8]) -> bool {
         self.verifier.verify(message, signature)
+    }
+
+    /// Whether this is the very same public key, for the same algorithm and by the same name.
+    pub(super) fn is_same_public(&self, other: &Self) -> bool {
+        (self.alg, &self.kid) == (other.alg, &other.kid)
+            && self.public.is_some()
+            && self.public == other.public
     }
 
     /// A secret of its own for another purpose; only a shared secret can give one.
@@ -377,6 +393,13 @@ fn member(text: &str, name: &str) -> Result<Vec<u8>, KeyError> {
 
 fn check_rsa_size(bits: usize) -> Result<(), KeyError> {
     if (2048..=8192).contains(&bits) { Ok(()) } else { Err(KeyError::RsaSize { bits }) }
+}
+
+/// RFC 8017 section 3.1: odd, and 3 at the least. AWS-LC verifies by exponents of up to 33 bits.
+fn is_rsa_exponent(e: &[u8]) -> bool {
+    let significant = e.iter().position(|byte| *byte != 0).map_or(&[][..], |first| &e[first..]);
+    let number = significant.iter().fold(0_u64, |number, byte| number << 8 | u64::from(*byte));
+    significant.len() <= 5 && number % 2 == 1 && (3..1 << 33).contains(&number)
 }
 
 /// Secrets that are no secrets: printed in documents that people copy from.

@@ -197,14 +197,109 @@ fn s38_a_set_of_too_many_keys_is_refused_whether_or_not_they_are_usable() {
 }
 
 #[test]
-fn s38_a_kid_twice_is_an_error_and_so_is_no_usable_key() {
-    let mut twice = jwk_set();
-    let copy = with(twice["keys"][0].clone(), "kid", json!("ec"));
-    twice["keys"].as_array_mut().unwrap().push(copy);
-    let set: JwkSet = serde_json::from_value(twice).unwrap();
-    assert_eq!(Keys::from_jwk_set(&set).unwrap_err(), KeyError::DuplicateKid("ec".into()));
+fn s38_a_secrets_kid_twice_is_an_error_and_so_is_no_usable_key() {
+    let secret = |byte: u8| {
+        let secret: Vec<u8> = (0..32).map(|n| byte ^ n).collect();
+        json!({"kty": "oct", "kid": "s", "k": B64.encode(secret)})
+    };
+    for other in [1, 200] {
+        let set: JwkSet =
+            serde_json::from_value(json!({"keys": [secret(1), secret(other)]})).unwrap();
+        assert_eq!(Keys::from_jwk_set(&set).unwrap_err(), KeyError::DuplicateKid("s".into()));
+    }
     let none: JwkSet = serde_json::from_value(json!({"keys": []})).unwrap();
     assert_eq!(Keys::from_jwk_set(&none).unwrap_err(), KeyError::Empty);
+}
+
+#[test]
+fn r5_public_keys_that_share_a_kid_are_told_apart_by_their_algorithm() {
+    let material = Material::new();
+    let algs = [Algorithm::RS256, Algorithm::PS256, Algorithm::ES256];
+    let private = |alg| Key::from_der(alg, material.private(alg)).unwrap().with_kid("one").unwrap();
+    let jwk = |alg| serde_json::to_value(private(alg).public_jwk().unwrap()).unwrap();
+    let set = |jwks: &[Value]| {
+        Keys::from_jwk_set(&serde_json::from_value(json!({"keys": jwks})).unwrap())
+    };
+    let keys = set(&algs.map(jwk)).unwrap();
+    let check = |keys: &Keys, alg, signer: &Key| {
+        let header = json!({"typ": "at+jwt", "alg": alg, "kid": "one"});
+        let token = sign_text(signer, &header.to_string(), &claims().to_string());
+        verify::<User>(token.as_bytes(), &keys.current(), &rules(), Timestamp::from_secs(NOW))
+            .map(|_| ())
+    };
+    for alg in algs {
+        assert_eq!(check(&keys, alg, &private(alg)), Ok(()), "{alg:?}");
+    }
+    let confused = check(&keys, Algorithm::PS256, &private(Algorithm::RS256));
+    assert_eq!(confused, Err(InvalidReason::Signature));
+
+    // The very same key is one key, and two keys of one algorithm are tried in turn.
+    let same = set(&[jwk(Algorithm::RS256), jwk(Algorithm::RS256)]).unwrap();
+    assert_eq!(same.public_jwk_set().keys.len(), 1);
+    let other = Key::from_der(Algorithm::ES256, Material::new().private(Algorithm::ES256)).unwrap();
+    let other = other.with_kid("one").unwrap();
+    let two = [jwk(Algorithm::ES256), serde_json::to_value(other.public_jwk().unwrap()).unwrap()];
+    let two = set(&two).unwrap();
+    for signer in [&private(Algorithm::ES256), &other] {
+        assert_eq!(check(&two, Algorithm::ES256, signer), Ok(()));
+    }
+    two.retire("one").unwrap_err();
+
+    // One's own keys have a name each.
+    let duplicate = KeyError::DuplicateKid("one".into());
+    let own = || [private(Algorithm::RS256), private(Algorithm::ES256)];
+    assert_eq!(Keys::verifying(own()).unwrap_err(), duplicate);
+    let [signing, former] = own();
+    assert_eq!(Keys::with_former(signing, [former]).unwrap_err(), duplicate);
+    assert_eq!(keys.announce(private(Algorithm::ES256)).unwrap_err(), duplicate);
+    assert_eq!(keys.rotate_to(private(Algorithm::ES256)).unwrap_err(), duplicate);
+    keys.announce(Key::from_der(Algorithm::ES384, material.private(Algorithm::ES384)).unwrap())
+        .unwrap();
+    keys.retire("one").unwrap();
+    let left = keys.public_jwk_set().keys;
+    assert_eq!(left.len(), 1, "all of that name are retired: {left:?}");
+}
+
+#[test]
+fn r5_a_key_is_lacking_if_none_for_the_algorithm_has_its_name() {
+    let material = Material::new();
+    let named = |alg| Key::from_der(alg, material.private(alg)).unwrap().with_kid("one").unwrap();
+    let (keys, _) =
+        crate::testing::sourced(Keys::verifying([named(Algorithm::ES256)]).unwrap(), |_, _| {
+            Seek::InVain
+        });
+    for (alg, lacks) in [(Algorithm::ES256, false), (Algorithm::RS256, true)] {
+        let header = json!({"typ": "at+jwt", "alg": alg, "kid": "one"});
+        let token = sign_text(&named(alg), &header.to_string(), "{}");
+        assert_eq!(lacks_key(token.as_bytes(), InvalidReason::UnknownKey, &keys), lacks, "{alg:?}");
+    }
+}
+
+#[test]
+fn l12_an_rsa_exponent_that_signs_nothing_is_refused_as_it_is_read() {
+    let key = aws_lc_rs::rsa::PublicKey::from_der(&Material::new().rsa_public).unwrap();
+    let n = key.modulus().big_endian_without_leading_zero().to_vec();
+    let read = |e: &[u8]| {
+        let jwk = json!({"kty": "RSA", "n": B64.encode(&n), "e": B64.encode(e)});
+        Key::from_jwk(&serde_json::from_value(jwk).unwrap())
+    };
+    for e in
+        [&[1][..], &[2], &[0], &[0, 0, 1], &[1, 0, 0], &[1, 0, 2], &[], &[2, 0, 0, 0, 1], &[1; 9]]
+    {
+        let problem = read(e).unwrap_err().to_string();
+        assert!(problem.contains("`e` is not an odd number"), "{e:?}: {problem}");
+    }
+    for e in [&[3][..], &[17], &[1, 0, 1], &[1, 255, 255, 255, 255]] {
+        assert!(read(e).is_ok(), "{e:?}");
+    }
+    // The same, of PKCS#1, for keys that are given as DER or PEM.
+    for e in [1_u8, 2, 3] {
+        let mut der = vec![0x30, 0x82, 0x01, 0x08, 0x02, 0x82, 0x01, 0x01, 0];
+        der.extend(&n);
+        der.extend([2, 1, e]);
+        let key = Key::from_der(Algorithm::RS256, &der);
+        assert_eq!(key.is_ok(), e == 3, "{e}: {key:?}");
+    }
 }
 
 #[test]
