@@ -5,12 +5,12 @@ use std::time::Duration;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD as B64;
-use serde::de::{Deserialize, Deserializer, IgnoredAny, MapAccess, Visitor};
+use serde::de::{Deserialize, DeserializeOwned, Deserializer, IgnoredAny, MapAccess, Visitor};
 use serde::ser::{Serialize, SerializeMap, Serializer};
 
 use crate::clock::Timestamp;
 use crate::secret::AccessToken;
-use crate::verify::{Keys, MAX_TOKEN, Name, Names, REGISTERED, TokenProfile};
+use crate::verify::{Keys, MAX_TOKEN, Name, Names, REGISTERED, TokenProfile, parse_own};
 
 /// One session, as far as an access token of it is minted from it.
 #[derive(Clone)]
@@ -39,17 +39,25 @@ pub struct ClaimsObject(String);
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum ClaimsProblem {
     NotSerializable(String),
-    NotAnObject,
+    /// What they are instead.
+    NotAnObject(&'static str),
     Registered(String),
+    /// They serialize, and can't be read back.
+    Unreadable(String),
 }
 
 impl fmt::Display for ClaimsProblem {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::NotSerializable(why) => write!(f, "the claims can't be serialized: {why}"),
-            Self::NotAnObject => {
-                f.write_str("the claims are no JSON object; make them a struct or a map, or `()`")
-            }
+            Self::NotAnObject(found) => write!(
+                f,
+                "the claims are no JSON object but {found}; make them a struct or a map, or `()`"
+            ),
+            Self::Unreadable(why) => write!(
+                f,
+                "the claims serialize to an object that can't be read back: {why}; see that                  `Serialize` and `Deserialize` fit each other"
+            ),
             Self::Registered(name) => write!(
                 f,
                 "the claims hold {name:?}, which everfresh writes itself; rename that member \
@@ -81,6 +89,17 @@ impl ClaimsObject {
         Self::parse(text).ok()
     }
 
+    /// Of claims that come from the app, so that what can't be read back is told to the app.
+    pub(crate) fn of_app<C: Serialize + DeserializeOwned>(
+        claims: &C,
+    ) -> Result<Self, ClaimsProblem> {
+        let object = Self::new(claims)?;
+        match parse_own::<C>(object.as_str()) {
+            Ok(_) => Ok(object),
+            Err(error) => Err(ClaimsProblem::Unreadable(error.to_string())),
+        }
+    }
+
     pub(crate) fn new(claims: &impl Serialize) -> Result<Self, ClaimsProblem> {
         let broken = |error: serde_json::Error| ClaimsProblem::NotSerializable(error.to_string());
         match serde_json::to_string(claims).map_err(broken)? {
@@ -91,8 +110,15 @@ impl ClaimsObject {
 
     /// From the text of an object, as it was kept.
     pub(crate) fn parse(text: &str) -> Result<Self, ClaimsProblem> {
-        if !text.starts_with('{') {
-            return Err(ClaimsProblem::NotAnObject);
+        match text.bytes().next() {
+            Some(b'{') => {}
+            Some(b'"') => {
+                return Err(ClaimsProblem::NotAnObject(
+                    "a string, as which serde writes a variant without members",
+                ));
+            }
+            Some(b'[') => return Err(ClaimsProblem::NotAnObject("an array")),
+            _ => return Err(ClaimsProblem::NotAnObject("a number or a boolean")),
         }
         match serde_json::from_str::<TakenName>(text) {
             Ok(TakenName(None)) => Ok(Self(text.to_owned())),
@@ -137,7 +163,7 @@ impl<'de> Deserialize<'de> for TakenName {
             }
 
             fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<TakenName, A::Error> {
-                let (mut taken, mut names) = (None, Names::default());
+                let (mut taken, mut names) = (None, Names::of_claims());
                 while let Some(Name(name)) = map.next_key()? {
                     map.next_value::<IgnoredAny>()?;
                     if REGISTERED.contains(&&*name) {

@@ -34,9 +34,14 @@ impl Upstream {
         let Upstream { access_tokens, id_tokens, .. } = self;
         let mut who = former.and_then(|held| held.who.clone());
         let mut made_for = None;
-        let mut read = async |issuer: &Option<TrustedIssuer>, token: &AccessToken| {
+        let mut read = async |issuer: &Option<TrustedIssuer>, token: &AccessToken, is_id: bool| {
             let Some(issuer) = issuer else { return Ok(None) };
-            let read = issuer.read(token.expose(), cx.now());
+            let read = async {
+                match is_id {
+                    true => issuer.read_id_token(token.expose(), cx.now()).await,
+                    false => issuer.read(token.expose(), cx.now()).await,
+                }
+            };
             let received = match tokio::time::timeout(KEY_LIMIT, read).await {
                 Ok(Ok(received)) => received,
                 Ok(Err(NotRead::Refused(reason))) => {
@@ -53,11 +58,11 @@ impl Upstream {
             }
             Ok(Some(received.lifetime))
         };
-        if let Some(lifetime) = read(access_tokens, &issued.access_token).await? {
+        if let Some(lifetime) = read(access_tokens, &issued.access_token, false).await? {
             made_for = Some(lifetime);
         }
         if let Some(id_token) = &issued.id_token {
-            read(id_tokens, id_token).await?;
+            read(id_tokens, id_token, true).await?;
         }
         // What is said of the moment of receipt needs no clock; what the token says is the limit.
         let made_for = made_for.or_else(|| made_for_as_it_says(issued.access_token.expose()));

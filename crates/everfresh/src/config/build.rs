@@ -14,7 +14,7 @@ use crate::refresh::Setup;
 use crate::refresh::flight::Flights;
 use crate::runtime::{Runtime, has_timer};
 use crate::session::{ClaimSet, Watches};
-use crate::verify::{Cache, Rules, TokenProfile};
+use crate::verify::{Cache, Kind, Rules, TokenProfile};
 
 impl<C: ClaimSet> EngineBuilder<C> {
     /// Checks everything and builds the engine.
@@ -51,6 +51,14 @@ impl<C: ClaimSet> EngineBuilder<C> {
         if refresher.mints() && !self.keys.can_sign() {
             return Err(ConfigError::NoSigningKey);
         }
+        if self.audience_in_client_id && refresher.mints() {
+            return Err(ConfigError::Unfit {
+                setting: "audience_in_client_id",
+                found: "is for another issuer's tokens, and `refresh_with` mints tokens with `aud`"
+                    .into(),
+                remedy: "leave it out, or give a refresher that mints none",
+            });
+        }
         for origin in &self.trusted_origins {
             origin::check_trusted(origin)?;
         }
@@ -81,7 +89,8 @@ impl<C: ClaimSet> EngineBuilder<C> {
             rules: Rules {
                 issuer: self.issuer.clone(),
                 audience: self.audience.clone(),
-                profile: self.profile,
+                audience_in_client_id: self.audience_in_client_id,
+                kind: Kind::Access(self.profile),
                 leeway: self.leeway,
                 needs_session: refresher.mints(),
             },

@@ -418,7 +418,8 @@ fn every_error_to_a_handler_says_what_to_do() {
             ClaimsProblem::NotSerializable("a map's key is no text".into()),
             ["serialized", "no text"],
         ),
-        (ClaimsProblem::NotAnObject, ["no JSON object", "make them"]),
+        (ClaimsProblem::NotAnObject("an array"), ["no JSON object but an array", "make them"]),
+        (ClaimsProblem::Unreadable("x".into()), ["can't be read back: x", "fit each other"]),
         (ClaimsProblem::Registered("sub".into()), ["\"sub\"", "rename that member"]),
     ] {
         check_error(&problem.to_string(), &says);

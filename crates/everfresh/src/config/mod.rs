@@ -54,6 +54,7 @@ pub struct EngineBuilder<C> {
     keys: Keys,
     issuer: String,
     audience: String,
+    audience_in_client_id: bool,
     client_id: Option<String>,
     refresher: Option<Box<dyn ErasedRefresher>>,
     revalidate: Option<Revalidate>,
@@ -86,6 +87,7 @@ impl<C: ClaimSet> EngineBuilder<C> {
             keys,
             issuer: String::new(),
             audience: String::new(),
+            audience_in_client_id: false,
             client_id: None,
             refresher: None,
             revalidate: None,
@@ -119,9 +121,34 @@ impl<C: ClaimSet> EngineBuilder<C> {
         self
     }
 
-    /// Whom the tokens are for: the claim `aud`. Required.
+    /// Whom the tokens are for: the claim `aud`. Required. A name of this service, not the id of a
+    /// client at the issuer, which is the audience of ID tokens.
     pub fn audience(mut self, audience: impl Into<String>) -> Self {
         self.audience = audience.into();
+        self
+    }
+
+    /// The issuer's access tokens have no `aud`: they are for the client that `client_id` names, and
+    /// [`audience`](Self::audience) is its id. Amazon Cognito's are of this kind.
+    ///
+    /// A token then counts only if it has no `aud` at all, and says by `token_use` (or `token_type`,
+    /// or a claim `typ`) that it is an access token: the ID tokens of the same issuer have this id as
+    /// `aud`. For engines that only verify; tokens of our own have an `aud`.
+    ///
+    /// ```
+    /// # use everfresh::{ConfigError, Engine, Keys, Refresher, TokenProfile};
+    /// fn auth(keys: Keys, verify_only: impl Refresher) -> Result<Engine<()>, ConfigError> {
+    ///     Engine::builder(keys)
+    ///         .issuer("https://cognito-idp.eu-central-1.amazonaws.com/eu-central-1_example")
+    ///         .audience("1example23456789")
+    ///         .audience_in_client_id()
+    ///         .token_profile(TokenProfile::Jwt)
+    ///         .refresh_with(verify_only)
+    ///         .build()
+    /// }
+    /// ```
+    pub fn audience_in_client_id(mut self) -> Self {
+        self.audience_in_client_id = true;
         self
     }
 

@@ -83,7 +83,7 @@ impl<C: ClaimSet> EngineBuilder<C> {
                 let claims = read_own(claims.as_str());
                 match hook(Revalidation { subject, sid, claims }).await {
                     Ok(Revalidated::Keep) => Ok(None),
-                    Ok(Revalidated::Replace(claims)) => match ClaimsObject::new(&claims) {
+                    Ok(Revalidated::Replace(claims)) => match ClaimsObject::of_app(&claims) {
                         Ok(claims) => Ok(Some(claims)),
                         Err(problem) => {
                             tracing::error!(target: "everfresh", %problem, "claims refused");

@@ -131,7 +131,8 @@ impl<C: ClaimSet> Session<C> {
     /// Whatever session the request presented is signed out. Handlers run after this see the new
     /// claims.
     ///
-    /// Errors: `Claims` if the claims don't serialize to an object or use a registered name,
+    /// Errors: `Claims` if the claims don't serialize to an object, can't be read back from it or
+    /// use a registered name (an enum's variant without members is a string, and no object),
     /// `Misconfigured` if the token is too large for a cookie, `ResponseSent` if the response's
     /// head has left (the new session is taken back), `Unavailable` if the refresher can't now,
     /// `CrossSite` if another site caused the request and the token would leave in a cookie: a
@@ -157,7 +158,7 @@ impl<C: ClaimSet> Session<C> {
         if by_cookie && !self.0.request.own_site {
             return Err(SessionErrorKind::CrossSite.into());
         }
-        let claims = ClaimsObject::new(&sign_in.claims)
+        let claims = ClaimsObject::of_app(&sign_in.claims)
             .map_err(|problem| SessionError::claims(problem.to_string()))?;
         let now = core.clock.now();
         let lifetime = sign_in.lifetime.unwrap_or(core.session_lifetime);

@@ -34,6 +34,10 @@ pub(crate) use watches::Watches;
 
 /// What claims have to be, everywhere: read from a token and written into one.
 ///
+/// Every type that serde writes as a JSON object: a struct, a map, an enum whose variants have
+/// members (`{"Admin": {..}}`, tagged or untagged), and `()` for none. A variant without members is
+/// a string: [`Session::sign_in`] refuses it.
+///
 /// Implemented for every type that fits; there is nothing to do.
 pub trait ClaimSet: Serialize + DeserializeOwned + Send + Sync + 'static {}
 

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use serde::de::value::CowStrDeserializer;
+use serde::de::value::{CowStrDeserializer, MapAccessDeserializer};
 use serde::de::{
     self, Deserialize, DeserializeOwned, DeserializeSeed, Deserializer, Error as _, IgnoredAny,
     MapAccess, SeqAccess, Visitor,
@@ -38,6 +38,7 @@ const LAST_SECOND: u64 = 253_402_300_799;
 #[derive(Default)]
 pub(crate) struct RawClaims {
     pub(crate) issuer_matches: bool,
+    pub(crate) has_audience: bool,
     pub(crate) audience_matches: bool,
     pub(crate) sub: Option<String>,
     pub(crate) exp: Option<u64>,
@@ -49,11 +50,20 @@ pub(crate) struct RawClaims {
     pub(crate) auth_time: Option<u64>,
     pub(crate) session_exp: Option<u64>,
     pub(crate) has_client_id: bool,
+    /// The `client_id` is what was expected as the audience.
+    pub(crate) client_id_matches: bool,
     /// `cnf`: the token is bound to a key that its bearer must prove (RFC 7800).
     pub(crate) confirmation: bool,
-    /// One of `token_type`, `token_use` and the claim `typ` calls it something other than an
-    /// access token.
-    pub(crate) other_kind: bool,
+    /// What `token_type`, `token_use` and the claim `typ` call it, which may be several things.
+    pub(crate) called_access: bool,
+    pub(crate) called_id: bool,
+    pub(crate) called_other: bool,
+    /// Claims of ID tokens (OpenID Connect Core sections 2 and 3.3.2.11) and of security event
+    /// tokens, such as logout tokens (RFC 8417 section 2.2). They are no registered names: an app
+    /// may have claims of these names where `typ` keeps the kinds of tokens apart.
+    pub(crate) has_nonce: bool,
+    pub(crate) has_hash: bool,
+    pub(crate) has_events: bool,
 }
 
 impl fmt::Debug for RawClaims {
@@ -136,9 +146,38 @@ impl<'de, D: Deserializer<'de>> Deserializer<'de> for Split<'_, D> {
         self.deserialize_unit(visitor)
     }
 
+    /// An enum as serde writes it unless told otherwise: an object of one member, which has the
+    /// variant's name.
+    fn deserialize_enum<V: Visitor<'de>>(
+        self,
+        _: &'static str,
+        _: &'static [&'static str],
+        visitor: V,
+    ) -> Result<V::Value, D::Error> {
+        self.deserialize_any(VariantVisitor(visitor))
+    }
+
     serde::forward_to_deserialize_any! {
         bool i8 i16 i32 i64 i128 u8 u16 u32 u64 u128 f32 f64 char str string bytes byte_buf
-        seq tuple tuple_struct map struct enum identifier ignored_any
+        seq tuple tuple_struct map struct identifier ignored_any
+    }
+}
+
+struct VariantVisitor<V>(V);
+
+impl<'de, V: Visitor<'de>> Visitor<'de> for VariantVisitor<V> {
+    type Value = V::Value;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("an object of one member, which has the name of a variant")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<V::Value, A::Error> {
+        let value = self.0.visit_enum(MapAccessDeserializer::new(&mut map))?;
+        match map.next_key::<IgnoredAny>()? {
+            None => Ok(value),
+            Some(_) => Err(A::Error::custom("a member beside the variant")),
+        }
     }
 }
 
@@ -171,7 +210,7 @@ impl<'de, V: Visitor<'de>> Visitor<'de> for SplitVisitor<'_, V> {
 
     fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<V::Value, A::Error> {
         let Self { visitor, raw, expected } = self;
-        let mut split = SplitMap { map, raw, expected, seen: 0, names: Names::default() };
+        let mut split = SplitMap { map, raw, expected, seen: 0, names: Names::of_claims() };
         let value = visitor.visit_map(&mut split)?;
         // A visitor may stop early; what follows counts all the same.
         while split.next_entry::<IgnoredAny, IgnoredAny>()?.is_some() {}
@@ -206,6 +245,12 @@ impl<'de, A: MapAccess<'de>> MapAccess<'de> for SplitMap<'_, 'de, A> {
                 self.take_registered(&name)?;
                 continue;
             }
+            match &*name {
+                "nonce" => self.raw.has_nonce = true,
+                "at_hash" | "c_hash" | "s_hash" => self.raw.has_hash = true,
+                "events" => self.raw.has_events = true,
+                _ => {}
+            }
             self.names.insert(name.clone())?;
             return seed.deserialize(CowStrDeserializer::new(name)).map(Some);
         }
@@ -222,7 +267,10 @@ impl<'de, A: MapAccess<'de>> SplitMap<'_, 'de, A> {
         let Self { map, raw, expected, .. } = self;
         match name {
             "iss" => raw.issuer_matches = map.next_value::<Name<'de>>()?.0 == expected.issuer,
-            "aud" => raw.audience_matches = map.next_value_seed(Audience(expected.audience))?,
+            "aud" => {
+                raw.audience_matches = map.next_value_seed(Audience(expected.audience))?;
+                raw.has_audience = true;
+            }
             "sub" => raw.sub = Some(map.next_value()?),
             "exp" => raw.exp = Some(map.next_value::<NumericDate>()?.0),
             "nbf" => raw.nbf = Some(map.next_value::<NumericDate>()?.0),
@@ -236,7 +284,7 @@ impl<'de, A: MapAccess<'de>> SplitMap<'_, 'de, A> {
             "sid" => raw.sid = Some(map.next_value()?),
             "gen" => raw.generation = Some(map.next_value()?),
             "client_id" => {
-                map.next_value::<Name<'de>>()?;
+                raw.client_id_matches = map.next_value::<Name<'de>>()?.0 == expected.audience;
                 raw.has_client_id = true;
             }
             "cnf" => {
@@ -245,8 +293,12 @@ impl<'de, A: MapAccess<'de>> SplitMap<'_, 'de, A> {
             }
             "token_type" | "token_use" | "typ" => {
                 let Name(kind) = map.next_value()?;
-                raw.other_kind |=
-                    !["access", "bearer", "at+jwt"].iter().any(|ok| kind.eq_ignore_ascii_case(ok));
+                let is = |name: &str| kind.eq_ignore_ascii_case(name);
+                match () {
+                    () if is("access") || is("bearer") || is("at+jwt") => raw.called_access = true,
+                    () if is("id") => raw.called_id = true,
+                    () => raw.called_other = true,
+                }
             }
             other => return Err(A::Error::custom(format_args!("{other:?} is not read"))),
         }
@@ -259,7 +311,9 @@ struct NumericDate(u64);
 
 impl<'de> Deserialize<'de> for NumericDate {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        deserializer.deserialize_any(DateVisitor)
+        // Not `deserialize_any`, which gives a number as a map of its own where any crate in the
+        // tree switches on `serde_json/arbitrary_precision`.
+        deserializer.deserialize_f64(DateVisitor)
     }
 }
 

@@ -3,7 +3,7 @@
 use std::fmt;
 use std::time::Duration;
 
-use super::{InvalidReason, Keys, Rules, Seek, TokenProfile, Verified, lacks_key, verify};
+use super::{InvalidReason, Keys, Kind, Rules, Seek, TokenProfile, Verified, lacks_key, verify};
 use crate::clock::Timestamp;
 
 /// Whose tokens these are is settled when they come; clocks that differ are no reason to refuse
@@ -12,6 +12,9 @@ const SKEW: Duration = Duration::from_secs(24 * 60 * 60);
 
 /// Another issuer, whose tokens are read when they are received: by the rules that requests' tokens
 /// are held against, but for the time, since they were made a moment ago.
+///
+/// The audience of ID tokens is the client's id, that of access tokens is not: one issuer of both
+/// is two of these.
 ///
 /// ```
 /// use everfresh::{Keys, TrustedIssuer};
@@ -58,24 +61,58 @@ impl TrustedIssuer {
         let rules = Rules {
             issuer: issuer.into(),
             audience: audience.into(),
-            profile: TokenProfile::Jwt,
+            audience_in_client_id: false,
+            kind: Kind::Access(TokenProfile::Jwt),
             leeway: SKEW,
             needs_session: false,
         };
         Self { keys, rules }
     }
 
-    /// Reads a token; `now` says how long it lives if it does not. If it is signed by a key that
-    /// the set lacks, the key is fetched once, where the set has a source: limit the wait.
+    /// The access tokens have no `aud`: they are for the client that `client_id` names, and the
+    /// audience given is its id. See [`EngineBuilder::audience_in_client_id`].
+    ///
+    /// ID tokens are read as before.
+    ///
+    /// [`EngineBuilder::audience_in_client_id`]: crate::EngineBuilder::audience_in_client_id
+    pub fn audience_in_client_id(mut self) -> Self {
+        self.rules.audience_in_client_id = true;
+        self
+    }
+
+    /// Reads an access token; `now` says how long it lives if it does not. If it is signed by a key
+    /// that the set lacks, the key is fetched once, where the set has a source: limit the wait.
+    ///
+    /// Its `typ` is `at+jwt`, or as [`TokenProfile::Jwt`] has it. Errors: see [`NotRead`].
     pub async fn read(&self, token: &str, now: Timestamp) -> Result<Received, NotRead> {
-        match self.judge(token, now) {
+        // Issuers call their access tokens one or the other.
+        let kinds = [TokenProfile::Jwt, TokenProfile::AtJwt].map(Kind::Access);
+        self.read_as(&kinds, token, now).await
+    }
+
+    /// Reads an ID token (OpenID Connect Core section 2), as [`read`](Self::read) reads an access
+    /// token; the audience is the client's id. What calls itself an access token is refused, and
+    /// so is a logout token. The `nonce` is for the caller to compare, among the claims.
+    ///
+    /// Errors: see [`NotRead`].
+    pub async fn read_id_token(&self, token: &str, now: Timestamp) -> Result<Received, NotRead> {
+        self.read_as(&[Kind::Id], token, now).await
+    }
+
+    async fn read_as(
+        &self,
+        kinds: &[Kind],
+        token: &str,
+        now: Timestamp,
+    ) -> Result<Received, NotRead> {
+        match self.judge(kinds, token, now) {
             Err(reason) if lacks_key(token.as_bytes(), reason, &self.keys) => {
                 match self.keys.seek() {
                     Seek::InVain => Err(NotRead::Refused(reason)),
                     Seek::Unavailable { .. } => Err(NotRead::Unavailable),
                     Seek::Underway(fetch) => {
                         fetch.await;
-                        self.judge(token, now).map_err(|reason| {
+                        self.judge(kinds, token, now).map_err(|reason| {
                             match lacks_key(token.as_bytes(), reason, &self.keys) {
                                 true => NotRead::Unavailable,
                                 false => NotRead::Refused(reason),
@@ -88,16 +125,21 @@ impl TrustedIssuer {
         }
     }
 
-    fn judge(&self, token: &str, now: Timestamp) -> Result<Received, InvalidReason> {
-        let read = |profile| {
-            let rules = Rules { profile, ..self.rules.clone() };
+    /// As the first of these kinds that it can be.
+    fn judge(
+        &self,
+        kinds: &[Kind],
+        token: &str,
+        now: Timestamp,
+    ) -> Result<Received, InvalidReason> {
+        let read = |kind: &Kind| {
+            let mut rules = Rules { kind: *kind, ..self.rules.clone() };
+            rules.audience_in_client_id &= *kind != Kind::Id;
             verify::<serde_json::Value>(token.as_bytes(), &self.keys.current(), &rules, now)
         };
-        // Issuers call their access tokens one or the other.
-        let verified = match read(TokenProfile::Jwt) {
-            Err(InvalidReason::Type) => read(TokenProfile::AtJwt)?,
-            read => read?,
-        };
+        let mut read = kinds.iter().map(read);
+        let verified = read.find(|read| !matches!(read, Err(InvalidReason::Type)));
+        let verified = verified.unwrap_or(Err(InvalidReason::Type))?;
         let Verified { claims, subject, issued, expires, .. } = verified;
         Ok(Received {
             subject: subject.map(Into::into),

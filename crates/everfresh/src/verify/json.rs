@@ -1,12 +1,21 @@
 //! JSON read strictly: what `serde_json` would let pass in values that nobody asks for.
 
 use std::borrow::Cow;
+use std::collections::HashSet;
 use std::fmt;
 
-use serde::de::{self, Deserialize, Deserializer, MapAccess, SeqAccess, Visitor};
+use serde::de::{self, Deserialize, Deserializer, Error as _, MapAccess, SeqAccess, Visitor};
 
-/// How many members an object in a token may have.
-const MAX_MEMBERS: usize = 256;
+/// How many members claims may have.
+const MAX_CLAIMS: usize = 256;
+
+/// How many names are compared one by one. More of them are hashed, so that the work grows with
+/// the number of names and not with its square.
+pub(super) const FEW: usize = 16;
+
+/// The member as which `serde_json` hands over a number, where any crate in the tree switches on
+/// its feature `arbitrary_precision`.
+const NUMBER: &str = "$serde_json::private::Number";
 
 /// A member name, borrowed where it holds no escapes.
 pub(crate) struct Name<'de>(pub(crate) Cow<'de, str>);
@@ -34,19 +43,36 @@ impl<'de> Deserialize<'de> for Name<'de> {
 }
 
 /// The member names of one object, each allowed once (RFC 7515 section 4, RFC 7519 section 4).
-#[derive(Default)]
-pub(crate) struct Names<'de>(Vec<Cow<'de, str>>);
+pub(crate) struct Names<'de> {
+    few: Vec<Cow<'de, str>>,
+    more: Option<HashSet<Cow<'de, str>>>,
+    most: usize,
+}
 
 impl<'de> Names<'de> {
+    /// Of claims.
+    pub(crate) fn of_claims() -> Self {
+        Self { few: Vec::new(), more: None, most: MAX_CLAIMS }
+    }
+
+    /// Of a header, or of an object inside of one.
+    pub(super) fn of_header() -> Self {
+        Self { most: FEW, ..Self::of_claims() }
+    }
+
     pub(crate) fn insert<E: de::Error>(&mut self, name: Cow<'de, str>) -> Result<(), E> {
-        if self.0.contains(&name) {
-            return Err(twice());
-        }
-        if self.0.len() == MAX_MEMBERS {
+        let Self { few, more, most } = self;
+        if few.len() + more.as_ref().map_or(0, HashSet::len) == *most {
             return Err(E::custom("too many members"));
         }
-        self.0.push(name);
-        Ok(())
+        if few.contains(&name) {
+            return Err(twice());
+        }
+        if few.len() < FEW {
+            few.push(name);
+            return Ok(());
+        }
+        if more.get_or_insert_default().insert(name) { Ok(()) } else { Err(twice()) }
     }
 }
 
@@ -54,8 +80,9 @@ pub(crate) fn twice<E: de::Error>() -> E {
     E::custom("a member name appears twice")
 }
 
-/// Any JSON value, read to the last byte and thrown away: no name twice, no lone surrogate, no
-/// number out of range. Depth is bounded by `serde_json`.
+/// Any JSON value of a header, read to the last byte and thrown away: no name twice, no more
+/// members than a header has, no lone surrogate, no number out of range. Depth is bounded by
+/// `serde_json`.
 pub(crate) struct AnyValue;
 
 impl<'de> Deserialize<'de> for AnyValue {
@@ -103,10 +130,17 @@ impl<'de> Visitor<'de> for AnyVisitor {
     }
 
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<AnyValue, A::Error> {
-        let mut names = Names::default();
+        let mut names = Names::of_header();
         while let Some(Name(name)) = map.next_key()? {
+            if name == NUMBER {
+                let Name(number) = map.next_value()?;
+                if !number.parse().is_ok_and(f64::is_finite) {
+                    return Err(A::Error::custom("number out of range"));
+                }
+            } else {
+                map.next_value::<AnyValue>()?;
+            }
             names.insert(name)?;
-            map.next_value::<AnyValue>()?;
         }
         Ok(AnyValue)
     }

@@ -17,6 +17,10 @@ use super::key::is_kid;
 /// The longest token that is looked at, in bytes. Longer ones cost one comparison.
 pub(crate) const MAX_TOKEN: usize = 8 * 1024;
 
+/// The longest header that is read, in bytes as it is encoded: 4 KiB of JSON. Issuers' headers have
+/// 50 to 400 bytes; what is left is for `x5c`, whose certificates have 1 to 3 KB each.
+const MAX_HEADER: usize = (4 * 1024 * 4_usize).div_ceil(3);
+
 /// A compact JWS, cut at its dots, nothing decoded.
 pub(crate) struct Compact<'t> {
     pub(crate) header: &'t str,
@@ -100,13 +104,17 @@ pub(crate) struct Header {
 impl Header {
     /// Reads the first part of a token.
     ///
-    /// 1. A JSON object; no name twice; every value well-formed to the last byte.
+    /// 1. A JSON object of at most 4 KiB and 16 members, and so is every object in it; no name
+    ///    twice; every value well-formed to the last byte.
     /// 2. `alg` is one we know, in its exact spelling; `none` is not one.
     /// 3. `crit` and `b64` are refused, whatever they say (RFC 7515 section 4.1.11, RFC 7797).
     /// 4. `jwk` is refused, `jku`, `x5u` and `x5c` are stepped over: a token does not bring its
     ///    own key (RFC 8725 section 3.10, CVE-2018-0114).
     /// 5. `enc` and `zip` belong to JWE and are refused.
     pub(crate) fn parse(encoded: &str) -> Result<Self, InvalidReason> {
+        if encoded.len() > MAX_HEADER {
+            return Err(InvalidReason::Header);
+        }
         let text = decode_text(encoded)?;
         serde_json::from_str(&text).map_err(|_| InvalidReason::Header)
     }
@@ -134,7 +142,7 @@ impl<'de> Visitor<'de> for HeaderVisitor {
 
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Header, A::Error> {
         let (mut alg, mut kid, mut typ) = (None, None, None);
-        let mut names = Names::default();
+        let mut names = Names::of_header();
         while let Some(Name(name)) = map.next_key()? {
             match &*name {
                 "alg" => {

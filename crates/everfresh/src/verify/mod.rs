@@ -5,7 +5,8 @@
 //! 2. The header as [`jws::Header::parse`] has it.
 //! 3. The key decides the algorithm, and the signature is checked before any claim is read.
 //! 4. The claims: `exp` required; `iss` ours; `aud` ours or holding ours; `nbf` honoured; `iat`
-//!    at most a day ahead; no `cnf` that nobody proved; `typ` that of an access token.
+//!    at most a day ahead; no `cnf` that nobody proved; `typ` that of an access token, and where
+//!    that names no kind, no claim of another kind.
 //! 5. A token is *expired* only if all of this held.
 
 mod cache;
@@ -53,7 +54,8 @@ pub enum InvalidReason {
     TooLong,
     /// Not three non-empty parts of strict base64url.
     Malformed,
-    /// The header is not one we accept: an unknown `alg`, a `crit`, a member twice.
+    /// The header is not one we accept: an unknown `alg`, a `crit`, a member twice, more than 16
+    /// members or 4 KiB.
     Header,
     /// The `typ` is not that of an access token, or a claim says that it is something else.
     Type,
@@ -137,9 +139,25 @@ pub enum TokenProfile {
     AtJwt,
     /// RFC 9068 to the letter: `at+jwt` with `sub`, `client_id`, `iat` and `jti` as well.
     Rfc9068,
-    /// `JWT` or no `typ`, for issuers that don't name their access tokens; what calls itself
-    /// something else in a claim `token_type`, `token_use` or `typ` is still refused.
+    /// `JWT` or no `typ`, for issuers that don't name their access tokens.
+    ///
+    /// Nothing but claims then tells kinds of tokens apart (RFC 8725 section 3.12). Refused is what
+    /// calls itself something else in a claim `token_type`, `token_use` or `typ`, and what has a
+    /// claim of ID tokens (`nonce`, `at_hash`, `c_hash`, `s_hash`) or of logout tokens (`events`);
+    /// a `nonce` is taken where one of the three claims names an access token, as Keycloak's did up
+    /// to version 24.
+    ///
+    /// An ID token that has none of these is told by its audience alone, which is the client's id
+    /// (OpenID Connect Core section 2). So the engine's `audience` must not be the id of a client:
+    /// register an API or resource of its own with the issuer.
     Jwt,
+}
+
+/// Which tokens are taken.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Kind {
+    Access(TokenProfile),
+    Id,
 }
 
 /// What `verify` holds every token against.
@@ -147,7 +165,9 @@ pub enum TokenProfile {
 pub(crate) struct Rules {
     pub(crate) issuer: String,
     pub(crate) audience: String,
-    pub(crate) profile: TokenProfile,
+    /// The audience stands in `client_id`, and there is no `aud`.
+    pub(crate) audience_in_client_id: bool,
+    pub(crate) kind: Kind,
     pub(crate) leeway: Duration,
     /// Tokens must carry `sid`, `auth_time` and `session_exp`. Where another issuer makes them they
     /// need not: each is a session of its own, of which its successor knows nothing.
@@ -215,7 +235,7 @@ pub(crate) fn verify<C: DeserializeOwned>(
         Some(header) => header,
         None => &*read.insert(jws::Header::parse(compact.header)?),
     };
-    check_typ(header.typ.as_deref(), rules.profile)?;
+    check_typ(header.typ.as_deref(), rules.kind)?;
 
     let mut buffer = jws::SignatureBuffer::new();
     let signature = compact.signature(&mut buffer)?;
@@ -240,7 +260,7 @@ pub(crate) fn verify<C: DeserializeOwned>(
 }
 
 /// Whether this token, refused for `reason`, may be signed by a key that the set lacks: none of its
-/// keys has signed the token, and none has the name that the token gives. Only a set with a source
+/// keys has signed the token, and none for its algorithm has the name that the token gives. Only a set with a source
 /// can get to know another one.
 pub(crate) fn lacks_key(token: &[u8], reason: InvalidReason, keys: &Keys) -> bool {
     let unsigned = matches!(reason, InvalidReason::UnknownKey | InvalidReason::Signature);
@@ -248,15 +268,20 @@ pub(crate) fn lacks_key(token: &[u8], reason: InvalidReason, keys: &Keys) -> boo
         return false;
     }
     let header = jws::Compact::split(token).and_then(|token| jws::Header::parse(token.header));
-    header.is_ok_and(|header| header.kid.is_none_or(|kid| !keys.current().names(&kid)))
+    let known = |header: &jws::Header, kid: &str| keys.current().names(header.alg, kid);
+    header.is_ok_and(|header| header.kid.as_deref().is_none_or(|kid| !known(&header, kid)))
 }
 
-fn check_typ(typ: Option<&str>, profile: TokenProfile) -> Result<(), InvalidReason> {
+fn check_typ(typ: Option<&str>, kind: Kind) -> Result<(), InvalidReason> {
     let is = |name: &str| typ.is_some_and(|typ| typ.eq_ignore_ascii_case(name));
-    let good = match profile {
+    let good = match kind {
         // RFC 9068 section 2.1; the short form may stand for the media type.
-        TokenProfile::AtJwt | TokenProfile::Rfc9068 => is("at+jwt") || is("application/at+jwt"),
-        TokenProfile::Jwt => typ.is_none() || is("JWT") || is("application/jwt"),
+        Kind::Access(TokenProfile::AtJwt | TokenProfile::Rfc9068) => {
+            is("at+jwt") || is("application/at+jwt")
+        }
+        Kind::Access(TokenProfile::Jwt) | Kind::Id => {
+            typ.is_none() || is("JWT") || is("application/jwt")
+        }
     };
     if good { Ok(()) } else { Err(InvalidReason::Type) }
 }
@@ -276,6 +301,22 @@ fn check_signature<'k>(
         reason = InvalidReason::Signature;
     }
     Err(reason)
+}
+
+/// Whether the claims are those of such a token (RFC 8725 section 3.12). `typ` was looked at before.
+fn is_of_kind(raw: &claims::RawClaims, kind: Kind) -> bool {
+    let called_another = match kind {
+        Kind::Access(_) => raw.called_id,
+        Kind::Id => raw.called_access,
+    };
+    let has_foreign = match kind {
+        Kind::Access(TokenProfile::AtJwt | TokenProfile::Rfc9068) => false,
+        Kind::Access(TokenProfile::Jwt) => {
+            raw.has_hash || raw.has_events || raw.has_nonce && !raw.called_access
+        }
+        Kind::Id => raw.has_events,
+    };
+    !(called_another || raw.called_other || has_foreign)
 }
 
 /// What stands for the session of a token that names none: nothing that an issuer would write.
@@ -302,13 +343,18 @@ fn judge<C>(
     if !raw.issuer_matches {
         return Err(InvalidReason::Issuer);
     }
-    if !raw.audience_matches {
+    let for_us = match rules.audience_in_client_id {
+        false => raw.audience_matches,
+        // What has an `aud` may be an ID token, whose audience is that very id.
+        true => raw.client_id_matches && !raw.has_audience && raw.called_access,
+    };
+    if !for_us {
         return Err(InvalidReason::Audience);
     }
     if raw.confirmation {
         return Err(InvalidReason::SenderConstrained);
     }
-    if raw.other_kind {
+    if !is_of_kind(&raw, rules.kind) {
         return Err(InvalidReason::Type);
     }
     let exp = raw.exp.ok_or(InvalidReason::Claims)?;
@@ -321,7 +367,7 @@ fn judge<C>(
         return Err(InvalidReason::NotYetValid);
     }
     let complete = raw.sub.is_some() && raw.iat.is_some() && raw.has_jti;
-    if rules.profile == TokenProfile::Rfc9068 && !(complete && raw.has_client_id) {
+    if rules.kind == Kind::Access(TokenProfile::Rfc9068) && !(complete && raw.has_client_id) {
         return Err(InvalidReason::Claims);
     }
     let in_session = raw.sid.is_some() && raw.auth_time.is_some() && raw.session_exp.is_some();

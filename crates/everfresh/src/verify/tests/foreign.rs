@@ -63,6 +63,40 @@ fn what_is_not_theirs_or_not_for_us_is_refused() {
 }
 
 #[test]
+fn m13_id_tokens_and_access_tokens_are_read_each_for_what_they_are() {
+    let issuer = issuer(Keys::new(named_key("k1")).unwrap());
+    let now = Timestamp::from_secs(NOW);
+    let read_id = |token: &str| block_on(issuer.read_id_token(token, now)).map(|read| read.subject);
+    let refused = Err(NotRead::Refused(InvalidReason::Type));
+    let of = |name: &str, value: &str| token("k1", "JWT", &with(theirs(), name, json!(value)));
+    for id in [of("nonce", "x"), of("at_hash", "x"), of("typ", "ID"), of("token_use", "id")] {
+        assert_eq!(read_id(&id), Ok(Some("alice".into())));
+        assert_eq!(read(&issuer, &id).map(|read| read.subject), refused);
+    }
+    for access in [of("typ", "Bearer"), token("k1", "at+jwt", &theirs())] {
+        assert_eq!(read_id(&access), refused);
+        assert_eq!(read(&issuer, &access).map(|read| read.subject), Ok(Some("alice".into())));
+    }
+    let nonce =
+        block_on(issuer.read_id_token(&of("nonce", "x"), now)).unwrap().claims["nonce"].clone();
+    assert_eq!(nonce, "x", "for the caller to compare");
+}
+
+#[test]
+fn r15_an_issuer_without_aud_is_one_by_name() {
+    let keys = Keys::new(named_key("k1")).unwrap();
+    let access = with(with(theirs(), "aud", None), "token_use", json!("access"));
+    let access = token("k1", "JWT", &with(access, "client_id", json!("app")));
+    let id = token("k1", "JWT", &with(theirs(), "token_use", json!("id")));
+    let audience = Err(NotRead::Refused(InvalidReason::Audience));
+    assert_eq!(read(&issuer(keys.clone()), &access), audience);
+    let named = issuer(keys).audience_in_client_id();
+    assert!(read(&named, &access).is_ok());
+    assert_eq!(read(&named, &id), audience);
+    assert!(block_on(named.read_id_token(&id, Timestamp::from_secs(NOW))).is_ok());
+}
+
+#[test]
 fn clocks_may_be_a_day_apart_and_no_more() {
     let issuer = issuer(Keys::new(named_key("k1")).unwrap());
     let late = |from: u64| {
