@@ -67,6 +67,17 @@ pub(crate) fn run() -> ExitCode {
         report.step(&format!("beside jsonwebtoken with {backends}"), &mut command);
     }
 
+    // Other crates of an app may switch any of these on for all of it.
+    let mut command = cargo(&root.join("tests/beside"));
+    command.args(["test", "--locked", "--features", "aws_lc_rs,json", "--target-dir"]);
+    command.arg(root.join("target/beside"));
+    report.step("beside every feature of serde_json", &mut command);
+    for package in ["everfresh", "everfresh-upstream"] {
+        let mut command = cargo(&root);
+        command.args(["test", "--package", package, "--lib", "--features", JSON_FEATURES]);
+        report.step(&format!("{package} with every feature of serde_json"), &mut command);
+    }
+
     report.begin("instructions of the fresh path, within their budget");
     match instructions(&root) {
         Ok(kept) => report.check("instructions beyond their budget", kept),
@@ -85,6 +96,11 @@ pub(crate) fn run() -> ExitCode {
 
     if report.end(ci) { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
+
+/// The features of `serde_json` that change how it reads or what it keeps.
+const JSON_FEATURES: &str = "serde_json/arbitrary_precision,serde_json/float_roundtrip,\
+                             serde_json/preserve_order,serde_json/raw_value,\
+                             serde_json/unbounded_depth";
 
 /// Parts of the workspace without what others of it switch on.
 fn each_alone(root: &Path, report: &mut Report) {

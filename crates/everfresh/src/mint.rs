@@ -10,7 +10,9 @@ use serde::ser::{Serialize, SerializeMap, Serializer};
 
 use crate::clock::Timestamp;
 use crate::secret::AccessToken;
-use crate::verify::{Keys, MAX_TOKEN, Name, Names, REGISTERED, TokenProfile, parse_own};
+use crate::verify::{
+    Keys, MAX_TOKEN, Name, Names, REGISTERED, TokenProfile, look_like_another_kind, parse_own,
+};
 
 /// One session, as far as an access token of it is minted from it.
 #[derive(Clone)]
@@ -44,6 +46,8 @@ pub(crate) enum ClaimsProblem {
     Registered(String),
     /// They serialize, and can't be read back.
     Unreadable(String),
+    /// They hold what tells other kinds of tokens where `typ` does not.
+    OfAnotherKind,
 }
 
 impl fmt::Display for ClaimsProblem {
@@ -56,7 +60,13 @@ impl fmt::Display for ClaimsProblem {
             ),
             Self::Unreadable(why) => write!(
                 f,
-                "the claims serialize to an object that can't be read back: {why}; see that                  `Serialize` and `Deserialize` fit each other"
+                "the claims serialize to an object that can't be read back: {why}; see that \
+                 `Serialize` and `Deserialize` fit each other"
+            ),
+            Self::OfAnotherKind => f.write_str(
+                "the claims hold `nonce`, `at_hash`, `c_hash`, `s_hash` or `events`, which \
+                 `TokenProfile::Jwt` refuses as an ID token's or a logout token's; rename that \
+                 member, or use `TokenProfile::AtJwt`",
             ),
             Self::Registered(name) => write!(
                 f,
@@ -89,7 +99,7 @@ impl ClaimsObject {
         Self::parse(text).ok()
     }
 
-    /// Of claims that come from the app, so that what can't be read back is told to the app.
+    /// Of claims that come from the app, so that it is told what could not be read back.
     pub(crate) fn of_app<C: Serialize + DeserializeOwned>(
         claims: &C,
     ) -> Result<Self, ClaimsProblem> {
@@ -97,6 +107,14 @@ impl ClaimsObject {
         match parse_own::<C>(object.as_str()) {
             Ok(_) => Ok(object),
             Err(error) => Err(ClaimsProblem::Unreadable(error.to_string())),
+        }
+    }
+
+    /// As they are, unless tokens of this profile must not have them.
+    pub(crate) fn fit_for(self, profile: TokenProfile) -> Result<Self, ClaimsProblem> {
+        match profile == TokenProfile::Jwt && look_like_another_kind(&self.0) {
+            true => Err(ClaimsProblem::OfAnotherKind),
+            false => Ok(self),
         }
     }
 

@@ -190,6 +190,10 @@ fn every_check_of_the_builder_says_what_to_do() {
         (refused(|b| b.issuer("")), ["`issuer` is missing", "such as"]),
         (refused(|b| b.audience(" ")), ["`audience` is missing", "such as"]),
         (refused(|b| b.token_profile(TokenProfile::Rfc9068)), ["`client_id`", "RFC 9068"]),
+        (
+            refused(|b| b.audience_in_client_id()),
+            ["`audience_in_client_id` is for", "leave it out"],
+        ),
         (refused(|b| b.access_lifetime(second / 2)), ["`access_lifetime` is 500ms", "1 s to"]),
         (refused(|b| b.leeway(400 * second)), ["`leeway` is 400s", "0 s to 300 s"]),
         (refused(|b| b.token_cache(1_000_001)), ["`token_cache`", "0 to 1000000"]),
@@ -419,6 +423,7 @@ fn every_error_to_a_handler_says_what_to_do() {
             ["serialized", "no text"],
         ),
         (ClaimsProblem::NotAnObject("an array"), ["no JSON object but an array", "make them"]),
+        (ClaimsProblem::OfAnotherKind, ["`nonce`", "rename that member"]),
         (ClaimsProblem::Unreadable("x".into()), ["can't be read back: x", "fit each other"]),
         (ClaimsProblem::Registered("sub".into()), ["\"sub\"", "rename that member"]),
     ] {

@@ -12,7 +12,7 @@ use std::time::{Duration, SystemTime};
 
 use http::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, COOKIE, RETRY_AFTER, SET_COOKIE};
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, StatusCode};
-use serde_json::{Map, Value};
+use serde_json::{Map, Number, Value};
 
 use super::client::ClientAuthentication;
 use super::dialect::{Dialect, DialectError, Fixed, Place, Successor};
@@ -233,6 +233,7 @@ impl Dialect {
             let text = match body.get(&*member.name)? {
                 Value::String(text) => text.clone(),
                 Value::Null => return None,
+                Value::Number(number) => number_text(number),
                 other => other.to_string(),
             };
             Some((member.name.to_string(), text))
@@ -244,6 +245,16 @@ impl Dialect {
             expires_in: answer.expires_in.as_deref().and_then(|name| lifetime(body.get(name)?)),
             members: members.collect(),
         })
+    }
+}
+
+/// A number's text, the same whether or not `serde_json/arbitrary_precision` keeps it as it came.
+fn number_text(number: &Number) -> String {
+    match (number.as_u64(), number.as_i64(), number.as_f64()) {
+        (Some(number), ..) => number.to_string(),
+        (_, Some(number), _) => number.to_string(),
+        (.., Some(number)) => Value::from(number).to_string(),
+        _ => number.to_string(),
     }
 }
 

@@ -159,6 +159,7 @@ impl<C: ClaimSet> Session<C> {
             return Err(SessionErrorKind::CrossSite.into());
         }
         let claims = ClaimsObject::of_app(&sign_in.claims)
+            .and_then(|claims| claims.fit_for(core.mint_rules.profile))
             .map_err(|problem| SessionError::claims(problem.to_string()))?;
         let now = core.clock.now();
         let lifetime = sign_in.lifetime.unwrap_or(core.session_lifetime);

@@ -13,6 +13,8 @@ use crate::{
     Session, SessionError, SessionErrorKind, SignIn, Standing, Step,
 };
 
+mod claims;
+
 fn empty() -> Response<String> {
     Response::new(String::new())
 }

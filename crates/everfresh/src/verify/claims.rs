@@ -106,6 +106,13 @@ pub(crate) fn read_own<C: DeserializeOwned>(claims: &str) -> Result<C, UnreadCla
     })
 }
 
+/// Whether an app's claims hold one by which [`TokenProfile::Jwt`](super::TokenProfile::Jwt) tells
+/// other kinds of tokens.
+pub(crate) fn look_like_another_kind(claims: &str) -> bool {
+    let read = parse::<()>(claims, Expected { issuer: "", audience: "" });
+    read.is_ok_and(|(raw, ())| raw.has_nonce || raw.has_hash || raw.has_events)
+}
+
 /// A deserializer for `C` that keeps the registered claims to itself.
 struct Split<'r, D> {
     inner: D,

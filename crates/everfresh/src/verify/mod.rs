@@ -34,7 +34,7 @@ use crate::clock::Timestamp;
 use claims::Expected;
 
 pub(crate) use cache::Cache;
-pub(crate) use claims::{REGISTERED, read_own};
+pub(crate) use claims::{REGISTERED, look_like_another_kind, parse_own, read_own};
 pub(crate) use crypto::same_bytes;
 pub use foreign::{NotRead, Received, TrustedIssuer};
 pub(crate) use json::{Name, Names};

@@ -1,6 +1,7 @@
 //! What we accept, `jsonwebtoken::decode` accepts; and neither gets in the other's way.
 
 mod mutated;
+mod numbers;
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
