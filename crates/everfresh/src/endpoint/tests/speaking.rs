@@ -228,6 +228,11 @@ fn f63_f74_s60_s62_odd_answers_are_read_for_what_they_say() {
         [("user_id", "17"), ("user_nicename", "ada")].map(|(a, b)| (a.into(), b.into())).into()
     );
     assert_eq!(told.refresh_token, None, "every field is optional");
+    for (number, text) in [("17.5", "17.5"), ("17.0", "17.0"), ("1e2", "100.0"), ("-3", "-3")] {
+        let body = format!(r#"{{"token":"a","user_id":{number}}}"#);
+        let told = given(read(&Dialect::JWT_AUTH_PRO, 200, &[], &body));
+        assert_eq!(told.members["user_id"], text, "whatever features serde_json has");
+    }
 }
 
 #[test]
