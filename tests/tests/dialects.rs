@@ -7,6 +7,7 @@ use std::net::SocketAddr;
 use std::path::Path;
 use std::time::Duration;
 
+use everfresh::dialect::TokenKind;
 use everfresh::{Dialect, ManualClock, Timestamp};
 use everfresh_testkit::Browser;
 use everfresh_testkit::contract::Me;
@@ -54,7 +55,13 @@ async fn stay_signed_in(dialect: &Dialect, issuer: SocketAddr, program: &str) {
         ],
     );
     let mut there = browser(issuer);
-    let signed_in = there.post_json("/login?deliver=header", &json!({"user": "alice"})).await;
+    let whom = match dialect.token {
+        _ if dialect.client_authentication => "client",
+        TokenKind::Access { .. } => "access-token",
+        TokenKind::Refresh => "nobody",
+    };
+    let login = format!("/login?deliver=header&for={whom}");
+    let signed_in = there.post_json(&login, &json!({"user": "alice"})).await;
     assert_eq!(signed_in.status, 204);
     let access = signed_in.field("authorization").unwrap().strip_prefix("Bearer ").unwrap();
     let tokens = json!({

@@ -8,7 +8,7 @@ use everfresh::{
 };
 use serde::{Deserialize, Serialize};
 
-/// The client that sessions of the contract are for, at the OAuth 2 endpoint: a public one.
+/// The client of the contract's OAuth 2 endpoint: a public one.
 pub const CLIENT_ID: &str = "contract";
 
 /// An engine that keeps sessions serves every dialect at its own path.
@@ -51,6 +51,9 @@ fn adopted() -> String {
 pub struct Delivery {
     /// `header` delivers the tokens in `Authorization` and `X-Refresh-Token`.
     pub deliver: Option<String>,
+    /// `client`: for [`CLIENT_ID`] alone. `access-token`: its access tokens may be renewed by those
+    /// dialects whose clients have no other token.
+    pub r#for: Option<String>,
 }
 
 /// The query of `GET /slow`.
@@ -108,9 +111,13 @@ pub async fn login(
     delivery: &Delivery,
 ) -> Result<(), SessionError> {
     let mut sign_in = SignIn::new(login.user.clone(), User { name: login.user })
-        .attribute("client_id", CLIENT_ID)
         .attribute("device_id", "device-1")
         .attribute("user_id", "17");
+    sign_in = match delivery.r#for.as_deref() {
+        Some("client") => sign_in.attribute("client_id", CLIENT_ID),
+        Some("access-token") => sign_in.renewable_by_access_token(),
+        _ => sign_in,
+    };
     if delivery.deliver.as_deref() == Some("header") {
         sign_in = sign_in.via(Carrier::headers());
     }

@@ -5,7 +5,7 @@ use http::header::{AUTHORIZATION, COOKIE};
 use memchr::memmem::Finder;
 
 use crate::config::ConfigError;
-use crate::cookie::{CookieSpec, SameSite, chunks, is_token_byte};
+use crate::cookie::{CookieSpec, SameSite, chunks, is_host_only, is_token_byte};
 use crate::extract::Side;
 
 /// One place in a request and its response where a token travels.
@@ -100,6 +100,8 @@ pub(crate) struct Carriers {
     /// Where each carrier's tokens are looked for, in the same order.
     access: Vec<Place>,
     refresh: Vec<Place>,
+    /// A bit for each carrier whose access token is in a cookie that a sibling subdomain can plant.
+    plantable: u8,
     /// Of each carrier whose refresh token is in a cookie: the cookies of further pieces. Empty
     /// where no token is ever that large.
     pieces: Vec<Vec<(CookieSpec, CookieFinder)>>,
@@ -183,6 +185,12 @@ impl Carriers {
         }
         let access = list.iter().map(|carrier| Place::new(&carrier.access)).collect();
         let refresh = list.iter().map(|carrier| Place::new(&carrier.refresh)).collect();
+        let is_plantable = |carrier: &Carrier| match &carrier.access {
+            Location::Cookie(cookie) => !is_host_only(cookie.name()),
+            _ => false,
+        };
+        let bits = list.iter().enumerate().map(|(at, one)| u8::from(is_plantable(one)) << at);
+        let plantable = bits.fold(0, |bits, bit| bits | bit);
         let pieces = |carrier: &Carrier| match &carrier.refresh {
             Location::Cookie(cookie) => {
                 let specs = (1..chunks::MAX).map(|index| cookie.piece(index));
@@ -198,7 +206,12 @@ impl Carriers {
             finder: CookieFinder::new(spec.name()),
         });
         let cookies = list.iter().flat_map(cookies_of).chain(further).collect();
-        Ok(Self { list, access, refresh, pieces, cookies })
+        Ok(Self { list, access, refresh, plantable, pieces, cookies })
+    }
+
+    /// Whether a sibling subdomain can plant this carrier's access token.
+    pub(crate) fn is_plantable(&self, at: usize) -> bool {
+        self.plantable & (1 << at) != 0
     }
 
     /// The cookies of further pieces of a carrier's refresh token.

@@ -137,7 +137,10 @@ mod tests {
             format!("{verified:?}"),
             format!("{:?}", issued()),
             format!("{:?}", Admitted::new(Some(grant()), refresh(), true)),
-            format!("{:?}", Renewal { grant: Some(grant()), refresh: refresh(), lifetime: None }),
+            format!(
+                "{:?}",
+                Renewal { grant: Some(grant()), refresh: refresh(), ..Renewal::default() }
+            ),
         ];
         let salt = format!("{}", SALT[0]);
         for one in &shown {

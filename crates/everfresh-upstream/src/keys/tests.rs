@@ -11,8 +11,8 @@ use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD as B64;
 use bytes::Bytes;
 use everfresh::{
-    Admission, Admitted, Algorithm, Carrier, Clock, Context, Engine, Failure, Key, KeyError,
-    ManualClock, Opening, Presented, Refresher, Resign, Session, Timestamp, Tokens,
+    Admission, Admitted, Algorithm, Carrier, Clock, Closing, Context, Engine, Failure, Key,
+    KeyError, ManualClock, Opening, Presented, Refresher, Resign, Session, Timestamp, Tokens,
 };
 use everfresh_testkit::fault::{Fault, FaultProxy};
 use futures::future::join_all;
@@ -157,13 +157,8 @@ impl Refresher for Elsewhere {
         Err(Failure::Misconfigured)
     }
 
-    async fn sign_out(
-        &self,
-        _: Context,
-        _: String,
-        _: Option<everfresh::RefreshToken>,
-    ) -> Result<(), Failure> {
-        Ok(())
+    async fn sign_out(&self, _: Context, _: Closing) -> Result<Option<String>, Failure> {
+        Ok(None)
     }
 }
 

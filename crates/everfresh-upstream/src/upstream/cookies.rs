@@ -7,8 +7,9 @@ use std::time::Duration;
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD as B64;
 use everfresh::{
-    AccessToken, Admission, Admitted, ClaimsObject, ConfigError, Context, Event, Failure, Grant,
-    Issued, KeyRing, Opening, Presented, RefreshToken, Refresher, Setup, Timestamp, Tokens, Vault,
+    AccessToken, Admission, Admitted, ClaimsObject, Closing, ConfigError, Context, Event, Failure,
+    Grant, Issued, KeyRing, Opening, Presented, RefreshToken, Refresher, Setup, Timestamp, Tokens,
+    Vault,
 };
 use serde::{Deserialize, Serialize};
 use zeroize::Zeroizing;
@@ -241,17 +242,15 @@ impl Refresher for InCookies {
         Ok(tokens)
     }
 
-    async fn sign_out(
-        &self,
-        cx: Context,
-        sid: String,
-        presented: Option<RefreshToken>,
-    ) -> Result<(), Failure> {
-        let shown = presented.and_then(|token| self.open(token.expose().as_bytes()));
-        if let Some(content) = shown.filter(|content| content.sid == sid) {
+    /// What is sealed is genuine, so it may name the session.
+    async fn sign_out(&self, cx: Context, closing: Closing) -> Result<Option<String>, Failure> {
+        let Closing { sid, refresh, .. } = closing;
+        let shown = refresh.and_then(|token| self.open(token.expose().as_bytes()));
+        let shown = shown.filter(|content| sid.as_ref().is_none_or(|sid| *sid == content.sid));
+        if let Some(content) = &shown {
             revoke(&self.local.calls.upstream, &cx, content.held());
         }
-        Ok(())
+        Ok(sid.or(shown.map(|content| content.sid)))
     }
 
     async fn onward(

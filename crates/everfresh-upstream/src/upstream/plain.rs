@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use everfresh::dialect::TokenKind;
 use everfresh::{
-    AccessToken, Admission, Admitted, ConfigError, Context, Failure, Issued, Opening, Presented,
-    RefreshToken, Refresher, Setup, Timestamp, Tokens,
+    AccessToken, Admission, Admitted, Closing, ConfigError, Context, Failure, Issued, Opening,
+    Presented, Refresher, Setup, Timestamp, Tokens,
 };
 
 use super::Upstream;
@@ -87,18 +87,15 @@ impl Refresher for PlainTokens {
         Ok(Self::tokens(&cx, opening.issued.ok_or(Failure::Misconfigured)?))
     }
 
-    async fn sign_out(
-        &self,
-        cx: Context,
-        _: String,
-        presented: Option<RefreshToken>,
-    ) -> Result<(), Failure> {
-        if let Some(refresh) = presented {
+    /// The refresh token is revoked by its holder, whatever the access token beside it is worth; the
+    /// session is over here only where that one was good.
+    async fn sign_out(&self, cx: Context, closing: Closing) -> Result<Option<String>, Failure> {
+        if let Some(refresh) = closing.refresh {
             let access = AccessToken::new(String::new());
             let held = Held { access, refresh: Some(refresh), lives: Duration::ZERO, who: None };
             revoke(&self.local.calls.upstream, &cx, held);
         }
-        Ok(())
+        Ok(closing.sid)
     }
 
     async fn drain(&self, _: Context) -> usize {

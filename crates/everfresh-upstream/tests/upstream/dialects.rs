@@ -53,12 +53,20 @@ impl Server {
 
     /// Signs somebody in there; what a client of its holds then.
     async fn sign_in(&self, dialect: &Dialect) -> Issued {
-        let inner = service_fn(|request: Request<()>| async move {
-            let session = request.extensions().get::<Session<User>>().unwrap().clone();
-            let user = User { name: "ada".into() };
-            let sign_in = SignIn::new("ada", user).attribute("client_id", "app");
-            session.sign_in_with(sign_in).await.unwrap();
-            Ok::<_, Infallible>(Response::new(Vec::<u8>::new()))
+        let mut sign_in = SignIn::new("ada", User { name: "ada".into() });
+        if dialect.client_authentication {
+            sign_in = sign_in.attribute("client_id", "app");
+        }
+        if dialect.token != TokenKind::Refresh {
+            sign_in = sign_in.renewable_by_access_token();
+        }
+        let inner = service_fn(move |request: Request<()>| {
+            let sign_in = sign_in.clone();
+            async move {
+                let session = request.extensions().get::<Session<User>>().unwrap().clone();
+                session.sign_in_with(sign_in).await.unwrap();
+                Ok::<_, Infallible>(Response::new(Vec::<u8>::new()))
+            }
         });
         let service = ServiceBuilder::new().layer(self.auth.layer()).service(inner);
         let response = service.oneshot(Request::new(())).await.unwrap();

@@ -75,9 +75,8 @@ impl<C: ClaimSet> EngineBuilder<C> {
         })?;
         let large = refresher.largest_refresh_token() > MAX_NAME_AND_VALUE;
         let carriers = Carriers::build(self.carriers, self.insecure, large)?;
-        let keeps = refresher.uses_refresh_tokens();
         let clients = Clients::build(self.clients)?;
-        let dialects = endpoints(self.dialects, &carriers, &clients, keeps, self.insecure)?;
+        let dialects = endpoints(self.dialects, &carriers, &clients, &*refresher, self.insecure)?;
         if self.insecure {
             tracing::warn!(target: "everfresh", "insecure_dev_only: cookies travel without Secure");
         }

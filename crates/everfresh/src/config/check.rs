@@ -1,24 +1,27 @@
 //! What `build()` checks of settings that stand by themselves.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
 use super::ConfigError;
 use crate::carrier::Carriers;
+use crate::cookie::is_host_only;
 use crate::endpoint::dialect::TokenKind;
 use crate::endpoint::{Clients, Dialect, Served, is_native};
+use crate::refresh::ErasedRefresher;
 
 /// Prepares the dialects, each at a path of its own.
 pub(super) fn endpoints(
     dialects: Vec<Dialect>,
     carriers: &Carriers,
     clients: &Clients,
-    keeps: bool,
+    refresher: &dyn ErasedRefresher,
     insecure: bool,
 ) -> Result<Vec<Arc<Served>>, ConfigError> {
     let mut served: Vec<Arc<Served>> = Vec::new();
     for dialect in dialects {
-        if dialect.token == TokenKind::Refresh && !keeps {
+        if dialect.token == TokenKind::Refresh && !refresher.uses_refresh_tokens() {
             return Err(ConfigError::Unfit {
                 setting: "refresh_with",
                 found: format!(
@@ -26,6 +29,17 @@ pub(super) fn endpoints(
                     dialect.name
                 ),
                 remedy: "use a refresher that has some, such as `Rotate`",
+            });
+        }
+        if dialect.client_authentication && !refresher.binds_clients() {
+            return Err(ConfigError::Unfit {
+                setting: "refresh_with",
+                found: format!(
+                    "binds no refresh token to its client, and `dialect` {:?} authenticates \
+                     clients",
+                    dialect.name
+                ),
+                remedy: "use a refresher that does, such as `Rotate`",
             });
         }
         if dialect.client_authentication && clients.is_empty() {
@@ -42,7 +56,22 @@ pub(super) fn endpoints(
         }
         served.push(Arc::new(one));
     }
+    warn_of_cookies(&served, carriers);
     Ok(served)
+}
+
+/// A cookie without `__Host-` can be planted by a sibling subdomain, and a dialect's clients know
+/// its name (RFC 6265bis section 8.6).
+fn warn_of_cookies(served: &[Arc<Served>], carriers: &Carriers) {
+    let names = served.iter().flat_map(|one| one.cookies());
+    let plain: BTreeSet<_> = names.filter(|name| !is_host_only(name)).collect();
+    if !plain.is_empty() && carriers.cookies().any(|(_, cookie, _)| is_host_only(cookie.name())) {
+        tracing::warn!(
+            target: "everfresh",
+            cookies = ?plain,
+            "a dialect's cookie has no `__Host-`: a sibling subdomain can plant one of its own"
+        );
+    }
 }
 
 pub(super) fn required(

@@ -274,7 +274,8 @@ impl<C: ClaimSet> EngineBuilder<C> {
     ///
     /// The session's attributes (`SignIn::attribute`) fill the members that a dialect has of the
     /// user; with client authentication the attribute `client_id` names the client that the
-    /// session is for, and `scope` what it may ask for.
+    /// session is for, and `scope` what it may ask for. Such a session is refreshed by that client
+    /// alone, wherever its refresh token is shown.
     pub fn dialect(mut self, dialect: Dialect) -> Self {
         self.dialects.push(dialect);
         self

@@ -3,8 +3,8 @@
 use super::*;
 use crate::testing::SECRET;
 use crate::{
-    Admission, Admitted, Algorithm, Context, CookieSpec, Engine, Failure, Key, Location, Opening,
-    Presented, RefreshToken, Resign, SameSite, Timestamp, Tokens,
+    Admission, Admitted, Algorithm, Closing, Context, CookieSpec, Engine, Failure, Key, Location,
+    Opening, Presented, Resign, SameSite, Timestamp, Tokens,
 };
 
 fn builder() -> EngineBuilder<()> {
@@ -42,13 +42,8 @@ impl Refresher for Elsewhere {
         Err(Failure::Misconfigured)
     }
 
-    async fn sign_out(
-        &self,
-        _: Context,
-        _: String,
-        _: Option<RefreshToken>,
-    ) -> Result<(), Failure> {
-        Ok(())
+    async fn sign_out(&self, _: Context, _: Closing) -> Result<Option<String>, Failure> {
+        Ok(None)
     }
 }
 

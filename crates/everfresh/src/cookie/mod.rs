@@ -234,6 +234,12 @@ impl CookieSpec {
     }
 }
 
+/// Whether browsers take a cookie of this name from this very host alone (RFC 6265bis section
+/// 4.1.3.2). Any other one can be planted by a sibling subdomain.
+pub(crate) fn is_host_only(name: &str) -> bool {
+    name.get(..7).is_some_and(|prefix| prefix.eq_ignore_ascii_case("__Host-"))
+}
+
 /// RFC 9110 section 5.6.2.
 pub(crate) fn is_token_byte(byte: u8) -> bool {
     byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte)

@@ -66,7 +66,9 @@ pub struct Dialect {
 pub enum TokenKind {
     /// The refresh token.
     Refresh,
-    /// The access token, good or expired not longer ago than this.
+    /// The access token, good or expired not longer ago than this. Served only for sessions that were
+    /// signed in for it
+    /// ([`SignIn::renewable_by_access_token`](crate::SignIn::renewable_by_access_token)).
     Access {
         /// In seconds. 0: only one that is still good.
         expired_for: u32,

@@ -55,6 +55,13 @@ impl Dialect {
     /// Not documented: the cookie's name and the scheme, here `access_token` and `Bearer`; for how
     /// long a token may have expired, here an hour; the statuses of its two errors ("token is
     /// invalid or user not found"), here 401 and 404, in the form of the framework that it names.
+    ///
+    /// # Security
+    /// A copied access token could be renewed for as long as its session lasts. So where this is
+    /// served, it renews only sessions that were signed in for it
+    /// ([`SignIn::renewable_by_access_token`](crate::SignIn::renewable_by_access_token)); a token two
+    /// generations older than its session's is refused, and ends the session once the current
+    /// generation was shown. Its cookie has no `__Host-`: a sibling subdomain can plant one.
     pub const VIJIL: Self = Self {
         name: text("vijil"),
         path: text("/v1/auth/jwt/refresh"),
@@ -210,6 +217,9 @@ impl Dialect {
     /// `ttl` is brought within 1 s and what the configuration and the session allow. Its document
     /// has 401 for "the token is invalid or password has expired", the latter being the app's
     /// revalidation; a `ttl` of another type, of which it does not speak, is 400.
+    ///
+    /// # Security
+    /// As [`VIJIL`](Self::VIJIL): it renews only sessions that were signed in for it.
     pub const REDIS_ENTERPRISE: Self = Self {
         name: text("redis_enterprise"),
         path: text("/v1/users/refresh_jwt"),
@@ -246,7 +256,8 @@ impl Dialect {
     /// and `token_type`, which is `bearer` unless said otherwise.
     ///
     /// A missing cookie is the framework's 422 with `loc`, `msg` and `type`. For a bad one nothing
-    /// is documented: here 401 with `detail`. The next refresh token goes into the cookie.
+    /// is documented: here 401 with `detail`. The next refresh token goes into the cookie, whose name
+    /// has no `__Host-`: a sibling subdomain can plant one.
     pub const GALILEO: Self = Self {
         name: text("galileo"),
         path: text("/v1/refresh_token"),
@@ -289,6 +300,9 @@ impl Dialect {
 
     /// OAuth 2: the refresh token grant (RFC 6749 section 6), a form in and a token response out
     /// (sections 5.1 and 5.2), with client authentication.
+    ///
+    /// The attribute `client_id` of a session names the client that its refresh token was issued to,
+    /// which alone can use it, here and anywhere (sections 6 and 10.4); `scope` is what was granted.
     pub const OAUTH2: Self = Self {
         name: text("oauth2"),
         path: text("/oauth/token"),

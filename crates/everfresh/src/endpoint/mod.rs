@@ -12,12 +12,14 @@
 //! They stand inside the layer, and answer as extractors do for who is not signed in. Times are
 //! seconds since 1970 (RFC 7519's `NumericDate`), lengths of time are seconds.
 
+mod answer;
 mod client;
 mod clients;
 pub mod dialect;
 mod dialects;
 mod native;
 mod serve;
+mod shown;
 mod speak;
 #[cfg(test)]
 mod tests;

@@ -1,6 +1,7 @@
 //! The endpoints as a browser, a stranger and another service see them.
 
 mod dialects;
+mod doors;
 mod files;
 mod speaking;
 
@@ -147,16 +148,19 @@ async fn sessions_are_listed_and_ended_one_by_one() {
 }
 
 #[tokio::test]
-async fn logout_all_ends_every_session_of_the_person() {
+async fn n3_logout_all_ends_every_session_of_the_person_and_tells_of_each_once() {
     let (world, store) = World::rotating();
     let here = world.sign_in_pair("alice").await;
     let there = world.sign_in_pair("alice").await;
     let bob = world.sign_in_pair("bob").await;
     let cookies = here.header();
     let request = at("POST", "/auth/logout-all", &[("cookie", &cookies)]);
+    let _ = world.events();
     let reply = call(&world, "/auth/logout-all", request).await;
     assert_eq!(reply.status(), StatusCode::NO_CONTENT);
     assert_eq!(here.after(&reply), Pair::default());
+    let ended = world.events().iter().filter(|event| event.starts_with("SignedOut")).count();
+    assert_eq!(ended, 2, "one event for each");
     for pair in [&here, &there] {
         assert_eq!(world.me(pair.request()).await.status(), StatusCode::UNAUTHORIZED);
     }

@@ -24,6 +24,12 @@ pub(super) struct Assessed<C> {
 }
 
 impl<C> Assessed<C> {
+    /// Which of the tokens counts can't be known at the moment.
+    pub(super) fn unknown(retry_after: Duration) -> Self {
+        let view = View::nobody(Standing::Unavailable { retry_after }, None);
+        Self { verdict: Verdict::Invalid, carrier: None, view, lacks_key: false }
+    }
+
     /// The key can't be had at the moment: the token may be good. What has expired has not become
     /// better by that.
     pub(super) fn doubt(&mut self, retry_after: Duration) {
@@ -31,6 +37,18 @@ impl<C> Assessed<C> {
             self.view = View::nobody(Standing::Unavailable { retry_after }, None);
         }
     }
+}
+
+/// What the refresh tokens of a request come to.
+pub(super) enum Refreshing {
+    /// None counts.
+    Nothing,
+    This(Picked),
+    /// Of another session than the access token's, or of several. Which of these is over decides, and
+    /// has to be asked.
+    Doubt(Vec<Box<str>>),
+    /// Somebody planted one, and with it perhaps the access token: that does not count either.
+    Conflict,
 }
 
 /// A refresh token that counts.
@@ -42,10 +60,15 @@ pub(super) struct Picked {
     pub(super) beside: bool,
 }
 
+/// Tokens of two sessions in one place.
+struct Conflict;
+
 impl Candidate<'_> {
-    fn picked(&self, beside: bool) -> Option<Picked> {
-        let (carrier, token) = self.as_refresh_token()?;
-        Some(Picked { carrier, token, beside })
+    fn picked(&self, beside: bool) -> Refreshing {
+        match self.as_refresh_token() {
+            Some((carrier, token)) => Refreshing::This(Picked { carrier, token, beside }),
+            None => Refreshing::Nothing,
+        }
     }
 }
 
@@ -200,44 +223,82 @@ impl Core {
     /// 3. Without one, the first carrier's. Of two sessions none counts: somebody planted one.
     /// 4. Of one session the latest generation counts.
     ///
+    /// 5. Where a sibling subdomain can plant the access token, since its cookie is not `__Host-`, the
+    ///    refresh token decides: the one of another session takes the place of an access token that
+    ///    is good, and of two sessions none counts, the access token's neither. What is left of a
+    ///    session that is over takes no part; `asked`: the refresher was asked which are.
+    ///
     /// Beside a fresh access token nothing will be refreshed but by the handler: a single refresh
-    /// token is kept as it came, and checked when it is needed.
+    /// token is kept as it came, and checked when it is needed. Under rule 5 it is checked now, if
+    /// it names another session.
     pub(super) fn pick_refresh<C>(
         &self,
         found: &Found<'_>,
         verdict: Verdict,
         carrier: Option<usize>,
         verified: Option<&Verified<C>>,
+        asked: bool,
         now: Timestamp,
-    ) -> Option<Picked> {
+    ) -> Refreshing {
         let candidates = found.candidates();
-        let Some(verified) = verified else {
-            let picked = self.latest(candidates, None, now);
-            return self.told_if_none(candidates, picked.and_then(|one| one.picked(true)));
+        let (Some(verified), Some(carrier)) = (verified, carrier) else {
+            let picked = self.latest(candidates, None, now).ok().flatten();
+            return self.told_if_none(candidates, picked.map(|(one, _)| one.picked(true)));
         };
-        let of_carrier = |one: &&Candidate<'_>| carrier == Some(one.carrier);
-        if let ([only], Verdict::Fresh) = (candidates, verdict) {
-            return Some(only).filter(of_carrier).and_then(|one| one.picked(true));
+        let plantable = self.carriers.is_plantable(carrier);
+        let of_carrier = |one: &&Candidate<'_>| one.carrier == carrier;
+        if let ([only], Verdict::Fresh) = (candidates, verdict)
+            && (!plantable
+                || of_carrier(&only) && self.refresher.names_session(only.token, &verified.sid))
+        {
+            let picked = Some(only).filter(of_carrier).map(|one| one.picked(true));
+            return picked.unwrap_or(Refreshing::Nothing);
         }
         let candidates: Vec<_> = candidates.iter().filter(of_carrier).copied().collect();
-        let own = self.latest(&candidates, Some(verified.held()), now);
+        if plantable {
+            return match self.latest(&candidates, None, now) {
+                Ok(_) if found.gave_up(carrier) => Refreshing::Conflict,
+                Ok(Some((one, of))) if of.sid == verified.sid => one.picked(true),
+                Ok(Some((_, of))) if self.revoked.contains(&of.sid, now) => Refreshing::Nothing,
+                Ok(Some(_)) | Err(Conflict) if !asked => {
+                    Refreshing::Doubt(self.sessions_of(&candidates, now))
+                }
+                Ok(Some((one, _))) => one.picked(false),
+                Err(Conflict) => Refreshing::Conflict,
+                // Nothing of it is known yet, as without this rule.
+                Ok(None) => match &*candidates {
+                    [only] if verdict == Verdict::Fresh => only.picked(true),
+                    _ => Refreshing::Nothing,
+                },
+            };
+        }
+        let own = self.latest(&candidates, Some(verified.held()), now).ok().flatten();
         let picked = match own {
-            Some(own) => own.picked(true),
+            Some((own, _)) => Some(own.picked(true)),
             None if verdict == Verdict::Expired => {
-                self.latest(&candidates, None, now).and_then(|other| other.picked(false))
+                let other = self.latest(&candidates, None, now).ok().flatten();
+                other.map(|(other, _)| other.picked(false))
             }
             None => None,
         };
         self.told_if_none(&candidates, picked)
     }
 
-    /// The latest of one session's; of the one that is asked for, or of the only one.
+    /// The sessions of those that are authentic.
+    fn sessions_of(&self, candidates: &[Candidate<'_>], now: Timestamp) -> Vec<Box<str>> {
+        let admitted =
+            |one: &Candidate<'_>| self.refresher.admits(Presented::new(None, Some(one.token)), now);
+        candidates.iter().filter_map(admitted).map(|of| of.sid).collect()
+    }
+
+    /// The latest of one session's; of the one that is asked for, or of the only one. Of two sessions
+    /// one that is known to be over takes no part.
     fn latest<'c, 'h>(
         &self,
         candidates: &'c [Candidate<'h>],
         of: Option<Held<'_>>,
         now: Timestamp,
-    ) -> Option<&'c Candidate<'h>> {
+    ) -> Result<Option<(&'c Candidate<'h>, Admission)>, Conflict> {
         let mut best: Option<(&Candidate<'_>, Admission)> = None;
         for candidate in candidates {
             if best.as_ref().is_some_and(|(kept, _)| kept.carrier != candidate.carrier) {
@@ -249,16 +310,23 @@ impl Core {
                 continue;
             }
             match &best {
-                Some((_, kept)) if kept.sid != admission.sid => return None,
+                Some((_, kept)) if kept.sid != admission.sid => {
+                    match self.revoked.contains(&admission.sid, now) {
+                        true => continue,
+                        false if self.revoked.contains(&kept.sid, now) => {}
+                        false => return Err(Conflict),
+                    }
+                    best = Some((candidate, admission));
+                }
                 Some((_, kept)) if kept.mark >= admission.mark => {}
                 _ => best = Some((candidate, admission)),
             }
         }
-        best.map(|(candidate, _)| candidate)
+        Ok(best)
     }
 
     /// Reports that authentic refresh tokens came and none of them counts.
-    fn told_if_none(&self, candidates: &[Candidate<'_>], picked: Option<Picked>) -> Option<Picked> {
+    fn told_if_none(&self, candidates: &[Candidate<'_>], picked: Option<Refreshing>) -> Refreshing {
         let now = self.clock.now();
         let admitted = |one: &Candidate<'_>| {
             self.refresher.admits(Presented::new(None, Some(one.token)), now).is_some()
@@ -266,7 +334,7 @@ impl Core {
         if picked.is_none() && candidates.iter().any(admitted) {
             self.emit(&Event::RefreshTokenIgnored);
         }
-        picked
+        picked.unwrap_or(Refreshing::Nothing)
     }
 
     fn judge<C>(&self, verified: &Verified<C>, now: Timestamp) -> Verdict {

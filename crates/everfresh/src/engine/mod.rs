@@ -24,14 +24,14 @@ use crate::observe::Event;
 use crate::observe::metrics::Metrics;
 use crate::origin;
 use crate::refresh::flight::{Flights, within};
-use crate::refresh::{Context, ErasedRefresher, Failure, Presented, RefreshToken};
+use crate::refresh::{Closing, Context, ErasedRefresher, Failure, Presented};
 use crate::reject::RejectionBody;
 use crate::runtime::Runtime;
 use crate::secret::AccessToken;
 use crate::session::{ClaimSet, RequestFacts, Session, Standing, Underway, View, Watches};
 use crate::verify::{self, Cache, InvalidReason, Keys, Rules, Seek, Verified, verify};
 
-use assess::Assessed;
+use assess::{Assessed, Refreshing};
 pub(crate) use fit::Fit;
 pub use following::Feed;
 pub(crate) use following::Following;
@@ -116,14 +116,15 @@ impl<C: ClaimSet> Step<C> {
     }
 }
 
-/// A request that has to wait: for a refresh, or for the key of its token.
+/// A request that has to wait: for a refresh, for the key of its token, or for word of which of its
+/// sessions are over.
 #[derive(Debug)]
 pub struct Waiting<C>(What<C>);
 
 #[derive(Debug)]
 enum What<C> {
     Refresh(Session<C>),
-    Keys(Box<Unjudged<C>>),
+    Unjudged(Box<Unjudged<C>>),
 }
 
 impl<C: ClaimSet> Waiting<C> {
@@ -134,7 +135,7 @@ impl<C: ClaimSet> Waiting<C> {
                 session.wait(None).await;
                 session
             }
-            What::Keys(unjudged) => unjudged.settle().await,
+            What::Unjudged(unjudged) => unjudged.settle().await,
         }
     }
 }
@@ -202,21 +203,41 @@ impl<C: ClaimSet> Engine<C> {
             && let Some(fetch) = self.seek_key(&mut assessed, &found, now)
         {
             let kept = (found.keep(), refresh.as_ref().map(Found::keep));
-            let unjudged = Unjudged::new(self.clone(), fetch, kept, facts, manner());
-            return Step::Wait(Waiting(What::Keys(Box::new(unjudged))));
+            let unjudged = Unjudged::new(self.clone(), Some(fetch), kept, facts, manner());
+            return Step::Wait(Waiting(What::Unjudged(Box::new(unjudged))));
         }
-        let (session, waits) = self.decide(assessed, refresh.as_ref(), facts, manner, now);
+        let chosen = self.choose(&assessed, refresh.as_ref(), false, now);
+        if matches!(chosen, Refreshing::Doubt(_)) && manner().occasion != Occasion::Preflight {
+            let kept = (found.keep(), refresh.as_ref().map(Found::keep));
+            let unjudged = Unjudged::new(self.clone(), None, kept, facts, manner());
+            return Step::Wait(Waiting(What::Unjudged(Box::new(unjudged))));
+        }
+        let (session, waits) = self.decide(assessed, chosen, refresh.as_ref(), facts, manner, now);
         match waits {
             false => Step::Pass(session),
             true => Step::Wait(Waiting(What::Refresh(session))),
         }
     }
 
-    /// What to do, now that it is known what the access tokens come to: whether the request waits
-    /// for a refresh.
+    /// The refresh token that counts beside what the access tokens come to.
+    fn choose(
+        &self,
+        assessed: &Assessed<C>,
+        refresh: Option<&Found<'_>>,
+        asked: bool,
+        now: Timestamp,
+    ) -> Refreshing {
+        let Some(found) = refresh else { return Refreshing::Nothing };
+        let Assessed { verdict, carrier, view, .. } = assessed;
+        self.core.pick_refresh(found, *verdict, *carrier, view.verified.as_deref(), asked, now)
+    }
+
+    /// What to do, now that it is known what the tokens come to: whether the request waits for a
+    /// refresh.
     fn decide(
         &self,
         assessed: Assessed<C>,
+        chosen: Refreshing,
         refresh: Option<&Found<'_>>,
         facts: Facts,
         manner: impl FnOnce() -> Manner,
@@ -227,9 +248,17 @@ impl<C: ClaimSet> Engine<C> {
         if let Some(reason) = view.reason {
             core.emit(&Event::TokenRefused { reason });
         }
-        let picked = refresh.and_then(|found| {
-            core.pick_refresh(found, verdict, carrier, view.verified.as_deref(), now)
-        });
+        let picked = match chosen {
+            Refreshing::This(picked) => Some(picked),
+            Refreshing::Nothing => None,
+            Refreshing::Doubt(_) | Refreshing::Conflict => {
+                let reason = InvalidReason::Conflict;
+                core.emit(&Event::TokenRefused { reason });
+                (verdict, view) =
+                    (Verdict::Invalid, View::nobody(Standing::Rejected, Some(reason)));
+                None
+            }
+        };
         let brought = |found: &Found<'_>| !found.candidates().is_empty() || found.flaw.is_some();
         let refused_refresh = picked.is_none() && refresh.is_some_and(brought);
         if picked.as_ref().is_some_and(|picked| !picked.beside) {
@@ -376,20 +405,38 @@ impl Core {
         }
     }
 
-    /// Ends a session wherever it is kept.
-    pub(crate) async fn sign_out(
-        self: &Arc<Self>,
-        sid: &str,
-        presented: Option<RefreshToken>,
-    ) -> Result<(), Failure> {
-        self.forget(sid);
-        let (core, sid) = (self.clone(), sid.to_owned());
+    /// Notes which of these sessions are over. False if that can't be known at the moment.
+    pub(crate) async fn learn_ends(self: &Arc<Self>, sids: Vec<Box<str>>) -> bool {
+        for sid in sids {
+            let over = self.refresher.is_over(Context::new(self.clone()), sid.to_string());
+            match over.await {
+                Ok(true) => self.revoke_here(&sid),
+                Ok(false) => {}
+                Err(_) => return false,
+            }
+        }
+        true
+    }
+
+    /// Ends a session wherever it is kept. One that was not there any more is no event.
+    pub(crate) async fn sign_out(self: &Arc<Self>, closing: Closing) -> Result<(), Failure> {
+        match &closing {
+            Closing { sid: None, refresh: None } => return Ok(()),
+            Closing { sid: Some(sid), .. } => self.forget(sid),
+            Closing { .. } => {}
+        }
+        let core = self.clone();
         self.detached(async move {
             let cx = Context::new(core.clone());
-            core.refresher.sign_out(cx, sid.clone(), presented).await?;
+            let named = closing.sid.clone();
+            let ended = core.refresher.sign_out(cx, closing).await?;
             // Again, for what took off before the store knew.
-            core.forget(&sid);
-            core.emit(&Event::SignedOut { sid: &sid });
+            if let Some(sid) = named.as_ref().or(ended.as_ref()) {
+                core.forget(sid);
+            }
+            if let Some(sid) = &ended {
+                core.emit(&Event::SignedOut { sid });
+            }
             Ok(())
         })
         .await

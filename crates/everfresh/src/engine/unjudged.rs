@@ -1,4 +1,5 @@
-//! A request whose token needs a key that is being fetched: judged again when the key is there.
+//! A request that can't be judged yet: its token needs a key that is being fetched, or it brought
+//! tokens of several sessions and some of these may be over. Judged again when that is known.
 
 use std::fmt;
 use std::pin::Pin;
@@ -7,6 +8,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 use tracing::Instrument as _;
 
+use super::assess::{Assessed, Refreshing};
 use super::{Engine, Facts, Manner};
 use crate::extract::Kept;
 use crate::refresh::flight::within;
@@ -21,7 +23,7 @@ const SOON: Duration = Duration::from_secs(1);
 /// What is kept of the request meanwhile.
 pub(super) struct Unjudged<C> {
     engine: Engine<C>,
-    fetch: Fetch,
+    fetch: Option<Fetch>,
     access: Kept,
     refresh: Option<Kept>,
     facts: Facts,
@@ -31,7 +33,7 @@ pub(super) struct Unjudged<C> {
 impl<C: ClaimSet> Unjudged<C> {
     pub(super) fn new(
         engine: Engine<C>,
-        fetch: Fetch,
+        fetch: Option<Fetch>,
         (access, refresh): (Kept, Option<Kept>),
         facts: Facts,
         manner: Manner,
@@ -39,7 +41,8 @@ impl<C: ClaimSet> Unjudged<C> {
         Self { engine, fetch, access, refresh, facts, manner }
     }
 
-    /// Waits for the keys, then for a refresh if there has to be one: for the waiter limit in all.
+    /// Waits for the keys, then for word of the sessions, then for a refresh, as far as each has to
+    /// be: for the waiter limit in all.
     pub(super) async fn settle(self) -> Session<C> {
         let Self { engine, mut fetch, access, refresh, facts, manner } = self;
         let core = &engine.core;
@@ -48,9 +51,15 @@ impl<C: ClaimSet> Unjudged<C> {
         let left = || core.waiter_limit.saturating_sub(began.elapsed());
 
         let mut again = true;
-        let (assessed, now) = loop {
-            let span = tracing::info_span!(target: "everfresh", "everfresh.wait", how = "keys");
-            let landed = within(core, left(), fetch).instrument(span).await.is_some();
+        let (mut assessed, mut now) = loop {
+            let landed = match fetch {
+                Some(fetch) => {
+                    let span =
+                        tracing::info_span!(target: "everfresh", "everfresh.wait", how = "keys");
+                    within(core, left(), fetch).instrument(span).await.is_some()
+                }
+                None => false,
+            };
             let now = core.clock.now();
             let mut assessed = engine.assess(&access.found(), now);
             if assessed.lacks_key
@@ -58,7 +67,7 @@ impl<C: ClaimSet> Unjudged<C> {
             {
                 // The first one may have begun before there was such a key.
                 if landed && again {
-                    (fetch, again) = (next, false);
+                    (fetch, again) = (Some(next), false);
                     continue;
                 }
                 assessed.doubt(SOON);
@@ -66,7 +75,19 @@ impl<C: ClaimSet> Unjudged<C> {
             break (assessed, now);
         };
         let refresh = refresh.as_ref().map(Kept::found);
-        let (session, waits) = engine.decide(assessed, refresh.as_ref(), facts, || manner, now);
+        let mut chosen = engine.choose(&assessed, refresh.as_ref(), false, now);
+        if let Refreshing::Doubt(sessions) = chosen {
+            let known = within(core, left(), core.learn_ends(sessions)).await == Some(true);
+            now = core.clock.now();
+            assessed = engine.assess(&access.found(), now);
+            chosen = engine.choose(&assessed, refresh.as_ref(), true, now);
+            if !known && matches!(chosen, Refreshing::Conflict) {
+                assessed = Assessed::unknown(SOON);
+                chosen = Refreshing::Nothing;
+            }
+        }
+        let refresh = refresh.as_ref();
+        let (session, waits) = engine.decide(assessed, chosen, refresh, facts, || manner, now);
         if waits {
             session.wait(Some(left())).await;
         }

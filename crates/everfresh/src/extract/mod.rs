@@ -73,12 +73,13 @@ impl Candidate<'_> {
 /// What was found, when the request's head is out of reach.
 pub(crate) struct Kept {
     tokens: Vec<(usize, Zeroizing<Vec<u8>>)>,
+    given_up: Option<usize>,
     flaw: Option<InvalidReason>,
 }
 
 impl Kept {
     pub(crate) fn found(&self) -> Found<'_> {
-        let mut found = Found { flaw: self.flaw, ..Found::nothing() };
+        let mut found = Found { flaw: self.flaw, given_up: self.given_up, ..Found::nothing() };
         let kept = self.tokens.iter().take(MAX_CANDIDATES);
         found.found.extend(kept.map(|(carrier, token)| Candidate { carrier: *carrier, token }));
         found
@@ -94,10 +95,16 @@ impl<'h> Found<'h> {
         &self.found
     }
 
+    /// Whether this carrier brought so many that none of them counts.
+    pub(crate) fn gave_up(&self, carrier: usize) -> bool {
+        self.given_up == Some(carrier)
+    }
+
     /// A copy that outlives the request's head.
     pub(crate) fn keep(&self) -> Kept {
         let copy = |one: &Candidate<'_>| (one.carrier, Zeroizing::new(one.token.to_vec()));
-        Kept { tokens: self.candidates().iter().map(copy).collect(), flaw: self.flaw }
+        let tokens = self.candidates().iter().map(copy).collect();
+        Kept { tokens, given_up: self.given_up, flaw: self.flaw }
     }
 
     fn add(&mut self, side: Side, carrier: usize, token: &'h [u8]) {

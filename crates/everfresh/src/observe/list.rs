@@ -114,6 +114,7 @@ pub const METRICS: &[Metric] = &[
             "outcome",
             &[
                 "refreshed",
+                "renewed",
                 "rejected",
                 "unavailable",
                 "misconfigured",

@@ -113,7 +113,7 @@ impl Metrics {
         let upstream = |name: &'static str| one(counter!(UPSTREAM, "what" => name));
         let problem = || one(counter!(PROBLEMS, "what" => event.name()));
         match event {
-            Event::Refreshed { .. } => refresh("refreshed"),
+            Event::Refreshed { .. } | Event::Renewed { .. } => refresh(event.name()),
             Event::RefreshFailed { failure, .. } => refresh(failure.name()),
             Event::Replayed { confirmed: true, .. } => reuse("overlap"),
             Event::Replayed { confirmed: false, .. } => reuse("recovery"),

@@ -28,6 +28,11 @@ pub enum Event<'e> {
         /// The session.
         sid: &'e str,
     },
+    /// A session got a new access token, and nothing else, for the token that its client keeps.
+    Renewed {
+        /// The session.
+        sid: &'e str,
+    },
     /// A refresh gave nothing.
     RefreshFailed {
         /// The session.
@@ -150,6 +155,7 @@ impl Event<'_> {
         match self {
             Self::TokenRefused { .. } => "token_refused",
             Self::Refreshed { .. } => "refreshed",
+            Self::Renewed { .. } => "renewed",
             Self::RefreshFailed { .. } => "refresh_failed",
             Self::TokenTooLarge { .. } => "token_too_large",
             Self::StaleServed { .. } => "stale_served",
@@ -186,6 +192,7 @@ impl Event<'_> {
                 tracing::debug!(target: "everfresh", reason, "token refused");
             }
             Self::Refreshed { sid } => tracing::debug!(target: "everfresh", sid, "refreshed"),
+            Self::Renewed { sid } => tracing::debug!(target: "everfresh", sid, "renewed"),
             Self::RefreshFailed { sid, failure: Failure::Rejected } => {
                 tracing::info!(target: "everfresh", sid, "session is over");
             }

@@ -6,8 +6,8 @@ use std::time::Duration;
 use futures::future::BoxFuture;
 
 use super::{
-    Admission, Admitted, Context, Failure, Opening, Presented, RefreshToken, Refresher, Renewal,
-    SessionInfo, Setup, Tokens,
+    Admission, Admitted, Closing, Context, Failure, Opening, Presented, RefreshToken, Refresher,
+    Renewal, SessionInfo, Setup, Tokens,
 };
 use crate::clock::Timestamp;
 use crate::config::ConfigError;
@@ -18,17 +18,20 @@ use crate::store::{Ear, StoreError};
 pub(crate) trait ErasedRefresher: Send + Sync {
     fn prepare(&mut self, setup: &Setup<'_>) -> Result<(), ConfigError>;
     fn uses_refresh_tokens(&self) -> bool;
+    fn binds_clients(&self) -> bool;
     fn mints(&self) -> bool;
     fn largest_refresh_token(&self) -> usize;
     fn hands_over(&self) -> bool;
     fn result_window(&self) -> Duration;
     fn admits(&self, presented: Presented<'_>, now: Timestamp) -> Option<Admission>;
+    fn names_session(&self, refresh: &[u8], sid: &str) -> bool;
     fn refresh(self: Arc<Self>, cx: Context, admitted: Admitted) -> Boxed<'static, Tokens>;
     fn renew(self: Arc<Self>, cx: Context, renewal: Renewal) -> Boxed<'static, Tokens>;
     fn find(&self, cx: Context, sid: String) -> Boxed<'_, Option<SessionInfo>>;
+    fn is_over(&self, cx: Context, sid: String) -> Boxed<'_, bool>;
     fn recheck(&self, cx: Context, admitted: Admitted) -> BoxFuture<'_, bool>;
     fn sign_in(&self, cx: Context, opening: Opening) -> Boxed<'_, Tokens>;
-    fn sign_out(&self, cx: Context, sid: String, presented: Option<RefreshToken>) -> Boxed<'_, ()>;
+    fn sign_out(&self, cx: Context, closing: Closing) -> Boxed<'_, Option<String>>;
     fn sign_out_all(
         &self,
         cx: Context,
@@ -64,6 +67,10 @@ impl<R: Refresher> ErasedRefresher for R {
         Refresher::uses_refresh_tokens(self)
     }
 
+    fn binds_clients(&self) -> bool {
+        Refresher::binds_clients(self)
+    }
+
     fn mints(&self) -> bool {
         Refresher::mints(self)
     }
@@ -84,6 +91,10 @@ impl<R: Refresher> ErasedRefresher for R {
         Refresher::admits(self, presented, now)
     }
 
+    fn names_session(&self, refresh: &[u8], sid: &str) -> bool {
+        Refresher::names_session(self, refresh, sid)
+    }
+
     fn refresh(self: Arc<Self>, cx: Context, admitted: Admitted) -> Boxed<'static, Tokens> {
         Box::pin(async move { Refresher::refresh(&*self, cx, admitted).await })
     }
@@ -96,6 +107,10 @@ impl<R: Refresher> ErasedRefresher for R {
         Box::pin(Refresher::find(self, cx, sid))
     }
 
+    fn is_over(&self, cx: Context, sid: String) -> Boxed<'_, bool> {
+        Box::pin(Refresher::is_over(self, cx, sid))
+    }
+
     fn recheck(&self, cx: Context, admitted: Admitted) -> BoxFuture<'_, bool> {
         Box::pin(Refresher::recheck(self, cx, admitted))
     }
@@ -104,8 +119,8 @@ impl<R: Refresher> ErasedRefresher for R {
         Box::pin(Refresher::sign_in(self, cx, opening))
     }
 
-    fn sign_out(&self, cx: Context, sid: String, presented: Option<RefreshToken>) -> Boxed<'_, ()> {
-        Box::pin(Refresher::sign_out(self, cx, sid, presented))
+    fn sign_out(&self, cx: Context, closing: Closing) -> Boxed<'_, Option<String>> {
+        Box::pin(Refresher::sign_out(self, cx, closing))
     }
 
     fn sign_out_all(

@@ -9,7 +9,9 @@
 //!    whose refresh failed is left alone for a while (`backoff.rs`).
 //! 4. Everything is bounded: flights that run, and results that are kept.
 //! 5. The fresh path never comes here.
-//! 6. Each has a span of its own, `everfresh.refresh`, without a parent: it may outlive the request
+//! 6. A flight is of no client: a refresher that binds refresh tokens to clients gives nothing to it
+//!    for one that is bound, so nobody can take a client's result here.
+//! 7. Each has a span of its own, `everfresh.refresh`, without a parent: it may outlive the request
 //!    that started it, and with it would keep that one's span open. It follows from it.
 
 use std::panic::AssertUnwindSafe;

@@ -32,6 +32,7 @@ pub use context::{Context, Setup};
 pub use custodian::Custodian;
 pub(crate) use erased::ErasedRefresher;
 pub use resign::Resign;
+pub(crate) use rotate::RENEWABLE;
 pub use rotate::Rotate;
 #[cfg(fuzzing)]
 pub(crate) use token::Scope;
@@ -58,6 +59,13 @@ pub trait Refresher: Send + Sync + 'static {
 
     /// Whether there are refresh tokens beside the access tokens.
     fn uses_refresh_tokens(&self) -> bool {
+        false
+    }
+
+    /// Whether it holds the client that a session belongs to against the one that shows its refresh
+    /// token ([`Admitted::client`], [`Renewal::client`]), and returns [`Failure::Foreign`] unless they
+    /// are the same. Endpoints with client authentication are an error at `build()` without it.
+    fn binds_clients(&self) -> bool {
         false
     }
 
@@ -89,6 +97,14 @@ pub trait Refresher: Send + Sync + 'static {
     /// in the path of a request, with bytes that anybody may have sent.
     fn admits(&self, presented: Presented<'_>, now: Timestamp) -> Option<Admission>;
 
+    /// Whether a refresh token says of itself that it is this session's. Nothing is checked, and
+    /// `false` is always right: it spares the engine a look at a token that agrees with the access
+    /// token beside it.
+    fn names_session(&self, refresh: &[u8], sid: &str) -> bool {
+        let _ = (refresh, sid);
+        false
+    }
+
     /// New tokens for what was admitted.
     fn refresh(
         &self,
@@ -100,6 +116,10 @@ pub trait Refresher: Send + Sync + 'static {
     /// have. Moves no generation. The session's end is checked as in a refresh.
     ///
     /// [`Failure::Misconfigured`] unless the refresher can do it.
+    ///
+    /// # Security
+    /// An access token that may be exchanged for another one lives as long as its session. Do it for
+    /// no other sessions than those that were signed in for it.
     fn renew(
         &self,
         cx: Context,
@@ -119,6 +139,16 @@ pub trait Refresher: Send + Sync + 'static {
         async { Ok(None) }
     }
 
+    /// Whether the session of this id is over. `false` where nothing is kept that could tell.
+    fn is_over(
+        &self,
+        cx: Context,
+        sid: String,
+    ) -> impl Future<Output = Result<bool, Failure>> + Send {
+        let _ = (cx, sid);
+        async { Ok(false) }
+    }
+
     /// Whether the tokens of a refresh may still leave, with a response that took long.
     fn recheck(&self, cx: Context, admitted: Admitted) -> impl Future<Output = bool> + Send {
         let _ = (cx, admitted);
@@ -132,14 +162,17 @@ pub trait Refresher: Send + Sync + 'static {
         opening: Opening,
     ) -> impl Future<Output = Result<Tokens, Failure>> + Send;
 
-    /// The session of this id is over. `presented`: the refresh token of the request that said so,
-    /// if it brought one.
+    /// Ends a session, and returns its id; `None` where there was none to end.
+    ///
+    /// # Security
+    /// A session that is not named in [`Closing::sid`] ends for a refresh token alone, and only if
+    /// the whole of that token is checked: expired access tokens and outdated refresh tokens lie in
+    /// logs and backups, and must sign nobody out.
     fn sign_out(
         &self,
         cx: Context,
-        sid: String,
-        presented: Option<RefreshToken>,
-    ) -> impl Future<Output = Result<(), Failure>> + Send;
+        closing: Closing,
+    ) -> impl Future<Output = Result<Option<String>, Failure>> + Send;
 
     /// Every session of this subject but `except` is over. Gives the ids of those that were.
     fn sign_out_all(
@@ -259,11 +292,18 @@ pub struct Admitted {
     pub waited: Duration,
     /// Whether the access token is still good: without new ones the request goes on as it is.
     pub spare: bool,
+    /// The client that showed the refresh token, authenticated. `None` at every place that
+    /// authenticates none: there a token that belongs to a client is worth nothing.
+    pub client: Option<String>,
 }
 
 impl Admitted {
     pub(crate) fn new(grant: Option<Grant>, refresh: Option<RefreshToken>, slides: bool) -> Self {
-        Self { grant, refresh, slides, waited: Duration::ZERO, spare: false }
+        Self { grant, refresh, slides, waited: Duration::ZERO, spare: false, client: None }
+    }
+
+    pub(crate) fn shown_by(self, client: Option<&str>) -> Self {
+        Self { client: client.map(Into::into), ..self }
     }
 
     pub(crate) fn spare(self, spare: bool) -> Self {
@@ -276,13 +316,17 @@ impl Admitted {
 }
 
 /// A new access token is wanted for a session, and no new refresh token.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 #[non_exhaustive]
 pub struct Renewal {
     /// What the access token that was presented said.
     pub grant: Option<Grant>,
+    /// When that access token expires, or has expired.
+    pub expires: Option<Timestamp>,
     /// The refresh token that was presented.
     pub refresh: Option<RefreshToken>,
+    /// The client that showed it, as in [`Admitted::client`].
+    pub client: Option<String>,
     /// How long the new access token may live at the most, if less than others.
     pub lifetime: Option<Duration>,
 }
@@ -299,6 +343,25 @@ pub struct Opening {
     pub attributes: BTreeMap<String, String>,
     /// Tokens of another server that it rests on.
     pub issued: Option<Issued>,
+}
+
+/// What a request to sign out rests on.
+#[derive(Clone, Debug, Default)]
+#[non_exhaustive]
+pub struct Closing {
+    /// The session that is to end: its access token was good, or within the leeway, when the request
+    /// came, or its person ends it from another session.
+    pub sid: Option<String>,
+    /// The refresh token that the request brought, as it came. Where `sid` is `None` it has to name
+    /// the session.
+    pub refresh: Option<RefreshToken>,
+}
+
+impl Closing {
+    /// Ends this session, whatever else the request brought.
+    pub(crate) fn of(sid: impl Into<String>) -> Self {
+        Self { sid: Some(sid.into()), refresh: None }
+    }
 }
 
 /// What a refresh or a sign-in gives.

@@ -3,8 +3,7 @@
 use std::time::Duration;
 
 use super::{
-    Admission, Admitted, Context, Failure, Opening, Presented, RefreshToken, Refresher, Renewal,
-    Tokens,
+    Admission, Admitted, Closing, Context, Failure, Opening, Presented, Refresher, Renewal, Tokens,
 };
 use crate::clock::Timestamp;
 
@@ -19,6 +18,9 @@ use crate::clock::Timestamp;
 /// There is nothing on the server to take away: sign-out clears cookies and nothing else, and
 /// whoever copied a token can keep it alive until `session_exp`. Where that is too long, use a
 /// refresher with a store.
+///
+/// So there is no session that a token could end, old or new, and every access token may be
+/// exchanged within its grace, also at an endpoint of a [`Dialect`](crate::Dialect).
 ///
 /// ```
 /// use std::time::Duration;
@@ -68,6 +70,9 @@ impl Refresher for Resign {
 
     async fn renew(&self, cx: Context, renewal: Renewal) -> Result<Tokens, Failure> {
         let mut grant = renewal.grant.ok_or(Failure::Rejected)?;
+        // As long as in a refresh, whatever an endpoint allows. Nothing is said of the session.
+        let in_time = renewal.expires.is_some_and(|expires| cx.now() < expires.plus(self.grace));
+        in_time.then_some(()).ok_or(Failure::Foreign)?;
         cx.revalidate(&mut grant).await?;
         cx.mint_for(&grant, renewal.lifetime)
     }
@@ -78,13 +83,8 @@ impl Refresher for Resign {
         Ok(tokens)
     }
 
-    async fn sign_out(
-        &self,
-        _: Context,
-        _: String,
-        _: Option<RefreshToken>,
-    ) -> Result<(), Failure> {
-        Ok(())
+    async fn sign_out(&self, _: Context, closing: Closing) -> Result<Option<String>, Failure> {
+        Ok(closing.sid)
     }
 }
 

@@ -10,7 +10,7 @@ use tower::ServiceExt as _;
 
 use super::flight::{Flight, Haste, fly};
 use super::{
-    Admission, Admitted, Context, Failure, Opening, Presented, RefreshToken, Refresher, Tokens,
+    Admission, Admitted, Closing, Context, Failure, Opening, Presented, Refresher, Tokens,
 };
 use crate::mint;
 use crate::secret::AccessToken;
@@ -282,13 +282,8 @@ impl Refresher for Numbered {
         Err(Failure::Misconfigured)
     }
 
-    async fn sign_out(
-        &self,
-        _: Context,
-        _: String,
-        _: Option<RefreshToken>,
-    ) -> Result<(), Failure> {
-        Ok(())
+    async fn sign_out(&self, _: Context, _: Closing) -> Result<Option<String>, Failure> {
+        Ok(None)
     }
 }
 
@@ -357,13 +352,8 @@ impl Refresher for Issuer {
         Err(Failure::Misconfigured)
     }
 
-    async fn sign_out(
-        &self,
-        _: Context,
-        _: String,
-        _: Option<RefreshToken>,
-    ) -> Result<(), Failure> {
-        Ok(())
+    async fn sign_out(&self, _: Context, _: Closing) -> Result<Option<String>, Failure> {
+        Ok(None)
     }
 }
 

@@ -157,6 +157,16 @@ impl KeyRing {
     }
 }
 
+/// The session that a text names, if it has the length of a refresh token. Nothing is checked.
+pub(crate) fn named_session(text: &[u8]) -> Option<SessionId> {
+    /// What stands before the generation: a multiple of three bytes, so characters of its own.
+    const NAMED: usize = 1 + 4 + 16;
+    let mut bytes = [0; NAMED];
+    let named = text.get(..NAMED / 3 * 4).filter(|_| text.len() == TEXT)?;
+    B64.decode_slice(named, &mut bytes).ok()?;
+    Some(SessionId::from_bytes(fixed(&bytes[5..])))
+}
+
 impl fmt::Debug for KeyRing {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let ids = self.0.iter().map(|key| format!("{:08x}", key.id));
@@ -274,6 +284,16 @@ mod tests {
         assert!(credential.fits(&ring, &SALT));
         assert!(!credential.fits(&ring, &[8; 16]), "the ring alone forges nothing");
         assert_eq!(format!("{token:?}"), "RefreshToken(124 bytes)");
+    }
+
+    #[test]
+    fn m4_a_token_names_its_session_before_anything_is_checked() {
+        let token = derive(&KeyRing::new(OCTOBER).unwrap(), 41);
+        let text = token.expose().as_bytes();
+        assert_eq!(named_session(text), Some(SID));
+        assert_eq!(named_session(&text[1..]), None);
+        assert_eq!(named_session(&[b'!'; TEXT]), None);
+        assert_eq!(named_session(b""), None);
     }
 
     #[test]

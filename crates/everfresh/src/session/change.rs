@@ -12,7 +12,7 @@ use crate::error::{SessionError, SessionErrorKind};
 use crate::mint::{self, ClaimsObject, Grant};
 use crate::observe::Event;
 use crate::refresh::flight::{Haste, outcome_of, within};
-use crate::refresh::{Context, Failure, Opening, SessionInfo};
+use crate::refresh::{Closing, Context, Failure, Opening, Presented, RENEWABLE, SessionInfo};
 use crate::secret::AccessToken;
 use crate::verify::Verified;
 
@@ -65,9 +65,26 @@ impl<C> SignIn<C> {
 
     /// Notes something of the session for the list of a person's sessions: a device, a user agent.
     /// Kept where the refresher keeps sessions.
+    ///
+    /// `client_id` is the OAuth 2 client that the session's refresh token is issued to: no other
+    /// client can refresh it, and no place that authenticates none, the layer included (RFC 6749
+    /// sections 6 and 10.4). `scope` is what that client was granted.
     pub fn attribute(mut self, name: impl Into<String>, value: impl Into<String>) -> Self {
         self.attributes.insert(name.into(), value.into());
         self
+    }
+
+    /// Its access tokens may be exchanged for new ones at the endpoint of a
+    /// [`Dialect`](crate::Dialect) whose clients hold nothing else, such as `VIJIL` and
+    /// `REDIS_ENTERPRISE`. Noted as the attribute `renewable_by`.
+    ///
+    /// # Security
+    /// An access token of such a session, copied while it is good or shortly after, can be kept alive
+    /// until the session ends; without this it is worth nothing after it has expired. Copies are
+    /// noticed only where the session's refresh token is rotated as well.
+    pub fn renewable_by_access_token(self) -> Self {
+        let (name, value) = RENEWABLE;
+        self.attribute(name, value)
     }
 
     /// The session rests on tokens of another server: it lasts as long as they can be renewed
@@ -128,8 +145,8 @@ impl<C: ClaimSet> Session<C> {
 
     /// Signs somebody in: a new session, whose tokens leave with this response.
     ///
-    /// Whatever session the request presented is signed out. Handlers run after this see the new
-    /// claims.
+    /// The session that the request presented is signed out, by the rule of
+    /// [`sign_out`](Self::sign_out). Handlers run after this see the new claims.
     ///
     /// Errors: `Claims` if the claims don't serialize to an object, can't be read back from it or
     /// use a registered name (an enum's variant without members is a string, and no object),
@@ -177,20 +194,21 @@ impl<C: ClaimSet> Session<C> {
         let opening = Opening { grant, persistent, attributes, issued };
         let tokens = core.refresher.sign_in(context.clone(), opening).await?;
         let verified = core.verify_own::<C>(&tokens.access)?;
-        let former = self.any_sid();
+        let former = self.closing();
         let view = View::of(verified);
         let outgoing = Outgoing::Tokens { carrier, tokens, asked: true };
         if !self.replace(view, outgoing) {
             // Whatever becomes of it: nobody was told of this session.
-            let _ = core.refresher.sign_out(context, sid, None).await;
+            let _ = core.refresher.sign_out(context, Closing::of(sid)).await;
             return Err(SessionErrorKind::ResponseSent.into());
         }
         core.emit(&Event::SignedIn { sid: &sid });
-        if let Some(former) = former
-            && let Err(failure) = core.sign_out(&former, self.0.request.refresh.clone()).await
-        {
+        if let Err(failure) = core.sign_out(former.clone()).await {
             // The person is signed in all the same.
-            core.emit(&Event::RevokeFailed { sid: &former, failure });
+            let refresh = former.refresh.as_ref().map(|token| token.expose().as_bytes());
+            let named = || core.refresher.admits(Presented::new(None, refresh), core.clock.now());
+            let sid = former.sid.or_else(|| named().map(|one| one.sid.into())).unwrap_or_default();
+            core.emit(&Event::RevokeFailed { sid: &sid, failure });
         }
         Ok(())
     }
@@ -198,12 +216,17 @@ impl<C: ClaimSet> Session<C> {
     /// Signs out: the cookies are cleared with this response, and the session ends where the
     /// refresher keeps one. Clears cookies also where nobody is signed in (any more).
     ///
+    /// The session ends for an access token that is good, or within the leeway, and otherwise for a
+    /// refresh token that the refresher finds to be its own. With `Rotate`, that is the current one or
+    /// the one before. An access token that expired long ago ends nothing.
+    ///
     /// Errors: `Unavailable` if the session could not be ended; the cookies are cleared still.
     /// `CrossSite` if another site caused the request and nobody is signed in by a header: it has
     /// no business with our cookies.
     pub async fn sign_out(&self) -> Result<(), SessionError> {
-        let (sid, presented) = (self.any_sid(), self.refresh_token());
-        if !self.0.request.own_site && sid.is_none() {
+        let closing = self.closing();
+        let by_header = closing.refresh.is_some() || self.presented(|_| ()).is_some();
+        if !self.0.request.own_site && !by_header {
             return Err(SessionErrorKind::CrossSite.into());
         }
         let view = View { standing: Standing::Absent, reason: None, verified: None };
@@ -215,10 +238,7 @@ impl<C: ClaimSet> Session<C> {
         if !self.replace(view, clear) {
             self.lock().now = Some(View::nobody(Standing::Absent, None));
         }
-        match sid {
-            Some(sid) => Ok(self.0.core.sign_out(&sid, presented).await?),
-            None => Ok(()),
-        }
+        Ok(self.0.core.sign_out(closing).await?)
     }
 
     /// Refreshes now, whatever the token's age; the app's revalidation is asked.
@@ -263,7 +283,7 @@ impl<C: ClaimSet> Session<C> {
     pub async fn sign_out_other(&self, sid: &str) -> Result<bool, SessionError> {
         let own = self.sessions().await?.iter().any(|session| session.sid == sid);
         if own {
-            self.0.core.sign_out(sid, None).await?;
+            self.0.core.sign_out(Closing::of(sid)).await?;
         }
         Ok(own)
     }

@@ -23,7 +23,7 @@ use crate::engine::Core;
 use crate::mint::ClaimsObject;
 use crate::observe::metrics::How;
 use crate::refresh::flight::Flight;
-use crate::refresh::{Admitted, Held, Presented, RefreshToken};
+use crate::refresh::{Admitted, Closing, Held, RefreshToken};
 use crate::reject::{Rejection, RejectionKind};
 use crate::verify::{InvalidReason, UnreadClaims, Verified, is_nameless};
 
@@ -312,16 +312,11 @@ impl<C: ClaimSet> Session<C> {
         self.view(|view| view.verified.as_ref().map(read))
     }
 
-    /// Of whatever was presented, by its access token or by its refresh token alone.
-    fn any_sid(&self) -> Option<String> {
-        let by_access = self.presented(|verified| verified.sid.to_string());
-        by_access.or_else(|| {
-            let core = &self.0.core;
-            let refresh = self.0.request.refresh.as_ref()?.expose().as_bytes();
-            let presented = Presented::new(None, Some(refresh));
-            let admission = core.refresher.admits(presented, core.clock.now())?;
-            Some(admission.sid.into())
-        })
+    /// By what right the session of this request may be ended: its access token names it while that
+    /// is good; otherwise the refresh token has to. An access token that is past its leeway ends nothing.
+    fn closing(&self) -> Closing {
+        let sid = self.person(|verified| verified.sid.to_string());
+        Closing { sid, refresh: self.refresh_token() }
     }
 
     fn lock(&self) -> MutexGuard<'_, State<C>> {

@@ -90,6 +90,14 @@ pub struct SessionRecord {
     pub custody: Option<Box<Custody>>,
 }
 
+impl SessionRecord {
+    /// The client that the session's refresh tokens were issued to, if they belong to one: the
+    /// attribute `client_id`.
+    pub(crate) fn client(&self) -> Option<&str> {
+        self.attributes.get("client_id").map(String::as_str)
+    }
+}
+
 impl fmt::Debug for SessionRecord {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("SessionRecord")

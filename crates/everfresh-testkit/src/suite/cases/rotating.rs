@@ -258,26 +258,35 @@ pub async fn m11_a_socket_of_another_site_does_not_count<A: Adapter>() {
     }
 }
 
+/// Signs in for a dialect: the access token and the refresh token.
+async fn sign_in_for(world: &mut World, whom: &str) -> (String, String) {
+    let path = format!("/login?for={whom}");
+    assert_eq!(world.browser.post_json(&path, &json!({"user": "alice"})).await.status, 204);
+    (world.token(), refresh_token(world))
+}
+
 /// Each document's own request, and its own error.
 pub async fn every_dialect_is_served_to_its_clients<A: Adapter>() {
     let mut world = World::rotating::<A>().await;
-    let access = world.sign_in("alice").await;
-    let refresh = refresh_token(&world);
     let stranger = world.browser.stranger();
     let post = async |path: &str, field: Option<(HeaderName, String)>, body: String| {
         let fields: Vec<_> = field.iter().map(|(name, text)| (name.clone(), value(text))).collect();
         stranger.fetch(stranger.request(Method::POST, path, &fields, body.into())).await
     };
+    let (access, _) = sign_in_for(&mut world, "access-token").await;
+    world.browser = world.browser.stranger();
+    let (_, bound) = sign_in_for(&mut world, "client").await;
+    world.browser = world.browser.stranger();
+    let (plain, refresh) = sign_in_for(&mut world, "nobody").await;
     let json = json!({"refresh_token": refresh}).to_string();
-    let form = format!("grant_type=refresh_token&client_id=contract&refresh_token={refresh}");
+    let form = |refresh: &str| {
+        format!("grant_type=refresh_token&client_id=contract&refresh_token={refresh}")
+    };
+    let bearer = |access: &str| Some((AUTHORIZATION, format!("Bearer {access}")));
+    let jwt = |access: &str| Some((AUTHORIZATION, format!("JWT {access}")));
+    let own = form(&bound);
     for (path, field, body, token, error) in [
-        (
-            "/v1/auth/jwt/refresh",
-            Some((AUTHORIZATION, format!("Bearer {access}"))),
-            "",
-            "access_token",
-            401,
-        ),
+        ("/v1/auth/jwt/refresh", bearer(&access), "", "access_token", 401),
         (
             "/v1/auth/jwt/refresh",
             Some((COOKIE, format!("{ACCESS_COOKIE}={access}"))),
@@ -287,13 +296,7 @@ pub async fn every_dialect_is_served_to_its_clients<A: Adapter>() {
         ),
         ("/wp-json/jwt-auth/v1/token/refresh", None, &*json, "token", 403),
         ("/v1/auth/refresh", None, &*json, "token", 401),
-        (
-            "/v1/users/refresh_jwt",
-            Some((AUTHORIZATION, format!("JWT {access}"))),
-            "{\"ttl\":60}",
-            "access_token",
-            401,
-        ),
+        ("/v1/users/refresh_jwt", jwt(&access), "{\"ttl\":60}", "access_token", 401),
         (
             "/v1/refresh_token",
             Some((COOKIE, format!("{REFRESH_COOKIE}={refresh}"))),
@@ -301,7 +304,7 @@ pub async fn every_dialect_is_served_to_its_clients<A: Adapter>() {
             "access_token",
             422,
         ),
-        ("/oauth/token", None, &*form, "access_token", 401),
+        ("/oauth/token", None, &*own, "access_token", 401),
     ] {
         let answer = post(path, field, body.to_owned()).await;
         assert_eq!(answer.status, 200, "{path}: {}", String::from_utf8_lossy(&answer.body));
@@ -315,6 +318,22 @@ pub async fn every_dialect_is_served_to_its_clients<A: Adapter>() {
         assert!(refused.json::<Value>().is_object(), "{path}");
         assert!(refused.set_cookies().is_empty());
     }
+    // A token is worth the same at every door.
+    let bound_json = json!({"refresh_token": bound}).to_string();
+    let unbound = form(&refresh);
+    for (path, field, body, status) in [
+        ("/v1/auth/jwt/refresh", bearer(&plain), "", 401),
+        ("/v1/users/refresh_jwt", jwt(&plain), "", 401),
+        ("/wp-json/jwt-auth/v1/token/refresh", None, &*bound_json, 403),
+        ("/v1/auth/refresh", None, &*bound_json, 401),
+        ("/oauth/token", None, &*unbound, 400),
+    ] {
+        let refused = post(path, field, body.to_owned()).await;
+        assert_eq!(refused.status, status, "{path}: {}", String::from_utf8_lossy(&refused.body));
+    }
+    let fields = [(COOKIE, value(&format!("{REFRESH_COOKIE}={bound}")))];
+    let layer = stranger.fetch(stranger.request(Method::GET, "/me", &fields, Bytes::new())).await;
+    assert_eq!(layer.status, 401);
 }
 
 /// 64 KiB are read, and no more.

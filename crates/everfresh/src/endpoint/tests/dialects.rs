@@ -12,7 +12,7 @@ pub(super) fn world() -> World {
     World::rotating_with(every_dialect).0
 }
 
-fn every_dialect(builder: EngineBuilder<User>) -> EngineBuilder<User> {
+pub(super) fn every_dialect(builder: EngineBuilder<User>) -> EngineBuilder<User> {
     let builder = builder.client("app", Some("s3cret:%&+0123456789".into())).client("page", None);
     let dialects = Dialect::ALL.into_iter().cloned();
     dialects.fold(builder.insecure_dev_only(), |builder, dialect| builder.dialect(dialect))
@@ -24,19 +24,43 @@ pub(super) struct Tokens {
     pub(super) refresh: String,
 }
 
+/// A session that belongs to no client, and whose access tokens may be renewed.
 pub(super) async fn sign_in(world: &World, name: &'static str) -> Tokens {
+    sign_in_with(world, SignIn::new(name, user(name)).renewable_by_access_token()).await
+}
+
+/// A session of this client.
+pub(super) async fn sign_in_client(
+    world: &World,
+    name: &'static str,
+    client: &'static str,
+) -> Tokens {
+    sign_in_with(world, SignIn::new(name, user(name)).attribute("client_id", client)).await
+}
+
+/// What a client of the dialect holds.
+pub(super) async fn sign_in_for(world: &World, dialect: &Dialect) -> Tokens {
+    match dialect.client_authentication {
+        true => sign_in_client(world, "alice", "app").await,
+        false => sign_in(world, "alice").await,
+    }
+}
+
+pub(super) async fn sign_in_with(world: &World, sign_in: SignIn<User>) -> Tokens {
+    let sign_in = sign_in
+        .attribute("user_id", "17")
+        .attribute("user_email", "ada@example.com")
+        .attribute("user_nicename", "ada")
+        .attribute("user_display_name", "Ada")
+        .attribute("device_id", "device-123")
+        .attribute("scope", "read write");
     let response = world
-        .send(get(&[]), move |session, _| async move {
-            let sign_in = SignIn::new(name, user(name))
-                .attribute("user_id", "17")
-                .attribute("user_email", "ada@example.com")
-                .attribute("user_nicename", "ada")
-                .attribute("user_display_name", "Ada")
-                .attribute("device_id", "device-123")
-                .attribute("client_id", "app")
-                .attribute("scope", "read write");
-            session.sign_in_with(sign_in).await.unwrap();
-            http::Response::new(String::new())
+        .send(get(&[]), move |session, _| {
+            let sign_in = sign_in.clone();
+            async move {
+                session.sign_in_with(sign_in).await.unwrap();
+                http::Response::new(String::new())
+            }
         })
         .await;
     let cookies = set_cookies(&response);
@@ -48,20 +72,25 @@ pub(super) async fn sign_in(world: &World, name: &'static str) -> Tokens {
     Tokens { access: value("access_token"), refresh: value("refresh_token") }
 }
 
-async fn post(world: &World, dialect: &Dialect, fields: &[(&str, &str)], body: &str) -> Reply {
+pub(super) async fn post(
+    world: &World,
+    dialect: &Dialect,
+    fields: &[(&str, &str)],
+    body: &str,
+) -> Reply {
     call_with(world, &dialect.path, at("POST", &dialect.path, fields), body.as_bytes()).await
 }
 
 /// Whether the engine takes this access token.
-async fn is_good(world: &World, token: &str) -> bool {
+pub(super) async fn is_good(world: &World, token: &str) -> bool {
     world.me(bearer_cookie(token)).await.status() == StatusCode::OK
 }
 
-fn bearer_cookie(token: &str) -> http::Request<()> {
+pub(super) fn bearer_cookie(token: &str) -> http::Request<()> {
     get(&[("cookie", &format!("access_token={token}"))])
 }
 
-fn text(value: &Value) -> &str {
+pub(super) fn text(value: &Value) -> &str {
     value.as_str().unwrap()
 }
 
@@ -301,11 +330,11 @@ async fn galileo_wants_its_cookie_and_sets_the_next() {
 }
 
 /// A form, percent-encoded.
-fn form(pairs: &[(&str, &str)]) -> String {
+pub(super) fn form(pairs: &[(&str, &str)]) -> String {
     form_urlencoded::Serializer::new(String::new()).extend_pairs(pairs).finish()
 }
 
-fn basic_of(id: &str, secret: &str) -> String {
+pub(super) fn basic_of(id: &str, secret: &str) -> String {
     let encode = |text: &str| form_urlencoded::byte_serialize(text.as_bytes()).collect::<String>();
     let pair = format!("{}:{}", encode(id), encode(secret));
     let encoded = base64::Engine::encode(&base64::engine::general_purpose::STANDARD, pair);
@@ -316,7 +345,7 @@ fn basic_of(id: &str, secret: &str) -> String {
 async fn s63_oauth2_answers_clients_that_say_who_they_are_in_one_way() {
     let world = world();
     let dialect = &Dialect::OAUTH2;
-    let Tokens { refresh, .. } = sign_in(&world, "alice").await;
+    let Tokens { refresh, .. } = sign_in_client(&world, "alice", "app").await;
     let grant = [("grant_type", "refresh_token"), ("refresh_token", &*refresh)];
     let secret = [("client_id", "app"), ("client_secret", "s3cret:%&+0123456789")];
     let basic = basic_of("app", "s3cret:%&+0123456789");
@@ -383,7 +412,7 @@ async fn s63_oauth2_answers_clients_that_say_who_they_are_in_one_way() {
 #[tokio::test]
 async fn s49_a_scope_is_never_widened() {
     let world = world();
-    let Tokens { refresh, .. } = sign_in(&world, "alice").await;
+    let Tokens { refresh, .. } = sign_in_client(&world, "alice", "app").await;
     world.pass(60);
     let basic = basic_of("app", "s3cret:%&+0123456789");
     for (scope, good) in [

@@ -6,7 +6,7 @@ use std::time::Duration;
 use http::{HeaderMap, StatusCode};
 use serde_json::json;
 
-use super::dialects::{sign_in, world};
+use super::dialects::{sign_in_for, world};
 use super::*;
 use crate::dialect::{Place, Successor, TokenKind};
 use crate::{Algorithm, Answered, ClientAuthentication, Dialect, Issued, Key, Timestamp};
@@ -38,7 +38,7 @@ fn given(answered: Answered) -> Issued {
 async fn each_dialects_client_is_understood_by_its_server() {
     for dialect in Dialect::ALL {
         let world = world();
-        let tokens = sign_in(&world, "alice").await;
+        let tokens = sign_in_for(&world, dialect).await;
         let by_access = matches!(dialect.token, TokenKind::Access { .. });
         let mut token = if by_access { tokens.access } else { tokens.refresh };
         for _ in 0..3 {

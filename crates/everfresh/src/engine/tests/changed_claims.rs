@@ -127,7 +127,7 @@ impl Node<V1> {
         let stranger = Pair::default();
         let response = self.ask(&stranger, async |session| {
             let sign_in = SignIn::new("alice", V1 { name: "Alice".into() });
-            session.sign_in_with(sign_in.attribute("client_id", "app")).await?;
+            session.sign_in_with(sign_in.renewable_by_access_token()).await?;
             Ok(String::new())
         });
         Pair::default().after(&response.await)

@@ -2,6 +2,7 @@
 
 mod changed_claims;
 mod metrics;
+mod planted;
 mod presented;
 mod remembered;
 mod unknown_keys;

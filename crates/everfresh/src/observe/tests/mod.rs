@@ -26,7 +26,8 @@ fn next(event: &Event<'_>) -> Option<Event<'static>> {
     let failure = Failure::SOON;
     Some(match event {
         Event::TokenRefused { .. } => Event::Refreshed { sid },
-        Event::Refreshed { .. } => Event::RefreshFailed { sid, failure: Failure::Rejected },
+        Event::Refreshed { .. } => Event::Renewed { sid },
+        Event::Renewed { .. } => Event::RefreshFailed { sid, failure: Failure::Rejected },
         Event::RefreshFailed { failure: Failure::Rejected, .. } => {
             Event::RefreshFailed { sid, failure: Failure::SOON }
         }

@@ -9,7 +9,7 @@ use tokio::sync::watch;
 use super::*;
 use crate::cookie::MAX_NAME_AND_VALUE;
 use crate::testing::*;
-use crate::{Admission, Opening, Presented, Refresher, Resign, Timestamp};
+use crate::{Admission, Closing, Opening, Presented, Refresher, Resign, Timestamp};
 
 fn context(world: &World) -> Context {
     Context::new(world.auth.core.clone())
@@ -58,13 +58,8 @@ impl Refresher for Told {
         Resign::new().sign_in(cx, opening).await
     }
 
-    async fn sign_out(
-        &self,
-        _: Context,
-        _: String,
-        _: Option<RefreshToken>,
-    ) -> Result<(), Failure> {
-        Ok(())
+    async fn sign_out(&self, _: Context, _: Closing) -> Result<Option<String>, Failure> {
+        Ok(None)
     }
 }
 

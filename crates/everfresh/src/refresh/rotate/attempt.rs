@@ -138,9 +138,7 @@ impl Rotate {
         let (ring, _) = self.keys()?;
         let began = cx.after(Duration::ZERO);
         let mut loaded = self.load(cx, credential.sid).await?;
-        if !credential.fits(ring, &loaded.record.salt) {
-            return Err(Failure::Foreign);
-        }
+        self.belongs(credential, &loaded.record, admitted.client.as_deref())?;
         let table = |loaded: &Loaded| {
             consult(&loaded.record, credential.generation, self.overlap, loaded.now)
         };

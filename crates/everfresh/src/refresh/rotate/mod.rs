@@ -1,6 +1,7 @@
 //! Refresh tokens that rotate: derive, replay, confirm.
 
 mod attempt;
+mod renew;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -9,21 +10,21 @@ use std::time::Duration;
 
 use crate::clock::Timestamp;
 use crate::config::ConfigError;
-use crate::mint::{Grant, random_id};
+use crate::mint::random_id;
 use crate::refresh::custodian::{Custodian, ErasedCustodian};
 use crate::refresh::recoveries::Recoveries;
 use crate::refresh::table::{Answer, consult};
-use crate::refresh::token::{Credential, KeyRing, Scope};
+use crate::refresh::token::{Credential, KeyRing, Scope, named_session};
 use crate::refresh::{
-    Admission, Admitted, Context, Failure, Opening, Presented, RefreshToken, Refresher, Renewal,
-    SessionInfo, Setup, Tokens, Vault,
+    Admission, Admitted, Closing, Context, Failure, Opening, Presented, RefreshToken, Refresher,
+    Renewal, SessionInfo, Setup, Tokens, Vault,
 };
 use crate::secret::AccessToken;
 use crate::store::{
     Ear, ErasedStore, Loaded, NewSession, SessionId, SessionRecord, SessionStore, StoreError,
 };
 
-use attempt::grant_of;
+pub(crate) use renew::RENEWABLE;
 
 /// How often a rotation that lost against another one looks again.
 const TRIES: usize = 5;
@@ -113,9 +114,37 @@ impl Rotate {
         self.ring.as_ref().zip(self.scope.as_ref()).ok_or(Failure::Misconfigured)
     }
 
+    /// Whether this is the session's token and may be shown by this client: both tags are good, and a
+    /// token that was issued to a client is worth something in that client's hands alone (RFC 6749
+    /// sections 6 and 10.4).
+    fn belongs(
+        &self,
+        credential: &Credential,
+        row: &SessionRecord,
+        client: Option<&str>,
+    ) -> Result<(), Failure> {
+        let genuine = credential.fits(self.keys()?.0, &row.salt);
+        if genuine && row.client() == client { Ok(()) } else { Err(Failure::Foreign) }
+    }
+
     fn open(&self, text: &[u8]) -> Option<Credential> {
         let (ring, scope) = self.keys().ok()?;
         ring.open(scope, text).ok()
+    }
+
+    /// The session that this refresh token may end: its row is there, both tags are good, and the
+    /// token is the row's current one or the one before, whose successor may have been lost.
+    async fn session_of(
+        &self,
+        cx: &Context,
+        refresh: &RefreshToken,
+    ) -> Result<Option<SessionId>, Failure> {
+        let Some(credential) = self.open(refresh.expose().as_bytes()) else { return Ok(None) };
+        let loaded = self.store.load(credential.sid).await.map_err(|error| failed(cx, &error))?;
+        let Some(Loaded { record: row, .. }) = loaded else { return Ok(None) };
+        let genuine = credential.fits(self.keys()?.0, &row.salt);
+        let recent = credential.generation + 1 >= row.generation;
+        Ok((genuine && recent).then_some(row.sid))
     }
 
     async fn load(&self, cx: &Context, sid: SessionId) -> Result<Loaded, Failure> {
@@ -157,9 +186,18 @@ impl Refresher for Rotate {
         Duration::ZERO
     }
 
+    /// The row names the client.
+    fn binds_clients(&self) -> bool {
+        true
+    }
+
     fn admits(&self, presented: Presented<'_>, _: Timestamp) -> Option<Admission> {
         let credential = self.open(presented.refresh?)?;
         Some(Admission { sid: credential.sid.to_string().into(), mark: credential.mark() })
+    }
+
+    fn names_session(&self, refresh: &[u8], sid: &str) -> bool {
+        named_session(refresh).is_some_and(|named| SessionId::parse(sid) == Some(named))
     }
 
     async fn refresh(&self, cx: Context, admitted: Admitted) -> Result<Tokens, Failure> {
@@ -175,51 +213,17 @@ impl Refresher for Rotate {
     }
 
     async fn renew(&self, cx: Context, renewal: Renewal) -> Result<Tokens, Failure> {
-        let began = cx.monotonic();
-        let credential = match &renewal.refresh {
-            Some(text) => Some(self.open(text.expose().as_bytes()).ok_or(Failure::Rejected)?),
-            None => None,
-        };
-        let (sid, generation) = match (&credential, &renewal.grant) {
-            (Some(credential), _) => (credential.sid, Some(credential.generation)),
-            (None, Some(grant)) => {
-                (SessionId::parse(&grant.sid).ok_or(Failure::Rejected)?, grant.generation)
-            }
-            (None, None) => return Err(Failure::Rejected),
-        };
-        let loaded = self.load(&cx, sid).await?;
-        let row = loaded.record;
-        if let Some(credential) = &credential {
-            if !credential.fits(self.keys()?.0, &row.salt) {
-                return Err(Failure::Foreign);
-            }
-            if consult(&row, credential.generation, self.overlap, loaded.now) == Answer::Theft {
-                return Err(match self.is_late(&cx, Duration::ZERO, began) {
-                    true => Failure::SOON,
-                    false => self.theft(&cx, &row).await?,
-                });
-            }
-        }
-        let Loaded { record: mut row, now } =
-            self.renewed(&cx, Loaded { record: row, now: loaded.now }, false).await?;
-        self.revalidate(&cx, &mut row).await?;
-        // What was presented is confirmed, and that somebody is there; nothing that was not.
-        let grant = Grant { generation, ..grant_of(&row)? };
-        let rest = self.rest(&row, now);
-        let lifetime = renewal.lifetime.into_iter().chain(rest).min();
-        let mut tokens = cx.mint_for(&grant, lifetime)?;
-        tokens.persistent = row.persistent;
-        if let Some(generation) = generation {
-            let confirmed = self.store.confirm(sid, generation, true).await;
-            confirmed.map_err(|error| failed(&cx, &error))?;
-        }
-        Ok(tokens)
+        self.access_token_for(&cx, renewal).await
     }
 
     async fn find(&self, cx: Context, sid: String) -> Result<Option<SessionInfo>, Failure> {
         let Some(sid) = SessionId::parse(&sid) else { return Ok(None) };
         let found = self.store.load(sid).await.map_err(|error| failed(&cx, &error))?;
         Ok(found.map(|loaded| loaded.record.into()))
+    }
+
+    async fn is_over(&self, cx: Context, sid: String) -> Result<bool, Failure> {
+        Ok(self.find(cx, sid).await?.is_none())
     }
 
     /// Asks the table once more, without accusing anyone: only the same successor, which nobody
@@ -229,6 +233,9 @@ impl Refresher for Rotate {
         let Some(credential) = opened else { return false };
         let Ok(loaded) = self.load(&cx, credential.sid).await else { return false };
         let row = &loaded.record;
+        if self.belongs(&credential, row, admitted.client.as_deref()).is_err() {
+            return false;
+        }
         match consult(row, credential.generation, self.overlap, loaded.now) {
             Answer::Again { reanchor: false } => !row.confirmed,
             Answer::Again { reanchor: true } => {
@@ -276,14 +283,14 @@ impl Refresher for Rotate {
         Ok(tokens)
     }
 
-    async fn sign_out(
-        &self,
-        cx: Context,
-        sid: String,
-        _: Option<RefreshToken>,
-    ) -> Result<(), Failure> {
-        let Some(sid) = SessionId::parse(&sid) else { return Ok(()) };
-        self.end(&cx, sid).await.map(drop)
+    async fn sign_out(&self, cx: Context, closing: Closing) -> Result<Option<String>, Failure> {
+        let sid = match (&closing.sid, &closing.refresh) {
+            (Some(sid), _) => SessionId::parse(sid),
+            (None, Some(refresh)) => self.session_of(&cx, refresh).await?,
+            (None, None) => None,
+        };
+        let Some(sid) = sid else { return Ok(None) };
+        Ok(self.end(&cx, sid).await?.then(|| sid.to_string()))
     }
 
     async fn sign_out_all(

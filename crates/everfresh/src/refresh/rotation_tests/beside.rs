@@ -44,7 +44,7 @@ async fn an_access_token_alone_says_the_generation_that_was_presented() {
     expire(&world, &pair);
     let next = pair.after(&world.me(pair.request()).await);
     for (shown, expected) in [(&pair, 0), (&next, 1)] {
-        let renewal = Renewal { grant: None, refresh: presented(shown), lifetime: None };
+        let renewal = Renewal { refresh: presented(shown), ..Renewal::default() };
         let tokens = context(&world).renew(renewal).await.unwrap();
         assert_eq!(tokens.refresh, None);
         let token = Pair { access: tokens.access.expose().into(), ..Pair::default() };
@@ -54,8 +54,7 @@ async fn an_access_token_alone_says_the_generation_that_was_presented() {
         assert_eq!(*shown.await.body(), format!("Some({expected})"));
     }
     assert_eq!(store.len(), 1);
-    let nothing = Renewal { grant: None, refresh: None, lifetime: None };
-    assert_eq!(context(&world).renew(nothing).await.unwrap_err(), Failure::Rejected);
+    assert_eq!(context(&world).renew(Renewal::default()).await.unwrap_err(), Failure::Rejected);
 }
 
 #[tokio::test]

@@ -6,6 +6,7 @@ mod beside;
 mod cancelled;
 mod custody;
 mod delivery;
+mod endings;
 mod feed;
 mod forged;
 mod late;

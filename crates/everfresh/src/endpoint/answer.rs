@@ -1,0 +1,144 @@
+//! The answer of a dialect's endpoint, in the dialect's own words.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use http::header::{PRAGMA, SET_COOKIE, WWW_AUTHENTICATE};
+use http::{HeaderValue, StatusCode};
+use serde_json::{Map, Value};
+
+use super::clients::Unknown;
+use super::dialect::{Failed, Fixed, Kind, Source, Successor};
+use super::serve::Served;
+use super::{Reply, json};
+use crate::engine::{Core, Engine};
+use crate::refresh::{Failure, Tokens};
+use crate::reject::{Rejection, RejectionKind};
+use crate::session::ClaimSet;
+
+/// Why there is no token, in the words of [`super::dialect::Errors`].
+#[derive(Clone, Copy)]
+pub(super) enum Why {
+    Missing,
+    Invalid,
+    Expired,
+    UserGone,
+    Malformed,
+    Client { basic: bool },
+    Unsupported,
+    Scope,
+    Later(Duration),
+}
+
+impl From<Unknown> for Why {
+    fn from(unknown: Unknown) -> Self {
+        match unknown {
+            Unknown::Malformed => Self::Malformed,
+            Unknown::Client { basic } => Self::Client { basic },
+        }
+    }
+}
+
+impl From<Failure> for Why {
+    fn from(failure: Failure) -> Self {
+        match failure {
+            // Of what the request came with nothing can be said but that it does not count now.
+            Failure::Rejected | Failure::InDoubt | Failure::UnreadClaims => Self::Expired,
+            Failure::Foreign => Self::Invalid,
+            Failure::Unavailable { retry_after } => Self::Later(retry_after),
+            Failure::NoRuntime => Self::Later(Duration::from_secs(1)),
+            Failure::Misconfigured => Self::Later(Duration::from_secs(60)),
+        }
+    }
+}
+
+/// The tokens of a good answer, and what is known of their session.
+pub(super) struct Granted {
+    pub(super) tokens: Tokens,
+    pub(super) attributes: BTreeMap<String, String>,
+}
+
+impl Served {
+    pub(super) fn good<C: ClaimSet>(&self, engine: &Engine<C>, granted: &Granted) -> Reply {
+        let core = &engine.core;
+        let Granted { tokens, attributes } = granted;
+        let Ok(verified) = core.verify_own::<C>(&tokens.access) else {
+            return self.bad(core, Failure::Misconfigured.into());
+        };
+        let answer = &self.dialect.answer;
+        let mut body = Map::new();
+        body.insert(answer.access_token.to_string(), tokens.access.expose().into());
+        if let Some(Fixed { name, value }) = &answer.token_type {
+            body.insert(name.to_string(), value.as_ref().into());
+        }
+        if let Some(name) = &answer.expires_in {
+            let left = verified.expires.since(core.clock.now()).as_secs();
+            body.insert(name.to_string(), left.into());
+        }
+        if let (Successor::Member(name), Some(refresh)) = (&answer.successor, &tokens.refresh) {
+            body.insert(name.to_string(), refresh.expose().into());
+        }
+        let claims = match &verified.claims {
+            Ok(claims) => serde_json::to_value(&**claims).unwrap_or_default(),
+            Err(unread) => unread.json().clone(),
+        };
+        for member in &*answer.members {
+            let text = match &member.from {
+                Source::Subject => verified.subject.as_deref().map(str::to_owned),
+                Source::Sid => Some(verified.sid.to_string()),
+                Source::Attribute(name) => attributes.get(&**name).cloned().or_else(|| {
+                    let claim = claims.get(&**name)?;
+                    Some(claim.as_str().map_or_else(|| claim.to_string(), str::to_owned))
+                }),
+            };
+            let value = match (text, member.kind) {
+                (Some(text), Kind::String) => Some(Value::from(text)),
+                (Some(text), Kind::Integer) => text.parse::<i64>().ok().map(Value::from),
+                (None, _) => None,
+            };
+            body.extend(value.map(|value| (member.name.to_string(), value)));
+        }
+        let mut reply = super::reply(&body);
+        reply.headers_mut().insert(PRAGMA, HeaderValue::from_static("no-cache"));
+        let rest = tokens.session_expires.since(core.clock.now());
+        let max_age = tokens.persistent.then_some(rest);
+        let access = self.access_cookie.as_ref().map(|cookie| (cookie, tokens.access.expose()));
+        let refresh = self.refresh_cookie.as_ref().zip(tokens.refresh.as_ref());
+        let refresh = refresh.map(|(cookie, token)| (cookie, token.expose()));
+        for (cookie, token) in [access, refresh].into_iter().flatten() {
+            match cookie.set(token, max_age) {
+                Some(value) => drop(reply.headers_mut().append(SET_COOKIE, value)),
+                None => return self.bad(core, Failure::Misconfigured.into()),
+            }
+        }
+        reply
+    }
+
+    pub(super) fn bad(&self, core: &Core, why: Why) -> Reply {
+        let errors = &self.dialect.errors;
+        let failed: &Failed = match why {
+            Why::Missing => &errors.missing,
+            Why::Invalid => &errors.invalid,
+            Why::Expired => &errors.expired,
+            Why::UserGone => &errors.user_gone,
+            Why::Malformed => &errors.malformed,
+            Why::Client { .. } => errors.client.as_ref().unwrap_or(&errors.invalid),
+            Why::Scope => errors.scope.as_ref().unwrap_or(&errors.malformed),
+            Why::Unsupported => errors.unsupported.as_ref().unwrap_or(&errors.malformed),
+            Why::Later(retry_after) => {
+                let rejection = Rejection::new(RejectionKind::Unavailable);
+                let body = core.rejection_body.clone();
+                return rejection.retry_after(retry_after).with_body(body).into_response();
+            }
+        };
+        // Checked when the engine was built.
+        let status = StatusCode::from_u16(failed.status).unwrap_or(StatusCode::BAD_REQUEST);
+        let mut reply = json(status, failed.body.as_bytes().to_vec());
+        if let Why::Client { basic: true } = why {
+            // RFC 6749 section 5.2.
+            let challenge = HeaderValue::from_static(r#"Basic realm="token", charset="UTF-8""#);
+            reply.headers_mut().insert(WWW_AUTHENTICATE, challenge);
+        }
+        reply
+    }
+}

@@ -1,0 +1,307 @@
+//! A token is worth the same at every door: the layer, the native endpoints, every dialect.
+
+use std::time::Duration;
+
+use http::{Response, StatusCode};
+use serde_json::json;
+
+use super::dialects::*;
+use super::*;
+use crate::{Dialect, Resign, Rotate, SessionErrorKind, SignIn};
+
+/// The cookies of the layer, in this world.
+fn both(tokens: &Tokens) -> String {
+    format!("access_token={}; refresh_token={}", tokens.access, tokens.refresh)
+}
+
+/// Asks at every endpoint that takes a refresh token and authenticates nobody.
+async fn at_each_dialect(world: &World, refresh: &str) -> Vec<StatusCode> {
+    let json = json!({"refresh_token": refresh}).to_string();
+    let cookie = format!("refresh_token={refresh}");
+    let mut statuses = Vec::new();
+    for dialect in [&Dialect::JWT_AUTH_PRO, &Dialect::FREDDY] {
+        statuses.push(post(world, dialect, &[], &json).await.status());
+    }
+    statuses.push(post(world, &Dialect::GALILEO, &[("cookie", &cookie)], "").await.status());
+    statuses
+}
+
+/// Asks at the OAuth 2 endpoint.
+async fn by_client(world: &World, refresh: &str, client: &str) -> StatusCode {
+    let grant = [("grant_type", "refresh_token"), ("refresh_token", refresh)];
+    let reply = match client {
+        "app" => {
+            let basic = basic_of("app", "s3cret:%&+0123456789");
+            post(world, &Dialect::OAUTH2, &[("authorization", &basic)], &form(&grant)).await
+        }
+        public => {
+            let grant = [&grant[..], &[("client_id", public)]].concat();
+            post(world, &Dialect::OAUTH2, &[], &form(&grant)).await
+        }
+    };
+    reply.status()
+}
+
+#[tokio::test]
+async fn m2_a_clients_refresh_token_is_refreshed_by_that_client_alone() {
+    for (own, other) in [("app", "page"), ("page", "app")] {
+        let world = world();
+        let tokens = sign_in_client(&world, "alice", own).await;
+        world.pass(60);
+        let refused = at_each_dialect(&world, &tokens.refresh).await;
+        assert!(refused.iter().all(|status| status.is_client_error()), "{refused:?}");
+        assert_eq!(by_client(&world, &tokens.refresh, other).await, StatusCode::BAD_REQUEST);
+        // By the handler and by the native endpoint, beside an access token that is good.
+        let cookies = both(&tokens);
+        let refresh = world.send(get(&[("cookie", &cookies)]), |session, _| async move {
+            let failed = session.refresh().await.unwrap_err();
+            assert_eq!(failed.kind(), SessionErrorKind::Rejected);
+            assert_eq!(session.subject().as_deref(), Some("alice"), "the access token is hers");
+            Response::new(String::new())
+        });
+        assert!(set_cookies(&refresh.await).is_empty());
+        let native = at("POST", "/auth/refresh", &[("cookie", &cookies)]);
+        assert!(call(&world, "/auth/refresh", native).await.status().is_client_error());
+        // By the layer, with the refresh token alone; also right after the client's own refresh.
+        for refreshed in [false, true] {
+            if refreshed {
+                assert_eq!(by_client(&world, &tokens.refresh, own).await, StatusCode::OK);
+            }
+            let alone = format!("refresh_token={}", tokens.refresh);
+            let response = world.me(get(&[("cookie", &alone)])).await;
+            assert_eq!(response.status(), StatusCode::UNAUTHORIZED, "{own}, {refreshed}");
+            assert!(set_cookies(&response).is_empty());
+        }
+        assert_eq!(by_client(&world, &tokens.refresh, own).await, StatusCode::OK, "nothing ended");
+        assert!(!world.events().iter().any(|event| event.starts_with("Theft")));
+    }
+    let world = world();
+    let tokens = sign_in(&world, "alice").await;
+    world.pass(60);
+    for client in ["app", "page"] {
+        assert_eq!(by_client(&world, &tokens.refresh, client).await, StatusCode::BAD_REQUEST);
+    }
+    let served = at_each_dialect(&world, &tokens.refresh).await;
+    assert_eq!(
+        served,
+        [StatusCode::OK; 3],
+        "a token of nobody's own is served where none is asked"
+    );
+}
+
+#[tokio::test]
+async fn m2_an_old_token_of_a_client_accuses_nobody_in_other_hands() {
+    let world = world();
+    let first = sign_in_client(&world, "alice", "app").await;
+    let mut refresh = first.refresh.clone();
+    for _ in 0..2 {
+        world.pass(900);
+        let grant = [("grant_type", "refresh_token"), ("refresh_token", &*refresh)];
+        let basic = basic_of("app", "s3cret:%&+0123456789");
+        let fields = [("authorization", &*basic)];
+        let reply = post(&world, &Dialect::OAUTH2, &fields, &form(&grant)).await;
+        refresh = text(&body(&reply)["refresh_token"]).to_owned();
+    }
+    at_each_dialect(&world, &first.refresh).await;
+    world.me(get(&[("cookie", &format!("refresh_token={}", first.refresh))])).await;
+    world.pass(60);
+    assert_eq!(by_client(&world, &refresh, "app").await, StatusCode::OK);
+    assert_eq!(by_client(&world, &first.refresh, "app").await, StatusCode::BAD_REQUEST);
+    assert_eq!(by_client(&world, &refresh, "app").await, StatusCode::BAD_REQUEST, "this is theft");
+}
+
+#[tokio::test]
+async fn m3_of_two_sessions_in_one_place_none_counts_in_any_order() {
+    let world = world();
+    let victim = sign_in(&world, "victim").await;
+    let mallory = sign_in(&world, "mallory").await;
+    world.pass(60);
+    let pair = |name: &str, one: &str, other: &str| format!("{name}={one}; {name}={other}");
+    for (one, other) in [(&victim, &mallory), (&mallory, &victim)] {
+        let cookies = pair("access_token", &one.access, &other.access);
+        let reply = post(&world, &Dialect::VIJIL, &[("cookie", &cookies)], "").await;
+        assert_eq!(reply.status(), StatusCode::UNAUTHORIZED);
+        assert!(set_cookies(&reply).is_empty());
+        let cookies = pair("refresh_token", &one.refresh, &other.refresh);
+        let reply = post(&world, &Dialect::GALILEO, &[("cookie", &cookies)], "").await;
+        assert_eq!(reply.status(), StatusCode::UNAUTHORIZED);
+        assert!(set_cookies(&reply).is_empty());
+        // No sibling subdomain writes a header.
+        let fields = [("authorization", format!("Bearer {}", victim.access)), ("cookie", cookies)];
+        let fields = fields.each_ref().map(|(name, value)| (*name, &**value));
+        let told = body(&post(&world, &Dialect::VIJIL, &fields, "").await);
+        let me = bearer_cookie(text(&told["access_token"]));
+        assert_eq!(world.me(me).await.body(), "victim");
+    }
+    let mut crowd = vec![format!("access_token={}", victim.access)];
+    crowd.extend((0..4).map(|n| format!("access_token=a.b.{n}")));
+    for _ in 0..2 {
+        let reply = post(&world, &Dialect::VIJIL, &[("cookie", &crowd.join("; "))], "").await;
+        assert_eq!(reply.status(), StatusCode::UNAUTHORIZED, "too many, in any order");
+        crowd.reverse();
+    }
+    // Of one session the latest counts, beside junk.
+    world.pass(900);
+    let reply = post(&world, &Dialect::GALILEO, &[("cookie", &both(&victim))], "").await;
+    let cookies = set_cookies(&reply);
+    let set = cookies.iter().filter_map(|one| one.strip_prefix("refresh_token=")).next().unwrap();
+    let next = set.split(';').next().unwrap();
+    world.pass(900);
+    for (one, other) in [(&*victim.refresh, next), (next, &*victim.refresh)] {
+        let cookies = format!("{}; refresh_token=x", pair("refresh_token", one, other));
+        let reply = post(&world, &Dialect::GALILEO, &[("cookie", &cookies)], "").await;
+        assert_eq!(reply.status(), StatusCode::OK);
+    }
+    assert!(!world.events().iter().any(|event| event.starts_with("Theft")));
+}
+
+#[tokio::test]
+async fn m5_an_access_token_is_renewed_only_if_its_session_was_signed_in_for_that() {
+    let world = world();
+    let plain = sign_in_with(&world, SignIn::new("bob", user("bob"))).await;
+    let (vijil, redis) = (&Dialect::VIJIL, &Dialect::REDIS_ENTERPRISE);
+    let ask = async |dialect: &Dialect, access: &str| {
+        let scheme = if dialect == vijil { "Bearer" } else { "JWT" };
+        let header = format!("{scheme} {access}");
+        post(&world, dialect, &[("authorization", &header)], "").await
+    };
+    for dialect in [vijil, redis] {
+        assert_eq!(ask(dialect, &plain.access).await.status(), StatusCode::UNAUTHORIZED);
+    }
+    assert_eq!(world.me(bearer_cookie(&plain.access)).await.body(), "bob", "nothing ended");
+    let tokens = sign_in(&world, "alice").await;
+    let _ = world.events();
+    for dialect in [vijil, redis] {
+        assert_eq!(ask(dialect, &tokens.access).await.status(), StatusCode::OK);
+        let events = world.events();
+        assert!(events.iter().any(|event| event.starts_with("Renewed")), "{events:?}");
+    }
+    // One that the service had minted for a call onward is no client's.
+    let onward = world.send(bearer_cookie(&tokens.access), |session, _| async move {
+        Response::new(session.access_token().unwrap().expose().to_owned())
+    });
+    let onward = onward.await.into_body();
+    assert_eq!(world.me(bearer_cookie(&onward)).await.body(), "alice");
+    assert_eq!(ask(vijil, &onward).await.status(), StatusCode::UNAUTHORIZED);
+    // A client's session is renewed by that client alone, whatever it was signed in for.
+    let sign_in = SignIn::new("carol", user("carol")).renewable_by_access_token();
+    let bound = sign_in_with(&world, sign_in.attribute("client_id", "app")).await;
+    assert_eq!(ask(vijil, &bound.access).await.status(), StatusCode::UNAUTHORIZED);
+}
+
+#[tokio::test]
+async fn m5_a_copied_access_token_dies_as_its_session_moves_on() {
+    for confirmed in [true, false] {
+        let world = world();
+        let mut owner = sign_in(&world, "alice").await;
+        let mut copy = owner.access.clone();
+        let mut renewed = Vec::new();
+        for rotation in 1..=2 {
+            world.pass(1000);
+            let alone = format!("refresh_token={}", owner.refresh);
+            let response = world.me(get(&[("cookie", &alone)])).await;
+            let cookies = set_cookies(&response);
+            let value = |name: &str| {
+                let found = cookies.iter().find_map(|one| one.strip_prefix(name)).unwrap();
+                found.split(';').next().unwrap().to_owned()
+            };
+            owner = Tokens { access: value("access_token="), refresh: value("refresh_token=") };
+            if rotation == 1 || confirmed {
+                assert!(is_good(&world, &owner.access).await, "shown, so it is confirmed");
+                tokio::task::yield_now().await;
+            }
+            let header = format!("Bearer {copy}");
+            let reply = post(&world, &Dialect::VIJIL, &[("authorization", &header)], "").await;
+            renewed.push(reply.status());
+            if reply.status() == StatusCode::OK {
+                copy = text(&body(&reply)["access_token"]).to_owned();
+            }
+        }
+        assert_eq!(renewed, [StatusCode::OK, StatusCode::UNAUTHORIZED], "one generation late");
+        let theft = world.events().iter().filter(|event| event.starts_with("Theft")).count();
+        assert_eq!(theft, usize::from(confirmed));
+        assert_eq!(is_good(&world, &owner.access).await, !confirmed, "two hold it");
+    }
+}
+
+#[tokio::test]
+async fn m5_with_resign_a_token_is_renewed_within_its_grace_at_every_door() {
+    let world = World::with(|b| {
+        let resign = Resign::new().grace(Duration::from_secs(60));
+        b.refresh_with(resign).insecure_dev_only().dialect(Dialect::VIJIL)
+    });
+    let response = world.send(get(&[]), |session, _| async move {
+        session.sign_in("alice", user("alice")).await.unwrap();
+        Response::new(session.sid().unwrap())
+    });
+    let response = response.await;
+    let cookies = set_cookies(&response);
+    let token = cookies.iter().find_map(|one| one.strip_prefix("access_token=")).unwrap();
+    let token = token.split(';').next().unwrap();
+    let header = format!("Bearer {token}");
+    for (passed, status) in [(860, StatusCode::OK), (140, StatusCode::UNAUTHORIZED)] {
+        world.pass(passed);
+        let reply = post(&world, &Dialect::VIJIL, &[("authorization", &header)], "").await;
+        assert_eq!(reply.status(), status, "{passed}");
+    }
+    let now = world.clock.now();
+    assert!(!world.auth.core.revoked.contains(response.body(), now), "nothing ended");
+}
+
+#[test]
+fn m2_a_refresher_that_binds_no_client_serves_none() {
+    let built = crate::Engine::<User>::builder(Keys::hs256(SECRET).unwrap())
+        .issuer("i")
+        .audience("a")
+        .refresh_with(Resign::new())
+        .client("app", Some("s3cret-s3cret-s3cret".into()))
+        .dialect({
+            let mut dialect = Dialect::VIJIL;
+            dialect.client_authentication = true;
+            dialect.errors.client = Some(dialect.errors.invalid.clone());
+            dialect
+        })
+        .build();
+    let problem = built.map(drop).unwrap_err().to_string();
+    assert!(problem.contains("binds no refresh token"), "{problem}");
+}
+
+#[test]
+fn m3_a_dialects_cookie_without_a_prefix_is_warned_about_at_build() {
+    #[derive(Clone, Default)]
+    struct Log(std::sync::Arc<std::sync::Mutex<Vec<u8>>>);
+
+    impl std::io::Write for Log {
+        fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+            self.0.lock().unwrap().extend_from_slice(bytes);
+            Ok(bytes.len())
+        }
+
+        fn flush(&mut self) -> std::io::Result<()> {
+            Ok(())
+        }
+    }
+
+    // A callsite that another thread meets first is off for everybody, unless that one listens too.
+    let _ = tracing::subscriber::set_global_default(tracing_subscriber::registry());
+    let warned = |insecure: bool, dialects: &[&Dialect]| {
+        let log = Log::default();
+        let writer = log.clone();
+        let subscriber =
+            tracing_subscriber::fmt().with_ansi(false).with_writer(move || writer.clone());
+        tracing::subscriber::with_default(subscriber.finish(), || {
+            World::with(|b| {
+                let b = b.refresh_with(Rotate::new(crate::MemoryStore::new()));
+                let b = dialects.iter().fold(b, |b, dialect| b.dialect((*dialect).clone()));
+                if insecure { b.insecure_dev_only() } else { b }
+            })
+        });
+        let text = String::from_utf8(log.0.lock().unwrap().clone()).unwrap();
+        text.lines().filter(|line| line.contains("__Host-")).map(str::to_owned).collect::<Vec<_>>()
+    };
+    let lines = warned(false, &[&Dialect::VIJIL, &Dialect::GALILEO, &Dialect::FREDDY]);
+    assert_eq!(lines.len(), 1, "{lines:?}");
+    assert!(lines[0].contains("access_token") && lines[0].contains("refresh_token"));
+    assert!(warned(false, &[&Dialect::FREDDY]).is_empty(), "it has none");
+    assert!(warned(true, &[&Dialect::VIJIL]).is_empty(), "no cookie has the prefix");
+}

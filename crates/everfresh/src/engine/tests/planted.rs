@@ -1,0 +1,209 @@
+//! Cookies with a Domain, which a sibling subdomain can plant.
+
+use std::time::Duration;
+
+use http::{Response, StatusCode};
+
+use crate::testing::*;
+use crate::{Carrier, CookieSpec, EngineBuilder, Location, MemoryStore, Rotate, SessionStore as _};
+
+const ACCESS: &str = "__Secure-at";
+const REFRESH: &str = "__Secure-rt";
+
+fn shared(builder: EngineBuilder<User>) -> EngineBuilder<User> {
+    let cookie = |name: &str| Location::Cookie(CookieSpec::new(name).domain("example.com"));
+    builder.carriers([Carrier::new(cookie(ACCESS), cookie(REFRESH))])
+}
+
+fn world() -> (World, MemoryStore) {
+    World::rotating_with(shared)
+}
+
+fn value<'c>(cookies: &'c [String], name: &str) -> Option<&'c str> {
+    let found = cookies.iter().find_map(|one| one.strip_prefix(name)?.strip_prefix('='));
+    found.and_then(|rest| rest.split(';').next())
+}
+
+/// Signs in: the access token and the refresh token.
+async fn sign_in(world: &World, name: &'static str) -> (String, String) {
+    let response = world.send(get(&[]), move |session, _| async move {
+        session.sign_in(name, user(name)).await.unwrap();
+        Response::new(String::new())
+    });
+    let cookies = set_cookies(&response.await);
+    (value(&cookies, ACCESS).unwrap().into(), value(&cookies, REFRESH).unwrap().into())
+}
+
+/// A request with these cookies, in both orders.
+async fn answers(world: &World, access: &[&str], refresh: &[&str]) -> [Response<String>; 2] {
+    let mut pairs: Vec<_> = access.iter().map(|token| format!("{ACCESS}={token}")).collect();
+    pairs.extend(refresh.iter().map(|token| format!("{REFRESH}={token}")));
+    let one = world.me(get(&[("cookie", &pairs.join("; "))])).await;
+    pairs.reverse();
+    [one, world.me(get(&[("cookie", &pairs.join("; "))])).await]
+}
+
+#[tokio::test]
+async fn m4_a_planted_access_token_never_beats_the_refresh_token_beside_it() {
+    let (world, _) = world();
+    let (old, refresh) = sign_in(&world, "victim").await;
+    world.pass(1000);
+    let (planted, _) = sign_in(&world, "mallory").await;
+    for access in [vec![&*planted, &*old], vec![&*planted]] {
+        for response in answers(&world, &access, &[&refresh]).await {
+            assert_eq!(response.body(), "victim", "{} access tokens", access.len());
+            assert!(value(&set_cookies(&response), ACCESS).is_some(), "and a token of her own");
+        }
+    }
+    // Near its end it is worth no more.
+    world.pass_until_left(&planted, 100);
+    for response in answers(&world, &[&planted], &[&refresh]).await {
+        assert_eq!(response.body(), "victim");
+    }
+}
+
+#[tokio::test]
+async fn m4_of_two_planted_tokens_and_the_persons_own_none_counts() {
+    let (world, store) = world();
+    let (_, refresh) = sign_in(&world, "victim").await;
+    world.pass(1000);
+    let (planted, beside) = sign_in(&world, "mallory").await;
+    for response in answers(&world, &[&planted], &[&refresh, &beside]).await {
+        assert_eq!(response.status(), StatusCode::UNAUTHORIZED);
+        assert!(set_cookies(&response).is_empty());
+    }
+    assert!(world.events().contains(&"TokenRefused { reason: Conflict }".to_owned()));
+    // Nor does a crowd of them hide hers.
+    let junk = ["1", "2", "3", "4"];
+    for response in answers(&world, &[&planted], &[&junk[..], &[&refresh]].concat()).await {
+        assert_eq!(response.status(), StatusCode::UNAUTHORIZED);
+    }
+    assert_eq!(store.list("victim").await.unwrap()[0].generation, 0);
+}
+
+#[tokio::test]
+async fn m4_who_signed_in_anew_keeps_a_fresh_token_untouched() {
+    let (world, _) = world();
+    let (old, _) = sign_in(&world, "alice").await;
+    world.pass(1000);
+    let (access, refresh) = sign_in(&world, "alice").await;
+    for response in answers(&world, &[&old, &access], &[&refresh]).await {
+        assert_eq!(response.body(), "alice");
+        assert!(response.headers().is_empty());
+    }
+    let fresh = "x".repeat(124);
+    for beside in [&[][..], &["x"], &[&*fresh]] {
+        for response in answers(&world, &[&access], beside).await {
+            assert_eq!(response.body(), "alice", "the access token alone: {beside:?}");
+            assert!(response.headers().is_empty());
+        }
+    }
+}
+
+#[tokio::test]
+async fn m4_f44_what_is_left_of_a_session_that_is_over_takes_no_part() {
+    let (first, store) = world();
+    let (old_access, old) = sign_in(&first, "alice").await;
+    let header = format!("{ACCESS}={old_access}; {REFRESH}={old}");
+    first
+        .send(get(&[("cookie", &header)]), |session, _| async move {
+            session.sign_out().await.unwrap();
+            Response::new(String::new())
+        })
+        .await;
+    // On a node that knows nothing of it.
+    let world = World::node(&first.clock, &store, shared);
+    let (access, refresh) = sign_in(&world, "alice").await;
+    for beside in [&[&*refresh, &*old][..], &[&*old]] {
+        for _ in 0..2 {
+            for response in answers(&world, &[&access], beside).await {
+                assert_eq!(response.body(), "alice", "{} refresh tokens", beside.len());
+                assert!(response.headers().is_empty());
+            }
+        }
+    }
+}
+
+#[tokio::test]
+async fn m4_where_it_cant_be_known_which_counts_the_answer_is_503() {
+    let down = std::sync::Arc::new(std::sync::atomic::AtomicBool::new(false));
+    let clock = crate::ManualClock::starting_at(START);
+    let store = Failing(MemoryStore::with_clock(clock.clone()), down.clone());
+    let mut world =
+        World::with(|b| shared(b.clock(clock.clone()).refresh_with(Rotate::new(store))));
+    world.clock = clock;
+    let (_, refresh) = sign_in(&world, "victim").await;
+    let (planted, beside) = sign_in(&world, "mallory").await;
+    down.store(true, std::sync::atomic::Ordering::SeqCst);
+    for refresh in [&[&*refresh][..], &[&*refresh, &*beside]] {
+        for response in answers(&world, &[&planted], refresh).await {
+            assert_eq!(response.status(), StatusCode::SERVICE_UNAVAILABLE);
+            assert!(set_cookies(&response).is_empty());
+        }
+    }
+}
+
+#[tokio::test]
+async fn m4_the_default_cookies_are_read_as_before() {
+    let (world, _) = World::rotating();
+    let alice = world.sign_in_pair("alice").await;
+    let bob = world.sign_in_pair("bob").await;
+    let mixed = Pair { access: alice.access.clone(), refresh: bob.refresh.clone() };
+    let response = world.me(mixed.request()).await;
+    assert_eq!(response.body(), "alice", "no sibling can plant one of them");
+    assert!(response.headers().is_empty());
+    world.clock.advance(Duration::from_secs(1));
+}
+
+/// A store that fails while it is told to.
+#[derive(Clone)]
+struct Failing(MemoryStore, std::sync::Arc<std::sync::atomic::AtomicBool>);
+
+impl crate::SessionStore for Failing {
+    async fn create(&self, new: crate::NewSession) -> Result<(), crate::StoreError> {
+        self.0.create(new).await
+    }
+
+    async fn load(
+        &self,
+        sid: crate::SessionId,
+    ) -> Result<Option<crate::Loaded>, crate::StoreError> {
+        match self.1.load(std::sync::atomic::Ordering::SeqCst) {
+            true => Err(crate::StoreError::new("down")),
+            false => self.0.load(sid).await,
+        }
+    }
+
+    async fn rotate(&self, rotation: crate::Rotation) -> Result<bool, crate::StoreError> {
+        self.0.rotate(rotation).await
+    }
+
+    async fn confirm(
+        &self,
+        sid: crate::SessionId,
+        at: u64,
+        slide: bool,
+    ) -> Result<(), crate::StoreError> {
+        self.0.confirm(sid, at, slide).await
+    }
+
+    async fn revoke(&self, sid: crate::SessionId) -> Result<bool, crate::StoreError> {
+        self.0.revoke(sid).await
+    }
+
+    async fn revoke_subject(
+        &self,
+        subject: &str,
+        except: Option<crate::SessionId>,
+    ) -> Result<Vec<crate::SessionId>, crate::StoreError> {
+        self.0.revoke_subject(subject, except).await
+    }
+
+    async fn list(&self, subject: &str) -> Result<Vec<crate::SessionRecord>, crate::StoreError> {
+        self.0.list(subject).await
+    }
+
+    async fn sweep(&self, limit: usize) -> Result<usize, crate::StoreError> {
+        self.0.sweep(limit).await
+    }
+}
