@@ -250,6 +250,34 @@ async fn s83_sealed_tokens_are_refreshed_once_per_expiry_and_nobody_can_read_the
     }
 }
 
+/// What would come back is kept nowhere else, so nothing is sent.
+#[tokio::test]
+async fn n1_sealed_tokens_are_not_spent_on_claims_that_do_not_fit() {
+    #[derive(serde::Serialize, serde::Deserialize)]
+    struct Changed {
+        email: String,
+    }
+    let (issuer, clock) = (Issuer::new(), ManualClock::starting_at(NOW));
+    let mut old = World::new(issuer.upstream().sealed_in_cookies(), &clock);
+    old.sign_in(&issuer).await;
+    old.pass(LIFE);
+    let new = Engine::<Changed>::builder(Keys::hs256(SECRET).unwrap())
+        .issuer("https://app.example")
+        .audience("app")
+        .clock(clock.clone())
+        .refresh_with(issuer.upstream().sealed_in_cookies())
+        .build()
+        .unwrap();
+    let cookies = old.jar.header(&Site::https("app.example", "/"), clock.now());
+    let request = Request::builder().header(COOKIE, cookies).body(()).unwrap();
+    let session = new.begin(&request).settle().await;
+    let mut response = Response::new(());
+    new.finish(&session, &mut response);
+    assert_eq!((session.standing(), issuer.calls()), (Standing::UnreadClaims, 0));
+    assert!(response.headers().get(SET_COOKIE).is_none());
+    assert_eq!((old.look().await.standing, issuer.calls()), (Standing::Present, 1));
+}
+
 #[tokio::test]
 async fn f110_a_strangers_bytes_cause_no_call() {
     let (issuer, clock) = (Issuer::new(), ManualClock::starting_at(NOW));

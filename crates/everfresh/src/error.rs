@@ -27,6 +27,8 @@ pub enum SessionErrorKind {
     Claims,
     /// The carrier is not one that the engine was built with.
     UnknownCarrier,
+    /// The audience of a token for another service is empty, or this engine's own.
+    Audience,
     /// Nobody is signed in, or the token names no session.
     NotSignedIn,
     /// Another site caused the request.
@@ -114,6 +116,9 @@ impl fmt::Display for SessionError {
             }
             SessionErrorKind::UnknownCarrier => {
                 "the carrier is not one of the engine's; name it in `.carriers(..)` too"
+            }
+            SessionErrorKind::Audience => {
+                "the audience must be another service's; for this one there is `access_token`"
             }
             SessionErrorKind::NotSignedIn => "nobody is signed in; call `sign_in` first",
             SessionErrorKind::CrossSite => {

@@ -219,12 +219,23 @@ pub(crate) enum MintProblem {
     TooLarge,
 }
 
+/// Whom a token is for.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum For<'a> {
+    /// This engine, which refreshes it.
+    Us,
+    /// Another service. Without the session's claims no engine takes it for one of a session, so
+    /// none refreshes it, whatever keys and audience it has.
+    Another(&'a str),
+}
+
 /// A signed token for `grant` that expires one `lifetime` from `now`, less up to 5 % so that
 /// tokens minted together don't expire together, and never after the session.
 pub(crate) fn mint(
     rules: &MintRules,
     keys: &Keys,
     grant: &Grant,
+    audience: For<'_>,
     lifetime: Duration,
     now: Timestamp,
 ) -> Result<AccessToken, MintProblem> {
@@ -242,7 +253,7 @@ pub(crate) fn mint(
         TokenProfile::Jwt => "JWT",
     };
     let header = HeaderOut { typ, alg: key.algorithm(), kid: key.kid() };
-    let payload = PayloadOut { rules, grant, iat, exp, jti: &B64.encode(id) };
+    let payload = PayloadOut { rules, grant, audience, iat, exp, jti: &B64.encode(id) };
 
     let mut token = encode_part(&header)?;
     token.push('.');
@@ -304,6 +315,7 @@ impl Serialize for HeaderOut<'_> {
 struct PayloadOut<'t> {
     rules: &'t MintRules,
     grant: &'t Grant,
+    audience: For<'t>,
     iat: u64,
     exp: u64,
     jti: &'t str,
@@ -314,7 +326,10 @@ impl Serialize for PayloadOut<'_> {
         let Self { rules, grant, .. } = self;
         let mut map = serializer.serialize_map(None)?;
         map.serialize_entry("iss", &rules.issuer)?;
-        map.serialize_entry("aud", &rules.audience)?;
+        match self.audience {
+            For::Us => map.serialize_entry("aud", &rules.audience)?,
+            For::Another(audience) => map.serialize_entry("aud", audience)?,
+        }
         map.serialize_entry("sub", &grant.subject)?;
         if let Some(client_id) = &rules.client_id {
             map.serialize_entry("client_id", client_id)?;
@@ -322,12 +337,14 @@ impl Serialize for PayloadOut<'_> {
         map.serialize_entry("iat", &self.iat)?;
         map.serialize_entry("exp", &self.exp)?;
         map.serialize_entry("jti", self.jti)?;
-        map.serialize_entry("sid", &grant.sid)?;
-        if let Some(generation) = grant.generation {
-            map.serialize_entry("gen", &generation)?;
-        }
         map.serialize_entry("auth_time", &grant.auth_time.as_secs())?;
-        map.serialize_entry("session_exp", &grant.session_expires.as_secs())?;
+        if let For::Us = self.audience {
+            map.serialize_entry("sid", &grant.sid)?;
+            if let Some(generation) = grant.generation {
+                map.serialize_entry("gen", &generation)?;
+            }
+            map.serialize_entry("session_exp", &grant.session_expires.as_secs())?;
+        }
         map.end()
     }
 }

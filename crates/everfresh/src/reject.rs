@@ -30,6 +30,9 @@ pub enum RejectionKind {
     NoCredentials,
     /// What was presented is over or not ours: 401 `invalid_token`.
     InvalidToken,
+    /// The person signed in too long ago for what is asked: 401 `insufficient_user_authentication`
+    /// (RFC 9470 section 3).
+    NotRecent,
     /// More than one credential in one place: 400 `invalid_request`.
     InvalidRequest,
     /// Another site caused the request: 403.
@@ -82,7 +85,9 @@ impl Rejection {
     /// Its status code.
     pub fn status(&self) -> StatusCode {
         match self.kind {
-            RejectionKind::NoCredentials | RejectionKind::InvalidToken => StatusCode::UNAUTHORIZED,
+            RejectionKind::NoCredentials
+            | RejectionKind::InvalidToken
+            | RejectionKind::NotRecent => StatusCode::UNAUTHORIZED,
             RejectionKind::InvalidRequest => StatusCode::BAD_REQUEST,
             RejectionKind::CrossSite => StatusCode::FORBIDDEN,
             RejectionKind::Unavailable => StatusCode::SERVICE_UNAVAILABLE,
@@ -101,6 +106,9 @@ impl Rejection {
             RejectionKind::NoCredentials => "Sign in first: the request carries no access token.",
             RejectionKind::InvalidToken => {
                 "Sign in again: the session is over, or its access token is not valid."
+            }
+            RejectionKind::NotRecent => {
+                "Sign in again: this needs a sign-in that is more recent. The session goes on."
             }
             RejectionKind::InvalidRequest => {
                 "The request carries several credentials where one is allowed: send one."
@@ -128,6 +136,9 @@ impl Rejection {
             RejectionKind::NoCredentials => "Bearer",
             RejectionKind::InvalidToken => {
                 r#"Bearer error="invalid_token", error_description="The access token is expired or not valid""#
+            }
+            RejectionKind::NotRecent => {
+                r#"Bearer error="insufficient_user_authentication", error_description="A more recent sign-in is required""#
             }
             RejectionKind::InvalidRequest => r#"Bearer error="invalid_request""#,
             _ => return None,

@@ -69,7 +69,7 @@ async fn answers(world: &World, cookie: &str) -> (Vec<Answer>, actix_web::Error)
     let app = App::new().configure(routes).wrap(from_fn(deny)).wrap(world.refresh());
     let app = init_service(app).await;
     let error = try_call_service(&app, request("GET", "/me", cookie).to_request()).await;
-    let error = error.err().expect("it stays an error");
+    let Err(error) = error else { panic!("it stays an error") };
     let mut seen = Vec::new();
     for _ in 0..3 {
         seen.push(Answer::read(error.error_response()).await);

@@ -114,6 +114,8 @@ impl<C: ClaimSet> EngineBuilder<C> {
             trusted_origins: self.trusted_origins,
             csrf_handled_elsewhere: self.csrf_handled_elsewhere,
             background: self.background,
+            public_attributes: self.public_attributes,
+            recent_sign_in: self.recent_sign_in,
             rejection_body: self.rejection_body,
             events: self.events,
             debug_headers: self.debug_headers,

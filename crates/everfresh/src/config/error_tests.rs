@@ -283,8 +283,9 @@ fn rejections() -> Vec<Says<RejectionKind>> {
                 (RejectionKind::InvalidToken, &["Sign in again", "over"])
             }
             RejectionKind::InvalidToken => {
-                (RejectionKind::InvalidRequest, &["several", "send one"])
+                (RejectionKind::NotRecent, &["Sign in again", "more recent"])
             }
+            RejectionKind::NotRecent => (RejectionKind::InvalidRequest, &["several", "send one"]),
             RejectionKind::InvalidRequest => {
                 (RejectionKind::CrossSite, &["Another site", "send it from"])
             }
@@ -321,7 +322,7 @@ fn check_problem(response: &http::Response<Vec<u8>>, says: &[&str]) {
 #[test]
 fn every_rejection_says_what_to_do() {
     let all = rejections();
-    assert_eq!(all.len(), 7);
+    assert_eq!(all.len(), 8);
     for (kind, says) in all {
         let rejection = Rejection::new(kind);
         check_detail(&rejection.to_string(), says);
@@ -368,8 +369,9 @@ fn session_errors() -> Vec<Says<SessionErrorKind>> {
                 (SessionErrorKind::UnknownCarrier, &["carrier", "`.carriers"])
             }
             SessionErrorKind::UnknownCarrier => {
-                (SessionErrorKind::NotSignedIn, &["nobody", "`sign_in`"])
+                (SessionErrorKind::Audience, &["another service's", "`access_token`"])
             }
+            SessionErrorKind::Audience => (SessionErrorKind::NotSignedIn, &["nobody", "`sign_in`"]),
             SessionErrorKind::NotSignedIn => {
                 (SessionErrorKind::CrossSite, &["another site", "`trusted_origin`"])
             }
@@ -404,7 +406,7 @@ fn failures() -> Vec<Says<Failure>> {
 #[test]
 fn every_error_to_a_handler_says_what_to_do() {
     let all = session_errors();
-    assert_eq!(all.len(), 8);
+    assert_eq!(all.len(), 9);
     for (kind, says) in all {
         check_error(&SessionError::from(kind).to_string(), says);
     }

@@ -5,6 +5,7 @@ mod check;
 mod error;
 mod revalidate;
 
+use std::collections::BTreeSet;
 use std::fmt;
 use std::marker::PhantomData;
 use std::sync::Arc;
@@ -48,6 +49,8 @@ pub(crate) type EventHook = Box<dyn Fn(&Event<'_>) + Send + Sync>;
 /// | `inner_token` | [`InnerToken::Untouched`] |
 /// | `cache_policy` | [`CachePolicy::Override`] |
 /// | `token_cache` | 10,000 tokens |
+/// | `public_attributes` | all but registered names and `scope` |
+/// | `recent_sign_in` | none: sign-ins of any age |
 /// | `debug_headers` | off |
 #[must_use = "nothing is built before `build()`"]
 pub struct EngineBuilder<C> {
@@ -71,6 +74,8 @@ pub struct EngineBuilder<C> {
     trusted_origins: Vec<String>,
     csrf_handled_elsewhere: bool,
     background: Option<Background>,
+    public_attributes: Option<BTreeSet<String>>,
+    recent_sign_in: Option<Duration>,
     dialects: Vec<Dialect>,
     clients: Vec<Named>,
     rejection_body: Option<crate::reject::RejectionBody>,
@@ -104,6 +109,8 @@ impl<C: ClaimSet> EngineBuilder<C> {
             trusted_origins: Vec::new(),
             csrf_handled_elsewhere: false,
             background: None,
+            public_attributes: None,
+            recent_sign_in: None,
             dialects: Vec::new(),
             clients: Vec::new(),
             rejection_body: None,
@@ -266,6 +273,29 @@ impl<C: ClaimSet> EngineBuilder<C> {
         F: Fn(&str, &str) -> bool + Send + Sync + 'static,
     {
         self.background = Some(Box::new(hook));
+        self
+    }
+
+    /// The attributes of sessions (`SignIn::attribute`) that `GET /auth/sessions` shows, and no
+    /// others: `device`, say. Unless set, all but `scope` and the names that everfresh writes itself,
+    /// such as `client_id`. [`Session::sessions`](crate::Session::sessions) has all of them.
+    ///
+    /// Set it where the app notes what the person must not read, such as a score of risk.
+    pub fn public_attributes<N: Into<String>>(
+        mut self,
+        names: impl IntoIterator<Item = N>,
+    ) -> Self {
+        self.public_attributes = Some(names.into_iter().map(Into::into).collect());
+        self
+    }
+
+    /// How long ago a person may have signed in who ends other sessions by `POST /auth/logout-all` or
+    /// `DELETE /auth/sessions/{sid}`: otherwise the answer is 401 `insufficient_user_authentication`
+    /// (RFC 9470), and nothing ends. Unless set, any session may, since it is what people do who
+    /// have lost a device; with it, a thief who holds a session can't sign the person out elsewhere.
+    /// Handlers have [`Session::require_recent`](crate::Session::require_recent).
+    pub fn recent_sign_in(mut self, max_age: Duration) -> Self {
+        self.recent_sign_in = Some(max_age);
         self
     }
 

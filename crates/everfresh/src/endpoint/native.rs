@@ -1,5 +1,6 @@
 //! The endpoints of everfresh's own: refresh, a person's sessions, public keys.
 
+use std::collections::BTreeMap;
 use std::time::{Duration, SystemTime};
 
 use http::header::{CACHE_CONTROL, CONTENT_TYPE};
@@ -8,10 +9,11 @@ use serde_json::json;
 
 use super::{Reply, reply};
 use crate::clock::Timestamp;
-use crate::engine::Engine;
+use crate::engine::{Core, Engine};
 use crate::head::RequestHead;
 use crate::reject::{Rejection, problem};
 use crate::session::{ClaimSet, Session};
+use crate::verify::REGISTERED;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Native {
@@ -115,10 +117,20 @@ async fn sessions<C: ClaimSet>(
             "signed_in_at": one.signed_in_at.as_secs(),
             "last_used_at": one.last_used_at.as_secs(),
             "expires_at": one.expires.as_secs(),
-            "attributes": one.attributes,
+            "attributes": shown(&engine.core, one.attributes),
         })
     });
     Ok(reply(&json!({ "sessions": sessions.collect::<Vec<_>>() })))
+}
+
+/// The attributes that the person may read: those that the app named, or all but what the engine and
+/// its dialects go by.
+fn shown(core: &Core, mut attributes: BTreeMap<String, String>) -> BTreeMap<String, String> {
+    attributes.retain(|name, _| match &core.public_attributes {
+        Some(public) => public.contains(name),
+        None => name != "scope" && !REGISTERED.contains(&&**name),
+    });
+    attributes
 }
 
 async fn sign_out_one<C: ClaimSet>(
@@ -132,7 +144,10 @@ async fn sign_out_one<C: ClaimSet>(
     }
     if session.person_sid().as_deref() == Some(sid) {
         session.sign_out().await?;
-    } else if !session.sign_out_other(sid).await? {
+        return Ok(nothing());
+    }
+    ends_others(engine, session)?;
+    if !session.sign_out_other(sid).await? {
         return Ok(problem(
             StatusCode::NOT_FOUND,
             "There is no such session of yours: `GET /auth/sessions` lists those that there are.",
@@ -149,8 +164,14 @@ async fn logout_all<C: ClaimSet>(
     if let Some(reply) = keeps_none(engine) {
         return Ok(reply);
     }
+    ends_others(engine, session)?;
     session.sign_out_everywhere().await?;
     Ok(nothing())
+}
+
+/// Whether the sign-in is as recent as the app wants it where other sessions are ended.
+fn ends_others<C: ClaimSet>(engine: &Engine<C>, session: &Session<C>) -> Result<(), Rejection> {
+    engine.core.recent_sign_in.map_or(Ok(()), |max_age| session.recent(max_age))
 }
 
 /// The answer where sessions leave no trace on the server.

@@ -111,6 +111,79 @@ async fn a_stranger_gets_401_another_site_403_and_an_outage_503() {
 }
 
 #[tokio::test]
+async fn l14_the_list_of_sessions_shows_what_the_app_made_public() {
+    for (public, expected) in [
+        (None, &["device", "user_agent"][..]),
+        (Some(vec!["device", "risk"]), &["device"][..]),
+        (Some(vec![]), &[][..]),
+    ] {
+        let (world, _) = World::rotating_with(|builder| match public {
+            Some(names) => builder.public_attributes(names),
+            None => builder,
+        });
+        let signed_in = world.send(get(&[]), |session, _| async move {
+            let sign_in = crate::SignIn::new("alice", user("alice"))
+                .attribute("client_id", "ios")
+                .attribute("scope", "read write")
+                .attribute("device", "phone")
+                .attribute("user_agent", "curl");
+            session.sign_in_with(sign_in).await.unwrap();
+            let noted = &session.sessions().await.unwrap()[0].attributes;
+            http::Response::new(noted.len().to_string())
+        });
+        let signed_in = signed_in.await;
+        assert_eq!(signed_in.body(), "4", "the app has them all");
+        let cookies = Pair::default().after(&signed_in).header();
+        let request = at("GET", "/auth/sessions", &[("cookie", &cookies)]);
+        let list = body(&call(&world, "/auth/sessions", request).await);
+        let shown = list["sessions"][0]["attributes"].as_object().unwrap();
+        assert_eq!(shown.keys().collect::<Vec<_>>(), expected);
+    }
+}
+
+#[tokio::test]
+async fn l14_other_sessions_are_ended_by_a_recent_sign_in_where_the_app_wants_one() {
+    let minutes = |n: u64| std::time::Duration::from_secs(60 * n);
+    let (world, _) = World::rotating_with(|builder| builder.recent_sign_in(minutes(5)));
+    let mut old = world.sign_in_pair("alice").await;
+    world.pass(301);
+    let new = world.sign_in_pair("alice").await;
+    let sid = sid_of(&world, &new).await;
+    let other = format!("/auth/sessions/{sid}");
+    let cookies = old.header();
+    for (method, template, path) in [
+        ("POST", "/auth/logout-all", "/auth/logout-all"),
+        ("DELETE", "/auth/sessions/{sid}", &*other),
+    ] {
+        let reply = call(&world, template, at(method, path, &[("cookie", &cookies)])).await;
+        assert_eq!(reply.status(), StatusCode::UNAUTHORIZED, "{path}");
+        let challenge = reply.headers()["www-authenticate"].to_str().unwrap();
+        assert!(challenge.contains("insufficient_user_authentication"), "{challenge}");
+        assert!(set_cookies(&reply).is_empty());
+    }
+    assert_eq!(world.me(new.request()).await.body(), "alice", "nothing ended");
+    let refreshed =
+        call(&world, "/auth/refresh", at("POST", "/auth/refresh", &[("cookie", &cookies)]));
+    old.keep(&refreshed.await);
+    let answers = world.send(old.request(), move |session, _| async move {
+        let kinds = [300, 302].map(|secs| {
+            let asked = session.require_recent(std::time::Duration::from_secs(secs));
+            asked.map_err(|rejection| rejection.kind())
+        });
+        http::Response::new(format!("{kinds:?}"))
+    });
+    assert_eq!(answers.await.body(), "[Err(NotRecent), Ok(())]", "a refresh is no sign-in");
+    // One's own session may always be ended, and a recent sign-in ends any.
+    let own = format!("/auth/sessions/{}", sid_of(&world, &old).await);
+    let cookies = old.header();
+    let reply = call(&world, "/auth/sessions/{sid}", at("DELETE", &own, &[("cookie", &cookies)]));
+    assert_eq!(reply.await.status(), StatusCode::NO_CONTENT);
+    let cookies = new.header();
+    let request = at("POST", "/auth/logout-all", &[("cookie", &cookies)]);
+    assert_eq!(call(&world, "/auth/logout-all", request).await.status(), StatusCode::NO_CONTENT);
+}
+
+#[tokio::test]
 async fn sessions_are_listed_and_ended_one_by_one() {
     let (world, _) = World::rotating();
     let here = world.sign_in_pair("alice").await;

@@ -5,6 +5,7 @@ mod fit;
 mod following;
 mod unjudged;
 
+use std::collections::BTreeSet;
 use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
@@ -81,6 +82,8 @@ pub(crate) struct Core {
     pub(crate) trusted_origins: Vec<String>,
     pub(crate) csrf_handled_elsewhere: bool,
     pub(crate) background: Option<Background>,
+    pub(crate) public_attributes: Option<BTreeSet<String>>,
+    pub(crate) recent_sign_in: Option<Duration>,
     pub(crate) rejection_body: Option<RejectionBody>,
     pub(crate) events: Option<EventHook>,
     pub(crate) debug_headers: bool,

@@ -10,7 +10,7 @@ use crate::clock::Timestamp;
 use crate::config::ConfigError;
 use crate::decide::{Windows, spread};
 use crate::engine::Core;
-use crate::mint::{self, Grant, MintProblem};
+use crate::mint::{self, For, Grant, MintProblem};
 use crate::observe::Event;
 use crate::secret::AccessToken;
 use crate::store::StoreError;
@@ -166,7 +166,7 @@ impl Context {
         let now = self.now();
         let rules = &self.core.mint_rules;
         let lifetime = lifetime.unwrap_or(rules.lifetime).min(rules.lifetime);
-        let access = mint::mint(rules, &self.core.keys, grant, lifetime, now)
+        let access = mint::mint(rules, &self.core.keys, grant, For::Us, lifetime, now)
             .and_then(|token| match self.core.carriers.fit(token.expose()) {
                 true => Ok(token),
                 false => Err(MintProblem::TooLarge),
@@ -174,6 +174,19 @@ impl Context {
             .map_err(|problem| self.report(grant, problem))?;
         let session_expires = grant.session_expires;
         Ok(Tokens::new(access, session_expires))
+    }
+
+    /// A signed access token for another service, that lives for `lifetime` at the most.
+    pub(crate) fn mint_onward(
+        &self,
+        grant: &Grant,
+        audience: &str,
+        lifetime: Duration,
+    ) -> Result<AccessToken, Failure> {
+        let rules = &self.core.mint_rules;
+        let (audience, lifetime) = (For::Another(audience), lifetime.min(rules.lifetime));
+        mint::mint(rules, &self.core.keys, grant, audience, lifetime, self.now())
+            .map_err(|problem| self.report(grant, problem))
     }
 
     /// Whether a token that was made for `lifetime` and lasts for `left` is to be renewed now, by

@@ -337,8 +337,14 @@ impl Refresher for Issuer {
 
     async fn refresh(&self, cx: Context, admitted: Admitted) -> Result<Tokens, Failure> {
         let grant = admitted.grant.ok_or(Failure::Rejected)?;
-        let access =
-            mint::mint(&cx.core.mint_rules, &self.0, &grant, cx.core.mint_rules.lifetime, cx.now());
+        let access = mint::mint(
+            &cx.core.mint_rules,
+            &self.0,
+            &grant,
+            mint::For::Us,
+            cx.core.mint_rules.lifetime,
+            cx.now(),
+        );
         Ok(Tokens {
             access: access.map_err(|_| Failure::Misconfigured)?,
             refresh: None,

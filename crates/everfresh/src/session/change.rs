@@ -115,17 +115,54 @@ impl<C> fmt::Debug for SignIn<C> {
 }
 
 impl<C: ClaimSet> Session<C> {
-    /// A fresh access token of this session, for calls that the service makes on the person's
-    /// behalf. Minted when asked for; it is not the one that the client holds.
+    /// A fresh access token of this session, for calls that the service makes to itself on the
+    /// person's behalf. Minted when asked for; it is not the one that the client holds.
+    ///
+    /// It has this engine's own audience: who gets it can use it here, and with
+    /// [`Resign`](crate::Resign) keep it alive until the session ends. For calls to another service
+    /// there is [`access_token_for`](Self::access_token_for).
     ///
     /// Errors: `NotSignedIn`; `Unavailable` or `Misconfigured` if no token can be minted.
     pub fn access_token(&self) -> Result<AccessToken, SessionError> {
-        if self.standing() != Standing::Present {
-            return Err(SessionErrorKind::NotSignedIn.into());
-        }
-        let grant = self.presented(|verified| grant_of(verified)).flatten();
-        let grant = grant.ok_or(SessionErrorKind::NotSignedIn)?;
+        let grant = self.grant()?;
         Ok(Context::new(self.0.core.clone()).mint(&grant)?.access)
+    }
+
+    /// An access token for another service, which is its audience (`aud`), for calls on the person's
+    /// behalf. It has the person (`sub`), `auth_time` and the app's claims, and lives for `lifetime`
+    /// in whole seconds, no longer than the engine's `access_lifetime` and the session.
+    ///
+    /// It names no session: this engine refuses it, nothing refreshes it, and it counts at that
+    /// service until it expires, also after a sign-out. A service that holds it can't use it
+    /// elsewhere (RFC 9068 section 3, RFC 9700 section 2.3).
+    ///
+    /// Errors: `NotSignedIn`; `Audience` if the audience is empty or this engine's own; `Rejected`
+    /// if less than a second is left; `Unavailable` or `Misconfigured` if no token can be minted.
+    ///
+    /// ```
+    /// # use everfresh::{AccessToken, Session, SessionError};
+    /// # use std::time::Duration;
+    /// fn for_billing(session: &Session<()>) -> Result<AccessToken, SessionError> {
+    ///     session.access_token_for("https://billing.example", Duration::from_secs(60))
+    /// }
+    /// ```
+    pub fn access_token_for(
+        &self,
+        audience: &str,
+        lifetime: Duration,
+    ) -> Result<AccessToken, SessionError> {
+        let core = &self.0.core;
+        if audience.is_empty() || audience == core.rules.audience {
+            return Err(SessionErrorKind::Audience.into());
+        }
+        let grant = self.grant()?;
+        Ok(Context::new(core.clone()).mint_onward(&grant, audience, lifetime)?)
+    }
+
+    /// What a token of whoever is signed in is minted from.
+    fn grant(&self) -> Result<Grant, SessionError> {
+        let grant = self.verified(|verified| grant_of(verified)).flatten();
+        grant.ok_or_else(|| SessionErrorKind::NotSignedIn.into())
     }
 
     /// The access token of the other server on which this session rests, for calls to what accepts

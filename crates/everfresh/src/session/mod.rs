@@ -253,6 +253,24 @@ impl<C: ClaimSet> Session<C> {
         }
     }
 
+    /// `Ok` if somebody is signed in, and signed in no longer ago than this; refreshes don't count.
+    /// Else the answer to give, which for too old a sign-in is a 401 that says so (RFC 9470): the
+    /// session goes on, and a new sign-in takes its place.
+    pub fn require_recent(&self, max_age: Duration) -> Result<(), Rejection> {
+        self.require()?;
+        self.recent(max_age)
+    }
+
+    /// The second half of it.
+    pub(crate) fn recent(&self, max_age: Duration) -> Result<(), Rejection> {
+        let began = self.person(|verified| verified.auth_time).flatten();
+        match began.is_some_and(|at| self.0.core.clock.now().since(at) <= max_age) {
+            true => Ok(()),
+            false => Err(Rejection::new(RejectionKind::NotRecent)
+                .with_body(self.0.core.rejection_body.clone())),
+        }
+    }
+
     /// The same for what needs no claims: ending sessions.
     pub(crate) fn require_person(&self) -> Result<(), Rejection> {
         match self.standing() {

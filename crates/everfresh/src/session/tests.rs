@@ -14,6 +14,7 @@ use crate::{
 };
 
 mod claims;
+mod onward;
 
 fn empty() -> Response<String> {
     Response::new(String::new())
@@ -431,6 +432,7 @@ fn errors_answer_with_their_status() {
         (SessionErrorKind::Claims, RejectionKind::Internal),
         (SessionErrorKind::Misconfigured, RejectionKind::Internal),
         (SessionErrorKind::UnknownCarrier, RejectionKind::Internal),
+        (SessionErrorKind::Audience, RejectionKind::Internal),
     ] {
         let error = SessionError::from(kind);
         assert!(!error.to_string().is_empty());

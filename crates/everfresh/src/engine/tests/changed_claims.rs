@@ -25,17 +25,17 @@ struct V2 {
 }
 
 trait Claims: crate::ClaimSet {
-    fn name(&self) -> &str;
+    fn shown(&self) -> &str;
 }
 
 impl Claims for V1 {
-    fn name(&self) -> &str {
+    fn shown(&self) -> &str {
         &self.name
     }
 }
 
 impl Claims for V2 {
-    fn name(&self) -> &str {
+    fn shown(&self) -> &str {
         &self.email
     }
 }
@@ -81,7 +81,7 @@ impl<C: Claims> Node<C> {
     }
 
     async fn me(&self, pair: &Pair) -> Response<String> {
-        self.ask(pair, async |session| Ok(session.claims()?.name().to_owned())).await
+        self.ask(pair, async |session| Ok(session.claims()?.shown().to_owned())).await
     }
 
     /// 401, and nothing of the session is touched.
@@ -92,7 +92,7 @@ impl<C: Claims> Node<C> {
         let home = self.ask(pair, async |session| {
             assert_eq!(session.standing(), Standing::UnreadClaims);
             assert_eq!(session.subject(), None, "nobody is signed in here");
-            Ok(session.optional_claims()?.map_or("stranger".into(), |user| user.name().to_owned()))
+            Ok(session.optional_claims()?.map_or("stranger".into(), |user| user.shown().to_owned()))
         });
         let home = home.await;
         assert_eq!(

@@ -1,0 +1,101 @@
+//! Tokens for calls to other services.
+
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use serde_json::Value;
+
+use super::*;
+use crate::{InvalidReason, TrustedIssuer};
+
+const BILLING: &str = "https://billing.example";
+
+async fn token_for(world: &World, cookies: &str, audience: &'static str, secs: u64) -> String {
+    let request = get(&[("cookie", cookies)]);
+    let response = world.send(request, move |session, _| async move {
+        let token = session.access_token_for(audience, Duration::from_secs(secs)).unwrap();
+        Response::new(token.expose().to_owned())
+    });
+    response.await.into_body()
+}
+
+fn payload(token: &str) -> Value {
+    let payload = token.split('.').nth(1).unwrap();
+    serde_json::from_slice(&URL_SAFE_NO_PAD.decode(payload).unwrap()).unwrap()
+}
+
+/// An engine of the other service, with the very same keys.
+fn billing() -> World {
+    World::with(|builder| builder.audience(BILLING))
+}
+
+#[tokio::test]
+async fn l14_a_token_for_another_service_counts_there_and_is_refreshed_nowhere() {
+    for world in [World::new(), World::rotating().0] {
+        let cookies = world.sign_in_pair("alice").await.header();
+        let token = token_for(&world, &cookies, BILLING, 60).await;
+        let said = payload(&token);
+        assert_eq!((&said["aud"], &said["sub"]), (&BILLING.into(), &"alice".into()));
+        assert_eq!((&said["name"], &said["auth_time"]), (&"alice".into(), &START.as_secs().into()));
+        for of_the_session in ["sid", "gen", "session_exp"] {
+            assert_eq!(said.get(of_the_session), None);
+        }
+        let lifetime = said["exp"].as_u64().unwrap() - said["iat"].as_u64().unwrap();
+        assert!((57..=60).contains(&lifetime), "{lifetime}");
+
+        let keys = Keys::hs256(SECRET).unwrap();
+        let trusted = TrustedIssuer::new(keys, "https://app.example", BILLING);
+        let read = trusted.read(&token, START).await.unwrap();
+        assert_eq!(read.subject.as_deref(), Some("alice"));
+
+        world.events();
+        assert_eq!(world.me(cookie(&token)).await.status(), StatusCode::UNAUTHORIZED);
+        let refused = format!("TokenRefused {{ reason: {:?} }}", InvalidReason::Audience);
+        assert_eq!(world.events(), [refused]);
+        // Not even where the same keys and that very audience resign what they are shown.
+        let billing = billing();
+        assert_eq!(billing.me(cookie(&token)).await.status(), StatusCode::UNAUTHORIZED);
+        let refused = format!("TokenRefused {{ reason: {:?} }}", InvalidReason::NoSession);
+        assert_eq!(billing.events(), [refused]);
+    }
+}
+
+#[tokio::test]
+async fn l14_it_lives_no_longer_than_the_engines_own_tokens_and_the_session() {
+    let (world, _) = World::rotating_with(|b| b.session_lifetime(Duration::from_secs(1000)));
+    let mut pair = world.sign_in_pair("alice").await;
+    let long = payload(&token_for(&world, &pair.header(), BILLING, 86_400).await);
+    assert!(long["exp"].as_u64().unwrap() <= START.as_secs() + 900);
+    world.pass(890);
+    let response = world.me(pair.request()).await;
+    pair.keep(&response);
+    let late = payload(&token_for(&world, &pair.header(), BILLING, 600).await);
+    assert!(late["exp"].as_u64().unwrap() <= START.as_secs() + 1000, "the session ends");
+}
+
+#[tokio::test]
+async fn l14_another_service_is_named_and_somebody_is_signed_in() {
+    let world = World::new();
+    let token = world.sign_in("alice").await;
+    let minute = Duration::from_secs(60);
+    for request in [cookie(&token), get(&[])] {
+        world
+            .send(request, move |session, _| async move {
+                for own in ["", "app"] {
+                    let refused = kind(session.access_token_for(own, minute));
+                    assert_eq!(refused, SessionErrorKind::Audience);
+                }
+                match session.standing() {
+                    Standing::Present => {
+                        let none = kind(session.access_token_for(BILLING, Duration::ZERO));
+                        assert_eq!(none, SessionErrorKind::Rejected);
+                    }
+                    _ => {
+                        let refused = kind(session.access_token_for(BILLING, minute));
+                        assert_eq!(refused, SessionErrorKind::NotSignedIn);
+                    }
+                }
+                empty()
+            })
+            .await;
+    }
+}
