@@ -7,11 +7,18 @@ use std::time::Duration;
 use redis::aio::{ConnectionLike, ConnectionManager, ConnectionManagerConfig};
 use redis::{Client, Cmd, Pipeline, RedisFuture, RedisResult, Value};
 
+/// The error codes of a server that is healthy as a connection's end and can't serve us: a replica,
+/// one that reads its data, one that has lost its primary, one that can't write to its disk or to
+/// enough replicas.
+const CANT_SERVE: [&str; 5] = ["READONLY", "LOADING", "MASTERDOWN", "MISCONF", "NOREPLICAS"];
+
 /// One connection for all, that comes back after whatever befell it.
 ///
 /// A connection that was closed is made anew by the manager. One on which an answer is overdue may
 /// be dead without anybody having said so (a cable, a balancer), so it is given up as well: those
-/// who wait on it go on waiting within their limit, those who come get a new one.
+/// who wait on it go on waiting within their limit, those who come get a new one. So is one whose
+/// server says that it can't serve: after a failover its address may lead to another server, while
+/// the old connection stays open.
 ///
 /// A cheap handle: clones share the connection.
 #[derive(Clone)]
@@ -51,9 +58,14 @@ impl Link {
         (current.manager.clone(), current.number)
     }
 
-    /// Gives this connection up if an answer on it was overdue and nobody has done so yet.
-    fn judge<T>(&self, result: &RedisResult<T>, number: u64) {
-        if !result.as_ref().is_err_and(redis::RedisError::is_timeout) {
+    /// Gives this connection up if an answer on it was overdue, or its server can't serve, and no
+    /// other call has done so yet.
+    fn judge<T>(&self, result: &RedisResult<T>, answers: impl Fn(&T) -> &[Value], number: u64) {
+        let give_up = match result {
+            Ok(answer) => answers(answer).iter().any(cant_serve),
+            Err(error) => error.is_timeout(),
+        };
+        if !give_up {
             return;
         }
         let mut current = self.current();
@@ -68,12 +80,17 @@ impl Link {
     }
 }
 
+/// A server's error is an answer here, and becomes an error where the answer is read.
+fn cant_serve(answer: &Value) -> bool {
+    matches!(answer, Value::ServerError(error) if CANT_SERVE.contains(&error.code()))
+}
+
 impl ConnectionLike for Link {
     fn req_packed_command<'a>(&'a mut self, cmd: &'a Cmd) -> RedisFuture<'a, Value> {
         Box::pin(async move {
             let (mut manager, number) = self.pick();
             let result = manager.req_packed_command(cmd).await;
-            self.judge(&result, number);
+            self.judge(&result, std::slice::from_ref, number);
             result
         })
     }
@@ -87,7 +104,7 @@ impl ConnectionLike for Link {
         Box::pin(async move {
             let (mut manager, number) = self.pick();
             let result = manager.req_packed_commands(pipeline, offset, count).await;
-            self.judge(&result, number);
+            self.judge(&result, Vec::as_slice, number);
             result
         })
     }
@@ -100,5 +117,54 @@ impl ConnectionLike for Link {
 impl fmt::Debug for Link {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Link").finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::SocketAddr;
+
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+    use tokio::net::{TcpListener, TcpStream};
+
+    use super::*;
+
+    /// Takes whatever it is told, and answers a `GET`: by an error on its first connection, by nil
+    /// on those after it.
+    async fn start(error: String) -> SocketAddr {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        tokio::spawn(async move {
+            let mut answer = error;
+            while let Ok((stream, _)) = listener.accept().await {
+                tokio::spawn(serve(stream, std::mem::replace(&mut answer, "$-1\r\n".into())));
+            }
+        });
+        address
+    }
+
+    async fn serve(mut stream: TcpStream, answer: String) {
+        let mut told = vec![0; 4096];
+        while let Ok(length @ 1..) = stream.read(&mut told).await {
+            let told = String::from_utf8_lossy(&told[..length]);
+            let commands = told.split("\r\n").filter(|line| line.starts_with('*')).count();
+            let answer = if told.contains("GET") { &*answer } else { "+OK\r\n" };
+            stream.write_all(answer.repeat(commands).as_bytes()).await.unwrap();
+        }
+    }
+
+    async fn get(link: &Link) -> RedisResult<Option<String>> {
+        redis::cmd("GET").arg("x").query_async(&mut link.clone()).await
+    }
+
+    #[tokio::test]
+    async fn r1_a_connection_whose_server_cant_serve_is_given_up_and_no_other() {
+        for code in CANT_SERVE.into_iter().chain(["ERR", "WRONGTYPE", "OOM"]) {
+            let address = start(format!("-{code} not now\r\n")).await;
+            let client = Client::open(format!("redis://{address}")).unwrap();
+            let link = Link::open(client, Duration::from_secs(10)).await.unwrap();
+            assert!(get(&link).await.is_err(), "{code}");
+            assert_eq!(get(&link).await.is_ok(), CANT_SERVE.contains(&code), "{code}");
+        }
     }
 }

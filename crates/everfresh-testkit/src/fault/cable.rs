@@ -17,6 +17,7 @@ use tokio::task::{AbortHandle, JoinSet};
 pub struct Cable {
     address: SocketAddr,
     cut: watch::Sender<bool>,
+    server: watch::Sender<SocketAddr>,
     accepting: AbortHandle,
 }
 
@@ -26,8 +27,9 @@ impl Cable {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
         let address = listener.local_addr().expect("bound");
         let (cut, is_cut) = watch::channel(false);
-        let accepting = tokio::spawn(accept(listener, server, is_cut)).abort_handle();
-        Self { address, cut, accepting }
+        let (server, leads_to) = watch::channel(server);
+        let accepting = tokio::spawn(accept(listener, leads_to, is_cut)).abort_handle();
+        Self { address, cut, server, accepting }
     }
 
     /// Where clients connect.
@@ -38,6 +40,12 @@ impl Cable {
     /// From now on nothing passes.
     pub fn cut(&self) {
         self.cut.send_replace(true);
+    }
+
+    /// New connections reach this server; those that are there stay where they are, as when a
+    /// name gets another address.
+    pub fn lead_to(&self, server: SocketAddr) {
+        self.server.send_replace(server);
     }
 
     /// New connections reach the server again.
@@ -52,10 +60,15 @@ impl Drop for Cable {
     }
 }
 
-async fn accept(listener: TcpListener, server: SocketAddr, is_cut: watch::Receiver<bool>) {
+async fn accept(
+    listener: TcpListener,
+    leads_to: watch::Receiver<SocketAddr>,
+    is_cut: watch::Receiver<bool>,
+) {
     // Dropped with this task, and all connections with it.
     let mut connections = JoinSet::new();
     while let Ok((client, _)) = listener.accept().await {
+        let server = *leads_to.borrow();
         connections.spawn(carry(client, server, is_cut.clone()));
         while connections.try_join_next().is_some() {}
     }

@@ -1,0 +1,60 @@
+//! Connections whose server can't serve us: after a failover a name may lead to another server,
+//! while the old connections stay open.
+
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+/// At most so often all connections are made anew: a server that stays read-only is not flooded.
+const EVERY: Duration = Duration::from_secs(1);
+
+/// When the connections of that moment were last given up, all of them.
+#[derive(Clone, Debug, Default)]
+pub(super) struct GivenUp(Arc<Mutex<Option<Instant>>>);
+
+impl GivenUp {
+    /// A server said that it can't serve us.
+    pub(super) fn note(&self) {
+        let mut at = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if at.is_none_or(|at| at.elapsed() >= EVERY) {
+            *at = Some(Instant::now());
+        }
+    }
+
+    /// Whether a connection of this age was there at that time.
+    pub(super) fn is_outdated(&self, age: Duration) -> bool {
+        let at = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        at.is_some_and(|at| at.elapsed() <= age)
+    }
+}
+
+/// Whether the server says that it is the wrong one, or that it ends: SQLSTATE
+/// `read_only_sql_transaction`, `admin_shutdown`, `crash_shutdown`, `cannot_connect_now`, and the
+/// class of connection exceptions.
+pub(super) fn cant_serve(error: &sqlx::Error) -> bool {
+    let code = error.as_database_error().and_then(|error| error.code());
+    code.is_some_and(|code| {
+        matches!(&*code, "25006" | "57P01" | "57P02" | "57P03") || code.starts_with("08")
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn r2_what_was_there_when_a_server_refused_is_given_up_and_what_came_later_is_not() {
+        let given_up = GivenUp::default();
+        assert!(!given_up.is_outdated(Duration::from_secs(3600)), "no server has refused");
+        given_up.note();
+        tokio::time::advance(Duration::from_millis(500)).await;
+        let is_outdated = |millis| given_up.is_outdated(Duration::from_millis(millis));
+        assert!(is_outdated(600) && !is_outdated(400));
+        given_up.note();
+        assert!(!is_outdated(400), "not twice in a second");
+        tokio::time::advance(EVERY).await;
+        given_up.note();
+        assert!(is_outdated(1));
+    }
+}
