@@ -143,6 +143,67 @@ async fn a_stricter_default_isolation_makes_no_errors() {
     }
 }
 
+/// However many there are, each statement is short.
+#[tokio::test]
+async fn m6_no_statement_ends_more_than_a_thousand_sessions() {
+    let postgres = Postgres::open().await;
+    let mut connection = PgConnection::connect(&postgres.url).await.unwrap();
+    let rows = "INSERT INTO everfresh_sessions (generation, key_id, rotated_at, created_at, \
+                idle_expires, look_at, absolute_expires, idle_lifetime, confirmed, persistent, \
+                sid, salt, subject, claims, attributes) \
+                SELECT 0, 7, 0, n, 4e12, 4e12, 4e12, 1, false, true, decode(md5(n::text), 'hex'), \
+                decode(md5(n::text), 'hex'), 'alice', '{}', '{}' FROM generate_series(1, 2500) AS n; \
+                CREATE FUNCTION count_ended() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN \
+                IF (SELECT count(*) FROM gone) > 1000 THEN RAISE EXCEPTION 'a long statement'; \
+                END IF; RETURN NULL; END $$; \
+                CREATE TRIGGER count_ended AFTER DELETE ON everfresh_sessions \
+                REFERENCING OLD TABLE AS gone FOR EACH STATEMENT EXECUTE FUNCTION count_ended()";
+    sqlx::raw_sql(rows).execute(&mut connection).await.unwrap();
+    let newest = postgres.store.newest("alice", 1).await.unwrap();
+    let revoked = postgres.store.revoke_subject("alice", newest.first().copied()).await.unwrap();
+    assert_eq!(revoked.len(), 2499);
+    assert_eq!(postgres.store.newest("alice", 9).await.unwrap(), newest);
+}
+
+/// Connections to what became a standby stay open, and are of no use when the server can write
+/// again: a session's `default_transaction_read_only` is what it was when it began.
+#[tokio::test]
+async fn r2_a_connection_to_a_read_only_server_is_given_up() {
+    let database = Database::postgres();
+    let store = PostgresStore::open(&database.url()).await.unwrap();
+    let mut admin = PgConnection::connect(&database.url()).await.unwrap();
+    let mut say = async |sql: &'static str| {
+        sqlx::raw_sql(sql).execute(&mut admin).await.unwrap();
+    };
+    say("ALTER DATABASE postgres SET default_transaction_read_only = on").await;
+    say("SELECT pg_terminate_backend(pid) FROM pg_stat_activity \
+         WHERE datname = 'postgres' AND pid <> pg_backend_pid()")
+    .await;
+    // All connections that the pool may have: each of them is read-only.
+    let refused = async || {
+        let loads = (0..10).map(|_| store.load(id(1)));
+        futures::future::join_all(loads).await;
+        store.create(session(1, "alice")).await.err().map(|problem| problem.to_string())
+    };
+    let problem = loop {
+        match refused().await {
+            Some(problem) if problem.contains("read-only") => break problem,
+            // A connection that was terminated brings one more error.
+            found => assert!(found.is_some_and(|found| !found.is_empty()), "it is read-only"),
+        }
+    };
+    assert!(problem.contains("cannot execute INSERT"), "{problem}");
+    say("ALTER DATABASE postgres RESET default_transaction_read_only").await;
+    let (mut failed, mut last) = (0, 0);
+    for n in 1..=20 {
+        let tries: Vec<_> = (0..5).map(|m| store.create(session(n * 5 + m, "alice"))).collect();
+        let tries = futures::future::join_all(tries).await;
+        last = tries.iter().filter(|made| made.is_err()).count();
+        failed += last;
+    }
+    assert!(failed <= 10 && last == 0, "{failed} of 100, {last} of the last: each connection once");
+}
+
 #[tokio::test]
 async fn migrations_stand_beside_the_apps_own() {
     let url = apart().await;

@@ -5,11 +5,16 @@
 
 #![allow(clippy::unwrap_used, reason = "a test that can't go on fails")]
 
+use std::collections::HashSet;
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use everfresh::{ManualClock, SessionStore as _, Timestamp};
+use everfresh::{
+    CustodyStore, Ear, Heard, ManualClock, NewSession, SessionId, SessionStore, Timestamp,
+};
 use everfresh_redis::{Builder, RedisStore};
+use everfresh_testkit::fault::Cable;
 use everfresh_testkit::store::{Harness, id, next, session};
 use everfresh_tests::database::Database;
 use redis::aio::MultiplexedConnection;
@@ -63,6 +68,8 @@ mod cluster {
     use redis::cluster::ClusterClient;
     use redis::cluster_async::ClusterConnection;
 
+    static SHARED: OnceLock<Database> = OnceLock::new();
+
     struct Cluster {
         store: RedisStore<ClusterConnection>,
         clock: ManualClock,
@@ -74,7 +81,6 @@ mod cluster {
         const KEEPS_WHAT_IS_OVER: bool = false;
 
         async fn open() -> Self {
-            static SHARED: OnceLock<Database> = OnceLock::new();
             let url = SHARED.get_or_init(Database::redis_cluster).url();
             let connection = ClusterClient::new([url]).unwrap().get_async_connection().await;
             let (builder, clock, _) = super::apart();
@@ -90,6 +96,15 @@ mod cluster {
         }
     }
 
+    #[tokio::test]
+    async fn l7_an_end_that_was_not_told_is_told_by_the_next_try() {
+        let cluster = SHARED.get_or_init(Database::redis_cluster);
+        let connection = ClusterClient::new([cluster.url()]).unwrap().get_async_connection().await;
+        let (builder, _, prefix) = super::apart();
+        let store = builder.with_connection(connection.unwrap()).unwrap();
+        super::check_untold(&store, cluster, &prefix).await;
+    }
+
     everfresh_testkit::store_suite!(Cluster);
     everfresh_testkit::custody_suite!(Cluster);
     everfresh_testkit::feed_suite!(Cluster);
@@ -102,6 +117,106 @@ async fn connect(database: &Database) -> MultiplexedConnection {
 
 async fn size(connection: &mut MultiplexedConnection) -> usize {
     redis::cmd("DBSIZE").query_async(connection).await.unwrap()
+}
+
+/// What a node hears that begins to follow.
+async fn heard<S: SessionStore>(store: &S) -> HashSet<SessionId> {
+    let heard = Arc::new(Mutex::new((HashSet::new(), false)));
+    let listening = heard.clone();
+    let ear = Ear::new(Duration::from_secs(3600), move |heard| {
+        let mut listening = listening.lock().unwrap();
+        match heard {
+            Heard::Ended(sids) => listening.0.extend(sids.iter().copied()),
+            Heard::Live => listening.1 = true,
+            _ => {}
+        }
+        !listening.1
+    });
+    store.follow(ear).await.unwrap();
+    let heard = heard.lock().unwrap();
+    heard.0.clone()
+}
+
+/// Each way to end a session, where the row can be deleted and the stream can't be written.
+async fn check_untold<S: SessionStore + CustodyStore>(
+    store: &S,
+    database: &Database,
+    prefix: &str,
+) {
+    let mut connection = connect(database).await;
+    let stream = format!("{prefix}ended");
+    for n in 1..=3 {
+        store.create(session(n, "alice")).await.unwrap();
+        let end = async || match n {
+            1 => store.revoke(id(n)).await.map(drop),
+            2 => store.end(id(n)).await.map(drop),
+            _ => store.revoke_subject("alice", None).await.map(drop),
+        };
+        let set = redis::cmd("SET").arg(&stream).arg("no stream").clone();
+        let () = set.query_async(&mut connection).await.unwrap();
+        assert!(end().await.is_err(), "{n}: not acknowledged");
+        let delete = redis::cmd("DEL").arg(&stream).clone();
+        let () = delete.query_async(&mut connection).await.unwrap();
+        end().await.unwrap();
+        assert!(store.load(id(n)).await.unwrap().is_none());
+        assert!(heard(store).await.contains(&id(n)), "{n}: acknowledged, and told");
+    }
+}
+
+#[tokio::test]
+async fn l7_an_end_that_was_not_told_is_told_by_the_next_try() {
+    let redis = Redis::open().await;
+    check_untold(&redis.store, Database::shared_redis(), &redis.prefix).await;
+}
+
+/// A list looks at a thousand rows, and what a sign-in asks for at little more than its limit.
+#[tokio::test]
+async fn m6_no_call_looks_at_all_of_many_sessions() {
+    let database = Database::redis();
+    let store = RedisStore::open(&database.url()).await.unwrap();
+    let mut connection = connect(&database).await;
+    for n in 0..2000u32 {
+        let mut bytes = [7; 16];
+        bytes[..4].copy_from_slice(&n.to_be_bytes());
+        let sid = SessionId::from_bytes(bytes);
+        store.create(NewSession { sid, ..session(1, "alice") }).await.unwrap();
+    }
+    let mut scripts = async || {
+        let stats: String =
+            redis::cmd("INFO").arg("commandstats").query_async(&mut connection).await.unwrap();
+        let line = stats.lines().find(|line| line.starts_with("cmdstat_evalsha:")).unwrap();
+        let calls = line.split("calls=").nth(1).unwrap().split(',').next().unwrap();
+        calls.parse::<usize>().unwrap()
+    };
+    // The first calls find that the server has yet to learn a script.
+    store.newest("alice", 1).await.unwrap();
+    store.load(id(1)).await.unwrap();
+    let before = scripts().await;
+    assert_eq!(store.newest("alice", 200).await.unwrap().len(), 200);
+    let after = scripts().await;
+    assert!(after - before <= 257, "{} for 200", after - before);
+    assert_eq!(store.list("alice").await.unwrap().len(), 1000);
+    let listed = scripts().await - after;
+    assert!(listed <= 1025, "{listed} for a list");
+}
+
+/// After a failover by address: the server that the store is connected to has become a replica,
+/// and its address leads to another one.
+#[tokio::test]
+async fn r1_a_server_that_became_a_replica_is_given_up() {
+    let [old, new] = [Database::redis(), Database::redis()];
+    let cable = Cable::start(old.address()).await;
+    let store = RedisStore::open(&new.url_by(cable.address())).await.unwrap();
+    store.create(session(1, "alice")).await.unwrap();
+    let primary = new.address();
+    let mut demote = redis::cmd("REPLICAOF");
+    demote.arg(primary.ip().to_string()).arg(primary.port());
+    let () = demote.query_async(&mut connect(&old).await).await.unwrap();
+    cable.lead_to(primary);
+    let problem = store.create(session(2, "alice")).await.unwrap_err().to_string();
+    assert!(problem.contains("read only replica"), "{problem}");
+    store.create(session(3, "alice")).await.expect("the next caller connects anew");
+    assert!(size(&mut connect(&new).await).await > 0);
 }
 
 /// By the server's own time: nobody has to sweep.

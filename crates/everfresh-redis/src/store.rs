@@ -14,15 +14,13 @@ use redis::aio::ConnectionLike;
 use redis::{FromRedisValue, Script};
 
 use crate::builder::Builder;
+use crate::index::AT_A_TIME;
 use crate::link::Link;
 use crate::row::{self, Parts, milliseconds};
 use crate::scripts;
 
 /// How many sessions of one subject are listed.
 const MAX_LIST: usize = 1000;
-
-/// How many sessions of one subject are asked for at a time.
-const AT_A_TIME: usize = 128;
 
 const YES: &[u8] = b"1";
 const NO: &[u8] = b"";
@@ -121,13 +119,46 @@ impl<C: ConnectionLike + Clone + Send + Sync + 'static> RedisStore<C> {
         &self,
         sid: SessionId,
         subject: Option<&str>,
-    ) -> Result<Option<String>, StoreError> {
+    ) -> Result<Revoked, StoreError> {
         let arguments = match subject {
             None => [NO, NO],
             Some(subject) => [YES, subject.as_bytes()],
         };
-        self.run(&scripts::REVOKE, &self.key(sid), &arguments).await
+        let answer = self.run(&scripts::REVOKE, &self.key(sid), &arguments).await?;
+        Ok(match answer {
+            (0u8, _) => Revoked::NotThere,
+            (1, subject) => Revoked::Ended(subject),
+            _ => Revoked::Foreign,
+        })
     }
+
+    /// Ends what these entries of a subject's index name, tells of it, and takes the entries out
+    /// last: what was not told is found again by the next try.
+    async fn revoke_entries(
+        &self,
+        subject: &str,
+        entries: &[SessionId],
+    ) -> Result<Vec<SessionId>, StoreError> {
+        let each = entries.iter().map(|sid| self.revoke_if(*sid, Some(subject)));
+        let revoked: Vec<_> = entries.iter().zip(try_join_all(each).await?).collect();
+        let which = |of: fn(&Revoked) -> bool| {
+            let those = revoked.iter().filter(move |(_, revoked)| of(revoked));
+            those.map(|(sid, _)| **sid).collect::<Vec<_>>()
+        };
+        self.tell(&which(|revoked| !matches!(revoked, Revoked::Foreign))).await?;
+        self.take_out(subject, entries).await?;
+        Ok(which(|revoked| matches!(revoked, Revoked::Ended(_))))
+    }
+}
+
+/// What became of a session that was to be ended.
+enum Revoked {
+    /// It was of this subject.
+    Ended(String),
+    /// It is not there: ended before, maybe without a word, or over by itself.
+    NotThere,
+    /// It is another subject's, and goes on.
+    Foreign,
 }
 
 impl<C: ConnectionLike + Clone + Send + Sync + 'static> SessionStore for RedisStore<C> {
@@ -183,9 +214,11 @@ impl<C: ConnectionLike + Clone + Send + Sync + 'static> SessionStore for RedisSt
     }
 
     async fn revoke(&self, sid: SessionId) -> Result<bool, StoreError> {
-        let Some(subject) = self.revoke_if(sid, None).await? else { return Ok(false) };
-        self.take_out(&subject, &[sid]).await;
+        let revoked = self.revoke_if(sid, None).await?;
+        // Also where it was not there: a former try may have ended it and told nobody.
         self.tell(&[sid]).await?;
+        let Revoked::Ended(subject) = revoked else { return Ok(false) };
+        self.prune(&subject, &[sid]).await;
         Ok(true)
     }
 
@@ -194,39 +227,38 @@ impl<C: ConnectionLike + Clone + Send + Sync + 'static> SessionStore for RedisSt
         subject: &str,
         except: Option<SessionId>,
     ) -> Result<Vec<SessionId>, StoreError> {
-        let mut entries = self.entries(subject).await?;
-        entries.retain(|sid| Some(*sid) != except);
         let mut revoked = Vec::new();
-        for some in entries.chunks(AT_A_TIME) {
-            let each = some.iter().map(|sid| self.revoke_if(*sid, Some(subject)));
-            let gone = try_join_all(each).await?;
-            let gone = some.iter().zip(gone).filter_map(|(sid, gone)| gone.map(|_| *sid));
-            let gone: Vec<_> = gone.collect();
-            self.take_out(subject, some).await;
-            self.tell(&gone).await?;
-            revoked.extend(gone);
+        loop {
+            // What was ended has left the index, so the first page is always the next one.
+            let mut entries = self.page(subject, 0, MAX_LIST).await?;
+            entries.retain(|sid| Some(*sid) != except);
+            if entries.is_empty() {
+                return Ok(revoked);
+            }
+            for some in entries.chunks(AT_A_TIME) {
+                revoked.extend(self.revoke_entries(subject, some).await?);
+            }
         }
-        Ok(revoked)
     }
 
     async fn list(&self, subject: &str) -> Result<Vec<SessionRecord>, StoreError> {
-        let mut records = Vec::new();
-        for some in self.entries(subject).await?.chunks(AT_A_TIME) {
-            let loaded = try_join_all(some.iter().map(|sid| self.load(*sid))).await?;
-            let mut gone = Vec::new();
-            for (sid, loaded) in some.iter().zip(loaded) {
-                match loaded {
-                    Some(Loaded { record, .. }) if record.subject == subject => {
-                        records.push(record);
-                    }
-                    _ => gone.push(*sid),
-                }
-            }
-            self.take_out(subject, &gone).await;
-        }
+        let look = async |sid| {
+            let loaded = self.load(sid).await?;
+            let record = loaded.map(|loaded| loaded.record);
+            Ok(record.filter(|record| record.subject == subject))
+        };
+        let mut records = self.walk(subject, MAX_LIST, look).await?;
         records.sort_by_key(|record| Reverse((record.rotated_at, record.sid)));
-        records.truncate(MAX_LIST);
         Ok(records)
+    }
+
+    async fn newest(&self, subject: &str, limit: usize) -> Result<Vec<SessionId>, StoreError> {
+        let look = async |sid| {
+            let arguments = [subject.as_bytes()];
+            let live: bool = self.run(&scripts::LIVE, &self.key(sid), &arguments).await?;
+            Ok(live.then_some(sid))
+        };
+        self.walk(subject, limit, look).await
     }
 
     /// Nothing: keys expire by themselves.
@@ -268,10 +300,11 @@ impl<C: ConnectionLike + Clone + Send + Sync + 'static> CustodyStore for RedisSt
 
     async fn end(&self, sid: SessionId) -> Result<Option<SessionRecord>, StoreError> {
         let value: Option<Vec<u8>> = self.run(&scripts::END, &self.key(sid), &[]).await?;
+        // As in `revoke`.
+        self.tell(&[sid]).await?;
         let Some(value) = value else { return Ok(None) };
         let record = row::decode(sid, &value)?;
-        self.take_out(&record.subject, &[sid]).await;
-        self.tell(&[sid]).await?;
+        self.prune(&record.subject, &[sid]).await;
         Ok(Some(record))
     }
 }

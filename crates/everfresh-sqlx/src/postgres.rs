@@ -35,7 +35,7 @@ const TRY: Duration = Duration::from_millis(250);
 const ADDRESS: &str = "postgres://user:password@host:port/database";
 
 /// How many rows a sweep looks at in one statement, so that none is long.
-const BATCH: usize = 1000;
+const SWEEP_BATCH: usize = 1000;
 
 type Statement = Query<'static, Postgres, PgArguments>;
 
@@ -44,25 +44,6 @@ type Statement = Query<'static, Postgres, PgArguments>;
 macro_rules! now {
     () => {
         "coalesce($1::bigint, floor(extract(epoch FROM statement_timestamp()) * 1000)::bigint)"
-    };
-}
-
-/// Notes and tells which sessions are gone, in the statement that removes them. In a notification
-/// an id is text, as everywhere outside of the database: base64url.
-macro_rules! told {
-    () => {
-        told!("sid")
-    };
-    ($columns:expr) => {
-        concat!(
-            "noted AS (INSERT INTO everfresh_ended (ended_at, sid) SELECT ",
-            now!(),
-            ", sid FROM gone RETURNING sid) SELECT ",
-            $columns,
-            ", pg_notify(left('everfresh_ended:' || current_schema(), 63), \
-             rtrim(translate(encode(sid, 'base64'), '+/', '-_'), '=')) \
-             FROM noted JOIN gone USING (sid)",
-        )
     };
 }
 
@@ -75,7 +56,11 @@ macro_rules! columns {
 }
 
 // Below the macros, which it uses.
+mod end;
 mod feed;
+mod giving_up;
+
+use giving_up::{GivenUp, cant_serve};
 
 /// Keeps sessions in PostgreSQL.
 ///
@@ -83,6 +68,7 @@ mod feed;
 #[derive(Clone)]
 pub struct PostgresStore {
     pool: PgPool,
+    given_up: GivenUp,
     /// A test's, instead of the server's.
     clock: Option<Clock>,
 }
@@ -92,13 +78,22 @@ impl PostgresStore {
     /// and brings the tables up to date. Who may not make tables has somebody else do that first.
     ///
     /// Each connection has a `statement_timeout` and an `idle_in_transaction_session_timeout` of
-    /// 3 s, and `read committed`, which rule 1 needs. Through `PgBouncer`, which takes no such
-    /// options, bring a pool.
+    /// 3 s, and `read committed`, which rule 1 needs. `PgBouncer` takes no such options at the
+    /// start of a connection: bring a pool, and set them for the role or the database.
+    ///
+    /// `PgBouncer` has to be in session mode. Its transaction mode carries neither the prepared
+    /// statements that every step uses (before its version 1.21) nor `LISTEN`, by which a node
+    /// hears of sessions that end on other ones: without errors, none would be heard.
+    ///
+    /// A connection whose server says that it can't serve us (read-only after a failover, shutting
+    /// down) is closed, with all that were made before it: the next caller connects anew.
     ///
     /// Errors: the address is bad, the server can't be reached or refuses us, or the tables were
     /// made by a newer version.
     pub async fn open(url: &str) -> Result<Self, StoreError> {
         let limit = LIMIT.as_millis().to_string();
+        let given_up = GivenUp::default();
+        let before = given_up.clone();
         let options: PgConnectOptions = url.parse().map_err(|error| cant_read(ADDRESS, error))?;
         let shown = format!(
             "{:?} on {}:{} as {:?}",
@@ -117,19 +112,20 @@ impl PostgresStore {
             .acquire_timeout(LIMIT)
             // Instead: a try for each statement would be a second round trip.
             .test_before_acquire(false)
-            .before_acquire(|connection, meta| {
+            .before_acquire(move |connection, meta| {
+                let before = before.clone();
                 Box::pin(async move {
                     if meta.idle_for > FRESH {
                         let tried = tokio::time::timeout(TRY, connection.ping()).await;
                         tried.unwrap_or(Err(sqlx::Error::PoolTimedOut))?;
                     }
-                    Ok(true)
+                    Ok(!before.is_outdated(meta.age))
                 })
             })
             .connect_with(options.clone())
             .await;
         match pool {
-            Ok(pool) => Self::with_pool(pool).await,
+            Ok(pool) => Ok(Self { given_up, ..Self::with_pool(pool).await? }),
             Err(error) => Err(cant_open(&shown, why(&options, error).await, postgres_remedy)),
         }
     }
@@ -147,7 +143,7 @@ impl PostgresStore {
         migrator.dangerous_set_table_name("everfresh_migrations");
         let migrated = migrator.run(&pool).await;
         migrated.map_err(|error| cant_migrate(error, "another database", postgres_remedy))?;
-        Ok(Self { pool, clock: None })
+        Ok(Self { pool, given_up: GivenUp::default(), clock: None })
     }
 
     /// On a clock of your own instead of the server's, for tests.
@@ -170,13 +166,36 @@ impl PostgresStore {
     async fn execute(&self, statement: Statement) -> Result<u64, StoreError> {
         let mut connection = self.pool.acquire().await.map_err(StoreError::new)?;
         let done = within(statement.execute(&mut *connection)).await;
-        finish(connection, done).map(|done| done.rows_affected())
+        self.finish(connection, done).map(|done| done.rows_affected())
     }
 
     async fn rows(&self, statement: Statement) -> Result<Vec<PgRow>, StoreError> {
         let mut connection = self.pool.acquire().await.map_err(StoreError::new)?;
         let done = within(statement.fetch_all(&mut *connection)).await;
-        finish(connection, done)
+        self.finish(connection, done)
+    }
+
+    /// Gives a connection back, or up.
+    fn finish<T>(
+        &self,
+        mut connection: PoolConnection<Postgres>,
+        done: Option<Result<T, sqlx::Error>>,
+    ) -> Result<T, StoreError> {
+        let Some(done) = done else {
+            // It may be dead without anybody having said so. The pool makes another one.
+            drop(connection.detach());
+            return Err(StoreError::new(format!("no answer within {:?}", LIMIT + GRACE)));
+        };
+        if done.as_ref().is_err_and(cant_serve) {
+            self.given_up.note();
+            drop(connection.detach());
+        } else {
+            // As dropping it does, which is a try of the connection, but within a limit: where the
+            // network goes away meanwhile, the pool would be short of this connection until the
+            // system gives up.
+            tokio::spawn(tokio::time::timeout(LIMIT, connection.return_to_pool()));
+        }
+        done.map_err(StoreError::new)
     }
 
     /// Looks at one batch of rows that are due: how many it removed, and how many it saw.
@@ -221,22 +240,6 @@ async fn within<T>(
     answer: impl Future<Output = Result<T, sqlx::Error>>,
 ) -> Option<Result<T, sqlx::Error>> {
     tokio::time::timeout(LIMIT + GRACE, answer).await.ok()
-}
-
-/// Gives a connection back, or up.
-fn finish<T>(
-    mut connection: PoolConnection<Postgres>,
-    done: Option<Result<T, sqlx::Error>>,
-) -> Result<T, StoreError> {
-    let Some(done) = done else {
-        // It may be dead without anybody having said so. The pool makes another one.
-        drop(connection.detach());
-        return Err(StoreError::new(format!("no answer within {:?}", LIMIT + GRACE)));
-    };
-    // As dropping it does, which is a try of the connection, but within a limit: where the network
-    // goes away meanwhile, the pool would be short of this connection until the system gives up.
-    tokio::spawn(tokio::time::timeout(LIMIT, connection.return_to_pool()));
-    done.map_err(StoreError::new)
 }
 
 impl SessionStore for PostgresStore {
@@ -329,12 +332,7 @@ impl SessionStore for PostgresStore {
     }
 
     async fn revoke(&self, sid: SessionId) -> Result<bool, StoreError> {
-        let statement = self.statement(concat!(
-            "WITH gone AS (DELETE FROM everfresh_sessions WHERE sid = $2 RETURNING sid), ",
-            told!(),
-        ))?;
-        let gone = self.rows(statement.bind(sid.as_bytes().to_vec())).await?;
-        Ok(!gone.is_empty())
+        self.end_one(sid).await
     }
 
     async fn revoke_subject(
@@ -342,16 +340,7 @@ impl SessionStore for PostgresStore {
         subject: &str,
         except: Option<SessionId>,
     ) -> Result<Vec<SessionId>, StoreError> {
-        // In one order, so that two of them don't wait for each other.
-        let statement = self.statement(concat!(
-            "WITH gone AS (DELETE FROM everfresh_sessions WHERE sid IN (SELECT sid FROM \
-             everfresh_sessions WHERE subject = $2 AND ($3::bytea IS NULL OR sid <> $3) \
-             ORDER BY sid FOR UPDATE) RETURNING sid), ",
-            told!(),
-        ))?;
-        let except = except.map(|sid| sid.as_bytes().to_vec());
-        let statement = statement.bind(subject.as_bytes().to_vec()).bind(except);
-        self.rows(statement).await?.iter().map(sid).collect()
+        self.end_all(subject, except).await
     }
 
     async fn list(&self, subject: &str) -> Result<Vec<SessionRecord>, StoreError> {
@@ -368,10 +357,21 @@ impl SessionStore for PostgresStore {
         self.rows(statement).await?.iter().map(record).collect()
     }
 
+    async fn newest(&self, subject: &str, limit: usize) -> Result<Vec<SessionId>, StoreError> {
+        let statement = self.statement(concat!(
+            "SELECT sid FROM everfresh_sessions WHERE subject = $2 AND idle_expires > ",
+            now!(),
+            " ORDER BY created_at DESC, sid DESC LIMIT $3",
+        ))?;
+        let limit = i64::try_from(limit).unwrap_or(i64::MAX);
+        let statement = statement.bind(subject.as_bytes().to_vec()).bind(limit);
+        self.rows(statement).await?.iter().map(sid).collect()
+    }
+
     async fn sweep(&self, limit: usize) -> Result<usize, StoreError> {
         let mut swept = 0;
         while swept < limit {
-            let some = BATCH.min(limit - swept);
+            let some = SWEEP_BATCH.min(limit - swept);
             let (gone, seen) = self.sweep_some(some).await?;
             swept += gone;
             if seen < some {
@@ -423,14 +423,7 @@ impl CustodyStore for PostgresStore {
     }
 
     async fn end(&self, sid: SessionId) -> Result<Option<SessionRecord>, StoreError> {
-        let statement = self.statement(concat!(
-            "WITH gone AS (DELETE FROM everfresh_sessions WHERE sid = $2 RETURNING ",
-            columns!(),
-            "), ",
-            told!(columns!()),
-        ))?;
-        let gone = self.rows(statement.bind(sid.as_bytes().to_vec())).await?;
-        gone.first().map(record).transpose()
+        self.take_one(sid).await
     }
 
     async fn publish(&self, new: Publication) -> Result<bool, StoreError> {

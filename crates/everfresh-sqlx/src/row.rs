@@ -8,6 +8,9 @@ use sqlx::Row;
 /// How many sessions of one subject are listed.
 pub(crate) const MAX_LIST: i64 = 1000;
 
+/// How many sessions of one subject are ended at a time, so that no statement is long.
+pub(crate) const BATCH: i64 = 1000;
+
 /// How long the end of a session is kept for those who follow: an access token lives for a day at the
 /// most, and clocks differ.
 pub(crate) const KEPT: Duration = Duration::from_secs(26 * 60 * 60);

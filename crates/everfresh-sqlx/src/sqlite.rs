@@ -1,5 +1,6 @@
 //! Sessions in a SQLite file.
 
+mod end;
 mod feed;
 
 use std::fmt;
@@ -17,8 +18,7 @@ use sqlx::sqlite::{
 };
 
 use crate::opening::{cant_migrate, cant_open, sqlite_remedy};
-use crate::row::{MAX_LIST, duration, integer, millis, record};
-use feed::Delete;
+use crate::row::{BATCH, MAX_LIST, duration, integer, millis, record, sid};
 
 /// How long a statement waits for another writer, and a caller for a connection.
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -236,7 +236,7 @@ impl SessionStore for SqliteStore {
     }
 
     async fn revoke(&self, sid: SessionId) -> Result<bool, StoreError> {
-        Ok(!self.remove(Delete::Session(sid)).await?.is_empty())
+        Ok(self.end_one(sid).await?.is_some())
     }
 
     async fn revoke_subject(
@@ -244,8 +244,16 @@ impl SessionStore for SqliteStore {
         subject: &str,
         except: Option<SessionId>,
     ) -> Result<Vec<SessionId>, StoreError> {
-        let gone = self.remove(Delete::Subject(subject, except)).await?;
-        Ok(gone.iter().map(|record| record.sid).collect())
+        let mut revoked = Vec::new();
+        // Each batch is a transaction of its own, so that other processes' writes come in between.
+        loop {
+            let some = self.end_some(subject, except).await?;
+            let is_last = integer(some.len() as u64)? < BATCH;
+            revoked.extend(some);
+            if is_last {
+                return Ok(revoked);
+            }
+        }
     }
 
     async fn list(&self, subject: &str) -> Result<Vec<SessionRecord>, StoreError> {
@@ -262,6 +270,20 @@ impl SessionStore for SqliteStore {
         .await
         .map_err(StoreError::new)?;
         rows.iter().map(record).collect()
+    }
+
+    async fn newest(&self, subject: &str, limit: usize) -> Result<Vec<SessionId>, StoreError> {
+        let rows = sqlx::query(
+            "SELECT sid FROM everfresh_sessions WHERE subject = ? AND idle_expires > ? \
+             ORDER BY created_at DESC, sid DESC LIMIT ?",
+        )
+        .bind(subject)
+        .bind(self.now()?)
+        .bind(i64::try_from(limit).unwrap_or(i64::MAX))
+        .fetch_all(&self.pool)
+        .await
+        .map_err(StoreError::new)?;
+        rows.iter().map(sid).collect()
     }
 
     async fn sweep(&self, limit: usize) -> Result<usize, StoreError> {
@@ -321,7 +343,7 @@ impl CustodyStore for SqliteStore {
     }
 
     async fn end(&self, sid: SessionId) -> Result<Option<SessionRecord>, StoreError> {
-        Ok(self.remove(Delete::Session(sid)).await?.pop())
+        self.end_one(sid).await
     }
 
     async fn publish(&self, new: Publication) -> Result<bool, StoreError> {

@@ -285,6 +285,10 @@ impl<S: SessionStore> SessionStore for PointStore<S> {
         self.step("list", self.store.list(subject)).await
     }
 
+    async fn newest(&self, subject: &str, limit: usize) -> Result<Vec<SessionId>, StoreError> {
+        self.step("newest", self.store.newest(subject, limit)).await
+    }
+
     async fn sweep(&self, limit: usize) -> Result<usize, StoreError> {
         self.step("sweep", self.store.sweep(limit)).await
     }

@@ -21,6 +21,7 @@ macro_rules! scripts {
 scripts! {
     CREATE "create.lua"
     LOAD "load.lua" "flags=no-writes"
+    LIVE "live.lua" "flags=no-writes"
     ROTATE "rotate.lua"
     CONFIRM "confirm.lua"
     REVOKE "revoke.lua" "flags=allow-oom"

@@ -1,11 +1,9 @@
 -- ARGV: now, 1 if the session has to be of the subject that follows, subject.
--- Answers the session's subject if there was one.
-local value = redis.call('GET', KEYS[1])
-if not value then return false end
-local claims, sealed, length = struct.unpack('>I4I4I4', value, 62)
-local before = HEAD + claims
-if sealed ~= NONE then before = before + CUSTODY + sealed end
-local subject = string.sub(value, before + 1, before + length)
-if ARGV[2] == '1' and subject ~= ARGV[3] then return false end
+-- Answers 1 and the subject of the session that was ended; 0 where there was none; 2 where it is
+-- of another subject, and goes on.
+local bytes = redis.call('GETRANGE', KEYS[1], 0, HEAD - 1)
+if #bytes < HEAD then return { 0, '' } end
+local subject = subject_of(bytes)
+if ARGV[2] == '1' and subject ~= ARGV[3] then return { 2, '' } end
 redis.call('DEL', KEYS[1])
-return subject
+return { 1, subject }

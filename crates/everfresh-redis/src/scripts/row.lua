@@ -56,3 +56,11 @@ local function custody_of(row)
   local seq, tries, claim = struct.unpack('>c8I4c16', bytes)
   return { seq = seq, tries = tries, claim = claim }
 end
+
+-- The subject of the session whose head this is.
+local function subject_of(bytes)
+  local claims, sealed, length = struct.unpack('>I4I4I4', bytes, 62)
+  local before = HEAD + claims
+  if sealed ~= NONE then before = before + CUSTODY + sealed end
+  return redis.call('GETRANGE', KEYS[1], before, before + length - 1)
+end

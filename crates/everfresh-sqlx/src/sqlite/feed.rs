@@ -2,11 +2,10 @@
 
 use std::time::Duration;
 
-use everfresh::{Ear, SessionId, SessionRecord, StoreError};
-use sqlx::{Sqlite, Transaction};
+use everfresh::{Ear, SessionId, StoreError};
 
 use super::SqliteStore;
-use crate::row::{Columns as _, KEPT, duration, integer, record, sid};
+use crate::row::{Columns as _, KEPT, duration, integer, sid};
 
 /// How often: the last of three nodes hears within a tenth of a second then. A look by the table's
 /// key costs some microseconds.
@@ -16,40 +15,6 @@ const EVERY: Duration = Duration::from_millis(50);
 const BATCH: i64 = 1000;
 
 impl SqliteStore {
-    /// Ends sessions and notes it, both or neither. Gives them as they were.
-    pub(super) async fn remove(
-        &self,
-        delete: Delete<'_>,
-    ) -> Result<Vec<SessionRecord>, StoreError> {
-        let begun = self.pool.begin_with("BEGIN IMMEDIATE").await;
-        let mut transaction: Transaction<'_, Sqlite> = begun.map_err(StoreError::new)?;
-        let statement = match delete {
-            Delete::Session(sid) => {
-                sqlx::query("DELETE FROM everfresh_sessions WHERE sid = ? RETURNING *")
-                    .bind(sid.as_bytes().to_vec())
-            }
-            Delete::Subject(subject, except) => sqlx::query(
-                "DELETE FROM everfresh_sessions WHERE subject = ?1 AND (?2 IS NULL OR sid <> ?2) \
-                 RETURNING *",
-            )
-            .bind(subject.to_owned())
-            .bind(except.map(|sid| sid.as_bytes().to_vec())),
-        };
-        let gone = statement.fetch_all(&mut *transaction).await.map_err(StoreError::new)?;
-        let gone: Vec<SessionRecord> = gone.iter().map(record).collect::<Result<_, _>>()?;
-        let now = self.now()?;
-        for SessionRecord { sid, .. } in &gone {
-            sqlx::query("INSERT INTO everfresh_ended (ended_at, sid) VALUES (?, ?)")
-                .bind(now)
-                .bind(sid.as_bytes().to_vec())
-                .execute(&mut *transaction)
-                .await
-                .map_err(StoreError::new)?;
-        }
-        transaction.commit().await.map_err(StoreError::new)?;
-        Ok(gone)
-    }
-
     /// Removes what can't matter any more.
     pub(super) async fn forget_ends(&self) -> Result<(), StoreError> {
         let before = self.now()?.saturating_sub(duration(KEPT)?);
@@ -93,10 +58,4 @@ impl SqliteStore {
             tokio::time::sleep(EVERY).await;
         }
     }
-}
-
-/// What is ended.
-pub(super) enum Delete<'d> {
-    Session(SessionId),
-    Subject(&'d str, Option<SessionId>),
 }

@@ -122,7 +122,8 @@ pub async fn what_ended_long_ago_is_not_told<H: Harness>() {
     assert_eq!(follower.heard(), HashSet::new());
 }
 
-/// Rotations, confirmations and sign-ins are nobody's news; revoking what is not there is none.
+/// Rotations, confirmations and sign-ins are nobody's news. Revoking what is not there may be told,
+/// since a former try may have ended it and told nobody.
 pub async fn only_ends_are_told<H: Harness>() {
     let harness: H = open(2).await;
     let follower = Follower::new(&harness, HOUR).await;
@@ -134,7 +135,8 @@ pub async fn only_ends_are_told<H: Harness>() {
     assert!(!store.revoke(id(9)).await.expect("no error"));
     assert!(store.revoke(id(2)).await.expect("no error"));
     follower.hears(2).await;
-    assert_eq!(follower.heard(), HashSet::from([id(2)]));
+    let heard = follower.heard();
+    assert!(heard.is_subset(&HashSet::from([id(2), id(9)])), "{heard:?}");
 }
 
 /// Many ends at once, from many tasks: none is lost.

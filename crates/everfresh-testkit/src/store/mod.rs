@@ -3,6 +3,7 @@
 pub mod cases;
 pub mod custody;
 pub mod feed;
+pub mod many;
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -84,6 +85,12 @@ macro_rules! store_suite {
             generations_may_be_large
             of_many_rotations_at_once_one_succeeds
             after_a_revocation_was_acknowledged_nothing_succeeds
+        );
+        $crate::store_suite!($harness; many:
+            m6_the_newest_sessions_are_those_that_began_last
+            m6_the_newest_sessions_are_not_over
+            m6_every_one_of_many_sessions_is_ended_but_one
+            m6_of_many_sessions_a_thousand_are_listed
         );
     };
     ($harness:ty; $module:ident: $($case:ident)*) => {

@@ -270,21 +270,43 @@ pub trait SessionStore: Send + Sync + 'static {
         slide: bool,
     ) -> impl Future<Output = Result<(), StoreError>> + Send;
 
-    /// Ends a session. Says whether there was one.
+    /// Ends a session. Says whether there was one. After an error it may have ended all the same;
+    /// the next call that succeeds sees to it that every follower hears of it.
     fn revoke(&self, sid: SessionId) -> impl Future<Output = Result<bool, StoreError>> + Send;
 
-    /// Ends every session of a subject but `except`. Gives the ids of those it ended.
+    /// Ends every session of a subject but `except`. Gives the ids of those it ended. Works in
+    /// batches of about 1,000, so that no step is long however many there are. After an error some
+    /// may have ended, of which followers hear; call it again for the rest.
     fn revoke_subject(
         &self,
         subject: &str,
         except: Option<SessionId>,
     ) -> impl Future<Output = Result<Vec<SessionId>, StoreError>> + Send;
 
-    /// The sessions of a subject that are not over, the latest first; 1,000 at most.
+    /// The sessions of a subject that are not over, the latest first; 1,000 at most. Looks at no
+    /// more than that many, and at some that are over.
     fn list(
         &self,
         subject: &str,
     ) -> impl Future<Output = Result<Vec<SessionRecord>, StoreError>> + Send;
+
+    /// The ids of the `limit` sessions of a subject that began last and are not over, the latest
+    /// first. [`Rotate::max_sessions`](crate::Rotate::max_sessions) asks at each sign-in, with a
+    /// limit of 534 at most.
+    ///
+    /// The default reads [`list`](Self::list), so it loads whole rows: a store that can look at ids
+    /// alone should.
+    fn newest(
+        &self,
+        subject: &str,
+        limit: usize,
+    ) -> impl Future<Output = Result<Vec<SessionId>, StoreError>> + Send {
+        async move {
+            let mut records = self.list(subject).await?;
+            records.sort_by_key(|record| std::cmp::Reverse((record.created_at, record.sid)));
+            Ok(records.into_iter().take(limit).map(|record| record.sid).collect())
+        }
+    }
 
     /// Removes at most `limit` sessions that are over. Says how many.
     fn sweep(&self, limit: usize) -> impl Future<Output = Result<usize, StoreError>> + Send;
@@ -326,6 +348,11 @@ pub(crate) trait ErasedStore: Send + Sync {
         &'s self,
         subject: &'s str,
     ) -> BoxFuture<'s, Result<Vec<SessionRecord>, StoreError>>;
+    fn newest<'s>(
+        &'s self,
+        subject: &'s str,
+        limit: usize,
+    ) -> BoxFuture<'s, Result<Vec<SessionId>, StoreError>>;
     fn sweep(&self, limit: usize) -> BoxFuture<'_, Result<usize, StoreError>>;
     fn follow(&self, ear: Ear) -> BoxFuture<'_, Result<(), StoreError>>;
 }
@@ -389,6 +416,14 @@ impl<S: SessionStore> ErasedStore for S {
         subject: &'s str,
     ) -> BoxFuture<'s, Result<Vec<SessionRecord>, StoreError>> {
         call("list", SessionStore::list(self, subject))
+    }
+
+    fn newest<'s>(
+        &'s self,
+        subject: &'s str,
+        limit: usize,
+    ) -> BoxFuture<'s, Result<Vec<SessionId>, StoreError>> {
+        call("newest", SessionStore::newest(self, subject, limit))
     }
 
     fn sweep(&self, limit: usize) -> BoxFuture<'_, Result<usize, StoreError>> {

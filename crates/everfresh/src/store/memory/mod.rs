@@ -20,7 +20,7 @@ use super::{
 use crate::clock::{Clock, Timestamp};
 use row::Row;
 use shard::Shard;
-use subjects::Subjects;
+use subjects::{Entry, Subjects};
 
 /// How many ended sessions are remembered for those who begin to follow.
 const MAX_ENDED: usize = 65_536;
@@ -38,6 +38,9 @@ const SHARDS: usize = 64;
 
 /// How many sessions of one subject [`SessionStore::list`] gives.
 const MAX_LIST: usize = 1000;
+
+/// How many sessions of one subject are looked up, or ended, at a time.
+const PAGE: usize = 256;
 
 /// How many rows each [`SessionStore::create`] looks at to make room.
 const SWEEP_STEP: usize = 4;
@@ -91,7 +94,9 @@ impl MemoryStore {
     }
 
     /// Keeps this many sessions at the most. When it is full of sessions that are not over, a
-    /// sign-in fails; nobody who is signed in is signed out to make room.
+    /// sign-in fails: `SessionErrorKind::Unavailable`, and an `Event::StoreFailed` whose log line
+    /// names this setting. No session is ended to make room. One person can't fill it
+    /// ([`Rotate::max_sessions`](crate::Rotate::max_sessions)).
     pub fn capacity(mut self, sessions: usize) -> Self {
         self.capacity = sessions;
         self
@@ -104,7 +109,8 @@ impl MemoryStore {
         let former = self.shard(sid).remove(sid);
         self.forget(former.as_slice());
         self.inner.count.fetch_add(1, Ordering::Relaxed);
-        let subject = lock(&self.inner.subjects).insert(&record.subject, sid);
+        let entry = (record.created_at, sid);
+        let subject = lock(&self.inner.subjects).insert(&record.subject, entry);
         self.shard(sid).insert(Row::new(record, subject));
     }
 
@@ -137,7 +143,7 @@ impl MemoryStore {
         self.inner.count.fetch_sub(removed.len(), Ordering::Relaxed);
         let mut subjects = lock(&self.inner.subjects);
         for row in removed {
-            subjects.remove(&row.subject, row.sid);
+            subjects.remove(&row.subject, (row.created_at, row.sid));
         }
     }
 
@@ -175,8 +181,27 @@ impl MemoryStore {
         removed
     }
 
-    fn sessions_of(&self, subject: &str) -> Vec<SessionId> {
-        lock(&self.inner.subjects).of(subject)
+    /// A few sessions of a subject that began before that one, the latest first.
+    fn page_of(&self, subject: &str, that: Option<Entry>) -> Vec<Entry> {
+        lock(&self.inner.subjects).before(subject, that, PAGE)
+    }
+
+    /// What `take` makes of up to `limit` sessions of a subject that are not over, in the order of
+    /// [`page_of`](Self::page_of).
+    fn walk<T>(&self, subject: &str, limit: usize, take: impl Fn(&Row) -> T) -> Vec<T> {
+        let now = self.inner.clock.now();
+        let (mut found, mut page) = (Vec::new(), self.page_of(subject, None));
+        while found.len() < limit
+            && let Some(last) = page.last().copied()
+        {
+            let live = page
+                .iter()
+                .filter_map(|(_, sid)| self.shard(*sid).live(*sid, now).map(|row| take(row)));
+            found.extend(live);
+            page = self.page_of(subject, Some(last));
+        }
+        found.truncate(limit);
+        found
     }
 }
 
@@ -195,7 +220,14 @@ impl SessionStore for MemoryStore {
         let now = self.inner.clock.now();
         let record = new.into_record(now);
         let sid = record.sid;
-        let swept = self.shard(sid).sweep(now, SWEEP_STEP);
+        let taken = || StoreError::new("the session's id is taken");
+        let swept = {
+            let mut shard = self.shard(sid);
+            if shard.contains(sid) {
+                return Err(taken());
+            }
+            shard.sweep(now, SWEEP_STEP)
+        };
         self.forget(&swept);
         if self.len() >= self.capacity {
             SessionStore::sweep(self, SHARDS).await?;
@@ -206,11 +238,12 @@ impl SessionStore for MemoryStore {
                 "the store is full of sessions that are not over; raise its `capacity`",
             ));
         }
-        let subject = lock(&self.inner.subjects).insert(&record.subject, sid);
+        let subject = lock(&self.inner.subjects).insert(&record.subject, (record.created_at, sid));
         let mut shard = self.shard(sid);
         if shard.contains(sid) {
+            // Between the two looks. The entry stays without a row, which does no harm.
             self.inner.count.fetch_sub(1, Ordering::Relaxed);
-            return Err(StoreError::new("the session's id is taken"));
+            return Err(taken());
         }
         shard.insert(Row::new(record, subject));
         Ok(())
@@ -277,27 +310,23 @@ impl SessionStore for MemoryStore {
         subject: &str,
         except: Option<SessionId>,
     ) -> Result<Vec<SessionId>, StoreError> {
-        let mut revoked = self.sessions_of(subject);
-        revoked.retain(|sid| {
-            let removed = (Some(*sid) != except).then(|| self.shard(*sid).remove(*sid)).flatten();
-            self.forget(removed.as_slice());
-            if removed.is_some() {
-                self.tell(*sid);
-            }
-            removed.is_some()
-        });
+        let (mut revoked, mut page) = (Vec::new(), self.page_of(subject, None));
+        while let Some(last) = page.last().copied() {
+            let to_end = page.iter().map(|(_, sid)| *sid).filter(|sid| Some(*sid) != except);
+            revoked.extend(to_end.filter(|sid| self.remove(*sid).is_some()));
+            page = self.page_of(subject, Some(last));
+        }
         Ok(revoked)
     }
 
     async fn list(&self, subject: &str) -> Result<Vec<SessionRecord>, StoreError> {
-        let now = self.inner.clock.now();
-        let sessions = self.sessions_of(subject).into_iter();
-        let mut records: Vec<SessionRecord> = sessions
-            .filter_map(|sid| self.shard(sid).live(sid, now).map(|row| (&*row).into()))
-            .collect();
+        let mut records: Vec<SessionRecord> = self.walk(subject, MAX_LIST, |row| row.into());
         records.sort_by_key(|record| std::cmp::Reverse((record.rotated_at, record.sid)));
-        records.truncate(MAX_LIST);
         Ok(records)
+    }
+
+    async fn newest(&self, subject: &str, limit: usize) -> Result<Vec<SessionId>, StoreError> {
+        Ok(self.walk(subject, limit, |row| row.sid))
     }
 
     async fn sweep(&self, limit: usize) -> Result<usize, StoreError> {

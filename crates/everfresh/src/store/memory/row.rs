@@ -17,7 +17,7 @@ pub(super) struct Row {
     pub(super) confirmed: bool,
     persistent: bool,
     pub(super) rotated_at: Timestamp,
-    created_at: Timestamp,
+    pub(super) created_at: Timestamp,
     pub(super) idle_expires: Timestamp,
     absolute_expires: Timestamp,
     idle_lifetime: Duration,

@@ -1,57 +1,67 @@
 //! Which sessions somebody has.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 
+use crate::clock::Timestamp;
 use crate::store::SessionId;
 
 /// The sessions of each subject. An id stands here before its row does, and goes after it.
 #[derive(Default)]
 pub(super) struct Subjects(HashMap<Arc<str>, Sessions>);
 
-/// Nearly everybody has one.
+/// When a session began, and which it is.
+pub(super) type Entry = (Timestamp, SessionId);
+
+/// Most people have one.
 enum Sessions {
-    One(SessionId),
+    One(Entry),
     #[expect(clippy::box_collection, reason = "half the space where there is one")]
-    Many(Box<HashSet<SessionId>>),
+    Many(Box<BTreeSet<Entry>>),
 }
 
 impl Subjects {
     /// One session more. Gives the subject as it is kept.
-    pub(super) fn insert(&mut self, subject: &str, sid: SessionId) -> Arc<str> {
+    pub(super) fn insert(&mut self, subject: &str, entry: Entry) -> Arc<str> {
         let kept = self.0.get_key_value(subject).map(|(kept, _)| kept.clone());
         let subject = kept.unwrap_or_else(|| subject.into());
         let sessions = self.0.entry(subject.clone());
-        sessions.and_modify(|many| many.insert(sid)).or_insert(Sessions::One(sid));
+        sessions.and_modify(|many| many.insert(entry)).or_insert(Sessions::One(entry));
         subject
     }
 
-    pub(super) fn remove(&mut self, subject: &str, sid: SessionId) {
+    pub(super) fn remove(&mut self, subject: &str, entry: Entry) {
         let is_last = match self.0.get_mut(subject) {
             None => false,
-            Some(Sessions::One(one)) => *one == sid,
-            Some(Sessions::Many(many)) => many.remove(&sid) && many.is_empty(),
+            Some(Sessions::One(one)) => *one == entry,
+            Some(Sessions::Many(many)) => many.remove(&entry) && many.is_empty(),
         };
         if is_last {
             self.0.remove(subject);
         }
     }
 
-    pub(super) fn of(&self, subject: &str) -> Vec<SessionId> {
-        match self.0.get(subject) {
-            None => Vec::new(),
-            Some(Sessions::One(one)) => vec![*one],
-            Some(Sessions::Many(many)) => many.iter().copied().collect(),
+    /// Up to `count` sessions of a subject that began before that one (none: the latest), the
+    /// latest first.
+    pub(super) fn before(&self, subject: &str, that: Option<Entry>, count: usize) -> Vec<Entry> {
+        let is_before = |entry: &Entry| that.is_none_or(|that| *entry < that);
+        match (self.0.get(subject), that) {
+            (None, _) => Vec::new(),
+            (Some(Sessions::One(one)), _) => Some(*one).filter(is_before).into_iter().collect(),
+            (Some(Sessions::Many(many)), None) => many.iter().rev().take(count).copied().collect(),
+            (Some(Sessions::Many(many)), Some(that)) => {
+                many.range(..that).rev().take(count).copied().collect()
+            }
         }
     }
 }
 
 impl Sessions {
-    fn insert(&mut self, sid: SessionId) {
+    fn insert(&mut self, entry: Entry) {
         match self {
-            Self::One(one) => *self = Self::Many(Box::new(HashSet::from([*one, sid]))),
+            Self::One(one) => *self = Self::Many(Box::new(BTreeSet::from([*one, entry]))),
             Self::Many(many) => {
-                many.insert(sid);
+                many.insert(entry);
             }
         }
     }
@@ -61,24 +71,42 @@ impl Sessions {
 mod tests {
     use super::*;
 
+    fn entry(n: u8) -> Entry {
+        (Timestamp::from_secs(n.into()), SessionId::from_bytes([n; 16]))
+    }
+
     #[test]
     fn each_of_somebodys_sessions_is_there_until_it_is_removed() {
-        let [one, two, other] = [1, 2, 3].map(|n| SessionId::from_bytes([n; 16]));
+        let [one, two, other] = [1, 2, 3].map(entry);
         let mut subjects = Subjects::default();
+        let of = |subjects: &Subjects, subject: &str| subjects.before(subject, None, 9);
         assert_eq!(&*subjects.insert("ann", one), "ann");
         subjects.insert("ann", one);
-        assert_eq!(subjects.of("ann"), [one]);
+        assert_eq!(of(&subjects, "ann"), [one]);
         subjects.insert("ann", two);
         subjects.insert("bob", other);
-        let mut all = subjects.of("ann");
-        all.sort();
-        assert_eq!(all, [one, two]);
+        assert_eq!(of(&subjects, "ann"), [two, one], "the latest first");
         subjects.remove("ann", other);
         subjects.remove("ann", one);
-        assert_eq!((subjects.of("ann"), subjects.of("bob")), (vec![two], vec![other]));
+        assert_eq!((of(&subjects, "ann"), of(&subjects, "bob")), (vec![two], vec![other]));
         subjects.remove("ann", two);
         subjects.remove("bob", one);
         subjects.remove("bob", other);
-        assert!(subjects.of("ann").is_empty() && subjects.0.is_empty());
+        assert!(of(&subjects, "ann").is_empty() && subjects.0.is_empty());
+    }
+
+    #[test]
+    fn they_are_read_page_by_page() {
+        let mut subjects = Subjects::default();
+        for n in 1..=5 {
+            subjects.insert("ann", entry(n));
+        }
+        assert_eq!(subjects.before("ann", None, 2), [entry(5), entry(4)]);
+        assert_eq!(subjects.before("ann", Some(entry(4)), 2), [entry(3), entry(2)]);
+        assert_eq!(subjects.before("ann", Some(entry(2)), 2), [entry(1)]);
+        assert!(subjects.before("ann", Some(entry(1)), 2).is_empty());
+        subjects.insert("bob", entry(3));
+        assert_eq!(subjects.before("bob", Some(entry(4)), 2), [entry(3)]);
+        assert!(subjects.before("bob", Some(entry(3)), 2).is_empty());
     }
 }
