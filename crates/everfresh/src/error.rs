@@ -37,6 +37,8 @@ pub enum SessionErrorKind {
     Rejected,
     /// Not at the moment.
     Unavailable,
+    /// The person has as many sessions as they may, so they were not signed in.
+    TooManySessions,
     /// Not with this configuration; an event says what is wrong.
     Misconfigured,
 }
@@ -70,6 +72,7 @@ impl From<Failure> for SessionError {
                 let detail = Some(failure.to_string());
                 Self { detail, ..SessionErrorKind::Unavailable.into() }
             }
+            Failure::TooManySessions => SessionErrorKind::TooManySessions.into(),
             Failure::Unavailable { retry_after } => {
                 Self { retry_after, ..SessionErrorKind::Unavailable.into() }
             }
@@ -83,6 +86,7 @@ impl From<SessionError> for Rejection {
             SessionErrorKind::NotSignedIn => Self::new(RejectionKind::NoCredentials),
             SessionErrorKind::CrossSite => Self::new(RejectionKind::CrossSite),
             SessionErrorKind::Rejected => Self::new(RejectionKind::InvalidToken),
+            SessionErrorKind::TooManySessions => Self::new(RejectionKind::TooManySessions),
             SessionErrorKind::Unavailable => {
                 Self::new(RejectionKind::Unavailable).retry_after(error.retry_after)
             }
@@ -125,6 +129,9 @@ impl fmt::Display for SessionError {
                 "another site caused this request; name it as a `trusted_origin` if it may"
             }
             SessionErrorKind::Rejected => "the session is over; sign in again",
+            SessionErrorKind::TooManySessions => {
+                "the person has as many sessions as they may; sign out of another one first"
+            }
             SessionErrorKind::Unavailable => {
                 "the session can't be changed at the moment; try again"
             }

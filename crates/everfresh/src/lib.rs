@@ -151,8 +151,9 @@ pub use layer::{Refresh, RefreshLayer, Require, RequireFuture, RequireLayer, Res
 pub use mint::{ClaimsObject, Grant};
 pub use observe::{Event, METRICS, Metric, MetricKind};
 pub use refresh::{
-    Admission, Admitted, Closing, Context, Custodian, Failure, Held, KeyRing, NotOpened, Opening,
-    Presented, RefreshToken, Refresher, Renewal, Resign, Rotate, SessionInfo, Setup, Tokens, Vault,
+    Admission, Admitted, AtMaxSessions, Closing, Context, Custodian, Failure, Held, KeyRing,
+    NotOpened, Opening, Presented, RefreshToken, Refresher, Renewal, Resign, Rotate, SessionInfo,
+    Setup, Tokens, Vault,
 };
 pub use reject::{Rejection, RejectionKind};
 pub use secret::AccessToken;

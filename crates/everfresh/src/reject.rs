@@ -37,6 +37,8 @@ pub enum RejectionKind {
     InvalidRequest,
     /// Another site caused the request: 403.
     CrossSite,
+    /// The person has as many sessions as they may: 403.
+    TooManySessions,
     /// The session can't be refreshed or checked at the moment: 503 with `Retry-After`.
     Unavailable,
     /// There is no session in the request, because there is no layer around the service: 500.
@@ -89,7 +91,7 @@ impl Rejection {
             | RejectionKind::InvalidToken
             | RejectionKind::NotRecent => StatusCode::UNAUTHORIZED,
             RejectionKind::InvalidRequest => StatusCode::BAD_REQUEST,
-            RejectionKind::CrossSite => StatusCode::FORBIDDEN,
+            RejectionKind::CrossSite | RejectionKind::TooManySessions => StatusCode::FORBIDDEN,
             RejectionKind::Unavailable => StatusCode::SERVICE_UNAVAILABLE,
             RejectionKind::MissingLayer | RejectionKind::Internal => {
                 StatusCode::INTERNAL_SERVER_ERROR
@@ -116,6 +118,9 @@ impl Rejection {
             RejectionKind::CrossSite => {
                 "Another site caused this request, so the session in its cookies does not count: \
                  send it from the site itself."
+            }
+            RejectionKind::TooManySessions => {
+                "You are signed in on as many devices as you may be: sign out on another one first."
             }
             RejectionKind::Unavailable => {
                 "The session can't be checked or refreshed at the moment. Nothing is lost; try again."

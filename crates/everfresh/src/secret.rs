@@ -90,6 +90,7 @@ mod tests {
             persistent: true,
             attributes: attributes(),
             issued: Some(issued()),
+            former: Some("the-former-sid".into()),
         };
         let refresh = || Some(RefreshToken::new("the-refresh-token".into()));
         let rotation =
@@ -97,6 +98,7 @@ mod tests {
         let publication = Publication { sid, seq: 1, tokens: custody(), claims: Some(text()) };
         let info = SessionInfo {
             sid: "the-sid".into(),
+            subject: subject(),
             signed_in_at: START,
             last_used_at: START,
             expires: START,

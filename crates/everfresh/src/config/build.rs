@@ -5,7 +5,7 @@ use super::{ConfigError, EngineBuilder};
 use crate::carrier::Carriers;
 use crate::cookie::MAX_NAME_AND_VALUE;
 use crate::endpoint::Clients;
-use crate::engine::{Core, Engine, Fit, Following};
+use crate::engine::{Core, Engine, Fit, Following, SignOuts};
 use crate::mint::MintRules;
 use crate::node::{Revoked, Seen};
 use crate::observe::metrics::Metrics;
@@ -128,6 +128,7 @@ impl<C: ClaimSet> EngineBuilder<C> {
             dialects,
             clients,
             following: Following::default(),
+            sign_outs: SignOuts::default(),
             metrics: Metrics::new(),
         };
         Ok(Engine::new(core, cache))

@@ -289,7 +289,12 @@ fn rejections() -> Vec<Says<RejectionKind>> {
             RejectionKind::InvalidRequest => {
                 (RejectionKind::CrossSite, &["Another site", "send it from"])
             }
-            RejectionKind::CrossSite => (RejectionKind::Unavailable, &["can't be", "try again"]),
+            RejectionKind::CrossSite => {
+                (RejectionKind::TooManySessions, &["as many devices", "sign out"])
+            }
+            RejectionKind::TooManySessions => {
+                (RejectionKind::Unavailable, &["can't be", "try again"])
+            }
             RejectionKind::Unavailable => (
                 RejectionKind::MissingLayer,
                 &["no everfresh session", "add `.layer(auth.layer())`"],
@@ -322,7 +327,7 @@ fn check_problem(response: &http::Response<Vec<u8>>, says: &[&str]) {
 #[test]
 fn every_rejection_says_what_to_do() {
     let all = rejections();
-    assert_eq!(all.len(), 8);
+    assert_eq!(all.len(), 9);
     for (kind, says) in all {
         let rejection = Rejection::new(kind);
         check_detail(&rejection.to_string(), says);
@@ -377,6 +382,9 @@ fn session_errors() -> Vec<Says<SessionErrorKind>> {
             }
             SessionErrorKind::CrossSite => (SessionErrorKind::Rejected, &["is over", "sign in"]),
             SessionErrorKind::Rejected => {
+                (SessionErrorKind::TooManySessions, &["as many", "sign out of"])
+            }
+            SessionErrorKind::TooManySessions => {
                 (SessionErrorKind::Unavailable, &["at the moment", "try again in 1 s"])
             }
             SessionErrorKind::Unavailable => {
@@ -398,7 +406,8 @@ fn failures() -> Vec<Says<Failure>> {
             Failure::UnreadClaims => {
                 (Failure::NoRuntime, &["tokio runtime", "`build()`", "`runtime`"])
             }
-            Failure::NoRuntime => return None,
+            Failure::NoRuntime => (Failure::TooManySessions, &["as many", "sign out of"]),
+            Failure::TooManySessions => return None,
         })
     })
 }
@@ -406,12 +415,12 @@ fn failures() -> Vec<Says<Failure>> {
 #[test]
 fn every_error_to_a_handler_says_what_to_do() {
     let all = session_errors();
-    assert_eq!(all.len(), 9);
+    assert_eq!(all.len(), 10);
     for (kind, says) in all {
         check_error(&SessionError::from(kind).to_string(), says);
     }
     let all = failures();
-    assert_eq!(all.len(), 7);
+    assert_eq!(all.len(), 8);
     for (failure, says) in all {
         check_error(&failure.to_string(), says);
         check_error(&SessionError::from(failure).to_string(), &[]);

@@ -47,7 +47,9 @@ impl From<Failure> for Why {
             Failure::Foreign => Self::Invalid,
             Failure::Unavailable { retry_after } => Self::Later(retry_after),
             Failure::NoRuntime => Self::Later(Duration::from_secs(1)),
-            Failure::Misconfigured => Self::Later(Duration::from_secs(60)),
+            Failure::Misconfigured | Failure::TooManySessions => {
+                Self::Later(Duration::from_secs(60))
+            }
         }
     }
 }

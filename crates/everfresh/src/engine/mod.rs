@@ -3,6 +3,7 @@
 mod assess;
 mod fit;
 mod following;
+mod sign_outs;
 mod unjudged;
 
 use std::collections::BTreeSet;
@@ -25,7 +26,7 @@ use crate::observe::Event;
 use crate::observe::metrics::Metrics;
 use crate::origin;
 use crate::refresh::flight::{Flights, within};
-use crate::refresh::{Closing, Context, ErasedRefresher, Failure, Presented};
+use crate::refresh::{Context, ErasedRefresher, Failure, Presented};
 use crate::reject::RejectionBody;
 use crate::runtime::Runtime;
 use crate::secret::AccessToken;
@@ -36,6 +37,7 @@ use assess::{Assessed, Refreshing};
 pub(crate) use fit::Fit;
 pub use following::Feed;
 pub(crate) use following::Following;
+pub(crate) use sign_outs::SignOuts;
 use unjudged::Unjudged;
 
 /// Keeps people signed in. Built once, cloned cheaply, shared by every request.
@@ -96,6 +98,7 @@ pub(crate) struct Core {
     pub(crate) dialects: Vec<Arc<Served>>,
     pub(crate) clients: Clients,
     pub(crate) following: Following,
+    pub(crate) sign_outs: SignOuts,
     pub(crate) metrics: Metrics,
 }
 
@@ -165,13 +168,15 @@ impl<C: ClaimSet> Engine<C> {
     }
 
     /// Ends the engine: no refresh starts any more, and those under way are waited for, 30 s at
-    /// the most. Call it after the server has stopped and before the store is closed. Says how
-    /// many refreshes had not ended by then.
+    /// the most; then sign-outs that the store did not take are tried once more, for 10 s at the
+    /// most. Call it after the server has stopped and before the store is closed. Says how many
+    /// refreshes had not ended, and how many sign-outs were given up.
     ///
     /// Requests that come all the same are served as if refresh were unavailable.
     pub async fn shutdown(&self) -> usize {
         let refreshes = self.core.flights.drain(&self.core).await;
-        refreshes + self.core.refresher.drain(Context::new(self.core.clone())).await
+        let sign_outs = self.core.drain_sign_outs().await;
+        refreshes + sign_outs + self.core.refresher.drain(Context::new(self.core.clone())).await
     }
 
     /// Steps 1 to 3 of the path of a request: extract, verify, decide; and the start of step 4.
@@ -419,30 +424,6 @@ impl Core {
             }
         }
         true
-    }
-
-    /// Ends a session wherever it is kept. One that was not there any more is no event.
-    pub(crate) async fn sign_out(self: &Arc<Self>, closing: Closing) -> Result<(), Failure> {
-        match &closing {
-            Closing { sid: None, refresh: None } => return Ok(()),
-            Closing { sid: Some(sid), .. } => self.forget(sid),
-            Closing { .. } => {}
-        }
-        let core = self.clone();
-        self.detached(async move {
-            let cx = Context::new(core.clone());
-            let named = closing.sid.clone();
-            let ended = core.refresher.sign_out(cx, closing).await?;
-            // Again, for what took off before the store knew.
-            if let Some(sid) = named.as_ref().or(ended.as_ref()) {
-                core.forget(sid);
-            }
-            if let Some(sid) = &ended {
-                core.emit(&Event::SignedOut { sid });
-            }
-            Ok(())
-        })
-        .await
     }
 
     /// Runs to its end, whether or not whoever asked for it is still there.

@@ -157,8 +157,8 @@ pub const METRICS: &[Metric] = &[
         name: SESSIONS,
         kind: MetricKind::Counter,
         unit: "sessions",
-        labels: &[("what", &["signed_in", "signed_out"])],
-        help: "Sessions that began and that somebody ended",
+        labels: &[("what", &["signed_in", "signed_out", "over_limit"])],
+        help: "Sessions that began, that somebody ended, that a sign-in over the limit ended",
     },
     Metric {
         name: CLEARED,
@@ -198,6 +198,7 @@ pub const METRICS: &[Metric] = &[
                 "token_too_large",
                 "refresh_token_ignored",
                 "revoke_failed",
+                "revoke_all_failed",
                 "tokens_withheld",
                 "unread_claims",
                 "runtime_ended",

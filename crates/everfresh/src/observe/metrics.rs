@@ -11,6 +11,7 @@ use metrics::{Counter, Gauge, Histogram, counter, gauge, histogram};
 use super::Event;
 use super::list::*;
 use crate::decide::{Decision, Verdict};
+use crate::refresh::Failure;
 use crate::verify::InvalidReason;
 
 /// How a request came to its flight.
@@ -114,6 +115,10 @@ impl Metrics {
         let problem = || one(counter!(PROBLEMS, "what" => event.name()));
         match event {
             Event::Refreshed { .. } | Event::Renewed { .. } => refresh(event.name()),
+            // Nothing that a refresh may say.
+            Event::RefreshFailed { failure: Failure::TooManySessions, .. } => {
+                refresh(Failure::Misconfigured.name());
+            }
             Event::RefreshFailed { failure, .. } => refresh(failure.name()),
             Event::Replayed { confirmed: true, .. } => reuse("overlap"),
             Event::Replayed { confirmed: false, .. } => reuse("recovery"),
@@ -123,6 +128,7 @@ impl Metrics {
             Event::TokenRefused { reason } => self.refused[*reason as usize].increment(1),
             Event::SignedIn { .. } => session("signed_in"),
             Event::SignedOut { .. } => session("signed_out"),
+            Event::OverLimit { .. } => session("over_limit"),
             Event::CookiesCleared { dead } => {
                 one(counter!(CLEARED, "why" => if *dead { "dead" } else { "signed_out" }));
             }
@@ -141,6 +147,7 @@ impl Metrics {
             | Event::UnreadClaims { .. }
             | Event::RefreshTokenIgnored
             | Event::RevokeFailed { .. }
+            | Event::RevokeAllFailed { .. }
             | Event::TokensWithheld
             | Event::RuntimeEnded
             | Event::NoRuntime => problem(),

@@ -61,6 +61,11 @@ pub enum Event<'e> {
         /// The session that ended.
         sid: &'e str,
     },
+    /// Somebody signed in beyond the limit of sessions, and their oldest one was ended.
+    OverLimit {
+        /// The session that ended.
+        sid: &'e str,
+    },
     /// A response deletes our cookies.
     CookiesCleared {
         /// Somebody went to a page with the cookies of a session that is over. Otherwise somebody
@@ -129,10 +134,18 @@ pub enum Event<'e> {
     UpstreamDown,
     /// The other server answers again.
     UpstreamUp,
-    /// A session that somebody signed in over could not be ended; its tokens live on.
+    /// A session that was signed out could not be ended, and that is not tried any more: its
+    /// refresh token counts until it is over by itself.
     RevokeFailed {
         /// The session.
         sid: &'e str,
+        /// Why.
+        failure: Failure,
+    },
+    /// The same, of all sessions of a person, some of which may have ended.
+    RevokeAllFailed {
+        /// Whose. Not in the `tracing` event.
+        subject: &'e str,
         /// Why.
         failure: Failure,
     },
@@ -161,6 +174,7 @@ impl Event<'_> {
             Self::StaleServed { .. } => "stale_served",
             Self::SignedIn { .. } => "signed_in",
             Self::SignedOut { .. } => "signed_out",
+            Self::OverLimit { .. } => "over_limit",
             Self::CookiesCleared { .. } => "cookies_cleared",
             Self::RefreshTokenIgnored => "refresh_token_ignored",
             Self::Replayed { .. } => "replayed",
@@ -177,6 +191,7 @@ impl Event<'_> {
             Self::UpstreamDown => "upstream_down",
             Self::UpstreamUp => "upstream_up",
             Self::RevokeFailed { .. } => "revoke_failed",
+            Self::RevokeAllFailed { .. } => "revoke_all_failed",
             Self::CrossSite => "cross_site",
             Self::TokensWithheld => "tokens_withheld",
             Self::RuntimeEnded => "runtime_ended",
@@ -218,6 +233,9 @@ impl Event<'_> {
             Self::StaleServed { sid } => tracing::warn!(target: "everfresh", sid, "stale served"),
             Self::SignedIn { sid } => tracing::info!(target: "everfresh", sid, "signed in"),
             Self::SignedOut { sid } => tracing::info!(target: "everfresh", sid, "signed out"),
+            Self::OverLimit { sid } => {
+                tracing::info!(target: "everfresh", sid, "the oldest session was ended");
+            }
             Self::CookiesCleared { dead } => {
                 tracing::debug!(target: "everfresh", dead, "cookies cleared");
             }
@@ -263,6 +281,9 @@ impl Event<'_> {
             }
             Self::RevokeFailed { sid, failure } => {
                 tracing::error!(target: "everfresh", sid, ?failure, "a session was not ended");
+            }
+            Self::RevokeAllFailed { failure, .. } => {
+                tracing::error!(target: "everfresh", ?failure, "a person's sessions were not ended");
             }
             Self::CrossSite => {
                 tracing::info!(target: "everfresh", "cookies of a cross-site request not counted");

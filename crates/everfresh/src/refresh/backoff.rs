@@ -57,7 +57,7 @@ impl Backoff {
                 self.pauses.remove(sid);
                 return;
             }
-            Some(Failure::Misconfigured) => Duration::ZERO,
+            Some(Failure::Misconfigured | Failure::TooManySessions) => Duration::ZERO,
             Some(Failure::Unavailable { retry_after }) => retry_after,
         };
         if self.pauses.len() >= MAX_SESSIONS

@@ -33,7 +33,7 @@ pub use custodian::Custodian;
 pub(crate) use erased::ErasedRefresher;
 pub use resign::Resign;
 pub(crate) use rotate::RENEWABLE;
-pub use rotate::Rotate;
+pub use rotate::{AtMaxSessions, Rotate};
 #[cfg(fuzzing)]
 pub(crate) use token::Scope;
 pub use token::{KeyRing, RefreshToken};
@@ -343,6 +343,8 @@ pub struct Opening {
     pub attributes: BTreeMap<String, String>,
     /// Tokens of another server that it rests on.
     pub issued: Option<Issued>,
+    /// The session that the request presented. It ends once the new one is there.
+    pub former: Option<String>,
 }
 
 /// What a request to sign out rests on.
@@ -393,6 +395,8 @@ impl Tokens {
 pub struct SessionInfo {
     /// Its id.
     pub sid: String,
+    /// Whose it is.
+    pub subject: String,
     /// When it began.
     pub signed_in_at: Timestamp,
     /// When it was last refreshed.
@@ -460,6 +464,9 @@ pub enum Failure {
     /// The session is good, and the app's type does not take its claims. Answered with 401; the
     /// session is not ended, nor are cookies cleared, since another node may read them.
     UnreadClaims,
+    /// Of a sign-in: the person has as many sessions as they may
+    /// ([`Rotate::max_sessions`](crate::Rotate::max_sessions)).
+    TooManySessions,
 }
 
 impl Failure {
@@ -475,6 +482,7 @@ impl Failure {
             Self::InDoubt => "in_doubt",
             Self::Foreign => "foreign",
             Self::UnreadClaims => "unread_claims",
+            Self::TooManySessions => "too_many_sessions",
         }
     }
 }
@@ -503,6 +511,9 @@ impl fmt::Display for Failure {
             }
             Self::UnreadClaims => f.write_str(
                 "the session's claims don't fit the app's type; give new ones in `revalidate_with`",
+            ),
+            Self::TooManySessions => f.write_str(
+                "the person has as many sessions as they may; sign out of another one first",
             ),
         }
     }

@@ -12,12 +12,9 @@ use crate::error::{SessionError, SessionErrorKind};
 use crate::mint::{self, ClaimsObject, Grant};
 use crate::observe::Event;
 use crate::refresh::flight::{Haste, outcome_of, within};
-use crate::refresh::{Closing, Context, Failure, Opening, Presented, RENEWABLE, SessionInfo};
+use crate::refresh::{Closing, Context, Failure, Opening, RENEWABLE, SessionInfo};
 use crate::secret::AccessToken;
 use crate::verify::Verified;
-
-/// How many sessions are ended without a pause for other requests.
-const ENDED_AT_ONCE: usize = 1000;
 
 /// A sign-in with more than a subject and claims.
 ///
@@ -187,7 +184,8 @@ impl<C: ClaimSet> Session<C> {
     ///
     /// Errors: `Claims` if the claims don't serialize to an object, can't be read back from it or
     /// use a registered name (an enum's variant without members is a string, and no object),
-    /// `Misconfigured` if the token is too large for a cookie, `ResponseSent` if the response's
+    /// `Misconfigured` if the token is too large for a cookie, `TooManySessions` if the person has
+    /// as many sessions as they may and the refresher refuses more, `ResponseSent` if the response's
     /// head has left (the new session is taken back), `Unavailable` if the refresher can't now,
     /// `CrossSite` if another site caused the request and the token would leave in a cookie: a
     /// form elsewhere could sign people in as somebody else. Name an identity provider that posts
@@ -228,10 +226,12 @@ impl<C: ClaimSet> Session<C> {
         };
         let context = Context::new(core.clone());
         let SignIn { persistent, attributes, issued, .. } = sign_in;
-        let opening = Opening { grant, persistent, attributes, issued };
+        let former = self.closing();
+        core.settle(&grant.subject).await?;
+        let named = core.named(&former);
+        let opening = Opening { grant, persistent, attributes, issued, former: named };
         let tokens = core.refresher.sign_in(context.clone(), opening).await?;
         let verified = core.verify_own::<C>(&tokens.access)?;
-        let former = self.closing();
         let view = View::of(verified);
         let outgoing = Outgoing::Tokens { carrier, tokens, asked: true };
         if !self.replace(view, outgoing) {
@@ -240,13 +240,8 @@ impl<C: ClaimSet> Session<C> {
             return Err(SessionErrorKind::ResponseSent.into());
         }
         core.emit(&Event::SignedIn { sid: &sid });
-        if let Err(failure) = core.sign_out(former.clone()).await {
-            // The person is signed in all the same.
-            let refresh = former.refresh.as_ref().map(|token| token.expose().as_bytes());
-            let named = || core.refresher.admits(Presented::new(None, refresh), core.clock.now());
-            let sid = former.sid.or_else(|| named().map(|one| one.sid.into())).unwrap_or_default();
-            core.emit(&Event::RevokeFailed { sid: &sid, failure });
-        }
+        // The person is signed in all the same; what fails is tried again.
+        let _ = core.sign_out(former).await;
         Ok(())
     }
 
@@ -257,7 +252,9 @@ impl<C: ClaimSet> Session<C> {
     /// refresh token that the refresher finds to be its own. With `Rotate`, that is the current one or
     /// the one before. An access token that expired long ago ends nothing.
     ///
-    /// Errors: `Unavailable` if the session could not be ended; the cookies are cleared still.
+    /// Errors: `Unavailable` if the session could not be ended. The cookies are cleared still, this
+    /// node refuses the session, and it is tried again until the store takes it, the session has
+    /// ended by itself or the engine ends; `Event::RevokeFailed` says if it was given up.
     /// `CrossSite` if another site caused the request and nobody is signed in by a header: it has
     /// no business with our cookies.
     pub async fn sign_out(&self) -> Result<(), SessionError> {
@@ -314,11 +311,16 @@ impl<C: ClaimSet> Session<C> {
         Ok(self.0.core.refresher.sessions(cx, subject).await?)
     }
 
-    /// Signs another session of the same person out. Says whether there was one.
+    /// Signs another session of the same person out. Says whether there was one; there is none
+    /// where the refresher keeps none.
     ///
-    /// Errors: as [`sessions`](Self::sessions).
+    /// Errors: `NotSignedIn`; `Unavailable`: if that is since the store did not take it, it is
+    /// tried again, as in [`sign_out`](Self::sign_out).
     pub async fn sign_out_other(&self, sid: &str) -> Result<bool, SessionError> {
-        let own = self.sessions().await?.iter().any(|session| session.sid == sid);
+        let subject = self.person_subject().ok_or(SessionErrorKind::NotSignedIn)?;
+        let cx = Context::new(self.0.core.clone());
+        let found = self.0.core.refresher.find(cx, sid.to_owned()).await?;
+        let own = found.is_some_and(|session| session.subject == subject);
         if own {
             self.0.core.sign_out(Closing::of(sid)).await?;
         }
@@ -327,7 +329,9 @@ impl<C: ClaimSet> Session<C> {
 
     /// Signs every other session of the same person out. Says how many there were.
     ///
-    /// Errors: as [`sessions`](Self::sessions).
+    /// Errors: as [`sessions`](Self::sessions). After `Unavailable` it is tried again, as in
+    /// [`sign_out`](Self::sign_out): the sessions that are there then end. A sign-in of that person
+    /// on this node waits for that; one on another node, in the seconds between, ends too.
     pub async fn sign_out_others(&self) -> Result<usize, SessionError> {
         self.sign_out_all(self.person_sid()).await
     }
@@ -346,22 +350,8 @@ impl<C: ClaimSet> Session<C> {
     }
 
     async fn sign_out_all(&self, except: Option<String>) -> Result<usize, SessionError> {
-        let core = &self.0.core;
         let subject = self.person_subject().ok_or(SessionErrorKind::NotSignedIn)?;
-        let task = core.clone();
-        let ended = core.detached(async move {
-            let cx = Context::new(task.clone());
-            let ended = task.refresher.sign_out_all(cx, subject, except).await?;
-            for piece in ended.chunks(ENDED_AT_ONCE) {
-                for sid in piece {
-                    task.forget(sid);
-                    task.emit(&Event::SignedOut { sid });
-                }
-                tokio::task::yield_now().await;
-            }
-            Ok(ended.len())
-        });
-        Ok(ended.await?)
+        Ok(self.0.core.sign_out_all(subject, except).await?)
     }
 }
 

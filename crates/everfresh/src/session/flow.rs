@@ -198,7 +198,7 @@ impl<C: ClaimSet> Session<C> {
             Failure::Unavailable { retry_after } => Standing::Unavailable { retry_after },
             // What a late answer may revive, or is no one's: refused, and left as it is.
             Failure::InDoubt | Failure::Foreign => Standing::Rejected,
-            Failure::Misconfigured | Failure::NoRuntime => {
+            Failure::Misconfigured | Failure::NoRuntime | Failure::TooManySessions => {
                 Standing::Unavailable { retry_after: self.0.core.waiter_limit }
             }
         };

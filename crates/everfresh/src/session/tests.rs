@@ -428,6 +428,7 @@ fn errors_answer_with_their_status() {
         (SessionErrorKind::Rejected, RejectionKind::InvalidToken),
         (SessionErrorKind::Unavailable, RejectionKind::Unavailable),
         (SessionErrorKind::CrossSite, RejectionKind::CrossSite),
+        (SessionErrorKind::TooManySessions, RejectionKind::TooManySessions),
         (SessionErrorKind::ResponseSent, RejectionKind::Internal),
         (SessionErrorKind::Claims, RejectionKind::Internal),
         (SessionErrorKind::Misconfigured, RejectionKind::Internal),

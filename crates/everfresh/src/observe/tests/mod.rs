@@ -46,11 +46,17 @@ fn next(event: &Event<'_>) -> Option<Event<'static>> {
         Event::RefreshFailed { failure: Failure::Foreign, .. } => {
             Event::RefreshFailed { sid, failure: Failure::UnreadClaims }
         }
-        Event::RefreshFailed { failure: Failure::UnreadClaims, .. } => Event::TokenTooLarge { sid },
+        Event::RefreshFailed { failure: Failure::UnreadClaims, .. } => {
+            Event::RefreshFailed { sid, failure: Failure::TooManySessions }
+        }
+        Event::RefreshFailed { failure: Failure::TooManySessions, .. } => {
+            Event::TokenTooLarge { sid }
+        }
         Event::TokenTooLarge { .. } => Event::StaleServed { sid },
         Event::StaleServed { .. } => Event::SignedIn { sid },
         Event::SignedIn { .. } => Event::SignedOut { sid },
-        Event::SignedOut { .. } => Event::CookiesCleared { dead: false },
+        Event::SignedOut { .. } => Event::OverLimit { sid },
+        Event::OverLimit { .. } => Event::CookiesCleared { dead: false },
         Event::CookiesCleared { dead: false } => Event::CookiesCleared { dead: true },
         Event::CookiesCleared { dead: true } => Event::RefreshTokenIgnored,
         Event::RefreshTokenIgnored => Event::Replayed { sid, confirmed: true },
@@ -68,7 +74,8 @@ fn next(event: &Event<'_>) -> Option<Event<'static>> {
         Event::FeedLive => Event::UpstreamDown,
         Event::UpstreamDown => Event::UpstreamUp,
         Event::UpstreamUp => Event::RevokeFailed { sid, failure },
-        Event::RevokeFailed { .. } => Event::CrossSite,
+        Event::RevokeFailed { .. } => Event::RevokeAllFailed { subject: "alice", failure },
+        Event::RevokeAllFailed { .. } => Event::CrossSite,
         Event::CrossSite => Event::TokensWithheld,
         Event::TokensWithheld => Event::RuntimeEnded,
         Event::RuntimeEnded => Event::NoRuntime,

@@ -1,6 +1,7 @@
 //! Refresh tokens that rotate: derive, replay, confirm.
 
 mod attempt;
+mod limit;
 mod renew;
 
 use std::collections::BTreeMap;
@@ -24,6 +25,7 @@ use crate::store::{
     Ear, ErasedStore, Loaded, NewSession, SessionId, SessionRecord, SessionStore, StoreError,
 };
 
+pub use limit::AtMaxSessions;
 pub(crate) use renew::RENEWABLE;
 
 /// How often a rotation that lost against another one looks again.
@@ -41,6 +43,8 @@ const TRIES: usize = 5;
 ///    no client has shown the successor: its response was lost.
 /// 4. Any other older token means that two hold the session: this session ends, and no other.
 /// 5. Sign-out, theft and the end of a limit are final.
+/// 6. A person has 200 sessions at the most; a sign-in beyond that ends the oldest
+///    ([`max_sessions`](Self::max_sessions)).
 ///
 /// Two holders who keep rotating in lock-step within `overlap` are not noticed; the session's
 /// absolute limit bounds them.
@@ -58,6 +62,8 @@ pub struct Rotate {
     scope: Option<Scope>,
     overlap: Duration,
     idle_lifetime: Duration,
+    max_sessions: usize,
+    at_max_sessions: AtMaxSessions,
     sign_ins: Arc<AtomicU64>,
     recoveries: Arc<Recoveries>,
     custodian: Option<Arc<dyn ErasedCustodian>>,
@@ -69,7 +75,7 @@ const SWEEP_EVERY: u64 = 64;
 const SWEEP_LIMIT: usize = 256;
 
 impl Rotate {
-    /// Over a store, with an overlap of 30 s and an idle limit of 14 days.
+    /// Over a store, with an overlap of 30 s, an idle limit of 14 days and 200 sessions a person.
     pub fn new(store: impl SessionStore) -> Self {
         Self {
             store: Arc::new(store),
@@ -77,6 +83,8 @@ impl Rotate {
             scope: None,
             overlap: Duration::from_secs(30),
             idle_lifetime: Duration::from_secs(14 * 24 * 60 * 60),
+            max_sessions: limit::DEFAULT,
+            at_max_sessions: AtMaxSessions::default(),
             sign_ins: Arc::default(),
             recoveries: Arc::default(),
             custodian: None,
@@ -106,6 +114,36 @@ impl Rotate {
     /// How long a session lives without being rotated: at least an access token and the overlap.
     pub fn idle_lifetime(mut self, idle_lifetime: Duration) -> Self {
         self.idle_lifetime = idle_lifetime;
+        self
+    }
+
+    /// How many sessions a person (a subject) may have at a time: 1 to 500, and 200 unless set. What
+    /// a sign-in beyond that does, [`at_max_sessions`](Self::at_max_sessions) says.
+    ///
+    /// The sessions are looked at when a person signs in. Sign-ins of one person that run at the
+    /// same time may pass the limit by as many as they are; the next one makes good for it, by up
+    /// to 32 sessions. A person who had more when the limit was lowered keeps them until then. The
+    /// session that a request presents while it signs in anew does not count, since it ends.
+    ///
+    /// Sessions beyond the limit are those that began first. In Redis they are those that end
+    /// first at the latest, which is the same unless sign-ins set a `lifetime` of their own.
+    ///
+    /// ```
+    /// use everfresh::{AtMaxSessions, MemoryStore, Rotate};
+    ///
+    /// let one_device = Rotate::new(MemoryStore::new())
+    ///     .max_sessions(1)
+    ///     .at_max_sessions(AtMaxSessions::RefuseSignIn);
+    /// ```
+    pub fn max_sessions(mut self, sessions: usize) -> Self {
+        self.max_sessions = sessions;
+        self
+    }
+
+    /// What a sign-in does for a person who has as many sessions as
+    /// [`max_sessions`](Self::max_sessions) allows: it ends the oldest, unless set.
+    pub fn at_max_sessions(mut self, at: AtMaxSessions) -> Self {
+        self.at_max_sessions = at;
         self
     }
 
@@ -148,6 +186,9 @@ impl Rotate {
     }
 
     async fn load(&self, cx: &Context, sid: SessionId) -> Result<Loaded, Failure> {
+        if cx.core.sign_outs.is_waiting(sid) {
+            return Err(Failure::Rejected);
+        }
         let loaded = self.store.load(sid).await.map_err(|error| failed(cx, &error))?;
         loaded.ok_or(Failure::Rejected)
     }
@@ -167,6 +208,13 @@ impl Refresher for Rotate {
         let most = secs(3650 * 24 * 60 * 60);
         let least = least.min(setup.session_lifetime());
         setup.within("Rotate::idle_lifetime", self.idle_lifetime, least, most)?;
+        if !(1..=limit::MOST).contains(&self.max_sessions) {
+            return Err(ConfigError::Unfit {
+                setting: "Rotate::max_sessions",
+                found: format!("is {}", self.max_sessions),
+                remedy: "allowed are 1 to 500 sessions a person",
+            });
+        }
         if self.ring.is_none() {
             self.ring = Some(setup.derive_ring()?);
         }
@@ -248,6 +296,8 @@ impl Refresher for Rotate {
     async fn sign_in(&self, cx: Context, opening: Opening) -> Result<Tokens, Failure> {
         let (ring, _) = self.keys()?;
         let sid = SessionId::parse(&opening.grant.sid).ok_or(Failure::Misconfigured)?;
+        let former = opening.former.as_deref().and_then(SessionId::parse);
+        self.admit(&cx, &opening.grant.subject, former).await?;
         let absolute = opening.grant.session_expires.since(opening.grant.auth_time);
         let custody = match (&self.custodian, opening.issued) {
             (None, None) => None,
@@ -275,6 +325,11 @@ impl Refresher for Rotate {
             self.both_tokens(&cx, &new.clone().into_record(now), now)?
         };
         self.store.create(new).await.map_err(|error| failed(&cx, &error))?;
+        if let Err(failure) = self.make_room(&cx, &opening.grant.subject, sid, former).await {
+            // Taken back: otherwise a store that can't tell of sessions would have no limit.
+            let _ = self.store.revoke(sid).await;
+            return Err(failure);
+        }
         if self.sign_ins.fetch_add(1, Ordering::Relaxed) % SWEEP_EVERY == SWEEP_EVERY - 1 {
             let store = self.store.clone();
             // What fails now is swept the next time.
@@ -301,14 +356,19 @@ impl Refresher for Rotate {
     ) -> Result<Vec<String>, Failure> {
         let except = except.as_deref().and_then(SessionId::parse);
         let mut ended = Vec::new();
-        if let Some(custodian) = &self.custodian {
-            // One by one, for what each of them holds.
-            let resting = self.store.list(&subject).await.unwrap_or_default();
+        while let Some(custodian) = &self.custodian {
+            // One by one, for what each of them holds; a list holds some of them.
+            let before = ended.len();
+            let listed = self.store.list(&subject).await;
+            let resting = listed.map_err(|error| failed(&cx, &error))?;
             for record in resting.into_iter().filter(|record| Some(record.sid) != except) {
                 // What fails here is tried again below, without what it holds.
                 if custodian.end(&cx, record.sid).await == Ok(true) {
                     ended.push(record.sid);
                 }
+            }
+            if ended.len() == before {
+                break;
             }
         }
         let revoked = self.store.revoke_subject(&subject, except).await;
@@ -367,6 +427,7 @@ impl From<SessionRecord> for SessionInfo {
         let attributes: BTreeMap<String, String> = record.attributes;
         Self {
             sid: record.sid.to_string(),
+            subject: record.subject,
             signed_in_at: record.created_at,
             last_used_at: record.rotated_at,
             expires: record.idle_expires.min(record.absolute_expires),

@@ -235,6 +235,20 @@ async fn whatever_ends_gives_back_what_it_rested_on() {
 }
 
 #[tokio::test]
+async fn m6_a_session_over_the_limit_gives_back_what_it_rested_on() {
+    let (before, depot) = resting();
+    let one = sign_in(&before, LIFE).await;
+    let rotate = Rotate::resting_on(depot.store.clone(), depot.clone()).max_sessions(1);
+    let world = World::with(|b| b.clock(before.clock.clone()).refresh_with(rotate));
+    depot.asked();
+    let another = sign_in(&world, LIFE).await;
+    assert_eq!(depot.asked(), ["deposit for alice", "end"]);
+    assert_eq!(depot.store.len(), 1);
+    assert_eq!(world.me(one.request()).await.status(), StatusCode::UNAUTHORIZED);
+    assert_eq!(world.me(another.request()).await.status(), StatusCode::OK);
+}
+
+#[tokio::test]
 async fn a_session_that_the_app_ends_gives_back_what_it_rested_on() {
     let over = Arc::new(std::sync::atomic::AtomicBool::new(false));
     let ends = over.clone();

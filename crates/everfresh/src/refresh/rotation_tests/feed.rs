@@ -6,7 +6,7 @@ use super::*;
 use crate::{Ear, Feed, StoreError};
 
 /// Until the tasks that were spawned have nothing left to do.
-async fn calm() {
+pub(super) async fn calm() {
     for _ in 0..50 {
         tokio::task::yield_now().await;
     }

@@ -11,6 +11,8 @@ mod feed;
 mod forged;
 mod late;
 mod lifetimes;
+mod limit;
+mod sign_outs;
 
 use std::collections::BTreeSet;
 use std::sync::Arc;

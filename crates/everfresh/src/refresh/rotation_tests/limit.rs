@@ -1,0 +1,202 @@
+//! How many sessions a person may have, and what becomes of those beyond that.
+
+use super::feed::calm;
+use super::*;
+use crate::AtMaxSessions;
+
+fn limited(change: impl FnOnce(Rotate) -> Rotate) -> (World, MemoryStore) {
+    let clock = crate::ManualClock::starting_at(START);
+    let store = MemoryStore::with_clock(clock.clone());
+    let rotate = change(Rotate::new(store.clone()));
+    let mut world = World::with(|b| b.clock(clock.clone()).refresh_with(rotate));
+    world.clock = clock;
+    (world, store)
+}
+
+/// Signs alice in with this request, and says what came of it.
+async fn sign_in(world: &World, request: http::Request<()>) -> Response<String> {
+    let signed_in = world.send(request, |session, _| async move {
+        match session.sign_in("alice", user("alice")).await {
+            Ok(()) => empty(),
+            Err(error) => crate::Rejection::from(error)
+                .into_response::<Vec<u8>>()
+                .map(|body| String::from_utf8(body).unwrap()),
+        }
+    });
+    signed_in.await
+}
+
+async fn is_in(world: &World, pair: &Pair) -> bool {
+    world.me(pair.request()).await.status() == StatusCode::OK
+}
+
+#[tokio::test]
+async fn m6_a_sign_in_beyond_the_limit_ends_the_oldest_session_everywhere() {
+    let (world, store) = limited(|rotate| rotate.max_sessions(3));
+    let other = World::node(&world.clock, &store, |b| b);
+    calm().await;
+    let bob = world.sign_in_pair("bob").await;
+    let mut pairs = Vec::new();
+    for _ in 0..5 {
+        pairs.push(world.sign_in_pair("alice").await);
+        world.pass(1);
+    }
+    calm().await;
+    for node in [&world, &other] {
+        for (n, pair) in pairs.iter().enumerate() {
+            assert_eq!(is_in(node, pair).await, n >= 2, "session {n}: access tokens too");
+        }
+        assert!(is_in(node, &bob).await);
+    }
+    assert_eq!(store.list("alice").await.unwrap().len(), 3);
+    let events = world.events();
+    let count = |name: &str| events.iter().filter(|event| event.starts_with(name)).count();
+    assert_eq!((count("OverLimit"), count("SignedOut"), count("SignedIn")), (2, 0, 6));
+}
+
+#[tokio::test]
+async fn m6_a_sign_in_beyond_the_limit_is_refused_where_the_app_wants_that() {
+    let (world, store) =
+        limited(|rotate| rotate.max_sessions(2).at_max_sessions(AtMaxSessions::RefuseSignIn));
+    let first = world.sign_in_pair("alice").await;
+    let second = world.sign_in_pair("alice").await;
+    let refused = sign_in(&world, get(&[])).await;
+    assert_eq!(refused.status(), StatusCode::FORBIDDEN, "{}", refused.body());
+    assert!(set_cookies(&refused).is_empty() && refused.body().contains("as many devices"));
+    assert!(is_in(&world, &first).await && is_in(&world, &second).await);
+    assert_eq!(store.len(), 2);
+    world.sign_in_pair("bob").await;
+    let anew = sign_in(&world, second.request()).await;
+    assert_eq!(anew.status(), StatusCode::OK, "its own former session makes room");
+    assert_eq!(store.list("alice").await.unwrap().len(), 2);
+    assert!(is_in(&world, &second.after(&anew)).await && is_in(&world, &first).await);
+}
+
+#[tokio::test]
+async fn m6_signing_in_over_a_session_ends_that_one_and_no_other() {
+    let (world, store) = limited(|rotate| rotate.max_sessions(2));
+    let elsewhere = world.sign_in_pair("alice").await;
+    let former = world.sign_in_pair("alice").await;
+    let new = former.after(&sign_in(&world, former.request()).await);
+    assert!(is_in(&world, &elsewhere).await && is_in(&world, &new).await);
+    assert!(!is_in(&world, &former).await);
+    assert_eq!((store.list("alice").await.unwrap().len(), saw(&world, "OverLimit")), (2, 0));
+}
+
+#[tokio::test]
+async fn m6_a_session_that_is_over_takes_nobodys_place() {
+    let (world, _) = limited(|rotate| rotate.max_sessions(2));
+    let mut used = world.sign_in_pair("alice").await;
+    world.pass(60);
+    world.sign_in_pair("alice").await;
+    for _ in 0..14 {
+        world.pass(86_400);
+        visit(&world, &mut used).await;
+    }
+    world.pass(7200);
+    let new = world.sign_in_pair("alice").await;
+    assert!(is_in(&world, &used).await && is_in(&world, &new).await);
+    assert_eq!(saw(&world, "OverLimit"), 0);
+}
+
+#[tokio::test]
+async fn m6_a_lowered_limit_is_reached_by_and_by() {
+    let (before, store) = limited(|rotate| rotate);
+    for _ in 0..100 {
+        before.sign_in_pair("alice").await;
+    }
+    assert_eq!(store.len(), 100, "under the limit that there is by itself");
+    let after = World::with(|b| {
+        b.clock(before.clock.clone()).refresh_with(Rotate::new(store.clone()).max_sessions(5))
+    });
+    for left in [100 + 1 - 32, 100 + 2 - 64, 100 + 3 - 96, 5, 5] {
+        let last = after.sign_in_pair("alice").await;
+        assert_eq!(store.len(), left);
+        assert!(is_in(&after, &last).await);
+    }
+}
+
+#[tokio::test]
+async fn m6_there_is_a_limit_without_being_asked_for() {
+    let (world, store) = limited(|rotate| rotate);
+    for _ in 0..210 {
+        world.sign_in_pair("alice").await;
+    }
+    assert_eq!(store.len(), 200);
+}
+
+#[tokio::test]
+async fn m6_racing_sign_ins_leave_no_more_than_the_limit() {
+    let (world, store) = limited(|rotate| rotate.max_sessions(3));
+    let racers = (0..20).map(|_| world.sign_in_pair("alice"));
+    futures::future::join_all(racers).await;
+    world.sign_in_pair("alice").await;
+    assert_eq!(store.len(), 3);
+}
+
+#[test]
+fn m6_a_limit_out_of_range_is_an_error() {
+    for (most, fits) in [(0, false), (1, true), (500, true), (501, false)] {
+        let builder = Engine::<User>::builder(Keys::hs256(SECRET).unwrap())
+            .issuer("i")
+            .audience("a")
+            .refresh_with(Rotate::new(MemoryStore::new()).max_sessions(most));
+        match builder.build() {
+            Ok(_) => assert!(fits, "{most}"),
+            Err(error) => {
+                assert!(!fits && error.to_string().contains("1 to 500"), "{most}: {error}");
+            }
+        }
+    }
+}
+
+/// Also a session that no list shows, and never somebody else's.
+#[tokio::test]
+async fn m6_any_session_of_ones_own_can_be_ended() {
+    let (world, store) = limited(|rotate| rotate);
+    let own = world.sign_in_pair("alice").await;
+    let bob = world.sign_in_pair("bob").await;
+    let [hidden, bobs] = [store.list("alice").await.unwrap(), store.list("bob").await.unwrap()];
+    for n in 0..1100u32 {
+        let mut sid = [9; 16];
+        sid[..4].copy_from_slice(&n.to_be_bytes());
+        let mut record = hidden[0].clone();
+        record.sid = SessionId::from_bytes(sid);
+        record.rotated_at = record.rotated_at.plus(Duration::from_secs(n.into()));
+        store.restore(record);
+    }
+    let listed = store.list("alice").await.unwrap();
+    let mut sid = [9; 16];
+    sid[..4].copy_from_slice(&0u32.to_be_bytes());
+    let unseen = SessionId::from_bytes(sid);
+    assert!(listed.len() == 1000 && listed.iter().all(|record| record.sid != unseen));
+    let [unseen, bobs] = [unseen.to_string(), bobs[0].sid.to_string()];
+    let ended = unseen.clone();
+    world
+        .send(own.request(), move |session, _| {
+            let (unseen, bobs) = (unseen.clone(), bobs.clone());
+            async move {
+                assert!(session.sign_out_other(&unseen).await.unwrap());
+                assert!(!session.sign_out_other(&bobs).await.unwrap());
+                empty()
+            }
+        })
+        .await;
+    assert!(store.load(SessionId::parse(&ended).unwrap()).await.unwrap().is_none());
+    assert!(is_in(&world, &bob).await);
+}
+
+/// What a person can't fill by themselves: a store that is full refuses new sessions, and says so.
+#[tokio::test]
+async fn m6_a_full_store_refuses_a_sign_in_and_ends_no_session() {
+    let store = MemoryStore::new().capacity(3);
+    let world = World::with(|b| b.refresh_with(Rotate::new(store.clone()).max_sessions(2)));
+    let pairs = [world.sign_in_pair("alice").await, world.sign_in_pair("bob").await];
+    world.sign_in_pair("carol").await;
+    let refused = sign_in(&world, get(&[])).await;
+    assert_eq!(refused.status(), StatusCode::SERVICE_UNAVAILABLE);
+    assert!(saw(&world, "StoreFailed") == 1 && store.len() == 3);
+    for pair in &pairs {
+        assert!(is_in(&world, pair).await);
+    }
+}

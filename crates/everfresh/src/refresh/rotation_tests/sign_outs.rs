@@ -1,0 +1,213 @@
+//! Sign-outs that the store can't take at the moment.
+
+use super::*;
+use crate::{Loaded, NewSession, Rotation, SessionRecord, SessionStore, StoreError};
+
+/// A store that fails a number of calls: all but those that create and load.
+#[derive(Clone)]
+struct Broken(MemoryStore, Arc<AtomicUsize>);
+
+impl Broken {
+    fn works(&self) -> Result<(), StoreError> {
+        let left = self.1.load(Ordering::SeqCst);
+        self.1.store(left.saturating_sub(1), Ordering::SeqCst);
+        if left > 0 { Err(StoreError::new("down")) } else { Ok(()) }
+    }
+}
+
+impl SessionStore for Broken {
+    async fn create(&self, new: NewSession) -> Result<(), StoreError> {
+        self.0.create(new).await
+    }
+
+    async fn load(&self, sid: SessionId) -> Result<Option<Loaded>, StoreError> {
+        self.0.load(sid).await
+    }
+
+    async fn rotate(&self, rotation: Rotation) -> Result<bool, StoreError> {
+        self.0.rotate(rotation).await
+    }
+
+    async fn confirm(&self, sid: SessionId, at: u64, slide: bool) -> Result<(), StoreError> {
+        self.0.confirm(sid, at, slide).await
+    }
+
+    async fn revoke(&self, sid: SessionId) -> Result<bool, StoreError> {
+        self.works()?;
+        self.0.revoke(sid).await
+    }
+
+    async fn revoke_subject(
+        &self,
+        subject: &str,
+        except: Option<SessionId>,
+    ) -> Result<Vec<SessionId>, StoreError> {
+        self.works()?;
+        self.0.revoke_subject(subject, except).await
+    }
+
+    async fn list(&self, subject: &str) -> Result<Vec<SessionRecord>, StoreError> {
+        self.works()?;
+        self.0.list(subject).await
+    }
+
+    async fn sweep(&self, limit: usize) -> Result<usize, StoreError> {
+        self.0.sweep(limit).await
+    }
+}
+
+fn broken() -> (World, Broken) {
+    let clock = crate::ManualClock::starting_at(START);
+    let store = Broken(MemoryStore::with_clock(clock.clone()), Arc::default());
+    let rotate = Rotate::new(store.clone());
+    let mut world = World::with(|b| b.clock(clock.clone()).refresh_with(rotate));
+    world.clock = clock;
+    (world, store)
+}
+
+/// From now on so many calls fail.
+fn fail(store: &Broken, calls: usize) {
+    store.1.store(calls, Ordering::SeqCst);
+}
+
+/// Lets the tasks of this runtime go on for so long, by its paused clock.
+async fn wait(secs: u64) {
+    tokio::time::sleep(Duration::from_secs(secs)).await;
+}
+
+async fn sign_out(world: &World, pair: &Pair) -> Response<String> {
+    let signed_out = world.send(pair.request(), |session, _| async move {
+        let error = session.sign_out().await.unwrap_err();
+        assert_eq!(error.kind(), SessionErrorKind::Unavailable);
+        empty()
+    });
+    signed_out.await
+}
+
+async fn sign_out_others(world: &World, pair: &Pair) -> Option<usize> {
+    let signed_out = world.send(pair.request(), |session, _| async move {
+        Response::new(
+            session
+                .sign_out_others()
+                .await
+                .map_or_else(|error| format!("{:?}", error.kind()), |count| count.to_string()),
+        )
+    });
+    signed_out.await.body().parse().ok()
+}
+
+#[tokio::test(start_paused = true)]
+async fn l6_a_sign_out_that_the_store_did_not_take_is_tried_until_it_does() {
+    let (world, store) = broken();
+    let pair = world.sign_in_pair("alice").await;
+    fail(&store, 7);
+    let response = sign_out(&world, &pair).await;
+    assert_eq!(set_cookies(&response).len(), 2, "the cookies are cleared all the same");
+    assert_eq!(store.0.len(), 1);
+    assert_eq!(world.me(pair.request()).await.status(), StatusCode::UNAUTHORIZED);
+    wait(60).await;
+    assert!(store.0.is_empty());
+    let events = world.events();
+    let count = |name: &str| events.iter().filter(|event| event.starts_with(name)).count();
+    assert_eq!((count("SignedOut"), count("StoreFailed"), count("RevokeFailed")), (1, 7, 0));
+    assert_eq!(world.auth.shutdown().await, 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn l6_a_sign_out_of_all_others_is_tried_until_the_store_takes_it() {
+    let (world, store) = broken();
+    let here = world.sign_in_pair("alice").await;
+    let there = world.sign_in_pair("alice").await;
+    fail(&store, 4);
+    assert_eq!(sign_out_others(&world, &here).await, None, "not now");
+    assert_eq!(world.me(there.request()).await.status(), StatusCode::OK);
+    wait(60).await;
+    assert_eq!(store.0.len(), 1);
+    assert_eq!(world.me(there.request()).await.status(), StatusCode::UNAUTHORIZED);
+    assert_eq!(world.me(here.request()).await.status(), StatusCode::OK);
+}
+
+/// One that keeps failing keeps no other one waiting.
+#[tokio::test(start_paused = true)]
+async fn l6_sign_outs_that_wait_take_turns() {
+    let (world, store) = broken();
+    let pairs = [world.sign_in_pair("alice").await, world.sign_in_pair("bob").await];
+    fail(&store, 3);
+    for pair in &pairs {
+        sign_out(&world, pair).await;
+    }
+    wait(60).await;
+    assert!(store.0.is_empty());
+}
+
+#[tokio::test(start_paused = true)]
+async fn l6_a_sign_in_comes_after_a_sign_out_of_all_that_waits() {
+    let (world, store) = broken();
+    let here = world.sign_in_pair("alice").await;
+    let there = world.sign_in_pair("alice").await;
+    fail(&store, 1);
+    assert_eq!(sign_out_others(&world, &here).await, None);
+    let new = world.sign_in_pair("alice").await;
+    assert_eq!(world.me(there.request()).await.status(), StatusCode::UNAUTHORIZED, "at once");
+    wait(60).await;
+    assert_eq!(world.me(new.request()).await.status(), StatusCode::OK, "it was not meant");
+    assert_eq!(store.0.len(), 2);
+}
+
+#[tokio::test(start_paused = true)]
+async fn l6_what_waits_at_shutdown_is_tried_once_more_and_counted() {
+    for (calls, left) in [(2, 0), (usize::MAX, 2)] {
+        let (world, store) = broken();
+        let pairs = [world.sign_in_pair("alice").await, world.sign_in_pair("bob").await];
+        fail(&store, calls);
+        for pair in &pairs {
+            sign_out(&world, pair).await;
+        }
+        assert_eq!(world.auth.shutdown().await, left);
+        assert_eq!((store.0.len(), saw(&world, "RevokeFailed")), (left, left));
+        wait(60).await;
+        assert_eq!(world.auth.shutdown().await, 0, "nothing is tried any more");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn l6_a_session_that_is_over_by_itself_is_tried_no_more() {
+    let (world, store) = broken();
+    let pair = world.sign_in_pair("alice").await;
+    fail(&store, usize::MAX);
+    sign_out(&world, &pair).await;
+    world.pass(31 * 86_400);
+    wait(60).await;
+    assert_eq!(world.auth.shutdown().await, 0);
+    assert_eq!(saw(&world, "RevokeFailed"), 0);
+}
+
+#[tokio::test]
+async fn l6_no_more_than_4096_sign_outs_wait() {
+    let (world, store) = broken();
+    fail(&store, usize::MAX);
+    for n in 0..4100u32 {
+        let mut sid = [0; 16];
+        sid[..4].copy_from_slice(&n.to_be_bytes());
+        let sid = SessionId::from_bytes(sid).to_string();
+        // Twice: one that waits is there once.
+        for _ in 0..=u32::from(n < 10) {
+            assert!(world.auth.core.sign_out(crate::Closing::of(&*sid)).await.is_err());
+        }
+    }
+    assert_eq!(saw(&world, "RevokeFailed"), 4);
+}
+
+/// A store that can't tell of sessions lets nobody in without a limit.
+#[tokio::test(start_paused = true)]
+async fn m6_where_the_limit_cant_be_looked_at_nobody_is_signed_in() {
+    let (world, store) = broken();
+    fail(&store, 1);
+    let response = world.send(get(&[]), |session, _| async move {
+        let error = session.sign_in("alice", user("alice")).await.unwrap_err();
+        assert_eq!(error.kind(), SessionErrorKind::Unavailable);
+        empty()
+    });
+    assert!(set_cookies(&response.await).is_empty());
+    assert!(store.0.is_empty(), "taken back");
+}
