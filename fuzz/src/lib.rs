@@ -13,7 +13,7 @@ use http::{HeaderName, HeaderValue, Request, Response};
 use serde::{Deserialize, Serialize};
 use tokio::runtime::Runtime;
 
-pub const SECRET: &[u8] = b"0123456789abcdef-0123456789abcdef";
+pub const SECRET: &[u8] = b"o4ATj9fibxU9TCgPurGrjRk6RGBgu53zA";
 pub const START: u64 = 1_800_000_000;
 pub const ISSUER: &str = "https://app.example";
 pub const AUDIENCE: &str = "app";

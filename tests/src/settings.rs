@@ -161,7 +161,7 @@ mod tests {
 
     fn read(name: &'static str, value: &'static str) -> Result<Settings, String> {
         Settings::read(|wanted| match wanted {
-            "SECRET" if name != "SECRET" => Some("0123456789abcdef-0123456789abcdef".into()),
+            "SECRET" if name != "SECRET" => Some("o4ATj9fibxU9TCgPurGrjRk6RGBgu53zA".into()),
             _ => (wanted == name).then(|| value.into()),
         })
     }

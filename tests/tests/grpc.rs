@@ -17,7 +17,7 @@ use tonic_health::pb::health_client::HealthClient;
 use tonic_health::pb::{HealthCheckRequest, HealthCheckResponse};
 
 fn engine(clock: &ManualClock) -> Engine<User> {
-    Engine::builder(Keys::hs256("0123456789abcdef-0123456789abcdef").unwrap())
+    Engine::builder(Keys::hs256("o4ATj9fibxU9TCgPurGrjRk6RGBgu53zA").unwrap())
         .issuer("https://everfresh.test")
         .audience("grpc")
         .carriers([Carrier::headers()])

@@ -207,7 +207,7 @@ async fn f72_f73_s59_the_provider_is_down_and_comes_back() {
     let mut command = workplace.command(program);
     command
         .env("PORT", "0")
-        .env("SECRET", "0123456789abcdef-0123456789abcdef")
+        .env("SECRET", "o4ATj9fibxU9TCgPurGrjRk6RGBgu53zA")
         .env("REFRESH", "upstream")
         .env("UPSTREAM_URL", format!("http://{}/token", proxy.address()))
         .env("UPSTREAM_CLIENT_ID", "contract");

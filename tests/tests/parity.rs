@@ -41,7 +41,7 @@ struct Answer {
 }
 
 fn engine(clock: &ManualClock) -> Engine<User> {
-    let builder = Engine::builder(Keys::hs256("0123456789abcdef-0123456789abcdef").unwrap())
+    let builder = Engine::builder(Keys::hs256("o4ATj9fibxU9TCgPurGrjRk6RGBgu53zA").unwrap())
         .issuer("https://everfresh.test")
         .audience("contract")
         .carriers([Carrier::cookies(), Carrier::headers()])

@@ -37,7 +37,7 @@ fn start(program: &str, settings: &[(&str, &str)]) -> Running {
 fn start_in(workplace: &Workplace, program: &str, settings: &[(&str, &str)]) -> Running {
     let program = workplace.program(Path::new(program)).unwrap();
     let mut command = workplace.command(program);
-    command.env("PORT", "0").env("SECRET", "0123456789abcdef-0123456789abcdef");
+    command.env("PORT", "0").env("SECRET", "o4ATj9fibxU9TCgPurGrjRk6RGBgu53zA");
     for name in ["ACCESS_TTL", "SESSION_TTL", "REFRESH", "STORE"] {
         command.env_remove(name);
     }

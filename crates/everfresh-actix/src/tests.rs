@@ -53,7 +53,7 @@ impl World {
 
     fn with(change: impl FnOnce(EngineBuilder<User>) -> EngineBuilder<User>) -> Self {
         let clock = ManualClock::starting_at(Timestamp::from_secs(1_800_000_000));
-        let builder = Engine::builder(Keys::hs256("0123456789abcdef-0123456789abcdef").unwrap())
+        let builder = Engine::builder(Keys::hs256("o4ATj9fibxU9TCgPurGrjRk6RGBgu53zA").unwrap())
             .issuer("https://app.example")
             .audience("app")
             .clock(Clock::from(clock.clone()))

@@ -46,7 +46,8 @@
 //! }
 //!
 //! # fn main() -> Result<(), everfresh::ConfigError> {
-//! let auth = Engine::<User>::builder(Keys::hs256("0123456789abcdef-0123456789abcdef")?)
+//! # let secret: &[u8] = &std::array::from_fn::<u8, 32, _>(|n| (n * 37 + 11) as u8);
+//! let auth = Engine::<User>::builder(Keys::hs256(secret)?)
 //!     .issuer("https://app.example")
 //!     .audience("app")
 //!     .refresh_with(Resign::new())
@@ -105,7 +106,8 @@ impl<C: ClaimSet, S: Sync> OptionalFromRequestParts<S> for Claims<C> {
 /// # use axum::Router;
 /// # use everfresh::{Engine, Keys, MemoryStore, Rotate};
 /// # fn main() -> Result<(), everfresh::ConfigError> {
-/// let auth = Engine::<()>::builder(Keys::hs256("0123456789abcdef-0123456789abcdef")?)
+/// # let secret: &[u8] = &std::array::from_fn::<u8, 32, _>(|n| (n * 37 + 11) as u8);
+/// let auth = Engine::<()>::builder(Keys::hs256(secret)?)
 ///     .issuer("https://app.example")
 ///     .audience("app")
 ///     .refresh_with(Rotate::new(MemoryStore::new()))

@@ -18,7 +18,7 @@ struct User {
 }
 
 fn engine(clock: &ManualClock) -> Engine<User> {
-    Engine::builder(Keys::hs256("0123456789abcdef-0123456789abcdef").unwrap())
+    Engine::builder(Keys::hs256("o4ATj9fibxU9TCgPurGrjRk6RGBgu53zA").unwrap())
         .issuer("https://app.example")
         .audience("app")
         .clock(Clock::from(clock.clone()))

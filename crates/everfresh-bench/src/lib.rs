@@ -38,7 +38,7 @@ impl Service<Request<()>> for Bare {
 
 /// A key set of one secret.
 pub fn keys() -> Keys {
-    Keys::hs256("0123456789abcdef-0123456789abcdef").expect("a good secret")
+    Keys::hs256("o4ATj9fibxU9TCgPurGrjRk6RGBgu53zA").expect("a good secret")
 }
 
 /// An engine that signs with HS256 and reads cookies and bearer tokens.

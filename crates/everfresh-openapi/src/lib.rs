@@ -14,7 +14,8 @@
 //! use everfresh::{Dialect, Engine, Keys, MemoryStore, Rotate};
 //!
 //! # fn main() -> Result<(), Box<dyn std::error::Error>> {
-//! let auth = Engine::<()>::builder(Keys::hs256("0123456789abcdef-0123456789abcdef")?)
+//! # let secret: &[u8] = &std::array::from_fn::<u8, 32, _>(|n| (n * 37 + 11) as u8);
+//! let auth = Engine::<()>::builder(Keys::hs256(secret)?)
 //!     .issuer("https://app.example")
 //!     .audience("app")
 //!     .refresh_with(Rotate::new(MemoryStore::new()))

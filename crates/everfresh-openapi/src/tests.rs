@@ -6,7 +6,7 @@ use serde_json::json;
 use super::*;
 
 fn served() -> (Engine<()>, Value) {
-    let keys = Keys::hs256("0123456789abcdef-0123456789abcdef").unwrap();
+    let keys = Keys::hs256("o4ATj9fibxU9TCgPurGrjRk6RGBgu53zA").unwrap();
     let builder = Engine::<()>::builder(keys)
         .issuer("i")
         .audience("a")

@@ -30,7 +30,8 @@
 //! # let folder = tempfile::tempdir()?;
 //! # let path = folder.path().join("sessions.db");
 //! let store = SqliteStore::open(path).await?;
-//! let auth = Engine::<()>::builder(Keys::hs256("0123456789abcdef-0123456789abcdef")?)
+//! # let secret: &[u8] = &std::array::from_fn::<u8, 32, _>(|n| (n * 37 + 11) as u8);
+//! let auth = Engine::<()>::builder(Keys::hs256(secret)?)
 //!     .issuer("https://app.example")
 //!     .audience("app")
 //!     .refresh_with(Rotate::new(store))

@@ -26,7 +26,7 @@ impl World {
         let clock = ManualClock::starting_at(Timestamp::from_secs(1_800_000_000));
         let store = SqliteStore::open(folder.path().join("sessions.db")).await.unwrap();
         let store = store.clock(clock.clone());
-        let auth = Engine::builder(Keys::hs256("0123456789abcdef-0123456789abcdef").unwrap())
+        let auth = Engine::builder(Keys::hs256("o4ATj9fibxU9TCgPurGrjRk6RGBgu53zA").unwrap())
             .issuer("i")
             .audience("a")
             .leeway(Duration::ZERO)

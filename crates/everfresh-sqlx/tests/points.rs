@@ -41,7 +41,7 @@ impl<S: SessionStore + Clone> World<S> {
             let points = asked.clone();
             async move { points.step("revalidate", async { Ok(Revalidated::Keep) }, |lost| lost).await }
         };
-        let auth = Engine::builder(Keys::hs256("0123456789abcdef-0123456789abcdef").unwrap())
+        let auth = Engine::builder(Keys::hs256("o4ATj9fibxU9TCgPurGrjRk6RGBgu53zA").unwrap())
             .issuer("i")
             .audience("a")
             .leeway(Duration::ZERO)

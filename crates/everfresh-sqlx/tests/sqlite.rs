@@ -164,7 +164,7 @@ async fn s42_f96_no_refresh_token_is_in_the_file() {
     use everfresh::{Engine, Keys, Rotate, Step};
 
     let sqlite = Sqlite::open().await;
-    let keys = Keys::hs256("0123456789abcdef-0123456789abcdef").unwrap();
+    let keys = Keys::hs256("o4ATj9fibxU9TCgPurGrjRk6RGBgu53zA").unwrap();
     let auth = Engine::<()>::builder(keys)
         .issuer("i")
         .audience("a")

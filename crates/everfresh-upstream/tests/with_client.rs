@@ -22,8 +22,8 @@ use http_body_util::{BodyExt as _, Full};
 use serde_json::{Value, json};
 use tokio::sync::watch;
 
-const SECRET: &str = "0123456789abcdef-0123456789abcdef";
-const OTHER_SECRET: &str = "fedcba9876543210-fedcba9876543210";
+const SECRET: &str = "o4ATj9fibxU9TCgPurGrjRk6RGBgu53zA";
+const OTHER_SECRET: &str = "Z8EoVK2UM8YxELyipgdDzaFjdKQSMfpve";
 const NOW: Timestamp = Timestamp::from_secs(1_800_000_000);
 const LIFE: u64 = 300;
 /// For so long an expired token goes on where no refresh is to be had.
@@ -342,7 +342,7 @@ async fn f40_f41_large_tokens_take_several_cookies_and_leave_none_behind() {
 #[tokio::test]
 async fn f49_a_ring_rotates_under_sealed_cookies() {
     let (issuer, clock) = (Issuer::new(), ManualClock::starting_at(NOW));
-    let (old, new) = (b"october-october-october-october-", b"november-november-november-novem");
+    let (old, new) = (b"G6Hj5Vt5KX2ZcVFTVKCfpFG9VFUqWWbZ", b"M8GkDNsi9tA3codC8Q6Cz6YJs2kuBVAE");
     let ring = |first: &[u8]| KeyRing::new(first).unwrap();
     let node = |ring| World::new(issuer.upstream().sealed_in_cookies().key_ring(ring), &clock);
     let mut before = node(ring(old));

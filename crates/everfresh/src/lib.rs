@@ -43,7 +43,8 @@
 //! struct User { name: String }
 //!
 //! # fn main() -> Result<(), everfresh::ConfigError> {
-//! let auth = Engine::<User>::builder(Keys::hs256("0123456789abcdef-0123456789abcdef")?)
+//! # let secret: &[u8] = &std::array::from_fn::<u8, 32, _>(|n| (n * 37 + 11) as u8);
+//! let auth = Engine::<User>::builder(Keys::hs256(secret)?)
 //!     .issuer("https://app.example")
 //!     .audience("app")
 //!     .refresh_with(Resign::new())

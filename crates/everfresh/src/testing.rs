@@ -16,7 +16,7 @@ use crate::{
     Resign, Rotate, Seek, Session, Timestamp,
 };
 
-pub(crate) const SECRET: &str = "0123456789abcdef-0123456789abcdef";
+pub(crate) const SECRET: &str = "o4ATj9fibxU9TCgPurGrjRk6RGBgu53zA";
 pub(crate) const START: Timestamp = Timestamp::from_secs(1_800_000_000);
 /// The default cookie that carries the access token.
 pub(crate) const COOKIE_NAME: &str = "__Host-access_token";

@@ -112,7 +112,7 @@ impl World {
                 let mark = Arc::new(());
                 let alive = Arc::downgrade(&mark);
                 let builder =
-                    Engine::builder(Keys::hs256("0123456789abcdef-0123456789abcdef").unwrap())
+                    Engine::builder(Keys::hs256("o4ATj9fibxU9TCgPurGrjRk6RGBgu53zA").unwrap())
                         .issuer("https://app.example")
                         .audience("app")
                         .access_lifetime(LIFE)

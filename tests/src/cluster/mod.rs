@@ -24,7 +24,7 @@ use crate::process::{Running, Workplace};
 use crate::store::{Store, UseStore};
 
 /// What the nodes of all clusters sign with.
-const SECRET: &str = "0123456789abcdef-0123456789abcdef";
+const SECRET: &str = "o4ATj9fibxU9TCgPurGrjRk6RGBgu53zA";
 
 /// What a cluster's sessions lie in.
 #[derive(Debug)]

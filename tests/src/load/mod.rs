@@ -111,7 +111,7 @@ async fn one(
     let mut ground = Ground::start(store, workplace.path()).await;
     let program = workplace.program(program).expect("a copy");
     let mut command = workplace.command(program);
-    command.envs([("PORT", "0"), ("SECRET", "0123456789abcdef-0123456789abcdef")]);
+    command.envs([("PORT", "0"), ("SECRET", "o4ATj9fibxU9TCgPurGrjRk6RGBgu53zA")]);
     command.env("STORE", ground.setting());
     command.env("ACCESS_TTL", plan.access.to_string()).env("OVERLAP", plan.overlap.to_string());
     let mut server = Running::start(command).expect("a process");

@@ -28,7 +28,7 @@ impl World {
         let built = Path::new(env!("CARGO_BIN_EXE_serve-axum")).with_file_name("oidc-bff");
         let program = workplace.program(&built).expect("cargo build -p oidc-bff");
         let mut command = workplace.command(program);
-        command.env("PORT", "0").env("SECRET", "0123456789abcdef-0123456789abcdef");
+        command.env("PORT", "0").env("SECRET", "o4ATj9fibxU9TCgPurGrjRk6RGBgu53zA");
         command.env("ISSUER", idp.url()).env("CLIENT_ID", "web").env("CLIENT_SECRET", SECRET);
         let mut app = Running::start(command).unwrap();
         let address = app.wait_for("listening on ");

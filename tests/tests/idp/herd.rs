@@ -51,7 +51,7 @@ impl Cluster {
             let mut command = workplace.command(&program);
             command.envs([
                 ("PORT", "0"),
-                ("SECRET", "0123456789abcdef-0123456789abcdef"),
+                ("SECRET", "o4ATj9fibxU9TCgPurGrjRk6RGBgu53zA"),
                 ("STORE", "sqlite:sessions.db"),
                 ("REFRESH", "upstream"),
                 ("UPSTREAM_URL", &format!("{}/token", idp.url())),

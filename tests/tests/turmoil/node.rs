@@ -74,7 +74,7 @@ impl Node {
     }
 
     fn engine(&self, life: u32) -> Result<Engine<User>, everfresh::ConfigError> {
-        let keys = Keys::hs256("0123456789abcdef-0123456789abcdef")?;
+        let keys = Keys::hs256("o4ATj9fibxU9TCgPurGrjRk6RGBgu53zA")?;
         let builder = Engine::builder(keys)
             .issuer("https://turmoil.test")
             .audience("turmoil")

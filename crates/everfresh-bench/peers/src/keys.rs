@@ -7,7 +7,7 @@ use aws_lc_rs::signature::{
 use everfresh::{Algorithm, Key, Keys};
 
 /// The secret of HS256.
-pub const SECRET: &str = "0123456789abcdef-0123456789abcdef";
+pub const SECRET: &str = "o4ATj9fibxU9TCgPurGrjRk6RGBgu53zA";
 
 /// The algorithms that are compared.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

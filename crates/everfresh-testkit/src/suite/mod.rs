@@ -87,7 +87,7 @@ impl World {
         clock: ManualClock,
         change: impl FnOnce(EngineBuilder<User>) -> EngineBuilder<User>,
     ) -> Self {
-        let keys = Keys::hs256("0123456789abcdef-0123456789abcdef").expect("a good secret");
+        let keys = Keys::hs256("o4ATj9fibxU9TCgPurGrjRk6RGBgu53zA").expect("a good secret");
         let builder = Engine::builder(keys)
             .issuer("https://everfresh.test")
             .audience("contract")

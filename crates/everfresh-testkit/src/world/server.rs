@@ -216,7 +216,7 @@ impl World {
         let clock = ManualClock::starting_at(now);
         let store = Reporting::new(&clock);
         let rotate = Rotate::new(store.clone()).overlap(TICK * OVERLAP as u32);
-        let keys = Keys::hs256("0123456789abcdef-0123456789abcdef").expect("a good secret");
+        let keys = Keys::hs256("o4ATj9fibxU9TCgPurGrjRk6RGBgu53zA").expect("a good secret");
         let builder = Engine::builder(keys)
             .issuer("https://world.test")
             .audience("world")

@@ -78,7 +78,8 @@ pub enum Replay {
 ///     let client = HttpClient::new()?;
 ///     let me = ClientAuthentication::Basic { id: "app".into(), secret: "s3cret".into() };
 ///     let upstream = Upstream::oauth2(&client, "https://id.example/token".parse()?).client(me);
-///     Ok(Engine::builder(Keys::hs256("0123456789abcdef-0123456789abcdef")?)
+/// #     let secret: &[u8] = &std::array::from_fn::<u8, 32, _>(|n| (n * 37 + 11) as u8);
+///     Ok(Engine::builder(Keys::hs256(secret)?)
 ///         .issuer("https://app.example")
 ///         .audience("app")
 ///         .refresh_with(upstream.kept_in(MemoryStore::new())))

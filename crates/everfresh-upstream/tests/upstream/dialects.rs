@@ -36,7 +36,7 @@ impl Server {
         watch: impl Fn() + Send + Sync + 'static,
     ) -> Self {
         let store = MemoryStore::with_clock(clock.clone());
-        let auth = Engine::builder(Keys::hs256("another-another-another-another-").unwrap())
+        let auth = Engine::builder(Keys::hs256("QP39wGezPLiareEzAkyJmcSjdaiVfxPN").unwrap())
             .issuer("https://id.example")
             .audience("there")
             .access_lifetime(secs(LIFE))

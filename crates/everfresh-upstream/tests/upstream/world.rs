@@ -20,7 +20,7 @@ use tower::{ServiceBuilder, ServiceExt as _, service_fn};
 use crate::provider::{Grant, Provider};
 use crate::wire::Wire;
 
-pub(crate) const SECRET: &str = "0123456789abcdef-0123456789abcdef";
+pub(crate) const SECRET: &str = "o4ATj9fibxU9TCgPurGrjRk6RGBgu53zA";
 pub(crate) const START: Timestamp = Timestamp::from_secs(1_800_000_000);
 pub(crate) const ACCESS: &str = "__Host-access_token";
 pub(crate) const REFRESH: &str = "__Host-refresh_token";

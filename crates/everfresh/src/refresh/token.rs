@@ -57,8 +57,9 @@ impl fmt::Debug for RefreshToken {
 /// use everfresh::KeyRing;
 ///
 /// # fn main() -> Result<(), everfresh::KeyError> {
-/// let ring = KeyRing::new(b"november-november-november-novem")?
-///     .and_former(b"october-october-october-october-")?;
+/// # let (october, november): ([u8; 32], [u8; 32]) =
+/// #     (std::array::from_fn(|n| n as u8), std::array::from_fn(|n| 99 + n as u8));
+/// let ring = KeyRing::new(&november)?.and_former(&october)?;
 /// # Ok(())
 /// # }
 /// ```
@@ -261,8 +262,8 @@ mod tests {
 
     const SID: SessionId = SessionId::from_bytes([7; 16]);
     const SALT: [u8; 16] = [9; 16];
-    const OCTOBER: &[u8] = b"october-october-october-october-";
-    const NOVEMBER: &[u8] = b"november-november-november-novem";
+    const OCTOBER: &[u8] = b"G6Hj5Vt5KX2ZcVFTVKCfpFG9VFUqWWbZ";
+    const NOVEMBER: &[u8] = b"M8GkDNsi9tA3codC8Q6Cz6YJs2kuBVAE";
 
     fn scope() -> Scope {
         Scope::new("https://app.example", "app")

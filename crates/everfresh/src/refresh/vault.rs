@@ -94,8 +94,8 @@ impl std::error::Error for NotOpened {}
 mod tests {
     use super::*;
 
-    const OCTOBER: &[u8] = b"october-october-october-october-";
-    const NOVEMBER: &[u8] = b"november-november-november-novem";
+    const OCTOBER: &[u8] = b"G6Hj5Vt5KX2ZcVFTVKCfpFG9VFUqWWbZ";
+    const NOVEMBER: &[u8] = b"M8GkDNsi9tA3codC8Q6Cz6YJs2kuBVAE";
 
     fn vault(ring: KeyRing) -> Vault {
         Vault::new(ring, Scope::new("https://app.example", "app"))

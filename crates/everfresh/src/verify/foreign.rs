@@ -20,7 +20,8 @@ const SKEW: Duration = Duration::from_secs(24 * 60 * 60);
 /// use everfresh::{Keys, TrustedIssuer};
 ///
 /// # fn main() -> Result<(), everfresh::KeyError> {
-/// # let keys = Keys::hs256("0123456789abcdef-0123456789abcdef")?;
+/// # let secret: &[u8] = &std::array::from_fn::<u8, 32, _>(|n| (n * 37 + 11) as u8);
+/// # let keys = Keys::hs256(secret)?;
 /// let issuer = TrustedIssuer::new(keys, "https://id.example", "app");
 /// # let _ = issuer;
 /// # Ok(())

@@ -31,8 +31,10 @@ pub(super) const MAX_KEYS: usize = 64;
 /// use everfresh::{Algorithm, Key, Keys};
 ///
 /// # fn main() -> Result<(), everfresh::KeyError> {
-/// let old = Key::hmac(Algorithm::HS256, b"0123456789abcdef-0123456789abcdef")?.with_kid("october")?;
-/// let new = Key::hmac(Algorithm::HS256, b"fedcba9876543210-fedcba9876543210")?.with_kid("november")?;
+/// # let (october, november): ([u8; 32], [u8; 32]) =
+/// #     (std::array::from_fn(|n| n as u8), std::array::from_fn(|n| 99 + n as u8));
+/// let old = Key::hmac(Algorithm::HS256, &october)?.with_kid("october")?;
+/// let new = Key::hmac(Algorithm::HS256, &november)?.with_kid("november")?;
 /// let keys = Keys::new(old)?;
 /// keys.rotate_to(new)?;      // november signs, october still verifies
 /// keys.retire("october")?;   // one access token lifetime later
@@ -184,7 +186,8 @@ impl Keys {
     /// use everfresh::Keys;
     ///
     /// # fn main() -> Result<(), everfresh::KeyError> {
-    /// let keys = Keys::hs256("0123456789abcdef-0123456789abcdef")?;
+    /// # let secret: &[u8] = &std::array::from_fn::<u8, 32, _>(|n| (n * 37 + 11) as u8);
+    /// let keys = Keys::hs256(secret)?;
     /// assert!(keys.public_jwk_set().keys.is_empty());
     /// # Ok(())
     /// # }

@@ -19,11 +19,13 @@ mod headers;
 #[cfg(feature = "aws-lc")]
 mod keys;
 mod kinds;
+#[cfg(feature = "aws-lc")]
+mod secrets;
 mod session;
 mod shapes;
 mod vectors;
 
-const SECRET: &[u8] = b"0123456789abcdef-0123456789abcdef";
+const SECRET: &[u8] = b"o4ATj9fibxU9TCgPurGrjRk6RGBgu53zA";
 const NOW: u64 = 1_800_000_000;
 
 #[derive(Debug, PartialEq, Serialize, Deserialize)]

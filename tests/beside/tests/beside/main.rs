@@ -17,7 +17,7 @@ use jsonwebtoken::{DecodingKey, EncodingKey, Header, Validation};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
-const SECRET: [u8; 64] = *b"0123456789abcdef-0123456789abcdef-0123456789abcdef-0123456789abc";
+const SECRET: [u8; 64] = *b"LYM5vGC5RjSrtqBVGBFKPYEk4YAkQ72dsBU3SrE8oDxZQdczmov3gsu9A6PJDScb";
 
 #[derive(Debug, PartialEq, Serialize, Deserialize)]
 struct User {

@@ -54,7 +54,7 @@ impl Node {
 
 fn build(setup: &Setup, clock: &ManualClock, link: Link, ring: KeyRing) -> Engine<()> {
     let rotate = Rotate::new(link).overlap(setup.overlap()).idle_lifetime(IDLE).key_ring(ring);
-    let keys = Keys::hs256("0123456789abcdef-0123456789abcdef").expect("a good secret");
+    let keys = Keys::hs256("o4ATj9fibxU9TCgPurGrjRk6RGBgu53zA").expect("a good secret");
     let builder = Engine::builder(keys)
         .issuer("https://world.test")
         .audience("world")

@@ -178,7 +178,7 @@ fn engine(link: &Link, clock: &ManualClock, runtime: &Runtime, model: Model) -> 
 }
 
 fn build(rotate: Rotate, clock: &ManualClock, runtime: &Runtime) -> Engine<()> {
-    let keys = Keys::hs256("0123456789abcdef-0123456789abcdef").expect("a good secret");
+    let keys = Keys::hs256("o4ATj9fibxU9TCgPurGrjRk6RGBgu53zA").expect("a good secret");
     let builder = Engine::builder(keys)
         .issuer("https://world.test")
         .audience("world")

@@ -64,7 +64,7 @@ async fn each_dialects_client_is_understood_by_its_server() {
 
 #[tokio::test]
 async fn s63_a_client_says_who_it_is_in_one_way_and_never_in_the_uri() {
-    let key = Key::hmac(Algorithm::HS256, b"0123456789abcdef-0123456789abcdef").unwrap();
+    let key = Key::hmac(Algorithm::HS256, b"o4ATj9fibxU9TCgPurGrjRk6RGBgu53zA").unwrap();
     let key = Arc::new(key.with_kid("k1").unwrap());
     let id = || "a b:c".to_owned();
     let audience = "https://as.example/token".to_owned();

@@ -188,8 +188,7 @@ async fn a_fetch_in_vain_refuses_what_waited_for_it() {
 #[tokio::test]
 async fn a_token_without_a_name_may_be_by_a_new_key_too() {
     let unnamed = |text: &[u8]| Key::hmac(Algorithm::HS256, text).unwrap();
-    let (former, coming) = ([b'f'; 31].to_vec(), [b'c'; 31].to_vec());
-    let (former, coming) = ([&former[..], b"1"].concat(), [&coming[..], b"1"].concat());
+    let (former, coming) = (Vec::from_iter(0..32), Vec::from_iter(100..132));
     let next = Keys::new(unnamed(&coming)).unwrap();
     let answer = move |_, set: &Keys| brings(next.clone(), set);
     let (keys, asked_of) = sourced(Keys::new(unnamed(&former)).unwrap(), answer);

@@ -3,6 +3,7 @@
 mod error;
 mod publish;
 
+use std::collections::HashSet;
 use std::fmt;
 use std::sync::{Arc, OnceLock};
 
@@ -26,7 +27,8 @@ pub(crate) use publish::PublicParts;
 /// use everfresh::{Algorithm, Key};
 ///
 /// # fn main() -> Result<(), everfresh::KeyError> {
-/// let key = Key::hmac(Algorithm::HS256, b"0123456789abcdef-0123456789abcdef")?.with_kid("2026-11")?;
+/// # let secret: &[u8] = &std::array::from_fn::<u8, 32, _>(|n| (n * 37 + 11) as u8);
+/// let key = Key::hmac(Algorithm::HS256, secret)?.with_kid("2026-11")?;
 /// assert_eq!(key.kid(), Some("2026-11"));
 /// # Ok(())
 /// # }
@@ -50,7 +52,8 @@ impl Key {
     /// A shared secret for HS256, HS384 or HS512: raw bytes, not base64.
     ///
     /// Errors: shorter than the hash (32, 48, 64 bytes; RFC 7518 section 3.2), a published sample
-    /// secret, one byte repeated, or the text of a public key (CVE-2015-9235).
+    /// secret, fewer than 10 different bytes, a text that is repeated (16 bytes or more at the end
+    /// are those at the beginning), or the text of a public key (CVE-2015-9235).
     pub fn hmac(alg: Algorithm, secret: &[u8]) -> Result<Self, KeyError> {
         let needed = match alg {
             Algorithm::HS256 => 32,
@@ -402,7 +405,7 @@ fn is_rsa_exponent(e: &[u8]) -> bool {
     significant.len() <= 5 && number % 2 == 1 && (3..1 << 33).contains(&number)
 }
 
-/// Secrets that are no secrets: printed in documents that people copy from.
+/// What can be guessed of a secret: that it is printed in documents that people copy from, or typed.
 fn weakness(secret: &[u8]) -> Option<&'static str> {
     const PUBLISHED: [&[u8]; 5] = [
         b"a-string-secret-at-least-256-bits-long",
@@ -424,7 +427,13 @@ fn weakness(secret: &[u8]) -> Option<&'static str> {
     if PUBLISHED.contains(&text) {
         return Some("a sample that is printed in public documents");
     }
-    secret.iter().all(|byte| *byte == secret[0]).then_some("one byte repeated")
+    if secret.iter().collect::<HashSet<_>>().len() < 10 {
+        return Some("of fewer than 10 different bytes");
+    }
+    // Of random bytes no 16 come again; of a word that is written until it is long enough they do.
+    let repeats = (1..=secret.len().saturating_sub(16))
+        .any(|period| secret.ends_with(&secret[..secret.len() - period]));
+    repeats.then_some("a text repeated, such as the samples that documents show")
 }
 
 const PROBES: [(Algorithm, &str); 4] = [
