@@ -13,7 +13,7 @@ mod exchange {
         use everfresh_axum::Claims;
 
         let auth =
-            Engine::<User>::builder(Keys::hs256("0123456789abcdef-0123456789abcdef").unwrap())
+            Engine::<User>::builder(Keys::hs256("o4ATj9fibxU9TCgPurGrjRk6RGBgu53zA").unwrap())
                 .issuer("https://app.example")
                 .audience("app")
                 .refresh_with(Rotate::new(MemoryStore::new()))
