@@ -3,10 +3,10 @@
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
-use actix_web::HttpResponse;
 use actix_web::dev::{ResponseHead as Head, ServiceRequest};
 use actix_web::http::StatusCode;
 use actix_web::http::header::{HeaderMap, HeaderName, HeaderValue};
+use actix_web::{HttpMessage as _, HttpResponse};
 use everfresh::{HeaderFields, RequestHead, ResponseHead};
 
 /// A head of actix-web's, and its header fields.
@@ -18,21 +18,8 @@ pub(crate) trait Fields {
     fn map_mut(&mut self) -> Option<&mut HeaderMap>;
 }
 
-/// A request, and whether a change was refused since somebody else holds it.
-pub(crate) struct Outer<'r> {
-    request: &'r mut ServiceRequest,
-    held: bool,
-}
-
-impl<'r> Outer<'r> {
-    pub(crate) fn new(request: &'r mut ServiceRequest) -> Self {
-        Self { request, held: false }
-    }
-
-    pub(crate) fn is_held(&self) -> bool {
-        self.held
-    }
-}
+/// In the extensions of a request that had to change and could not, since somebody else holds it.
+pub(crate) struct Held;
 
 impl<T: Fields> HeaderFields for Bridge<T> {
     fn values<'h>(&'h self, name: &http::HeaderName) -> impl Iterator<Item = &'h [u8]> {
@@ -77,33 +64,35 @@ fn append(fields: &mut HeaderMap, name: &http::HeaderName, value: &http::HeaderV
     }
 }
 
-impl Fields for &mut Outer<'_> {
+impl Fields for &mut ServiceRequest {
     fn map(&self) -> &HeaderMap {
-        self.request.headers()
+        self.headers()
     }
 
     /// actix-web says that a request is shared by a panic alone.
     fn map_mut(&mut self) -> Option<&mut HeaderMap> {
-        let request = &mut *self.request;
-        self.held =
-            self.held || catch_unwind(AssertUnwindSafe(|| request.headers_mut().len())).is_err();
-        (!self.held).then(|| self.request.headers_mut())
+        let held = self.extensions().contains::<Held>()
+            || catch_unwind(AssertUnwindSafe(|| self.headers_mut().len())).is_err();
+        if held {
+            self.extensions_mut().insert(Held);
+        }
+        (!held).then(|| self.headers_mut())
     }
 }
 
-impl RequestHead for Bridge<&mut Outer<'_>> {
+impl RequestHead for Bridge<&mut ServiceRequest> {
     type Fields = Self;
 
     fn method(&self) -> &str {
-        self.0.request.method().as_str()
+        self.0.method().as_str()
     }
 
     fn path(&self) -> &str {
-        self.0.request.path()
+        self.0.path()
     }
 
     fn authority(&self) -> Option<&str> {
-        self.0.request.uri().authority().map(|authority| authority.as_str())
+        self.0.uri().authority().map(|authority| authority.as_str())
     }
 
     fn fields(&self) -> &Self {

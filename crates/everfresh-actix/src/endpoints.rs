@@ -4,7 +4,7 @@ use actix_web::dev::ServiceRequest;
 use actix_web::web::{self, Bytes, ServiceConfig};
 use everfresh::{BODY_LIMIT, ClaimSet, Engine};
 
-use crate::bridge::{self, Bridge, Outer};
+use crate::bridge::{self, Bridge};
 use crate::session;
 
 /// The endpoints that everfresh brings: `POST /auth/refresh`, `GET /auth/sessions`, `DELETE
@@ -35,7 +35,7 @@ pub fn endpoints<C: ClaimSet>(auth: &Engine<C>) -> impl FnOnce(&mut ServiceConfi
             let answer = move |mut request: ServiceRequest| {
                 let endpoint = endpoint.clone();
                 async move {
-                    let call = endpoint.read(&Bridge(&mut Outer::new(&mut request)));
+                    let call = endpoint.read(&Bridge(&mut request));
                     // Read whatever it is: actix-web closes a connection with an unread body.
                     let body = request.extract::<Bytes>().await.ok();
                     let body = body.filter(|body| body.len() <= BODY_LIMIT);

@@ -10,7 +10,7 @@ use actix_web::middleware::{Next, from_fn};
 use actix_web::{Error, HttpMessage as _};
 use everfresh::{ClaimSet, Engine};
 
-use crate::bridge::{Bridge, Outer};
+use crate::bridge::{Bridge, Held};
 use crate::{Rejection, session};
 
 /// Reads, verifies and refreshes the token of each request, and puts a session into it.
@@ -73,10 +73,10 @@ where
     fn call(&self, mut request: ServiceRequest) -> Self::Future {
         let (auth, inner) = (self.auth.clone(), self.inner.clone());
         Box::pin(async move {
-            let session = auth.begin(&Bridge(&mut Outer::new(&mut request))).settle().await;
-            let mut head = Outer::new(&mut request);
-            let underway = auth.attach(session, &mut Bridge(&mut head));
-            let answer = match head.is_held() {
+            let session = auth.begin(&Bridge(&mut request)).settle().await;
+            let underway = auth.attach(session, &mut Bridge(&mut request));
+            let held = request.extensions().contains::<Held>();
+            let answer = match held {
                 true => Err(Rejection(everfresh::Rejection::internal().with_detail(HELD)).into()),
                 false => {
                     request.extensions_mut().insert(underway.session().clone());
