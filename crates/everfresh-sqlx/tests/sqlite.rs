@@ -57,7 +57,7 @@ async fn caught_up(store: impl everfresh::SessionStore) -> HashSet<SessionId> {
     let (tell, mut heard) = watch::channel((false, HashSet::new()));
     let tell = Mutex::new(tell);
     let ear = Ear::new(Duration::from_secs(3600), move |heard| {
-        let tell = tell.lock().unwrap();
+        let tell = tell.lock().expect("no panic");
         match heard {
             Heard::Ended(sids) => tell.send_modify(|(_, ended)| ended.extend(sids)),
             Heard::Live => tell.send_modify(|(live, _)| *live = true),
@@ -69,7 +69,7 @@ async fn caught_up(store: impl everfresh::SessionStore) -> HashSet<SessionId> {
     let patience = Duration::from_secs(60);
     let waited = tokio::time::timeout(patience, heard.wait_for(|(live, _)| *live)).await;
     task.abort();
-    waited.expect("in time").unwrap().1.clone()
+    waited.expect("in time").expect("told").1.clone()
 }
 
 #[tokio::test]

@@ -254,7 +254,8 @@ impl<C: ClaimSet> Session<C> {
     ///
     /// Errors: `Unavailable` if the session could not be ended. The cookies are cleared still, this
     /// node refuses the session, and it is tried again until the store takes it, the session has
-    /// ended by itself or the engine ends; `Event::RevokeFailed` says if it was given up.
+    /// ended by itself or the engine ends; `Event::RevokeFailed` says if it was given up. A sign-out
+    /// that rests on a refresh token alone is given up at once, since no token is kept.
     /// `CrossSite` if another site caused the request and nobody is signed in by a header: it has
     /// no business with our cookies.
     pub async fn sign_out(&self) -> Result<(), SessionError> {
