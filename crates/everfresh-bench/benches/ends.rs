@@ -11,8 +11,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use everfresh::{
-    Admission, Admitted, Context, Ear, Engine, Expires, Failure, Feed, Opening, Presented,
-    RefreshToken, Refresher, SessionId, Step, StoreError, Timestamp, Tokens,
+    Admission, Admitted, Closing, Context, Ear, Engine, Expires, Failure, Feed, Opening, Presented,
+    Refresher, SessionId, Step, StoreError, Timestamp, Tokens,
 };
 use everfresh_bench::{Bare, User, engine, keys, token, with_bearer};
 use http::Request;
@@ -52,13 +52,8 @@ impl Refresher for Tells {
         Err(Failure::SOON)
     }
 
-    async fn sign_out(
-        &self,
-        _: Context,
-        _: String,
-        _: Option<RefreshToken>,
-    ) -> Result<(), Failure> {
-        Ok(())
+    async fn sign_out(&self, _: Context, _: Closing) -> Result<Option<String>, Failure> {
+        Ok(None)
     }
 
     async fn follow(&self, ear: Ear) -> Result<(), StoreError> {
