@@ -29,6 +29,7 @@ pub(crate) enum Failure {
     NoRuntime,
     Foreign,
     UnreadClaims,
+    TooManySessions,
 }
 
 impl Failure {
