@@ -20,6 +20,8 @@
 //! * Build the engine once, outside of the closure that `HttpServer::new` takes, and in a runtime
 //!   that lives as long as the server (`#[actix_web::main]` or `#[tokio::main]` has one): refreshes
 //!   run there, and not on a worker that may end.
+//! * Extractors go by the type of the claims: where two engines stand around a route, give each a
+//!   type of its own. [`require`] and [`endpoints`] go by the engine.
 //! * A limit (a timeout) that sits inside [`Refresh`] is held while a request waits for a refresh:
 //!   put limits outside, which in actix-web means in a later `wrap`.
 //! * A middleware outside of [`Refresh`] that calls `cookies()` makes actix-web remember them for

@@ -73,6 +73,9 @@ where
     fn call(&self, mut request: ServiceRequest) -> Self::Future {
         let (auth, inner) = (self.auth.clone(), self.inner.clone());
         Box::pin(async move {
+            if auth.has_begun(request.extensions().get()) {
+                return inner.call(request).await;
+            }
             let session = auth.begin(&Bridge(&mut request)).settle().await;
             let underway = auth.attach(session, &mut Bridge(&mut request));
             let held = request.extensions().contains::<Held>();
@@ -105,7 +108,8 @@ where
 }
 
 /// A second middleware, inside of [`Refresh`], where everything must be signed in: it answers in
-/// place of the service inside, with 401, 403 or 503, and with 500 where [`Refresh`] is missing.
+/// place of the service inside, with 401, 403 or 503, and with 500 where [`Refresh`] of the same
+/// engine is missing.
 ///
 /// ```
 /// # use actix_web::{App, web};
@@ -122,7 +126,7 @@ where
 /// # }
 /// ```
 pub fn require<S, B, C>(
-    _: &Engine<C>,
+    auth: &Engine<C>,
 ) -> impl Transform<
     S,
     ServiceRequest,
@@ -135,10 +139,15 @@ where
     B: MessageBody + 'static,
     C: ClaimSet,
 {
-    from_fn(async |request: ServiceRequest, next: Next<B>| {
-        match session::<C>(request.request()).and_then(|one| one.require().map_err(Rejection)) {
-            Ok(()) => Ok(next.call(request).await?.map_into_left_body()),
-            Err(rejection) => Ok(request.error_response(rejection).map_into_right_body()),
+    let auth = auth.clone();
+    from_fn(move |request: ServiceRequest, next: Next<B>| {
+        let session = session::<C>(request.request());
+        let admitted = session.and_then(|session| auth.admit(&session).map_err(Rejection));
+        async move {
+            match admitted {
+                Ok(()) => Ok(next.call(request).await?.map_into_left_body()),
+                Err(rejection) => Ok(request.error_response(rejection).map_into_right_body()),
+            }
         }
     })
 }

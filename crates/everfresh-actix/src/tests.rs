@@ -13,8 +13,8 @@ use actix_web::test::{TestRequest, init_service, try_call_service};
 use actix_web::web::{self, ServiceConfig};
 use actix_web::{App, HttpResponse, HttpServer, ResponseError as _};
 use everfresh::{
-    Carrier, Clock, Engine, EngineBuilder, Keys, ManualClock, Resign, Revalidated, Revalidation,
-    SessionErrorKind, Timestamp,
+    Carrier, Clock, Engine, EngineBuilder, Keys, ManualClock, MemoryStore, Resign, Revalidated,
+    Revalidation, Rotate, SessionErrorKind, Timestamp,
 };
 use http::HeaderValue;
 use serde::{Deserialize, Serialize};
@@ -60,6 +60,13 @@ impl World {
             .leeway(Duration::ZERO)
             .refresh_with(Resign::new());
         Self { clock, auth: change(builder).build().unwrap() }
+    }
+
+    fn rotating() -> Self {
+        let clock = ManualClock::starting_at(Timestamp::from_secs(1_800_000_000));
+        let store = MemoryStore::with_clock(clock.clone());
+        let world = Self::with(|b| b.clock(clock.clone()).refresh_with(Rotate::new(store)));
+        Self { clock, ..world }
     }
 
     fn refresh(&self) -> Refresh<User> {
@@ -442,4 +449,37 @@ async fn an_upgrade_keeps_its_101_and_carries_the_cookie() {
         stream.read_exact(&mut back).await.unwrap();
         assert_eq!(&back, message);
     }
+}
+
+#[tokio::test]
+async fn m7_require_lets_in_its_own_engines_sessions_alone() {
+    let (world, other) = (World::new(), World::new());
+    let cookie = world.sign_in("ada").await;
+    for (required, status) in [(&world, 200), (&other, 500)] {
+        let members = web::scope("/members").route("/list", web::get().to(async || "members"));
+        let members = members.wrap(require(&required.auth));
+        let app = init_service(App::new().service(members).wrap(world.refresh())).await;
+        let request = request("GET", "/members/list", &cookie).to_request();
+        let answer = Answer::of(try_call_service(&app, request).await).await;
+        assert_eq!(answer.status, status);
+        assert_eq!(answer.body.contains("another engine's"), status == 500, "{}", answer.body);
+    }
+}
+
+#[tokio::test]
+async fn r4_the_middleware_twice_around_a_route_is_one_session() {
+    let world = World::rotating();
+    let inner = web::scope("/twice").configure(routes).wrap(world.refresh());
+    let app = init_service(App::new().service(inner).configure(routes).wrap(world.refresh())).await;
+    let send = async |method, path, cookie: &str| {
+        Answer::of(try_call_service(&app, request(method, path, cookie).to_request()).await).await
+    };
+    let signed_in = send("POST", "/login/ada", "").await;
+    let pairs = signed_in.cookies.iter().map(|cookie| cookie.split(';').next().unwrap());
+    let cookie = pairs.collect::<Vec<_>>().join("; ");
+    assert_eq!(send("GET", "/twice/me", &cookie).await.body, "ada");
+    world.clock.advance(Duration::from_secs(900));
+    let answer = send("GET", "/twice/me", &cookie).await;
+    assert_eq!((answer.status, &*answer.body), (200, "ada"));
+    assert!(answer.token().is_some());
 }

@@ -16,6 +16,8 @@
 //! * `.layer(..)` is around the routes that were added before it, and not around later ones.
 //! * A limit (a timeout, a concurrency limit) that sits inside the layer is held while a request
 //!   waits for a refresh: put limits outside, which in axum means after `.layer(auth.layer())`.
+//! * Extractors go by the type of the claims: where two engines stand around a route, give each a
+//!   type of its own. `auth.require()` and [`endpoints`] go by the engine.
 //! * A CORS layer goes outside, too: it answers preflights, and names what scripts may read.
 //!
 //! # Example

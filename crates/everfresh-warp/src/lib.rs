@@ -13,8 +13,8 @@
 //!    mistake.
 //! 4. A route with [`session::<User>()`](session) can sign in, sign out and refresh. Its handler
 //!    goes into `then` and answers `Result<_, everfresh_warp::Error>`.
-//! 5. [`require::<User>()`](require) extracts nothing, and stands before routes where everything
-//!    must be signed in: `warp::path("members").and(require::<User>()).and(members)`.
+//! 5. [`require(&auth)`](require) extracts nothing, and stands before routes where everything
+//!    must be signed in by that engine: `warp::path("members").and(require(&auth)).and(members)`.
 //! 6. [`endpoints`] brings refresh, the list of a person's sessions and the public keys, as one more
 //!    route.
 //! 7. Nothing has to be recovered: `serve` answers our rejections, whatever else the routes of an
@@ -25,6 +25,9 @@
 //!   stand after the path and the method: one that stands before them speaks for every request,
 //!   and turns a 404 into a 401. And a route behind them that takes everything, such as a page for
 //!   404, takes those who aren't signed in.
+//! * [`claims`], [`optional_claims`] and [`session`] go by the type of the claims: where two engines
+//!   stand around a route, give each a type of its own. [`require`] and [`endpoints`] go by the
+//!   engine.
 //! * Who recovers every rejection puts [`recover`] before it, or asks [`answer`] in it. The same
 //!   holds inside of `warp::log` and `warp::cors`, which see a rejection before `serve` does.
 //! * `warp::addr::remote()` knows nothing here; [`remote`] does.
@@ -81,7 +84,7 @@ use std::convert::Infallible;
 use std::future::ready;
 use std::net::SocketAddr;
 
-use everfresh::ClaimSet;
+use everfresh::{ClaimSet, Engine};
 use warp::reply::Response;
 use warp::{Filter, Reply};
 
@@ -116,9 +119,14 @@ pub fn optional_claims<C: ClaimSet>()
     extract(|session: Session<C>| Ok(session.optional_claims()?.map(Claims)))
 }
 
-/// Extracts nothing, and rejects as [`claims`] does where nobody is signed in.
-pub fn require<C: ClaimSet>() -> impl Filter<Extract = (), Error = warp::Rejection> + Copy {
-    extract(|session: Session<C>| session.require()).untuple_one()
+/// Extracts nothing, and rejects as [`claims`] does where nobody is signed in; with 500 also where
+/// the session is another engine's.
+pub fn require<C: ClaimSet>(
+    auth: &Engine<C>,
+) -> impl Filter<Extract = (), Error = warp::Rejection> + Clone + use<C> {
+    let auth = auth.clone();
+    let admit = move |session| ready(auth.admit(&session).map_err(rejected));
+    session().and_then(admit).untuple_one()
 }
 
 fn extract<C: ClaimSet, T: Send + 'static>(
@@ -131,10 +139,12 @@ fn extract<C: ClaimSet, T: Send + 'static>(
                  `everfresh_warp::serve(routes, auth)`, with the same claims type.",
             )
         });
-        ready(
-            session.and_then(read).map_err(|rejection| warp::reject::custom(Rejection(rejection))),
-        )
+        ready(session.and_then(read).map_err(rejected))
     })
+}
+
+fn rejected(rejection: everfresh::Rejection) -> warp::Rejection {
+    warp::reject::custom(Rejection(rejection))
 }
 
 /// Extracts the address of the client, or of the proxy that it came by: `warp::addr::remote()`
@@ -164,7 +174,7 @@ pub fn remote() -> impl Filter<Extract = (Option<SocketAddr>,), Error = Infallib
 ///     })
 /// }
 ///
-/// let me = warp::path("me").and(everfresh_warp::require::<()>()).map(|| "you");
+/// let me = warp::path("me").and(everfresh_warp::claims::<()>()).map(|_| "you");
 /// let routes = me.recover(own);
 /// # let _ = routes;
 /// ```

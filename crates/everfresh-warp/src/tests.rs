@@ -5,7 +5,9 @@ use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
-use everfresh::{Carrier, Clock, Engine, Keys, ManualClock, Resign, SessionError, Timestamp};
+use everfresh::{
+    Carrier, Clock, Engine, Keys, ManualClock, MemoryStore, Resign, Rotate, SessionError, Timestamp,
+};
 use everfresh_testkit::Browser;
 use futures::{SinkExt as _, StreamExt as _};
 use http_body_util::BodyExt as _;
@@ -129,7 +131,7 @@ async fn filters_answer_as_the_request_is_entitled() {
         session.refresh().await?;
         Ok::<_, Error>(StatusCode::NO_CONTENT)
     };
-    let members = path!("members").and(require::<User>()).map(|| "members");
+    let members = path!("members").and(require(&auth)).map(|| "members");
     let routes = (login().or(me()).or(home()).or(members))
         .or(path!("logout").and(warp::post()).and(session()).then(async_logout))
         .or(path!("stale").and(warp::post()).and(session()).then(async_stale));
@@ -195,7 +197,7 @@ async fn a_rejection_is_answered_as_the_core_answers_it() {
         let expected = whole(plain.clone().oneshot(request()).await.unwrap()).await;
         assert!(expected.starts_with(&status.to_string()), "{expected}");
         for routes in
-            [claims::<User>().map(|_| "never").boxed(), require::<User>().map(|| "never").boxed()]
+            [claims::<User>().map(|_| "never").boxed(), require(&auth).map(|| "never").boxed()]
         {
             let answer = service(routes, auth.clone()).oneshot(request()).await.unwrap();
             assert_eq!(whole(answer).await, expected);
@@ -375,4 +377,40 @@ async fn who_recovers_everything_asks_for_our_answer() {
         let answer = send(routes, &auth, request("GET", "/nowhere", "")).await;
         assert_eq!(answer.status, StatusCode::IM_A_TEAPOT);
     }
+}
+
+#[tokio::test]
+async fn m7_require_lets_in_its_own_engines_sessions_alone() {
+    let (_, auth) = world();
+    let (_, other) = world();
+    let cookie = sign_in(&auth, "ada").await;
+    let members = |required| path!("members").and(require(required)).map(|| "members");
+    let answer = send(members(&auth), &auth, request("GET", "/members", &cookie)).await;
+    assert_eq!(answer.body, "members");
+    let answer = send(members(&other), &auth, request("GET", "/members", &cookie)).await;
+    assert_eq!(answer.status, StatusCode::INTERNAL_SERVER_ERROR);
+    assert!(answer.body.contains("another engine's"), "{}", answer.body);
+}
+
+#[tokio::test]
+async fn r4_a_layer_twice_around_routes_is_one_session() {
+    let clock = ManualClock::starting_at(Timestamp::from_secs(1_800_000_000));
+    let auth = Engine::<User>::builder(Keys::hs256("0123456789abcdef-0123456789abcdef").unwrap())
+        .issuer("https://app.example")
+        .audience("app")
+        .clock(Clock::from(clock.clone()))
+        .refresh_with(Rotate::new(MemoryStore::with_clock(clock.clone())))
+        .build()
+        .unwrap();
+    let routes = auth.layer().layer(service(login().or(me()), auth.clone()));
+    let send = async |method, path, cookie: &str| {
+        read(routes.clone().oneshot(request(method, path, cookie)).await.unwrap()).await
+    };
+    let signed_in = send("POST", "/login/ada", "").await;
+    let pairs = signed_in.cookies.iter().map(|cookie| cookie.split(';').next().unwrap());
+    let cookie = pairs.collect::<Vec<_>>().join("; ");
+    clock.advance(Duration::from_secs(900));
+    let answer = send("GET", "/me", &cookie).await;
+    assert_eq!((answer.status, &*answer.body), (StatusCode::OK, "ada"));
+    assert_eq!(answer.cookies.len(), 2);
 }

@@ -40,7 +40,7 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     let routes = (path::end().and(warp::get()).and(optional_claims()).map(home))
         .or(path!("login").and(warp::post()).and(session()).and(form).then(login))
         .or(path!("me").and(warp::get()).and(claims()).map(me))
-        .or(path!("members").and(warp::get()).and(require::<User>()).map(members))
+        .or(path!("members").and(warp::get()).and(require(&auth)).map(members))
         .or(path!("logout").and(warp::post()).and(session()).then(logout));
 
     let port = std::env::var("PORT").unwrap_or("3000".into());
@@ -66,7 +66,7 @@ fn me(Claims(user): Claims<User>) -> String {
     format!("You are {}\n", user.name)
 }
 
-/// Behind `require()`: needs no claims.
+/// Behind `require(&auth)`: needs no claims.
 fn members() -> &'static str {
     "Members only\n"
 }

@@ -52,7 +52,7 @@ async fn a_websocket_gets_its_cookies_with_the_101_and_passes() {
 
     let mut stream = TcpStream::connect(address).await.unwrap();
     let head = format!(
-        "GET /ws HTTP/1.1\r\nhost: x\r\nconnection: upgrade\r\nupgrade: websocket\r\n\
+        "GET /ws HTTP/1.1\r\nhost: localhost\r\nconnection: upgrade\r\nupgrade: websocket\r\n\
          sec-websocket-version: 13\r\nsec-websocket-key: dGhlIHNhbXBsZSBub25jZQ==\r\n\
          cookie: {cookie}\r\n\r\n"
     );
@@ -180,7 +180,7 @@ async fn a_want_of_file_descriptors_is_waited_out_and_a_broken_connection_is_not
         let (mut stream, served) = tokio::io::duplex(1024);
         let listener = Failing(failures, Some(served));
         let server = tokio::spawn(serve(me(), auth.clone()).incoming(listener).run());
-        stream.write_all(b"GET / HTTP/1.1\r\nhost: x\r\n\r\n").await.unwrap();
+        stream.write_all(b"GET / HTTP/1.1\r\nhost: localhost\r\n\r\n").await.unwrap();
         let head = read_until(&mut stream, b"\r\n\r\n").await;
         assert!(head.starts_with("HTTP/1.1 404 "), "{head}");
         assert_eq!(began.elapsed().as_secs(), seconds);

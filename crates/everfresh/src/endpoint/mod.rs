@@ -144,13 +144,14 @@ impl<C: ClaimSet> Endpoint<C> {
 
     /// The answer. `body` is empty where the call does not want it; `None` if it is larger than
     /// [`BODY_LIMIT`]. `session` is the one that the layer put into the request, or the answer
-    /// where there is none.
+    /// where there is none; another engine's counts as none.
     pub async fn answer(
         &self,
         call: Call,
         body: Option<&[u8]>,
         session: Result<&Session<C>, Rejection>,
     ) -> Reply {
+        let session = session.and_then(|session| self.engine.own(session));
         match (call.0, &self.kind) {
             (Asked::Native(asked), Kind::Native(native)) => {
                 native.answer(&self.engine, asked, session).await

@@ -3,6 +3,7 @@
 mod assess;
 mod fit;
 mod following;
+mod ours;
 mod sign_outs;
 mod unjudged;
 

@@ -36,7 +36,8 @@ pin_project! {
             settle: Pin<Box<dyn Future<Output = Session<C>> + Send>>,
             ready: Option<Box<(S, Req)>>,
         },
-        /// The inner service has been called.
+        /// The inner service has been called. Without a session to finish where a layer further
+        /// outside does that.
         Calling {
             underway: Option<Underway<C>>,
             #[pin]
@@ -54,6 +55,10 @@ where
 {
     pub(super) fn calling(underway: Underway<C>, inner: S::Future) -> Self {
         Self { state: State::Calling { underway: Some(underway), inner } }
+    }
+
+    pub(super) fn passing(inner: S::Future) -> Self {
+        Self { state: State::Calling { underway: None, inner } }
     }
 
     pub(super) fn waiting(waiting: Waiting<C>, service: S, request: Req) -> Self {
@@ -85,8 +90,7 @@ where
                 }
                 StateProj::Calling { underway, inner } => {
                     let response = ready!(inner.poll(cx))?;
-                    // PANIC: taken once, since the state is replaced below in the same poll.
-                    let underway = underway.take().expect("polled after completion");
+                    let Some(underway) = underway.take() else { return Poll::Ready(Ok(response)) };
                     let mut finishing = underway.finish(response);
                     // Nearly always at once, so a response is not put away for it.
                     match Pin::new(&mut finishing).poll(cx) {

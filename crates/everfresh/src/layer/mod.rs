@@ -31,7 +31,8 @@ impl<C: ClaimSet> Engine<C> {
     }
 
     /// A second layer, inside the first, where everything must be signed in: it answers in place
-    /// of the service, as [`Session::require`](crate::Session::require) says.
+    /// of the service, as [`Session::require`](crate::Session::require) says. It lets in sessions
+    /// of this engine alone.
     ///
     /// ```
     /// # use everfresh::{Engine, Keys, Resign};
@@ -52,7 +53,7 @@ impl<C: ClaimSet> Engine<C> {
     /// # }
     /// ```
     pub fn require(&self) -> RequireLayer<C> {
-        RequireLayer::new()
+        RequireLayer::new(self.clone())
     }
 }
 

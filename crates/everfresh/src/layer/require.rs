@@ -1,7 +1,6 @@
 //! A layer that answers for the service inside where nobody is signed in.
 
 use std::fmt;
-use std::marker::PhantomData;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
@@ -10,15 +9,16 @@ use pin_project_lite::pin_project;
 use tower_layer::Layer;
 use tower_service::Service;
 
+use crate::engine::Engine;
 use crate::reject::Rejection;
-use crate::session::{ClaimSet, Session};
+use crate::session::ClaimSet;
 
 /// Puts [`Require`] around a service. Made by [`Engine::require`](crate::Engine::require).
-pub struct RequireLayer<C>(PhantomData<fn() -> C>);
+pub struct RequireLayer<C>(Engine<C>);
 
 impl<C> RequireLayer<C> {
-    pub(super) fn new() -> Self {
-        Self(PhantomData)
+    pub(super) fn new(engine: Engine<C>) -> Self {
+        Self(engine)
     }
 }
 
@@ -26,17 +26,19 @@ impl<S, C> Layer<S> for RequireLayer<C> {
     type Service = Require<S, C>;
 
     fn layer(&self, inner: S) -> Require<S, C> {
-        Require { inner, claims: PhantomData }
+        Require { engine: self.0.clone(), inner }
     }
 }
 
-/// Calls the service inside for requests that are signed in, and answers the others itself.
+/// Calls the service inside for requests that are signed in by its engine, and answers the others
+/// itself.
 ///
 /// Answers 500 [`MissingLayer`](crate::RejectionKind::MissingLayer) if [`Refresh`](super::Refresh)
-/// is not around it.
+/// of the same engine is not around it, or that of another engine with the same claims type stands
+/// between the two.
 pub struct Require<S, C> {
+    engine: Engine<C>,
     inner: S,
-    claims: PhantomData<fn() -> C>,
 }
 
 impl<S, C, B, R> Service<Request<B>> for Require<S, C>
@@ -54,8 +56,8 @@ where
     }
 
     fn call(&mut self, request: Request<B>) -> Self::Future {
-        let session = request.extensions().get::<Session<C>>();
-        match session.map_or_else(|| Err(Rejection::missing_layer()), Session::require) {
+        let session = request.extensions().get().ok_or_else(Rejection::missing_layer);
+        match session.and_then(|session| self.engine.admit(session)) {
             Ok(()) => RequireFuture::Calling { inner: self.inner.call(request) },
             Err(rejection) => RequireFuture::Rejected { rejection: Some(rejection) },
         }
@@ -95,19 +97,19 @@ where
 
 impl<S: Clone, C> Clone for Require<S, C> {
     fn clone(&self) -> Self {
-        Self { inner: self.inner.clone(), claims: PhantomData }
+        Self { engine: self.engine.clone(), inner: self.inner.clone() }
     }
 }
 
 impl<C> Clone for RequireLayer<C> {
     fn clone(&self) -> Self {
-        Self(PhantomData)
+        Self(self.0.clone())
     }
 }
 
 impl<S: fmt::Debug, C> fmt::Debug for Require<S, C> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Require").field("inner", &self.inner).finish()
+        f.debug_struct("Require").field("inner", &self.inner).finish_non_exhaustive()
     }
 }
 

@@ -36,6 +36,9 @@ where
     }
 
     fn call(&mut self, mut request: Request<B>) -> Self::Future {
+        if self.engine.has_begun(request.extensions().get()) {
+            return ResponseFuture::passing(self.inner.call(request));
+        }
         match self.engine.begin(&request) {
             Step::Pass(session) => {
                 let underway = self.engine.attach(session, &mut request);

@@ -13,7 +13,7 @@ use tower::limit::ConcurrencyLimitLayer;
 use tower::{Service, ServiceBuilder, ServiceExt as _, service_fn};
 
 use crate::testing::*;
-use crate::{Rejection, RejectionKind, Session};
+use crate::{Carrier, Rejection, RejectionKind, Session};
 
 /// Panics when called without having been polled ready, as Tower allows; clones are not ready.
 #[derive(Debug)]
@@ -231,6 +231,111 @@ async fn require_answers_for_the_service_inside() {
     assert_eq!(response.status(), StatusCode::INTERNAL_SERVER_ERROR);
     let body = String::from_utf8(response.into_body()).unwrap();
     assert!(body.contains(".layer(auth.layer())"), "{body}");
+}
+
+/// Says who is signed in, as far as the session goes that is in the request.
+async fn inner(request: Request<()>) -> Result<Response<String>, Infallible> {
+    Ok(who(request.extensions().get::<Session<User>>().unwrap()))
+}
+
+#[tokio::test]
+async fn m7_require_lets_in_its_own_engines_sessions_alone() {
+    let users = World::new();
+    let admins = World::with(|b| b.issuer("https://admin.example").audience("admin"));
+    let token = users.sign_in("alice").await;
+    let secrets = service_fn(|_: Request<()>| async {
+        Ok::<_, Infallible>(Response::new(b"secrets".to_vec()))
+    });
+    let service = |layers: (bool, bool)| {
+        ServiceBuilder::new()
+            .option_layer(layers.0.then(|| admins.auth.layer()))
+            .layer(users.auth.layer())
+            .option_layer(layers.1.then(|| admins.auth.layer()))
+            .layer(admins.auth.require())
+            .service(secrets)
+    };
+    for layers in [(false, false), (true, false)] {
+        let response = service(layers).oneshot(cookie(&token)).await.unwrap();
+        assert_eq!(response.status(), StatusCode::INTERNAL_SERVER_ERROR);
+        let body = String::from_utf8(response.into_body()).unwrap();
+        assert!(body.contains("another engine's: put the layer of the engine"), "{body}");
+    }
+    let response = service((false, true)).oneshot(cookie(&token)).await.unwrap();
+    assert_eq!(response.status(), StatusCode::UNAUTHORIZED);
+    let admin = admins.sign_in("root").await;
+    let response = service((false, true)).oneshot(cookie(&admin)).await.unwrap();
+    assert_eq!(response.body(), b"secrets");
+
+    // What everfresh answers itself is for its own engine's sessions, too.
+    let theirs = users.auth.begin(&cookie(&token)).settle().await;
+    for endpoint in admins.auth.endpoints() {
+        let call = endpoint.read(&request(endpoint.methods().split(',').next().unwrap(), &[]));
+        let answer = endpoint.answer(call, Some(b""), Ok(&theirs)).await;
+        let expected = if endpoint.path().starts_with("/auth/") { 500 } else { 200 };
+        assert_eq!(answer.status(), expected, "{}", endpoint.path());
+    }
+}
+
+#[tokio::test]
+async fn r4_a_layer_twice_around_a_route_is_one_session() {
+    let (rotating, _) = World::rotating();
+    let resigning = World::new();
+    for world in [&rotating, &resigning] {
+        let service = ServiceBuilder::new()
+            .layer(world.auth.layer())
+            .layer(world.auth.layer())
+            .service(service_fn(inner));
+        let mut pair = world.sign_in_pair("alice").await;
+        let rotates = !pair.refresh.is_empty();
+        for left in [600, 100, 10, 0] {
+            world.pass_until_left(&pair.access, left);
+            for request in [pair.request(), request("POST", &[("cookie", &pair.header())])] {
+                let response = service.clone().oneshot(request).await.unwrap();
+                assert_eq!((response.status(), &**response.body()), (StatusCode::OK, "alice"));
+                let cookies = set_cookies(&response).len();
+                assert!(cookies == 0 || cookies == if rotates { 2 } else { 1 }, "{cookies}");
+                pair.keep(&response);
+                tokio::task::yield_now().await;
+            }
+        }
+        if rotates {
+            let response = service.clone().oneshot(pair.refresh_only()).await.unwrap();
+            assert_eq!((response.status(), &**response.body()), (StatusCode::OK, "alice"));
+        }
+        assert!(!world.events().iter().any(|event| event.contains("Refused")), "one look at it");
+    }
+}
+
+#[tokio::test]
+async fn r4_two_engines_around_a_route_work_each_for_itself() {
+    let users = World::rotating().0;
+    let admins = World::with(|b| {
+        b.issuer("https://admin.example").audience("admin").carriers([Carrier::headers()])
+    });
+    let service = ServiceBuilder::new()
+        .layer(users.auth.layer())
+        .layer(admins.auth.layer())
+        .layer(users.auth.layer())
+        .service(service_fn(inner));
+    let (pair, admin) = (users.sign_in_pair("alice").await, admins.auth.clone());
+    let session = admin.begin(&get(&[])).settle().await;
+    session.sign_in("root", user("root")).await.unwrap();
+    let mut signed_in = Response::new(());
+    admin.finish(&session, &mut signed_in);
+    let token = signed_in.headers()["authorization"].to_str().unwrap();
+    let both = [("cookie", &*pair.header()), ("authorization", token)];
+    users.pass(900);
+    admins.pass(900);
+    let response = service.clone().oneshot(get(&both)).await.unwrap();
+    assert_eq!(response.headers().get_all("authorization").iter().count(), 1, "of the one");
+    assert_eq!(set_cookies(&response).len(), 2, "of the other, once");
+
+    // A request that is made of an answered one begins anew.
+    let mut again = cookie(&pair.access);
+    let session = users.auth.begin(&again).settle().await;
+    users.auth.finish(&session, &mut Response::new(()));
+    again.extensions_mut().insert(session);
+    assert!(!users.auth.has_begun(again.extensions().get()));
 }
 
 #[tokio::test]

@@ -395,7 +395,12 @@ impl<C> View<C> {
 }
 
 impl<C> Session<C> {
-    fn sealed(&self) -> bool {
+    /// The engine that began it.
+    pub(crate) fn core(&self) -> &Arc<Core> {
+        &self.0.core
+    }
+
+    pub(crate) fn sealed(&self) -> bool {
         self.0.flags.load(Ordering::Acquire) & SEALED != 0
     }
 
