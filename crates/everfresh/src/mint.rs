@@ -31,6 +31,9 @@ pub struct Grant {
     /// The generation that a client confirms by presenting the token: the claim `gen`. None in a
     /// token for onward calls.
     pub generation: Option<u64>,
+    /// Whether the session's cookies outlive the browser: the claim `session_persistent`, which is
+    /// written only where they don't.
+    pub persistent: bool,
 }
 
 /// An app's claims as the text of a JSON object without registered names.
@@ -79,7 +82,7 @@ impl fmt::Display for ClaimsProblem {
 }
 
 impl Grant {
-    /// A session's, of no generation.
+    /// A session's, of no generation, whose cookies outlive the browser.
     pub fn new(
         subject: impl Into<String>,
         sid: impl Into<String>,
@@ -88,7 +91,8 @@ impl Grant {
         session_expires: Timestamp,
     ) -> Self {
         let (subject, sid) = (subject.into(), sid.into());
-        Self { subject, sid, claims, auth_time, session_expires, generation: None }
+        let (generation, persistent) = (None, true);
+        Self { subject, sid, claims, auth_time, session_expires, generation, persistent }
     }
 }
 
@@ -344,6 +348,9 @@ impl Serialize for PayloadOut<'_> {
                 map.serialize_entry("gen", &generation)?;
             }
             map.serialize_entry("session_exp", &grant.session_expires.as_secs())?;
+            if !grant.persistent {
+                map.serialize_entry("session_persistent", &false)?;
+            }
         }
         map.end()
     }

@@ -87,7 +87,6 @@ mod tests {
         let held: Custody = custody().into_custody(START);
         let opening = Opening {
             grant: grant(),
-            persistent: true,
             attributes: attributes(),
             issued: Some(issued()),
             former: Some("the-former-sid".into()),
@@ -120,6 +119,7 @@ mod tests {
             valid_from: START,
             expires: START,
             session_expires: None,
+            persistent: true,
             generation: None,
             mark: 0,
             reported: crate::verify::Reported::default(),

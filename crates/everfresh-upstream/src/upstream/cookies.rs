@@ -102,9 +102,7 @@ impl InCookies {
     /// Our own access token for it, which does not outlive the one that it rests on.
     fn mint(&self, cx: &Context, content: &Content, grant: &Grant) -> Result<Tokens, Failure> {
         let left = Timestamp::from_secs(content.expires).since(cx.now());
-        let mut tokens = cx.mint_for(grant, Some(left.max(Duration::from_secs(1))))?;
-        tokens.persistent = content.persistent;
-        Ok(tokens)
+        cx.mint_for(grant, Some(left.max(Duration::from_secs(1))))
     }
 
     async fn receive(
@@ -147,7 +145,9 @@ impl Content {
         let claims = ClaimsObject::from_text(&self.claims).ok_or(Failure::Misconfigured)?;
         let ends = Timestamp::from_secs(self.session_exp);
         let began = Timestamp::from_secs(self.auth_time);
-        Ok(Grant::new(&self.sub, &self.sid, claims, began, ends))
+        let mut grant = Grant::new(&self.sub, &self.sid, claims, began, ends);
+        grant.persistent = self.persistent;
+        Ok(grant)
     }
 }
 
@@ -219,7 +219,7 @@ impl Refresher for InCookies {
     }
 
     async fn sign_in(&self, cx: Context, opening: Opening) -> Result<Tokens, Failure> {
-        let Opening { grant, persistent, issued, .. } = opening;
+        let Opening { grant, issued, .. } = opening;
         let held =
             self.receive(&cx, &grant.sid, issued.ok_or(Failure::Misconfigured)?, None).await?;
         let mut content = Content {
@@ -229,7 +229,7 @@ impl Refresher for InCookies {
             claims: grant.claims.as_str().to_owned(),
             auth_time: grant.auth_time.as_secs(),
             session_exp: grant.session_expires.as_secs(),
-            persistent,
+            persistent: grant.persistent,
             access: String::new(),
             refresh: None,
             who: None,

@@ -368,6 +368,7 @@ fn grant_of<C: ClaimSet>(verified: &Verified<C>) -> Option<Grant> {
         auth_time: verified.auth_time?,
         session_expires: verified.session_expires?,
         generation: verified.generation,
+        persistent: verified.persistent,
     })
 }
 

@@ -151,7 +151,8 @@ impl Context {
         self.core.fits(&grant.claims)
     }
 
-    /// A signed access token for the session, checked to fit every carrier of the engine.
+    /// A signed access token for the session, checked to fit every carrier of the engine. The tokens
+    /// are as persistent as the grant.
     ///
     /// Errors: [`Failure::Rejected`] if the session is over, [`Failure::UnreadClaims`] if the app's
     /// type would not take the claims, [`Failure::Misconfigured`] if the token is too large or no
@@ -172,8 +173,9 @@ impl Context {
                 false => Err(MintProblem::TooLarge),
             })
             .map_err(|problem| self.report(grant, problem))?;
-        let session_expires = grant.session_expires;
-        Ok(Tokens::new(access, session_expires))
+        let mut tokens = Tokens::new(access, grant.session_expires);
+        tokens.persistent = grant.persistent;
+        Ok(tokens)
     }
 
     /// A signed access token for another service, that lives for `lifetime` at the most.

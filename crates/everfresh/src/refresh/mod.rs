@@ -337,8 +337,6 @@ pub struct Renewal {
 pub struct Opening {
     /// What its tokens are minted from.
     pub grant: Grant,
-    /// Whether its cookies outlive the browser.
-    pub persistent: bool,
     /// What the app noted of it: device, user agent.
     pub attributes: BTreeMap<String, String>,
     /// Tokens of another server that it rests on.
@@ -411,7 +409,6 @@ impl fmt::Debug for Opening {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Opening")
             .field("grant", &self.grant)
-            .field("persistent", &self.persistent)
             .field("issued", &self.issued)
             .finish_non_exhaustive()
     }

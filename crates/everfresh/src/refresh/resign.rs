@@ -13,7 +13,9 @@ use crate::clock::Timestamp;
 /// 1. The old token's signature must be good and it must carry `sid`, `auth_time` and
 ///    `session_exp`; one without them is refused.
 /// 2. Until `grace` after `exp` (1 hour unless set), and never past `session_exp`.
-/// 3. `revalidate_with` on the builder is asked every time; it may change claims or end it.
+/// 3. Whether cookies outlive the browser stays as it was at sign-in: the token says so
+///    (`session_persistent`).
+/// 4. `revalidate_with` on the builder is asked every time; it may change claims or end it.
 ///
 /// There is nothing on the server to take away: sign-out clears cookies and nothing else, and
 /// whoever copied a token can keep it alive until `session_exp`. Where that is too long, use a
@@ -78,9 +80,7 @@ impl Refresher for Resign {
     }
 
     async fn sign_in(&self, cx: Context, opening: Opening) -> Result<Tokens, Failure> {
-        let mut tokens = cx.mint(&opening.grant)?;
-        tokens.persistent = opening.persistent;
-        Ok(tokens)
+        cx.mint(&opening.grant)
     }
 
     async fn sign_out(&self, _: Context, closing: Closing) -> Result<Option<String>, Failure> {

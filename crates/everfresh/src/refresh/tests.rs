@@ -4,8 +4,10 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use http::StatusCode;
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use http::header::RETRY_AFTER;
+use http::{Response, StatusCode};
 use tower::ServiceExt as _;
 
 use super::flight::{Flight, Haste, fly};
@@ -16,7 +18,7 @@ use crate::mint;
 use crate::secret::AccessToken;
 use crate::testing::named_key as key;
 use crate::testing::*;
-use crate::{Keys, Revalidated, Seek, Step, Timestamp};
+use crate::{Dialect, Keys, Revalidated, Seek, SignIn, Step, Timestamp};
 
 /// A world whose revalidation counts its calls and takes a moment.
 fn counting() -> (World, Arc<AtomicUsize>) {
@@ -73,7 +75,7 @@ async fn signing_out_drops_what_is_kept() {
     world
         .send(cookie(&token), |session, _| async move {
             session.sign_out().await.unwrap();
-            http::Response::new(String::new())
+            Response::new(String::new())
         })
         .await;
     // With `Resign` the old token still is one; but it gets nothing from before the sign-out.
@@ -387,4 +389,56 @@ async fn s41_a_refresh_that_brings_a_token_by_a_new_key_fetches_the_key() {
         let retry_after = response.headers().get(RETRY_AFTER).map(|secs| secs.to_str().unwrap());
         assert_eq!(retry_after, (expected != StatusCode::OK).then_some("1"));
     }
+}
+
+/// Signs in as the browser's session lasts, and gives the token and its cookie.
+async fn sign_in_briefly(world: &World) -> (String, String) {
+    let response = world
+        .send(get(&[]), |session, _| async move {
+            let sign_in = SignIn::new("alice", user("alice")).persistent(false);
+            session.sign_in_with(sign_in).await.unwrap();
+            Response::new(String::new())
+        })
+        .await;
+    (token_of(&response).unwrap(), set_cookies(&response).remove(0))
+}
+
+#[tokio::test]
+async fn m8_a_session_that_ends_with_the_browser_stays_one() {
+    let world = World::with(|b| b.dialect(Dialect::VIJIL));
+    let (mut token, signed_in) = sign_in_briefly(&world).await;
+    assert!(!signed_in.contains("Max-Age"), "{signed_in}");
+    for _ in 0..3 {
+        world.pass(900);
+        let response = world.me(cookie(&token)).await;
+        let [set] = &set_cookies(&response)[..] else { panic!("refreshed") };
+        assert!(!set.contains("Max-Age"), "{set}");
+        token = token_of(&response).unwrap();
+    }
+    let asked = world
+        .send(cookie(&token), |session, _| async move {
+            session.refresh().await.unwrap();
+            Response::new(String::new())
+        })
+        .await;
+    assert!(!set_cookies(&asked)[0].contains("Max-Age"));
+
+    // By an endpoint that mints for the holder of a token.
+    let vijil = world.auth.endpoints().pop().unwrap();
+    let call = vijil.read(&request("POST", &[("authorization", &format!("Bearer {token}"))]));
+    let session = world.auth.begin(&get(&[])).settle().await;
+    let reply = vijil.answer(call, Some(b""), Ok(&session)).await;
+    let [set] = &set_cookies(&reply)[..] else { panic!("{:?}", reply.headers()) };
+    assert!(set.starts_with("access_token=ey") && !set.contains("Max-Age"), "{set}");
+}
+
+#[tokio::test]
+async fn m8_a_token_that_does_not_say_so_is_of_a_session_that_outlives_the_browser() {
+    let world = World::new();
+    let token = world.sign_in("alice").await;
+    let payload = URL_SAFE_NO_PAD.decode(token.split('.').nth(1).unwrap()).unwrap();
+    let payload: serde_json::Value = serde_json::from_slice(&payload).unwrap();
+    assert!(payload.get("session_persistent").is_none(), "as former versions wrote it: {payload}");
+    world.pass(900);
+    assert!(set_cookies(&world.me(cookie(&token)).await)[0].contains("Max-Age="));
 }

@@ -48,7 +48,8 @@ impl<C> SignIn<C> {
         }
     }
 
-    /// Whether the cookies outlive the browser ("remember me"). They do unless this says no.
+    /// Whether the cookies outlive the browser ("remember me"). They do unless this says no, and it
+    /// stays so for the session's life.
     pub fn persistent(mut self, persistent: bool) -> Self {
         self.persistent = persistent;
         self
@@ -223,13 +224,14 @@ impl<C: ClaimSet> Session<C> {
             auth_time: now,
             session_expires: now.plus(lifetime.min(core.session_lifetime)),
             generation: None,
+            persistent: sign_in.persistent,
         };
         let context = Context::new(core.clone());
-        let SignIn { persistent, attributes, issued, .. } = sign_in;
+        let SignIn { attributes, issued, .. } = sign_in;
         let former = self.closing();
         core.settle(&grant.subject).await?;
         let named = core.named(&former);
-        let opening = Opening { grant, persistent, attributes, issued, former: named };
+        let opening = Opening { grant, attributes, issued, former: named };
         let tokens = core.refresher.sign_in(context.clone(), opening).await?;
         let verified = core.verify_own::<C>(&tokens.access)?;
         let view = View::of(verified);
@@ -366,5 +368,6 @@ pub(super) fn grant_of<C: ClaimSet>(verified: &Verified<C>) -> Option<Grant> {
         session_expires: verified.session_expires?,
         // Only what a client presents confirms; this one may be for onward calls.
         generation: None,
+        persistent: verified.persistent,
     })
 }

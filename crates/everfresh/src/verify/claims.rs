@@ -12,7 +12,7 @@ use super::json::{Name, Names, twice};
 use super::unread::UnreadClaims;
 
 /// Claim names that the engine reads and writes itself. An app's claims may not use them.
-pub(crate) const REGISTERED: [&str; 16] = [
+pub(crate) const REGISTERED: [&str; 17] = [
     "iss",
     "sub",
     "aud",
@@ -24,6 +24,7 @@ pub(crate) const REGISTERED: [&str; 16] = [
     "gen",
     "auth_time",
     "session_exp",
+    "session_persistent",
     "client_id",
     "cnf",
     "token_type",
@@ -49,6 +50,7 @@ pub(crate) struct RawClaims {
     pub(crate) generation: Option<u64>,
     pub(crate) auth_time: Option<u64>,
     pub(crate) session_exp: Option<u64>,
+    pub(crate) session_persistent: Option<bool>,
     pub(crate) has_client_id: bool,
     /// The `client_id` is what was expected as the audience.
     pub(crate) client_id_matches: bool,
@@ -284,6 +286,7 @@ impl<'de, A: MapAccess<'de>> SplitMap<'_, 'de, A> {
             "iat" => raw.iat = Some(map.next_value::<NumericDate>()?.0),
             "auth_time" => raw.auth_time = Some(map.next_value::<NumericDate>()?.0),
             "session_exp" => raw.session_exp = Some(map.next_value::<NumericDate>()?.0),
+            "session_persistent" => raw.session_persistent = Some(map.next_value()?),
             "jti" => {
                 map.next_value::<Name<'de>>()?;
                 raw.has_jti = true;

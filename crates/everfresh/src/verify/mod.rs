@@ -187,6 +187,9 @@ pub(crate) struct Verified<C> {
     /// `exp`, or the session's end if that comes first.
     pub(crate) expires: Timestamp,
     pub(crate) session_expires: Option<Timestamp>,
+    /// Whether the session's cookies outlive the browser. A token that does not say so is of one
+    /// whose cookies do.
+    pub(crate) persistent: bool,
     /// The generation of the session that came with this token, if one did.
     pub(crate) generation: Option<u64>,
     /// Tells two tokens of one session apart: the first bytes of the signature.
@@ -383,6 +386,7 @@ fn judge<C>(
         valid_from,
         expires: Timestamp::from_secs(exp.min(raw.session_exp.unwrap_or(exp))),
         session_expires: raw.session_exp.map(Timestamp::from_secs),
+        persistent: raw.session_persistent.unwrap_or(true),
         generation: raw.generation,
         mark,
         reported: Reported::default(),

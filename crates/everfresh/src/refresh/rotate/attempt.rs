@@ -35,9 +35,7 @@ impl Rotate {
 
     /// Tokens for a row as it is, or as it will be.
     fn tokens(&self, cx: &Context, row: &SessionRecord, now: Timestamp) -> Result<Tokens, Failure> {
-        let mut tokens = cx.mint_for(&grant_of(row)?, self.rest(row, now))?;
-        tokens.persistent = row.persistent;
-        Ok(tokens)
+        cx.mint_for(&grant_of(row)?, self.rest(row, now))
     }
 
     /// The same with the refresh token, as of a rotation that is about to be made: it will not be
@@ -219,5 +217,6 @@ pub(super) fn grant_of(row: &SessionRecord) -> Result<Grant, Failure> {
         auth_time: row.created_at,
         session_expires: row.absolute_expires,
         generation: Some(row.generation),
+        persistent: row.persistent,
     })
 }

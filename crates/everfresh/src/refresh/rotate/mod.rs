@@ -313,7 +313,7 @@ impl Refresher for Rotate {
             key_id: ring.current(),
             idle_lifetime: self.idle_lifetime,
             absolute_lifetime: absolute,
-            persistent: opening.persistent,
+            persistent: opening.grant.persistent,
             claims: opening.grant.claims.as_str().to_owned(),
             attributes: opening.attributes,
             salt: random_id().map_err(|_| Failure::SOON)?,

@@ -18,6 +18,7 @@ fn verified(subject: &str, secs: u64) -> Arc<Verified<()>> {
         valid_from: NOW.minus(Duration::from_secs(10)),
         expires: NOW.plus(Duration::from_secs(secs)),
         session_expires: None,
+        persistent: true,
         generation: None,
         mark: 0,
         reported: Default::default(),
