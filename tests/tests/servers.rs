@@ -114,8 +114,9 @@ async fn sigterm_ends_what_is_under_way_and_then_the_server() {
         browser.post_json("/login", &json!({"user": "alice"})).await;
         let token = browser.jar.get(ACCESS_COOKIE).unwrap();
         let mut stream = TcpStream::connect(server.address).await.unwrap();
-        let head =
-            format!("GET /stream HTTP/1.1\r\nhost: x\r\ncookie: {ACCESS_COOKIE}={token}\r\n\r\n");
+        let head = format!(
+            "GET /stream HTTP/1.1\r\nhost: localhost\r\ncookie: {ACCESS_COOKIE}={token}\r\n\r\n"
+        );
         stream.write_all(head.as_bytes()).await.unwrap();
         let mut answer = Vec::new();
         while !answer.ends_with(b"chunk 1\n\r\n") {

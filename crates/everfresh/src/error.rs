@@ -33,6 +33,9 @@ pub enum SessionErrorKind {
     NotSignedIn,
     /// Another site caused the request.
     CrossSite,
+    /// The request names another host than this machine, and the engine was built with
+    /// [`insecure_dev_only`](crate::EngineBuilder::insecure_dev_only).
+    InsecureHost,
     /// The session is over, or the app's type does not take its claims.
     Rejected,
     /// Not at the moment.
@@ -85,6 +88,7 @@ impl From<SessionError> for Rejection {
         match error.kind {
             SessionErrorKind::NotSignedIn => Self::new(RejectionKind::NoCredentials),
             SessionErrorKind::CrossSite => Self::new(RejectionKind::CrossSite),
+            SessionErrorKind::InsecureHost => Self::new(RejectionKind::InsecureHost),
             SessionErrorKind::Rejected => Self::new(RejectionKind::InvalidToken),
             SessionErrorKind::TooManySessions => Self::new(RejectionKind::TooManySessions),
             SessionErrorKind::Unavailable => {
@@ -126,7 +130,11 @@ impl fmt::Display for SessionError {
             }
             SessionErrorKind::NotSignedIn => "nobody is signed in; call `sign_in` first",
             SessionErrorKind::CrossSite => {
-                "another site caused this request; name it as a `trusted_origin` if it may"
+                "another site caused this request; name it by `trusted_origin` or `trusted_origin_for` if it may"
+            }
+            SessionErrorKind::InsecureHost => {
+                "the request names another host than this machine, which `insecure_dev_only` is \
+                 not for; leave that out, or name the host by `insecure_dev_host`"
             }
             SessionErrorKind::Rejected => "the session is over; sign in again",
             SessionErrorKind::TooManySessions => {

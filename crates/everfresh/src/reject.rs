@@ -43,6 +43,10 @@ pub enum RejectionKind {
     Unavailable,
     /// There is no session in the request, because there is no layer around the service: 500.
     MissingLayer,
+    /// The engine was built with
+    /// [`insecure_dev_only`](crate::EngineBuilder::insecure_dev_only), and the request names
+    /// another host than this machine: 500.
+    InsecureHost,
     /// The application used the session in a way that can't work: 500.
     Internal,
 }
@@ -93,7 +97,7 @@ impl Rejection {
             RejectionKind::InvalidRequest => StatusCode::BAD_REQUEST,
             RejectionKind::CrossSite | RejectionKind::TooManySessions => StatusCode::FORBIDDEN,
             RejectionKind::Unavailable => StatusCode::SERVICE_UNAVAILABLE,
-            RejectionKind::MissingLayer | RejectionKind::Internal => {
+            RejectionKind::MissingLayer | RejectionKind::InsecureHost | RejectionKind::Internal => {
                 StatusCode::INTERNAL_SERVER_ERROR
             }
         }
@@ -128,6 +132,11 @@ impl Rejection {
             RejectionKind::MissingLayer => {
                 "There is no everfresh session in this request: add `.layer(auth.layer())` around \
                  this service, outside of whatever asks for a session, with the same claims type."
+            }
+            RejectionKind::InsecureHost => {
+                "This server was built with `insecure_dev_only()`, and the request names another \
+                 host than this machine: leave that out and serve https, or name the host by \
+                 `insecure_dev_host`."
             }
             RejectionKind::Internal => {
                 "The server could not do this with the session; its log says why."

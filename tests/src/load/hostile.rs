@@ -49,15 +49,17 @@ pub(super) fn ask(random: &mut Rng, good: &Tokens) -> (Ask, Tokens) {
 pub(super) async fn break_off(server: SocketAddr, random: &mut Rng) {
     let Ok(mut stream) = TcpStream::connect(server).await else { return };
     let pause = Duration::from_millis(random.u64(..200));
-    let head = "GET /me HTTP/1.1\r\nhost: x\r\ncookie: access_token=";
+    let head = "GET /me HTTP/1.1\r\nhost: localhost\r\ncookie: access_token=";
     let sent: &[u8] = match random.u8(..5) {
         // Nothing at all, half of a head, half of a body, no HTTP, and a request whose answer is
         // not read.
         0 => b"",
         1 => &head.as_bytes()[..random.usize(..head.len())],
-        2 => b"POST /auth/refresh HTTP/1.1\r\nhost: x\r\ncontent-length: 5000\r\n\r\n{\"a\"",
+        2 => {
+            b"POST /auth/refresh HTTP/1.1\r\nhost: localhost\r\ncontent-length: 5000\r\n\r\n{\"a\""
+        }
         3 => b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03",
-        _ => b"GET /stream HTTP/1.1\r\nhost: x\r\n\r\n",
+        _ => b"GET /stream HTTP/1.1\r\nhost: localhost\r\n\r\n",
     };
     // A byte at a time, or all of it.
     if random.bool() {

@@ -126,7 +126,7 @@ async fn metrics(server: SocketAddr) -> Option<String> {
     let connecting = hyper::client::conn::http1::handshake(TokioIo::new(stream)).await;
     let (mut sender, connection) = connecting.ok()?;
     let driver = tokio::spawn(connection);
-    let request = http::Request::get("/metrics").header(http::header::HOST, "x");
+    let request = http::Request::get("/metrics").header(http::header::HOST, "localhost");
     let answer = sender.send_request(request.body(Empty::<Bytes>::new()).ok()?).await.ok()?;
     let body = answer.into_body().collect().await.ok()?.to_bytes();
     driver.abort();

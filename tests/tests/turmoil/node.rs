@@ -81,7 +81,8 @@ impl Node {
             .access_lifetime(LIFE)
             .session_lifetime(Duration::from_secs(24 * 60 * 60))
             .clock(Clock::from(self.clock.clone()))
-            .insecure_dev_only();
+            .insecure_dev_only()
+            .insecure_dev_host("app.test");
         let ledger = self.ledger.clone();
         let builder = builder.on_event(move |event| {
             if let Event::Theft { sid } = event {

@@ -9,7 +9,7 @@ use crate::engine::{Core, Engine, Fit, Following, SignOuts};
 use crate::mint::MintRules;
 use crate::node::{Revoked, Seen};
 use crate::observe::metrics::Metrics;
-use crate::origin;
+use crate::origin::check_host;
 use crate::refresh::Setup;
 use crate::refresh::flight::Flights;
 use crate::runtime::{Runtime, has_timer};
@@ -60,7 +60,17 @@ impl<C: ClaimSet> EngineBuilder<C> {
             });
         }
         for origin in &self.trusted_origins {
-            origin::check_trusted(origin)?;
+            origin.check()?;
+        }
+        for host in &self.insecure_hosts {
+            check_host(host)?;
+            if !self.insecure {
+                return Err(ConfigError::Unfit {
+                    setting: "insecure_dev_host",
+                    found: "is set without `insecure_dev_only`".into(),
+                    remedy: "leave it out where cookies are Secure, which are for every host",
+                });
+            }
         }
         let runtime = self.runtime.or_else(|| tokio::runtime::Handle::try_current().ok());
         if runtime.as_ref().is_some_and(|runtime| !has_timer(runtime)) {
@@ -112,6 +122,7 @@ impl<C: ClaimSet> EngineBuilder<C> {
             inner_token: self.inner_token,
             cache_policy: self.cache_policy,
             trusted_origins: self.trusted_origins,
+            insecure_hosts: self.insecure.then_some(self.insecure_hosts),
             csrf_handled_elsewhere: self.csrf_handled_elsewhere,
             background: self.background,
             public_attributes: self.public_attributes,

@@ -300,6 +300,9 @@ fn rejections() -> Vec<Says<RejectionKind>> {
                 &["no everfresh session", "add `.layer(auth.layer())`"],
             ),
             RejectionKind::MissingLayer => {
+                (RejectionKind::InsecureHost, &["`insecure_dev_only()`", "serve https"])
+            }
+            RejectionKind::InsecureHost => {
                 (RejectionKind::Internal, &["could not", "log says why"])
             }
             RejectionKind::Internal => return None,
@@ -380,7 +383,10 @@ fn session_errors() -> Vec<Says<SessionErrorKind>> {
             SessionErrorKind::NotSignedIn => {
                 (SessionErrorKind::CrossSite, &["another site", "`trusted_origin`"])
             }
-            SessionErrorKind::CrossSite => (SessionErrorKind::Rejected, &["is over", "sign in"]),
+            SessionErrorKind::CrossSite => {
+                (SessionErrorKind::InsecureHost, &["another host", "`insecure_dev_host`"])
+            }
+            SessionErrorKind::InsecureHost => (SessionErrorKind::Rejected, &["is over", "sign in"]),
             SessionErrorKind::Rejected => {
                 (SessionErrorKind::TooManySessions, &["as many", "sign out of"])
             }

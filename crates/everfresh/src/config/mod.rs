@@ -20,6 +20,7 @@ use crate::clock::Clock;
 use crate::edits::CachePolicy;
 use crate::endpoint::{Dialect, Named};
 use crate::observe::Event;
+use crate::origin::Trusted;
 use crate::refresh::{ErasedRefresher, Refresher};
 use crate::reject::Rejection;
 use crate::session::ClaimSet;
@@ -67,11 +68,12 @@ pub struct EngineBuilder<C> {
     waiter_limit: Duration,
     carriers: Vec<Carrier>,
     insecure: bool,
+    insecure_hosts: Vec<String>,
     profile: TokenProfile,
     inner_token: InnerToken,
     cache_policy: CachePolicy,
     token_cache: usize,
-    trusted_origins: Vec<String>,
+    trusted_origins: Vec<Trusted>,
     csrf_handled_elsewhere: bool,
     background: Option<Background>,
     public_attributes: Option<BTreeSet<String>>,
@@ -102,6 +104,7 @@ impl<C: ClaimSet> EngineBuilder<C> {
             waiter_limit: Duration::from_secs(3),
             carriers: vec![Carrier::cookies()],
             insecure: false,
+            insecure_hosts: Vec::new(),
             profile: TokenProfile::default(),
             inner_token: InnerToken::default(),
             cache_policy: CachePolicy::default(),
@@ -201,8 +204,20 @@ impl<C: ClaimSet> EngineBuilder<C> {
 
     /// For plain `http://` on a developer's machine: cookies without Secure and without the
     /// prefixes that need it. Anybody on the way can read the tokens.
+    ///
+    /// It is for requests to this machine: `localhost` and the names below it, 127.0.0.0/8 and
+    /// `[::1]`, as the target or the field `Host` names them. Others can't be signed in, and are
+    /// answered 500 where a session is asked for ([`Standing::InsecureHost`](crate::Standing)).
     pub fn insecure_dev_only(mut self) -> Self {
         self.insecure = true;
+        self
+    }
+
+    /// One more host that [`insecure_dev_only`](Self::insecure_dev_only) is for, by its name or
+    /// address without a port: a container, a telephone's way to the developer's machine. Anybody
+    /// on the way can read the tokens. May be called several times.
+    pub fn insecure_dev_host(mut self, host: impl Into<String>) -> Self {
+        self.insecure_hosts.push(host.into());
         self
     }
 
@@ -235,9 +250,35 @@ impl<C: ClaimSet> EngineBuilder<C> {
         self
     }
 
-    /// An origin whose requests count as our own, such as `https://admin.example`.
+    /// An origin whose requests count as our own, such as `https://admin.example`, for every path.
     pub fn trusted_origin(mut self, origin: impl Into<String>) -> Self {
-        self.trusted_origins.push(origin.into());
+        self.trusted_origins.push(Trusted::new(origin.into(), None));
+        self
+    }
+
+    /// An origin whose requests count as our own at this path, or at every path below it if it ends
+    /// with a slash: an identity provider that posts its answer to the callback
+    /// (`response_mode=form_post`) has no business elsewhere. The path is what the layer sees.
+    ///
+    /// ```
+    /// # use everfresh::{Engine, Keys, Resign};
+    /// # fn main() -> Result<(), everfresh::ConfigError> {
+    /// let auth = Engine::<()>::builder(Keys::hs256("0123456789abcdef-0123456789abcdef")?)
+    ///     .issuer("https://app.example")
+    ///     .audience("app")
+    ///     .refresh_with(Resign::new())
+    ///     .trusted_origin_for("https://id.example", "/auth/callback")
+    ///     .build()?;
+    /// # let _ = auth;
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn trusted_origin_for(
+        mut self,
+        origin: impl Into<String>,
+        path: impl Into<String>,
+    ) -> Self {
+        self.trusted_origins.push(Trusted::new(origin.into(), Some(path.into())));
         self
     }
 

@@ -157,6 +157,15 @@ fn m14_clients_have_an_id_of_their_own_and_a_secret_that_nobody_guesses() {
 }
 
 #[test]
+fn l10_a_host_is_named_for_the_insecure_mode_alone() {
+    let found = problem(|b| b.insecure_dev_host("dev.example"));
+    assert!(found.contains("`insecure_dev_host` is set without `insecure_dev_only`"), "{found}");
+    let found = problem(|b| b.insecure_dev_only().insecure_dev_host("dev.example:80"));
+    assert!(found.contains("`insecure_dev_host` is \"dev.example:80\""), "{found}");
+    builder().insecure_dev_only().insecure_dev_host("dev.example").build().unwrap();
+}
+
+#[test]
 fn n6_lifetimes_are_whole_seconds() {
     let uneven = Duration::from_millis(1500);
     for found in [problem(|b| b.access_lifetime(uneven)), problem(|b| b.session_lifetime(uneven))] {

@@ -54,6 +54,7 @@ impl Account<'_> {
             Standing::Rejected => "rejected",
             Standing::CrossSite => "cross_site",
             Standing::UnreadClaims => "unread_claims",
+            Standing::InsecureHost => "insecure_host",
             Standing::Unavailable { .. } => "unavailable",
         };
         let sends = match self.sent {

@@ -33,7 +33,7 @@ use serde::Serialize;
 
 use crate::engine::Engine;
 use crate::head::RequestHead;
-use crate::reject::{Rejection, problem};
+use crate::reject::{Rejection, RejectionKind, problem};
 use crate::session::{ClaimSet, Session};
 
 pub use client::{ClientAuthentication, ClientSecret};
@@ -70,6 +70,8 @@ pub struct Call(Asked);
 enum Asked {
     /// By a method that is not allowed.
     Otherwise,
+    /// For a host where tokens would travel in the clear.
+    Exposed,
     Native(native::Asked),
     Dialect(serve::Asked),
 }
@@ -138,6 +140,7 @@ impl<C: ClaimSet> Endpoint<C> {
         }
         Call(match &self.kind {
             Kind::Native(_) => Asked::Native(native::Asked::read(head)),
+            Kind::Dialect(_) if self.engine.core.is_exposed(head) => Asked::Exposed,
             Kind::Dialect(served) => Asked::Dialect(served.read(&self.engine.core, head)),
         })
     }
@@ -153,6 +156,7 @@ impl<C: ClaimSet> Endpoint<C> {
     ) -> Reply {
         let session = session.and_then(|session| self.engine.own(session));
         match (call.0, &self.kind) {
+            (Asked::Exposed, _) => Rejection::new(RejectionKind::InsecureHost).into_response(),
             (Asked::Native(asked), Kind::Native(native)) => {
                 native.answer(&self.engine, asked, session).await
             }

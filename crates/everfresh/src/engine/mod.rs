@@ -1,6 +1,7 @@
 //! The path of a request, in order. The file to open first.
 
 mod assess;
+mod exposed;
 mod fit;
 mod following;
 mod ours;
@@ -25,7 +26,7 @@ use crate::mint::MintRules;
 use crate::node::{Revoked, Seen};
 use crate::observe::Event;
 use crate::observe::metrics::Metrics;
-use crate::origin;
+use crate::origin::{self, Trusted};
 use crate::refresh::flight::{Flights, within};
 use crate::refresh::{Context, ErasedRefresher, Failure, Presented};
 use crate::reject::RejectionBody;
@@ -83,7 +84,9 @@ pub(crate) struct Core {
     pub(crate) overlap: Duration,
     pub(crate) inner_token: InnerToken,
     pub(crate) cache_policy: CachePolicy,
-    pub(crate) trusted_origins: Vec<String>,
+    pub(crate) trusted_origins: Vec<Trusted>,
+    /// With `insecure_dev_only`: the hosts beside this machine that it is for.
+    pub(crate) insecure_hosts: Option<Vec<String>>,
     pub(crate) csrf_handled_elsewhere: bool,
     pub(crate) background: Option<Background>,
     pub(crate) public_attributes: Option<BTreeSet<String>>,
@@ -185,6 +188,9 @@ impl<C: ClaimSet> Engine<C> {
     pub fn begin(&self, head: &impl RequestHead) -> Step<C> {
         let core = &self.core;
         let now = core.clock.now();
+        if core.is_exposed(head) {
+            return Step::Pass(self.exposed(now));
+        }
 
         let own_site =
             core.csrf_handled_elsewhere || !origin::is_cross_site(head, &core.trusted_origins);

@@ -4,7 +4,7 @@
 //! Rules, for methods other than GET, HEAD, OPTIONS and TRACE, and for a GET that opens a
 //! WebSocket, which no rule of CORS holds back and with which a browser always sends `Origin`
 //! (RFC 6455 sections 4.1 and 10.2):
-//! 1. An `Origin` named as trusted is ours.
+//! 1. An `Origin` named as trusted is ours, everywhere or at the paths that it is trusted for.
 //! 2. `Sec-Fetch-Site: same-origin` or `none` is ours, any other value is not.
 //! 3. Without it, an `Origin` is ours if its host and port are those of the request.
 //! 4. Without both, the client is no browser, and nothing was forged.
@@ -12,11 +12,16 @@
 //! A sibling subdomain (`same-site`) is another origin: whoever can write there could plant a
 //! request. These are the rules of Go's `CrossOriginProtection` and of `tower_http::csrf`.
 
+mod local;
+mod trusted;
+
 use http::HeaderName;
 use http::header::{HOST, ORIGIN, UPGRADE};
 
-use crate::config::ConfigError;
 use crate::head::{HeaderFields, RequestHead, members};
+
+pub(crate) use local::{check_host, is_local};
+pub(crate) use trusted::Trusted;
 
 const SEC_FETCH_SITE: HeaderName = HeaderName::from_static("sec-fetch-site");
 
@@ -26,14 +31,14 @@ pub(crate) fn is_safe(method: &str) -> bool {
 }
 
 /// Whether another site caused this request, by the rules above.
-pub(crate) fn is_cross_site(head: &impl RequestHead, trusted: &[String]) -> bool {
+pub(crate) fn is_cross_site(head: &impl RequestHead, trusted: &[Trusted]) -> bool {
     let fields = head.fields();
     if is_safe(head.method()) && !members(fields, &UPGRADE).any(is_websocket) {
         return false;
     }
     let origin = only(fields, &ORIGIN);
     if let Some(origin) = origin
-        && trusted.iter().any(|ours| ours.as_bytes().eq_ignore_ascii_case(origin))
+        && trusted.iter().any(|ours| ours.covers(origin, head.path()))
     {
         return false;
     }
@@ -74,16 +79,6 @@ fn same_host(origin: &[u8], host: &[u8]) -> bool {
 fn strip<'t>(text: &'t [u8], prefix: &[u8]) -> Option<&'t [u8]> {
     let (head, rest) = text.split_at_checked(prefix.len())?;
     head.eq_ignore_ascii_case(prefix).then_some(rest)
-}
-
-/// A trusted origin is written as browsers write it: scheme, host, port if it is not the default.
-pub(crate) fn check_trusted(origin: &str) -> Result<(), ConfigError> {
-    let uri: Option<http::Uri> = origin.parse().ok();
-    let whole = uri.is_some_and(|uri| {
-        let plain = uri.path() == "/" && uri.query().is_none() && !origin.ends_with('/');
-        uri.scheme().is_some() && uri.authority().is_some() && plain
-    });
-    if whole { Ok(()) } else { Err(ConfigError::TrustedOrigin { found: origin.into() }) }
 }
 
 #[cfg(test)]

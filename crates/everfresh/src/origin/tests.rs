@@ -13,7 +13,7 @@ fn request(method: &str, headers: &[(&str, &str)]) -> Request<()> {
 }
 
 fn cross(method: &str, headers: &[(&str, &str)]) -> bool {
-    is_cross_site(&request(method, headers), &["https://admin.example".to_owned()])
+    is_cross_site(&request(method, headers), &[Trusted::new("https://admin.example".into(), None)])
 }
 
 const HOST: (&str, &str) = ("host", "app.example");
@@ -113,10 +113,87 @@ fn s81_clients_that_are_no_browsers_and_trusted_origins_pass() {
 #[test]
 fn trusted_origins_are_written_as_browsers_do() {
     for good in ["https://app.example", "http://localhost:5173", "https://[::1]:8443"] {
-        check_trusted(good).unwrap();
+        Trusted::new(good.into(), None).check().unwrap();
     }
     for bad in ["app.example", "https://app.example/", "https://app.example/x", "null", "*", ""] {
-        let problem = check_trusted(bad).unwrap_err().to_string();
+        let problem = Trusted::new(bad.into(), None).check().unwrap_err().to_string();
         assert!(problem.contains(&format!("{bad:?}")), "{problem}");
+    }
+}
+
+#[test]
+fn l9_an_origin_is_trusted_at_the_paths_that_it_is_named_for() {
+    let foreign = |at: &str, path: &str| {
+        let trusted = [Trusted::new("https://id.example".into(), Some(at.into()))];
+        let request = Request::post(path).header("host", "app.example");
+        let request = request.header("origin", "https://id.example").body(()).unwrap();
+        is_cross_site(&request, &trusted)
+    };
+    let callback = "/auth/callback";
+    assert!(!foreign(callback, callback) && !foreign(callback, "/auth/callback?state=1"));
+    for elsewhere in
+        ["/", "/transfer", "/auth", "/auth/callback/", "/auth/callback2", "/AUTH/callback"]
+    {
+        assert!(foreign(callback, elsewhere), "{elsewhere}");
+    }
+    assert!(!foreign("/auth/", "/auth/callback") && !foreign("/auth/", "/auth/"));
+    assert!(foreign("/auth/", "/auth") && foreign("/auth/", "/authority"));
+    let check = |at: &str| Trusted::new("https://id.example".into(), Some(at.into())).check();
+    for good in ["/", "/auth/callback", "/auth/"] {
+        check(good).unwrap();
+    }
+    for bad in ["", "auth", "/auth?x", "/auth#x", "https://app.example/auth", "/a b"] {
+        let problem = check(bad).unwrap_err().to_string();
+        assert!(
+            problem.contains("`trusted_origin_for`") && problem.contains("such as"),
+            "{problem}"
+        );
+    }
+}
+
+#[test]
+fn l10_this_machine_is_told_from_others() {
+    let named = ["dev.example".to_owned(), "192.168.1.7".to_owned()];
+    let local = |host: &str| is_local(&request("GET", &[("host", host)]), &named);
+    for here in [
+        "localhost",
+        "LocalHost:3000",
+        "localhost.",
+        "app.localhost:3000",
+        "127.0.0.1",
+        "127.8.9.10:80",
+        "[::1]",
+        "[::1]:3000",
+        "dev.example",
+        "DEV.example:3000",
+        "192.168.1.7:3000",
+    ] {
+        assert!(local(here), "{here}");
+    }
+    for there in [
+        "app.example",
+        "localhost.example",
+        "notlocalhost",
+        "127.0.0.1.example",
+        "128.0.0.1",
+        "0.0.0.0",
+        "[::2]",
+        "::1",
+        "a.dev.example",
+        "",
+        "caf\u{e9}",
+    ] {
+        assert!(!local(there), "{there}");
+    }
+    assert!(is_local(&request("GET", &[]), &[]), "no browser leaves it out");
+    assert!(!is_local(&request("GET", &[("host", "localhost"), ("host", "app.example")]), &named));
+    let target = |uri: &str| is_local(&Request::get(uri).body(()).unwrap(), &named);
+    assert!(target("http://localhost:3000/") && !target("http://app.example/"));
+    for good in ["dev.example", "a_b", "192.168.1.7", "fe80::1"] {
+        check_host(good).unwrap();
+    }
+    for bad in ["", "dev.example:3000", "http://dev.example", "[::1]", "a b"] {
+        let problem = check_host(bad).unwrap_err().to_string();
+        assert!(problem.contains("`insecure_dev_host`") && problem.contains("without a port"));
     }
 }

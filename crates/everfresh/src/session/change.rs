@@ -190,7 +190,7 @@ impl<C: ClaimSet> Session<C> {
     /// head has left (the new session is taken back), `Unavailable` if the refresher can't now,
     /// `CrossSite` if another site caused the request and the token would leave in a cookie: a
     /// form elsewhere could sign people in as somebody else. Name an identity provider that posts
-    /// its answer as a `trusted_origin`.
+    /// its answer by `trusted_origin_for`. `InsecureHost` as [`Standing::InsecureHost`].
     pub async fn sign_in(&self, subject: impl Into<String>, claims: C) -> Result<(), SessionError> {
         self.sign_in_with(SignIn::new(subject, claims)).await
     }
@@ -199,9 +199,7 @@ impl<C: ClaimSet> Session<C> {
     /// the engine's.
     pub async fn sign_in_with(&self, sign_in: SignIn<C>) -> Result<(), SessionError> {
         let core = &self.0.core;
-        if self.sealed() {
-            return Err(SessionErrorKind::ResponseSent.into());
-        }
+        self.check_open()?;
         let carrier = match &sign_in.via {
             None => self.0.request.carrier,
             Some(via) => core.carriers.position(via).ok_or(SessionErrorKind::UnknownCarrier)?,
@@ -283,11 +281,10 @@ impl<C: ClaimSet> Session<C> {
     /// Does nothing if this request was refreshed before, and takes the result of a refresh of the
     /// very same token that ran within the last 30 s: there is one refresh, however many ask.
     ///
-    /// Errors: `NotSignedIn`, `Rejected`, `Unavailable`, `Misconfigured`, `ResponseSent`.
+    /// Errors: `NotSignedIn`, `Rejected`, `Unavailable`, `Misconfigured`, `ResponseSent`,
+    /// `InsecureHost`.
     pub async fn refresh(&self) -> Result<(), SessionError> {
-        if self.sealed() {
-            return Err(SessionErrorKind::ResponseSent.into());
-        }
+        self.check_open()?;
         if self.is_refreshed() {
             return Ok(());
         }

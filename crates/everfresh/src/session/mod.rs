@@ -20,6 +20,7 @@ use crate::clock::Timestamp;
 use crate::decide::{Decision, Verdict};
 use crate::edits::Outgoing;
 use crate::engine::Core;
+use crate::error::SessionErrorKind;
 use crate::mint::ClaimsObject;
 use crate::observe::metrics::How;
 use crate::refresh::flight::Flight;
@@ -58,6 +59,10 @@ pub enum Standing {
     /// The token is good, and the app's type does not take its claims. Answered with 401; nothing
     /// of the session is lost, and [`Session::sign_out_everywhere`] works.
     UnreadClaims,
+    /// The engine was built with
+    /// [`insecure_dev_only`](crate::EngineBuilder::insecure_dev_only), and the request names
+    /// another host than this machine. Nothing that it brings counts.
+    InsecureHost,
     /// The session may be good, but can't be refreshed at the moment, or the key of its token
     /// can't be had.
     Unavailable {
@@ -200,12 +205,15 @@ impl<C: ClaimSet> Session<C> {
     /// The claims, for what is shown to everybody: `None` where nobody is signed in (any more).
     ///
     /// An error only where the session may be good but can't be refreshed at the moment, so that
-    /// nobody is shown a signed-out page by mistake.
+    /// nobody is shown a signed-out page by mistake, and where no session could count
+    /// ([`Standing::InsecureHost`]).
     pub fn optional_claims(&self) -> Result<Option<Arc<C>>, Rejection> {
         match self.claims() {
             Ok(claims) => Ok(Some(claims)),
-            Err(rejection) if rejection.kind() == RejectionKind::Unavailable => Err(rejection),
-            Err(_) => Ok(None),
+            Err(rejection) => match rejection.kind() {
+                RejectionKind::Unavailable | RejectionKind::InsecureHost => Err(rejection),
+                _ => Ok(None),
+            },
         }
     }
 
@@ -289,6 +297,7 @@ impl<C: ClaimSet> Session<C> {
         let rejection = self.view(|view| match (view.standing, view.reason) {
             (Standing::Absent, _) => Rejection::new(RejectionKind::NoCredentials),
             (Standing::CrossSite, _) => Rejection::new(RejectionKind::CrossSite),
+            (Standing::InsecureHost, _) => Rejection::new(RejectionKind::InsecureHost),
             (Standing::Unavailable { retry_after }, _) => {
                 Rejection::new(RejectionKind::Unavailable).retry_after(retry_after)
             }
@@ -395,6 +404,14 @@ impl<C> View<C> {
 }
 
 impl<C> Session<C> {
+    /// Whether tokens may still leave with the response.
+    fn check_open(&self) -> Result<(), SessionErrorKind> {
+        if self.0.begun.standing == Standing::InsecureHost {
+            return Err(SessionErrorKind::InsecureHost);
+        }
+        if self.sealed() { Err(SessionErrorKind::ResponseSent) } else { Ok(()) }
+    }
+
     /// The engine that began it.
     pub(crate) fn core(&self) -> &Arc<Core> {
         &self.0.core

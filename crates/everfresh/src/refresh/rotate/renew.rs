@@ -62,8 +62,7 @@ impl Rotate {
         self.revalidate(cx, &mut row).await?;
         let grant = Grant { generation: Some(generation), ..grant_of(&row)? };
         let lifetime = renewal.lifetime.into_iter().chain(self.rest(&row, now)).min();
-        let mut tokens = cx.mint_for(&grant, lifetime)?;
-        tokens.persistent = row.persistent;
+        let tokens = cx.mint_for(&grant, lifetime)?;
         let confirmed = self.store.confirm(sid, generation, true).await;
         confirmed.map_err(|error| failed(cx, &error))?;
         Ok(tokens)

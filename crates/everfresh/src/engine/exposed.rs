@@ -1,0 +1,105 @@
+//! Requests whose tokens would travel in the clear past this machine, with `insecure_dev_only`.
+
+use super::{Core, Engine};
+use crate::clock::Timestamp;
+use crate::decide::{Decision, Verdict};
+use crate::head::RequestHead;
+use crate::origin::is_local;
+use crate::session::{ClaimSet, RequestFacts, Session, Standing, View};
+
+impl Core {
+    /// Whether a request names a host that `insecure_dev_only` is not for.
+    pub(crate) fn is_exposed(&self, head: &impl RequestHead) -> bool {
+        self.insecure_hosts.as_ref().is_some_and(|named| !is_local(head, named))
+    }
+}
+
+impl<C: ClaimSet> Engine<C> {
+    /// The session of such a request: nobody's, whatever it brings, and nobody can sign in by it.
+    pub(super) fn exposed(&self, now: Timestamp) -> Session<C> {
+        tracing::error!(
+            target: "everfresh",
+            "insecure_dev_only: a request names another host than this machine; leave the setting \
+             out and serve https, or name the host by `insecure_dev_host`"
+        );
+        let (verdict, decision) = (Verdict::Absent, Decision::Pass);
+        self.core.metrics.decided(decision, verdict);
+        let request = RequestFacts {
+            carrier: 0,
+            began: now,
+            own_site: true,
+            slides: false,
+            verdict,
+            decision,
+            navigates: false,
+            refresh: None,
+            refused_refresh: false,
+        };
+        Session::begin(self.core.clone(), request, View::nobody(Standing::InsecureHost, None))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use http::{Response, StatusCode};
+
+    use crate::testing::*;
+    use crate::{Dialect, Session};
+
+    #[tokio::test]
+    async fn l10_no_session_counts_for_another_host_in_the_insecure_mode() {
+        let world = World::rotating_with(|b| {
+            b.insecure_dev_only().insecure_dev_host("dev.example").dialect(Dialect::FREDDY)
+        })
+        .0;
+        let log = Log::listen();
+        let sign_in = |session: Session<User>, _| async move {
+            let kind = session.sign_in("alice", user("alice")).await.map_err(|error| error.kind());
+            Response::new(format!("{kind:?}"))
+        };
+        let at = |host: &str, cookie: &str| get(&[("host", host), ("cookie", cookie)]);
+        let here = world.send(at("localhost:3000", ""), sign_in).await;
+        let cookie = set_cookies(&here).iter().map(|one| one.split(';').next().unwrap()).fold(
+            String::new(),
+            |mut all, one| {
+                all += one;
+                all + "; "
+            },
+        );
+        for host in ["localhost", "127.0.0.1:80", "dev.example:3000"] {
+            assert_eq!(world.me(at(host, &cookie)).await.body(), "alice", "{host}");
+        }
+        assert_eq!(log.text().matches("insecure_dev_only").count(), 0);
+        for passed in [0, 900] {
+            world.pass(passed);
+            let there = at("app.example", &cookie);
+            let answer = world.me(there).await;
+            assert_eq!(answer.status(), StatusCode::INTERNAL_SERVER_ERROR);
+            assert!(answer.body().contains("`insecure_dev_only()`"), "{}", answer.body());
+            assert!(set_cookies(&answer).is_empty());
+            assert!(log.text().contains("insecure_dev_host"));
+        }
+        let answer = world.send(at("app.example", ""), sign_in).await;
+        assert_eq!(answer.body(), "Err(InsecureHost)");
+        let answer = world
+            .send(at("app.example", &cookie), |session, _| async move {
+                let kinds = (
+                    session.optional_claims().unwrap_err().kind(),
+                    session.refresh().await.unwrap_err().kind(),
+                    session.sign_out().await.is_ok(),
+                );
+                Response::new(format!("{kinds:?}"))
+            })
+            .await;
+        assert_eq!(answer.body(), "(InsecureHost, InsecureHost, true)");
+        let freddy = world.auth.endpoints().pop().unwrap();
+        let call = freddy.read(&request("POST", &[("host", "app.example")]));
+        let session = world.auth.begin(&get(&[])).settle().await;
+        assert_eq!(freddy.answer(call, Some(b"{}"), Ok(&session)).await.status(), 500);
+        assert_eq!(
+            world.me(at("localhost", &cookie)).await.status(),
+            StatusCode::OK,
+            "it lives on"
+        );
+    }
+}
