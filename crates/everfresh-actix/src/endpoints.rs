@@ -9,7 +9,7 @@ use crate::session;
 
 /// The endpoints that everfresh brings: `POST /auth/refresh`, `GET /auth/sessions`, `DELETE
 /// /auth/sessions/{sid}`, `POST /auth/logout-all`, `GET /.well-known/jwks.json`, and the dialects
-/// that the engine serves.
+/// that the engine serves. [`NativePaths`](everfresh::NativePaths) moves or leaves out the first five.
 ///
 /// ```
 /// # use actix_web::App;

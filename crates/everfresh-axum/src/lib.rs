@@ -102,7 +102,7 @@ impl<C: ClaimSet, S: Sync> OptionalFromRequestParts<S> for Claims<C> {
 
 /// The endpoints that everfresh brings: `POST /auth/refresh`, `GET /auth/sessions`, `DELETE
 /// /auth/sessions/{sid}`, `POST /auth/logout-all`, `GET /.well-known/jwks.json`, and the dialects
-/// that the engine serves.
+/// that the engine serves. [`NativePaths`](everfresh::NativePaths) moves or leaves out the first five.
 ///
 /// ```
 /// # use axum::Router;

@@ -31,7 +31,7 @@
 mod tests;
 
 use everfresh::dialect::{Failed, Kind, Place, Successor, TokenKind};
-use everfresh::{ClaimSet, Dialect, Engine};
+use everfresh::{ClaimSet, Dialect, Engine, NativeEndpoint};
 use serde_json::Value;
 use utoipa::openapi::path::{OperationBuilder, ParameterBuilder, ParameterIn};
 use utoipa::openapi::request_body::RequestBodyBuilder;
@@ -52,24 +52,24 @@ pub fn document<C: ClaimSet>(auth: &Engine<C>) -> OpenApi {
         let path = endpoint.path();
         let item = match endpoint.dialect() {
             Some(dialect) => PathItem::new(HttpMethod::Post, dialect_operation(dialect)),
-            None => native_item(path, endpoint.methods()),
+            None => native_item(endpoint.native(), endpoint.methods()),
         };
         paths.path(path, item)
     });
     OpenApiBuilder::new().info(info).paths(paths.build()).build()
 }
 
-/// An endpoint of everfresh's own, by its path.
-fn native_item(path: &str, methods: &str) -> PathItem {
+/// An endpoint of everfresh's own.
+fn native_item(endpoint: Option<NativeEndpoint>, methods: &str) -> PathItem {
     let operation = OperationBuilder::new().tag("session");
-    let operation = match path {
-        "/auth/refresh" => operation
+    let operation = match endpoint {
+        Some(NativeEndpoint::Refresh) => operation
             .summary(Some("Refresh the session; new tokens leave the way the old came."))
             .response("200", json("The session was refreshed.", refreshed())),
-        "/auth/sessions" => operation
+        Some(NativeEndpoint::Sessions) => operation
             .summary(Some("The sessions of whoever is signed in, the latest first."))
             .response("200", json("The sessions.", sessions())),
-        "/auth/sessions/{sid}" => operation
+        Some(NativeEndpoint::OneSession) => operation
             .summary(Some("End one of one's own sessions."))
             .parameter(
                 ParameterBuilder::new()
@@ -81,14 +81,14 @@ fn native_item(path: &str, methods: &str) -> PathItem {
             )
             .response("204", plain("The session is over."))
             .response("404", problem("There is no such session.")),
-        "/auth/logout-all" => operation
+        Some(NativeEndpoint::LogoutAll) => operation
             .summary(Some("End every session of whoever is signed in."))
             .response("204", plain("They are over.")),
         _ => operation
             .summary(Some("The public keys that verify access tokens (RFC 7517)."))
             .response("200", typed("application/jwk-set+json", "The keys.", key_set())),
     };
-    let operation = match path.starts_with("/auth/") {
+    let operation = match endpoint != Some(NativeEndpoint::Jwks) {
         true => operation
             .response("401", problem("Nobody is signed in (any more)."))
             .response("403", problem("Another site caused the request."))

@@ -1,6 +1,6 @@
 #![allow(clippy::unwrap_used, reason = "a test that can't go on fails")]
 
-use everfresh::{Keys, MemoryStore, Rotate};
+use everfresh::{Keys, MemoryStore, NativePaths, Rotate};
 use serde_json::json;
 
 use super::*;
@@ -38,6 +38,23 @@ fn every_endpoint_stands_in_the_document_and_nothing_else() {
             assert!(responses.contains_key("200") || responses.contains_key("204"));
         }
     }
+}
+
+#[test]
+fn n5_an_endpoint_that_was_moved_is_described_where_it_is() {
+    let auth = Engine::<()>::builder(Keys::hs256("0123456789abcdef-0123456789abcdef").unwrap())
+        .issuer("https://app.example")
+        .audience("app")
+        .refresh_with(Rotate::new(MemoryStore::new()))
+        .native_paths(NativePaths::under("/session"))
+        .build()
+        .unwrap();
+    let document = serde_json::to_value(document(&auth)).unwrap();
+    let paths = document["paths"].as_object().unwrap();
+    assert!(paths.keys().all(|path| !path.starts_with("/auth/")), "{paths:?}");
+    let refresh = &document["paths"]["/session/refresh"]["post"];
+    assert!(refresh["summary"].as_str().unwrap().starts_with("Refresh the session"));
+    assert!(refresh["responses"]["401"].is_object());
 }
 
 #[test]

@@ -140,7 +140,7 @@ pub use cookie::{CookieSpec, SameSite};
 pub use edits::CachePolicy;
 pub use endpoint::{
     Answered, BODY_LIMIT, Call, ClientAuthentication, ClientSecret, Dialect, DialectError,
-    Endpoint, Issued, Reply, dialect,
+    Endpoint, Issued, NativeEndpoint, NativePaths, Reply, dialect,
 };
 pub use engine::{Engine, Feed, Step, Waiting};
 pub use error::{SessionError, SessionErrorKind};

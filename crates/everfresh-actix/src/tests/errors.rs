@@ -158,9 +158,9 @@ async fn r10_a_request_that_is_held_and_must_change_is_answered_and_its_session_
         panic!("the handler would see the refresh token")
     }
     let clock = ManualClock::starting_at(Timestamp::from_secs(1_800_000_000));
-    let store = everfresh::MemoryStore::with_clock(Clock::from(clock.clone()));
+    let store = MemoryStore::with_clock(Clock::from(clock.clone()));
     let world = World::with(|builder| {
-        builder.clock(Clock::from(clock.clone())).refresh_with(everfresh::Rotate::new(store))
+        builder.clock(Clock::from(clock.clone())).refresh_with(Rotate::new(store))
     });
     let world = World { clock, ..world };
     let app = init_service(App::new().configure(routes).wrap(world.refresh())).await;

@@ -1,6 +1,6 @@
 //! `build()`: every setting checked, and the engine made of them.
 
-use super::check::{endpoints, required, whole, within};
+use super::check::{endpoints, native, required, whole, within};
 use super::{ConfigError, EngineBuilder};
 use crate::carrier::Carriers;
 use crate::cookie::MAX_NAME_AND_VALUE;
@@ -86,7 +86,9 @@ impl<C: ClaimSet> EngineBuilder<C> {
         let large = refresher.largest_refresh_token() > MAX_NAME_AND_VALUE;
         let carriers = Carriers::build(self.carriers, self.insecure, large)?;
         let clients = Clients::build(self.clients)?;
-        let dialects = endpoints(self.dialects, &carriers, &clients, &*refresher, self.insecure)?;
+        let native = native(self.native_paths)?;
+        let dialects =
+            endpoints(self.dialects, &native, &carriers, &clients, &*refresher, self.insecure)?;
         if self.insecure {
             tracing::warn!(target: "everfresh", "insecure_dev_only: cookies travel without Secure");
         }
@@ -136,6 +138,7 @@ impl<C: ClaimSet> EngineBuilder<C> {
             revoked: Revoked::new(),
             seen: Seen::new(),
             watches: Watches::new(),
+            native,
             dialects,
             clients,
             following: Following::default(),

@@ -7,13 +7,42 @@ use std::time::Duration;
 use super::ConfigError;
 use crate::carrier::Carriers;
 use crate::cookie::is_host_only;
-use crate::endpoint::dialect::TokenKind;
-use crate::endpoint::{Clients, Dialect, Served, is_native};
+use crate::endpoint::dialect::{TokenKind, is_path};
+use crate::endpoint::{Clients, Dialect, NativeEndpoint, NativePaths, Served, is_at};
 use crate::refresh::ErasedRefresher;
+
+/// Everfresh's own endpoints that are served, each at a path of its own.
+pub(super) fn native(paths: NativePaths) -> Result<Vec<(NativeEndpoint, Arc<str>)>, ConfigError> {
+    let unfit = |found, remedy| Err(ConfigError::Unfit { setting: "native_paths", found, remedy });
+    let NativePaths { refresh, sessions, logout_all, jwks } = &paths;
+    for path in [refresh, sessions, logout_all, jwks].into_iter().flatten() {
+        if !is_path(path) || path.ends_with('/') {
+            let start: String = path.chars().take(40).collect();
+            return unfit(
+                format!("has the path {start:?}"),
+                "begin it with a slash, and write neither a slash at its end nor a query nor \
+                 parameters",
+            );
+        }
+    }
+    let served = paths.served();
+    for (index, (one, path)) in served.iter().enumerate() {
+        let earlier =
+            served[..index].iter().find(|(_, other)| is_at(other, path) || is_at(path, other));
+        if let Some((other, _)) = earlier {
+            return unfit(
+                format!("has {} and {} at {path:?}", other.name(), one.name()),
+                "give each a path of its own, or `None` to one that is not served",
+            );
+        }
+    }
+    Ok(served)
+}
 
 /// Prepares the dialects, each at a path of its own.
 pub(super) fn endpoints(
     dialects: Vec<Dialect>,
+    native: &[(NativeEndpoint, Arc<str>)],
     carriers: &Carriers,
     clients: &Clients,
     refresher: &dyn ErasedRefresher,
@@ -51,8 +80,10 @@ pub(super) fn endpoints(
         }
         let one = Served::new(dialect, carriers, insecure).map_err(ConfigError::Dialect)?;
         let path = &one.dialect().path;
-        if served.iter().any(|other| other.dialect().path == *path) || is_native(path) {
-            return Err(ConfigError::EndpointClash { path: path.to_string() });
+        let own = native.iter().find(|(_, own)| is_at(own, path));
+        if own.is_some() || served.iter().any(|other| other.dialect().path == *path) {
+            let native = own.map(|(native, _)| *native);
+            return Err(ConfigError::EndpointClash { path: path.to_string(), native });
         }
         served.push(Arc::new(one));
     }

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use http::HeaderName;
 
-use crate::endpoint::DialectError;
+use crate::endpoint::{DialectError, NativeEndpoint};
 use crate::verify::KeyError;
 
 /// What is wrong with a configuration: which setting, what was found, what is allowed.
@@ -88,6 +88,8 @@ pub enum ConfigError {
     EndpointClash {
         /// Which.
         path: String,
+        /// The one of everfresh's own that is there. None: another dialect.
+        native: Option<NativeEndpoint>,
     },
     /// The tokio runtime has no timer, so no wait could be limited.
     NoTimer,
@@ -144,9 +146,14 @@ impl fmt::Display for ConfigError {
                 )
             }
             Self::Dialect(error) => error.fmt(f),
-            Self::EndpointClash { path } => write!(
+            Self::EndpointClash { path, native: None } => {
+                write!(f, "`dialect`: two dialects at {path:?}; give one of them another `path`")
+            }
+            Self::EndpointClash { path, native: Some(native) } => write!(
                 f,
-                "`dialect`: two endpoints at {path:?}; give one of the dialects another `path`"
+                "`dialect`: everfresh's own endpoint for {} is at {path:?}; move that or leave it \
+                 out by `native_paths`, or give the dialect another `path`",
+                native.name()
             ),
             Self::NoTimer => f.write_str(
                 "`runtime`: the tokio runtime has no timer; build it with `enable_time()` or \

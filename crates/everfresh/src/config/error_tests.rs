@@ -11,8 +11,9 @@ use crate::mint::ClaimsProblem;
 use crate::testing::*;
 use crate::texts::{self, check_detail, check_error};
 use crate::{
-    Algorithm, CookieSpec, Engine, Failure, Key, KeyError, Location, MemoryStore, NotOpened,
-    Rejection, RejectionKind, Resign, Rotate, SessionError, SessionErrorKind, StoreError,
+    Algorithm, CookieSpec, Engine, Failure, Key, KeyError, Location, MemoryStore, NativeEndpoint,
+    NotOpened, Rejection, RejectionKind, Resign, Rotate, SessionError, SessionErrorKind,
+    StoreError,
 };
 
 /// An error, and what its text has to say: the setting, what was found, what to do.
@@ -143,8 +144,15 @@ fn config_errors() -> Vec<Says<ConfigError>> {
                 )
             }
             ConfigError::Dialect(_) => (
-                ConfigError::EndpointClash { path: "/auth/refresh".into() },
-                &["`dialect`", "two endpoints at \"/auth/refresh\"", "another `path`"],
+                ConfigError::EndpointClash { path: "/token".into(), native: None },
+                &["`dialect`", "two dialects at \"/token\"", "another `path`"],
+            ),
+            ConfigError::EndpointClash { native: None, .. } => (
+                ConfigError::EndpointClash {
+                    path: "/auth/refresh".into(),
+                    native: Some(NativeEndpoint::Refresh),
+                },
+                &["own endpoint for refresh is at \"/auth/refresh\"", "`native_paths`"],
             ),
             ConfigError::EndpointClash { .. } => {
                 (ConfigError::NoTimer, &["`runtime`", "no timer", "`enable_time()`"])
@@ -162,7 +170,7 @@ fn every_configuration_error_says_what_to_do() {
         check_error(&ConfigError::from(error).to_string(), &["`keys`: "]);
     }
     let errors = config_errors();
-    assert_eq!(errors.len(), 15);
+    assert_eq!(errors.len(), 16);
     for (error, says) in errors {
         check_error(&error.to_string(), says);
         assert_eq!(format!("{error:?}"), error.to_string());

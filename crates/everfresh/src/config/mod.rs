@@ -18,7 +18,7 @@ use crate::attach::InnerToken;
 use crate::carrier::Carrier;
 use crate::clock::Clock;
 use crate::edits::CachePolicy;
-use crate::endpoint::{Dialect, Named};
+use crate::endpoint::{Dialect, Named, NativePaths};
 use crate::observe::Event;
 use crate::origin::Trusted;
 use crate::refresh::{ErasedRefresher, Refresher};
@@ -78,6 +78,7 @@ pub struct EngineBuilder<C> {
     background: Option<Background>,
     public_attributes: Option<BTreeSet<String>>,
     recent_sign_in: Option<Duration>,
+    native_paths: NativePaths,
     dialects: Vec<Dialect>,
     clients: Vec<Named>,
     rejection_body: Option<crate::reject::RejectionBody>,
@@ -114,6 +115,7 @@ impl<C: ClaimSet> EngineBuilder<C> {
             background: None,
             public_attributes: None,
             recent_sign_in: None,
+            native_paths: NativePaths::default(),
             dialects: Vec::new(),
             clients: Vec::new(),
             rejection_body: None,
@@ -338,6 +340,30 @@ impl<C: ClaimSet> EngineBuilder<C> {
     /// Handlers have [`Session::require_recent`](crate::Session::require_recent).
     pub fn recent_sign_in(mut self, max_age: Duration) -> Self {
         self.recent_sign_in = Some(max_age);
+        self
+    }
+
+    /// Where everfresh's own endpoints are, and which are left out: to make room for a dialect or a
+    /// route of the app's.
+    ///
+    /// ```
+    /// # use everfresh::{Dialect, Engine, Keys, MemoryStore, NativePaths, Rotate};
+    /// # fn main() -> Result<(), everfresh::ConfigError> {
+    /// let mut mobile = Dialect::FREDDY.clone();
+    /// mobile.path = "/auth/refresh".into();
+    /// let auth = Engine::<()>::builder(Keys::hs256("0123456789abcdef-0123456789abcdef")?)
+    ///     .issuer("https://app.example")
+    ///     .audience("app")
+    ///     .refresh_with(Rotate::new(MemoryStore::new()))
+    ///     .native_paths(NativePaths::under("/session"))
+    ///     .dialect(mobile)
+    ///     .build()?;
+    /// # let _ = auth;
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn native_paths(mut self, paths: NativePaths) -> Self {
+        self.native_paths = paths;
         self
     }
 

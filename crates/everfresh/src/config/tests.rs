@@ -3,8 +3,8 @@
 use super::*;
 use crate::testing::SECRET;
 use crate::{
-    Admission, Admitted, Algorithm, Closing, Context, CookieSpec, Engine, Failure, Key, Location,
-    Opening, Presented, Resign, SameSite, Timestamp, Tokens,
+    Admission, Admitted, Algorithm, Closing, Context, CookieSpec, Dialect, Engine, Failure, Key,
+    Location, Opening, Presented, Resign, SameSite, Timestamp, Tokens,
 };
 
 fn builder() -> EngineBuilder<()> {
@@ -163,6 +163,62 @@ fn l10_a_host_is_named_for_the_insecure_mode_alone() {
     let found = problem(|b| b.insecure_dev_only().insecure_dev_host("dev.example:80"));
     assert!(found.contains("`insecure_dev_host` is \"dev.example:80\""), "{found}");
     builder().insecure_dev_only().insecure_dev_host("dev.example").build().unwrap();
+}
+
+#[test]
+fn n5_everfreshs_own_endpoints_make_room_for_a_dialect() {
+    let at = |path: &'static str| {
+        let mut dialect = Dialect::VIJIL;
+        dialect.path = path.into();
+        dialect
+    };
+    let paths = |b: EngineBuilder<()>| {
+        let auth = b.build().unwrap();
+        auth.endpoints().iter().map(|one| one.path().to_owned()).collect::<Vec<_>>()
+    };
+    let found = problem(|b| b.dialect(at("/auth/refresh")));
+    assert!(
+        found.contains("everfresh's own endpoint for refresh is at")
+            && found.contains("`native_paths`")
+    );
+    let found = problem(|b| b.dialect(at("/auth/sessions/now")));
+    assert!(found.contains("own endpoint for ending a session"), "{found}");
+    let found = problem(|b| b.dialect(at("/token")).dialect(at("/token")));
+    assert!(found.contains("two dialects at"), "{found}");
+
+    let moved =
+        builder().native_paths(NativePaths::under("/session/")).dialect(at("/auth/refresh"));
+    assert_eq!(
+        paths(moved),
+        [
+            "/session/refresh",
+            "/session/sessions",
+            "/session/sessions/{sid}",
+            "/session/logout-all",
+            "/.well-known/jwks.json",
+            "/auth/refresh",
+        ]
+    );
+    let mut some = NativePaths::default();
+    (some.refresh, some.sessions, some.jwks) = (None, None, Some("/keys".into()));
+    let some = builder().native_paths(some).dialect(at("/auth/refresh"));
+    assert_eq!(paths(some), ["/auth/logout-all", "/keys", "/auth/refresh"]);
+    assert!(paths(builder().native_paths(NativePaths::none())).is_empty());
+
+    for (path, says) in [
+        ("auth/refresh", "begin it with a slash"),
+        ("/auth/refresh/", "a slash at its end"),
+        ("/auth/{x}", "parameters"),
+        ("/a?b", "query"),
+        ("", "begin it"),
+        ("/auth/sessions", "the list of sessions"),
+        ("/auth/sessions/now", "ending a session"),
+    ] {
+        let mut paths = NativePaths::default();
+        paths.logout_all = Some(path.into());
+        let found = problem(|b| b.native_paths(paths));
+        assert!(found.starts_with("`native_paths` has") && found.contains(says), "{found}");
+    }
 }
 
 #[test]

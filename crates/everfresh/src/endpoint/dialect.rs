@@ -256,6 +256,14 @@ impl Is {
     }
 }
 
+/// Whether an endpoint can be at this path: absolute, without query or parameters.
+pub(crate) fn is_path(path: &str) -> bool {
+    path.starts_with('/')
+        && path.bytes().all(|byte| byte.is_ascii_graphic() && !b"?#{}*".contains(&byte))
+        // Whoever calls it must be able to write it.
+        && path.parse::<Uri>().is_ok_and(|uri| uri.path() == path)
+}
+
 /// What is wrong where no field is.
 const WHOLE: &str = "the file";
 
@@ -287,11 +295,7 @@ impl Dialect {
     /// Errors: name the field, what was found and what is wanted.
     pub fn check(&self) -> Result<(), DialectError> {
         let path = &*self.path;
-        let is_path = path.starts_with('/')
-            && path.bytes().all(|byte| byte.is_ascii_graphic() && !b"?#{}*".contains(&byte))
-            // Whoever calls it must be able to write it.
-            && path.parse::<Uri>().is_ok_and(|uri| uri.path() == path);
-        require("path", path, is_path, "an absolute path without query or parameters")?;
+        require("path", path, is_path(path), "an absolute path without query or parameters")?;
         require("name", &self.name, !self.name.is_empty(), "a name")?;
         if self.places.is_empty() || self.places.len() > 4 {
             let found = format!("{} places; wanted are 1 to 4", self.places.len());

@@ -9,7 +9,7 @@
 //! | `GET /.well-known/jwks.json` | 200 the public keys that verify our tokens (RFC 7517); none where secrets sign |
 //! | each [`Dialect`] that the engine was given, at its path | as it says |
 //!
-//! They stand inside the layer, and answer as extractors do for who is not signed in. Times are
+//! [`NativePaths`] moves them or leaves them out. They stand inside the layer, and answer as extractors do for who is not signed in. Times are
 //! seconds since 1970 (RFC 7519's `NumericDate`), lengths of time are seconds.
 
 mod answer;
@@ -39,7 +39,7 @@ use crate::session::{ClaimSet, Session};
 pub use client::{ClientAuthentication, ClientSecret};
 pub(crate) use clients::{Clients, Named};
 pub use dialect::{Dialect, DialectError};
-use native::Native;
+pub use native::{NativeEndpoint, NativePaths};
 pub(crate) use serve::Served;
 pub use speak::{Answered, Issued};
 
@@ -58,7 +58,7 @@ pub struct Endpoint<C> {
 
 #[derive(Clone, Debug)]
 enum Kind {
-    Native(Native),
+    Native(NativeEndpoint, Arc<str>),
     Dialect(Arc<Served>),
 }
 
@@ -89,7 +89,8 @@ pub type Reply = Response<Vec<u8>>;
 impl<C: ClaimSet> Engine<C> {
     /// The endpoints that everfresh brings, for adapters to mount inside the layer.
     pub fn endpoints(&self) -> Vec<Endpoint<C>> {
-        let native = Native::ALL.into_iter().map(Kind::Native);
+        let native = self.core.native.iter().cloned();
+        let native = native.map(|(native, path)| Kind::Native(native, path));
         let dialects = self.core.dialects.iter().cloned().map(Kind::Dialect);
         native.chain(dialects).map(|kind| Endpoint { engine: self.clone(), kind }).collect()
     }
@@ -97,10 +98,10 @@ impl<C: ClaimSet> Engine<C> {
 
 impl<C: ClaimSet> Endpoint<C> {
     /// Its path, with parameters as axum and actix-web write them: `/auth/sessions/{sid}`. May be
-    /// mounted under a prefix.
+    /// mounted under a prefix. [`NativePaths`] moves everfresh's own.
     pub fn path(&self) -> &str {
         match &self.kind {
-            Kind::Native(native) => native.path(),
+            Kind::Native(_, path) => path,
             Kind::Dialect(served) => served.path(),
         }
     }
@@ -108,26 +109,29 @@ impl<C: ClaimSet> Endpoint<C> {
     /// Whether a request for this path is one for this endpoint, for routers that don't know
     /// parameters.
     pub fn is_at(&self, path: &str) -> bool {
-        let mut segments = path.split('/');
-        let same = self.path().split('/').all(|wanted| match segments.next() {
-            Some(found) => wanted == found || (wanted.starts_with('{') && !found.is_empty()),
-            None => false,
-        });
-        same && segments.next().is_none()
+        is_at(self.path(), path)
     }
 
     /// The dialect that it speaks, if it is not one of everfresh's own.
     pub fn dialect(&self) -> Option<&Dialect> {
         match &self.kind {
-            Kind::Native(_) => None,
+            Kind::Native(..) => None,
             Kind::Dialect(served) => Some(served.dialect()),
+        }
+    }
+
+    /// Which of everfresh's own it is, if it is no dialect.
+    pub fn native(&self) -> Option<NativeEndpoint> {
+        match &self.kind {
+            Kind::Native(native, _) => Some(*native),
+            Kind::Dialect(_) => None,
         }
     }
 
     /// The methods that are allowed, as `Allow` names them: `GET, HEAD`.
     pub fn methods(&self) -> &'static str {
         match &self.kind {
-            Kind::Native(native) => native.methods(),
+            Kind::Native(native, _) => native.methods(),
             Kind::Dialect(_) => "POST",
         }
     }
@@ -139,7 +143,7 @@ impl<C: ClaimSet> Endpoint<C> {
             return Call(Asked::Otherwise);
         }
         Call(match &self.kind {
-            Kind::Native(_) => Asked::Native(native::Asked::read(head)),
+            Kind::Native(..) => Asked::Native(native::Asked::read(head)),
             Kind::Dialect(_) if self.engine.core.is_exposed(head) => Asked::Exposed,
             Kind::Dialect(served) => Asked::Dialect(served.read(&self.engine.core, head)),
         })
@@ -157,7 +161,7 @@ impl<C: ClaimSet> Endpoint<C> {
         let session = session.and_then(|session| self.engine.own(session));
         match (call.0, &self.kind) {
             (Asked::Exposed, _) => Rejection::new(RejectionKind::InsecureHost).into_response(),
-            (Asked::Native(asked), Kind::Native(native)) => {
+            (Asked::Native(asked), Kind::Native(native, _)) => {
                 native.answer(&self.engine, asked, session).await
             }
             (Asked::Dialect(asked), Kind::Dialect(served)) => match body {
@@ -178,9 +182,14 @@ impl<C: ClaimSet> Endpoint<C> {
     }
 }
 
-/// Whether an endpoint of our own is at this path.
-pub(crate) fn is_native(path: &str) -> bool {
-    Native::ALL.iter().any(|native| native.path() == path)
+/// Whether a path with parameters is the one of a request.
+pub(crate) fn is_at(wanted: &str, path: &str) -> bool {
+    let mut segments = path.split('/');
+    let same = wanted.split('/').all(|wanted| match segments.next() {
+        Some(found) => wanted == found || (wanted.starts_with('{') && !found.is_empty()),
+        None => false,
+    });
+    same && segments.next().is_none()
 }
 
 fn reply(body: &impl Serialize) -> Reply {

@@ -1,6 +1,7 @@
 //! The endpoints of everfresh's own: refresh, a person's sessions, public keys.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use http::header::{CACHE_CONTROL, CONTENT_TYPE};
@@ -15,13 +16,86 @@ use crate::reject::{Rejection, problem};
 use crate::session::{ClaimSet, Session};
 use crate::verify::REGISTERED;
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Native {
+/// One of the endpoints of everfresh's own.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum NativeEndpoint {
+    /// Refreshes the session now.
     Refresh,
+    /// Lists a person's sessions.
     Sessions,
+    /// Ends one of a person's sessions.
     OneSession,
+    /// Ends all of a person's sessions.
     LogoutAll,
+    /// The public keys.
     Jwks,
+}
+
+/// Where everfresh's own endpoints are; `None` leaves one out. For
+/// [`EngineBuilder::native_paths`](crate::EngineBuilder::native_paths).
+///
+/// A path begins with a slash and has no query and no parameters. Each one is used once, also among
+/// dialects.
+///
+/// ```
+/// use everfresh::NativePaths;
+///
+/// let mut paths = NativePaths::under("/session");
+/// assert_eq!(paths.refresh.as_deref(), Some("/session/refresh"));
+/// paths.logout_all = None;
+/// ```
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct NativePaths {
+    /// `POST` refreshes the session now: `/auth/refresh`.
+    pub refresh: Option<String>,
+    /// `GET` lists a person's sessions, and `DELETE` of `{sid}` below it ends one: `/auth/sessions`.
+    pub sessions: Option<String>,
+    /// `POST` ends all of a person's sessions: `/auth/logout-all`.
+    pub logout_all: Option<String>,
+    /// `GET` gives the public keys: `/.well-known/jwks.json`.
+    pub jwks: Option<String>,
+}
+
+impl NativePaths {
+    /// `refresh`, `sessions` and `logout-all` below this path, such as `/auth`, the default; the keys
+    /// at `/.well-known/jwks.json`.
+    pub fn under(prefix: &str) -> Self {
+        let below = |name: &str| Some(format!("{}/{name}", prefix.trim_end_matches('/')));
+        Self {
+            refresh: below("refresh"),
+            sessions: below("sessions"),
+            logout_all: below("logout-all"),
+            jwks: Some("/.well-known/jwks.json".into()),
+        }
+    }
+
+    /// Nowhere, for those who name each one, or serve none.
+    pub fn none() -> Self {
+        Self { refresh: None, sessions: None, logout_all: None, jwks: None }
+    }
+
+    /// What is served, each at its path.
+    pub(crate) fn served(self) -> Vec<(NativeEndpoint, Arc<str>)> {
+        let one_session = self.sessions.as_ref().map(|path| format!("{path}/{{sid}}"));
+        [
+            (NativeEndpoint::Refresh, self.refresh),
+            (NativeEndpoint::Sessions, self.sessions),
+            (NativeEndpoint::OneSession, one_session),
+            (NativeEndpoint::LogoutAll, self.logout_all),
+            (NativeEndpoint::Jwks, self.jwks),
+        ]
+        .into_iter()
+        .filter_map(|(native, path)| Some((native, path?.into())))
+        .collect()
+    }
+}
+
+impl Default for NativePaths {
+    fn default() -> Self {
+        Self::under("/auth")
+    }
 }
 
 /// What a request's head says.
@@ -37,17 +111,15 @@ impl Asked {
     }
 }
 
-impl Native {
-    pub(super) const ALL: [Self; 5] =
-        [Self::Refresh, Self::Sessions, Self::OneSession, Self::LogoutAll, Self::Jwks];
-
-    pub(super) fn path(self) -> &'static str {
+impl NativeEndpoint {
+    /// What it is called in an error.
+    pub(crate) fn name(self) -> &'static str {
         match self {
-            Self::Refresh => "/auth/refresh",
-            Self::Sessions => "/auth/sessions",
-            Self::OneSession => "/auth/sessions/{sid}",
-            Self::LogoutAll => "/auth/logout-all",
-            Self::Jwks => "/.well-known/jwks.json",
+            Self::Refresh => "refresh",
+            Self::Sessions => "the list of sessions",
+            Self::OneSession => "ending a session",
+            Self::LogoutAll => "logout_all",
+            Self::Jwks => "jwks",
         }
     }
 
@@ -150,7 +222,8 @@ async fn sign_out_one<C: ClaimSet>(
     if !session.sign_out_other(sid).await? {
         return Ok(problem(
             StatusCode::NOT_FOUND,
-            "There is no such session of yours: `GET /auth/sessions` lists those that there are.",
+            "There is no such session of yours: `GET` on the list of sessions names those that there \
+             are.",
         ));
     }
     Ok(nothing())

@@ -19,7 +19,7 @@ use crate::clock::{Clock, Timestamp};
 use crate::config::{Background, EngineBuilder, EventHook, Revalidate};
 use crate::decide::{Decision, Occasion, Verdict, decide};
 use crate::edits::CachePolicy;
-use crate::endpoint::{Clients, Served};
+use crate::endpoint::{Clients, NativeEndpoint, Served};
 use crate::extract::{Found, Side, brings_cookie, extract, join_pieces};
 use crate::head::{RequestHead, ResponseHead};
 use crate::mint::MintRules;
@@ -100,6 +100,7 @@ pub(crate) struct Core {
     pub(crate) revoked: Revoked,
     pub(crate) seen: Seen,
     pub(crate) watches: Watches,
+    pub(crate) native: Vec<(NativeEndpoint, Arc<str>)>,
     pub(crate) dialects: Vec<Arc<Served>>,
     pub(crate) clients: Clients,
     pub(crate) following: Following,

@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 
 use super::*;
 use crate::dialect::{Place, Successor, Text};
-use crate::{ConfigError, Dialect, EngineBuilder, Revalidated, Rotate, SignIn};
+use crate::{ConfigError, Dialect, EngineBuilder, NativePaths, Revalidated, Rotate, SignIn};
 
 /// A world over `Rotate` that serves every dialect, and signs in with what they tell of a user.
 pub(super) fn world() -> World {
@@ -463,7 +463,7 @@ fn f120_a_dialect_that_cant_be_served_is_an_error_at_build() {
     let mut own = Dialect::FREDDY;
     own.path = "/auth/refresh".into();
     let problem = build(&|b| b.refresh_with(rotate()).dialect(own.clone()));
-    assert!(problem.contains("two endpoints"), "{problem}");
+    assert!(problem.contains("own endpoint for refresh"), "{problem}");
     own.path = Text::Borrowed("nowhere");
     own.places = vec![Place::Cookie("a b".into())].into();
     let problem = build(&|b| b.refresh_with(rotate()).dialect(own.clone()));
@@ -477,4 +477,23 @@ fn f120_a_dialect_that_cant_be_served_is_an_error_at_build() {
             .build(),
         Err(ConfigError::Dialect(_))
     ));
+}
+
+#[tokio::test]
+async fn n5_a_dialect_stands_where_everfreshs_own_endpoint_was() {
+    let mut dialect = Dialect::FREDDY;
+    dialect.path = "/auth/refresh".into();
+    let served = dialect.clone();
+    let world = World::rotating_with(|b| {
+        b.insecure_dev_only().native_paths(NativePaths::under("/session")).dialect(served)
+    })
+    .0;
+    let Tokens { access, refresh } = sign_in(&world, "alice").await;
+    let asks = json!({"refresh_token": refresh}).to_string();
+    let told = body(&post(&world, &dialect, &[], &asks).await);
+    assert!(is_good(&world, text(&told["token"])).await);
+    let cookie = format!("access_token={access}; refresh_token={refresh}");
+    let path = "/session/refresh";
+    let own = call_with(&world, path, at("POST", path, &[("cookie", &cookie)]), b"").await;
+    assert_eq!((own.status(), &body(&own)["sub"]), (StatusCode::OK, &json!("alice")));
 }
