@@ -214,8 +214,7 @@ fn n5_everfreshs_own_endpoints_make_room_for_a_dialect() {
         ("/auth/sessions", "the list of sessions"),
         ("/auth/sessions/now", "ending a session"),
     ] {
-        let mut paths = NativePaths::default();
-        paths.logout_all = Some(path.into());
+        let paths = NativePaths { logout_all: Some(path.into()), ..NativePaths::default() };
         let found = problem(|b| b.native_paths(paths));
         assert!(found.starts_with("`native_paths` has") && found.contains(says), "{found}");
     }

@@ -2,6 +2,7 @@
 
 mod assess;
 mod exposed;
+mod facts;
 mod fit;
 mod following;
 mod ours;
@@ -36,6 +37,7 @@ use crate::session::{ClaimSet, RequestFacts, Session, Standing, Underway, View, 
 use crate::verify::{self, Cache, InvalidReason, Keys, Rules, Seek, Verified, verify};
 
 use assess::{Assessed, Refreshing};
+use facts::{Facts, Manner};
 pub(crate) use fit::Fit;
 pub use following::Feed;
 pub(crate) use following::Following;
@@ -352,26 +354,6 @@ impl<C: ClaimSet> Engine<C> {
     /// before it. Adapters have [`Underway::finish`], which does all three.
     pub fn finish(&self, session: &Session<C>, head: &mut impl ResponseHead) {
         session.finish(head);
-    }
-}
-
-/// What is known of a request beside its tokens.
-#[derive(Clone, Copy)]
-struct Facts {
-    own_site: bool,
-    slides: bool,
-}
-
-/// How a request came, which is looked at only where its token is not fresh.
-#[derive(Clone, Copy)]
-struct Manner {
-    occasion: Occasion,
-    navigates: bool,
-}
-
-impl Manner {
-    fn of(head: &impl RequestHead) -> Self {
-        Self { occasion: Occasion::of(head), navigates: Occasion::navigates(head) }
     }
 }
 
