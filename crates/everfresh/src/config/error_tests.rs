@@ -338,7 +338,7 @@ fn check_problem(response: &http::Response<Vec<u8>>, says: &[&str]) {
 #[test]
 fn every_rejection_says_what_to_do() {
     let all = rejections();
-    assert_eq!(all.len(), 9);
+    assert_eq!(all.len(), 10);
     for (kind, says) in all {
         let rejection = Rejection::new(kind);
         check_detail(&rejection.to_string(), says);
@@ -429,7 +429,7 @@ fn failures() -> Vec<Says<Failure>> {
 #[test]
 fn every_error_to_a_handler_says_what_to_do() {
     let all = session_errors();
-    assert_eq!(all.len(), 10);
+    assert_eq!(all.len(), 11);
     for (kind, says) in all {
         check_error(&SessionError::from(kind).to_string(), says);
     }
