@@ -25,6 +25,16 @@ impl Location {
     pub fn bearer() -> Self {
         Self::Authorization("Bearer".into())
     }
+
+    /// Whether a token can travel here: a header field holds visible ASCII (RFC 9110 section 5.5).
+    fn fits(&self, token: &str) -> bool {
+        match self {
+            Self::Cookie(cookie) => cookie.fits(token),
+            Self::Authorization(_) | Self::Header(_) => {
+                token.bytes().all(|byte| byte.is_ascii_graphic())
+            }
+        }
+    }
 }
 
 /// Two locations that belong together: one for the access token, one for the refresh token.
@@ -227,9 +237,9 @@ impl Carriers {
     /// Whether a refresh token fits every place where it may have to travel.
     pub(crate) fn fit_refresh(&self, token: &str) -> bool {
         self.list.iter().all(|carrier| match &carrier.refresh {
-            Location::Cookie(_) if self.any_pieces() => chunks::split(token).is_some(),
-            Location::Cookie(cookie) => cookie.fits(token),
-            _ => true,
+            Location::Cookie(cookie) if self.any_pieces() => chunks::split(token)
+                .is_some_and(|pieces| pieces.iter().all(|piece| cookie.fits(piece))),
+            location => location.fits(token),
         })
     }
 
@@ -247,10 +257,7 @@ impl Carriers {
 
     /// Whether an access token fits every place where it may have to travel.
     pub(crate) fn fit(&self, token: &str) -> bool {
-        self.list.iter().all(|carrier| match &carrier.access {
-            Location::Cookie(cookie) => cookie.fits(token),
-            _ => true,
-        })
+        self.list.iter().all(|carrier| carrier.access.fits(token))
     }
 
     pub(crate) fn get(&self, at: usize) -> &Carrier {

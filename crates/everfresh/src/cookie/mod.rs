@@ -180,9 +180,10 @@ impl CookieSpec {
         Ok(())
     }
 
-    /// Whether the value still fits, so that a token too large is found before it is committed.
+    /// Whether the value can travel in this cookie, by its size and by its bytes (RFC 6265bis section
+    /// 4.1.1), so that one that can't is found before it is committed.
     pub(crate) fn fits(&self, value: &str) -> bool {
-        self.name.len() + value.len() <= MAX_NAME_AND_VALUE
+        self.name.len() + value.len() <= MAX_NAME_AND_VALUE && value.bytes().all(is_cookie_octet)
     }
 
     /// `Set-Cookie` with a value, kept by the browser for `max_age`, or until it is closed.
@@ -193,7 +194,7 @@ impl CookieSpec {
         value: &'s str,
         max_age: Option<Duration>,
     ) -> Option<HeaderValue> {
-        if !value.bytes().all(is_cookie_octet) || !self.fits(value) {
+        if !self.fits(value) {
             return None;
         }
         let mut cookie = Cookie::build((&*self.name, value));
@@ -246,7 +247,7 @@ pub(crate) fn is_token_byte(byte: u8) -> bool {
 }
 
 /// RFC 6265bis section 4.1.1.
-fn is_cookie_octet(byte: u8) -> bool {
+pub(crate) fn is_cookie_octet(byte: u8) -> bool {
     matches!(byte, 0x21 | 0x23..=0x2b | 0x2d..=0x3a | 0x3c..=0x5b | 0x5d..=0x7e)
 }
 

@@ -64,8 +64,9 @@ impl Served {
     pub(super) fn good<C: ClaimSet>(&self, engine: &Engine<C>, granted: &Granted) -> Reply {
         let core = &engine.core;
         let Granted { tokens, attributes } = granted;
-        let Ok(verified) = core.verify_own::<C>(&tokens.access) else {
-            return self.bad(core, Failure::Misconfigured.into());
+        let verified = match core.verify_own::<C>(&tokens.access) {
+            Ok(verified) => verified,
+            Err(failure) => return self.bad(core, failure.into()),
         };
         let answer = &self.dialect.answer;
         let mut body = Map::new();

@@ -286,6 +286,9 @@ impl Served {
             let presented = Presented::new(None, Some(token.as_bytes()));
             let admission = core.refresher.admits(presented, now).ok_or(Why::Invalid)?;
             let Admission { sid, mark } = admission;
+            if core.revoked.contains(&sid, now) {
+                return Err(Failure::Rejected.into());
+            }
             Ok(Good { sid: sid.clone(), rank: mark, what: (token, sid) })
         })?;
         let attributes = self.attributes(engine, &sid).await?;

@@ -17,6 +17,7 @@ use serde_json::{Map, Number, Value};
 use super::client::ClientAuthentication;
 use super::dialect::{Dialect, DialectError, Fixed, Place, Successor};
 use crate::clock::Timestamp;
+use crate::cookie::is_cookie_octet;
 use crate::refresh::RefreshToken;
 use crate::secret::AccessToken;
 
@@ -128,6 +129,17 @@ impl Dialect {
             Ok::<_, DialectError>(value)
         };
         let place = self.places.first().ok_or_else(|| wrong("places", "there is none"))?;
+        // A text that the server would read as another one is not sent.
+        let sound = match place {
+            Place::Cookie(_) => token.bytes().all(is_cookie_octet),
+            Place::Authorization(_) | Place::Header(_) => {
+                token.bytes().all(|byte| byte.is_ascii_graphic())
+            }
+            Place::Json(_) | Place::Form(_) => true,
+        };
+        if !sound {
+            return Err(wrong("places", "the token has bytes that can't be written there"));
+        }
         match place {
             Place::Cookie(name) => {
                 headers.insert(COOKIE, secret(&format!("{name}={token}"))?);

@@ -29,7 +29,7 @@ use crate::observe::Event;
 use crate::observe::metrics::Metrics;
 use crate::origin::{self, Trusted};
 use crate::refresh::flight::{Flights, within};
-use crate::refresh::{Context, ErasedRefresher, Failure, Presented};
+use crate::refresh::{Context, ErasedRefresher, Failure, Presented, RefreshToken};
 use crate::reject::RejectionBody;
 use crate::runtime::Runtime;
 use crate::secret::AccessToken;
@@ -380,13 +380,36 @@ impl Core {
         token: &AccessToken,
     ) -> Result<Verified<C>, Failure> {
         let (now, token) = (self.clock.now(), token.expose().as_bytes());
-        verify(token, &self.keys.current(), &self.rules, now).map_err(|reason| {
+        let verified = verify(token, &self.keys.current(), &self.rules, now);
+        let verified: Verified<C> = verified.map_err(|reason| {
             self.emit(&Event::TokenRefused { reason });
             match verify::lacks_key(token, reason, &self.keys) {
                 true => Failure::SOON,
                 false => Failure::Misconfigured,
             }
-        })
+        })?;
+        if verified.expires <= now {
+            self.emit(&Event::ExpiredOnArrival { sid: &verified.sid });
+            return Err(Failure::SOON);
+        }
+        Ok(verified)
+    }
+
+    /// An error, and an event, unless the tokens can travel in every carrier. A text that is dropped
+    /// on its way may be the only copy of a one-time token.
+    pub(crate) fn check_fit(
+        &self,
+        sid: &str,
+        access: Option<&AccessToken>,
+        refresh: Option<&RefreshToken>,
+    ) -> Result<(), Failure> {
+        if access.is_none_or(|token| self.carriers.fit(token.expose()))
+            && refresh.is_none_or(|token| self.carriers.fit_refresh(token.expose()))
+        {
+            return Ok(());
+        }
+        self.emit(&Event::TokenTooLarge { sid });
+        Err(Failure::Misconfigured)
     }
 
     /// Where keys come from elsewhere, a refresh may bring a token by one that has just come up.

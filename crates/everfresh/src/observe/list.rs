@@ -196,6 +196,7 @@ pub const METRICS: &[Metric] = &[
             "what",
             &[
                 "token_too_large",
+                "expired_on_arrival",
                 "refresh_token_ignored",
                 "revoke_failed",
                 "revoke_all_failed",
@@ -218,7 +219,7 @@ pub const METRICS: &[Metric] = &[
         name: UPSTREAM,
         kind: MetricKind::Counter,
         unit: "refreshes",
-        labels: &[("what", &["in_doubt", "unpersisted", "issued_refused"])],
+        labels: &[("what", &["in_doubt", "unpersisted", "tokens_lost", "issued_refused"])],
         help: "What went wrong between this node and the server whose tokens sessions rest on",
     },
     Metric {

@@ -136,15 +136,17 @@ impl Metrics {
             Event::StaleServed { .. } => one(counter!(STALE)),
             Event::CrossSite => one(counter!(CROSS_SITE)),
             Event::StoreFailed => one(counter!(STORE_ERRORS)),
-            Event::InDoubt { .. } | Event::Unpersisted { .. } | Event::IssuedRefused { .. } => {
-                upstream(event.name());
-            }
+            Event::InDoubt { .. }
+            | Event::Unpersisted { .. }
+            | Event::TokensLost { .. }
+            | Event::IssuedRefused { .. } => upstream(event.name()),
             Event::UpstreamDown => self.upstream_down.set(1.0),
             Event::UpstreamUp => self.upstream_down.set(0.0),
             Event::FeedLost => self.feed(false),
             Event::FeedLive => self.feed(true),
             Event::TokenTooLarge { .. }
             | Event::UnreadClaims { .. }
+            | Event::ExpiredOnArrival { .. }
             | Event::RefreshTokenIgnored
             | Event::RevokeFailed { .. }
             | Event::RevokeAllFailed { .. }

@@ -40,9 +40,16 @@ pub enum Event<'e> {
         /// Why.
         failure: Failure,
     },
-    /// A minted token is larger than the cookie or header that should carry it. Its claims have
-    /// to become smaller; until then the session can't be refreshed.
+    /// A token does not fit the cookie or header that should carry it: a minted one by its size, so
+    /// that its claims have to become smaller; one that a refresher brought by its size or its bytes.
+    /// Until then the session can't be refreshed.
     TokenTooLarge {
+        /// The session.
+        sid: &'e str,
+    },
+    /// A refresh, or a sign-in, brought an access token that had expired. It signs in no one; the
+    /// client is answered 503 and tries again, or goes on with a token that is still good.
+    ExpiredOnArrival {
         /// The session.
         sid: &'e str,
     },
@@ -121,8 +128,14 @@ pub enum Event<'e> {
         sid: &'e str,
     },
     /// New tokens came, and the store does not take them. They are kept in memory, and offered
-    /// again, until it does.
+    /// again, until it does, for a day at the most.
     Unpersisted {
+        /// The session.
+        sid: &'e str,
+    },
+    /// New tokens could not be read or stored for a day, and were thrown away. Whether the session
+    /// goes on depends on whether the other server takes the former refresh token again.
+    TokensLost {
         /// The session.
         sid: &'e str,
     },
@@ -171,6 +184,7 @@ impl Event<'_> {
             Self::Renewed { .. } => "renewed",
             Self::RefreshFailed { .. } => "refresh_failed",
             Self::TokenTooLarge { .. } => "token_too_large",
+            Self::ExpiredOnArrival { .. } => "expired_on_arrival",
             Self::StaleServed { .. } => "stale_served",
             Self::SignedIn { .. } => "signed_in",
             Self::SignedOut { .. } => "signed_out",
@@ -186,6 +200,7 @@ impl Event<'_> {
             Self::IssuedRefused { .. } => "issued_refused",
             Self::InDoubt { .. } => "in_doubt",
             Self::Unpersisted { .. } => "unpersisted",
+            Self::TokensLost { .. } => "tokens_lost",
             Self::FeedLost => "feed_lost",
             Self::FeedLive => "feed_live",
             Self::UpstreamDown => "upstream_down",
@@ -228,8 +243,11 @@ impl Event<'_> {
             Self::TokenTooLarge { sid } => tracing::error!(
                 target: "everfresh",
                 sid,
-                "the access token is too large for its cookie; make the claims smaller"
+                "a token does not fit its cookie or header; make the claims smaller"
             ),
+            Self::ExpiredOnArrival { sid } => {
+                tracing::warn!(target: "everfresh", sid, "a refresh brought an expired access token");
+            }
             Self::StaleServed { sid } => tracing::warn!(target: "everfresh", sid, "stale served"),
             Self::SignedIn { sid } => tracing::info!(target: "everfresh", sid, "signed in"),
             Self::SignedOut { sid } => tracing::info!(target: "everfresh", sid, "signed out"),
@@ -269,6 +287,9 @@ impl Event<'_> {
             }
             Self::Unpersisted { sid } => {
                 tracing::error!(target: "everfresh", sid, "new tokens are not stored yet");
+            }
+            Self::TokensLost { sid } => {
+                tracing::error!(target: "everfresh", sid, "new tokens were not stored for a day");
             }
             Self::FeedLive => {
                 tracing::info!(target: "everfresh", "the feed of ended sessions is back");

@@ -5,6 +5,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
+use zeroize::Zeroizing;
+
 use super::{Admitted, Failure, KeyRing, RefreshToken, Renewal, Tokens, Vault, token};
 use crate::clock::Timestamp;
 use crate::config::ConfigError;
@@ -66,6 +68,7 @@ impl Setup<'_> {
     /// A key ring from the signing secrets, under a label of its own.
     pub(crate) fn derive_ring(&self) -> Result<KeyRing, ConfigError> {
         let secrets = self.keys.derive("everfresh refresh token ring").unwrap_or_default();
+        let secrets: Vec<_> = secrets.into_iter().map(Zeroizing::new).collect();
         let mut secrets = secrets.iter();
         let first = secrets.next().ok_or(ConfigError::Missing {
             setting: "key_ring",
@@ -201,13 +204,17 @@ impl Context {
         left <= early.min(lifetime / 2)
     }
 
-    /// An error, and an event, unless the refresh token fits every carrier of the engine.
+    /// Whether the refresh token fits every carrier of the engine, by its size and by its bytes: a
+    /// cookie holds no space, quote, comma, semicolon or backslash (RFC 6265bis section 4.1.1), and no
+    /// dot where a token may travel in several cookies
+    /// ([`largest_refresh_token`](super::Refresher::largest_refresh_token)); a header holds visible
+    /// ASCII. The engine refuses to deliver tokens that don't fit, so ask before something is spent
+    /// for them.
+    ///
+    /// # Errors
+    /// [`Failure::Misconfigured`], after the event [`TokenTooLarge`](Event::TokenTooLarge).
     pub fn check_size(&self, sid: &str, token: &RefreshToken) -> Result<(), Failure> {
-        if self.core.carriers.fit_refresh(token.expose()) {
-            return Ok(());
-        }
-        self.core.emit(&Event::TokenTooLarge { sid });
-        Err(Failure::Misconfigured)
+        self.core.check_fit(sid, None, Some(token))
     }
 
     /// How long a session may live at the most.

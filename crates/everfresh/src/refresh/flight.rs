@@ -5,8 +5,9 @@
 //!    token starts it, joins it or takes its result.
 //! 2. It is detached: it ends even if every waiter hangs up. It has its own limit (30 s), longer
 //!    than that of a waiter.
-//! 3. A result is given again to late twins for `overlap`. A failure is not kept, but a session
-//!    whose refresh failed is left alone for a while (`backoff.rs`).
+//! 3. A result is given again to late twins for `overlap`, and not after half of its access token's
+//!    life. A failure is not kept, but a session whose refresh failed is left alone for a while
+//!    (`backoff.rs`). An access token that has expired when it comes is a failure.
 //! 4. Everything is bounded: flights that run, and results that are kept.
 //! 5. The fresh path never comes here.
 //! 6. A flight is of no client: a refresher that binds refresh tokens to clients gives nothing to it
@@ -29,6 +30,7 @@ use crate::engine::Core;
 use crate::observe::Event;
 use crate::observe::metrics::How;
 use crate::runtime::has_timer;
+use crate::verify::expiry;
 
 pub(crate) use super::board::{Flights, Landing};
 
@@ -115,7 +117,8 @@ pub(crate) enum Haste {
     Awaited,
 }
 
-/// Joins the flight of this key, takes its result, or starts it.
+/// Joins the flight of this key, takes its result, or starts it. Nothing takes off for a session that
+/// this node knows to be over.
 ///
 /// `admitted` says what to refresh; it is asked only by whoever starts. Gives how the one who asks
 /// came to the flight, too.
@@ -125,6 +128,12 @@ pub(crate) fn fly(
     admitted: impl FnOnce() -> Admitted,
     haste: Haste,
 ) -> (Flight, How) {
+    // A refresh token by itself does not say that its session has ended, and a store that is down or
+    // another server may not know it either.
+    if core.revoked.contains(&key.sid, core.clock.now()) {
+        core.metrics.flies(How::Replayed);
+        return (Flight::Landed(Err(Failure::Rejected)), How::Replayed);
+    }
     let (flight, how) = match core.flights.board(key, || core.clock.monotonic()) {
         Boarding::Start(running) => {
             let outcome = running.outcome();
@@ -221,11 +230,20 @@ async fn run(counted: Counted, running: Running, admitted: Admitted, limited: bo
     };
     // A panic in the app's hook, or of a timer whose runtime ended, ends this flight and nothing
     // else.
-    let landing = AssertUnwindSafe(limited).catch_unwind().await.unwrap_or(Err(Failure::SOON));
+    let mut landing = AssertUnwindSafe(limited).catch_unwind().await.unwrap_or(Err(Failure::SOON));
+    let sid = running.sid();
+    let mut overlap = core.overlap;
     if let Ok(tokens) = &landing {
         core.learn_key(&tokens.access).await;
+        if let Some(expires) = expiry(tokens.access.expose().as_bytes()) {
+            let left = expires.since(core.clock.now());
+            overlap = overlap.min(left / 2);
+            if left.is_zero() {
+                core.emit(&Event::ExpiredOnArrival { sid });
+                landing = Err(Failure::SOON);
+            }
+        }
     }
-    let sid = running.sid();
     if landing.as_ref().err() == Some(&Failure::Rejected) {
         core.revoke_here(sid);
     }
@@ -233,7 +251,7 @@ async fn run(counted: Counted, running: Running, admitted: Admitted, limited: bo
     core.metrics.flew(now.saturating_sub(began));
     let mut random = [0];
     let random = getrandom::fill(&mut random).map_or(u8::MAX, |()| random[0]);
-    let landing = running.land(landing, context.is_untried(), now, random, core.overlap);
+    let landing = running.land(landing, context.is_untried(), now, random, overlap);
     span.record("outcome", outcome_of(&landing));
     core.emit(&match &landing {
         Ok(_) => Event::Refreshed { sid },

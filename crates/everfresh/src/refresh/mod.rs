@@ -1,5 +1,7 @@
 //! Step 4: making fresh tokens. What a refresher is, and what it is given.
 
+#[cfg(test)]
+mod arrival_tests;
 mod backoff;
 mod board;
 mod context;
@@ -48,8 +50,17 @@ pub use vault::{NotOpened, Vault};
 /// # Security
 /// A `Some` from [`admits`](Self::admits) and tokens from [`refresh`](Self::refresh) keep a
 /// session alive: give them only while its [`Grant::session_expires`] lies ahead. A
-/// [`Failure::Rejected`] answers 401 to somebody who was signed in: give it only for a session
-/// that is known to be over, never for an outage.
+/// [`Failure::Rejected`] ends the session on this node: it is answered 401, and every token of the
+/// session is refused here for an access token's life and an hour. Return it only for a session that
+/// is known to be over, never for an outage, nor for a token that was not issued to this session:
+/// that is [`Failure::Foreign`].
+///
+/// The engine checks what a refresh or a sign-in returns before it is delivered: the access token has
+/// to verify, be of the same session and person, and not have expired ([`Failure::SOON`], and the
+/// event [`ExpiredOnArrival`](crate::Event::ExpiredOnArrival)); both tokens have to fit every carrier
+/// ([`Failure::Misconfigured`], and the event [`TokenTooLarge`](crate::Event::TokenTooLarge)). What
+/// is refused reaches no client: a refresher whose refresh tokens can be used once asks
+/// [`Context::check_size`] before it spends one, or returns the same tokens again for the former one.
 pub trait Refresher: Send + Sync + 'static {
     /// Called once, by `build()`, before anything else: the place to check settings.
     fn prepare(&mut self, setup: &Setup<'_>) -> Result<(), ConfigError> {
@@ -273,8 +284,14 @@ pub struct Held<'p> {
 pub struct Admission {
     /// The session.
     pub sid: Box<str>,
-    /// The token among the session's: from its tag, or from its signature. Where a request brings
-    /// several refresh tokens of one session, the one with the greatest mark counts.
+    /// Tells the session's tokens apart: from the refresh token's tag, or from the access token's
+    /// signature. It has to cover every token that the refresh depends on, all of its text: a request
+    /// with the same session and mark joins the flight of another one and is given its tokens, also
+    /// after the flight has ended ([`result_window`](Refresher::result_window)). A mark of the access
+    /// token alone hands the next refresh token to a request that never showed the former one.
+    ///
+    /// Where a request brings several refresh tokens of one session, the one with the greatest mark
+    /// counts.
     pub mark: u64,
 }
 

@@ -231,6 +231,7 @@ impl<C: ClaimSet> Session<C> {
         let named = core.named(&former);
         let opening = Opening { grant, attributes, issued, former: named };
         let tokens = core.refresher.sign_in(context.clone(), opening).await?;
+        core.check_fit(&sid, Some(&tokens.access), tokens.refresh.as_ref())?;
         let verified = core.verify_own::<C>(&tokens.access)?;
         let view = View::of(verified);
         let outgoing = Outgoing::Tokens { carrier, tokens, asked: true };
@@ -291,9 +292,10 @@ impl<C: ClaimSet> Session<C> {
         let mut taken_off = self.take_off(Haste::Awaited).ok_or(SessionErrorKind::NotSignedIn)?;
         let core = &self.0.core;
         let landing = taken_off.land(core, core.waiter_limit).await;
-        let failed = landing.as_ref().err().copied();
         self.note_flight(taken_off.how, outcome_of(&landing));
-        match self.conclude(landing, &taken_off, true) {
+        let end = self.accept(landing, &taken_off);
+        let failed = end.as_ref().err().copied();
+        match self.conclude(end, &taken_off, true) {
             false => Err(SessionErrorKind::ResponseSent.into()),
             true => failed.map_or(Ok(()), |failure| Err(failure.into())),
         }

@@ -7,7 +7,9 @@ use std::time::Duration;
 use tracing::Instrument as _;
 
 use super::change::grant_of;
-use super::{ClaimSet, SEALED, Session, Shared, Standing, State, TOUCHED, TakenOff, View};
+use super::{
+    Accepted, ClaimSet, SEALED, Session, Shared, Standing, State, TOUCHED, TakenOff, View,
+};
 use crate::attach::{self, InnerToken};
 use crate::carrier::Location;
 use crate::edits::{self, Account, Outgoing, Sent};
@@ -154,7 +156,8 @@ impl<C: ClaimSet> Session<C> {
             let landing = taken_off.land(core, left.unwrap_or(core.waiter_limit)).await;
             core.metrics.waited(core.clock.monotonic().saturating_sub(began));
             self.note_flight(taken_off.how, outcome_of(&landing));
-            self.conclude(landing, &taken_off, false);
+            let end = self.accept(landing, &taken_off);
+            self.conclude(end, &taken_off, false);
         }
     }
 
@@ -165,28 +168,42 @@ impl<C: ClaimSet> Session<C> {
         }
     }
 
+    /// What a flight brought, if it may count for this request: tokens that are good like any other,
+    /// of the same person and session, and that can be delivered.
+    pub(super) fn accept(&self, landing: Landing, from: &TakenOff<C>) -> Accepted<C> {
+        let tokens = landing?;
+        let core = &self.0.core;
+        core.check_fit(&from.sid, Some(&tokens.access), tokens.refresh.as_ref())?;
+        let verified = core.verify_own::<C>(&tokens.access)?;
+        let sid = &verified.sid;
+        let same_session = *sid == from.sid || (is_nameless(&from.sid) && is_nameless(sid));
+        let same = same_session && from.of.as_ref().is_none_or(|of| of.subject == verified.subject);
+        if !same {
+            return Err(Failure::Misconfigured);
+        }
+        // Who got it is entitled to what it says, whether or not it is shown again.
+        core.watches.extend(&from.sid, verified.expires);
+        Ok((tokens, verified))
+    }
+
     /// Design section 7: what a flight's end means for this request, unless the handler has signed
     /// in or out meanwhile. False if the response's head has left. `asked`: by the handler.
-    pub(super) fn conclude(&self, landing: Landing, from: &TakenOff<C>, asked: bool) -> bool {
-        let failure = match landing {
-            Ok(tokens) => match self.successor(&tokens.access, from) {
-                Ok(verified) => {
-                    let view = View::of(verified);
-                    return self.land(from, view, |state, carrier| {
-                        let mut tokens = tokens;
-                        match &mut state.outgoing {
-                            // The refresh token of a sign-in in this very request still holds.
-                            Outgoing::Tokens { tokens: former, .. } if tokens.refresh.is_none() => {
-                                tokens.refresh = former.refresh.take();
-                            }
-                            _ => state.recheck = recheck_of(&tokens, from),
+    pub(super) fn conclude(&self, end: Accepted<C>, from: &TakenOff<C>, asked: bool) -> bool {
+        let failure = match end {
+            Ok((mut tokens, verified)) => {
+                let view = View::of(verified);
+                return self.land(from, view, |state, carrier| {
+                    match &mut state.outgoing {
+                        // The refresh token of a sign-in in this very request still holds.
+                        Outgoing::Tokens { tokens: former, .. } if tokens.refresh.is_none() => {
+                            tokens.refresh = former.refresh.take();
                         }
-                        state.outgoing = Outgoing::Tokens { carrier, tokens, asked };
-                        state.refreshed = true;
-                    });
-                }
-                Err(failure) => failure,
-            },
+                        _ => state.recheck = recheck_of(&tokens, from),
+                    }
+                    state.outgoing = Outgoing::Tokens { carrier, tokens, asked };
+                    state.refreshed = true;
+                });
+            }
             Err(failure) => failure,
         };
         let standing = match failure {
@@ -240,10 +257,7 @@ impl<C: ClaimSet> Session<C> {
         };
         let Some((landing, from)) = landed else { return };
         self.note_flight(from.how, outcome_of(&landing));
-        let Ok(tokens) = landing else { return };
-        if self.successor(&tokens.access, &from).is_err() {
-            return;
-        }
+        let Ok((tokens, _)) = self.accept(landing, &from) else { return };
         let recheck = recheck_of(&tokens, &from);
         let mut state = self.lock();
         // What the handler did comes before what the middleware would do.
@@ -284,20 +298,6 @@ impl<C: ClaimSet> Session<C> {
                 state.outgoing = Outgoing::Nothing;
             }
         }
-    }
-
-    /// A new token must be good like any other, and of the same person and session.
-    fn successor(&self, token: &AccessToken, from: &TakenOff<C>) -> Result<Verified<C>, Failure> {
-        let verified = self.0.core.verify_own::<C>(token)?;
-        let sid = &verified.sid;
-        let same_session = *sid == from.sid || (is_nameless(&from.sid) && is_nameless(sid));
-        let same = same_session && from.of.as_ref().is_none_or(|of| of.subject == verified.subject);
-        if !same {
-            return Err(Failure::Misconfigured);
-        }
-        // Who got it is entitled to what it says, whether or not it is shown again.
-        self.0.core.watches.extend(&from.sid, verified.expires);
-        Ok(verified)
     }
 
     fn still_good(&self, verified: &Verified<C>) -> bool {

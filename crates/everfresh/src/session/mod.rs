@@ -24,7 +24,7 @@ use crate::error::SessionErrorKind;
 use crate::mint::ClaimsObject;
 use crate::observe::metrics::How;
 use crate::refresh::flight::Flight;
-use crate::refresh::{Admitted, Closing, Held, RefreshToken};
+use crate::refresh::{Admitted, Closing, Failure, Held, RefreshToken, Tokens};
 use crate::reject::{Rejection, RejectionKind};
 use crate::verify::{InvalidReason, UnreadClaims, Verified, is_nameless};
 
@@ -171,6 +171,9 @@ impl<C> Default for State<C> {
         }
     }
 }
+
+/// What a flight brought, once it has been checked.
+type Accepted<C> = Result<(Tokens, Verified<C>), Failure>;
 
 /// A flight, and what it refreshes.
 struct TakenOff<C> {

@@ -305,3 +305,20 @@ fn m3_a_dialects_cookie_without_a_prefix_is_warned_about_at_build() {
     assert!(warned(false, &[&Dialect::FREDDY]).is_empty(), "it has none");
     assert!(warned(true, &[&Dialect::VIJIL]).is_empty(), "no cookie has the prefix");
 }
+
+#[tokio::test]
+async fn l4_a_session_that_this_node_knows_to_be_over_gets_nothing_by_a_dialect() {
+    let world = world();
+    let tokens = sign_in(&world, "alice").await;
+    let sent = json!({ "refresh_token": tokens.refresh }).to_string();
+    let reply = post(&world, &Dialect::FREDDY, &[], &sent).await;
+    assert_eq!(reply.status(), StatusCode::OK, "{}", body(&reply));
+    let sid = world.send(bearer_cookie(&tokens.access), |session, _| async move {
+        Response::new(session.sid().unwrap())
+    });
+    world.auth.core.revoke_here(sid.await.body());
+    for dialect in [Dialect::FREDDY, Dialect::JWT_AUTH_PRO] {
+        let reply = post(&world, &dialect, &[], &sent).await;
+        assert_eq!(reply.status().as_u16(), dialect.errors.expired.status, "{}", dialect.name);
+    }
+}

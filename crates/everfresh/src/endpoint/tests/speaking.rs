@@ -34,6 +34,27 @@ fn given(answered: Answered) -> Issued {
     }
 }
 
+#[test]
+fn m12_a_token_that_the_server_would_read_as_another_one_is_not_sent() {
+    let now = Timestamp::from_secs(1_800_000_000);
+    let refused = |place: Place, token: &str| {
+        let dialect = Dialect { places: vec![place].into(), ..Dialect::FREDDY };
+        dialect.request(token, None, now).is_err()
+    };
+    for token in ["a b", "a;b", "\"q\"", "a,b", "a\\b", "a\r\nb", "\u{fc}"] {
+        assert!(refused(Place::Cookie("t".into()), token), "{token:?}");
+    }
+    for token in ["a b", "a\r\nb", "\u{fc}"] {
+        assert!(refused(Place::Header("x-t".into()), token), "{token:?}");
+        assert!(refused(Place::Authorization("Bearer".into()), token), "{token:?}");
+    }
+    for token in ["a b", "a;b", "\"q\"", "\u{fc}"] {
+        assert!(!refused(Place::Json("t".into()), token), "{token:?}");
+        assert!(!refused(Place::Form("t".into()), token), "{token:?}");
+    }
+    assert!(!refused(Place::Cookie("t".into()), "aaa.bbb-_~+/=ccc"));
+}
+
 #[tokio::test]
 async fn each_dialects_client_is_understood_by_its_server() {
     for dialect in Dialect::ALL {

@@ -52,7 +52,8 @@ fn next(event: &Event<'_>) -> Option<Event<'static>> {
         Event::RefreshFailed { failure: Failure::TooManySessions, .. } => {
             Event::TokenTooLarge { sid }
         }
-        Event::TokenTooLarge { .. } => Event::StaleServed { sid },
+        Event::TokenTooLarge { .. } => Event::ExpiredOnArrival { sid },
+        Event::ExpiredOnArrival { .. } => Event::StaleServed { sid },
         Event::StaleServed { .. } => Event::SignedIn { sid },
         Event::SignedIn { .. } => Event::SignedOut { sid },
         Event::SignedOut { .. } => Event::OverLimit { sid },
@@ -69,7 +70,8 @@ fn next(event: &Event<'_>) -> Option<Event<'static>> {
         Event::UnreadClaims { .. } => Event::IssuedRefused { sid },
         Event::IssuedRefused { .. } => Event::InDoubt { sid },
         Event::InDoubt { .. } => Event::Unpersisted { sid },
-        Event::Unpersisted { .. } => Event::FeedLost,
+        Event::Unpersisted { .. } => Event::TokensLost { sid },
+        Event::TokensLost { .. } => Event::FeedLost,
         Event::FeedLost => Event::FeedLive,
         Event::FeedLive => Event::UpstreamDown,
         Event::UpstreamDown => Event::UpstreamUp,

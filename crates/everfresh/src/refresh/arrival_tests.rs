@@ -1,0 +1,281 @@
+//! What a refresh or a sign-in brings is checked before it counts, and before it leaves.
+
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use http::header::RETRY_AFTER;
+use http::{Response, StatusCode};
+use tokio::sync::watch;
+
+use crate::refresh::Admitted;
+use crate::testing::*;
+use crate::{
+    AccessToken, Admission, Carrier, Closing, Context, Failure, Opening, Presented, RefreshToken,
+    Refresher, Resign, SessionErrorKind, Standing, Timestamp, Tokens, mint,
+};
+
+/// How long access tokens live.
+const LIFE: u64 = 900;
+
+/// As [`Resign`] does, but that what it brings is as the test says.
+#[derive(Clone)]
+struct Brings {
+    how: Arc<Mutex<How>>,
+    /// Refreshes wait until this says so.
+    gate: watch::Sender<bool>,
+    /// The largest refresh token, in bytes.
+    largest: usize,
+}
+
+#[derive(Clone, Copy)]
+struct How {
+    /// How long ago the access token was made.
+    age: Duration,
+    /// How long it lives.
+    life: Duration,
+    refresh: Option<&'static str>,
+}
+
+const GOOD: How = How { age: Duration::ZERO, life: Duration::from_secs(LIFE), refresh: None };
+
+impl Brings {
+    fn new(how: How) -> Self {
+        Self { how: Arc::new(Mutex::new(how)), gate: watch::Sender::new(true), largest: 0 }
+    }
+
+    fn set(&self, how: How) {
+        *self.how.lock().unwrap() = how;
+    }
+
+    fn world(&self) -> World {
+        World::with(|b| b.leeway(Duration::ZERO).refresh_with(self.clone()))
+    }
+
+    fn bring(&self, cx: &Context, mut tokens: Tokens, grant: &crate::Grant) -> Tokens {
+        let How { age, life, refresh } = *self.how.lock().unwrap();
+        let core = &cx.core;
+        let made = cx.now().minus(age);
+        let minted = mint::mint(&core.mint_rules, &core.keys, grant, mint::For::Us, life, made);
+        tokens.access = AccessToken::new(minted.unwrap().expose().to_owned());
+        tokens.refresh = refresh.map(|text| RefreshToken::new(text.into()));
+        tokens
+    }
+}
+
+impl Refresher for Brings {
+    fn uses_refresh_tokens(&self) -> bool {
+        true
+    }
+
+    fn largest_refresh_token(&self) -> usize {
+        self.largest
+    }
+
+    fn admits(&self, presented: Presented<'_>, now: Timestamp) -> Option<Admission> {
+        Resign::new().admits(presented, now)
+    }
+
+    async fn refresh(&self, cx: Context, admitted: Admitted) -> Result<Tokens, Failure> {
+        self.gate.subscribe().wait_for(|open| *open).await.unwrap();
+        let grant = admitted.grant.clone().unwrap();
+        let tokens = Resign::new().refresh(cx.clone(), admitted).await?;
+        Ok(self.bring(&cx, tokens, &grant))
+    }
+
+    async fn sign_in(&self, cx: Context, opening: Opening) -> Result<Tokens, Failure> {
+        let grant = opening.grant.clone();
+        let tokens = Resign::new().sign_in(cx.clone(), opening).await?;
+        Ok(self.bring(&cx, tokens, &grant))
+    }
+
+    async fn sign_out(&self, _: Context, closing: Closing) -> Result<Option<String>, Failure> {
+        Ok(closing.sid)
+    }
+}
+
+fn saw(world: &World, event: &str) -> usize {
+    world.events().iter().filter(|one| one.starts_with(event)).count()
+}
+
+/// Over at this very second.
+fn late() -> How {
+    How { age: Duration::from_secs(LIFE), ..GOOD }
+}
+
+#[tokio::test]
+async fn h4_an_expired_token_that_a_refresh_brings_signs_nobody_in() {
+    let brings = Brings::new(GOOD);
+    let world = brings.world();
+    let token = world.sign_in("alice").await;
+    world.pass(LIFE);
+    brings.set(late());
+    let response = world.me(cookie(&token)).await;
+    assert_eq!(response.status(), StatusCode::SERVICE_UNAVAILABLE);
+    assert_eq!(response.headers()[RETRY_AFTER], "1");
+    assert_eq!(set_cookies(&response), [""; 0], "nothing is cleared, nothing leaves");
+    assert_eq!(saw(&world, "ExpiredOnArrival"), 1);
+    brings.set(GOOD);
+    world.pass(2);
+    let response = world.me(cookie(&token)).await;
+    assert_eq!(response.body(), "alice");
+    assert!(token_of(&response).is_some());
+}
+
+#[tokio::test]
+async fn h4_an_expired_token_does_not_take_the_place_of_a_good_one() {
+    let brings = Brings::new(GOOD);
+    let world = brings.world();
+    let token = world.sign_in("alice").await;
+    world.pass_until_left(&token, 100);
+    brings.set(late());
+    // It runs beside the request, and is done before the head leaves.
+    let handler = |session: crate::Session<User>, _| async move {
+        for _ in 0..8 {
+            tokio::task::yield_now().await;
+        }
+        who(&session)
+    };
+    let response = world.send(cookie(&token), handler).await;
+    assert_eq!((response.body().as_str(), token_of(&response)), ("alice", None));
+    assert_eq!(saw(&world, "ExpiredOnArrival"), 1);
+    brings.set(GOOD);
+    world.pass(2);
+    assert!(token_of(&world.send(cookie(&token), handler).await).is_some());
+}
+
+#[tokio::test]
+async fn h4_a_token_that_expired_while_the_handler_worked_is_not_delivered() {
+    let brings = Brings::new(GOOD);
+    let world = brings.world();
+    let token = world.sign_in("alice").await;
+    world.pass_until_left(&token, 100);
+    brings.set(How { life: Duration::from_secs(5), ..GOOD });
+    let clock = world.clock.clone();
+    let response = world
+        .send(cookie(&token), move |session, _| {
+            let clock = clock.clone();
+            async move {
+                for _ in 0..8 {
+                    tokio::task::yield_now().await;
+                }
+                clock.advance(Duration::from_secs(6));
+                who(&session)
+            }
+        })
+        .await;
+    assert_eq!((response.body().as_str(), token_of(&response)), ("alice", None));
+}
+
+#[tokio::test]
+async fn h4_a_handlers_refresh_says_that_it_brought_nothing() {
+    let brings = Brings::new(GOOD);
+    let world = brings.world();
+    for (left, standing) in [(800, Standing::Present), (0, Standing::Rejected)] {
+        brings.set(GOOD);
+        let token = world.sign_in("alice").await;
+        world.pass_until_left(&token, left);
+        brings.set(late());
+        let response = world
+            .send(cookie(&token), move |session, _| async move {
+                let error = session.refresh().await.unwrap_err();
+                assert_eq!(error.kind(), SessionErrorKind::Unavailable);
+                let good = session.standing() == Standing::Present;
+                assert_eq!(good, standing == Standing::Present, "the token that it has goes on");
+                Response::new(String::new())
+            })
+            .await;
+        assert_eq!(set_cookies(&response), [""; 0], "{left} s left");
+    }
+}
+
+#[tokio::test]
+async fn h4_an_expired_token_that_a_sign_in_brings_signs_nobody_in() {
+    let world = Brings::new(late()).world();
+    let response = world
+        .send(get(&[]), |session, _| async move {
+            let error = session.sign_in("alice", user("alice")).await.unwrap_err();
+            assert_eq!(error.kind(), SessionErrorKind::Unavailable);
+            assert_eq!(session.standing(), Standing::Absent);
+            Response::new(String::new())
+        })
+        .await;
+    assert_eq!(set_cookies(&response), [""; 0]);
+    assert_eq!(saw(&world, "ExpiredOnArrival"), 1);
+}
+
+#[tokio::test]
+async fn h4_a_result_is_given_again_for_half_of_its_own_life() {
+    let brings = Brings::new(GOOD);
+    let world = brings.world();
+    let token = world.sign_in("alice").await;
+    world.pass(LIFE);
+    // The chance in a token's life is less than a second here.
+    brings.set(How { life: Duration::from_secs(10), ..GOOD });
+    let first = token_of(&world.me(cookie(&token)).await);
+    world.pass(4);
+    assert_eq!(token_of(&world.me(cookie(&token)).await), first);
+    world.pass(2);
+    let later = world.me(cookie(&token)).await;
+    assert_eq!(later.body(), "alice");
+    assert_ne!(token_of(&later), first, "made again");
+}
+
+#[tokio::test]
+async fn m12_a_refresh_token_that_cant_travel_is_an_error_and_an_event() {
+    let headers = || vec![Carrier::headers()];
+    let cookies = || vec![Carrier::cookies()];
+    for (text, carriers, largest) in [
+        ("a b", cookies(), 0),
+        ("a;b", cookies(), 0),
+        ("\"q\"", cookies(), 0),
+        ("a\nb", cookies(), 0),
+        ("\u{fc}", cookies(), 0),
+        // Where a token may travel in several cookies.
+        ("aaa.bbb.ccc", cookies(), 9_000),
+        ("a b", cookies(), 9_000),
+        ("a b", headers(), 0),
+        ("a\nb", headers(), 0),
+        ("\u{fc}", headers(), 0),
+    ] {
+        let case = format!("{text:?}, {carriers:?}");
+        let brings = Brings { largest, ..Brings::new(GOOD) };
+        let it = brings.clone();
+        let world =
+            World::with(|b| b.leeway(Duration::ZERO).carriers(carriers.clone()).refresh_with(it));
+        let response = world
+            .send(get(&[]), |session, _| async move {
+                session.sign_in("alice", user("alice")).await.unwrap();
+                Response::new(String::new())
+            })
+            .await;
+        let (token, by_cookie) = match token_of(&response) {
+            Some(token) => (token, true),
+            None => {
+                let value = response.headers()["authorization"].to_str().unwrap();
+                (value.strip_prefix("Bearer ").unwrap().to_owned(), false)
+            }
+        };
+        brings.set(How { refresh: Some(text), ..GOOD });
+        let _ = world.events();
+        let signed_in = world
+            .send(get(&[]), |session, _| async move {
+                let error = session.sign_in("bob", user("bob")).await.unwrap_err();
+                assert_eq!(error.kind(), SessionErrorKind::Misconfigured);
+                Response::new(String::new())
+            })
+            .await;
+        assert!(signed_in.headers().is_empty(), "{case}");
+        assert_eq!(saw(&world, "TokenTooLarge"), 1, "{case}");
+        world.pass(LIFE);
+        let request = if by_cookie { cookie(&token) } else { bearer(&token) };
+        let refreshed = world.me(request).await;
+        assert_eq!(refreshed.status(), StatusCode::SERVICE_UNAVAILABLE, "{case}");
+        assert_eq!(set_cookies(&refreshed), [""; 0], "{case}");
+        assert!(!refreshed.headers().contains_key("authorization"), "{case}");
+        assert_eq!(saw(&world, "TokenTooLarge"), 1, "{case}");
+    }
+    // What can travel does.
+    let brings = Brings::new(How { refresh: Some("aaa.bbb.ccc"), ..GOOD });
+    let pair = brings.world().sign_in_pair("alice").await;
+    assert_eq!(pair.refresh, "aaa.bbb.ccc");
+}
