@@ -21,9 +21,11 @@
 //!    costs what it costs with keys of your own.
 //!
 //! # Caveats
-//! * An engine with another issuer's keys can't mint: its refresher says so by
-//!   [`mints`](everfresh::Refresher::mints). The tokens must name their session (`sid`, `auth_time`,
-//!   `session_exp`), as those of another everfresh do.
+//! * An engine whose keys are another issuer's only verifies. Its refresher's
+//!   [`mints`](everfresh::Refresher::mints) returns `false`, as in the guide on refreshers. The tokens
+//!   then need no `sid`, `auth_time` and `session_exp`, which other issuers don't write. An engine that
+//!   mints demands all three of each access token, also where its sessions rest on another server's
+//!   tokens: what travels there are access tokens of its own.
 //! * Certificates are checked against those that the machine trusts, so private authorities count
 //!   where the system knows them. A container without any needs `ca-certificates`, or
 //!   [`HttpClientBuilder::trust_pem`].
@@ -61,4 +63,4 @@ pub use crate::http::{Answer, Call, HttpClient, HttpError, SecureUrl, UrlError};
 pub use crate::http::{ClientError, HttpClientBuilder};
 pub use crate::keys::{JwksUrl, RemoteKeys};
 pub use crate::provider::{DiscoveryError, Provider};
-pub use crate::upstream::{InCookies, PlainTokens, Replay, Upstream};
+pub use crate::upstream::{InCookies, Replay, Upstream};

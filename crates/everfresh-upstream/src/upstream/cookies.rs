@@ -1,24 +1,24 @@
 //! Tokens of another server that lie sealed with the client.
 
 use std::fmt;
-use std::sync::Arc;
 use std::time::Duration;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD as B64;
 use everfresh::{
-    AccessToken, Admission, Admitted, ClaimsObject, Closing, ConfigError, Context, Event, Failure,
-    Grant, Issued, KeyRing, Opening, Presented, RefreshToken, Refresher, Setup, Timestamp, Tokens,
-    Vault,
+    AccessToken, Admission, Admitted, Answered, ClaimsObject, Closing, ConfigError, Context, Event,
+    Failure, Grant, Issued, KeyRing, Opening, Presented, RefreshToken, Refresher, Setup, Timestamp,
+    Tokens, Vault,
 };
 use serde::{Deserialize, Serialize};
-use zeroize::Zeroizing;
+use tracing::Instrument as _;
+use zeroize::{Zeroize as _, Zeroizing};
 
-use super::Upstream;
+use super::calls::{Calls, Sent, span};
 use super::held::Held;
-use super::local::Local;
 use super::receive::Refused;
 use super::revoke::revoke;
+use super::{Replay, Upstream};
 
 /// What the seal is bound to beside the engine.
 const PLACE: &[u8] = b"cookie";
@@ -26,13 +26,19 @@ const PLACE: &[u8] = b"cookie";
 /// What four cookies hold.
 const LARGEST: usize = 15_200;
 
+/// How long an answer is waited for at the most: less than a refresh may take (30 s), so that what has
+/// no answer counts against the other server.
+const LIMIT: Duration = Duration::from_secs(25);
+
+const SOON: Duration = Duration::from_secs(1);
+
 /// Refreshes at another server, and keeps its tokens sealed with the client.
 ///
 /// Made by [`Upstream::sealed_in_cookies`], which says what it can't do. The seal is
 /// AES-256-GCM-SIV under a key of the ring: the client can neither read nor change what it holds,
 /// and bytes of a stranger cause no call to anybody.
 pub struct InCookies {
-    local: Arc<Local>,
+    calls: Calls,
     ring: Option<KeyRing>,
     ready: Option<Ready>,
 }
@@ -47,7 +53,7 @@ struct Ready {
 struct Content {
     sid: String,
     /// How often it was replaced.
-    seq: u64,
+    seq: u32,
     sub: String,
     claims: String,
     auth_time: u64,
@@ -65,7 +71,8 @@ struct Content {
 
 impl InCookies {
     pub(super) fn new(upstream: Upstream) -> Self {
-        Self { local: Local::new(upstream), ring: None, ready: None }
+        let limit = upstream.limit.min(LIMIT);
+        Self { calls: Calls::new(upstream.limit(limit)), ring: None, ready: None }
     }
 
     /// The keys of the seal. Where the engine signs with shared secrets, they are derived from
@@ -105,6 +112,32 @@ impl InCookies {
         cx.mint_for(grant, Some(left.max(Duration::from_secs(1))))
     }
 
+    /// Sends the refresh token, once. It may be sent again whatever comes of it.
+    async fn exchange(&self, cx: &Context, content: &Content) -> Result<Issued, Failure> {
+        let held = content.held();
+        let token = held.presented(&self.calls.upstream.dialect);
+        let permission = Box::pin(std::future::ready(true));
+        let sending = self.calls.send(cx, &content.sid, token, permission);
+        let unavailable = |retry_after| Err(Failure::Unavailable { retry_after });
+        match sending.instrument(span(&content.sid)).await {
+            Sent::Unsent { retry_after, tried } => {
+                if !tried {
+                    cx.untried();
+                }
+                unavailable(retry_after)
+            }
+            Sent::Unwritable | Sent::Answered(Answered::Misconfigured) => {
+                Err(Failure::Misconfigured)
+            }
+            Sent::Answered(Answered::Issued(issued)) => Ok(*issued),
+            Sent::Answered(Answered::Rejected) => Err(Failure::Rejected),
+            Sent::Answered(Answered::Unavailable { retry_after }) => {
+                unavailable(retry_after.unwrap_or(SOON))
+            }
+            Sent::Answered(_) | Sent::NoAnswer => unavailable(SOON),
+        }
+    }
+
     async fn receive(
         &self,
         cx: &Context,
@@ -112,8 +145,8 @@ impl InCookies {
         issued: Issued,
         former: Option<&Held>,
     ) -> Result<Held, Failure> {
-        let (upstream, life) = (&self.local.calls.upstream, self.ready()?.access_lifetime);
-        match upstream.receive(cx, issued, former, life).await {
+        let life = self.ready()?.access_lifetime;
+        match self.calls.upstream.receive(cx, issued, former, life).await {
             Ok(held) => Ok(held),
             Err(Refused::Later) => Err(Failure::SOON),
             Err(Refused::Foreign) => {
@@ -121,6 +154,18 @@ impl InCookies {
                 Err(Failure::Misconfigured)
             }
         }
+    }
+
+    /// New tokens of the other server in place of the former ones.
+    async fn renew(&self, cx: &Context, content: &mut Content) -> Result<(), Failure> {
+        let issued = self.exchange(cx, content).await?;
+        let held = self.receive(cx, &content.sid, issued, Some(&content.held())).await?;
+        if held.lives.is_zero() {
+            cx.emit(&Event::ExpiredOnArrival { sid: &content.sid });
+            return Err(Failure::SOON);
+        }
+        content.hold(held, cx.now());
+        Ok(())
     }
 }
 
@@ -135,10 +180,16 @@ impl Content {
     }
 
     fn hold(&mut self, held: Held, now: Timestamp) {
+        self.wipe();
         self.access = held.access.expose().to_owned();
         self.refresh = held.refresh.map(|token| token.expose().to_owned());
         (self.who, self.lives) = (held.who, held.lives.as_secs());
         self.expires = now.plus(held.lives).as_secs();
+    }
+
+    fn wipe(&mut self) {
+        self.access.zeroize();
+        self.refresh.zeroize();
     }
 
     fn grant(&self) -> Result<Grant, Failure> {
@@ -151,9 +202,32 @@ impl Content {
     }
 }
 
+impl Drop for Content {
+    fn drop(&mut self) {
+        self.wipe();
+    }
+}
+
+/// Tells the cookies of a session apart, and a later one from an earlier one: how often it was
+/// replaced, and a part of the seal, which differs in each.
+fn mark(content: &Content, token: &[u8]) -> u64 {
+    let end = token.last_chunk().map_or(0, |end| u32::from_be_bytes(*end));
+    u64::from(content.seq) << 32 | u64::from(end)
+}
+
 impl Refresher for InCookies {
     fn prepare(&mut self, setup: &Setup<'_>) -> Result<(), ConfigError> {
-        self.local.calls.upstream.check(setup)?;
+        let upstream = &self.calls.upstream;
+        upstream.check(setup)?;
+        if upstream.replay != Replay::Always {
+            return Err(ConfigError::Unfit {
+                setting: "Upstream::sealed_in_cookies",
+                found: format!("has the policy `Replay::{:?}`", upstream.replay),
+                remedy: "without a store a refresh token has to be good more than once: say \
+                         `.replay(Replay::Always)` if the other server's are, and use \
+                         `kept_in(store)` if they are not",
+            });
+        }
         let vault = setup.vault(self.ring.clone())?;
         self.ready = Some(Ready { vault, access_lifetime: setup.access_lifetime() });
         Ok(())
@@ -172,9 +246,10 @@ impl Refresher for InCookies {
     }
 
     fn admits(&self, presented: Presented<'_>, now: Timestamp) -> Option<Admission> {
-        let content = self.open(presented.refresh?)?;
+        let token = presented.refresh?;
+        let content = self.open(token)?;
         let over = now >= Timestamp::from_secs(content.session_exp);
-        (!over).then(|| Admission { sid: content.sid.into(), mark: content.seq })
+        (!over).then(|| Admission { sid: (*content.sid).into(), mark: mark(&content, token) })
     }
 
     async fn refresh(&self, cx: Context, admitted: Admitted) -> Result<Tokens, Failure> {
@@ -189,30 +264,21 @@ impl Refresher for InCookies {
         cx.revalidate(&mut grant).await?;
         let changed = grant.claims.as_str() != content.claims;
         grant.claims.as_str().clone_into(&mut content.claims);
-        let now = cx.now();
-        let (held, left) = (content.held(), Timestamp::from_secs(content.expires).since(now));
+        let (lives, expires) = (content.lives, Timestamp::from_secs(content.expires));
+        let left = expires.since(cx.now());
         let mut renewed = false;
-        if Context::is_due(&content.sid, held.lives, left) {
-            let token = held.presented(&self.local.calls.upstream.dialect);
-            let issued = {
-                let which = format!("{} {}", content.sid, content.seq);
-                self.local.exchange(&cx, &content.sid, which.into(), token).await
-            };
-            match issued {
-                Ok(issued) => {
-                    let held = self.receive(&cx, &content.sid, issued, Some(&held)).await?;
-                    content.hold(held, cx.now());
-                    content.seq += 1;
-                    renewed = true;
-                }
+        if Context::is_due(&content.sid, Duration::from_secs(lives), left) {
+            match self.renew(&cx, &mut content).await {
+                Ok(()) => renewed = true,
+                Err(Failure::Rejected) => return Err(Failure::Rejected),
                 // What the client holds is still good, and it needs an access token.
-                Err(Failure::Unavailable { .. } | Failure::Misconfigured | Failure::InDoubt)
-                    if !admitted.spare && !left.is_zero() => {}
+                Err(_) if !admitted.spare && cx.now() < expires => {}
                 Err(failure) => return Err(failure),
             }
         }
         let mut tokens = self.mint(&cx, &content, &grant)?;
         if renewed || changed {
+            content.seq = content.seq.saturating_add(1);
             tokens.refresh = Some(self.seal(&cx, &content)?);
         }
         Ok(tokens)
@@ -248,9 +314,9 @@ impl Refresher for InCookies {
         let shown = refresh.and_then(|token| self.open(token.expose().as_bytes()));
         let shown = shown.filter(|content| sid.as_ref().is_none_or(|sid| *sid == content.sid));
         if let Some(content) = &shown {
-            revoke(&self.local.calls.upstream, &cx, content.held());
+            revoke(&self.calls.upstream, &cx, content.held());
         }
-        Ok(sid.or(shown.map(|content| content.sid)))
+        Ok(sid.or(shown.map(|content| content.sid.clone())))
     }
 
     async fn onward(
@@ -262,20 +328,14 @@ impl Refresher for InCookies {
         let shown = presented.and_then(|token| self.open(token.expose().as_bytes()));
         let content = shown.filter(|content| content.sid == sid).ok_or(Failure::Rejected)?;
         match cx.now() < Timestamp::from_secs(content.expires) {
-            true => Ok(AccessToken::new(content.access)),
+            true => Ok(content.held().access),
             false => Err(Failure::SOON),
         }
-    }
-
-    async fn drain(&self, _: Context) -> usize {
-        self.local.drain().await
     }
 }
 
 impl fmt::Debug for InCookies {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("InCookies")
-            .field("upstream", &self.local.calls.upstream)
-            .finish_non_exhaustive()
+        f.debug_struct("InCookies").field("upstream", &self.calls.upstream).finish_non_exhaustive()
     }
 }

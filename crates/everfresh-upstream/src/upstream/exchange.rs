@@ -23,8 +23,11 @@ const SOON: Duration = Duration::from_secs(1);
 const OFFER: Duration = Duration::from_millis(100);
 const OFFER_MOST: Duration = Duration::from_secs(5);
 
+/// How often new tokens are offered, and read: for a day.
+const OFFERS: u32 = 24 * 60 * 60 / 5;
+
 /// How often a claim is offered back: for some five minutes.
-const RELEASES: usize = 64;
+const RELEASES: u32 = 64;
 
 /// How an exchange ended.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -119,48 +122,59 @@ impl<S: CustodyStore> Exchange<S> {
         }
     }
 
-    /// Takes the new tokens to the row, however long that takes.
+    /// Takes the new tokens to the row, for as long as a day.
     async fn publish(&self, issued: Issued, claim: Claim) -> End {
+        match self.take_to_row(issued, claim).await {
+            Some(end) => end,
+            None => {
+                self.cx.emit(&Event::TokensLost { sid: &claim.sid.to_string() });
+                End::NoAnswer
+            }
+        }
+    }
+
+    /// How that ended. None: they could not be read, or were not stored, for a day.
+    async fn take_to_row(&self, issued: Issued, claim: Claim) -> Option<End> {
         let Self { keeping, cx, held, .. } = self;
         let upstream = &keeping.calls.upstream;
         let Claim { sid, seq, .. } = claim;
-        let mut pause = OFFER;
+        let mut offers = Offers::new(OFFERS);
         let held = loop {
             match upstream.receive(cx, issued.clone(), Some(held), keeping.default_life()).await {
                 Ok(held) => break held,
                 Err(Refused::Foreign) => {
                     cx.emit(&Event::IssuedRefused { sid: &sid.to_string() });
-                    return End::Misconfigured;
+                    return Some(End::Misconfigured);
                 }
-                Err(Refused::Later) => wait(&mut pause).await,
+                Err(Refused::Later) => offers.again().await?,
             }
         };
-        let Ok(vault) = keeping.vault() else { return End::Misconfigured };
+        let Ok(vault) = keeping.vault() else { return Some(End::Misconfigured) };
         let sealed = loop {
             match held.seal(vault, sid, seq + 1) {
                 Some(sealed) => break sealed,
-                None => wait(&mut pause).await,
+                None => offers.again().await?,
             }
         };
         let tokens = NewCustody { sealed: sealed.clone(), lives: held.lives };
-        let (mut pause, mut told) = (OFFER, false);
+        let (mut offers, mut told) = (Offers::new(OFFERS), false);
         loop {
             let publication = Publication { sid, seq, tokens: tokens.clone(), claims: None };
             match keeping.store.publish(publication).await {
-                Ok(true) if held.lives.is_zero() => return expired(),
-                Ok(true) => return End::Published,
+                Ok(true) if held.lives.is_zero() => return Some(expired(cx, sid)),
+                Ok(true) => return Some(End::Published),
                 // The row has moved on: with these very tokens, if an acknowledgement was lost.
                 Ok(false) => match keeping.store.load(sid).await {
-                    Ok(Some(loaded)) if holds(&loaded, &sealed) => return End::Published,
+                    Ok(Some(loaded)) if holds(&loaded, &sealed) => return Some(End::Published),
                     Ok(Some(loaded)) => {
                         let custody = loaded.record.custody.as_deref();
                         let moved = custody.is_none_or(|custody| custody.seq > seq);
                         tracing::error!(target: "everfresh", %sid, moved, "new tokens came too late");
-                        return End::Lost;
+                        return Some(End::Lost);
                     }
                     Ok(None) => {
                         revoke(upstream, cx, held);
-                        return End::Over;
+                        return Some(End::Over);
                     }
                     Err(error) => cx.store_failed(&error),
                 },
@@ -170,7 +184,7 @@ impl<S: CustodyStore> Exchange<S> {
                 cx.emit(&Event::Unpersisted { sid: &sid.to_string() });
                 told = true;
             }
-            wait(&mut pause).await;
+            offers.again().await?;
         }
     }
 
@@ -206,16 +220,17 @@ impl<S: CustodyStore> Exchange<S> {
     /// back is in doubt. False if it certainly was not there any more: somebody has taken its place,
     /// or published, and a server that complains of two at once is no news.
     async fn release(&self, claim: Claim) -> bool {
-        let (mut pause, mut certain) = (OFFER, true);
-        for _ in 0..RELEASES {
+        let (mut offers, mut certain) = (Offers::new(RELEASES), true);
+        loop {
             match self.keeping.store.release(claim).await {
                 Ok(released) => return released || !certain,
                 Err(error) => self.cx.store_failed(&error),
             }
             certain = false;
-            wait(&mut pause).await;
+            if offers.again().await.is_none() {
+                return true;
+            }
         }
-        true
     }
 }
 
@@ -226,12 +241,27 @@ fn holds(loaded: &Loaded, sealed: &[u8]) -> bool {
 
 /// Tokens that are over when they come: kept for their refresh token, and no reason to ask at once
 /// for others.
-fn expired() -> End {
-    tracing::warn!(target: "everfresh", "the other server issued an access token that is over");
-    End::Unavailable { retry_after: Duration::from_secs(1), tried: true }
+fn expired(cx: &Context, sid: SessionId) -> End {
+    cx.emit(&Event::ExpiredOnArrival { sid: &sid.to_string() });
+    End::Unavailable { retry_after: SOON, tried: true }
 }
 
-async fn wait(pause: &mut Duration) {
-    tokio::time::sleep(*pause).await;
-    *pause = (*pause * 2).min(OFFER_MOST);
+/// What is tried again, more seldom each time, and not without an end.
+struct Offers {
+    pause: Duration,
+    left: u32,
+}
+
+impl Offers {
+    fn new(left: u32) -> Self {
+        Self { pause: OFFER, left }
+    }
+
+    /// Waits before the next one. None: there is none.
+    async fn again(&mut self) -> Option<()> {
+        self.left = self.left.checked_sub(1)?;
+        tokio::time::sleep(self.pause).await;
+        self.pause = (self.pause * 2).min(OFFER_MOST);
+        Some(())
+    }
 }

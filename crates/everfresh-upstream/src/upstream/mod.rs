@@ -7,8 +7,6 @@ mod cookies;
 mod exchange;
 mod held;
 mod keeper;
-mod local;
-mod plain;
 mod receive;
 mod revoke;
 mod table;
@@ -25,7 +23,6 @@ use crate::http::{HttpClient, SecureUrl, UrlError};
 use keeper::Keeper;
 
 pub use cookies::InCookies;
-pub use plain::PlainTokens;
 
 /// How long a refresh may take before it is in doubt.
 const LIMIT: Duration = Duration::from_secs(30);
@@ -44,7 +41,7 @@ pub enum Replay {
     /// Once, as long as the server gives the same successor again, or lets siblings live, for so
     /// long after the first time. Only if its operator says so.
     Within(Duration),
-    /// As often as needed: its refresh tokens don't rotate.
+    /// As often as needed: its refresh tokens stay good when they are used.
     Always,
 }
 
@@ -197,26 +194,25 @@ impl Upstream {
     }
 
     /// Keeps the tokens with the client: sealed, in its cookies, of which a large one takes up to
-    /// four. Needs no store.
+    /// four. Needs no store, and is for servers whose refresh tokens stay good when they are used.
     ///
-    /// A refresh's result is nowhere but in the response to the request that asked for it, so that
-    /// response waits for it, and what is lost on the way is lost: this node remembers it for ten
-    /// minutes, another one knows nothing of it. Two nodes that are asked at once send the token
-    /// twice. Where the other server takes each token once, use a store.
+    /// # Rules
+    /// 1. The node keeps nothing of an exchange. A response that was lost is made up for by the next
+    ///    request: it sends the same refresh token again. So `build()` refuses this without
+    ///    [`Replay::Always`]; where the other server takes each refresh token once, use
+    ///    [`kept_in`](Self::kept_in), on one node with a `MemoryStore`.
+    /// 2. A copy of a cookie is worth what the other server says, until the session's absolute end
+    ///    ([`session_lifetime`](everfresh::EngineBuilder::session_lifetime)). Its refresh token is sent
+    ///    whenever the access token in the copy is due, so a revoked grant and a disabled account count
+    ///    then. A sign-out counts there only if [`revoke_at`](Self::revoke_at) is set.
+    /// 3. A node that has seen a sign-out, or `invalid_grant` for any cookie of the session, refuses all
+    ///    of the session's tokens for an access token's life and an hour, and calls no server for
+    ///    them. Other nodes, and the same one after a restart, don't know of it.
+    /// 4. Tokens of any bytes fit. What is larger than four cookies is an error of the sign-in or the
+    ///    refresh, and the event `TokenTooLarge`; the cookies that the client has stay as they are.
+    /// 5. A refresh that has no answer after 25 s is a failure, if [`limit`](Self::limit) is longer.
     pub fn sealed_in_cookies(self) -> InCookies {
         InCookies::new(self)
-    }
-
-    /// Hands the other server's tokens to the client as they are, and takes them from it.
-    ///
-    /// # Danger
-    /// Whoever gets hold of a cookie or a header has the other server's tokens themselves, good
-    /// for all that they are good for there. Nothing binds the two tokens to one another, to this
-    /// service or to a session; a refresh is made beside an access token whose signature is good,
-    /// expired or not, and for nobody else. The engine's keys must be the other server's, and its
-    /// issuer and audience what that server writes.
-    pub fn dangerously_plain(self) -> PlainTokens {
-        PlainTokens::new(self)
     }
 
     /// What a configuration can be wrong in.

@@ -13,6 +13,9 @@ use super::held::Held;
 /// How long a key is waited for that signed a received token.
 const KEY_LIMIT: Duration = Duration::from_secs(10);
 
+/// The longest life that is believed, a year, as of what a dialect's answer says.
+const MAX_LIFE: Duration = Duration::from_secs(365 * 24 * 60 * 60);
+
 /// Why received tokens are not kept.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Refused {
@@ -68,7 +71,7 @@ impl Upstream {
         let made_for = made_for.or_else(|| made_for_as_it_says(issued.access_token.expose()));
         let lives = issued.expires_in.into_iter().chain(made_for).min();
         Ok(Held {
-            lives: lives.unwrap_or(default_life),
+            lives: lives.unwrap_or(default_life).min(MAX_LIFE),
             refresh: issued.refresh_token.or_else(|| former.and_then(|held| held.refresh.clone())),
             access: issued.access_token,
             who,

@@ -457,3 +457,44 @@ async fn f63_a_jwt_that_nobody_checks_still_says_how_long_it_lives() {
         assert_eq!(expires.since(world.clock.now()), secs(expected));
     }
 }
+
+#[tokio::test]
+async fn l8_no_access_token_is_taken_to_live_for_longer_than_a_year() {
+    let year = secs(365 * 24 * 60 * 60);
+    let endless = |now: everfresh::Timestamp| {
+        let mut claims = claims("ada", now, LIFE);
+        // The year 5138.
+        claims["exp"] = json!(100_000_000_000_u64);
+        sign(&claims)
+    };
+    for read in [false, true] {
+        let world = World::set(|upstream| match read {
+            true => upstream.access_tokens_by(shared()),
+            false => upstream,
+        });
+        // At a sign-in, which says how long the token lives, or whose token does.
+        let said = Issued::new(AccessToken::new(sign(&claims("ada", START, LIFE))));
+        let said = said.with_expires_in(Duration::MAX);
+        for issued in [said, Issued::new(AccessToken::new(endless(START)))] {
+            let refresh = RefreshToken::new(Grant { family: "ada".into(), n: 0 }.refresh());
+            let issued = issued.with_refresh_token(refresh);
+            let client = world.node().adopt_issued("ada", issued).await.unwrap();
+            let expires = world.row(&client).await.unwrap().custody.unwrap().expires;
+            assert!(expires <= world.clock.now().plus(year), "{read}: {expires:?}");
+        }
+        // And at a refresh.
+        let token = sign(&claims("ada", START, LIFE));
+        let mut client = world.node().adopt_issued("ada", first(&token, None)).await.unwrap();
+        world.pass(LIFE + 1);
+        let clock = world.clock.clone();
+        world.provider.answers(move |grant| {
+            let mut answer = tokens(grant);
+            answer.as_object_mut().unwrap().remove("expires_in");
+            answer["access_token"] = endless(clock.now()).into();
+            answer
+        });
+        assert_eq!(world.get(&mut client).await.status, 200);
+        let expires = world.row(&client).await.unwrap().custody.unwrap().expires;
+        assert_eq!(expires, world.clock.now().plus(year), "{read}");
+    }
+}

@@ -188,3 +188,30 @@ async fn what_rests_on_an_access_token_alone_revokes_that() {
     assert!(got.body.contains("token_type_hint=access_token"), "{}", got.body);
     assert_eq!(got.token, format!("at.ada.0.{SECRET_PART}"));
 }
+
+#[tokio::test(start_paused = true)]
+async fn l4_a_sign_out_counts_here_although_the_store_was_down() {
+    let world = World::nodes(2);
+    world.tick();
+    let client = world.adopt("ada").await;
+    world.store.down(true);
+    let answer = world.node().send(&mut client.clone(), sign_out).await;
+    assert_eq!((answer.status.as_u16(), answer.set.len()), (503, 2));
+    world.store.down(false);
+    assert!(world.row(&client).await.is_some(), "its row lives on");
+    for age in [0, 20, LIFE] {
+        world.pass(age);
+        for access in [&*client.access, ""] {
+            let mut copy = Client { access: access.into(), ..client.clone() };
+            let answer = world.node().get(&mut copy).await;
+            assert_eq!((answer.status.as_u16(), &*answer.body != "ada"), (401, true), "{age} s");
+            assert!(answer.left_cookies_alone());
+        }
+    }
+    assert_eq!(world.provider.calls(), 0);
+    // A page that answers 401 takes the dead cookies away, as it does for any session that is over.
+    let mut page = Client { navigates: true, access: String::new(), ..client.clone() };
+    assert_eq!(world.node().get(&mut page).await.set.len(), 2);
+    // The other node knows nothing of it.
+    assert_eq!(world.nodes[1].get(&mut client.clone()).await.status, 200);
+}

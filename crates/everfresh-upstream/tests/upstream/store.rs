@@ -178,3 +178,35 @@ async fn f17_shutdown_says_what_is_left() {
     assert!(took <= Duration::from_secs(61), "{took:?}");
     assert_eq!(first.await.unwrap(), 503);
 }
+
+#[tokio::test(start_paused = true)]
+async fn l8_tokens_that_the_store_does_not_take_are_offered_for_a_day_and_no_longer() {
+    for (hours, kept) in [(22, true), (25, false)] {
+        let world = World::new();
+        let mut client = world.expired("ada").await;
+        let holder = client.clone();
+        world.provider.next(Act::Hold);
+        let (node, mut first) = (world.node().clone(), client.clone());
+        let first = tokio::spawn(async move { node.get(&mut first).await.status.as_u16() });
+        world.provider.until_calls(1).await;
+        world.store.down(true);
+        world.provider.release();
+        assert_eq!(first.await.unwrap(), 503);
+        tokio::time::sleep(secs(hours * 3600)).await;
+        let events = world.node().events();
+        let seen = |name: &str| events.iter().filter(|event| event.starts_with(name)).count();
+        assert_eq!((seen("Unpersisted"), seen("TokensLost")), (1, usize::from(!kept)));
+        let steps = world.store.steps();
+        tokio::time::sleep(secs(3600)).await;
+        assert_eq!(world.store.steps() > steps, kept, "{hours} h: is it still offered?");
+        world.store.down(false);
+        tokio::time::sleep(secs(6)).await;
+        assert_eq!(world.custody(&holder).await, (u64::from(kept), u32::from(!kept)));
+        world.pass(60);
+        // The token was sent once; what came of it is gone, and that is no reason to clear cookies.
+        let answer = world.get(&mut client).await;
+        assert_eq!(answer.status, if kept { 200 } else { 401 });
+        assert!(kept || answer.left_cookies_alone());
+        assert_eq!(world.provider.calls(), 1);
+    }
+}

@@ -54,6 +54,9 @@ pub(super) fn broken(wrong: Wrong, how: impl Into<String>) -> Broken {
 pub(super) struct Ledger {
     /// Somebody has asked to be signed out.
     pub(super) signs_out: bool,
+    /// The node that was asked, unless it has crashed since: it refuses the session, whatever became
+    /// of the row.
+    pub(super) asked_to_end: Option<usize>,
     /// The row is gone.
     pub(super) over: bool,
     /// Who made the claim that stands.
@@ -99,6 +102,7 @@ impl Ledger {
         self.doubtful |= engaged || self.claimant == Some(node);
         self.unheard = true;
         self.heard.remove(&node);
+        self.asked_to_end = self.asked_to_end.filter(|asked| *asked != node);
     }
 }
 
@@ -251,6 +255,14 @@ impl World {
             }
             return Ok(());
         }
+        if self.ledger.asked_to_end == Some(0) {
+            return match first {
+                StatusCode::OK => {
+                    Err(broken(Wrong::Resurrected, "served where somebody signed out"))
+                }
+                _ => Ok(()),
+            };
+        }
         if first != StatusCode::OK {
             let how = format!("in the end the answer is {}", first.as_u16());
             self.tally.lost += 1;
@@ -260,6 +272,7 @@ impl World {
         self.pass(Duration::from_secs(super::carry::LIFE + 100))?;
         let last = self.nodes.len() - 1;
         match self.finally(last)? {
+            StatusCode::UNAUTHORIZED if self.ledger.asked_to_end == Some(last) => Ok(()),
             StatusCode::OK => Ok(()),
             status => {
                 let how = format!("the next refresh is answered {}", status.as_u16());

@@ -193,7 +193,10 @@ impl World {
     }
 
     pub(super) fn ask(&mut self, node: usize, wish: Wish) {
-        self.ledger.signs_out |= wish == Wish::SignOut;
+        if wish == Wish::SignOut {
+            self.ledger.signs_out = true;
+            self.ledger.asked_to_end = Some(node);
+        }
         let (now, after) = (self.now(), self.ledger.over);
         self.nodes[node].ask(wish, &self.jar, now, after);
     }

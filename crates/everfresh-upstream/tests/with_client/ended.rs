@@ -1,0 +1,104 @@
+//! What has ended, here or at the other server, and what comes too late.
+
+use std::time::Duration;
+
+use everfresh::{Keys, ManualClock, Standing, TrustedIssuer};
+use everfresh_upstream::Replay;
+
+use crate::world::*;
+
+#[tokio::test]
+async fn h1_a_spent_cookie_is_worth_what_the_other_server_says_and_no_more() {
+    let (issuer, clock) = (Issuer::new(), ManualClock::starting_at(NOW));
+    let mut world = World::new(issuer.sealed(), &clock);
+    world.sign_in().await;
+    let first = world.sealed();
+    world.pass(LIFE);
+    assert_eq!(world.look().await.standing, Standing::Present);
+    assert_ne!(world.sealed(), first);
+    world.sign_out().await;
+    for hours in [2, 22, 240, 360] {
+        let calls = issuer.calls();
+        world.clock.advance(Duration::from_secs(hours * 3600));
+        let visit = world.thief(&first).look().await;
+        assert_eq!(visit.standing, Standing::Rejected, "{hours} h later");
+        assert!(visit.set.is_empty(), "no token comes of it");
+        assert_eq!(issuer.calls(), calls + 1, "the other server is asked, and says no");
+    }
+}
+
+#[tokio::test]
+async fn h1_a_disabled_account_counts_at_the_next_expiry_whoever_holds_the_cookie() {
+    let (issuer, clock) = (Issuer::new(), ManualClock::starting_at(NOW));
+    let mut world = World::new(issuer.sealed(), &clock);
+    world.sign_in().await;
+    let first = world.sealed();
+    world.pass(LIFE);
+    assert_eq!(world.look().await.standing, Standing::Present);
+    world.pass(31);
+    issuer.good.lock().unwrap().clear();
+    // Of a copy that is spent, and of the latest one, by a node that was started since.
+    let fresh = World::new(issuer.sealed(), &clock);
+    for (node, sealed) in [(&world, &first), (&fresh, &world.sealed())] {
+        node.pass(LIFE);
+        let visit = node.thief(sealed).look().await;
+        assert_eq!((visit.standing, visit.set.len()), (Standing::Rejected, 0));
+    }
+}
+
+#[tokio::test]
+async fn l4_a_sign_out_counts_at_once_for_every_cookie_of_the_session() {
+    let (issuer, clock) = (Issuer::new(), ManualClock::starting_at(NOW));
+    let mut world = World::new(issuer.sealed(), &clock);
+    world.sign_in().await;
+    let first = world.sealed();
+    world.pass(LIFE);
+    assert_eq!(world.look().await.standing, Standing::Present);
+    let latest = world.sealed();
+    // Nothing is revoked at the other server, which would go on.
+    issuer.revoked.lock().unwrap().clear();
+    world.sign_out().await;
+    issuer.good.lock().unwrap().push("r1".into());
+    issuer.good.lock().unwrap().push("r0".into());
+    let calls = issuer.calls();
+    for sealed in [&first, &latest] {
+        for _ in 0..3 {
+            let visit = world.thief(sealed).look().await;
+            assert_eq!((visit.standing, visit.set.len()), (Standing::Rejected, 0));
+            world.pass(LIFE);
+        }
+    }
+    assert_eq!(issuer.calls(), calls, "and no call is made for them");
+}
+
+#[tokio::test]
+async fn l4_what_the_other_server_has_ended_is_not_asked_for_again() {
+    let (issuer, clock) = (Issuer::new(), ManualClock::starting_at(NOW));
+    let mut world = World::new(issuer.sealed(), &clock);
+    world.sign_in().await;
+    world.pass(LIFE);
+    issuer.good.lock().unwrap().clear();
+    for _ in 0..20 {
+        assert_eq!(world.look().await.standing, Standing::Rejected);
+        world.pass(60);
+    }
+    assert_eq!(issuer.calls(), 1);
+}
+
+#[tokio::test]
+async fn h4_an_access_token_that_comes_too_late_is_no_reason_to_sign_in() {
+    let (issuer, clock) = (Issuer::new(), ManualClock::starting_at(NOW));
+    let keys = Keys::hs256(OTHER_SECRET).unwrap();
+    let read = TrustedIssuer::new(keys, "https://id.example", "app");
+    let upstream = issuer.upstream().replay(Replay::Always).access_tokens_by(read);
+    let mut world = World::new(upstream.sealed_in_cookies(), &clock);
+    world.sign_in().await;
+    issuer.fails(Fault::Late);
+    world.pass(LIFE + LEEWAY);
+    let visit = world.look().await;
+    assert!(matches!(visit.standing, Standing::Unavailable { .. }), "{:?}", visit.standing);
+    assert!(visit.set.is_empty());
+    issuer.fails(Fault::Nothing);
+    world.pass(60);
+    assert_eq!(world.look().await.standing, Standing::Present, "nothing was lost by it");
+}

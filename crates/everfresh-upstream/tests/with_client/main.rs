@@ -1,0 +1,304 @@
+//! Tokens of another server that lie sealed in the client's cookies.
+
+#![expect(clippy::unwrap_used, reason = "tests")]
+
+mod ended;
+mod world;
+
+use std::time::Duration;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD as B64;
+use everfresh::{
+    AccessToken, ConfigError, Engine, InnerToken, Issued, KeyRing, Keys, ManualClock, RefreshToken,
+    SessionErrorKind, SignIn, Standing,
+};
+use everfresh_testkit::Site;
+use everfresh_testkit::texts::check_error;
+use everfresh_upstream::Replay;
+use http::header::{COOKIE, SET_COOKIE};
+use http::{Request, Response};
+
+use world::*;
+
+#[tokio::test]
+async fn s83_sealed_tokens_are_refreshed_once_per_expiry_and_nobody_can_read_them() {
+    let (issuer, clock) = (Issuer::new(), ManualClock::starting_at(NOW));
+    let mut world = World::new(issuer.sealed(), &clock);
+    let visit = world.sign_in().await;
+    assert_eq!(names(&visit), [ACCESS, REFRESH]);
+    for expiry in 1..=5 {
+        let sealed = world.jar.get(REFRESH).unwrap().to_owned();
+        let bytes = B64.decode(&sealed).unwrap();
+        assert!(!String::from_utf8_lossy(&bytes).contains("access"), "it is sealed");
+        world.pass(LIFE);
+        let visit = world.look().await;
+        assert_eq!((visit.standing, issuer.calls()), (Standing::Present, expiry));
+        assert_eq!(names(&visit), [ACCESS, REFRESH]);
+        assert!(!visit.seen.contains(REFRESH), "the inner service sees none of it");
+        let visit = world.look().await;
+        assert_eq!((visit.standing, visit.set.len()), (Standing::Present, 0));
+    }
+}
+
+/// What would come back is kept nowhere else, so nothing is sent.
+#[tokio::test]
+async fn n1_sealed_tokens_are_not_spent_on_claims_that_do_not_fit() {
+    #[derive(serde::Serialize, serde::Deserialize)]
+    struct Changed {
+        email: String,
+    }
+    let (issuer, clock) = (Issuer::new(), ManualClock::starting_at(NOW));
+    let mut old = World::new(issuer.sealed(), &clock);
+    old.sign_in().await;
+    old.pass(LIFE);
+    let new = Engine::<Changed>::builder(Keys::hs256(SECRET).unwrap())
+        .issuer("https://app.example")
+        .audience("app")
+        .clock(clock.clone())
+        .refresh_with(issuer.sealed())
+        .build()
+        .unwrap();
+    let cookies = old.jar.header(&Site::https("app.example", "/"), clock.now());
+    let request = Request::builder().header(COOKIE, cookies).body(()).unwrap();
+    let session = new.begin(&request).settle().await;
+    let mut response = Response::new(());
+    new.finish(&session, &mut response);
+    assert_eq!((session.standing(), issuer.calls()), (Standing::UnreadClaims, 0));
+    assert!(response.headers().get(SET_COOKIE).is_none());
+    assert_eq!((old.look().await.standing, issuer.calls()), (Standing::Present, 1));
+}
+
+#[tokio::test]
+async fn f110_a_strangers_bytes_cause_no_call() {
+    let (issuer, clock) = (Issuer::new(), ManualClock::starting_at(NOW));
+    let world = World::new(issuer.sealed(), &clock);
+    for stranger in ["x", "r0", &"A".repeat(4000)] {
+        let visit = world.thief(stranger).look().await;
+        assert!(visit.standing != Standing::Present && visit.set.is_empty());
+    }
+    assert_eq!(issuer.calls(), 0);
+}
+
+#[tokio::test]
+async fn f40_f41_large_tokens_take_several_cookies_and_leave_none_behind() {
+    let (issuer, clock) = (Issuer::new(), ManualClock::starting_at(NOW));
+    let mut world = World::new(issuer.sealed(), &clock);
+    world.sign_in().await;
+    let pieces: Vec<String> = (0..4)
+        .map(|n| if n == 0 { REFRESH.to_owned() } else { format!("{REFRESH}.{n}") })
+        .collect();
+    for padding in [3_000, 9_000, 5_000, 0, 6_000, 0] {
+        issuer.pads(padding);
+        world.pass(LIFE);
+        let visit = world.look().await;
+        assert_eq!(visit.standing, Standing::Present, "{padding}");
+        assert!(visit.set.iter().all(|(name, size)| name.len() + size <= 4096), "{:?}", visit.set);
+        let mut written: Vec<_> = visit.set.iter().map(|(name, _)| name.clone()).collect();
+        written.sort();
+        let mut all = pieces.clone();
+        all.push(ACCESS.to_owned());
+        all.sort();
+        assert_eq!(written, all, "each is written or deleted, once");
+        let kept = pieces.iter().filter(|name| world.jar.get(name).is_some()).count();
+        // As base64, twice: an access token of some 250 bytes is in it as well.
+        assert!(kept > padding / 3_800, "{padding}: {kept}");
+        let visit = world.look().await;
+        assert_eq!(visit.standing, Standing::Present);
+        assert!(!visit.seen.contains(REFRESH), "no piece of it is seen inside");
+    }
+    issuer.pads(20_000);
+    world.pass(LIFE + LEEWAY);
+    let visit = world.look().await;
+    assert!(matches!(visit.standing, Standing::Unavailable { .. }), "too large for any client");
+    assert!(visit.set.is_empty(), "and nothing is committed");
+    let visit = world.visit(|session| async move { session.sign_out().await.unwrap() }).await;
+    assert_eq!(visit.set.len(), 5);
+    assert!(visit.set.iter().all(|(_, size)| *size == 0), "sign-out deletes every piece");
+}
+
+#[tokio::test]
+async fn f49_a_ring_rotates_under_sealed_cookies() {
+    let (issuer, clock) = (Issuer::new(), ManualClock::starting_at(NOW));
+    let (old, new) = (b"G6Hj5Vt5KX2ZcVFTVKCfpFG9VFUqWWbZ", b"M8GkDNsi9tA3codC8Q6Cz6YJs2kuBVAE");
+    let ring = |first: &[u8]| KeyRing::new(first).unwrap();
+    let node = |ring| World::new(issuer.sealed().key_ring(ring), &clock);
+    let mut before = node(ring(old));
+    before.sign_in().await;
+    let mut after = node(ring(new).and_former(old).unwrap());
+    after.jar = before.jar.clone();
+    after.pass(LIFE);
+    assert_eq!(after.look().await.standing, Standing::Present);
+    let mut alone = node(ring(new));
+    alone.jar = after.jar.clone();
+    alone.pass(LIFE);
+    assert_eq!(alone.look().await.standing, Standing::Present, "sealed by the new key");
+    let mut stranger = node(ring(old));
+    stranger.jar = alone.jar.clone();
+    let before = issuer.calls();
+    stranger.pass(LIFE + LEEWAY);
+    assert_eq!((stranger.look().await.standing, issuer.calls()), (Standing::Rejected, before));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_result_leaves_with_the_response_that_asked_for_it() {
+    let (issuer, clock) = (Issuer::new(), ManualClock::starting_at(NOW));
+    let mut world = World::new(issuer.sealed(), &clock);
+    world.sign_in().await;
+    world.pass(LIFE - 40);
+    issuer.open.send_replace(false);
+    let gate = issuer.clone();
+    tokio::spawn(async move {
+        tokio::time::sleep(Duration::from_secs(10)).await;
+        gate.open.send_replace(true);
+    });
+    let began = tokio::time::Instant::now();
+    let visit = world.visit(|session| async move {
+        assert_eq!(session.standing(), Standing::Present);
+    });
+    let visit = visit.await;
+    assert_eq!(names(&visit), [ACCESS, REFRESH], "the head waited for it");
+    assert_eq!(began.elapsed(), Duration::from_secs(10));
+    world.pass(LIFE);
+    assert_eq!((world.look().await.standing, issuer.calls()), (Standing::Present, 2));
+}
+
+#[tokio::test]
+async fn f15_a_lost_response_is_made_up_for_by_the_next_request() {
+    let (issuer, clock) = (Issuer::new(), ManualClock::starting_at(NOW));
+    let mut world = World::new(issuer.sealed(), &clock);
+    world.sign_in().await;
+    for wait in [0, 20, 31, 3600] {
+        world.pass(LIFE);
+        let kept = world.jar.clone();
+        assert_eq!(world.look().await.standing, Standing::Present);
+        world.jar = kept;
+        world.pass(wait);
+        let before = issuer.calls();
+        let visit = world.look().await;
+        assert_eq!((visit.standing, names(&visit)), (Standing::Present, vec![ACCESS, REFRESH]));
+        // A late twin takes the result of its flight; after that the other server is asked.
+        assert_eq!(issuer.calls() - before, usize::from(wait > 30), "after {wait} s");
+    }
+}
+
+#[tokio::test]
+async fn s57_without_a_row_a_token_is_sent_again_only_if_the_policy_says_so() {
+    let (issuer, clock) = (Issuer::new(), ManualClock::starting_at(NOW));
+    let mut world = World::new(issuer.sealed(), &clock);
+    world.sign_in().await;
+    issuer.fails(Fault::Gone);
+    world.pass(LIFE + LEEWAY);
+    let visit = world.look().await;
+    assert!(matches!(visit.standing, Standing::Unavailable { .. }), "{:?}", visit.standing);
+    assert!(visit.set.is_empty(), "no cookie is cleared");
+    issuer.fails(Fault::Nothing);
+    world.pass(60);
+    assert_eq!(world.look().await.standing, Standing::Present);
+    assert_eq!(*issuer.sent.lock().unwrap(), ["r0", "r0"]);
+    // Where it says no, no engine is built.
+    for replay in [Replay::Never, Replay::Within(Duration::from_secs(60))] {
+        let built = Engine::<()>::builder(Keys::hs256(SECRET).unwrap())
+            .issuer("https://app.example")
+            .audience("app")
+            .clock(clock.clone())
+            .refresh_with(issuer.upstream().replay(replay).sealed_in_cookies())
+            .build();
+        let error = built.unwrap_err();
+        assert!(matches!(error, ConfigError::Unfit { .. }), "{error:?}");
+        let says = ["`Upstream::sealed_in_cookies`", "`Replay::", "`kept_in(store)`"];
+        check_error(&error.to_string(), &says);
+    }
+}
+
+#[tokio::test]
+async fn s66_signing_out_revokes_what_the_client_held() {
+    let (issuer, clock) = (Issuer::new(), ManualClock::starting_at(NOW));
+    let mut world = World::new(issuer.sealed(), &clock);
+    world.sign_in().await;
+    world.sign_out().await;
+    assert!(world.jar.get(REFRESH).is_none());
+    assert_eq!(*issuer.revoked.lock().unwrap(), ["r0"]);
+}
+
+#[tokio::test]
+async fn m12_tokens_of_any_bytes_come_back_as_they_were() {
+    let (issuer, clock) = (Issuer::new(), ManualClock::starting_at(NOW));
+    for text in ["aaa.bbb.ccc", "a b", "\"q\"", "semi;colon, comma\\", "\u{fc}\n\u{1f511}"] {
+        let mut world = World::new(issuer.sealed(), &clock);
+        let issued = Issued::new(AccessToken::new(format!("at {text}")))
+            .with_refresh_token(RefreshToken::new(text.into()))
+            .with_expires_in(Duration::from_secs(LIFE));
+        let sign_in = SignIn::new("alice", ()).resting_on(issued);
+        let visit = world.visit(|session| async move {
+            session.sign_in_with(sign_in).await.unwrap();
+        });
+        assert_eq!(names(&visit.await), [ACCESS, REFRESH], "{text:?}");
+        world
+            .visit(|session| async move {
+                let token = session.issued_access_token().await.unwrap();
+                assert_eq!(token.expose(), format!("at {text}"));
+            })
+            .await;
+        world.pass(LIFE);
+        world.look().await;
+        let sent = issuer.sent.lock().unwrap().last().cloned().unwrap();
+        let sent: String = form_urlencoded::parse(format!("t={sent}").as_bytes())
+            .map(|(_, value)| value.into_owned())
+            .collect();
+        assert_eq!(sent, text);
+    }
+}
+
+#[tokio::test]
+async fn m12_what_does_not_fit_is_an_error_of_the_sign_in() {
+    let (issuer, clock) = (Issuer::new(), ManualClock::starting_at(NOW));
+    let mut world = World::new(issuer.sealed(), &clock);
+    let issued = Issued::new(AccessToken::new(access(0, LIFE)))
+        .with_refresh_token(RefreshToken::new("x".repeat(20_000)))
+        .with_expires_in(Duration::from_secs(LIFE));
+    let sign_in = SignIn::new("alice", ()).resting_on(issued);
+    let visit = world.visit(|session| async move {
+        let error = session.sign_in_with(sign_in).await.unwrap_err();
+        assert_eq!(error.kind(), SessionErrorKind::Misconfigured);
+    });
+    assert_eq!(visit.await.set, []);
+}
+
+#[tokio::test]
+async fn h2_a_flight_belongs_to_the_very_cookie_that_was_shown() {
+    let (issuer, clock) = (Issuer::new(), ManualClock::starting_at(NOW));
+    let mut world = World::new(issuer.sealed(), &clock);
+    world.sign_in().await;
+    let kept = world.jar.clone();
+    world.pass(LIFE);
+    world.look().await;
+    let one = world.sealed();
+    // The same cookie again, after its result is forgotten: another one of the same number.
+    world.pass(31);
+    world.jar = kept;
+    world.look().await;
+    let other = world.sealed();
+    assert_ne!(one, other);
+    world.pass(LIFE);
+    for sealed in [&one, &other] {
+        let calls = issuer.calls();
+        let visit = world.thief(sealed).look().await;
+        assert_eq!((visit.standing, issuer.calls()), (Standing::Present, calls + 1));
+    }
+}
+
+#[tokio::test]
+async fn calls_onward_are_made_with_what_the_client_holds() {
+    let (issuer, clock) = (Issuer::new(), ManualClock::starting_at(NOW));
+    let refresher = issuer.sealed();
+    let mut world =
+        World::with(refresher, &clock, |builder| builder.inner_token(InnerToken::Strip));
+    world.sign_in().await;
+    world.pass(LIFE);
+    let visit = world.visit(|session| async move {
+        let token = session.issued_access_token().await.unwrap();
+        assert_eq!(token.expose(), access(1, LIFE));
+    });
+    assert_eq!(visit.await.seen, "");
+}
