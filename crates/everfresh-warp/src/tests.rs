@@ -395,7 +395,7 @@ async fn m7_require_lets_in_its_own_engines_sessions_alone() {
 #[tokio::test]
 async fn r4_a_layer_twice_around_routes_is_one_session() {
     let clock = ManualClock::starting_at(Timestamp::from_secs(1_800_000_000));
-    let auth = Engine::<User>::builder(Keys::hs256("0123456789abcdef-0123456789abcdef").unwrap())
+    let auth = Engine::<User>::builder(Keys::hs256("o4ATj9fibxU9TCgPurGrjRk6RGBgu53zA").unwrap())
         .issuer("https://app.example")
         .audience("app")
         .clock(Clock::from(clock.clone()))

@@ -264,8 +264,8 @@ impl<C: ClaimSet> EngineBuilder<C> {
     ///
     /// ```
     /// # use everfresh::{Engine, Keys, Resign};
-    /// # fn main() -> Result<(), everfresh::ConfigError> {
-    /// let auth = Engine::<()>::builder(Keys::hs256("0123456789abcdef-0123456789abcdef")?)
+    /// # fn auth(secret: &[u8]) -> Result<(), everfresh::ConfigError> {
+    /// let auth = Engine::<()>::builder(Keys::hs256(secret)?)
     ///     .issuer("https://app.example")
     ///     .audience("app")
     ///     .refresh_with(Resign::new())
@@ -348,10 +348,10 @@ impl<C: ClaimSet> EngineBuilder<C> {
     ///
     /// ```
     /// # use everfresh::{Dialect, Engine, Keys, MemoryStore, NativePaths, Rotate};
-    /// # fn main() -> Result<(), everfresh::ConfigError> {
+    /// # fn auth(secret: &[u8]) -> Result<(), everfresh::ConfigError> {
     /// let mut mobile = Dialect::FREDDY.clone();
     /// mobile.path = "/auth/refresh".into();
-    /// let auth = Engine::<()>::builder(Keys::hs256("0123456789abcdef-0123456789abcdef")?)
+    /// let auth = Engine::<()>::builder(Keys::hs256(secret)?)
     ///     .issuer("https://app.example")
     ///     .audience("app")
     ///     .refresh_with(Rotate::new(MemoryStore::new()))
