@@ -43,6 +43,7 @@ impl Server {
             .clock(clock.clone())
             .carriers([Carrier::cookies(), Carrier::headers()])
             .insecure_dev_only()
+            .insecure_dev_host("id.example")
             .refresh_with(Rotate::new(store))
             .client("app", None)
             .dialect(dialect.clone())
