@@ -5,8 +5,8 @@ use std::convert::Infallible;
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD as B64;
 use everfresh::{
-    Admission, Admitted, Carrier, Context, Engine, Failure, Opening, Presented, Refresher, Session,
-    Timestamp, Tokens,
+    Admission, Admitted, Carrier, Closing, Context, Engine, Failure, Opening, Presented, Refresher,
+    Session, Timestamp, Tokens,
 };
 use everfresh_tests::idp::{AUDIENCE, AccessTokens, IdentityProvider, IdentitySettings};
 use everfresh_upstream::{HttpClient, Provider, RemoteKeys};
@@ -42,13 +42,8 @@ impl Refresher for Elsewhere {
         Err(Failure::Misconfigured)
     }
 
-    async fn sign_out(
-        &self,
-        _: Context,
-        _: String,
-        _: Option<everfresh::RefreshToken>,
-    ) -> Result<(), Failure> {
-        Ok(())
+    async fn sign_out(&self, _: Context, _: Closing) -> Result<Option<String>, Failure> {
+        Ok(None)
     }
 }
 

@@ -119,7 +119,9 @@ async fn feed(
 ) -> std::io::Result<()> {
     let (tell, mut told) = mpsc::unbounded_channel();
     let ear = Ear::new(back, move |heard| match heard {
-        Heard::Ended(sid) => tell.send(Said::Ended(*sid.as_bytes())).is_ok(),
+        Heard::Ended(sids) => {
+            sids.iter().all(|sid| tell.send(Said::Ended(*sid.as_bytes())).is_ok())
+        }
         Heard::Live => tell.send(Said::Live).is_ok(),
         _ => !tell.is_closed(),
     });
@@ -244,7 +246,7 @@ impl SessionStore for Remote {
         loop {
             let heard = timeout(SILENCE, hear::<Said>(&mut from)).await;
             match heard.map_err(StoreError::new)?.map_err(StoreError::new)? {
-                Said::Ended(id) => ear.ended(sid(id)),
+                Said::Ended(id) => ear.ended(&[sid(id)]).await,
                 Said::Live => ear.live(),
                 _ => return Err(unexpected()),
             }
