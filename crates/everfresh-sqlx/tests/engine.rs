@@ -83,7 +83,7 @@ async fn f01_a_thousand_racers_rotate_once() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn s54_a_file_that_stays_locked_is_503_and_nobody_is_signed_out() {
+async fn s54_r30_a_file_that_stays_locked_is_503_and_nobody_is_signed_out() {
     use sqlx::Connection as _;
 
     let world = World::new().await;

@@ -229,7 +229,7 @@ async fn a_missing_layer_says_what_to_add() {
 }
 
 #[tokio::test]
-async fn endpoints_stand_beside_other_routes_and_behind_a_prefix() {
+async fn r28_endpoints_stand_beside_other_routes_and_behind_a_prefix() {
     let (_, auth) = world();
     let routes = || me().or(endpoints(&auth)).or(path("api").and(endpoints(&auth)));
     let cookie = sign_in(&auth, "ada").await;
@@ -393,7 +393,7 @@ async fn m7_require_lets_in_its_own_engines_sessions_alone() {
 }
 
 #[tokio::test]
-async fn r4_a_layer_twice_around_routes_is_one_session() {
+async fn r4_n10_a_layer_twice_around_routes_is_one_session() {
     let clock = ManualClock::starting_at(Timestamp::from_secs(1_800_000_000));
     let auth = Engine::<User>::builder(Keys::hs256("o4ATj9fibxU9TCgPurGrjRk6RGBgu53zA").unwrap())
         .issuer("https://app.example")

@@ -43,7 +43,7 @@ pub async fn what_is_kept_comes_back_whole<H: Harness>() {
 }
 
 /// Quotes, NUL, line ends, other scripts, nothing at all, and much.
-pub async fn text_of_any_kind_comes_back_whole<H: Harness>() {
+pub async fn r27_text_of_any_kind_comes_back_whole<H: Harness>() {
     let harness = H::open().await;
     let large = "x".repeat(64 * 1024);
     for (n, text) in ["", "'; DROP TABLE sessions; --", "a\0b\r\n\u{1f600}\u{0}", "%_\\", &large]

@@ -67,7 +67,7 @@ macro_rules! store_suite {
     ($harness:ty) => {
         $crate::store_suite!($harness; cases:
             what_is_kept_comes_back_whole
-            text_of_any_kind_comes_back_whole
+            r27_text_of_any_kind_comes_back_whole
             an_id_is_taken_once
             an_unknown_session_is_none
             a_rotation_moves_the_row_it_has_seen

@@ -128,7 +128,7 @@ fn pairs(field: &str) -> Vec<&str> {
 
 proptest! {
     #[test]
-    fn s10_what_is_cut_out_of_a_cookie_field_is_ours_and_all_of_ours(
+    fn s10_r19_what_is_cut_out_of_a_cookie_field_is_ours_and_all_of_ours(
         parts in proptest::collection::vec(
             prop_oneof![
                 Just("__Host-refresh_token="), Just("__Host-access_token="), Just("_token="),

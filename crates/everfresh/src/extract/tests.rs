@@ -52,7 +52,7 @@ fn ours(token: &str) -> (Vec<(usize, String)>, Option<InvalidReason>) {
 const NONE: (Vec<(usize, String)>, Option<InvalidReason>) = (Vec::new(), None);
 
 #[test]
-fn s01_every_cookie_field_is_read_as_bytes() {
+fn s01_r18_every_cookie_field_is_read_as_bytes() {
     let pair = format!("__Host-access_token={TOKEN}");
     assert_eq!(in_cookies(&[pair.as_bytes()]), ours(TOKEN));
     assert_eq!(in_cookies(&[b"a=1; b=2", pair.as_bytes()]), ours(TOKEN), "HTTP/2 crumbs");
@@ -141,7 +141,7 @@ fn s04_pairs_without_name_or_value_are_not_ours() {
 }
 
 #[test]
-fn s05_authorization_is_one_field_with_one_credential() {
+fn s05_r20_authorization_is_one_field_with_one_credential() {
     let one = |value: &str| found(&fields(&[("authorization", value.as_bytes())]));
     for scheme in ["Bearer", "bearer", "bEaReR", "BEARER"] {
         let expected = (vec![(1, TOKEN.into())], None);

@@ -183,7 +183,7 @@ async fn f100_f101_what_lasts_is_refreshed_before_its_head_leaves() {
 }
 
 #[tokio::test]
-async fn s75_a_failing_or_panicking_service_loses_no_session() {
+async fn s75_r29_a_failing_or_panicking_service_loses_no_session() {
     let world = World::new();
     let token = world.sign_in("alice").await;
     world.pass(900);
@@ -277,7 +277,7 @@ async fn m7_require_lets_in_its_own_engines_sessions_alone() {
 }
 
 #[tokio::test]
-async fn r4_a_layer_twice_around_a_route_is_one_session() {
+async fn r4_n10_a_layer_twice_around_a_route_is_one_session() {
     let (rotating, _) = World::rotating();
     let resigning = World::new();
     for world in [&rotating, &resigning] {

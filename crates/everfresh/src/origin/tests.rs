@@ -42,7 +42,7 @@ fn s81_sec_fetch_site_decides_for_unsafe_methods() {
 }
 
 #[test]
-fn s81_without_it_the_origin_is_held_against_the_host() {
+fn s81_r21_without_it_the_origin_is_held_against_the_host() {
     for (origin, expected) in [
         ("https://app.example", false),
         ("http://app.example", false),

@@ -110,7 +110,7 @@ async fn optional_claims_fail_only_where_a_session_may_be_good() {
 }
 
 #[tokio::test]
-async fn m1_signing_in_ends_the_former_session_while_its_access_token_is_good() {
+async fn m1_r26_signing_in_ends_the_former_session_while_its_access_token_is_good() {
     let world = outage();
     for (age, expected) in [(0, 1), (700, 1), (1000, 0), (10 * 3600, 0)] {
         let token = world.sign_in("alice").await;

@@ -114,7 +114,7 @@ fn jwk_set() -> Value {
 }
 
 #[test]
-fn s38_s40_of_a_jwk_set_the_usable_keys_count() {
+fn s38_s40_r23_of_a_jwk_set_the_usable_keys_count() {
     let mut set = jwk_set();
     let unusable = [
         json!({"kty": "EC", "crv": "P-521", "kid": "a", "x": "AA", "y": "AA"}),
@@ -255,7 +255,7 @@ fn l12_an_rsa_exponent_that_signs_nothing_is_refused_as_it_is_read() {
 }
 
 #[test]
-fn s40_a_modulus_with_a_sign_octet_and_an_rsa_key_without_alg_count() {
+fn s40_r22_a_modulus_with_a_sign_octet_and_an_rsa_key_without_alg_count() {
     let n: Vec<u8> = {
         let key = aws_lc_rs::rsa::PublicKey::from_der(&Material::new().rsa_public).unwrap();
         key.modulus().big_endian_without_leading_zero().to_vec()

@@ -1,7 +1,12 @@
-//! `tests/COVERAGE.md`: which tests show which row of the project's two lists.
+//! `tests/COVERAGE.md`: which tests show which row of the project's lists.
 //!
 //! A test that shows a row begins its name with it: `f02_..` for what goes wrong in the field,
-//! `s11_..` for what must hold. A test of several rows begins with all of them.
+//! `s11_..` for what must hold, `m7_..` for a row of [`FINDINGS`]. A test of several rows begins
+//! with all of them.
+
+mod field;
+mod findings;
+mod holds;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
@@ -9,24 +14,9 @@ use std::path::Path;
 use std::process::ExitCode;
 
 use crate::test;
-
-/// The rows of what goes wrong in the field.
-const FIELD: [std::ops::RangeInclusive<u16>; 11] = [
-    1..=22,
-    30..=39,
-    40..=53,
-    55..=57,
-    60..=67,
-    70..=77,
-    80..=86,
-    90..=96,
-    100..=101,
-    110..=115,
-    120..=121,
-];
-
-/// The rows of what must hold.
-const HOLDS: std::ops::RangeInclusive<u16> = 1..=85;
+use field::FIELD;
+use findings::FINDINGS;
+use holds::HOLDS;
 
 /// Rows that no test shows, and why.
 const REASONS: &[(&str, &str)] = &[
@@ -66,6 +56,24 @@ const REASONS: &[(&str, &str)] = &[
     (
         "s85",
         "held by the build: `unsafe_code = \"forbid\"` in the workspace's lints, `rust-version` in each crate, `cargo deny` and the lints as steps of CI",
+    ),
+    (
+        "h3",
+        "no mode sends a refresh token that a client holds as it came: `dangerously_plain` is gone, and a sealed one is bound to its session",
+    ),
+    (
+        "l5",
+        "held by the types: what holds such a token is `Zeroizing`, and no map keeps one; the request's body in the HTTP client is not wiped",
+    ),
+    ("r11", "said by docs/testing.md, rules 3 and 5"),
+    ("r17", "said by docs/scaling.md and by `PostgresStore::open`; the tests have no PgBouncer"),
+    (
+        "n4",
+        "said by the documentation of everfresh-upstream, and shown by the tests in tests/idp/keys.rs",
+    ),
+    (
+        "n8",
+        "tokio tells of a missing timer by a panic alone, which is caught: the error is returned, and the panic's text is printed before it; with `panic = \"abort\"` nothing is probed",
     ),
 ];
 
@@ -113,37 +121,42 @@ pub(crate) fn generate(root: &Path) -> Coverage {
     tell(&shown, REASONS)
 }
 
+/// Every row, and what must hold.
+fn all() -> impl Iterator<Item = &'static (&'static str, &'static str)> {
+    FIELD.iter().chain(HOLDS).chain(FINDINGS)
+}
+
 fn tell(shown: &BTreeMap<String, BTreeSet<String>>, reasons: &[(&str, &str)]) -> Coverage {
-    let mut text = String::from(
-        "# Which tests show what\n\nMade by `cargo xtask coverage`; a test whose name begins with a \
-         row shows it. F: what goes wrong in the field. S: what must hold.\n\n| row | shown by |\n\
-         |---|---|\n",
-    );
-    let field = FIELD.into_iter().flatten().map(|row| format!("f{row:02}"));
-    let (mut with_test, mut reasoned, mut open) = (0, 0, Vec::new());
-    for row in field.chain(HOLDS.map(|row| format!("s{row:02}"))) {
+    let mut told = Coverage { text: String::new(), shown: 0, reasoned: 0, open: Vec::new() };
+    let mut cell = |row: &str| {
         let reason = reasons.iter().find(|(other, _)| *other == row).map(|(_, reason)| *reason);
-        let tests =
-            shown.get(&row).map(|tests| tests.iter().cloned().collect::<Vec<_>>().join(", "));
-        let upper = row.to_uppercase();
-        let cell = match (tests, reason) {
+        match (shown.get(row), reason) {
             (Some(tests), _) => {
-                with_test += 1;
-                tests
+                told.shown += 1;
+                tests.iter().cloned().collect::<Vec<_>>().join(", ")
             }
             (None, Some(reason)) => {
-                reasoned += 1;
+                told.reasoned += 1;
                 reason.to_owned()
             }
             (None, None) => {
-                open.push(upper.clone());
+                told.open.push(row.to_uppercase());
                 "open".to_owned()
             }
-        };
-        let _ = writeln!(text, "| {upper} | {cell} |");
+        }
+    };
+    let mut text = String::from(
+        "# Which tests show what\n\nMade by `cargo xtask coverage`; a test whose name begins with a \
+         row shows it. F: what goes wrong in the field. S: what a standard or a published \
+         vulnerability demands. H, M, L: a security review, by severity. R: reports of users of \
+         other projects. N: a newcomer's first use.\n\n| row | what must hold | shown by |\n\
+         |---|---|---|\n",
+    );
+    for (row, holds) in all() {
+        let _ = writeln!(text, "| {} | {holds} | {} |", row.to_uppercase(), cell(row));
     }
-    let _ = writeln!(text, "\n{} rows are open.", open.len());
-    Coverage { text, shown: with_test, reasoned, open }
+    let _ = writeln!(text, "\n{} rows are open.", told.open.len());
+    Coverage { text, ..told }
 }
 
 /// Names of functions that could be tests.
@@ -156,8 +169,10 @@ fn test_names(text: &str) -> impl Iterator<Item = &str> {
 /// `s03_f44_shadow_cookies` shows `s03` and `f44`.
 fn rows(name: &str) -> impl Iterator<Item = String> {
     name.split('_').map_while(|part| {
-        let digits = part.strip_prefix(['f', 's'])?;
-        let is_row = (2..=3).contains(&digits.len()) && digits.bytes().all(|b| b.is_ascii_digit());
+        let digits = part.strip_prefix(['f', 's', 'h', 'm', 'l', 'r', 'n'])?;
+        let listed = part.starts_with(['f', 's']);
+        let length = if listed { 2..=3 } else { 1..=2 };
+        let is_row = length.contains(&digits.len()) && digits.bytes().all(|b| b.is_ascii_digit());
         is_row.then(|| part.to_owned())
     })
 }
@@ -184,8 +199,11 @@ mod tests {
     #[test]
     fn a_name_tells_its_rows() {
         let of = |name| rows(name).collect::<Vec<_>>();
+        let names: BTreeSet<_> = all().map(|(row, _)| row).collect();
+        assert_eq!(names.len(), all().count(), "each row once");
         assert_eq!(of("s03_f44_shadow_cookies"), ["s03", "f44"]);
         assert_eq!(of("f110_a_strangers"), ["f110"]);
+        assert_eq!(of("m6_l6_a_person"), ["m6", "l6"]);
         assert!(of("four_processes").is_empty() && of("f_x").is_empty() && of("s3_x").is_empty());
         let text = "    async fn f02_late() {\n    fn plain<T>() {\n";
         assert_eq!(test_names(text).collect::<Vec<_>>(), ["f02_late", "plain"]);
@@ -194,21 +212,19 @@ mod tests {
     #[test]
     fn a_row_with_neither_a_test_nor_a_reason_is_open() {
         let of = |row: &str| (row.to_owned(), BTreeSet::from(["`a_test` (a file)".to_owned()]));
-        let mut shown: BTreeMap<_, _> =
-            FIELD.into_iter().flatten().map(|n| of(&format!("f{n:02}"))).collect();
-        shown.extend(HOLDS.map(|n| of(&format!("s{n:02}"))));
-        let all = tell(&shown, &[]);
-        assert!(all.open.is_empty() && all.reasoned == 0);
-        assert!(all.text.ends_with("\n0 rows are open.\n"));
+        let mut shown: BTreeMap<_, _> = all().map(|(row, _)| of(row)).collect();
+        let whole = tell(&shown, &[]);
+        assert!(whole.open.is_empty() && whole.reasoned == 0);
+        assert!(whole.text.ends_with("\n0 rows are open.\n"));
         shown.remove("f07");
         shown.remove("s85");
         let told = tell(&shown, &[("s85", "held by the build")]);
         assert_eq!(
             (told.open, told.reasoned, told.shown),
-            (vec!["F07".to_owned()], 1, all.shown - 2)
+            (vec!["F07".to_owned()], 1, whole.shown - 2)
         );
-        assert!(told.text.contains("| F07 | open |\n| F08 | "), "{}", told.text);
-        assert!(told.text.contains("| S85 | held by the build |\n"));
+        assert!(told.text.contains("signed out. | open |\n| F08 | "), "{}", told.text);
+        assert!(told.text.contains("audited. | held by the build |\n"));
     }
 
     #[test]
