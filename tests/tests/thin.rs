@@ -49,7 +49,7 @@ fn adapters_are_short_and_hold_no_policy() {
     for adapter in ["actix", "axum", "warp"] {
         let code = code(adapter);
         eprintln!("everfresh-{adapter}: {} lines of code", code.len());
-        assert!(code.len() < 280, "everfresh-{adapter} has {} lines of code", code.len());
+        assert!(code.len() < 300, "everfresh-{adapter} has {} lines of code", code.len());
         for (path, line) in code {
             let found = POLICY.iter().find(|word| line.contains(**word));
             assert!(found.is_none(), "{}: {line}", path.display());

@@ -194,9 +194,11 @@ impl World {
         for node in &self.nodes {
             assert_eq!(node.shutdown().await, 0, "everything ended");
         }
-        self.turns.settle().await;
-        let Self { nodes, alive, .. } = self;
+        // Each engine keeps one task, by which it notices that the runtime ends.
+        self.turns.settle(self.nodes.len()).await;
+        let Self { nodes, alive, turns, .. } = self;
         drop(nodes);
+        turns.settle(0).await;
         let held = alive.iter().filter(|alive| alive.upgrade().is_some()).count();
         assert_eq!(held, 0, "somebody holds an engine that ended");
     }

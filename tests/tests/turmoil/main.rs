@@ -187,8 +187,8 @@ fn f19_s57_over_a_failing_network_a_token_of_another_server_is_sent_once() {
 
 /// The first of some schedules that breaks a promise.
 fn first_broken(terms: Terms) -> Broken {
-    let broken = (0..100).find_map(|seed| play(seed, terms).1).expect("somebody suffers");
-    assert!(!broken.trace.is_empty() && broken.seed < 100);
+    let broken = (0..400).find_map(|seed| play(seed, terms).1).expect("somebody suffers");
+    assert!(!broken.trace.is_empty() && broken.seed < 400);
     broken
 }
 

@@ -227,7 +227,9 @@ impl World {
         if tokens.cleared && visit && (owed || !seen) {
             return Broken::new(Wrong::SignedOut, "cookies of a session that is not over cleared");
         }
-        if held.outage == Some(Outage::Refusing) && visit && !tokens.is_empty() {
+        // A node that has learned of a session's end needs no store to say so.
+        let known_over = tokens.cleared && held.learned && !owed;
+        if held.outage == Some(Outage::Refusing) && visit && !tokens.is_empty() && !known_over {
             return Broken::new(Wrong::Outage, "cookies are touched while the store is down");
         }
         let sids = [tokens.access.as_ref().map(|t| t.sid), tokens.refresh.as_ref().map(|t| t.sid)];
