@@ -15,6 +15,7 @@ documents! {
     Readme: "README.md"
     Clients: "docs/clients.md"
     Cookies: "docs/cookies.md"
+    Dialects: "docs/dialects.md"
     Keys: "docs/keys.md"
     Migrating: "docs/migrating.md"
     Observability: "docs/observability.md"

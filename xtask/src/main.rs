@@ -22,30 +22,37 @@ mod vectors;
 use std::process::ExitCode;
 
 const HELP: &str = "\
+Test:
 cargo xtask test     every test; installs or starts what they need
                      (with CI=true a skipped test is a failure)
-cargo xtask rules    takes each rule of rotation back; the search must find who suffers
-cargo xtask schedules  orders of threads and tasks, and a fault at every step, at length; breaks the
-                     board of flights, and models must show it
 cargo xtask budget   counts instructions of the fresh path, and holds them against their budget
-cargo xtask bench    measures everfresh beside its peers, and draws what BENCHMARKS.md shows
-cargo xtask vectors  test vectors of others: how many passed of how many
+cargo xtask vectors  published test vectors: how many passed of how many
+cargo xtask coverage writes tests/COVERAGE.md: which tests show what
+
+Prove:
+cargo xtask rules    takes each rule of rotation back; the search must then find an honest browser
+                     that is signed out
+cargo xtask schedules  the full orders of threads and tasks, and a fault at every step; also breaks
+                     the single flight, and the models must notice
 cargo xtask fuzz [--seconds N] [TARGET ..]
-                     each fuzz target for so long (60 s)
+                     runs each fuzz target for N seconds (60)
 cargo xtask load [--seconds N]
-                     traffic at saturation on every server and store for so long in all (600 s),
-                     with outages; memory is drawn into docs/images
+                     saturates every server and store, N seconds in all (600), with outages; draws
+                     memory into docs/images
 cargo xtask mutants [NAME ..]
                      changes the code in one place at a time; tests must notice (an hour)
 cargo xtask memory   the core's tests under AddressSanitizer, and under Miri where there is one
 cargo xtask assure [--full] [PART ..]
                      one table of what all of this found, into docs/assurance.md; fails on a gap
-cargo xtask deny     licences, sources and advisories of what the tree holds
+
+Release:
+cargo xtask bench    measures everfresh beside its peers, and draws what BENCHMARKS.md shows
+cargo xtask deny     licences, sources and advisories of all dependencies
 cargo xtask minimal  builds with the oldest versions that the manifests allow
 cargo xtask semver [COMMIT]
-                     whether each crate's version says what changed since its release, or since then
-cargo xtask package  whether each crate could be published, and an app be built as the README says
-cargo xtask coverage writes tests/COVERAGE.md: which tests show what
+                     whether each crate's version fits its changes since its release, or since COMMIT
+cargo xtask package  whether each crate could be published, and whether the app of
+                     docs/first-app.md builds
 ";
 
 fn main() -> ExitCode {

@@ -1,6 +1,6 @@
 //! Whether every crate could be published as it is: what its manifest says, what is in its package,
 //! whether the packages build without this repository around them, and whether an app can be built
-//! from what the README says.
+//! from what docs/first-app.md says.
 
 use std::path::Path;
 use std::process::{Command, ExitCode};
@@ -26,7 +26,7 @@ const FIELDS: [&str; 9] = [
 /// What every package has to hold.
 const FILES: [&str; 5] = ["Cargo.toml", "LICENSE-APACHE", "LICENSE-MIT", "README.md", "src/lib.rs"];
 
-/// The programs that the README tells its reader to copy.
+/// The programs that docs/first-app.md tells its reader to copy.
 const APPS: [&str; 4] = ["axum-app", "actix-app", "warp-app", "tower-stack"];
 
 /// `cargo xtask package`.
@@ -54,10 +54,10 @@ pub(crate) fn package(root: &Path, report: &mut Report) {
     report.run("the packages build by themselves", &mut command);
 
     match own_app(root) {
-        Ok(mut command) => report.run("an app as the README says builds", &mut command),
+        Ok(mut command) => report.run("an app as docs/first-app.md says builds", &mut command),
         Err(problem) => {
             println!("{problem}");
-            report.check("an app as the README says", false);
+            report.check("an app as docs/first-app.md says", false);
         }
     }
 
@@ -106,7 +106,7 @@ fn files(root: &Path, folder: &str) -> Result<Vec<String>, String> {
     }
 }
 
-/// The command that builds the README's apps: its manifest, around the examples that it names.
+/// The command that builds the apps of docs/first-app.md: its manifest, around the examples that it names.
 fn own_app(root: &Path) -> Result<Command, String> {
     let folder = tools::target(root).join("own-app");
     let problem = |path: &Path, error| format!("{}: {error}", path.display());
@@ -118,9 +118,9 @@ fn own_app(root: &Path) -> Result<Command, String> {
         let path = folder.join(name);
         std::fs::write(&path, text).map_err(|error| problem(&path, error))
     };
-    let readme = read("README.md")?;
-    let dependencies = readme.split_once("```toml\n").and_then(|(_, rest)| rest.split_once("```"));
-    let (dependencies, _) = dependencies.ok_or("README.md: no block of TOML")?;
+    let page = read("docs/first-app.md")?;
+    let dependencies = page.split_once("```toml\n").and_then(|(_, rest)| rest.split_once("```"));
+    let (dependencies, _) = dependencies.ok_or("docs/first-app.md: no block of TOML")?;
     let crates = format!("path = {:?}", root.join("crates"));
     let crates = format!("{}/", crates.trim_end_matches('"'));
     let dependencies = dependencies.replace("path = \"../everfresh/crates/", &crates);

@@ -5,6 +5,7 @@
 //! | decide how fresh tokens are made, and where sessions are kept | [`refreshers`] |
 //! | know what the cookies are, and what keeps other sites out | [`cookies`] |
 //! | serve a single-page app, a phone, a program | [`clients`] |
+//! | serve or call a refresh endpoint that already exists | [`dialects`] |
 //! | stand behind a CDN or a proxy | [`proxies`] |
 //! | change keys | [`keys`] |
 //! | run several nodes | [`scaling`] |
@@ -22,6 +23,7 @@ macro_rules! links {
     () => {
         "[clients]: crate::guide::clients
 [cookies]: crate::guide::cookies
+[dialects]: crate::guide::dialects
 [observability]: crate::guide::observability
 [proxies]: crate::guide::proxies
 [refreshers]: crate::guide::refreshers
@@ -47,6 +49,7 @@ guides! {
     refreshers
     cookies
     clients
+    dialects
     proxies
     keys
     scaling

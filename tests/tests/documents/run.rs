@@ -13,7 +13,7 @@ const SHOWN: &str = "127.0.0.1:3000";
 
 /// A reader at a terminal, with one document.
 pub(crate) struct Reader {
-    /// Beside a clone that is called `everfresh`, as in the README.
+    /// Beside a clone that is called `everfresh`, as in docs/first-app.md.
     folder: TempDir,
     programs: PathBuf,
     server: Option<Server>,
