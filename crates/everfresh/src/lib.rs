@@ -81,9 +81,10 @@
 #![cfg_attr(
     all(doc, not(doctest)),
     doc = "[Choosing a refresher](guide::refreshers), [cookies and CSRF](guide::cookies),
-[single-page apps and mobile clients](guide::clients), [behind a CDN or a proxy](guide::proxies),
-[key rotation](guide::keys), [many nodes](guide::scaling), [WebSockets and event
-streams](guide::sockets), [what everfresh tells of itself](guide::observability), [testing your app](guide::testing),
+[single-page apps and mobile clients](guide::clients), [dialects](guide::dialects),
+[behind a CDN or a proxy](guide::proxies), [key rotation](guide::keys),
+[many nodes](guide::scaling), [WebSockets and event streams](guide::sockets),
+[observability](guide::observability), [testing your app](guide::testing),
 [troubleshooting](guide::troubleshooting), [moving to everfresh](guide::migrating)."
 )]
 //!
