@@ -4,7 +4,7 @@
 
 use std::time::Duration;
 
-use everfresh::{Answered, Dialect, Timestamp};
+use everfresh::{Dialect, RefreshOutcome, Timestamp};
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 use libfuzzer_sys::fuzz_target;
 
@@ -27,7 +27,7 @@ fuzz_target!(|data: &[u8]| {
     }
     let answered = dialect.read(status, &headers, rest, Timestamp::from_secs(1_800_000_000));
     match &answered {
-        Answered::Issued(issued) => {
+        RefreshOutcome::Issued(issued) => {
             assert!(status.is_success());
             let access = issued.access_token.expose();
             assert!(!access.is_empty());
@@ -40,16 +40,16 @@ fuzz_target!(|data: &[u8]| {
                 assert!(!format!("{answered:?}").contains(access), "a token is printed");
             }
         }
-        Answered::Rejected => assert!(status.is_client_error(), "{status} ends a session"),
-        Answered::Unavailable { retry_after } => {
+        RefreshOutcome::Rejected => assert!(status.is_client_error(), "{status} ends a session"),
+        RefreshOutcome::Unavailable { retry_after } => {
             assert!(!status.is_success());
             assert!(retry_after.is_none_or(|pause| pause <= Duration::from_secs(3600)));
         }
-        Answered::InDoubt => assert!(status.is_success() || [408, 504].contains(&code)),
-        Answered::Misconfigured => assert!(!status.is_success() && !status.is_server_error()),
+        RefreshOutcome::InDoubt => assert!(status.is_success() || [408, 504].contains(&code)),
+        RefreshOutcome::Misconfigured => assert!(!status.is_success() && !status.is_server_error()),
         _ => {}
     }
     // Nothing but what the dialect says ends a session, whoever reads it.
     let rejected = dialect.is_rejected(status, rest);
-    assert_eq!(matches!(answered, Answered::Rejected), rejected && !status.is_success());
+    assert_eq!(matches!(answered, RefreshOutcome::Rejected), rejected && !status.is_success());
 });

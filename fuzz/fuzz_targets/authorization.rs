@@ -2,7 +2,7 @@
 
 #![no_main]
 
-use everfresh::Standing;
+use everfresh::SessionStatus;
 use everfresh_fuzz::{World, request, values, with_world};
 use libfuzzer_sys::fuzz_target;
 
@@ -18,6 +18,6 @@ fuzz_target!(|data: &[u8]| {
             }),
             _ => false,
         };
-        assert_eq!(session.standing() == Standing::Present, counts, "{fields:?}");
+        assert_eq!(session.standing() == SessionStatus::Present, counts, "{fields:?}");
     });
 });

@@ -3,7 +3,7 @@
 
 #![no_main]
 
-use everfresh::Standing;
+use everfresh::SessionStatus;
 use everfresh_fuzz::{AUDIENCE, ISSUER, START, World, request, sign, with_world};
 use http::HeaderValue;
 use libfuzzer_sys::fuzz_target;
@@ -16,7 +16,7 @@ fuzz_target!(|data: &[u8]| {
         let value = HeaderValue::try_from(format!("Bearer {}", sign(header, payload)));
         let Ok(value) = value else { return };
         let (passes, session) = world.begin(&request([("authorization", value)]));
-        if session.standing() != Standing::Present {
+        if session.standing() != SessionStatus::Present {
             assert!(
                 session.subject().is_none() && !matches!(session.optional_claims(), Ok(Some(_)))
             );

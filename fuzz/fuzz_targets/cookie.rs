@@ -3,7 +3,7 @@
 
 #![no_main]
 
-use everfresh::Standing;
+use everfresh::SessionStatus;
 use everfresh_fuzz::{ACCESS, REFRESH, World, request, values, with_world};
 use libfuzzer_sys::fuzz_target;
 
@@ -32,12 +32,12 @@ fuzz_target!(|data: &[u8]| {
         let brings_access = access.contains(&world.access.as_bytes());
         let brings_refresh = refresh.contains(&world.refresh.as_bytes());
         if !brings_access && !brings_refresh {
-            assert_ne!(standing, Standing::Present, "nothing of ours came");
+            assert_ne!(standing, SessionStatus::Present, "nothing of ours came");
         }
         if access == [world.access.as_bytes()] && refresh.is_empty() {
-            assert_eq!(standing, Standing::Present, "exactly our token came");
+            assert_eq!(standing, SessionStatus::Present, "exactly our token came");
         }
-        if standing == Standing::Present {
+        if standing == SessionStatus::Present {
             assert_eq!(session.subject().as_deref(), Some("alice"));
         }
 
@@ -51,7 +51,7 @@ fuzz_target!(|data: &[u8]| {
                 ] {
                     let session =
                         world.settle(&request(values(&both).map(|field| ("cookie", field))));
-                    assert_eq!(session.standing(), Standing::Present, "a neighbour matters");
+                    assert_eq!(session.standing(), SessionStatus::Present, "a neighbour matters");
                 }
             }
         }

@@ -3,7 +3,7 @@
 
 #![no_main]
 
-use everfresh::fuzzing::{join, split, vault};
+use everfresh::fuzzing::{join, sealer, split};
 use libfuzzer_sys::fuzz_target;
 
 const PLACE: &[u8] = b"session 1";
@@ -16,7 +16,7 @@ fuzz_target!(|data: &[u8]| {
         .take(4)
         .map(|name| name.split(|byte| *byte == b';').map(<[u8]>::to_vec).collect())
         .collect();
-    let sealed_by_us = vault(b"G6Hj5Vt5KX2ZcVFTVKCfpFG9VFUqWWbZ");
+    let sealed_by_us = sealer(b"G6Hj5Vt5KX2ZcVFTVKCfpFG9VFUqWWbZ");
     match mode % 3 {
         // Strangers alone.
         0 => {

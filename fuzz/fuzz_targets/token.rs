@@ -2,7 +2,7 @@
 
 #![no_main]
 
-use everfresh::Standing;
+use everfresh::SessionStatus;
 use everfresh_fuzz::{World, request, with_world};
 use http::HeaderValue;
 use libfuzzer_sys::fuzz_target;
@@ -42,6 +42,11 @@ fuzz_target!(|data: &[u8]| {
         let Ok(value) = HeaderValue::from_bytes(&[scheme, &edited].concat()) else { return };
         let session = world.settle(&request([(name, value)]));
         let is_ours = edited.trim_ascii() == token.as_bytes();
-        assert_eq!(session.standing() == Standing::Present, is_ours, "{:?}", session.standing());
+        assert_eq!(
+            session.standing() == SessionStatus::Present,
+            is_ours,
+            "{:?}",
+            session.standing()
+        );
     });
 });

@@ -6,8 +6,8 @@ use std::convert::Infallible;
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD as B64;
 use everfresh::{
-    Carrier, Engine, EngineBuilder, Keys, ManualClock, MemoryStore, Rotate, Session, Step,
-    Timestamp,
+    Engine, EngineBuilder, Keys, ManualClock, MemoryStore, Progress, Rotate, Session, Timestamp,
+    Transport,
 };
 use http::{HeaderName, HeaderValue, Request, Response};
 use serde::{Deserialize, Serialize};
@@ -42,7 +42,7 @@ impl World {
 
     /// Tokens travel in headers.
     pub fn headers() -> Self {
-        Self::with(|builder| builder.carriers([Carrier::headers()]))
+        Self::with(|builder| builder.carriers([Transport::headers()]))
     }
 
     fn with(change: impl FnOnce(EngineBuilder<Claims>) -> EngineBuilder<Claims>) -> Self {
@@ -91,7 +91,7 @@ impl World {
     /// What to do with a request, with nothing left running.
     pub fn begin(&self, request: &Request<()>) -> (bool, Session<Claims>) {
         let step = self.auth.begin(request);
-        let passes = matches!(step, Step::Pass(_));
+        let passes = matches!(step, Progress::Pass(_));
         (passes, self.runtime.block_on(step.settle()))
     }
 

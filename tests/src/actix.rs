@@ -179,7 +179,7 @@ async fn socket(
     request: HttpRequest,
     payload: web::Payload,
 ) -> Result<HttpResponse, actix_web::Error> {
-    let expires = session.expires().map_err(Rejection)?;
+    let expires = session.watch().map_err(Rejection)?;
     upgradable(&request).await?;
     let (response, socket, mut messages) = actix_ws::handle(&request, payload)?;
     actix_web::rt::spawn(async move {

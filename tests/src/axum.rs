@@ -101,7 +101,7 @@ async fn socket(
     session: Session<User>,
     upgrade: Result<WebSocketUpgrade, WebSocketUpgradeRejection>,
 ) -> Result<Response, Response> {
-    let expires = session.expires().map_err(|problem| Rejection(problem).into_response())?;
+    let expires = session.watch().map_err(|problem| Rejection(problem).into_response())?;
     let upgrade = upgrade.map_err(IntoResponse::into_response)?;
     Ok(upgrade.on_upgrade(|mut socket| async move {
         let end = contract::end_of_socket(expires);

@@ -4,7 +4,7 @@ use std::fmt::Display;
 use std::str::FromStr;
 use std::time::Duration;
 
-use everfresh::{Carrier, CustodyStore, Engine, Keys, Resign, Rotate};
+use everfresh::{Engine, Keys, Reissue, Rotate, Transport, UpstreamTokenStore};
 use everfresh_testkit::contract::{User, with_dialects};
 
 use crate::store::{Store, UseStore};
@@ -19,14 +19,14 @@ pub struct Settings {
     pub port: u16,
     access_ttl: Duration,
     session_ttl: Duration,
-    overlap: Duration,
+    reuse_interval: Duration,
     secret: String,
     refresh: Refresh,
 }
 
 #[derive(Clone, Debug, PartialEq)]
 enum Refresh {
-    Resign,
+    Reissue,
     Rotate(Store),
     Upstream(Store, Box<UpstreamSettings>),
 }
@@ -48,7 +48,7 @@ impl Settings {
         let store = lookup("STORE").map_or(Ok(Store::Memory), |found| Store::read(&found))?;
         let refresh = match lookup("REFRESH").as_deref() {
             None | Some("rotate") => Refresh::Rotate(store),
-            Some("resign") if store == Store::Memory => Refresh::Resign,
+            Some("resign") if store == Store::Memory => Refresh::Reissue,
             Some("resign") => {
                 return Err(format!(
                     "STORE={store:?}: `REFRESH=resign` keeps nothing; leave one of the two out"
@@ -66,7 +66,7 @@ impl Settings {
             port: number("PORT", lookup("PORT"), 3000, 0, u16::MAX)?,
             access_ttl: seconds("ACCESS_TTL", lookup("ACCESS_TTL"), 900, DAY)?,
             session_ttl: seconds("SESSION_TTL", lookup("SESSION_TTL"), 86_400, 3650 * DAY)?,
-            overlap: seconds("OVERLAP", lookup("OVERLAP"), 30, 300)?,
+            reuse_interval: seconds("OVERLAP", lookup("OVERLAP"), 30, 300)?,
             secret,
             refresh,
         })
@@ -80,17 +80,17 @@ impl Settings {
             .audience("contract")
             .access_lifetime(self.access_ttl)
             .session_lifetime(self.session_ttl)
-            .carriers([Carrier::cookies(), Carrier::headers()])
+            .carriers([Transport::cookies(), Transport::headers()])
             .insecure_dev_only();
         let builder = match &self.refresh {
-            Refresh::Resign => builder.refresh_with(Resign::new()),
+            Refresh::Reissue => builder.refresh_with(Reissue::new()),
             Refresh::Rotate(store) => {
                 let rotate = store.open(Kept(None)).await?;
-                with_dialects(builder.refresh_with(rotate.overlap(self.overlap)))
+                with_dialects(builder.refresh_with(rotate.reuse_interval(self.reuse_interval)))
             }
             Refresh::Upstream(store, upstream) => {
                 let rotate = store.open(Kept(Some(upstream.open().await?))).await?;
-                with_dialects(builder.refresh_with(rotate.overlap(self.overlap)))
+                with_dialects(builder.refresh_with(rotate.reuse_interval(self.reuse_interval)))
             }
         };
         builder.build().map_err(|error| error.to_string())
@@ -103,7 +103,7 @@ struct Kept(Option<everfresh_upstream::Upstream>);
 impl UseStore for Kept {
     type Output = Rotate;
 
-    fn use_store(self, store: impl CustodyStore + Clone) -> Rotate {
+    fn use_store(self, store: impl UpstreamTokenStore + Clone) -> Rotate {
         match self.0 {
             None => Rotate::new(store),
             Some(upstream) => upstream.kept_in(store),

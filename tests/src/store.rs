@@ -3,7 +3,7 @@
 use std::fmt;
 use std::path::PathBuf;
 
-use everfresh::{CustodyStore, MemoryStore, StoreError};
+use everfresh::{MemoryStore, StoreError, UpstreamTokenStore};
 use everfresh_redis::RedisStore;
 use everfresh_sqlx::{PostgresStore, SqliteStore};
 
@@ -26,7 +26,7 @@ pub trait UseStore {
     type Output;
 
     /// Does it.
-    fn use_store(self, store: impl CustodyStore + Clone) -> Self::Output;
+    fn use_store(self, store: impl UpstreamTokenStore + Clone) -> Self::Output;
 }
 
 impl Store {

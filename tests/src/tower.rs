@@ -8,7 +8,7 @@ use axum::body::Body;
 use axum::extract::FromRequest as _;
 use axum::response::IntoResponse as _;
 use bytes::Bytes;
-use everfresh::{BODY_LIMIT, Endpoint, Engine, Expires, Rejection, Session};
+use everfresh::{BODY_LIMIT, Endpoint, Engine, Rejection, Session, SessionWatch};
 use everfresh_testkit::contract::{self, CHUNK_EVERY, Delivery, Slow, User};
 use futures::StreamExt as _;
 use http::header::{
@@ -151,7 +151,7 @@ async fn answer(session: Session<User>, request: Request<Incoming>) -> Result<Re
             Ok(Response::new(StreamBody::new(chunks).boxed_unsync()))
         }
         (&Method::GET, "/socket") => {
-            let expires = session.expires()?;
+            let expires = session.watch()?;
             Ok(socket(request, expires))
         }
         (&Method::POST, "/logout") => {
@@ -176,7 +176,7 @@ async fn answer(session: Session<User>, request: Request<Incoming>) -> Result<Re
 }
 
 /// Upgrades to a WebSocket (RFC 6455 section 4.2.2).
-fn socket(mut request: Request<Incoming>, expires: Expires) -> Reply {
+fn socket(mut request: Request<Incoming>, expires: SessionWatch) -> Reply {
     let Some(key) = request.headers().get(SEC_WEBSOCKET_KEY) else {
         return empty(StatusCode::UPGRADE_REQUIRED);
     };

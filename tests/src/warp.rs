@@ -7,7 +7,7 @@ use axum::Json;
 use axum::body::Body;
 use axum::extract::{FromRequest, FromRequestParts as _, Query, WebSocketUpgrade};
 use bytes::{Buf, Bytes};
-use everfresh::{Engine, Expires};
+use everfresh::{Engine, SessionWatch};
 use everfresh_testkit::contract::{self, Adopt, CHUNK_EVERY, Delivery, Login, Slow, User};
 use everfresh_warp::{Error, Session, require, session};
 use futures::{SinkExt as _, Stream, StreamExt as _, TryStreamExt as _};
@@ -98,13 +98,13 @@ async fn logout(session: Session<User>) -> Result<StatusCode, Error> {
     Ok(StatusCode::NO_CONTENT)
 }
 
-fn expires() -> impl Filter<Extract = (Expires,), Error = Rejection> + Copy {
+fn expires() -> impl Filter<Extract = (SessionWatch,), Error = Rejection> + Copy {
     session::<User>().and_then(|session: Session<User>| {
-        ready(session.expires().map_err(|problem| Rejection::from(Error::from(problem))))
+        ready(session.watch().map_err(|problem| Rejection::from(Error::from(problem))))
     })
 }
 
-fn socket(expires: Expires, upgrade: Ws) -> impl Reply {
+fn socket(expires: SessionWatch, upgrade: Ws) -> impl Reply {
     upgrade.on_upgrade(|mut socket| async move {
         let mut end = std::pin::pin!(contract::end_of_socket(expires));
         loop {
@@ -121,7 +121,11 @@ fn socket(expires: Expires, upgrade: Ws) -> impl Reply {
 }
 
 /// What is no upgrade, in axum's words.
-async fn no_socket(_: Expires, method: Method, headers: HeaderMap) -> Result<Response, Rejection> {
+async fn no_socket(
+    _: SessionWatch,
+    method: Method,
+    headers: HeaderMap,
+) -> Result<Response, Rejection> {
     let (mut parts, ()) = http::Request::new(()).into_parts();
     (parts.method, parts.headers) = (method, headers);
     match WebSocketUpgrade::from_request_parts(&mut parts, &()).await {

@@ -80,7 +80,7 @@ async fn a_stolen_copy_ends_the_session_when_it_comes_back() {
     world.expired().await;
     assert_eq!(world.request().await, ("200".into(), "refreshed".into()));
     assert_eq!(world.request().await, ("200".into(), "fresh".into()));
-    // The quickstart's overlap is 5 s; its tokens live for 15 s.
+    // The quickstart's reuse interval is 5 s; its tokens live for 15 s.
     world.until("Number(document.querySelector('#seconds').textContent) <= 8").await;
     world.click("#replay").await;
     world.visible("#signin").await;

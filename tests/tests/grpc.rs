@@ -5,7 +5,9 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use everfresh::{Carrier, Engine, Keys, ManualClock, Resign, Session, Standing, Step, Timestamp};
+use everfresh::{
+    Engine, Keys, ManualClock, Progress, Reissue, Session, SessionStatus, Timestamp, Transport,
+};
 use everfresh_testkit::contract::User;
 use tokio::net::TcpListener;
 use tonic::metadata::MetadataValue;
@@ -20,9 +22,9 @@ fn engine(clock: &ManualClock) -> Engine<User> {
     Engine::builder(Keys::hs256("o4ATj9fibxU9TCgPurGrjRk6RGBgu53zA").unwrap())
         .issuer("https://everfresh.test")
         .audience("grpc")
-        .carriers([Carrier::headers()])
+        .carriers([Transport::headers()])
         .clock(clock.clone())
-        .refresh_with(Resign::new())
+        .refresh_with(Reissue::new())
         .build()
         .unwrap()
 }
@@ -31,8 +33,8 @@ fn engine(clock: &ManualClock) -> Engine<User> {
 fn members_only(request: Request<()>) -> Result<Request<()>, Status> {
     let session = request.extensions().get::<Session<User>>();
     match session.map(Session::standing) {
-        Some(Standing::Present) => Ok(request),
-        Some(Standing::Unavailable { .. }) => Err(Status::unavailable("try again")),
+        Some(SessionStatus::Present) => Ok(request),
+        Some(SessionStatus::Unavailable { .. }) => Err(Status::unavailable("try again")),
         _ => Err(Status::unauthenticated("sign in first")),
     }
 }
@@ -50,7 +52,7 @@ async fn serve(auth: &Engine<User>) -> SocketAddr {
 }
 
 async fn sign_in(auth: &Engine<User>) -> String {
-    let Step::Pass(session) = auth.begin(&http::Request::new(())) else { panic!("no wait") };
+    let Progress::Pass(session) = auth.begin(&http::Request::new(())) else { panic!("no wait") };
     session.sign_in("alice", User { name: "alice".into() }).await.unwrap();
     let mut response = http::Response::new(());
     auth.finish(&session, &mut response);

@@ -21,7 +21,7 @@ async fn under_load_nobody_is_lost_and_nothing_leaks() {
         time: Duration::from_secs(20),
         people: 16,
         access: 2,
-        overlap: 3,
+        reuse_interval: 3,
         // In so short a time buffers and caches still fill.
         growth: 32 * 1024,
         seed: 1,

@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use everfresh::{Carrier, Engine, Keys, ManualClock, MemoryStore, Rotate, Timestamp};
+use everfresh::{Engine, Keys, ManualClock, MemoryStore, Rotate, Timestamp, Transport};
 use everfresh_testkit::contract::{User, with_dialects};
 use serde::Deserialize;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
@@ -44,7 +44,7 @@ fn engine(clock: &ManualClock) -> Engine<User> {
     let builder = Engine::builder(Keys::hs256("o4ATj9fibxU9TCgPurGrjRk6RGBgu53zA").unwrap())
         .issuer("https://everfresh.test")
         .audience("contract")
-        .carriers([Carrier::cookies(), Carrier::headers()])
+        .carriers([Transport::cookies(), Transport::headers()])
         .insecure_dev_only()
         .clock(clock.clone())
         .refresh_with(Rotate::new(MemoryStore::with_clock(clock.clone())));

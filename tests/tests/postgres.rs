@@ -9,7 +9,7 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
-use everfresh::{Ear, Heard, ManualClock, SessionId, SessionStore as _, Timestamp};
+use everfresh::{FeedEvent, ManualClock, RevocationSink, SessionId, SessionStore as _, Timestamp};
 use everfresh_sqlx::PostgresStore;
 use everfresh_testkit::store::{Harness, id, next, session};
 use everfresh_tests::database::Database;
@@ -60,16 +60,16 @@ everfresh_testkit::feed_suite!(Postgres);
 async fn caught_up(store: impl everfresh::SessionStore) -> HashSet<SessionId> {
     let (tell, mut heard) = watch::channel((false, HashSet::new()));
     let tell = Mutex::new(tell);
-    let ear = Ear::new(Duration::from_secs(3600), move |heard| {
+    let ear = RevocationSink::new(Duration::from_secs(3600), move |heard| {
         let tell = tell.lock().unwrap();
         match heard {
-            Heard::Ended(sids) => tell.send_modify(|(_, ended)| ended.extend(sids)),
-            Heard::Live => tell.send_modify(|(live, _)| *live = true),
+            FeedEvent::Ended(sids) => tell.send_modify(|(_, ended)| ended.extend(sids)),
+            FeedEvent::Live => tell.send_modify(|(live, _)| *live = true),
             _ => {}
         }
         true
     });
-    let task = tokio::spawn(async move { store.follow(ear).await });
+    let task = tokio::spawn(async move { store.watch_revocations(ear).await });
     let patience = Duration::from_secs(60);
     let waited = tokio::time::timeout(patience, heard.wait_for(|(live, _)| *live)).await;
     task.abort();

@@ -11,9 +11,10 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use everfresh::{
-    CustodyStore, Ear, Heard, ManualClock, NewSession, SessionId, SessionStore, Timestamp,
+    FeedEvent, ManualClock, NewSession, RevocationSink, SessionId, SessionStore, Timestamp,
+    UpstreamTokenStore,
 };
-use everfresh_redis::{Builder, RedisStore};
+use everfresh_redis::{RedisStore, RedisStoreBuilder};
 use everfresh_testkit::fault::Cable;
 use everfresh_testkit::store::{Harness, id, next, session};
 use everfresh_tests::database::Database;
@@ -26,7 +27,7 @@ struct Redis {
 }
 
 /// Settings under a prefix that no other test has, by a clock that a test moves.
-fn apart() -> (Builder, ManualClock, String) {
+fn apart() -> (RedisStoreBuilder, ManualClock, String) {
     static COUNT: AtomicU32 = AtomicU32::new(0);
     let prefix = format!("test-{}:", COUNT.fetch_add(1, Ordering::Relaxed));
     let clock = ManualClock::starting_at(Timestamp::from_secs(1_800_000_000));
@@ -123,22 +124,22 @@ async fn size(connection: &mut MultiplexedConnection) -> usize {
 async fn heard<S: SessionStore>(store: &S) -> HashSet<SessionId> {
     let heard = Arc::new(Mutex::new((HashSet::new(), false)));
     let listening = heard.clone();
-    let ear = Ear::new(Duration::from_secs(3600), move |heard| {
+    let ear = RevocationSink::new(Duration::from_secs(3600), move |heard| {
         let mut listening = listening.lock().unwrap();
         match heard {
-            Heard::Ended(sids) => listening.0.extend(sids.iter().copied()),
-            Heard::Live => listening.1 = true,
+            FeedEvent::Ended(sids) => listening.0.extend(sids.iter().copied()),
+            FeedEvent::Live => listening.1 = true,
             _ => {}
         }
         !listening.1
     });
-    store.follow(ear).await.unwrap();
+    store.watch_revocations(ear).await.unwrap();
     let heard = heard.lock().unwrap();
     heard.0.clone()
 }
 
 /// Each way to end a session, where the row can be deleted and the stream can't be written.
-async fn check_untold<S: SessionStore + CustodyStore>(
+async fn check_untold<S: SessionStore + UpstreamTokenStore>(
     store: &S,
     database: &Database,
     prefix: &str,

@@ -18,7 +18,7 @@ const POLICY: [&str; 14] = [
     "www-authenticate",
     "RETRY_AFTER",
     "CACHE_CONTROL",
-    "Standing::",
+    "SessionStatus::",
     "RejectionKind::",
 ];
 

@@ -8,7 +8,7 @@ use crate::rules::{copy_members, read, write};
 use crate::test::cargo;
 use crate::tools;
 
-const BOARD: &str = "crates/everfresh/src/refresh/board.rs";
+const BOARD: &str = "crates/everfresh/src/refresh/single_flight.rs";
 const BACKOFF: &str = "crates/everfresh/src/refresh/backoff.rs";
 const MODELS: &str = "schedules/loom";
 
@@ -22,8 +22,8 @@ struct Break {
 const BREAKS: &[Break] = &[
     Break {
         name: "looked for and entered under one lock",
-        with: "        let (announce, outcome) = watch::channel(None);\n",
-        without: "        drop(board);\n        let (announce, outcome) = watch::channel(None);\n        \
+        with: "        let (sender, outcome) = watch::channel(None);\n",
+        without: "        drop(board);\n        let (sender, outcome) = watch::channel(None);\n        \
                   let mut board = self.lock();\n",
     },
     Break {
@@ -49,7 +49,7 @@ const BREAKS: &[Break] = &[
     },
     Break {
         name: "what landed is announced",
-        with: "self.announce.send_replace(Some(landing));",
+        with: "self.sender.send_replace(Some(landing));",
         without: "let _ = landing;",
     },
     Break {
@@ -59,7 +59,7 @@ const BREAKS: &[Break] = &[
     },
     Break {
         name: "a session whose refresh failed is left alone",
-        with: "            return Boarding::BackedOff(Failure::Unavailable { retry_after });\n",
+        with: "            return Entry::BackedOff(Failure::Unavailable { retry_after });\n",
         without: "            let _ = retry_after;\n",
     },
 ];

@@ -30,7 +30,7 @@
 //! # Example
 //! ```
 //! use actix_web::{App, HttpServer, web::{self, Form, Redirect}};
-//! use everfresh::{Engine, Keys, Resign};
+//! use everfresh::{Engine, Keys, Reissue};
 //! use everfresh_actix::{Claims, Error, Refresh, Session};
 //! use serde::{Deserialize, Serialize};
 //!
@@ -59,7 +59,7 @@
 //! let auth = Engine::<User>::builder(Keys::hs256(secret)?)
 //!     .issuer("https://app.example")
 //!     .audience("app")
-//!     .refresh_with(Resign::new())
+//!     .refresh_with(Reissue::new())
 //!     .build()?;
 //! let server = HttpServer::new(move || {
 //!     App::new()

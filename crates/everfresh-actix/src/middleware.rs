@@ -113,12 +113,12 @@ where
 ///
 /// ```
 /// # use actix_web::{App, web};
-/// # use everfresh::{Engine, Keys, Resign};
+/// # use everfresh::{Engine, Keys, Reissue};
 /// # use everfresh_actix::{Refresh, require};
 /// # fn main() -> Result<(), everfresh::ConfigError> {
 /// # let secret: &[u8] = &std::array::from_fn::<u8, 32, _>(|n| (n * 37 + 11) as u8);
 /// # let auth = Engine::<()>::builder(Keys::hs256(secret)?)
-/// #     .issuer("https://app.example").audience("app").refresh_with(Resign::new()).build()?;
+/// #     .issuer("https://app.example").audience("app").refresh_with(Reissue::new()).build()?;
 /// let members = web::scope("/members").wrap(require(&auth));
 /// let app = App::new().service(members).wrap(Refresh::new(auth));
 /// # let _ = app;

@@ -13,8 +13,8 @@ use actix_web::test::{TestRequest, init_service, try_call_service};
 use actix_web::web::{self, ServiceConfig};
 use actix_web::{App, HttpResponse, HttpServer, ResponseError as _};
 use everfresh::{
-    Carrier, Clock, Engine, EngineBuilder, Keys, ManualClock, MemoryStore, Resign, Revalidated,
-    Revalidation, Rotate, SessionErrorKind, Timestamp,
+    Clock, Engine, EngineBuilder, Keys, ManualClock, MemoryStore, Reissue, Revalidated,
+    Revalidation, Rotate, SessionErrorKind, Timestamp, Transport,
 };
 use http::HeaderValue;
 use serde::{Deserialize, Serialize};
@@ -58,7 +58,7 @@ impl World {
             .audience("app")
             .clock(Clock::from(clock.clone()))
             .leeway(Duration::ZERO)
-            .refresh_with(Resign::new());
+            .refresh_with(Reissue::new());
         Self { clock, auth: change(builder).build().unwrap() }
     }
 

@@ -23,7 +23,7 @@
 //! # Example
 //! ```
 //! use axum::{Form, Router, response::Redirect, routing::{get, post}};
-//! use everfresh::{Engine, Keys, Resign};
+//! use everfresh::{Engine, Keys, Reissue};
 //! use everfresh_axum::{Claims, Error, Session};
 //! use serde::{Deserialize, Serialize};
 //!
@@ -52,7 +52,7 @@
 //! let auth = Engine::<User>::builder(Keys::hs256(secret)?)
 //!     .issuer("https://app.example")
 //!     .audience("app")
-//!     .refresh_with(Resign::new())
+//!     .refresh_with(Reissue::new())
 //!     .build()?;
 //! let app: Router = Router::new()
 //!     .route("/login", post(login))

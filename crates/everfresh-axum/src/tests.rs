@@ -3,7 +3,7 @@
 use axum::Router;
 use axum::body::Body;
 use axum::routing::{get, post};
-use everfresh::{Clock, Engine, Keys, ManualClock, Resign, Timestamp};
+use everfresh::{Clock, Engine, Keys, ManualClock, Reissue, Timestamp};
 use http::{Request, StatusCode};
 use http_body_util::BodyExt as _;
 use serde::{Deserialize, Serialize};
@@ -23,7 +23,7 @@ fn engine(clock: &ManualClock) -> Engine<User> {
         .audience("app")
         .clock(Clock::from(clock.clone()))
         .leeway(Duration::ZERO)
-        .refresh_with(Resign::new())
+        .refresh_with(Reissue::new())
         .revalidate_with(|session: everfresh::Revalidation<User>| async move {
             match &*session.claims.unwrap().name {
                 "unlucky" => Err("the database is down"),

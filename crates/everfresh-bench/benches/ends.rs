@@ -11,8 +11,9 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use everfresh::{
-    Admission, Admitted, Closing, Context, Ear, Engine, Expires, Failure, Feed, Opening, Presented,
-    Refresher, SessionId, Step, StoreError, Timestamp, Tokens,
+    Closing, Context, Engine, Failure, FlightKey, Presented, Progress, RefreshRequest, Refresher,
+    RevocationFeed, RevocationSink, SessionId, SessionWatch, SignInRequest, StoreError, Timestamp,
+    Tokens,
 };
 use everfresh_bench::{Bare, User, engine, keys, token, with_bearer};
 use http::Request;
@@ -40,15 +41,15 @@ impl Refresher for Tells {
         true
     }
 
-    fn admits(&self, _: Presented<'_>, _: Timestamp) -> Option<Admission> {
+    fn identify(&self, _: Presented<'_>, _: Timestamp) -> Option<FlightKey> {
         None
     }
 
-    async fn refresh(&self, _: Context, _: Admitted) -> Result<Tokens, Failure> {
+    async fn refresh(&self, _: Context, _: RefreshRequest) -> Result<Tokens, Failure> {
         Err(Failure::SOON)
     }
 
-    async fn sign_in(&self, _: Context, _: Opening) -> Result<Tokens, Failure> {
+    async fn sign_in(&self, _: Context, _: SignInRequest) -> Result<Tokens, Failure> {
         Err(Failure::SOON)
     }
 
@@ -56,7 +57,7 @@ impl Refresher for Tells {
         Ok(None)
     }
 
-    async fn follow(&self, ear: Ear) -> Result<(), StoreError> {
+    async fn watch_revocations(&self, ear: RevocationSink) -> Result<(), StoreError> {
         self.again.notified().await;
         for first in (0..self.ends).step_by(PAGE) {
             let page = first..self.ends.min(first + PAGE);
@@ -94,7 +95,7 @@ async fn learn(auth: &Engine<User>, again: &Notify, beside: bool) -> (Duration, 
     tokio::task::yield_now().await;
     let began = spent();
     again.notify_one();
-    while auth.feed() != Feed::Live {
+    while auth.feed() != RevocationFeed::Live {
         tokio::task::yield_now().await;
     }
     let took = spent() - began;
@@ -117,7 +118,7 @@ fn ends(number: usize) {
             let first = learn(&auth, &again, beside).await;
             // The connection is lost, and all of it is told again.
             again.notify_one();
-            while auth.feed() == Feed::Live {
+            while auth.feed() == RevocationFeed::Live {
                 tokio::task::yield_now().await;
             }
             tokio::time::sleep(Duration::from_millis(200)).await;
@@ -140,14 +141,15 @@ fn watches(number: usize) {
     let sessions: Vec<_> = (0..number)
         .map(|_| {
             let token = futures::executor::block_on(token(&auth));
-            let Step::Pass(session) = auth.begin(&with_bearer(&token)) else {
+            let Progress::Pass(session) = auth.begin(&with_bearer(&token)) else {
                 unreachable!("a fresh token waits for nothing")
             };
             session
         })
         .collect();
     let began = spent();
-    let open: Vec<Expires> = sessions.iter().filter_map(|session| session.expires().ok()).collect();
+    let open: Vec<SessionWatch> =
+        sessions.iter().filter_map(|session| session.watch().ok()).collect();
     let opened = spent();
     assert_eq!(open.len(), number);
     drop(open);

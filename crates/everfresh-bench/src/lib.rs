@@ -2,7 +2,7 @@
 
 use std::convert::Infallible;
 
-use everfresh::{Carrier, Engine, EngineBuilder, Keys, MemoryStore, Resign, Rotate, Session};
+use everfresh::{Engine, EngineBuilder, Keys, MemoryStore, Reissue, Rotate, Session, Transport};
 use http::header::{AUTHORIZATION, COOKIE, SET_COOKIE};
 use http::{HeaderValue, Request, Response};
 use serde::{Deserialize, Serialize};
@@ -63,14 +63,14 @@ pub fn rotating_engine() -> Engine<User> {
 }
 
 fn build(builder: EngineBuilder<User>) -> Engine<User> {
-    finish(builder.refresh_with(Resign::new()))
+    finish(builder.refresh_with(Reissue::new()))
 }
 
 fn finish(builder: EngineBuilder<User>) -> Engine<User> {
     builder
         .issuer("https://app.example")
         .audience("app")
-        .carriers([Carrier::cookies(), Carrier::headers()])
+        .carriers([Transport::cookies(), Transport::headers()])
         .build()
         .expect("a good configuration")
 }

@@ -85,7 +85,8 @@ async fn rotations(store: RedisStore, task: u32) -> Outcome<()> {
     let sid = sid(task);
     let from = store.load(sid).await?.ok_or("a live session")?.record.generation;
     for from in from..from + u64::from(ROTATIONS) {
-        let rotation = Rotation { sid, from, to: from + 1, key_id: 1, claims: None, slides: true };
+        let rotation =
+            Rotation { sid, from, to: from + 1, key_id: 1, claims: None, user_activity: true };
         assert!(store.rotate(rotation).await?, "nobody else is there");
     }
     Ok(())
@@ -114,6 +115,6 @@ fn session(n: u32) -> NewSession {
         claims: r#"{"name":"Ada Lovelace"}"#.into(),
         attributes: BTreeMap::from([("device".into(), "Firefox on Linux".into())]),
         salt: [n as u8; 16],
-        custody: None,
+        upstream: None,
     }
 }

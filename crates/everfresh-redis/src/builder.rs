@@ -7,7 +7,7 @@ use everfresh::{Clock, StoreError};
 use redis::aio::ConnectionLike;
 use redis::{Client, ErrorKind, IntoConnectionInfo as _};
 
-use crate::link::Link;
+use crate::link::Connection;
 use crate::store::{RedisStore, Settings};
 
 const PREFIX: &str = "everfresh:";
@@ -18,13 +18,13 @@ const UP: &str = "see that the server is up and that this machine may reach it";
 /// Opens a [`RedisStore`] that is not as it comes. Made by [`RedisStore::builder`].
 #[derive(Clone, Debug)]
 #[must_use = "nothing is opened before `open` or `with_connection`"]
-pub struct Builder {
+pub struct RedisStoreBuilder {
     prefix: String,
     limit: Duration,
     clock: Option<Clock>,
 }
 
-impl Builder {
+impl RedisStoreBuilder {
     pub(crate) fn new() -> Self {
         Self { prefix: PREFIX.into(), limit: LIMIT, clock: None }
     }
@@ -71,7 +71,7 @@ impl Builder {
         }
         let client = Client::open(info).map_err(StoreError::new)?;
         let connecting =
-            tokio::time::timeout(settings.limit, Link::open(client.clone(), settings.limit));
+            tokio::time::timeout(settings.limit, Connection::open(client.clone(), settings.limit));
         let link = match connecting.await {
             Ok(Ok(link)) => link,
             Ok(Err(error)) => {
@@ -93,7 +93,7 @@ impl Builder {
                 return Err(StoreError::new(problem));
             }
         };
-        Ok(RedisStore::over(link, Arc::new(Settings { client: Some(client), ..settings })))
+        Ok(RedisStore::replaces(link, Arc::new(Settings { client: Some(client), ..settings })))
     }
 
     /// Over a connection of your own: one to a cluster, through Sentinel, or that the app has
@@ -104,7 +104,7 @@ impl Builder {
         self,
         connection: C,
     ) -> Result<RedisStore<C>, StoreError> {
-        Ok(RedisStore::over(connection, Arc::new(self.settings()?)))
+        Ok(RedisStore::replaces(connection, Arc::new(self.settings()?)))
     }
 
     fn settings(self) -> Result<Settings, StoreError> {
@@ -129,23 +129,28 @@ mod tests {
 
     #[tokio::test]
     async fn bad_settings_name_themselves_and_what_is_allowed() {
-        let problem = Builder::new().prefix("a{b}").open("redis://127.0.0.1").await.unwrap_err();
+        let problem =
+            RedisStoreBuilder::new().prefix("a{b}").open("redis://127.0.0.1").await.unwrap_err();
         check_error(&problem.to_string(), &["`prefix` is \"a{b}\"", "allowed is a text without"]);
-        let zero = Builder::new().time_limit(Duration::ZERO).open("redis://127.0.0.1").await;
+        let zero =
+            RedisStoreBuilder::new().time_limit(Duration::ZERO).open("redis://127.0.0.1").await;
         let problem = zero.unwrap_err().to_string();
         check_error(&problem, &["`time_limit` is 0", "allowed is more"]);
-        let problem = Builder::new().open("http://127.0.0.1").await.unwrap_err().to_string();
+        let problem =
+            RedisStoreBuilder::new().open("http://127.0.0.1").await.unwrap_err().to_string();
         check_error(&problem, &["its address", "URL", "write it as redis://"]);
     }
 
     #[tokio::test]
     async fn a_server_that_cant_be_reached_says_where_and_what_to_do() {
-        let problem = Builder::new().open("redis://:hunter2@127.0.0.1:1/").await.unwrap_err();
+        let problem =
+            RedisStoreBuilder::new().open("redis://:hunter2@127.0.0.1:1/").await.unwrap_err();
         check_error(&problem.to_string(), &["connect to 127.0.0.1:1", "refused", "is up"]);
         // It takes connections, and never says a word.
         let silent = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
         let url = format!("redis://{}", silent.local_addr().unwrap());
-        let limited = Builder::new().time_limit(Duration::from_millis(50)).open(&url).await;
+        let limited =
+            RedisStoreBuilder::new().time_limit(Duration::from_millis(50)).open(&url).await;
         let address = silent.local_addr().unwrap().to_string();
         check_error(&limited.unwrap_err().to_string(), &[&address, "is up"]);
     }
@@ -154,7 +159,7 @@ mod tests {
     async fn a_password_is_in_no_error() {
         for url in ["redis://:hunter2@127.0.0.1:1/", "redis://:hunter2@127.0.0.1:none/", "hunter2"]
         {
-            let problem = Builder::new().open(url).await.unwrap_err();
+            let problem = RedisStoreBuilder::new().open(url).await.unwrap_err();
             assert!(!format!("{problem} {problem:?}").contains("hunter2"), "{problem:?}");
         }
     }

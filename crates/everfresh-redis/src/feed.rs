@@ -6,7 +6,7 @@
 
 use std::time::Duration;
 
-use everfresh::{Ear, SessionId, StoreError, Timestamp};
+use everfresh::{RevocationSink, SessionId, StoreError, Timestamp};
 use redis::AsyncConnectionConfig;
 use redis::aio::{ConnectionLike, MultiplexedConnection};
 use redis::streams::{StreamId, StreamReadReply};
@@ -42,7 +42,7 @@ impl<C: ConnectionLike + Clone + Send + Sync + 'static> RedisStore<C> {
     }
 
     /// Reads on from the beginning, and then whatever comes.
-    pub(crate) async fn read(&self, ear: &Ear) -> Result<(), StoreError> {
+    pub(crate) async fn read(&self, ear: &RevocationSink) -> Result<(), StoreError> {
         let own = match &self.settings.client {
             Some(client) => Some(self.open_own(client).await?),
             None => None,
@@ -77,7 +77,7 @@ impl<C: ConnectionLike + Clone + Send + Sync + 'static> RedisStore<C> {
                 count += 1;
             }
             ear.ended(&sids).await;
-            if ear.is_gone() {
+            if ear.is_closed() {
                 return Ok(());
             }
             if count == BATCH {

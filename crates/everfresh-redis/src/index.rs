@@ -30,10 +30,10 @@ impl<C: ConnectionLike + Clone + Send + Sync + 'static> RedisStore<C> {
         &self,
         subject: &str,
         sid: SessionId,
-        lives: Duration,
+        expires_in: Duration,
     ) -> Result<(), StoreError> {
         let key = self.index_of(subject);
-        let arguments = [&sid.as_bytes()[..], &milliseconds(lives)?];
+        let arguments = [&sid.as_bytes()[..], &milliseconds(expires_in)?];
         let look: Vec<Vec<u8>> = self.run(&scripts::ENTER, &key, &arguments).await?;
         let mut gone = Vec::new();
         for sid in look.iter().filter_map(|bytes| id(bytes)) {

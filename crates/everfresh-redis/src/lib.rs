@@ -50,6 +50,6 @@ mod row;
 mod scripts;
 mod store;
 
-pub use builder::Builder;
-pub use link::Link;
+pub use builder::RedisStoreBuilder;
+pub use link::Connection;
 pub use store::RedisStore;

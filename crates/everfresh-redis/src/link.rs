@@ -22,7 +22,7 @@ const CANT_SERVE: [&str; 5] = ["READONLY", "LOADING", "MASTERDOWN", "MISCONF", "
 ///
 /// A cheap handle: clones share the connection.
 #[derive(Clone)]
-pub struct Link(Arc<Shared>);
+pub struct Connection(Arc<Shared>);
 
 struct Shared {
     client: Client,
@@ -36,7 +36,7 @@ struct Current {
     number: u64,
 }
 
-impl Link {
+impl Connection {
     /// Connects.
     pub(crate) async fn open(client: Client, limit: Duration) -> RedisResult<Self> {
         let config = ConnectionManagerConfig::new()
@@ -85,7 +85,7 @@ fn cant_serve(answer: &Value) -> bool {
     matches!(answer, Value::ServerError(error) if CANT_SERVE.contains(&error.code()))
 }
 
-impl ConnectionLike for Link {
+impl ConnectionLike for Connection {
     fn req_packed_command<'a>(&'a mut self, cmd: &'a Cmd) -> RedisFuture<'a, Value> {
         Box::pin(async move {
             let (mut manager, number) = self.pick();
@@ -114,7 +114,7 @@ impl ConnectionLike for Link {
     }
 }
 
-impl fmt::Debug for Link {
+impl fmt::Debug for Connection {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Link").finish_non_exhaustive()
     }
@@ -153,7 +153,7 @@ mod tests {
         }
     }
 
-    async fn get(link: &Link) -> RedisResult<Option<String>> {
+    async fn get(link: &Connection) -> RedisResult<Option<String>> {
         redis::cmd("GET").arg("x").query_async(&mut link.clone()).await
     }
 
@@ -162,7 +162,7 @@ mod tests {
         for code in CANT_SERVE.into_iter().chain(["ERR", "WRONGTYPE", "OOM"]) {
             let address = start(format!("-{code} not now\r\n")).await;
             let client = Client::open(format!("redis://{address}")).unwrap();
-            let link = Link::open(client, Duration::from_secs(10)).await.unwrap();
+            let link = Connection::open(client, Duration::from_secs(10)).await.unwrap();
             assert!(get(&link).await.is_err(), "{code}");
             assert_eq!(get(&link).await.is_ok(), CANT_SERVE.contains(&code), "{code}");
         }

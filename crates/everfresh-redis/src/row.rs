@@ -25,7 +25,9 @@
 
 use std::time::Duration;
 
-use everfresh::{Custody, NewSession, SessionId, SessionRecord, StoreError, Timestamp};
+use everfresh::{
+    NewSession, SessionId, SessionRecord, StoreError, StoredUpstreamTokens, Timestamp,
+};
 
 const LAYOUT: u8 = 1;
 
@@ -46,7 +48,7 @@ pub(crate) struct Parts {
 impl Parts {
     pub(crate) fn of(new: &NewSession) -> Result<Self, StoreError> {
         let attributes = serde_json::to_vec(&new.attributes).map_err(StoreError::new)?;
-        let sealed = new.custody.as_ref().map(|custody| &*custody.sealed);
+        let sealed = new.upstream.as_ref().map(|upstream| &*upstream.sealed);
         let mut head = vec![u8::from(new.persistent)];
         head.extend(new.salt);
         head.extend(length(new.claims.as_bytes())?);
@@ -96,9 +98,9 @@ pub(crate) fn decode(sid: SessionId, value: &[u8]) -> Result<SessionRecord, Stor
     let persistent = bytes.number(1)? == 1;
     let salt = bytes.sixteen()?;
     let (claims, sealed, subject) = (bytes.small()?, bytes.small()?, bytes.small()?);
-    let custody = match sealed {
+    let upstream = match sealed {
         NONE => None,
-        length => Some(Box::new(bytes.custody(length)?)),
+        length => Some(Box::new(bytes.upstream(length)?)),
     };
     Ok(SessionRecord {
         sid,
@@ -115,7 +117,7 @@ pub(crate) fn decode(sid: SessionId, value: &[u8]) -> Result<SessionRecord, Stor
         idle_lifetime,
         persistent,
         salt,
-        custody,
+        upstream,
     })
 }
 
@@ -155,16 +157,16 @@ impl<'b> Bytes<'b> {
         })
     }
 
-    fn custody(&mut self, sealed: u32) -> Result<Custody, StoreError> {
+    fn upstream(&mut self, sealed: u32) -> Result<StoredUpstreamTokens, StoreError> {
         let seq = self.number(8)?;
         let tries = self.small()?;
-        let claim = self.sixteen()?;
-        Ok(Custody {
+        let reservation = self.sixteen()?;
+        Ok(StoredUpstreamTokens {
             seq,
             tries,
             // Never sent and never claimed are one thing.
-            claim: (tries > 0).then_some(claim),
-            claimed_at: self.time()?,
+            reservation: (tries > 0).then_some(reservation),
+            reserved_at: self.time()?,
             expires: self.time()?,
             sealed: self.take(sealed as usize)?.to_vec(),
         })

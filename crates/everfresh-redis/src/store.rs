@@ -6,16 +6,16 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use everfresh::{
-    Claim, Clock, CustodyStore, Ear, Loaded, NewSession, Publication, Rotation, SessionId,
-    SessionRecord, SessionStore, StoreError, Timestamp,
+    Clock, Loaded, NewSession, Publication, Reservation, RevocationSink, Rotation, SessionId,
+    SessionRecord, SessionStore, StoreError, Timestamp, UpstreamTokenStore,
 };
 use futures::future::try_join_all;
 use redis::aio::ConnectionLike;
 use redis::{FromRedisValue, Script};
 
-use crate::builder::Builder;
+use crate::builder::RedisStoreBuilder;
 use crate::index::AT_A_TIME;
-use crate::link::Link;
+use crate::link::Connection;
 use crate::row::{self, Parts, milliseconds};
 use crate::scripts;
 
@@ -29,7 +29,7 @@ const NO: &[u8] = b"";
 ///
 /// A cheap handle: clones share the connection.
 #[derive(Clone)]
-pub struct RedisStore<C = Link> {
+pub struct RedisStore<C = Connection> {
     connection: C,
     pub(crate) settings: Arc<Settings>,
 }
@@ -44,19 +44,19 @@ pub(crate) struct Settings {
 }
 
 impl RedisStore {
-    /// Connects to a server, as [`Builder::open`] says, with the settings that it comes with.
+    /// Connects to a server, as [`RedisStoreBuilder::open`] says, with the settings that it comes with.
     pub async fn open(url: &str) -> Result<Self, StoreError> {
         Self::builder().open(url).await
     }
 
     /// To set what all keys begin with and how long a step may take, or to bring a connection.
-    pub fn builder() -> Builder {
-        Builder::new()
+    pub fn builder() -> RedisStoreBuilder {
+        RedisStoreBuilder::new()
     }
 }
 
 impl<C> RedisStore<C> {
-    pub(crate) fn over(connection: C, settings: Arc<Settings>) -> Self {
+    pub(crate) fn replaces(connection: C, settings: Arc<Settings>) -> Self {
         Self { connection, settings }
     }
 
@@ -164,13 +164,14 @@ enum Revoked {
 impl<C: ConnectionLike + Clone + Send + Sync + 'static> SessionStore for RedisStore<C> {
     async fn create(&self, new: NewSession) -> Result<(), StoreError> {
         let parts = Parts::of(&new)?;
-        let lives = new.custody.as_ref().map(|custody| milliseconds(custody.lives)).transpose()?;
+        let expires_in =
+            new.upstream.as_ref().map(|upstream| milliseconds(upstream.expires_in)).transpose()?;
         let arguments = [
             &new.key_id.to_be_bytes()[..],
             &milliseconds(new.idle_lifetime)?,
             &milliseconds(new.absolute_lifetime)?,
             &parts.head,
-            lives.as_deref().unwrap_or_default(),
+            expires_in.as_deref().unwrap_or_default(),
             &parts.rest,
         ];
         if !self.run::<bool>(&scripts::CREATE, &self.key(new.sid), &arguments).await? {
@@ -196,7 +197,7 @@ impl<C: ConnectionLike + Clone + Send + Sync + 'static> SessionStore for RedisSt
             &rotation.from.to_be_bytes()[..],
             &rotation.to.to_be_bytes(),
             &rotation.key_id.to_be_bytes(),
-            yes(rotation.slides),
+            yes(rotation.user_activity),
             yes(rotation.claims.is_some()),
             rotation.claims.as_deref().unwrap_or_default().as_bytes(),
         ];
@@ -207,9 +208,9 @@ impl<C: ConnectionLike + Clone + Send + Sync + 'static> SessionStore for RedisSt
         &self,
         sid: SessionId,
         generation: u64,
-        slide: bool,
+        user_activity: bool,
     ) -> Result<(), StoreError> {
-        let arguments = [&generation.to_be_bytes()[..], yes(slide)];
+        let arguments = [&generation.to_be_bytes()[..], yes(user_activity)];
         self.run::<bool>(&scripts::CONFIRM, &self.key(sid), &arguments).await.map(drop)
     }
 
@@ -266,31 +267,32 @@ impl<C: ConnectionLike + Clone + Send + Sync + 'static> SessionStore for RedisSt
         Ok(0)
     }
 
-    async fn follow(&self, ear: Ear) -> Result<(), StoreError> {
+    async fn watch_revocations(&self, ear: RevocationSink) -> Result<(), StoreError> {
         self.read(&ear).await
     }
 }
 
-impl<C: ConnectionLike + Clone + Send + Sync + 'static> CustodyStore for RedisStore<C> {
-    async fn claim(&self, claim: Claim) -> Result<bool, StoreError> {
-        let over = claim.over.as_ref().map_or(NO, |(over, _)| &over[..]);
-        let arguments = [&claim.seq.to_be_bytes()[..], &claim.id, over];
-        self.run(&scripts::CLAIM, &self.key(claim.sid), &arguments).await
+impl<C: ConnectionLike + Clone + Send + Sync + 'static> UpstreamTokenStore for RedisStore<C> {
+    async fn reserve(&self, reservation: Reservation) -> Result<bool, StoreError> {
+        let replaces = reservation.replaces.as_ref().map_or(NO, |(replaces, _)| &replaces[..]);
+        let arguments = [&reservation.seq.to_be_bytes()[..], &reservation.id, replaces];
+        self.run(&scripts::CLAIM, &self.key(reservation.sid), &arguments).await
     }
 
-    async fn release(&self, claim: Claim) -> Result<bool, StoreError> {
-        let (over, at) = claim.over.unzip();
-        let over = over.as_ref().map_or(NO, |over| &over[..]);
+    async fn release(&self, reservation: Reservation) -> Result<bool, StoreError> {
+        let (replaces, at) = reservation.replaces.unzip();
+        let replaces = replaces.as_ref().map_or(NO, |replaces| &replaces[..]);
         let at = at.map(|at| millis(at).to_string()).unwrap_or_default();
-        let arguments = [&claim.seq.to_be_bytes()[..], &claim.id, over, at.as_bytes()];
-        self.run(&scripts::RELEASE, &self.key(claim.sid), &arguments).await
+        let arguments =
+            [&reservation.seq.to_be_bytes()[..], &reservation.id, replaces, at.as_bytes()];
+        self.run(&scripts::RELEASE, &self.key(reservation.sid), &arguments).await
     }
 
     async fn publish(&self, new: Publication) -> Result<bool, StoreError> {
         let arguments = [
             &new.seq.to_be_bytes()[..],
             &new.seq.saturating_add(1).to_be_bytes(),
-            &milliseconds(new.tokens.lives)?,
+            &milliseconds(new.tokens.expires_in)?,
             &new.tokens.sealed,
             yes(new.claims.is_some()),
             new.claims.as_deref().unwrap_or_default().as_bytes(),

@@ -82,7 +82,7 @@ async fn rotate_all(store: &SqliteStore, sids: &[SessionId]) -> Result<f64, Box<
             to: record.generation + 1,
             key_id: record.key_id,
             claims: Some(record.claims),
-            slides: true,
+            user_activity: true,
         };
         assert!(store.rotate(rotation).await?, "nobody else is there");
     }

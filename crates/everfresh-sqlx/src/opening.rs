@@ -8,27 +8,27 @@ use everfresh::StoreError;
 use sqlx::migrate::MigrateError;
 
 /// What is said, and the error that it was made of.
-struct Told {
+struct OpenError {
     text: String,
     cause: Box<dyn Error + Send + Sync>,
 }
 
-impl fmt::Display for Told {
+impl fmt::Display for OpenError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.text)
     }
 }
 
-everfresh::debug_is_display!(Told);
+everfresh::debug_is_display!(OpenError);
 
-impl Error for Told {
+impl Error for OpenError {
     fn source(&self) -> Option<&(dyn Error + 'static)> {
         Some(&*self.cause)
     }
 }
 
 fn told(text: String, cause: impl Into<Box<dyn Error + Send + Sync>>) -> StoreError {
-    StoreError::new(Told { text, cause: cause.into() })
+    StoreError::new(OpenError { text, cause: cause.into() })
 }
 
 /// `what`: a file, or a database on a host. The remedy goes by what the database said.

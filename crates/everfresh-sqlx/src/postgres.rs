@@ -4,8 +4,8 @@ use std::fmt;
 use std::time::Duration;
 
 use everfresh::{
-    Claim, Clock, CustodyStore, Ear, Loaded, NewSession, Publication, Rotation, SessionId,
-    SessionRecord, SessionStore, StoreError,
+    Clock, Loaded, NewSession, Publication, Reservation, RevocationSink, Rotation, SessionId,
+    SessionRecord, SessionStore, StoreError, UpstreamTokenStore,
 };
 use sqlx::pool::PoolConnection;
 use sqlx::postgres::{PgArguments, PgConnectOptions, PgPool, PgPoolOptions, PgRow};
@@ -245,7 +245,8 @@ async fn within<T>(
 impl SessionStore for PostgresStore {
     async fn create(&self, new: NewSession) -> Result<(), StoreError> {
         let attributes = serde_json::to_string(&new.attributes).map_err(StoreError::new)?;
-        let lives = new.custody.as_ref().map(|custody| duration(custody.lives)).transpose()?;
+        let expires_in =
+            new.upstream.as_ref().map(|upstream| duration(upstream.expires_in)).transpose()?;
         let statement = self.statement(concat!(
             "INSERT INTO everfresh_sessions (sid, subject, generation, key_id, confirmed, \
              rotated_at, created_at, idle_expires, look_at, absolute_expires, idle_lifetime, \
@@ -268,8 +269,8 @@ impl SessionStore for PostgresStore {
             .bind(new.claims)
             .bind(attributes)
             .bind(new.salt.to_vec())
-            .bind(new.custody.map(|custody| custody.sealed))
-            .bind(lives);
+            .bind(new.upstream.map(|upstream| upstream.sealed))
+            .bind(expires_in);
         self.execute(statement).await.map(drop)
     }
 
@@ -308,7 +309,7 @@ impl SessionStore for PostgresStore {
             .bind(integer(rotation.to)?)
             .bind(i64::from(rotation.key_id))
             .bind(rotation.claims)
-            .bind(rotation.slides);
+            .bind(rotation.user_activity);
         Ok(self.execute(statement).await? == 1)
     }
 
@@ -316,7 +317,7 @@ impl SessionStore for PostgresStore {
         &self,
         sid: SessionId,
         generation: u64,
-        slide: bool,
+        user_activity: bool,
     ) -> Result<(), StoreError> {
         let statement = self.statement(concat!(
             "UPDATE everfresh_sessions SET confirmed = true, idle_expires = CASE WHEN $4 \
@@ -327,7 +328,7 @@ impl SessionStore for PostgresStore {
             now!(),
         ))?;
         let statement =
-            statement.bind(sid.as_bytes().to_vec()).bind(integer(generation)?).bind(slide);
+            statement.bind(sid.as_bytes().to_vec()).bind(integer(generation)?).bind(user_activity);
         self.execute(statement).await.map(drop)
     }
 
@@ -382,13 +383,13 @@ impl SessionStore for PostgresStore {
         Ok(swept)
     }
 
-    async fn follow(&self, ear: Ear) -> Result<(), StoreError> {
+    async fn watch_revocations(&self, ear: RevocationSink) -> Result<(), StoreError> {
         self.tell(&ear).await
     }
 }
 
-impl CustodyStore for PostgresStore {
-    async fn claim(&self, claim: Claim) -> Result<bool, StoreError> {
+impl UpstreamTokenStore for PostgresStore {
+    async fn reserve(&self, reservation: Reservation) -> Result<bool, StoreError> {
         let statement = self.statement(concat!(
             "UPDATE everfresh_sessions SET up_claim = $4, up_claimed_at = ",
             now!(),
@@ -399,14 +400,14 @@ impl CustodyStore for PostgresStore {
              ELSE up_tries > 0 AND up_claim = $5 END",
         ))?;
         let statement = statement
-            .bind(claim.sid.as_bytes().to_vec())
-            .bind(integer(claim.seq)?)
-            .bind(claim.id.to_vec())
-            .bind(claim.over.map(|(over, _)| over.to_vec()));
+            .bind(reservation.sid.as_bytes().to_vec())
+            .bind(integer(reservation.seq)?)
+            .bind(reservation.id.to_vec())
+            .bind(reservation.replaces.map(|(replaces, _)| replaces.to_vec()));
         Ok(self.execute(statement).await? == 1)
     }
 
-    async fn release(&self, claim: Claim) -> Result<bool, StoreError> {
+    async fn release(&self, reservation: Reservation) -> Result<bool, StoreError> {
         let statement = sqlx::query(
             "UPDATE everfresh_sessions SET up_tries = up_tries - 1, \
              up_claim = CASE WHEN up_tries = 1 THEN NULL ELSE $4 END, \
@@ -414,11 +415,11 @@ impl CustodyStore for PostgresStore {
              WHERE sid = $1 AND up_seq = $2 AND up_claim = $3 AND up_tries > 0",
         );
         let statement = statement
-            .bind(claim.sid.as_bytes().to_vec())
-            .bind(integer(claim.seq)?)
-            .bind(claim.id.to_vec())
-            .bind(claim.over.map(|(over, _)| over.to_vec()))
-            .bind(claim.over.map(|(_, at)| millis(at)).transpose()?);
+            .bind(reservation.sid.as_bytes().to_vec())
+            .bind(integer(reservation.seq)?)
+            .bind(reservation.id.to_vec())
+            .bind(reservation.replaces.map(|(replaces, _)| replaces.to_vec()))
+            .bind(reservation.replaces.map(|(_, at)| millis(at)).transpose()?);
         Ok(self.execute(statement).await? == 1)
     }
 
@@ -441,7 +442,7 @@ impl CustodyStore for PostgresStore {
         let statement = statement
             .bind(new.sid.as_bytes().to_vec())
             .bind(integer(new.seq)?)
-            .bind(duration(new.tokens.lives)?)
+            .bind(duration(new.tokens.expires_in)?)
             .bind(new.tokens.sealed)
             .bind(new.claims);
         Ok(self.execute(statement).await? == 1)

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use everfresh::{Custody, SessionId, SessionRecord, StoreError, Timestamp};
+use everfresh::{SessionId, SessionRecord, StoreError, StoredUpstreamTokens, Timestamp};
 use sqlx::Row;
 
 /// How many sessions of one subject are listed.
@@ -77,17 +77,17 @@ pub(crate) fn record(row: &impl Columns) -> Result<SessionRecord, StoreError> {
         salt: sixteen(row, "salt")?.ok_or_else(|| StoreError::new("a row without salt"))?,
         claims: row.text("claims")?,
         attributes: serde_json::from_str(&row.text("attributes")?).map_err(StoreError::new)?,
-        custody: custody(row)?.map(Box::new),
+        upstream: upstream(row)?.map(Box::new),
     })
 }
 
-fn custody(row: &impl Columns) -> Result<Option<Custody>, StoreError> {
+fn upstream(row: &impl Columns) -> Result<Option<StoredUpstreamTokens>, StoreError> {
     let Some(sealed) = row.bytes("up_sealed")? else { return Ok(None) };
-    Ok(Some(Custody {
+    Ok(Some(StoredUpstreamTokens {
         seq: unsigned(row, "up_seq")?,
         tries: u32::try_from(unsigned(row, "up_tries")?).map_err(StoreError::new)?,
-        claim: sixteen(row, "up_claim")?,
-        claimed_at: time(row, "up_claimed_at")?,
+        reservation: sixteen(row, "up_claim")?,
+        reserved_at: time(row, "up_claimed_at")?,
         sealed,
         expires: time(row, "up_expires")?,
     }))

@@ -8,8 +8,8 @@ use std::path::Path;
 use std::time::Duration;
 
 use everfresh::{
-    Claim, Clock, CustodyStore, Ear, Loaded, NewSession, Publication, Rotation, SessionId,
-    SessionRecord, SessionStore, StoreError,
+    Clock, Loaded, NewSession, Publication, Reservation, RevocationSink, Rotation, SessionId,
+    SessionRecord, SessionStore, StoreError, UpstreamTokenStore,
 };
 use sqlx::ConnectOptions as _;
 use sqlx::migrate::Migrator;
@@ -136,13 +136,13 @@ impl SessionStore for SqliteStore {
     async fn create(&self, new: NewSession) -> Result<(), StoreError> {
         let row = new.into_record(self.clock.now());
         let attributes = serde_json::to_string(&row.attributes).map_err(StoreError::new)?;
-        let custody = match &row.custody {
+        let upstream = match &row.upstream {
             None => None,
-            Some(custody) => Some((
-                integer(custody.seq)?,
-                i64::from(custody.tries),
-                millis(custody.claimed_at)?,
-                millis(custody.expires)?,
+            Some(upstream) => Some((
+                integer(upstream.seq)?,
+                i64::from(upstream.tries),
+                millis(upstream.reserved_at)?,
+                millis(upstream.expires)?,
             )),
         };
         sqlx::query(
@@ -165,11 +165,11 @@ impl SessionStore for SqliteStore {
         .bind(row.claims)
         .bind(attributes)
         .bind(row.salt.to_vec())
-        .bind(custody.map(|(seq, ..)| seq))
-        .bind(custody.map(|(_, tries, ..)| tries))
-        .bind(custody.map(|(_, _, at, _)| at))
-        .bind(row.custody.as_ref().map(|custody| custody.sealed.clone()))
-        .bind(custody.map(|(.., expires)| expires))
+        .bind(upstream.map(|(seq, ..)| seq))
+        .bind(upstream.map(|(_, tries, ..)| tries))
+        .bind(upstream.map(|(_, _, at, _)| at))
+        .bind(row.upstream.as_ref().map(|upstream| upstream.sealed.clone()))
+        .bind(upstream.map(|(.., expires)| expires))
         .execute(&self.pool)
         .await
         .map(drop)
@@ -206,7 +206,7 @@ impl SessionStore for SqliteStore {
         .bind(rotation.claims)
         .bind(self.now()?)
         .bind(rotation.sid.as_bytes().to_vec())
-        .bind(rotation.slides)
+        .bind(rotation.user_activity)
         .execute(&self.pool)
         .await
         .map_err(StoreError::new)?;
@@ -217,7 +217,7 @@ impl SessionStore for SqliteStore {
         &self,
         sid: SessionId,
         generation: u64,
-        slide: bool,
+        user_activity: bool,
     ) -> Result<(), StoreError> {
         sqlx::query(
             "UPDATE everfresh_sessions SET confirmed = 1, \
@@ -227,7 +227,7 @@ impl SessionStore for SqliteStore {
         )
         .bind(sid.as_bytes().to_vec())
         .bind(integer(generation)?)
-        .bind(slide)
+        .bind(user_activity)
         .bind(self.now()?)
         .execute(&self.pool)
         .await
@@ -300,23 +300,23 @@ impl SessionStore for SqliteStore {
         usize::try_from(gone.rows_affected()).map_err(StoreError::new)
     }
 
-    async fn follow(&self, ear: Ear) -> Result<(), StoreError> {
+    async fn watch_revocations(&self, ear: RevocationSink) -> Result<(), StoreError> {
         self.tell(&ear).await
     }
 }
 
-impl CustodyStore for SqliteStore {
-    async fn claim(&self, claim: Claim) -> Result<bool, StoreError> {
+impl UpstreamTokenStore for SqliteStore {
+    async fn reserve(&self, reservation: Reservation) -> Result<bool, StoreError> {
         let now = self.now()?;
         let changed = sqlx::query(
             "UPDATE everfresh_sessions SET up_claim = ?3, up_claimed_at = ?5, \
              up_tries = up_tries + 1 WHERE sid = ?1 AND up_seq = ?2 AND idle_expires > ?5 AND \
              CASE WHEN ?4 IS NULL THEN up_tries = 0 ELSE up_tries > 0 AND up_claim = ?4 END",
         )
-        .bind(claim.sid.as_bytes().to_vec())
-        .bind(integer(claim.seq)?)
-        .bind(claim.id.to_vec())
-        .bind(claim.over.map(|(over, _)| over.to_vec()))
+        .bind(reservation.sid.as_bytes().to_vec())
+        .bind(integer(reservation.seq)?)
+        .bind(reservation.id.to_vec())
+        .bind(reservation.replaces.map(|(replaces, _)| replaces.to_vec()))
         .bind(now)
         .execute(&self.pool)
         .await
@@ -324,18 +324,18 @@ impl CustodyStore for SqliteStore {
         Ok(changed.rows_affected() == 1)
     }
 
-    async fn release(&self, claim: Claim) -> Result<bool, StoreError> {
+    async fn release(&self, reservation: Reservation) -> Result<bool, StoreError> {
         let changed = sqlx::query(
             "UPDATE everfresh_sessions SET up_tries = up_tries - 1, \
              up_claim = CASE WHEN up_tries = 1 THEN NULL ELSE ?4 END, \
              up_claimed_at = coalesce(?5, up_claimed_at) \
              WHERE sid = ?1 AND up_seq = ?2 AND up_claim = ?3 AND up_tries > 0",
         )
-        .bind(claim.sid.as_bytes().to_vec())
-        .bind(integer(claim.seq)?)
-        .bind(claim.id.to_vec())
-        .bind(claim.over.map(|(over, _)| over.to_vec()))
-        .bind(claim.over.map(|(_, at)| millis(at)).transpose()?)
+        .bind(reservation.sid.as_bytes().to_vec())
+        .bind(integer(reservation.seq)?)
+        .bind(reservation.id.to_vec())
+        .bind(reservation.replaces.map(|(replaces, _)| replaces.to_vec()))
+        .bind(reservation.replaces.map(|(_, at)| millis(at)).transpose()?)
         .execute(&self.pool)
         .await
         .map_err(StoreError::new)?;
@@ -348,7 +348,7 @@ impl CustodyStore for SqliteStore {
 
     async fn publish(&self, new: Publication) -> Result<bool, StoreError> {
         let now = self.clock.now();
-        let custody = new.tokens.into_custody(now);
+        let upstream = new.tokens.into_stored(now);
         let changed = sqlx::query(
             "UPDATE everfresh_sessions SET up_seq = up_seq + 1, up_tries = 0, up_claim = NULL, \
              up_claimed_at = ?3, up_sealed = ?4, up_expires = ?5, claims = coalesce(?6, claims) \
@@ -357,8 +357,8 @@ impl CustodyStore for SqliteStore {
         .bind(new.sid.as_bytes().to_vec())
         .bind(integer(new.seq)?)
         .bind(millis(now)?)
-        .bind(custody.sealed)
-        .bind(millis(custody.expires)?)
+        .bind(upstream.sealed)
+        .bind(millis(upstream.expires)?)
         .bind(new.claims)
         .execute(&self.pool)
         .await

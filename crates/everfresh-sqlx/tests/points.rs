@@ -98,7 +98,7 @@ impl<S: SessionStore + Clone> World<S> {
         let next = self.send("/", &jar).await;
         assert_eq!(next.status(), StatusCode::OK, "{case}: the next request of this browser");
         let next = jar.after(&next);
-        // A tab that was sent with the old cookies, and comes last, but within the overlap.
+        // A tab that was sent with the old cookies, and comes last, but within the reuse interval.
         if fault != Fault::Stall {
             let late = self.send("/", &old).await;
             assert_eq!(late.status(), StatusCode::OK, "{case}: a late tab");

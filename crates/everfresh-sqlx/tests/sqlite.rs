@@ -4,7 +4,7 @@ use std::collections::HashSet;
 use std::sync::Mutex;
 use std::time::Duration;
 
-use everfresh::{Ear, Heard, ManualClock, SessionId, SessionStore as _, Timestamp};
+use everfresh::{FeedEvent, ManualClock, RevocationSink, SessionId, SessionStore as _, Timestamp};
 use everfresh_sqlx::SqliteStore;
 use everfresh_testkit::store::{Harness, id, next, session};
 use sqlx::SqlitePool;
@@ -56,16 +56,16 @@ everfresh_testkit::feed_suite!(Sqlite);
 async fn caught_up(store: impl everfresh::SessionStore) -> HashSet<SessionId> {
     let (tell, mut heard) = watch::channel((false, HashSet::new()));
     let tell = Mutex::new(tell);
-    let ear = Ear::new(Duration::from_secs(3600), move |heard| {
+    let ear = RevocationSink::new(Duration::from_secs(3600), move |heard| {
         let tell = tell.lock().expect("no panic");
         match heard {
-            Heard::Ended(sids) => tell.send_modify(|(_, ended)| ended.extend(sids)),
-            Heard::Live => tell.send_modify(|(live, _)| *live = true),
+            FeedEvent::Ended(sids) => tell.send_modify(|(_, ended)| ended.extend(sids)),
+            FeedEvent::Live => tell.send_modify(|(live, _)| *live = true),
             _ => {}
         }
         true
     });
-    let task = tokio::spawn(async move { store.follow(ear).await });
+    let task = tokio::spawn(async move { store.watch_revocations(ear).await });
     let patience = Duration::from_secs(60);
     let waited = tokio::time::timeout(patience, heard.wait_for(|(live, _)| *live)).await;
     task.abort();
@@ -161,7 +161,7 @@ async fn a_file_that_is_no_database_is_an_error() {
 
 #[tokio::test]
 async fn s42_f96_no_refresh_token_is_in_the_file() {
-    use everfresh::{Engine, Keys, Rotate, Step};
+    use everfresh::{Engine, Keys, Progress, Rotate};
 
     let sqlite = Sqlite::open().await;
     let keys = Keys::hs256("o4ATj9fibxU9TCgPurGrjRk6RGBgu53zA").unwrap();
@@ -172,7 +172,7 @@ async fn s42_f96_no_refresh_token_is_in_the_file() {
         .build()
         .unwrap();
     let mut response = http::Response::new(());
-    let Step::Pass(session) = auth.begin(&http::Request::new(())) else {
+    let Progress::Pass(session) = auth.begin(&http::Request::new(())) else {
         panic!("nothing to await")
     };
     session.sign_in("alice", ()).await.unwrap();

@@ -3,8 +3,8 @@
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use everfresh::{
-    AccessToken, Carrier, Dialect, Ended, EngineBuilder, Expires, Issued, RefreshToken, Rejection,
-    Session, SessionError, SignIn,
+    AccessToken, AccessTokenResponse, Dialect, EndReason, EngineBuilder, RefreshToken, Rejection,
+    Session, SessionError, SessionWatch, SignIn, Transport,
 };
 use serde::{Deserialize, Serialize};
 
@@ -119,14 +119,14 @@ pub async fn login(
         _ => sign_in,
     };
     if delivery.deliver.as_deref() == Some("header") {
-        sign_in = sign_in.via(Carrier::headers());
+        sign_in = sign_in.via(Transport::headers());
     }
     session.sign_in_with(sign_in).await
 }
 
 /// `POST /adopt`.
 pub async fn adopt(session: &Session<User>, adopt: Adopt) -> Result<(), SessionError> {
-    let mut issued = Issued::new(AccessToken::new(adopt.access_token));
+    let mut issued = AccessTokenResponse::new(AccessToken::new(adopt.access_token));
     if let Some(token) = adopt.refresh_token {
         issued = issued.with_refresh_token(RefreshToken::new(token));
     }
@@ -137,15 +137,15 @@ pub async fn adopt(session: &Session<User>, adopt: Adopt) -> Result<(), SessionE
         issued = issued.with_expires_in(Duration::from_secs(seconds));
     }
     let user = User { name: adopt.sub.clone() };
-    session.sign_in_with(SignIn::new(adopt.sub, user).resting_on(issued)).await
+    session.sign_in_with(SignIn::new(adopt.sub, user).backed_by(issued)).await
 }
 
 /// How `GET /socket` closes its `WebSocket`: a code of ours, and the reason in words.
 ///
 /// 4401: refresh, and connect anew. 4403: sign in.
-pub async fn end_of_socket(mut expires: Expires) -> (u16, &'static str) {
+pub async fn end_of_socket(mut expires: SessionWatch) -> (u16, &'static str) {
     match expires.ended().await {
-        Ended::Expired => (4401, "expired"),
+        EndReason::Expired => (4401, "expired"),
         _ => (4403, "signed out"),
     }
 }

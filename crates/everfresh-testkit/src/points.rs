@@ -27,8 +27,8 @@ use std::task::Poll;
 use std::time::Duration;
 
 use everfresh::{
-    Claim, CustodyStore, Ear, Loaded, ManualClock, NewSession, Publication, Rotation, SessionId,
-    SessionRecord, SessionStore, StoreError,
+    Loaded, ManualClock, NewSession, Publication, Reservation, RevocationSink, Rotation, SessionId,
+    SessionRecord, SessionStore, StoreError, UpstreamTokenStore,
 };
 use tokio::sync::watch;
 
@@ -43,7 +43,7 @@ pub enum Fault {
     HangUp,
     /// Whoever sent the request is gone when it is done.
     HangUpAfter,
-    /// The process is stopped before it: 40 s by the clock, more than an overlap.
+    /// The process is stopped before it: 40 s by the clock, more than an reuse interval.
     Stall,
     /// The answer takes 4 s by tokio's clock, longer than a request waits.
     Hold,
@@ -264,9 +264,9 @@ impl<S: SessionStore> SessionStore for PointStore<S> {
         &self,
         sid: SessionId,
         generation: u64,
-        slide: bool,
+        user_activity: bool,
     ) -> Result<(), StoreError> {
-        self.step("confirm", self.store.confirm(sid, generation, slide)).await
+        self.step("confirm", self.store.confirm(sid, generation, user_activity)).await
     }
 
     async fn revoke(&self, sid: SessionId) -> Result<bool, StoreError> {
@@ -293,18 +293,18 @@ impl<S: SessionStore> SessionStore for PointStore<S> {
         self.step("sweep", self.store.sweep(limit)).await
     }
 
-    async fn follow(&self, ear: Ear) -> Result<(), StoreError> {
-        self.store.follow(ear).await
+    async fn watch_revocations(&self, ear: RevocationSink) -> Result<(), StoreError> {
+        self.store.watch_revocations(ear).await
     }
 }
 
-impl<S: CustodyStore> CustodyStore for PointStore<S> {
-    async fn claim(&self, claim: Claim) -> Result<bool, StoreError> {
-        self.step("claim", self.store.claim(claim)).await
+impl<S: UpstreamTokenStore> UpstreamTokenStore for PointStore<S> {
+    async fn reserve(&self, reservation: Reservation) -> Result<bool, StoreError> {
+        self.step("claim", self.store.reserve(reservation)).await
     }
 
-    async fn release(&self, claim: Claim) -> Result<bool, StoreError> {
-        self.step("release", self.store.release(claim)).await
+    async fn release(&self, reservation: Reservation) -> Result<bool, StoreError> {
+        self.step("release", self.store.release(reservation)).await
     }
 
     async fn publish(&self, new: Publication) -> Result<bool, StoreError> {

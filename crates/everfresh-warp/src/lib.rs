@@ -34,7 +34,7 @@
 //!
 //! # Example
 //! ```no_run
-//! use everfresh::{Engine, Keys, Resign};
+//! use everfresh::{Engine, Keys, Reissue};
 //! use everfresh_warp::{Claims, Error, Session, claims, session};
 //! use serde::{Deserialize, Serialize};
 //! use warp::http::Uri;
@@ -66,7 +66,7 @@
 //! let auth = Engine::<User>::builder(Keys::hs256(secret)?)
 //!     .issuer("https://app.example")
 //!     .audience("app")
-//!     .refresh_with(Resign::new())
+//!     .refresh_with(Reissue::new())
 //!     .build()?;
 //! let form = warp::body::content_length_limit(4096).and(warp::body::form());
 //! let login = warp::path!("login").and(warp::post()).and(session()).and(form).then(login);

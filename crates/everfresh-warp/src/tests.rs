@@ -6,7 +6,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use everfresh::{
-    Carrier, Clock, Engine, Keys, ManualClock, MemoryStore, Resign, Rotate, SessionError, Timestamp,
+    Clock, Engine, Keys, ManualClock, MemoryStore, Reissue, Rotate, SessionError, Timestamp,
+    Transport,
 };
 use everfresh_testkit::Browser;
 use futures::{SinkExt as _, StreamExt as _};
@@ -37,9 +38,9 @@ fn engine(clock: &ManualClock) -> Engine<User> {
         .audience("app")
         .clock(Clock::from(clock.clone()))
         .leeway(Duration::ZERO)
-        .carriers([Carrier::cookies(), Carrier::headers()])
+        .carriers([Transport::cookies(), Transport::headers()])
         .insecure_dev_only()
-        .refresh_with(Resign::new())
+        .refresh_with(Reissue::new())
         .revalidate_with(|session: everfresh::Revalidation<User>| async move {
             match &*session.claims.unwrap().name {
                 "unlucky" => Err("the database is down"),
@@ -221,7 +222,7 @@ async fn a_missing_layer_says_what_to_add() {
 
         let other =
             Engine::<()>::builder(Keys::hs256("another-0123456789abcdef-0123456789").unwrap());
-        let other = other.issuer("i").audience("a").refresh_with(Resign::new()).build().unwrap();
+        let other = other.issuer("i").audience("a").refresh_with(Reissue::new()).build().unwrap();
         let answer = service(routes, other).oneshot(request("GET", path, "")).await.unwrap();
         let answer = whole(answer).await;
         assert!(answer.contains("with the same claims type"), "{answer}");

@@ -46,23 +46,23 @@ impl Location {
 /// CORS policy: `Access-Control-Expose-Headers: Authorization, X-Refresh-Token`.
 ///
 /// ```
-/// use everfresh::{Carrier, Location};
+/// use everfresh::{Transport, Location};
 ///
-/// let browsers = Carrier::cookies();
-/// let mobile = Carrier::headers();
-/// let own = Carrier::new(
+/// let browsers = Transport::cookies();
+/// let mobile = Transport::headers();
+/// let own = Transport::new(
 ///     Location::Header("x-access".parse().unwrap()),
 ///     Location::Header("x-refresh".parse().unwrap()),
 /// );
 /// assert_ne!(mobile, own);
 /// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Carrier {
+pub struct Transport {
     pub(crate) access: Location,
     pub(crate) refresh: Location,
 }
 
-impl Carrier {
+impl Transport {
     /// Any two locations.
     pub fn new(access: Location, refresh: Location) -> Self {
         Self { access, refresh }
@@ -105,8 +105,8 @@ impl Carrier {
 
 /// The checked list of carriers, with what extraction needs prepared.
 #[derive(Debug)]
-pub(crate) struct Carriers {
-    list: Vec<Carrier>,
+pub(crate) struct Transports {
+    list: Vec<Transport>,
     /// Where each carrier's tokens are looked for, in the same order.
     access: Vec<Place>,
     refresh: Vec<Place>,
@@ -160,7 +160,7 @@ impl CookieFinder {
 /// More would be a list that nobody can reason about.
 pub(crate) const MAX_CARRIERS: usize = 4;
 
-impl Carriers {
+impl Transports {
     /// Whether some carrier's refresh token has such a location.
     pub(crate) fn any_refresh(&self, wanted: impl Fn(&Location) -> bool) -> bool {
         self.list.iter().any(|carrier| wanted(&carrier.refresh))
@@ -168,7 +168,7 @@ impl Carriers {
 
     /// `large`: refresh tokens may be larger than a cookie.
     pub(crate) fn build(
-        list: Vec<Carrier>,
+        list: Vec<Transport>,
         insecure: bool,
         large: bool,
     ) -> Result<Self, ConfigError> {
@@ -195,13 +195,13 @@ impl Carriers {
         }
         let access = list.iter().map(|carrier| Place::new(&carrier.access)).collect();
         let refresh = list.iter().map(|carrier| Place::new(&carrier.refresh)).collect();
-        let is_plantable = |carrier: &Carrier| match &carrier.access {
+        let is_plantable = |carrier: &Transport| match &carrier.access {
             Location::Cookie(cookie) => !is_host_only(cookie.name()),
             _ => false,
         };
         let bits = list.iter().enumerate().map(|(at, one)| u8::from(is_plantable(one)) << at);
         let plantable = bits.fold(0, |bits, bit| bits | bit);
-        let pieces = |carrier: &Carrier| match &carrier.refresh {
+        let pieces = |carrier: &Transport| match &carrier.refresh {
             Location::Cookie(cookie) => {
                 let specs = (1..chunks::MAX).map(|index| cookie.piece(index));
                 specs.map(|spec| (spec.clone(), CookieFinder::new(spec.name()))).collect()
@@ -243,7 +243,7 @@ impl Carriers {
         })
     }
 
-    pub(crate) fn iter(&self) -> impl Iterator<Item = &Carrier> {
+    pub(crate) fn iter(&self) -> impl Iterator<Item = &Transport> {
         self.list.iter()
     }
 
@@ -260,11 +260,11 @@ impl Carriers {
         self.list.iter().all(|carrier| carrier.access.fits(token))
     }
 
-    pub(crate) fn get(&self, at: usize) -> &Carrier {
+    pub(crate) fn get(&self, at: usize) -> &Transport {
         &self.list[at]
     }
 
-    pub(crate) fn position(&self, wanted: &Carrier) -> Option<usize> {
+    pub(crate) fn position(&self, wanted: &Transport) -> Option<usize> {
         self.list.iter().position(|carrier| {
             carrier == wanted || *carrier == wanted.clone().map(insecure_location)
         })
@@ -276,7 +276,7 @@ impl Carriers {
     }
 }
 
-fn cookies_of(carrier: &Carrier) -> impl Iterator<Item = OurCookie> {
+fn cookies_of(carrier: &Transport) -> impl Iterator<Item = OurCookie> {
     let both = carrier.locations().into_iter().zip([true, false]);
     both.filter_map(|(location, is_access)| match location {
         Location::Cookie(spec) => {

@@ -1,7 +1,7 @@
 //! What fuzz targets reach and nobody else: there with `--cfg fuzzing` alone.
 
 use crate::cookie::chunks;
-use crate::refresh::{KeyRing, Scope, Vault};
+use crate::refresh::{KeyRing, Scope, Sealer};
 
 /// A token as the values of one cookie or several.
 pub fn split(token: &str) -> Option<Vec<String>> {
@@ -18,7 +18,7 @@ pub fn join(cookies: &[Vec<Vec<u8>>]) -> Vec<Vec<u8>> {
 ///
 /// # Panics
 /// The secret is too weak.
-pub fn vault(secret: &[u8]) -> Vault {
+pub fn sealer(secret: &[u8]) -> Sealer {
     let ring = KeyRing::new(secret).expect("a secret");
-    Vault::new(ring, Scope::new("https://app.example", "app"))
+    Sealer::new(ring, Scope::new("https://app.example", "app"))
 }

@@ -10,9 +10,9 @@
 //! 2. From a quarter of its lifetime before expiry a token is refreshed beside the request; from a
 //!    twentieth, or after it, the request waits for the refresh, 3 s at the most. However many
 //!    requests bring one token, there is one refresh.
-//! 3. Tokens go back the way they came ([`Carrier`]), on whatever response the handler makes. What
+//! 3. Tokens go back the way they came ([`Transport`]), on whatever response the handler makes. What
 //!    the handler does with the session, or with our cookies, wins.
-//! 4. The layer never rejects. The session says what a request is entitled to ([`Standing`]);
+//! 4. The layer never rejects. The session says what a request is entitled to ([`SessionStatus`]);
 //!    [`Session::claims`], [`Engine::require`] and the extractors of the adapters answer for it.
 //! 5. Nobody is signed out by a race or an outage: while a session may be good, the answer is 503
 //!    with `Retry-After`, and no cookie is touched.
@@ -21,7 +21,7 @@
 //!    No token is in a log, an event, an error or a `Debug` output.
 //!
 //! # Caveats
-//! * With [`Resign`] nothing is kept on the server: sign-out clears cookies and nothing else, and who
+//! * With [`Reissue`] nothing is kept on the server: sign-out clears cookies and nothing else, and who
 //!   is away for longer than a token and its grace has to sign in again. [`Rotate`] has neither.
 //! * Limits (timeouts, concurrency) that sit inside the layer are held while a request waits for
 //!   a refresh; put them outside.
@@ -34,7 +34,7 @@
 //! # Example
 //! ```
 //! use std::convert::Infallible;
-//! use everfresh::{Engine, Keys, Resign, Session};
+//! use everfresh::{Engine, Keys, Reissue, Session};
 //! use http::{Request, Response};
 //! use serde::{Deserialize, Serialize};
 //! use tower::{ServiceBuilder, service_fn};
@@ -47,7 +47,7 @@
 //! let auth = Engine::<User>::builder(Keys::hs256(secret)?)
 //!     .issuer("https://app.example")
 //!     .audience("app")
-//!     .refresh_with(Resign::new())
+//!     .refresh_with(Reissue::new())
 //!     .build()?;
 //!
 //! let existing = service_fn(|request: Request<Vec<u8>>| async move {
@@ -65,7 +65,7 @@
 //! with `session.sign_in("user-17", User { .. }).await?`.
 //!
 //! # Where things are
-//! * How fresh tokens are made: [`Resign`], [`Rotate`] over a [`SessionStore`], and
+//! * How fresh tokens are made: [`Reissue`], [`Rotate`] over a [`SessionStore`], and
 //!   `everfresh-upstream` for sessions that rest on another server's tokens.
 //! * Frameworks: `everfresh-axum`, `everfresh-actix` and `everfresh-warp` have extractors and mount
 //!   what [`Engine::endpoints`] brings; this crate alone is enough for Tower and hyper.
@@ -93,17 +93,16 @@
 //! * `aws-lc` (default): signs and verifies with aws-lc-rs. Without it, making a key is an error.
 
 mod adapter;
-mod attach;
 mod carrier;
 mod clock;
 mod config;
 mod cookie;
 mod decide;
-mod edits;
 mod endpoint;
 mod engine;
 mod error;
 mod extract;
+mod forward;
 #[cfg(fuzzing)]
 #[doc(hidden)]
 pub mod fuzzing;
@@ -118,6 +117,7 @@ mod observe;
 mod origin;
 mod refresh;
 mod reject;
+mod respond;
 mod runtime;
 mod secret;
 mod sentence;
@@ -133,38 +133,40 @@ mod texts;
 mod verify;
 
 // The public interface is:
-pub use attach::InnerToken;
-pub use carrier::{Carrier, Location};
+pub use carrier::{Location, Transport};
 pub use clock::{Clock, ManualClock, Timestamp};
 pub use config::{ConfigError, EngineBuilder, Revalidated, Revalidation};
 pub use cookie::{CookieSpec, SameSite};
-pub use edits::CachePolicy;
 pub use endpoint::{
-    Answered, BODY_LIMIT, Call, ClientAuthentication, ClientSecret, Dialect, DialectError,
-    Endpoint, Issued, NativeEndpoint, NativePaths, Reply, dialect,
+    AccessTokenResponse, BODY_LIMIT, Call, ClientAuthentication, ClientSecret, Dialect,
+    DialectError, Endpoint, NativeEndpoint, NativePaths, RefreshOutcome, Reply, dialect,
 };
-pub use engine::{Engine, Feed, Step, Waiting};
+pub use engine::{Engine, PendingSession, Progress, RevocationFeed};
 pub use error::{SessionError, SessionErrorKind};
+pub use forward::InnerToken;
 pub use head::{HeaderFields, RequestHead, ResponseHead};
 pub use jsonwebtoken::Algorithm;
 pub use jsonwebtoken::jwk::{Jwk, JwkSet};
 #[cfg(feature = "tower")]
 pub use layer::{Refresh, RefreshLayer, Require, RequireFuture, RequireLayer, ResponseFuture};
-pub use mint::{ClaimsObject, Grant};
+pub use mint::{ClaimsObject, SessionClaims};
 pub use observe::{Event, METRICS, Metric, MetricKind};
 pub use refresh::{
-    Admission, Admitted, AtMaxSessions, Closing, Context, Custodian, Failure, Held, KeyRing,
-    NotOpened, Opening, Presented, RefreshToken, Refresher, Renewal, Resign, Rotate, SessionInfo,
-    Setup, Tokens, Vault,
+    AtMaxSessions, Closing, Context, Failure, FlightKey, KeyRing, Presented, RefreshRequest,
+    RefreshToken, Refresher, Reissue, ReissueRequest, Rotate, Sealer, SessionInfo, Setup,
+    SignInRequest, Tokens, UnsealError, UpstreamTokenKeeper, VerifiedToken,
 };
 pub use reject::{Rejection, RejectionKind};
+pub use respond::CachePolicy;
 pub use secret::AccessToken;
 pub use session::{
-    ClaimSet, Deferred, Ended, Expires, Finishing, Session, SignIn, Standing, Underway,
+    ClaimSet, Deferred, EndReason, FinishFuture, InFlight, Session, SessionStatus, SessionWatch,
+    SignIn,
 };
 pub use store::{
-    Claim, ClaimId, Custody, CustodyStore, Ear, Heard, Loaded, MemoryStore, NewCustody, NewSession,
-    Publication, Rotation, SessionId, SessionRecord, SessionStore, StoreError,
+    FeedEvent, Loaded, MemoryStore, NewSession, NewUpstreamTokens, Publication, Reservation,
+    ReservationId, RevocationSink, Rotation, SessionId, SessionRecord, SessionStore, StoreError,
+    StoredUpstreamTokens, UpstreamTokenStore,
 };
 pub use verify::{
     InvalidReason, Key, KeyError, KeySource, Keys, NotRead, Received, Seek, TokenProfile,

@@ -17,7 +17,7 @@ use crate::verify::{
 /// One session, as far as an access token of it is minted from it.
 #[derive(Clone)]
 #[non_exhaustive]
-pub struct Grant {
+pub struct SessionClaims {
     /// Who signed in: the claim `sub`.
     pub subject: String,
     /// The session's id: the claim `sid`.
@@ -81,7 +81,7 @@ impl fmt::Display for ClaimsProblem {
     }
 }
 
-impl Grant {
+impl SessionClaims {
     /// A session's, of no generation, whose cookies outlive the browser.
     pub fn new(
         subject: impl Into<String>,
@@ -155,7 +155,7 @@ impl ClaimsObject {
     }
 }
 
-impl fmt::Debug for Grant {
+impl fmt::Debug for SessionClaims {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Grant")
             .field("sid", &self.sid)
@@ -238,7 +238,7 @@ pub(crate) enum For<'a> {
 pub(crate) fn mint(
     rules: &MintRules,
     keys: &Keys,
-    grant: &Grant,
+    grant: &SessionClaims,
     audience: For<'_>,
     lifetime: Duration,
     now: Timestamp,
@@ -318,7 +318,7 @@ impl Serialize for HeaderOut<'_> {
 
 struct PayloadOut<'t> {
     rules: &'t MintRules,
-    grant: &'t Grant,
+    grant: &'t SessionClaims,
     audience: For<'t>,
     iat: u64,
     exp: u64,

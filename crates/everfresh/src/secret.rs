@@ -37,13 +37,16 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
-    use crate::mint::{ClaimsObject, Grant};
-    use crate::refresh::{Admitted, Opening, Renewal, SessionInfo};
+    use crate::mint::{ClaimsObject, SessionClaims};
+    use crate::refresh::{RefreshRequest, ReissueRequest, SessionInfo, SignInRequest};
     use crate::session::SignIn;
-    use crate::store::{Custody, Loaded, NewCustody, NewSession, Publication, Rotation, SessionId};
+    use crate::store::{
+        Loaded, NewSession, NewUpstreamTokens, Publication, Rotation, SessionId,
+        StoredUpstreamTokens,
+    };
     use crate::testing::START;
     use crate::verify::{Received, Verified};
-    use crate::{Issued, RefreshToken, Revalidated, Revalidation};
+    use crate::{AccessTokenResponse, RefreshToken, Revalidated, Revalidation};
 
     #[test]
     fn debug_shows_four_characters_and_a_length() {
@@ -60,17 +63,18 @@ mod tests {
         let value = || serde_json::json!({"claim": "the-claims"});
         let attributes = || BTreeMap::from([("device".to_owned(), "the-attribute".to_owned())]);
         let issued = || {
-            let mut issued = Issued::new(AccessToken::new("eyJ0aGUtdG9rZW4".into()))
+            let mut issued = AccessTokenResponse::new(AccessToken::new("eyJ0aGUtdG9rZW4".into()))
                 .with_refresh_token(RefreshToken::new("the-refresh-token".into()));
             issued.members = attributes();
             issued
         };
         let grant = || {
             let claims = ClaimsObject::from_text(&text()).unwrap();
-            Grant::new(subject(), "the-sid", claims, START, START)
+            SessionClaims::new(subject(), "the-sid", claims, START, START)
         };
         let sid = SessionId::from_bytes([1; 16]);
-        let custody = || NewCustody { sealed: b"the-sealed".to_vec(), lives: Duration::ZERO };
+        let upstream =
+            || NewUpstreamTokens { sealed: b"the-sealed".to_vec(), expires_in: Duration::ZERO };
         let new = NewSession {
             sid,
             subject: subject(),
@@ -81,11 +85,11 @@ mod tests {
             claims: text(),
             attributes: attributes(),
             salt: SALT,
-            custody: Some(custody()),
+            upstream: Some(upstream()),
         };
         let record = new.clone().into_record(START);
-        let held: Custody = custody().into_custody(START);
-        let opening = Opening {
+        let held: StoredUpstreamTokens = upstream().into_stored(START);
+        let opening = SignInRequest {
             grant: grant(),
             attributes: attributes(),
             issued: Some(issued()),
@@ -93,8 +97,8 @@ mod tests {
         };
         let refresh = || Some(RefreshToken::new("the-refresh-token".into()));
         let rotation =
-            Rotation { sid, from: 1, to: 2, key_id: 7, claims: Some(text()), slides: true };
-        let publication = Publication { sid, seq: 1, tokens: custody(), claims: Some(text()) };
+            Rotation { sid, from: 1, to: 2, key_id: 7, claims: Some(text()), user_activity: true };
+        let publication = Publication { sid, seq: 1, tokens: upstream(), claims: Some(text()) };
         let info = SessionInfo {
             sid: "the-sid".into(),
             subject: subject(),
@@ -109,7 +113,7 @@ mod tests {
             Received { subject: Some(subject()), lifetime: Duration::ZERO, claims: value() };
         let sign_in = SignIn::new(subject(), value())
             .attribute("device", "the-attribute")
-            .resting_on(issued());
+            .backed_by(issued());
         let verified = Verified {
             claims: Ok(value().into()),
             subject: Some(subject().into()),
@@ -121,7 +125,7 @@ mod tests {
             session_expires: None,
             persistent: true,
             generation: None,
-            mark: 0,
+            fingerprint: 0,
             reported: crate::verify::Reported::default(),
         };
         let shown = [
@@ -138,10 +142,14 @@ mod tests {
             format!("{sign_in:?}"),
             format!("{verified:?}"),
             format!("{:?}", issued()),
-            format!("{:?}", Admitted::new(Some(grant()), refresh(), true)),
+            format!("{:?}", RefreshRequest::new(Some(grant()), refresh(), true)),
             format!(
                 "{:?}",
-                Renewal { grant: Some(grant()), refresh: refresh(), ..Renewal::default() }
+                ReissueRequest {
+                    grant: Some(grant()),
+                    refresh: refresh(),
+                    ..ReissueRequest::default()
+                }
             ),
         ];
         let salt = format!("{}", SALT[0]);

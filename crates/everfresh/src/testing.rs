@@ -13,7 +13,7 @@ use tower_service::Service;
 
 use crate::{
     Algorithm, Clock, Engine, EngineBuilder, Key, KeySource, Keys, ManualClock, MemoryStore,
-    Resign, Rotate, Seek, Session, Timestamp,
+    Reissue, Rotate, Seek, Session, Timestamp,
 };
 
 pub(crate) const SECRET: &str = "o4ATj9fibxU9TCgPurGrjRk6RGBgu53zA";
@@ -62,7 +62,7 @@ pub(crate) fn sourced(
 /// A fetch that brings these keys.
 pub(crate) fn brings(keys: Keys, set: &Keys) -> Seek {
     let set = set.clone();
-    Seek::Underway(Box::pin(async move {
+    Seek::InFlight(Box::pin(async move {
         tokio::task::yield_now().await;
         set.replace_with(&keys);
     }))
@@ -96,7 +96,7 @@ impl World {
             .issuer("https://app.example")
             .audience("app")
             .clock(Clock::from(clock.clone()))
-            .refresh_with(Resign::new())
+            .refresh_with(Reissue::new())
             .on_event(move |event| log.lock().unwrap().push(format!("{event:?}")));
         Self { clock, auth: change(builder).build().unwrap(), events }
     }

@@ -10,7 +10,7 @@
 
 use actix_web::web::{self, Form, Redirect};
 use actix_web::{App, HttpServer};
-use everfresh::{Engine, Keys, Resign};
+use everfresh::{Engine, Keys, Reissue};
 use everfresh_actix::{Claims, Error, OptionalClaims, Refresh, Session, require};
 use serde::{Deserialize, Serialize};
 
@@ -32,7 +32,7 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
         .issuer("https://app.example")
         .audience("app")
         .insecure_dev_only() // plain http:// on this machine; leave it out behind https://
-        .refresh_with(Resign::new())
+        .refresh_with(Reissue::new())
         .build()?;
 
     let server = HttpServer::new(move || {

@@ -10,7 +10,7 @@
 
 use axum::routing::{get, post};
 use axum::{Form, Router, response::Redirect};
-use everfresh::{Engine, Keys, Resign};
+use everfresh::{Engine, Keys, Reissue};
 use everfresh_axum::{Claims, Error, Session};
 use serde::{Deserialize, Serialize};
 
@@ -32,7 +32,7 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
         .issuer("https://app.example")
         .audience("app")
         .insecure_dev_only() // plain http:// on this machine; leave it out behind https://
-        .refresh_with(Resign::new())
+        .refresh_with(Reissue::new())
         .build()?;
 
     let members = Router::new().route("/members", get(members)).layer(auth.require());

@@ -13,7 +13,7 @@ use axum::extract::ws::{CloseFrame, Message, WebSocket, WebSocketUpgrade};
 use axum::response::{Html, Redirect, Response};
 use axum::routing::{get, post};
 use axum::{Form, Router};
-use everfresh::{Ended, Engine, Expires, Keys, MemoryStore, Rotate};
+use everfresh::{EndReason, Engine, Keys, MemoryStore, Rotate, SessionWatch};
 use everfresh_axum::{Claims, Error, Session};
 use serde::{Deserialize, Serialize};
 
@@ -65,17 +65,17 @@ async fn socket(
     Claims(user): Claims<User>,
     upgrade: WebSocketUpgrade,
 ) -> Result<Response, Error> {
-    let expires = session.expires()?;
+    let expires = session.watch()?;
     Ok(upgrade.on_upgrade(async move |socket| serve(socket, &user.name, expires).await))
 }
 
-async fn serve(mut socket: WebSocket, name: &str, mut expires: Expires) {
+async fn serve(mut socket: WebSocket, name: &str, mut expires: SessionWatch) {
     let mut every_second = tokio::time::interval(Duration::from_secs(1));
     for n in 0_u64.. {
         tokio::select! {
             ended = expires.ended() => {
                 let (code, reason) = match ended {
-                    Ended::Expired => (4401, "renew the session"),
+                    EndReason::Expired => (4401, "renew the session"),
                     _ => (4403, "signed out"),
                 };
                 let frame = CloseFrame { code, reason: reason.into() };

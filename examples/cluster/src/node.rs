@@ -10,7 +10,7 @@ use axum::extract::State;
 use axum::http::StatusCode;
 use axum::routing::{get, post};
 use axum::{Form, Json, Router};
-use everfresh::{Engine, Event, Feed, InvalidReason, Keys, Rotate};
+use everfresh::{Engine, Event, InvalidReason, Keys, RevocationFeed, Rotate};
 use everfresh_axum::{Claims, Error, Session};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
@@ -60,7 +60,7 @@ impl Node {
             .access_lifetime(ACCESS_LIFETIME)
             .session_lifetime(Duration::from_secs(60 * 60))
             .insecure_dev_only() // plain http:// on this machine; leave it out behind https://
-            .refresh_with(rotation.overlap(OVERLAP))
+            .refresh_with(rotation.reuse_interval(OVERLAP))
             .on_event(move |event| noting.note(event))
             .build()?;
         let app = Router::new()
@@ -87,8 +87,8 @@ impl Node {
             "replayed": count(&self.tally.replays),
             "refused": count(&self.tally.refused),
             "feed": match self.auth.feed() {
-                Feed::Live => "live".to_owned(),
-                Feed::Lost { since } => format!("lost for {} s", since.as_secs()),
+                RevocationFeed::Live => "live".to_owned(),
+                RevocationFeed::Lost { since } => format!("lost for {} s", since.as_secs()),
                 _ => "none".to_owned(),
             },
             "events": *self.tally.events(),

@@ -56,7 +56,7 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
         .access_lifetime(Duration::from_secs(20)) // so short that you can watch it
         .insecure_dev_only() // plain http:// on this machine; leave it out behind https://
         .debug_headers(true) // for you to see; leave it out in production
-        .refresh_with(Rotate::new(MemoryStore::new()).overlap(Duration::from_secs(5)))
+        .refresh_with(Rotate::new(MemoryStore::new()).reuse_interval(Duration::from_secs(5)))
         .build()?;
 
     let app = Router::new()

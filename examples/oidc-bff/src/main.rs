@@ -113,7 +113,7 @@ async fn callback(
     let pending = Pending::of(&headers).ok_or(SignInError::NotBegun)?;
     let (person, issued) = relying.finish(pending, answer).await?;
     let user = User { name: person.name };
-    session.sign_in_with(SignIn::new(person.subject, user).resting_on(issued)).await?;
+    session.sign_in_with(SignIn::new(person.subject, user).backed_by(issued)).await?;
     Ok(([(SET_COOKIE, Pending::removal())], Redirect::to("/")).into_response())
 }
 

@@ -9,7 +9,7 @@ use std::time::Duration;
 use axum::http::HeaderMap;
 use axum::http::header::COOKIE;
 use cookie::{Cookie, SameSite};
-use everfresh::{AccessToken, Issued, RefreshToken};
+use everfresh::{AccessToken, AccessTokenResponse, RefreshToken};
 use everfresh_upstream::{HttpClient, SecureUrl};
 use openidconnect::core::{
     CoreAuthenticationFlow, CoreClient, CoreProviderMetadata, CoreUserInfoClaims,
@@ -85,7 +85,7 @@ impl RelyingParty {
         &self,
         pending: Pending,
         answer: Answer,
-    ) -> Result<(Person, Issued), SignInError> {
+    ) -> Result<(Person, AccessTokenResponse), SignInError> {
         if answer.state.as_ref() != Some(pending.state.secret()) {
             return Err(SignInError::NotBegun);
         }
@@ -115,8 +115,9 @@ impl RelyingParty {
         let name = claims.name().and_then(|name| name.get(None)).map(|name| name.to_string());
         let person = Person { name: name.unwrap_or_else(|| subject.clone()), subject };
 
-        let mut issued = Issued::new(AccessToken::new(tokens.access_token().secret().clone()))
-            .with_id_token(AccessToken::new(id_token.to_string()));
+        let mut issued =
+            AccessTokenResponse::new(AccessToken::new(tokens.access_token().secret().clone()))
+                .with_id_token(AccessToken::new(id_token.to_string()));
         if let Some(token) = tokens.refresh_token() {
             issued = issued.with_refresh_token(RefreshToken::new(token.secret().clone()));
         }

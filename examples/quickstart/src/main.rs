@@ -51,7 +51,7 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
         .access_lifetime(ACCESS_LIFETIME)
         .session_lifetime(SESSION_LIFETIME)
         .insecure_dev_only() // plain http:// on this machine; leave it out behind https://
-        .refresh_with(Rotate::new(store).overlap(OVERLAP))
+        .refresh_with(Rotate::new(store).reuse_interval(OVERLAP))
         .on_event(thief::notice)
         .build()?;
 

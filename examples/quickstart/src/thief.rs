@@ -19,7 +19,7 @@ static NOTICED: AtomicU64 = AtomicU64::new(0);
 
 /// The engine's event hook.
 pub(crate) fn notice(event: &Event<'_>) {
-    if matches!(event, Event::Theft { .. }) {
+    if matches!(event, Event::ReuseDetected { .. }) {
         NOTICED.fetch_add(1, Ordering::SeqCst);
     }
 }

@@ -11,7 +11,7 @@
 use std::convert::Infallible;
 use std::time::Duration;
 
-use everfresh::{Engine, Keys, Resign, Session};
+use everfresh::{Engine, Keys, Reissue, Session};
 use http::{Method, Request, Response, StatusCode};
 use http_body_util::Full;
 use hyper::body::{Bytes, Incoming};
@@ -34,7 +34,7 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
         .audience("app")
         .access_lifetime(Duration::from_secs(60))
         .insecure_dev_only() // plain http:// on this machine; leave it out behind https://
-        .refresh_with(Resign::new())
+        .refresh_with(Reissue::new())
         .build()?;
 
     // Limits go outside, so that they are not held while a request waits for a refresh.

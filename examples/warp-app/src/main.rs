@@ -8,7 +8,7 @@
 //! curl -i -b jar -c jar -X POST http://127.0.0.1:3000/logout     # 303, and `Max-Age=0`
 //! ```
 
-use everfresh::{Engine, Keys, Resign};
+use everfresh::{Engine, Keys, Reissue};
 use everfresh_warp::{Claims, Error, Session, claims, optional_claims, require, session};
 use serde::{Deserialize, Serialize};
 use warp::http::Uri;
@@ -32,7 +32,7 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
         .issuer("https://app.example")
         .audience("app")
         .insecure_dev_only() // plain http:// on this machine; leave it out behind https://
-        .refresh_with(Resign::new())
+        .refresh_with(Reissue::new())
         .build()?;
 
     // A session's filters stand after path and method: they speak for a route that was meant.

@@ -9,8 +9,8 @@ use loom::future::block_on;
 use loom::sync::atomic::{AtomicUsize, Ordering};
 use loom::thread;
 
-use crate::refresh::board::{Boarding, Flights, Landing, Outcome, Running};
-use crate::refresh::{Admission, Failure, Tokens};
+use crate::refresh::single_flight::{Entry, FlightGroup, FlightResult, Leader, Outcome};
+use crate::refresh::{Failure, FlightKey, Tokens};
 
 /// How often threads are interrupted in one run, and with `SCHEDULES=long`. Beyond that the orders
 /// are too many, and mistakes seldom need more.
@@ -42,7 +42,7 @@ fn explore(name: &str, model: impl Fn() + Send + Sync + 'static) {
 /// A board, and who flies.
 #[derive(Clone)]
 struct Field {
-    flights: Flights,
+    flights: FlightGroup,
     /// How many flights there were, and how many are in the air and on the board.
     started: Arc<Counter>,
     aloft: Arc<AtomicUsize>,
@@ -51,19 +51,19 @@ struct Field {
 impl Field {
     fn new() -> Self {
         Self {
-            flights: Flights::default(),
+            flights: FlightGroup::default(),
             started: Arc::default(),
             aloft: Arc::new(AtomicUsize::new(0)),
         }
     }
 
-    fn board(&self, mark: u64) -> Boarding {
-        self.flights.board(&key(mark), || NOW)
+    fn enter(&self, fingerprint: u64) -> Entry {
+        self.flights.enter(&key(fingerprint), || NOW)
     }
 
     /// A flight that starts, of which there is no other.
-    fn start(&self, mark: u64) -> (Running, usize) {
-        let Boarding::Start(running) = self.board(mark) else { panic!("somebody flies it") };
+    fn start(&self, fingerprint: u64) -> (Leader, usize) {
+        let Entry::Lead(running) = self.enter(fingerprint) else { panic!("somebody flies it") };
         (running, self.take_off())
     }
 
@@ -73,17 +73,17 @@ impl Field {
     }
 
     /// As the core flies: lands, and then announces. Gives what was announced.
-    fn fly(&self, running: Running, end: Landing) -> Landing {
-        let landing = running.land(end, false, NOW, RANDOM, OVERLAP);
-        running.announce(landing.clone());
+    fn fly(&self, running: Leader, end: FlightResult) -> FlightResult {
+        let landing = running.complete(end, false, NOW, RANDOM, OVERLAP);
+        running.publish(landing.clone());
         landing
     }
 
     /// Somebody asks and waits, as the core does; whoever starts the flight flies it. One of a key
     /// at a time.
-    fn ask(&self, mark: u64) -> Landing {
-        match self.board(mark) {
-            Boarding::Start(running) => {
+    fn ask(&self, fingerprint: u64) -> FlightResult {
+        match self.enter(fingerprint) {
+            Entry::Lead(running) => {
                 assert_eq!(self.aloft.fetch_add(1, Ordering::SeqCst), 0, "two flights of a token");
                 let number = self.take_off();
                 let mut outcome = running.outcome();
@@ -92,10 +92,10 @@ impl Field {
                 assert_eq!(wait(&mut outcome), landing, "what it announced");
                 landing
             }
-            Boarding::Join(mut outcome) => wait(&mut outcome),
-            Boarding::Replay(tokens) => Ok(tokens),
-            Boarding::BackedOff(failure) => Err(failure),
-            Boarding::Full => Err(Failure::SOON),
+            Entry::Join(mut outcome) => wait(&mut outcome),
+            Entry::Cached(tokens) => Ok(tokens),
+            Entry::BackedOff(failure) => Err(failure),
+            Entry::Full => Err(Failure::SOON),
         }
     }
 
@@ -108,12 +108,12 @@ impl Field {
     }
 }
 
-fn key(mark: u64) -> Admission {
-    Admission { sid: "s".into(), mark }
+fn key(fingerprint: u64) -> FlightKey {
+    FlightKey { sid: "s".into(), fingerprint }
 }
 
 /// As `Flight::land` does.
-fn wait(outcome: &mut Outcome) -> Landing {
+fn wait(outcome: &mut Outcome) -> FlightResult {
     block_on(outcome.wait_for(Option::is_some)).flatten().unwrap_or(Err(Failure::SOON))
 }
 
@@ -145,11 +145,11 @@ fn f16_the_last_who_waits_leaves_and_who_comes_late_gets_the_result() {
         let hasty = field.clone();
         let hasty = thread::spawn(move || {
             drop(waiting);
-            match hasty.board(1) {
+            match hasty.enter(1) {
                 // Hangs up as soon as it has joined.
-                Boarding::Join(_) => {}
-                Boarding::Replay(tokens) => assert_eq!(tokens, Tokens(1)),
-                Boarding::Start(_) | Boarding::BackedOff(_) | Boarding::Full => {
+                Entry::Join(_) => {}
+                Entry::Cached(tokens) => assert_eq!(tokens, Tokens(1)),
+                Entry::Lead(_) | Entry::BackedOff(_) | Entry::Full => {
                     panic!("it has landed, or it flies")
                 }
             }
@@ -211,18 +211,18 @@ fn f17_after_a_shutdown_nothing_is_in_the_air() {
         let field = Field::new();
         let asking = [(); 2].map(|()| {
             let field = field.clone();
-            thread::spawn(move || match field.board(1) {
-                Boarding::Start(running) => {
+            thread::spawn(move || match field.enter(1) {
+                Entry::Lead(running) => {
                     field.aloft.fetch_add(1, Ordering::SeqCst);
                     let number = field.take_off();
                     // What a flight does with the store, it has done when it is announced.
                     field.aloft.fetch_sub(1, Ordering::SeqCst);
                     field.fly(running, Ok(Tokens(number)))
                 }
-                Boarding::Join(mut outcome) => wait(&mut outcome),
-                Boarding::Replay(tokens) => Ok(tokens),
-                Boarding::BackedOff(failure) => Err(failure),
-                Boarding::Full => Err(Failure::SOON),
+                Entry::Join(mut outcome) => wait(&mut outcome),
+                Entry::Cached(tokens) => Ok(tokens),
+                Entry::BackedOff(failure) => Err(failure),
+                Entry::Full => Err(Failure::SOON),
             })
         });
         for mut outcome in field.flights.close() {

@@ -4,14 +4,14 @@ use std::time::Duration;
 
 #[path = "../../../crates/everfresh/src/refresh/backoff.rs"]
 mod backoff;
-#[path = "../../../crates/everfresh/src/refresh/board.rs"]
-pub(crate) mod board;
+#[path = "../../../crates/everfresh/src/refresh/single_flight.rs"]
+pub(crate) mod single_flight;
 
 /// Which flight, as in the core.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub(crate) struct Admission {
+pub(crate) struct FlightKey {
     pub(crate) sid: Box<str>,
-    pub(crate) mark: u64,
+    pub(crate) fingerprint: u64,
 }
 
 /// What a flight brings: its number.

@@ -3,7 +3,7 @@
 use std::sync::{Arc, Mutex, MutexGuard};
 
 use bytes::Bytes;
-use everfresh::{AccessToken, Issued, RefreshToken};
+use everfresh::{AccessToken, AccessTokenResponse, RefreshToken};
 use everfresh_upstream::{HttpClient, HttpError};
 use http::{Request, Response, StatusCode};
 use http_body_util::{BodyExt as _, Full};
@@ -39,8 +39,8 @@ impl Provider {
     }
 
     /// The tokens that a session begins with.
-    pub(crate) fn first() -> Issued {
-        Issued::new(AccessToken::new("at.0".into()))
+    pub(crate) fn first() -> AccessTokenResponse {
+        AccessTokenResponse::new(AccessToken::new("at.0".into()))
             .with_refresh_token(RefreshToken::new("rt.0".into()))
             .with_expires_in(LIFE)
     }

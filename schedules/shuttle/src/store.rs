@@ -4,8 +4,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use everfresh::{
-    Claim, CustodyStore, Loaded, MemoryStore, NewSession, Publication, Rotation, SessionId,
-    SessionRecord, SessionStore, StoreError,
+    Loaded, MemoryStore, NewSession, Publication, Reservation, Rotation, SessionId, SessionRecord,
+    SessionStore, StoreError, UpstreamTokenStore,
 };
 
 use crate::turns::Turns;
@@ -56,8 +56,8 @@ impl SessionStore for Store {
         .await
     }
 
-    async fn confirm(&self, sid: SessionId, generation: u64, slide: bool) -> Done<()> {
-        self.step(self.memory.confirm(sid, generation, slide)).await
+    async fn confirm(&self, sid: SessionId, generation: u64, user_activity: bool) -> Done<()> {
+        self.step(self.memory.confirm(sid, generation, user_activity)).await
     }
 
     async fn revoke(&self, sid: SessionId) -> Done<bool> {
@@ -81,12 +81,12 @@ impl SessionStore for Store {
     }
 }
 
-impl CustodyStore for Store {
-    async fn claim(&self, claim: Claim) -> Done<bool> {
-        self.step(self.memory.claim(claim)).await
+impl UpstreamTokenStore for Store {
+    async fn reserve(&self, claim: Reservation) -> Done<bool> {
+        self.step(self.memory.reserve(claim)).await
     }
 
-    async fn release(&self, claim: Claim) -> Done<bool> {
+    async fn release(&self, claim: Reservation) -> Done<bool> {
         self.step(self.memory.release(claim)).await
     }
 

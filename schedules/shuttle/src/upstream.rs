@@ -17,7 +17,7 @@ const TICK: Duration = Duration::from_millis(10);
 
 /// Two who stay and one who hangs up, and whoever comes then.
 fn tabs(nodes: usize) {
-    let sign_in = SignIn::new("ada", ()).resting_on(Provider::first());
+    let sign_in = SignIn::new("ada", ()).backed_by(Provider::first());
     let provider = std::cell::OnceCell::new();
     let world = World::new(nodes, sign_in, |builder, store, turns| {
         let provider = provider.get_or_init(|| Provider::new(turns.clone()));

@@ -109,8 +109,8 @@ impl World {
         let store = Store::new(MemoryStore::with_clock(clock.clone()), turns.clone());
         let (nodes, alive) = (0..nodes)
             .map(|_| {
-                let mark = Arc::new(());
-                let alive = Arc::downgrade(&mark);
+                let fingerprint = Arc::new(());
+                let alive = Arc::downgrade(&fingerprint);
                 let builder =
                     Engine::builder(Keys::hs256("o4ATj9fibxU9TCgPurGrjRk6RGBgu53zA").unwrap())
                         .issuer("https://app.example")
@@ -120,7 +120,7 @@ impl World {
                         .runtime(turns.runtime().handle().clone())
                         .clock(clock.clone())
                         .on_event(move |_| {
-                            let _ = &mark;
+                            let _ = &fingerprint;
                         });
                 (refresh(builder, store.clone(), &turns).build().unwrap(), alive)
             })

@@ -7,7 +7,7 @@ use std::io::Write as _;
 use std::pin::Pin;
 use std::time::Duration;
 
-use everfresh::{CustodyStore, Loaded, Rotation, SessionStore};
+use everfresh::{Loaded, Rotation, SessionStore, UpstreamTokenStore};
 use everfresh_tests::hammer::{REVOKED_FROM, SESSIONS, id};
 use everfresh_tests::settings::exit;
 use everfresh_tests::store::{Store, UseStore};
@@ -39,7 +39,7 @@ struct Hammers(u8);
 impl UseStore for Hammers {
     type Output = Vec<Pin<Box<dyn Future<Output = ()> + Send>>>;
 
-    fn use_store(self, store: impl CustodyStore + Clone) -> Self::Output {
+    fn use_store(self, store: impl UpstreamTokenStore + Clone) -> Self::Output {
         (0..self.0).map(|task| Box::pin(hammer(store.clone(), task)) as _).collect()
     }
 }
@@ -68,7 +68,7 @@ async fn hammer(store: impl SessionStore, task: u8) {
             to: record.generation + 1,
             key_id: record.key_id,
             claims: round.is_multiple_of(2).then_some(record.claims),
-            slides: true,
+            user_activity: true,
         };
         if matches!(store.rotate(rotation).await, Ok(true)) {
             say(&format!("rotated {n} {}", record.generation));

@@ -58,7 +58,7 @@ async fn main() {
     }
     let time = Duration::from_secs(seconds);
     let people = usize::try_from(people).unwrap_or(usize::MAX);
-    let plan = Plan { pairs, time, people, access: 3, overlap: 10, growth: GROWTH, seed };
+    let plan = Plan { pairs, time, people, access: 3, reuse_interval: 10, growth: GROWTH, seed };
     let outcomes = run(&plan, |outcome| {
         println!("{} with {}: {}", outcome.server, outcome.store, outcome.tally);
         outcome.broken.iter().for_each(|broken| println!("  BROKEN: {broken}"));

@@ -10,7 +10,7 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use everfresh::{CustodyStore, SessionId, SessionRecord};
+use everfresh::{SessionId, SessionRecord, UpstreamTokenStore};
 use futures::future::BoxFuture;
 use rustix::process::Signal;
 
@@ -159,7 +159,7 @@ struct Load(Vec<SessionId>);
 impl UseStore for Load {
     type Output = BoxFuture<'static, Vec<Option<SessionRecord>>>;
 
-    fn use_store(self, store: impl CustodyStore + Clone) -> Self::Output {
+    fn use_store(self, store: impl UpstreamTokenStore + Clone) -> Self::Output {
         Box::pin(async move {
             let mut rows = Vec::new();
             for sid in self.0 {

@@ -57,7 +57,7 @@ pub struct Plan {
     /// `ACCESS_TTL`, in seconds.
     pub access: u64,
     /// `OVERLAP`, in seconds.
-    pub overlap: u64,
+    pub reuse_interval: u64,
     /// By how many KiB memory may grow.
     pub growth: u64,
     /// What the traffic is drawn from.
@@ -113,7 +113,9 @@ async fn one(
     let mut command = workplace.command(program);
     command.envs([("PORT", "0"), ("SECRET", "o4ATj9fibxU9TCgPurGrjRk6RGBgu53zA")]);
     command.env("STORE", ground.setting());
-    command.env("ACCESS_TTL", plan.access.to_string()).env("OVERLAP", plan.overlap.to_string());
+    command
+        .env("ACCESS_TTL", plan.access.to_string())
+        .env("OVERLAP", plan.reuse_interval.to_string());
     let mut server = Running::start(command).expect("a process");
     let address: SocketAddr = server.wait_for("listening on http://").parse().expect("an address");
 
@@ -189,7 +191,7 @@ mod tests {
             time: Duration::ZERO,
             people: 0,
             access: 1,
-            overlap: 1,
+            reuse_interval: 1,
             growth: 100,
             seed: 0,
         };

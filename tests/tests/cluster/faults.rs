@@ -342,7 +342,7 @@ impl Course<'_> {
 
 /// Somebody sent the token, and the row has nothing of what came of it.
 fn claim_stands(row: &everfresh::SessionRecord) -> bool {
-    row.custody.as_deref().is_some_and(|custody| custody.tries > 0)
+    row.upstream.as_deref().is_some_and(|upstream| upstream.tries > 0)
 }
 
 /// The one writer that SQLite's file has.

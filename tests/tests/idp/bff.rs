@@ -42,11 +42,11 @@ impl World {
     /// Signs in as a browser does, and gives where it ends: the app's start page.
     async fn sign_in(&self, tabs: &Tabs, name: &str) -> String {
         let login = self.at("/login");
-        let (page, form) = tabs.follow(tabs.get(&login).await, &login).await;
+        let (page, form) = tabs.watch_revocations(tabs.get(&login).await, &login).await;
         assert!(form.starts_with(&format!("{}/login/", self.idp.url())), "{form}");
         assert!(String::from_utf8_lossy(page.body()).contains("name=\"login\""));
         let answer = tabs.post_form(&form, &format!("login={name}")).await;
-        let (home, end) = tabs.follow(answer, &form).await;
+        let (home, end) = tabs.watch_revocations(answer, &form).await;
         assert_eq!(end, self.at("/"));
         String::from_utf8(home.body().to_vec()).unwrap()
     }
@@ -86,7 +86,7 @@ async fn another_browsers_sign_in_is_not_taken() {
     // Somebody signs in up to the last step, and has another person go on from there.
     let thief = Tabs::new();
     let login = world.at("/login");
-    let (_, form) = thief.follow(thief.get(&login).await, &login).await;
+    let (_, form) = thief.watch_revocations(thief.get(&login).await, &login).await;
     let resume = thief.post_form(&form, "login=mallory").await;
     let resume = resume.headers()["location"].to_str().unwrap().to_owned();
     let answer = thief.get(&resume).await;

@@ -5,8 +5,8 @@ use std::convert::Infallible;
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD as B64;
 use everfresh::{
-    Admission, Admitted, Carrier, Closing, Context, Engine, Failure, Opening, Presented, Refresher,
-    Session, Timestamp, Tokens,
+    Closing, Context, Engine, Failure, FlightKey, Presented, RefreshRequest, Refresher, Session,
+    SignInRequest, Timestamp, Tokens, Transport,
 };
 use everfresh_tests::idp::{AUDIENCE, AccessTokens, IdentityProvider, IdentitySettings};
 use everfresh_upstream::{HttpClient, Provider, RemoteKeys};
@@ -30,15 +30,15 @@ impl Refresher for Elsewhere {
         false
     }
 
-    fn admits(&self, _: Presented<'_>, _: Timestamp) -> Option<Admission> {
+    fn identify(&self, _: Presented<'_>, _: Timestamp) -> Option<FlightKey> {
         None
     }
 
-    async fn refresh(&self, _: Context, _: Admitted) -> Result<Tokens, Failure> {
+    async fn refresh(&self, _: Context, _: RefreshRequest) -> Result<Tokens, Failure> {
         Err(Failure::Misconfigured)
     }
 
-    async fn sign_in(&self, _: Context, _: Opening) -> Result<Tokens, Failure> {
+    async fn sign_in(&self, _: Context, _: SignInRequest) -> Result<Tokens, Failure> {
         Err(Failure::Misconfigured)
     }
 
@@ -60,7 +60,7 @@ impl App {
         let auth = Engine::<Value>::builder(remote.keys())
             .issuer(idp.url())
             .audience(audience)
-            .carriers([Carrier::headers()])
+            .carriers([Transport::headers()])
             .refresh_with(Elsewhere)
             .build()
             .unwrap();

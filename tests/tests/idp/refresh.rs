@@ -4,7 +4,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use everfresh::{
-    Algorithm, Answered, ClientAuthentication, Clock, Dialect, Issued, JwkSet, Key, Keys,
+    AccessTokenResponse, Algorithm, ClientAuthentication, Clock, Dialect, JwkSet, Key, Keys,
+    RefreshOutcome,
 };
 use everfresh_tests::idp::{IdentityProvider, IdentitySettings, Rotation, secret};
 use everfresh_upstream::{HttpClient, Provider, SecureUrl};
@@ -29,16 +30,16 @@ impl Client {
         Self::new(idp, basic("web")).await
     }
 
-    async fn refresh(&self, token: &str) -> Answered {
+    async fn refresh(&self, token: &str) -> RefreshOutcome {
         let now = Clock::system().now();
         let request = Dialect::OAUTH2.request(token, Some(&self.who), now).unwrap();
         let answer = self.http.post(&self.endpoint).like(request).send().await.unwrap();
         Dialect::OAUTH2.read(answer.status, &answer.headers, &answer.body, now)
     }
 
-    async fn issued(&self, token: &str) -> Issued {
+    async fn issued(&self, token: &str) -> AccessTokenResponse {
         match self.refresh(token).await {
-            Answered::Issued(issued) => *issued,
+            RefreshOutcome::Issued(issued) => *issued,
             other => panic!("{other:?} to {:?}", self.who),
         }
     }
@@ -48,7 +49,7 @@ fn basic(id: &str) -> ClientAuthentication {
     ClientAuthentication::Basic { id: id.into(), secret: secret() }
 }
 
-fn successor(issued: &Issued) -> String {
+fn successor(issued: &AccessTokenResponse) -> String {
     issued.refresh_token.as_ref().unwrap().expose().to_owned()
 }
 
@@ -111,11 +112,11 @@ async fn who_is_not_believed_is_misconfigured_and_loses_nothing() {
         ClientAuthentication::PrivateKeyJwt { id: pkj, key: stranger, audience },
     ] {
         let client = Client::new(&idp, who).await;
-        assert_eq!(client.refresh(&token).await, Answered::Misconfigured, "{:?}", client.who);
+        assert_eq!(client.refresh(&token).await, RefreshOutcome::Misconfigured, "{:?}", client.who);
     }
     // Another client's token: the server says so in the words of a session that is over.
     let other = Client::new(&idp, ClientAuthentication::None { id: "spa".into() }).await;
-    assert_eq!(other.refresh(&token).await, Answered::Rejected);
+    assert_eq!(other.refresh(&token).await, RefreshOutcome::Rejected);
     Client::web(&idp).await.issued(&token).await;
 }
 
@@ -144,12 +145,12 @@ async fn what_ended_at_the_provider_is_rejected() {
     let client = Client::web(&idp).await;
     let mut tokens = idp.tokens("web", "alice", 2).await;
     idp.revoke("alice").await;
-    assert_eq!(client.refresh(&tokens.remove(0).refresh_token).await, Answered::Rejected);
-    assert_eq!(client.refresh("never-issued").await, Answered::Rejected);
+    assert_eq!(client.refresh(&tokens.remove(0).refresh_token).await, RefreshOutcome::Rejected);
+    assert_eq!(client.refresh("never-issued").await, RefreshOutcome::Rejected);
     let short = idp.tokens("web", "bob", 1).await.remove(0).refresh_token;
     // The provider's clock counts whole seconds.
     tokio::time::sleep(Duration::from_secs(2)).await;
-    assert_eq!(client.refresh(&short).await, Answered::Rejected);
+    assert_eq!(client.refresh(&short).await, RefreshOutcome::Rejected);
 }
 
 #[tokio::test]
@@ -161,8 +162,8 @@ async fn a_token_that_was_used_ends_its_family() {
         (both.remove(0).refresh_token, both.remove(0).refresh_token)
     };
     let second = successor(&client.issued(&first).await);
-    assert_eq!(client.refresh(&first).await, Answered::Rejected);
-    assert_eq!(client.refresh(&second).await, Answered::Rejected);
+    assert_eq!(client.refresh(&first).await, RefreshOutcome::Rejected);
+    assert_eq!(client.refresh(&second).await, RefreshOutcome::Rejected);
     client.issued(&bystander).await;
 }
 
@@ -182,14 +183,14 @@ async fn f01_a_naive_client_loses_every_session() {
         let mut successors = Vec::new();
         for answer in join_all(tasks).await {
             match answer.unwrap() {
-                Answered::Issued(issued) => successors.push(successor(&issued)),
-                other => assert_eq!(other, Answered::Rejected),
+                RefreshOutcome::Issued(issued) => successors.push(successor(&issued)),
+                other => assert_eq!(other, RefreshOutcome::Rejected),
             }
         }
         let mut alive = 0;
         for token in &successors {
             probes += 1;
-            alive += usize::from(matches!(client.refresh(token).await, Answered::Issued(_)));
+            alive += usize::from(matches!(client.refresh(token).await, RefreshOutcome::Issued(_)));
         }
         lost += usize::from(alive == 0);
     }

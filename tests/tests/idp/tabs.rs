@@ -48,7 +48,7 @@ impl Tabs {
     }
 
     /// Goes where an answer leads, from site to site, and gives the last one and where it was.
-    pub(crate) async fn follow(
+    pub(crate) async fn watch_revocations(
         &self,
         mut answer: Response<Bytes>,
         at: &str,

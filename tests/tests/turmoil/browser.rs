@@ -223,7 +223,7 @@ impl Browser {
                 }
             }
             if refused > 8 {
-                return self.is_gone();
+                return self.is_closed();
             }
             if began > until {
                 return self.ledger.wrong(format!("{} is not served", name(self.number)));
@@ -236,13 +236,13 @@ impl Browser {
         self.ledger.tell(|| format!("{} is there", name(self.number)));
     }
 
-    fn is_gone(&self) {
+    fn is_closed(&self) {
         let issued = self.provider.family(&self.person()).current;
         let last = format!("{}.{issued}", self.person());
         let sid = self.held.borrow().sid;
         // The store in memory waits for nothing.
         let row = sid.and_then(|sid| self.rows.load(sid).now_or_never()?.ok()?);
-        let published = row.and_then(|loaded| Some(loaded.record.custody?.seq));
+        let published = row.and_then(|loaded| Some(loaded.record.upstream?.seq));
         // What is in the row was sent, and nobody knows what became of it.
         if published != Some(issued) && self.ledger.is_known(&last) {
             self.ledger.wrong(format!("{last} reached a node that lives, and is lost"));

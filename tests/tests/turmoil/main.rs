@@ -6,7 +6,7 @@
 //!
 //! What is held against every schedule
 //! 1. Nobody is signed out who did not sign out: no 401, no cookie taken away, nobody taken for a
-//!    thief; and everybody is served in the end. Messages arrive within a quarter of the overlap, or
+//!    thief; and everybody is served in the end. Messages arrive within a quarter of the reuse interval, or
 //!    never, as everfresh takes for granted; handlers take as long as they like.
 //! 2. Of each generation there is one successor, byte for byte, and the store rotates it once.
 //! 3. Everybody is served as who they are.
@@ -67,15 +67,15 @@ const LONGEST: Duration = Duration::from_secs(600);
 struct Terms {
     rests: Rests,
     /// Four times as long as a message may be on its way.
-    overlap: Duration,
+    reuse_interval: Duration,
     /// As long as a network holds one; a link takes some time by itself.
     held: Duration,
 }
 
 impl Terms {
     fn of(rests: Rests) -> Self {
-        let (overlap, held) = (Duration::from_secs(6), Duration::from_secs(1));
-        Self { rests, overlap, held }
+        let (reuse_interval, held) = (Duration::from_secs(6), Duration::from_secs(1));
+        Self { rests, reuse_interval, held }
     }
 }
 
@@ -88,7 +88,7 @@ struct Broken {
 
 /// Runs one schedule.
 fn play(seed: u64, terms: Terms) -> (Tally, Option<Broken>) {
-    let Terms { rests, overlap, held } = terms;
+    let Terms { rests, reuse_interval, held } = terms;
     let mut random = Rng::with_seed(seed);
     let mut sim = turmoil::Builder::new()
         .rng_seed(seed)
@@ -117,7 +117,7 @@ fn play(seed: u64, terms: Terms) -> (Tally, Option<Broken>) {
         let skew = Duration::from_secs(if skewed { random.u64(..60) } else { 0 });
         let clock = ManualClock::starting_at(start.plus(skew));
         clocks.push(clock.clone());
-        let node = Node { number, rests, overlap, clock, ledger: ledger.clone() };
+        let node = Node { number, rests, reuse_interval, clock, ledger: ledger.clone() };
         sim.host(node::name(number), move || node.clone().serve());
     }
     for number in 0..BROWSERS {
@@ -194,8 +194,8 @@ fn first_broken(terms: Terms) -> Broken {
 
 #[test]
 fn an_overlap_shorter_than_messages_take_is_found_out() {
-    let (overlap, held) = (Duration::from_secs(1), Duration::from_secs(4));
-    let what = first_broken(Terms { overlap, held, ..Terms::of(Rests::OnItself) }).what;
+    let (reuse_interval, held) = (Duration::from_secs(1), Duration::from_secs(4));
+    let what = first_broken(Terms { reuse_interval, held, ..Terms::of(Rests::OnItself) }).what;
     assert!(what.contains("stolen") || what.contains("signed out"), "{what}");
 }
 

@@ -44,7 +44,7 @@ pub(crate) enum Rests {
 pub(crate) struct Node {
     pub(crate) number: usize,
     pub(crate) rests: Rests,
-    pub(crate) overlap: Duration,
+    pub(crate) reuse_interval: Duration,
     pub(crate) clock: ManualClock,
     pub(crate) ledger: Arc<Ledger>,
 }
@@ -85,11 +85,11 @@ impl Node {
             .insecure_dev_host("app.test");
         let ledger = self.ledger.clone();
         let builder = builder.on_event(move |event| {
-            if let Event::Theft { sid } = event {
+            if let Event::ReuseDetected { sid } = event {
                 ledger.wrong(format!("{sid} is taken for stolen, and nobody steals"));
             }
         });
-        builder.refresh_with(self.refresher(life).overlap(self.overlap)).build()
+        builder.refresh_with(self.refresher(life).reuse_interval(self.reuse_interval)).build()
     }
 
     fn refresher(&self, life: u32) -> Rotate {

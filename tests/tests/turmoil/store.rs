@@ -5,8 +5,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use everfresh::{
-    Claim, CustodyStore, Ear, Heard, Loaded, MemoryStore, NewCustody, NewSession, Publication,
-    Rotation, SessionId, SessionRecord, SessionStore, StoreError,
+    FeedEvent, Loaded, MemoryStore, NewSession, NewUpstreamTokens, Publication, Reservation,
+    RevocationSink, Rotation, SessionId, SessionRecord, SessionStore, StoreError,
+    UpstreamTokenStore,
 };
 use tokio::io::{BufReader, split};
 use tokio::sync::mpsc;
@@ -60,16 +61,16 @@ async fn perform(rows: &MemoryStore, ledger: &Ledger, asked: Asked) -> Result<Sa
             Some(Loaded { record, now }) => Said::Row(Some(Box::new(record.into())), moment(now)),
             None => Said::Row(None, 0),
         },
-        Asked::Rotate { sid: id, from, to, key_id, claims, slides } => {
-            let rotation = Rotation { sid: sid(id), from, to, key_id, claims, slides };
+        Asked::Rotate { sid: id, from, to, key_id, claims, user_activity } => {
+            let rotation = Rotation { sid: sid(id), from, to, key_id, claims, user_activity };
             let made = rows.rotate(rotation).await?;
             if made && to != from {
                 ledger.rotated(sid(id), from);
             }
             Said::Made(made)
         }
-        Asked::Confirm { sid: id, generation, slide } => {
-            rows.confirm(sid(id), generation, slide).await?;
+        Asked::Confirm { sid: id, generation, user_activity } => {
+            rows.confirm(sid(id), generation, user_activity).await?;
             Said::Done
         }
         Asked::Revoke(id) => Said::Made(rows.revoke(sid(id)).await?),
@@ -81,8 +82,8 @@ async fn perform(rows: &MemoryStore, ledger: &Ledger, asked: Asked) -> Result<Sa
             Said::Rows(rows.list(&subject).await?.into_iter().map(Into::into).collect())
         }
         Asked::Sweep(limit) => Said::Swept(rows.sweep(limit).await?),
-        Asked::Claim(claimed) => {
-            let made = rows.claim(claimed.into()).await?;
+        Asked::Reservation(claimed) => {
+            let made = rows.reserve(claimed.into()).await?;
             if made {
                 ledger.claimed(sid(claimed.sid));
             }
@@ -95,8 +96,9 @@ async fn perform(rows: &MemoryStore, ledger: &Ledger, asked: Asked) -> Result<Sa
             }
             Said::Made(made)
         }
-        Asked::Publish { sid: id, seq, sealed, lives, claims } => {
-            let tokens = NewCustody { sealed, lives: Duration::from_millis(lives) };
+        Asked::Publish { sid: id, seq, sealed, expires_in, claims } => {
+            let tokens =
+                NewUpstreamTokens { sealed, expires_in: Duration::from_millis(expires_in) };
             let made = rows.publish(Publication { sid: sid(id), seq, tokens, claims }).await?;
             if made {
                 ledger.unclaimed(sid(id));
@@ -118,14 +120,14 @@ async fn feed(
     to: &mut (impl tokio::io::AsyncWrite + Unpin),
 ) -> std::io::Result<()> {
     let (tell, mut told) = mpsc::unbounded_channel();
-    let ear = Ear::new(back, move |heard| match heard {
-        Heard::Ended(sids) => {
+    let ear = RevocationSink::new(back, move |heard| match heard {
+        FeedEvent::Ended(sids) => {
             sids.iter().all(|sid| tell.send(Said::Ended(*sid.as_bytes())).is_ok())
         }
-        Heard::Live => tell.send(Said::Live).is_ok(),
+        FeedEvent::Live => tell.send(Said::Live).is_ok(),
         _ => !tell.is_closed(),
     });
-    let following = rows.follow(ear);
+    let following = rows.watch_revocations(ear);
     let telling = async {
         loop {
             match timeout(BEAT, told.recv()).await {
@@ -201,9 +203,9 @@ impl SessionStore for Remote {
         &self,
         sid: SessionId,
         generation: u64,
-        slide: bool,
+        user_activity: bool,
     ) -> Result<(), StoreError> {
-        self.done(Asked::Confirm { sid: *sid.as_bytes(), generation, slide }).await
+        self.done(Asked::Confirm { sid: *sid.as_bytes(), generation, user_activity }).await
     }
 
     async fn revoke(&self, sid: SessionId) -> Result<bool, StoreError> {
@@ -236,7 +238,7 @@ impl SessionStore for Remote {
         }
     }
 
-    async fn follow(&self, ear: Ear) -> Result<(), StoreError> {
+    async fn watch_revocations(&self, ear: RevocationSink) -> Result<(), StoreError> {
         let connecting = timeout(LIMIT, TcpStream::connect((HOST, PORT))).await;
         let stream = connecting.map_err(StoreError::new)?.map_err(StoreError::new)?;
         let (from, mut to) = split(stream);
@@ -250,19 +252,19 @@ impl SessionStore for Remote {
                 Said::Live => ear.live(),
                 _ => return Err(unexpected()),
             }
-            if ear.is_gone() {
+            if ear.is_closed() {
                 return Ok(());
             }
         }
     }
 }
 
-impl CustodyStore for Remote {
-    async fn claim(&self, claim: Claim) -> Result<bool, StoreError> {
-        self.made(Asked::Claim(claim.into())).await
+impl UpstreamTokenStore for Remote {
+    async fn reserve(&self, claim: Reservation) -> Result<bool, StoreError> {
+        self.made(Asked::Reservation(claim.into())).await
     }
 
-    async fn release(&self, claim: Claim) -> Result<bool, StoreError> {
+    async fn release(&self, claim: Reservation) -> Result<bool, StoreError> {
         self.made(Asked::Release(claim.into())).await
     }
 

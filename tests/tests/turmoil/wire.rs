@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use everfresh::{
-    Claim, Custody, NewCustody, NewSession, Publication, Rotation, SessionId, SessionRecord,
-    Timestamp,
+    NewSession, NewUpstreamTokens, Publication, Reservation, Rotation, SessionId, SessionRecord,
+    StoredUpstreamTokens, Timestamp,
 };
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
@@ -24,12 +24,12 @@ pub(crate) enum Asked {
         to: u64,
         key_id: u32,
         claims: Option<String>,
-        slides: bool,
+        user_activity: bool,
     },
     Confirm {
         sid: Id,
         generation: u64,
-        slide: bool,
+        user_activity: bool,
     },
     Revoke(Id),
     RevokeSubject {
@@ -38,13 +38,13 @@ pub(crate) enum Asked {
     },
     List(String),
     Sweep(usize),
-    Claim(Claimed),
+    Reservation(Claimed),
     Release(Claimed),
     Publish {
         sid: Id,
         seq: u64,
         sealed: Vec<u8>,
-        lives: u64,
+        expires_in: u64,
         claims: Option<String>,
     },
     End(Id),
@@ -80,16 +80,16 @@ pub(crate) struct Begun {
     claims: String,
     attributes: BTreeMap<String, String>,
     salt: [u8; 16],
-    custody: Option<(Vec<u8>, u64)>,
+    upstream: Option<(Vec<u8>, u64)>,
 }
 
-/// A [`Claim`].
+/// A [`Reservation`].
 #[derive(Clone, Copy, Serialize, Deserialize)]
 pub(crate) struct Claimed {
     pub(crate) sid: Id,
     seq: u64,
     id: Id,
-    over: Option<(Id, u64)>,
+    replaces: Option<(Id, u64)>,
 }
 
 /// A [`SessionRecord`].
@@ -109,16 +109,16 @@ pub(crate) struct Row {
     claims: String,
     attributes: BTreeMap<String, String>,
     salt: [u8; 16],
-    custody: Option<Kept>,
+    upstream: Option<Kept>,
 }
 
-/// A [`Custody`].
+/// A [`StoredUpstreamTokens`].
 #[derive(Serialize, Deserialize)]
 struct Kept {
     seq: u64,
     tries: u32,
-    claim: Option<Id>,
-    claimed_at: u64,
+    reservation: Option<Id>,
+    reserved_at: u64,
     sealed: Vec<u8>,
     expires: u64,
 }
@@ -151,7 +151,7 @@ impl From<NewSession> for Begun {
             claims: new.claims,
             attributes: new.attributes,
             salt: new.salt,
-            custody: new.custody.map(|custody| (custody.sealed, millis(custody.lives))),
+            upstream: new.upstream.map(|upstream| (upstream.sealed, millis(upstream.expires_in))),
         }
     }
 }
@@ -168,37 +168,43 @@ impl From<Begun> for NewSession {
             claims: begun.claims,
             attributes: begun.attributes,
             salt: begun.salt,
-            custody: begun
-                .custody
-                .map(|(sealed, lives)| NewCustody { sealed, lives: Duration::from_millis(lives) }),
+            upstream: begun.upstream.map(|(sealed, expires_in)| NewUpstreamTokens {
+                sealed,
+                expires_in: Duration::from_millis(expires_in),
+            }),
         }
     }
 }
 
-impl From<Claim> for Claimed {
-    fn from(claim: Claim) -> Self {
-        let over = claim.over.map(|(id, time)| (id, moment(time)));
-        Self { sid: *claim.sid.as_bytes(), seq: claim.seq, id: claim.id, over }
+impl From<Reservation> for Claimed {
+    fn from(reservation: Reservation) -> Self {
+        let replaces = reservation.replaces.map(|(id, time)| (id, moment(time)));
+        Self {
+            sid: *reservation.sid.as_bytes(),
+            seq: reservation.seq,
+            id: reservation.id,
+            replaces,
+        }
     }
 }
 
-impl From<Claimed> for Claim {
+impl From<Claimed> for Reservation {
     fn from(claimed: Claimed) -> Self {
-        let over = claimed.over.map(|(id, time)| (id, at(time)));
-        Self { sid: sid(claimed.sid), seq: claimed.seq, id: claimed.id, over }
+        let replaces = claimed.replaces.map(|(id, time)| (id, at(time)));
+        Self { sid: sid(claimed.sid), seq: claimed.seq, id: claimed.id, replaces }
     }
 }
 
 impl Asked {
     pub(crate) fn rotate(rotation: Rotation) -> Self {
-        let Rotation { sid, from, to, key_id, claims, slides } = rotation;
-        Self::Rotate { sid: *sid.as_bytes(), from, to, key_id, claims, slides }
+        let Rotation { sid, from, to, key_id, claims, user_activity } = rotation;
+        Self::Rotate { sid: *sid.as_bytes(), from, to, key_id, claims, user_activity }
     }
 
     pub(crate) fn publish(new: Publication) -> Self {
         let Publication { sid, seq, tokens, claims } = new;
-        let (sealed, lives) = (tokens.sealed, millis(tokens.lives));
-        Self::Publish { sid: *sid.as_bytes(), seq, sealed, lives, claims }
+        let (sealed, expires_in) = (tokens.sealed, millis(tokens.expires_in));
+        Self::Publish { sid: *sid.as_bytes(), seq, sealed, expires_in, claims }
     }
 }
 
@@ -219,13 +225,13 @@ impl From<SessionRecord> for Row {
             claims: record.claims,
             attributes: record.attributes,
             salt: record.salt,
-            custody: record.custody.map(|custody| Kept {
-                seq: custody.seq,
-                tries: custody.tries,
-                claim: custody.claim,
-                claimed_at: moment(custody.claimed_at),
-                sealed: custody.sealed,
-                expires: moment(custody.expires),
+            upstream: record.upstream.map(|upstream| Kept {
+                seq: upstream.seq,
+                tries: upstream.tries,
+                reservation: upstream.reservation,
+                reserved_at: moment(upstream.reserved_at),
+                sealed: upstream.sealed,
+                expires: moment(upstream.expires),
             }),
         }
     }
@@ -248,12 +254,12 @@ impl From<Row> for SessionRecord {
             claims: row.claims,
             attributes: row.attributes,
             salt: row.salt,
-            custody: row.custody.map(|kept| {
-                Box::new(Custody {
+            upstream: row.upstream.map(|kept| {
+                Box::new(StoredUpstreamTokens {
                     seq: kept.seq,
                     tries: kept.tries,
-                    claim: kept.claim,
-                    claimed_at: at(kept.claimed_at),
+                    reservation: kept.reservation,
+                    reserved_at: at(kept.reserved_at),
                     sealed: kept.sealed,
                     expires: at(kept.expires),
                 })

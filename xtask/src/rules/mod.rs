@@ -61,37 +61,37 @@ impl Search {
     }
 }
 
-const TABLE: &str = "crates/everfresh/src/refresh/table.rs";
+const TABLE: &str = "crates/everfresh/src/refresh/rotation_rules.rs";
 const ROTATE: &str = "crates/everfresh/src/refresh/rotate/attempt.rs";
 const MEMORY: &str = "crates/everfresh/src/store/memory/mod.rs";
 const FLOW: &str = "crates/everfresh/src/session/flow.rs";
 
 const RULES: &[Rule] = &[
     Rule {
-        name: "the same successor within the overlap",
+        name: "the same successor within the reuse_interval",
         file: TABLE,
-        with: "(age <= overlap || !row.confirmed)",
+        with: "(age <= reuse_interval || !row.confirmed)",
         without: "!row.confirmed",
         search: Search::Rotation(["2", "14"]),
     },
     Rule {
         name: "the same successor while nobody has shown it",
         file: TABLE,
-        with: "(age <= overlap || !row.confirmed)",
-        without: "age <= overlap",
+        with: "(age <= reuse_interval || !row.confirmed)",
+        without: "age <= reuse_interval",
         search: Search::Rotation(["2", "14"]),
     },
     Rule {
         name: "a successor that is given again begins anew",
         file: TABLE,
-        with: "reanchor: !row.confirmed && age >= overlap / 2",
+        with: "reanchor: !row.confirmed && age >= reuse_interval / 2",
         without: "reanchor: false",
         search: Search::Rotation(["3", "14"]),
     },
     Rule {
-        name: "no rotation sooner than the overlap",
+        name: "no rotation sooner than the reuse_interval",
         file: TABLE,
-        with: "if age < overlap { Answer::Keep }",
+        with: "if age < reuse_interval { Answer::Keep }",
         without: "if false { Answer::Keep }",
         search: Search::Rotation(["2", "14"]),
     },
@@ -99,7 +99,7 @@ const RULES: &[Rule] = &[
         name: "what is ahead of the store is no theft",
         file: TABLE,
         with: "Answer::Adopt\n",
-        without: "Answer::Theft\n",
+        without: "Answer::Reuse\n",
         search: Search::Rotation(["2", "14"]),
     },
     Rule {
@@ -124,10 +124,10 @@ const RULES: &[Rule] = &[
         search: Search::Rotation(["3", "14"]),
     },
     Rule {
-        name: "late begins at half the overlap",
+        name: "late begins at half the reuse_interval",
         file: ROTATE,
-        with: "Some(cx.after(self.overlap / 2))",
-        without: "Some(cx.after(self.overlap))",
+        with: "Some(cx.after(self.reuse_interval / 2))",
+        without: "Some(cx.after(self.reuse_interval))",
         search: Search::Rotation(["3", "14"]),
     },
 ];

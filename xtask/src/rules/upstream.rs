@@ -3,11 +3,11 @@
 use super::{Rule, Search};
 
 const CALLS: &str = "crates/everfresh-upstream/src/upstream/calls.rs";
-const CLAIMING: &str = "crates/everfresh-upstream/src/upstream/claiming.rs";
+const CLAIMING: &str = "crates/everfresh-upstream/src/upstream/reserve.rs";
 const EXCHANGE: &str = "crates/everfresh-upstream/src/upstream/exchange.rs";
 const KEEPER: &str = "crates/everfresh-upstream/src/upstream/keeper.rs";
 const TABLE: &str = "crates/everfresh-upstream/src/upstream/table.rs";
-const CUSTODY: &str = "crates/everfresh/src/store/custody.rs";
+const CUSTODY: &str = "crates/everfresh/src/store/upstream.rs";
 
 pub(super) const RULES: &[Rule] = &[
     Rule {
@@ -27,15 +27,15 @@ pub(super) const RULES: &[Rule] = &[
     Rule {
         name: "a claim does not expire",
         file: TABLE,
-        with: "Replay::Never | Replay::Within(_) => Next::InDoubt,",
-        without: "_ => Next::Send { over: Some((claim, custody.claimed_at)) },",
+        with: "Replay::Never | Replay::Within(_) => SendDecision::InDoubt,",
+        without: "_ => SendDecision::Send { replaces: Some((reservation, upstream.reserved_at)) },",
         search: Search::Upstream("strict"),
     },
     Rule {
         name: "tokens are published whoever holds the claim",
         file: EXCHANGE,
         with: "            let publication = Publication {",
-        without: "            if let Ok(Some(row)) = keeping.store.load(sid).await\n                && row.record.custody.is_some_and(|custody| custody.claim != Some(claim.id))\n            {\n                return End::Lost;\n            }\n            let publication = Publication {",
+        without: "            if let Ok(Some(row)) = keeping.store.load(sid).await\n                && row.record.upstream.is_some_and(|upstream| upstream.reservation != Some(reservation.id))\n            {\n                return ExchangeResult::Lost;\n            }\n            let publication = Publication {",
         search: Search::Upstream("grace"),
     },
     Rule {
@@ -48,8 +48,8 @@ pub(super) const RULES: &[Rule] = &[
     Rule {
         name: "nobody gives back another one's claim",
         file: CUSTODY,
-        with: " || self.claim != Some(claim.id) ||",
-        without: " ||",
+        with: "            || self.reservation != Some(reservation.id)\n",
+        without: "",
         search: Search::Upstream("strict"),
     },
     Rule {
@@ -69,28 +69,28 @@ pub(super) const RULES: &[Rule] = &[
     Rule {
         name: "a claim is looked up whose acknowledgement was lost",
         file: CLAIMING,
-        with: "if custody.is_some_and(made) {",
-        without: "if custody.is_some_and(made) && false {",
+        with: "if upstream.is_some_and(made) {",
+        without: "if upstream.is_some_and(made) && false {",
         search: Search::Upstream("strict"),
     },
     Rule {
         name: "what the store did not take is offered again",
         file: EXCHANGE,
         with: "Err(error) => cx.store_failed(&error),\n            }\n            if !told {",
-        without: "Err(_) => return End::NoAnswer,\n            }\n            if !told {",
+        without: "Err(_) => return ExchangeResult::NoAnswer,\n            }\n            if !told {",
         search: Search::Upstream("strict"),
     },
     Rule {
         name: "a refused token's row is looked at again",
         file: EXCHANGE,
-        with: "if custody.seq != claim.seq {",
+        with: "if upstream.seq != reservation.seq {",
         without: "if false {",
         search: Search::Upstream("lenient"),
     },
     Rule {
         name: "of two that were sent one may have been taken",
         file: EXCHANGE,
-        with: "if custody.tries > 1 &&",
+        with: "if upstream.tries > 1 &&",
         without: "if false &&",
         search: Search::Upstream("lenient"),
     },
@@ -111,21 +111,21 @@ pub(super) const RULES: &[Rule] = &[
     Rule {
         name: "a claim that was replaced stands again as old as it is",
         file: CUSTODY,
-        with: "self.claimed_at = at;",
+        with: "self.reserved_at = at;",
         without: "let _ = at;",
         search: Search::Upstream("grace"),
     },
     Rule {
         name: "nothing is sent again that does not fit the grace",
         file: TABLE,
-        with: "custody.tries < 2 && age + SEND_LIMIT < grace",
-        without: "custody.tries < 2",
+        with: "upstream.tries < 2 && age + SEND_LIMIT < grace",
+        without: "upstream.tries < 2",
         search: Search::Upstream("grace"),
     },
     Rule {
         name: "a grace is looked at again where a claim replaces another",
         file: CLAIMING,
-        with: "if claim.over.is_some() && !still_fits",
+        with: "if reservation.replaces.is_some() && !still_fits",
         without: "if false && !still_fits",
         search: Search::UpstreamFrom("grace", "seed=240000"),
     },

@@ -13,13 +13,13 @@ struct User {
     name: String,
 }
 
-/// The old check, as it was: signature, `exp`, and whatever else it had. The subject, the claims, and
-/// the second in which the token was made.
+/// The old check, unchanged: signature, `exp`, and anything else it had. Returns the subject, the
+/// claims, and the second in which the token was made.
 fn still_good(old: &str) -> Option<(String, User, u64)> {
     (old == "old-token-of-ada").then(|| ("ada".into(), User { name: "Ada".into() }, 1_700_000_000))
 }
 
-/// In the app's database: the second up to which a person's old tokens don't count.
+/// In the app's database: the second up to which a user's old tokens don't count.
 static OLD_ENDED: Mutex<BTreeMap<String, u64>> = Mutex::new(BTreeMap::new());
 
 /// Deletes the old cookie. `Path` and `Domain` are those that it was set with.

@@ -79,7 +79,7 @@ pub fn median(mut values: Vec<f64>) -> f64 {
 pub struct Cost {
     /// The algorithm of the tokens.
     pub algorithm: String,
-    /// Where sessions are kept, or `resign`.
+    /// Where sessions are kept, or `reissue`.
     pub store: String,
     /// How many there are.
     pub sessions: usize,

@@ -1,6 +1,6 @@
 //! What is measured: an algorithm, and how its token travels.
 
-use everfresh::{Carrier, Engine, Refresher, Resign, Session};
+use everfresh::{Transport, Engine, Refresher, Reissue, Session};
 use http::header::{AUTHORIZATION, COOKIE, SET_COOKIE};
 use http::{HeaderMap, HeaderValue, Request, Response};
 use tower::{ServiceBuilder, ServiceExt as _, service_fn};
@@ -79,7 +79,7 @@ impl Scene {
 
 /// An engine that remembers so many tokens, and keeps no sessions.
 pub fn engine(material: &Material, token_cache: usize) -> Engine<User> {
-    engine_of(material, token_cache, Resign::new())
+    engine_of(material, token_cache, Reissue::new())
 }
 
 /// The same with any refresher.
@@ -91,7 +91,7 @@ pub fn engine_of(
     Engine::builder(material.keys())
         .issuer("https://app.example")
         .audience("app")
-        .carriers([Carrier::cookies(), Carrier::headers()])
+        .carriers([Transport::cookies(), Transport::headers()])
         .access_lifetime(std::time::Duration::from_secs(24 * 60 * 60))
         .refresh_with(refresher)
         .token_cache(token_cache)

@@ -82,6 +82,6 @@ fn session(n: usize) -> NewSession {
         claims: r#"{"name":"Ada Lovelace"}"#.into(),
         attributes: BTreeMap::new(),
         salt: [n as u8; 16],
-        custody: None,
+        upstream: None,
     }
 }

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use everfresh::{Ear, SessionId, StoreError};
+use everfresh::{RevocationSink, SessionId, StoreError};
 use sqlx::Row as _;
 use sqlx::postgres::PgListener;
 
@@ -31,7 +31,7 @@ impl PostgresStore {
 
     /// Tells what ended before, in pages by the table's index: each is a statement with a limit of
     /// its own, however many there are.
-    async fn catch_up(&self, ear: &Ear) -> Result<(), StoreError> {
+    async fn catch_up(&self, ear: &RevocationSink) -> Result<(), StoreError> {
         let back = duration(ear.back())?;
         let mut last = (i64::MIN, Vec::new());
         loop {
@@ -53,7 +53,7 @@ impl PostgresStore {
         }
     }
 
-    pub(super) async fn tell(&self, ear: &Ear) -> Result<(), StoreError> {
+    pub(super) async fn tell(&self, ear: &RevocationSink) -> Result<(), StoreError> {
         let mut listener = limited(PgListener::connect_with(&self.pool)).await?;
         let channel = limited(
             sqlx::query("SELECT left('everfresh_ended:' || current_schema(), 63) AS channel")
@@ -74,7 +74,7 @@ impl PostgresStore {
                 Ok(Ok(None)) => return Err(StoreError::new("the connection was lost")),
                 Ok(Err(error)) => return Err(StoreError::new(error)),
                 Err(_) => {
-                    if ear.is_gone() {
+                    if ear.is_closed() {
                         return Ok(());
                     }
                     limited(sqlx::query("SELECT 1").execute(&mut listener)).await?;

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use everfresh::{Ear, SessionId, StoreError};
+use everfresh::{RevocationSink, SessionId, StoreError};
 
 use super::SqliteStore;
 use crate::row::{Columns as _, KEPT, duration, integer, sid};
@@ -26,7 +26,7 @@ impl SqliteStore {
             .map_err(StoreError::new)
     }
 
-    pub(super) async fn tell(&self, ear: &Ear) -> Result<(), StoreError> {
+    pub(super) async fn tell(&self, ear: &RevocationSink) -> Result<(), StoreError> {
         let since = self.now()?.saturating_sub(duration(ear.back())?);
         let (mut told, mut live) = (0, false);
         loop {
@@ -45,7 +45,7 @@ impl SqliteStore {
             if let Some(row) = rows.last() {
                 told = row.integer("number")?;
             }
-            if ear.is_gone() {
+            if ear.is_closed() {
                 return Ok(());
             }
             if integer(rows.len() as u64)? == BATCH {

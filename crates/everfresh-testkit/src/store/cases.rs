@@ -235,7 +235,7 @@ pub async fn f86_only_what_slides_moves_the_idle_end<H: Harness>() {
     create(&harness, 1, "alice").await;
     let first = loaded(&harness, 1).await.record;
     harness.pass(Duration::from_secs(2)).await;
-    assert!(rotate(&harness, Rotation { slides: false, ..next(&first) }).await);
+    assert!(rotate(&harness, Rotation { user_activity: false, ..next(&first) }).await);
     let rotated = loaded(&harness, 1).await.record;
     assert_eq!((rotated.generation, rotated.idle_expires), (1, first.idle_expires));
     harness.store().confirm(id(1), 1, false).await.expect("confirmed");

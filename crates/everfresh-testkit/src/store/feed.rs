@@ -5,7 +5,7 @@ use std::collections::HashSet;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use everfresh::{Ear, Heard, SessionId, SessionStore as _};
+use everfresh::{FeedEvent, RevocationSink, SessionId, SessionStore as _};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
@@ -27,18 +27,18 @@ impl Follower {
     async fn new<H: Harness>(harness: &H, back: Duration) -> Self {
         let (tell, heard) = watch::channel((false, HashSet::new()));
         let tell = Arc::new(Mutex::new(tell));
-        let ear = Ear::new(back, move |heard| {
+        let ear = RevocationSink::new(back, move |heard| {
             let tell = tell.lock().expect("no panic");
             match heard {
-                Heard::Ended(sids) => tell.send_modify(|(_, ended)| ended.extend(sids)),
-                Heard::Live => tell.send_modify(|(live, _)| *live = true),
+                FeedEvent::Ended(sids) => tell.send_modify(|(_, ended)| ended.extend(sids)),
+                FeedEvent::Live => tell.send_modify(|(live, _)| *live = true),
                 _ => {}
             }
             !tell.is_closed()
         });
         let store = harness.store().clone();
         let task = tokio::spawn(async move {
-            let followed = store.follow(ear).await;
+            let followed = store.watch_revocations(ear).await;
             assert!(followed.is_ok(), "{followed:?}");
         });
         let follower = Self { heard, task };

@@ -1,9 +1,9 @@
 //! What every session store has to do, as cases. Stores from elsewhere run them too.
 
 pub mod cases;
-pub mod custody;
 pub mod feed;
 pub mod many;
+pub mod upstream;
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -45,7 +45,7 @@ pub fn session(n: u8, subject: &str) -> NewSession {
         claims: format!(r#"{{"n":{n}}}"#),
         attributes: BTreeMap::from([("device".into(), format!("device {n}"))]),
         salt: [n; 16],
-        custody: None,
+        upstream: None,
     }
 }
 
@@ -57,7 +57,7 @@ pub fn next(row: &SessionRecord) -> Rotation {
         to: row.generation + 1,
         key_id: row.key_id + 1,
         claims: Some(row.claims.clone()),
-        slides: true,
+        user_activity: true,
     }
 }
 

@@ -7,8 +7,8 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use everfresh::{
-    Carrier, Clock, Engine, EngineBuilder, Keys, ManualClock, MemoryStore, Resign, Rotate,
-    Timestamp,
+    Clock, Engine, EngineBuilder, Keys, ManualClock, MemoryStore, Reissue, Rotate, Timestamp,
+    Transport,
 };
 use serde_json::json;
 use tokio::task::JoinHandle;
@@ -92,9 +92,9 @@ impl World {
             .issuer("https://everfresh.test")
             .audience("contract")
             .clock(Clock::from(clock.clone()))
-            .carriers([Carrier::cookies(), Carrier::headers()])
+            .carriers([Transport::cookies(), Transport::headers()])
             .insecure_dev_only()
-            .refresh_with(Resign::new());
+            .refresh_with(Reissue::new());
         let server = A::serve(change(builder).build().expect("a good configuration")).await;
         let browser = Browser::new(server.address, clock.clone());
         Self { clock, browser, address: server.address, _server: server }

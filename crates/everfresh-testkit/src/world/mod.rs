@@ -9,7 +9,7 @@
 //! * [`live`] goes through long schedules by chance: several nodes that crash and whose clocks
 //!   differ, outages, keys that rotate, backups, and a thief.
 //!
-//! In both the network delivers within a quarter of the overlap, or not at all; handlers and
+//! In both the network delivers within a quarter of the reuse interval, or not at all; handlers and
 //! confirmations take as long as they like.
 //!
 //! In the search, time goes by in ticks. Generations and times are relative to the session's row,
@@ -26,7 +26,7 @@ pub use server::{Outcome, Server};
 /// How many ticks a token counts after its rotation.
 pub const OVERLAP: i8 = 4;
 
-/// How many ticks a request or a response may be on its way: a quarter of the overlap. What takes
+/// How many ticks a request or a response may be on its way: a quarter of the reuse interval. What takes
 /// longer is lost. Handlers may take as long as they like.
 pub const DELAY: i8 = OVERLAP / 4;
 

@@ -5,8 +5,8 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use everfresh::{
-    Clock, Engine, Keys, Loaded, ManualClock, MemoryStore, NewSession, Rotate, Rotation, Session,
-    SessionId, SessionRecord, SessionStore, Standing, Step, StoreError, Timestamp,
+    Clock, Engine, Keys, Loaded, ManualClock, MemoryStore, NewSession, Progress, Rotate, Rotation,
+    Session, SessionId, SessionRecord, SessionStatus, SessionStore, StoreError, Timestamp,
 };
 use http::header::{COOKIE, SET_COOKIE};
 use http::{Request, Response};
@@ -53,7 +53,7 @@ impl Server {
         let runtime = runtime.expect("a runtime");
         let world = World::new(&runtime, NOW);
         let mut pair = runtime.block_on(async {
-            let Step::Pass(session) = world.auth.begin(&Request::new(())) else {
+            let Progress::Pass(session) = world.auth.begin(&Request::new(())) else {
                 panic!("nothing to wait for")
             };
             session.sign_in("alice", ()).await.expect("signed in");
@@ -85,7 +85,7 @@ impl Server {
         let world = self.world(row);
         let (served, response) = self.runtime.block_on(async {
             let (session, response) = world.begin(&request, lands).await;
-            (session.standing() == Standing::Present, response)
+            (session.standing() == SessionStatus::Present, response)
         });
         let outcome = Outcome {
             row: self.row_of(&world),
@@ -97,7 +97,7 @@ impl Server {
         outcome
     }
 
-    /// Whether a response that took at least half the overlap, for a request with this refresh
+    /// Whether a response that took at least half the reuse interval, for a request with this refresh
     /// token, may still carry its tokens; and the row afterwards.
     pub fn recheck(&mut self, row: Row, refresh: i8) -> (bool, Option<Row>) {
         if let Some(known) = self.rechecked.get(&(row, refresh)) {
@@ -112,7 +112,9 @@ impl Server {
         let late = self.row(row);
         let attached = self.runtime.block_on(async {
             let request = request(&[("__Host-refresh_token", &token)]);
-            let Step::Wait(waiting) = world.auth.begin(&request) else { panic!("no access token") };
+            let Progress::Wait(waiting) = world.auth.begin(&request) else {
+                panic!("no access token")
+            };
             let session = waiting.settle().await;
             assert!(session.is_refreshed(), "the token of the current generation rotates");
             // Time is measured from the row, so it is the row that is moved and not the clock.
@@ -166,7 +168,7 @@ impl Server {
         let access = cookies.get("__Host-access_token").map(|token| {
             let world = World::new(&self.runtime, NOW);
             let request = request(&[("__Host-access_token", token)]);
-            let Step::Pass(session) = world.auth.begin(&request) else { panic!("it is fresh") };
+            let Progress::Pass(session) = world.auth.begin(&request) else { panic!("it is fresh") };
             (relative(session.generation().expect("a generation")), LIFETIME)
         });
         Tokens { refresh, access }
@@ -189,7 +191,7 @@ impl Server {
             idle_expires: minted.plus(Duration::from_secs(86_400)),
             ..self.record.clone()
         });
-        // Sooner than the overlap after the rotation: a new access token alone.
+        // Sooner than the reuse interval after the rotation: a new access token alone.
         let request = request(&[("__Host-refresh_token", &self.refresh[&generation])]);
         let response = self.runtime.block_on(world.visit(&request)).1;
         let token = cookies(&response).remove("__Host-access_token").expect("an access token");
@@ -215,7 +217,7 @@ impl World {
     fn new(runtime: &Runtime, now: Timestamp) -> Self {
         let clock = ManualClock::starting_at(now);
         let store = Reporting::new(&clock);
-        let rotate = Rotate::new(store.clone()).overlap(TICK * OVERLAP as u32);
+        let rotate = Rotate::new(store.clone()).reuse_interval(TICK * OVERLAP as u32);
         let keys = Keys::hs256("o4ATj9fibxU9TCgPurGrjRk6RGBgu53zA").expect("a good secret");
         let builder = Engine::builder(keys)
             .issuer("https://world.test")
@@ -231,8 +233,8 @@ impl World {
 
     async fn begin(&self, request: &Request<()>, lands: bool) -> (Session<()>, Response<()>) {
         let session = match self.auth.begin(request) {
-            Step::Pass(session) => session,
-            Step::Wait(waiting) => waiting.settle().await,
+            Progress::Pass(session) => session,
+            Progress::Wait(waiting) => waiting.settle().await,
         };
         if lands {
             settle().await;

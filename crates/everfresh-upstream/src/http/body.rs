@@ -24,7 +24,7 @@ pub(super) type Incoming = UnsyncBoxBody<Bytes, BoxError>;
 
 /// What became of a request's body. What was not handed over, nobody has got.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Departure(Arc<Flags>);
+pub(super) struct SentFlag(Arc<Flags>);
 
 #[derive(Debug, Default)]
 struct Flags {
@@ -32,7 +32,7 @@ struct Flags {
     withheld: AtomicBool,
 }
 
-impl Departure {
+impl SentFlag {
     /// It is handed over now.
     pub(super) fn depart(&self) {
         self.0.departed.store(true, Ordering::SeqCst);
@@ -59,7 +59,7 @@ impl Departure {
 pub(super) struct Outgoing {
     pub(super) data: Bytes,
     pub(super) permission: Option<Permission>,
-    pub(super) departure: Departure,
+    pub(super) departure: SentFlag,
 }
 
 impl Body for Outgoing {

@@ -10,7 +10,7 @@ use http_body::Body;
 use http_body_util::Full;
 use tower_service::Service;
 
-use super::body::{BoxError, Departure, Incoming, Permission, incoming};
+use super::body::{BoxError, Incoming, Permission, SentFlag, incoming};
 use super::error::{self, HttpError};
 
 /// Carries one request, once.
@@ -19,7 +19,7 @@ pub(super) trait Carrier: Send + Sync {
         &self,
         request: Request<Bytes>,
         permission: Option<Permission>,
-        departure: Departure,
+        departure: SentFlag,
     ) -> BoxFuture<'static, Result<Response<Incoming>, HttpError>>;
 }
 
@@ -38,7 +38,7 @@ where
         &self,
         request: Request<Bytes>,
         permission: Option<Permission>,
-        departure: Departure,
+        departure: SentFlag,
     ) -> BoxFuture<'static, Result<Response<Incoming>, HttpError>> {
         let mut service = self.0.lock().unwrap_or_else(PoisonError::into_inner).clone();
         Box::pin(async move {
@@ -61,7 +61,7 @@ where
 /// What an error means, as far as the request had come.
 pub(super) fn classify(
     error: &(dyn std::error::Error + 'static),
-    departure: &Departure,
+    departure: &SentFlag,
 ) -> HttpError {
     if departure.is_withheld() {
         return HttpError::Withheld;

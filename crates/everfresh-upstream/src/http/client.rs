@@ -25,7 +25,7 @@ use rustls::{ClientConfig, RootCertStore};
 use tower_service::Service;
 
 use super::HttpClient;
-use super::body::{BoxError, Departure, Incoming, Outgoing, Permission, incoming};
+use super::body::{BoxError, Incoming, Outgoing, Permission, SentFlag, incoming};
 use super::carrier::{Carrier, classify};
 use super::error::HttpError;
 
@@ -142,7 +142,7 @@ impl Carrier for Own {
         &self,
         request: Request<Bytes>,
         permission: Option<Permission>,
-        departure: Departure,
+        departure: SentFlag,
     ) -> BoxFuture<'static, Result<Response<Incoming>, HttpError>> {
         let client = self.0.clone();
         Box::pin(async move {

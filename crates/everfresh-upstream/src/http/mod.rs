@@ -21,7 +21,7 @@ use http_body_util::Full;
 use serde::de::DeserializeOwned;
 use tower_service::Service;
 
-use body::{BoxError, Departure, Permission};
+use body::{BoxError, Permission, SentFlag};
 use carrier::{Carrier, Given};
 
 #[cfg(feature = "client")]
@@ -235,7 +235,7 @@ impl<'c> Call<'c> {
     /// Makes the call and reads the answer, whatever its status.
     pub async fn send(self) -> Result<Answer, HttpError> {
         let Self { client, request, limit, at_most, mut permission, in_head } = self;
-        let departure = Departure::default();
+        let departure = SentFlag::default();
         let call = async {
             if in_head {
                 if let Some(permission) = permission.take()

@@ -164,7 +164,7 @@ struct Remote {
 }
 
 struct State {
-    underway: Option<Underway>,
+    underway: Option<InFlight>,
     /// When a token was last the reason for a fetch.
     sought_at: Option<Instant>,
     /// How many attempts in a row brought nothing, and what the last one ran into.
@@ -176,7 +176,7 @@ struct State {
 
 /// A fetch that runs. Its sender is dropped at its end, whatever that is.
 #[derive(Clone)]
-struct Underway {
+struct InFlight {
     end: watch::Receiver<()>,
     waiting: Arc<()>,
 }
@@ -211,7 +211,7 @@ impl KeySource for Source {
     }
 }
 
-impl Underway {
+impl InFlight {
     async fn ended(mut self) {
         while self.end.changed().await.is_ok() {}
     }
@@ -246,16 +246,16 @@ impl Remote {
         if Arc::strong_count(&underway.waiting) > MAX_WAITING + 1 {
             return Seek::Unavailable { retry_after: Duration::from_secs(1) };
         }
-        Seek::Underway(Box::pin(underway.ended()))
+        Seek::InFlight(Box::pin(underway.ended()))
     }
 
     /// The fetch that is under way, or a new one, to be started when the state is free.
-    fn join(self: &Arc<Self>, state: &mut State) -> (Underway, Option<Fetch>) {
+    fn join(self: &Arc<Self>, state: &mut State) -> (InFlight, Option<Fetch>) {
         if let Some(underway) = &state.underway {
             return (underway.clone(), None);
         }
         let (running, end) = watch::channel(());
-        let underway = Underway { end, waiting: Arc::new(()) };
+        let underway = InFlight { end, waiting: Arc::new(()) };
         state.underway = Some(underway.clone());
         let fetch = Fetch { remote: self.clone(), landed: false, _running: running };
         (underway, Some(fetch))

@@ -11,8 +11,9 @@ use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD as B64;
 use bytes::Bytes;
 use everfresh::{
-    Admission, Admitted, Algorithm, Carrier, Clock, Closing, Context, Engine, Failure, Key,
-    KeyError, ManualClock, Opening, Presented, Refresher, Resign, Session, Timestamp, Tokens,
+    Algorithm, Clock, Closing, Context, Engine, Failure, FlightKey, Key, KeyError, ManualClock,
+    Presented, RefreshRequest, Refresher, Reissue, Session, SignInRequest, Timestamp, Tokens,
+    Transport,
 };
 use everfresh_testkit::fault::{Fault, FaultProxy};
 use futures::future::join_all;
@@ -50,8 +51,8 @@ impl Signer {
             .issuer("https://id.example")
             .audience("app")
             .clock(Clock::from(ManualClock::starting_at(START)))
-            .carriers([Carrier::headers()])
-            .refresh_with(Resign::new())
+            .carriers([Transport::headers()])
+            .refresh_with(Reissue::new())
             .build()
             .unwrap();
         let sign_in = tower::service_fn(|request: Request<()>| async move {
@@ -145,15 +146,15 @@ impl Refresher for Elsewhere {
         false
     }
 
-    fn admits(&self, _: Presented<'_>, _: Timestamp) -> Option<Admission> {
+    fn identify(&self, _: Presented<'_>, _: Timestamp) -> Option<FlightKey> {
         None
     }
 
-    async fn refresh(&self, _: Context, _: Admitted) -> Result<Tokens, Failure> {
+    async fn refresh(&self, _: Context, _: RefreshRequest) -> Result<Tokens, Failure> {
         Err(Failure::Misconfigured)
     }
 
-    async fn sign_in(&self, _: Context, _: Opening) -> Result<Tokens, Failure> {
+    async fn sign_in(&self, _: Context, _: SignInRequest) -> Result<Tokens, Failure> {
         Err(Failure::Misconfigured)
     }
 
@@ -171,7 +172,7 @@ fn app(
         .issuer("https://id.example")
         .audience("app")
         .clock(Clock::from(ManualClock::starting_at(START)))
-        .carriers([Carrier::headers()])
+        .carriers([Transport::headers()])
         .refresh_with(Elsewhere)
         .build()
         .unwrap();

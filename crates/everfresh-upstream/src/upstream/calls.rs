@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use everfresh::{Answered, Context, Event};
+use everfresh::{Context, Event, RefreshOutcome};
 use futures::future::BoxFuture;
 use http::StatusCode;
 use tokio::sync::Semaphore;
@@ -18,7 +18,7 @@ const LISTEN: Duration = Duration::from_secs(5 * 60);
 const SOON: Duration = Duration::from_secs(1);
 
 /// The other server, and how much is asked of it.
-pub(super) struct Calls {
+pub(super) struct TokenEndpoint {
     pub(super) upstream: Upstream,
     breaker: Breaker,
     slots: Semaphore,
@@ -28,7 +28,7 @@ pub(super) struct Calls {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Sent {
     /// There was an answer.
-    Answered(Answered),
+    Answered(RefreshOutcome),
     /// Certainly not sent. `tried`: it was not for us that it wasn't.
     Unsent { retry_after: Duration, tried: bool },
     /// Sent, and no answer will come.
@@ -37,7 +37,7 @@ pub(super) enum Sent {
     Unwritable,
 }
 
-/// The span of one token on its way, in which [`Calls::send`] runs. The way may be longer than the
+/// The span of one token on its way, in which [`TokenEndpoint::send`] runs. The way may be longer than the
 /// refresh that sent it, so it has no parent, and follows from that.
 pub(super) fn span(sid: &str) -> Span {
     let span = tracing::debug_span!(
@@ -51,7 +51,7 @@ pub(super) fn span(sid: &str) -> Span {
     span
 }
 
-impl Calls {
+impl TokenEndpoint {
     pub(super) fn new(upstream: Upstream) -> Self {
         let slots = Semaphore::new(upstream.max_calls.min(Semaphore::MAX_PERMITS));
         Self { upstream, breaker: Breaker::default(), slots }
@@ -66,7 +66,7 @@ impl Calls {
         permission: BoxFuture<'static, bool>,
     ) -> Sent {
         let Self { upstream, breaker, slots } = self;
-        let Ok(Ok(slot)) = tokio::time::timeout(cx.waiter_limit(), slots.acquire()).await else {
+        let Ok(Ok(slot)) = tokio::time::timeout(cx.refresh_timeout(), slots.acquire()).await else {
             return Sent::Unsent { retry_after: SOON, tried: false };
         };
         if let Err(retry_after) = breaker.ask(cx.monotonic()) {
@@ -113,7 +113,7 @@ impl Calls {
         Span::current().record("status", status.as_u16());
         let answered = upstream.dialect.read(status, &headers, &body, cx.now());
         match &answered {
-            Answered::Unavailable { retry_after }
+            RefreshOutcome::Unavailable { retry_after }
                 if status.is_server_error() || status == StatusCode::TOO_MANY_REQUESTS =>
             {
                 self.failed(cx, *retry_after);
@@ -122,8 +122,8 @@ impl Calls {
             _ => {}
         }
         match &answered {
-            Answered::InDoubt => cx.emit(&Event::InDoubt { sid }),
-            Answered::Misconfigured => tracing::error!(
+            RefreshOutcome::InDoubt => cx.emit(&Event::InDoubt { sid }),
+            RefreshOutcome::Misconfigured => tracing::error!(
                 target: "everfresh",
                 sid,
                 %status,

@@ -6,16 +6,16 @@ use std::time::Duration;
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD as B64;
 use everfresh::{
-    AccessToken, Admission, Admitted, Answered, ClaimsObject, Closing, ConfigError, Context, Event,
-    Failure, Grant, Issued, KeyRing, Opening, Presented, RefreshToken, Refresher, Setup, Timestamp,
-    Tokens, Vault,
+    AccessToken, AccessTokenResponse, ClaimsObject, Closing, ConfigError, Context, Event, Failure,
+    FlightKey, KeyRing, Presented, RefreshOutcome, RefreshRequest, RefreshToken, Refresher, Sealer,
+    SessionClaims, Setup, SignInRequest, Timestamp, Tokens,
 };
 use serde::{Deserialize, Serialize};
 use tracing::Instrument as _;
 use zeroize::{Zeroize as _, Zeroizing};
 
-use super::calls::{Calls, Sent, span};
-use super::held::Held;
+use super::calls::{Sent, TokenEndpoint, span};
+use super::held::UpstreamTokens;
 use super::receive::Refused;
 use super::revoke::revoke;
 use super::{Replay, Upstream};
@@ -38,13 +38,13 @@ const SOON: Duration = Duration::from_secs(1);
 /// AES-256-GCM-SIV under a key of the ring: the client can neither read nor change what it holds,
 /// and bytes of a stranger cause no call to anybody.
 pub struct InCookies {
-    calls: Calls,
+    calls: TokenEndpoint,
     ring: Option<KeyRing>,
     ready: Option<Ready>,
 }
 
 struct Ready {
-    vault: Vault,
+    sealer: Sealer,
     access_lifetime: Duration,
 }
 
@@ -65,14 +65,14 @@ struct Content {
     #[serde(skip_serializing_if = "Option::is_none")]
     who: Option<String>,
     /// How long the access token was made for, and when it expires by our clock.
-    lives: u64,
+    expires_in: u64,
     expires: u64,
 }
 
 impl InCookies {
     pub(super) fn new(upstream: Upstream) -> Self {
         let limit = upstream.limit.min(LIMIT);
-        Self { calls: Calls::new(upstream.limit(limit)), ring: None, ready: None }
+        Self { calls: TokenEndpoint::new(upstream.limit(limit)), ring: None, ready: None }
     }
 
     /// The keys of the seal. Where the engine signs with shared secrets, they are derived from
@@ -93,27 +93,36 @@ impl InCookies {
             return None;
         }
         let sealed = B64.decode(token).ok()?;
-        let text = self.ready().ok()?.vault.open(PLACE, &sealed).ok()?;
+        let text = self.ready().ok()?.sealer.open(PLACE, &sealed).ok()?;
         serde_json::from_slice(&text).ok()
     }
 
     fn seal(&self, cx: &Context, content: &Content) -> Result<RefreshToken, Failure> {
         let text = serde_json::to_vec(content).map(Zeroizing::new);
         let text = text.map_err(|_| Failure::Misconfigured)?;
-        let sealed = self.ready()?.vault.seal(PLACE, &text).ok_or(Failure::SOON)?;
+        let sealed = self.ready()?.sealer.seal(PLACE, &text).ok_or(Failure::SOON)?;
         let token = RefreshToken::new(B64.encode(sealed));
         cx.check_size(&content.sid, &token)?;
         Ok(token)
     }
 
     /// Our own access token for it, which does not outlive the one that it rests on.
-    fn mint(&self, cx: &Context, content: &Content, grant: &Grant) -> Result<Tokens, Failure> {
+    fn mint(
+        &self,
+        cx: &Context,
+        content: &Content,
+        grant: &SessionClaims,
+    ) -> Result<Tokens, Failure> {
         let left = Timestamp::from_secs(content.expires).since(cx.now());
         cx.mint_for(grant, Some(left.max(Duration::from_secs(1))))
     }
 
     /// Sends the refresh token, once. It may be sent again whatever comes of it.
-    async fn exchange(&self, cx: &Context, content: &Content) -> Result<Issued, Failure> {
+    async fn exchange(
+        &self,
+        cx: &Context,
+        content: &Content,
+    ) -> Result<AccessTokenResponse, Failure> {
         let held = content.held();
         let token = held.presented(&self.calls.upstream.dialect);
         let permission = Box::pin(std::future::ready(true));
@@ -126,12 +135,12 @@ impl InCookies {
                 }
                 unavailable(retry_after)
             }
-            Sent::Unwritable | Sent::Answered(Answered::Misconfigured) => {
+            Sent::Unwritable | Sent::Answered(RefreshOutcome::Misconfigured) => {
                 Err(Failure::Misconfigured)
             }
-            Sent::Answered(Answered::Issued(issued)) => Ok(*issued),
-            Sent::Answered(Answered::Rejected) => Err(Failure::Rejected),
-            Sent::Answered(Answered::Unavailable { retry_after }) => {
+            Sent::Answered(RefreshOutcome::Issued(issued)) => Ok(*issued),
+            Sent::Answered(RefreshOutcome::Rejected) => Err(Failure::Rejected),
+            Sent::Answered(RefreshOutcome::Unavailable { retry_after }) => {
                 unavailable(retry_after.unwrap_or(SOON))
             }
             Sent::Answered(_) | Sent::NoAnswer => unavailable(SOON),
@@ -142,9 +151,9 @@ impl InCookies {
         &self,
         cx: &Context,
         sid: &str,
-        issued: Issued,
-        former: Option<&Held>,
-    ) -> Result<Held, Failure> {
+        issued: AccessTokenResponse,
+        former: Option<&UpstreamTokens>,
+    ) -> Result<UpstreamTokens, Failure> {
         let life = self.ready()?.access_lifetime;
         match self.calls.upstream.receive(cx, issued, former, life).await {
             Ok(held) => Ok(held),
@@ -160,7 +169,7 @@ impl InCookies {
     async fn renew(&self, cx: &Context, content: &mut Content) -> Result<(), Failure> {
         let issued = self.exchange(cx, content).await?;
         let held = self.receive(cx, &content.sid, issued, Some(&content.held())).await?;
-        if held.lives.is_zero() {
+        if held.expires_in.is_zero() {
             cx.emit(&Event::ExpiredOnArrival { sid: &content.sid });
             return Err(Failure::SOON);
         }
@@ -170,21 +179,21 @@ impl InCookies {
 }
 
 impl Content {
-    fn held(&self) -> Held {
-        Held {
+    fn held(&self) -> UpstreamTokens {
+        UpstreamTokens {
             access: AccessToken::new(self.access.clone()),
             refresh: self.refresh.clone().map(RefreshToken::new),
-            lives: Duration::from_secs(self.lives),
+            expires_in: Duration::from_secs(self.expires_in),
             who: self.who.clone(),
         }
     }
 
-    fn hold(&mut self, held: Held, now: Timestamp) {
+    fn hold(&mut self, held: UpstreamTokens, now: Timestamp) {
         self.wipe();
         self.access = held.access.expose().to_owned();
         self.refresh = held.refresh.map(|token| token.expose().to_owned());
-        (self.who, self.lives) = (held.who, held.lives.as_secs());
-        self.expires = now.plus(held.lives).as_secs();
+        (self.who, self.expires_in) = (held.who, held.expires_in.as_secs());
+        self.expires = now.plus(held.expires_in).as_secs();
     }
 
     fn wipe(&mut self) {
@@ -192,11 +201,11 @@ impl Content {
         self.refresh.zeroize();
     }
 
-    fn grant(&self) -> Result<Grant, Failure> {
+    fn grant(&self) -> Result<SessionClaims, Failure> {
         let claims = ClaimsObject::from_text(&self.claims).ok_or(Failure::Misconfigured)?;
         let ends = Timestamp::from_secs(self.session_exp);
         let began = Timestamp::from_secs(self.auth_time);
-        let mut grant = Grant::new(&self.sub, &self.sid, claims, began, ends);
+        let mut grant = SessionClaims::new(&self.sub, &self.sid, claims, began, ends);
         grant.persistent = self.persistent;
         Ok(grant)
     }
@@ -210,7 +219,7 @@ impl Drop for Content {
 
 /// Tells the cookies of a session apart, and a later one from an earlier one: how often it was
 /// replaced, and a part of the seal, which differs in each.
-fn mark(content: &Content, token: &[u8]) -> u64 {
+fn fingerprint(content: &Content, token: &[u8]) -> u64 {
     let end = token.last_chunk().map_or(0, |end| u32::from_be_bytes(*end));
     u64::from(content.seq) << 32 | u64::from(end)
 }
@@ -228,8 +237,8 @@ impl Refresher for InCookies {
                          `kept_in(store)` if they are not",
             });
         }
-        let vault = setup.vault(self.ring.clone())?;
-        self.ready = Some(Ready { vault, access_lifetime: setup.access_lifetime() });
+        let sealer = setup.sealer(self.ring.clone())?;
+        self.ready = Some(Ready { sealer, access_lifetime: setup.access_lifetime() });
         Ok(())
     }
 
@@ -241,18 +250,21 @@ impl Refresher for InCookies {
         LARGEST
     }
 
-    fn hands_over(&self) -> bool {
+    fn delivers_only_copy(&self) -> bool {
         true
     }
 
-    fn admits(&self, presented: Presented<'_>, now: Timestamp) -> Option<Admission> {
+    fn identify(&self, presented: Presented<'_>, now: Timestamp) -> Option<FlightKey> {
         let token = presented.refresh?;
         let content = self.open(token)?;
         let over = now >= Timestamp::from_secs(content.session_exp);
-        (!over).then(|| Admission { sid: (*content.sid).into(), mark: mark(&content, token) })
+        (!over).then(|| FlightKey {
+            sid: (*content.sid).into(),
+            fingerprint: fingerprint(&content, token),
+        })
     }
 
-    async fn refresh(&self, cx: Context, admitted: Admitted) -> Result<Tokens, Failure> {
+    async fn refresh(&self, cx: Context, admitted: RefreshRequest) -> Result<Tokens, Failure> {
         let token = admitted.refresh.as_ref().ok_or(Failure::Rejected)?;
         let mut content = self.open(token.expose().as_bytes()).ok_or(Failure::Rejected)?;
         let now = cx.now();
@@ -264,15 +276,15 @@ impl Refresher for InCookies {
         cx.revalidate(&mut grant).await?;
         let changed = grant.claims.as_str() != content.claims;
         grant.claims.as_str().clone_into(&mut content.claims);
-        let (lives, expires) = (content.lives, Timestamp::from_secs(content.expires));
+        let (expires_in, expires) = (content.expires_in, Timestamp::from_secs(content.expires));
         let left = expires.since(cx.now());
         let mut renewed = false;
-        if Context::is_due(&content.sid, Duration::from_secs(lives), left) {
+        if Context::is_due(&content.sid, Duration::from_secs(expires_in), left) {
             match self.renew(&cx, &mut content).await {
                 Ok(()) => renewed = true,
                 Err(Failure::Rejected) => return Err(Failure::Rejected),
                 // What the client holds is still good, and it needs an access token.
-                Err(_) if !admitted.spare && cx.now() < expires => {}
+                Err(_) if !admitted.token_still_valid && cx.now() < expires => {}
                 Err(failure) => return Err(failure),
             }
         }
@@ -284,8 +296,8 @@ impl Refresher for InCookies {
         Ok(tokens)
     }
 
-    async fn sign_in(&self, cx: Context, opening: Opening) -> Result<Tokens, Failure> {
-        let Opening { grant, issued, .. } = opening;
+    async fn sign_in(&self, cx: Context, opening: SignInRequest) -> Result<Tokens, Failure> {
+        let SignInRequest { grant, issued, .. } = opening;
         let held =
             self.receive(&cx, &grant.sid, issued.ok_or(Failure::Misconfigured)?, None).await?;
         let mut content = Content {
@@ -299,7 +311,7 @@ impl Refresher for InCookies {
             access: String::new(),
             refresh: None,
             who: None,
-            lives: 0,
+            expires_in: 0,
             expires: 0,
         };
         content.hold(held, cx.now());
@@ -319,7 +331,7 @@ impl Refresher for InCookies {
         Ok(sid.or(shown.map(|content| content.sid.clone())))
     }
 
-    async fn onward(
+    async fn upstream_access_token(
         &self,
         cx: Context,
         sid: String,

@@ -4,17 +4,19 @@ use std::borrow::Cow;
 use std::time::Duration;
 
 use everfresh::dialect::TokenKind;
-use everfresh::{AccessToken, Custody, Dialect, NotOpened, RefreshToken, SessionId, Vault};
+use everfresh::{
+    AccessToken, Dialect, RefreshToken, Sealer, SessionId, StoredUpstreamTokens, UnsealError,
+};
 use serde::{Deserialize, Serialize};
 use zeroize::Zeroizing;
 
 /// Tokens of the other server.
 #[derive(Clone)]
-pub(super) struct Held {
+pub(super) struct UpstreamTokens {
     pub(super) access: AccessToken,
     pub(super) refresh: Option<RefreshToken>,
     /// How long the access token was made for.
-    pub(super) lives: Duration,
+    pub(super) expires_in: Duration,
     /// Whose they are, as far as they say so.
     pub(super) who: Option<String>,
 }
@@ -25,23 +27,23 @@ struct Form<'t> {
     access: Cow<'t, str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     refresh: Option<Cow<'t, str>>,
-    lives: u64,
+    expires_in: u64,
     #[serde(skip_serializing_if = "Option::is_none")]
     who: Option<Cow<'t, str>>,
 }
 
-impl Held {
+impl UpstreamTokens {
     /// Sealed for this session and this sequence number alone. None if the system gave no random
     /// bytes.
-    pub(super) fn seal(&self, vault: &Vault, sid: SessionId, seq: u64) -> Option<Vec<u8>> {
+    pub(super) fn seal(&self, sealer: &Sealer, sid: SessionId, seq: u64) -> Option<Vec<u8>> {
         let form = Form {
             access: self.access.expose().into(),
             refresh: self.refresh.as_ref().map(|token| token.expose().into()),
-            lives: self.lives.as_millis().try_into().unwrap_or(u64::MAX),
+            expires_in: self.expires_in.as_millis().try_into().unwrap_or(u64::MAX),
             who: self.who.as_deref().map(Into::into),
         };
         let text = Zeroizing::new(serde_json::to_vec(&form).ok()?);
-        vault.seal(&place(sid, seq), &text)
+        sealer.seal(&place(sid, seq), &text)
     }
 
     /// The token that the dialect presents to be refreshed.
@@ -53,16 +55,16 @@ impl Held {
     }
 
     pub(super) fn open(
-        vault: &Vault,
+        sealer: &Sealer,
         sid: SessionId,
-        custody: &Custody,
-    ) -> Result<Self, NotOpened> {
-        let text = vault.open(&place(sid, custody.seq), &custody.sealed)?;
-        let form: Form<'_> = serde_json::from_slice(&text).map_err(|_| NotOpened::Foreign)?;
+        upstream: &StoredUpstreamTokens,
+    ) -> Result<Self, UnsealError> {
+        let text = sealer.open(&place(sid, upstream.seq), &upstream.sealed)?;
+        let form: Form<'_> = serde_json::from_slice(&text).map_err(|_| UnsealError::Foreign)?;
         Ok(Self {
             access: AccessToken::new(form.access.into_owned()),
             refresh: form.refresh.map(|token| RefreshToken::new(token.into_owned())),
-            lives: Duration::from_millis(form.lives),
+            expires_in: Duration::from_millis(form.expires_in),
             who: form.who.map(Cow::into_owned),
         })
     }

@@ -6,8 +6,9 @@ use std::time::Duration;
 
 use everfresh::dialect::TokenKind;
 use everfresh::{
-    AccessToken, ClaimId, ConfigError, Context, Custodian, Custody, CustodyStore, Failure, Issued,
-    Loaded, NewCustody, SessionId, SessionRecord, Setup, Timestamp, Vault,
+    AccessToken, AccessTokenResponse, ConfigError, Context, Failure, Loaded, NewUpstreamTokens,
+    ReservationId, Sealer, SessionId, SessionRecord, Setup, StoredUpstreamTokens, Timestamp,
+    UpstreamTokenKeeper, UpstreamTokenStore,
 };
 use futures::future::select_all;
 use tokio::sync::watch;
@@ -15,12 +16,12 @@ use tokio::time::Instant;
 use tracing::Instrument as _;
 
 use super::Upstream;
-use super::calls::{Calls, span};
-use super::exchange::{End, Exchange};
-use super::held::Held;
+use super::calls::{TokenEndpoint, span};
+use super::exchange::{Exchange, ExchangeResult};
+use super::held::UpstreamTokens;
 use super::receive::Refused;
 use super::revoke::revoke;
-use super::table::{Next, Rules, consult};
+use super::table::{Rules, SendDecision, consult};
 
 /// How soon a row is looked at again that another node is renewing; doubled up to `POLL_MOST`.
 const POLL: Duration = Duration::from_millis(25);
@@ -33,19 +34,19 @@ const TRIES: usize = 4;
 const MAX_UNANSWERED: usize = 16 * 1024;
 
 /// Which tokens: those of a session, by their sequence number.
-type Which = (SessionId, u64);
+type TokenKey = (SessionId, u64);
 
-pub(super) struct Keeper<S>(pub(super) Arc<Keeping<S>>);
+pub(super) struct Keeper<S>(pub(super) Arc<Shared<S>>);
 
-pub(super) struct Keeping<S> {
-    pub(super) calls: Calls,
+pub(super) struct Shared<S> {
+    pub(super) calls: TokenEndpoint,
     pub(super) store: S,
     ready: OnceLock<Ready>,
     board: Mutex<Board>,
 }
 
 struct Ready {
-    vault: Vault,
+    sealer: Sealer,
     access_lifetime: Duration,
 }
 
@@ -53,22 +54,22 @@ struct Ready {
 struct Board {
     /// More than one of the same tokens only where they are sent again: who listens for the first
     /// answer goes on listening.
-    running: HashMap<Which, Vec<Underway>>,
-    unanswered: HashMap<Which, ClaimId>,
+    running: HashMap<TokenKey, Vec<InFlight>>,
+    unanswered: HashMap<TokenKey, ReservationId>,
 }
 
 /// An exchange that runs here.
 #[derive(Clone)]
-struct Underway {
+struct InFlight {
     /// The claim that it takes the place of.
-    over: Option<(ClaimId, Timestamp)>,
-    end: watch::Receiver<Option<End>>,
+    replaces: Option<(ReservationId, Timestamp)>,
+    end: watch::Receiver<Option<ExchangeResult>>,
 }
 
-impl<S: CustodyStore> Keeper<S> {
+impl<S: UpstreamTokenStore> Keeper<S> {
     pub(super) fn new(upstream: Upstream, store: S) -> Self {
-        Self(Arc::new(Keeping {
-            calls: Calls::new(upstream),
+        Self(Arc::new(Shared {
+            calls: TokenEndpoint::new(upstream),
             store,
             ready: OnceLock::new(),
             board: Mutex::default(),
@@ -76,9 +77,9 @@ impl<S: CustodyStore> Keeper<S> {
     }
 }
 
-impl<S: CustodyStore> Keeping<S> {
-    pub(super) fn vault(&self) -> Result<&Vault, Failure> {
-        self.ready.get().map(|ready| &ready.vault).ok_or(Failure::Misconfigured)
+impl<S: UpstreamTokenStore> Shared<S> {
+    pub(super) fn sealer(&self) -> Result<&Sealer, Failure> {
+        self.ready.get().map(|ready| &ready.sealer).ok_or(Failure::Misconfigured)
     }
 
     pub(super) fn default_life(&self) -> Duration {
@@ -93,15 +94,19 @@ impl<S: CustodyStore> Keeping<S> {
         self.board.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn open(&self, sid: SessionId, custody: &Custody) -> Result<Held, Failure> {
-        Held::open(self.vault()?, sid, custody).map_err(|problem| {
+    fn open(
+        &self,
+        sid: SessionId,
+        upstream: &StoredUpstreamTokens,
+    ) -> Result<UpstreamTokens, Failure> {
+        UpstreamTokens::open(self.sealer()?, sid, upstream).map_err(|problem| {
             tracing::error!(target: "everfresh", %sid, %problem, "tokens in custody");
             Failure::Misconfigured
         })
     }
 
     /// The exchanges of these tokens that run here.
-    fn running(&self, which: Which) -> Vec<Underway> {
+    fn running(&self, which: TokenKey) -> Vec<InFlight> {
         self.board().running.get(&which).cloned().unwrap_or_default()
     }
 
@@ -111,27 +116,29 @@ impl<S: CustodyStore> Keeping<S> {
         cx: &Context,
         loaded: &Loaded,
         seq: u64,
-        held: Held,
-        over: Option<(ClaimId, Timestamp)>,
-    ) -> watch::Receiver<Option<End>> {
+        held: UpstreamTokens,
+        replaces: Option<(ReservationId, Timestamp)>,
+    ) -> watch::Receiver<Option<ExchangeResult>> {
         let record = &loaded.record;
         let which = (record.sid, seq);
         let mut board = self.board();
         let running = board.running.entry(which).or_default();
-        if let Some(underway) = running.iter().find(|underway| underway.over == over) {
+        if let Some(underway) = running.iter().find(|underway| underway.replaces == replaces) {
             return underway.end.clone();
         }
         let (announce, end) = watch::channel(None);
-        running.push(Underway { over, end: end.clone() });
+        running.push(InFlight { replaces, end: end.clone() });
         drop(board);
-        let exchange = Exchange { keeping: self.clone(), cx: cx.clone(), which, held, over };
+        let exchange = Exchange { keeping: self.clone(), cx: cx.clone(), which, held, replaces };
         // Leaves the board however it ends, also with its runtime.
-        let guard = Running { keeping: self.clone(), which, over };
+        let guard = Running { keeping: self.clone(), which, replaces };
         let span = span(&record.sid.to_string());
         let exchanging = async move {
-            let (ended, claim) = exchange.run().await;
-            if let (End::NoAnswer | End::Misconfigured, Some(claim)) = (&ended, claim) {
-                guard.keeping.note_unanswered(which, claim);
+            let (ended, reservation) = exchange.run().await;
+            if let (ExchangeResult::NoAnswer | ExchangeResult::Misconfigured, Some(reservation)) =
+                (&ended, reservation)
+            {
+                guard.keeping.note_unanswered(which, reservation);
             }
             drop(guard);
             announce.send_replace(Some(ended));
@@ -140,17 +147,18 @@ impl<S: CustodyStore> Keeping<S> {
         end
     }
 
-    pub(super) fn note_unanswered(&self, which: Which, claim: ClaimId) {
+    pub(super) fn note_unanswered(&self, which: TokenKey, reservation: ReservationId) {
         let mut board = self.board();
         if board.unanswered.len() >= MAX_UNANSWERED {
             board.unanswered.clear();
         }
-        board.unanswered.insert(which, claim);
+        board.unanswered.insert(which, reservation);
     }
 
-    fn is_unanswered(&self, which: Which, custody: &Custody) -> bool {
+    fn is_unanswered(&self, which: TokenKey, upstream: &StoredUpstreamTokens) -> bool {
         let board = self.board();
-        custody.claim.is_some() && board.unanswered.get(&which) == custody.claim.as_ref()
+        upstream.reservation.is_some()
+            && board.unanswered.get(&which) == upstream.reservation.as_ref()
     }
 
     /// The row again, or what that it is gone means.
@@ -169,31 +177,31 @@ impl<S: CustodyStore> Keeping<S> {
         self: &Arc<Self>,
         cx: &Context,
         loaded: &mut Loaded,
-        spare: bool,
+        token_still_valid: bool,
     ) -> Result<(), Failure> {
         let (sid, mut tries, mut waited, mut pause) = (loaded.record.sid, 0, Duration::ZERO, POLL);
         let began = Instant::now();
         loop {
-            let Some(custody) = loaded.record.custody.as_deref() else { return Ok(()) };
-            let (held, which) = (self.open(sid, custody)?, (sid, custody.seq));
-            let due = custody.is_due(sid, held.lives, loaded.now);
-            let unanswered = self.is_unanswered(which, custody);
-            let seq = custody.seq;
+            let Some(upstream) = loaded.record.upstream.as_deref() else { return Ok(()) };
+            let (held, which) = (self.open(sid, upstream)?, (sid, upstream.seq));
+            let due = upstream.is_due(sid, held.expires_in, loaded.now);
+            let unanswered = self.is_unanswered(which, upstream);
+            let seq = upstream.seq;
             // Whoever has a good token, or finds one in the row, can do without a better one, and
             // leaves some of a request's time for other things.
-            let (limit, can_do_without) = match spare || loaded.now < custody.expires {
-                true => (cx.waiter_limit() / 2, true),
+            let (limit, can_do_without) = match token_still_valid || loaded.now < upstream.expires {
+                true => (cx.refresh_timeout() / 2, true),
                 false => (self.rules().patience(), false),
             };
             let rest = limit.saturating_sub(began.elapsed());
-            let next = consult(custody, due, unanswered, loaded.now, self.rules());
+            let next = consult(upstream, due, unanswered, loaded.now, self.rules());
             match next {
-                Next::Keep => return Ok(()),
-                Next::InDoubt => return Err(Failure::InDoubt),
-                Next::Send { .. } if tries > 0 && can_do_without && rest.is_zero() => {
+                SendDecision::Keep => return Ok(()),
+                SendDecision::InDoubt => return Err(Failure::InDoubt),
+                SendDecision::Send { .. } if tries > 0 && can_do_without && rest.is_zero() => {
                     return Err(not_yet(cx));
                 }
-                Next::Send { over } => {
+                SendDecision::Send { replaces } => {
                     if held.refresh.is_none()
                         && self.calls.upstream.dialect.token == TokenKind::Refresh
                     {
@@ -203,7 +211,7 @@ impl<S: CustodyStore> Keeping<S> {
                     if tries > TRIES {
                         return Err(Failure::SOON);
                     }
-                    let mut end = self.exchange(cx, loaded, seq, held, over);
+                    let mut end = self.exchange(cx, loaded, seq, held, replaces);
                     let landed = end.wait_for(Option::is_some);
                     let limit = if can_do_without { rest } else { limit };
                     let landed = match tokio::time::timeout(limit, landed).await {
@@ -213,10 +221,12 @@ impl<S: CustodyStore> Keeping<S> {
                     };
                     self.conclude(cx, landed.as_ref(), &mut tries)?;
                 }
-                Next::Wait { age, .. } if can_do_without && (age >= limit || rest.is_zero()) => {
+                SendDecision::Wait { age, .. }
+                    if can_do_without && (age >= limit || rest.is_zero()) =>
+                {
                     return Err(not_yet(cx));
                 }
-                Next::Wait { left, .. } => {
+                SendDecision::Wait { left, .. } => {
                     if waited > self.calls.upstream.limit {
                         return Err(Failure::Unavailable { retry_after: left });
                     }
@@ -244,17 +254,25 @@ impl<S: CustodyStore> Keeping<S> {
     }
 
     /// What an exchange's end means to whoever waits for it. `Ok`: the row is to be read again.
-    fn conclude(&self, cx: &Context, end: Option<&End>, tries: &mut usize) -> Result<(), Failure> {
+    fn conclude(
+        &self,
+        cx: &Context,
+        end: Option<&ExchangeResult>,
+        tries: &mut usize,
+    ) -> Result<(), Failure> {
         match end {
-            None | Some(End::Published | End::Lost | End::Stale) => Ok(()),
-            Some(End::NoAnswer) => {
+            None
+            | Some(ExchangeResult::Published | ExchangeResult::Lost | ExchangeResult::Stale) => {
+                Ok(())
+            }
+            Some(ExchangeResult::NoAnswer) => {
                 // A second answer that fails to come is enough for one request.
                 *tries += TRIES / 2;
                 Ok(())
             }
-            Some(End::Over | End::Rejected) => Err(Failure::Rejected),
-            Some(End::Misconfigured) => Err(Failure::Misconfigured),
-            Some(End::Unavailable { retry_after, tried }) => {
+            Some(ExchangeResult::Over | ExchangeResult::Rejected) => Err(Failure::Rejected),
+            Some(ExchangeResult::Misconfigured) => Err(Failure::Misconfigured),
+            Some(ExchangeResult::Unavailable { retry_after, tried }) => {
                 if !*tried {
                     cx.untried();
                 }
@@ -264,23 +282,23 @@ impl<S: CustodyStore> Keeping<S> {
     }
 }
 
-impl<S: CustodyStore> Custodian for Keeper<S> {
-    fn prepare(&self, setup: &Setup<'_>, vault: Vault) -> Result<(), ConfigError> {
+impl<S: UpstreamTokenStore> UpstreamTokenKeeper for Keeper<S> {
+    fn prepare(&self, setup: &Setup<'_>, sealer: Sealer) -> Result<(), ConfigError> {
         self.0.calls.upstream.check(setup)?;
-        let ready = Ready { vault, access_lifetime: setup.access_lifetime() };
+        let ready = Ready { sealer, access_lifetime: setup.access_lifetime() };
         // A second engine with the same one has the same settings, or its rows don't open.
         let _ = self.0.ready.set(ready);
         Ok(())
     }
 
-    async fn deposit(
+    async fn seal_new(
         &self,
         cx: &Context,
         sid: SessionId,
         _: &str,
-        issued: Issued,
-    ) -> Result<NewCustody, Failure> {
-        let vault = self.0.vault()?;
+        issued: AccessTokenResponse,
+    ) -> Result<NewUpstreamTokens, Failure> {
+        let sealer = self.0.sealer()?;
         let held =
             match self.0.calls.upstream.receive(cx, issued, None, self.0.default_life()).await {
                 Ok(held) => held,
@@ -290,30 +308,30 @@ impl<S: CustodyStore> Custodian for Keeper<S> {
                     return Err(Failure::Misconfigured);
                 }
             };
-        let sealed = held.seal(vault, sid, 0).ok_or(Failure::SOON)?;
-        Ok(NewCustody { sealed, lives: held.lives })
+        let sealed = held.seal(sealer, sid, 0).ok_or(Failure::SOON)?;
+        Ok(NewUpstreamTokens { sealed, expires_in: held.expires_in })
     }
 
     async fn renew(
         &self,
         cx: &Context,
         mut loaded: Loaded,
-        spare: bool,
+        token_still_valid: bool,
     ) -> Result<Loaded, Failure> {
-        match self.0.renew(cx, &mut loaded, spare).await {
+        match self.0.renew(cx, &mut loaded, token_still_valid).await {
             Ok(()) => Ok(loaded),
             Err(Failure::Rejected) => Err(Failure::Rejected),
             // What the row holds is still good, and somebody needs it.
-            Err(failure) => match &loaded.record.custody {
-                Some(custody) if !spare && loaded.now < custody.expires => Ok(loaded),
+            Err(failure) => match &loaded.record.upstream {
+                Some(upstream) if !token_still_valid && loaded.now < upstream.expires => Ok(loaded),
                 _ => Err(failure),
             },
         }
     }
 
-    fn withdraw(&self, record: &SessionRecord) -> Result<AccessToken, Failure> {
-        let custody = record.custody.as_deref().ok_or(Failure::Misconfigured)?;
-        Ok(self.0.open(record.sid, custody)?.access)
+    fn access_token(&self, record: &SessionRecord) -> Result<AccessToken, Failure> {
+        let upstream = record.upstream.as_deref().ok_or(Failure::Misconfigured)?;
+        Ok(self.0.open(record.sid, upstream)?.access)
     }
 
     async fn end(&self, cx: &Context, sid: SessionId) -> Result<bool, Failure> {
@@ -322,8 +340,8 @@ impl<S: CustodyStore> Custodian for Keeper<S> {
             Failure::SOON
         })?;
         let Some(record) = ended else { return Ok(false) };
-        let custody = record.custody.as_deref();
-        if let Some(Ok(held)) = custody.map(|custody| self.0.open(sid, custody)) {
+        let upstream = record.upstream.as_deref();
+        if let Some(Ok(held)) = upstream.map(|upstream| self.0.open(sid, upstream)) {
             revoke(&self.0.calls.upstream, cx, held);
         }
         Ok(true)
@@ -332,7 +350,7 @@ impl<S: CustodyStore> Custodian for Keeper<S> {
     async fn drain(&self, cx: &Context) -> usize {
         let running: Vec<_> = self.0.board().running.values().flatten().cloned().collect();
         let (began, mut left) = (cx.monotonic(), 0);
-        for Underway { mut end, .. } in running {
+        for InFlight { mut end, .. } in running {
             let rest =
                 self.0.calls.upstream.limit.saturating_sub(cx.monotonic().saturating_sub(began));
             let landed = tokio::time::timeout(rest, end.wait_for(Option::is_some)).await;
@@ -351,16 +369,16 @@ fn not_yet(cx: &Context) -> Failure {
 
 /// An exchange on the board. Dropped, it leaves.
 struct Running<S> {
-    keeping: Arc<Keeping<S>>,
-    which: Which,
-    over: Option<(ClaimId, Timestamp)>,
+    keeping: Arc<Shared<S>>,
+    which: TokenKey,
+    replaces: Option<(ReservationId, Timestamp)>,
 }
 
 impl<S> Drop for Running<S> {
     fn drop(&mut self) {
         let mut board = self.keeping.board.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(running) = board.running.get_mut(&self.which) {
-            running.retain(|underway| underway.over != self.over);
+            running.retain(|underway| underway.replaces != self.replaces);
             if running.is_empty() {
                 board.running.remove(&self.which);
             }

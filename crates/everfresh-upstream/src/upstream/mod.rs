@@ -2,12 +2,12 @@
 
 mod breaker;
 mod calls;
-mod claiming;
 mod cookies;
 mod exchange;
 mod held;
 mod keeper;
 mod receive;
+mod reserve;
 mod revoke;
 mod table;
 
@@ -16,7 +16,7 @@ use std::time::Duration;
 
 use everfresh::dialect::Place;
 use everfresh::{
-    ClientAuthentication, ConfigError, CustodyStore, Dialect, Rotate, Setup, TrustedIssuer,
+    ClientAuthentication, ConfigError, Dialect, Rotate, Setup, TrustedIssuer, UpstreamTokenStore,
 };
 
 use crate::http::{HttpClient, SecureUrl, UrlError};
@@ -87,11 +87,11 @@ pub enum Replay {
 /// A session begins with tokens that a sign-in at the other server gave:
 ///
 /// ```
-/// # use everfresh::{AccessToken, Issued, RefreshToken, Session, SessionError, SignIn};
+/// # use everfresh::{AccessToken, AccessTokenResponse, RefreshToken, Session, SessionError, SignIn};
 /// # async fn adopt(session: Session<()>) -> Result<(), SessionError> {
-/// let issued = Issued::new(AccessToken::new("..".to_owned()))
+/// let issued = AccessTokenResponse::new(AccessToken::new("..".to_owned()))
 ///     .with_refresh_token(RefreshToken::new("..".to_owned()));
-/// session.sign_in_with(SignIn::new("user-17", ()).resting_on(issued)).await
+/// session.sign_in_with(SignIn::new("user-17", ()).backed_by(issued)).await
 /// # }
 /// ```
 #[must_use = "it does nothing before an engine has it: `kept_in(store)`"]
@@ -189,8 +189,8 @@ impl Upstream {
 
     /// Keeps the tokens sealed in sessions' rows. What it gives has the settings of
     /// [`Rotate`] as well.
-    pub fn kept_in<S: CustodyStore + Clone>(self, store: S) -> Rotate {
-        Rotate::resting_on(store.clone(), Keeper::new(self, store))
+    pub fn kept_in<S: UpstreamTokenStore + Clone>(self, store: S) -> Rotate {
+        Rotate::backed_by(store.clone(), Keeper::new(self, store))
     }
 
     /// Keeps the tokens with the client: sealed, in its cookies, of which a large one takes up to

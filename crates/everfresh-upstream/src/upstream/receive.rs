@@ -4,11 +4,11 @@ use std::time::Duration;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use everfresh::{AccessToken, Context, Event, Issued, NotRead, TrustedIssuer};
+use everfresh::{AccessToken, AccessTokenResponse, Context, Event, NotRead, TrustedIssuer};
 use serde::Deserialize;
 
 use super::Upstream;
-use super::held::Held;
+use super::held::UpstreamTokens;
 
 /// How long a key is waited for that signed a received token.
 const KEY_LIMIT: Duration = Duration::from_secs(10);
@@ -30,10 +30,10 @@ impl Upstream {
     pub(super) async fn receive(
         &self,
         cx: &Context,
-        issued: Issued,
-        former: Option<&Held>,
+        issued: AccessTokenResponse,
+        former: Option<&UpstreamTokens>,
         default_life: Duration,
-    ) -> Result<Held, Refused> {
+    ) -> Result<UpstreamTokens, Refused> {
         let Upstream { access_tokens, id_tokens, .. } = self;
         let mut who = former.and_then(|held| held.who.clone());
         let mut made_for = None;
@@ -69,9 +69,9 @@ impl Upstream {
         }
         // What is said of the moment of receipt needs no clock; what the token says is the limit.
         let made_for = made_for.or_else(|| made_for_as_it_says(issued.access_token.expose()));
-        let lives = issued.expires_in.into_iter().chain(made_for).min();
-        Ok(Held {
-            lives: lives.unwrap_or(default_life).min(MAX_LIFE),
+        let expires_in = issued.expires_in.into_iter().chain(made_for).min();
+        Ok(UpstreamTokens {
+            expires_in: expires_in.unwrap_or(default_life).min(MAX_LIFE),
             refresh: issued.refresh_token.or_else(|| former.and_then(|held| held.refresh.clone())),
             access: issued.access_token,
             who,

@@ -7,14 +7,14 @@ use everfresh::{Context, Dialect};
 use http::StatusCode;
 
 use super::Upstream;
-use super::held::Held;
+use super::held::UpstreamTokens;
 
 /// How often, and how long after one another.
 const TRIES: u32 = 4;
 const PAUSE: Duration = Duration::from_secs(2);
 
 /// Revokes what was held, beside whatever goes on. Nobody waits for it: the session is over here.
-pub(super) fn revoke(upstream: &Upstream, cx: &Context, held: Held) {
+pub(super) fn revoke(upstream: &Upstream, cx: &Context, held: UpstreamTokens) {
     let Some(url) = upstream.revocation.clone() else { return };
     let (upstream, cx_task) = (upstream.clone(), cx.clone());
     cx.spawn(async move {

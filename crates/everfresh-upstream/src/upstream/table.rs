@@ -15,7 +15,7 @@
 
 use std::time::Duration;
 
-use everfresh::{ClaimId, Custody, Timestamp};
+use everfresh::{ReservationId, StoredUpstreamTokens, Timestamp};
 
 use super::Replay;
 
@@ -42,11 +42,11 @@ impl Rules {
 
 /// What the table says.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Next {
+pub(super) enum SendDecision {
     /// The tokens last for a while.
     Keep,
     /// Claim and send, in place of this claim, made then, if there is one.
-    Send { over: Option<(ClaimId, Timestamp)> },
+    Send { replaces: Option<(ReservationId, Timestamp)> },
     /// Somebody is sending, since `age` ago; in doubt after `left`.
     Wait { left: Duration, age: Duration },
     /// It was sent, and nobody knows what came of it.
@@ -56,29 +56,31 @@ pub(super) enum Next {
 /// Asks the table. `due`: the tokens are to be renewed. `unanswered`: this node knows that no
 /// answer will come to the row's claim.
 pub(super) fn consult(
-    custody: &Custody,
+    upstream: &StoredUpstreamTokens,
     due: bool,
     unanswered: bool,
     now: Timestamp,
     rules: Rules,
-) -> Next {
+) -> SendDecision {
     if !due {
-        return Next::Keep;
+        return SendDecision::Keep;
     }
-    let Some(claim) = custody.claim.filter(|_| custody.tries > 0) else {
-        return Next::Send { over: None };
+    let Some(reservation) = upstream.reservation.filter(|_| upstream.tries > 0) else {
+        return SendDecision::Send { replaces: None };
     };
-    let age = now.since(custody.claimed_at);
+    let age = now.since(upstream.reserved_at);
     let patience = rules.patience();
     if age < patience && !unanswered {
-        return Next::Wait { left: patience - age, age };
+        return SendDecision::Wait { left: patience - age, age };
     }
     match rules.replay {
-        Replay::Within(grace) if custody.tries < 2 && age + SEND_LIMIT < grace => {
-            Next::Send { over: Some((claim, custody.claimed_at)) }
+        Replay::Within(grace) if upstream.tries < 2 && age + SEND_LIMIT < grace => {
+            SendDecision::Send { replaces: Some((reservation, upstream.reserved_at)) }
         }
-        Replay::Always => Next::Send { over: Some((claim, custody.claimed_at)) },
-        Replay::Never | Replay::Within(_) => Next::InDoubt,
+        Replay::Always => {
+            SendDecision::Send { replaces: Some((reservation, upstream.reserved_at)) }
+        }
+        Replay::Never | Replay::Within(_) => SendDecision::InDoubt,
     }
 }
 
@@ -87,49 +89,49 @@ mod tests {
     use super::*;
 
     const NOW: Timestamp = Timestamp::from_secs(1_000);
-    const CLAIM: ClaimId = [7; 16];
+    const CLAIM: ReservationId = [7; 16];
 
     fn secs(secs: u64) -> Duration {
         Duration::from_secs(secs)
     }
 
-    fn row(tries: u32, age: u64) -> Custody {
-        Custody {
+    fn row(tries: u32, age: u64) -> StoredUpstreamTokens {
+        StoredUpstreamTokens {
             seq: 4,
             tries,
-            claim: (tries > 0).then_some(CLAIM),
-            claimed_at: NOW.minus(secs(age)),
+            reservation: (tries > 0).then_some(CLAIM),
+            reserved_at: NOW.minus(secs(age)),
             sealed: Vec::new(),
             expires: NOW,
         }
     }
 
-    fn ask(row: &Custody, replay: Replay, unanswered: bool) -> Next {
+    fn ask(row: &StoredUpstreamTokens, replay: Replay, unanswered: bool) -> SendDecision {
         consult(row, true, unanswered, NOW, Rules { replay, limit: secs(30) })
     }
 
     #[test]
     fn s57_a_token_is_sent_once_unless_the_policy_says_more() {
         let within = |grace| Replay::Within(secs(grace));
-        let again = |age| Next::Send { over: Some((CLAIM, NOW.minus(secs(age)))) };
+        let again = |age| SendDecision::Send { replaces: Some((CLAIM, NOW.minus(secs(age)))) };
         for (tries, age, replay, unanswered, expected) in [
-            (0, 0, Replay::Never, false, Next::Send { over: None }),
-            (0, 900, within(60), true, Next::Send { over: None }),
-            (1, 0, Replay::Never, false, Next::Wait { left: secs(30), age: secs(0) }),
-            (1, 29, Replay::Never, false, Next::Wait { left: secs(1), age: secs(29) }),
-            (1, 30, Replay::Never, false, Next::InDoubt),
-            (1, 0, Replay::Never, true, Next::InDoubt),
-            (2, 900, Replay::Never, true, Next::InDoubt),
+            (0, 0, Replay::Never, false, SendDecision::Send { replaces: None }),
+            (0, 900, within(60), true, SendDecision::Send { replaces: None }),
+            (1, 0, Replay::Never, false, SendDecision::Wait { left: secs(30), age: secs(0) }),
+            (1, 29, Replay::Never, false, SendDecision::Wait { left: secs(1), age: secs(29) }),
+            (1, 30, Replay::Never, false, SendDecision::InDoubt),
+            (1, 0, Replay::Never, true, SendDecision::InDoubt),
+            (2, 900, Replay::Never, true, SendDecision::InDoubt),
             // Half of the grace, or the limit if that is less.
-            (1, 9, within(20), false, Next::Wait { left: secs(1), age: secs(9) }),
+            (1, 9, within(20), false, SendDecision::Wait { left: secs(1), age: secs(9) }),
             (1, 10, within(20), false, again(10)),
-            (1, 29, within(600), false, Next::Wait { left: secs(1), age: secs(29) }),
+            (1, 29, within(600), false, SendDecision::Wait { left: secs(1), age: secs(29) }),
             (1, 30, within(600), false, again(30)),
             (1, 3, within(20), true, again(3)),
             (1, 18, within(20), false, again(18)),
-            (1, 19, within(20), false, Next::InDoubt),
-            (2, 10, within(20), false, Next::InDoubt),
-            (1, 29, Replay::Always, false, Next::Wait { left: secs(1), age: secs(29) }),
+            (1, 19, within(20), false, SendDecision::InDoubt),
+            (2, 10, within(20), false, SendDecision::InDoubt),
+            (1, 29, Replay::Always, false, SendDecision::Wait { left: secs(1), age: secs(29) }),
             (1, 30, Replay::Always, false, again(30)),
             (9, 99, Replay::Always, true, again(99)),
         ] {
@@ -143,6 +145,6 @@ mod tests {
             NOW,
             Rules { replay: Replay::Never, limit: secs(30) },
         );
-        assert_eq!(kept, Next::Keep, "what lasts is not touched");
+        assert_eq!(kept, SendDecision::Keep, "what lasts is not touched");
     }
 }

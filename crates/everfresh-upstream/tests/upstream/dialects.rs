@@ -3,8 +3,8 @@
 use bytes::Bytes;
 use everfresh::dialect::{Successor, TokenKind};
 use everfresh::{
-    AccessToken, Carrier, Dialect, Engine, Issued, Keys, ManualClock, MemoryStore, RefreshToken,
-    Rotate, Session, SignIn,
+    AccessToken, AccessTokenResponse, Dialect, Engine, Keys, ManualClock, MemoryStore,
+    RefreshToken, Rotate, Session, SignIn, Transport,
 };
 use everfresh_upstream::{HttpClient, Upstream};
 use http::header::SET_COOKIE;
@@ -41,7 +41,7 @@ impl Server {
             .audience("there")
             .access_lifetime(secs(LIFE))
             .clock(clock.clone())
-            .carriers([Carrier::cookies(), Carrier::headers()])
+            .carriers([Transport::cookies(), Transport::headers()])
             .insecure_dev_only()
             .insecure_dev_host("id.example")
             .refresh_with(Rotate::new(store))
@@ -53,7 +53,7 @@ impl Server {
     }
 
     /// Signs somebody in there; what a client of its holds then.
-    async fn sign_in(&self, dialect: &Dialect) -> Issued {
+    async fn sign_in(&self, dialect: &Dialect) -> AccessTokenResponse {
         let mut sign_in = SignIn::new("ada", User { name: "ada".into() });
         if dialect.client_authentication {
             sign_in = sign_in.attribute("client_id", "app");
@@ -78,8 +78,8 @@ impl Server {
                 pairs.filter_map(|pair| pair.split_once('=')).filter(|(n, _)| *n == wanted);
             found.next().unwrap().1.to_owned()
         };
-        let issued =
-            Issued::new(AccessToken::new(cookie("access_token"))).with_expires_in(secs(LIFE));
+        let issued = AccessTokenResponse::new(AccessToken::new(cookie("access_token")))
+            .with_expires_in(secs(LIFE));
         match dialect.token {
             TokenKind::Refresh => {
                 issued.with_refresh_token(RefreshToken::new(cookie("refresh_token")))
@@ -176,12 +176,12 @@ async fn each_dialect_refreshes_at_its_own_server() {
             let answer = world.get(&mut client).await;
             assert_eq!(answer.status, 200, "{}, refresh {n}", dialect.name);
             assert_eq!(server.calls.load(Ordering::SeqCst), n, "{}", dialect.name);
-            assert_eq!(world.custody(&client).await, (n as u64, 0), "{}", dialect.name);
+            assert_eq!(world.upstream(&client).await, (n as u64, 0), "{}", dialect.name);
         }
-        let onward = |session: Session<User>| async move {
+        let upstream_access_token = |session: Session<User>| async move {
             Ok(session.issued_access_token().await?.expose().to_owned())
         };
-        let token = world.node().send(&mut client, onward).await.body;
+        let token = world.node().send(&mut client, upstream_access_token).await.body;
         assert_eq!(token.split('.').count(), 3, "{}", dialect.name);
         if dialect.answer.successor != Successor::Nowhere {
             assert_eq!(dialect.token, TokenKind::Refresh);

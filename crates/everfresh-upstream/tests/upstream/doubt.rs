@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use everfresh::{Claim, CustodyStore as _};
+use everfresh::{Reservation, UpstreamTokenStore as _};
 use everfresh_upstream::{HttpError, Replay};
 
 use crate::provider::Act;
@@ -26,7 +26,7 @@ async fn f18_an_answer_beyond_the_waiter_limit_is_the_next_requests() {
     assert!((2900..=3100).contains(&waited.as_millis()), "{waited:?}");
     tokio::time::sleep(secs(17)).await;
     world.provider.release();
-    world.until(async || world.custody(&client).await == (1, 0)).await;
+    world.until(async || world.upstream(&client).await == (1, 0)).await;
     assert_eq!(world.get(&mut client).await.status, 200);
     assert_eq!((world.provider.calls(), world.provider.reuses()), (1, 0));
 }
@@ -38,7 +38,7 @@ async fn f18_s57_an_answer_beyond_the_flight_limit_revives_the_session() {
     let mut client = world.expired("ada").await;
     world.provider.next(Act::Hold);
     assert_eq!(world.get(&mut client).await.status, 503);
-    let row = world.row(&client).await.unwrap().custody.unwrap();
+    let row = world.row(&client).await.unwrap().upstream.unwrap();
     tokio::time::sleep(secs(31)).await;
     for node in &world.nodes {
         // Wherever it asks, whoever asks, for as long as it takes.
@@ -49,11 +49,11 @@ async fn f18_s57_an_answer_beyond_the_flight_limit_revives_the_session() {
             tokio::time::sleep(secs(20)).await;
         }
     }
-    let now = world.row(&client).await.unwrap().custody.unwrap();
+    let now = world.row(&client).await.unwrap().upstream.unwrap();
     assert_eq!(now, row, "the row is as it was");
     assert!(world.node().events().iter().any(|event| event.starts_with("InDoubt")));
     world.provider.release();
-    world.until(async || world.custody(&client).await == (1, 0)).await;
+    world.until(async || world.upstream(&client).await == (1, 0)).await;
     for node in &world.nodes {
         assert_eq!(node.get(&mut client).await.status, 200);
     }
@@ -71,7 +71,7 @@ async fn f16_who_hangs_up_stops_nothing() {
     world.provider.until_calls(1).await;
     request.abort();
     world.provider.release();
-    world.until(async || world.custody(&client).await == (1, 0)).await;
+    world.until(async || world.upstream(&client).await == (1, 0)).await;
     assert_eq!(world.get(&mut client.clone()).await.status, 200);
     assert_eq!(world.provider.calls(), 1);
 }
@@ -130,8 +130,8 @@ async fn s57_after_the_grace_nothing_is_replayed() {
     let mut client = world.expired("ada").await;
     // A node claimed it, and died.
     let row = world.row(&client).await.unwrap();
-    let claim = Claim { sid: row.sid, seq: 0, id: [7; 16], over: None };
-    assert!(world.store.store.claim(claim).await.unwrap());
+    let claim = Reservation { sid: row.sid, seq: 0, id: [7; 16], replaces: None };
+    assert!(world.store.store.reserve(claim).await.unwrap());
     world.pass(19);
     for _ in 0..3 {
         let answer = world.get(&mut client).await;
@@ -147,8 +147,8 @@ async fn s57_a_dead_nodes_claim_is_waited_for_and_then_in_doubt() {
     world.tick();
     let mut client = world.expired("ada").await;
     let row = world.row(&client).await.unwrap();
-    let claim = Claim { sid: row.sid, seq: 0, id: [7; 16], over: None };
-    assert!(world.store.store.claim(claim).await.unwrap());
+    let claim = Reservation { sid: row.sid, seq: 0, id: [7; 16], replaces: None };
+    assert!(world.store.store.reserve(claim).await.unwrap());
     let began = world.clock.now();
     let mut statuses = Vec::new();
     while world.clock.now() < began.plus(secs(40)) {
@@ -243,7 +243,7 @@ async fn f73_good_tokens_in_the_row_are_enough_while_the_provider_hangs() {
     world.tick();
     let mut client = world.adopt("ada").await;
     world.pass(240);
-    let row = world.row(&client).await.unwrap().custody.unwrap();
+    let row = world.row(&client).await.unwrap().upstream.unwrap();
     world.provider.all(Act::Hold);
     let began = world.clock.now();
     assert_eq!(world.get(&mut client).await.status, 200);
@@ -251,7 +251,7 @@ async fn f73_good_tokens_in_the_row_are_enough_while_the_provider_hangs() {
     assert!(client.expires() <= row.expires);
     // What comes then is the next request's.
     world.provider.release();
-    world.until(async || world.custody(&client).await == (1, 0)).await;
+    world.until(async || world.upstream(&client).await == (1, 0)).await;
     world.pass(61);
     assert_eq!(world.get(&mut client).await.status, 200);
     assert_eq!((world.provider.calls(), world.provider.reuses()), (1, 0));

@@ -132,7 +132,7 @@ async fn f70_s58_expired_tokens_and_every_answer() {
         let case = format!("{}: {act:?}", dialect.name);
         let world = world_of(dialect);
         let mut client = world.expired("ada").await;
-        let row = world.row(&client).await.unwrap().custody.unwrap();
+        let row = world.row(&client).await.unwrap().upstream.unwrap();
         world.provider.next(act.clone());
         let answer = world.get(&mut client).await;
         assert!(answer.left_cookies_alone(), "{case}");
@@ -145,11 +145,11 @@ async fn f70_s58_expired_tokens_and_every_answer() {
             Later => {
                 assert_eq!(answer.status, 503, "{case}");
                 assert!(answer.retry_after.is_some_and(|after| after >= 1), "{case}");
-                assert_eq!(world.custody(&client).await, (0, 0), "given back: {case}");
+                assert_eq!(world.upstream(&client).await, (0, 0), "given back: {case}");
             }
             Doubt => {
                 assert_eq!(answer.status, 401, "{case}");
-                let now = world.row(&client).await.unwrap().custody.unwrap();
+                let now = world.row(&client).await.unwrap().upstream.unwrap();
                 assert_eq!((now.seq, now.tries), (0, 1), "{case}");
                 assert_eq!((&now.sealed, now.expires), (&row.sealed, row.expires), "{case}");
             }
@@ -189,7 +189,7 @@ async fn f70_s59_good_tokens_and_every_answer() {
             continue;
         }
         assert_eq!((answer.status, &*answer.body), (http::StatusCode::OK, "ada"), "{case}");
-        assert_eq!(world.custody(&client).await, (0, u32::from(fate == Doubt)), "{case}");
+        assert_eq!(world.upstream(&client).await, (0, u32::from(fate == Doubt)), "{case}");
         // And again, as long as it is good.
         assert_eq!(world.get(&mut client).await.status, 200, "{case}");
         world.pass(61);

@@ -131,7 +131,7 @@ async fn survive(aim: Aim, fault: Fault) -> (Points, Fate) {
     assert_eq!(reuses, 0, "{case}: no token is sent twice");
     let fate = match answer.status.as_u16() {
         200 => {
-            assert_eq!((calls, world.custody(&browser).await), (1, (1, 0)), "{case}");
+            assert_eq!((calls, world.upstream(&browser).await), (1, (1, 0)), "{case}");
             let row = world.row(&browser).await.unwrap();
             assert_eq!(row.generation, 1, "{case}: one rotation");
             Fate::Served
@@ -139,7 +139,7 @@ async fn survive(aim: Aim, fault: Fault) -> (Points, Fate) {
         401 => {
             assert!(answer.left_cookies_alone() && next.left_cookies_alone(), "{case}");
             assert!(calls <= 1, "{case}");
-            assert_eq!(world.custody(&old).await, (0, 1), "{case}: the row is as it was");
+            assert_eq!(world.upstream(&old).await, (0, 1), "{case}: the row is as it was");
             Fate::InDoubt
         }
         other => panic!("{case}: {other}"),

@@ -7,14 +7,16 @@ use std::time::Duration;
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use bytes::Bytes;
-use everfresh::{AccessToken, Algorithm, Issued, Key, Keys, RefreshToken, TrustedIssuer};
+use everfresh::{
+    AccessToken, AccessTokenResponse, Algorithm, Key, Keys, RefreshToken, TrustedIssuer,
+};
 use everfresh_upstream::{HttpClient, HttpError, JwksUrl, Upstream};
 use http::{Request, Response};
 use http_body_util::Full;
 use rcgen::SigningKey as _;
 use serde_json::{Value, json};
 
-use crate::provider::{Act, Grant, tokens};
+use crate::provider::{Act, SessionClaims, tokens};
 use crate::world::*;
 
 const ISSUER: &str = "https://id.example";
@@ -68,9 +70,9 @@ fn shared() -> TrustedIssuer {
 }
 
 /// Tokens of `sub` that a sign-in at the provider gave.
-fn first(access: &str, id: Option<&str>) -> Issued {
-    let refresh = Grant { family: "ada".into(), n: 0 }.refresh();
-    let issued = Issued::new(AccessToken::new(access.to_owned()))
+fn first(access: &str, id: Option<&str>) -> AccessTokenResponse {
+    let refresh = SessionClaims { family: "ada".into(), n: 0 }.refresh();
+    let issued = AccessTokenResponse::new(AccessToken::new(access.to_owned()))
         .with_refresh_token(RefreshToken::new(refresh))
         .with_expires_in(secs(LIFE));
     match id {
@@ -129,13 +131,13 @@ async fn s61_f39_another_persons_token_is_refused_and_nothing_of_it_leaves() {
         ] {
             let case = format!("{member}: {case}");
             let (world, mut client) = with_jwts(member).await;
-            let row = world.row(&client).await.unwrap().custody.unwrap();
+            let row = world.row(&client).await.unwrap().upstream.unwrap();
             answering(&world, member, token);
             let answer = world.get(&mut client).await;
             assert!(answer.status == 503 && answer.left_cookies_alone(), "{case}: {answer:?}");
             let events = world.node().events();
             assert!(events.iter().any(|event| event.starts_with("IssuedRefused")), "{case}");
-            let now = world.row(&client).await.unwrap().custody.unwrap();
+            let now = world.row(&client).await.unwrap().upstream.unwrap();
             assert_eq!((now.seq, &now.sealed), (0, &row.sealed), "{case}");
             // The one-time token is used up, and nobody gets what it brought.
             world.pass(61);
@@ -192,7 +194,7 @@ async fn s60_f74_a_refresh_token_that_is_not_replaced_is_kept() {
         world.pass(LIFE + 1);
     }
     let sent: Vec<_> = world.provider.got().into_iter().map(|got| got.token).collect();
-    assert_eq!(sent, vec![Grant { family: "ada".into(), n: 0 }.refresh(); 3]);
+    assert_eq!(sent, vec![SessionClaims { family: "ada".into(), n: 0 }.refresh(); 3]);
 }
 
 #[tokio::test]
@@ -204,7 +206,8 @@ async fn s60_a_new_refresh_token_takes_the_place_of_the_old_one() {
         world.pass(LIFE + 1);
     }
     let sent: Vec<_> = world.provider.got().into_iter().map(|got| got.token).collect();
-    let expected: Vec<_> = (0..3).map(|n| Grant { family: "ada".into(), n }.refresh()).collect();
+    let expected: Vec<_> =
+        (0..3).map(|n| SessionClaims { family: "ada".into(), n }.refresh()).collect();
     assert_eq!((sent, world.provider.reuses()), (expected, 0));
 }
 
@@ -271,12 +274,12 @@ async fn s61_tokens_by_a_new_key_wait_until_the_key_can_be_had() {
     answering(&world, "access_token", new.sign(&claims("ada", world.clock.now(), LIFE)));
     let answer = world.get(&mut client).await;
     assert!(answer.status == 503 && answer.left_cookies_alone());
-    assert_eq!(world.custody(&holder).await, (0, 1));
+    assert_eq!(world.upstream(&holder).await, (0, 1));
     tokio::time::sleep(secs(10)).await;
     server.down.store(false, Ordering::SeqCst);
     // What came is kept, and read when that can be done.
     tokio::time::sleep(secs(45)).await;
-    assert_eq!(world.custody(&holder).await, (1, 0));
+    assert_eq!(world.upstream(&holder).await, (1, 0));
     assert_eq!(world.get(&mut client).await.status, 200);
     assert_eq!((world.provider.calls(), world.provider.reuses()), (1, 0));
     assert!(server.fetches.load(Ordering::SeqCst) <= 5);
@@ -362,7 +365,7 @@ async fn f63_whatever_expires_in_is_nobody_asks_at_every_request() {
             world.pass(2);
         }
         assert_eq!(world.provider.calls(), 1, "{odd}");
-        let expires = world.row(&client).await.unwrap().custody.unwrap().expires;
+        let expires = world.row(&client).await.unwrap().upstream.unwrap().expires;
         assert!(expires > world.clock.now(), "{odd}");
     }
 }
@@ -453,7 +456,7 @@ async fn f63_a_jwt_that_nobody_checks_still_says_how_long_it_lives() {
         });
         let mut client = world.expired("ada").await;
         assert_eq!(world.get(&mut client).await.status, 200);
-        let expires = world.row(&client).await.unwrap().custody.unwrap().expires;
+        let expires = world.row(&client).await.unwrap().upstream.unwrap().expires;
         assert_eq!(expires.since(world.clock.now()), secs(expected));
     }
 }
@@ -473,13 +476,13 @@ async fn l8_no_access_token_is_taken_to_live_for_longer_than_a_year() {
             false => upstream,
         });
         // At a sign-in, which says how long the token lives, or whose token does.
-        let said = Issued::new(AccessToken::new(sign(&claims("ada", START, LIFE))));
+        let said = AccessTokenResponse::new(AccessToken::new(sign(&claims("ada", START, LIFE))));
         let said = said.with_expires_in(Duration::MAX);
-        for issued in [said, Issued::new(AccessToken::new(endless(START)))] {
-            let refresh = RefreshToken::new(Grant { family: "ada".into(), n: 0 }.refresh());
+        for issued in [said, AccessTokenResponse::new(AccessToken::new(endless(START)))] {
+            let refresh = RefreshToken::new(SessionClaims { family: "ada".into(), n: 0 }.refresh());
             let issued = issued.with_refresh_token(refresh);
             let client = world.node().adopt_issued("ada", issued).await.unwrap();
-            let expires = world.row(&client).await.unwrap().custody.unwrap().expires;
+            let expires = world.row(&client).await.unwrap().upstream.unwrap().expires;
             assert!(expires <= world.clock.now().plus(year), "{read}: {expires:?}");
         }
         // And at a refresh.
@@ -494,7 +497,7 @@ async fn l8_no_access_token_is_taken_to_live_for_longer_than_a_year() {
             answer
         });
         assert_eq!(world.get(&mut client).await.status, 200);
-        let expires = world.row(&client).await.unwrap().custody.unwrap().expires;
+        let expires = world.row(&client).await.unwrap().upstream.unwrap().expires;
         assert_eq!(expires, world.clock.now().plus(year), "{read}");
     }
 }

@@ -18,10 +18,10 @@ async fn f60_expired_tokens_are_renewed_there_and_ours_leave_with_the_response()
     assert_eq!((answer.status, &*answer.body), (StatusCode::OK, "ada"));
     assert!(client.access != before.access && client.refresh != before.refresh);
     assert_eq!(world.provider.calls(), 1);
-    let custody = world.row(&client).await.unwrap().custody.unwrap();
-    assert_eq!((custody.seq, custody.tries, custody.claim), (1, 0, None));
-    assert_eq!(custody.expires, world.clock.now().plus(secs(LIFE)));
-    assert!(client.expires() <= custody.expires);
+    let upstream = world.row(&client).await.unwrap().upstream.unwrap();
+    assert_eq!((upstream.seq, upstream.tries, upstream.reservation), (1, 0, None));
+    assert_eq!(upstream.expires, world.clock.now().plus(secs(LIFE)));
+    assert!(client.expires() <= upstream.expires);
 
     let answer = world.get(&mut client).await;
     assert!(answer.status == 200 && answer.left_cookies_alone());
@@ -38,7 +38,7 @@ async fn our_access_token_never_outlives_the_one_it_rests_on() {
             world.pass([1, 3, 7, 19, 53, 131, 311, 14][n % 8]);
             assert_eq!(world.get(&mut client).await.status, 200, "{ours} s, request {n}");
             let row = world.row(&client).await.unwrap();
-            assert!(client.expires() <= row.custody.unwrap().expires, "{ours} s, request {n}");
+            assert!(client.expires() <= row.upstream.unwrap().expires, "{ours} s, request {n}");
         }
         assert_eq!(world.provider.reuses(), 0);
     }
@@ -80,7 +80,7 @@ async fn two_generations_of_the_handle_join_one_exchange() {
     let mut newer = older.clone();
     assert_eq!(world.get(&mut newer).await.status, 200);
     assert_ne!(newer.refresh, older.refresh);
-    // Both still count: the overlap is 30 s. What they rest on is over.
+    // Both still count: the reuse interval is 30 s. What they rest on is over.
     world.pass(21);
     let mut twin = older.clone();
     world.provider.next(Act::Hold);
@@ -153,7 +153,7 @@ async fn in_the_advisory_window_the_request_goes_on_and_the_next_one_has_the_tok
     assert!(answer.status == 200 && answer.left_cookies_alone());
     world.provider.until_calls(1).await;
     world.provider.release();
-    world.until(async || world.custody(&before).await == (1, 0)).await;
+    world.until(async || world.upstream(&before).await == (1, 0)).await;
     // A handler that takes its time; or the request after that.
     let slow = |session: everfresh::Session<User>| async move {
         tokio::time::sleep(Duration::from_millis(50)).await;
@@ -186,25 +186,25 @@ async fn f110_a_strangers_refresh_token_causes_no_call_to_anybody() {
 async fn sessions_have_what_they_rest_on_for_calls_onward() {
     let world = World::new();
     let mut client = world.adopt("ada").await;
-    let onward = |session: everfresh::Session<User>| async move {
+    let upstream_access_token = |session: everfresh::Session<User>| async move {
         Ok(session.issued_access_token().await?.expose().to_owned())
     };
-    let answer = world.node().send(&mut client, onward).await;
+    let answer = world.node().send(&mut client, upstream_access_token).await;
     assert!(answer.body.starts_with("at.ada.0."), "{}", answer.body);
     // Renewed in time, also where our own token is good.
     world.pass_until_left(&client, 5);
-    let answer = world.node().send(&mut client, onward).await;
+    let answer = world.node().send(&mut client, upstream_access_token).await;
     assert!(answer.body.starts_with("at.ada.1."), "{}", answer.body);
     assert_eq!(world.provider.calls(), 1);
     // While the provider is down, what is still good is given; what is over is not.
     world.provider.all(Act::Say(500, &[], ""));
     world.pass_until_left(&client, 5);
-    let answer = world.node().send(&mut client, onward).await;
+    let answer = world.node().send(&mut client, upstream_access_token).await;
     assert!(answer.body.starts_with("at.ada.1."), "{}", answer.body);
     world.pass(120);
-    let answer = world.node().send(&mut client, onward).await;
+    let answer = world.node().send(&mut client, upstream_access_token).await;
     assert_eq!(answer.status, 401, "nobody is signed in by then: {}", answer.body);
-    let answer = world.node().send(&mut Client::default(), onward).await;
+    let answer = world.node().send(&mut Client::default(), upstream_access_token).await;
     assert_eq!(answer.status, 401);
 }
 

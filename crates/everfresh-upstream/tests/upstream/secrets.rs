@@ -65,7 +65,7 @@ async fn s34_s84_f112_no_token_and_no_secret_in_logs_events_or_debug() {
             let answer = world.get(&mut client).await;
             shown += &answer.body;
             let row = world.row(&client).await;
-            shown += &format!("{row:?} {:?}", row.as_ref().and_then(|row| row.custody.clone()));
+            shown += &format!("{row:?} {:?}", row.as_ref().and_then(|row| row.upstream.clone()));
             tokio::time::sleep(secs(1)).await;
             let out = world
                 .node()
@@ -82,8 +82,8 @@ async fn s34_s84_f112_no_token_and_no_secret_in_logs_events_or_debug() {
         shown += &format!("{:?}", world.node().auth);
         // What is sealed shows nothing either.
         let client = world.adopt("ada").await;
-        let custody = world.row(&client).await.unwrap().custody.unwrap();
-        let sealed = String::from_utf8_lossy(&custody.sealed).into_owned();
+        let upstream = world.row(&client).await.unwrap().upstream.unwrap();
+        let sealed = String::from_utf8_lossy(&upstream.sealed).into_owned();
         assert!(!sealed.contains(SECRET_PART));
     }
     shown += &String::from_utf8(log.0.lock().unwrap().clone()).unwrap();

@@ -13,8 +13,8 @@ async fn sign_out(session: everfresh::Session<User>) -> Result<String, Rejection
 
 /// On another node, where nobody knows of an exchange, by another session of the same person.
 async fn sign_out_elsewhere(world: &World) {
-    let grant = crate::provider::Grant { family: "other".into(), n: 0 };
-    let issued = everfresh::Issued::new(everfresh::AccessToken::new(grant.access()))
+    let grant = crate::provider::SessionClaims { family: "other".into(), n: 0 };
+    let issued = everfresh::AccessTokenResponse::new(everfresh::AccessToken::new(grant.access()))
         .with_refresh_token(everfresh::RefreshToken::new(grant.refresh()));
     let mut other = world.nodes[1].adopt_issued("ada", issued).await.unwrap();
     let others = |session: everfresh::Session<User>| async move {
@@ -127,9 +127,10 @@ async fn s66_signed_out_everywhere_is_revoked_everywhere() {
     let mut first = world.adopt("ada").await;
     let mut grants = vec![refresh_token("ada", 0)];
     for n in 0..3 {
-        let grant = crate::provider::Grant { family: format!("ada-{n}"), n: 0 };
-        let issued = everfresh::Issued::new(everfresh::AccessToken::new(grant.access()))
-            .with_refresh_token(everfresh::RefreshToken::new(grant.refresh()));
+        let grant = crate::provider::SessionClaims { family: format!("ada-{n}"), n: 0 };
+        let issued =
+            everfresh::AccessTokenResponse::new(everfresh::AccessToken::new(grant.access()))
+                .with_refresh_token(everfresh::RefreshToken::new(grant.refresh()));
         world.node().adopt_issued("ada", issued).await.unwrap();
         grants.push(grant.refresh());
     }
@@ -178,8 +179,8 @@ async fn what_rests_on_an_access_token_alone_revokes_that() {
     };
     assert_ne!(everfresh::Dialect::VIJIL.token, TokenKind::Refresh);
     let world = World::over(provider, 1, upstream, |builder| builder);
-    let issued = everfresh::Issued::new(everfresh::AccessToken::new(
-        crate::provider::Grant { family: "ada".into(), n: 0 }.access(),
+    let issued = everfresh::AccessTokenResponse::new(everfresh::AccessToken::new(
+        crate::provider::SessionClaims { family: "ada".into(), n: 0 }.access(),
     ));
     let mut client = world.node().adopt_issued("ada", issued).await.unwrap();
     assert_eq!(world.node().send(&mut client, sign_out).await.status, 200);

@@ -106,7 +106,7 @@ async fn f70_nobody_there_or_nobody_trusted_costs_no_claim() {
         let mut client = world.expired("ada").await;
         let answer = world.get(&mut client).await;
         assert!(answer.status == 503 && answer.left_cookies_alone(), "{url}");
-        assert_eq!(world.custody(&client).await, (0, 0), "{url}");
+        assert_eq!(world.upstream(&client).await, (0, 0), "{url}");
         assert_eq!((provider.calls(), world.store.count("claim")), (0, 0), "{url}");
     }
 }

@@ -31,7 +31,7 @@ async fn f19_tokens_that_the_store_does_not_take_are_kept_until_it_does() {
     assert_eq!(unpersisted(world.node()), 1);
     world.store.down(false);
     tokio::time::sleep(secs(6)).await;
-    assert_eq!(world.custody(&holder).await, (1, 0), "it was offered again");
+    assert_eq!(world.upstream(&holder).await, (1, 0), "it was offered again");
     world.until(async || world.get(&mut client.clone()).await.status == 200).await;
     assert_eq!((world.provider.calls(), world.provider.reuses()), (1, 0));
 }
@@ -56,7 +56,7 @@ async fn f19_s54_a_good_token_goes_on_while_the_store_is_down() {
     }
     world.store.down(false);
     tokio::time::sleep(secs(6)).await;
-    assert_eq!(world.custody(&client).await, (1, 0));
+    assert_eq!(world.upstream(&client).await, (1, 0));
     assert_eq!((world.provider.calls(), world.provider.reuses()), (1, 0));
 }
 
@@ -82,7 +82,7 @@ async fn a_lost_acknowledgement_is_looked_up_and_nothing_is_sent_twice() {
             answer = world.get(&mut client).await;
         }
         assert_eq!(answer.status, 200, "{case}");
-        assert_eq!(world.custody(&client).await, (1, 0), "{case}");
+        assert_eq!(world.upstream(&client).await, (1, 0), "{case}");
         assert_eq!((world.provider.calls(), world.provider.reuses()), (calls, 0), "{case}");
     }
 }
@@ -111,7 +111,7 @@ async fn a_claim_that_nobody_knows_of_is_given_back_when_the_store_answers() {
     world.store.next("load", Fault::Slow(0));
     world.store.next("load", Fault::Refused);
     assert_eq!(world.get(&mut client).await.status, 503);
-    world.until(async || world.custody(&client).await == (0, 0)).await;
+    world.until(async || world.upstream(&client).await == (0, 0)).await;
     assert_eq!(world.provider.calls(), 0);
     tokio::time::sleep(secs(2)).await;
     assert_eq!(world.get(&mut client).await.status, 200);
@@ -127,7 +127,7 @@ async fn a_lost_release_is_offered_again() {
         world.provider.next(Act::Say(503, &[], ""));
         world.store.next("release", fault);
         assert_eq!(world.get(&mut client).await.status, 503);
-        world.until(async || world.custody(&client).await == (0, 0)).await;
+        world.until(async || world.upstream(&client).await == (0, 0)).await;
         assert_eq!(world.store.count("release"), 2);
         tokio::time::sleep(secs(61)).await;
         assert_eq!(world.get(&mut client).await.status, 200);
@@ -153,7 +153,7 @@ async fn f17_shutdown_waits_for_an_exchange_and_for_the_store() {
     assert!(!shutdown.is_finished());
     world.store.down(false);
     assert_eq!(shutdown.await.unwrap(), 0);
-    assert_eq!(world.custody(&client).await, (1, 0), "durable");
+    assert_eq!(world.upstream(&client).await, (1, 0), "durable");
     assert_ne!(first.await.unwrap(), 401);
     // Another process over the same store goes on from there.
     let node = Node::new(&world.clock, |builder| {
@@ -201,7 +201,7 @@ async fn l8_tokens_that_the_store_does_not_take_are_offered_for_a_day_and_no_lon
         assert_eq!(world.store.steps() > steps, kept, "{hours} h: is it still offered?");
         world.store.down(false);
         tokio::time::sleep(secs(6)).await;
-        assert_eq!(world.custody(&holder).await, (u64::from(kept), u32::from(!kept)));
+        assert_eq!(world.upstream(&holder).await, (u64::from(kept), u32::from(!kept)));
         world.pass(60);
         // The token was sent once; what came of it is gone, and that is no reason to clear cookies.
         let answer = world.get(&mut client).await;

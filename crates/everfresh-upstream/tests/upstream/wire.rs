@@ -4,8 +4,8 @@ use std::collections::{HashMap, VecDeque};
 use std::sync::{Arc, Mutex};
 
 use everfresh::{
-    Claim, CustodyStore, Loaded, MemoryStore, NewSession, Publication, Rotation, SessionId,
-    SessionRecord, SessionStore, StoreError,
+    Loaded, MemoryStore, NewSession, Publication, Reservation, Rotation, SessionId, SessionRecord,
+    SessionStore, StoreError, UpstreamTokenStore,
 };
 
 /// How a step of the store fails.
@@ -103,9 +103,9 @@ impl SessionStore for Wire {
         &self,
         sid: SessionId,
         generation: u64,
-        slide: bool,
+        user_activity: bool,
     ) -> Result<(), StoreError> {
-        self.step("confirm", self.store.confirm(sid, generation, slide)).await
+        self.step("confirm", self.store.confirm(sid, generation, user_activity)).await
     }
 
     async fn revoke(&self, sid: SessionId) -> Result<bool, StoreError> {
@@ -129,12 +129,12 @@ impl SessionStore for Wire {
     }
 }
 
-impl CustodyStore for Wire {
-    async fn claim(&self, claim: Claim) -> Result<bool, StoreError> {
-        self.step("claim", self.store.claim(claim)).await
+impl UpstreamTokenStore for Wire {
+    async fn reserve(&self, claim: Reservation) -> Result<bool, StoreError> {
+        self.step("claim", self.store.reserve(claim)).await
     }
 
-    async fn release(&self, claim: Claim) -> Result<bool, StoreError> {
+    async fn release(&self, claim: Reservation) -> Result<bool, StoreError> {
         self.step("release", self.store.release(claim)).await
     }
 

@@ -7,9 +7,9 @@ use std::time::Duration;
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use everfresh::{
-    AccessToken, ClientAuthentication, Engine, EngineBuilder, Issued, Keys, ManualClock,
-    MemoryStore, RefreshToken, Rejection, Session, SessionId, SessionRecord, SessionStore as _,
-    SignIn, Timestamp,
+    AccessToken, AccessTokenResponse, ClientAuthentication, Engine, EngineBuilder, Keys,
+    ManualClock, MemoryStore, RefreshToken, Rejection, Session, SessionId, SessionRecord,
+    SessionStore as _, SignIn, Timestamp,
 };
 use everfresh_upstream::{SecureUrl, Upstream};
 use http::header::{COOKIE, RETRY_AFTER, SET_COOKIE};
@@ -17,7 +17,7 @@ use http::{Request, Response, StatusCode};
 use serde::{Deserialize, Serialize};
 use tower::{ServiceBuilder, ServiceExt as _, service_fn};
 
-use crate::provider::{Grant, Provider};
+use crate::provider::{Provider, SessionClaims};
 use crate::wire::Wire;
 
 pub(crate) const SECRET: &str = "o4ATj9fibxU9TCgPurGrjRk6RGBgu53zA";
@@ -180,14 +180,14 @@ impl World {
 
     /// The session's row, whatever the way to the store does.
     pub(crate) async fn row(&self, client: &Client) -> Option<SessionRecord> {
-        let sid = SessionId::parse(client.claim("sid").as_str().unwrap()).unwrap();
+        let sid = SessionId::parse(client.reserve("sid").as_str().unwrap()).unwrap();
         self.store.store.load(sid).await.unwrap().map(|loaded| loaded.record)
     }
 
     /// How often its tokens were replaced, and how often the present ones were sent.
-    pub(crate) async fn custody(&self, client: &Client) -> (u64, u32) {
-        let custody = self.row(client).await.expect("a row").custody.expect("tokens");
-        (custody.seq, custody.tries)
+    pub(crate) async fn upstream(&self, client: &Client) -> (u64, u32) {
+        let upstream = self.row(client).await.expect("a row").upstream.expect("tokens");
+        (upstream.seq, upstream.tries)
     }
 
     /// Waits until something holds.
@@ -221,17 +221,21 @@ impl Node {
     }
 
     pub(crate) async fn adopt(&self, family: &str) -> Client {
-        let grant = Grant { family: family.into(), n: 0 };
-        let issued = Issued::new(AccessToken::new(grant.access()))
+        let grant = SessionClaims { family: family.into(), n: 0 };
+        let issued = AccessTokenResponse::new(AccessToken::new(grant.access()))
             .with_refresh_token(RefreshToken::new(grant.refresh()))
             .with_expires_in(secs(LIFE));
         self.adopt_issued(family, issued).await.unwrap()
     }
 
     /// Signs somebody in who rests on these tokens. `Err`: what was answered.
-    pub(crate) async fn adopt_issued(&self, sub: &str, issued: Issued) -> Result<Client, Answer> {
+    pub(crate) async fn adopt_issued(
+        &self,
+        sub: &str,
+        issued: AccessTokenResponse,
+    ) -> Result<Client, Answer> {
         let mut client = Client::default();
-        let sign_in = SignIn::new(sub, User { name: sub.into() }).resting_on(issued);
+        let sign_in = SignIn::new(sub, User { name: sub.into() }).backed_by(issued);
         let answer = self
             .send(&mut client, move |session| {
                 let sign_in = sign_in.clone();
@@ -307,7 +311,7 @@ impl Client {
     }
 
     /// A claim of the access token.
-    pub(crate) fn claim(&self, name: &str) -> serde_json::Value {
+    pub(crate) fn reserve(&self, name: &str) -> serde_json::Value {
         let payload = self.access.split('.').nth(1).expect("a token");
         let payload = URL_SAFE_NO_PAD.decode(payload).unwrap();
         let payload: serde_json::Value = serde_json::from_slice(&payload).unwrap();
@@ -316,7 +320,7 @@ impl Client {
 
     /// When the access token expires.
     pub(crate) fn expires(&self) -> Timestamp {
-        Timestamp::from_secs(self.claim("exp").as_u64().unwrap())
+        Timestamp::from_secs(self.reserve("exp").as_u64().unwrap())
     }
 }
 

@@ -9,8 +9,8 @@ use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD as B64;
 use bytes::Bytes;
 use everfresh::{
-    AccessToken, ClientAuthentication, Engine, EngineBuilder, Issued, Keys, ManualClock,
-    RefreshToken, Refresher, Session, SignIn, Standing, Timestamp,
+    AccessToken, AccessTokenResponse, ClientAuthentication, Engine, EngineBuilder, Keys,
+    ManualClock, RefreshToken, Refresher, Session, SessionStatus, SignIn, Timestamp,
 };
 use everfresh_testkit::{Jar, Site};
 use everfresh_upstream::{HttpClient, InCookies, Replay, Upstream};
@@ -175,7 +175,7 @@ pub(crate) struct World {
 
 /// What came of a visit.
 pub(crate) struct Visit {
-    pub(crate) standing: Standing,
+    pub(crate) standing: SessionStatus,
     /// The names and sizes of the cookies that were set, in order; 0: deleted.
     pub(crate) set: Vec<(String, usize)>,
     /// The `Cookie` field that the handler saw.
@@ -231,10 +231,10 @@ impl World {
     }
 
     pub(crate) async fn sign_in(&mut self) -> Visit {
-        let issued = Issued::new(AccessToken::new(access(0, LIFE)))
+        let issued = AccessTokenResponse::new(AccessToken::new(access(0, LIFE)))
             .with_refresh_token(RefreshToken::new("r0".into()))
             .with_expires_in(Duration::from_secs(LIFE));
-        let sign_in = SignIn::new("alice", ()).resting_on(issued);
+        let sign_in = SignIn::new("alice", ()).backed_by(issued);
         self.visit(|session| async move { session.sign_in_with(sign_in).await.unwrap() }).await
     }
 

@@ -2,16 +2,16 @@
 
 use super::check::{endpoints, native, required, whole, within};
 use super::{ConfigError, EngineBuilder};
-use crate::carrier::Carriers;
+use crate::carrier::Transports;
 use crate::cookie::MAX_NAME_AND_VALUE;
 use crate::endpoint::Clients;
-use crate::engine::{Core, Engine, Fit, Following, SignOuts};
+use crate::engine::{Core, Engine, FeedState, Fit, SignOuts};
 use crate::mint::MintRules;
 use crate::node::{Revoked, Seen};
 use crate::observe::metrics::Metrics;
 use crate::origin::check_host;
 use crate::refresh::Setup;
-use crate::refresh::flight::Flights;
+use crate::refresh::flight::FlightGroup;
 use crate::runtime::{Runtime, has_timer};
 use crate::session::{ClaimSet, Watches};
 use crate::verify::{Cache, Kind, Rules, TokenProfile};
@@ -37,7 +37,7 @@ impl<C: ClaimSet> EngineBuilder<C> {
         let Some(mut refresher) = self.refresher else {
             return Err(ConfigError::Missing {
                 setting: "refresh_with",
-                remedy: "say what makes fresh tokens, such as `Resign::new()`",
+                remedy: "say what makes fresh tokens, such as `Reissue::new()`",
             });
         };
         within("access_lifetime", self.access_lifetime, 1, DAY)?;
@@ -84,7 +84,7 @@ impl<C: ClaimSet> EngineBuilder<C> {
             session_lifetime: self.session_lifetime,
         })?;
         let large = refresher.largest_refresh_token() > MAX_NAME_AND_VALUE;
-        let carriers = Carriers::build(self.carriers, self.insecure, large)?;
+        let carriers = Transports::build(self.carriers, self.insecure, large)?;
         let clients = Clients::build(self.clients)?;
         let native = native(self.native_paths)?;
         let dialects =
@@ -115,12 +115,12 @@ impl<C: ClaimSet> EngineBuilder<C> {
             keys: self.keys,
             carriers,
             // A result that is given again must not be near its own end.
-            overlap: refresher.result_window().min(self.access_lifetime / 2),
+            reuse_interval: refresher.result_window().min(self.access_lifetime / 2),
             refresher: refresher.into(),
             revalidate: self.revalidate,
             fit: Fit::of::<C>(),
             session_lifetime: self.session_lifetime,
-            waiter_limit: self.waiter_limit,
+            refresh_timeout: self.refresh_timeout,
             inner_token: self.inner_token,
             cache_policy: self.cache_policy,
             trusted_origins: self.trusted_origins,
@@ -134,14 +134,14 @@ impl<C: ClaimSet> EngineBuilder<C> {
             debug_headers: self.debug_headers,
             clock: self.clock,
             runtime: Runtime::new(runtime),
-            flights: Flights::default(),
+            flights: FlightGroup::default(),
             revoked: Revoked::new(),
             seen: Seen::new(),
             watches: Watches::new(),
             native,
             dialects,
             clients,
-            following: Following::default(),
+            revocation_feed: FeedState::default(),
             sign_outs: SignOuts::default(),
             metrics: Metrics::new(),
         };

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::ConfigError;
-use crate::carrier::Carriers;
+use crate::carrier::Transports;
 use crate::cookie::is_host_only;
 use crate::endpoint::dialect::{TokenKind, is_path};
 use crate::endpoint::{Clients, Dialect, NativeEndpoint, NativePaths, Served, is_at};
@@ -43,7 +43,7 @@ pub(super) fn native(paths: NativePaths) -> Result<Vec<(NativeEndpoint, Arc<str>
 pub(super) fn endpoints(
     dialects: Vec<Dialect>,
     native: &[(NativeEndpoint, Arc<str>)],
-    carriers: &Carriers,
+    carriers: &Transports,
     clients: &Clients,
     refresher: &dyn ErasedRefresher,
     insecure: bool,
@@ -93,7 +93,7 @@ pub(super) fn endpoints(
 
 /// A cookie without `__Host-` can be planted by a sibling subdomain, and a dialect's clients know
 /// its name (RFC 6265bis section 8.6).
-fn warn_of_cookies(served: &[Arc<Served>], carriers: &Carriers) {
+fn warn_of_cookies(served: &[Arc<Served>], carriers: &Transports) {
     let names = served.iter().flat_map(|one| one.cookies());
     let plain: BTreeSet<_> = names.filter(|name| !is_host_only(name)).collect();
     if !plain.is_empty() && carriers.cookies().any(|(_, cookie, _)| is_host_only(cookie.name())) {

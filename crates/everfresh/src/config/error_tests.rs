@@ -12,8 +12,8 @@ use crate::testing::*;
 use crate::texts::{self, check_detail, check_error};
 use crate::{
     Algorithm, CookieSpec, Engine, Failure, Key, KeyError, Location, MemoryStore, NativeEndpoint,
-    NotOpened, Rejection, RejectionKind, Resign, Rotate, SessionError, SessionErrorKind,
-    StoreError,
+    Reissue, Rejection, RejectionKind, Rotate, SessionError, SessionErrorKind, StoreError,
+    UnsealError,
 };
 
 /// An error, and what its text has to say: the setting, what was found, what to do.
@@ -183,7 +183,7 @@ fn refused(change: impl FnOnce(EngineBuilder<()>) -> EngineBuilder<()>) -> Strin
     let builder = Engine::<()>::builder(Keys::hs256(SECRET).unwrap())
         .issuer("https://app.example")
         .audience("app")
-        .refresh_with(Resign::new());
+        .refresh_with(Reissue::new());
     change(builder).build().unwrap_err().to_string()
 }
 
@@ -191,7 +191,7 @@ fn refused(change: impl FnOnce(EngineBuilder<()>) -> EngineBuilder<()>) -> Strin
 fn every_check_of_the_builder_says_what_to_do() {
     let cookie = |cookie: CookieSpec| {
         let refresh = Location::Header("x-rt".parse().unwrap());
-        refused(|b| b.carriers([Carrier::new(Location::Cookie(cookie), refresh)]))
+        refused(|b| b.carriers([Transport::new(Location::Cookie(cookie), refresh)]))
     };
     let second = Duration::from_secs(1);
     for (problem, says) in [
@@ -211,8 +211,10 @@ fn every_check_of_the_builder_says_what_to_do() {
             ["`client` is missing", "`.client(id, secret)`"],
         ),
         (
-            refused(|b| b.refresh_with(Rotate::new(MemoryStore::new()).overlap(Duration::ZERO))),
-            ["`Rotate::overlap` is 0", "1 s to 300 s"],
+            refused(|b| {
+                b.refresh_with(Rotate::new(MemoryStore::new()).reuse_interval(Duration::ZERO))
+            }),
+            ["`Rotate::reuse_interval` is 0", "1 s to 300 s"],
         ),
         (cookie(CookieSpec::new("a b")), ["\"a b\"", "must be an RFC 9110 token"]),
         (cookie(CookieSpec::new("n".repeat(300))), ["nnn..\"", "300 octets; allowed are 256"]),
@@ -371,7 +373,9 @@ async fn every_problem_of_an_endpoint_says_what_to_do() {
             path == one.path() || (one.path().contains('{') && path.starts_with(fixed))
         };
         let endpoint = endpoints.iter().find(served).expect(path);
-        let crate::Step::Pass(session) = world.auth.begin(&request) else { panic!("it is fresh") };
+        let crate::Progress::Pass(session) = world.auth.begin(&request) else {
+            panic!("it is fresh")
+        };
         let call = endpoint.read(&request);
         check_problem(&endpoint.answer(call, body, Ok(&session)).await, says);
     }
@@ -454,10 +458,10 @@ fn every_error_to_a_handler_says_what_to_do() {
     ] {
         check_error(&problem.to_string(), &says);
     }
-    for sealed in [NotOpened::UnknownKey, NotOpened::Foreign] {
+    for sealed in [UnsealError::UnknownKey, UnsealError::Foreign] {
         let says = match sealed {
-            NotOpened::UnknownKey => ["not in the ring", "former key"],
-            NotOpened::Foreign => ["not sealed here", "only who"],
+            UnsealError::UnknownKey => ["not in the ring", "former key"],
+            UnsealError::Foreign => ["not sealed here", "only who"],
         };
         check_error(&sealed.to_string(), &says);
     }

@@ -14,15 +14,15 @@ use std::time::Duration;
 use http::HeaderValue;
 use zeroize::Zeroizing;
 
-use crate::attach::InnerToken;
-use crate::carrier::Carrier;
+use crate::carrier::Transport;
 use crate::clock::Clock;
-use crate::edits::CachePolicy;
 use crate::endpoint::{Dialect, Named, NativePaths};
+use crate::forward::InnerToken;
 use crate::observe::Event;
 use crate::origin::Trusted;
 use crate::refresh::{ErasedRefresher, Refresher};
 use crate::reject::Rejection;
+use crate::respond::CachePolicy;
 use crate::session::ClaimSet;
 use crate::verify::{Keys, TokenProfile};
 
@@ -45,7 +45,7 @@ pub(crate) type EventHook = Box<dyn Fn(&Event<'_>) + Send + Sync>;
 /// | `access_lifetime` | 15 minutes, less up to 5 % |
 /// | `session_lifetime` | 30 days |
 /// | `leeway` | 30 s, at most a quarter of a token's lifetime |
-/// | `carriers` | [`Carrier::cookies`] |
+/// | `carriers` | [`Transport::cookies`] |
 /// | `token_profile` | [`TokenProfile::AtJwt`] |
 /// | `inner_token` | [`InnerToken::Untouched`] |
 /// | `cache_policy` | [`CachePolicy::Override`] |
@@ -65,8 +65,8 @@ pub struct EngineBuilder<C> {
     access_lifetime: Duration,
     session_lifetime: Duration,
     leeway: Duration,
-    waiter_limit: Duration,
-    carriers: Vec<Carrier>,
+    refresh_timeout: Duration,
+    carriers: Vec<Transport>,
     insecure: bool,
     insecure_hosts: Vec<String>,
     profile: TokenProfile,
@@ -102,8 +102,8 @@ impl<C: ClaimSet> EngineBuilder<C> {
             access_lifetime: Duration::from_secs(15 * 60),
             session_lifetime: Duration::from_secs(30 * 24 * 60 * 60),
             leeway: Duration::from_secs(30),
-            waiter_limit: Duration::from_secs(3),
-            carriers: vec![Carrier::cookies()],
+            refresh_timeout: Duration::from_secs(3),
+            carriers: vec![Transport::cookies()],
             insecure: false,
             insecure_hosts: Vec::new(),
             profile: TokenProfile::default(),
@@ -199,7 +199,7 @@ impl<C: ClaimSet> EngineBuilder<C> {
     }
 
     /// Where tokens travel, in order: 1 to 4 carriers.
-    pub fn carriers(mut self, carriers: impl IntoIterator<Item = Carrier>) -> Self {
+    pub fn carriers(mut self, carriers: impl IntoIterator<Item = Transport>) -> Self {
         self.carriers = carriers.into_iter().collect();
         self
     }
@@ -209,7 +209,7 @@ impl<C: ClaimSet> EngineBuilder<C> {
     ///
     /// It is for requests to this machine: `localhost` and the names below it, 127.0.0.0/8 and
     /// `[::1]`, as the target or the field `Host` names them. Others can't be signed in, and are
-    /// answered 500 where a session is asked for ([`Standing::InsecureHost`](crate::Standing)).
+    /// answered 500 where a session is asked for ([`SessionStatus::InsecureHost`](crate::SessionStatus)).
     pub fn insecure_dev_only(mut self) -> Self {
         self.insecure = true;
         self
@@ -263,12 +263,12 @@ impl<C: ClaimSet> EngineBuilder<C> {
     /// (`response_mode=form_post`) has no business elsewhere. The path is what the layer sees.
     ///
     /// ```
-    /// # use everfresh::{Engine, Keys, Resign};
+    /// # use everfresh::{Engine, Keys, Reissue};
     /// # fn auth(secret: &[u8]) -> Result<(), everfresh::ConfigError> {
     /// let auth = Engine::<()>::builder(Keys::hs256(secret)?)
     ///     .issuer("https://app.example")
     ///     .audience("app")
-    ///     .refresh_with(Resign::new())
+    ///     .refresh_with(Reissue::new())
     ///     .trusted_origin_for("https://id.example", "/auth/callback")
     ///     .build()?;
     /// # let _ = auth;

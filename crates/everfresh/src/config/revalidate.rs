@@ -4,7 +4,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use super::EngineBuilder;
-use crate::mint::{ClaimsObject, Grant};
+use crate::mint::{ClaimsObject, SessionClaims};
 use crate::refresh::Failure;
 use crate::session::ClaimSet;
 use crate::verify::{UnreadClaims, read_own};
@@ -39,7 +39,9 @@ pub struct Revalidation<C> {
 
 /// The app's revalidation with its types erased: new claims, none, or a failure.
 pub(crate) type Revalidate = Box<
-    dyn Fn(Grant) -> futures::future::BoxFuture<'static, Result<Option<ClaimsObject>, Failure>>
+    dyn Fn(
+            SessionClaims,
+        ) -> futures::future::BoxFuture<'static, Result<Option<ClaimsObject>, Failure>>
         + Send
         + Sync,
 >;
@@ -76,10 +78,10 @@ impl<C: ClaimSet> EngineBuilder<C> {
         E: fmt::Display,
     {
         let hook = Arc::new(hook);
-        self.revalidate = Some(Box::new(move |grant: Grant| {
+        self.revalidate = Some(Box::new(move |grant: SessionClaims| {
             let hook = hook.clone();
             Box::pin(async move {
-                let Grant { subject, sid, claims, .. } = grant;
+                let SessionClaims { subject, sid, claims, .. } = grant;
                 let claims = read_own(claims.as_str());
                 match hook(Revalidation { subject, sid, claims }).await {
                     Ok(Revalidated::Keep) => Ok(None),

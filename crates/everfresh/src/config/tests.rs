@@ -3,15 +3,15 @@
 use super::*;
 use crate::testing::SECRET;
 use crate::{
-    Admission, Admitted, Algorithm, Closing, Context, CookieSpec, Dialect, Engine, Failure, Key,
-    Location, Opening, Presented, Resign, SameSite, Timestamp, Tokens,
+    Algorithm, Closing, Context, CookieSpec, Dialect, Engine, Failure, FlightKey, Key, Location,
+    Presented, RefreshRequest, Reissue, SameSite, SignInRequest, Timestamp, Tokens,
 };
 
 fn builder() -> EngineBuilder<()> {
     Engine::builder(Keys::hs256(SECRET).unwrap())
         .issuer("https://app.example")
         .audience("app")
-        .refresh_with(Resign::new())
+        .refresh_with(Reissue::new())
 }
 
 fn problem(change: impl FnOnce(EngineBuilder<()>) -> EngineBuilder<()>) -> String {
@@ -30,15 +30,15 @@ impl Refresher for Elsewhere {
         false
     }
 
-    fn admits(&self, _: Presented<'_>, _: Timestamp) -> Option<Admission> {
+    fn identify(&self, _: Presented<'_>, _: Timestamp) -> Option<FlightKey> {
         None
     }
 
-    async fn refresh(&self, _: Context, _: Admitted) -> Result<Tokens, Failure> {
+    async fn refresh(&self, _: Context, _: RefreshRequest) -> Result<Tokens, Failure> {
         Err(Failure::Misconfigured)
     }
 
-    async fn sign_in(&self, _: Context, _: Opening) -> Result<Tokens, Failure> {
+    async fn sign_in(&self, _: Context, _: SignInRequest) -> Result<Tokens, Failure> {
         Err(Failure::Misconfigured)
     }
 
@@ -47,26 +47,26 @@ impl Refresher for Elsewhere {
     }
 }
 
-fn pair(access: &str, refresh: &str) -> Carrier {
+fn pair(access: &str, refresh: &str) -> Transport {
     let cookie = |name: &str| Location::Cookie(CookieSpec::new(name));
-    Carrier::new(cookie(access), cookie(refresh))
+    Transport::new(cookie(access), cookie(refresh))
 }
 
 #[test]
 fn the_defaults_are_good() {
     builder().build().unwrap();
     builder().insecure_dev_only().build().unwrap();
-    let all = [Carrier::cookies(), Carrier::headers()];
+    let all = [Transport::cookies(), Transport::headers()];
     builder().carriers(all).build().unwrap();
-    builder().carriers([Carrier::cookies(), Carrier::bearer_with_cookie()]).build().unwrap();
-    builder().carriers([Carrier::strict_cookies()]).build().unwrap();
+    builder().carriers([Transport::cookies(), Transport::bearer_with_cookie()]).build().unwrap();
+    builder().carriers([Transport::strict_cookies()]).build().unwrap();
 }
 
 #[test]
 fn each_problem_names_its_setting_and_says_what_is_allowed() {
     let own_header = |name: &str| Location::Header(name.parse().unwrap());
     let none = CookieSpec::new("__Host-at").same_site(SameSite::None);
-    let none = Carrier::new(Location::Cookie(none), own_header("x-rt"));
+    let none = Transport::new(Location::Cookie(none), own_header("x-rt"));
     for (found, words) in [
         (problem(|b| b.issuer("")), ["`issuer` is missing", "https://app.example"]),
         (problem(|b| b.issuer("  ")), ["`issuer` is missing", "such as"]),
@@ -86,18 +86,18 @@ fn each_problem_names_its_setting_and_says_what_is_allowed() {
         (problem(|b| b.leeway(secs(301))), ["`leeway` is 301s", "0 s to 300 s"]),
         (problem(|b| b.leeway(secs(u64::MAX))), ["`leeway`", "300 s"]),
         (problem(|b| b.carriers([])), ["`carriers` holds 0", "1 to 4"]),
-        (problem(|b| b.carriers(vec![Carrier::cookies(); 5])), ["`carriers` holds 5", "1 to 4"]),
+        (problem(|b| b.carriers(vec![Transport::cookies(); 5])), ["`carriers` holds 5", "1 to 4"]),
         (problem(|b| b.carriers([pair("at", "at")])), ["the cookie \"at\"", "give each its own"]),
         (
-            problem(|b| b.carriers([Carrier::cookies(), Carrier::strict_cookies()])),
+            problem(|b| b.carriers([Transport::cookies(), Transport::strict_cookies()])),
             ["the cookie \"__Host-access_token\"", "its own"],
         ),
         (
-            problem(|b| b.carriers([Carrier::new(Location::bearer(), Location::bearer())])),
+            problem(|b| b.carriers([Transport::new(Location::bearer(), Location::bearer())])),
             ["`Authorization: Bearer`", "its own"],
         ),
         (
-            problem(|b| b.carriers([Carrier::headers(), Carrier::headers()])),
+            problem(|b| b.carriers([Transport::headers(), Transport::headers()])),
             ["`carriers` uses", "its own"],
         ),
         (problem(|b| b.carriers([pair("a b", "rt")])), ["the cookie \"a b\"", "token"]),
@@ -105,12 +105,12 @@ fn each_problem_names_its_setting_and_says_what_is_allowed() {
         (
             problem(|b| {
                 let scheme = Location::Authorization("Bear er".into());
-                b.carriers([Carrier::new(scheme, own_header("x-rt"))])
+                b.carriers([Transport::new(scheme, own_header("x-rt"))])
             }),
             ["\"Bear er\"", "such as `Bearer`"],
         ),
         (
-            problem(|b| b.carriers([Carrier::new(own_header("cookie"), own_header("x-rt"))])),
+            problem(|b| b.carriers([Transport::new(own_header("cookie"), own_header("x-rt"))])),
             ["\"cookie\"", "Location::Cookie"],
         ),
         (problem(|b| b.trusted_origin("app.example")), ["`trusted_origin`", "as browsers do"]),
@@ -121,7 +121,7 @@ fn each_problem_names_its_setting_and_says_what_is_allowed() {
     }
     let missing = Engine::<()>::builder(Keys::hs256(SECRET).unwrap()).issuer("i").audience("a");
     let missing = missing.build().unwrap_err().to_string();
-    assert!(missing.contains("`refresh_with` is missing") && missing.contains("Resign::new()"));
+    assert!(missing.contains("`refresh_with` is missing") && missing.contains("Reissue::new()"));
 }
 
 #[test]
@@ -248,7 +248,7 @@ fn keys_that_only_verify_cant_mint() {
     let builder = Engine::<()>::builder(Keys::verifying([key]).unwrap())
         .issuer("i")
         .audience("a")
-        .refresh_with(Resign::new());
+        .refresh_with(Reissue::new());
     assert_eq!(builder.build().unwrap_err(), ConfigError::NoSigningKey);
 }
 

@@ -18,7 +18,7 @@ use crate::session::ClaimSet;
 
 /// Why there is no token, in the words of [`super::dialect::Errors`].
 #[derive(Clone, Copy)]
-pub(super) enum Why {
+pub(super) enum RefreshError {
     Missing,
     Invalid,
     Expired,
@@ -30,7 +30,7 @@ pub(super) enum Why {
     Later(Duration),
 }
 
-impl From<Unknown> for Why {
+impl From<Unknown> for RefreshError {
     fn from(unknown: Unknown) -> Self {
         match unknown {
             Unknown::Malformed => Self::Malformed,
@@ -39,7 +39,7 @@ impl From<Unknown> for Why {
     }
 }
 
-impl From<Failure> for Why {
+impl From<Failure> for RefreshError {
     fn from(failure: Failure) -> Self {
         match failure {
             // Of what the request came with nothing can be said but that it does not count now.
@@ -117,18 +117,18 @@ impl Served {
         reply
     }
 
-    pub(super) fn bad(&self, core: &Core, why: Why) -> Reply {
+    pub(super) fn bad(&self, core: &Core, why: RefreshError) -> Reply {
         let errors = &self.dialect.errors;
         let failed: &Failed = match why {
-            Why::Missing => &errors.missing,
-            Why::Invalid => &errors.invalid,
-            Why::Expired => &errors.expired,
-            Why::UserGone => &errors.user_gone,
-            Why::Malformed => &errors.malformed,
-            Why::Client { .. } => errors.client.as_ref().unwrap_or(&errors.invalid),
-            Why::Scope => errors.scope.as_ref().unwrap_or(&errors.malformed),
-            Why::Unsupported => errors.unsupported.as_ref().unwrap_or(&errors.malformed),
-            Why::Later(retry_after) => {
+            RefreshError::Missing => &errors.missing,
+            RefreshError::Invalid => &errors.invalid,
+            RefreshError::Expired => &errors.expired,
+            RefreshError::UserGone => &errors.user_gone,
+            RefreshError::Malformed => &errors.malformed,
+            RefreshError::Client { .. } => errors.client.as_ref().unwrap_or(&errors.invalid),
+            RefreshError::Scope => errors.scope.as_ref().unwrap_or(&errors.malformed),
+            RefreshError::Unsupported => errors.unsupported.as_ref().unwrap_or(&errors.malformed),
+            RefreshError::Later(retry_after) => {
                 let rejection = Rejection::new(RejectionKind::Unavailable);
                 let body = core.rejection_body.clone();
                 return rejection.retry_after(retry_after).with_body(body).into_response();
@@ -137,7 +137,7 @@ impl Served {
         // Checked when the engine was built.
         let status = StatusCode::from_u16(failed.status).unwrap_or(StatusCode::BAD_REQUEST);
         let mut reply = json(status, failed.body.as_bytes().to_vec());
-        if let Why::Client { basic: true } = why {
+        if let RefreshError::Client { basic: true } = why {
             // RFC 6749 section 5.2.
             let challenge = HeaderValue::from_static(r#"Basic realm="token", charset="UTF-8""#);
             reply.headers_mut().insert(WWW_AUTHENTICATE, challenge);

@@ -41,7 +41,7 @@ pub(crate) use clients::{Clients, Named};
 pub use dialect::{Dialect, DialectError};
 pub use native::{NativeEndpoint, NativePaths};
 pub(crate) use serve::Served;
-pub use speak::{Answered, Issued};
+pub use speak::{AccessTokenResponse, RefreshOutcome};
 
 /// How many bytes of a request's body an endpoint reads at the most.
 pub const BODY_LIMIT: usize = 64 * 1024;
@@ -64,22 +64,22 @@ enum Kind {
 
 /// What a request asks of an endpoint.
 #[derive(Debug)]
-pub struct Call(Asked);
+pub struct Call(ParsedCall);
 
 #[derive(Debug)]
-enum Asked {
+enum ParsedCall {
     /// By a method that is not allowed.
     Otherwise,
     /// For a host where tokens would travel in the clear.
     Exposed,
-    Native(native::Asked),
-    Dialect(serve::Asked),
+    Native(native::ParsedCall),
+    Dialect(serve::ParsedCall),
 }
 
 impl Call {
     /// Whether the body matters to the answer.
     pub fn wants_body(&self) -> bool {
-        matches!(&self.0, Asked::Dialect(asked) if asked.wants_body())
+        matches!(&self.0, ParsedCall::Dialect(asked) if asked.wants_body())
     }
 }
 
@@ -140,12 +140,12 @@ impl<C: ClaimSet> Endpoint<C> {
     pub fn read(&self, head: &impl RequestHead) -> Call {
         let mut methods = self.methods().split(", ");
         if !methods.any(|method| method == head.method()) {
-            return Call(Asked::Otherwise);
+            return Call(ParsedCall::Otherwise);
         }
         Call(match &self.kind {
-            Kind::Native(..) => Asked::Native(native::Asked::read(head)),
-            Kind::Dialect(_) if self.engine.core.is_exposed(head) => Asked::Exposed,
-            Kind::Dialect(served) => Asked::Dialect(served.read(&self.engine.core, head)),
+            Kind::Native(..) => ParsedCall::Native(native::ParsedCall::read(head)),
+            Kind::Dialect(_) if self.engine.core.is_exposed(head) => ParsedCall::Exposed,
+            Kind::Dialect(served) => ParsedCall::Dialect(served.read(&self.engine.core, head)),
         })
     }
 
@@ -160,11 +160,11 @@ impl<C: ClaimSet> Endpoint<C> {
     ) -> Reply {
         let session = session.and_then(|session| self.engine.own(session));
         match (call.0, &self.kind) {
-            (Asked::Exposed, _) => Rejection::new(RejectionKind::InsecureHost).into_response(),
-            (Asked::Native(asked), Kind::Native(native, _)) => {
+            (ParsedCall::Exposed, _) => Rejection::new(RejectionKind::InsecureHost).into_response(),
+            (ParsedCall::Native(asked), Kind::Native(native, _)) => {
                 native.answer(&self.engine, asked, session).await
             }
-            (Asked::Dialect(asked), Kind::Dialect(served)) => match body {
+            (ParsedCall::Dialect(asked), Kind::Dialect(served)) => match body {
                 Some(body) => served.answer(&self.engine, asked, body, session.ok()).await,
                 None => problem(
                     StatusCode::PAYLOAD_TOO_LARGE,

@@ -100,12 +100,12 @@ impl Default for NativePaths {
 
 /// What a request's head says.
 #[derive(Debug)]
-pub(super) struct Asked {
+pub(super) struct ParsedCall {
     /// The last segment of the path.
     last: String,
 }
 
-impl Asked {
+impl ParsedCall {
     pub(super) fn read(head: &impl RequestHead) -> Self {
         Self { last: head.path().rsplit('/').next().unwrap_or_default().to_owned() }
     }
@@ -135,7 +135,7 @@ impl NativeEndpoint {
     pub(super) async fn answer<C: ClaimSet>(
         self,
         engine: &Engine<C>,
-        asked: Asked,
+        asked: ParsedCall,
         session: Result<&Session<C>, Rejection>,
     ) -> Reply {
         if self == Self::Jwks {

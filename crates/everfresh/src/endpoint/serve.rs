@@ -15,21 +15,21 @@ use http::HeaderName;
 use serde_json::{Map, Value};
 
 use super::Reply;
-use super::answer::{Granted, Why};
+use super::answer::{Granted, RefreshError};
 use super::clients::{Basic, basic};
 use super::dialect::{Dialect, DialectError, Fixed, Place, Successor, TokenKind};
 use super::shown::{Good, Shown};
-use crate::carrier::{Carriers, CookieFinder, Location};
+use crate::carrier::{CookieFinder, Location, Transports};
 use crate::cookie::{CookieSpec, chunks};
 use crate::engine::{Core, Engine};
 use crate::extract::{cookie_values, credential};
 use crate::head::{HeaderFields as _, RequestHead};
-use crate::mint::Grant;
+use crate::mint::SessionClaims;
 use crate::observe::Event;
 use crate::origin;
 use crate::refresh::flight::within;
 use crate::refresh::{
-    Admission, Admitted, Context, Failure, Presented, RefreshToken, Renewal, Tokens,
+    Context, Failure, FlightKey, Presented, RefreshRequest, RefreshToken, ReissueRequest, Tokens,
 };
 use crate::session::{ClaimSet, Session};
 use crate::verify::{Verified, verify};
@@ -48,14 +48,14 @@ pub(crate) struct Served {
 
 /// What a request's head says.
 #[derive(Debug)]
-pub(super) struct Asked {
+pub(super) struct ParsedCall {
     shown: Shown,
     /// By HTTP Basic: id and secret. An error if it can't be read.
     basic: Option<Basic>,
     wants_body: bool,
 }
 
-impl Asked {
+impl ParsedCall {
     pub(super) fn wants_body(&self) -> bool {
         self.wants_body
     }
@@ -65,7 +65,7 @@ impl Served {
     /// Prepares a dialect. A cookie that a carrier of the engine has too has its attributes.
     pub(crate) fn new(
         dialect: Dialect,
-        carriers: &Carriers,
+        carriers: &Transports,
         insecure: bool,
     ) -> Result<Self, DialectError> {
         dialect.check()?;
@@ -107,15 +107,15 @@ impl Served {
         read.chain(set.map(CookieSpec::name))
     }
 
-    pub(super) fn read(&self, core: &Core, head: &impl RequestHead) -> Asked {
-        let own_site =
+    pub(super) fn read(&self, core: &Core, head: &impl RequestHead) -> ParsedCall {
+        let same_origin =
             core.csrf_handled_elsewhere || !origin::is_cross_site(head, &core.trusted_origins);
         let fields = head.fields();
         let mut shown = Shown::default();
         let mut in_body = self.dialect.ttl.is_some();
         for (at, (place, finder)) in self.dialect.places.iter().zip(&self.finders).enumerate() {
             match (place, finder) {
-                (Place::Cookie(_), Some(finder)) if own_site => {
+                (Place::Cookie(_), Some(finder)) if same_origin => {
                     shown.add(at, cookie_values(fields, finder));
                 }
                 (Place::Authorization(scheme), _) => {
@@ -131,13 +131,13 @@ impl Served {
             }
         }
         let basic = self.dialect.client_authentication.then(|| basic(head)).flatten();
-        Asked { shown, basic, wants_body: in_body || self.dialect.client_authentication }
+        ParsedCall { shown, basic, wants_body: in_body || self.dialect.client_authentication }
     }
 
     pub(super) async fn answer<C: ClaimSet>(
         &self,
         engine: &Engine<C>,
-        mut asked: Asked,
+        mut asked: ParsedCall,
         body: &[u8],
         session: Option<&Session<C>>,
     ) -> Reply {
@@ -148,13 +148,15 @@ impl Served {
                     let kept = kept.map(|token| token.expose().as_bytes());
                     asked.shown.add(LAYER, kept.into_iter());
                 }
-                Err(()) if asked.shown.is_empty() => return self.bad(&engine.core, Why::Invalid),
+                Err(()) if asked.shown.is_empty() => {
+                    return self.bad(&engine.core, RefreshError::Invalid);
+                }
                 Err(()) => {}
             }
         }
         // What is under way ends in a task of its own; the client waits as it does anywhere.
         let core = &engine.core;
-        match within(core, core.waiter_limit, self.grant(engine, asked, body)).await {
+        match within(core, core.refresh_timeout, self.grant(engine, asked, body)).await {
             Some(Ok(granted)) => self.good(engine, &granted),
             Some(Err(why)) => self.bad(core, why),
             None => self.bad(core, Failure::SOON.into()),
@@ -176,9 +178,9 @@ impl Served {
     async fn grant<C: ClaimSet>(
         &self,
         engine: &Engine<C>,
-        mut asked: Asked,
+        mut asked: ParsedCall,
         body: &[u8],
-    ) -> Result<Granted, Why> {
+    ) -> Result<Granted, RefreshError> {
         let body = self.body(body)?;
         let client = match self.dialect.client_authentication {
             true => Some(engine.core.clients.authenticate(asked.basic.take(), &body)?),
@@ -187,8 +189,8 @@ impl Served {
         for Fixed { name, value } in &*self.dialect.fixed {
             match body.get(&**name).and_then(Value::as_str) {
                 Some(found) if found == value => {}
-                Some(_) => return Err(Why::Unsupported),
-                None => return Err(Why::Malformed),
+                Some(_) => return Err(RefreshError::Unsupported),
+                None => return Err(RefreshError::Malformed),
             }
         }
         for (at, place) in self.dialect.places.iter().enumerate() {
@@ -197,29 +199,29 @@ impl Served {
                 Some(Value::String(token)) if token.is_empty() => {}
                 // One that is too long is invalid, and not missing.
                 Some(Value::String(token)) if token.len() > chunks::MAX_TEXT => {
-                    return Err(Why::Invalid);
+                    return Err(RefreshError::Invalid);
                 }
                 Some(Value::String(token)) => {
                     asked.shown.add(at, std::iter::once(token.as_bytes()));
                 }
                 None => {}
-                Some(_) => return Err(Why::Malformed),
+                Some(_) => return Err(RefreshError::Malformed),
             }
         }
         if asked.shown.is_empty() {
-            return Err(Why::Missing);
+            return Err(RefreshError::Missing);
         }
         let ttl = match self.dialect.ttl.as_deref().and_then(|name| body.get(name)) {
             None => None,
             Some(Value::Number(ttl)) if ttl.is_u64() || ttl.is_i64() => {
                 Some(Duration::from_secs(ttl.as_u64().unwrap_or(0).max(1)))
             }
-            Some(_) => return Err(Why::Malformed),
+            Some(_) => return Err(RefreshError::Malformed),
         };
         match self.dialect.token {
             TokenKind::Access { expired_for } => {
                 let grace = Duration::from_secs(expired_for.into());
-                let renewal = Renewal { client, lifetime: ttl, ..Renewal::default() };
+                let renewal = ReissueRequest { client, lifetime: ttl, ..ReissueRequest::default() };
                 self.by_access(engine, &asked.shown, grace, renewal).await
             }
             TokenKind::Refresh => self.by_refresh(engine, &asked.shown, client, &body).await,
@@ -228,14 +230,14 @@ impl Served {
 
     /// The members of the body; what is not wanted is passed over. In a form nothing may come
     /// twice.
-    fn body(&self, bytes: &[u8]) -> Result<Map<String, Value>, Why> {
+    fn body(&self, bytes: &[u8]) -> Result<Map<String, Value>, RefreshError> {
         let places = &self.dialect.places;
         if places.iter().any(|place| matches!(place, Place::Form(_))) {
             let mut members = Map::new();
             for (name, value) in form_urlencoded::parse(bytes) {
                 // RFC 6749 section 3.2: parameters must not be included more than once.
                 if members.insert(name.into_owned(), value.into_owned().into()).is_some() {
-                    return Err(Why::Malformed);
+                    return Err(RefreshError::Malformed);
                 }
             }
             return Ok(members);
@@ -243,7 +245,7 @@ impl Served {
         if bytes.trim_ascii().is_empty() {
             return Ok(Map::new());
         }
-        serde_json::from_slice(bytes).map_err(|_| Why::Malformed)
+        serde_json::from_slice(bytes).map_err(|_| RefreshError::Malformed)
     }
 
     async fn by_access<C: ClaimSet>(
@@ -251,24 +253,24 @@ impl Served {
         engine: &Engine<C>,
         shown: &Shown,
         grace: Duration,
-        renewal: Renewal,
-    ) -> Result<Granted, Why> {
+        renewal: ReissueRequest,
+    ) -> Result<Granted, RefreshError> {
         let core = &engine.core;
         let now = core.clock.now();
         let (grant, expires) = shown.pick(|token| {
             let verified = verify::<C>(token.as_bytes(), &core.keys.current(), &core.rules, now);
-            let verified = verified.map_err(|_| Why::Invalid)?;
-            let grant = grant_of(&verified).ok_or(Why::Invalid)?;
+            let verified = verified.map_err(|_| RefreshError::Invalid)?;
+            let grant = grant_of(&verified).ok_or(RefreshError::Invalid)?;
             let expires = verified.expires;
             let over = now >= expires.plus(grace) || now >= grant.session_expires;
             if over || core.revoked.contains(&grant.sid, now) {
-                return Err(Why::Expired);
+                return Err(RefreshError::Expired);
             }
             let sid = grant.sid.as_str().into();
             Ok(Good { sid, rank: expires.as_secs(), what: (grant, expires) })
         })?;
         let sid = grant.sid.clone();
-        let renewal = Renewal { grant: Some(grant), expires: Some(expires), ..renewal };
+        let renewal = ReissueRequest { grant: Some(grant), expires: Some(expires), ..renewal };
         let tokens = self.renew(engine, &sid, renewal).await?;
         Ok(Granted { tokens, attributes: self.attributes(engine, &sid).await? })
     }
@@ -279,30 +281,30 @@ impl Served {
         shown: &Shown,
         client: Option<String>,
         body: &Map<String, Value>,
-    ) -> Result<Granted, Why> {
+    ) -> Result<Granted, RefreshError> {
         let core = &engine.core;
         let now = core.clock.now();
         let (token, sid) = shown.pick(|token| {
             let presented = Presented::new(None, Some(token.as_bytes()));
-            let admission = core.refresher.admits(presented, now).ok_or(Why::Invalid)?;
-            let Admission { sid, mark } = admission;
+            let admission = core.refresher.identify(presented, now).ok_or(RefreshError::Invalid)?;
+            let FlightKey { sid, fingerprint } = admission;
             if core.revoked.contains(&sid, now) {
                 return Err(Failure::Rejected.into());
             }
-            Ok(Good { sid: sid.clone(), rank: mark, what: (token, sid) })
+            Ok(Good { sid: sid.clone(), rank: fingerprint, what: (token, sid) })
         })?;
         let attributes = self.attributes(engine, &sid).await?;
         if client.is_some() && widens(body, &attributes) {
-            return Err(Why::Scope);
+            return Err(RefreshError::Scope);
         }
         let refresh = Some(RefreshToken::new(token.to_owned()));
         let tokens = match self.dialect.answer.successor {
             Successor::Nowhere => {
-                let renewal = Renewal { refresh, client, ..Renewal::default() };
+                let renewal = ReissueRequest { refresh, client, ..ReissueRequest::default() };
                 self.renew(engine, &sid, renewal).await?
             }
             _ => {
-                let admitted = Admitted::new(None, refresh, true).shown_by(client.as_deref());
+                let admitted = RefreshRequest::new(None, refresh, true).shown_by(client.as_deref());
                 let tokens = self.land(engine, &sid, |cx| cx.refresh(admitted)).await?;
                 core.emit(&Event::Refreshed { sid: &sid });
                 tokens
@@ -315,9 +317,9 @@ impl Served {
         &self,
         engine: &Engine<C>,
         sid: &str,
-        renewal: Renewal,
-    ) -> Result<Tokens, Why> {
-        let tokens = self.land(engine, sid, |cx| cx.renew(renewal)).await?;
+        renewal: ReissueRequest,
+    ) -> Result<Tokens, RefreshError> {
+        let tokens = self.land(engine, sid, |cx| cx.reissue_access_token(renewal)).await?;
         engine.core.emit(&Event::Renewed { sid });
         Ok(tokens)
     }
@@ -328,7 +330,7 @@ impl Served {
         engine: &Engine<C>,
         sid: &str,
         refresh: impl FnOnce(Context) -> F,
-    ) -> Result<Tokens, Why>
+    ) -> Result<Tokens, RefreshError>
     where
         F: Future<Output = Result<Tokens, Failure>> + Send + 'static,
     {
@@ -341,7 +343,7 @@ impl Served {
         if landing.as_ref().err() == Some(&Failure::Rejected) {
             core.revoke_here(sid);
             if cx.ended_by_app() {
-                return Err(Why::UserGone);
+                return Err(RefreshError::UserGone);
             }
         }
         Ok(landing?)
@@ -352,7 +354,7 @@ impl Served {
         &self,
         engine: &Engine<C>,
         sid: &str,
-    ) -> Result<BTreeMap<String, String>, Why> {
+    ) -> Result<BTreeMap<String, String>, RefreshError> {
         if self.dialect.answer.members.is_empty() && !self.dialect.client_authentication {
             return Ok(BTreeMap::new());
         }
@@ -363,8 +365,8 @@ impl Served {
 }
 
 /// What is minted for the holder of an access token. It confirms what that one did, and no more.
-fn grant_of<C: ClaimSet>(verified: &Verified<C>) -> Option<Grant> {
-    Some(Grant {
+fn grant_of<C: ClaimSet>(verified: &Verified<C>) -> Option<SessionClaims> {
+    Some(SessionClaims {
         subject: verified.subject.as_deref()?.into(),
         sid: (*verified.sid).into(),
         claims: verified.claims_object()?,

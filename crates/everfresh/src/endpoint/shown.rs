@@ -8,7 +8,7 @@
 
 use zeroize::Zeroizing;
 
-use super::answer::Why;
+use super::answer::RefreshError;
 use crate::cookie::chunks;
 
 /// How many tokens in one place are looked at.
@@ -61,9 +61,9 @@ impl Shown {
     /// The token that counts, of those that `judge` finds good.
     pub(super) fn pick<'t, T>(
         &'t self,
-        judge: impl Fn(&'t str) -> Result<Good<T>, Why>,
-    ) -> Result<T, Why> {
-        let mut why = Why::Invalid;
+        judge: impl Fn(&'t str) -> Result<Good<T>, RefreshError>,
+    ) -> Result<T, RefreshError> {
+        let mut why = RefreshError::Invalid;
         for place in self.tokens.chunk_by(|one, next| one.place == next.place) {
             let mut best: Option<Good<T>> = None;
             let mut conflict = false;
@@ -72,12 +72,12 @@ impl Shown {
                     (Ok(good), Some(kept)) if good.sid != kept.sid => conflict = true,
                     (Ok(good), Some(kept)) if good.rank <= kept.rank => {}
                     (Ok(good), _) => best = Some(good),
-                    (Err(Why::Expired), _) => why = Why::Expired,
+                    (Err(RefreshError::Expired), _) => why = RefreshError::Expired,
                     (Err(_), _) => {}
                 }
             }
             match best {
-                Some(_) if conflict => why = Why::Invalid,
+                Some(_) if conflict => why = RefreshError::Invalid,
                 Some(good) => return Ok(good.what),
                 None => {}
             }

@@ -3,7 +3,7 @@
 //! Rules
 //! 1. One attempt; whoever sends it follows no redirect and repeats nothing.
 //! 2. Only the dialect's own words end a session. What says nothing of it keeps it.
-//! 3. Whoever can't tell whether the token was used says so: [`Answered::InDoubt`].
+//! 3. Whoever can't tell whether the token was used says so: [`RefreshOutcome::InDoubt`].
 //! 4. What an answer leaves out stays as it was: the refresh token above all (RFC 6749 section 6).
 
 use std::collections::BTreeMap;
@@ -31,15 +31,15 @@ const MAX_PAUSE: Duration = Duration::from_secs(60 * 60);
 ///
 /// ```
 /// use std::time::Duration;
-/// use everfresh::{AccessToken, Issued, RefreshToken};
+/// use everfresh::{AccessToken, AccessTokenResponse, RefreshToken};
 ///
-/// let issued = Issued::new(AccessToken::new("..".to_owned()))
+/// let issued = AccessTokenResponse::new(AccessToken::new("..".to_owned()))
 ///     .with_refresh_token(RefreshToken::new("..".to_owned()))
 ///     .with_expires_in(Duration::from_secs(300));
 /// ```
 #[derive(Clone, PartialEq, Eq)]
 #[non_exhaustive]
-pub struct Issued {
+pub struct AccessTokenResponse {
     /// The access token.
     pub access_token: AccessToken,
     /// The refresh token that takes the place of the one that was sent. None: that one stays.
@@ -55,9 +55,9 @@ pub struct Issued {
 /// What an answer means.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
-pub enum Answered {
+pub enum RefreshOutcome {
     /// New tokens.
-    Issued(Box<Issued>),
+    Issued(Box<AccessTokenResponse>),
     /// The session is over.
     Rejected,
     /// The server does not take what we are configured to send. It says nothing of the session.
@@ -71,7 +71,7 @@ pub enum Answered {
     InDoubt,
 }
 
-impl Issued {
+impl AccessTokenResponse {
     /// An access token alone.
     pub fn new(access_token: AccessToken) -> Self {
         Self {
@@ -189,7 +189,7 @@ impl Dialect {
     /// | status | means |
     /// |---|---|
     /// | what [`is_rejected`](Self::is_rejected) says | `Rejected` |
-    /// | 2xx with an access token | `Issued` |
+    /// | 2xx with an access token | `AccessTokenResponse` |
     /// | 2xx that can't be read, 408, 504 | `InDoubt` |
     /// | 401 `invalid_client`, 422, a redirect | `Misconfigured` |
     /// | any other | `Unavailable`, with what `Retry-After` says |
@@ -199,27 +199,29 @@ impl Dialect {
         headers: &HeaderMap,
         body: &[u8],
         now: Timestamp,
-    ) -> Answered {
+    ) -> RefreshOutcome {
         if status.is_success() {
             return self
                 .given(headers, body)
-                .map_or(Answered::InDoubt, |given| Answered::Issued(Box::new(given)));
+                .map_or(RefreshOutcome::InDoubt, |given| RefreshOutcome::Issued(Box::new(given)));
         }
         if self.is_rejected(status, body) {
-            return Answered::Rejected;
+            return RefreshOutcome::Rejected;
         }
         let error = serde_json::from_slice::<Value>(body).ok();
         let error = error.as_ref().and_then(|body| body.get("error")).and_then(Value::as_str);
         match status {
-            StatusCode::REQUEST_TIMEOUT | StatusCode::GATEWAY_TIMEOUT => Answered::InDoubt,
-            StatusCode::UNPROCESSABLE_ENTITY => Answered::Misconfigured,
-            StatusCode::UNAUTHORIZED if error == Some("invalid_client") => Answered::Misconfigured,
-            _ if status.is_redirection() => Answered::Misconfigured,
-            _ => Answered::Unavailable { retry_after: retry_after(headers, now) },
+            StatusCode::REQUEST_TIMEOUT | StatusCode::GATEWAY_TIMEOUT => RefreshOutcome::InDoubt,
+            StatusCode::UNPROCESSABLE_ENTITY => RefreshOutcome::Misconfigured,
+            StatusCode::UNAUTHORIZED if error == Some("invalid_client") => {
+                RefreshOutcome::Misconfigured
+            }
+            _ if status.is_redirection() => RefreshOutcome::Misconfigured,
+            _ => RefreshOutcome::Unavailable { retry_after: retry_after(headers, now) },
         }
     }
 
-    fn given(&self, headers: &HeaderMap, body: &[u8]) -> Option<Issued> {
+    fn given(&self, headers: &HeaderMap, body: &[u8]) -> Option<AccessTokenResponse> {
         // A byte order mark is no JSON, and some servers send one.
         let body = body.strip_prefix(b"\xef\xbb\xbf").unwrap_or(body);
         let body: Map<String, Value> = serde_json::from_slice(body).ok()?;
@@ -250,7 +252,7 @@ impl Dialect {
             };
             Some((member.name.to_string(), text))
         });
-        Some(Issued {
+        Some(AccessTokenResponse {
             access_token,
             refresh_token: refresh_token.map(RefreshToken::new),
             id_token: text("id_token").map(AccessToken::new),
@@ -302,7 +304,7 @@ fn retry_after(headers: &HeaderMap, now: Timestamp) -> Option<Duration> {
     Some(pause.min(MAX_PAUSE))
 }
 
-impl fmt::Debug for Issued {
+impl fmt::Debug for AccessTokenResponse {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Issued").field("expires_in", &self.expires_in).finish_non_exhaustive()
     }

@@ -304,7 +304,7 @@ async fn public_keys_are_published_and_secrets_are_not() {
     let auth = crate::Engine::<User>::builder(keys)
         .issuer("https://app.example")
         .audience("app")
-        .refresh_with(crate::Resign::new())
+        .refresh_with(crate::Reissue::new())
         .build()
         .unwrap();
     let mut world = World::new();
@@ -317,7 +317,7 @@ async fn public_keys_are_published_and_secrets_are_not() {
     let issued = crate::Engine::<User>::builder(others)
         .issuer("https://app.example")
         .audience("app")
-        .refresh_with(crate::Resign::new())
+        .refresh_with(crate::Reissue::new())
         .build();
     assert!(issued.is_err(), "they verify and can't sign");
     assert_eq!(set.keys[0].common.key_id.as_deref(), Some("now"));

@@ -3,14 +3,14 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::unjudged::Fetch;
+use super::await_key::Fetch;
 use super::{Core, Engine};
 use crate::clock::Timestamp;
 use crate::decide::{Verdict, Windows, spread};
 use crate::extract::{Candidate, Found};
 use crate::observe::Event;
-use crate::refresh::{Admission, Held, Presented, RefreshToken};
-use crate::session::{ClaimSet, Standing, View};
+use crate::refresh::{FlightKey, Presented, RefreshToken, VerifiedToken};
+use crate::session::{ClaimSet, SessionStatus, View};
 use crate::verify::{self, InvalidReason, Seek, Verified, verify};
 
 /// What the tokens of a request come to.
@@ -26,7 +26,7 @@ pub(super) struct Assessed<C> {
 impl<C> Assessed<C> {
     /// Which of the tokens counts can't be known at the moment.
     pub(super) fn unknown(retry_after: Duration) -> Self {
-        let view = View::nobody(Standing::Unavailable { retry_after }, None);
+        let view = View::nobody(SessionStatus::Unavailable { retry_after }, None);
         Self { verdict: Verdict::Invalid, carrier: None, view, lacks_key: false }
     }
 
@@ -34,7 +34,7 @@ impl<C> Assessed<C> {
     /// better by that.
     pub(super) fn doubt(&mut self, retry_after: Duration) {
         if self.view.verified.is_none() {
-            self.view = View::nobody(Standing::Unavailable { retry_after }, None);
+            self.view = View::nobody(SessionStatus::Unavailable { retry_after }, None);
         }
     }
 }
@@ -110,17 +110,17 @@ impl<C: ClaimSet> Engine<C> {
         match best {
             Some((verdict, carrier, verified)) => {
                 let standing = match verdict {
-                    Verdict::Expired if core.is_past_use(&verified, now) => Standing::Rejected,
-                    _ if verified.claims.is_err() => Standing::UnreadClaims,
-                    _ => Standing::Present,
+                    Verdict::Expired if core.is_past_use(&verified, now) => SessionStatus::Rejected,
+                    _ if verified.claims.is_err() => SessionStatus::UnreadClaims,
+                    _ => SessionStatus::Present,
                 };
                 let view = View { standing, reason: None, verified: Some(verified) };
                 Assessed { verdict, carrier: Some(carrier), view, lacks_key }
             }
             None => {
                 let (verdict, standing) = match flaw {
-                    None => (Verdict::Absent, Standing::Absent),
-                    Some(_) => (Verdict::Invalid, Standing::Rejected),
+                    None => (Verdict::Absent, SessionStatus::Absent),
+                    Some(_) => (Verdict::Invalid, SessionStatus::Rejected),
                 };
                 let carrier = found.candidates().first().map(|first| first.carrier);
                 Assessed { verdict, carrier, view: View::nobody(standing, flaw), lacks_key }
@@ -137,7 +137,7 @@ impl<C: ClaimSet> Engine<C> {
     ) -> Result<Arc<Verified<C>>, InvalidReason> {
         let core = &self.core;
         let mut best: Result<Arc<Verified<C>>, _> = Err(InvalidReason::Malformed);
-        let mut litter = None;
+        let mut stale = None;
         for candidate in group {
             let verified = match self.verified(candidate, now) {
                 Ok(verified) => verified,
@@ -148,8 +148,8 @@ impl<C: ClaimSet> Engine<C> {
                     continue;
                 }
             };
-            if core.is_past_use(&verified, now) && !core.admits(&verified, now) {
-                litter = Some(verified);
+            if core.is_past_use(&verified, now) && !core.identify(&verified, now) {
+                stale = Some(verified);
                 continue;
             }
             match &best {
@@ -160,7 +160,7 @@ impl<C: ClaimSet> Engine<C> {
                 _ => best = Ok(verified),
             }
         }
-        best.or_else(|reason| litter.ok_or(reason))
+        best.or_else(|reason| stale.ok_or(reason))
     }
 
     /// Verifies one token, unless it was verified before by the same keys.
@@ -170,8 +170,8 @@ impl<C: ClaimSet> Engine<C> {
         now: Timestamp,
     ) -> Result<Arc<Verified<C>>, InvalidReason> {
         let (core, cache, token) = (&self.core, &self.cache, candidate.token);
-        let edition = core.keys.edition();
-        let found = cache.find(token, edition, now);
+        let version = core.keys.version();
+        let found = cache.find(token, version, now);
         let known = found.is_some();
         let verified = match found {
             Some(verified) => verified,
@@ -185,7 +185,7 @@ impl<C: ClaimSet> Engine<C> {
             return Err(InvalidReason::Revoked);
         }
         if !known && now < verified.expires {
-            cache.insert(token, edition, &verified);
+            cache.insert(token, version, &verified);
         }
         Ok(verified)
     }
@@ -200,7 +200,7 @@ impl<C: ClaimSet> Engine<C> {
         match self.core.keys.seek() {
             // Unless it came between our look and the question.
             Seek::InVain => *assessed = self.assess(found, now),
-            Seek::Underway(fetch) => return Some(fetch),
+            Seek::InFlight(fetch) => return Some(fetch),
             Seek::Unavailable { retry_after } => assessed.doubt(retry_after),
         }
         None
@@ -208,9 +208,9 @@ impl<C: ClaimSet> Engine<C> {
 }
 
 impl Core {
-    fn admits<C>(&self, verified: &Verified<C>, now: Timestamp) -> bool {
+    fn identify<C>(&self, verified: &Verified<C>, now: Timestamp) -> bool {
         let presented = Presented::new(Some(verified.held()), None);
-        self.refresher.admits(presented, now).is_some()
+        self.refresher.identify(presented, now).is_some()
     }
 
     /// The refresh token that counts.
@@ -286,8 +286,9 @@ impl Core {
 
     /// The sessions of those that are authentic.
     fn sessions_of(&self, candidates: &[Candidate<'_>], now: Timestamp) -> Vec<Box<str>> {
-        let admitted =
-            |one: &Candidate<'_>| self.refresher.admits(Presented::new(None, Some(one.token)), now);
+        let admitted = |one: &Candidate<'_>| {
+            self.refresher.identify(Presented::new(None, Some(one.token)), now)
+        };
         candidates.iter().filter_map(admitted).map(|of| of.sid).collect()
     }
 
@@ -296,16 +297,16 @@ impl Core {
     fn latest<'c, 'h>(
         &self,
         candidates: &'c [Candidate<'h>],
-        of: Option<Held<'_>>,
+        of: Option<VerifiedToken<'_>>,
         now: Timestamp,
-    ) -> Result<Option<(&'c Candidate<'h>, Admission)>, Conflict> {
-        let mut best: Option<(&Candidate<'_>, Admission)> = None;
+    ) -> Result<Option<(&'c Candidate<'h>, FlightKey)>, Conflict> {
+        let mut best: Option<(&Candidate<'_>, FlightKey)> = None;
         for candidate in candidates {
             if best.as_ref().is_some_and(|(kept, _)| kept.carrier != candidate.carrier) {
                 continue;
             }
             let presented = Presented::new(of, Some(candidate.token));
-            let Some(admission) = self.refresher.admits(presented, now) else { continue };
+            let Some(admission) = self.refresher.identify(presented, now) else { continue };
             if of.is_some_and(|held| *held.sid != *admission.sid) {
                 continue;
             }
@@ -318,7 +319,7 @@ impl Core {
                     }
                     best = Some((candidate, admission));
                 }
-                Some((_, kept)) if kept.mark >= admission.mark => {}
+                Some((_, kept)) if kept.fingerprint >= admission.fingerprint => {}
                 _ => best = Some((candidate, admission)),
             }
         }
@@ -329,7 +330,7 @@ impl Core {
     fn told_if_none(&self, candidates: &[Candidate<'_>], picked: Option<Refreshing>) -> Refreshing {
         let now = self.clock.now();
         let admitted = |one: &Candidate<'_>| {
-            self.refresher.admits(Presented::new(None, Some(one.token)), now).is_some()
+            self.refresher.identify(Presented::new(None, Some(one.token)), now).is_some()
         };
         if picked.is_none() && candidates.iter().any(admitted) {
             self.emit(&Event::RefreshTokenIgnored);

@@ -5,7 +5,7 @@ use crate::clock::Timestamp;
 use crate::decide::{Decision, Verdict};
 use crate::head::RequestHead;
 use crate::origin::is_local;
-use crate::session::{ClaimSet, RequestFacts, Session, Standing, View};
+use crate::session::{ClaimSet, RequestFacts, Session, SessionStatus, View};
 
 impl Core {
     /// Whether a request names a host that `insecure_dev_only` is not for.
@@ -27,15 +27,15 @@ impl<C: ClaimSet> Engine<C> {
         let request = RequestFacts {
             carrier: 0,
             began: now,
-            own_site: true,
-            slides: false,
+            same_origin: true,
+            user_activity: false,
             verdict,
             decision,
             navigates: false,
             refresh: None,
             refused_refresh: false,
         };
-        Session::begin(self.core.clone(), request, View::nobody(Standing::InsecureHost, None))
+        Session::begin(self.core.clone(), request, View::nobody(SessionStatus::InsecureHost, None))
     }
 }
 

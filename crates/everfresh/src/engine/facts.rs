@@ -5,19 +5,19 @@ use crate::head::RequestHead;
 
 /// What is known of a request beside its tokens.
 #[derive(Clone, Copy)]
-pub(super) struct Facts {
-    pub(super) own_site: bool,
-    pub(super) slides: bool,
+pub(super) struct OriginFacts {
+    pub(super) same_origin: bool,
+    pub(super) user_activity: bool,
 }
 
 /// How a request came, which is looked at only where its token is not fresh.
 #[derive(Clone, Copy)]
-pub(super) struct Manner {
+pub(super) struct RequestKind {
     pub(super) occasion: Occasion,
     pub(super) navigates: bool,
 }
 
-impl Manner {
+impl RequestKind {
     pub(super) fn of(head: &impl RequestHead) -> Self {
         Self { occasion: Occasion::of(head), navigates: Occasion::navigates(head) }
     }

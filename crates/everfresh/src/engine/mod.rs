@@ -1,55 +1,55 @@
 //! The path of a request, in order. The file to open first.
 
 mod assess;
+mod await_key;
 mod exposed;
 mod facts;
 mod fit;
-mod following;
 mod ours;
+mod revocation_feed;
 mod sign_outs;
-mod unjudged;
 
 use std::collections::BTreeSet;
 use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::attach::InnerToken;
-use crate::carrier::Carriers;
+use crate::carrier::Transports;
 use crate::clock::{Clock, Timestamp};
 use crate::config::{Background, EngineBuilder, EventHook, Revalidate};
 use crate::decide::{Decision, Occasion, Verdict, decide};
-use crate::edits::CachePolicy;
 use crate::endpoint::{Clients, NativeEndpoint, Served};
 use crate::extract::{Found, Side, brings_cookie, extract, join_pieces};
+use crate::forward::InnerToken;
 use crate::head::{RequestHead, ResponseHead};
 use crate::mint::MintRules;
 use crate::node::{Revoked, Seen};
 use crate::observe::Event;
 use crate::observe::metrics::Metrics;
 use crate::origin::{self, Trusted};
-use crate::refresh::flight::{Flights, within};
+use crate::refresh::flight::{FlightGroup, within};
 use crate::refresh::{Context, ErasedRefresher, Failure, Presented, RefreshToken};
 use crate::reject::RejectionBody;
+use crate::respond::CachePolicy;
 use crate::runtime::Runtime;
 use crate::secret::AccessToken;
-use crate::session::{ClaimSet, RequestFacts, Session, Standing, Underway, View, Watches};
+use crate::session::{ClaimSet, InFlight, RequestFacts, Session, SessionStatus, View, Watches};
 use crate::verify::{self, Cache, InvalidReason, Keys, Rules, Seek, Verified, verify};
 
 use assess::{Assessed, Refreshing};
-use facts::{Facts, Manner};
+use await_key::AwaitKey;
+use facts::{OriginFacts, RequestKind};
 pub(crate) use fit::Fit;
-pub use following::Feed;
-pub(crate) use following::Following;
+pub(crate) use revocation_feed::FeedState;
+pub use revocation_feed::RevocationFeed;
 pub(crate) use sign_outs::SignOuts;
-use unjudged::Unjudged;
 
 /// Keeps people signed in. Built once, cloned cheaply, shared by every request.
 ///
 /// `C` is the type of the app's own claims.
 ///
 /// ```
-/// use everfresh::{Engine, Keys, Resign};
+/// use everfresh::{Engine, Keys, Reissue};
 /// use serde::{Deserialize, Serialize};
 ///
 /// #[derive(Serialize, Deserialize)]
@@ -60,7 +60,7 @@ use unjudged::Unjudged;
 /// let auth = Engine::<User>::builder(Keys::hs256(secret)?)
 ///     .issuer("https://app.example")
 ///     .audience("app")
-///     .refresh_with(Resign::new())
+///     .refresh_with(Reissue::new())
 ///     .build()?;
 /// # let _ = auth;
 /// # Ok(())
@@ -77,13 +77,13 @@ pub(crate) struct Core {
     pub(crate) rules: Rules,
     pub(crate) mint_rules: MintRules,
     pub(crate) keys: Keys,
-    pub(crate) carriers: Carriers,
+    pub(crate) carriers: Transports,
     pub(crate) refresher: Arc<dyn ErasedRefresher>,
     pub(crate) revalidate: Option<Revalidate>,
     pub(crate) fit: Fit,
     pub(crate) session_lifetime: Duration,
-    pub(crate) waiter_limit: Duration,
-    pub(crate) overlap: Duration,
+    pub(crate) refresh_timeout: Duration,
+    pub(crate) reuse_interval: Duration,
     pub(crate) inner_token: InnerToken,
     pub(crate) cache_policy: CachePolicy,
     pub(crate) trusted_origins: Vec<Trusted>,
@@ -98,14 +98,14 @@ pub(crate) struct Core {
     pub(crate) debug_headers: bool,
     pub(crate) clock: Clock,
     pub(crate) runtime: Runtime,
-    pub(crate) flights: Flights,
+    pub(crate) flights: FlightGroup,
     pub(crate) revoked: Revoked,
     pub(crate) seen: Seen,
     pub(crate) watches: Watches,
     pub(crate) native: Vec<(NativeEndpoint, Arc<str>)>,
     pub(crate) dialects: Vec<Arc<Served>>,
     pub(crate) clients: Clients,
-    pub(crate) following: Following,
+    pub(crate) revocation_feed: FeedState,
     pub(crate) sign_outs: SignOuts,
     pub(crate) metrics: Metrics,
 }
@@ -113,14 +113,14 @@ pub(crate) struct Core {
 /// A request that has begun: what to do before the inner service is called.
 #[must_use = "a request goes on by what this says"]
 #[derive(Debug)]
-pub enum Step<C> {
+pub enum Progress<C> {
     /// Call the inner service at once. A refresh may have been started beside it.
     Pass(Session<C>),
-    /// Await [`Waiting::settle`] first.
-    Wait(Waiting<C>),
+    /// Await [`PendingSession::settle`] first.
+    Wait(PendingSession<C>),
 }
 
-impl<C: ClaimSet> Step<C> {
+impl<C: ClaimSet> Progress<C> {
     /// Waits where the request has to, and gives the session as it is then.
     pub async fn settle(self) -> Session<C> {
         match self {
@@ -133,23 +133,23 @@ impl<C: ClaimSet> Step<C> {
 /// A request that has to wait: for a refresh, for the key of its token, or for word of which of its
 /// sessions are over.
 #[derive(Debug)]
-pub struct Waiting<C>(What<C>);
+pub struct PendingSession<C>(Pending<C>);
 
 #[derive(Debug)]
-enum What<C> {
+enum Pending<C> {
     Refresh(Session<C>),
-    Unjudged(Box<Unjudged<C>>),
+    AwaitKey(Box<AwaitKey<C>>),
 }
 
-impl<C: ClaimSet> Waiting<C> {
+impl<C: ClaimSet> PendingSession<C> {
     /// Waits, up to the waiter limit (3 s), and gives the session as it is then.
     pub async fn settle(self) -> Session<C> {
         match self.0 {
-            What::Refresh(session) => {
+            Pending::Refresh(session) => {
                 session.wait(None).await;
                 session
             }
-            What::Unjudged(unjudged) => unjudged.settle().await,
+            Pending::AwaitKey(await_key) => await_key.settle().await,
         }
     }
 }
@@ -169,10 +169,10 @@ impl<C: ClaimSet> Engine<C> {
     }
 
     /// Whether this node hears at once of sessions that end on other ones: for a health check.
-    pub fn feed(&self) -> Feed {
+    pub fn feed(&self) -> RevocationFeed {
         // Where the runtime has ended that followed, another one goes on.
         self.core.runtime();
-        self.core.following.feed(self.core.clock.monotonic())
+        self.core.revocation_feed.feed(self.core.clock.monotonic())
     }
 
     /// Ends the engine: no refresh starts any more, and those under way are waited for, 30 s at
@@ -188,53 +188,53 @@ impl<C: ClaimSet> Engine<C> {
     }
 
     /// Steps 1 to 3 of the path of a request: extract, verify, decide; and the start of step 4.
-    pub fn begin(&self, head: &impl RequestHead) -> Step<C> {
+    pub fn begin(&self, head: &impl RequestHead) -> Progress<C> {
         let core = &self.core;
         let now = core.clock.now();
         if core.is_exposed(head) {
-            return Step::Pass(self.exposed(now));
+            return Progress::Pass(self.exposed(now));
         }
 
-        let own_site =
+        let same_origin =
             core.csrf_handled_elsewhere || !origin::is_cross_site(head, &core.trusted_origins);
-        let found = extract(head.fields(), &core.carriers, Side::Access, own_site, &[]);
+        let found = extract(head.fields(), &core.carriers, Side::Access, same_origin, &[]);
         let mut assessed = self.assess(&found, now);
-        if assessed.view.standing == Standing::Absent
-            && !own_site
+        if assessed.view.standing == SessionStatus::Absent
+            && !same_origin
             && brings_cookie(head.fields(), &core.carriers)
         {
             core.emit(&Event::CrossSite);
-            assessed.view = View::nobody(Standing::CrossSite, None);
+            assessed.view = View::nobody(SessionStatus::CrossSite, None);
         }
-        let joined = join_pieces(head.fields(), &core.carriers, own_site);
+        let joined = join_pieces(head.fields(), &core.carriers, same_origin);
         let extract_refresh =
-            || extract(head.fields(), &core.carriers, Side::Refresh, own_site, &joined);
+            || extract(head.fields(), &core.carriers, Side::Refresh, same_origin, &joined);
         let refresh = core.refresher.uses_refresh_tokens().then(extract_refresh);
-        let slides = match &core.background {
+        let user_activity = match &core.background {
             Some(background) => !background(head.method(), head.path()),
             None => true,
         };
-        let facts = Facts { own_site, slides };
-        let manner = || Manner::of(head);
+        let facts = OriginFacts { same_origin, user_activity };
+        let manner = || RequestKind::of(head);
 
         if assessed.lacks_key
             && manner().occasion != Occasion::Preflight
             && let Some(fetch) = self.seek_key(&mut assessed, &found, now)
         {
             let kept = (found.keep(), refresh.as_ref().map(Found::keep));
-            let unjudged = Unjudged::new(self.clone(), Some(fetch), kept, facts, manner());
-            return Step::Wait(Waiting(What::Unjudged(Box::new(unjudged))));
+            let await_key = AwaitKey::new(self.clone(), Some(fetch), kept, facts, manner());
+            return Progress::Wait(PendingSession(Pending::AwaitKey(Box::new(await_key))));
         }
         let chosen = self.choose(&assessed, refresh.as_ref(), false, now);
         if matches!(chosen, Refreshing::Doubt(_)) && manner().occasion != Occasion::Preflight {
             let kept = (found.keep(), refresh.as_ref().map(Found::keep));
-            let unjudged = Unjudged::new(self.clone(), None, kept, facts, manner());
-            return Step::Wait(Waiting(What::Unjudged(Box::new(unjudged))));
+            let await_key = AwaitKey::new(self.clone(), None, kept, facts, manner());
+            return Progress::Wait(PendingSession(Pending::AwaitKey(Box::new(await_key))));
         }
         let (session, waits) = self.decide(assessed, chosen, refresh.as_ref(), facts, manner, now);
         match waits {
-            false => Step::Pass(session),
-            true => Step::Wait(Waiting(What::Refresh(session))),
+            false => Progress::Pass(session),
+            true => Progress::Wait(PendingSession(Pending::Refresh(session))),
         }
     }
 
@@ -258,8 +258,8 @@ impl<C: ClaimSet> Engine<C> {
         assessed: Assessed<C>,
         chosen: Refreshing,
         refresh: Option<&Found<'_>>,
-        facts: Facts,
-        manner: impl FnOnce() -> Manner,
+        facts: OriginFacts,
+        manner: impl FnOnce() -> RequestKind,
         now: Timestamp,
     ) -> (Session<C>, bool) {
         let core = &self.core;
@@ -274,7 +274,7 @@ impl<C: ClaimSet> Engine<C> {
                 let reason = InvalidReason::Conflict;
                 core.emit(&Event::TokenRefused { reason });
                 (verdict, view) =
-                    (Verdict::Invalid, View::nobody(Standing::Rejected, Some(reason)));
+                    (Verdict::Invalid, View::nobody(SessionStatus::Rejected, Some(reason)));
                 None
             }
         };
@@ -282,7 +282,7 @@ impl<C: ClaimSet> Engine<C> {
         let refused_refresh = picked.is_none() && refresh.is_some_and(brought);
         if picked.as_ref().is_some_and(|picked| !picked.beside) {
             // Another session's: the expired access token is litter.
-            (verdict, view) = (Verdict::Absent, View::nobody(Standing::Absent, None));
+            (verdict, view) = (Verdict::Absent, View::nobody(SessionStatus::Absent, None));
         }
         // Without a verified access token the refresh token's carrier counts: nothing crosses from
         // a cookie into a place that scripts can read.
@@ -298,7 +298,7 @@ impl<C: ClaimSet> Engine<C> {
             }
             let held = view.verified.as_deref().map(Verified::held);
             let presented = Presented::new(held, refresh.as_ref().map(|t| t.expose().as_bytes()));
-            core.refresher.admits(presented, now).is_some()
+            core.refresher.identify(presented, now).is_some()
         };
         // The app may give other claims, whatever the token's age.
         let unread = view.unread().cloned();
@@ -310,7 +310,7 @@ impl<C: ClaimSet> Engine<C> {
         let (decision, navigates) = match due != Verdict::Fresh && refreshable() {
             false => (Decision::Pass, false),
             true => {
-                let Manner { occasion, navigates } = manner();
+                let RequestKind { occasion, navigates } = manner();
                 let decision = decide(due, occasion);
                 (decision, navigates && decision == Decision::Wait)
             }
@@ -322,13 +322,13 @@ impl<C: ClaimSet> Engine<C> {
         }
 
         core.metrics.decided(decision, verdict);
-        let Facts { own_site, slides } = facts;
+        let OriginFacts { same_origin, user_activity } = facts;
         let carrier = carrier.unwrap_or(0);
         let request = RequestFacts {
             carrier,
-            own_site,
+            same_origin,
             began: now,
-            slides,
+            user_activity,
             verdict,
             decision,
             navigates,
@@ -345,13 +345,13 @@ impl<C: ClaimSet> Engine<C> {
 
     /// Step 5, for adapters: changes what the inner service sees of the tokens, as the policy
     /// says. What it gives is held until there is a response, and does step 6 then.
-    pub fn attach(&self, session: Session<C>, head: &mut impl RequestHead) -> Underway<C> {
+    pub fn attach(&self, session: Session<C>, head: &mut impl RequestHead) -> InFlight<C> {
         session.enter(head)
     }
 
     /// Step 6 for tests that run a session by hand: seals it and puts into the response's head
     /// what has to leave with it. Where [`Session::is_late`] says so, [`Session::recheck`] comes
-    /// before it. Adapters have [`Underway::finish`], which does all three.
+    /// before it. Adapters have [`InFlight::finish`], which does all three.
     pub fn finish(&self, session: &Session<C>, head: &mut impl ResponseHead) {
         session.finish(head);
     }
@@ -421,9 +421,9 @@ impl Core {
         let (now, token) = (self.clock.now(), token.expose().as_bytes());
         if let Err(reason) = verify::<()>(token, &self.keys.current(), &self.rules, now)
             && verify::lacks_key(token, reason, &self.keys)
-            && let Seek::Underway(fetch) = self.keys.seek()
+            && let Seek::InFlight(fetch) = self.keys.seek()
         {
-            within(self, self.waiter_limit, fetch).await;
+            within(self, self.refresh_timeout, fetch).await;
         }
     }
 

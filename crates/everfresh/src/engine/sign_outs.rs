@@ -97,7 +97,7 @@ impl Core {
     /// The session that this would end, as far as that is known without the store.
     pub(crate) fn named(&self, closing: &Closing) -> Option<String> {
         let refresh = closing.refresh.as_ref().map(|token| token.expose().as_bytes());
-        let admitted = || self.refresher.admits(Presented::new(None, refresh), self.clock.now());
+        let admitted = || self.refresher.identify(Presented::new(None, refresh), self.clock.now());
         closing.sid.clone().or_else(|| admitted().map(|one| one.sid.into()))
     }
 

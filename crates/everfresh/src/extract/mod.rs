@@ -17,7 +17,7 @@ use http::header::{AUTHORIZATION, COOKIE};
 use smallvec::SmallVec;
 use zeroize::Zeroizing;
 
-use crate::carrier::{Carriers, CookieFinder, MAX_CARRIERS, Place};
+use crate::carrier::{CookieFinder, MAX_CARRIERS, Place, Transports};
 use crate::cookie::chunks;
 use crate::head::HeaderFields;
 use crate::refresh::RefreshToken;
@@ -57,7 +57,7 @@ pub(crate) struct Candidate<'h> {
 impl Candidate<'_> {
     /// What is wrong with it by where it is. To be asked of an access token that is not known yet:
     /// one that is known is good to the last byte.
-    pub(crate) fn flaw(&self, carriers: &Carriers) -> Option<InvalidReason> {
+    pub(crate) fn flaw(&self, carriers: &Transports) -> Option<InvalidReason> {
         let place = carriers.side(Side::Access).get(self.carrier);
         let is_flawed = matches!(place, Some(Place::Authorization(_))) && is_several(self.token);
         is_flawed.then_some(InvalidReason::Duplicated)
@@ -159,7 +159,7 @@ fn has_three_parts(token: &[u8]) -> bool {
 /// Refresh tokens that came in pieces, by carrier. Nothing is looked for where there are none.
 pub(crate) fn join_pieces(
     fields: &impl HeaderFields,
-    carriers: &Carriers,
+    carriers: &Transports,
     cookies_count: bool,
 ) -> Vec<(usize, Zeroizing<Vec<u8>>)> {
     if !carriers.any_pieces() || !cookies_count {
@@ -185,7 +185,7 @@ pub(crate) fn join_pieces(
 /// Cookies don't count in a request that another site caused, where `cookies_count` is false.
 pub(crate) fn extract<'h>(
     fields: &'h impl HeaderFields,
-    carriers: &'h Carriers,
+    carriers: &'h Transports,
     side: Side,
     cookies_count: bool,
     joined: &'h [(usize, Zeroizing<Vec<u8>>)],
@@ -223,7 +223,7 @@ pub(crate) fn extract<'h>(
 }
 
 /// Whether any cookie of ours came at all, for requests whose cookies don't count.
-pub(crate) fn brings_cookie(fields: &impl HeaderFields, carriers: &Carriers) -> bool {
+pub(crate) fn brings_cookie(fields: &impl HeaderFields, carriers: &Transports) -> bool {
     let mut ours = carriers.cookies();
     ours.any(|(_, _, finder)| cookie_values(fields, finder).any(|value| !value.is_empty()))
 }

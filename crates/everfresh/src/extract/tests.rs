@@ -5,17 +5,17 @@ use http::{HeaderName, HeaderValue};
 use proptest::prelude::*;
 
 use super::*;
-use crate::carrier::{Carrier, Location};
+use crate::carrier::{Location, Transport};
 use crate::cookie::CookieSpec;
 
 const TOKEN: &str = "aaaa.bbbb.cccc";
 
-fn carriers() -> Carriers {
-    let own = Carrier::new(
+fn carriers() -> Transports {
+    let own = Transport::new(
         Location::Header(HeaderName::from_static("x-at")),
         Location::Header(HeaderName::from_static("x-rt")),
     );
-    Carriers::build(vec![Carrier::cookies(), Carrier::headers(), own], false, false).unwrap()
+    Transports::build(vec![Transport::cookies(), Transport::headers(), own], false, false).unwrap()
 }
 
 fn fields(pairs: &[(&'static str, &[u8])]) -> HeaderMap {
@@ -278,23 +278,24 @@ proptest! {
 
 #[test]
 fn a_cookie_of_another_name_is_configured_by_its_spec() {
-    let carriers = Carriers::build(vec![in_cookies_named("at", "rt")], false, false).unwrap();
+    let carriers = Transports::build(vec![in_cookies_named("at", "rt")], false, false).unwrap();
     let fields = fields(&[("cookie", b"rt=x.y.z; hat=q.q.q; at=a.b.c")]);
     let presented = extract(&fields, &carriers, Side::Access, true, &[]);
     assert_eq!(presented.candidates()[0].token, b"a.b.c");
     assert_eq!(presented.candidates().len(), 1);
 }
 
-fn in_cookies_named(access: &'static str, refresh: &'static str) -> Carrier {
+fn in_cookies_named(access: &'static str, refresh: &'static str) -> Transport {
     let [access, refresh] = [access, refresh].map(|name| Location::Cookie(CookieSpec::new(name)));
-    Carrier::new(access, refresh)
+    Transport::new(access, refresh)
 }
 
 #[test]
 fn a_refresh_token_in_pieces_is_found_whole_and_in_its_place() {
-    let list = vec![in_cookies_named("at", "rt"), Carrier::headers(), in_cookies_named("a2", "r2")];
-    let in_pieces = Carriers::build(list.clone(), false, true).unwrap();
-    let whole = Carriers::build(list, false, false).unwrap();
+    let list =
+        vec![in_cookies_named("at", "rt"), Transport::headers(), in_cookies_named("a2", "r2")];
+    let in_pieces = Transports::build(list.clone(), false, true).unwrap();
+    let whole = Transports::build(list, false, false).unwrap();
     let large = "l".repeat(9000);
     let cookies: Vec<String> = chunks::split(&large)
         .unwrap()
@@ -308,7 +309,7 @@ fn a_refresh_token_in_pieces_is_found_whole_and_in_its_place() {
         .collect();
     let pairs: Vec<_> = cookies.iter().map(|pair| ("cookie", pair.as_bytes())).collect();
     let fields = fields(&pairs);
-    let refresh = |carriers: &Carriers, cookies_count| {
+    let refresh = |carriers: &Transports, cookies_count| {
         let joined = join_pieces(&fields, carriers, cookies_count);
         let found = extract(&fields, carriers, Side::Refresh, cookies_count, &joined);
         let text = |one: &Candidate<'_>| (one.carrier, String::from_utf8_lossy(one.token).len());
@@ -327,7 +328,7 @@ fn a_refresh_token_in_pieces_is_found_whole_and_in_its_place() {
 fn what_is_kept_is_what_was_found() {
     let names = [("a0", "r0"), ("a1", "r1"), ("a2", "r2"), ("a3", "r3")];
     let list = names.map(|(access, refresh)| in_cookies_named(access, refresh)).to_vec();
-    let carriers = Carriers::build(list, false, false).unwrap();
+    let carriers = Transports::build(list, false, false).unwrap();
     let cookies = names.map(|(access, _)| format!("{access}=a.b.c; ").repeat(4)).concat();
     for (further, flaw) in [("", None), ("a0=j", Some(InvalidReason::Malformed))] {
         let fields = fields(&[("cookie", format!("{cookies}{further}").as_bytes())]);

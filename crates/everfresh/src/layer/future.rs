@@ -8,8 +8,8 @@ use http::{Request, Response};
 use pin_project_lite::pin_project;
 use tower_service::Service;
 
-use crate::engine::Waiting;
-use crate::session::{ClaimSet, Finishing, Session, Underway};
+use crate::engine::PendingSession;
+use crate::session::{ClaimSet, FinishFuture, InFlight, Session};
 
 pin_project! {
     /// The future of [`Refresh`](super::Refresh).
@@ -32,19 +32,19 @@ pin_project! {
     {
         /// The request waits for a refresh; the inner service is ready and holds still. Both out
         /// of the way, so that what other requests move about is small.
-        Waiting {
+        PendingSession {
             settle: Pin<Box<dyn Future<Output = Session<C>> + Send>>,
             ready: Option<Box<(S, Req)>>,
         },
         /// The inner service has been called. Without a session to finish where a layer further
         /// outside does that.
         Calling {
-            underway: Option<Underway<C>>,
+            underway: Option<InFlight<C>>,
             #[pin]
             inner: S::Future,
         },
         /// There is a response.
-        Finishing { finishing: Finishing<C, S::Response> },
+        FinishFuture { finishing: FinishFuture<C, S::Response> },
     }
 }
 
@@ -53,7 +53,7 @@ where
     S: Service<Req>,
     C: ClaimSet,
 {
-    pub(super) fn calling(underway: Underway<C>, inner: S::Future) -> Self {
+    pub(super) fn calling(underway: InFlight<C>, inner: S::Future) -> Self {
         Self { state: State::Calling { underway: Some(underway), inner } }
     }
 
@@ -61,9 +61,9 @@ where
         Self { state: State::Calling { underway: None, inner } }
     }
 
-    pub(super) fn waiting(waiting: Waiting<C>, service: S, request: Req) -> Self {
+    pub(super) fn waiting(waiting: PendingSession<C>, service: S, request: Req) -> Self {
         let settle = Box::pin(waiting.settle());
-        Self { state: State::Waiting { settle, ready: Some(Box::new((service, request))) } }
+        Self { state: State::PendingSession { settle, ready: Some(Box::new((service, request))) } }
     }
 }
 
@@ -78,7 +78,7 @@ where
         let mut this = self.project();
         loop {
             match this.state.as_mut().project() {
-                StateProj::Waiting { settle, ready } => {
+                StateProj::PendingSession { settle, ready } => {
                     let session = ready!(settle.as_mut().poll(cx));
                     // PANIC: taken once, since the state is replaced below in the same poll.
                     let ready = ready.take().expect("polled after completion");
@@ -95,11 +95,11 @@ where
                     // Nearly always at once, so a response is not put away for it.
                     match Pin::new(&mut finishing).poll(cx) {
                         Poll::Ready(response) => return Poll::Ready(Ok(response)),
-                        Poll::Pending => this.state.set(State::Finishing { finishing }),
+                        Poll::Pending => this.state.set(State::FinishFuture { finishing }),
                     }
                     return Poll::Pending;
                 }
-                StateProj::Finishing { finishing } => {
+                StateProj::FinishFuture { finishing } => {
                     return Pin::new(finishing).poll(cx).map(Ok);
                 }
             }

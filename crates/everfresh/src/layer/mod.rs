@@ -35,12 +35,12 @@ impl<C: ClaimSet> Engine<C> {
     /// of this engine alone.
     ///
     /// ```
-    /// # use everfresh::{Engine, Keys, Resign};
+    /// # use everfresh::{Engine, Keys, Reissue};
     /// # use tower::{ServiceBuilder, service_fn};
     /// # fn main() -> Result<(), everfresh::ConfigError> {
     /// # let secret: &[u8] = &std::array::from_fn::<u8, 32, _>(|n| (n * 37 + 11) as u8);
     /// # let auth = Engine::<()>::builder(Keys::hs256(secret)?)
-    /// #     .issuer("https://app.example").audience("app").refresh_with(Resign::new()).build()?;
+    /// #     .issuer("https://app.example").audience("app").refresh_with(Reissue::new()).build()?;
     /// # let service = service_fn(|_: http::Request<Vec<u8>>| async {
     /// #     Ok::<_, std::convert::Infallible>(http::Response::new(Vec::<u8>::new()))
     /// # });

@@ -7,7 +7,7 @@ use http::{Request, Response};
 use tower_service::Service;
 
 use super::future::ResponseFuture;
-use crate::engine::{Engine, Step};
+use crate::engine::{Engine, Progress};
 use crate::session::ClaimSet;
 
 /// Reads, verifies and refreshes the token of each request. Made by [`Engine::layer`].
@@ -40,12 +40,12 @@ where
             return ResponseFuture::passing(self.inner.call(request));
         }
         match self.engine.begin(&request) {
-            Step::Pass(session) => {
+            Progress::Pass(session) => {
                 let underway = self.engine.attach(session, &mut request);
                 request.extensions_mut().insert(underway.session().clone());
                 ResponseFuture::calling(underway, self.inner.call(request))
             }
-            Step::Wait(waiting) => {
+            Progress::Wait(waiting) => {
                 // The service that was polled ready is the one to call; a clone was not polled.
                 let clone = self.inner.clone();
                 let ready = std::mem::replace(&mut self.inner, clone);

@@ -13,7 +13,7 @@ use tower::limit::ConcurrencyLimitLayer;
 use tower::{Service, ServiceBuilder, ServiceExt as _, service_fn};
 
 use crate::testing::*;
-use crate::{Carrier, Rejection, RejectionKind, Session};
+use crate::{Rejection, RejectionKind, Session, Transport};
 
 /// Panics when called without having been polled ready, as Tower allows; clones are not ready.
 #[derive(Debug)]
@@ -310,7 +310,7 @@ async fn r4_n10_a_layer_twice_around_a_route_is_one_session() {
 async fn r4_two_engines_around_a_route_work_each_for_itself() {
     let users = World::rotating().0;
     let admins = World::with(|b| {
-        b.issuer("https://admin.example").audience("admin").carriers([Carrier::headers()])
+        b.issuer("https://admin.example").audience("admin").carriers([Transport::headers()])
     });
     let service = ServiceBuilder::new()
         .layer(users.auth.layer())

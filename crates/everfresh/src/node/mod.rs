@@ -25,8 +25,8 @@ impl Seen {
         Self { hasher: RandomState::new(), slots }
     }
 
-    fn print(&self, sid: &str, generation: u64, slide: bool) -> u64 {
-        self.hasher.hash_one((sid, generation, slide)).max(1)
+    fn print(&self, sid: &str, generation: u64, user_activity: bool) -> u64 {
+        self.hasher.hash_one((sid, generation, user_activity)).max(1)
     }
 
     fn slot(&self, print: u64) -> &AtomicU64 {
@@ -34,15 +34,15 @@ impl Seen {
     }
 
     /// Whether this is its first sight; marks it as seen. A sight that slides is one of its own.
-    pub(crate) fn first(&self, sid: &str, generation: u64, slide: bool) -> bool {
-        let print = self.print(sid, generation, slide);
+    pub(crate) fn first(&self, sid: &str, generation: u64, user_activity: bool) -> bool {
+        let print = self.print(sid, generation, user_activity);
         let slot = self.slot(print);
         slot.load(Ordering::Relaxed) != print && slot.swap(print, Ordering::Relaxed) != print
     }
 
     /// The report failed: the next sight is the first again.
-    pub(crate) fn forget(&self, sid: &str, generation: u64, slide: bool) {
-        let print = self.print(sid, generation, slide);
+    pub(crate) fn forget(&self, sid: &str, generation: u64, user_activity: bool) {
+        let print = self.print(sid, generation, user_activity);
         let _ = self.slot(print).compare_exchange(print, 0, Ordering::Relaxed, Ordering::Relaxed);
     }
 }

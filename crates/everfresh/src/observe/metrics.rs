@@ -122,7 +122,7 @@ impl Metrics {
             Event::RefreshFailed { failure, .. } => refresh(failure.name()),
             Event::Replayed { confirmed: true, .. } => reuse("overlap"),
             Event::Replayed { confirmed: false, .. } => reuse("recovery"),
-            Event::Theft { .. } => reuse("theft"),
+            Event::ReuseDetected { .. } => reuse("theft"),
             Event::AheadOfStore { .. } => reuse("ahead"),
             // Anybody can cause this one, so it is not looked up.
             Event::TokenRefused { reason } => self.refused[*reason as usize].increment(1),

@@ -89,7 +89,7 @@ pub enum Event<'e> {
         /// A client had shown the result before.
         confirmed: bool,
     },
-    /// For the third time in a row, with half the overlap between them, a client asked for a
+    /// For the third time in a row, with half the reuse interval between them, a client asked for a
     /// successor that no client has shown. Its cookies don't stick (a proxy drops `Set-Cookie`, a
     /// client keeps no jar), or two holders take turns. The session goes on; its store is asked at
     /// each of its requests.
@@ -98,7 +98,7 @@ pub enum Event<'e> {
         sid: &'e str,
     },
     /// An old refresh token came back: two hold it. The session was ended, and no other.
-    Theft {
+    ReuseDetected {
         /// The session.
         sid: &'e str,
     },
@@ -193,7 +193,7 @@ impl Event<'_> {
             Self::RefreshTokenIgnored => "refresh_token_ignored",
             Self::Replayed { .. } => "replayed",
             Self::CookieNotSticking { .. } => "cookie_not_sticking",
-            Self::Theft { .. } => "theft",
+            Self::ReuseDetected { .. } => "theft",
             Self::AheadOfStore { .. } => "ahead_of_store",
             Self::StoreFailed => "store_failed",
             Self::UnreadClaims { .. } => "unread_claims",
@@ -266,7 +266,7 @@ impl Event<'_> {
             Self::CookieNotSticking { sid } => {
                 tracing::warn!(target: "everfresh", sid, "new tokens don't stick to the client");
             }
-            Self::Theft { sid } => {
+            Self::ReuseDetected { sid } => {
                 tracing::warn!(target: "everfresh", sid, "refresh token reuse: session ended");
             }
             Self::AheadOfStore { sid } => {

@@ -7,17 +7,17 @@ use http::header::RETRY_AFTER;
 use http::{Response, StatusCode};
 use tokio::sync::watch;
 
-use crate::refresh::Admitted;
+use crate::refresh::RefreshRequest;
 use crate::testing::*;
 use crate::{
-    AccessToken, Admission, Carrier, Closing, Context, Failure, Opening, Presented, RefreshToken,
-    Refresher, Resign, SessionErrorKind, Standing, Timestamp, Tokens, mint,
+    AccessToken, Closing, Context, Failure, FlightKey, Presented, RefreshToken, Refresher, Reissue,
+    SessionErrorKind, SessionStatus, SignInRequest, Timestamp, Tokens, Transport, mint,
 };
 
 /// How long access tokens live.
 const LIFE: u64 = 900;
 
-/// As [`Resign`] does, but that what it brings is as the test says.
+/// As [`Reissue`] does, but that what it brings is as the test says.
 #[derive(Clone)]
 struct Brings {
     how: Arc<Mutex<How>>,
@@ -51,7 +51,7 @@ impl Brings {
         World::with(|b| b.leeway(Duration::ZERO).refresh_with(self.clone()))
     }
 
-    fn bring(&self, cx: &Context, mut tokens: Tokens, grant: &crate::Grant) -> Tokens {
+    fn bring(&self, cx: &Context, mut tokens: Tokens, grant: &crate::SessionClaims) -> Tokens {
         let How { age, life, refresh } = *self.how.lock().unwrap();
         let core = &cx.core;
         let made = cx.now().minus(age);
@@ -71,20 +71,20 @@ impl Refresher for Brings {
         self.largest
     }
 
-    fn admits(&self, presented: Presented<'_>, now: Timestamp) -> Option<Admission> {
-        Resign::new().admits(presented, now)
+    fn identify(&self, presented: Presented<'_>, now: Timestamp) -> Option<FlightKey> {
+        Reissue::new().identify(presented, now)
     }
 
-    async fn refresh(&self, cx: Context, admitted: Admitted) -> Result<Tokens, Failure> {
+    async fn refresh(&self, cx: Context, admitted: RefreshRequest) -> Result<Tokens, Failure> {
         self.gate.subscribe().wait_for(|open| *open).await.unwrap();
         let grant = admitted.grant.clone().unwrap();
-        let tokens = Resign::new().refresh(cx.clone(), admitted).await?;
+        let tokens = Reissue::new().refresh(cx.clone(), admitted).await?;
         Ok(self.bring(&cx, tokens, &grant))
     }
 
-    async fn sign_in(&self, cx: Context, opening: Opening) -> Result<Tokens, Failure> {
+    async fn sign_in(&self, cx: Context, opening: SignInRequest) -> Result<Tokens, Failure> {
         let grant = opening.grant.clone();
-        let tokens = Resign::new().sign_in(cx.clone(), opening).await?;
+        let tokens = Reissue::new().sign_in(cx.clone(), opening).await?;
         Ok(self.bring(&cx, tokens, &grant))
     }
 
@@ -170,7 +170,7 @@ async fn h4_a_token_that_expired_while_the_handler_worked_is_not_delivered() {
 async fn h4_a_handlers_refresh_says_that_it_brought_nothing() {
     let brings = Brings::new(GOOD);
     let world = brings.world();
-    for (left, standing) in [(800, Standing::Present), (0, Standing::Rejected)] {
+    for (left, standing) in [(800, SessionStatus::Present), (0, SessionStatus::Rejected)] {
         brings.set(GOOD);
         let token = world.sign_in("alice").await;
         world.pass_until_left(&token, left);
@@ -179,8 +179,12 @@ async fn h4_a_handlers_refresh_says_that_it_brought_nothing() {
             .send(cookie(&token), move |session, _| async move {
                 let error = session.refresh().await.unwrap_err();
                 assert_eq!(error.kind(), SessionErrorKind::Unavailable);
-                let good = session.standing() == Standing::Present;
-                assert_eq!(good, standing == Standing::Present, "the token that it has goes on");
+                let good = session.standing() == SessionStatus::Present;
+                assert_eq!(
+                    good,
+                    standing == SessionStatus::Present,
+                    "the token that it has goes on"
+                );
                 Response::new(String::new())
             })
             .await;
@@ -195,7 +199,7 @@ async fn h4_an_expired_token_that_a_sign_in_brings_signs_nobody_in() {
         .send(get(&[]), |session, _| async move {
             let error = session.sign_in("alice", user("alice")).await.unwrap_err();
             assert_eq!(error.kind(), SessionErrorKind::Unavailable);
-            assert_eq!(session.standing(), Standing::Absent);
+            assert_eq!(session.standing(), SessionStatus::Absent);
             Response::new(String::new())
         })
         .await;
@@ -222,8 +226,8 @@ async fn h4_a_result_is_given_again_for_half_of_its_own_life() {
 
 #[tokio::test]
 async fn m12_a_refresh_token_that_cant_travel_is_an_error_and_an_event() {
-    let headers = || vec![Carrier::headers()];
-    let cookies = || vec![Carrier::cookies()];
+    let headers = || vec![Transport::headers()];
+    let cookies = || vec![Transport::cookies()];
     for (text, carriers, largest) in [
         ("a b", cookies(), 0),
         ("a;b", cookies(), 0),

@@ -7,12 +7,14 @@ use std::time::Duration;
 
 use zeroize::Zeroizing;
 
-use super::{Admitted, Failure, KeyRing, RefreshToken, Renewal, Tokens, Vault, token};
+use super::{
+    Failure, KeyRing, RefreshRequest, RefreshToken, ReissueRequest, Sealer, Tokens, token,
+};
 use crate::clock::Timestamp;
 use crate::config::ConfigError;
 use crate::decide::{Windows, spread};
 use crate::engine::Core;
-use crate::mint::{self, For, Grant, MintProblem};
+use crate::mint::{self, For, MintProblem, SessionClaims};
 use crate::observe::Event;
 use crate::secret::AccessToken;
 use crate::store::StoreError;
@@ -56,9 +58,9 @@ impl Setup<'_> {
     /// secrets.
     ///
     /// Errors: there is neither.
-    pub fn vault(&self, ring: Option<KeyRing>) -> Result<Vault, ConfigError> {
+    pub fn sealer(&self, ring: Option<KeyRing>) -> Result<Sealer, ConfigError> {
         let ring = ring.map_or_else(|| self.derive_ring(), Ok)?;
-        Ok(Vault::new(ring, self.scope()))
+        Ok(Sealer::new(ring, self.scope()))
     }
 
     pub(crate) fn scope(&self) -> token::Scope {
@@ -114,20 +116,23 @@ impl Context {
         self.untried.load(Ordering::Relaxed)
     }
 
-    pub(crate) async fn renew(self, renewal: Renewal) -> Result<Tokens, Failure> {
-        self.core.refresher.clone().renew(self, renewal).await
+    pub(crate) async fn reissue_access_token(
+        self,
+        renewal: ReissueRequest,
+    ) -> Result<Tokens, Failure> {
+        self.core.refresher.clone().reissue_access_token(self, renewal).await
     }
 
-    pub(crate) async fn refresh(self, admitted: Admitted) -> Result<Tokens, Failure> {
+    pub(crate) async fn refresh(self, admitted: RefreshRequest) -> Result<Tokens, Failure> {
         self.core.refresher.clone().refresh(self, admitted).await
     }
 
-    pub(crate) async fn onward(
+    pub(crate) async fn upstream_access_token(
         self,
         sid: String,
         presented: Option<RefreshToken>,
     ) -> Result<AccessToken, Failure> {
-        self.core.refresher.clone().onward(self, sid, presented).await
+        self.core.refresher.clone().upstream_access_token(self, sid, presented).await
     }
 
     /// Wall-clock time, of the engine's clock.
@@ -140,7 +145,7 @@ impl Context {
     /// Errors: [`Failure::Rejected`] if the app ended it, [`Failure::Unavailable`] if its answer
     /// was an error, [`Failure::UnreadClaims`] if its type does not take the claims and it gave no
     /// others. Call it before anything is spent.
-    pub async fn revalidate(&self, grant: &mut Grant) -> Result<(), Failure> {
+    pub async fn revalidate(&self, grant: &mut SessionClaims) -> Result<(), Failure> {
         if let Some(hook) = &self.core.revalidate {
             match hook(grant.clone()).await {
                 Ok(Some(claims)) => grant.claims = claims,
@@ -160,12 +165,16 @@ impl Context {
     /// Errors: [`Failure::Rejected`] if the session is over, [`Failure::UnreadClaims`] if the app's
     /// type would not take the claims, [`Failure::Misconfigured`] if the token is too large or no
     /// key signs.
-    pub fn mint(&self, grant: &Grant) -> Result<Tokens, Failure> {
+    pub fn mint(&self, grant: &SessionClaims) -> Result<Tokens, Failure> {
         self.mint_for(grant, None)
     }
 
     /// The same, of a token that lives for `lifetime` at the most.
-    pub fn mint_for(&self, grant: &Grant, lifetime: Option<Duration>) -> Result<Tokens, Failure> {
+    pub fn mint_for(
+        &self,
+        grant: &SessionClaims,
+        lifetime: Option<Duration>,
+    ) -> Result<Tokens, Failure> {
         self.core.fits(&grant.claims)?;
         let now = self.now();
         let rules = &self.core.mint_rules;
@@ -184,7 +193,7 @@ impl Context {
     /// A signed access token for another service, that lives for `lifetime` at the most.
     pub(crate) fn mint_onward(
         &self,
-        grant: &Grant,
+        grant: &SessionClaims,
         audience: &str,
         lifetime: Duration,
     ) -> Result<AccessToken, Failure> {
@@ -228,8 +237,8 @@ impl Context {
     }
 
     /// How long a request waits for a refresh at the most.
-    pub fn waiter_limit(&self) -> Duration {
-        self.core.waiter_limit
+    pub fn refresh_timeout(&self) -> Duration {
+        self.core.refresh_timeout
     }
 
     /// Reports an event, to `tracing` and to the app's hook.
@@ -255,7 +264,7 @@ impl Context {
         self.core.emit(&Event::StoreFailed);
     }
 
-    fn report(&self, grant: &Grant, problem: MintProblem) -> Failure {
+    fn report(&self, grant: &SessionClaims, problem: MintProblem) -> Failure {
         match problem {
             MintProblem::Over => Failure::Rejected,
             MintProblem::System => Failure::SOON,

@@ -6,13 +6,13 @@ use std::time::Duration;
 use futures::future::BoxFuture;
 
 use super::{
-    Admission, Admitted, Closing, Context, Failure, Opening, Presented, RefreshToken, Refresher,
-    Renewal, SessionInfo, Setup, Tokens,
+    Closing, Context, Failure, FlightKey, Presented, RefreshRequest, RefreshToken, Refresher,
+    ReissueRequest, SessionInfo, Setup, SignInRequest, Tokens,
 };
 use crate::clock::Timestamp;
 use crate::config::ConfigError;
 use crate::secret::AccessToken;
-use crate::store::{Ear, StoreError};
+use crate::store::{RevocationSink, StoreError};
 
 /// [`Refresher`] with boxed futures, so that the engine has one type whatever the refresher.
 pub(crate) trait ErasedRefresher: Send + Sync {
@@ -21,16 +21,20 @@ pub(crate) trait ErasedRefresher: Send + Sync {
     fn binds_clients(&self) -> bool;
     fn mints(&self) -> bool;
     fn largest_refresh_token(&self) -> usize;
-    fn hands_over(&self) -> bool;
+    fn delivers_only_copy(&self) -> bool;
     fn result_window(&self) -> Duration;
-    fn admits(&self, presented: Presented<'_>, now: Timestamp) -> Option<Admission>;
+    fn identify(&self, presented: Presented<'_>, now: Timestamp) -> Option<FlightKey>;
     fn names_session(&self, refresh: &[u8], sid: &str) -> bool;
-    fn refresh(self: Arc<Self>, cx: Context, admitted: Admitted) -> Boxed<'static, Tokens>;
-    fn renew(self: Arc<Self>, cx: Context, renewal: Renewal) -> Boxed<'static, Tokens>;
+    fn refresh(self: Arc<Self>, cx: Context, admitted: RefreshRequest) -> Boxed<'static, Tokens>;
+    fn reissue_access_token(
+        self: Arc<Self>,
+        cx: Context,
+        renewal: ReissueRequest,
+    ) -> Boxed<'static, Tokens>;
     fn find(&self, cx: Context, sid: String) -> Boxed<'_, Option<SessionInfo>>;
     fn is_over(&self, cx: Context, sid: String) -> Boxed<'_, bool>;
-    fn recheck(&self, cx: Context, admitted: Admitted) -> BoxFuture<'_, bool>;
-    fn sign_in(&self, cx: Context, opening: Opening) -> Boxed<'_, Tokens>;
+    fn may_still_deliver(&self, cx: Context, admitted: RefreshRequest) -> BoxFuture<'_, bool>;
+    fn sign_in(&self, cx: Context, opening: SignInRequest) -> Boxed<'_, Tokens>;
     fn sign_out(&self, cx: Context, closing: Closing) -> Boxed<'_, Option<String>>;
     fn sign_out_all(
         &self,
@@ -44,15 +48,18 @@ pub(crate) trait ErasedRefresher: Send + Sync {
         cx: Context,
         sid: String,
         generation: u64,
-        slide: bool,
+        user_activity: bool,
     ) -> Boxed<'static, ()>;
-    fn onward(
+    fn upstream_access_token(
         &self,
         cx: Context,
         sid: String,
         presented: Option<RefreshToken>,
     ) -> Boxed<'_, AccessToken>;
-    fn follow(self: Arc<Self>, ear: Ear) -> BoxFuture<'static, Result<(), StoreError>>;
+    fn watch_revocations(
+        self: Arc<Self>,
+        ear: RevocationSink,
+    ) -> BoxFuture<'static, Result<(), StoreError>>;
     fn drain(&self, cx: Context) -> BoxFuture<'_, usize>;
 }
 
@@ -79,28 +86,32 @@ impl<R: Refresher> ErasedRefresher for R {
         Refresher::largest_refresh_token(self)
     }
 
-    fn hands_over(&self) -> bool {
-        Refresher::hands_over(self)
+    fn delivers_only_copy(&self) -> bool {
+        Refresher::delivers_only_copy(self)
     }
 
     fn result_window(&self) -> Duration {
         Refresher::result_window(self)
     }
 
-    fn admits(&self, presented: Presented<'_>, now: Timestamp) -> Option<Admission> {
-        Refresher::admits(self, presented, now)
+    fn identify(&self, presented: Presented<'_>, now: Timestamp) -> Option<FlightKey> {
+        Refresher::identify(self, presented, now)
     }
 
     fn names_session(&self, refresh: &[u8], sid: &str) -> bool {
         Refresher::names_session(self, refresh, sid)
     }
 
-    fn refresh(self: Arc<Self>, cx: Context, admitted: Admitted) -> Boxed<'static, Tokens> {
+    fn refresh(self: Arc<Self>, cx: Context, admitted: RefreshRequest) -> Boxed<'static, Tokens> {
         Box::pin(async move { Refresher::refresh(&*self, cx, admitted).await })
     }
 
-    fn renew(self: Arc<Self>, cx: Context, renewal: Renewal) -> Boxed<'static, Tokens> {
-        Box::pin(async move { Refresher::renew(&*self, cx, renewal).await })
+    fn reissue_access_token(
+        self: Arc<Self>,
+        cx: Context,
+        renewal: ReissueRequest,
+    ) -> Boxed<'static, Tokens> {
+        Box::pin(async move { Refresher::reissue_access_token(&*self, cx, renewal).await })
     }
 
     fn find(&self, cx: Context, sid: String) -> Boxed<'_, Option<SessionInfo>> {
@@ -111,11 +122,11 @@ impl<R: Refresher> ErasedRefresher for R {
         Box::pin(Refresher::is_over(self, cx, sid))
     }
 
-    fn recheck(&self, cx: Context, admitted: Admitted) -> BoxFuture<'_, bool> {
-        Box::pin(Refresher::recheck(self, cx, admitted))
+    fn may_still_deliver(&self, cx: Context, admitted: RefreshRequest) -> BoxFuture<'_, bool> {
+        Box::pin(Refresher::may_still_deliver(self, cx, admitted))
     }
 
-    fn sign_in(&self, cx: Context, opening: Opening) -> Boxed<'_, Tokens> {
+    fn sign_in(&self, cx: Context, opening: SignInRequest) -> Boxed<'_, Tokens> {
         Box::pin(Refresher::sign_in(self, cx, opening))
     }
 
@@ -141,22 +152,27 @@ impl<R: Refresher> ErasedRefresher for R {
         cx: Context,
         sid: String,
         generation: u64,
-        slide: bool,
+        user_activity: bool,
     ) -> Boxed<'static, ()> {
-        Box::pin(async move { Refresher::confirm(&*self, cx, sid, generation, slide).await })
+        Box::pin(
+            async move { Refresher::confirm(&*self, cx, sid, generation, user_activity).await },
+        )
     }
 
-    fn onward(
+    fn upstream_access_token(
         &self,
         cx: Context,
         sid: String,
         presented: Option<RefreshToken>,
     ) -> Boxed<'_, AccessToken> {
-        Box::pin(Refresher::onward(self, cx, sid, presented))
+        Box::pin(Refresher::upstream_access_token(self, cx, sid, presented))
     }
 
-    fn follow(self: Arc<Self>, ear: Ear) -> BoxFuture<'static, Result<(), StoreError>> {
-        Box::pin(async move { Refresher::follow(&*self, ear).await })
+    fn watch_revocations(
+        self: Arc<Self>,
+        ear: RevocationSink,
+    ) -> BoxFuture<'static, Result<(), StoreError>> {
+        Box::pin(async move { Refresher::watch_revocations(&*self, ear).await })
     }
 
     fn drain(&self, cx: Context) -> BoxFuture<'_, usize> {

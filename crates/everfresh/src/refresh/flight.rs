@@ -5,7 +5,7 @@
 //!    token starts it, joins it or takes its result.
 //! 2. It is detached: it ends even if every waiter hangs up. It has its own limit (30 s), longer
 //!    than that of a waiter.
-//! 3. A result is given again to late twins for `overlap`, and not after half of its access token's
+//! 3. A result is given again to late twins for `reuse_interval`, and not after half of its access token's
 //!    life. A failure is not kept, but a session whose refresh failed is left alone for a while
 //!    (`backoff.rs`). An access token that has expired when it comes is a failure.
 //! 4. Everything is bounded: flights that run, and results that are kept.
@@ -24,21 +24,21 @@ use futures::FutureExt as _;
 use tokio::runtime::Handle;
 use tracing::{Instrument as _, Span};
 
-use super::board::{Boarding, Outcome, Running};
-use super::{Admission, Admitted, Context, Failure};
+use super::single_flight::{Entry, Leader, Outcome};
+use super::{Context, Failure, FlightKey, RefreshRequest};
 use crate::engine::Core;
 use crate::observe::Event;
 use crate::observe::metrics::How;
 use crate::runtime::has_timer;
 use crate::verify::expiry;
 
-pub(crate) use super::board::{Flights, Landing};
+pub(crate) use super::single_flight::{FlightGroup, FlightResult};
 
 /// How long a refresh may take.
 pub(crate) const FLIGHT_LIMIT: Duration = Duration::from_secs(30);
 
 /// What spans say of an end.
-pub(crate) fn outcome_of(landing: &Landing) -> &'static str {
+pub(crate) fn outcome_of(landing: &FlightResult) -> &'static str {
     landing.as_ref().map_or_else(Failure::name, |_| "refreshed")
 }
 
@@ -46,22 +46,22 @@ pub(crate) fn outcome_of(landing: &Landing) -> &'static str {
 #[derive(Clone, Debug)]
 pub(crate) enum Flight {
     Running(Outcome),
-    Landed(Landing),
+    Done(FlightResult),
 }
 
 impl Flight {
     /// How it ended, if it has.
-    pub(crate) fn landed(&self) -> Option<Landing> {
+    pub(crate) fn outcome(&self) -> Option<FlightResult> {
         match self {
-            Self::Landed(landing) => Some(landing.clone()),
+            Self::Done(landing) => Some(landing.clone()),
             Self::Running(result) => result.borrow().clone(),
         }
     }
 
     /// Waits for the end, for `limit` at most.
-    pub(crate) async fn land(self, core: &Core, limit: Duration) -> Landing {
+    pub(crate) async fn wait(self, core: &Core, limit: Duration) -> FlightResult {
         let mut result = match self {
-            Self::Landed(landing) => return landing,
+            Self::Done(landing) => return landing,
             Self::Running(result) => result,
         };
         if !can_wait(core) {
@@ -104,17 +104,17 @@ pub(crate) async fn within<T>(
 }
 
 /// Without a runtime there is nothing to wait for: it has landed, or it never will.
-fn self_evident(result: &Outcome) -> Landing {
+fn self_evident(result: &Outcome) -> FlightResult {
     result.borrow().clone().unwrap_or(Err(Failure::NoRuntime))
 }
 
 /// Whether the one who asks waits for it.
 #[derive(Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Haste {
+pub(crate) enum Mode {
     /// Runs beside the request.
-    Beside,
+    Background,
     /// The request waits: what needs no waiting is done at once, without a task.
-    Awaited,
+    Blocking,
 }
 
 /// Joins the flight of this key, takes its result, or starts it. Nothing takes off for a session that
@@ -122,34 +122,34 @@ pub(crate) enum Haste {
 ///
 /// `admitted` says what to refresh; it is asked only by whoever starts. Gives how the one who asks
 /// came to the flight, too.
-pub(crate) fn fly(
+pub(crate) fn join_or_start(
     core: &Arc<Core>,
-    key: &Admission,
-    admitted: impl FnOnce() -> Admitted,
-    haste: Haste,
+    key: &FlightKey,
+    admitted: impl FnOnce() -> RefreshRequest,
+    haste: Mode,
 ) -> (Flight, How) {
     // A refresh token by itself does not say that its session has ended, and a store that is down or
     // another server may not know it either.
     if core.revoked.contains(&key.sid, core.clock.now()) {
         core.metrics.flies(How::Replayed);
-        return (Flight::Landed(Err(Failure::Rejected)), How::Replayed);
+        return (Flight::Done(Err(Failure::Rejected)), How::Replayed);
     }
-    let (flight, how) = match core.flights.board(key, || core.clock.monotonic()) {
-        Boarding::Start(running) => {
+    let (flight, how) = match core.flights.enter(key, || core.clock.monotonic()) {
+        Entry::Lead(running) => {
             let outcome = running.outcome();
-            take_off(core, running, admitted(), haste);
+            start(core, running, admitted(), haste);
             (Flight::Running(outcome), How::Started)
         }
-        Boarding::Join(outcome) => (Flight::Running(outcome), How::Joined),
-        Boarding::Replay(tokens) => (Flight::Landed(Ok(tokens)), How::Replayed),
-        Boarding::BackedOff(failure) => (Flight::Landed(Err(failure)), How::BackedOff),
-        Boarding::Full => (Flight::Landed(Err(Failure::SOON)), How::Full),
+        Entry::Join(outcome) => (Flight::Running(outcome), How::Joined),
+        Entry::Cached(tokens) => (Flight::Done(Ok(tokens)), How::Replayed),
+        Entry::BackedOff(failure) => (Flight::Done(Err(failure)), How::BackedOff),
+        Entry::Full => (Flight::Done(Err(Failure::SOON)), How::Full),
     };
     core.metrics.flies(how);
     (flight, how)
 }
 
-fn take_off(core: &Arc<Core>, running: Running, admitted: Admitted, haste: Haste) {
+fn start(core: &Arc<Core>, running: Leader, admitted: RefreshRequest, haste: Mode) {
     let span = tracing::info_span!(
         target: "everfresh",
         parent: None,
@@ -170,7 +170,7 @@ fn take_off(core: &Arc<Core>, running: Running, admitted: Admitted, haste: Haste
         }
         return;
     };
-    if haste == Haste::Awaited {
+    if haste == Mode::Blocking {
         let _context = runtime.enter();
         if task.as_mut().poll(&mut TaskContext::from_waker(Waker::noop())).is_ready() {
             return;
@@ -195,7 +195,7 @@ impl Drop for Counted {
     }
 }
 
-impl Flights {
+impl FlightGroup {
     /// Lets nothing take off any more and waits for what is in the air, for a flight's limit at
     /// the most. Says how many had not landed by then.
     pub(crate) async fn drain(&self, core: &Core) -> usize {
@@ -204,7 +204,7 @@ impl Flights {
         for result in self.close() {
             let rest = FLIGHT_LIMIT.saturating_sub(core.clock.monotonic().saturating_sub(began));
             let flight = Flight::Running(result.clone());
-            let _ = flight.land(core, rest).await;
+            let _ = flight.wait(core, rest).await;
             left += usize::from(result.borrow().is_none());
         }
         left
@@ -213,7 +213,13 @@ impl Flights {
 
 /// One flight, from its start to the announcement of its end.
 /// `limited`: there is a timer.
-async fn run(counted: Counted, running: Running, admitted: Admitted, limited: bool, span: Span) {
+async fn run(
+    counted: Counted,
+    running: Leader,
+    admitted: RefreshRequest,
+    limited: bool,
+    span: Span,
+) {
     let core = &counted.0;
     let began = core.clock.monotonic();
     let refresher = core.refresher.clone();
@@ -232,12 +238,12 @@ async fn run(counted: Counted, running: Running, admitted: Admitted, limited: bo
     // else.
     let mut landing = AssertUnwindSafe(limited).catch_unwind().await.unwrap_or(Err(Failure::SOON));
     let sid = running.sid();
-    let mut overlap = core.overlap;
+    let mut reuse_interval = core.reuse_interval;
     if let Ok(tokens) = &landing {
         core.learn_key(&tokens.access).await;
         if let Some(expires) = expiry(tokens.access.expose().as_bytes()) {
             let left = expires.since(core.clock.now());
-            overlap = overlap.min(left / 2);
+            reuse_interval = reuse_interval.min(left / 2);
             if left.is_zero() {
                 core.emit(&Event::ExpiredOnArrival { sid });
                 landing = Err(Failure::SOON);
@@ -251,13 +257,13 @@ async fn run(counted: Counted, running: Running, admitted: Admitted, limited: bo
     core.metrics.flew(now.saturating_sub(began));
     let mut random = [0];
     let random = getrandom::fill(&mut random).map_or(u8::MAX, |()| random[0]);
-    let landing = running.land(landing, context.is_untried(), now, random, overlap);
+    let landing = running.complete(landing, context.is_untried(), now, random, reuse_interval);
     span.record("outcome", outcome_of(&landing));
     core.emit(&match &landing {
         Ok(_) => Event::Refreshed { sid },
         Err(failure) => Event::RefreshFailed { sid, failure: *failure },
     });
-    running.announce(landing);
+    running.publish(landing);
 }
 
 #[cfg(test)]
@@ -270,13 +276,13 @@ pub(super) mod tests {
     /// Keeps `n` results of sessions that nobody asks for again.
     pub(in crate::refresh) fn fill<C>(auth: &Engine<C>, n: u64) {
         let core = &auth.core;
-        for mark in 0..n {
-            let key = Admission { sid: format!("{mark}").into(), mark };
+        for fingerprint in 0..n {
+            let key = FlightKey { sid: format!("{fingerprint}").into(), fingerprint };
             let access = AccessToken::new(String::new());
             let session_expires = core.clock.now();
             let (refresh, persistent, recheck_at) = (None, true, None);
             let tokens = Tokens { access, refresh, session_expires, persistent, recheck_at };
-            core.flights.lock().keep(key, tokens, core.clock.monotonic(), core.overlap);
+            core.flights.lock().keep(key, tokens, core.clock.monotonic(), core.reuse_interval);
         }
     }
 

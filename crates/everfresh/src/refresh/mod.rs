@@ -3,21 +3,21 @@
 #[cfg(test)]
 mod arrival_tests;
 mod backoff;
-mod board;
 mod context;
-mod custodian;
+mod cookie_loss;
 mod erased;
 pub(crate) mod flight;
-mod recoveries;
-mod resign;
+mod keeper;
+mod reissue;
 mod rotate;
+mod rotation_rules;
 #[cfg(test)]
 mod rotation_tests;
-mod table;
+mod sealer;
+mod single_flight;
 #[cfg(test)]
 mod tests;
 pub(crate) mod token;
-mod vault;
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -25,21 +25,21 @@ use std::time::Duration;
 
 use crate::clock::Timestamp;
 use crate::config::ConfigError;
-use crate::endpoint::Issued;
-use crate::mint::Grant;
+use crate::endpoint::AccessTokenResponse;
+use crate::mint::SessionClaims;
 use crate::secret::AccessToken;
-use crate::store::{Ear, StoreError};
+use crate::store::{RevocationSink, StoreError};
 
 pub use context::{Context, Setup};
-pub use custodian::Custodian;
 pub(crate) use erased::ErasedRefresher;
-pub use resign::Resign;
+pub use keeper::UpstreamTokenKeeper;
+pub use reissue::Reissue;
 pub(crate) use rotate::RENEWABLE;
 pub use rotate::{AtMaxSessions, Rotate};
+pub use sealer::{Sealer, UnsealError};
 #[cfg(fuzzing)]
 pub(crate) use token::Scope;
 pub use token::{KeyRing, RefreshToken};
-pub use vault::{NotOpened, Vault};
 
 /// Makes fresh tokens for a session.
 ///
@@ -48,8 +48,8 @@ pub use vault::{NotOpened, Vault};
 /// out. A refresher only says who may have new tokens and makes them.
 ///
 /// # Security
-/// A `Some` from [`admits`](Self::admits) and tokens from [`refresh`](Self::refresh) keep a
-/// session alive: give them only while its [`Grant::session_expires`] lies ahead. A
+/// A `Some` from [`identify`](Self::identify) and tokens from [`refresh`](Self::refresh) keep a
+/// session alive: give them only while its [`SessionClaims::session_expires`] lies ahead. A
 /// [`Failure::Rejected`] ends the session on this node: it is answered 401, and every token of the
 /// session is refused here for an access token's life and an hour. Return it only for a session that
 /// is known to be over, never for an outage, nor for a token that was not issued to this session:
@@ -74,7 +74,7 @@ pub trait Refresher: Send + Sync + 'static {
     }
 
     /// Whether it holds the client that a session belongs to against the one that shows its refresh
-    /// token ([`Admitted::client`], [`Renewal::client`]), and returns [`Failure::Foreign`] unless they
+    /// token ([`RefreshRequest::client`], [`ReissueRequest::client`]), and returns [`Failure::Foreign`] unless they
     /// are the same. Endpoints with client authentication are an error at `build()` without it.
     fn binds_clients(&self) -> bool {
         false
@@ -94,7 +94,7 @@ pub trait Refresher: Send + Sync + 'static {
 
     /// Whether what a refresh gives is kept nowhere but by the client, so that it must leave with
     /// the response to the request that asked for it: the response's head waits.
-    fn hands_over(&self) -> bool {
+    fn delivers_only_copy(&self) -> bool {
         false
     }
 
@@ -106,7 +106,7 @@ pub trait Refresher: Send + Sync + 'static {
 
     /// Whether what was presented may be refreshed now, and which flight that is. No I/O; called
     /// in the path of a request, with bytes that anybody may have sent.
-    fn admits(&self, presented: Presented<'_>, now: Timestamp) -> Option<Admission>;
+    fn identify(&self, presented: Presented<'_>, now: Timestamp) -> Option<FlightKey>;
 
     /// Whether a refresh token says of itself that it is this session's. Nothing is checked, and
     /// `false` is always right: it spares the engine a look at a token that agrees with the access
@@ -120,7 +120,7 @@ pub trait Refresher: Send + Sync + 'static {
     fn refresh(
         &self,
         cx: Context,
-        admitted: Admitted,
+        admitted: RefreshRequest,
     ) -> impl Future<Output = Result<Tokens, Failure>> + Send;
 
     /// A new access token, and nothing else: for endpoints whose clients keep the token that they
@@ -131,10 +131,10 @@ pub trait Refresher: Send + Sync + 'static {
     /// # Security
     /// An access token that may be exchanged for another one lives as long as its session. Do it for
     /// no other sessions than those that were signed in for it.
-    fn renew(
+    fn reissue_access_token(
         &self,
         cx: Context,
-        renewal: Renewal,
+        renewal: ReissueRequest,
     ) -> impl Future<Output = Result<Tokens, Failure>> + Send {
         let _ = (cx, renewal);
         async { Err(Failure::Misconfigured) }
@@ -161,7 +161,11 @@ pub trait Refresher: Send + Sync + 'static {
     }
 
     /// Whether the tokens of a refresh may still leave, with a response that took long.
-    fn recheck(&self, cx: Context, admitted: Admitted) -> impl Future<Output = bool> + Send {
+    fn may_still_deliver(
+        &self,
+        cx: Context,
+        admitted: RefreshRequest,
+    ) -> impl Future<Output = bool> + Send {
         let _ = (cx, admitted);
         async { true }
     }
@@ -170,7 +174,7 @@ pub trait Refresher: Send + Sync + 'static {
     fn sign_in(
         &self,
         cx: Context,
-        opening: Opening,
+        opening: SignInRequest,
     ) -> impl Future<Output = Result<Tokens, Failure>> + Send;
 
     /// Ends a session, and returns its id; `None` where there was none to end.
@@ -206,7 +210,7 @@ pub trait Refresher: Send + Sync + 'static {
         async { Err(Failure::Misconfigured) }
     }
 
-    /// A client presented an access token of this generation for the first time. `slide`: a person
+    /// A client presented an access token of this generation for the first time. `user_activity`: a person
     /// did it, and only that counts as activity
     /// ([`background_requests`](crate::EngineBuilder::background_requests)).
     fn confirm(
@@ -214,9 +218,9 @@ pub trait Refresher: Send + Sync + 'static {
         cx: Context,
         sid: String,
         generation: u64,
-        slide: bool,
+        user_activity: bool,
     ) -> impl Future<Output = Result<(), Failure>> + Send {
-        let _ = (cx, sid, generation, slide);
+        let _ = (cx, sid, generation, user_activity);
         async { Ok(()) }
     }
 
@@ -224,7 +228,7 @@ pub trait Refresher: Send + Sync + 'static {
     /// if it has to be. `presented`: the request's refresh token, if it brought one.
     ///
     /// [`Failure::Misconfigured`] where sessions rest on nothing.
-    fn onward(
+    fn upstream_access_token(
         &self,
         cx: Context,
         sid: String,
@@ -235,8 +239,11 @@ pub trait Refresher: Send + Sync + 'static {
     }
 
     /// Tells of sessions that end elsewhere; see
-    /// [`SessionStore::follow`](crate::SessionStore::follow).
-    fn follow(&self, ear: Ear) -> impl Future<Output = Result<(), StoreError>> + Send {
+    /// [`SessionStore::watch_revocations`](crate::SessionStore::watch_revocations).
+    fn watch_revocations(
+        &self,
+        ear: RevocationSink,
+    ) -> impl Future<Output = Result<(), StoreError>> + Send {
         let _ = ear;
         async { Ok(()) }
     }
@@ -253,13 +260,13 @@ pub trait Refresher: Send + Sync + 'static {
 #[non_exhaustive]
 pub struct Presented<'p> {
     /// The access token's session, if its signature and claims were good.
-    pub access: Option<Held<'p>>,
+    pub access: Option<VerifiedToken<'p>>,
     /// The refresh token, as it came; nothing about it was checked.
     pub refresh: Option<&'p [u8]>,
 }
 
 impl<'p> Presented<'p> {
-    pub(crate) fn new(access: Option<Held<'p>>, refresh: Option<&'p [u8]>) -> Self {
+    pub(crate) fn new(access: Option<VerifiedToken<'p>>, refresh: Option<&'p [u8]>) -> Self {
         Self { access, refresh }
     }
 }
@@ -267,11 +274,11 @@ impl<'p> Presented<'p> {
 /// What the holder of a verified access token holds.
 #[derive(Clone, Copy, Debug)]
 #[non_exhaustive]
-pub struct Held<'p> {
+pub struct VerifiedToken<'p> {
     /// The session.
     pub sid: &'p str,
     /// Tells the session's tokens apart.
-    pub mark: u64,
+    pub fingerprint: u64,
     /// When the access token expires, or has expired.
     pub expires: Timestamp,
     /// When the session ends for good.
@@ -281,7 +288,7 @@ pub struct Held<'p> {
 /// Which flight a request may start or join: the session, and what tells its tokens apart. Two
 /// requests with the same one get the same tokens.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Admission {
+pub struct FlightKey {
     /// The session.
     pub sid: Box<str>,
     /// Tells the session's tokens apart: from the refresh token's tag, or from the access token's
@@ -292,39 +299,50 @@ pub struct Admission {
     ///
     /// Where a request brings several refresh tokens of one session, the one with the greatest mark
     /// counts.
-    pub mark: u64,
+    pub fingerprint: u64,
 }
 
 /// What was admitted, to be refreshed.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
-pub struct Admitted {
+pub struct RefreshRequest {
     /// What the access token said, if it was good or expired.
-    pub grant: Option<Grant>,
+    pub grant: Option<SessionClaims>,
     /// The refresh token.
     pub refresh: Option<RefreshToken>,
     /// Whether the request is a person's, which begins the session's idle time anew.
-    pub slides: bool,
+    pub user_activity: bool,
     /// How long ago the request came that brought it. What was good then may be old by now.
     pub waited: Duration,
     /// Whether the access token is still good: without new ones the request goes on as it is.
-    pub spare: bool,
+    pub token_still_valid: bool,
     /// The client that showed the refresh token, authenticated. `None` at every place that
     /// authenticates none: there a token that belongs to a client is worth nothing.
     pub client: Option<String>,
 }
 
-impl Admitted {
-    pub(crate) fn new(grant: Option<Grant>, refresh: Option<RefreshToken>, slides: bool) -> Self {
-        Self { grant, refresh, slides, waited: Duration::ZERO, spare: false, client: None }
+impl RefreshRequest {
+    pub(crate) fn new(
+        grant: Option<SessionClaims>,
+        refresh: Option<RefreshToken>,
+        user_activity: bool,
+    ) -> Self {
+        Self {
+            grant,
+            refresh,
+            user_activity,
+            waited: Duration::ZERO,
+            token_still_valid: false,
+            client: None,
+        }
     }
 
     pub(crate) fn shown_by(self, client: Option<&str>) -> Self {
         Self { client: client.map(Into::into), ..self }
     }
 
-    pub(crate) fn spare(self, spare: bool) -> Self {
-        Self { spare, ..self }
+    pub(crate) fn token_still_valid(self, token_still_valid: bool) -> Self {
+        Self { token_still_valid, ..self }
     }
 
     pub(crate) fn after(self, waited: Duration) -> Self {
@@ -335,14 +353,14 @@ impl Admitted {
 /// A new access token is wanted for a session, and no new refresh token.
 #[derive(Clone, Debug, Default)]
 #[non_exhaustive]
-pub struct Renewal {
+pub struct ReissueRequest {
     /// What the access token that was presented said.
-    pub grant: Option<Grant>,
+    pub grant: Option<SessionClaims>,
     /// When that access token expires, or has expired.
     pub expires: Option<Timestamp>,
     /// The refresh token that was presented.
     pub refresh: Option<RefreshToken>,
-    /// The client that showed it, as in [`Admitted::client`].
+    /// The client that showed it, as in [`RefreshRequest::client`].
     pub client: Option<String>,
     /// How long the new access token may live at the most, if less than others.
     pub lifetime: Option<Duration>,
@@ -351,13 +369,13 @@ pub struct Renewal {
 /// A new session.
 #[derive(Clone)]
 #[non_exhaustive]
-pub struct Opening {
+pub struct SignInRequest {
     /// What its tokens are minted from.
-    pub grant: Grant,
+    pub grant: SessionClaims,
     /// What the app noted of it: device, user agent.
     pub attributes: BTreeMap<String, String>,
     /// Tokens of another server that it rests on.
-    pub issued: Option<Issued>,
+    pub issued: Option<AccessTokenResponse>,
     /// The session that the request presented. It ends once the new one is there.
     pub former: Option<String>,
 }
@@ -422,9 +440,9 @@ pub struct SessionInfo {
     pub attributes: BTreeMap<String, String>,
 }
 
-impl fmt::Debug for Opening {
+impl fmt::Debug for SignInRequest {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Opening")
+        f.debug_struct("SignInRequest")
             .field("grant", &self.grant)
             .field("issued", &self.issued)
             .finish_non_exhaustive()

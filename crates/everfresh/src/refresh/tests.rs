@@ -10,15 +10,16 @@ use http::header::RETRY_AFTER;
 use http::{Response, StatusCode};
 use tower::ServiceExt as _;
 
-use super::flight::{Flight, Haste, fly};
+use super::flight::{Flight, Mode, join_or_start};
 use super::{
-    Admission, Admitted, Closing, Context, Failure, Opening, Presented, Refresher, Tokens,
+    Closing, Context, Failure, FlightKey, Presented, RefreshRequest, Refresher, SignInRequest,
+    Tokens,
 };
 use crate::mint;
 use crate::secret::AccessToken;
 use crate::testing::named_key as key;
 use crate::testing::*;
-use crate::{Dialect, Keys, Revalidated, Seek, SignIn, Step, Timestamp};
+use crate::{Dialect, Keys, Progress, Revalidated, Seek, SignIn, Timestamp};
 
 /// A world whose revalidation counts its calls and takes a moment.
 fn counting() -> (World, Arc<AtomicUsize>) {
@@ -78,7 +79,7 @@ async fn signing_out_drops_what_is_kept() {
             Response::new(String::new())
         })
         .await;
-    // With `Resign` the old token still is one; but it gets nothing from before the sign-out.
+    // With `Reissue` the old token still is one; but it gets nothing from before the sign-out.
     assert_ne!(token_of(&world.me(cookie(&token)).await), first);
     assert_eq!(calls.load(Ordering::SeqCst), 2);
 }
@@ -91,7 +92,7 @@ async fn an_app_without_claims_of_its_own_is_asked_like_any_other() {
         .audience("app")
         .clock(clock.clone())
         .leeway(Duration::ZERO)
-        .refresh_with(crate::Resign::new())
+        .refresh_with(crate::Reissue::new())
         .revalidate_with(|_| async { Ok::<_, &str>(Revalidated::Keep) })
         .build()
         .unwrap();
@@ -144,7 +145,7 @@ async fn begin_alone_starts_nothing_that_is_awaited() {
     let (world, calls) = counting();
     let token = world.sign_in("alice").await;
     world.pass(900);
-    let Step::Wait(waiting) = world.auth.begin(&cookie(&token)) else { panic!("expired") };
+    let Progress::Wait(waiting) = world.auth.begin(&cookie(&token)) else { panic!("expired") };
     assert_eq!(calls.load(Ordering::SeqCst), 0, "steps 1 to 3 do no work of step 4");
     let session = waiting.settle().await;
     assert!(session.is_refreshed());
@@ -177,7 +178,7 @@ async fn s68_more_results_than_are_kept_never_stop_the_keeping() {
 }
 
 #[tokio::test]
-async fn f02_a_result_is_kept_for_less_than_the_overlap() {
+async fn f02_a_result_is_kept_for_less_than_the_reuse_interval() {
     let (world, calls) = counting();
     let token = world.sign_in("alice").await;
     world.pass(900);
@@ -263,11 +264,11 @@ struct Numbered {
 }
 
 impl Refresher for Numbered {
-    fn admits(&self, _: Presented<'_>, _: Timestamp) -> Option<Admission> {
+    fn identify(&self, _: Presented<'_>, _: Timestamp) -> Option<FlightKey> {
         None
     }
 
-    async fn refresh(&self, cx: Context, _: Admitted) -> Result<Tokens, Failure> {
+    async fn refresh(&self, cx: Context, _: RefreshRequest) -> Result<Tokens, Failure> {
         let number = self.started.fetch_add(1, Ordering::SeqCst);
         let mut let_go = self.let_go.subscribe();
         let _ = let_go.wait_for(|so_many| number < *so_many).await;
@@ -280,7 +281,7 @@ impl Refresher for Numbered {
         })
     }
 
-    async fn sign_in(&self, _: Context, _: Opening) -> Result<Tokens, Failure> {
+    async fn sign_in(&self, _: Context, _: SignInRequest) -> Result<Tokens, Failure> {
         Err(Failure::Misconfigured)
     }
 
@@ -295,15 +296,16 @@ async fn f14_a_flight_that_lands_late_takes_no_newer_one_off_the_board() {
     let numbered = Numbered { started: AtomicUsize::new(0), let_go: let_go.clone() };
     let world = World::with(|b| b.refresh_with(numbered));
     let core = &world.auth.core;
-    let key = Admission { sid: "s".into(), mark: 1 };
-    let start = || fly(core, &key, || Admitted::new(None, None, true), Haste::Awaited).0;
+    let key = FlightKey { sid: "s".into(), fingerprint: 1 };
+    let start =
+        || join_or_start(core, &key, || RefreshRequest::new(None, None, true), Mode::Blocking).0;
     let settle = async || {
         for _ in 0..8 {
             tokio::task::yield_now().await;
         }
     };
     let number =
-        |flight: &Flight| flight.landed().map(|end| end.unwrap().access.expose().to_owned());
+        |flight: &Flight| flight.outcome().map(|end| end.unwrap().access.expose().to_owned());
 
     let old = start();
     // Waiters come and go, and change nothing.
@@ -315,7 +317,7 @@ async fn f14_a_flight_that_lands_late_takes_no_newer_one_off_the_board() {
     let new = start();
     let_go.send_replace(1);
     settle().await;
-    assert_eq!(old.landed().unwrap().unwrap_err(), Failure::Rejected, "whatever it brought");
+    assert_eq!(old.outcome().unwrap().unwrap_err(), Failure::Rejected, "whatever it brought");
     assert_eq!(number(&new), None);
     let joined = start();
     let_go.send_replace(2);
@@ -332,12 +334,12 @@ impl Refresher for Issuer {
         false
     }
 
-    fn admits(&self, presented: Presented<'_>, _: Timestamp) -> Option<Admission> {
+    fn identify(&self, presented: Presented<'_>, _: Timestamp) -> Option<FlightKey> {
         let held = presented.access?;
-        Some(Admission { sid: held.sid.into(), mark: held.mark })
+        Some(FlightKey { sid: held.sid.into(), fingerprint: held.fingerprint })
     }
 
-    async fn refresh(&self, cx: Context, admitted: Admitted) -> Result<Tokens, Failure> {
+    async fn refresh(&self, cx: Context, admitted: RefreshRequest) -> Result<Tokens, Failure> {
         let grant = admitted.grant.ok_or(Failure::Rejected)?;
         let access = mint::mint(
             &cx.core.mint_rules,
@@ -356,7 +358,7 @@ impl Refresher for Issuer {
         })
     }
 
-    async fn sign_in(&self, _: Context, _: Opening) -> Result<Tokens, Failure> {
+    async fn sign_in(&self, _: Context, _: SignInRequest) -> Result<Tokens, Failure> {
         Err(Failure::Misconfigured)
     }
 

@@ -230,7 +230,7 @@ impl Credential {
     /// Tells this text from any other, also from one whose inner tag is forged: which of two is
     /// genuine is for the row to say, and until then they share nothing. All of the tag counts: who
     /// has a copy could change what does not. A later generation's is greater.
-    pub(crate) fn mark(&self) -> u64 {
+    pub(crate) fn fingerprint(&self) -> u64 {
         /// Keyed by chance, so that nobody can look for two tags of one mark.
         static MARKS: LazyLock<RandomState> = LazyLock::new(RandomState::new);
         /// What is left for generations is enough for years of a rotation a minute.
@@ -350,7 +350,7 @@ mod tests {
         };
         assert_eq!(opened(u64::MAX).generation, u64::MAX - 2, "one more is no overflow");
         assert_eq!(opened(u64::MAX - 3).generation, u64::MAX - 3);
-        let rank = |generation| opened(generation).mark() >> 40;
+        let rank = |generation| opened(generation).fingerprint() >> 40;
         assert_eq!((rank(0), rank(1), rank(1 << 20)), (0, 1, 1 << 20), "a later one is greater");
         assert_eq!((rank((1 << 24) - 1), rank(1 << 24)), ((1 << 24) - 1, (1 << 24) - 1));
     }
@@ -359,14 +359,14 @@ mod tests {
     fn s55_a_copy_that_is_changed_anywhere_shares_nothing_with_the_token() {
         let ring = KeyRing::new(OCTOBER).unwrap();
         let token = derive(&ring, 1);
-        let mark = |text: &[u8]| Some(ring.open(&scope(), text).ok()?.mark());
-        let genuine = mark(token.expose().as_bytes());
+        let fingerprint = |text: &[u8]| Some(ring.open(&scope(), text).ok()?.fingerprint());
+        let genuine = fingerprint(token.expose().as_bytes());
         assert!(genuine.is_some());
         let mut opened = 0;
         for at in 0..TEXT {
             let mut bytes = token.expose().as_bytes().to_vec();
             bytes[at] = if bytes[at] == b'A' { b'B' } else { b'A' };
-            let changed = mark(&bytes);
+            let changed = fingerprint(&bytes);
             opened += usize::from(changed.is_some());
             assert_ne!(changed, genuine, "character {at}");
         }

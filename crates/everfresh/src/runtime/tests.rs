@@ -5,7 +5,7 @@ use http::{Response, StatusCode};
 
 use super::*;
 use crate::testing::*;
-use crate::{EngineBuilder, Feed, Revalidated, SessionErrorKind};
+use crate::{EngineBuilder, Revalidated, RevocationFeed, SessionErrorKind};
 
 /// What has to be waited for: nothing that is ready at once.
 fn waits(builder: EngineBuilder<User>) -> EngineBuilder<User> {
@@ -123,15 +123,15 @@ fn r12_the_feed_is_followed_on_the_next_runtime() {
         // Reported beside the request, which needs a runtime.
         world.me(pair.request()).await;
         calm().await;
-        assert_eq!(world.auth.feed(), Feed::Live);
+        assert_eq!(world.auth.feed(), RevocationFeed::Live);
         pair
     });
     drop(first);
     block_on(crate::SessionStore::revoke_subject(&store, "alice", None)).unwrap();
     runtime().block_on(async {
-        assert!(matches!(world.auth.feed(), Feed::Lost { .. }));
+        assert!(matches!(world.auth.feed(), RevocationFeed::Lost { .. }));
         calm().await;
-        assert_eq!(world.auth.feed(), Feed::Live);
+        assert_eq!(world.auth.feed(), RevocationFeed::Live);
         assert_eq!(world.me(pair.request()).await.status(), StatusCode::UNAUTHORIZED);
     });
 }

@@ -4,34 +4,34 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::time::Duration;
 
-use super::{ClaimSet, Session, Standing, View};
-use crate::carrier::{Carrier, Location};
-use crate::edits::Outgoing;
-use crate::endpoint::Issued;
+use super::{ClaimSet, Session, SessionStatus, View};
+use crate::carrier::{Location, Transport};
+use crate::endpoint::AccessTokenResponse;
 use crate::error::{SessionError, SessionErrorKind};
-use crate::mint::{self, ClaimsObject, Grant};
+use crate::mint::{self, ClaimsObject, SessionClaims};
 use crate::observe::Event;
-use crate::refresh::flight::{Haste, outcome_of, within};
-use crate::refresh::{Closing, Context, Failure, Opening, RENEWABLE, SessionInfo};
+use crate::refresh::flight::{Mode, outcome_of, within};
+use crate::refresh::{Closing, Context, Failure, RENEWABLE, SessionInfo, SignInRequest};
+use crate::respond::Outgoing;
 use crate::secret::AccessToken;
 use crate::verify::Verified;
 
 /// A sign-in with more than a subject and claims.
 ///
 /// ```
-/// use everfresh::{Carrier, SignIn};
+/// use everfresh::{Transport, SignIn};
 ///
-/// let sign_in = SignIn::new("user-17", serde_json::json!({"name": "Ada"})).via(Carrier::headers());
+/// let sign_in = SignIn::new("user-17", serde_json::json!({"name": "Ada"})).via(Transport::headers());
 /// ```
 #[derive(Clone)]
 pub struct SignIn<C> {
     subject: String,
     claims: C,
-    via: Option<Carrier>,
+    via: Option<Transport>,
     persistent: bool,
     lifetime: Option<Duration>,
     attributes: BTreeMap<String, String>,
-    issued: Option<Issued>,
+    issued: Option<AccessTokenResponse>,
 }
 
 impl<C> SignIn<C> {
@@ -87,7 +87,7 @@ impl<C> SignIn<C> {
 
     /// The session rests on tokens of another server: it lasts as long as they can be renewed
     /// there. For refreshers that do so, and required by them.
-    pub fn resting_on(mut self, issued: Issued) -> Self {
+    pub fn backed_by(mut self, issued: AccessTokenResponse) -> Self {
         self.issued = Some(issued);
         self
     }
@@ -95,7 +95,7 @@ impl<C> SignIn<C> {
     /// Delivers the tokens by this carrier, which must be one of the engine's.
     ///
     /// Otherwise they go the way the request's own token came, or by the first carrier.
-    pub fn via(mut self, carrier: Carrier) -> Self {
+    pub fn via(mut self, carrier: Transport) -> Self {
         self.via = Some(carrier);
         self
     }
@@ -117,7 +117,7 @@ impl<C: ClaimSet> Session<C> {
     /// person's behalf. Minted when asked for; it is not the one that the client holds.
     ///
     /// It has this engine's own audience: who gets it can use it here, and with
-    /// [`Resign`](crate::Resign) keep it alive until the session ends. For calls to another service
+    /// [`Reissue`](crate::Reissue) keep it alive until the session ends. For calls to another service
     /// there is [`access_token_for`](Self::access_token_for).
     ///
     /// Errors: `NotSignedIn`; `Unavailable` or `Misconfigured` if no token can be minted.
@@ -158,7 +158,7 @@ impl<C: ClaimSet> Session<C> {
     }
 
     /// What a token of whoever is signed in is minted from.
-    fn grant(&self) -> Result<Grant, SessionError> {
+    fn grant(&self) -> Result<SessionClaims, SessionError> {
         let grant = self.verified(|verified| grant_of(verified)).flatten();
         grant.ok_or_else(|| SessionErrorKind::NotSignedIn.into())
     }
@@ -173,8 +173,8 @@ impl<C: ClaimSet> Session<C> {
         let core = self.0.core.clone();
         let cx = Context::new(core.clone());
         let presented = self.refresh_token();
-        let task = core.detached(async move { cx.onward(sid, presented).await });
-        let limited = within(&self.0.core, self.0.core.waiter_limit, task).await;
+        let task = core.detached(async move { cx.upstream_access_token(sid, presented).await });
+        let limited = within(&self.0.core, self.0.core.refresh_timeout, task).await;
         Ok(limited.unwrap_or(Err(Failure::SOON))?)
     }
 
@@ -190,7 +190,7 @@ impl<C: ClaimSet> Session<C> {
     /// head has left (the new session is taken back), `Unavailable` if the refresher can't now,
     /// `CrossSite` if another site caused the request and the token would leave in a cookie: a
     /// form elsewhere could sign people in as somebody else. Name an identity provider that posts
-    /// its answer by `trusted_origin_for`. `InsecureHost` as [`Standing::InsecureHost`].
+    /// its answer by `trusted_origin_for`. `InsecureHost` as [`SessionStatus::InsecureHost`].
     pub async fn sign_in(&self, subject: impl Into<String>, claims: C) -> Result<(), SessionError> {
         self.sign_in_with(SignIn::new(subject, claims)).await
     }
@@ -206,7 +206,7 @@ impl<C: ClaimSet> Session<C> {
         };
         let is_cookie = |location: &&Location| matches!(location, Location::Cookie(_));
         let by_cookie = core.carriers.get(carrier).locations().iter().any(is_cookie);
-        if by_cookie && !self.0.request.own_site {
+        if by_cookie && !self.0.request.same_origin {
             return Err(SessionErrorKind::CrossSite.into());
         }
         let claims = ClaimsObject::of_app(&sign_in.claims)
@@ -215,7 +215,7 @@ impl<C: ClaimSet> Session<C> {
         let now = core.clock.now();
         let lifetime = sign_in.lifetime.unwrap_or(core.session_lifetime);
         let sid = mint::new_sid().map_err(|_| Failure::SOON)?;
-        let grant = Grant {
+        let grant = SessionClaims {
             subject: sign_in.subject,
             sid: sid.clone(),
             claims,
@@ -229,7 +229,7 @@ impl<C: ClaimSet> Session<C> {
         let former = self.closing();
         core.settle(&grant.subject).await?;
         let named = core.named(&former);
-        let opening = Opening { grant, attributes, issued, former: named };
+        let opening = SignInRequest { grant, attributes, issued, former: named };
         let tokens = core.refresher.sign_in(context.clone(), opening).await?;
         core.check_fit(&sid, Some(&tokens.access), tokens.refresh.as_ref())?;
         let verified = core.verify_own::<C>(&tokens.access)?;
@@ -262,17 +262,17 @@ impl<C: ClaimSet> Session<C> {
     pub async fn sign_out(&self) -> Result<(), SessionError> {
         let closing = self.closing();
         let by_header = closing.refresh.is_some() || self.presented(|_| ()).is_some();
-        if !self.0.request.own_site && !by_header {
+        if !self.0.request.same_origin && !by_header {
             return Err(SessionErrorKind::CrossSite.into());
         }
-        let view = View { standing: Standing::Absent, reason: None, verified: None };
-        let clear = if self.0.request.own_site {
+        let view = View { standing: SessionStatus::Absent, reason: None, verified: None };
+        let clear = if self.0.request.same_origin {
             Outgoing::Clear { dead: false }
         } else {
             Outgoing::Nothing
         };
         if !self.replace(view, clear) {
-            self.lock().now = Some(View::nobody(Standing::Absent, None));
+            self.lock().now = Some(View::nobody(SessionStatus::Absent, None));
         }
         Ok(self.0.core.sign_out(closing).await?)
     }
@@ -289,13 +289,13 @@ impl<C: ClaimSet> Session<C> {
         if self.is_refreshed() {
             return Ok(());
         }
-        let mut taken_off = self.take_off(Haste::Awaited).ok_or(SessionErrorKind::NotSignedIn)?;
+        let mut joined = self.join_flight(Mode::Blocking).ok_or(SessionErrorKind::NotSignedIn)?;
         let core = &self.0.core;
-        let landing = taken_off.land(core, core.waiter_limit).await;
-        self.note_flight(taken_off.how, outcome_of(&landing));
-        let end = self.accept(landing, &taken_off);
+        let landing = joined.wait(core, core.refresh_timeout).await;
+        self.note_flight(joined.how, outcome_of(&landing));
+        let end = self.accept(landing, &joined);
         let failed = end.as_ref().err().copied();
-        match self.conclude(end, &taken_off, true) {
+        match self.conclude(end, &joined, true) {
             false => Err(SessionErrorKind::ResponseSent.into()),
             true => failed.map_or(Ok(()), |failure| Err(failure.into())),
         }
@@ -304,7 +304,7 @@ impl<C: ClaimSet> Session<C> {
 
 impl<C: ClaimSet> Session<C> {
     /// The sessions of whoever is signed in, the latest first. This, and ending them, needs no
-    /// claims: it works with [`Standing::UnreadClaims`] too.
+    /// claims: it works with [`SessionStatus::UnreadClaims`] too.
     ///
     /// Errors: `NotSignedIn`; `Unavailable`; `Misconfigured` where the refresher keeps none.
     pub async fn sessions(&self) -> Result<Vec<SessionInfo>, SessionError> {
@@ -358,8 +358,8 @@ impl<C: ClaimSet> Session<C> {
 }
 
 /// What a session's next token is minted from.
-pub(super) fn grant_of<C: ClaimSet>(verified: &Verified<C>) -> Option<Grant> {
-    Some(Grant {
+pub(super) fn grant_of<C: ClaimSet>(verified: &Verified<C>) -> Option<SessionClaims> {
+    Some(SessionClaims {
         subject: verified.subject.as_deref()?.into(),
         sid: (*verified.sid).into(),
         claims: verified.claims_object()?,

@@ -8,17 +8,19 @@ use tracing::Instrument as _;
 
 use super::change::grant_of;
 use super::{
-    Accepted, ClaimSet, SEALED, Session, Shared, Standing, State, TOUCHED, TakenOff, View,
+    Accepted, ClaimSet, JoinedFlight, SEALED, Session, SessionStatus, Shared, State, TOUCHED, View,
 };
-use crate::attach::{self, InnerToken};
 use crate::carrier::Location;
-use crate::edits::{self, Account, Outgoing, Sent};
 use crate::engine::Core;
+use crate::forward::{self, InnerToken};
 use crate::head::{RequestHead, ResponseHead};
 use crate::observe::Event;
 use crate::observe::metrics::How;
-use crate::refresh::flight::{FLIGHT_LIMIT, Flight, Haste, Landing, fly, outcome_of, within};
-use crate::refresh::{Admitted, Context, Failure, Presented, RefreshToken, Tokens};
+use crate::refresh::flight::{
+    FLIGHT_LIMIT, Flight, FlightResult, Mode, join_or_start, outcome_of, within,
+};
+use crate::refresh::{Context, Failure, Presented, RefreshRequest, RefreshToken, Tokens};
+use crate::respond::{self, Account, Outgoing, Sent};
 use crate::secret::AccessToken;
 use crate::verify::{Verified, is_nameless};
 
@@ -52,7 +54,7 @@ impl<C: ClaimSet> Session<C> {
             Some(_) => successor.and_then(|_| self.access_token().ok()),
             None => successor,
         };
-        attach::rewrite(head.fields_mut(), &core.carriers, core.inner_token, successor.as_ref());
+        forward::rewrite(head.fields_mut(), &core.carriers, core.inner_token, successor.as_ref());
     }
 
     /// A client shows a token: whoever watches the session is told, and a generation that is shown
@@ -65,20 +67,21 @@ impl<C: ClaimSet> Session<C> {
         core.watches.extend(sid, verified.expires);
         let Some(generation) = verified.generation else { return };
         // Where every request is a person's, rotations slide, and nothing else has to.
-        let slide = core.background.is_some() && self.0.request.slides;
-        if verified.reported.is(slide) || !core.seen.first(sid, generation, slide) {
+        let user_activity = core.background.is_some() && self.0.request.user_activity;
+        if verified.reported.is(user_activity) || !core.seen.first(sid, generation, user_activity) {
             return;
         }
         let Some(runtime) = core.runtime() else {
-            return core.seen.forget(sid, generation, slide);
+            return core.seen.forget(sid, generation, user_activity);
         };
         let (core, sid, verified) = (core.clone(), sid.to_owned(), verified.clone());
         let report = async move {
             let cx = Context::new(core.clone());
-            let confirmed = core.refresher.clone().confirm(cx, sid.clone(), generation, slide);
+            let confirmed =
+                core.refresher.clone().confirm(cx, sid.clone(), generation, user_activity);
             match confirmed.await {
-                Ok(_) => verified.reported.note(slide),
-                Err(_) => core.seen.forget(&sid, generation, slide),
+                Ok(_) => verified.reported.note(user_activity),
+                Err(_) => core.seen.forget(&sid, generation, user_activity),
             }
         };
         runtime.spawn(report);
@@ -112,37 +115,39 @@ impl<C: ClaimSet> Session<C> {
     }
 
     /// Starts or joins the flight for what the request presented, if it may.
-    pub(super) fn take_off(&self, haste: Haste) -> Option<TakenOff<C>> {
+    pub(super) fn join_flight(&self, haste: Mode) -> Option<JoinedFlight<C>> {
         let core = &self.0.core;
         let of = self.presented(Arc::clone);
         let refresh = self.refresh_token();
         let held = of.as_deref().map(Verified::held);
         let presented =
             Presented::new(held, refresh.as_ref().map(|token| token.expose().as_bytes()));
-        let key = core.refresher.admits(presented, core.clock.now())?;
+        let key = core.refresher.identify(presented, core.clock.now())?;
         // Checked here for a token that was kept as it came.
         if held.is_some_and(|held| *held.sid != *key.sid) {
             core.emit(&Event::RefreshTokenIgnored);
             return None;
         }
         let changes = self.lock().changes;
-        let slides = self.0.request.slides;
+        let user_activity = self.0.request.user_activity;
         let waited = core.clock.now().since(self.0.request.began);
         let admitted = || {
             let now = core.clock.now();
-            let spare = of.as_ref().is_some_and(|of| now < of.expires);
+            let token_still_valid = of.as_ref().is_some_and(|of| now < of.expires);
             let grant = of.as_deref().and_then(grant_of);
-            Admitted::new(grant, refresh.clone(), slides).after(waited).spare(spare)
+            RefreshRequest::new(grant, refresh.clone(), user_activity)
+                .after(waited)
+                .token_still_valid(token_still_valid)
         };
-        let (flight, how) = fly(core, &key, admitted, haste);
-        Some(TakenOff { flight, how, sid: key.sid, of, refresh, changes })
+        let (flight, how) = join_or_start(core, &key, admitted, haste);
+        Some(JoinedFlight { flight, how, sid: key.sid, of, refresh, changes })
     }
 
     /// Runs a flight beside the request; what it brings leaves with the response if it is done.
     pub(crate) fn advise(&self) {
-        if let Some(taken_off) = self.take_off(Haste::Beside) {
-            self.note_flight(taken_off.how, "underway");
-            self.lock().beside = Some(taken_off);
+        if let Some(joined) = self.join_flight(Mode::Background) {
+            self.note_flight(joined.how, "underway");
+            self.lock().beside = Some(joined);
             self.0.flags.fetch_or(TOUCHED, Ordering::AcqRel);
         }
     }
@@ -150,14 +155,14 @@ impl<C: ClaimSet> Session<C> {
     /// Refreshes and waits for it, for the waiter limit or what is left of it. Afterwards the
     /// session's standing is what the request is entitled to.
     pub(crate) async fn wait(&self, left: Option<Duration>) {
-        if let Some(mut taken_off) = self.take_off(Haste::Awaited) {
+        if let Some(mut joined) = self.join_flight(Mode::Blocking) {
             let core = &self.0.core;
             let began = core.clock.monotonic();
-            let landing = taken_off.land(core, left.unwrap_or(core.waiter_limit)).await;
+            let landing = joined.wait(core, left.unwrap_or(core.refresh_timeout)).await;
             core.metrics.waited(core.clock.monotonic().saturating_sub(began));
-            self.note_flight(taken_off.how, outcome_of(&landing));
-            let end = self.accept(landing, &taken_off);
-            self.conclude(end, &taken_off, false);
+            self.note_flight(joined.how, outcome_of(&landing));
+            let end = self.accept(landing, &joined);
+            self.conclude(end, &joined, false);
         }
     }
 
@@ -170,7 +175,7 @@ impl<C: ClaimSet> Session<C> {
 
     /// What a flight brought, if it may count for this request: tokens that are good like any other,
     /// of the same person and session, and that can be delivered.
-    pub(super) fn accept(&self, landing: Landing, from: &TakenOff<C>) -> Accepted<C> {
+    pub(super) fn accept(&self, landing: FlightResult, from: &JoinedFlight<C>) -> Accepted<C> {
         let tokens = landing?;
         let core = &self.0.core;
         core.check_fit(&from.sid, Some(&tokens.access), tokens.refresh.as_ref())?;
@@ -188,11 +193,11 @@ impl<C: ClaimSet> Session<C> {
 
     /// Design section 7: what a flight's end means for this request, unless the handler has signed
     /// in or out meanwhile. False if the response's head has left. `asked`: by the handler.
-    pub(super) fn conclude(&self, end: Accepted<C>, from: &TakenOff<C>, asked: bool) -> bool {
+    pub(super) fn conclude(&self, end: Accepted<C>, from: &JoinedFlight<C>, asked: bool) -> bool {
         let failure = match end {
             Ok((mut tokens, verified)) => {
                 let view = View::of(verified);
-                return self.land(from, view, |state, carrier| {
+                return self.apply(from, view, |state, carrier| {
                     match &mut state.outgoing {
                         // The refresh token of a sign-in in this very request still holds.
                         Outgoing::Tokens { tokens: former, .. } if tokens.refresh.is_none() => {
@@ -207,43 +212,43 @@ impl<C: ClaimSet> Session<C> {
             Err(failure) => failure,
         };
         let standing = match failure {
-            Failure::Rejected => Standing::Rejected,
+            Failure::Rejected => SessionStatus::Rejected,
             _ if from.of.as_ref().is_some_and(|of| of.claims.is_ok() && self.still_good(of)) => {
-                Standing::Present
+                SessionStatus::Present
             }
-            Failure::UnreadClaims => Standing::UnreadClaims,
-            Failure::Unavailable { retry_after } => Standing::Unavailable { retry_after },
+            Failure::UnreadClaims => SessionStatus::UnreadClaims,
+            Failure::Unavailable { retry_after } => SessionStatus::Unavailable { retry_after },
             // What a late answer may revive, or is no one's: refused, and left as it is.
-            Failure::InDoubt | Failure::Foreign => Standing::Rejected,
+            Failure::InDoubt | Failure::Foreign => SessionStatus::Rejected,
             Failure::Misconfigured | Failure::NoRuntime | Failure::TooManySessions => {
-                Standing::Unavailable { retry_after: self.0.core.waiter_limit }
+                SessionStatus::Unavailable { retry_after: self.0.core.refresh_timeout }
             }
         };
         // What there was stays known: it can be signed out, and tried again.
         let view = View { standing, reason: None, verified: from.of.clone() };
-        self.land(from, view, |state, _| state.dead = failure == Failure::Rejected)
+        self.apply(from, view, |state, _| state.dead = failure == Failure::Rejected)
     }
 
     /// Whether the response's head has to wait: for a refresh beside the request whose result is
     /// kept nowhere else, or since its tokens have to be looked at again.
     pub(super) fn needs_time(&self) -> bool {
-        self.hands_over() || self.is_late()
+        self.delivers_only_copy() || self.is_late()
     }
 
-    fn hands_over(&self) -> bool {
+    fn delivers_only_copy(&self) -> bool {
         self.touched()
-            && self.0.core.refresher.hands_over()
-            && self.lock().beside.as_ref().is_some_and(|from| from.flight.landed().is_none())
+            && self.0.core.refresher.delivers_only_copy()
+            && self.lock().beside.as_ref().is_some_and(|from| from.flight.outcome().is_none())
     }
 
     /// Waits for that refresh, for as long as one may take, and looks at the tokens again.
     pub(super) async fn ripen(&self) {
-        let beside = match self.hands_over() {
+        let beside = match self.delivers_only_copy() {
             true => self.lock().beside.as_ref().map(|from| from.flight.clone()),
             false => None,
         };
         if let Some(flight) = beside {
-            let _ = flight.land(&self.0.core, FLIGHT_LIMIT).await;
+            let _ = flight.wait(&self.0.core, FLIGHT_LIMIT).await;
         }
         self.recheck().await;
     }
@@ -252,8 +257,8 @@ impl<C: ClaimSet> Session<C> {
     fn collect(&self) {
         let landed = {
             let mut state = self.lock();
-            let landed = state.beside.as_ref().and_then(|from| from.flight.landed());
-            landed.zip(state.beside.take_if(|from| from.flight.landed().is_some()))
+            let landed = state.beside.as_ref().and_then(|from| from.flight.outcome());
+            landed.zip(state.beside.take_if(|from| from.flight.outcome().is_some()))
         };
         let Some((landing, from)) = landed else { return };
         self.note_flight(from.how, outcome_of(&landing));
@@ -270,7 +275,7 @@ impl<C: ClaimSet> Session<C> {
     }
 
     /// Whether a response took so long that its tokens have to be looked at again before they
-    /// leave. For tests that run a session by hand; [`Underway::finish`](crate::Underway::finish)
+    /// leave. For tests that run a session by hand; [`InFlight::finish`](crate::InFlight::finish)
     /// asks it.
     pub fn is_late(&self) -> bool {
         if !self.touched() {
@@ -290,8 +295,8 @@ impl<C: ClaimSet> Session<C> {
         let recheck = self.lock().recheck.take();
         let Some((_, admitted)) = recheck else { return };
         let core = &self.0.core;
-        let recheck = core.refresher.recheck(Context::new(core.clone()), admitted);
-        if within(core, core.waiter_limit, recheck).await != Some(true) {
+        let recheck = core.refresher.may_still_deliver(Context::new(core.clone()), admitted);
+        if within(core, core.refresh_timeout, recheck).await != Some(true) {
             let mut state = self.lock();
             // Not those of a sign-in that came meanwhile.
             if state.refreshed {
@@ -398,7 +403,7 @@ impl<C: ClaimSet> Session<C> {
             }
             outgoing => outgoing,
         };
-        edits::apply(&self.0.core, response, outgoing, tell)
+        respond::apply(&self.0.core, response, outgoing, tell)
     }
 
     /// The token that leaves with the response, as far as it is known before the handler runs.
@@ -425,9 +430,9 @@ impl<C: ClaimSet> Session<C> {
     }
 
     /// A flight's end. Nothing changes if the handler has signed in or out since its start.
-    fn land(
+    fn apply(
         &self,
-        from: &TakenOff<C>,
+        from: &JoinedFlight<C>,
         view: View<C>,
         write: impl FnOnce(&mut State<C>, usize),
     ) -> bool {
@@ -458,13 +463,13 @@ impl<C: ClaimSet> Session<C> {
 }
 
 /// When the tokens have to be looked at again, and for what they were given.
-fn recheck_of<C>(tokens: &Tokens, from: &TakenOff<C>) -> Option<(Duration, Admitted)> {
-    Some((tokens.recheck_at?, Admitted::new(None, from.refresh.clone(), false)))
+fn recheck_of<C>(tokens: &Tokens, from: &JoinedFlight<C>) -> Option<(Duration, RefreshRequest)> {
+    Some((tokens.recheck_at?, RefreshRequest::new(None, from.refresh.clone(), false)))
 }
 
-impl<C> TakenOff<C> {
+impl<C> JoinedFlight<C> {
     /// Waits for the flight, for `limit` at most. What a request waits for is a span of its own.
-    pub(super) async fn land(&mut self, core: &Core, limit: Duration) -> Landing {
+    pub(super) async fn wait(&mut self, core: &Core, limit: Duration) -> FlightResult {
         let span = tracing::info_span!(
             target: "everfresh",
             "everfresh.wait",
@@ -472,8 +477,8 @@ impl<C> TakenOff<C> {
             how = self.how.name(),
             outcome = tracing::field::Empty,
         );
-        let flight = std::mem::replace(&mut self.flight, Flight::Landed(Err(Failure::SOON)));
-        let landing = flight.land(core, limit).instrument(span.clone()).await;
+        let flight = std::mem::replace(&mut self.flight, Flight::Done(Err(Failure::SOON)));
+        let landing = flight.wait(core, limit).instrument(span.clone()).await;
         span.record("outcome", outcome_of(&landing));
         landing
     }

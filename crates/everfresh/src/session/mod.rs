@@ -1,11 +1,11 @@
 //! What a handler holds: who is signed in, and the way to sign in, refresh and sign out.
 
 mod change;
-mod expires;
 mod flow;
 #[cfg(test)]
 mod tests;
 mod underway;
+mod watch;
 mod watches;
 
 use std::fmt;
@@ -18,19 +18,19 @@ use serde::de::DeserializeOwned;
 
 use crate::clock::Timestamp;
 use crate::decide::{Decision, Verdict};
-use crate::edits::Outgoing;
 use crate::engine::Core;
 use crate::error::SessionErrorKind;
 use crate::mint::ClaimsObject;
 use crate::observe::metrics::How;
 use crate::refresh::flight::Flight;
-use crate::refresh::{Admitted, Closing, Failure, Held, RefreshToken, Tokens};
+use crate::refresh::{Closing, Failure, RefreshRequest, RefreshToken, Tokens, VerifiedToken};
 use crate::reject::{Rejection, RejectionKind};
+use crate::respond::Outgoing;
 use crate::verify::{InvalidReason, UnreadClaims, Verified, is_nameless};
 
 pub use change::SignIn;
-pub use expires::{Ended, Expires};
-pub use underway::{Deferred, Finishing, Underway};
+pub use underway::{Deferred, FinishFuture, InFlight};
+pub use watch::{EndReason, SessionWatch};
 pub(crate) use watches::Watches;
 
 /// What claims have to be, everywhere: read from a token and written into one.
@@ -47,7 +47,7 @@ impl<C: Serialize + DeserializeOwned + Send + Sync + 'static> ClaimSet for C {}
 /// What a request is entitled to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
-pub enum Standing {
+pub enum SessionStatus {
     /// Somebody is signed in.
     Present,
     /// Nothing was presented.
@@ -113,9 +113,9 @@ pub(crate) struct RequestFacts {
     /// When it began, by the wall clock.
     pub(crate) began: Timestamp,
     /// Whether it was our own site that caused the request.
-    pub(crate) own_site: bool,
+    pub(crate) same_origin: bool,
     /// Whether it is a person's, and begins the session's idle time anew.
-    pub(crate) slides: bool,
+    pub(crate) user_activity: bool,
     /// What its access token was worth, and what was decided.
     pub(crate) verdict: Verdict,
     pub(crate) decision: Decision,
@@ -134,7 +134,7 @@ const SEALED: u8 = 2;
 
 /// Who somebody is, as of some moment.
 pub(crate) struct View<C> {
-    pub(crate) standing: Standing,
+    pub(crate) standing: SessionStatus,
     pub(crate) reason: Option<InvalidReason>,
     /// The token that the standing is about; with one other than `Present`, what there was.
     pub(crate) verified: Option<Arc<Verified<C>>>,
@@ -144,7 +144,7 @@ struct State<C> {
     /// In place of `begun`, once something changed.
     now: Option<View<C>>,
     outgoing: Outgoing,
-    beside: Option<TakenOff<C>>,
+    beside: Option<JoinedFlight<C>>,
     /// How the request came to a flight, and what came of it; kept for `debug_headers` alone, and
     /// in a box, since all other requests would carry it about.
     flown: Option<Box<(How, &'static str)>>,
@@ -154,7 +154,7 @@ struct State<C> {
     /// The refresher said that the session is over.
     dead: bool,
     /// When the outgoing tokens have to be looked at again, and for what they were given.
-    recheck: Option<(Duration, Admitted)>,
+    recheck: Option<(Duration, RefreshRequest)>,
 }
 
 impl<C> Default for State<C> {
@@ -176,7 +176,7 @@ impl<C> Default for State<C> {
 type Accepted<C> = Result<(Tokens, Verified<C>), Failure>;
 
 /// A flight, and what it refreshes.
-struct TakenOff<C> {
+struct JoinedFlight<C> {
     flight: Flight,
     how: How,
     sid: Box<str>,
@@ -195,7 +195,7 @@ impl<C: ClaimSet> Session<C> {
     }
 
     /// What this request is entitled to.
-    pub fn standing(&self) -> Standing {
+    pub fn standing(&self) -> SessionStatus {
         self.view(|view| view.standing)
     }
 
@@ -209,7 +209,7 @@ impl<C: ClaimSet> Session<C> {
     ///
     /// An error only where the session may be good but can't be refreshed at the moment, so that
     /// nobody is shown a signed-out page by mistake, and where no session could count
-    /// ([`Standing::InsecureHost`]).
+    /// ([`SessionStatus::InsecureHost`]).
     pub fn optional_claims(&self) -> Result<Option<Arc<C>>, Rejection> {
         match self.claims() {
             Ok(claims) => Ok(Some(claims)),
@@ -259,7 +259,7 @@ impl<C: ClaimSet> Session<C> {
     /// `Ok` if somebody is signed in, else the answer to give.
     pub fn require(&self) -> Result<(), Rejection> {
         match self.standing() {
-            Standing::Present => Ok(()),
+            SessionStatus::Present => Ok(()),
             _ => Err(self.rejection()),
         }
     }
@@ -285,7 +285,7 @@ impl<C: ClaimSet> Session<C> {
     /// The same for what needs no claims: ending sessions.
     pub(crate) fn require_person(&self) -> Result<(), Rejection> {
         match self.standing() {
-            Standing::Present | Standing::UnreadClaims => Ok(()),
+            SessionStatus::Present | SessionStatus::UnreadClaims => Ok(()),
             _ => Err(self.rejection()),
         }
     }
@@ -298,10 +298,10 @@ impl<C: ClaimSet> Session<C> {
     /// The answer for what this request is not entitled to.
     pub(crate) fn rejection(&self) -> Rejection {
         let rejection = self.view(|view| match (view.standing, view.reason) {
-            (Standing::Absent, _) => Rejection::new(RejectionKind::NoCredentials),
-            (Standing::CrossSite, _) => Rejection::new(RejectionKind::CrossSite),
-            (Standing::InsecureHost, _) => Rejection::new(RejectionKind::InsecureHost),
-            (Standing::Unavailable { retry_after }, _) => {
+            (SessionStatus::Absent, _) => Rejection::new(RejectionKind::NoCredentials),
+            (SessionStatus::CrossSite, _) => Rejection::new(RejectionKind::CrossSite),
+            (SessionStatus::InsecureHost, _) => Rejection::new(RejectionKind::InsecureHost),
+            (SessionStatus::Unavailable { retry_after }, _) => {
                 Rejection::new(RejectionKind::Unavailable).retry_after(retry_after)
             }
             (_, Some(InvalidReason::Duplicated)) => Rejection::new(RejectionKind::InvalidRequest),
@@ -324,7 +324,7 @@ impl<C: ClaimSet> Session<C> {
     /// Of whoever is signed in.
     fn verified<T>(&self, read: impl FnOnce(&Verified<C>) -> T) -> Option<T> {
         self.view(|view| match view.standing {
-            Standing::Present => view.verified.as_deref().map(read),
+            SessionStatus::Present => view.verified.as_deref().map(read),
             _ => None,
         })
     }
@@ -332,7 +332,9 @@ impl<C: ClaimSet> Session<C> {
     /// The same, also where the app's type does not take the claims.
     fn person<T>(&self, read: impl FnOnce(&Verified<C>) -> T) -> Option<T> {
         self.view(|view| match view.standing {
-            Standing::Present | Standing::UnreadClaims => view.verified.as_deref().map(read),
+            SessionStatus::Present | SessionStatus::UnreadClaims => {
+                view.verified.as_deref().map(read)
+            }
             _ => None,
         })
     }
@@ -358,10 +360,15 @@ const YEAR: Duration = Duration::from_secs(365 * 24 * 60 * 60);
 
 impl<C> Verified<C> {
     /// What a refresher needs to know.
-    pub(crate) fn held(&self) -> Held<'_> {
+    pub(crate) fn held(&self) -> VerifiedToken<'_> {
         // Another issuer's say nothing of it, and it is for that issuer to know.
         let session_expires = self.session_expires.unwrap_or_else(|| self.expires.plus(YEAR));
-        Held { sid: &self.sid, mark: self.mark, expires: self.expires, session_expires }
+        VerifiedToken {
+            sid: &self.sid,
+            fingerprint: self.fingerprint,
+            expires: self.expires,
+            session_expires,
+        }
     }
 
     /// The app's claims, as its next token will carry them.
@@ -383,16 +390,16 @@ impl<C> Verified<C> {
 
 impl<C> View<C> {
     /// Nobody, for this reason.
-    pub(crate) fn nobody(standing: Standing, reason: Option<InvalidReason>) -> Self {
+    pub(crate) fn nobody(standing: SessionStatus, reason: Option<InvalidReason>) -> Self {
         Self { standing, reason, verified: None }
     }
 
     /// Whoever got this token.
     pub(crate) fn of(verified: Verified<C>) -> Self {
         let standing = match verified.claims {
-            Ok(_) => Standing::Present,
+            Ok(_) => SessionStatus::Present,
             // Another issuer's: ours are found to be readable before they are made.
-            Err(_) => Standing::UnreadClaims,
+            Err(_) => SessionStatus::UnreadClaims,
         };
         Self { standing, reason: None, verified: Some(Arc::new(verified)) }
     }
@@ -400,7 +407,7 @@ impl<C> View<C> {
     /// The claims that the app's type does not take, of a token that is good.
     pub(crate) fn unread(&self) -> Option<&UnreadClaims> {
         match self.standing {
-            Standing::UnreadClaims => self.verified.as_ref()?.claims.as_ref().err(),
+            SessionStatus::UnreadClaims => self.verified.as_ref()?.claims.as_ref().err(),
             _ => None,
         }
     }
@@ -409,7 +416,7 @@ impl<C> View<C> {
 impl<C> Session<C> {
     /// Whether tokens may still leave with the response.
     fn check_open(&self) -> Result<(), SessionErrorKind> {
-        if self.0.begun.standing == Standing::InsecureHost {
+        if self.0.begun.standing == SessionStatus::InsecureHost {
             return Err(SessionErrorKind::InsecureHost);
         }
         if self.sealed() { Err(SessionErrorKind::ResponseSent) } else { Ok(()) }

@@ -9,12 +9,12 @@ use tokio::sync::watch;
 
 use crate::testing::*;
 use crate::{
-    CachePolicy, Carrier, Engine, InnerToken, Keys, Rejection, RejectionKind, Resign, Revalidated,
-    Session, SessionError, SessionErrorKind, SignIn, Standing, Step,
+    CachePolicy, Engine, InnerToken, Keys, Progress, Reissue, Rejection, RejectionKind,
+    Revalidated, Session, SessionError, SessionErrorKind, SessionStatus, SignIn, Transport,
 };
 
 mod claims;
-mod onward;
+mod upstream_access_token;
 
 fn empty() -> Response<String> {
     Response::new(String::new())
@@ -54,7 +54,7 @@ async fn a_session_that_is_over_gives_no_token_for_onward_calls() {
     world.pass(10 * 3600);
     world
         .send(cookie(&token), |session, _| async move {
-            assert_eq!(session.standing(), Standing::Rejected);
+            assert_eq!(session.standing(), SessionStatus::Rejected);
             assert_eq!(kind(session.access_token()), SessionErrorKind::NotSignedIn);
             assert_eq!(kind(session.refresh().await), SessionErrorKind::NotSignedIn);
             assert!(session.subject().is_none() && session.sid().is_none());
@@ -72,7 +72,7 @@ async fn f80_an_unavailable_session_can_be_signed_out_and_tried_again() {
     let _ = world.events();
     let response = world
         .send(cookie(&token), |session, _| async move {
-            assert!(matches!(session.standing(), Standing::Unavailable { .. }));
+            assert!(matches!(session.standing(), SessionStatus::Unavailable { .. }));
             assert_eq!(kind(session.refresh().await), SessionErrorKind::Unavailable, "not 401");
             assert_eq!(kind(session.access_token()), SessionErrorKind::NotSignedIn);
             session.sign_out().await.unwrap();
@@ -143,10 +143,10 @@ async fn a_refresh_that_fails_takes_nothing_back() {
 
 #[tokio::test]
 async fn a_refresh_after_signing_in_leaves_by_the_same_carrier() {
-    let world = World::with(|b| b.carriers([Carrier::cookies(), Carrier::headers()]));
+    let world = World::with(|b| b.carriers([Transport::cookies(), Transport::headers()]));
     let response = world
         .send(get(&[]), |session, _| async move {
-            let sign_in = SignIn::new("alice", user("alice")).via(Carrier::headers());
+            let sign_in = SignIn::new("alice", user("alice")).via(Transport::headers());
             session.sign_in_with(sign_in).await.unwrap();
             session.refresh().await.unwrap();
             empty()
@@ -228,7 +228,8 @@ async fn f80_a_flight_of_a_session_that_was_signed_out_elsewhere_brings_nothing(
 #[tokio::test]
 async fn s82_another_site_can_neither_sign_in_nor_out_by_cookie() {
     let world = World::with(|b| {
-        b.carriers([Carrier::cookies(), Carrier::headers()]).trusted_origin("https://idp.example")
+        b.carriers([Transport::cookies(), Transport::headers()])
+            .trusted_origin("https://idp.example")
     });
     let token = world.sign_in("alice").await;
     let bearer = format!("Bearer {token}");
@@ -263,7 +264,7 @@ async fn s82_another_site_can_neither_sign_in_nor_out_by_cookie() {
 
 #[tokio::test]
 async fn nobody_becomes_somebody_else_as_time_goes_by() {
-    let world = World::with(|b| b.carriers([Carrier::headers(), Carrier::cookies()]));
+    let world = World::with(|b| b.carriers([Transport::headers(), Transport::cookies()]));
     let by_header = world
         .send(get(&[]), |session, _| async move {
             session.sign_in("bob", user("bob")).await.unwrap();
@@ -272,7 +273,7 @@ async fn nobody_becomes_somebody_else_as_time_goes_by() {
         .await;
     let bob = by_header.headers()["authorization"].to_str().unwrap().to_owned();
     world.pass(300);
-    let sign_in = SignIn::new("alice", user("alice")).via(Carrier::cookies());
+    let sign_in = SignIn::new("alice", user("alice")).via(Transport::cookies());
     let by_cookie = world
         .send(get(&[]), move |session, _| {
             let sign_in = sign_in.clone();
@@ -324,7 +325,7 @@ async fn a_response_that_never_comes_seals_the_session_too() {
     assert!(hanging.await.unwrap_err().is_cancelled());
     let late = session.sign_in("alice", user("alice")).await;
     assert_eq!(kind(late), SessionErrorKind::ResponseSent);
-    assert_eq!(session.standing(), Standing::Absent, "nobody was told");
+    assert_eq!(session.standing(), SessionStatus::Absent, "nobody was told");
 }
 
 #[tokio::test]
@@ -351,7 +352,7 @@ fn the_runtime_is_the_one_around_build() {
     let builder = Engine::<User>::builder(Keys::hs256(SECRET).unwrap())
         .issuer("i")
         .audience("a")
-        .refresh_with(Resign::new())
+        .refresh_with(Reissue::new())
         .revalidate_with(|_| async {
             tokio::task::yield_now().await;
             Ok::<_, &str>(Revalidated::Keep)
@@ -359,7 +360,7 @@ fn the_runtime_is_the_one_around_build() {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     runtime.block_on(async {
         let auth = builder.build().unwrap();
-        let Step::Pass(session) = auth.begin(&get(&[])) else { panic!("nothing to wait for") };
+        let Progress::Pass(session) = auth.begin(&get(&[])) else { panic!("nothing to wait for") };
         session.sign_in("alice", user("alice")).await.unwrap();
         session.refresh().await.unwrap();
         let mut response = empty();
@@ -373,7 +374,7 @@ async fn s34_s84_f112_no_token_and_no_secret_in_logs_events_errors_or_debug() {
     let log = Log::listen();
 
     let world = World::with(|b| {
-        b.carriers([Carrier::cookies(), Carrier::headers()])
+        b.carriers([Transport::cookies(), Transport::headers()])
             .inner_token(InnerToken::Fresh)
             .leeway(Duration::ZERO)
             .revalidate_with(|session| async move {

@@ -8,8 +8,8 @@ use std::task::{Context, Poll, ready};
 
 use super::flow::Leaving;
 use super::{ClaimSet, Session};
-use crate::edits::Sent;
 use crate::head::{RequestHead, ResponseHead};
+use crate::respond::Sent;
 
 /// A request that the inner service is working on. For adapters; made by
 /// [`Engine::attach`](crate::Engine::attach).
@@ -18,15 +18,15 @@ use crate::head::{RequestHead, ResponseHead};
 /// that fails, gets no response that a later sign-in could leave with. So an adapter holds it for
 /// as long as there may be a response.
 #[must_use = "the session is sealed when this is dropped"]
-pub struct Underway<C>(Session<C>);
+pub struct InFlight<C>(Session<C>);
 
-/// The response, once its head is complete: what [`Underway::finish`] gives.
+/// The response, once its head is complete: what [`InFlight::finish`] gives.
 ///
 /// Ready when it is polled first, unless the response took so long that its tokens have to be
 /// looked at again, which takes up to the waiter limit (3 s).
 #[must_use = "futures do nothing unless they are polled"]
-pub struct Finishing<C, R> {
-    underway: Underway<C>,
+pub struct FinishFuture<C, R> {
+    underway: InFlight<C>,
     response: Option<R>,
     recheck: Option<Pin<Box<dyn Future<Output = ()> + Send>>>,
 }
@@ -34,21 +34,21 @@ pub struct Finishing<C, R> {
 impl<C: ClaimSet> Session<C> {
     /// Step 5: what the inner service sees of the tokens, and the session until there is a
     /// response.
-    pub(crate) fn enter(self, head: &mut impl RequestHead) -> Underway<C> {
+    pub(crate) fn enter(self, head: &mut impl RequestHead) -> InFlight<C> {
         self.attach(head);
-        Underway(self)
+        InFlight(self)
     }
 }
 
-impl<C: ClaimSet> Underway<C> {
+impl<C: ClaimSet> InFlight<C> {
     /// The session, for the request's extensions.
     pub fn session(&self) -> &Session<C> {
         &self.0
     }
 
     /// Step 6: seals the session and puts into the response's head what has to leave with it.
-    pub fn finish<R: ResponseHead>(self, response: R) -> Finishing<C, R> {
-        Finishing { underway: self, response: Some(response), recheck: None }
+    pub fn finish<R: ResponseHead>(self, response: R) -> FinishFuture<C, R> {
+        FinishFuture { underway: self, response: Some(response), recheck: None }
     }
 
     /// Step 6 where the response is made later, and perhaps several times, as of an error: seals
@@ -66,7 +66,7 @@ impl<C: ClaimSet> Underway<C> {
     }
 }
 
-/// What has to leave with a response that is made later: what [`Underway::defer`] gives.
+/// What has to leave with a response that is made later: what [`InFlight::defer`] gives.
 pub struct Deferred<C> {
     session: Session<C>,
     leaving: Option<Leaving>,
@@ -91,7 +91,7 @@ impl<C> fmt::Debug for Deferred<C> {
     }
 }
 
-impl<C: ClaimSet, R: ResponseHead> Future for Finishing<C, R> {
+impl<C: ClaimSet, R: ResponseHead> Future for FinishFuture<C, R> {
     type Output = R;
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<R> {
@@ -112,22 +112,22 @@ impl<C: ClaimSet, R: ResponseHead> Future for Finishing<C, R> {
 }
 
 /// The response is never pinned.
-impl<C, R> Unpin for Finishing<C, R> {}
+impl<C, R> Unpin for FinishFuture<C, R> {}
 
-impl<C> Drop for Underway<C> {
+impl<C> Drop for InFlight<C> {
     fn drop(&mut self) {
         self.0.seal();
     }
 }
 
-impl<C> fmt::Debug for Underway<C> {
+impl<C> fmt::Debug for InFlight<C> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_tuple("Underway").field(&self.0).finish()
+        f.debug_tuple("InFlight").field(&self.0).finish()
     }
 }
 
-impl<C, R> fmt::Debug for Finishing<C, R> {
+impl<C, R> fmt::Debug for FinishFuture<C, R> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Finishing").field("underway", &self.underway).finish_non_exhaustive()
+        f.debug_struct("FinishFuture").field("underway", &self.underway).finish_non_exhaustive()
     }
 }

@@ -10,17 +10,17 @@ use super::{SessionId, StoreError};
 const PIECE: usize = 1000;
 
 /// Told by a store of every session that ends, wherever that is. Given to
-/// [`SessionStore::follow`](super::SessionStore::follow).
+/// [`SessionStore::watch_revocations`](super::SessionStore::watch_revocations).
 #[derive(Clone)]
-pub struct Ear {
-    hear: Arc<dyn Fn(Heard<'_>) -> bool + Send + Sync>,
+pub struct RevocationSink {
+    hear: Arc<dyn Fn(FeedEvent<'_>) -> bool + Send + Sync>,
     back: Duration,
 }
 
 /// What a store tells.
 #[derive(Debug)]
 #[non_exhaustive]
-pub enum Heard<'h> {
+pub enum FeedEvent<'h> {
     /// These sessions were ended: signed out, revoked, or found to be held by two. A thousand at
     /// the most.
     Ended(&'h [SessionId]),
@@ -29,14 +29,17 @@ pub enum Heard<'h> {
     /// Something may be missed from now on.
     Lost(&'h StoreError),
     /// Nothing: whether anybody listens is the question.
-    Nothing,
+    Ping,
 }
 
-impl Ear {
+impl RevocationSink {
     /// `hear` is called for everything that is heard, in the task that follows, and says whether
     /// anybody still listens. `back`: how old an end may be and still matter: as long as an access
     /// token may live.
-    pub fn new(back: Duration, hear: impl Fn(Heard<'_>) -> bool + Send + Sync + 'static) -> Self {
+    pub fn new(
+        back: Duration,
+        hear: impl Fn(FeedEvent<'_>) -> bool + Send + Sync + 'static,
+    ) -> Self {
         Self { hear: Arc::new(hear), back }
     }
 
@@ -49,30 +52,30 @@ impl Ear {
     /// this one: it yields after every thousand, and at the end.
     pub async fn ended(&self, sids: &[SessionId]) {
         for piece in sids.chunks(PIECE) {
-            (self.hear)(Heard::Ended(piece));
+            (self.hear)(FeedEvent::Ended(piece));
             tokio::task::yield_now().await;
         }
     }
 
     /// Whoever follows has caught up, and hears from now on of every end as it comes.
     pub fn live(&self) {
-        (self.hear)(Heard::Live);
+        (self.hear)(FeedEvent::Live);
     }
 
     /// Ends may be missed from now on.
     pub fn lost(&self, error: &StoreError) {
-        (self.hear)(Heard::Lost(error));
+        (self.hear)(FeedEvent::Lost(error));
     }
 
     /// Whether nobody listens any more: ask now and then, and stop.
-    pub fn is_gone(&self) -> bool {
-        !(self.hear)(Heard::Nothing)
+    pub fn is_closed(&self) -> bool {
+        !(self.hear)(FeedEvent::Ping)
     }
 }
 
-impl fmt::Debug for Ear {
+impl fmt::Debug for RevocationSink {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Ear").field("back", &self.back).finish_non_exhaustive()
+        f.debug_struct("RevocationSink").field("back", &self.back).finish_non_exhaustive()
     }
 }
 
@@ -87,8 +90,8 @@ mod tests {
     async fn m9_other_tasks_take_turns_however_many_ends_are_told() {
         let pieces = Arc::new(Mutex::new(Vec::new()));
         let told = pieces.clone();
-        let ear = Ear::new(Duration::ZERO, move |heard| {
-            let Heard::Ended(sids) = heard else { return true };
+        let ear = RevocationSink::new(Duration::ZERO, move |heard| {
+            let FeedEvent::Ended(sids) = heard else { return true };
             told.lock().unwrap().push(sids.len());
             true
         });

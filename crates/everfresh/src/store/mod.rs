@@ -1,8 +1,8 @@
 //! Where sessions are kept: one row per session, however often it is refreshed.
 
-mod custody;
 mod feed;
 mod memory;
+mod upstream;
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -15,9 +15,12 @@ use tracing::Instrument as _;
 
 use crate::clock::Timestamp;
 
-pub use custody::{Claim, ClaimId, Custody, CustodyStore, NewCustody, Publication};
-pub use feed::{Ear, Heard};
+pub use feed::{FeedEvent, RevocationSink};
 pub use memory::MemoryStore;
+pub use upstream::{
+    NewUpstreamTokens, Publication, Reservation, ReservationId, StoredUpstreamTokens,
+    UpstreamTokenStore,
+};
 
 /// A session's id: 128 random bits, 22 characters as text.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -87,7 +90,7 @@ pub struct SessionRecord {
     /// Random, never changes.
     pub salt: [u8; 16],
     /// Tokens of another server that the session rests on.
-    pub custody: Option<Box<Custody>>,
+    pub upstream: Option<Box<StoredUpstreamTokens>>,
 }
 
 impl SessionRecord {
@@ -126,7 +129,7 @@ impl fmt::Debug for Rotation {
             .field("from", &self.from)
             .field("to", &self.to)
             .field("key_id", &self.key_id)
-            .field("slides", &self.slides)
+            .field("slides", &self.user_activity)
             .finish_non_exhaustive()
     }
 }
@@ -162,7 +165,7 @@ pub struct NewSession {
     /// Random.
     pub salt: [u8; 16],
     /// Tokens of another server that the session rests on.
-    pub custody: Option<NewCustody>,
+    pub upstream: Option<NewUpstreamTokens>,
 }
 
 impl NewSession {
@@ -184,7 +187,7 @@ impl NewSession {
             claims: self.claims,
             attributes: self.attributes,
             salt: self.salt,
-            custody: self.custody.map(|new| Box::new(new.into_custody(now))),
+            upstream: self.upstream.map(|new| Box::new(new.into_stored(now))),
         }
     }
 }
@@ -204,7 +207,7 @@ pub struct Rotation {
     /// have changed meanwhile.
     pub claims: Option<String>,
     /// Whether a new generation moves the idle end.
-    pub slides: bool,
+    pub user_activity: bool,
 }
 
 /// A store could not do what it was asked. The session may well be good.
@@ -256,18 +259,18 @@ pub trait SessionStore: Send + Sync + 'static {
     ) -> impl Future<Output = Result<Option<Loaded>, StoreError>> + Send;
 
     /// Changes the row if its generation is still `from`: sets generation, key id, claims if it has
-    /// any, and `rotated_at` to the store's time. A new generation is not confirmed, and if it `slides`
+    /// any, and `rotated_at` to the store's time. A new generation is not confirmed, and if it `user_activity`
     /// moves `idle_expires` to `idle_lifetime` from now, never past `absolute_expires`; the same
     /// one is changed only while it is not confirmed. Says whether it changed.
     fn rotate(&self, rotation: Rotation) -> impl Future<Output = Result<bool, StoreError>> + Send;
 
-    /// Marks the generation as confirmed, if it is still the current one; with `slide` moves
+    /// Marks the generation as confirmed, if it is still the current one; with `user_activity` moves
     /// `idle_expires` as a rotation does.
     fn confirm(
         &self,
         sid: SessionId,
         generation: u64,
-        slide: bool,
+        user_activity: bool,
     ) -> impl Future<Output = Result<(), StoreError>> + Send;
 
     /// Ends a session. Says whether there was one. After an error it may have ended all the same;
@@ -313,15 +316,18 @@ pub trait SessionStore: Send + Sync + 'static {
 
     /// Tells of every session that is ended by [`revoke`](Self::revoke) or
     /// [`revoke_subject`](Self::revoke_subject), in this process or another: first of those that
-    /// were within [`Ear::back`], then `live()`, then of each as it comes. What is told twice does
+    /// were within [`RevocationSink::back`], then `live()`, then of each as it comes. What is told twice does
     /// no harm; what is never told leaves access tokens of that session good here until they
-    /// expire. Read what ended before in pages, and tell each page by one [`Ear::ended`], which
+    /// expire. Read what ended before in pages, and tell each page by one [`RevocationSink::ended`], which
     /// lets the runtime's other tasks go on in between.
     ///
-    /// Goes on until nobody listens ([`Ear::is_gone`], to be asked every minute or so). An error
+    /// Goes on until nobody listens ([`RevocationSink::is_closed`], to be asked every minute or so). An error
     /// means that something may be missed: it is called again, and begins anew. `Ok` at once where
     /// there is no feed, which is the default.
-    fn follow(&self, ear: Ear) -> impl Future<Output = Result<(), StoreError>> + Send {
+    fn watch_revocations(
+        &self,
+        ear: RevocationSink,
+    ) -> impl Future<Output = Result<(), StoreError>> + Send {
         let _ = ear;
         async { Ok(()) }
     }
@@ -336,7 +342,7 @@ pub(crate) trait ErasedStore: Send + Sync {
         &self,
         sid: SessionId,
         generation: u64,
-        slide: bool,
+        user_activity: bool,
     ) -> BoxFuture<'_, Result<(), StoreError>>;
     fn revoke(&self, sid: SessionId) -> BoxFuture<'_, Result<bool, StoreError>>;
     fn revoke_subject<'s>(
@@ -354,7 +360,7 @@ pub(crate) trait ErasedStore: Send + Sync {
         limit: usize,
     ) -> BoxFuture<'s, Result<Vec<SessionId>, StoreError>>;
     fn sweep(&self, limit: usize) -> BoxFuture<'_, Result<usize, StoreError>>;
-    fn follow(&self, ear: Ear) -> BoxFuture<'_, Result<(), StoreError>>;
+    fn watch_revocations(&self, ear: RevocationSink) -> BoxFuture<'_, Result<(), StoreError>>;
 }
 
 /// One call, boxed, in a span of its own.
@@ -394,9 +400,9 @@ impl<S: SessionStore> ErasedStore for S {
         &self,
         sid: SessionId,
         generation: u64,
-        slide: bool,
+        user_activity: bool,
     ) -> BoxFuture<'_, Result<(), StoreError>> {
-        call("confirm", SessionStore::confirm(self, sid, generation, slide))
+        call("confirm", SessionStore::confirm(self, sid, generation, user_activity))
     }
 
     fn revoke(&self, sid: SessionId) -> BoxFuture<'_, Result<bool, StoreError>> {
@@ -430,7 +436,7 @@ impl<S: SessionStore> ErasedStore for S {
         call("sweep", SessionStore::sweep(self, limit))
     }
 
-    fn follow(&self, ear: Ear) -> BoxFuture<'_, Result<(), StoreError>> {
-        Box::pin(SessionStore::follow(self, ear))
+    fn watch_revocations(&self, ear: RevocationSink) -> BoxFuture<'_, Result<(), StoreError>> {
+        Box::pin(SessionStore::watch_revocations(self, ear))
     }
 }

@@ -46,7 +46,7 @@ struct Set<C> {
 struct Entry<C> {
     token: Zeroizing<Box<[u8]>>,
     /// The edition of the key set that verified it, or one before.
-    edition: u64,
+    version: u64,
     verified: Arc<Verified<C>>,
 }
 
@@ -63,13 +63,13 @@ impl<C> Cache<C> {
     pub(crate) fn find(
         &self,
         token: &[u8],
-        edition: u64,
+        version: u64,
         now: Timestamp,
     ) -> Option<Arc<Verified<C>>> {
         self.look_up(token, |entry, set, way| {
             let verified = &entry.verified;
             let alive = (verified.valid_from..verified.expires).contains(&now);
-            if alive && entry.edition == edition {
+            if alive && entry.version == version {
                 return Some(verified.clone());
             }
             set.clear(way);
@@ -78,11 +78,11 @@ impl<C> Cache<C> {
     }
 
     /// Keeps what was just verified by this edition of the key set.
-    pub(crate) fn insert(&self, token: &[u8], edition: u64, verified: &Arc<Verified<C>>) {
+    pub(crate) fn insert(&self, token: &[u8], version: u64, verified: &Arc<Verified<C>>) {
         let Some((set, tag)) = self.place(token) else { return };
-        let way = set.victim(tag, edition);
+        let way = set.victim(tag, version);
         let token = Zeroizing::new(token.into());
-        let entry = Entry { token, edition, verified: verified.clone() };
+        let entry = Entry { token, version, verified: verified.clone() };
         set.slots[way].store(Some(Arc::new(entry)));
         set.tags[way].store(tag, Ordering::Relaxed);
     }
@@ -149,11 +149,11 @@ impl<C> Set<C> {
 
     /// The place for a new token: its own, an empty one, a dead one, or that of the token that
     /// expires first.
-    fn victim(&self, tag: u64, edition: u64) -> usize {
+    fn victim(&self, tag: u64, version: u64) -> usize {
         let worth = |way: &usize| match self.tags[*way].load(Ordering::Relaxed) {
             own if own == tag => (0, Timestamp::default()),
             _ => match &*self.slots[*way].load() {
-                Some(entry) if entry.edition == edition => (2, entry.verified.expires),
+                Some(entry) if entry.version == version => (2, entry.verified.expires),
                 _ => (1, Timestamp::default()),
             },
         };

@@ -111,7 +111,7 @@ impl TrustedIssuer {
                 match self.keys.seek() {
                     Seek::InVain => Err(NotRead::Refused(reason)),
                     Seek::Unavailable { .. } => Err(NotRead::Unavailable),
-                    Seek::Underway(fetch) => {
+                    Seek::InFlight(fetch) => {
                         fetch.await;
                         self.judge(kinds, token, now).map_err(|reason| {
                             match lacks_key(token.as_bytes(), reason, &self.keys) {

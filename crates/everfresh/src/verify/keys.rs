@@ -52,7 +52,7 @@ struct Shared {
     set: ArcSwap<KeySet>,
     /// How often the set was changed, which costs less to ask than what it is. Counted after the
     /// change: whoever reads this first and the set then has a set at least as new.
-    edition: AtomicU64,
+    version: AtomicU64,
     /// The names of the secrets that a key ring was derived from. Such a ring lives as long as its
     /// engine, whatever becomes of the secret.
     derived_from: Mutex<Vec<Option<String>>>,
@@ -211,8 +211,8 @@ impl Keys {
     }
 
     /// Tells each state of the set from the ones before. To be read before [`Self::current`].
-    pub(crate) fn edition(&self) -> u64 {
-        self.shared.edition.load(Ordering::Acquire)
+    pub(crate) fn version(&self) -> u64 {
+        self.shared.version.load(Ordering::Acquire)
     }
 
     pub(crate) fn has_source(&self) -> bool {
@@ -225,8 +225,8 @@ impl Keys {
     }
 
     fn from_set(set: KeySet) -> Self {
-        let (set, edition) = (ArcSwap::from_pointee(set), AtomicU64::new(0));
-        let shared = Shared { set, edition, derived_from: Mutex::default() };
+        let (set, version) = (ArcSwap::from_pointee(set), AtomicU64::new(0));
+        let shared = Shared { set, version, derived_from: Mutex::default() };
         Self { shared: Arc::new(shared), source: None }
     }
 
@@ -244,7 +244,7 @@ impl Keys {
 
     /// After each change of the set.
     fn changed(&self) {
-        self.shared.edition.fetch_add(1, Ordering::Release);
+        self.shared.version.fetch_add(1, Ordering::Release);
         let set = self.current();
         let derived_from = self.shared.derived_from.lock();
         derived_from.unwrap_or_else(PoisonError::into_inner).retain(|kid| {
@@ -317,8 +317,8 @@ impl KeySet {
     }
 
     /// What a header says that one of the keys has signed before, in the very same bytes.
-    pub(crate) fn familiar(&self, encoded: &str) -> Option<&Header> {
-        self.keys.iter().find_map(|key| key.familiar(encoded))
+    pub(crate) fn cached_header(&self, encoded: &str) -> Option<&Header> {
+        self.keys.iter().find_map(|key| key.cached_header(encoded))
     }
 
     /// The keys that may have signed a token with this header (rule 2 of [`Keys`]).

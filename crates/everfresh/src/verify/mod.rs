@@ -193,7 +193,7 @@ pub(crate) struct Verified<C> {
     /// The generation of the session that came with this token, if one did.
     pub(crate) generation: Option<u64>,
     /// Tells two tokens of one session apart: the first bytes of the signature.
-    pub(crate) mark: u64,
+    pub(crate) fingerprint: u64,
     /// What of its generation this node has reported, so that nobody has to look it up.
     pub(crate) reported: Reported,
 }
@@ -212,16 +212,16 @@ impl<C> fmt::Debug for Verified<C> {
 pub(crate) struct Reported(AtomicU8);
 
 impl Reported {
-    const fn bit(slides: bool) -> u8 {
-        1 << slides as u8
+    const fn bit(user_activity: bool) -> u8 {
+        1 << user_activity as u8
     }
 
-    pub(crate) fn is(&self, slides: bool) -> bool {
-        self.0.load(Ordering::Relaxed) & Self::bit(slides) != 0
+    pub(crate) fn is(&self, user_activity: bool) -> bool {
+        self.0.load(Ordering::Relaxed) & Self::bit(user_activity) != 0
     }
 
-    pub(crate) fn note(&self, slides: bool) {
-        self.0.fetch_or(Self::bit(slides), Ordering::Relaxed);
+    pub(crate) fn note(&self, user_activity: bool) {
+        self.0.fetch_or(Self::bit(user_activity), Ordering::Relaxed);
     }
 }
 
@@ -234,7 +234,7 @@ pub(crate) fn verify<C: DeserializeOwned>(
 ) -> Result<Verified<C>, InvalidReason> {
     let compact = jws::Compact::split(token)?;
     let mut read = None;
-    let header = match keys.familiar(compact.header) {
+    let header = match keys.cached_header(compact.header) {
         Some(header) => header,
         None => &*read.insert(jws::Header::parse(compact.header)?),
     };
@@ -244,9 +244,9 @@ pub(crate) fn verify<C: DeserializeOwned>(
     let signature = compact.signature(&mut buffer)?;
     let key = check_signature(&compact, header, signature, keys)?;
     if let Some(header) = read {
-        key.get_familiar(compact.header, header);
+        key.cache_header(compact.header, header);
     }
-    let mark = signature.first_chunk().map_or(0, |first| u64::from_be_bytes(*first));
+    let fingerprint = signature.first_chunk().map_or(0, |first| u64::from_be_bytes(*first));
 
     let payload = compact.payload()?;
     let expected = Expected { issuer: &rules.issuer, audience: &rules.audience };
@@ -259,7 +259,7 @@ pub(crate) fn verify<C: DeserializeOwned>(
             (raw, Err(UnreadClaims::new::<C>(json, &error)))
         }
     };
-    judge(raw, own, mark, rules, now)
+    judge(raw, own, fingerprint, rules, now)
 }
 
 /// When a token expires by its own words. Nothing about it is checked.
@@ -331,8 +331,8 @@ fn is_of_kind(raw: &claims::RawClaims, kind: Kind) -> bool {
 }
 
 /// What stands for the session of a token that names none: nothing that an issuer would write.
-fn nameless(mark: u64) -> Box<str> {
-    format!("~{mark:016x}").into()
+fn nameless(fingerprint: u64) -> Box<str> {
+    format!("~{fingerprint:016x}").into()
 }
 
 /// Whether a session's id is of a token that names none.
@@ -344,7 +344,7 @@ pub(crate) fn is_nameless(sid: &str) -> bool {
 fn judge<C>(
     raw: claims::RawClaims,
     claims: Result<Arc<C>, UnreadClaims>,
-    mark: u64,
+    fingerprint: u64,
     rules: &Rules,
     now: Timestamp,
 ) -> Result<Verified<C>, InvalidReason> {
@@ -388,7 +388,7 @@ fn judge<C>(
     Ok(Verified {
         claims,
         subject: raw.sub.map(Into::into),
-        sid: raw.sid.map_or_else(|| nameless(mark), Into::into),
+        sid: raw.sid.map_or_else(|| nameless(fingerprint), Into::into),
         auth_time: raw.auth_time.map(Timestamp::from_secs),
         issued: raw.iat.map(Timestamp::from_secs),
         valid_from,
@@ -396,7 +396,7 @@ fn judge<C>(
         session_expires: raw.session_exp.map(Timestamp::from_secs),
         persistent: raw.session_persistent.unwrap_or(true),
         generation: raw.generation,
-        mark,
+        fingerprint,
         reported: Reported::default(),
     })
 }

@@ -32,7 +32,7 @@ pub enum Seek {
     InVain,
     /// The set is being fetched, in a task of its own. The token is judged again when this is
     /// ready; whoever waits for it, waits no longer than the waiter limit (3 s).
-    Underway(Pin<Box<dyn Future<Output = ()> + Send>>),
+    InFlight(Pin<Box<dyn Future<Output = ()> + Send>>),
     /// The keys can't be had at the moment, so nobody knows whether the token counts: 503.
     Unavailable {
         /// When to try again.
@@ -44,7 +44,7 @@ impl fmt::Debug for Seek {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::InVain => f.write_str("InVain"),
-            Self::Underway(_) => f.write_str("Underway"),
+            Self::InFlight(_) => f.write_str("InFlight"),
             Self::Unavailable { retry_after } => {
                 f.debug_struct("Unavailable").field("retry_after", retry_after).finish()
             }

@@ -105,7 +105,7 @@ fn a_good_token_gives_its_claims() {
     let signature = B64.decode(token.rsplit('.').next().unwrap()).unwrap();
     let verified = check(token).unwrap();
     assert_eq!(verified.generation, Some(7));
-    assert_eq!(verified.mark, u64::from_be_bytes(signature[..8].try_into().unwrap()));
+    assert_eq!(verified.fingerprint, u64::from_be_bytes(signature[..8].try_into().unwrap()));
 }
 
 #[test]
@@ -414,9 +414,9 @@ fn s28_base64url_is_strict() {
     let last = good.chars().last().unwrap();
     let alphabet = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
     let value = alphabet.find(last).unwrap();
-    let spare = alphabet.chars().nth(value | 1).unwrap();
-    assert_ne!(last, spare);
-    let twin = format!("{}{spare}", &good[..good.len() - 1]);
+    let token_still_valid = alphabet.chars().nth(value | 1).unwrap();
+    assert_ne!(last, token_still_valid);
+    let twin = format!("{}{token_still_valid}", &good[..good.len() - 1]);
     assert_eq!(refusal(twin), InvalidReason::Malformed);
 }
 

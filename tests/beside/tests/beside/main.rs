@@ -12,7 +12,9 @@ use aws_lc_rs::signature::{
     ECDSA_P256_SHA256_FIXED_SIGNING, ECDSA_P384_SHA384_FIXED_SIGNING, EcdsaKeyPair, Ed25519KeyPair,
     KeyPair as _, RsaKeyPair,
 };
-use everfresh::{Algorithm, Engine, Key, Keys, Resign, Session, Standing, Step, TokenProfile};
+use everfresh::{
+    Algorithm, Engine, Key, Keys, Progress, Reissue, Session, SessionStatus, TokenProfile,
+};
 use jsonwebtoken::{DecodingKey, EncodingKey, Header, Validation};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
@@ -90,7 +92,7 @@ fn engine(key: Key, profile: TokenProfile) -> Engine<User> {
         .issuer("https://app.example")
         .audience("app")
         .token_profile(profile)
-        .refresh_with(Resign::new())
+        .refresh_with(Reissue::new())
         .build()
         .unwrap()
 }
@@ -106,8 +108,8 @@ fn validation(alg: Algorithm) -> Validation {
 fn session(auth: &Engine<User>, token: &str) -> Session<User> {
     let request = http::Request::builder().header("cookie", format!("__Host-access_token={token}"));
     match auth.begin(&request.body(()).unwrap()) {
-        Step::Pass(session) => session,
-        Step::Wait(_) => panic!("the token is fresh"),
+        Progress::Pass(session) => session,
+        Progress::Wait(_) => panic!("the token is fresh"),
     }
 }
 
@@ -130,7 +132,7 @@ fn each_reads_what_the_other_makes() {
         let auth = engine(ours, TokenProfile::Jwt);
         let theirs = jsonwebtoken::encode(&Header::new(alg), &claims(), &encoding).unwrap();
         let session = session(&auth, &theirs);
-        assert_eq!(session.standing(), Standing::Present, "{alg:?}");
+        assert_eq!(session.standing(), SessionStatus::Present, "{alg:?}");
         assert_eq!(session.claims().unwrap().name, "Alice");
 
         let own = session.access_token().unwrap();
@@ -150,6 +152,6 @@ fn the_apps_own_calls_work_before_and_after_ours() {
     };
     roundtrip();
     let auth = engine(Key::hmac(Algorithm::HS256, &SECRET).unwrap(), TokenProfile::AtJwt);
-    assert_eq!(session(&auth, "a.b.c").standing(), Standing::Rejected);
+    assert_eq!(session(&auth, "a.b.c").standing(), SessionStatus::Rejected);
     roundtrip();
 }

@@ -71,8 +71,10 @@ fn accepts(auth: &Engine<User>, token: &str) -> bool {
     let request = http::Request::builder().header("cookie", format!("__Host-access_token={token}"));
     let Ok(request) = request.body(()) else { return false };
     match auth.begin(&request) {
-        Step::Pass(session) => session.standing() == Standing::Present && !is_stale(&session),
-        Step::Wait(_) => false,
+        Progress::Pass(session) => {
+            session.standing() == SessionStatus::Present && !is_stale(&session)
+        }
+        Progress::Wait(_) => false,
     }
 }
 

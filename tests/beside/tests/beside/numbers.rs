@@ -1,6 +1,8 @@
 //! Numbers of tokens and of answers, whatever features of `serde_json` the app's other crates want.
 
-use everfresh::{Algorithm, Answered, Dialect, Key, Keys, Received, Timestamp, TrustedIssuer};
+use everfresh::{
+    Algorithm, Dialect, Key, Keys, Received, RefreshOutcome, Timestamp, TrustedIssuer,
+};
 use futures::executor::block_on;
 
 use super::*;
@@ -59,7 +61,7 @@ fn r6_how_long_an_answer_says_its_token_lives_is_read_alike() {
         let now = Timestamp::from_secs(NOW);
         let answered =
             Dialect::OAUTH2.read(http::StatusCode::OK, &Default::default(), body.as_bytes(), now);
-        let Answered::Issued(issued) = answered else { panic!("{text}: {answered:?}") };
+        let RefreshOutcome::Issued(issued) = answered else { panic!("{text}: {answered:?}") };
         assert_eq!(issued.expires_in.map(|lives| lives.as_secs()), secs, "{text}");
     }
 }

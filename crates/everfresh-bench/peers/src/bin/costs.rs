@@ -4,7 +4,7 @@
 use std::time::{Duration, Instant};
 
 use everfresh::{
-    Engine, EngineBuilder, KeyRing, ManualClock, MemoryStore, Resign, Rotate, Session, Timestamp,
+    Engine, EngineBuilder, KeyRing, ManualClock, MemoryStore, Reissue, Rotate, Session, Timestamp,
 };
 use everfresh_peers::record::{Cost, median, write};
 use everfresh_peers::{Alg, Material, NAME, User, strangers};
@@ -61,7 +61,7 @@ async fn cost(material: &Material, store: &str, path: &std::path::Path, sessions
     let url = server.as_ref().map(Database::url).unwrap_or_default();
     let (strangers, now_ms) = (sessions - MEASURED, START.as_secs() * 1000);
     let builder: EngineBuilder<User> = match store {
-        "resign" => builder.refresh_with(Resign::new()),
+        "resign" => builder.refresh_with(Reissue::new()),
         "memory" => {
             let store = MemoryStore::with_clock(clock.clone()).capacity(2_000_000);
             strangers::in_any(&store, strangers).await;

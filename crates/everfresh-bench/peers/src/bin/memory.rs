@@ -1,7 +1,7 @@
 //! What is kept: bytes per remembered token above the token itself, and per session in each store.
 
 use allocation_counter::measure;
-use everfresh::{Engine, EngineBuilder, MemoryStore, Resign, Rotate, Session};
+use everfresh::{Engine, EngineBuilder, MemoryStore, Reissue, Rotate, Session};
 use everfresh_peers::record::{Kept, write};
 use everfresh_peers::{Alg, Material, NAME, User, strangers};
 use everfresh_redis::RedisStore;
@@ -43,8 +43,8 @@ fn sign_in(auth: &Engine<User>, n: usize) -> Response<()> {
 
 fn tokens(alg: Alg) -> Kept {
     let material = Material::new(alg);
-    let builder = builder(&material).carriers([everfresh::Carrier::headers()]);
-    let auth = builder.token_cache(2 * COUNT).refresh_with(Resign::new()).build();
+    let builder = builder(&material).carriers([everfresh::Transport::headers()]);
+    let auth = builder.token_cache(2 * COUNT).refresh_with(Reissue::new()).build();
     let auth = auth.expect("a good configuration");
     let requests: Vec<Request<()>> = (0..COUNT)
         .map(|n| {

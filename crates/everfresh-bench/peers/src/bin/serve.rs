@@ -7,7 +7,7 @@ use std::time::Duration;
 use actix_web::web as actix;
 use axum::Router;
 use axum::routing::get;
-use everfresh::{Carrier, Engine, MemoryStore, Resign, Rotate, Session};
+use everfresh::{Transport, Engine, MemoryStore, Reissue, Rotate, Session};
 use everfresh_peers::{Alg, Material, NAME, User};
 use http::header::SET_COOKIE;
 use http::{Request, Response};
@@ -59,7 +59,7 @@ fn engine(alg: Alg, subject: &str, rotates: bool) -> Engine<User> {
     let builder = Engine::builder(Material::new(alg).keys())
         .issuer("https://app.example")
         .audience("app")
-        .carriers([Carrier::cookies(), Carrier::headers()])
+        .carriers([Transport::cookies(), Transport::headers()])
         .insecure_dev_only()
         .token_cache(if subject == "uncached" { 0 } else { 10_000 });
     let builder = match rotates {
@@ -67,7 +67,7 @@ fn engine(alg: Alg, subject: &str, rotates: bool) -> Engine<User> {
             let rotate = Rotate::new(MemoryStore::new());
             builder.refresh_with(rotate).access_lifetime(Duration::from_secs(SHORT))
         }
-        false => builder.refresh_with(Resign::new()),
+        false => builder.refresh_with(Reissue::new()),
     };
     builder.build().expect("a good configuration")
 }

@@ -17,8 +17,6 @@ pub(super) struct Held {
     pub(super) left: i64,
     /// The node remembers that the access token's session is over.
     pub(super) knows: bool,
-    /// The node has learned that the refresh token's session is over.
-    pub(super) learned: bool,
     pub(super) access_alive: bool,
     /// The row of the refresh token's session.
     pub(super) row: Option<SessionRecord>,
@@ -57,7 +55,6 @@ impl World {
         let lifetime = self.setup.lifetime();
         let knows =
             access_of.is_some_and(|session| self.ledger.remembers(session, node, now, lifetime));
-        let learned = refresh_of.is_some_and(|session| self.ledger.learned(session, node));
         let access_alive = access_of.is_some_and(|session| self.ledger[session].alive);
         let row = match refresh {
             Some(token) => self.hub.row(token.sid).await,
@@ -88,25 +85,13 @@ impl World {
             self.ledger.ran_out(session, &text.unwrap_or_default());
         }
         let (access, refresh) = (access_of, refresh_of);
-        Held {
-            access,
-            refresh,
-            left,
-            knows,
-            learned,
-            access_alive,
-            row,
-            owed,
-            consulted,
-            theft,
-            outage,
-        }
+        Held { access, refresh, left, knows, access_alive, row, owed, consulted, theft, outage }
     }
 
     /// Whether a generation that is shown tells that two hold the session: its successor was shown
-    /// as well, and the overlap is over; or it is older still.
+    /// as well, and the reuse interval is over; or it is older still.
     fn tells_two(&self, row: &SessionRecord, generation: u64, now: Timestamp) -> bool {
-        let closed = row.confirmed && now.since(row.rotated_at) > self.setup.overlap();
+        let closed = row.confirmed && now.since(row.rotated_at) > self.setup.reuse_interval();
         generation + 1 < row.generation || generation + 1 == row.generation && closed
     }
 }

@@ -227,8 +227,9 @@ impl World {
         if tokens.cleared && visit && (owed || !seen) {
             return Broken::new(Wrong::SignedOut, "cookies of a session that is not over cleared");
         }
-        // A node that has learned of a session's end needs no store to say so.
-        let known_over = tokens.cleared && held.learned && !owed;
+        // A node that was told to end a session, or heard of its end, needs no store to say so.
+        let over = held.refresh.is_some_and(|session| self.ledger[session].fate != Fate::Kept);
+        let known_over = tokens.cleared && over;
         if held.outage == Some(Outage::Refusing) && visit && !tokens.is_empty() && !known_over {
             return Broken::new(Wrong::Outage, "cookies are touched while the store is down");
         }

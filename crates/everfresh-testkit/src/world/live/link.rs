@@ -32,7 +32,7 @@ pub(super) struct Report {
 pub(super) struct Hub {
     pub(super) store: MemoryStore,
     pub(super) clock: ManualClock,
-    overlap: Duration,
+    reuse_interval: Duration,
     wires: Arc<Mutex<Wires>>,
 }
 
@@ -51,14 +51,14 @@ pub(super) struct Wires {
     highest: HashMap<SessionId, u64>,
     /// Rotations to a generation that there was before the store was put back.
     pub(super) adopted: u64,
-    /// Sessions that were rotated twice within the overlap.
+    /// Sessions that were rotated twice within the reuse interval.
     pub(super) hasty: Vec<SessionId>,
 }
 
 impl Hub {
-    pub(super) fn new(clock: ManualClock, overlap: Duration) -> Self {
+    pub(super) fn new(clock: ManualClock, reuse_interval: Duration) -> Self {
         let store = MemoryStore::with_clock(clock.clone());
-        Self { store, clock, overlap, wires: Arc::default() }
+        Self { store, clock, reuse_interval, wires: Arc::default() }
     }
 
     pub(super) fn link(&self, node: usize) -> Link {
@@ -103,7 +103,7 @@ impl Wires {
         self.rotated.values_mut().for_each(|(_, last)| *last = Timestamp::default());
     }
 
-    fn note(&mut self, rotation: &Rotation, now: Timestamp, overlap: Duration) {
+    fn note(&mut self, rotation: &Rotation, now: Timestamp, reuse_interval: Duration) {
         let highest = self.highest.entry(rotation.sid).or_default();
         if rotation.to > rotation.from && rotation.to <= *highest {
             // There was this generation before the store was put back.
@@ -112,7 +112,7 @@ impl Wires {
             *highest = rotation.to;
             let (times, last) = self.rotated.entry(rotation.sid).or_default();
             *times += 1;
-            if now.since(std::mem::replace(last, now)) < overlap {
+            if now.since(std::mem::replace(last, now)) < reuse_interval {
                 self.hasty.push(rotation.sid);
             }
         }
@@ -176,7 +176,7 @@ impl SessionStore for Link {
         let rotated = async {
             let done = self.hub.store.rotate(rotation.clone()).await?;
             if done {
-                self.hub.wires().note(&rotation, self.hub.clock.now(), self.hub.overlap);
+                self.hub.wires().note(&rotation, self.hub.clock.now(), self.hub.reuse_interval);
             }
             Ok(done)
         };

@@ -19,7 +19,7 @@
 //!    good goes on, everything else is 503, and no cookie is touched.
 //! 2. A session that is over is served by nobody but a node that was not told, until the access
 //!    token expires; and gets no tokens from anyone.
-//! 3. As soon as a generation is shown whose successor was shown as well, and the overlap is over,
+//! 3. As soon as a generation is shown whose successor was shown as well, and the reuse interval is over,
 //!    or one that is older still, the session is over: that one alone.
 //! 4. A session is rotated once per access token that was presented when it had run out (from 4 s
 //!    before its end, the window of so short a life), or in place of none; never twice within an
@@ -27,9 +27,9 @@
 //!    and tokens that come again after a backup count again.
 //!
 //! What it takes for granted
-//! * The network delivers within a quarter of the overlap, or not at all; handlers take as long as
+//! * The network delivers within a quarter of the reuse interval, or not at all; handlers take as long as
 //!   they like.
-//! * Whoever puts a backup back stops the nodes first, for more than an overlap. Sessions revoked
+//! * Whoever puts a backup back stops the nodes first, for more than an reuse interval. Sessions revoked
 //!   since come back, and younger ones are lost.
 //! * The back-off after failures is random, so it is leapt over: the nodes' steady clocks run ahead
 //!   while the store fails. Lifetimes are so short that nothing else the engine draws by chance
@@ -85,7 +85,7 @@ pub struct Plan {
     pub steps: usize,
     /// Whether a thief copies the browser's jar.
     pub thief: bool,
-    /// How many quarters of the overlap a request or a response may be on its way. The rules bear
+    /// How many quarters of the reuse interval a request or a response may be on its way. The rules bear
     /// one.
     pub quarters: u64,
     /// Whether slow handlers ask for a refresh themselves, some of them with a token that other
@@ -96,7 +96,7 @@ pub struct Plan {
 }
 
 impl Plan {
-    /// So many schedules of 300 events, in a network that delivers within a quarter of the overlap.
+    /// So many schedules of 300 events, in a network that delivers within a quarter of the reuse interval.
     pub fn new(seed: u64, schedules: u32, thief: bool) -> Self {
         let (refreshing, strict) = (false, false);
         Self { seed, schedules, steps: 300, thief, quarters: 1, refreshing, strict }

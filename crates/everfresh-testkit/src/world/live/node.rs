@@ -3,7 +3,8 @@
 use std::time::Duration;
 
 use everfresh::{
-    Clock, Engine, KeyRing, Keys, ManualClock, Rotate, Session, SessionErrorKind, Step, Timestamp,
+    Clock, Engine, KeyRing, Keys, ManualClock, Progress, Rotate, Session, SessionErrorKind,
+    Timestamp,
 };
 use http::{Request, Response, StatusCode};
 
@@ -53,7 +54,8 @@ impl Node {
 }
 
 fn build(setup: &Setup, clock: &ManualClock, link: Link, ring: KeyRing) -> Engine<()> {
-    let rotate = Rotate::new(link).overlap(setup.overlap()).idle_lifetime(IDLE).key_ring(ring);
+    let rotate =
+        Rotate::new(link).reuse_interval(setup.reuse_interval()).idle_lifetime(IDLE).key_ring(ring);
     let keys = Keys::hs256("o4ATj9fibxU9TCgPurGrjRk6RGBgu53zA").expect("a good secret");
     let builder = Engine::builder(keys)
         .issuer("https://world.test")
@@ -83,8 +85,8 @@ pub(super) struct Open {
 /// A request comes in and is handled.
 pub(super) async fn handle(engine: Engine<()>, request: Request<()>, kind: Kind) -> Open {
     let session = match engine.begin(&request) {
-        Step::Pass(session) => session,
-        Step::Wait(waiting) => waiting.settle().await,
+        Progress::Pass(session) => session,
+        Progress::Wait(waiting) => waiting.settle().await,
     };
     let done = match kind {
         Kind::SignIn => Some(session.sign_in("alice", ()).await),

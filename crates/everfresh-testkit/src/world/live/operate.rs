@@ -50,7 +50,7 @@ impl World {
         self.say(|world| format!("{} sessions are saved", world.backup.len()));
     }
 
-    /// The nodes are stopped, the rows are put back, and after more than an overlap the nodes are
+    /// The nodes are stopped, the rows are put back, and after more than an reuse interval the nodes are
     /// there again. Sessions that were revoked since come back; younger ones are lost.
     pub(super) async fn restore(&mut self) {
         self.tally.restores += 1;
@@ -78,6 +78,6 @@ impl World {
             self.hub.wires().hang_up(node);
             self.renew(node);
         }
-        self.pass(self.setup.overlap + 1);
+        self.pass(self.setup.reuse_interval + 1);
     }
 }

@@ -45,7 +45,7 @@ pub(super) struct World {
 impl World {
     /// Both devices are signed in.
     pub(super) async fn begin(setup: Setup, traced: bool) -> Result<Self, Broken> {
-        let hub = Hub::new(setup.clock(NODES), setup.overlap());
+        let hub = Hub::new(setup.clock(NODES), setup.reuse_interval());
         let nodes = (0..NODES).map(|at| Node::new(setup, setup.clock(at), hub.link(at))).collect();
         let (browser, device) = Default::default();
         let mut world = Self {
@@ -111,7 +111,7 @@ impl World {
                 let ticks = match pick.of(8) {
                     0..6 => 1,
                     6 => 2,
-                    _ => 1 + pick.of(3 * self.setup.overlap as usize) as u64,
+                    _ => 1 + pick.of(3 * self.setup.reuse_interval as usize) as u64,
                 };
                 self.pass(ticks);
             }

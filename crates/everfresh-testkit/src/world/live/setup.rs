@@ -41,7 +41,7 @@ pub(super) enum Habit {
 /// What a schedule begins with. Times are in ticks.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Setup {
-    pub(super) overlap: u64,
+    pub(super) reuse_interval: u64,
     pub(super) lifetime: u64,
     /// How long a request or a response may be on its way.
     pub(super) delay: u64,
@@ -58,7 +58,7 @@ pub(super) struct Setup {
 
 impl Setup {
     pub(super) fn draw(random: &mut Random, plan: Plan) -> Self {
-        let overlap = [2, 4, 4, 8][random.below(4) as usize];
+        let reuse_interval = [2, 4, 4, 8][random.below(4) as usize];
         let lifetime = [6, 7, 9, 9][random.below(4) as usize];
         let skewed = random.below(3) > 0;
         let skews = [(); NODES + 1].map(|()| {
@@ -73,12 +73,12 @@ impl Setup {
             _ => Some(Habit::TakeOver),
         };
         let Plan { quarters, refreshing, strict, .. } = plan;
-        let delay = quarters * overlap / 4;
-        Self { overlap, lifetime, delay, skews, prompt, refreshing, strict, habit }
+        let delay = quarters * reuse_interval / 4;
+        Self { reuse_interval, lifetime, delay, skews, prompt, refreshing, strict, habit }
     }
 
-    pub(super) fn overlap(&self) -> Duration {
-        TICK * self.overlap as u32
+    pub(super) fn reuse_interval(&self) -> Duration {
+        TICK * self.reuse_interval as u32
     }
 
     pub(super) fn lifetime(&self) -> Duration {
@@ -94,11 +94,12 @@ impl Setup {
 
 impl fmt::Display for Setup {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let (overlap, lifetime) = (self.overlap().as_secs(), self.lifetime().as_secs());
+        let (reuse_interval, lifetime) =
+            (self.reuse_interval().as_secs(), self.lifetime().as_secs());
         let (nodes, store) = self.skews.split_at(NODES);
         write!(
             f,
-            "overlap {overlap} s, access tokens {lifetime} s, delay {} s at the most; clocks of the \
+            "overlap {reuse_interval} s, access tokens {lifetime} s, delay {} s at the most; clocks of the \
              nodes off by {nodes:?} s, the store's by {store:?} s",
             (TICK * self.delay as u32).as_secs()
         )?;

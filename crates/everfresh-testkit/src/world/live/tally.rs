@@ -14,7 +14,7 @@ pub struct Tally {
     pub signed_out: u32,
     /// A thief copied a jar, and it was noticed: the session was ended.
     pub noticed: u32,
-    /// A thief was served and not noticed, since he and the browser took turns within the overlap,
+    /// A thief was served and not noticed, since he and the browser took turns within the reuse interval,
     /// or before a confirmation arrived.
     pub lock_step: u32,
     /// A thief was served and not noticed: after his first refresh the browser came no more.

@@ -5,8 +5,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use everfresh::{
-    Claim, CustodyStore, Loaded, ManualClock, MemoryStore, NewSession, Publication, Rotation,
-    SessionId, SessionRecord, SessionStore, StoreError,
+    Loaded, ManualClock, MemoryStore, NewSession, Publication, Reservation, Rotation, SessionId,
+    SessionRecord, SessionStore, StoreError, UpstreamTokenStore,
 };
 use tokio::sync::oneshot;
 
@@ -15,7 +15,7 @@ use super::server::{Model, Said, Server};
 /// What kind of thing stands at the gate.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Kind {
-    Claim,
+    Reservation,
     Release,
     Publish,
     Revoke,
@@ -36,8 +36,8 @@ pub(super) struct Id {
 /// A change of the session's row.
 #[derive(Clone, Debug)]
 pub(super) enum Change {
-    Claim(Claim),
-    Release(Claim),
+    Reservation(Reservation),
+    Release(Reservation),
     Publish(Publication),
     Revoke(SessionId),
     End(SessionId),
@@ -117,7 +117,7 @@ impl Hub {
     /// Makes a change.
     pub(super) fn make(&self, change: Change) -> Result<Made, StoreError> {
         let made = match change {
-            Change::Claim(claim) => ready(self.store.claim(claim)),
+            Change::Reservation(claim) => ready(self.store.reserve(claim)),
             Change::Release(claim) => ready(self.store.release(claim)),
             Change::Publish(new) => ready(self.store.publish(new)),
             Change::Revoke(sid) => ready(self.store.revoke(sid)),
@@ -194,10 +194,10 @@ impl SessionStore for Link {
         &self,
         sid: SessionId,
         generation: u64,
-        slide: bool,
+        user_activity: bool,
     ) -> Result<(), StoreError> {
         self.up()?;
-        self.hub.store.confirm(sid, generation, slide).await
+        self.hub.store.confirm(sid, generation, user_activity).await
     }
 
     async fn revoke(&self, sid: SessionId) -> Result<bool, StoreError> {
@@ -224,12 +224,12 @@ impl SessionStore for Link {
     }
 }
 
-impl CustodyStore for Link {
-    async fn claim(&self, claim: Claim) -> Result<bool, StoreError> {
-        self.change(Kind::Claim, Change::Claim(claim)).await.map(|made| made.0)
+impl UpstreamTokenStore for Link {
+    async fn reserve(&self, claim: Reservation) -> Result<bool, StoreError> {
+        self.change(Kind::Reservation, Change::Reservation(claim)).await.map(|made| made.0)
     }
 
-    async fn release(&self, claim: Claim) -> Result<bool, StoreError> {
+    async fn release(&self, claim: Reservation) -> Result<bool, StoreError> {
         self.change(Kind::Release, Change::Release(claim)).await.map(|made| made.0)
     }
 

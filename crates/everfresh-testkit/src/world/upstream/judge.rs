@@ -110,11 +110,11 @@ impl World {
     /// A change that was made.
     pub(super) fn note_change(&mut self, id: Id, change: &Change) -> Result<(), Broken> {
         match change {
-            Change::Claim(claim) => {
+            Change::Reservation(claim) => {
                 self.ledger.claimant = Some(id.node);
                 // Whose place was taken can't give his claim back any more.
-                self.ledger.doubtful |= claim.over.is_some();
-                let tries = self.custody().map_or(0, |custody| custody.0);
+                self.ledger.doubtful |= claim.replaces.is_some();
+                let tries = self.upstream().map_or(0, |upstream| upstream.0);
                 if tries > 1 && self.plan.model == Model::Strict {
                     return Err(broken(Wrong::SentTwice, "a token was claimed twice"));
                 }
@@ -136,9 +136,9 @@ impl World {
     }
 
     /// How often the row's token was sent, and the sequence number; nothing once the row is gone.
-    fn custody(&self) -> Option<(u32, u64)> {
-        let custody = self.hub.row(self.sid)?.custody?;
-        Some((custody.tries, custody.seq))
+    fn upstream(&self) -> Option<(u32, u64)> {
+        let upstream = self.hub.row(self.sid)?.upstream?;
+        Some((upstream.tries, upstream.seq))
     }
 
     /// What is on its way to the other server.
@@ -167,7 +167,7 @@ impl World {
     }
 
     pub(super) fn judge_answer(&mut self, asked: &Asked, answer: &Answer) -> Result<(), Broken> {
-        let custody = self.custody();
+        let upstream = self.upstream();
         // A node where somebody signs out says so at once.
         let over = self.ledger.over || self.ledger.signs_out;
         if answer.cleared && !over {
@@ -182,13 +182,13 @@ impl World {
                 if asked.after {
                     return Err(broken(Wrong::Resurrected, "who signed out was served"));
                 }
-                if custody.is_some_and(|(_, seq)| seq == 0) {
+                if upstream.is_some_and(|(_, seq)| seq == 0) {
                     return Err(broken(Wrong::Unfounded, "what was served is not in the row"));
                 }
             }
             StatusCode::UNAUTHORIZED => {
                 self.tally.refused += 1;
-                let in_doubt = custody.is_some_and(|(tries, _)| tries > 0);
+                let in_doubt = upstream.is_some_and(|(tries, _)| tries > 0);
                 self.tally.in_doubt += u64::from(in_doubt);
                 if !over && !in_doubt && !asked.stopped {
                     return Err(broken(Wrong::Refused, "there was no reason to refuse anybody"));
@@ -217,7 +217,7 @@ impl World {
             Model::Fixed => true,
             _ if current == 0 => !self.ledger.doubtful,
             _ => {
-                let published = self.custody().is_some_and(|(_, seq)| seq > 0);
+                let published = self.upstream().is_some_and(|(_, seq)| seq > 0);
                 published || self.ledger.heard.values().any(|token| *token == current)
             }
         }

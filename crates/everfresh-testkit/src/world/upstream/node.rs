@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use everfresh::{
-    AccessToken, Clock, Engine, Issued, Keys, ManualClock, RefreshToken, Rotate, Session,
-    SessionErrorKind, SessionRecord, SignIn, Step, Timestamp,
+    AccessToken, AccessTokenResponse, Clock, Engine, Keys, ManualClock, Progress, RefreshToken,
+    Rotate, Session, SessionErrorKind, SessionRecord, SignIn, Timestamp,
 };
 use everfresh_upstream::{HttpClient, Upstream};
 use http::header::{COOKIE, SET_COOKIE};
@@ -185,7 +185,7 @@ fn build(rotate: Rotate, clock: &ManualClock, runtime: &Runtime) -> Engine<()> {
         .leeway(Duration::ZERO)
         .clock(Clock::from(clock.clone()))
         .runtime(runtime.handle().clone())
-        .refresh_with(rotate.overlap(Duration::from_secs(300)));
+        .refresh_with(rotate.reuse_interval(Duration::from_secs(300)));
     builder.token_cache(0).build().expect("a good configuration")
 }
 
@@ -195,13 +195,13 @@ impl Beginning {
         let hub = Hub::new(model, clock);
         let mut node = Node::new(&hub, model, 0, 0);
         let signed_in = node.runtime.block_on(async {
-            let mut issued = Issued::new(AccessToken::new("access-0".into()));
+            let mut issued = AccessTokenResponse::new(AccessToken::new("access-0".into()));
             issued = issued.with_refresh_token(RefreshToken::new(text(0)));
             issued.expires_in = Some(Duration::from_secs(LIFE));
-            let Step::Pass(session) = node.engine.begin(&Request::new(())) else {
+            let Progress::Pass(session) = node.engine.begin(&Request::new(())) else {
                 panic!("there is nothing to wait for")
             };
-            let sign_in = SignIn::new("alice", ()).resting_on(issued);
+            let sign_in = SignIn::new("alice", ()).backed_by(issued);
             session.sign_in_with(sign_in).await.expect("signed in");
             leave(&node.engine, &session, StatusCode::OK)
         });
@@ -231,8 +231,8 @@ fn request(jar: &Jar, wish: Wish) -> Request<()> {
 
 async fn handle(engine: Engine<()>, request: Request<()>, wish: Wish) -> Answer {
     let session = match engine.begin(&request) {
-        Step::Pass(session) => session,
-        Step::Wait(waiting) => waiting.settle().await,
+        Progress::Pass(session) => session,
+        Progress::Wait(waiting) => waiting.settle().await,
     };
     let status = match wish {
         Wish::Visit => session.require().map_or_else(|no| no.status(), |()| StatusCode::OK),

@@ -126,7 +126,7 @@ impl World {
             kind => {
                 let mut mishaps =
                     vec![Move::Change(id, Fate::Mute), Move::Change(id, Fate::Failed)];
-                if kind == Kind::Claim {
+                if kind == Kind::Reservation {
                     mishaps.extend((1..=POLLS).map(|polls| Move::Stop(id, polls)));
                 }
                 (Move::Change(id, Fate::Done), mishaps)
@@ -152,7 +152,7 @@ impl World {
     /// A node that works on a request is asked no other, and none whose steady clock can't leap.
     fn is_askable(&self, number: usize, gate: &[At]) -> bool {
         let node = &self.nodes[number];
-        let claims = gate.iter().any(|at| at.id.kind == Kind::Claim && at.id.node == number);
+        let claims = gate.iter().any(|at| at.id.kind == Kind::Reservation && at.id.node == number);
         !node.stopped && node.asked.is_empty() && !claims
     }
 

@@ -85,7 +85,7 @@ pub(super) fn letter(node: usize) -> char {
 impl fmt::Display for Id {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let what = match self.kind {
-            Kind::Claim => "claim",
+            Kind::Reservation => "claim",
             Kind::Release => "release",
             Kind::Publish => "publication",
             Kind::Revoke => "end of the session",

@@ -452,7 +452,7 @@ fn f120_a_dialect_that_cant_be_served_is_an_error_at_build() {
         change(builder).build().map(drop).unwrap_err().to_string()
     };
     let rotate = || Rotate::new(crate::MemoryStore::new());
-    let problem = build(&|b| b.refresh_with(crate::Resign::new()).dialect(Dialect::FREDDY));
+    let problem = build(&|b| b.refresh_with(crate::Reissue::new()).dialect(Dialect::FREDDY));
     assert!(problem.contains("`refresh_with`") && problem.contains("Rotate"), "{problem}");
     let problem = build(&|b| b.refresh_with(rotate()).dialect(Dialect::OAUTH2));
     assert!(problem.contains("`client`"), "{problem}");

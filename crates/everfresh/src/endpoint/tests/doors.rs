@@ -7,7 +7,7 @@ use serde_json::json;
 
 use super::dialects::*;
 use super::*;
-use crate::{Dialect, Resign, Rotate, SessionErrorKind, SignIn};
+use crate::{Dialect, Reissue, Rotate, SessionErrorKind, SignIn};
 
 /// The cookies of the layer, in this world.
 fn both(tokens: &Tokens) -> String {
@@ -73,7 +73,7 @@ async fn m2_a_clients_refresh_token_is_refreshed_by_that_client_alone() {
             assert!(set_cookies(&response).is_empty());
         }
         assert_eq!(by_client(&world, &tokens.refresh, own).await, StatusCode::OK, "nothing ended");
-        assert!(!world.events().iter().any(|event| event.starts_with("Theft")));
+        assert!(!world.events().iter().any(|event| event.starts_with("ReuseDetected")));
     }
     let world = world();
     let tokens = sign_in(&world, "alice").await;
@@ -152,7 +152,7 @@ async fn m3_of_two_sessions_in_one_place_none_counts_in_any_order() {
         let reply = post(&world, &Dialect::GALILEO, &[("cookie", &cookies)], "").await;
         assert_eq!(reply.status(), StatusCode::OK);
     }
-    assert!(!world.events().iter().any(|event| event.starts_with("Theft")));
+    assert!(!world.events().iter().any(|event| event.starts_with("ReuseDetected")));
 }
 
 #[tokio::test]
@@ -177,12 +177,13 @@ async fn m5_an_access_token_is_renewed_only_if_its_session_was_signed_in_for_tha
         assert!(events.iter().any(|event| event.starts_with("Renewed")), "{events:?}");
     }
     // One that the service had minted for a call onward is no client's.
-    let onward = world.send(bearer_cookie(&tokens.access), |session, _| async move {
-        Response::new(session.access_token().unwrap().expose().to_owned())
-    });
-    let onward = onward.await.into_body();
-    assert_eq!(world.me(bearer_cookie(&onward)).await.body(), "alice");
-    assert_eq!(ask(vijil, &onward).await.status(), StatusCode::UNAUTHORIZED);
+    let upstream_access_token = world
+        .send(bearer_cookie(&tokens.access), |session, _| async move {
+            Response::new(session.access_token().unwrap().expose().to_owned())
+        });
+    let upstream_access_token = upstream_access_token.await.into_body();
+    assert_eq!(world.me(bearer_cookie(&upstream_access_token)).await.body(), "alice");
+    assert_eq!(ask(vijil, &upstream_access_token).await.status(), StatusCode::UNAUTHORIZED);
     // A client's session is renewed by that client alone, whatever it was signed in for.
     let sign_in = SignIn::new("carol", user("carol")).renewable_by_access_token();
     let bound = sign_in_with(&world, sign_in.attribute("client_id", "app")).await;
@@ -218,7 +219,8 @@ async fn m5_a_copied_access_token_dies_as_its_session_moves_on() {
             }
         }
         assert_eq!(renewed, [StatusCode::OK, StatusCode::UNAUTHORIZED], "one generation late");
-        let theft = world.events().iter().filter(|event| event.starts_with("Theft")).count();
+        let theft =
+            world.events().iter().filter(|event| event.starts_with("ReuseDetected")).count();
         assert_eq!(theft, usize::from(confirmed));
         assert_eq!(is_good(&world, &owner.access).await, !confirmed, "two hold it");
     }
@@ -227,8 +229,8 @@ async fn m5_a_copied_access_token_dies_as_its_session_moves_on() {
 #[tokio::test]
 async fn m5_with_resign_a_token_is_renewed_within_its_grace_at_every_door() {
     let world = World::with(|b| {
-        let resign = Resign::new().grace(Duration::from_secs(60));
-        b.refresh_with(resign).insecure_dev_only().dialect(Dialect::VIJIL)
+        let reissue = Reissue::new().grace(Duration::from_secs(60));
+        b.refresh_with(reissue).insecure_dev_only().dialect(Dialect::VIJIL)
     });
     let response = world.send(get(&[]), |session, _| async move {
         session.sign_in("alice", user("alice")).await.unwrap();
@@ -253,7 +255,7 @@ fn m2_a_refresher_that_binds_no_client_serves_none() {
     let built = crate::Engine::<User>::builder(Keys::hs256(SECRET).unwrap())
         .issuer("i")
         .audience("a")
-        .refresh_with(Resign::new())
+        .refresh_with(Reissue::new())
         .client("app", Some("s3cret-s3cret-s3cret".into()))
         .dialect({
             let mut dialect = Dialect::VIJIL;

@@ -9,14 +9,16 @@ use serde_json::json;
 use super::dialects::{sign_in_for, world};
 use super::*;
 use crate::dialect::{Place, Successor, TokenKind};
-use crate::{Algorithm, Answered, ClientAuthentication, Dialect, Issued, Key, Timestamp};
+use crate::{
+    AccessTokenResponse, Algorithm, ClientAuthentication, Dialect, Key, RefreshOutcome, Timestamp,
+};
 
 fn client() -> ClientAuthentication {
     ClientAuthentication::Basic { id: "app".into(), secret: "s3cret:%&+0123456789".into() }
 }
 
 /// One exchange, server and client of one dialect.
-async fn exchange(world: &World, dialect: &Dialect, token: &str) -> Answered {
+async fn exchange(world: &World, dialect: &Dialect, token: &str) -> RefreshOutcome {
     let now = world.clock.now();
     let client = dialect.client_authentication.then(client);
     let request = dialect.request(token, client.as_ref(), now).unwrap();
@@ -27,9 +29,9 @@ async fn exchange(world: &World, dialect: &Dialect, token: &str) -> Answered {
     dialect.read(head.status, &head.headers, &body, now)
 }
 
-fn given(answered: Answered) -> Issued {
+fn given(answered: RefreshOutcome) -> AccessTokenResponse {
     match answered {
-        Answered::Issued(given) => *given,
+        RefreshOutcome::Issued(given) => *given,
         other => panic!("{other:?}"),
     }
 }
@@ -79,7 +81,7 @@ async fn each_dialects_client_is_understood_by_its_server() {
             }
         }
         let rejected = exchange(&world, dialect, "a.b.c").await;
-        assert_eq!(rejected, Answered::Rejected, "{}", dialect.name);
+        assert_eq!(rejected, RefreshOutcome::Rejected, "{}", dialect.name);
     }
 }
 
@@ -146,7 +148,7 @@ async fn s63_a_client_says_who_it_is_in_one_way_and_never_in_the_uri() {
     assert!(!shown.contains("hidden"), "{shown}");
 }
 
-fn read(dialect: &Dialect, status: u16, headers: &[(&str, &str)], body: &str) -> Answered {
+fn read(dialect: &Dialect, status: u16, headers: &[(&str, &str)], body: &str) -> RefreshOutcome {
     let mut fields = HeaderMap::new();
     for (name, value) in headers {
         let name: http::HeaderName = name.parse().unwrap();
@@ -158,21 +160,21 @@ fn read(dialect: &Dialect, status: u16, headers: &[(&str, &str)], body: &str) ->
 
 #[test]
 fn f70_f71_f76_s58_what_each_answer_means() {
-    let later = |seconds: Option<u64>| Answered::Unavailable {
+    let later = |seconds: Option<u64>| RefreshOutcome::Unavailable {
         retry_after: seconds.map(Duration::from_secs),
     };
     let invalid_grant = r#"{"error":"invalid_grant"}"#;
     for (status, headers, body, expected) in [
-        (400, None, invalid_grant, Answered::Rejected),
+        (400, None, invalid_grant, RefreshOutcome::Rejected),
         (400, None, r#"{"error":"invalid_request"}"#, later(None)),
         (400, None, "<html>", later(None)),
-        (401, None, r#"{"error":"invalid_client"}"#, Answered::Misconfigured),
+        (401, None, r#"{"error":"invalid_client"}"#, RefreshOutcome::Misconfigured),
         (401, None, invalid_grant, later(None)),
         (403, None, "the firewall says no", later(None)),
         (404, None, "", later(None)),
-        (408, None, "", Answered::InDoubt),
+        (408, None, "", RefreshOutcome::InDoubt),
         (409, None, r#"{"error":"conflict"}"#, later(None)),
-        (422, None, "{}", Answered::Misconfigured),
+        (422, None, "{}", RefreshOutcome::Misconfigured),
         (429, Some("7"), "", later(Some(7))),
         (429, Some("99999999"), "", later(Some(3600))),
         (429, Some("soon"), "", later(None)),
@@ -181,16 +183,16 @@ fn f70_f71_f76_s58_what_each_answer_means() {
         (502, None, "", later(None)),
         (503, Some("Sun, 06 Nov 1994 08:49:47 GMT"), "", later(Some(10))),
         (503, Some("Sat, 06 Nov 1993 08:49:47 GMT"), "", later(Some(0))),
-        (504, None, invalid_grant, Answered::InDoubt),
-        (307, None, "", Answered::Misconfigured),
-        (200, None, "<html>signed in</html>", Answered::InDoubt),
-        (200, None, r#"{"access_token":"a.b"#, Answered::InDoubt),
-        (200, None, r#"{"access_token":7}"#, Answered::InDoubt),
-        (200, None, r#"{"access_token":""}"#, Answered::InDoubt),
-        (200, None, "[]", Answered::InDoubt),
-        (200, None, "", Answered::InDoubt),
-        (200, None, r#"{"access_token":"a","token_type":"mac"}"#, Answered::InDoubt),
-        (204, None, "", Answered::InDoubt),
+        (504, None, invalid_grant, RefreshOutcome::InDoubt),
+        (307, None, "", RefreshOutcome::Misconfigured),
+        (200, None, "<html>signed in</html>", RefreshOutcome::InDoubt),
+        (200, None, r#"{"access_token":"a.b"#, RefreshOutcome::InDoubt),
+        (200, None, r#"{"access_token":7}"#, RefreshOutcome::InDoubt),
+        (200, None, r#"{"access_token":""}"#, RefreshOutcome::InDoubt),
+        (200, None, "[]", RefreshOutcome::InDoubt),
+        (200, None, "", RefreshOutcome::InDoubt),
+        (200, None, r#"{"access_token":"a","token_type":"mac"}"#, RefreshOutcome::InDoubt),
+        (204, None, "", RefreshOutcome::InDoubt),
     ] {
         let headers: Vec<_> = headers.map(|value| ("retry-after", value)).into_iter().collect();
         assert_eq!(read(&Dialect::OAUTH2, status, &headers, body), expected, "{status} {body}");

@@ -7,8 +7,8 @@ use serde_json::{Value, json};
 
 use crate::testing::*;
 use crate::{
-    Clock, Dialect, Engine, EngineBuilder, Keys, ManualClock, MemoryStore, Refresher, Rejection,
-    Resign, Revalidated, Revalidation, Rotate, Session, SignIn, Standing,
+    Clock, Dialect, Engine, EngineBuilder, Keys, ManualClock, MemoryStore, Refresher, Reissue,
+    Rejection, Revalidated, Revalidation, Rotate, Session, SessionStatus, SignIn,
 };
 
 /// The former release's.
@@ -90,7 +90,7 @@ impl<C: Claims> Node<C> {
         assert_eq!(response.status(), StatusCode::UNAUTHORIZED);
         assert_eq!(set_cookies(&response), Vec::<String>::new());
         let home = self.ask(pair, async |session| {
-            assert_eq!(session.standing(), Standing::UnreadClaims);
+            assert_eq!(session.standing(), SessionStatus::UnreadClaims);
             assert_eq!(session.subject(), None, "nobody is signed in here");
             Ok(session.optional_claims()?.map_or("stranger".into(), |user| user.shown().to_owned()))
         });
@@ -198,7 +198,7 @@ async fn n1_a_session_of_the_former_release_is_401_and_goes_on_at_the_old_node()
 
 #[tokio::test]
 async fn n1_the_same_without_a_store() {
-    let (clock, old, new) = nodes(|_| Resign::new(), |builder| builder);
+    let (clock, old, new) = nodes(|_| Reissue::new(), |builder| builder);
     let mut pair = old.sign_in().await;
     for advance in [0, 890, 900] {
         clock.advance(secs(advance));
@@ -232,7 +232,7 @@ async fn heals<R: Refresher + Clone>(refresher: impl Fn(&ManualClock) -> R) {
 
 #[tokio::test]
 async fn n1_a_hook_gives_new_claims_to_a_fresh_token_and_to_an_expired_one() {
-    heals(|_| Resign::new()).await;
+    heals(|_| Reissue::new()).await;
     heals(|clock| Rotate::new(MemoryStore::with_clock(clock.clone()))).await;
 }
 
@@ -356,7 +356,7 @@ impl<C: Claims> Node<C> {
 #[tokio::test]
 async fn n1_of_one_sessions_tokens_one_that_is_read_counts() {
     let hook = |builder: EngineBuilder<V2>| builder.revalidate_with(email_from_the_database);
-    let (clock, old, new) = nodes(|_| Resign::new(), hook);
+    let (clock, old, new) = nodes(|_| Reissue::new(), hook);
     let former = old.sign_in().await;
     clock.advance(secs(60));
     let healed = former.after(&new.me(&former).await);

@@ -15,7 +15,7 @@ use http::header::{CACHE_CONTROL, RETRY_AFTER, WWW_AUTHENTICATE};
 use http::{Response, StatusCode};
 
 use crate::testing::*;
-use crate::{Resign, Revalidated, SessionErrorKind, Standing};
+use crate::{Reissue, Revalidated, SessionErrorKind, SessionStatus};
 
 #[tokio::test]
 async fn a_session_lives_through_many_expiries_and_ends_at_its_limit() {
@@ -80,7 +80,7 @@ async fn f02_late_twins_get_the_same_token() {
     }
     world.pass(2);
     let later = token_of(&world.me(cookie(&token)).await).unwrap();
-    assert_ne!(later, first, "with `Resign` the window's end means a new token, nothing worse");
+    assert_ne!(later, first, "with `Reissue` the window's end means a new token, nothing worse");
 }
 
 #[tokio::test]
@@ -132,7 +132,7 @@ async fn f10_a_preflight_touches_nothing() {
 #[tokio::test]
 async fn resign_takes_a_token_until_grace_after_its_expiry() {
     let grace = Duration::from_secs(600);
-    let world = World::with(|b| b.refresh_with(Resign::new().grace(grace)));
+    let world = World::with(|b| b.refresh_with(Reissue::new().grace(grace)));
     let token = world.sign_in("alice").await;
     let minted = 900; // less up to 45 s of jitter
     world.pass(minted - 45 + 600 - 1);
@@ -297,7 +297,7 @@ async fn f80_signing_out_wins_over_a_refresh_in_the_same_request() {
         let response = world
             .send(cookie(&token), |session, _| async move {
                 session.sign_out().await.unwrap();
-                assert_eq!(session.standing(), Standing::Absent);
+                assert_eq!(session.standing(), SessionStatus::Absent);
                 Response::new(String::new())
             })
             .await;
@@ -326,7 +326,7 @@ async fn sealed_after_the_head_is_sent() {
     assert_eq!(session.refresh().await.unwrap_err().kind(), SessionErrorKind::ResponseSent);
     assert_eq!(session.subject().as_deref(), Some("alice"), "nothing changed");
     session.sign_out().await.unwrap();
-    assert_eq!(session.standing(), Standing::Absent);
+    assert_eq!(session.standing(), SessionStatus::Absent);
 }
 
 #[tokio::test]
@@ -366,10 +366,12 @@ async fn claims_that_cant_travel_are_refused_before_anything_is_sent() {
     let auth = crate::Engine::<Wrong>::builder(crate::Keys::hs256(SECRET).unwrap())
         .issuer("i")
         .audience("a")
-        .refresh_with(Resign::new())
+        .refresh_with(Reissue::new())
         .build()
         .unwrap();
-    let crate::Step::Pass(session) = auth.begin(&get(&[])) else { panic!("nothing to wait for") };
+    let crate::Progress::Pass(session) = auth.begin(&get(&[])) else {
+        panic!("nothing to wait for")
+    };
     let problem = session.sign_in("x", Wrong { exp: 1 }).await.unwrap_err();
     assert_eq!(problem.kind(), SessionErrorKind::Claims);
     assert!(problem.to_string().contains("\"exp\""), "{problem}");
@@ -382,7 +384,7 @@ async fn claims_that_cant_travel_are_refused_before_anything_is_sent() {
             async move {
                 let problem = session.sign_in("x", User { name: large }).await.unwrap_err();
                 assert_eq!(problem.kind(), SessionErrorKind::Misconfigured);
-                assert_eq!(session.standing(), Standing::Absent);
+                assert_eq!(session.standing(), SessionStatus::Absent);
                 Response::new(String::new())
             }
         })
@@ -410,7 +412,7 @@ async fn without_a_refresh_a_token_is_used_for_the_leeway_and_no_longer() {
     for (lifetime, leeway) in [(900, 30), (20, 5)] {
         let world = World::with(|b| {
             b.access_lifetime(Duration::from_secs(lifetime))
-                .refresh_with(Resign::new().grace(Duration::ZERO))
+                .refresh_with(Reissue::new().grace(Duration::ZERO))
         });
         let token = world.sign_in("alice").await;
         world.pass_until_left(&token, 0);
@@ -446,7 +448,7 @@ async fn an_adapter_goes_the_same_way_by_hand() {
     let pairs = format!("{COOKIE_NAME}={token}; __Host-refresh_token=rt; a=1");
     let mut request = get(&[("cookie", &pairs)]);
     let step = world.auth.begin(&request);
-    assert!(matches!(step, crate::Step::Wait(_)), "expired");
+    assert!(matches!(step, crate::Progress::Wait(_)), "expired");
     let session = step.settle().await;
     let underway = world.auth.attach(session, &mut request);
     assert_eq!(request.headers()["cookie"], format!("{COOKIE_NAME}={token}; a=1"));

@@ -5,14 +5,16 @@ use std::time::Duration;
 use http::{Response, StatusCode};
 
 use crate::testing::*;
-use crate::{Carrier, CookieSpec, EngineBuilder, Location, MemoryStore, Rotate, SessionStore as _};
+use crate::{
+    CookieSpec, EngineBuilder, Location, MemoryStore, Rotate, SessionStore as _, Transport,
+};
 
 const ACCESS: &str = "__Secure-at";
 const REFRESH: &str = "__Secure-rt";
 
 fn shared(builder: EngineBuilder<User>) -> EngineBuilder<User> {
     let cookie = |name: &str| Location::Cookie(CookieSpec::new(name).domain("example.com"));
-    builder.carriers([Carrier::new(cookie(ACCESS), cookie(REFRESH))])
+    builder.carriers([Transport::new(cookie(ACCESS), cookie(REFRESH))])
 }
 
 fn world() -> (World, MemoryStore) {
@@ -182,9 +184,9 @@ impl crate::SessionStore for Failing {
         &self,
         sid: crate::SessionId,
         at: u64,
-        slide: bool,
+        user_activity: bool,
     ) -> Result<(), crate::StoreError> {
-        self.0.confirm(sid, at, slide).await
+        self.0.confirm(sid, at, user_activity).await
     }
 
     async fn revoke(&self, sid: crate::SessionId) -> Result<bool, crate::StoreError> {

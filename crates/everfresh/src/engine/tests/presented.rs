@@ -4,11 +4,11 @@ use http::header::WWW_AUTHENTICATE;
 use http::{Response, StatusCode};
 
 use crate::testing::*;
-use crate::{Carrier, CookieSpec, Location, SessionErrorKind, SignIn};
+use crate::{CookieSpec, Location, SessionErrorKind, SignIn, Transport};
 
 #[tokio::test]
 async fn s05_several_credentials_in_one_place_are_a_bad_request() {
-    let world = World::with(|b| b.carriers([Carrier::cookies(), Carrier::headers()]));
+    let world = World::with(|b| b.carriers([Transport::cookies(), Transport::headers()]));
     let token = world.sign_in("alice").await;
     let value = format!("Bearer {token}");
     let twice = get(&[("authorization", &value), ("authorization", &value)]);
@@ -22,7 +22,7 @@ async fn s05_several_credentials_in_one_place_are_a_bad_request() {
 
 #[tokio::test]
 async fn s06_a_token_in_the_query_is_no_token() {
-    let world = World::with(|b| b.carriers([Carrier::cookies(), Carrier::headers()]));
+    let world = World::with(|b| b.carriers([Transport::cookies(), Transport::headers()]));
     let token = world.sign_in("alice").await;
     let mut request = get(&[]);
     *request.uri_mut() = format!("/?access_token={token}").parse().unwrap();
@@ -32,10 +32,10 @@ async fn s06_a_token_in_the_query_is_no_token() {
 #[tokio::test]
 async fn a_bad_token_in_one_place_never_hides_a_good_one_in_another() {
     for carriers in
-        [[Carrier::cookies(), Carrier::headers()], [Carrier::headers(), Carrier::cookies()]]
+        [[Transport::cookies(), Transport::headers()], [Transport::headers(), Transport::cookies()]]
     {
         let world = World::with(|b| b.carriers(carriers));
-        let cookies = SignIn::new("alice", user("alice")).via(Carrier::cookies());
+        let cookies = SignIn::new("alice", user("alice")).via(Transport::cookies());
         let response = world
             .send(get(&[]), move |session, _| {
                 let cookies = cookies.clone();
@@ -102,7 +102,7 @@ async fn s03_f44_shadow_cookies_never_depend_on_order() {
 
 #[tokio::test]
 async fn f115_s81_s82_a_cross_site_post_neither_counts_nor_refreshes() {
-    let world = World::with(|b| b.carriers([Carrier::cookies(), Carrier::headers()]));
+    let world = World::with(|b| b.carriers([Transport::cookies(), Transport::headers()]));
     let token = world.sign_in("alice").await;
     let pair = format!("{COOKIE_NAME}={token}");
     let value = format!("Bearer {token}");
@@ -128,11 +128,11 @@ async fn f115_s81_s82_a_cross_site_post_neither_counts_nor_refreshes() {
 
 #[tokio::test]
 async fn tokens_go_back_the_way_they_came() {
-    let own = Carrier::new(
+    let own = Transport::new(
         Location::Header("x-at".parse().unwrap()),
         Location::Header("x-rt".parse().unwrap()),
     );
-    let list = [Carrier::cookies(), Carrier::headers(), own];
+    let list = [Transport::cookies(), Transport::headers(), own];
     let world = World::with(|b| b.carriers(list));
     let token = world.sign_in("alice").await;
     world.pass(900);
@@ -154,7 +154,7 @@ async fn tokens_go_back_the_way_they_came() {
 #[tokio::test]
 async fn an_unknown_carrier_is_an_error() {
     let world = World::new();
-    let other = Carrier::new(
+    let other = Transport::new(
         Location::Cookie(CookieSpec::new("a")),
         Location::Cookie(CookieSpec::new("b")),
     );
@@ -210,8 +210,8 @@ async fn an_expired_session_in_the_same_place_is_a_conflict_while_it_can_be_refr
 
 #[tokio::test]
 async fn of_two_expired_tokens_the_first_carriers_counts() {
-    let world = World::with(|b| b.carriers([Carrier::headers(), Carrier::cookies()]));
-    let sign_in = async |name: &'static str, via: Carrier| {
+    let world = World::with(|b| b.carriers([Transport::headers(), Transport::cookies()]));
+    let sign_in = async |name: &'static str, via: Transport| {
         let response = world
             .send(get(&[]), move |session, _| {
                 let sign_in = SignIn::new(name, user(name)).via(via.clone());
@@ -223,8 +223,8 @@ async fn of_two_expired_tokens_the_first_carriers_counts() {
             .await;
         response.into_body()
     };
-    let alice = sign_in("alice", Carrier::headers()).await;
-    let bob = sign_in("bob", Carrier::cookies()).await;
+    let alice = sign_in("alice", Transport::headers()).await;
+    let bob = sign_in("bob", Transport::cookies()).await;
     world.pass(900);
     let (alice, bob) = (format!("Bearer {alice}"), format!("{COOKIE_NAME}={bob}"));
     let both = get(&[("authorization", &alice), ("cookie", &bob)]);

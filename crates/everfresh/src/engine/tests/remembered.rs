@@ -10,12 +10,12 @@ use serde_json::json;
 
 use crate::testing::*;
 use crate::verify::{Verified, verify};
-use crate::{Algorithm, ConfigError, Engine, Key, Keys, Resign};
+use crate::{Algorithm, ConfigError, Engine, Key, Keys, Reissue};
 
 impl World {
     fn remembered(&self, token: &str) -> Option<Arc<Verified<User>>> {
-        let edition = self.auth.core.keys.edition();
-        self.auth.cache.find(token.as_bytes(), edition, self.clock.now())
+        let version = self.auth.core.keys.version();
+        self.auth.cache.find(token.as_bytes(), version, self.clock.now())
     }
 
     async fn status(&self, token: &str) -> StatusCode {
@@ -37,9 +37,9 @@ async fn a_token_is_verified_once() {
     assert!(world.remembered(&token).is_some());
 
     // What nobody has signed counts if it is remembered: nobody looks at its signature again.
-    let (edition, keys) = (world.auth.core.keys.edition(), world.auth.core.keys.current());
+    let (version, keys) = (world.auth.core.keys.version(), world.auth.core.keys.current());
     let alice = verify(token.as_bytes(), &keys, &world.auth.core.rules, world.clock.now()).unwrap();
-    world.auth.cache.insert(b"not.signed.ever", edition, &Arc::new(alice));
+    world.auth.cache.insert(b"not.signed.ever", version, &Arc::new(alice));
     assert_eq!(world.me(cookie("not.signed.ever")).await.body(), "alice");
 }
 
@@ -53,7 +53,7 @@ async fn it_can_be_turned_off_and_has_a_limit() {
     let builder = Engine::<User>::builder(Keys::hs256(SECRET).unwrap())
         .issuer("https://app.example")
         .audience("app")
-        .refresh_with(Resign::new())
+        .refresh_with(Reissue::new())
         .token_cache(1_000_001);
     let problem = builder.build().unwrap_err();
     assert_eq!(problem, ConfigError::CacheSize { found: 1_000_001, most: 1_000_000 });

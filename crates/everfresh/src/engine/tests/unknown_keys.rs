@@ -8,7 +8,7 @@ use tokio::time::Instant;
 
 use super::*;
 use crate::testing::named_key as key;
-use crate::{Algorithm, Carrier, InvalidReason, Key, Keys, Seek, Step};
+use crate::{Algorithm, InvalidReason, Key, Keys, Progress, Seek, Transport};
 
 /// The keys after the issuer's rotation.
 fn rotated() -> Keys {
@@ -25,7 +25,7 @@ fn worlds(
     answer: impl Fn(usize, &Keys) -> Seek + Send + Sync + 'static,
 ) -> (World, World, Arc<AtomicUsize>) {
     let (keys, asked) = sourced(Keys::new(key("old")).unwrap(), answer);
-    let both = [Carrier::cookies(), Carrier::headers()];
+    let both = [Transport::cookies(), Transport::headers()];
     let app = World::keyed(keys, |b| b.carriers(both));
     let clock = app.clock.clone();
     let issuer = World::keyed(of_the_issuer(), |b| b.clock(clock));
@@ -72,7 +72,7 @@ async fn f111_a_key_that_is_sought_in_vain_is_refused_at_once() {
     let (app, issuer, count) = worlds(|_, _| Seek::InVain);
     let token = issuer.sign_in("alice").await;
     for n in 1..=3 {
-        assert!(matches!(app.auth.begin(&cookie(&token)), Step::Pass(_)), "nothing is awaited");
+        assert!(matches!(app.auth.begin(&cookie(&token)), Progress::Pass(_)), "nothing is awaited");
         assert_eq!(asked(&count), 2 * n - 1);
         assert_eq!(app.me(cookie(&token)).await.status(), StatusCode::UNAUTHORIZED);
         let refused = format!("TokenRefused {{ reason: {:?} }}", InvalidReason::UnknownKey);
@@ -127,7 +127,7 @@ async fn a_good_token_beside_an_unknown_one_waits_for_nobody() {
 
 #[tokio::test(start_paused = true)]
 async fn a_fetch_is_awaited_for_the_waiter_limit_and_no_longer() {
-    let (app, issuer, _) = worlds(|_, _| Seek::Underway(Box::pin(std::future::pending())));
+    let (app, issuer, _) = worlds(|_, _| Seek::InFlight(Box::pin(std::future::pending())));
     let token = issuer.sign_in("alice").await;
     let began = Instant::now();
     let response = app.me(cookie(&token)).await;
@@ -137,10 +137,10 @@ async fn a_fetch_is_awaited_for_the_waiter_limit_and_no_longer() {
 
 #[tokio::test(start_paused = true)]
 async fn the_limit_is_one_for_the_key_and_the_refresh_after_it() {
-    let slow = || Seek::Underway(Box::pin(tokio::time::sleep(Duration::from_secs(2))));
+    let slow = || Seek::InFlight(Box::pin(tokio::time::sleep(Duration::from_secs(2))));
     let answer = move |before, _: &Keys| if before == 0 { slow() } else { Seek::InVain };
     let (keys, _) = sourced(Keys::new(key("old")).unwrap(), answer);
-    let both = [Carrier::cookies(), Carrier::headers()];
+    let both = [Transport::cookies(), Transport::headers()];
     let app = World::keyed(keys, |b| {
         b.carriers(both)
             .leeway(Duration::ZERO)
@@ -216,7 +216,7 @@ async fn a_preflight_waits_for_no_key() {
     let (app, issuer, count) = worlds(|_, set| brings(rotated(), set));
     let token = issuer.sign_in("alice").await;
     let preflight = request("OPTIONS", &[("cookie", &format!("{COOKIE_NAME}={token}"))]);
-    assert!(matches!(app.auth.begin(&preflight), Step::Pass(_)));
+    assert!(matches!(app.auth.begin(&preflight), Progress::Pass(_)));
     assert_eq!(asked(&count), 0);
 }
 
@@ -243,7 +243,7 @@ async fn a_refresh_token_helps_where_the_key_stays_away() {
     for answer in [
         || Seek::InVain,
         || Seek::Unavailable { retry_after: Duration::from_secs(9) },
-        || Seek::Underway(Box::pin(std::future::ready(()))),
+        || Seek::InFlight(Box::pin(std::future::ready(()))),
     ] {
         let refreshed = beside_a_refresh_token(move |_, _| answer()).await;
         assert_eq!((refreshed.body().as_str(), set_cookies(&refreshed).len()), ("alice", 2));
@@ -254,7 +254,7 @@ async fn a_refresh_token_helps_where_the_key_stays_away() {
 fn without_a_runtime_a_fetch_that_is_ready_counts() {
     let (app, issuer, _) = worlds(|_, set| {
         set.replace_with(&rotated());
-        Seek::Underway(Box::pin(std::future::ready(())))
+        Seek::InFlight(Box::pin(std::future::ready(())))
     });
     let token = futures::executor::block_on(issuer.sign_in("alice"));
     assert_eq!(futures::executor::block_on(app.me(cookie(&token))).body(), "alice");
@@ -265,9 +265,9 @@ fn what_waits_shows_no_token() {
     let (app, issuer, _) = worlds(|_, set| brings(rotated(), set));
     let token = futures::executor::block_on(issuer.sign_in("alice"));
     let step = app.auth.begin(&cookie(&token));
-    assert!(matches!(&step, Step::Wait(_)));
+    assert!(matches!(&step, Progress::Wait(_)));
     let shown = format!("{step:?}");
     assert!(!shown.contains(&token[..20]), "{shown}");
     fn is_send<T: Send>(_: T) {}
-    is_send::<Step<User>>(step);
+    is_send::<Progress<User>>(step);
 }

@@ -9,18 +9,18 @@ use tokio::sync::watch;
 use super::*;
 use crate::cookie::MAX_NAME_AND_VALUE;
 use crate::testing::*;
-use crate::{Admission, Closing, Opening, Presented, Refresher, Resign, Timestamp};
+use crate::{Closing, FlightKey, Presented, Refresher, Reissue, SignInRequest, Timestamp};
 
 fn context(world: &World) -> Context {
     Context::new(world.auth.core.clone())
 }
 
-/// As [`Resign`] does, and more.
+/// As [`Reissue`] does, and more.
 #[derive(Clone, Default)]
 struct Told {
     /// Whether each refresh was told that its request could do without it.
-    spare: Arc<Mutex<Vec<bool>>>,
-    hands_over: bool,
+    token_still_valid: Arc<Mutex<Vec<bool>>>,
+    delivers_only_copy: bool,
     largest: usize,
     /// Refreshes wait until this says so.
     gate: Option<watch::Receiver<bool>>,
@@ -33,16 +33,16 @@ impl Refresher for Told {
         self.largest
     }
 
-    fn hands_over(&self) -> bool {
-        self.hands_over
+    fn delivers_only_copy(&self) -> bool {
+        self.delivers_only_copy
     }
 
-    fn admits(&self, presented: Presented<'_>, now: Timestamp) -> Option<Admission> {
-        Resign::new().admits(presented, now)
+    fn identify(&self, presented: Presented<'_>, now: Timestamp) -> Option<FlightKey> {
+        Reissue::new().identify(presented, now)
     }
 
-    async fn refresh(&self, cx: Context, admitted: Admitted) -> Result<Tokens, Failure> {
-        self.spare.lock().unwrap().push(admitted.spare);
+    async fn refresh(&self, cx: Context, admitted: RefreshRequest) -> Result<Tokens, Failure> {
+        self.token_still_valid.lock().unwrap().push(admitted.token_still_valid);
         if let Some(calls) = &self.untried {
             calls.fetch_add(1, Ordering::SeqCst);
             cx.untried();
@@ -51,11 +51,11 @@ impl Refresher for Told {
         if let Some(gate) = &self.gate {
             gate.clone().wait_for(|open| *open).await.unwrap();
         }
-        Resign::new().refresh(cx, admitted).await
+        Reissue::new().refresh(cx, admitted).await
     }
 
-    async fn sign_in(&self, cx: Context, opening: Opening) -> Result<Tokens, Failure> {
-        Resign::new().sign_in(cx, opening).await
+    async fn sign_in(&self, cx: Context, opening: SignInRequest) -> Result<Tokens, Failure> {
+        Reissue::new().sign_in(cx, opening).await
     }
 
     async fn sign_out(&self, _: Context, _: Closing) -> Result<Option<String>, Failure> {
@@ -71,13 +71,17 @@ fn told(told: Told) -> World {
 async fn a_refresher_is_told_whether_the_request_can_do_without_it() {
     let it = Told::default();
     let world = told(it.clone());
-    for (left, spare) in [(100, true), (10, true), (0, false)] {
+    for (left, token_still_valid) in [(100, true), (10, true), (0, false)] {
         let token = world.sign_in("alice").await;
         world.pass_until_left(&token, left);
         world.me(cookie(&token)).await;
         // One that runs beside its request is under way by now.
         tokio::task::yield_now().await;
-        assert_eq!(std::mem::take(&mut *it.spare.lock().unwrap()), [spare], "{left} s left");
+        assert_eq!(
+            std::mem::take(&mut *it.token_still_valid.lock().unwrap()),
+            [token_still_valid],
+            "{left} s left"
+        );
     }
 }
 
@@ -99,14 +103,14 @@ async fn f72_what_was_not_tried_does_not_count_against_its_session() {
 
 #[tokio::test]
 async fn a_head_waits_for_what_is_kept_nowhere_else() {
-    for hands_over in [true, false] {
+    for delivers_only_copy in [true, false] {
         let (open, gate) = watch::channel(false);
-        let world = told(Told { hands_over, gate: Some(gate), ..Told::default() });
+        let world = told(Told { delivers_only_copy, gate: Some(gate), ..Told::default() });
         let token = world.sign_in("alice").await;
         world.pass_until_left(&token, 100);
         let mut answer = Box::pin(world.me(cookie(&token)));
         let at_once = futures::poll!(answer.as_mut());
-        assert_eq!(at_once.is_pending(), hands_over);
+        assert_eq!(at_once.is_pending(), delivers_only_copy);
         let std::task::Poll::Ready(response) = at_once else {
             open.send(true).unwrap();
             assert!(token_of(&answer.await).is_some());
@@ -157,8 +161,8 @@ async fn a_refresher_learns_the_engines_limits() {
     let world = World::with(|b| b.session_lifetime(session));
     let cx = context(&world);
     assert_eq!(cx.session_lifetime(), session);
-    assert_eq!(cx.waiter_limit(), world.auth.core.waiter_limit);
-    assert!(cx.waiter_limit() > Duration::from_secs(1));
+    assert_eq!(cx.refresh_timeout(), world.auth.core.refresh_timeout);
+    assert!(cx.refresh_timeout() > Duration::from_secs(1));
     let before = cx.monotonic();
     world.pass(7);
     assert_eq!(cx.monotonic() - before, Duration::from_secs(7));
@@ -168,8 +172,8 @@ async fn a_refresher_learns_the_engines_limits() {
 #[tokio::test]
 async fn what_nobody_waits_for_runs_on_the_engines_runtime() {
     let ran = Arc::new(AtomicBool::new(false));
-    let mark = ran.clone();
-    context(&World::new()).spawn(async move { mark.store(true, Ordering::SeqCst) });
+    let fingerprint = ran.clone();
+    context(&World::new()).spawn(async move { fingerprint.store(true, Ordering::SeqCst) });
     tokio::task::yield_now().await;
     assert!(ran.load(Ordering::SeqCst));
 }

@@ -4,11 +4,11 @@ use std::time::Duration;
 
 use super::{Rotate, failed};
 use crate::clock::Timestamp;
-use crate::mint::{ClaimsObject, Grant};
+use crate::mint::{ClaimsObject, SessionClaims};
 use crate::observe::Event;
-use crate::refresh::table::{Answer, consult};
+use crate::refresh::rotation_rules::{Answer, consult};
 use crate::refresh::token::{Credential, RefreshToken};
-use crate::refresh::{Admitted, Context, Failure, Tokens};
+use crate::refresh::{Context, Failure, RefreshRequest, Tokens};
 use crate::store::{Loaded, Rotation, SessionId, SessionRecord};
 
 impl Rotate {
@@ -17,18 +17,18 @@ impl Rotate {
         &self,
         cx: &Context,
         loaded: Loaded,
-        spare: bool,
+        token_still_valid: bool,
     ) -> Result<Loaded, Failure> {
-        match &self.custodian {
-            Some(custodian) => custodian.renew(cx, loaded, spare).await,
+        match &self.keeper {
+            Some(keeper) => keeper.renew(cx, loaded, token_still_valid).await,
             None => Ok(loaded),
         }
     }
 
     /// Ends a session in the store, and what it rests on.
     pub(super) async fn end(&self, cx: &Context, sid: SessionId) -> Result<bool, Failure> {
-        match &self.custodian {
-            Some(custodian) => custodian.end(cx, sid).await,
+        match &self.keeper {
+            Some(keeper) => keeper.end(cx, sid).await,
             None => self.store.revoke(sid).await.map_err(|error| failed(cx, &error)),
         }
     }
@@ -48,15 +48,15 @@ impl Rotate {
     ) -> Result<Tokens, Failure> {
         let mut tokens = self.tokens(cx, row, now)?;
         tokens.refresh = Some(self.derive(row)?);
-        tokens.recheck_at = Some(cx.after(self.overlap / 2));
+        tokens.recheck_at = Some(cx.after(self.reuse_interval / 2));
         Ok(tokens)
     }
 
     /// How long an access token of this row may live: no longer than the one that it rests on.
     pub(super) fn rest(&self, row: &SessionRecord, now: Timestamp) -> Option<Duration> {
-        let custody = self.custodian.as_ref().and(row.custody.as_ref())?;
+        let upstream = self.keeper.as_ref().and(row.upstream.as_ref())?;
         // Expiry is in whole seconds; one that is nearly over is good for the request at hand.
-        Some(custody.expires.since(now).max(Duration::from_secs(1)))
+        Some(upstream.expires.since(now).max(Duration::from_secs(1)))
     }
 
     fn derive(&self, row: &SessionRecord) -> Result<RefreshToken, Failure> {
@@ -72,7 +72,7 @@ impl Rotate {
         cx: &Context,
         loaded: &Loaded,
         next: &SessionRecord,
-        slides: bool,
+        user_activity: bool,
     ) -> Result<bool, Failure> {
         let rotation = Rotation {
             sid: next.sid,
@@ -81,7 +81,7 @@ impl Rotate {
             key_id: next.key_id,
             // Only what the app's revalidation changed: another node may have written others.
             claims: (next.claims != loaded.record.claims).then(|| next.claims.clone()),
-            slides,
+            user_activity,
         };
         self.store.rotate(rotation).await.map_err(|error| failed(cx, &error))
     }
@@ -113,7 +113,7 @@ impl Rotate {
         row: &SessionRecord,
     ) -> Result<Failure, Failure> {
         self.end(cx, row.sid).await?;
-        cx.emit(&Event::Theft { sid: &row.sid.to_string() });
+        cx.emit(&Event::ReuseDetected { sid: &row.sid.to_string() });
         Ok(Failure::Rejected)
     }
 
@@ -121,7 +121,7 @@ impl Rotate {
     /// was stopped, or its store slow, while it worked at it. `began`: when it took the work up, by
     /// the monotonic clock, which runs while a process is stopped.
     pub(super) fn is_late(&self, cx: &Context, waited: Duration, began: Duration) -> bool {
-        waited.saturating_add(cx.monotonic().saturating_sub(began)) >= self.overlap / 2
+        waited.saturating_add(cx.monotonic().saturating_sub(began)) >= self.reuse_interval / 2
     }
 
     /// One look at the row and the table. Nothing if another request changed the row meanwhile.
@@ -129,25 +129,25 @@ impl Rotate {
         &self,
         cx: &Context,
         credential: &Credential,
-        admitted: &Admitted,
+        admitted: &RefreshRequest,
         taken_up: Duration,
     ) -> Result<Option<Tokens>, Failure> {
-        let slides = admitted.slides;
+        let user_activity = admitted.user_activity;
         let (ring, _) = self.keys()?;
         let began = cx.after(Duration::ZERO);
         let mut loaded = self.load(cx, credential.sid).await?;
         self.belongs(credential, &loaded.record, admitted.client.as_deref())?;
-        let table = |loaded: &Loaded| {
-            consult(&loaded.record, credential.generation, self.overlap, loaded.now)
+        let rotation_rules = |loaded: &Loaded| {
+            consult(&loaded.record, credential.generation, self.reuse_interval, loaded.now)
         };
         // Nothing is sent to anybody for a token that comes to nothing.
-        if table(&loaded) != Answer::Theft {
-            loaded = self.renewed(cx, loaded, admitted.spare).await?;
+        if rotation_rules(&loaded) != Answer::Reuse {
+            loaded = self.renewed(cx, loaded, admitted.token_still_valid).await?;
         }
         let (row, now) = (&loaded.record, loaded.now);
         let mut next = row.clone();
         let sid = row.sid.to_string();
-        match table(&loaded) {
+        match rotation_rules(&loaded) {
             Answer::Keep => {
                 self.revalidate(cx, &mut next).await?;
                 if !row.confirmed {
@@ -157,20 +157,20 @@ impl Rotate {
                 self.tokens(cx, &next, now).map(Some)
             }
             Answer::Again { reanchor } => {
-                if now.since(row.rotated_at) > self.overlap {
+                if now.since(row.rotated_at) > self.reuse_interval {
                     self.revalidate(cx, &mut next).await?;
                 }
                 let mut tokens = self.both_tokens(cx, &next, now)?;
                 if reanchor {
-                    if !self.change(cx, &loaded, &next, slides).await? {
+                    if !self.change(cx, &loaded, &next, user_activity).await? {
                         return Ok(None);
                     }
-                    if self.recoveries.note(row.sid) {
+                    if self.cookie_loss.note(row.sid) {
                         cx.emit(&Event::CookieNotSticking { sid: &sid });
                     }
                 } else {
                     // As old as the row was when it was asked for, at the least.
-                    let left = (self.overlap / 2).saturating_sub(now.since(row.rotated_at));
+                    let left = (self.reuse_interval / 2).saturating_sub(now.since(row.rotated_at));
                     tokens.recheck_at = Some(began + left);
                 }
                 cx.emit(&Event::Replayed { sid: &sid, confirmed: row.confirmed });
@@ -182,10 +182,10 @@ impl Rotate {
                 // As the token was derived, so that twins are given the very same.
                 next.key_id = credential.key_id;
                 let tokens = self.tokens(cx, &next, now)?;
-                if !self.change(cx, &loaded, &next, slides).await? {
+                if !self.change(cx, &loaded, &next, user_activity).await? {
                     return Ok(None);
                 }
-                self.recoveries.forget(row.sid);
+                self.cookie_loss.forget(row.sid);
                 cx.emit(&Event::AheadOfStore { sid: &sid });
                 Ok(Some(tokens))
             }
@@ -194,22 +194,22 @@ impl Rotate {
                 next.generation = to;
                 next.key_id = ring.current();
                 let tokens = self.both_tokens(cx, &next, now)?;
-                if !self.change(cx, &loaded, &next, slides).await? {
+                if !self.change(cx, &loaded, &next, user_activity).await? {
                     return Ok(None);
                 }
-                self.recoveries.forget(row.sid);
+                self.cookie_loss.forget(row.sid);
                 Ok(Some(tokens))
             }
             // Who asks late shows what was good when the request came: nobody is accused by it, and
             // it gets nothing.
-            Answer::Theft if self.is_late(cx, admitted.waited, taken_up) => Err(Failure::SOON),
-            Answer::Theft => Err(self.theft(cx, row).await?),
+            Answer::Reuse if self.is_late(cx, admitted.waited, taken_up) => Err(Failure::SOON),
+            Answer::Reuse => Err(self.theft(cx, row).await?),
         }
     }
 }
 
-pub(super) fn grant_of(row: &SessionRecord) -> Result<Grant, Failure> {
-    Ok(Grant {
+pub(super) fn grant_of(row: &SessionRecord) -> Result<SessionClaims, Failure> {
+    Ok(SessionClaims {
         subject: row.subject.clone(),
         sid: row.sid.to_string(),
         // What a store gives back is not trusted to be what it was given.

@@ -12,17 +12,18 @@ use std::time::Duration;
 use crate::clock::Timestamp;
 use crate::config::ConfigError;
 use crate::mint::random_id;
-use crate::refresh::custodian::{Custodian, ErasedCustodian};
-use crate::refresh::recoveries::Recoveries;
-use crate::refresh::table::{Answer, consult};
+use crate::refresh::cookie_loss::Recoveries;
+use crate::refresh::keeper::{ErasedUpstreamTokenKeeper, UpstreamTokenKeeper};
+use crate::refresh::rotation_rules::{Answer, consult};
 use crate::refresh::token::{Credential, KeyRing, Scope, named_session};
 use crate::refresh::{
-    Admission, Admitted, Closing, Context, Failure, Opening, Presented, RefreshToken, Refresher,
-    Renewal, SessionInfo, Setup, Tokens, Vault,
+    Closing, Context, Failure, FlightKey, Presented, RefreshRequest, RefreshToken, Refresher,
+    ReissueRequest, Sealer, SessionInfo, Setup, SignInRequest, Tokens,
 };
 use crate::secret::AccessToken;
 use crate::store::{
-    Ear, ErasedStore, Loaded, NewSession, SessionId, SessionRecord, SessionStore, StoreError,
+    ErasedStore, Loaded, NewSession, RevocationSink, SessionId, SessionRecord, SessionStore,
+    StoreError,
 };
 
 pub use limit::AtMaxSessions;
@@ -37,16 +38,16 @@ const TRIES: usize = 5;
 /// 1. A session is one row. Its refresh token is derived from the row and the key ring: every
 ///    request that races derives the same successor, byte for byte, and nothing in the store can
 ///    be replayed.
-/// 2. Whoever presents the current token gets its successor; sooner than `overlap` after the last
+/// 2. Whoever presents the current token gets its successor; sooner than `reuse_interval` after the last
 ///    rotation a new access token alone.
-/// 3. Whoever presents the one before gets the same successor, within `overlap`, and as long as
+/// 3. Whoever presents the one before gets the same successor, within `reuse_interval`, and as long as
 ///    no client has shown the successor: its response was lost.
 /// 4. Any other older token means that two hold the session: this session ends, and no other.
 /// 5. Sign-out, theft and the end of a limit are final.
 /// 6. A person has 200 sessions at the most; a sign-in beyond that ends the oldest
 ///    ([`max_sessions`](Self::max_sessions)).
 ///
-/// Two holders who keep rotating in lock-step within `overlap` are not noticed; the session's
+/// Two holders who keep rotating in lock-step within `reuse_interval` are not noticed; the session's
 /// absolute limit bounds them.
 ///
 /// ```
@@ -60,13 +61,13 @@ pub struct Rotate {
     store: Arc<dyn ErasedStore>,
     ring: Option<KeyRing>,
     scope: Option<Scope>,
-    overlap: Duration,
+    reuse_interval: Duration,
     idle_lifetime: Duration,
     max_sessions: usize,
     at_max_sessions: AtMaxSessions,
     sign_ins: Arc<AtomicU64>,
-    recoveries: Arc<Recoveries>,
-    custodian: Option<Arc<dyn ErasedCustodian>>,
+    cookie_loss: Arc<Recoveries>,
+    keeper: Option<Arc<dyn ErasedUpstreamTokenKeeper>>,
 }
 
 /// Every so many sign-ins some sessions that are over are swept out of the store.
@@ -75,26 +76,26 @@ const SWEEP_EVERY: u64 = 64;
 const SWEEP_LIMIT: usize = 256;
 
 impl Rotate {
-    /// Over a store, with an overlap of 30 s, an idle limit of 14 days and 200 sessions a person.
+    /// Over a store, with an reuse interval of 30 s, an idle limit of 14 days and 200 sessions a person.
     pub fn new(store: impl SessionStore) -> Self {
         Self {
             store: Arc::new(store),
             ring: None,
             scope: None,
-            overlap: Duration::from_secs(30),
+            reuse_interval: Duration::from_secs(30),
             idle_lifetime: Duration::from_secs(14 * 24 * 60 * 60),
             max_sessions: limit::DEFAULT,
             at_max_sessions: AtMaxSessions::default(),
             sign_ins: Arc::default(),
-            recoveries: Arc::default(),
-            custodian: None,
+            cookie_loss: Arc::default(),
+            keeper: None,
         }
     }
 
     /// The same, of sessions that rest on tokens of another server: they last as long as these can
     /// be renewed there.
-    pub fn resting_on(store: impl SessionStore, custodian: impl Custodian) -> Self {
-        Self { custodian: Some(Arc::new(custodian)), ..Self::new(store) }
+    pub fn backed_by(store: impl SessionStore, keeper: impl UpstreamTokenKeeper) -> Self {
+        Self { keeper: Some(Arc::new(keeper)), ..Self::new(store) }
     }
 
     /// The keys that refresh tokens are derived with. Where the engine signs with shared secrets,
@@ -106,12 +107,12 @@ impl Rotate {
 
     /// How long a token that was rotated still counts for requests that were under way:
     /// 1 s to 5 minutes.
-    pub fn overlap(mut self, overlap: Duration) -> Self {
-        self.overlap = overlap;
+    pub fn reuse_interval(mut self, reuse_interval: Duration) -> Self {
+        self.reuse_interval = reuse_interval;
         self
     }
 
-    /// How long a session lives without being rotated: at least an access token and the overlap.
+    /// How long a session lives without being rotated: at least an access token and the reuse interval.
     pub fn idle_lifetime(mut self, idle_lifetime: Duration) -> Self {
         self.idle_lifetime = idle_lifetime;
         self
@@ -202,9 +203,9 @@ fn failed(cx: &Context, error: &StoreError) -> Failure {
 impl Refresher for Rotate {
     fn prepare(&mut self, setup: &Setup<'_>) -> Result<(), ConfigError> {
         let secs = Duration::from_secs;
-        setup.within("Rotate::overlap", self.overlap, secs(1), secs(300))?;
-        // Whoever is active rotates once per access token, and not sooner than the overlap.
-        let least = setup.access_lifetime().saturating_add(self.overlap);
+        setup.within("Rotate::reuse_interval", self.reuse_interval, secs(1), secs(300))?;
+        // Whoever is active rotates once per access token, and not sooner than the reuse interval.
+        let least = setup.access_lifetime().saturating_add(self.reuse_interval);
         let most = secs(3650 * 24 * 60 * 60);
         let least = least.min(setup.session_lifetime());
         setup.within("Rotate::idle_lifetime", self.idle_lifetime, least, most)?;
@@ -219,8 +220,8 @@ impl Refresher for Rotate {
             self.ring = Some(setup.derive_ring()?);
         }
         let scope = self.scope.insert(setup.scope()).clone();
-        if let (Some(custodian), Some(ring)) = (&self.custodian, &self.ring) {
-            custodian.prepare(setup, Vault::new(ring.clone(), scope))?;
+        if let (Some(keeper), Some(ring)) = (&self.keeper, &self.ring) {
+            keeper.prepare(setup, Sealer::new(ring.clone(), scope))?;
         }
         Ok(())
     }
@@ -239,16 +240,19 @@ impl Refresher for Rotate {
         true
     }
 
-    fn admits(&self, presented: Presented<'_>, _: Timestamp) -> Option<Admission> {
+    fn identify(&self, presented: Presented<'_>, _: Timestamp) -> Option<FlightKey> {
         let credential = self.open(presented.refresh?)?;
-        Some(Admission { sid: credential.sid.to_string().into(), mark: credential.mark() })
+        Some(FlightKey {
+            sid: credential.sid.to_string().into(),
+            fingerprint: credential.fingerprint(),
+        })
     }
 
     fn names_session(&self, refresh: &[u8], sid: &str) -> bool {
         named_session(refresh).is_some_and(|named| SessionId::parse(sid) == Some(named))
     }
 
-    async fn refresh(&self, cx: Context, admitted: Admitted) -> Result<Tokens, Failure> {
+    async fn refresh(&self, cx: Context, admitted: RefreshRequest) -> Result<Tokens, Failure> {
         let text = admitted.refresh.as_ref().ok_or(Failure::Rejected)?;
         let credential = self.open(text.expose().as_bytes()).ok_or(Failure::Rejected)?;
         let began = cx.monotonic();
@@ -260,7 +264,11 @@ impl Refresher for Rotate {
         Err(Failure::SOON)
     }
 
-    async fn renew(&self, cx: Context, renewal: Renewal) -> Result<Tokens, Failure> {
+    async fn reissue_access_token(
+        &self,
+        cx: Context,
+        renewal: ReissueRequest,
+    ) -> Result<Tokens, Failure> {
         self.access_token_for(&cx, renewal).await
     }
 
@@ -276,7 +284,7 @@ impl Refresher for Rotate {
 
     /// Asks the table once more, without accusing anyone: only the same successor, which nobody
     /// has shown yet, may still leave with a response that took so long.
-    async fn recheck(&self, cx: Context, admitted: Admitted) -> bool {
+    async fn may_still_deliver(&self, cx: Context, admitted: RefreshRequest) -> bool {
         let opened = admitted.refresh.as_ref().and_then(|text| self.open(text.expose().as_bytes()));
         let Some(credential) = opened else { return false };
         let Ok(loaded) = self.load(&cx, credential.sid).await else { return false };
@@ -284,7 +292,7 @@ impl Refresher for Rotate {
         if self.belongs(&credential, row, admitted.client.as_deref()).is_err() {
             return false;
         }
-        match consult(row, credential.generation, self.overlap, loaded.now) {
+        match consult(row, credential.generation, self.reuse_interval, loaded.now) {
             Answer::Again { reanchor: false } => !row.confirmed,
             Answer::Again { reanchor: true } => {
                 self.change(&cx, &loaded, row, false).await.unwrap_or(false)
@@ -293,16 +301,16 @@ impl Refresher for Rotate {
         }
     }
 
-    async fn sign_in(&self, cx: Context, opening: Opening) -> Result<Tokens, Failure> {
+    async fn sign_in(&self, cx: Context, opening: SignInRequest) -> Result<Tokens, Failure> {
         let (ring, _) = self.keys()?;
         let sid = SessionId::parse(&opening.grant.sid).ok_or(Failure::Misconfigured)?;
         let former = opening.former.as_deref().and_then(SessionId::parse);
         self.admit(&cx, &opening.grant.subject, former).await?;
         let absolute = opening.grant.session_expires.since(opening.grant.auth_time);
-        let custody = match (&self.custodian, opening.issued) {
+        let upstream = match (&self.keeper, opening.issued) {
             (None, None) => None,
-            (Some(custodian), Some(issued)) => {
-                Some(custodian.deposit(&cx, sid, &opening.grant.subject, issued).await?)
+            (Some(keeper), Some(issued)) => {
+                Some(keeper.seal_new(&cx, sid, &opening.grant.subject, issued).await?)
             }
             // Tokens that nobody would renew, or a session that would rest on nothing.
             _ => return Err(Failure::Misconfigured),
@@ -317,7 +325,7 @@ impl Refresher for Rotate {
             claims: opening.grant.claims.as_str().to_owned(),
             attributes: opening.attributes,
             salt: random_id().map_err(|_| Failure::SOON)?,
-            custody,
+            upstream,
         };
         // Minted, and found to fit, before anything is kept.
         let tokens = {
@@ -356,14 +364,14 @@ impl Refresher for Rotate {
     ) -> Result<Vec<String>, Failure> {
         let except = except.as_deref().and_then(SessionId::parse);
         let mut ended = Vec::new();
-        while let Some(custodian) = &self.custodian {
+        while let Some(keeper) = &self.keeper {
             // One by one, for what each of them holds; a list holds some of them.
             let before = ended.len();
             let listed = self.store.list(&subject).await;
             let resting = listed.map_err(|error| failed(&cx, &error))?;
             for record in resting.into_iter().filter(|record| Some(record.sid) != except) {
                 // What fails here is tried again below, without what it holds.
-                if custodian.end(&cx, record.sid).await == Ok(true) {
+                if keeper.end(&cx, record.sid).await == Ok(true) {
                     ended.push(record.sid);
                 }
             }
@@ -386,31 +394,34 @@ impl Refresher for Rotate {
         cx: Context,
         sid: String,
         generation: u64,
-        slide: bool,
+        user_activity: bool,
     ) -> Result<(), Failure> {
         let Some(sid) = SessionId::parse(&sid) else { return Ok(()) };
-        self.store.confirm(sid, generation, slide).await.map_err(|error| failed(&cx, &error))
+        self.store
+            .confirm(sid, generation, user_activity)
+            .await
+            .map_err(|error| failed(&cx, &error))
     }
 
-    async fn onward(
+    async fn upstream_access_token(
         &self,
         cx: Context,
         sid: String,
         _: Option<RefreshToken>,
     ) -> Result<AccessToken, Failure> {
-        let custodian = self.custodian.as_ref().ok_or(Failure::Misconfigured)?;
+        let keeper = self.keeper.as_ref().ok_or(Failure::Misconfigured)?;
         let sid = SessionId::parse(&sid).ok_or(Failure::Rejected)?;
         let loaded = self.renewed(&cx, self.load(&cx, sid).await?, false).await?;
-        custodian.withdraw(&loaded.record)
+        keeper.access_token(&loaded.record)
     }
 
-    async fn follow(&self, ear: Ear) -> Result<(), StoreError> {
-        self.store.follow(ear).await
+    async fn watch_revocations(&self, ear: RevocationSink) -> Result<(), StoreError> {
+        self.store.watch_revocations(ear).await
     }
 
     async fn drain(&self, cx: Context) -> usize {
-        match &self.custodian {
-            Some(custodian) => custodian.drain(&cx).await,
+        match &self.keeper {
+            Some(keeper) => keeper.drain(&cx).await,
             None => 0,
         }
     }
@@ -418,7 +429,9 @@ impl Refresher for Rotate {
 
 impl std::fmt::Debug for Rotate {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Rotate").field("overlap", &self.overlap).finish_non_exhaustive()
+        f.debug_struct("Rotate")
+            .field("reuse_interval", &self.reuse_interval)
+            .finish_non_exhaustive()
     }
 }
 

@@ -14,9 +14,9 @@ use std::time::Duration;
 
 use super::attempt::grant_of;
 use super::{Rotate, failed};
-use crate::mint::Grant;
-use crate::refresh::table::{Answer, consult};
-use crate::refresh::{Context, Failure, Renewal, Tokens};
+use crate::mint::SessionClaims;
+use crate::refresh::rotation_rules::{Answer, consult};
+use crate::refresh::{Context, Failure, ReissueRequest, Tokens};
 use crate::store::{Loaded, SessionId, SessionRecord};
 
 /// The attribute of a session whose access tokens may be exchanged for new ones, and its value.
@@ -26,7 +26,7 @@ impl Rotate {
     pub(super) async fn access_token_for(
         &self,
         cx: &Context,
-        renewal: Renewal,
+        renewal: ReissueRequest,
     ) -> Result<Tokens, Failure> {
         let began = cx.monotonic();
         let client = renewal.client.as_deref();
@@ -48,7 +48,7 @@ impl Rotate {
         let two_hold_it = match &credential {
             Some(credential) => {
                 self.belongs(credential, row, client)?;
-                consult(row, generation, self.overlap, loaded.now) == Answer::Theft
+                consult(row, generation, self.reuse_interval, loaded.now) == Answer::Reuse
             }
             None => is_outdated(row, generation, client)?,
         };
@@ -60,7 +60,7 @@ impl Rotate {
         }
         let Loaded { record: mut row, now } = self.renewed(cx, loaded, false).await?;
         self.revalidate(cx, &mut row).await?;
-        let grant = Grant { generation: Some(generation), ..grant_of(&row)? };
+        let grant = SessionClaims { generation: Some(generation), ..grant_of(&row)? };
         let lifetime = renewal.lifetime.into_iter().chain(self.rest(&row, now)).min();
         let tokens = cx.mint_for(&grant, lifetime)?;
         let confirmed = self.store.confirm(sid, generation, true).await;

@@ -1,7 +1,7 @@
 //! What is done beside rotations: a second look at late tokens, access tokens alone, sweeping.
 
 use super::*;
-use crate::refresh::{Admitted, Context, Failure, RefreshToken, Renewal};
+use crate::refresh::{Context, Failure, RefreshRequest, RefreshToken, ReissueRequest};
 
 fn context(world: &World) -> Context {
     Context::new(world.auth.core.clone())
@@ -15,8 +15,8 @@ fn presented(pair: &Pair) -> Option<RefreshToken> {
 async fn f13_late_tokens_leave_while_nobody_has_shown_their_successor() {
     let (world, _) = World::rotating();
     let may_leave = async |pair: &Pair| {
-        let admitted = Admitted::new(None, presented(pair), true);
-        world.auth.core.refresher.recheck(context(&world), admitted).await
+        let admitted = RefreshRequest::new(None, presented(pair), true);
+        world.auth.core.refresher.may_still_deliver(context(&world), admitted).await
     };
     let pair = world.sign_in_pair("alice").await;
     assert!(!may_leave(&pair).await, "nothing was rotated");
@@ -44,8 +44,8 @@ async fn an_access_token_alone_says_the_generation_that_was_presented() {
     expire(&world, &pair);
     let next = pair.after(&world.me(pair.request()).await);
     for (shown, expected) in [(&pair, 0), (&next, 1)] {
-        let renewal = Renewal { refresh: presented(shown), ..Renewal::default() };
-        let tokens = context(&world).renew(renewal).await.unwrap();
+        let renewal = ReissueRequest { refresh: presented(shown), ..ReissueRequest::default() };
+        let tokens = context(&world).reissue_access_token(renewal).await.unwrap();
         assert_eq!(tokens.refresh, None);
         let token = Pair { access: tokens.access.expose().into(), ..Pair::default() };
         let shown = world.send(token.request(), |session, _| async move {
@@ -54,7 +54,10 @@ async fn an_access_token_alone_says_the_generation_that_was_presented() {
         assert_eq!(*shown.await.body(), format!("Some({expected})"));
     }
     assert_eq!(store.len(), 1);
-    assert_eq!(context(&world).renew(Renewal::default()).await.unwrap_err(), Failure::Rejected);
+    assert_eq!(
+        context(&world).reissue_access_token(ReissueRequest::default()).await.unwrap_err(),
+        Failure::Rejected
+    );
 }
 
 #[tokio::test]
@@ -78,7 +81,7 @@ async fn f13_a_successor_that_is_given_again_is_as_old_as_its_rotation() {
     let pair = world.sign_in_pair("alice").await;
     expire(&world, &pair);
     let again = async || {
-        let admitted = Admitted::new(None, presented(&pair), true);
+        let admitted = RefreshRequest::new(None, presented(&pair), true);
         context(&world).refresh(admitted).await.unwrap()
     };
     let secs = Duration::from_secs;
@@ -95,7 +98,7 @@ async fn f13_a_successor_that_is_given_again_is_as_old_as_its_rotation() {
 }
 
 #[tokio::test]
-async fn the_app_is_asked_again_for_a_successor_that_is_older_than_the_overlap() {
+async fn the_app_is_asked_again_for_a_successor_that_is_older_than_the_reuse_interval() {
     let asked = Arc::new(AtomicUsize::new(0));
     let count = asked.clone();
     let (world, _) = World::rotating_with(|b| {
@@ -106,7 +109,7 @@ async fn the_app_is_asked_again_for_a_successor_that_is_older_than_the_overlap()
     });
     let pair = world.sign_in_pair("alice").await;
     expire(&world, &pair);
-    // Each answer past half of the overlap is the rotation's new time.
+    // Each answer past half of the reuse interval is the rotation's new time.
     for (passed, expected) in [(0, 1), (14, 1), (16, 1), (30, 1), (31, 2), (31, 3)] {
         world.pass(passed);
         world.me(pair.request()).await;

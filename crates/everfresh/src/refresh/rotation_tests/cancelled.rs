@@ -39,9 +39,9 @@ impl SessionStore for Slow {
         &self,
         sid: SessionId,
         generation: u64,
-        slide: bool,
+        user_activity: bool,
     ) -> Result<(), StoreError> {
-        self.0.confirm(sid, generation, slide).await
+        self.0.confirm(sid, generation, user_activity).await
     }
 
     async fn revoke(&self, sid: SessionId) -> Result<bool, StoreError> {

@@ -1,21 +1,21 @@
 //! Which tokens go where: none crosses, none is lost, none shows what only a client may show.
 
 use super::*;
-use crate::{Carrier, InnerToken, Standing};
+use crate::{InnerToken, SessionStatus, Transport};
 
-fn carriers(first: Carrier, second: Carrier) -> (World, MemoryStore) {
+fn carriers(first: Transport, second: Transport) -> (World, MemoryStore) {
     World::rotating_with(move |b| b.carriers([first, second]))
 }
 
 #[tokio::test]
 async fn s79_a_refresh_token_in_a_cookie_never_crosses_into_a_header() {
     for (first, second) in
-        [(Carrier::cookies(), Carrier::headers()), (Carrier::headers(), Carrier::cookies())]
+        [(Transport::cookies(), Transport::headers()), (Transport::headers(), Transport::cookies())]
     {
         let (world, _) = carriers(first, second);
         let response = world
             .send(get(&[]), |session, _| async move {
-                let sign_in = SignIn::new("alice", user("alice")).via(Carrier::cookies());
+                let sign_in = SignIn::new("alice", user("alice")).via(Transport::cookies());
                 session.sign_in_with(sign_in).await.unwrap();
                 empty()
             })
@@ -59,8 +59,8 @@ async fn only_a_client_can_show_a_generation() {
         .send(pair.request(), |session, request| async move {
             // What the inner service may send on, in either way.
             let cookie = request.headers()["cookie"].to_str().unwrap().to_owned();
-            let onward = session.access_token().unwrap().expose().to_owned();
-            Response::new(format!("{cookie}\n{COOKIE_NAME}={onward}"))
+            let upstream_access_token = session.access_token().unwrap().expose().to_owned();
+            Response::new(format!("{cookie}\n{COOKIE_NAME}={upstream_access_token}"))
         })
         .await;
     assert_eq!(lost.body().lines().count(), 2);
@@ -76,7 +76,7 @@ async fn only_a_client_can_show_a_generation() {
 
 #[tokio::test]
 async fn s82_login_csrf_needs_only_one_cookie_of_the_pair() {
-    let world = World::rotating_with(|b| b.carriers([Carrier::bearer_with_cookie()])).0;
+    let world = World::rotating_with(|b| b.carriers([Transport::bearer_with_cookie()])).0;
     let cross = request("POST", &[("sec-fetch-site", "cross-site")]);
     let response = world
         .send(cross, |session, _| async move {
@@ -97,7 +97,7 @@ async fn f80_a_refresh_token_alone_is_enough_to_sign_out() {
     expire(&world, &pair);
     let response = world
         .send(pair.refresh_only(), |session, _| async move {
-            assert!(matches!(session.standing(), Standing::Unavailable { .. }));
+            assert!(matches!(session.standing(), SessionStatus::Unavailable { .. }));
             session.sign_out().await.unwrap();
             empty()
         })
@@ -108,15 +108,16 @@ async fn f80_a_refresh_token_alone_is_enough_to_sign_out() {
 
 #[test]
 fn f120_an_active_person_is_never_idle() {
-    let build = |idle: u64, overlap: u64| {
+    let build = |idle: u64, reuse_interval: u64| {
         let secs = Duration::from_secs;
-        let rotate =
-            Rotate::new(MemoryStore::new()).idle_lifetime(secs(idle)).overlap(secs(overlap));
+        let rotate = Rotate::new(MemoryStore::new())
+            .idle_lifetime(secs(idle))
+            .reuse_interval(secs(reuse_interval));
         let builder = Engine::<()>::builder(Keys::hs256(SECRET).unwrap()).issuer("i").audience("a");
         builder.refresh_with(rotate).build().map(drop)
     };
-    for (idle, overlap) in [(600, 30), (900, 30), (60, 300)] {
-        let problem = build(idle, overlap).unwrap_err();
+    for (idle, reuse_interval) in [(600, 30), (900, 30), (60, 300)] {
+        let problem = build(idle, reuse_interval).unwrap_err();
         assert!(problem.to_string().starts_with("`Rotate::idle_lifetime`"), "{problem}");
     }
     build(930, 30).unwrap();

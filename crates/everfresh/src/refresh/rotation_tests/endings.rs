@@ -90,7 +90,7 @@ async fn m1_a_refresh_token_ends_its_session_if_it_is_the_current_one_or_the_one
     inner[at] = if inner[at] == b'A' { b'B' } else { b'A' };
     assert_eq!(close(&world, std::str::from_utf8(&inner).unwrap()).await, None, "a ring alone");
     assert_eq!(close(&world, "x").await, None);
-    assert_eq!((store.len(), saw(&world, "Theft")), (1, 0), "nobody is accused either");
+    assert_eq!((store.len(), saw(&world, "ReuseDetected")), (1, 0), "nobody is accused either");
     let one_more = world.sign_in_pair("alice").await;
     assert!(close(&world, &second.refresh).await.is_some(), "its successor may have been lost");
     assert_eq!(close(&world, &third.refresh).await, None, "it is over");

@@ -3,7 +3,7 @@
 use tokio::sync::watch;
 
 use super::*;
-use crate::{Ear, Feed, StoreError};
+use crate::{RevocationFeed, RevocationSink, StoreError};
 
 /// Until the tasks that were spawned have nothing left to do.
 pub(super) async fn calm() {
@@ -19,7 +19,10 @@ async fn a_session_that_ends_on_one_node_is_refused_on_all_at_once() {
     calm().await;
     let mut pair = world.sign_in_pair("alice").await;
     let second = world.sign_in_pair("alice").await;
-    assert_eq!((world.auth.feed(), other.auth.feed()), (Feed::Live, Feed::Live));
+    assert_eq!(
+        (world.auth.feed(), other.auth.feed()),
+        (RevocationFeed::Live, RevocationFeed::Live)
+    );
     assert_eq!(other.me(pair.request()).await.status(), StatusCode::OK);
     let sid = SessionId::parse(&store.list("alice").await.unwrap()[1].sid.to_string()).unwrap();
     assert!(store.revoke(sid).await.unwrap());
@@ -60,7 +63,7 @@ async fn m9_many_ends_at_once_are_learnt_page_by_page() {
             claims: "{}".into(),
             attributes: Default::default(),
             salt: [0; 16],
-            custody: None,
+            upstream: None,
         };
         store.create(new).await.unwrap();
     }
@@ -96,9 +99,9 @@ impl crate::SessionStore for Cut {
         &self,
         sid: SessionId,
         generation: u64,
-        slide: bool,
+        user_activity: bool,
     ) -> Result<(), StoreError> {
-        self.store.confirm(sid, generation, slide).await
+        self.store.confirm(sid, generation, user_activity).await
     }
 
     async fn revoke(&self, sid: SessionId) -> Result<bool, StoreError> {
@@ -121,13 +124,13 @@ impl crate::SessionStore for Cut {
         self.store.sweep(limit).await
     }
 
-    async fn follow(&self, ear: Ear) -> Result<(), StoreError> {
+    async fn watch_revocations(&self, ear: RevocationSink) -> Result<(), StoreError> {
         let mut up = self.up.subscribe();
         if !*up.borrow_and_update() {
             return Err(StoreError::new("it is cut"));
         }
         tokio::select! {
-            done = self.store.follow(ear) => done,
+            done = self.store.watch_revocations(ear) => done,
             _ = up.wait_for(|up| !up) => Err(StoreError::new("it is cut")),
         }
     }
@@ -140,17 +143,17 @@ async fn a_node_that_lost_the_feed_says_so_and_catches_up() {
     let world = World::with(|b| b.refresh_with(Rotate::new(store)));
     calm().await;
     let pair = world.sign_in_pair("alice").await;
-    assert_eq!(world.auth.feed(), Feed::Live);
+    assert_eq!(world.auth.feed(), RevocationFeed::Live);
     up.send_replace(false);
     tokio::time::sleep(Duration::from_secs(30)).await;
-    assert!(matches!(world.auth.feed(), Feed::Lost { .. }));
+    assert!(matches!(world.auth.feed(), RevocationFeed::Lost { .. }));
     assert_eq!(saw(&world, "FeedLost"), 1, "said once, however often it is tried");
     memory.revoke_subject("alice", None).await.unwrap();
     calm().await;
     assert_eq!(world.me(pair.request()).await.status(), StatusCode::OK, "nobody told it");
     up.send_replace(true);
     tokio::time::sleep(Duration::from_secs(6)).await;
-    assert_eq!((world.auth.feed(), saw(&world, "FeedLive")), (Feed::Live, 1));
+    assert_eq!((world.auth.feed(), saw(&world, "FeedLive")), (RevocationFeed::Live, 1));
     assert_eq!(world.me(pair.request()).await.status(), StatusCode::UNAUTHORIZED);
 }
 

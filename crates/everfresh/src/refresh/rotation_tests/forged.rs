@@ -4,7 +4,7 @@
 use tokio::sync::Semaphore;
 
 use super::*;
-use crate::{Standing, Step};
+use crate::{Progress, SessionStatus};
 
 /// Another text under the same outer tag.
 fn forged(pair: &Pair) -> Pair {
@@ -28,8 +28,8 @@ async fn s55_a_forged_refresh_token_takes_no_other_ones_successor() {
         })
     });
     let begin = |request: &http::Request<()>| match world.auth.begin(request) {
-        Step::Wait(waiting) => waiting,
-        Step::Pass(session) => panic!("{session:?} does not wait"),
+        Progress::Wait(waiting) => waiting,
+        Progress::Pass(session) => panic!("{session:?} does not wait"),
     };
     for order in [[true, false], [false, true]] {
         let pair = world.sign_in_pair("alice").await;
@@ -46,11 +46,12 @@ async fn s55_a_forged_refresh_token_takes_no_other_ones_successor() {
             let mut response = empty();
             world.auth.finish(&session, &mut response);
             let (standing, cookies) = (session.standing(), set_cookies(&response).len());
-            let expected = if good { (Standing::Present, 2) } else { (Standing::Rejected, 0) };
+            let expected =
+                if good { (SessionStatus::Present, 2) } else { (SessionStatus::Rejected, 0) };
             assert_eq!((standing, cookies), expected, "{order:?}");
         }
     }
-    assert_eq!((store.len(), saw(&world, "Theft")), (2, 0));
+    assert_eq!((store.len(), saw(&world, "ReuseDetected")), (2, 0));
 }
 
 #[tokio::test]
@@ -61,7 +62,7 @@ async fn f34_s44_a_forged_refresh_token_ends_nothing() {
     let response = world.me(get(&[("cookie", &header), ("sec-fetch-mode", "navigate")])).await;
     assert_eq!(response.status(), StatusCode::UNAUTHORIZED);
     assert!(set_cookies(&response).is_empty(), "what is not authentic clears nothing");
-    assert_eq!((store.len(), saw(&world, "Theft")), (1, 0));
+    assert_eq!((store.len(), saw(&world, "ReuseDetected")), (1, 0));
     assert_eq!(world.me(pair.request()).await.body(), "alice", "nothing is known against her");
     assert_eq!(world.me(pair.refresh_only()).await.body(), "alice");
 }

@@ -29,12 +29,12 @@ async fn f13_f34_a_handler_that_refreshes_late_accuses_nobody() {
         })
         .await;
     assert!(set_cookies(&response).is_empty());
-    assert_eq!((saw(&world, "Theft"), store.len()), (0, 1));
+    assert_eq!((saw(&world, "ReuseDetected"), store.len()), (0, 1));
     // Whoever shows it in a request of its own is accused all the same.
     assert_eq!(world.me(old.refresh_only()).await.status(), StatusCode::SERVICE_UNAVAILABLE);
     world.pass(60);
     assert_eq!(world.me(old.refresh_only()).await.status(), StatusCode::UNAUTHORIZED);
-    assert_eq!((saw(&world, "Theft"), store.len()), (1, 0));
+    assert_eq!((saw(&world, "ReuseDetected"), store.len()), (1, 0));
 }
 
 /// A process that is stopped, or a hook that takes its time, in the middle of a rotation.
@@ -57,7 +57,7 @@ async fn s46_a_node_that_is_stopped_while_it_rotates_accuses_nobody() {
     expire(&home, &pair);
     let mut request = std::pin::pin!(stopped.me(old.request()));
     assert!(futures::poll!(&mut request).is_pending());
-    // The browser turns to another node, shows what it got there, and the overlap passes.
+    // The browser turns to another node, shows what it got there, and the reuse interval passes.
     visit(&home, &mut pair).await;
     visit(&home, &mut pair).await;
     for _ in 0..10 {
@@ -66,13 +66,13 @@ async fn s46_a_node_that_is_stopped_while_it_rotates_accuses_nobody() {
     home.pass(31);
     stop.add_permits(1);
     assert_eq!(request.await.status(), StatusCode::SERVICE_UNAVAILABLE);
-    assert_eq!((saw(&stopped, "Theft"), store.len()), (0, 1));
+    assert_eq!((saw(&stopped, "ReuseDetected"), store.len()), (0, 1));
     visit(&home, &mut pair).await;
     // In a request that comes now it is what it looks like.
     stopped.pass(60);
     stop.add_permits(1);
     assert_eq!(stopped.me(old.refresh_only()).await.status(), StatusCode::UNAUTHORIZED);
-    assert_eq!((saw(&stopped, "Theft"), store.len()), (1, 0));
+    assert_eq!((saw(&stopped, "ReuseDetected"), store.len()), (1, 0));
 }
 
 #[tokio::test]

@@ -207,7 +207,7 @@ async fn a_slow_response_carries_only_what_may_still_be_carried() {
             assert_eq!(set_cookies(&response).len(), 2);
             assert_eq!(row.rotated_at, world.clock.now(), "and its time begins anew");
         }
-        assert_eq!(saw(&world, "Theft"), 0);
+        assert_eq!(saw(&world, "ReuseDetected"), 0);
     }
 }
 
@@ -281,9 +281,9 @@ async fn public_signing_keys_need_a_ring_of_their_own() {
     let zero = Engine::<User>::builder(Keys::hs256(SECRET).unwrap())
         .issuer("i")
         .audience("a")
-        .refresh_with(Rotate::new(MemoryStore::new()).overlap(Duration::ZERO))
+        .refresh_with(Rotate::new(MemoryStore::new()).reuse_interval(Duration::ZERO))
         .build();
-    assert!(matches!(zero, Err(ConfigError::OutOfRange { setting: "Rotate::overlap", .. })));
+    assert!(matches!(zero, Err(ConfigError::OutOfRange { setting: "Rotate::reuse_interval", .. })));
 }
 
 #[tokio::test]

@@ -4,7 +4,6 @@
 mod activity;
 mod beside;
 mod cancelled;
-mod custody;
 mod delivery;
 mod endings;
 mod feed;
@@ -13,6 +12,7 @@ mod late;
 mod lifetimes;
 mod limit;
 mod sign_outs;
+mod upstream;
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -40,7 +40,7 @@ async fn generation(store: &MemoryStore, world: &World, pair: &Pair) -> Option<u
     store.load(sid).await.unwrap().map(|loaded| loaded.record.generation)
 }
 
-/// Lets time pass until the access token has expired, well after any overlap.
+/// Lets time pass until the access token has expired, well after any reuse interval.
 fn expire(world: &World, pair: &Pair) {
     world.pass_until_left(&pair.access, 0);
 }
@@ -89,7 +89,7 @@ async fn s42_f96_nothing_in_the_store_can_be_presented() {
 }
 
 #[tokio::test]
-async fn f02_s50_a_request_with_the_old_tokens_gets_the_same_successor_within_the_overlap() {
+async fn f02_s50_a_request_with_the_old_tokens_gets_the_same_successor_within_the_reuse_interval() {
     let (world, store) = World::rotating();
     let old = world.sign_in_pair("alice").await;
     expire(&world, &old);
@@ -101,7 +101,7 @@ async fn f02_s50_a_request_with_the_old_tokens_gets_the_same_successor_within_th
         assert_eq!(old.after(&late).refresh, new.refresh, "byte for byte");
     }
     assert_eq!(generation(&store, &world, &new).await, Some(1));
-    assert_eq!(saw(&world, "Theft"), 0);
+    assert_eq!(saw(&world, "ReuseDetected"), 0);
 }
 
 #[tokio::test]
@@ -136,7 +136,7 @@ async fn f31_f34_f35_s44_an_old_token_after_its_successor_was_shown_ends_this_se
         let stolen = world.me(thief.refresh_only()).await;
         assert_eq!(stolen.status(), StatusCode::UNAUTHORIZED);
         assert!(set_cookies(&stolen).is_empty(), "not a navigation: nothing is cleared");
-        assert_eq!(saw(&world, "Theft"), 1);
+        assert_eq!(saw(&world, "ReuseDetected"), 1);
         assert_eq!(world.me(victim.request()).await.status(), StatusCode::UNAUTHORIZED, "F35");
         assert_eq!(world.me(victim.refresh_only()).await.status(), StatusCode::UNAUTHORIZED);
         let mut elsewhere = elsewhere;
@@ -146,7 +146,7 @@ async fn f31_f34_f35_s44_an_old_token_after_its_successor_was_shown_ends_this_se
 }
 
 #[tokio::test]
-async fn f32_a_grandparent_is_theft_even_within_the_overlap() {
+async fn f32_a_grandparent_is_theft_even_within_the_reuse_interval() {
     let (world, _) = World::rotating();
     let first = world.sign_in_pair("alice").await;
     expire(&world, &first);
@@ -155,7 +155,7 @@ async fn f32_a_grandparent_is_theft_even_within_the_overlap() {
     let third = second.after(&world.me(second.request()).await);
     assert_ne!(second.refresh, third.refresh);
     assert_eq!(world.me(first.refresh_only()).await.status(), StatusCode::UNAUTHORIZED);
-    assert_eq!(saw(&world, "Theft"), 1);
+    assert_eq!(saw(&world, "ReuseDetected"), 1);
 }
 
 #[tokio::test]
@@ -178,7 +178,7 @@ async fn f33_s47_after_a_sign_out_no_token_gives_anything() {
         assert!(set_cookies(&response).is_empty());
     }
     assert!(store.is_empty());
-    assert_eq!(saw(&world, "Theft"), 0, "a sign-out is no theft");
+    assert_eq!(saw(&world, "ReuseDetected"), 0, "a sign-out is no theft");
 }
 
 #[tokio::test]
@@ -199,7 +199,7 @@ async fn f37_a_restored_store_is_ahead_of_and_nobody_is_signed_out() {
     assert_eq!(generation(&store, &world, &pair).await, Some(3), "the client's");
     expire(&world, &pair);
     visit(&world, &mut pair).await;
-    assert_eq!(saw(&world, "Theft"), 0);
+    assert_eq!(saw(&world, "ReuseDetected"), 0);
 }
 
 #[tokio::test]
@@ -217,7 +217,10 @@ async fn f37_a_failover_that_loses_a_rotation_hurts_no_race() {
     let late = world.me(old.request()).await;
     assert_eq!(late.body(), "alice");
     assert_eq!(old.after(&late).refresh, new.refresh, "the very same");
-    assert_eq!((saw(&world, "Theft"), generation(&store, &world, &new).await), (0, Some(1)));
+    assert_eq!(
+        (saw(&world, "ReuseDetected"), generation(&store, &world, &new).await),
+        (0, Some(1))
+    );
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -383,9 +386,9 @@ async fn f110_a_strangers_refresh_token_costs_no_store_call() {
             &self,
             sid: SessionId,
             at: u64,
-            slide: bool,
+            user_activity: bool,
         ) -> Result<(), crate::StoreError> {
-            self.0.confirm(sid, at, slide).await
+            self.0.confirm(sid, at, user_activity).await
         }
 
         async fn revoke(&self, sid: SessionId) -> Result<bool, crate::StoreError> {
@@ -460,7 +463,7 @@ async fn of_several_refresh_cookies_the_latest_of_one_session_counts() {
         assert_eq!(store.list("alice").await.unwrap()[0].generation, 2 * rotations);
     }
     assert_eq!(saw(&world, "Replayed"), 0);
-    assert_eq!(saw(&world, "Theft"), 0);
+    assert_eq!(saw(&world, "ReuseDetected"), 0);
     let mallory = world.sign_in_pair("mallory").await;
     let header = format!("{REFRESH_NAME}={}; {REFRESH_NAME}={}", mallory.refresh, new.refresh);
     let planted = world.me(get(&[("cookie", &header)])).await;

@@ -28,8 +28,13 @@ impl SessionStore for Broken {
         self.0.rotate(rotation).await
     }
 
-    async fn confirm(&self, sid: SessionId, at: u64, slide: bool) -> Result<(), StoreError> {
-        self.0.confirm(sid, at, slide).await
+    async fn confirm(
+        &self,
+        sid: SessionId,
+        at: u64,
+        user_activity: bool,
+    ) -> Result<(), StoreError> {
+        self.0.confirm(sid, at, user_activity).await
     }
 
     async fn revoke(&self, sid: SessionId) -> Result<bool, StoreError> {

@@ -16,14 +16,14 @@ async fn claims_that_travel<C: ClaimSet + PartialEq + std::fmt::Debug>(
     let auth = Engine::<C>::builder(Keys::new(named_key("k")).unwrap())
         .issuer("https://app.example")
         .audience("app")
-        .carriers([Carrier::headers()])
+        .carriers([Transport::headers()])
         .token_profile(profile)
-        .refresh_with(Resign::new())
+        .refresh_with(Reissue::new())
         .build()
         .unwrap();
     let begin = |request: &Request<()>| match auth.begin(request) {
-        Step::Pass(session) => session,
-        Step::Wait(_) => panic!("there is nothing to wait for"),
+        Progress::Pass(session) => session,
+        Progress::Wait(_) => panic!("there is nothing to wait for"),
     };
     let signed_in = begin(&get(&[]));
     let expected = serde_json::to_value(&claims).unwrap();

@@ -14,8 +14,8 @@ use std::time::Duration;
 use tokio::sync::watch;
 
 use super::{
-    Claim, Custody, CustodyStore, Ear, Loaded, NewSession, Publication, Rotation, SessionId,
-    SessionRecord, SessionStore, StoreError,
+    Loaded, NewSession, Publication, Reservation, RevocationSink, Rotation, SessionId,
+    SessionRecord, SessionStore, StoreError, StoredUpstreamTokens, UpstreamTokenStore,
 };
 use crate::clock::{Clock, Timestamp};
 use row::Row;
@@ -148,15 +148,15 @@ impl MemoryStore {
     }
 
     /// Changes what a session has in custody; false where there is none.
-    fn custody(
+    fn upstream(
         &self,
         sid: SessionId,
-        change: impl FnOnce(&mut Custody, Timestamp) -> bool,
+        change: impl FnOnce(&mut StoredUpstreamTokens, Timestamp) -> bool,
     ) -> bool {
         let now = self.inner.clock.now();
         let mut shard = self.shard(sid);
-        let custody = shard.live(sid, now).and_then(|row| row.custody.as_deref_mut());
-        custody.is_some_and(|custody| change(custody, now))
+        let upstream = shard.live(sid, now).and_then(|row| row.upstream.as_deref_mut());
+        upstream.is_some_and(|upstream| change(upstream, now))
     }
 
     /// Tells those who follow that a session was ended.
@@ -268,8 +268,8 @@ impl SessionStore for MemoryStore {
         row.confirmed &= again;
         row.key_id = rotation.key_id;
         row.rotated_at = now;
-        if !again && rotation.slides {
-            row.slide(now);
+        if !again && rotation.user_activity {
+            row.user_activity(now);
         }
         if let Some(claims) = rotation.claims {
             row.claims = claims.into();
@@ -283,7 +283,7 @@ impl SessionStore for MemoryStore {
         &self,
         sid: SessionId,
         generation: u64,
-        slide: bool,
+        user_activity: bool,
     ) -> Result<(), StoreError> {
         let now = self.inner.clock.now();
         let mut shard = self.shard(sid);
@@ -291,9 +291,9 @@ impl SessionStore for MemoryStore {
             && row.generation == generation
         {
             row.confirmed = true;
-            if slide {
+            if user_activity {
                 let former_end = row.idle_expires;
-                row.slide(now);
+                row.user_activity(now);
                 let end = row.idle_expires;
                 shard.move_end(sid, former_end, end);
             }
@@ -340,7 +340,7 @@ impl SessionStore for MemoryStore {
         Ok(swept)
     }
 
-    async fn follow(&self, ear: Ear) -> Result<(), StoreError> {
+    async fn watch_revocations(&self, ear: RevocationSink) -> Result<(), StoreError> {
         let mut news = self.inner.last_ended.subscribe();
         let since = self.inner.clock.now().minus(ear.back());
         let mut told = 0;
@@ -361,20 +361,20 @@ impl SessionStore for MemoryStore {
             ear.live();
             // Whoever does not listen any more is noticed in a minute.
             let _ = tokio::time::timeout(FOLLOW_STEP, news.changed()).await;
-            if ear.is_gone() {
+            if ear.is_closed() {
                 return Ok(());
             }
         }
     }
 }
 
-impl CustodyStore for MemoryStore {
-    async fn claim(&self, claim: Claim) -> Result<bool, StoreError> {
-        Ok(self.custody(claim.sid, |custody, now| custody.take(claim, now)))
+impl UpstreamTokenStore for MemoryStore {
+    async fn reserve(&self, reservation: Reservation) -> Result<bool, StoreError> {
+        Ok(self.upstream(reservation.sid, |upstream, now| upstream.take(reservation, now)))
     }
 
-    async fn release(&self, claim: Claim) -> Result<bool, StoreError> {
-        Ok(self.custody(claim.sid, |custody, _| custody.give_back(claim)))
+    async fn release(&self, reservation: Reservation) -> Result<bool, StoreError> {
+        Ok(self.upstream(reservation.sid, |upstream, _| upstream.give_back(reservation)))
     }
 
     async fn end(&self, sid: SessionId) -> Result<Option<SessionRecord>, StoreError> {
@@ -385,10 +385,11 @@ impl CustodyStore for MemoryStore {
         let now = self.inner.clock.now();
         let mut shard = self.shard(new.sid);
         let Some(row) = shard.live(new.sid, now) else { return Ok(false) };
-        let Some(custody) = row.custody.as_mut().filter(|custody| custody.seq == new.seq) else {
+        let Some(upstream) = row.upstream.as_mut().filter(|upstream| upstream.seq == new.seq)
+        else {
             return Ok(false);
         };
-        **custody = Custody { seq: new.seq + 1, ..new.tokens.into_custody(now) };
+        **upstream = StoredUpstreamTokens { seq: new.seq + 1, ..new.tokens.into_stored(now) };
         if let Some(claims) = new.claims {
             row.claims = claims.into();
         }

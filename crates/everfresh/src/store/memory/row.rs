@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::clock::Timestamp;
-use crate::store::{Custody, SessionId, SessionRecord};
+use crate::store::{SessionId, SessionRecord, StoredUpstreamTokens};
 
 /// What [`SessionRecord`] says, in three quarters of the space.
 pub(super) struct Row {
@@ -25,7 +25,7 @@ pub(super) struct Row {
     #[expect(clippy::box_collection, reason = "most have none, and this is a third of the space")]
     attributes: Option<Box<BTreeMap<String, String>>>,
     salt: [u8; 16],
-    pub(super) custody: Option<Box<Custody>>,
+    pub(super) upstream: Option<Box<StoredUpstreamTokens>>,
 }
 
 impl Row {
@@ -47,7 +47,7 @@ impl Row {
             claims: record.claims.into(),
             attributes: (!attributes.is_empty()).then(|| Box::new(attributes)),
             salt: record.salt,
-            custody: record.custody,
+            upstream: record.upstream,
         }
     }
 
@@ -57,7 +57,7 @@ impl Row {
     }
 
     /// The session's idle time begins anew.
-    pub(super) fn slide(&mut self, now: Timestamp) {
+    pub(super) fn user_activity(&mut self, now: Timestamp) {
         self.idle_expires = now.plus(self.idle_lifetime).min(self.absolute_expires);
     }
 }
@@ -79,7 +79,7 @@ impl From<&Row> for SessionRecord {
             claims: row.claims.to_string(),
             attributes: row.attributes.as_deref().cloned().unwrap_or_default(),
             salt: row.salt,
-            custody: row.custody.clone(),
+            upstream: row.upstream.clone(),
         }
     }
 }

@@ -20,7 +20,7 @@ fn verified(subject: &str, secs: u64) -> Arc<Verified<()>> {
         session_expires: None,
         persistent: true,
         generation: None,
-        mark: 0,
+        fingerprint: 0,
         reported: Default::default(),
     })
 }

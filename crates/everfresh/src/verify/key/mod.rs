@@ -42,7 +42,7 @@ pub struct Key {
     public: Option<PublicParts>,
     /// The first header that this key was found to have signed, which is that of nearly every
     /// token it signs, and need not be read again.
-    familiar: OnceLock<(Box<str>, Header)>,
+    cached_header: OnceLock<(Box<str>, Header)>,
 }
 
 /// A longer header is read each time, so that nobody else's bytes are kept in any number.
@@ -149,7 +149,7 @@ impl Key {
                 found: Some("an RSA key whose exponent is not an odd number from 3 to 2^33 - 1"),
             });
         }
-        Ok(Self { alg, kid: None, verifier, signer: None, public, familiar: OnceLock::new() })
+        Ok(Self { alg, kid: None, verifier, signer: None, public, cached_header: OnceLock::new() })
     }
 
     /// A public JWK, or an `oct` one, which also signs. Its `kid` is taken over.
@@ -261,15 +261,15 @@ impl Key {
     }
 
     /// What this header says, if it is the one that is known.
-    pub(crate) fn familiar(&self, encoded: &str) -> Option<&Header> {
-        self.familiar.get().filter(|(known, _)| **known == *encoded).map(|(_, header)| header)
+    pub(crate) fn cached_header(&self, encoded: &str) -> Option<&Header> {
+        self.cached_header.get().filter(|(known, _)| **known == *encoded).map(|(_, header)| header)
     }
 
     /// Remembers a header that this key has signed.
-    pub(crate) fn get_familiar(&self, encoded: &str, header: Header) {
+    pub(crate) fn cache_header(&self, encoded: &str, header: Header) {
         if encoded.len() <= MAX_FAMILIAR {
             // Another thread may have come first.
-            let _ = self.familiar.set((encoded.into(), header));
+            let _ = self.cached_header.set((encoded.into(), header));
         }
     }
 
@@ -311,7 +311,7 @@ impl Key {
             verifier,
             signer: Some(signer),
             public,
-            familiar: OnceLock::new(),
+            cached_header: OnceLock::new(),
         })
     }
 
@@ -328,7 +328,7 @@ impl Key {
             verifier,
             signer: None,
             public: Some(public),
-            familiar: OnceLock::new(),
+            cached_header: OnceLock::new(),
         })
     }
 }

@@ -173,5 +173,8 @@ fn s31_the_twin_of_an_ecdsa_token_is_the_same_session() {
     };
     let (one, other) = (check(&token), check(&twin));
     assert_eq!(one.sid, other.sid);
-    assert_eq!(one.mark, other.mark, "the same flight: r comes first and is the same");
+    assert_eq!(
+        one.fingerprint, other.fingerprint,
+        "the same flight: r comes first and is the same"
+    );
 }

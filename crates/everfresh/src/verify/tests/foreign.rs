@@ -125,7 +125,7 @@ fn s41_a_key_that_is_not_known_yet_is_fetched_once() {
     let retry_after = Duration::from_secs(7);
     let away = move |_, _: &Keys| Seek::Unavailable { retry_after };
     assert_eq!(read_asking(&of_new_key, away), (Err(NotRead::Unavailable), 1));
-    let nothing = |_, _: &Keys| Seek::Underway(Box::pin(async {}));
+    let nothing = |_, _: &Keys| Seek::InFlight(Box::pin(async {}));
     assert_eq!(read_asking(&of_new_key, nothing), (Err(NotRead::Unavailable), 1));
 
     let fetches = |_, set: &Keys| brings(Keys::verifying([named_key("k2")]).unwrap(), set);

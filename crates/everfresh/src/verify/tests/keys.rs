@@ -345,14 +345,14 @@ fn a_header_is_known_again_only_as_a_key_has_signed_it() {
     let stranger = Key::hmac(Algorithm::HS256, b"a stranger's secret, 32 bytes long").unwrap();
     let unsigned = sign_text(&stranger, &usual.to_string(), &payload);
     assert_eq!(check(&unsigned), Err(InvalidReason::Signature));
-    assert!(keys.current().familiar(&encoded(&usual)).is_none(), "a key has not signed it");
+    assert!(keys.current().cached_header(&encoded(&usual)).is_none(), "a key has not signed it");
 
     let long = with(usual.clone(), "x5t", json!("x".repeat(300)));
     assert_eq!(check(&sign(&long, &claims())), Ok(()));
-    assert!(keys.current().familiar(&encoded(&long)).is_none(), "too long to be kept");
+    assert!(keys.current().cached_header(&encoded(&long)).is_none(), "too long to be kept");
 
     assert_eq!(check(&sign(&usual, &claims())), Ok(()));
-    assert!(keys.current().familiar(&encoded(&usual)).is_some());
+    assert!(keys.current().cached_header(&encoded(&usual)).is_some());
     assert_eq!(check(&unsigned), Err(InvalidReason::Signature), "the signature counts as before");
     assert_eq!(check(&sign(&usual, &claims())), Ok(()));
 

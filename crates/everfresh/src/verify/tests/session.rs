@@ -33,14 +33,14 @@ fn a_token_that_names_no_session_gets_a_name_that_no_issuer_would_write() {
 
 #[test]
 fn what_was_reported_is_told_apart_by_who_showed_it() {
-    for slides in [false, true] {
+    for user_activity in [false, true] {
         let reported = Reported::default();
-        assert!(!reported.is(slides));
-        reported.note(slides);
-        assert!(reported.is(slides) && !reported.is(!slides));
-        reported.note(slides);
-        assert!(reported.is(slides), "twice is once");
-        reported.note(!slides);
-        assert!(reported.is(slides) && reported.is(!slides));
+        assert!(!reported.is(user_activity));
+        reported.note(user_activity);
+        assert!(reported.is(user_activity) && !reported.is(!user_activity));
+        reported.note(user_activity);
+        assert!(reported.is(user_activity), "twice is once");
+        reported.note(!user_activity);
+        assert!(reported.is(user_activity) && reported.is(!user_activity));
     }
 }

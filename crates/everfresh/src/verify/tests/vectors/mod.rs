@@ -24,7 +24,7 @@ fn open_once(token: &str, keys: &Keys) -> Result<Vec<u8>, InvalidReason> {
     let compact = jws::Compact::split(token.as_bytes())?;
     let keys = keys.current();
     let mut read = None;
-    let header = match keys.familiar(compact.header) {
+    let header = match keys.cached_header(compact.header) {
         Some(header) => header,
         None => &*read.insert(jws::Header::parse(compact.header)?),
     };
@@ -32,7 +32,7 @@ fn open_once(token: &str, keys: &Keys) -> Result<Vec<u8>, InvalidReason> {
     let signature = compact.signature(&mut buffer)?;
     let key = check_signature(&compact, header, signature, &keys)?;
     if let Some(header) = read {
-        key.get_familiar(compact.header, header);
+        key.cache_header(compact.header, header);
     }
     let payload = token.split('.').nth(1).unwrap_or_default();
     B64.decode(payload).map_err(|_| InvalidReason::Malformed)

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::backoff::Backoff;
-use super::{Admission, Failure, Tokens};
+use super::{Failure, FlightKey, Tokens};
 use crate::sync::{Mutex, MutexGuard, PoisonError, watch};
 
 /// How many may run at once; what comes on top is answered as unavailable.
@@ -19,60 +19,60 @@ const MAX_RUNNING: usize = 4096;
 const MAX_RESULTS: usize = 16 * 1024;
 
 /// How a flight ended.
-pub(crate) type Landing = Result<Tokens, Failure>;
+pub(crate) type FlightResult = Result<Tokens, Failure>;
 
 /// Where a flight's end is heard of.
-pub(crate) type Outcome = watch::Receiver<Option<Landing>>;
+pub(crate) type Outcome = watch::Receiver<Option<FlightResult>>;
 
 /// All flights of an engine. A handle: clones share the board.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Flights(Arc<Mutex<Board>>);
+pub(crate) struct FlightGroup(Arc<Mutex<Board>>);
 
 #[derive(Debug, Default)]
 pub(super) struct Board {
     // By session first, so that all of one's are found without a look at others'.
-    running: BTreeMap<Admission, Outcome>,
-    results: BTreeMap<Admission, (Tokens, Duration)>,
+    running: BTreeMap<FlightKey, Outcome>,
+    results: BTreeMap<FlightKey, (Tokens, Duration)>,
     /// The results in the order of their end, which is that of their making.
-    ends: VecDeque<(Admission, Duration)>,
+    ends: VecDeque<(FlightKey, Duration)>,
     backoff: Backoff,
     /// The engine shuts down: what flies may land, nothing takes off.
     closed: bool,
 }
 
 /// What becomes of somebody who asks for a refresh.
-pub(crate) enum Boarding {
+pub(crate) enum Entry {
     /// Nobody has asked before: the flight is theirs to fly.
-    Start(Running),
+    Lead(Leader),
     /// It is in the air.
     Join(Outcome),
     /// It has landed, and its result is kept.
-    Replay(Tokens),
+    Cached(Tokens),
     /// The session's refresh has failed a moment ago.
     BackedOff(Failure),
     /// Too many are in the air, or the engine shuts down.
     Full,
 }
 
-impl Flights {
+impl FlightGroup {
     /// Joins the flight of this key, takes its result, or starts it. `now`: the monotonic clock.
-    pub(crate) fn board(&self, key: &Admission, now: impl Fn() -> Duration) -> Boarding {
+    pub(crate) fn enter(&self, key: &FlightKey, now: impl Fn() -> Duration) -> Entry {
         let mut board = self.lock();
         if let Some(outcome) = board.running.get(key) {
-            return Boarding::Join(outcome.clone());
+            return Entry::Join(outcome.clone());
         }
         if let Some(tokens) = board.kept(key, now()) {
-            return Boarding::Replay(tokens);
+            return Entry::Cached(tokens);
         }
         if let Some(retry_after) = board.backoff.left(&key.sid, now()) {
-            return Boarding::BackedOff(Failure::Unavailable { retry_after });
+            return Entry::BackedOff(Failure::Unavailable { retry_after });
         }
         if board.closed || board.running.len() >= MAX_RUNNING {
-            return Boarding::Full;
+            return Entry::Full;
         }
-        let (announce, outcome) = watch::channel(None);
+        let (sender, outcome) = watch::channel(None);
         board.running.insert(key.clone(), outcome);
-        Boarding::Start(Running { flights: self.clone(), key: key.clone(), announce })
+        Entry::Lead(Leader { flights: self.clone(), key: key.clone(), sender })
     }
 
     /// Drops what is kept of a session that was signed out. A flight of it that lands later is
@@ -82,7 +82,7 @@ impl Flights {
         if board.running.is_empty() && board.results.is_empty() {
             return;
         }
-        let key = |mark| Admission { sid: sid.into(), mark };
+        let key = |fingerprint| FlightKey { sid: sid.into(), fingerprint };
         let all = key(u64::MIN)..=key(u64::MAX);
         remove(&mut board.results, &all);
         remove(&mut board.running, &all);
@@ -116,19 +116,19 @@ fn remove<K: Ord + Clone, V>(map: &mut BTreeMap<K, V>, range: &RangeInclusive<K>
 }
 
 impl Board {
-    fn kept(&self, key: &Admission, now: Duration) -> Option<Tokens> {
+    fn kept(&self, key: &FlightKey, now: Duration) -> Option<Tokens> {
         let (tokens, until) = self.results.get(key)?;
         (now < *until).then(|| tokens.clone())
     }
 
     pub(super) fn keep(
         &mut self,
-        key: Admission,
+        key: FlightKey,
         tokens: Tokens,
         now: Duration,
-        overlap: Duration,
+        reuse_interval: Duration,
     ) {
-        let until = now + overlap;
+        let until = now + reuse_interval;
         let full = |board: &Self| board.ends.len() >= MAX_RESULTS;
         while full(self) || self.ends.front().is_some_and(|(_, end)| *end <= now) {
             let Some((oldest, end)) = self.ends.pop_front() else { break };
@@ -143,32 +143,32 @@ impl Board {
 }
 
 /// A flight in the air. Dropped without landing (its runtime ended), it leaves no trace.
-pub(crate) struct Running {
-    flights: Flights,
-    key: Admission,
-    announce: watch::Sender<Option<Landing>>,
+pub(crate) struct Leader {
+    flights: FlightGroup,
+    key: FlightKey,
+    sender: watch::Sender<Option<FlightResult>>,
 }
 
-impl Running {
+impl Leader {
     pub(crate) fn sid(&self) -> &str {
         &self.key.sid
     }
 
     pub(crate) fn outcome(&self) -> Outcome {
-        self.announce.subscribe()
+        self.sender.subscribe()
     }
 
     /// Takes the flight off the board and keeps its result, unless the session was signed out.
     /// Gives what is to be announced. `untried`: nothing was tried that could fail; `random`:
     /// anything from 0 to 255.
-    pub(crate) fn land(
+    pub(crate) fn complete(
         &self,
-        landing: Landing,
+        landing: FlightResult,
         untried: bool,
         now: Duration,
         random: u8,
-        overlap: Duration,
-    ) -> Landing {
+        reuse_interval: Duration,
+    ) -> FlightResult {
         let mut board = self.flights.lock();
         match landing {
             Err(failure) if untried => board.backoff.hold(self.sid(), failure, now),
@@ -178,21 +178,21 @@ impl Running {
             return Err(Failure::Rejected);
         }
         if let Ok(tokens) = &landing
-            && !overlap.is_zero()
+            && !reuse_interval.is_zero()
         {
-            board.keep(self.key.clone(), tokens.clone(), now, overlap);
+            board.keep(self.key.clone(), tokens.clone(), now, reuse_interval);
         }
         landing
     }
 
     /// Tells everybody who waits. Comes after landing, so that who comes later finds the result.
-    pub(crate) fn announce(self, landing: Landing) {
-        self.announce.send_replace(Some(landing));
+    pub(crate) fn publish(self, landing: FlightResult) {
+        self.sender.send_replace(Some(landing));
     }
 
     /// False if it is no longer there: forgotten, and perhaps another one in its place.
     fn leave(&self, board: &mut Board) -> bool {
-        let ours = |outcome: &Outcome| outcome.same_channel(&self.announce.subscribe());
+        let ours = |outcome: &Outcome| outcome.same_channel(&self.sender.subscribe());
         let there = board.running.get(&self.key).is_some_and(ours);
         if there {
             board.running.remove(&self.key);
@@ -201,7 +201,7 @@ impl Running {
     }
 }
 
-impl Drop for Running {
+impl Drop for Leader {
     fn drop(&mut self) {
         self.leave(&mut self.flights.lock());
     }

@@ -2,14 +2,14 @@
 //!
 //! | presented generation g, stored G | answer |
 //! |---|---|
-//! | g = G | rotate to G+1; sooner than `overlap` after the last rotation: a new access token alone |
-//! | g = G-1, within `overlap` of the rotation | the same successor again |
+//! | g = G | rotate to G+1; sooner than `reuse_interval` after the last rotation: a new access token alone |
+//! | g = G-1, within `reuse_interval` of the rotation | the same successor again |
 //! | g = G-1, the successor not confirmed | the same successor again: its response was lost |
 //! | g = G-1 otherwise, or g < G-1 | theft: end this session |
 //! | g > G, both tags good | the store was restored: the row goes on from g; a new access token alone |
 //!
 //! Whenever the same successor is given again while it is unconfirmed and the rotation is older
-//! than half of `overlap`, that answer is the rotation's new time. Each of these rules was found
+//! than half of `reuse_interval`, that answer is the rotation's new time. Each of these rules was found
 //! to be needed by exhaustive search; taken back alone it signs an honest browser out.
 
 use std::time::Duration;
@@ -30,25 +30,25 @@ pub(crate) enum Answer {
     /// write in a failover: it becomes the row's.
     Adopt,
     /// Two holders: end the session.
-    Theft,
+    Reuse,
 }
 
 /// Asks the table. The row is not over; both tags of the token are good.
 pub(crate) fn consult(
     row: &SessionRecord,
     presented: u64,
-    overlap: Duration,
+    reuse_interval: Duration,
     now: Timestamp,
 ) -> Answer {
     let age = now.since(row.rotated_at);
     if presented > row.generation {
         Answer::Adopt
     } else if presented == row.generation {
-        if age < overlap { Answer::Keep } else { Answer::Rotate { to: row.generation + 1 } }
-    } else if presented + 1 == row.generation && (age <= overlap || !row.confirmed) {
-        Answer::Again { reanchor: !row.confirmed && age >= overlap / 2 }
+        if age < reuse_interval { Answer::Keep } else { Answer::Rotate { to: row.generation + 1 } }
+    } else if presented + 1 == row.generation && (age <= reuse_interval || !row.confirmed) {
+        Answer::Again { reanchor: !row.confirmed && age >= reuse_interval / 2 }
     } else {
-        Answer::Theft
+        Answer::Reuse
     }
 }
 
@@ -72,7 +72,7 @@ mod tests {
             claims: "{}".into(),
             attributes: Default::default(),
             salt: [2; 16],
-            custody: None,
+            upstream: None,
         };
         let row = SessionRecord { generation: 5, confirmed, ..new.into_record(ROTATED) };
         let presented = row.generation.checked_add_signed(ahead).unwrap();
@@ -100,7 +100,7 @@ mod tests {
         for age in [0, 14_999, 15_000, 30_000] {
             assert_eq!(answer(-1, true, age), Answer::Again { reanchor: false }, "{age} ms");
         }
-        assert_eq!(answer(-1, true, 30_001), Answer::Theft);
+        assert_eq!(answer(-1, true, 30_001), Answer::Reuse);
         for (age, reanchor) in
             [(0, false), (14_999, false), (15_000, true), (30_001, true), (DAY, true)]
         {
@@ -113,7 +113,7 @@ mod tests {
         for confirmed in [true, false] {
             for age in [0, 14_999, 30_000, DAY] {
                 for older in [-2, -3, -5] {
-                    assert_eq!(answer(older, confirmed, age), Answer::Theft, "{older}, {age} ms");
+                    assert_eq!(answer(older, confirmed, age), Answer::Reuse, "{older}, {age} ms");
                 }
                 for later in [1, 2, 1000] {
                     assert_eq!(answer(later, confirmed, age), Answer::Adopt, "{later}, {age} ms");

@@ -9,7 +9,7 @@ use http::HeaderValue;
 use http::header::{AUTHORIZATION, COOKIE};
 use smallvec::SmallVec;
 
-use crate::carrier::{Carriers, Location};
+use crate::carrier::{Location, Transports};
 use crate::extract::cookie_spans;
 use crate::head::HeaderFields;
 use crate::secret::AccessToken;
@@ -31,7 +31,7 @@ pub enum InnerToken {
 /// Rewrites the request's fields; touches none where nothing has to change.
 pub(crate) fn rewrite(
     fields: &mut impl HeaderFields,
-    carriers: &Carriers,
+    carriers: &Transports,
     policy: InnerToken,
     successor: Option<&AccessToken>,
 ) {
@@ -91,7 +91,7 @@ fn uses_scheme(fields: &impl HeaderFields, scheme: &str) -> bool {
 }
 
 /// Cuts our pairs out of every `Cookie` field; what is left keeps its bytes and their order.
-fn rewrite_cookies(fields: &mut impl HeaderFields, carriers: &Carriers, change: Change<'_>) {
+fn rewrite_cookies(fields: &mut impl HeaderFields, carriers: &Transports, change: Change<'_>) {
     let cuts = fields.values(&COOKIE).map(|field| cuts_of(field, carriers, change)).enumerate();
     // Most requests bring no cookie at all, or none that has to go; and of the many fields that
     // HTTP/2 makes of one, few hold one that has.
@@ -128,7 +128,7 @@ struct Cut {
     replaced: Option<usize>,
 }
 
-fn cuts_of(field: &[u8], carriers: &Carriers, change: Change<'_>) -> Cuts {
+fn cuts_of(field: &[u8], carriers: &Transports, change: Change<'_>) -> Cuts {
     let mut cuts = Cuts::new();
     for (is_access, _, finder) in carriers.cookies() {
         let replaced = match (is_access, change) {

@@ -8,19 +8,19 @@ use crate::clock::Timestamp;
 use crate::refresh::Context;
 
 /// Tells one claim from another: 128 random bits.
-pub type ClaimId = [u8; 16];
+pub type ReservationId = [u8; 16];
 
 /// Tokens of another server, as a session's row holds them.
 #[derive(Clone, PartialEq, Eq)]
-pub struct Custody {
+pub struct StoredUpstreamTokens {
     /// How often they were replaced: the fence of every change.
     pub seq: u64,
     /// How often the refresh token among them was sent, as far as anybody knows. 0: never.
     pub tries: u32,
     /// Whoever sent it last, or is sending it.
-    pub claim: Option<ClaimId>,
+    pub reservation: Option<ReservationId>,
     /// When that was claimed.
-    pub claimed_at: Timestamp,
+    pub reserved_at: Timestamp,
     /// The tokens, sealed: no store can read them.
     pub sealed: Vec<u8>,
     /// When the access token among them expires.
@@ -29,34 +29,41 @@ pub struct Custody {
 
 /// Tokens that a session begins with.
 #[derive(Clone, PartialEq, Eq)]
-pub struct NewCustody {
+pub struct NewUpstreamTokens {
     /// The tokens, sealed.
     pub sealed: Vec<u8>,
     /// How long the access token among them still lives.
-    pub lives: Duration,
+    pub expires_in: Duration,
 }
 
-impl NewCustody {
+impl NewUpstreamTokens {
     /// What a store keeps, made at `now` by its clock.
-    pub fn into_custody(self, now: Timestamp) -> Custody {
-        let expires = now.plus(self.lives);
-        let (seq, tries, claim) = (0, 0, None);
-        Custody { seq, tries, claim, claimed_at: now, sealed: self.sealed, expires }
+    pub fn into_stored(self, now: Timestamp) -> StoredUpstreamTokens {
+        let expires = now.plus(self.expires_in);
+        let (seq, tries, reservation) = (0, 0, None);
+        StoredUpstreamTokens {
+            seq,
+            tries,
+            reservation,
+            reserved_at: now,
+            sealed: self.sealed,
+            expires,
+        }
     }
 }
 
 /// The mark that a refresh token is being sent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Claim {
+pub struct Reservation {
     /// The session.
     pub sid: SessionId,
     /// The tokens that are meant.
     pub seq: u64,
     /// The claim.
-    pub id: ClaimId,
+    pub id: ReservationId,
     /// The claim whose place it takes, and when that one was made. None: only if nobody has sent the
     /// token.
-    pub over: Option<(ClaimId, Timestamp)>,
+    pub replaces: Option<(ReservationId, Timestamp)>,
 }
 
 /// New tokens for a session.
@@ -67,7 +74,7 @@ pub struct Publication {
     /// The tokens that these replace.
     pub seq: u64,
     /// These, sealed.
-    pub tokens: NewCustody,
+    pub tokens: NewUpstreamTokens,
     /// The app's claims from now on. None: as they were.
     pub claims: Option<String>,
 }
@@ -76,21 +83,27 @@ pub struct Publication {
 ///
 /// # Security
 /// 1. Each step is one atomic change of the session's row, also between processes. A refresh token
-///    that can be used once is sent by whoever got `true` from [`claim`](Self::claim): two of them
+///    that can be used once is sent by whoever got `true` from [`reservation`](Self::reserve): two of them
 ///    lose the session, or look like theft to the other server.
 /// 2. A `false` for a change that was made costs a look at the row; an invented `true` costs the
 ///    session.
 /// 3. A publication that was acknowledged is the only copy of the tokens in the world.
-pub trait CustodyStore: SessionStore {
+pub trait UpstreamTokenStore: SessionStore {
     /// Marks the token as being sent: sets the claim, the store's time and one try more, if the
     /// row still has these tokens and the claim that is to be replaced (or none and no try). Says
     /// whether it did.
-    fn claim(&self, claim: Claim) -> impl Future<Output = Result<bool, StoreError>> + Send;
+    fn reserve(
+        &self,
+        reservation: Reservation,
+    ) -> impl Future<Output = Result<bool, StoreError>> + Send;
 
     /// Takes one's own claim back, for a token that certainly was not sent, or whose answer said
     /// that nothing came of it: one try less, and the claim whose place it took stands again, as old
     /// as it is. Says whether it was there.
-    fn release(&self, claim: Claim) -> impl Future<Output = Result<bool, StoreError>> + Send;
+    fn release(
+        &self,
+        reservation: Reservation,
+    ) -> impl Future<Output = Result<bool, StoreError>> + Send;
 
     /// Puts new tokens in the place of these, whoever claimed them and however late: the sequence
     /// goes up by one, and nothing is claimed. Says whether the row still had these.
@@ -113,45 +126,49 @@ pub trait CustodyStore: SessionStore {
     }
 }
 
-impl Custody {
+impl StoredUpstreamTokens {
     /// Whether an access token that was made for `lifetime` is to be renewed now; not at the same
     /// moment for all sessions.
     pub fn is_due(&self, sid: SessionId, lifetime: Duration, now: Timestamp) -> bool {
         Context::is_due(&sid.to_string(), lifetime, self.expires.since(now))
     }
 
-    /// [`CustodyStore::claim`], for stores that change rows in memory.
-    pub(crate) fn take(&mut self, claim: Claim, now: Timestamp) -> bool {
-        let free = match claim.over {
+    /// [`UpstreamTokenStore::reserve`], for stores that change rows in memory.
+    pub(crate) fn take(&mut self, reservation: Reservation, now: Timestamp) -> bool {
+        let free = match reservation.replaces {
             None => self.tries == 0,
-            Some((over, _)) => self.tries > 0 && self.claim == Some(over),
+            Some((replaces, _)) => self.tries > 0 && self.reservation == Some(replaces),
         };
-        if self.seq != claim.seq || !free {
+        if self.seq != reservation.seq || !free {
             return false;
         }
-        (self.claim, self.claimed_at) = (Some(claim.id), now);
+        (self.reservation, self.reserved_at) = (Some(reservation.id), now);
         self.tries = self.tries.saturating_add(1);
         true
     }
 
-    /// [`CustodyStore::release`].
-    pub(crate) fn give_back(&mut self, claim: Claim) -> bool {
-        if self.seq != claim.seq || self.claim != Some(claim.id) || self.tries == 0 {
+    /// [`UpstreamTokenStore::release`].
+    pub(crate) fn give_back(&mut self, reservation: Reservation) -> bool {
+        if self.seq != reservation.seq
+            || self.reservation != Some(reservation.id)
+            || self.tries == 0
+        {
             return false;
         }
         self.tries -= 1;
-        self.claim = claim.over.map(|(over, _)| over).filter(|_| self.tries > 0);
-        if let Some((_, at)) = claim.over {
+        self.reservation =
+            reservation.replaces.map(|(replaces, _)| replaces).filter(|_| self.tries > 0);
+        if let Some((_, at)) = reservation.replaces {
             // A grace counts from the time when the token was first sent.
-            self.claimed_at = at;
+            self.reserved_at = at;
         }
         true
     }
 }
 
-impl fmt::Debug for Custody {
+impl fmt::Debug for StoredUpstreamTokens {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Custody")
+        f.debug_struct("StoredUpstreamTokens")
             .field("seq", &self.seq)
             .field("tries", &self.tries)
             .field("expires", &self.expires)
@@ -169,8 +186,10 @@ impl fmt::Debug for Publication {
     }
 }
 
-impl fmt::Debug for NewCustody {
+impl fmt::Debug for NewUpstreamTokens {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("NewCustody").field("lives", &self.lives).finish_non_exhaustive()
+        f.debug_struct("NewUpstreamTokens")
+            .field("expires_in", &self.expires_in)
+            .finish_non_exhaustive()
     }
 }

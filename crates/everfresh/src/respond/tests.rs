@@ -5,7 +5,7 @@ use http::{Response, StatusCode};
 
 use super::CachePolicy;
 use crate::testing::*;
-use crate::{Carrier, Engine, EngineBuilder, Session};
+use crate::{Engine, EngineBuilder, Session, Transport};
 
 /// The response to an expired token, from a handler that set these fields.
 async fn respond(world: &World, fields: &[(&'static str, &'static str)]) -> Response<String> {
@@ -146,7 +146,7 @@ async fn s74_vary_is_appended_and_not_repeated() {
 
 #[tokio::test]
 async fn s79_tokens_in_headers_only_for_those_who_sent_them_there() {
-    let world = World::with(|b| b.carriers([Carrier::cookies(), Carrier::headers()]));
+    let world = World::with(|b| b.carriers([Transport::cookies(), Transport::headers()]));
     let token = world.sign_in("alice").await;
     world.pass(900);
     let by_cookie = world.me(cookie(&token)).await;
@@ -270,7 +270,7 @@ async fn debug_headers_tell_of_tokens_that_stay_back_and_of_a_refresh_beside() {
 
     let world = World::with(|b| {
         b.debug_headers(true)
-            .carriers([Carrier::cookies(), Carrier::headers()])
+            .carriers([Transport::cookies(), Transport::headers()])
             .revalidate_with(|_| std::future::pending::<Result<crate::Revalidated<_>, &str>>())
     });
     let token = world.sign_in("alice").await;

@@ -20,7 +20,7 @@ const LOOK_EVERY: Duration = Duration::from_secs(30);
 /// Why a long connection should end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
-pub enum Ended {
+pub enum EndReason {
     /// The access token expired, and this node knows of no newer one of the session.
     Expired,
     /// The session is over: signed out, stolen, or ended by the app.
@@ -28,7 +28,7 @@ pub enum Ended {
 }
 
 /// A watch over a session, for web sockets, event streams and long downloads. Made by
-/// [`Session::expires`].
+/// [`Session::watch`].
 ///
 /// It moves on whenever this node makes or is shown a newer access token of the session, so a page
 /// keeps its socket open by calling `POST /auth/refresh` (or anything else) in time. It ends at
@@ -38,14 +38,14 @@ pub enum Ended {
 /// client connect anew, which it must be able to do anyway.
 ///
 /// ```
-/// # use everfresh::{Ended, Expires};
+/// # use everfresh::{EndReason, SessionWatch};
 /// # async fn next_message() -> Option<String> { None }
-/// async fn serve(mut expires: Expires) {
+/// async fn serve(mut expires: SessionWatch) {
 ///     loop {
 ///         tokio::select! {
 ///             ended = expires.ended() => {
 ///                 // Close with a code that tells the client to refresh (or to sign in) first.
-///                 let code = if ended == Ended::Expired { 4401 } else { 4403 };
+///                 let code = if ended == EndReason::Expired { 4401 } else { 4403 };
 ///                 return drop(code);
 ///             }
 ///             message = next_message() => if message.is_none() { return },
@@ -54,7 +54,7 @@ pub enum Ended {
 /// }
 /// # let _ = serve;
 /// ```
-pub struct Expires {
+pub struct SessionWatch {
     core: Arc<Core>,
     sid: Box<str>,
     until: watch::Receiver<Until>,
@@ -64,32 +64,32 @@ impl<C: ClaimSet> Session<C> {
     /// A watch over what this request is entitled to, that outlives the request.
     ///
     /// Errors: the answer to give where nobody is signed in.
-    pub fn expires(&self) -> Result<Expires, Rejection> {
+    pub fn watch(&self) -> Result<SessionWatch, Rejection> {
         let of = self.verified(|verified| (verified.sid.clone(), verified.expires));
         let (sid, expires) = of.ok_or_else(|| self.rejection())?;
         let core = self.0.core.clone();
         let until = core.watches.watch(&sid, expires);
-        Ok(Expires { core, sid, until })
+        Ok(SessionWatch { core, sid, until })
     }
 }
 
-impl Expires {
+impl SessionWatch {
     /// When the newest access token of the session that this node knows of expires.
     pub fn at(&self) -> SystemTime {
         self.until.borrow().expires.into()
     }
 
     /// Waits until the connection should end. Cancel safe; may be awaited again.
-    pub async fn ended(&mut self) -> Ended {
+    pub async fn ended(&mut self) -> EndReason {
         loop {
             let until = *self.until.borrow_and_update();
             let now = self.core.clock.now();
             if until.over || self.core.revoked.contains(&self.sid, now) {
-                return Ended::SignedOut;
+                return EndReason::SignedOut;
             }
             let left = until.expires.since(now);
             if left.is_zero() {
-                return Ended::Expired;
+                return EndReason::Expired;
             }
             let clock = self.core.clock.clone();
             let changed = std::pin::pin!(self.until.changed());
@@ -99,15 +99,15 @@ impl Expires {
     }
 }
 
-impl Drop for Expires {
+impl Drop for SessionWatch {
     fn drop(&mut self) {
         self.core.watches.unwatch(&self.sid);
     }
 }
 
-impl fmt::Debug for Expires {
+impl fmt::Debug for SessionWatch {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Expires").field("sid", &self.sid).finish_non_exhaustive()
+        f.debug_struct("SessionWatch").field("sid", &self.sid).finish_non_exhaustive()
     }
 }
 
@@ -118,11 +118,11 @@ mod tests {
     use super::*;
     use crate::testing::*;
 
-    async fn expires_of(world: &World, pair: &Pair) -> Expires {
+    async fn expires_of(world: &World, pair: &Pair) -> SessionWatch {
         let (keep, kept) = std::sync::mpsc::channel();
         world
             .send(pair.request(), move |session, _| {
-                let _ = keep.send(session.expires());
+                let _ = keep.send(session.watch());
                 async { Response::new(String::new()) }
             })
             .await;
@@ -152,7 +152,7 @@ mod tests {
         world.pass_until_left(&pair.access, 0);
         settle().await;
         assert!(ended.is_finished(), "by the clock alone");
-        assert_eq!(ended.await.unwrap(), Ended::Expired);
+        assert_eq!(ended.await.unwrap(), EndReason::Expired);
         assert_eq!(world.auth.core.watches.sizes(), (0, 0));
     }
 
@@ -170,13 +170,13 @@ mod tests {
             })
             .await;
         for watch in &mut watches {
-            assert_eq!(watch.ended().await, Ended::SignedOut);
-            assert_eq!(watch.ended().await, Ended::SignedOut, "and stays so");
+            assert_eq!(watch.ended().await, EndReason::SignedOut);
+            assert_eq!(watch.ended().await, EndReason::SignedOut, "and stays so");
         }
         assert!(futures::FutureExt::now_or_never(of_other.ended()).is_none());
         let nobody = world
             .send(get(&[]), |session, _| async move {
-                assert!(session.expires().is_err());
+                assert!(session.watch().is_err());
                 Response::new(String::new())
             })
             .await;
@@ -191,6 +191,6 @@ mod tests {
         let pair = Pair { access: token, ..Pair::default() };
         let mut expires = expires_of(&world, &pair).await;
         // tokio's time is paused: each look at the clock comes as soon as the last has ended.
-        assert_eq!(expires.ended().await, Ended::Expired);
+        assert_eq!(expires.ended().await, EndReason::Expired);
     }
 }

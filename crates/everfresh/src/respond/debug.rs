@@ -10,7 +10,7 @@ use crate::carrier::Location;
 use crate::decide::{Decision, Verdict};
 use crate::head::HeaderFields;
 use crate::observe::metrics::How;
-use crate::session::Standing;
+use crate::session::SessionStatus;
 use crate::verify::InvalidReason;
 
 const EVERFRESH_DEBUG: HeaderName = HeaderName::from_static("everfresh-debug");
@@ -25,7 +25,7 @@ pub(crate) struct Account<'a> {
     pub(crate) decision: Decision,
     /// How it came to a refresh, and what came of that.
     pub(crate) flown: Option<(How, &'static str)>,
-    pub(crate) standing: Standing,
+    pub(crate) standing: SessionStatus,
     /// Why its token does not count.
     pub(crate) reason: Option<InvalidReason>,
     /// Of the access token that it has in the end.
@@ -49,13 +49,13 @@ impl Account<'_> {
             Location::Header(_) => "header",
         };
         let standing = match self.standing {
-            Standing::Present => "present",
-            Standing::Absent => "absent",
-            Standing::Rejected => "rejected",
-            Standing::CrossSite => "cross_site",
-            Standing::UnreadClaims => "unread_claims",
-            Standing::InsecureHost => "insecure_host",
-            Standing::Unavailable { .. } => "unavailable",
+            SessionStatus::Present => "present",
+            SessionStatus::Absent => "absent",
+            SessionStatus::Rejected => "rejected",
+            SessionStatus::CrossSite => "cross_site",
+            SessionStatus::UnreadClaims => "unread_claims",
+            SessionStatus::InsecureHost => "insecure_host",
+            SessionStatus::Unavailable { .. } => "unavailable",
         };
         let sends = match self.sent {
             Sent::Nothing => "nothing",

@@ -15,10 +15,10 @@ const HEAD: usize = 1 + 4;
 /// Seals with the ring's first key and opens with all of them. Bound to the engine's issuer and
 /// audience.
 ///
-/// Given to a [`Custodian`](super::Custodian) and made from the same ring as refresh tokens, so
+/// Given to a [`UpstreamTokenKeeper`](super::UpstreamTokenKeeper) and made from the same ring as refresh tokens, so
 /// that it rotates with it: keep a key for as long as a session may be idle.
 #[derive(Clone)]
-pub struct Vault {
+pub struct Sealer {
     ring: KeyRing,
     scope: Scope,
 }
@@ -26,14 +26,14 @@ pub struct Vault {
 /// Why something could not be opened.
 #[derive(Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
-pub enum NotOpened {
+pub enum UnsealError {
     /// Perhaps ours, of a key that is not in the ring (any more).
     UnknownKey,
     /// Not ours, not whole, or found in another place than it was made for.
     Foreign,
 }
 
-impl Vault {
+impl Sealer {
     pub(crate) fn new(ring: KeyRing, scope: Scope) -> Self {
         Self { ring, scope }
     }
@@ -49,12 +49,12 @@ impl Vault {
     }
 
     /// Opens what was sealed for this place.
-    pub fn open(&self, place: &[u8], sealed: &[u8]) -> Result<Zeroizing<Vec<u8>>, NotOpened> {
-        let (head, sealed) = sealed.split_at_checked(HEAD).ok_or(NotOpened::Foreign)?;
-        let [VERSION, a, b, c, d] = *head else { return Err(NotOpened::Foreign) };
+    pub fn open(&self, place: &[u8], sealed: &[u8]) -> Result<Zeroizing<Vec<u8>>, UnsealError> {
+        let (head, sealed) = sealed.split_at_checked(HEAD).ok_or(UnsealError::Foreign)?;
+        let [VERSION, a, b, c, d] = *head else { return Err(UnsealError::Foreign) };
         let id = u32::from_be_bytes([a, b, c, d]);
-        let key = self.ring.opening(id).ok_or(NotOpened::UnknownKey)?;
-        key.open(&self.bound(place, id), sealed).ok_or(NotOpened::Foreign)
+        let key = self.ring.opening(id).ok_or(UnsealError::UnknownKey)?;
+        key.open(&self.bound(place, id), sealed).ok_or(UnsealError::Foreign)
     }
 
     fn bound(&self, place: &[u8], id: u32) -> Vec<u8> {
@@ -67,13 +67,13 @@ impl Vault {
     }
 }
 
-impl fmt::Debug for Vault {
+impl fmt::Debug for Sealer {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Vault").field("ring", &self.ring).finish_non_exhaustive()
+        f.debug_struct("Sealer").field("ring", &self.ring).finish_non_exhaustive()
     }
 }
 
-impl fmt::Display for NotOpened {
+impl fmt::Display for UnsealError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::UnknownKey => {
@@ -86,9 +86,9 @@ impl fmt::Display for NotOpened {
     }
 }
 
-crate::debug_is_display!(NotOpened);
+crate::debug_is_display!(UnsealError);
 
-impl std::error::Error for NotOpened {}
+impl std::error::Error for UnsealError {}
 
 #[cfg(test)]
 mod tests {
@@ -97,53 +97,53 @@ mod tests {
     const OCTOBER: &[u8] = b"G6Hj5Vt5KX2ZcVFTVKCfpFG9VFUqWWbZ";
     const NOVEMBER: &[u8] = b"M8GkDNsi9tA3codC8Q6Cz6YJs2kuBVAE";
 
-    fn vault(ring: KeyRing) -> Vault {
-        Vault::new(ring, Scope::new("https://app.example", "app"))
+    fn sealer(ring: KeyRing) -> Sealer {
+        Sealer::new(ring, Scope::new("https://app.example", "app"))
     }
 
     #[test]
     fn s83_what_is_sealed_opens_in_its_place_alone() {
-        let vault = vault(KeyRing::new(OCTOBER).unwrap());
-        let sealed = vault.seal(b"row 1", b"a token").unwrap();
-        assert_eq!(vault.open(b"row 1", &sealed).unwrap().as_slice(), b"a token");
+        let sealer = sealer(KeyRing::new(OCTOBER).unwrap());
+        let sealed = sealer.seal(b"row 1", b"a token").unwrap();
+        assert_eq!(sealer.open(b"row 1", &sealed).unwrap().as_slice(), b"a token");
         assert_eq!(sealed.len(), b"a token".len() + 33);
-        assert_eq!(vault.open(b"row 2", &sealed), Err(NotOpened::Foreign));
+        assert_eq!(sealer.open(b"row 2", &sealed), Err(UnsealError::Foreign));
         let elsewhere =
-            Vault { scope: Scope::new("https://other.example", "app"), ..vault.clone() };
-        assert_eq!(elsewhere.open(b"row 1", &sealed), Err(NotOpened::Foreign));
+            Sealer { scope: Scope::new("https://other.example", "app"), ..sealer.clone() };
+        assert_eq!(elsewhere.open(b"row 1", &sealed), Err(UnsealError::Foreign));
         for at in 0..sealed.len() {
             let mut changed = sealed.clone();
             changed[at] ^= 1;
-            assert!(vault.open(b"row 1", &changed).is_err(), "byte {at}");
-            assert!(vault.open(b"row 1", &sealed[..at]).is_err(), "{at} bytes");
+            assert!(sealer.open(b"row 1", &changed).is_err(), "byte {at}");
+            assert!(sealer.open(b"row 1", &sealed[..at]).is_err(), "{at} bytes");
         }
-        assert!(!format!("{vault:?}").contains("october"));
+        assert!(!format!("{sealer:?}").contains("october"));
     }
 
     #[test]
     fn what_is_sealed_takes_no_more_room_than_it_needs() {
-        let vault = vault(KeyRing::new(OCTOBER).unwrap());
+        let sealer = sealer(KeyRing::new(OCTOBER).unwrap());
         for length in [0, 7, 1000, 4000] {
-            let sealed = vault.seal(b"row 1", &vec![b'x'; length]).unwrap();
+            let sealed = sealer.seal(b"row 1", &vec![b'x'; length]).unwrap();
             assert_eq!((sealed.len(), sealed.capacity()), (length + 33, length + 33));
         }
     }
 
     #[test]
     fn s83_nonces_differ() {
-        let vault = vault(KeyRing::new(OCTOBER).unwrap());
+        let sealer = sealer(KeyRing::new(OCTOBER).unwrap());
         let sealed: std::collections::HashSet<_> =
-            (0..10_000).map(|_| vault.seal(b"", b"the same").unwrap()[5..17].to_vec()).collect();
+            (0..10_000).map(|_| sealer.seal(b"", b"the same").unwrap()[5..17].to_vec()).collect();
         assert_eq!(sealed.len(), 10_000);
     }
 
     #[test]
     fn f49_s83_a_ring_rotates() {
-        let old = vault(KeyRing::new(OCTOBER).unwrap());
-        let new = vault(KeyRing::new(NOVEMBER).unwrap().and_former(OCTOBER).unwrap());
+        let old = sealer(KeyRing::new(OCTOBER).unwrap());
+        let new = sealer(KeyRing::new(NOVEMBER).unwrap().and_former(OCTOBER).unwrap());
         let sealed = old.seal(b"row", b"a token").unwrap();
         assert_eq!(new.open(b"row", &sealed).unwrap().as_slice(), b"a token");
         let sealed = new.seal(b"row", b"a token").unwrap();
-        assert_eq!(old.open(b"row", &sealed), Err(NotOpened::UnknownKey));
+        assert_eq!(old.open(b"row", &sealed), Err(UnsealError::UnknownKey));
     }
 }

@@ -3,7 +3,8 @@
 use std::time::Duration;
 
 use super::{
-    Admission, Admitted, Closing, Context, Failure, Opening, Presented, Refresher, Renewal, Tokens,
+    Closing, Context, Failure, FlightKey, Presented, RefreshRequest, Refresher, ReissueRequest,
+    SignInRequest, Tokens,
 };
 use crate::clock::Timestamp;
 
@@ -26,16 +27,16 @@ use crate::clock::Timestamp;
 ///
 /// ```
 /// use std::time::Duration;
-/// use everfresh::Resign;
+/// use everfresh::Reissue;
 ///
-/// let refresher = Resign::new().grace(Duration::from_secs(10 * 60));
+/// let refresher = Reissue::new().grace(Duration::from_secs(10 * 60));
 /// ```
 #[derive(Clone, Debug)]
-pub struct Resign {
+pub struct Reissue {
     grace: Duration,
 }
 
-impl Resign {
+impl Reissue {
     /// With a grace of one hour.
     pub fn new() -> Self {
         Self { grace: Duration::from_secs(60 * 60) }
@@ -51,26 +52,30 @@ impl Resign {
     }
 }
 
-impl Default for Resign {
+impl Default for Reissue {
     fn default() -> Self {
         Self::new()
     }
 }
 
-impl Refresher for Resign {
-    fn admits(&self, presented: Presented<'_>, now: Timestamp) -> Option<Admission> {
+impl Refresher for Reissue {
+    fn identify(&self, presented: Presented<'_>, now: Timestamp) -> Option<FlightKey> {
         let held = presented.access?;
         let admitted = now < held.session_expires && now < held.expires.plus(self.grace);
-        admitted.then(|| Admission { sid: held.sid.into(), mark: held.mark })
+        admitted.then(|| FlightKey { sid: held.sid.into(), fingerprint: held.fingerprint })
     }
 
-    async fn refresh(&self, cx: Context, admitted: Admitted) -> Result<Tokens, Failure> {
+    async fn refresh(&self, cx: Context, admitted: RefreshRequest) -> Result<Tokens, Failure> {
         let mut grant = admitted.grant.ok_or(Failure::Rejected)?;
         cx.revalidate(&mut grant).await?;
         cx.mint(&grant)
     }
 
-    async fn renew(&self, cx: Context, renewal: Renewal) -> Result<Tokens, Failure> {
+    async fn reissue_access_token(
+        &self,
+        cx: Context,
+        renewal: ReissueRequest,
+    ) -> Result<Tokens, Failure> {
         let mut grant = renewal.grant.ok_or(Failure::Rejected)?;
         // As long as in a refresh, whatever an endpoint allows. Nothing is said of the session.
         let in_time = renewal.expires.is_some_and(|expires| cx.now() < expires.plus(self.grace));
@@ -79,7 +84,7 @@ impl Refresher for Resign {
         cx.mint_for(&grant, renewal.lifetime)
     }
 
-    async fn sign_in(&self, cx: Context, opening: Opening) -> Result<Tokens, Failure> {
+    async fn sign_in(&self, cx: Context, opening: SignInRequest) -> Result<Tokens, Failure> {
         cx.mint(&opening.grant)
     }
 
@@ -91,25 +96,25 @@ impl Refresher for Resign {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::refresh::Held;
+    use crate::refresh::VerifiedToken;
 
     #[test]
     fn a_token_is_exchanged_within_its_grace_and_its_session() {
         let at = Timestamp::from_secs;
-        let admits = |refresher: &Resign, expires, session_expires, now| {
+        let identify = |refresher: &Reissue, expires, session_expires, now| {
             let (expires, session_expires) = (at(expires), at(session_expires));
-            let held = Held { sid: "s", mark: 7, expires, session_expires };
-            let admission = refresher.admits(Presented::new(Some(held), None), at(now));
-            admission.inspect(|of| assert_eq!((&*of.sid, of.mark), ("s", 7))).is_some()
+            let held = VerifiedToken { sid: "s", fingerprint: 7, expires, session_expires };
+            let admission = refresher.identify(Presented::new(Some(held), None), at(now));
+            admission.inspect(|of| assert_eq!((&*of.sid, of.fingerprint), ("s", 7))).is_some()
         };
-        let resign = Resign::new().grace(Duration::from_secs(60));
-        assert!(admits(&resign, 1000, 9000, 0) && admits(&resign, 1000, 9000, 1059));
-        assert!(!admits(&resign, 1000, 9000, 1060), "the grace is over");
-        assert!(admits(&resign, 1000, 1030, 1029));
-        assert!(!admits(&resign, 1000, 1030, 1030), "the session is over");
-        let none = Resign::new().grace(Duration::ZERO);
-        assert!(admits(&none, 1000, 9000, 999) && !admits(&none, 1000, 9000, 1000));
+        let reissue = Reissue::new().grace(Duration::from_secs(60));
+        assert!(identify(&reissue, 1000, 9000, 0) && identify(&reissue, 1000, 9000, 1059));
+        assert!(!identify(&reissue, 1000, 9000, 1060), "the grace is over");
+        assert!(identify(&reissue, 1000, 1030, 1029));
+        assert!(!identify(&reissue, 1000, 1030, 1030), "the session is over");
+        let none = Reissue::new().grace(Duration::ZERO);
+        assert!(identify(&none, 1000, 9000, 999) && !identify(&none, 1000, 9000, 1000));
         let refresh_token = Presented::new(None, Some(b"text"));
-        assert_eq!(resign.admits(refresh_token, at(0)), None);
+        assert_eq!(reissue.identify(refresh_token, at(0)), None);
     }
 }

@@ -9,7 +9,7 @@ use tokio::time::Instant;
 use tracing::Instrument as _;
 
 use super::assess::{Assessed, Refreshing};
-use super::{Engine, Facts, Manner};
+use super::{Engine, OriginFacts, RequestKind};
 use crate::extract::Kept;
 use crate::refresh::flight::within;
 use crate::session::{ClaimSet, Session};
@@ -21,22 +21,22 @@ pub(super) type Fetch = Pin<Box<dyn Future<Output = ()> + Send>>;
 const SOON: Duration = Duration::from_secs(1);
 
 /// What is kept of the request meanwhile.
-pub(super) struct Unjudged<C> {
+pub(super) struct AwaitKey<C> {
     engine: Engine<C>,
     fetch: Option<Fetch>,
     access: Kept,
     refresh: Option<Kept>,
-    facts: Facts,
-    manner: Manner,
+    facts: OriginFacts,
+    manner: RequestKind,
 }
 
-impl<C: ClaimSet> Unjudged<C> {
+impl<C: ClaimSet> AwaitKey<C> {
     pub(super) fn new(
         engine: Engine<C>,
         fetch: Option<Fetch>,
         (access, refresh): (Kept, Option<Kept>),
-        facts: Facts,
-        manner: Manner,
+        facts: OriginFacts,
+        manner: RequestKind,
     ) -> Self {
         Self { engine, fetch, access, refresh, facts, manner }
     }
@@ -48,7 +48,7 @@ impl<C: ClaimSet> Unjudged<C> {
         let core = &engine.core;
         // By the clock of the timers that limit it, which a test may stop.
         let began = Instant::now();
-        let left = || core.waiter_limit.saturating_sub(began.elapsed());
+        let left = || core.refresh_timeout.saturating_sub(began.elapsed());
 
         let mut again = true;
         let (mut assessed, mut now) = loop {
@@ -95,8 +95,8 @@ impl<C: ClaimSet> Unjudged<C> {
     }
 }
 
-impl<C> fmt::Debug for Unjudged<C> {
+impl<C> fmt::Debug for AwaitKey<C> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Unjudged").finish_non_exhaustive()
+        f.debug_struct("AwaitKey").finish_non_exhaustive()
     }
 }

@@ -5,7 +5,7 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::testing::*;
-use crate::{Carrier, EngineBuilder};
+use crate::{EngineBuilder, Transport};
 
 /// The fields of one name that the inner service sees.
 async fn seen(world: &World, request: Request<()>, name: &'static str) -> Vec<String> {
@@ -20,7 +20,7 @@ async fn seen(world: &World, request: Request<()>, name: &'static str) -> Vec<St
 }
 
 fn world(policy: InnerToken) -> World {
-    let carriers = [Carrier::cookies(), Carrier::headers()];
+    let carriers = [Transport::cookies(), Transport::headers()];
     World::with(move |b: EngineBuilder<User>| b.inner_token(policy).carriers(carriers))
 }
 
@@ -46,7 +46,7 @@ async fn s10_f46_the_refresh_token_never_reaches_the_inner_service() {
         let request = get(&[("x-refresh-token", "rt"), ("x-refresh-token", "rt")]);
         assert!(seen(&world, request, "x-refresh-token").await.is_empty());
     }
-    let own = Carrier::new(Location::Header("x-at".parse().unwrap()), Location::bearer());
+    let own = Transport::new(Location::Header("x-at".parse().unwrap()), Location::bearer());
     let world = World::with(|b| b.carriers([own]));
     let refresh = get(&[("authorization", "Bearer rt")]);
     assert!(seen(&world, refresh, "authorization").await.is_empty());
@@ -94,11 +94,11 @@ async fn fresh_puts_the_new_token_in_the_place_of_the_old() {
 
 #[tokio::test]
 async fn a_named_header_is_stripped_and_replaced_too() {
-    let own = Carrier::new(
+    let own = Transport::new(
         Location::Header("x-at".parse().unwrap()),
         Location::Header("x-rt".parse().unwrap()),
     );
-    let carriers = [Carrier::cookies(), own, Carrier::headers()];
+    let carriers = [Transport::cookies(), own, Transport::headers()];
     let with = |policy| {
         let carriers = carriers.clone();
         World::with(move |b: EngineBuilder<User>| b.inner_token(policy).carriers(carriers))
@@ -141,7 +141,7 @@ proptest! {
         let field = parts.concat();
         let mut fields = HeaderMap::new();
         fields.append(COOKIE, HeaderValue::from_str(&field).unwrap());
-        let carriers = Carriers::build(vec![Carrier::cookies()], false, false).unwrap();
+        let carriers = Transports::build(vec![Transport::cookies()], false, false).unwrap();
         let policy = if strip { InnerToken::Strip } else { InnerToken::Untouched };
         rewrite(&mut fields, &carriers, policy, None);
         let left = fields.get(COOKIE).map_or("", |value| value.to_str().unwrap());

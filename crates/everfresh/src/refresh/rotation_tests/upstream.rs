@@ -4,8 +4,8 @@ use std::sync::Mutex;
 
 use super::*;
 use crate::{
-    AccessToken, Context, Custodian, CustodyStore as _, Failure, Issued, Loaded, NewCustody,
-    SessionRecord, Setup, Vault,
+    AccessToken, AccessTokenResponse, Context, Failure, Loaded, NewUpstreamTokens, Sealer,
+    SessionRecord, Setup, UpstreamTokenKeeper, UpstreamTokenStore as _,
 };
 
 const LIFE: Duration = Duration::from_secs(600);
@@ -29,34 +29,39 @@ impl Depot {
     }
 }
 
-impl Custodian for Depot {
-    fn prepare(&self, setup: &Setup<'_>, vault: Vault) -> Result<(), ConfigError> {
-        let sealed = vault.seal(b"place", b"tokens").unwrap();
-        assert_eq!(**vault.open(b"place", &sealed).unwrap(), *b"tokens");
+impl UpstreamTokenKeeper for Depot {
+    fn prepare(&self, setup: &Setup<'_>, sealer: Sealer) -> Result<(), ConfigError> {
+        let sealed = sealer.seal(b"place", b"tokens").unwrap();
+        assert_eq!(**sealer.open(b"place", &sealed).unwrap(), *b"tokens");
         setup.within("Depot", setup.session_lifetime(), LIFE, Duration::MAX)
     }
 
-    async fn deposit(
+    async fn seal_new(
         &self,
         _: &Context,
         _: SessionId,
         subject: &str,
-        issued: Issued,
-    ) -> Result<NewCustody, Failure> {
+        issued: AccessTokenResponse,
+    ) -> Result<NewUpstreamTokens, Failure> {
         self.note(format!("deposit for {subject}"));
         let sealed = issued.access_token.expose().as_bytes().to_vec();
-        Ok(NewCustody { sealed, lives: issued.expires_in.unwrap_or(LIFE) })
+        Ok(NewUpstreamTokens { sealed, expires_in: issued.expires_in.unwrap_or(LIFE) })
     }
 
-    async fn renew(&self, _: &Context, loaded: Loaded, spare: bool) -> Result<Loaded, Failure> {
-        self.note(format!("renew, spare: {spare}"));
+    async fn renew(
+        &self,
+        _: &Context,
+        loaded: Loaded,
+        token_still_valid: bool,
+    ) -> Result<Loaded, Failure> {
+        self.note(format!("renew, spare: {token_still_valid}"));
         let failure = *self.fails.lock().unwrap();
         failure.map_or(Ok(loaded), Err)
     }
 
-    fn withdraw(&self, record: &SessionRecord) -> Result<AccessToken, Failure> {
-        let custody = record.custody.as_ref().ok_or(Failure::Rejected)?;
-        Ok(AccessToken::new(String::from_utf8(custody.sealed.clone()).unwrap()))
+    fn access_token(&self, record: &SessionRecord) -> Result<AccessToken, Failure> {
+        let upstream = record.upstream.as_ref().ok_or(Failure::Rejected)?;
+        Ok(AccessToken::new(String::from_utf8(upstream.sealed.clone()).unwrap()))
     }
 
     async fn end(&self, _: &Context, sid: SessionId) -> Result<bool, Failure> {
@@ -76,7 +81,7 @@ fn resting_with(
     let clock = crate::ManualClock::starting_at(START);
     let store = MemoryStore::with_clock(clock.clone());
     let depot = Depot { store: store.clone(), asked: Arc::default(), fails: Arc::default() };
-    let refresher = Rotate::resting_on(store, depot.clone());
+    let refresher = Rotate::backed_by(store, depot.clone());
     let mut world = World::with(|b| {
         change(b.clock(clock.clone()).leeway(Duration::ZERO).refresh_with(refresher))
     });
@@ -89,10 +94,11 @@ fn resting() -> (World, Depot) {
 }
 
 /// Signs alice in, with an access token that lives for so long.
-async fn sign_in(world: &World, lives: Duration) -> Pair {
+async fn sign_in(world: &World, expires_in: Duration) -> Pair {
     let signed_in = world.send(get(&[]), move |session, _| async move {
-        let issued = Issued::new(AccessToken::new("theirs".into())).with_expires_in(lives);
-        let sign_in = SignIn::new("alice", user("alice")).resting_on(issued);
+        let issued =
+            AccessTokenResponse::new(AccessToken::new("theirs".into())).with_expires_in(expires_in);
+        let sign_in = SignIn::new("alice", user("alice")).backed_by(issued);
         session.sign_in_with(sign_in).await.unwrap();
         empty()
     });
@@ -104,7 +110,7 @@ async fn sign_in(world: &World, lives: Duration) -> Pair {
 /// How long this access token is good.
 async fn left(world: &World, pair: &Pair) -> u64 {
     let answer = world.send(pair.request(), |session, _| async move {
-        let at = session.expires().unwrap().at();
+        let at = session.watch().unwrap().at();
         Response::new(at.duration_since(std::time::UNIX_EPOCH).unwrap().as_secs().to_string())
     });
     let at: u64 = answer.await.body().parse().unwrap();
@@ -121,7 +127,7 @@ fn a_custodian_checks_its_settings_when_the_engine_is_built() {
             .audience("app")
             .access_lifetime(Duration::from_secs(60))
             .session_lifetime(lifetime)
-            .refresh_with(Rotate::resting_on(store, depot))
+            .refresh_with(Rotate::backed_by(store, depot))
             .build()
     };
     assert!(build(LIFE).is_ok());
@@ -137,7 +143,8 @@ async fn a_session_rests_on_tokens_where_there_is_somebody_to_renew_them_and_onl
         let response = world.send(get(&[]), move |session, _| async move {
             let mut sign_in = SignIn::new("alice", user("alice"));
             if issued {
-                sign_in = sign_in.resting_on(Issued::new(AccessToken::new("theirs".into())));
+                sign_in =
+                    sign_in.backed_by(AccessTokenResponse::new(AccessToken::new("theirs".into())));
             }
             let refused = session.sign_in_with(sign_in).await.unwrap_err();
             assert_eq!(refused.kind(), SessionErrorKind::Misconfigured);
@@ -195,7 +202,7 @@ async fn calls_onward_get_the_token_that_the_session_rests_on() {
     let (world, depot) = resting();
     let pair = sign_in(&world, LIFE).await;
     depot.asked();
-    let onward = async || {
+    let upstream_access_token = async || {
         world
             .send(pair.request(), |session, _| async move {
                 Response::new(match session.issued_access_token().await {
@@ -206,10 +213,10 @@ async fn calls_onward_get_the_token_that_the_session_rests_on() {
             .await
             .into_body()
     };
-    assert_eq!(onward().await, "theirs");
+    assert_eq!(upstream_access_token().await, "theirs");
     assert_eq!(depot.asked(), ["renew, spare: false"]);
     *depot.fails.lock().unwrap() = Some(Failure::Rejected);
-    assert_eq!(onward().await, "Rejected");
+    assert_eq!(upstream_access_token().await, "Rejected");
 }
 
 #[tokio::test]
@@ -238,7 +245,7 @@ async fn whatever_ends_gives_back_what_it_rested_on() {
 async fn m6_a_session_over_the_limit_gives_back_what_it_rested_on() {
     let (before, depot) = resting();
     let one = sign_in(&before, LIFE).await;
-    let rotate = Rotate::resting_on(depot.store.clone(), depot.clone()).max_sessions(1);
+    let rotate = Rotate::backed_by(depot.store.clone(), depot.clone()).max_sessions(1);
     let world = World::with(|b| b.clock(before.clock.clone()).refresh_with(rotate));
     depot.asked();
     let another = sign_in(&world, LIFE).await;

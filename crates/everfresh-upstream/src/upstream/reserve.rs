@@ -3,11 +3,11 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use everfresh::{Claim, Context, Custody, CustodyStore, Timestamp};
+use everfresh::{Context, Reservation, StoredUpstreamTokens, Timestamp, UpstreamTokenStore};
 use tokio::sync::watch;
 
-use super::keeper::Keeping;
-use super::table::{Next, SEND_LIMIT, consult};
+use super::keeper::Shared;
+use super::table::{SEND_LIMIT, SendDecision, consult};
 
 /// What became of a claim.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -22,10 +22,10 @@ pub(super) enum Claimed {
 
 /// Claims the row at the last moment before the token is written. The claim is made in a task of its
 /// own: a connection that is dropped while it is made takes nothing of it along.
-pub(super) async fn permission<S: CustodyStore>(
-    keeping: Arc<Keeping<S>>,
+pub(super) async fn permission<S: UpstreamTokenStore>(
+    keeping: Arc<Shared<S>>,
     cx: Context,
-    claim: Claim,
+    reservation: Reservation,
     claimed: Arc<watch::Sender<Claimed>>,
 ) -> bool {
     claimed.send_replace(Claimed::Asked);
@@ -33,7 +33,7 @@ pub(super) async fn permission<S: CustodyStore>(
     let mut outcome = claimed.subscribe();
     let (task, announce) = (cx.clone(), claimed.clone());
     cx.spawn(async move {
-        let outcome = make(&keeping, &task, claim).await;
+        let outcome = make(&keeping, &task, reservation).await;
         announce.send_replace(outcome);
     });
     let settled = outcome.wait_for(|claimed| *claimed != Claimed::Asked).await;
@@ -47,22 +47,27 @@ pub(super) async fn permission<S: CustodyStore>(
     granted
 }
 
-async fn make<S: CustodyStore>(keeping: &Keeping<S>, cx: &Context, claim: Claim) -> Claimed {
-    if claim.over.is_some() && !still_fits(keeping, cx, claim).await {
+async fn make<S: UpstreamTokenStore>(
+    keeping: &Shared<S>,
+    cx: &Context,
+    reservation: Reservation,
+) -> Claimed {
+    if reservation.replaces.is_some() && !still_fits(keeping, cx, reservation).await {
         return Claimed::Refused;
     }
-    match keeping.store.claim(claim).await {
+    match keeping.store.reserve(reservation).await {
         Ok(true) => Claimed::Granted,
         Ok(false) => Claimed::Refused,
         Err(error) => {
             cx.store_failed(&error);
             // It may have been made all the same, and is looked up, not made again.
-            match keeping.store.load(claim.sid).await {
+            match keeping.store.load(reservation.sid).await {
                 Ok(row) => {
-                    let custody = row.and_then(|loaded| loaded.record.custody);
-                    let made =
-                        |row: Box<Custody>| row.seq == claim.seq && row.claim == Some(claim.id);
-                    if custody.is_some_and(made) { Claimed::Granted } else { Claimed::Refused }
+                    let upstream = row.and_then(|loaded| loaded.record.upstream);
+                    let made = |row: Box<StoredUpstreamTokens>| {
+                        row.seq == reservation.seq && row.reservation == Some(reservation.id)
+                    };
+                    if upstream.is_some_and(made) { Claimed::Granted } else { Claimed::Refused }
                 }
                 Err(_) => Claimed::Unknown,
             }
@@ -72,8 +77,12 @@ async fn make<S: CustodyStore>(keeping: &Keeping<S>, cx: &Context, claim: Claim)
 
 /// Whether a token may still be sent again. Whoever found so may have been stopped since, and what
 /// is left of a grace has to be known as of now.
-async fn still_fits<S: CustodyStore>(keeping: &Keeping<S>, cx: &Context, claim: Claim) -> bool {
-    let loaded = match keeping.store.load(claim.sid).await {
+async fn still_fits<S: UpstreamTokenStore>(
+    keeping: &Shared<S>,
+    cx: &Context,
+    reservation: Reservation,
+) -> bool {
+    let loaded = match keeping.store.load(reservation.sid).await {
         Ok(Some(loaded)) => loaded,
         Ok(None) => return false,
         Err(error) => {
@@ -81,9 +90,10 @@ async fn still_fits<S: CustodyStore>(keeping: &Keeping<S>, cx: &Context, claim: 
             return false;
         }
     };
-    loaded.record.custody.is_some_and(|custody| {
-        let next = consult(&custody, true, true, loaded.now, keeping.rules());
-        custody.seq == claim.seq && next == Next::Send { over: claim.over }
+    loaded.record.upstream.is_some_and(|upstream| {
+        let next = consult(&upstream, true, true, loaded.now, keeping.rules());
+        upstream.seq == reservation.seq
+            && next == SendDecision::Send { replaces: reservation.replaces }
     })
 }
 

@@ -49,20 +49,20 @@ mod tests {
 
     #[test]
     fn three_in_a_row_are_told_once_and_a_rotation_ends_the_row() {
-        let recoveries = Recoveries::default();
+        let cookie_loss = Recoveries::default();
         let sid = SessionId::from_bytes([1; 16]);
-        let many: Vec<_> = (0..5).map(|_| recoveries.note(sid)).collect();
+        let many: Vec<_> = (0..5).map(|_| cookie_loss.note(sid)).collect();
         assert_eq!(many, [false, false, true, false, false]);
-        recoveries.forget(sid);
-        assert_eq!(recoveries.counted.load(Ordering::Relaxed), 0);
-        assert!(!recoveries.note(sid) && !recoveries.note(sid));
-        assert!(!recoveries.note(SessionId::from_bytes([2; 16])));
-        assert!(recoveries.note(sid), "whatever others do");
+        cookie_loss.forget(sid);
+        assert_eq!(cookie_loss.counted.load(Ordering::Relaxed), 0);
+        assert!(!cookie_loss.note(sid) && !cookie_loss.note(sid));
+        assert!(!cookie_loss.note(SessionId::from_bytes([2; 16])));
+        assert!(cookie_loss.note(sid), "whatever others do");
         for n in 0..2 * MAX_SESSIONS {
             let mut other = [0; 16];
             other[..8].copy_from_slice(&n.to_be_bytes());
-            recoveries.note(SessionId::from_bytes(other));
+            cookie_loss.note(SessionId::from_bytes(other));
         }
-        assert!(recoveries.counts.lock().unwrap().len() <= MAX_SESSIONS, "bounded");
+        assert!(cookie_loss.counts.lock().unwrap().len() <= MAX_SESSIONS, "bounded");
     }
 }

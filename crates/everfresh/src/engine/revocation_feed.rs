@@ -9,7 +9,7 @@ use tokio::runtime::Handle;
 
 use super::Core;
 use crate::observe::Event;
-use crate::store::{Ear, Heard, StoreError};
+use crate::store::{FeedEvent, RevocationSink, StoreError};
 
 /// How soon a feed that was lost is taken up again; doubled up to `AGAIN_MOST`.
 const AGAIN: Duration = Duration::from_millis(100);
@@ -18,7 +18,7 @@ const AGAIN_MOST: Duration = Duration::from_secs(5);
 /// Whether this node hears at once of sessions that end elsewhere.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
-pub enum Feed {
+pub enum RevocationFeed {
     /// Nothing tells of it: nothing is kept, or the store has no feed. A session that ended
     /// elsewhere is refused here once its access token has expired.
     None,
@@ -37,18 +37,18 @@ const LOST: u8 = 2;
 
 /// What is known of the feed.
 #[derive(Default)]
-pub(crate) struct Following {
+pub(crate) struct FeedState {
     state: AtomicU8,
     /// When it was lost, by the monotonic clock.
     lost_at: Mutex<Duration>,
 }
 
-impl Following {
-    pub(super) fn feed(&self, now: Duration) -> Feed {
+impl FeedState {
+    pub(super) fn feed(&self, now: Duration) -> RevocationFeed {
         match self.state.load(Ordering::Acquire) {
-            LIVE => Feed::Live,
-            LOST => Feed::Lost { since: now.saturating_sub(*self.lost_at()) },
-            _ => Feed::None,
+            LIVE => RevocationFeed::Live,
+            LOST => RevocationFeed::Lost { since: now.saturating_sub(*self.lost_at()) },
+            _ => RevocationFeed::None,
         }
     }
 
@@ -70,8 +70,8 @@ impl Core {
     /// Follows the store's feed for as long as there is an engine. Without a feed nothing happens.
     /// `again`: the runtime has ended on which it was followed.
     pub(crate) fn follow(self: &Arc<Self>, runtime: &Handle, again: bool) {
-        if again && self.following.state.load(Ordering::Acquire) == LIVE {
-            self.hear(&Heard::Lost(&StoreError::new("the runtime that followed it has ended")));
+        if again && self.revocation_feed.state.load(Ordering::Acquire) == LIVE {
+            self.hear(&FeedEvent::Lost(&StoreError::new("the runtime that followed it has ended")));
         }
         let refresher = self.refresher.clone();
         let ear = ear(self);
@@ -80,16 +80,16 @@ impl Core {
             let mut pause = AGAIN;
             loop {
                 let began = tokio::time::Instant::now();
-                match refresher.clone().follow(ear.clone()).await {
+                match refresher.clone().watch_revocations(ear.clone()).await {
                     Ok(()) => {
                         if let Some(core) = weak.upgrade() {
-                            core.following.state.store(NONE, Ordering::Release);
+                            core.revocation_feed.state.store(NONE, Ordering::Release);
                         }
                         return;
                     }
                     Err(error) => ear.lost(&error),
                 }
-                if ear.is_gone() {
+                if ear.is_closed() {
                     return;
                 }
                 if began.elapsed() > AGAIN_MOST {
@@ -101,30 +101,30 @@ impl Core {
         });
     }
 
-    fn hear(&self, heard: &Heard<'_>) {
+    fn hear(&self, heard: &FeedEvent<'_>) {
         match heard {
-            Heard::Ended(sids) => sids.iter().for_each(|sid| self.forget(&sid.to_string())),
-            Heard::Live => {
+            FeedEvent::Ended(sids) => sids.iter().for_each(|sid| self.forget(&sid.to_string())),
+            FeedEvent::Live => {
                 self.metrics.feed(true);
-                if self.following.state.swap(LIVE, Ordering::AcqRel) == LOST {
+                if self.revocation_feed.state.swap(LIVE, Ordering::AcqRel) == LOST {
                     self.emit(&Event::FeedLive);
                 }
             }
-            Heard::Lost(error) => {
-                if self.following.lost(self.clock.monotonic()) {
+            FeedEvent::Lost(error) => {
+                if self.revocation_feed.lost(self.clock.monotonic()) {
                     tracing::warn!(target: "everfresh", %error, "the feed of ended sessions");
                     self.emit(&Event::FeedLost);
                 }
             }
-            Heard::Nothing => {}
+            FeedEvent::Ping => {}
         }
     }
 }
 
 /// Holds nothing of the engine, so that it may go.
-fn ear(core: &Arc<Core>) -> Ear {
+fn ear(core: &Arc<Core>) -> RevocationSink {
     let weak: Weak<Core> = Arc::downgrade(core);
-    Ear::new(core.longest_life(), move |heard| match weak.upgrade() {
+    RevocationSink::new(core.longest_life(), move |heard| match weak.upgrade() {
         Some(core) => {
             core.hear(&heard);
             true
@@ -133,8 +133,8 @@ fn ear(core: &Arc<Core>) -> Ear {
     })
 }
 
-impl fmt::Debug for Following {
+impl fmt::Debug for FeedState {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Following").field("state", &self.state).finish_non_exhaustive()
+        f.debug_struct("FeedState").field("state", &self.state).finish_non_exhaustive()
     }
 }

@@ -85,7 +85,7 @@ async fn l14_another_service_is_named_and_somebody_is_signed_in() {
                     assert_eq!(refused, SessionErrorKind::Audience);
                 }
                 match session.standing() {
-                    Standing::Present => {
+                    SessionStatus::Present => {
                         let none = kind(session.access_token_for(BILLING, Duration::ZERO));
                         assert_eq!(none, SessionErrorKind::Rejected);
                     }
