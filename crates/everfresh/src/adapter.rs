@@ -1,17 +1,18 @@
-//! What handlers meet, by the same names in every framework: adapters make these types their own,
-//! since only who owns a type can make it an extractor or a response.
+//! The types that handlers use, by the same names in every framework. Each adapter defines its own
+//! copy, because only the crate that owns a type can implement a framework's traits for extractors
+//! and responses.
 
-/// For adapters: `Claims`, `Rejection` and `Error`, and with `Session` also that.
+/// For adapters: defines `Claims`, `Rejection` and `Error`, and with `Session` that type too.
 #[doc(hidden)]
 #[macro_export]
 macro_rules! handler_types {
     (Session) => {
         $crate::handler_types!();
 
-        /// The session of this request: [`everfresh::Session`](::everfresh::Session), to which it
-        /// dereferences.
+        /// The session of this request. Dereferences to
+        /// [`everfresh::Session`](::everfresh::Session).
         ///
-        /// Rejects only where the layer is missing: 500.
+        /// Rejects with 500 if the layer is missing, and in no other case.
         pub struct Session<C>(pub $crate::Session<C>);
 
         impl<C> ::std::ops::Deref for Session<C> {
@@ -35,22 +36,22 @@ macro_rules! handler_types {
         }
     };
     () => {
-        /// The claims of whoever is signed in.
+        /// The claims of the signed-in user.
         ///
-        /// Rejects with 401, 403 or 503, and with 500 where the layer is missing.
+        /// Rejects with 401, 403 or 503, and with 500 if the layer is missing.
         pub struct Claims<C>(pub ::std::sync::Arc<C>);
 
-        /// An answer of [`everfresh::Rejection`](::everfresh::Rejection), in this framework.
+        /// An [`everfresh::Rejection`](::everfresh::Rejection) as a response of this framework.
         #[derive(Clone, Debug)]
         pub struct Rejection(pub $crate::Rejection);
 
-        /// For handlers that use `?` on what a session answers: an error that is a response.
+        /// The error of handlers that use `?` on the methods of a session. Converts to a response.
         #[derive(Clone, Debug)]
         #[non_exhaustive]
         pub enum Error {
             /// From `sign_in`, `sign_out`, `refresh` and `access_token`.
             Session($crate::SessionError),
-            /// From `claims`, `require` and `expires`.
+            /// From `claims`, `require` and `watch`.
             Rejection($crate::Rejection),
         }
 

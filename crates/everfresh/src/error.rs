@@ -1,4 +1,4 @@
-//! What can go wrong with a session in a handler.
+//! Errors of the methods by which a handler uses its session.
 
 use std::fmt;
 use std::time::Duration;
@@ -6,9 +6,10 @@ use std::time::Duration;
 use crate::refresh::Failure;
 use crate::reject::{Rejection, RejectionKind};
 
-/// Why [`Session::sign_in`](crate::Session::sign_in), `refresh` or `sign_out` did not work.
+/// The error of [`Session::sign_in`](crate::Session::sign_in), `refresh`, `sign_out` and the other
+/// methods that use a session.
 ///
-/// Opaque, with a [`kind`](Self::kind); turns into the [`Rejection`] that answers it.
+/// Opaque, with a [`kind`](Self::kind). Converts to the [`Rejection`] that answers the request.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SessionError {
     kind: SessionErrorKind,
@@ -16,33 +17,33 @@ pub struct SessionError {
     retry_after: Duration,
 }
 
-/// What kind of error a [`SessionError`] is.
+/// The kind of a [`SessionError`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum SessionErrorKind {
-    /// The head of the response has left, and with it the chance to set a cookie. Sign in before
-    /// the handler returns its response.
+    /// The head of the response has been sent, so no cookie can be set any more. Sign in before the
+    /// handler returns its response.
     ResponseSent,
-    /// The claims can't go into a token; the message names the member.
+    /// The claims can't be put into a token. The message names the member.
     Claims,
-    /// The carrier is not one that the engine was built with.
+    /// The engine was not built with this transport.
     UnknownCarrier,
     /// The audience of a token for another service is empty, or this engine's own.
     Audience,
-    /// Nobody is signed in, or the token names no session.
+    /// No user is signed in, or the token names no session.
     NotSignedIn,
     /// Another site caused the request.
     CrossSite,
-    /// The request names another host than this machine, and the engine was built with
+    /// The request names a host other than this machine, and the engine was built with
     /// [`insecure_dev_only`](crate::EngineBuilder::insecure_dev_only).
     InsecureHost,
     /// The session is over, or the app's type does not take its claims.
     Rejected,
-    /// Not at the moment.
+    /// The operation is not possible at the moment. A later attempt may succeed.
     Unavailable,
-    /// The person has as many sessions as they may, so they were not signed in.
+    /// The user has reached the maximum number of sessions, so the sign-in was refused.
     TooManySessions,
-    /// Not with this configuration; an event says what is wrong.
+    /// The configuration does not allow the operation. An event says what is wrong.
     Misconfigured,
 }
 
@@ -51,7 +52,7 @@ impl SessionError {
         Self { detail: Some(detail), ..SessionErrorKind::Claims.into() }
     }
 
-    /// What kind of error this is.
+    /// Returns the kind of this error.
     pub fn kind(&self) -> SessionErrorKind {
         self.kind
     }
@@ -70,7 +71,7 @@ impl From<Failure> for SessionError {
                 SessionErrorKind::Rejected.into()
             }
             Failure::Misconfigured => SessionErrorKind::Misconfigured.into(),
-            // The one who asked is told what to change; the client is told to come again.
+            // The error tells the caller what to change; the client only learns when to try again.
             Failure::NoRuntime => {
                 let detail = Some(failure.to_string());
                 Self { detail, ..SessionErrorKind::Unavailable.into() }
@@ -95,7 +96,7 @@ impl From<SessionError> for Rejection {
                 Self::new(RejectionKind::Unavailable).retry_after(error.retry_after)
             }
             _ => {
-                // The client is told nothing of it, so this is where somebody reads it.
+                // The response tells the client nothing about the error, so the log has to.
                 tracing::error!(target: "everfresh", %error, "a session could not be used");
                 Self::new(RejectionKind::Internal)
             }

@@ -1,24 +1,25 @@
 //! A request or a response as the engine sees it: header fields, and the few facts beside them.
 //!
-//! Frameworks differ in their types (actix-web 4 still has `http` 0.2), so the engine looks at
-//! heads through these traits and an adapter converts nothing but types.
+//! Frameworks differ in their types (actix-web 4 still uses `http` 0.2). The engine reads heads
+//! through these traits, so an adapter only converts types.
 
 use http::header::{HeaderMap, HeaderName, HeaderValue};
 use http::{Request, Response, StatusCode};
 
-/// Header fields, of a request or a response.
+/// The header fields of a request or a response.
 pub trait HeaderFields {
-    /// The values of every field of this name, in order, as bytes.
+    /// Returns the values of every field of this name, in order, as bytes.
     fn values<'h>(&'h self, name: &HeaderName) -> impl Iterator<Item = &'h [u8]>;
 
-    /// Adds a field and keeps those of the same name.
+    /// Adds a field and keeps the existing fields of the same name.
     fn append(&mut self, name: &HeaderName, value: HeaderValue);
 
     /// Removes every field of this name.
     fn remove(&mut self, name: &HeaderName);
 }
 
-/// The members of a field that is a list (RFC 9110 section 5.6.1), in one line or in several.
+/// Returns the members of a field that is a list (RFC 9110 section 5.6.1), in one line or in
+/// several.
 pub(crate) fn members<'h>(
     fields: &'h impl HeaderFields,
     name: &HeaderName,
@@ -28,37 +29,37 @@ pub(crate) fn members<'h>(
 
 /// A request's head.
 pub trait RequestHead {
-    /// Its header fields.
+    /// The type of its header fields.
     type Fields: HeaderFields;
 
-    /// The method, as it is written on the wire: `GET`.
+    /// Returns the method as it is written on the wire: `GET`.
     fn method(&self) -> &str;
 
-    /// The path of the request target, without its query: `/me`.
+    /// Returns the path of the request target, without its query: `/me`.
     fn path(&self) -> &str;
 
-    /// The authority of the request target (HTTP/2's `:authority`), if it has one.
+    /// Returns the authority of the request target (HTTP/2's `:authority`), if it has one.
     fn authority(&self) -> Option<&str>;
 
-    /// The header fields.
+    /// Returns the header fields.
     fn fields(&self) -> &Self::Fields;
 
-    /// The header fields, to be changed before the inner service sees them.
+    /// Returns the header fields, to be changed before the inner service sees them.
     fn fields_mut(&mut self) -> &mut Self::Fields;
 }
 
 /// A response's head.
 pub trait ResponseHead {
-    /// Its header fields.
+    /// The type of its header fields.
     type Fields: HeaderFields;
 
-    /// The status code.
+    /// Returns the status code.
     fn status(&self) -> u16;
 
     /// Replaces the status by 500.
     fn fail(&mut self);
 
-    /// The header fields.
+    /// Returns the header fields, to be changed.
     fn fields_mut(&mut self) -> &mut Self::Fields;
 }
 

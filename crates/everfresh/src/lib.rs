@@ -1,34 +1,38 @@
 //! everfresh keeps people signed in.
 //!
-//! A Tower layer that reads the JWT each request brings in a cookie or a header, verifies it,
-//! refreshes it before or after it expires, hands the claims to the service inside, and sends the
-//! new token back on the same response.
+//! A Tower layer that reads the JWT that each request carries in a cookie or a header, verifies it,
+//! and refreshes it before or after it expires. The layer hands the claims to the inner service and
+//! sends the new token back on the same response.
 //!
 //! # Rules
-//! 1. A token counts if its signature is good for one of our keys, its issuer and audience are
-//!    ours, and its time is not over. The order of those checks is that of [`InvalidReason`].
-//! 2. From a quarter of its lifetime before expiry a token is refreshed beside the request; from a
-//!    twentieth, or after it, the request waits for the refresh, 3 s at the most. However many
-//!    requests bring one token, there is one refresh.
-//! 3. Tokens go back the way they came ([`Transport`]), on whatever response the handler makes. What
-//!    the handler does with the session, or with our cookies, wins.
-//! 4. The layer never rejects. The session says what a request is entitled to ([`SessionStatus`]);
-//!    [`Session::claims`], [`Engine::require`] and the extractors of the adapters answer for it.
-//! 5. Nobody is signed out by a race or an outage: while a session may be good, the answer is 503
-//!    with `Retry-After`, and no cookie is touched.
+//! 1. An access token counts if one of the engine's keys verifies its signature, its issuer and
+//!    audience are the configured ones, and it has not expired. The checks run in the order of the
+//!    variants of [`InvalidReason`].
+//! 2. From a quarter of its lifetime before expiry, a token is refreshed beside the request. From a
+//!    twentieth of its lifetime before expiry, and after expiry, the request waits for the refresh,
+//!    3 s at the most. All requests with the same token share one refresh.
+//! 3. Tokens go back by the [`Transport`] that they came by, on any response that the handler
+//!    returns. What the handler does with the session, or with everfresh's cookies, takes
+//!    precedence.
+//! 4. The layer never rejects a request. [`SessionStatus`] states what the request is entitled to.
+//!    [`Session::claims`], [`Engine::require`] and the extractors of the adapters answer in the
+//!    handler's place.
+//! 5. A race or an outage signs no user out: while a session may be good, the response is 503 with
+//!    `Retry-After`, and no cookie is touched.
 //! 6. A session in a cookie does not count for an unsafe request that another site caused.
-//! 7. What is wrong with a configuration is an error of [`EngineBuilder::build`], and none later.
-//!    No token is in a log, an event, an error or a `Debug` output.
+//! 7. An error in the configuration is an error of [`EngineBuilder::build`], and none appears
+//!    later. No log, event, error or `Debug` output contains a token.
 //!
 //! # Caveats
-//! * With [`Reissue`] nothing is kept on the server: sign-out clears cookies and nothing else, and who
-//!   is away for longer than a token and its grace has to sign in again. [`Rotate`] has neither.
-//! * Limits (timeouts, concurrency) that sit inside the layer are held while a request waits for
-//!   a refresh; put them outside.
+//! * [`Reissue`] keeps nothing on the server. A sign-out clears cookies and has no other effect,
+//!   and a user who is away for longer than the token's lifetime and its grace has to sign in
+//!   again. [`Rotate`] has neither limit.
+//! * Limits (timeouts, concurrency) inside the layer are held while a request waits for a refresh.
+//!   Put them outside the layer.
 //! * Refreshes run on the tokio runtime around [`EngineBuilder::build`]. Build the engine once, in
-//!   the runtime that lives as long as the server, and call [`Engine::shutdown`] at its end. Where
-//!   there was none, or it has ended, the runtime around a request takes its place.
-//! * Cookies are Secure. For plain `http://` on your own machine there is
+//!   the runtime that lives as long as the server, and call [`Engine::shutdown`] at its end. If
+//!   there was no runtime, or it has ended, the runtime around a request takes its place.
+//! * Cookies are Secure. For plain `http://` on your own machine, use
 //!   [`EngineBuilder::insecure_dev_only`].
 //!
 //! # Example
@@ -61,20 +65,20 @@
 //! # }
 //! ```
 //!
-//! `auth.layer()` needs nothing of the service inside but that it is `Clone`. A handler signs in
-//! with `session.sign_in("user-17", User { .. }).await?`.
+//! `auth.layer()` requires only that the inner service is `Clone`. A handler signs a user in with
+//! `session.sign_in("user-17", User { .. }).await?`.
 //!
 //! # Where things are
-//! * How fresh tokens are made: [`Reissue`], [`Rotate`] over a [`SessionStore`], and
-//!   `everfresh-upstream` for sessions that rest on another server's tokens.
+//! * Refreshers, which make fresh tokens: [`Reissue`], [`Rotate`] over a [`SessionStore`], and
+//!   `everfresh-upstream` for sessions that depend on another server's tokens.
 //! * Frameworks: `everfresh-axum`, `everfresh-actix` and `everfresh-warp` have extractors and mount
-//!   what [`Engine::endpoints`] brings; this crate alone is enough for Tower and hyper.
+//!   the endpoints of [`Engine::endpoints`]. This crate alone is enough for Tower and hyper.
 //! * Stores: [`MemoryStore`] here; SQLite and PostgreSQL in `everfresh-sqlx`, Redis and Valkey in
 //!   `everfresh-redis`.
-//! * Other servers' refresh endpoints, to be served or called: [`Dialect`].
-//! * What happened: [`Event`], by [`EngineBuilder::on_event`] and as `tracing` events of the target
+//! * Other servers' refresh endpoints, to serve or to call: [`Dialect`].
+//! * Observability: [`Event`], by [`EngineBuilder::on_event`] and as `tracing` events of the target
 //!   `everfresh`; counters through the `metrics` facade.
-//! * Tests of your own: [`ManualClock`] here, a browser's jar and the suites in
+//! * Tests of your app: [`ManualClock`] here, a browser's cookie jar and test suites in
 //!   `everfresh-testkit`.
 //!
 //! # Guides
@@ -89,7 +93,7 @@
 )]
 //!
 //! # Features
-//! * `tower` (default): the Tower layer and service. `everfresh-actix` does without.
+//! * `tower` (default): the Tower layer and service. `everfresh-actix` does not need it.
 //! * `aws-lc` (default): signs and verifies with aws-lc-rs. Without it, making a key is an error.
 
 mod adapter;

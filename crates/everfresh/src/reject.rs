@@ -1,4 +1,4 @@
-//! What is answered to a request that is not entitled to what it asks for.
+//! The responses to requests that are not entitled to what they ask for.
 
 use std::fmt;
 use std::sync::Arc;
@@ -8,12 +8,13 @@ use http::header::{CACHE_CONTROL, CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE};
 use http::{HeaderValue, Response, StatusCode};
 use serde::Serialize;
 
-/// Makes the body of a rejection: content type and bytes.
+/// Returns the body of a rejection: its content type and bytes.
 pub(crate) type RejectionBody =
     Arc<dyn Fn(&Rejection) -> (HeaderValue, Vec<u8>) + Send + Sync + 'static>;
 
-/// An answer to a request that must be signed in and isn't: a status, the headers that go with
-/// it, and a problem+json body (RFC 9457) that says what to do and leaks nothing.
+/// The response to a request that must be signed in and isn't: a status, the headers that belong to
+/// it, and a problem+json body (RFC 9457). The body says what to do, and reveals nothing about the
+/// token.
 #[derive(Clone)]
 pub struct Rejection {
     kind: RejectionKind,
@@ -22,30 +23,30 @@ pub struct Rejection {
     body: Option<RejectionBody>,
 }
 
-/// What kind of answer a [`Rejection`] is.
+/// The kind of a [`Rejection`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum RejectionKind {
-    /// Nothing was presented: 401, with a challenge that names no error (RFC 6750 section 3.1).
+    /// The request carries no credentials: 401, with a challenge that names no error (RFC 6750
+    /// section 3.1).
     NoCredentials,
-    /// What was presented is over or not ours: 401 `invalid_token`.
+    /// The session is over, or the token is not valid here: 401 `invalid_token`.
     InvalidToken,
-    /// The person signed in too long ago for what is asked: 401 `insufficient_user_authentication`
+    /// The user signed in too long ago for this request: 401 `insufficient_user_authentication`
     /// (RFC 9470 section 3).
     NotRecent,
-    /// More than one credential in one place: 400 `invalid_request`.
+    /// The request carries more than one credential in one place: 400 `invalid_request`.
     InvalidRequest,
     /// Another site caused the request: 403.
     CrossSite,
-    /// The person has as many sessions as they may: 403.
+    /// The user has reached the maximum number of sessions: 403.
     TooManySessions,
     /// The session can't be refreshed or checked at the moment: 503 with `Retry-After`.
     Unavailable,
-    /// There is no session in the request, because there is no layer around the service: 500.
+    /// The request has no session, because there is no layer around the service: 500.
     MissingLayer,
-    /// The engine was built with
-    /// [`insecure_dev_only`](crate::EngineBuilder::insecure_dev_only), and the request names
-    /// another host than this machine: 500.
+    /// The engine was built with [`insecure_dev_only`](crate::EngineBuilder::insecure_dev_only),
+    /// and the request names a host other than this machine: 500.
     InsecureHost,
     /// The application used the session in a way that can't work: 500.
     Internal,
@@ -56,18 +57,18 @@ impl Rejection {
         Self { kind, detail: None, retry_after: Duration::from_secs(1), body: None }
     }
 
-    /// The answer where the layer is missing around a handler that needs it.
+    /// Returns the rejection for a handler that needs the layer if the layer is missing.
     pub fn missing_layer() -> Self {
         Self::new(RejectionKind::MissingLayer)
     }
 
-    /// The answer where the application uses the session in a way that can't work.
+    /// Returns the rejection for an application that uses the session in a way that can't work.
     pub fn internal() -> Self {
         Self::new(RejectionKind::Internal)
     }
 
-    /// Says this in place of [`detail`](Self::detail)'s own sentence. For adapters, whose users
-    /// know the layer by another name.
+    /// Replaces the sentence that [`detail`](Self::detail) returns. For adapters, whose users know
+    /// the layer by another name.
     pub fn with_detail(mut self, detail: &'static str) -> Self {
         self.detail = Some(detail);
         self
@@ -83,12 +84,12 @@ impl Rejection {
         self
     }
 
-    /// What kind of answer this is.
+    /// Returns the kind of this rejection.
     pub fn kind(&self) -> RejectionKind {
         self.kind
     }
 
-    /// Its status code.
+    /// Returns the status code.
     pub fn status(&self) -> StatusCode {
         match self.kind {
             RejectionKind::NoCredentials
@@ -103,7 +104,7 @@ impl Rejection {
         }
     }
 
-    /// One sentence for whoever reads the answer.
+    /// Returns one sentence for the reader of the response.
     pub fn detail(&self) -> &'static str {
         if let Some(detail) = self.detail {
             return detail;
@@ -144,7 +145,7 @@ impl Rejection {
         }
     }
 
-    /// The challenge of a 401 or 400 (RFC 6750 section 3).
+    /// Returns the challenge of a 401 or 400 (RFC 6750 section 3).
     fn challenge(&self) -> Option<HeaderValue> {
         let challenge = match self.kind {
             RejectionKind::NoCredentials => "Bearer",
@@ -160,7 +161,7 @@ impl Rejection {
         Some(HeaderValue::from_static(challenge))
     }
 
-    /// The whole answer, with a body of any type that bytes turn into.
+    /// Returns the whole response, with a body of any type that converts from bytes.
     pub fn into_response<B: From<Vec<u8>>>(self) -> Response<B> {
         let (content_type, bytes) = match &self.body {
             Some(body) => body(&self),
@@ -175,7 +176,7 @@ impl Rejection {
             headers.insert(WWW_AUTHENTICATE, challenge);
         }
         if self.kind == RejectionKind::Unavailable {
-            // Rounded up: 0 would ask for a storm.
+            // Rounded up, because with 0 clients would try again at once.
             let seconds = self.retry_after.as_secs_f64().ceil().max(1.0) as u64;
             headers.insert(RETRY_AFTER, HeaderValue::from(seconds));
         }
@@ -183,7 +184,7 @@ impl Rejection {
     }
 }
 
-/// A problem without a type of its own (RFC 9457).
+/// Returns a problem without a type of its own (RFC 9457).
 pub(crate) fn problem(status: StatusCode, detail: &str) -> Response<Vec<u8>> {
     let mut response = Response::new(problem_body(status, detail));
     *response.status_mut() = status;

@@ -1,10 +1,10 @@
-//! The tokio runtime for what outlives a request.
+//! The tokio runtime for work that outlives a request.
 //!
 //! Rules
-//! 1. It is the one that was set, or else the one around `build()`.
-//! 2. Where there was none, or it has ended, the runtime around the request that needs one takes
-//!    its place, until that has ended too. An end is an event.
-//! 3. Where there is none at all, what is ready at once is done in place.
+//! 1. It is the configured runtime, or else the runtime around `build()`.
+//! 2. If there was none, or it has ended, the runtime around the next request that needs one takes
+//!    its place, until that runtime has ended too. The end of a runtime is an event.
+//! 3. If there is no runtime at all, only work that completes at its first poll is done, in place.
 
 use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -16,12 +16,13 @@ use tokio::sync::watch;
 use crate::engine::Core;
 use crate::observe::Event;
 
-/// What an engine runs on.
+/// The runtime of an engine.
 pub(crate) struct Runtime(Mutex<Option<Home>>);
 
 struct Home {
     handle: Handle,
-    /// Closed once the runtime has ended: a task there holds the other end, and is dropped then.
+    /// Closed once the runtime has ended, because a task there holds the other end and is dropped
+    /// then.
     alive: watch::Receiver<()>,
 }
 
@@ -30,7 +31,7 @@ impl Runtime {
         Self(Mutex::new(handle.map(Home::new)))
     }
 
-    /// The runtime, if it has not ended.
+    /// Returns the runtime, if it has not ended.
     pub(crate) fn handle(&self) -> Option<Handle> {
         self.lock().as_ref().filter(|home| home.is_alive()).map(|home| home.handle.clone())
     }
@@ -43,7 +44,7 @@ impl Runtime {
 impl Home {
     fn new(handle: Handle) -> Self {
         let (here, alive) = watch::channel(());
-        // Until the engine is gone.
+        // Runs until the engine is dropped.
         handle.spawn(async move { here.closed().await });
         Self { handle, alive }
     }
@@ -54,7 +55,7 @@ impl Home {
 }
 
 impl Core {
-    /// The runtime for what outlives this request: rules 1 and 2.
+    /// Returns the runtime for work that outlives this request: rules 1 and 2.
     pub(crate) fn runtime(self: &Arc<Self>) -> Option<Handle> {
         let (ended, handle) = {
             let mut home = self.runtime.lock();
@@ -76,8 +77,8 @@ impl Core {
     }
 }
 
-/// tokio tells only by a panic that a runtime has no timer. Where a panic ends the process, nothing
-/// is tried, and the first wait finds out.
+/// Returns whether the runtime has a timer. tokio reports the lack of a timer only by a panic. If a
+/// panic aborts the process, this function tries nothing, and the first wait finds out.
 pub(crate) fn has_timer(runtime: &Handle) -> bool {
     let _context = runtime.enter();
     let sleep = || drop(tokio::time::sleep(Duration::ZERO));

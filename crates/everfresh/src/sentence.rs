@@ -1,6 +1,6 @@
-//! Errors that `main` returns: Rust prints those by `Debug`, and what to do is said by `Display`.
+//! Errors that `main` returns. Rust prints them by `Debug`, while `Display` says what to do.
 
-/// For everfresh's own crates: `Debug` of these errors is their sentence.
+/// For everfresh's own crates: implements `Debug` of these errors by their `Display`.
 #[doc(hidden)]
 #[macro_export]
 macro_rules! debug_is_display {

@@ -1,5 +1,6 @@
-//! What the board of flights is made of. `schedules/loom` includes that file too, and there this
-//! module holds locks and channels of the same interface that try every order.
+//! The primitives that the single flight is built on. `schedules/loom` includes the file of the
+//! single flight too. There, this module has locks and channels of the same interface that try
+//! every order.
 
 pub(crate) use std::sync::{Mutex, MutexGuard, PoisonError};
 

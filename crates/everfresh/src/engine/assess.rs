@@ -1,4 +1,4 @@
-//! Of several tokens, which one counts, and what that one says.
+//! Picks the token that counts among several, and judges it.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -13,25 +13,25 @@ use crate::refresh::{FlightKey, Presented, RefreshToken, VerifiedToken};
 use crate::session::{ClaimSet, SessionStatus, View};
 use crate::verify::{self, InvalidReason, Seek, Verified, verify};
 
-/// What the tokens of a request come to.
+/// The assessment of a request's access tokens.
 pub(super) struct Assessed<C> {
     pub(super) verdict: Verdict,
-    /// Which carrier brought what counts, or what was refused.
+    /// The transport that brought the token that counts, or the token that was refused.
     pub(super) carrier: Option<usize>,
     pub(super) view: View<C>,
-    /// None is good, and one of them may be signed by a key that the set lacks.
+    /// No token is good, and the key set may lack the key that signed one of them.
     pub(super) lacks_key: bool,
 }
 
 impl<C> Assessed<C> {
-    /// Which of the tokens counts can't be known at the moment.
+    /// The assessment if the engine can't tell at the moment which of the tokens counts.
     pub(super) fn unknown(retry_after: Duration) -> Self {
         let view = View::nobody(SessionStatus::Unavailable { retry_after }, None);
         Self { verdict: Verdict::Invalid, carrier: None, view, lacks_key: false }
     }
 
-    /// The key can't be had at the moment: the token may be good. What has expired has not become
-    /// better by that.
+    /// The key is not available at the moment, so the token may be good. An expired token that was
+    /// verified keeps its assessment.
     pub(super) fn doubt(&mut self, retry_after: Duration) {
         if self.view.verified.is_none() {
             self.view = View::nobody(SessionStatus::Unavailable { retry_after }, None);
@@ -39,21 +39,23 @@ impl<C> Assessed<C> {
     }
 }
 
-/// What the refresh tokens of a request come to.
+/// The assessment of a request's refresh tokens.
 pub(super) enum Refreshing {
-    /// None counts.
+    /// No refresh token counts.
     Nothing,
     This(Picked),
-    /// Of another session than the access token's, or of several. Which of these is over decides, and
-    /// has to be asked.
+    /// The refresh token is of another session than the access token, or the refresh tokens are of
+    /// several sessions. The decision depends on which of these are over, and the refresher has to
+    /// be asked.
     Doubt(Vec<Box<str>>),
-    /// Somebody planted one, and with it perhaps the access token: that does not count either.
+    /// An attacker planted a refresh token, and perhaps the access token too, which does not count
+    /// either.
     Conflict,
 }
 
 /// A refresh token that counts.
 pub(super) struct Picked {
-    /// Which carrier brought it.
+    /// The transport that brought it.
     pub(super) carrier: usize,
     pub(super) token: RefreshToken,
     /// Whether it belongs to the verified access token, if there is one.
@@ -73,15 +75,17 @@ impl Candidate<'_> {
 }
 
 impl<C: ClaimSet> Engine<C> {
-    /// Verifies what was presented and picks what counts.
+    /// Verifies the presented access tokens and picks the one that counts.
     ///
-    /// 1. A token that is good counts before one that has expired; of two that are as good, the
-    ///    one of the first carrier, so that nobody becomes somebody else as time goes by.
-    /// 2. Of two tokens of one session in one place, the one that expires last. One whose claims the
-    ///    app's type does not take counts, by rule 1 too, only where there is no other.
-    /// 3. Two tokens of different sessions in one place: somebody planted one, and no rule could
-    ///    tell which (RFC 6265bis section 8.6). Neither counts, whatever their order. One that is
-    ///    past use and past refresh is only litter, and takes no part in this.
+    /// 1. A good token takes precedence over an expired one. Of two that are equally good, the
+    ///    first transport's counts, so that the user of a client's requests does not change over
+    ///    time.
+    /// 2. Of two tokens of one session in one place, the one that expires last counts. A token
+    ///    whose claims the app's type does not take counts only if there is no other, also by rule
+    ///    1.
+    /// 3. If two tokens in one place belong to different sessions, an attacker planted one, and no
+    ///    rule could tell which (RFC 6265bis section 8.6). Neither counts, whatever their order. A
+    ///    token that is past use and past refresh takes no part in this rule.
     pub(super) fn assess(&self, found: &Found<'_>, now: Timestamp) -> Assessed<C> {
         let core = &self.core;
         let mut best: Option<(Verdict, usize, Arc<Verified<C>>)> = None;
@@ -128,7 +132,7 @@ impl<C: ClaimSet> Engine<C> {
         }
     }
 
-    /// The token that counts among those of one place: rules 2 and 3 of [`Self::assess`].
+    /// Returns the token that counts among those of one place: rules 2 and 3 of [`Self::assess`].
     fn pick(
         &self,
         group: &[Candidate<'_>],
@@ -190,7 +194,8 @@ impl<C: ClaimSet> Engine<C> {
         Ok(verified)
     }
 
-    /// Asks for the key that a token needs and the set lacks. Gives the fetch, if one is under way.
+    /// Asks for the key that a token needs and the set lacks. Returns the fetch, if one is under
+    /// way.
     pub(super) fn seek_key(
         &self,
         assessed: &mut Assessed<C>,
@@ -198,7 +203,7 @@ impl<C: ClaimSet> Engine<C> {
         now: Timestamp,
     ) -> Option<Fetch> {
         match self.core.keys.seek() {
-            // Unless it came between our look and the question.
+            // The key may have arrived between the check and this call.
             Seek::InVain => *assessed = self.assess(found, now),
             Seek::InFlight(fetch) => return Some(fetch),
             Seek::Unavailable { retry_after } => assessed.doubt(retry_after),
@@ -213,24 +218,26 @@ impl Core {
         self.refresher.identify(presented, now).is_some()
     }
 
-    /// The refresh token that counts.
+    /// Picks the refresh token that counts.
     ///
-    /// 1. The two tokens of one carrier belong together: beside a verified access token only its
-    ///    carrier's refresh token counts, and while that is good only one of the same session.
-    /// 2. Beside one that has expired, one of the same session comes first; without it, another
-    ///    session's counts in its stead: a response that came late may have left a former access
-    ///    token beside the refresh token of a new sign-in.
-    /// 3. Without one, the first carrier's. Of two sessions none counts: somebody planted one.
+    /// 1. The two tokens of one transport belong together. Beside a verified access token only its
+    ///    transport's refresh token counts, and while the access token is good only one of the same
+    ///    session.
+    /// 2. Beside an expired access token, a refresh token of the same session comes first. Without
+    ///    one, another session's counts instead, because a late response may have left a former
+    ///    access token beside the refresh token of a new sign-in.
+    /// 3. Without a verified access token, the first transport's refresh token counts. Of two
+    ///    sessions none counts, because an attacker planted one.
     /// 4. Of one session the latest generation counts.
+    /// 5. If a sibling subdomain can plant the access token, since its cookie is not `__Host-`, the
+    ///    refresh token decides. A refresh token of another session takes the place of an access
+    ///    token that is good. Of two sessions none counts, and neither does the access token.
+    ///    Leftover tokens of a session that is over take no part. `asked`: the refresher was asked
+    ///    which sessions are over.
     ///
-    /// 5. Where a sibling subdomain can plant the access token, since its cookie is not `__Host-`, the
-    ///    refresh token decides: the one of another session takes the place of an access token that
-    ///    is good, and of two sessions none counts, the access token's neither. What is left of a
-    ///    session that is over takes no part; `asked`: the refresher was asked which are.
-    ///
-    /// Beside a fresh access token nothing will be refreshed but by the handler: a single refresh
-    /// token is kept as it came, and checked when it is needed. Under rule 5 it is checked now, if
-    /// it names another session.
+    /// Beside a fresh access token only the handler causes a refresh, so a single refresh token is
+    /// kept as it came, and checked when it is needed. Under rule 5 it is checked now, if it names
+    /// another session.
     pub(super) fn pick_refresh<C>(
         &self,
         found: &Found<'_>,
@@ -265,7 +272,7 @@ impl Core {
                 }
                 Ok(Some((one, _))) => one.picked(false),
                 Err(Conflict) => Refreshing::Conflict,
-                // Nothing of it is known yet, as without this rule.
+                // The refresher did not identify the token, which is handled as without this rule.
                 Ok(None) => match &*candidates {
                     [only] if verdict == Verdict::Fresh => only.picked(true),
                     _ => Refreshing::Nothing,
@@ -284,7 +291,7 @@ impl Core {
         self.told_if_none(&candidates, picked)
     }
 
-    /// The sessions of those that are authentic.
+    /// Returns the sessions of the authentic refresh tokens.
     fn sessions_of(&self, candidates: &[Candidate<'_>], now: Timestamp) -> Vec<Box<str>> {
         let admitted = |one: &Candidate<'_>| {
             self.refresher.identify(Presented::new(None, Some(one.token)), now)
@@ -292,8 +299,8 @@ impl Core {
         candidates.iter().filter_map(admitted).map(|of| of.sid).collect()
     }
 
-    /// The latest of one session's; of the one that is asked for, or of the only one. Of two sessions
-    /// one that is known to be over takes no part.
+    /// Returns the latest refresh token of one session: of the session of `of`, or else of the only
+    /// session. Of two sessions, one that is known to be over takes no part.
     fn latest<'c, 'h>(
         &self,
         candidates: &'c [Candidate<'h>],
@@ -326,7 +333,7 @@ impl Core {
         Ok(best)
     }
 
-    /// Reports that authentic refresh tokens came and none of them counts.
+    /// Emits an event if authentic refresh tokens came and none of them counts.
     fn told_if_none(&self, candidates: &[Candidate<'_>], picked: Option<Refreshing>) -> Refreshing {
         let now = self.clock.now();
         let admitted = |one: &Candidate<'_>| {
@@ -347,13 +354,13 @@ impl Core {
         windows.judge(verified.expires, now)
     }
 
-    /// Whether the token is past all use by itself.
+    /// Returns whether the token can't be used any more without a refresh.
     fn is_past_use<C>(&self, verified: &Verified<C>, now: Timestamp) -> bool {
         now >= verified.expires && now >= self.usable_until(verified)
     }
 
-    /// Until when this token may be used where no refresh is to be had: its expiry and the leeway,
-    /// of at most a quarter of its life, and never past the end of its session.
+    /// Returns until when this token may be used if no refresh is available: its expiry plus the
+    /// leeway, which is at most a quarter of its lifetime, and never past the end of its session.
     pub(crate) fn usable_until<C>(&self, verified: &Verified<C>) -> Timestamp {
         let quarter = verified.lifetime(self.mint_rules.lifetime) / 4;
         let until = verified.expires.plus(self.rules.leeway.min(quarter));
@@ -361,7 +368,8 @@ impl Core {
     }
 }
 
-/// Of one session's tokens, one whose claims the app's type takes comes first, then the later one.
+/// Orders the tokens of one session: first by whether the app's type takes the claims, then by
+/// expiry.
 fn age<C>(verified: &Verified<C>) -> (bool, Timestamp) {
     (verified.claims.is_ok(), verified.expires)
 }

@@ -1,5 +1,6 @@
-//! A request that can't be judged yet: its token needs a key that is being fetched, or it brought
-//! tokens of several sessions and some of these may be over. Judged again when that is known.
+//! A request that can't be judged yet, because its token needs a key that is being fetched, or it
+//! brought tokens of several sessions and some of these may be over. It is judged again when that
+//! is known.
 
 use std::fmt;
 use std::pin::Pin;
@@ -14,10 +15,10 @@ use crate::extract::Kept;
 use crate::refresh::flight::within;
 use crate::session::{ClaimSet, Session};
 
-/// Ready when the set was fetched, or could not be.
+/// Completes when the key set was fetched, or the fetch failed.
 pub(super) type Fetch = Pin<Box<dyn Future<Output = ()> + Send>>;
 
-/// After the waiter limit nobody knows any more than before.
+/// The client may try again after this time, since the wait ended without an answer.
 const SOON: Duration = Duration::from_secs(1);
 
 /// What is kept of the request meanwhile.
@@ -41,12 +42,12 @@ impl<C: ClaimSet> AwaitKey<C> {
         Self { engine, fetch, access, refresh, facts, manner }
     }
 
-    /// Waits for the keys, then for word of the sessions, then for a refresh, as far as each has to
-    /// be: for the waiter limit in all.
+    /// Waits for the keys, then for the refresher's report on the sessions, then for a refresh, as
+    /// far as each is necessary. The waiter limit is for all of them together.
     pub(super) async fn settle(self) -> Session<C> {
         let Self { engine, mut fetch, access, refresh, facts, manner } = self;
         let core = &engine.core;
-        // By the clock of the timers that limit it, which a test may stop.
+        // Measured by the clock of the timers that limit the wait, which a test may stop.
         let began = Instant::now();
         let left = || core.refresh_timeout.saturating_sub(began.elapsed());
 
@@ -65,7 +66,7 @@ impl<C: ClaimSet> AwaitKey<C> {
             if assessed.lacks_key
                 && let Some(next) = engine.seek_key(&mut assessed, &access.found(), now)
             {
-                // The first one may have begun before there was such a key.
+                // The first fetch may have begun before the key was published.
                 if landed && again {
                     (fetch, again) = (Some(next), false);
                     continue;

@@ -1,4 +1,4 @@
-//! Requests whose tokens would travel in the clear past this machine, with `insecure_dev_only`.
+//! Requests whose tokens would leave this machine unencrypted, with `insecure_dev_only`.
 
 use super::{Core, Engine};
 use crate::clock::Timestamp;
@@ -8,14 +8,14 @@ use crate::origin::is_local;
 use crate::session::{ClaimSet, RequestFacts, Session, SessionStatus, View};
 
 impl Core {
-    /// Whether a request names a host that `insecure_dev_only` is not for.
+    /// Returns whether a request names a host that `insecure_dev_only` does not allow.
     pub(crate) fn is_exposed(&self, head: &impl RequestHead) -> bool {
         self.insecure_hosts.as_ref().is_some_and(|named| !is_local(head, named))
     }
 }
 
 impl<C: ClaimSet> Engine<C> {
-    /// The session of such a request: nobody's, whatever it brings, and nobody can sign in by it.
+    /// Returns the session of such a request: no token counts, and no user can sign in by it.
     pub(super) fn exposed(&self, now: Timestamp) -> Session<C> {
         tracing::error!(
             target: "everfresh",

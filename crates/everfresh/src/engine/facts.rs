@@ -1,16 +1,16 @@
-//! What the engine notes of a request before it looks at tokens.
+//! Facts that the engine records of a request before it reads tokens.
 
 use crate::decide::Occasion;
 use crate::head::RequestHead;
 
-/// What is known of a request beside its tokens.
+/// The origin of a request, and whether it is user activity.
 #[derive(Clone, Copy)]
 pub(super) struct OriginFacts {
     pub(super) same_origin: bool,
     pub(super) user_activity: bool,
 }
 
-/// How a request came, which is looked at only where its token is not fresh.
+/// The kind of a request, which is read only if its token is not fresh.
 #[derive(Clone, Copy)]
 pub(super) struct RequestKind {
     pub(super) occasion: Occasion,

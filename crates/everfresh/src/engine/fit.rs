@@ -1,4 +1,4 @@
-//! Whether claims fit the app's type, and how often it is told that they don't.
+//! Checks that claims fit the app's type, and limits how often a misfit is reported.
 
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
@@ -10,13 +10,13 @@ use crate::refresh::Failure;
 use crate::session::ClaimSet;
 use crate::verify::{UnreadClaims, read_own};
 
-/// A deployment that changes the type is told of once a minute, and not once a request.
+/// After a deployment that changes the type there is one event a minute, and not one a request.
 const TOLD_EVERY: Duration = Duration::from_secs(60);
 
 /// The app's claims type, erased.
 pub(crate) struct Fit {
     check: fn(&str) -> Result<(), UnreadClaims>,
-    /// When it was last told, by the monotonic clock.
+    /// When the last event was emitted, by the monotonic clock.
     told: Mutex<Option<Duration>>,
 }
 
@@ -27,7 +27,7 @@ impl Fit {
 }
 
 impl Core {
-    /// An error, which ends nothing, unless this engine would read such claims.
+    /// Returns an error, which ends no session, unless this engine can read these claims.
     pub(crate) fn fits(&self, claims: &ClaimsObject) -> Result<(), Failure> {
         (self.fit.check)(claims.as_str()).map_err(|unread| {
             self.tell_unread(&unread);

@@ -44,7 +44,7 @@ pub(crate) use revocation_feed::FeedState;
 pub use revocation_feed::RevocationFeed;
 pub(crate) use sign_outs::SignOuts;
 
-/// Keeps people signed in. Built once, cloned cheaply, shared by every request.
+/// Keeps users signed in. Built once, cheap to clone, shared by every request.
 ///
 /// `C` is the type of the app's own claims.
 ///
@@ -68,11 +68,11 @@ pub(crate) use sign_outs::SignOuts;
 /// ```
 pub struct Engine<C> {
     pub(crate) core: Arc<Core>,
-    /// Beside the core, since it knows the claims.
+    /// Outside of the core, because its type depends on the claims.
     cache: Arc<Cache<C>>,
 }
 
-/// What the engine knows, whatever the claims.
+/// The part of the engine that does not depend on the type of the claims.
 pub(crate) struct Core {
     pub(crate) rules: Rules,
     pub(crate) mint_rules: MintRules,
@@ -87,7 +87,7 @@ pub(crate) struct Core {
     pub(crate) inner_token: InnerToken,
     pub(crate) cache_policy: CachePolicy,
     pub(crate) trusted_origins: Vec<Trusted>,
-    /// With `insecure_dev_only`: the hosts beside this machine that it is for.
+    /// With `insecure_dev_only`: the hosts that it allows beside this machine.
     pub(crate) insecure_hosts: Option<Vec<String>>,
     pub(crate) csrf_handled_elsewhere: bool,
     pub(crate) background: Option<Background>,
@@ -110,7 +110,7 @@ pub(crate) struct Core {
     pub(crate) metrics: Metrics,
 }
 
-/// A request that has begun: what to do before the inner service is called.
+/// A request that has begun. States what to do before the inner service is called.
 #[must_use = "a request goes on by what this says"]
 #[derive(Debug)]
 pub enum Progress<C> {
@@ -121,7 +121,7 @@ pub enum Progress<C> {
 }
 
 impl<C: ClaimSet> Progress<C> {
-    /// Waits where the request has to, and gives the session as it is then.
+    /// Waits if the request has to, and returns the session as it is then.
     pub async fn settle(self) -> Session<C> {
         match self {
             Self::Pass(session) => session,
@@ -130,8 +130,8 @@ impl<C: ClaimSet> Progress<C> {
     }
 }
 
-/// A request that has to wait: for a refresh, for the key of its token, or for word of which of its
-/// sessions are over.
+/// A request that has to wait: for a refresh, for the key of its token, or for the refresher to
+/// report which of its sessions are over.
 #[derive(Debug)]
 pub struct PendingSession<C>(Pending<C>);
 
@@ -142,7 +142,7 @@ enum Pending<C> {
 }
 
 impl<C: ClaimSet> PendingSession<C> {
-    /// Waits, up to the waiter limit (3 s), and gives the session as it is then.
+    /// Waits, up to the waiter limit (3 s), and returns the session as it is then.
     pub async fn settle(self) -> Session<C> {
         match self.0 {
             Pending::Refresh(session) => {
@@ -168,19 +168,22 @@ impl<C: ClaimSet> Engine<C> {
         Self { core, cache: Arc::new(cache) }
     }
 
-    /// Whether this node hears at once of sessions that end on other ones: for a health check.
+    /// Returns whether this node learns at once of sessions that end on other nodes. For health
+    /// checks.
     pub fn feed(&self) -> RevocationFeed {
-        // Where the runtime has ended that followed, another one goes on.
+        // If the runtime that followed the feed has ended, another one takes its place.
         self.core.runtime();
         self.core.revocation_feed.feed(self.core.clock.monotonic())
     }
 
-    /// Ends the engine: no refresh starts any more, and those under way are waited for, 30 s at
-    /// the most; then sign-outs that the store did not take are tried once more, for 10 s at the
-    /// most. Call it after the server has stopped and before the store is closed. Says how many
-    /// refreshes had not ended, and how many sign-outs were given up.
+    /// Ends the engine. No refresh starts any more, and the engine waits for the refreshes under
+    /// way, 30 s at the most. Then it tries once more the sign-outs that the store did not take,
+    /// for 10 s at the most. Call it after the server has stopped and before the store is closed.
     ///
-    /// Requests that come all the same are served as if refresh were unavailable.
+    /// Returns the number of refreshes, and of other tasks of the refresher, that had not ended,
+    /// plus the number of sign-outs that were given up.
+    ///
+    /// Later requests are served as if refresh were unavailable.
     pub async fn shutdown(&self) -> usize {
         let refreshes = self.core.flights.drain(&self.core).await;
         let sign_outs = self.core.drain_sign_outs().await;
@@ -238,7 +241,7 @@ impl<C: ClaimSet> Engine<C> {
         }
     }
 
-    /// The refresh token that counts beside what the access tokens come to.
+    /// Returns the refresh token that counts, given the assessment of the access tokens.
     fn choose(
         &self,
         assessed: &Assessed<C>,
@@ -251,8 +254,8 @@ impl<C: ClaimSet> Engine<C> {
         self.core.pick_refresh(found, *verdict, *carrier, view.verified.as_deref(), asked, now)
     }
 
-    /// What to do, now that it is known what the tokens come to: whether the request waits for a
-    /// refresh.
+    /// Decides what to do, now that the tokens are assessed. Returns the session, and whether the
+    /// request waits for a refresh.
     fn decide(
         &self,
         assessed: Assessed<C>,
@@ -281,11 +284,11 @@ impl<C: ClaimSet> Engine<C> {
         let brought = |found: &Found<'_>| !found.candidates().is_empty() || found.flaw.is_some();
         let refused_refresh = picked.is_none() && refresh.is_some_and(brought);
         if picked.as_ref().is_some_and(|picked| !picked.beside) {
-            // Another session's: the expired access token is litter.
+            // The refresh token is another session's, so the expired access token is ignored.
             (verdict, view) = (Verdict::Absent, View::nobody(SessionStatus::Absent, None));
         }
-        // Without a verified access token the refresh token's carrier counts: nothing crosses from
-        // a cookie into a place that scripts can read.
+        // Without a verified access token the refresh token's transport counts, so that no token
+        // moves from a cookie to a place that scripts can read.
         let carrier = match (&picked, &view.verified) {
             (Some(picked), None) => Some(picked.carrier),
             _ => carrier,
@@ -300,13 +303,13 @@ impl<C: ClaimSet> Engine<C> {
             let presented = Presented::new(held, refresh.as_ref().map(|t| t.expose().as_bytes()));
             core.refresher.identify(presented, now).is_some()
         };
-        // The app may give other claims, whatever the token's age.
+        // Revalidation may return other claims, whatever the token's age.
         let unread = view.unread().cloned();
         let due = match unread.is_some() && core.revalidate.is_some() {
             true => Verdict::Expired,
             false => verdict,
         };
-        // How the request came is not looked at where nothing could be refreshed.
+        // The request's kind is read only if something could be refreshed.
         let (decision, navigates) = match due != Verdict::Fresh && refreshable() {
             false => (Decision::Pass, false),
             true => {
@@ -343,23 +346,23 @@ impl<C: ClaimSet> Engine<C> {
         (session, decision == Decision::Wait)
     }
 
-    /// Step 5, for adapters: changes what the inner service sees of the tokens, as the policy
-    /// says. What it gives is held until there is a response, and does step 6 then.
+    /// Step 5, for adapters: changes what the inner service sees of the tokens, by the configured
+    /// [`InnerToken`]. Hold the returned value until there is a response; it does step 6 then.
     pub fn attach(&self, session: Session<C>, head: &mut impl RequestHead) -> InFlight<C> {
         session.enter(head)
     }
 
-    /// Step 6 for tests that run a session by hand: seals it and puts into the response's head
-    /// what has to leave with it. Where [`Session::is_late`] says so, [`Session::recheck`] comes
-    /// before it. Adapters have [`InFlight::finish`], which does all three.
+    /// Step 6 for tests that run a session by hand: seals it and writes what has to be sent into
+    /// the response's head. If [`Session::is_late`] returns true, call [`Session::recheck`] first.
+    /// Adapters use [`InFlight::finish`], which does all three.
     pub fn finish(&self, session: &Session<C>, head: &mut impl ResponseHead) {
         session.finish(head);
     }
 }
 
 impl Core {
-    /// This node knows that the session is over: its access tokens are refused from now on, for as
-    /// long as one may live, by clocks that are an hour apart.
+    /// Records that the session is over. From now on this node refuses its access tokens, for as
+    /// long as one may live if clocks differ by up to an hour.
     pub(crate) fn revoke_here(&self, sid: &str) {
         let now = self.clock.now();
         let until = now.plus(self.longest_life());
@@ -367,14 +370,15 @@ impl Core {
         self.watches.end(sid);
     }
 
-    /// How long an access token of a session that is over may be shown here.
+    /// Returns how long clients may present an access token of a session that is over.
     pub(crate) fn longest_life(&self) -> Duration {
-        /// Another node whose clock is ahead by so much made tokens that live longer here.
+        /// Tokens of a node whose clock is ahead by this much live longer on this node.
         const SKEW: Duration = Duration::from_secs(60 * 60);
         self.mint_rules.lifetime + self.rules.leeway + SKEW
     }
 
-    /// Reads a token that was just made: what we send must be what we would accept.
+    /// Verifies a token that was just made, because the engine must accept every token that it
+    /// sends.
     pub(crate) fn verify_own<C: ClaimSet>(
         &self,
         token: &AccessToken,
@@ -395,8 +399,8 @@ impl Core {
         Ok(verified)
     }
 
-    /// An error, and an event, unless the tokens can travel in every carrier. A text that is dropped
-    /// on its way may be the only copy of a one-time token.
+    /// Returns an error, and emits an event, unless the tokens fit in every transport. A token that
+    /// is dropped on its way may be the only copy of a one-time token.
     pub(crate) fn check_fit(
         &self,
         sid: &str,
@@ -412,8 +416,9 @@ impl Core {
         Err(Failure::Misconfigured)
     }
 
-    /// Where keys come from elsewhere, a refresh may bring a token by one that has just come up.
-    /// Its key is fetched before anybody is given the token; at worst it is not.
+    /// Fetches the key of a new token. If keys come from a source, a refresh may return a token
+    /// that is signed by a key that was published a moment ago. The fetch comes before any client
+    /// gets the token, and its failure is not an error.
     pub(crate) async fn learn_key(&self, token: &AccessToken) {
         if !self.keys.has_source() {
             return;
@@ -427,7 +432,7 @@ impl Core {
         }
     }
 
-    /// Notes which of these sessions are over. False if that can't be known at the moment.
+    /// Records which of these sessions are over. Returns false if that is unknown at the moment.
     pub(crate) async fn learn_ends(self: &Arc<Self>, sids: Vec<Box<str>>) -> bool {
         for sid in sids {
             let over = self.refresher.is_over(Context::new(self.clone()), sid.to_string());
@@ -440,7 +445,7 @@ impl Core {
         true
     }
 
-    /// Runs to its end, whether or not whoever asked for it is still there.
+    /// Runs the task to its end, also if the caller is dropped.
     pub(crate) async fn detached<T: Send + 'static>(
         self: &Arc<Self>,
         task: impl Future<Output = Result<T, Failure>> + Send + 'static,
@@ -455,8 +460,8 @@ impl Core {
         })
     }
 
-    /// Drops what this node holds of a session that is over. Where nothing keeps sessions, its
-    /// access tokens are good on every other node, and so they are here.
+    /// Drops what this node holds of a session that is over. If the refresher keeps no sessions,
+    /// the session's access tokens are good on every other node, and therefore on this one too.
     pub(crate) fn forget(&self, sid: &str) {
         self.flights.forget(sid);
         if self.refresher.uses_refresh_tokens() {

@@ -1,4 +1,5 @@
-//! Whose session a request carries, where several layers stand around one route.
+//! Checks which engine a request's session belongs to, since several layers may be around one
+//! route.
 
 use std::sync::Arc;
 
@@ -7,26 +8,27 @@ use crate::reject::Rejection;
 use crate::session::{ClaimSet, Session};
 
 impl<C: ClaimSet> Engine<C> {
-    /// For adapters, before [`begin`](Self::begin): whether a layer of this very engine stands
-    /// further outside and has begun the request, whose session is the one in its extensions. A
-    /// second layer then passes the request on as it is, and the response too: what the first one
-    /// took out of the request, a second one would miss.
+    /// For adapters, before [`begin`](Self::begin): returns whether a layer of this same engine
+    /// further outside has begun the request. The session in the request's extensions is that
+    /// layer's. The second layer then passes the request and the response on unchanged, because it
+    /// would miss the tokens that the first one took out of the request.
     ///
-    /// Of two engines each begins for itself.
+    /// Of two different engines, each begins the request itself.
     pub fn has_begun(&self, session: Option<&Session<C>>) -> bool {
         session.is_some_and(|session| self.is_own(session) && !session.sealed())
     }
 
-    /// `Ok` if somebody is signed in by a session of this very engine, else the answer to give.
+    /// Returns `Ok` if a user is signed in by a session of this same engine.
     ///
-    /// Another engine's session has been verified by other keys, for another audience: for it the
-    /// answer is [`MissingLayer`](crate::RejectionKind::MissingLayer), also where the claims have
-    /// the same type.
+    /// # Errors
+    /// The rejection to answer with. Another engine verified its sessions by other keys, for
+    /// another audience. For such a session the rejection is
+    /// [`MissingLayer`](crate::RejectionKind::MissingLayer), also if the claims have the same type.
     pub fn admit(&self, session: &Session<C>) -> Result<(), Rejection> {
         self.own(session)?.require()
     }
 
-    /// The session, if it is this engine's.
+    /// Returns the session, if it is this engine's.
     pub(crate) fn own<'s>(&self, session: &'s Session<C>) -> Result<&'s Session<C>, Rejection> {
         match self.is_own(session) {
             true => Ok(session),

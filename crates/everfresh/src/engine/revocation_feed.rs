@@ -1,4 +1,4 @@
-//! Hearing of sessions that end on other nodes, by the store's feed.
+//! Learns of sessions that end on other nodes, by the store's feed.
 
 use std::fmt;
 use std::sync::atomic::{AtomicU8, Ordering};
@@ -11,20 +11,21 @@ use super::Core;
 use crate::observe::Event;
 use crate::store::{FeedEvent, RevocationSink, StoreError};
 
-/// How soon a feed that was lost is taken up again; doubled up to `AGAIN_MOST`.
+/// The pause before a lost feed is followed again; doubled up to `AGAIN_MOST`.
 const AGAIN: Duration = Duration::from_millis(100);
 const AGAIN_MOST: Duration = Duration::from_secs(5);
 
-/// Whether this node hears at once of sessions that end elsewhere.
+/// Whether this node learns at once of sessions that end on other nodes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum RevocationFeed {
-    /// Nothing tells of it: nothing is kept, or the store has no feed. A session that ended
-    /// elsewhere is refused here once its access token has expired.
+    /// There is no feed, because the refresher keeps no sessions or the store has no feed. This
+    /// node refuses a session that ended on another node once its access token has expired.
     None,
-    /// It does.
+    /// The feed is live: this node learns at once.
     Live,
-    /// It did not, or not yet, for so long. What is missed is caught up with.
+    /// The feed is interrupted, or has not started yet. The node catches up on the ends that it
+    /// missed.
     Lost {
         /// For how long.
         since: Duration,
@@ -35,11 +36,11 @@ const NONE: u8 = 0;
 const LIVE: u8 = 1;
 const LOST: u8 = 2;
 
-/// What is known of the feed.
+/// The state of the feed.
 #[derive(Default)]
 pub(crate) struct FeedState {
     state: AtomicU8,
-    /// When it was lost, by the monotonic clock.
+    /// When the feed was lost, by the monotonic clock.
     lost_at: Mutex<Duration>,
 }
 
@@ -56,7 +57,7 @@ impl FeedState {
         self.lost_at.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// True if it was live or unknown before.
+    /// Returns true if the feed was live or its state unknown before.
     fn lost(&self, now: Duration) -> bool {
         if self.state.swap(LOST, Ordering::AcqRel) == LOST {
             return false;
@@ -67,8 +68,8 @@ impl FeedState {
 }
 
 impl Core {
-    /// Follows the store's feed for as long as there is an engine. Without a feed nothing happens.
-    /// `again`: the runtime has ended on which it was followed.
+    /// Follows the store's feed for as long as the engine exists. Does nothing if there is no feed.
+    /// `again`: the runtime that followed the feed has ended.
     pub(crate) fn follow(self: &Arc<Self>, runtime: &Handle, again: bool) {
         if again && self.revocation_feed.state.load(Ordering::Acquire) == LIVE {
             self.hear(&FeedEvent::Lost(&StoreError::new("the runtime that followed it has ended")));
@@ -121,7 +122,7 @@ impl Core {
     }
 }
 
-/// Holds nothing of the engine, so that it may go.
+/// Holds no strong reference to the engine, so that the engine can be dropped.
 fn ear(core: &Arc<Core>) -> RevocationSink {
     let weak: Weak<Core> = Arc::downgrade(core);
     RevocationSink::new(core.longest_life(), move |heard| match weak.upgrade() {

@@ -1,4 +1,4 @@
-//! Ending sessions: at once, or as soon as the store takes it.
+//! Ends sessions: at once, or as soon as the store takes the sign-out.
 
 use std::collections::VecDeque;
 use std::fmt;
@@ -15,33 +15,34 @@ use crate::refresh::flight::within;
 use crate::refresh::{Closing, Context, Failure, Presented, RefreshToken};
 use crate::store::SessionId;
 
-/// How soon what the store did not take is tried again; doubled up to `AGAIN_MOST`.
+/// The pause before a sign-out that the store did not take is tried again; doubled up to
+/// `AGAIN_MOST`.
 const AGAIN: Duration = Duration::from_millis(100);
 const AGAIN_MOST: Duration = Duration::from_secs(5);
 
-/// How many sign-outs wait at the most. One more is given up at once.
+/// How many sign-outs wait at the most. The engine gives up one more at once.
 const MOST: usize = 4096;
 
-/// How long a shutdown tries what is left.
+/// How long a shutdown tries the remaining sign-outs.
 const DRAIN_LIMIT: Duration = Duration::from_secs(10);
 
 /// How many sessions are ended without a pause for other requests.
 const ENDED_AT_ONCE: usize = 1000;
 
-/// What is to end.
+/// What a sign-out ends.
 #[derive(Clone, PartialEq, Eq)]
 enum SignOut {
     Session(String),
     Subject { subject: String, except: Option<String> },
 }
 
-/// Sign-outs that the store could not take. They hold no token.
+/// Sign-outs that the store did not take. They hold no token.
 #[derive(Default)]
 pub(crate) struct SignOuts(Mutex<Queue>);
 
 #[derive(Default)]
 struct Queue {
-    /// With the monotonic time when each was asked for.
+    /// Each with the monotonic time of its request.
     waiting: VecDeque<(SignOut, Duration)>,
     /// Whether the worker looks for more.
     running: bool,
@@ -54,10 +55,10 @@ impl SignOuts {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Whether this session was signed out, and its store does not know it yet.
+    /// Returns whether this session was signed out and its store does not know it yet.
     pub(crate) fn is_waiting(&self, sid: SessionId) -> bool {
         let queue = self.lock();
-        // For most of the time there is none, and nothing to be written.
+        // Nearly always the queue is empty, and no string has to be allocated.
         !queue.waiting.is_empty() && {
             let what = SignOut::Session(sid.to_string());
             queue.waiting.iter().any(|(waiting, _)| *waiting == what)
@@ -72,7 +73,7 @@ impl SignOuts {
         self.lock().waiting.retain(|(waiting, _)| waiting != what);
     }
 
-    /// Puts the first one behind the others, so that none keeps them from being tried.
+    /// Moves the first one behind the others, so that it does not keep them from being tried.
     fn turn(&self) {
         let mut queue = self.lock();
         if let Some(first) = queue.waiting.pop_front() {
@@ -82,7 +83,7 @@ impl SignOuts {
 }
 
 impl Core {
-    /// Ends a session wherever it is kept. One that was not there any more is no event.
+    /// Ends a session wherever it is kept. A session that did not exist any more causes no event.
     pub(crate) async fn sign_out(self: &Arc<Self>, closing: Closing) -> Result<(), Failure> {
         match closing {
             Closing { sid: None, refresh: None } => Ok(()),
@@ -94,15 +95,15 @@ impl Core {
         }
     }
 
-    /// The session that this would end, as far as that is known without the store.
+    /// Returns the session that `closing` would end, as far as it is known without the store.
     pub(crate) fn named(&self, closing: &Closing) -> Option<String> {
         let refresh = closing.refresh.as_ref().map(|token| token.expose().as_bytes());
         let admitted = || self.refresher.identify(Presented::new(None, refresh), self.clock.now());
         closing.sid.clone().or_else(|| admitted().map(|one| one.sid.into()))
     }
 
-    /// Ends the session of a refresh token, which its store has to find genuine. Where it can't, it
-    /// is not tried again: that would take the token.
+    /// Ends the session of a refresh token, which its store has to find genuine. A failure is not
+    /// tried again, because the queue would have to hold the token.
     async fn sign_out_by_token(self: &Arc<Self>, closing: Closing) -> Result<(), Failure> {
         let core = self.clone();
         self.detached(async move {
@@ -121,7 +122,7 @@ impl Core {
         .await
     }
 
-    /// Ends every session of a subject but `except`. Says how many there were.
+    /// Ends every session of a subject but `except`. Returns how many there were.
     pub(crate) async fn sign_out_all(
         self: &Arc<Self>,
         subject: String,
@@ -130,8 +131,8 @@ impl Core {
         self.end(SignOut::Subject { subject, except }, None).await
     }
 
-    /// Before a sign-in: a sign-out of all sessions that is waiting has to come first, or it would
-    /// end the new one too.
+    /// Called before a sign-in. A waiting sign-out of all the subject's sessions has to come first,
+    /// or else it would end the new session too.
     pub(crate) async fn settle(self: &Arc<Self>, subject: &str) -> Result<(), Failure> {
         let of_subject =
             |what: &SignOut| matches!(what, SignOut::Subject { subject: of, .. } if of == subject);
@@ -174,7 +175,7 @@ impl Core {
                 SignOut::Session(sid) => {
                     let closing = Closing { sid: Some(sid.clone()), refresh: presented };
                     let ended = self.refresher.sign_out(cx, closing).await?;
-                    // Again, for what took off before the store knew.
+                    // Again, for refreshes that started before the store knew.
                     self.forget(sid);
                     Ok(ended.into_iter().collect())
                 }
@@ -195,14 +196,14 @@ impl Core {
         Ok(ended.len())
     }
 
-    /// A session has ended in the store.
+    /// Handles a session that has ended in the store.
     pub(crate) fn over<'s>(&self, sid: &'s str, event: impl FnOnce(&'s str) -> Event<'s>) {
         self.forget(sid);
         self.emit(&event(sid));
     }
 
-    /// Tries it again until the store takes it, or the session has ended by itself, if that can
-    /// help.
+    /// Tries the sign-out again until the store takes it or the session has ended by itself. Gives
+    /// up at once on a failure that a later attempt does not mend.
     fn end_later(self: &Arc<Self>, what: SignOut, failure: Failure) {
         let (Some(runtime), Failure::Unavailable { .. }) = (self.runtime(), failure) else {
             return self.give_up(&what, failure);
@@ -226,7 +227,7 @@ impl Core {
 
     fn give_up(&self, what: &SignOut, failure: Failure) {
         if failure == Failure::Rejected {
-            // It is over.
+            // The session is over already.
             return;
         }
         match what {
@@ -237,11 +238,11 @@ impl Core {
         }
     }
 
-    /// One step of the work. Says how long to wait before the next one; nothing: there is none.
+    /// Does one step of the work. Returns the pause before the next one, or `None` at the end.
     async fn step(self: &Arc<Self>, pause: Duration) -> Option<Duration> {
         let Some((what, since)) = self.sign_outs.first() else {
             let mut queue = self.sign_outs.lock();
-            // Unless one came meanwhile.
+            // Goes on if a sign-out came meanwhile.
             queue.running = !queue.closed && !queue.waiting.is_empty();
             return queue.running.then_some(Duration::ZERO);
         };
@@ -263,7 +264,8 @@ impl Core {
         Some(Duration::ZERO)
     }
 
-    /// Tries once more what is left. Says how much the store did not take; that is given up.
+    /// Tries the remaining sign-outs once more. Returns how many the store did not take, which are
+    /// given up.
     pub(super) async fn drain_sign_outs(self: &Arc<Self>) -> usize {
         let waiting = {
             let mut queue = self.sign_outs.lock();
@@ -292,7 +294,7 @@ async fn work(core: Weak<Core>) {
         if !pause.is_zero() {
             tokio::time::sleep(pause).await;
         }
-        // Not held while nothing is done: an engine that nobody has any more may go.
+        // Not held during the pause, so that an engine without other owners can be dropped.
         let Some(core) = core.upgrade() else { return };
         match core.step(pause).await {
             Some(next) => pause = next,

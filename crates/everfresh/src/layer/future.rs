@@ -1,4 +1,4 @@
-//! The response future: named states, boxed only where a request waits for a refresh.
+//! The response future: named states, boxed only if a request waits.
 
 use std::fmt;
 use std::pin::Pin;
@@ -30,20 +30,21 @@ pin_project! {
         S: Service<Req>,
         C: ClaimSet,
     {
-        /// The request waits for a refresh; the inner service is ready and holds still. Both out
-        /// of the way, so that what other requests move about is small.
+        /// The request waits for a refresh, or for the key of its token. The service that was
+        /// polled ready and the request are boxed, so that the future of other requests stays
+        /// small.
         PendingSession {
             settle: Pin<Box<dyn Future<Output = Session<C>> + Send>>,
             ready: Option<Box<(S, Req)>>,
         },
-        /// The inner service has been called. Without a session to finish where a layer further
-        /// outside does that.
+        /// The inner service has been called. `underway` is `None` if a layer further outside
+        /// finishes the session.
         Calling {
             underway: Option<InFlight<C>>,
             #[pin]
             inner: S::Future,
         },
-        /// There is a response.
+        /// The response's head is being completed.
         FinishFuture { finishing: FinishFuture<C, S::Response> },
     }
 }
@@ -92,7 +93,7 @@ where
                     let response = ready!(inner.poll(cx))?;
                     let Some(underway) = underway.take() else { return Poll::Ready(Ok(response)) };
                     let mut finishing = underway.finish(response);
-                    // Nearly always at once, so a response is not put away for it.
+                    // Nearly always ready at once, so that the response is not moved into a state.
                     match Pin::new(&mut finishing).poll(cx) {
                         Poll::Ready(response) => return Poll::Ready(Ok(response)),
                         Poll::Pending => this.state.set(State::FinishFuture { finishing }),

@@ -17,23 +17,22 @@ pub use future::ResponseFuture;
 pub use require::{Require, RequireFuture, RequireLayer};
 pub use service::Refresh;
 
-/// Puts [`Refresh`] around a service.
+/// Wraps a service in [`Refresh`].
 ///
-/// The service inside has to be `Clone`, which is used only where a request waits for a refresh.
-/// Its response body can be anything, and its future need not be `Send`.
+/// The inner service has to be `Clone`, which is used only if a request waits for a refresh or a
+/// key. Its response body can have any type, and its future need not be `Send`.
 pub struct RefreshLayer<C>(Engine<C>);
 
 impl<C: ClaimSet> Engine<C> {
-    /// The layer that reads, verifies and refreshes, and puts a [`Session`](crate::Session) into
-    /// every request.
+    /// Returns the layer that reads, verifies and refreshes tokens, and puts a
+    /// [`Session`](crate::Session) into every request's extensions.
     pub fn layer(&self) -> RefreshLayer<C> {
         RefreshLayer(self.clone())
     }
 
-    /// A second layer, inside the first, where everything must be signed in: it answers in place
-    /// of the service, as [`Session::require`](crate::Session::require) says. It lets in sessions
-    /// of this engine alone.
-    ///
+    /// Returns a second layer, inside the first, for services that require a signed-in user. It
+    /// answers requests in place of the service, by the rule of
+    /// [`Session::require`](crate::Session::require), and accepts sessions of this engine only.
     /// ```
     /// # use everfresh::{Engine, Keys, Reissue};
     /// # use tower::{ServiceBuilder, service_fn};

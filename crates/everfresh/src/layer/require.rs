@@ -1,4 +1,4 @@
-//! A layer that answers for the service inside where nobody is signed in.
+//! A layer that answers in place of the inner service if no user is signed in.
 
 use std::fmt;
 use std::pin::Pin;
@@ -13,7 +13,7 @@ use crate::engine::Engine;
 use crate::reject::Rejection;
 use crate::session::ClaimSet;
 
-/// Puts [`Require`] around a service. Made by [`Engine::require`](crate::Engine::require).
+/// Wraps a service in [`Require`]. Returned by [`Engine::require`](crate::Engine::require).
 pub struct RequireLayer<C>(Engine<C>);
 
 impl<C> RequireLayer<C> {
@@ -30,12 +30,12 @@ impl<S, C> Layer<S> for RequireLayer<C> {
     }
 }
 
-/// Calls the service inside for requests that are signed in by its engine, and answers the others
+/// Calls the inner service for requests with a signed-in user of its engine, and answers the others
 /// itself.
 ///
-/// Answers 500 [`MissingLayer`](crate::RejectionKind::MissingLayer) if [`Refresh`](super::Refresh)
-/// of the same engine is not around it, or that of another engine with the same claims type stands
-/// between the two.
+/// Answers 500 [`MissingLayer`](crate::RejectionKind::MissingLayer) if no
+/// [`Refresh`](super::Refresh) of the same engine is around it, or if a [`Refresh`](super::Refresh)
+/// of another engine with the same claims type is between the two.
 pub struct Require<S, C> {
     engine: Engine<C>,
     inner: S,
@@ -71,7 +71,7 @@ pin_project! {
     pub enum RequireFuture<F> {
         /// The inner service has been called.
         Calling { #[pin] inner: F },
-        /// The request is not entitled to it.
+        /// The request is not entitled to the inner service.
         Rejected { rejection: Option<Rejection> },
     }
 }

@@ -10,7 +10,7 @@ use super::future::ResponseFuture;
 use crate::engine::{Engine, Progress};
 use crate::session::ClaimSet;
 
-/// Reads, verifies and refreshes the token of each request. Made by [`Engine::layer`].
+/// Reads, verifies and refreshes the token of each request. Returned by [`Engine::layer`].
 pub struct Refresh<S, C> {
     engine: Engine<C>,
     inner: S,
@@ -46,7 +46,7 @@ where
                 ResponseFuture::calling(underway, self.inner.call(request))
             }
             Progress::Wait(waiting) => {
-                // The service that was polled ready is the one to call; a clone was not polled.
+                // Calls the service that was polled ready, because its clone was not polled.
                 let clone = self.inner.clone();
                 let ready = std::mem::replace(&mut self.inner, clone);
                 ResponseFuture::waiting(waiting, ready, request)

@@ -1,4 +1,4 @@
-//! What a handler can do to its session: sign in, sign out, refresh.
+//! The methods by which a handler changes its session: sign in, sign out, refresh.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -16,7 +16,7 @@ use crate::respond::Outgoing;
 use crate::secret::AccessToken;
 use crate::verify::Verified;
 
-/// A sign-in with more than a subject and claims.
+/// A sign-in with more options than a subject and claims.
 ///
 /// ```
 /// use everfresh::{Transport, SignIn};
@@ -48,53 +48,56 @@ impl<C> SignIn<C> {
         }
     }
 
-    /// Whether the cookies outlive the browser ("remember me"). They do unless this says no, and it
-    /// stays so for the session's life.
+    /// Sets whether the cookies outlive the browser session ("remember me"). The default is `true`.
+    /// The choice holds for the session's life.
     pub fn persistent(mut self, persistent: bool) -> Self {
         self.persistent = persistent;
         self
     }
 
-    /// A shorter life for this session than the engine's `session_lifetime`.
+    /// Sets a shorter lifetime for this session than the engine's `session_lifetime`.
     pub fn lifetime(mut self, lifetime: Duration) -> Self {
         self.lifetime = Some(lifetime);
         self
     }
 
-    /// Notes something of the session for the list of a person's sessions: a device, a user agent.
-    /// Kept where the refresher keeps sessions.
+    /// Stores an attribute of the session for the list of a user's sessions, such as a device or a
+    /// user agent. The refresher keeps attributes where it keeps sessions.
     ///
-    /// `client_id` is the OAuth 2 client that the session's refresh token is issued to: no other
-    /// client can refresh it, and no place that authenticates none, the layer included (RFC 6749
-    /// sections 6 and 10.4). `scope` is what that client was granted.
+    /// `client_id` is the OAuth 2 client that the session's refresh token is issued to. No other
+    /// client can refresh it. No place that authenticates no client can refresh it either, and the
+    /// layer is such a place (RFC 6749 sections 6 and 10.4). `scope` is the scope that was granted
+    /// to that client.
     pub fn attribute(mut self, name: impl Into<String>, value: impl Into<String>) -> Self {
         self.attributes.insert(name.into(), value.into());
         self
     }
 
-    /// Its access tokens may be exchanged for new ones at the endpoint of a
-    /// [`Dialect`](crate::Dialect) whose clients hold nothing else, such as `VIJIL` and
-    /// `REDIS_ENTERPRISE`. Noted as the attribute `renewable_by`.
+    /// Allows clients to exchange the session's access tokens for new ones at the endpoint of a
+    /// [`Dialect`](crate::Dialect) whose clients hold no other token, such as `VIJIL` and
+    /// `REDIS_ENTERPRISE`. Stored as the attribute `renewable_by`.
     ///
     /// # Security
-    /// An access token of such a session, copied while it is good or shortly after, can be kept alive
-    /// until the session ends; without this it is worth nothing after it has expired. Copies are
-    /// noticed only where the session's refresh token is rotated as well.
+    /// An attacker who copies an access token of such a session, while it is good or shortly after,
+    /// can keep it alive until the session ends. Without this option the copy is worth nothing
+    /// after it has expired. Copies are noticed only if the session's refresh token is rotated as
+    /// well.
     pub fn renewable_by_access_token(self) -> Self {
         let (name, value) = RENEWABLE;
         self.attribute(name, value)
     }
 
-    /// The session rests on tokens of another server: it lasts as long as they can be renewed
-    /// there. For refreshers that do so, and required by them.
+    /// Bases the session on tokens of another server: it lasts as long as they can be renewed
+    /// there. For refreshers that support this, which also require it.
     pub fn backed_by(mut self, issued: AccessTokenResponse) -> Self {
         self.issued = Some(issued);
         self
     }
 
-    /// Delivers the tokens by this carrier, which must be one of the engine's.
+    /// Sends the tokens by this transport, which must be one of the engine's.
     ///
-    /// Otherwise they go the way the request's own token came, or by the first carrier.
+    /// Without this, the tokens go back by the transport of the request's own token, or by the
+    /// first transport.
     pub fn via(mut self, carrier: Transport) -> Self {
         self.via = Some(carrier);
         self
@@ -113,30 +116,32 @@ impl<C> fmt::Debug for SignIn<C> {
 }
 
 impl<C: ClaimSet> Session<C> {
-    /// A fresh access token of this session, for calls that the service makes to itself on the
-    /// person's behalf. Minted when asked for; it is not the one that the client holds.
+    /// Returns a fresh access token of this session, for calls that the service makes to itself on
+    /// behalf of the user. The token is minted on each call, and differs from the token that the
+    /// client holds.
     ///
-    /// It has this engine's own audience: who gets it can use it here, and with
-    /// [`Reissue`](crate::Reissue) keep it alive until the session ends. For calls to another service
-    /// there is [`access_token_for`](Self::access_token_for).
+    /// It has this engine's own audience. Any holder can use it here, and with
+    /// [`Reissue`](crate::Reissue) keep it alive until the session ends. For calls to another
+    /// service, use [`access_token_for`](Self::access_token_for).
     ///
-    /// Errors: `NotSignedIn`; `Unavailable` or `Misconfigured` if no token can be minted.
+    /// # Errors
+    /// `NotSignedIn`; `Unavailable` or `Misconfigured` if no token can be minted.
     pub fn access_token(&self) -> Result<AccessToken, SessionError> {
         let grant = self.grant()?;
         Ok(Context::new(self.0.core.clone()).mint(&grant)?.access)
     }
 
-    /// An access token for another service, which is its audience (`aud`), for calls on the person's
-    /// behalf. It has the person (`sub`), `auth_time` and the app's claims, and lives for `lifetime`
-    /// in whole seconds, no longer than the engine's `access_lifetime` and the session.
+    /// Returns an access token for another service, which is its audience (`aud`), for calls on
+    /// behalf of the user. It has the user (`sub`), `auth_time` and the app's claims. It lives for
+    /// `lifetime` in whole seconds, no longer than the engine's `access_lifetime` and the session.
     ///
-    /// It names no session: this engine refuses it, nothing refreshes it, and it counts at that
-    /// service until it expires, also after a sign-out. A service that holds it can't use it
-    /// elsewhere (RFC 9068 section 3, RFC 9700 section 2.3).
+    /// The token names no session. This engine refuses it, no refresh extends it, and the other
+    /// service accepts it until it expires, also after a sign-out. A service that holds it can't
+    /// use it elsewhere (RFC 9068 section 3, RFC 9700 section 2.3).
     ///
-    /// Errors: `NotSignedIn`; `Audience` if the audience is empty or this engine's own; `Rejected`
-    /// if less than a second is left; `Unavailable` or `Misconfigured` if no token can be minted.
-    ///
+    /// # Errors
+    /// `NotSignedIn`; `Audience` if the audience is empty or this engine's own; `Rejected` if less
+    /// than a second is left; `Unavailable` or `Misconfigured` if no token can be minted.
     /// ```
     /// # use everfresh::{AccessToken, Session, SessionError};
     /// # use std::time::Duration;
@@ -157,17 +162,18 @@ impl<C: ClaimSet> Session<C> {
         Ok(Context::new(core.clone()).mint_onward(&grant, audience, lifetime)?)
     }
 
-    /// What a token of whoever is signed in is minted from.
+    /// Returns what a token of the signed-in user is minted from.
     fn grant(&self) -> Result<SessionClaims, SessionError> {
         let grant = self.verified(|verified| grant_of(verified)).flatten();
         grant.ok_or_else(|| SessionErrorKind::NotSignedIn.into())
     }
 
-    /// The access token of the other server on which this session rests, for calls to what accepts
-    /// it. Renewed there if it has to be.
+    /// Returns the access token of the other server that this session is based on, for calls to
+    /// services that accept it. The refresher renews it there if necessary.
     ///
-    /// Errors: `NotSignedIn`; `Unavailable`; `Rejected` if the session is over there;
-    /// `Misconfigured` where sessions rest on nothing.
+    /// # Errors
+    /// `NotSignedIn`; `Unavailable`; `Rejected` if the session is over there; `Misconfigured` if
+    /// sessions are not based on another server's tokens.
     pub async fn issued_access_token(&self) -> Result<AccessToken, SessionError> {
         let sid = self.sid().ok_or(SessionErrorKind::NotSignedIn)?;
         let core = self.0.core.clone();
@@ -178,25 +184,32 @@ impl<C: ClaimSet> Session<C> {
         Ok(limited.unwrap_or(Err(Failure::SOON))?)
     }
 
-    /// Signs somebody in: a new session, whose tokens leave with this response.
+    /// Signs a user in: a new session, whose tokens are sent with this response.
     ///
     /// The session that the request presented is signed out, by the rule of
-    /// [`sign_out`](Self::sign_out). Handlers run after this see the new claims.
+    /// [`sign_out`](Self::sign_out). Handlers that run after this see the new claims.
     ///
-    /// Errors: `Claims` if the claims don't serialize to an object, can't be read back from it or
-    /// use a registered name (an enum's variant without members is a string, and no object),
-    /// `Misconfigured` if the token is too large for a cookie, `TooManySessions` if the person has
-    /// as many sessions as they may and the refresher refuses more, `ResponseSent` if the response's
-    /// head has left (the new session is taken back), `Unavailable` if the refresher can't now,
-    /// `CrossSite` if another site caused the request and the token would leave in a cookie: a
-    /// form elsewhere could sign people in as somebody else. Name an identity provider that posts
-    /// its answer by `trusted_origin_for`. `InsecureHost` as [`SessionStatus::InsecureHost`].
+    /// # Errors
+    /// * `Claims` if the claims don't serialize to an object, can't be read back from it or use a
+    ///   registered name. An enum's variant without members is a string, and not an object.
+    /// * `Misconfigured` if the token is too large for a cookie.
+    /// * `TooManySessions` if the user has reached the maximum number of sessions and the refresher
+    ///   refuses more.
+    /// * `ResponseSent` if the response's head has been sent. The new session is ended again.
+    /// * `Unavailable` if the refresher can't sign in at the moment.
+    /// * `CrossSite` if another site caused the request and the token would be sent in a cookie,
+    ///   because a form on another site could sign users in to an attacker's account. Name an
+    ///   identity provider that posts its answer by `trusted_origin_for`.
+    /// * `InsecureHost` as [`SessionStatus::InsecureHost`].
     pub async fn sign_in(&self, subject: impl Into<String>, claims: C) -> Result<(), SessionError> {
         self.sign_in_with(SignIn::new(subject, claims)).await
     }
 
-    /// [`sign_in`](Self::sign_in) with more to say. Also `UnknownCarrier`, if `via` is not one of
-    /// the engine's.
+    /// [`sign_in`](Self::sign_in) with more options.
+    ///
+    /// # Errors
+    /// As [`sign_in`](Self::sign_in), and `UnknownCarrier` if `via` is not one of the engine's
+    /// transports.
     pub async fn sign_in_with(&self, sign_in: SignIn<C>) -> Result<(), SessionError> {
         let core = &self.0.core;
         self.check_open()?;
@@ -236,29 +249,31 @@ impl<C: ClaimSet> Session<C> {
         let view = View::of(verified);
         let outgoing = Outgoing::Tokens { carrier, tokens, asked: true };
         if !self.replace(view, outgoing) {
-            // Whatever becomes of it: nobody was told of this session.
+            // A failure changes nothing: no client got a token of this session.
             let _ = core.refresher.sign_out(context, Closing::of(sid)).await;
             return Err(SessionErrorKind::ResponseSent.into());
         }
         core.emit(&Event::SignedIn { sid: &sid });
-        // The person is signed in all the same; what fails is tried again.
+        // The user is signed in all the same. A sign-out that fails is tried again.
         let _ = core.sign_out(former).await;
         Ok(())
     }
 
-    /// Signs out: the cookies are cleared with this response, and the session ends where the
-    /// refresher keeps one. Clears cookies also where nobody is signed in (any more).
+    /// Signs out: the response clears the cookies, and the session ends if the refresher keeps it.
+    /// The cookies are cleared also if no user is signed in (any more).
     ///
-    /// The session ends for an access token that is good, or within the leeway, and otherwise for a
-    /// refresh token that the refresher finds to be its own. With `Rotate`, that is the current one or
-    /// the one before. An access token that expired long ago ends nothing.
+    /// The session ends for an access token that is good, or within the leeway. Otherwise it ends
+    /// for a refresh token that the refresher recognizes as its own. With `Rotate`, that is the
+    /// current token or the one before. An access token that is past its leeway ends nothing.
     ///
-    /// Errors: `Unavailable` if the session could not be ended. The cookies are cleared still, this
-    /// node refuses the session, and it is tried again until the store takes it, the session has
-    /// ended by itself or the engine ends; `Event::RevokeFailed` says if it was given up. A sign-out
-    /// that rests on a refresh token alone is given up at once, since no token is kept.
-    /// `CrossSite` if another site caused the request and nobody is signed in by a header: it has
-    /// no business with our cookies.
+    /// # Errors
+    /// * `Unavailable` if the session could not be ended. The cookies are still cleared, and this
+    ///   node refuses the session. The engine tries again until the store takes it, the session has
+    ///   ended by itself or the engine ends; `Event::RevokeFailed` reports if it gave up. A
+    ///   sign-out that is based on a refresh token alone is given up at once, since the engine
+    ///   keeps no token.
+    /// * `CrossSite` if another site caused the request and no header carries a session, because
+    ///   another site must not clear the app's cookies.
     pub async fn sign_out(&self) -> Result<(), SessionError> {
         let closing = self.closing();
         let by_header = closing.refresh.is_some() || self.presented(|_| ()).is_some();
@@ -277,13 +292,13 @@ impl<C: ClaimSet> Session<C> {
         Ok(self.0.core.sign_out(closing).await?)
     }
 
-    /// Refreshes now, whatever the token's age; the app's revalidation is asked.
+    /// Refreshes now, whatever the token's age. The app's revalidation is called.
     ///
-    /// Does nothing if this request was refreshed before, and takes the result of a refresh of the
-    /// very same token that ran within the last 30 s: there is one refresh, however many ask.
+    /// Does nothing if this request was refreshed before. Takes the result of a refresh of the same
+    /// token that ran within the last 30 s, so that all callers share one refresh.
     ///
-    /// Errors: `NotSignedIn`, `Rejected`, `Unavailable`, `Misconfigured`, `ResponseSent`,
-    /// `InsecureHost`.
+    /// # Errors
+    /// `NotSignedIn`, `Rejected`, `Unavailable`, `Misconfigured`, `ResponseSent`, `InsecureHost`.
     pub async fn refresh(&self) -> Result<(), SessionError> {
         self.check_open()?;
         if self.is_refreshed() {
@@ -303,21 +318,23 @@ impl<C: ClaimSet> Session<C> {
 }
 
 impl<C: ClaimSet> Session<C> {
-    /// The sessions of whoever is signed in, the latest first. This, and ending them, needs no
-    /// claims: it works with [`SessionStatus::UnreadClaims`] too.
+    /// Returns the sessions of the signed-in user, the latest first. Listing sessions and ending
+    /// them needs no claims, so that it works with [`SessionStatus::UnreadClaims`] too.
     ///
-    /// Errors: `NotSignedIn`; `Unavailable`; `Misconfigured` where the refresher keeps none.
+    /// # Errors
+    /// `NotSignedIn`; `Unavailable`; `Misconfigured` if the refresher keeps no sessions.
     pub async fn sessions(&self) -> Result<Vec<SessionInfo>, SessionError> {
         let subject = self.person_subject().ok_or(SessionErrorKind::NotSignedIn)?;
         let cx = Context::new(self.0.core.clone());
         Ok(self.0.core.refresher.sessions(cx, subject).await?)
     }
 
-    /// Signs another session of the same person out. Says whether there was one; there is none
-    /// where the refresher keeps none.
+    /// Signs another session of the same user out. Returns whether there was one, which is never
+    /// the case if the refresher keeps no sessions.
     ///
-    /// Errors: `NotSignedIn`; `Unavailable`: if that is since the store did not take it, it is
-    /// tried again, as in [`sign_out`](Self::sign_out).
+    /// # Errors
+    /// `NotSignedIn`; `Unavailable`. If the store did not take the sign-out, it is tried again, as
+    /// in [`sign_out`](Self::sign_out).
     pub async fn sign_out_other(&self, sid: &str) -> Result<bool, SessionError> {
         let subject = self.person_subject().ok_or(SessionErrorKind::NotSignedIn)?;
         let cx = Context::new(self.0.core.clone());
@@ -329,18 +346,21 @@ impl<C: ClaimSet> Session<C> {
         Ok(own)
     }
 
-    /// Signs every other session of the same person out. Says how many there were.
+    /// Signs every other session of the same user out. Returns how many there were.
     ///
-    /// Errors: as [`sessions`](Self::sessions). After `Unavailable` it is tried again, as in
-    /// [`sign_out`](Self::sign_out): the sessions that are there then end. A sign-in of that person
-    /// on this node waits for that; one on another node, in the seconds between, ends too.
+    /// # Errors
+    /// As [`sessions`](Self::sessions). After `Unavailable` it is tried again, as in
+    /// [`sign_out`](Self::sign_out), and ends the sessions that exist at that time. A sign-in of
+    /// the user on this node waits for it. A sign-in on another node, in the seconds between, is
+    /// ended too.
     pub async fn sign_out_others(&self) -> Result<usize, SessionError> {
         self.sign_out_all(self.person_sid()).await
     }
 
-    /// Signs the person out everywhere, here too.
+    /// Signs the user out everywhere, also here. Returns how many sessions there were.
     ///
-    /// Errors: as [`sessions`](Self::sessions), and as [`sign_out`](Self::sign_out).
+    /// # Errors
+    /// As [`sessions`](Self::sessions), and as [`sign_out`](Self::sign_out).
     pub async fn sign_out_everywhere(&self) -> Result<usize, SessionError> {
         let ended = self.sign_out_all(None).await?;
         self.sign_out().await?;
@@ -357,7 +377,7 @@ impl<C: ClaimSet> Session<C> {
     }
 }
 
-/// What a session's next token is minted from.
+/// Returns what a session's next token is minted from.
 pub(super) fn grant_of<C: ClaimSet>(verified: &Verified<C>) -> Option<SessionClaims> {
     Some(SessionClaims {
         subject: verified.subject.as_deref()?.into(),
@@ -365,7 +385,8 @@ pub(super) fn grant_of<C: ClaimSet>(verified: &Verified<C>) -> Option<SessionCla
         claims: verified.claims_object()?,
         auth_time: verified.auth_time?,
         session_expires: verified.session_expires?,
-        // Only what a client presents confirms; this one may be for onward calls.
+        // Only a token that a client presents confirms a rotation; this one may be for onward
+        // calls.
         generation: None,
         persistent: verified.persistent,
     })

@@ -1,4 +1,4 @@
-//! What the middleware does with a session: refresh it, conclude, deliver.
+//! The middleware's operations on a session: refresh, conclude, deliver.
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -24,14 +24,14 @@ use crate::respond::{self, Account, Outgoing, Sent};
 use crate::secret::AccessToken;
 use crate::verify::{Verified, is_nameless};
 
-/// A status that pages and clients know: sign in.
+/// The status by which pages and clients know that the user has to sign in.
 const UNAUTHORIZED: u16 = 401;
 
-/// What leaves with a response.
+/// The changes that are sent with a response.
 #[derive(Clone)]
 pub(super) struct Leaving {
     outgoing: Outgoing,
-    /// Somebody goes to a page, and the refresher said that the session is over.
+    /// The request is a top-level navigation, and the refresher reported that the session is over.
     dead: bool,
 }
 
@@ -42,14 +42,15 @@ impl Leaving {
 }
 
 impl<C: ClaimSet> Session<C> {
-    /// What the inner service sees of the tokens.
+    /// Changes what the inner service sees of the tokens.
     pub(super) fn attach(&self, head: &mut impl RequestHead) {
         let core = &self.0.core;
         let successor = match core.inner_token {
             InnerToken::Fresh => self.delivered(),
             _ => None,
         };
-        // One that carries a generation is the client's alone: whoever showed it would confirm.
+        // A token with a generation is for the client alone, because presenting it confirms the
+        // rotation.
         let successor = match self.generation() {
             Some(_) => successor.and_then(|_| self.access_token().ok()),
             None => successor,
@@ -57,16 +58,17 @@ impl<C: ClaimSet> Session<C> {
         forward::rewrite(head.fields_mut(), &core.carriers, core.inner_token, successor.as_ref());
     }
 
-    /// A client shows a token: whoever watches the session is told, and a generation that is shown
-    /// for the first time is reported. Only what clients present confirms; the report is made
-    /// beside the request, and again if it failed.
+    /// Records that the client presented a token. Watches of the session are extended, and a
+    /// generation that is presented for the first time is reported to the refresher. Only tokens
+    /// that clients present confirm a rotation. The report runs beside the request, and is repeated
+    /// on a later request if it failed.
     pub(crate) fn note_shown(&self) {
         let Some(verified) = &self.0.begun.verified else { return };
         let sid = &*verified.sid;
         let core = &self.0.core;
         core.watches.extend(sid, verified.expires);
         let Some(generation) = verified.generation else { return };
-        // Where every request is a person's, rotations slide, and nothing else has to.
+        // If every request is user activity, rotations extend the idle time, and no report has to.
         let user_activity = core.background.is_some() && self.0.request.user_activity;
         if verified.reported.is(user_activity) || !core.seen.first(sid, generation, user_activity) {
             return;
@@ -87,7 +89,7 @@ impl<C: ClaimSet> Session<C> {
         runtime.spawn(report);
     }
 
-    /// The refresh token that goes with what the session is now.
+    /// Returns the refresh token that belongs to the session's present state.
     pub(super) fn refresh_token(&self) -> Option<RefreshToken> {
         if self.touched()
             && let Outgoing::Tokens { tokens, .. } = &self.lock().outgoing
@@ -98,8 +100,8 @@ impl<C: ClaimSet> Session<C> {
         self.0.request.refresh.clone()
     }
 
-    /// The refresh token that the request brought, if it came by such a location. `Err`: one that
-    /// does not count.
+    /// Returns the refresh token that the request brought, if it came by a location that `wanted`
+    /// accepts. Returns `Err` if the request brought one there that does not count.
     pub(crate) fn refresh_token_from(
         &self,
         wanted: impl Fn(&Location) -> bool,
@@ -114,7 +116,7 @@ impl<C: ClaimSet> Session<C> {
         }
     }
 
-    /// Starts or joins the flight for what the request presented, if it may.
+    /// Starts or joins the flight for the presented tokens, if the refresher identifies them.
     pub(super) fn join_flight(&self, haste: Mode) -> Option<JoinedFlight<C>> {
         let core = &self.0.core;
         let of = self.presented(Arc::clone);
@@ -123,7 +125,7 @@ impl<C: ClaimSet> Session<C> {
         let presented =
             Presented::new(held, refresh.as_ref().map(|token| token.expose().as_bytes()));
         let key = core.refresher.identify(presented, core.clock.now())?;
-        // Checked here for a token that was kept as it came.
+        // Checked here for a refresh token that was kept as it came.
         if held.is_some_and(|held| *held.sid != *key.sid) {
             core.emit(&Event::RefreshTokenIgnored);
             return None;
@@ -143,7 +145,8 @@ impl<C: ClaimSet> Session<C> {
         Some(JoinedFlight { flight, how, sid: key.sid, of, refresh, changes })
     }
 
-    /// Runs a flight beside the request; what it brings leaves with the response if it is done.
+    /// Starts or joins a flight beside the request. Its result is sent with the response if it is
+    /// ready.
     pub(crate) fn advise(&self) {
         if let Some(joined) = self.join_flight(Mode::Background) {
             self.note_flight(joined.how, "underway");
@@ -152,8 +155,8 @@ impl<C: ClaimSet> Session<C> {
         }
     }
 
-    /// Refreshes and waits for it, for the waiter limit or what is left of it. Afterwards the
-    /// session's standing is what the request is entitled to.
+    /// Refreshes and waits for the result, for `left` or else the waiter limit. Afterwards the
+    /// session's status states what the request is entitled to.
     pub(crate) async fn wait(&self, left: Option<Duration>) {
         if let Some(mut joined) = self.join_flight(Mode::Blocking) {
             let core = &self.0.core;
@@ -166,15 +169,15 @@ impl<C: ClaimSet> Session<C> {
         }
     }
 
-    /// For [`Account`]: how the request came to a flight, and what came of it.
+    /// Records for [`Account`] how the request came to a flight, and the outcome.
     pub(super) fn note_flight(&self, how: How, outcome: &'static str) {
         if self.0.core.debug_headers {
             self.lock().flown = Some(Box::new((how, outcome)));
         }
     }
 
-    /// What a flight brought, if it may count for this request: tokens that are good like any other,
-    /// of the same person and session, and that can be delivered.
+    /// Checks the result of a flight. It counts for this request if the tokens pass the same checks
+    /// as any other, belong to the same user and session, and can be delivered.
     pub(super) fn accept(&self, landing: FlightResult, from: &JoinedFlight<C>) -> Accepted<C> {
         let tokens = landing?;
         let core = &self.0.core;
@@ -186,20 +189,21 @@ impl<C: ClaimSet> Session<C> {
         if !same {
             return Err(Failure::Misconfigured);
         }
-        // Who got it is entitled to what it says, whether or not it is shown again.
+        // The client is entitled to the new token's lifetime, whether or not it presents the token.
         core.watches.extend(&from.sid, verified.expires);
         Ok((tokens, verified))
     }
 
-    /// Design section 7: what a flight's end means for this request, unless the handler has signed
-    /// in or out meanwhile. False if the response's head has left. `asked`: by the handler.
+    /// Applies the end of a flight to this request, unless the handler has signed in or out
+    /// meanwhile. Returns false if the response's head has been sent. `asked`: the handler asked
+    /// for the refresh.
     pub(super) fn conclude(&self, end: Accepted<C>, from: &JoinedFlight<C>, asked: bool) -> bool {
         let failure = match end {
             Ok((mut tokens, verified)) => {
                 let view = View::of(verified);
                 return self.apply(from, view, |state, carrier| {
                     match &mut state.outgoing {
-                        // The refresh token of a sign-in in this very request still holds.
+                        // The refresh token of a sign-in in this request still counts.
                         Outgoing::Tokens { tokens: former, .. } if tokens.refresh.is_none() => {
                             tokens.refresh = former.refresh.take();
                         }
@@ -218,19 +222,20 @@ impl<C: ClaimSet> Session<C> {
             }
             Failure::UnreadClaims => SessionStatus::UnreadClaims,
             Failure::Unavailable { retry_after } => SessionStatus::Unavailable { retry_after },
-            // What a late answer may revive, or is no one's: refused, and left as it is.
+            // A late answer may revive the session, or the token is another session's: refused, and
+            // cookies are kept.
             Failure::InDoubt | Failure::Foreign => SessionStatus::Rejected,
             Failure::Misconfigured | Failure::NoRuntime | Failure::TooManySessions => {
                 SessionStatus::Unavailable { retry_after: self.0.core.refresh_timeout }
             }
         };
-        // What there was stays known: it can be signed out, and tried again.
+        // The presented token stays known, so that a sign-out or another refresh can use it.
         let view = View { standing, reason: None, verified: from.of.clone() };
         self.apply(from, view, |state, _| state.dead = failure == Failure::Rejected)
     }
 
-    /// Whether the response's head has to wait: for a refresh beside the request whose result is
-    /// kept nowhere else, or since its tokens have to be looked at again.
+    /// Returns whether the response's head has to wait: for a refresh beside the request whose
+    /// result is kept nowhere else, or because its tokens have to be checked again.
     pub(super) fn needs_time(&self) -> bool {
         self.delivers_only_copy() || self.is_late()
     }
@@ -241,7 +246,7 @@ impl<C: ClaimSet> Session<C> {
             && self.lock().beside.as_ref().is_some_and(|from| from.flight.outcome().is_none())
     }
 
-    /// Waits for that refresh, for as long as one may take, and looks at the tokens again.
+    /// Waits for that refresh, at most for a flight's limit, and checks the tokens again.
     pub(super) async fn ripen(&self) {
         let beside = match self.delivers_only_copy() {
             true => self.lock().beside.as_ref().map(|from| from.flight.clone()),
@@ -253,7 +258,7 @@ impl<C: ClaimSet> Session<C> {
         self.recheck().await;
     }
 
-    /// Takes over what a flight beside the request brought, if it is done.
+    /// Takes the result of a flight beside the request, if it is ready.
     fn collect(&self) {
         let landed = {
             let mut state = self.lock();
@@ -265,7 +270,7 @@ impl<C: ClaimSet> Session<C> {
         let Ok((tokens, _)) = self.accept(landing, &from) else { return };
         let recheck = recheck_of(&tokens, &from);
         let mut state = self.lock();
-        // What the handler did comes before what the middleware would do.
+        // The handler's changes take precedence over the middleware's.
         if state.changes == from.changes && matches!(state.outgoing, Outgoing::Nothing) {
             let carrier = self.0.request.carrier;
             state.outgoing = Outgoing::Tokens { carrier, tokens, asked: false };
@@ -274,9 +279,9 @@ impl<C: ClaimSet> Session<C> {
         }
     }
 
-    /// Whether a response took so long that its tokens have to be looked at again before they
-    /// leave. For tests that run a session by hand; [`InFlight::finish`](crate::InFlight::finish)
-    /// asks it.
+    /// Returns whether a response took so long that its tokens have to be checked again before they
+    /// are sent. For tests that run a session by hand;
+    /// [`InFlight::finish`](crate::InFlight::finish) calls it.
     pub fn is_late(&self) -> bool {
         if !self.touched() {
             return false;
@@ -289,8 +294,9 @@ impl<C: ClaimSet> Session<C> {
         state.recheck.as_ref().is_some_and(|(at, _)| self.0.core.clock.monotonic() >= *at)
     }
 
-    /// Looks at the tokens of a late response again; takes them out if they may no longer leave.
-    /// For tests that run a session by hand, before [`Engine::finish`](crate::Engine::finish).
+    /// Checks the tokens of a late response again, and removes them if they may not be sent any
+    /// more. For tests that run a session by hand, before
+    /// [`Engine::finish`](crate::Engine::finish).
     pub async fn recheck(&self) {
         let recheck = self.lock().recheck.take();
         let Some((_, admitted)) = recheck else { return };
@@ -298,7 +304,7 @@ impl<C: ClaimSet> Session<C> {
         let recheck = core.refresher.may_still_deliver(Context::new(core.clone()), admitted);
         if within(core, core.refresh_timeout, recheck).await != Some(true) {
             let mut state = self.lock();
-            // Not those of a sign-in that came meanwhile.
+            // The tokens of a sign-in that came meanwhile stay.
             if state.refreshed {
                 state.outgoing = Outgoing::Nothing;
             }
@@ -318,7 +324,7 @@ impl<C: ClaimSet> Session<C> {
         stale
     }
 
-    /// Whether this node knows by now that the session of the outgoing tokens is over.
+    /// Returns whether this node knows by now that the session of the outgoing tokens is over.
     fn is_over(&self, state: &State<C>) -> bool {
         let core = &self.0.core;
         let view = state.now.as_ref().unwrap_or(&self.0.begun);
@@ -326,7 +332,7 @@ impl<C: ClaimSet> Session<C> {
         view.verified.as_ref().is_some_and(over)
     }
 
-    /// Seals the session and puts what was done to it into the response's head.
+    /// Seals the session and writes its changes into the response's head.
     pub(crate) fn finish(&self, response: &mut impl ResponseHead) {
         let sent = match self.close() {
             None => Sent::Nothing,
@@ -335,7 +341,7 @@ impl<C: ClaimSet> Session<C> {
         self.explain(response, sent);
     }
 
-    /// Seals the session: what leaves with its response, if anything was done to it.
+    /// Seals the session. Returns what is sent with its response, if the session was changed.
     pub(super) fn close(&self) -> Option<Leaving> {
         match self.0.flags.fetch_or(SEALED, Ordering::AcqRel) & TOUCHED {
             0 => None,
@@ -349,12 +355,12 @@ impl<C: ClaimSet> Session<C> {
         }
     }
 
-    /// Whether every response says what became of its request.
+    /// Returns whether every response has the headers of `debug_headers`.
     pub(super) fn explains(&self) -> bool {
         self.0.core.debug_headers
     }
 
-    /// What `debug_headers` tells of this request.
+    /// Returns what `debug_headers` shows of this request.
     fn account(&self, sent: Sent) -> Account<'_> {
         let Shared { core, request, .. } = &*self.0;
         let (standing, reason) = self.view(|view| (view.standing, view.reason));
@@ -373,23 +379,23 @@ impl<C: ClaimSet> Session<C> {
         }
     }
 
-    /// What was done to the session, as far as it may leave.
+    /// Returns the changes to the session, as far as they may be sent.
     fn leaving(&self) -> Leaving {
         self.collect();
         let mut state = self.lock();
         if self.late(&state) && state.refreshed {
-            // Nobody looked at them again, so they stay: the next request gets them.
+            // The tokens were not checked again, so they are not sent. The next request gets them.
             state.outgoing = Outgoing::Nothing;
         }
         if state.refreshed && self.is_over(&state) {
-            // Signed out elsewhere meanwhile: they would only overwrite what is good.
+            // The session was signed out meanwhile: its tokens would only overwrite good ones.
             state.outgoing = Outgoing::Nothing;
         }
         let dead = state.dead && self.0.request.navigates;
         Leaving { outgoing: std::mem::take(&mut state.outgoing), dead }
     }
 
-    /// Writes it into the response's head. `tell`: reports what came of it.
+    /// Writes the changes into the response's head. `tell`: emits the event of the outcome.
     pub(super) fn deliver(
         &self,
         response: &mut impl ResponseHead,
@@ -397,7 +403,8 @@ impl<C: ClaimSet> Session<C> {
         tell: bool,
     ) -> Sent {
         let outgoing = match leaving.outgoing {
-            // A page that says 401 to whoever holds a dead session's cookies: they help nobody.
+            // A page with status 401 for a session that is over: its cookies are of no use any
+            // more.
             Outgoing::Nothing if leaving.dead && response.status() == UNAUTHORIZED => {
                 Outgoing::Clear { dead: true }
             }
@@ -406,7 +413,8 @@ impl<C: ClaimSet> Session<C> {
         respond::apply(&self.0.core, response, outgoing, tell)
     }
 
-    /// The token that leaves with the response, as far as it is known before the handler runs.
+    /// Returns the token that is sent with the response, as far as it is known before the handler
+    /// runs.
     pub(crate) fn delivered(&self) -> Option<AccessToken> {
         if !self.touched() {
             return None;
@@ -417,8 +425,8 @@ impl<C: ClaimSet> Session<C> {
         }
     }
 
-    /// Signing in or out: changes who somebody is and what leaves with the response. False, and
-    /// nothing changed, if the response's head has left.
+    /// Signs in or out: changes the session's view and what is sent with the response. Returns
+    /// false, and changes nothing, if the response's head has been sent.
     pub(super) fn replace(&self, view: View<C>, outgoing: Outgoing) -> bool {
         self.change(view, None, |state| {
             state.outgoing = outgoing;
@@ -429,7 +437,7 @@ impl<C: ClaimSet> Session<C> {
         })
     }
 
-    /// A flight's end. Nothing changes if the handler has signed in or out since its start.
+    /// Applies a flight's end. Changes nothing if the handler has signed in or out since its start.
     fn apply(
         &self,
         from: &JoinedFlight<C>,
@@ -445,13 +453,14 @@ impl<C: ClaimSet> Session<C> {
         })
     }
 
-    /// `since`: only if the handler has done nothing since it had done so much.
+    /// `since`: writes only if the handler's count of changes is still this.
     fn change(&self, view: View<C>, since: Option<u32>, write: impl FnOnce(&mut State<C>)) -> bool {
         let mut state = self.lock();
         if since.is_some_and(|changes| changes != state.changes) {
             return true;
         }
-        // Under the lock: a head that seals itself now waits for it and sees what we write.
+        // Under the lock: a response that seals the session now waits for the lock, and sees this
+        // change.
         if self.0.flags.fetch_or(TOUCHED, Ordering::AcqRel) & SEALED != 0 {
             return false;
         }
@@ -462,13 +471,13 @@ impl<C: ClaimSet> Session<C> {
     }
 }
 
-/// When the tokens have to be looked at again, and for what they were given.
+/// Returns when the tokens have to be checked again, and the request that they were issued for.
 fn recheck_of<C>(tokens: &Tokens, from: &JoinedFlight<C>) -> Option<(Duration, RefreshRequest)> {
     Some((tokens.recheck_at?, RefreshRequest::new(None, from.refresh.clone(), false)))
 }
 
 impl<C> JoinedFlight<C> {
-    /// Waits for the flight, for `limit` at most. What a request waits for is a span of its own.
+    /// Waits for the flight, for `limit` at most. The wait is a span of its own.
     pub(super) async fn wait(&mut self, core: &Core, limit: Duration) -> FlightResult {
         let span = tracing::info_span!(
             target: "everfresh",

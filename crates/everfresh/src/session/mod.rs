@@ -1,4 +1,5 @@
-//! What a handler holds: who is signed in, and the way to sign in, refresh and sign out.
+//! The session that a handler holds: the signed-in user, and the methods to sign in, refresh and
+//! sign out.
 
 mod change;
 mod flow;
@@ -33,13 +34,13 @@ pub use underway::{Deferred, FinishFuture, InFlight};
 pub use watch::{EndReason, SessionWatch};
 pub(crate) use watches::Watches;
 
-/// What claims have to be, everywhere: read from a token and written into one.
+/// The requirements on claims, which the engine reads from tokens and writes into tokens.
 ///
 /// Every type that serde writes as a JSON object: a struct, a map, an enum whose variants have
-/// members (`{"Admin": {..}}`, tagged or untagged), and `()` for none. A variant without members is
-/// a string: [`Session::sign_in`] refuses it.
+/// members (`{"Admin": {..}}`, tagged or untagged), and `()` for no claims. A variant without
+/// members is a string, and [`Session::sign_in`] refuses it.
 ///
-/// Implemented for every type that fits; there is nothing to do.
+/// Implemented for every type with these bounds. An app has nothing to implement.
 pub trait ClaimSet: Serialize + DeserializeOwned + Send + Sync + 'static {}
 
 impl<C: Serialize + DeserializeOwned + Send + Sync + 'static> ClaimSet for C {}
@@ -48,34 +49,33 @@ impl<C: Serialize + DeserializeOwned + Send + Sync + 'static> ClaimSet for C {}
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum SessionStatus {
-    /// Somebody is signed in.
+    /// A user is signed in.
     Present,
-    /// Nothing was presented.
+    /// The request presented no token.
     Absent,
-    /// What was presented does not count (any more).
+    /// The presented tokens do not count (any more).
     Rejected,
-    /// The cookies of a request that another site caused don't count.
+    /// Another site caused the request, so its cookies do not count.
     CrossSite,
-    /// The token is good, and the app's type does not take its claims. Answered with 401; nothing
-    /// of the session is lost, and [`Session::sign_out_everywhere`] works.
+    /// The token is good, but the app's type does not take its claims. Answered with 401. The
+    /// session stays as it is, and [`Session::sign_out_everywhere`] works.
     UnreadClaims,
-    /// The engine was built with
-    /// [`insecure_dev_only`](crate::EngineBuilder::insecure_dev_only), and the request names
-    /// another host than this machine. Nothing that it brings counts.
+    /// The engine was built with [`insecure_dev_only`](crate::EngineBuilder::insecure_dev_only),
+    /// and the request names a host other than this machine. None of its tokens counts.
     InsecureHost,
-    /// The session may be good, but can't be refreshed at the moment, or the key of its token
-    /// can't be had.
+    /// The session may be good, but it can't be refreshed at the moment, or the key of its token is
+    /// not available.
     Unavailable {
-        /// When to try again.
+        /// How long the client should wait before it tries again.
         retry_after: Duration,
     },
 }
 
-/// The session of one request, shared with its response. A cheap handle.
+/// The session of one request, shared with its response. Cheap to clone.
 ///
-/// The layer puts one into every request's extensions, also where nobody is signed in, since
-/// [`sign_in`](Self::sign_in) needs it. What a handler does with it leaves with the response's
-/// head; from then on it is sealed: `sign_in` and `refresh` answer
+/// The layer puts a session into every request's extensions, also if no user is signed in, since
+/// [`sign_in`](Self::sign_in) needs it. Changes that a handler makes to the session are sent with
+/// the response's head. From then on the session is sealed: `sign_in` and `refresh` return
 /// [`SessionErrorKind::ResponseSent`](crate::SessionErrorKind::ResponseSent).
 ///
 /// ```
@@ -98,45 +98,46 @@ pub struct Session<C>(Arc<Shared<C>>);
 
 struct Shared<C> {
     core: Arc<Core>,
-    /// How the request began: never changes, so that the fresh path takes no lock.
+    /// The state at the request's start. It never changes, so that the fresh path takes no lock.
     begun: View<C>,
     request: RequestFacts,
     flags: AtomicU8,
-    /// Made when something is done to the session, which for most requests is never.
+    /// Created at the first change to the session, which most requests never make.
     state: OnceLock<Box<Mutex<State<C>>>>,
 }
 
-/// What is kept of a request.
+/// The facts that are kept of a request.
 pub(crate) struct RequestFacts {
-    /// The carrier that brought the tokens, or the first one.
+    /// The transport that brought the tokens, or else the first one.
     pub(crate) carrier: usize,
-    /// When it began, by the wall clock.
+    /// When the request began, by the wall clock.
     pub(crate) began: Timestamp,
-    /// Whether it was our own site that caused the request.
+    /// Whether the app's own site caused the request.
     pub(crate) same_origin: bool,
-    /// Whether it is a person's, and begins the session's idle time anew.
+    /// Whether the request is user activity, which restarts the session's idle time.
     pub(crate) user_activity: bool,
-    /// What its access token was worth, and what was decided.
+    /// The verdict on its access token, and the decision.
     pub(crate) verdict: Verdict,
     pub(crate) decision: Decision,
-    /// Whether somebody is going to a page, and waits for a refresh.
+    /// Whether the request is a top-level navigation that waits for a refresh.
     pub(crate) navigates: bool,
     /// The refresh token, as it came.
     pub(crate) refresh: Option<RefreshToken>,
-    /// Whether something came in its place that does not count.
+    /// Whether the request carried a refresh token that does not count.
     pub(crate) refused_refresh: bool,
 }
 
-/// Something was done to the session: `state` counts, `begun` no more.
+/// The session was changed: `state` counts in place of `begun`.
 const TOUCHED: u8 = 1;
-/// The response's head is on its way.
+/// The response's head is complete.
 const SEALED: u8 = 2;
 
-/// Who somebody is, as of some moment.
+/// What is known of the session at some moment.
 pub(crate) struct View<C> {
     pub(crate) standing: SessionStatus,
     pub(crate) reason: Option<InvalidReason>,
-    /// The token that the standing is about; with one other than `Present`, what there was.
+    /// The token that the status is about. With a status other than `Present`, the token that was
+    /// known before, if any.
     pub(crate) verified: Option<Arc<Verified<C>>>,
 }
 
@@ -145,15 +146,17 @@ struct State<C> {
     now: Option<View<C>>,
     outgoing: Outgoing,
     beside: Option<JoinedFlight<C>>,
-    /// How the request came to a flight, and what came of it; kept for `debug_headers` alone, and
-    /// in a box, since all other requests would carry it about.
+    /// How the request came to a flight, and the outcome. Kept only for `debug_headers`, and boxed
+    /// to keep the state small for all other requests.
     flown: Option<Box<(How, &'static str)>>,
     refreshed: bool,
-    /// Counts what the handler did: a flight that began before comes too late.
+    /// Counts the handler's changes. The result of a flight that began before a change is
+    /// discarded.
     changes: u32,
-    /// The refresher said that the session is over.
+    /// The refresher reported that the session is over.
     dead: bool,
-    /// When the outgoing tokens have to be looked at again, and for what they were given.
+    /// When the outgoing tokens have to be checked again, and the request that they were issued
+    /// for.
     recheck: Option<(Duration, RefreshRequest)>,
 }
 
@@ -172,7 +175,7 @@ impl<C> Default for State<C> {
     }
 }
 
-/// What a flight brought, once it has been checked.
+/// The result of a flight after it was checked.
 type Accepted<C> = Result<(Tokens, Verified<C>), Failure>;
 
 /// A flight, and what it refreshes.
@@ -182,9 +185,9 @@ struct JoinedFlight<C> {
     sid: Box<str>,
     /// The access token that was presented, if its signature was good.
     of: Option<Arc<Verified<C>>>,
-    /// The refresh token that goes with it.
+    /// The refresh token that belongs to it.
     refresh: Option<RefreshToken>,
-    /// What the handler had done by then.
+    /// How many changes the handler had made when the request joined the flight.
     changes: u32,
 }
 
@@ -194,21 +197,26 @@ impl<C: ClaimSet> Session<C> {
         Self(Arc::new(Shared { core, begun, request, flags, state }))
     }
 
-    /// What this request is entitled to.
+    /// Returns what this request is entitled to.
     pub fn standing(&self) -> SessionStatus {
         self.view(|view| view.standing)
     }
 
-    /// The claims of whoever is signed in, or the answer to give.
+    /// Returns the claims of the signed-in user.
+    ///
+    /// # Errors
+    /// The rejection to answer with, unless the status is [`SessionStatus::Present`].
     pub fn claims(&self) -> Result<Arc<C>, Rejection> {
         let claims = self.verified(|verified| verified.claims.clone().ok()).flatten();
         claims.ok_or_else(|| self.rejection())
     }
 
-    /// The claims, for what is shown to everybody: `None` where nobody is signed in (any more).
+    /// Returns the claims for a page that is open to all visitors: `None` if no user is signed in
+    /// (any more).
     ///
-    /// An error only where the session may be good but can't be refreshed at the moment, so that
-    /// nobody is shown a signed-out page by mistake, and where no session could count
+    /// # Errors
+    /// `Unavailable` if the session may be good but can't be refreshed at the moment, so that the
+    /// app shows no signed-out page by mistake. `InsecureHost` if no session could count
     /// ([`SessionStatus::InsecureHost`]).
     pub fn optional_claims(&self) -> Result<Option<Arc<C>>, Rejection> {
         match self.claims() {
@@ -220,43 +228,47 @@ impl<C: ClaimSet> Session<C> {
         }
     }
 
-    /// Who is signed in: the claim `sub`.
+    /// Returns the subject of the signed-in user: the claim `sub`.
     pub fn subject(&self) -> Option<String> {
         self.verified(|verified| verified.subject.as_deref().map(Into::into))?
     }
 
-    /// The session's id: the claim `sid`. Another issuer's tokens need not have one.
+    /// Returns the session's id: the claim `sid`. Another issuer's tokens need not have one.
     pub fn sid(&self) -> Option<String> {
         let sid = self.verified(|verified| verified.sid.to_string())?;
         Some(sid).filter(|sid| !is_nameless(sid))
     }
 
-    /// How often the session's refresh token was rotated, by the access token's claim `gen`.
+    /// Returns how often the session's refresh token was rotated, by the access token's claim
+    /// `gen`.
     pub fn generation(&self) -> Option<u64> {
         self.verified(|verified| verified.generation)?
     }
 
-    /// When the access token expires. A refresh comes before that.
+    /// Returns when the access token expires. The engine refreshes the token before that.
     pub fn expires_at(&self) -> Option<SystemTime> {
         self.verified(|verified| verified.expires.into())
     }
 
-    /// When the session ends, however often it is refreshed.
+    /// Returns when the session ends, however often it is refreshed.
     pub fn session_expires_at(&self) -> Option<SystemTime> {
         self.verified(|verified| verified.session_expires.map(Into::into))?
     }
 
-    /// When the person signed in.
+    /// Returns when the user signed in.
     pub fn signed_in_at(&self) -> Option<SystemTime> {
         self.verified(|verified| verified.auth_time.map(Into::into))?
     }
 
-    /// Whether this request got new tokens, which leave with its response.
+    /// Returns whether this request got new tokens, which are sent with its response.
     pub fn is_refreshed(&self) -> bool {
         self.touched() && self.lock().refreshed
     }
 
-    /// `Ok` if somebody is signed in, else the answer to give.
+    /// Returns `Ok` if a user is signed in.
+    ///
+    /// # Errors
+    /// The rejection to answer with, unless the status is [`SessionStatus::Present`].
     pub fn require(&self) -> Result<(), Rejection> {
         match self.standing() {
             SessionStatus::Present => Ok(()),
@@ -264,15 +276,18 @@ impl<C: ClaimSet> Session<C> {
         }
     }
 
-    /// `Ok` if somebody is signed in, and signed in no longer ago than this; refreshes don't count.
-    /// Else the answer to give, which for too old a sign-in is a 401 that says so (RFC 9470): the
-    /// session goes on, and a new sign-in takes its place.
+    /// Returns `Ok` if a user is signed in and the sign-in is at most `max_age` old. Refreshes
+    /// don't count as sign-ins.
+    ///
+    /// # Errors
+    /// As [`require`](Self::require). For a sign-in that is too old, a 401 that asks for a new one
+    /// (RFC 9470). The session goes on, and a new sign-in takes its place.
     pub fn require_recent(&self, max_age: Duration) -> Result<(), Rejection> {
         self.require()?;
         self.recent(max_age)
     }
 
-    /// The second half of it.
+    /// The age check of [`Self::require_recent`] alone.
     pub(crate) fn recent(&self, max_age: Duration) -> Result<(), Rejection> {
         let began = self.person(|verified| verified.auth_time).flatten();
         match began.is_some_and(|at| self.0.core.clock.now().since(at) <= max_age) {
@@ -282,7 +297,7 @@ impl<C: ClaimSet> Session<C> {
         }
     }
 
-    /// The same for what needs no claims: ending sessions.
+    /// As [`Self::require`], for operations that need no claims: ending sessions.
     pub(crate) fn require_person(&self) -> Result<(), Rejection> {
         match self.standing() {
             SessionStatus::Present | SessionStatus::UnreadClaims => Ok(()),
@@ -290,12 +305,12 @@ impl<C: ClaimSet> Session<C> {
         }
     }
 
-    /// The session's id, for what needs no claims.
+    /// Returns the session's id, for operations that need no claims.
     pub(crate) fn person_sid(&self) -> Option<String> {
         self.person(|verified| verified.sid.to_string())
     }
 
-    /// The answer for what this request is not entitled to.
+    /// Returns the rejection that matches the session's status.
     pub(crate) fn rejection(&self) -> Rejection {
         let rejection = self.view(|view| match (view.standing, view.reason) {
             (SessionStatus::Absent, _) => Rejection::new(RejectionKind::NoCredentials),
@@ -321,7 +336,7 @@ impl<C: ClaimSet> Session<C> {
         }
     }
 
-    /// Of whoever is signed in.
+    /// Reads the token of the signed-in user.
     fn verified<T>(&self, read: impl FnOnce(&Verified<C>) -> T) -> Option<T> {
         self.view(|view| match view.standing {
             SessionStatus::Present => view.verified.as_deref().map(read),
@@ -329,7 +344,7 @@ impl<C: ClaimSet> Session<C> {
         })
     }
 
-    /// The same, also where the app's type does not take the claims.
+    /// As `verified`, also if the app's type does not take the claims.
     fn person<T>(&self, read: impl FnOnce(&Verified<C>) -> T) -> Option<T> {
         self.view(|view| match view.standing {
             SessionStatus::Present | SessionStatus::UnreadClaims => {
@@ -339,13 +354,14 @@ impl<C: ClaimSet> Session<C> {
         })
     }
 
-    /// Of whatever was presented with a good signature, expired or not.
+    /// Reads the presented token whose signature is good, expired or not.
     fn presented<T>(&self, read: impl FnOnce(&Arc<Verified<C>>) -> T) -> Option<T> {
         self.view(|view| view.verified.as_ref().map(read))
     }
 
-    /// By what right the session of this request may be ended: its access token names it while that
-    /// is good; otherwise the refresh token has to. An access token that is past its leeway ends nothing.
+    /// Returns what entitles this request to end its session. An access token that is good, or
+    /// within its leeway, names the session. Otherwise the refresh token has to. An access token
+    /// that is past its leeway ends nothing.
     fn closing(&self) -> Closing {
         let sid = self.person(|verified| verified.sid.to_string());
         Closing { sid, refresh: self.refresh_token() }
@@ -359,9 +375,9 @@ impl<C: ClaimSet> Session<C> {
 const YEAR: Duration = Duration::from_secs(365 * 24 * 60 * 60);
 
 impl<C> Verified<C> {
-    /// What a refresher needs to know.
+    /// Returns what a refresher needs to know of the token.
     pub(crate) fn held(&self) -> VerifiedToken<'_> {
-        // Another issuer's say nothing of it, and it is for that issuer to know.
+        // Another issuer's tokens carry no end of the session, because that issuer decides on it.
         let session_expires = self.session_expires.unwrap_or_else(|| self.expires.plus(YEAR));
         VerifiedToken {
             sid: &self.sid,
@@ -371,7 +387,7 @@ impl<C> Verified<C> {
         }
     }
 
-    /// The app's claims, as its next token will carry them.
+    /// Returns the app's claims, as the next token will carry them.
     pub(crate) fn claims_object(&self) -> Option<ClaimsObject>
     where
         C: Serialize,
@@ -382,29 +398,30 @@ impl<C> Verified<C> {
         }
     }
 
-    /// How long the token was made for.
+    /// Returns the lifetime that the token was issued for.
     pub(crate) fn lifetime(&self, default: Duration) -> Duration {
         self.issued.map_or(default, |issued| self.expires.since(issued))
     }
 }
 
 impl<C> View<C> {
-    /// Nobody, for this reason.
+    /// A view without a user, for this reason.
     pub(crate) fn nobody(standing: SessionStatus, reason: Option<InvalidReason>) -> Self {
         Self { standing, reason, verified: None }
     }
 
-    /// Whoever got this token.
+    /// The view of the user that this token was issued for.
     pub(crate) fn of(verified: Verified<C>) -> Self {
         let standing = match verified.claims {
             Ok(_) => SessionStatus::Present,
-            // Another issuer's: ours are found to be readable before they are made.
+            // Another issuer's token: the engine checks that claims are readable before it issues a
+            // token.
             Err(_) => SessionStatus::UnreadClaims,
         };
         Self { standing, reason: None, verified: Some(Arc::new(verified)) }
     }
 
-    /// The claims that the app's type does not take, of a token that is good.
+    /// Returns the claims that the app's type does not take, if the token is good.
     pub(crate) fn unread(&self) -> Option<&UnreadClaims> {
         match self.standing {
             SessionStatus::UnreadClaims => self.verified.as_ref()?.claims.as_ref().err(),
@@ -414,7 +431,7 @@ impl<C> View<C> {
 }
 
 impl<C> Session<C> {
-    /// Whether tokens may still leave with the response.
+    /// Returns `Ok` while tokens may still be sent with the response.
     fn check_open(&self) -> Result<(), SessionErrorKind> {
         if self.0.begun.standing == SessionStatus::InsecureHost {
             return Err(SessionErrorKind::InsecureHost);
@@ -422,7 +439,7 @@ impl<C> Session<C> {
         if self.sealed() { Err(SessionErrorKind::ResponseSent) } else { Ok(()) }
     }
 
-    /// The engine that began it.
+    /// Returns the core of the engine that began the session.
     pub(crate) fn core(&self) -> &Arc<Core> {
         &self.0.core
     }
@@ -431,9 +448,9 @@ impl<C> Session<C> {
         self.0.flags.load(Ordering::Acquire) & SEALED != 0
     }
 
-    /// Seals the session: whatever comes now is too late for its response.
+    /// Seals the session: later changes are too late for its response.
     fn seal(&self) {
-        // Nearly always it is by now, and a look costs less.
+        // The session is nearly always sealed by now, and a load costs less than a write.
         if !self.sealed() {
             self.0.flags.fetch_or(SEALED, Ordering::AcqRel);
         }

@@ -1,4 +1,4 @@
-//! What follows the decision, for every adapter: the inner service is called, and the response's
+//! The steps after the decision, for every adapter: the inner service is called, and the response's
 //! head is completed or never comes.
 
 use std::fmt;
@@ -11,19 +11,20 @@ use super::{ClaimSet, Session};
 use crate::head::{RequestHead, ResponseHead};
 use crate::respond::Sent;
 
-/// A request that the inner service is working on. For adapters; made by
+/// A request that the inner service is processing. For adapters; returned by
 /// [`Engine::attach`](crate::Engine::attach).
 ///
-/// Seals the session when it is dropped, however that comes: a client that hangs up, or a service
-/// that fails, gets no response that a later sign-in could leave with. So an adapter holds it for
-/// as long as there may be a response.
+/// Dropping it seals the session, because a client that disconnects, or a service that fails, gets
+/// no response that a later sign-in could be sent with. An adapter therefore holds it for as long
+/// as there may be a response.
 #[must_use = "the session is sealed when this is dropped"]
 pub struct InFlight<C>(Session<C>);
 
-/// The response, once its head is complete: what [`InFlight::finish`] gives.
+/// A future of the response with a complete head: returned by [`InFlight::finish`].
 ///
-/// Ready when it is polled first, unless the response took so long that its tokens have to be
-/// looked at again, which takes up to the waiter limit (3 s).
+/// Ready at the first poll, unless the response took so long that its tokens have to be checked
+/// again, which takes up to the waiter limit (3 s), or it has to wait for a refresh whose result is
+/// kept nowhere else.
 #[must_use = "futures do nothing unless they are polled"]
 pub struct FinishFuture<C, R> {
     underway: InFlight<C>,
@@ -32,8 +33,8 @@ pub struct FinishFuture<C, R> {
 }
 
 impl<C: ClaimSet> Session<C> {
-    /// Step 5: what the inner service sees of the tokens, and the session until there is a
-    /// response.
+    /// Step 5: changes what the inner service sees of the tokens. The returned value holds the
+    /// session until there is a response.
     pub(crate) fn enter(self, head: &mut impl RequestHead) -> InFlight<C> {
         self.attach(head);
         InFlight(self)
@@ -41,18 +42,18 @@ impl<C: ClaimSet> Session<C> {
 }
 
 impl<C: ClaimSet> InFlight<C> {
-    /// The session, for the request's extensions.
+    /// Returns the session, for the request's extensions.
     pub fn session(&self) -> &Session<C> {
         &self.0
     }
 
-    /// Step 6: seals the session and puts into the response's head what has to leave with it.
+    /// Step 6: seals the session and writes the tokens or cleared cookies into the response's head.
     pub fn finish<R: ResponseHead>(self, response: R) -> FinishFuture<C, R> {
         FinishFuture { underway: self, response: Some(response), recheck: None }
     }
 
-    /// Step 6 where the response is made later, and perhaps several times, as of an error: seals
-    /// the session now. `None` where nothing has to leave with the response.
+    /// Step 6 for a response that is created later, and perhaps several times, such as an error's:
+    /// seals the session now. Returns `None` if nothing has to be sent with the response.
     pub async fn defer(self) -> Option<Deferred<C>> {
         let session = self.session();
         if session.needs_time() {
@@ -66,16 +67,16 @@ impl<C: ClaimSet> InFlight<C> {
     }
 }
 
-/// What has to leave with a response that is made later: what [`InFlight::defer`] gives.
+/// What has to be sent with a response that is created later: returned by [`InFlight::defer`].
 pub struct Deferred<C> {
     session: Session<C>,
     leaving: Option<Leaving>,
-    /// What came of it was reported.
+    /// The result was reported.
     told: AtomicBool,
 }
 
 impl<C: ClaimSet> Deferred<C> {
-    /// Puts it into the response's head: into each one the same.
+    /// Writes it into the response's head, the same into each response.
     pub fn write(&self, response: &mut impl ResponseHead) {
         let sent = self.leaving.clone().map_or(Sent::Nothing, |leaving| {
             let tell = !self.told.swap(true, Ordering::Relaxed);

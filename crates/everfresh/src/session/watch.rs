@@ -1,4 +1,4 @@
-//! For connections that outlive their access token: waiting for the end of what they may do.
+//! For connections that outlive their access token: a watch reports the end of the session.
 
 use std::fmt;
 use std::sync::Arc;
@@ -13,8 +13,8 @@ use crate::engine::Core;
 use crate::refresh::flight::within;
 use crate::reject::Rejection;
 
-/// How often the clock is looked at while nothing happens: a machine that slept, or whose clock
-/// was set, is noticed after so long.
+/// How often the clock is read while nothing happens. After this time the watch notices that the
+/// machine slept or its clock was set.
 const LOOK_EVERY: Duration = Duration::from_secs(30);
 
 /// Why a long connection should end.
@@ -23,19 +23,19 @@ const LOOK_EVERY: Duration = Duration::from_secs(30);
 pub enum EndReason {
     /// The access token expired, and this node knows of no newer one of the session.
     Expired,
-    /// The session is over: signed out, stolen, or ended by the app.
+    /// The session is over: signed out, ended after reuse was detected, or ended by the app.
     SignedOut,
 }
 
-/// A watch over a session, for web sockets, event streams and long downloads. Made by
+/// A watch over a session, for web sockets, event streams and long downloads. Returned by
 /// [`Session::watch`].
 ///
-/// It moves on whenever this node makes or is shown a newer access token of the session, so a page
-/// keeps its socket open by calling `POST /auth/refresh` (or anything else) in time. It ends at
-/// once when this node learns that the session is over.
+/// The watch is extended whenever this node issues or receives a newer access token of the session,
+/// so a page keeps its socket open by calling `POST /auth/refresh` (or any other path) in time. It
+/// ends at once when this node learns that the session is over.
 ///
-/// With several nodes, a newer token of which only another one knows is not seen here: let the
-/// client connect anew, which it must be able to do anyway.
+/// With several nodes, a watch does not learn of a newer token that only another node knows. Let
+/// the client reconnect, which it must be able to do anyway.
 ///
 /// ```
 /// # use everfresh::{EndReason, SessionWatch};
@@ -61,9 +61,10 @@ pub struct SessionWatch {
 }
 
 impl<C: ClaimSet> Session<C> {
-    /// A watch over what this request is entitled to, that outlives the request.
+    /// Returns a watch over the session of this request. The watch outlives the request.
     ///
-    /// Errors: the answer to give where nobody is signed in.
+    /// # Errors
+    /// The rejection to answer with if no user is signed in.
     pub fn watch(&self) -> Result<SessionWatch, Rejection> {
         let of = self.verified(|verified| (verified.sid.clone(), verified.expires));
         let (sid, expires) = of.ok_or_else(|| self.rejection())?;
@@ -74,7 +75,7 @@ impl<C: ClaimSet> Session<C> {
 }
 
 impl SessionWatch {
-    /// When the newest access token of the session that this node knows of expires.
+    /// Returns when the newest access token of the session that this node knows of expires.
     pub fn at(&self) -> SystemTime {
         self.until.borrow().expires.into()
     }
@@ -190,7 +191,7 @@ mod tests {
         let token = world.sign_in("alice").await;
         let pair = Pair { access: token, ..Pair::default() };
         let mut expires = expires_of(&world, &pair).await;
-        // tokio's time is paused: each look at the clock comes as soon as the last has ended.
+        // tokio's time is paused, so each look at the clock comes as soon as the last has ended.
         assert_eq!(expires.ended().await, EndReason::Expired);
     }
 }

@@ -1,5 +1,5 @@
-//! The sessions that somebody watches on this node. Where there are none, a request pays for one
-//! look at a number. Opening or closing a watch costs the same however many there are.
+//! The sessions that are watched on this node. If there are none, a request pays for one read of a
+//! counter. The cost of opening or closing a watch does not depend on their number.
 
 use std::fmt;
 use std::hash::{BuildHasher, RandomState};
@@ -18,7 +18,7 @@ pub(super) struct Until {
     pub(super) over: bool,
 }
 
-/// One watched session, and how many watch it.
+/// One watched session, and the number of its watchers.
 struct Watched {
     key: Key,
     until: watch::Sender<Until>,
@@ -66,7 +66,7 @@ impl<H: BuildHasher> Watches<H> {
         }
     }
 
-    /// There is an access token of the session that expires then.
+    /// Extends the watch: an access token of the session expires at `to`.
     pub(crate) fn extend(&self, sid: &str, to: Timestamp) {
         self.change(sid, |until| {
             let later = to > until.expires;
@@ -75,7 +75,7 @@ impl<H: BuildHasher> Watches<H> {
         });
     }
 
-    /// The session is over.
+    /// Ends the watch: the session is over.
     pub(crate) fn end(&self, sid: &str) {
         self.change(sid, |until| !std::mem::replace(&mut until.over, true));
     }
@@ -90,13 +90,13 @@ impl<H: BuildHasher> Watches<H> {
             let found = shard.find(place.hash, |watched| watched.key == place.key);
             found.map(|watched| watched.until.clone())
         };
-        // Wakes who waits, which may close a watch: not under the lock.
+        // Not under the lock, because this wakes waiting tasks, which may close a watch.
         if let Some(sender) = sender {
             sender.send_if_modified(change);
         }
     }
 
-    /// How many sessions are watched, by the count and by what the shards hold.
+    /// Returns how many sessions are watched, by the count and by what the shards hold.
     #[cfg(test)]
     pub(super) fn sizes(&self) -> (usize, usize) {
         (self.0.len(), self.0.each().map(|shard| shard.len()).sum())
@@ -118,7 +118,7 @@ mod tests {
 
     const EXPIRES: Timestamp = Timestamp::from_secs(1000);
 
-    /// Counts what is hashed: an entry that moves to another place is hashed for it.
+    /// Counts hash calls: an entry that moves to another place is hashed again.
     #[derive(Clone, Default)]
     struct Counting(RandomState, Arc<AtomicUsize>);
 
@@ -145,7 +145,7 @@ mod tests {
         let open: Vec<_> = (0..all).map(|n| watches.watch(&sid(n), EXPIRES)).collect();
         assert_eq!(watches.sizes(), (all as usize, all as usize));
         assert!(hashed() <= 4 * all as usize);
-        // A second one of a session, and its end.
+        // A second watch of a session, and its end.
         let second = watches.watch(&sid(7), EXPIRES);
         watches.end(&sid(7));
         assert!(second.borrow().over && open[7].borrow().over && !open[8].borrow().over);
