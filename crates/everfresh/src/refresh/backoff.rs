@@ -1,25 +1,25 @@
-//! How long a session whose refresh failed is left alone: 1 s, doubling to a minute, with full
-//! jitter, and never less than what the other side asked for.
+//! Backoff of sessions whose refresh failed: 1 s, doubling up to a minute, with full jitter, and
+//! never less than the other server asked for.
 
 use std::collections::HashMap;
 use std::time::Duration;
 
 use super::Failure;
 
-/// How many sessions are remembered. The rest try again at once.
+/// The most sessions that are remembered. Others may try again at once.
 const MAX_SESSIONS: usize = 16 * 1024;
 
 /// The longest delay.
 const LONGEST: Duration = Duration::from_secs(60);
 
-/// How often a full memory is looked through for pauses that are over, while everybody waits.
+/// How often a full map is searched for pauses that are over. Requests wait for the lock meanwhile.
 const CLEARED_EVERY: Duration = Duration::from_secs(1);
 
 /// Sessions whose last refresh failed.
 #[derive(Debug, Default)]
 pub(super) struct Backoff {
     pauses: HashMap<Box<str>, Pause>,
-    /// When what was over was last taken out.
+    /// When pauses that are over were last removed.
     cleared: Option<Duration>,
 }
 
@@ -30,13 +30,14 @@ struct Pause {
 }
 
 impl Backoff {
-    /// What is left of a session's pause.
+    /// Returns the rest of a session's pause.
     pub(super) fn left(&self, sid: &str, now: Duration) -> Option<Duration> {
         let pause = self.pauses.get(sid)?;
         pause.until.checked_sub(now).filter(|left| !left.is_zero())
     }
 
-    /// Nothing was tried: the session waits for as long as that says, and it counts as no failure.
+    /// Pauses a session for as long as the failure says, without counting a failure, because the
+    /// refresh tried nothing.
     pub(super) fn hold(&mut self, sid: &str, failure: Failure, now: Duration) {
         let Failure::Unavailable { retry_after } = failure else { return };
         let until = now + retry_after.min(LONGEST);
@@ -47,12 +48,13 @@ impl Backoff {
         }
     }
 
-    /// Takes note of how a refresh ended. `random`: anything from 0 to 255.
+    /// Records how a refresh ended. `random`: any number from 0 to 255.
     pub(super) fn note(&mut self, sid: &str, failure: Option<Failure>, now: Duration, random: u8) {
         let asked = match failure {
-            // Nothing of the session.
+            // These failures say nothing about the session.
             Some(Failure::Foreign | Failure::NoRuntime) => return,
-            // In doubt is for the row to say, each time; so are claims, which the app may replace.
+            // The row decides each time whether a refresh is in doubt; the app may replace unread
+            // claims.
             None | Some(Failure::Rejected | Failure::InDoubt | Failure::UnreadClaims) => {
                 self.pauses.remove(sid);
                 return;
@@ -72,7 +74,7 @@ impl Backoff {
         let failures = self.pauses.get(sid).map_or(0, |pause| pause.failures);
         let most = Duration::from_secs(1 << failures.min(6)).min(LONGEST);
         let jittered = most * u32::from(random) / u32::from(u8::MAX);
-        // Everybody asks for a second; only what is longer was meant.
+        // A second is the default of `Failure::SOON`; only a longer time was asked for on purpose.
         let asked = if asked > Duration::from_secs(1) { asked.min(LONGEST * 10) } else { jittered };
         let pause = Pause { failures: failures + 1, until: now + asked.max(jittered) };
         self.pauses.insert(sid.into(), pause);

@@ -1,4 +1,4 @@
-//! What a refresher is given: the engine's settings when that is built, and its means in each call.
+//! What a refresher gets from the engine: the settings at `build()`, and a context in each call.
 
 use std::fmt;
 use std::sync::Arc;
@@ -20,7 +20,7 @@ use crate::secret::AccessToken;
 use crate::store::StoreError;
 use crate::verify::Keys;
 
-/// What a refresher learns of the engine when that is built.
+/// The engine's settings that `build()` passes to a refresher.
 pub struct Setup<'s> {
     pub(crate) keys: &'s Keys,
     pub(crate) issuer: &'s str,
@@ -30,17 +30,20 @@ pub struct Setup<'s> {
 }
 
 impl Setup<'_> {
-    /// How long an access token lives.
+    /// Returns the lifetime of an access token.
     pub fn access_lifetime(&self) -> Duration {
         self.access_lifetime
     }
 
-    /// How long a session lives at the most.
+    /// Returns the longest lifetime of a session.
     pub fn session_lifetime(&self) -> Duration {
         self.session_lifetime
     }
 
-    /// An error unless `found` lies between `least` and `most`.
+    /// Checks that `found` lies between `least` and `most`, both included.
+    ///
+    /// # Errors
+    /// [`ConfigError::OutOfRange`] if it does not.
     pub fn within(
         &self,
         setting: &'static str,
@@ -54,10 +57,11 @@ impl Setup<'_> {
         Err(ConfigError::OutOfRange { setting, found, least, most })
     }
 
-    /// What seals for this engine, by these keys or by ones that are derived from its signing
-    /// secrets.
+    /// Returns a sealer for this engine. It uses the keys of `ring`, or keys that are derived from
+    /// the engine's signing secrets if `ring` is `None`.
     ///
-    /// Errors: there is neither.
+    /// # Errors
+    /// [`ConfigError`] if there is neither a ring nor a signing secret.
     pub fn sealer(&self, ring: Option<KeyRing>) -> Result<Sealer, ConfigError> {
         let ring = ring.map_or_else(|| self.derive_ring(), Ok)?;
         Ok(Sealer::new(ring, self.scope()))
@@ -67,7 +71,7 @@ impl Setup<'_> {
         token::Scope::new(self.issuer, self.audience)
     }
 
-    /// A key ring from the signing secrets, under a label of its own.
+    /// Derives a key ring from the signing secrets, under a separate label.
     pub(crate) fn derive_ring(&self) -> Result<KeyRing, ConfigError> {
         let secrets = self.keys.derive("everfresh refresh token ring").unwrap_or_default();
         let secrets: Vec<_> = secrets.into_iter().map(Zeroizing::new).collect();
@@ -88,7 +92,8 @@ impl fmt::Debug for Setup<'_> {
     }
 }
 
-/// What a refresher works with: minting, the clock, limits, the app's revalidation. Owned.
+/// The means that a refresher works with: minting, the clock, limits, and the app's revalidation.
+/// It owns its data, so that a task can keep it.
 #[derive(Clone)]
 pub struct Context {
     pub(super) core: Arc<Core>,
@@ -101,13 +106,14 @@ impl Context {
         Self { core, ended_by_app: Arc::default(), untried: Arc::default() }
     }
 
-    /// Whether the app's revalidation ended the session.
+    /// Returns whether the app's revalidation ended the session.
     pub(crate) fn ended_by_app(&self) -> bool {
         self.ended_by_app.load(Ordering::Relaxed)
     }
 
-    /// Nothing was tried that could fail, so the failure that this refresh ends with does not count
-    /// against its session: it is not left alone for longer than the failure says.
+    /// Marks this refresh as one that tried nothing that could fail. The failure that it ends with
+    /// does not count against its session: the session is backed off for no longer than the failure
+    /// says.
     pub fn untried(&self) {
         self.untried.store(true, Ordering::Relaxed);
     }
@@ -135,16 +141,19 @@ impl Context {
         self.core.refresher.clone().upstream_access_token(self, sid, presented).await
     }
 
-    /// Wall-clock time, of the engine's clock.
+    /// Returns the wall-clock time of the engine's clock.
     pub fn now(&self) -> Timestamp {
         self.core.clock.now()
     }
 
-    /// Asks the app whether the session goes on, and with which claims.
+    /// Asks the app whether the session goes on, and with which claims. Call it before a one-time
+    /// token is spent.
     ///
-    /// Errors: [`Failure::Rejected`] if the app ended it, [`Failure::Unavailable`] if its answer
-    /// was an error, [`Failure::UnreadClaims`] if its type does not take the claims and it gave no
-    /// others. Call it before anything is spent.
+    /// # Errors
+    /// * [`Failure::Rejected`] if the app ended the session
+    /// * [`Failure::Unavailable`] if the app's answer was an error
+    /// * [`Failure::UnreadClaims`] if the app's type can't read the claims and the app returned no
+    ///   others
     pub async fn revalidate(&self, grant: &mut SessionClaims) -> Result<(), Failure> {
         if let Some(hook) = &self.core.revalidate {
             match hook(grant.clone()).await {
@@ -159,17 +168,19 @@ impl Context {
         self.core.fits(&grant.claims)
     }
 
-    /// A signed access token for the session, checked to fit every carrier of the engine. The tokens
-    /// are as persistent as the grant.
+    /// Mints a signed access token for the session, and checks that it fits every transport of the
+    /// engine. The tokens are as persistent as the grant.
     ///
-    /// Errors: [`Failure::Rejected`] if the session is over, [`Failure::UnreadClaims`] if the app's
-    /// type would not take the claims, [`Failure::Misconfigured`] if the token is too large or no
-    /// key signs.
+    /// # Errors
+    /// * [`Failure::Rejected`] if the session is over
+    /// * [`Failure::UnreadClaims`] if the app's type can't read the claims
+    /// * [`Failure::Misconfigured`] if the token is too large or no key signs
+    /// * [`Failure::Unavailable`] if the system failed
     pub fn mint(&self, grant: &SessionClaims) -> Result<Tokens, Failure> {
         self.mint_for(grant, None)
     }
 
-    /// The same, of a token that lives for `lifetime` at the most.
+    /// Like [`mint`](Self::mint), with an access token that lives for `lifetime` at most.
     pub fn mint_for(
         &self,
         grant: &SessionClaims,
@@ -190,7 +201,7 @@ impl Context {
         Ok(tokens)
     }
 
-    /// A signed access token for another service, that lives for `lifetime` at the most.
+    /// Mints a signed access token for another service, which lives for `lifetime` at most.
     pub(crate) fn mint_onward(
         &self,
         grant: &SessionClaims,
@@ -203,22 +214,22 @@ impl Context {
             .map_err(|problem| self.report(grant, problem))
     }
 
-    /// Whether a token that was made for `lifetime` and lasts for `left` is to be renewed now, by
-    /// the windows that the engine has for its own; not at the same moment for all sessions.
+    /// Returns whether to renew a token now that was issued for `lifetime` and expires in `left`.
+    /// The engine's refresh windows for its own tokens decide, and vary the moment by session.
     pub fn is_due(sid: &str, lifetime: Duration, left: Duration) -> bool {
         let early = Windows::new(lifetime, spread(sid)).advisory;
-        // What our own access tokens end earlier by chance: when one of them asks to be refreshed,
-        // the token that it rests on is due as well.
+        // everfresh's access tokens expire earlier by a random amount. When one of them is due for
+        // a refresh, the token that it rests on has to be due as well.
         let early = early + lifetime / 20 + Duration::from_secs(1);
         left <= early.min(lifetime / 2)
     }
 
-    /// Whether the refresh token fits every carrier of the engine, by its size and by its bytes: a
-    /// cookie holds no space, quote, comma, semicolon or backslash (RFC 6265bis section 4.1.1), and no
-    /// dot where a token may travel in several cookies
-    /// ([`largest_refresh_token`](super::Refresher::largest_refresh_token)); a header holds visible
-    /// ASCII. The engine refuses to deliver tokens that don't fit, so ask before something is spent
-    /// for them.
+    /// Checks that the refresh token fits every transport of the engine, by its size and by its
+    /// bytes. A cookie holds no space, quote, comma, semicolon or backslash (RFC 6265bis section
+    /// 4.1.1), and no dot if a token may travel in several cookies
+    /// ([`largest_refresh_token`](super::Refresher::largest_refresh_token)). A header holds visible
+    /// ASCII. The engine refuses to deliver tokens that don't fit, so call this before a one-time
+    /// token is spent for them.
     ///
     /// # Errors
     /// [`Failure::Misconfigured`], after the event [`TokenTooLarge`](Event::TokenTooLarge).
@@ -226,39 +237,40 @@ impl Context {
         self.core.check_fit(sid, None, Some(token))
     }
 
-    /// How long a session may live at the most.
+    /// Returns the longest lifetime of a session.
     pub fn session_lifetime(&self) -> Duration {
         self.core.session_lifetime
     }
 
-    /// The engine's monotonic clock, from some moment on.
+    /// Returns the time of the engine's monotonic clock, since an arbitrary moment.
     pub fn monotonic(&self) -> Duration {
         self.core.clock.monotonic()
     }
 
-    /// How long a request waits for a refresh at the most.
+    /// Returns how long a request waits for a refresh at most.
     pub fn refresh_timeout(&self) -> Duration {
         self.core.refresh_timeout
     }
 
-    /// Reports an event, to `tracing` and to the app's hook.
+    /// Reports an event to `tracing` and to the app's hook.
     pub fn emit(&self, event: &Event<'_>) {
         self.core.emit(event);
     }
 
-    /// What the monotonic clock will say after so long.
+    /// Returns the time of the monotonic clock after `time` has passed.
     pub(crate) fn after(&self, time: Duration) -> Duration {
         self.core.clock.monotonic() + time
     }
 
-    /// Runs something that nobody waits for, on the engine's runtime. Without one it is dropped.
+    /// Spawns a task that no request waits for on the engine's runtime. Without a runtime the task
+    /// is dropped.
     pub fn spawn(&self, task: impl Future<Output = ()> + Send + 'static) {
         if let Some(runtime) = self.core.runtime() {
             runtime.spawn(task);
         }
     }
 
-    /// Reports that the store did not do what it was asked.
+    /// Reports that a call to the store failed.
     pub fn store_failed(&self, error: &StoreError) {
         tracing::warn!(target: "everfresh", %error, "the session store failed");
         self.core.emit(&Event::StoreFailed);

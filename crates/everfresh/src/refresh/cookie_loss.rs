@@ -1,4 +1,4 @@
-//! How often in a row a session's successor was asked for again by a client that had never shown it.
+//! Counts how often in a row a client that has never shown a session's successor asks for it again.
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -6,13 +6,13 @@ use std::sync::{Mutex, PoisonError};
 
 use crate::store::SessionId;
 
-/// So many in a row are worth an event.
+/// How many requests in a row for the same successor cause an event.
 const MANY: u8 = 3;
 
-/// Sessions that are counted at once, on this node. Beyond it the count begins anew.
+/// The most sessions that this node counts at once. Beyond that the count starts again.
 const MAX_SESSIONS: usize = 4096;
 
-/// Counts recoveries in a row. The usual rotation takes no lock: nothing is counted.
+/// Counts recoveries in a row. The usual rotation takes no lock, because no session is counted.
 #[derive(Debug, Default)]
 pub(super) struct Recoveries {
     counted: AtomicUsize,
@@ -20,7 +20,7 @@ pub(super) struct Recoveries {
 }
 
 impl Recoveries {
-    /// One more. True once, when there were many in a row.
+    /// Counts one more recovery. Returns true once, when the count reaches `MANY`.
     pub(super) fn note(&self, sid: SessionId) -> bool {
         let mut counts = self.counts.lock().unwrap_or_else(PoisonError::into_inner);
         if counts.len() >= MAX_SESSIONS && !counts.contains_key(&sid) {
@@ -33,7 +33,7 @@ impl Recoveries {
         many
     }
 
-    /// The session rotated: its client showed what it was given.
+    /// Stops counting a session that rotated, because its client showed the successor.
     pub(super) fn forget(&self, sid: SessionId) {
         if self.counted.load(Ordering::Relaxed) != 0 {
             let mut counts = self.counts.lock().unwrap_or_else(PoisonError::into_inner);

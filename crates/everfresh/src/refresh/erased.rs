@@ -1,4 +1,4 @@
-//! [`Refresher`] without its type.
+//! A [`Refresher`] whose type is erased.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -14,7 +14,7 @@ use crate::config::ConfigError;
 use crate::secret::AccessToken;
 use crate::store::{RevocationSink, StoreError};
 
-/// [`Refresher`] with boxed futures, so that the engine has one type whatever the refresher.
+/// [`Refresher`] with boxed futures, so that the engine has one type for every refresher.
 pub(crate) trait ErasedRefresher: Send + Sync {
     fn prepare(&mut self, setup: &Setup<'_>) -> Result<(), ConfigError>;
     fn uses_refresh_tokens(&self) -> bool;

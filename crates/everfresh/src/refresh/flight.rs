@@ -1,19 +1,22 @@
-//! One refresh per session at a time, in a task of its own, that others join.
+//! Single flight: one refresh per session at a time, in a task of its own, which other requests
+//! join.
 //!
 //! Rules
-//! 1. A flight is keyed by session and by the very token that was presented: only who holds that
-//!    token starts it, joins it or takes its result.
-//! 2. It is detached: it ends even if every waiter hangs up. It has its own limit (30 s), longer
-//!    than that of a waiter.
-//! 3. A result is given again to late twins for `reuse_interval`, and not after half of its access token's
-//!    life. A failure is not kept, but a session whose refresh failed is left alone for a while
-//!    (`backoff.rs`). An access token that has expired when it comes is a failure.
-//! 4. Everything is bounded: flights that run, and results that are kept.
+//! 1. A flight is keyed by the session and the exact token that was presented. Only a request that
+//!    holds that token starts the flight, joins it or takes its result.
+//! 2. A flight is detached: it ends even if every waiting request is cancelled. It has a limit of
+//!    its own (30 s), longer than the limit of a waiting request.
+//! 3. A result is returned again to late requests for the refresher's `result_window`, but for no
+//!    longer than half of its access token's life. A failure is not kept, but a session whose
+//!    refresh failed is backed off for a while (`backoff.rs`). An access token that has already
+//!    expired when it arrives is a failure.
+//! 4. Running flights and kept results are bounded.
 //! 5. The fresh path never comes here.
-//! 6. A flight is of no client: a refresher that binds refresh tokens to clients gives nothing to it
-//!    for one that is bound, so nobody can take a client's result here.
-//! 7. Each has a span of its own, `everfresh.refresh`, without a parent: it may outlive the request
-//!    that started it, and with it would keep that one's span open. It follows from it.
+//! 6. A flight belongs to no client. A refresher that binds refresh tokens to clients returns no
+//!    tokens to a flight for a bound token, so no request can take a client's result here.
+//! 7. Each flight has a span of its own, `everfresh.refresh`, without a parent. A flight may
+//!    outlive the request that started it, and a child span would keep the request's span open. Its
+//!    span follows from the request's.
 
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
@@ -37,12 +40,12 @@ pub(crate) use super::single_flight::{FlightGroup, FlightResult};
 /// How long a refresh may take.
 pub(crate) const FLIGHT_LIMIT: Duration = Duration::from_secs(30);
 
-/// What spans say of an end.
+/// Returns the name of a result in spans.
 pub(crate) fn outcome_of(landing: &FlightResult) -> &'static str {
     landing.as_ref().map_or_else(Failure::name, |_| "refreshed")
 }
 
-/// A flight as somebody sees who started or joined it.
+/// A flight, as the requests that started or joined it see it.
 #[derive(Clone, Debug)]
 pub(crate) enum Flight {
     Running(Outcome),
@@ -50,7 +53,7 @@ pub(crate) enum Flight {
 }
 
 impl Flight {
-    /// How it ended, if it has.
+    /// Returns the flight's result, if it has ended.
     pub(crate) fn outcome(&self) -> Option<FlightResult> {
         match self {
             Self::Done(landing) => Some(landing.clone()),
@@ -58,7 +61,7 @@ impl Flight {
         }
     }
 
-    /// Waits for the end, for `limit` at most.
+    /// Waits for the flight's end, for `limit` at most.
     pub(crate) async fn wait(self, core: &Core, limit: Duration) -> FlightResult {
         let mut result = match self {
             Self::Done(landing) => return landing,
@@ -70,7 +73,7 @@ impl Flight {
         let end = within(core, limit, result.wait_for(Option::is_some)).await;
         match end.as_ref().map(|end| end.as_deref()) {
             Some(Ok(Some(landing))) => landing.clone(),
-            // Dropped on its way: the runtime that flew it has ended.
+            // The flight was dropped because its runtime has ended.
             Some(Err(_)) => {
                 core.emit(&Event::RuntimeEnded);
                 Err(Failure::NoRuntime)
@@ -80,7 +83,8 @@ impl Flight {
     }
 }
 
-/// The timer of whoever waits, so that it does not depend on who drives a flight.
+/// Returns the waiting request's own timer if it has one, so that the wait does not depend on the
+/// runtime that runs the flight.
 fn timer(core: &Core) -> Option<Handle> {
     Handle::try_current().ok().filter(has_timer).or_else(|| core.runtime.handle())
 }
@@ -89,7 +93,7 @@ fn can_wait(core: &Core) -> bool {
     timer(core).is_some()
 }
 
-/// What comes out of `work` within `limit`. Without a timer there is no limit.
+/// Returns the output of `work`, or `None` after `limit`. Without a timer there is no limit.
 pub(crate) async fn within<T>(
     core: &Core,
     limit: Duration,
@@ -103,32 +107,33 @@ pub(crate) async fn within<T>(
     limited.await.ok()
 }
 
-/// Without a runtime there is nothing to wait for: it has landed, or it never will.
+/// Returns the result without waiting, because without a runtime a flight that has not ended never
+/// will.
 fn self_evident(result: &Outcome) -> FlightResult {
     result.borrow().clone().unwrap_or(Err(Failure::NoRuntime))
 }
 
-/// Whether the one who asks waits for it.
+/// Whether the request waits for the flight.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Mode {
-    /// Runs beside the request.
+    /// The flight runs beside the request.
     Background,
-    /// The request waits: what needs no waiting is done at once, without a task.
+    /// The request waits. A refresh that needs no waiting is done at once, without a task.
     Blocking,
 }
 
-/// Joins the flight of this key, takes its result, or starts it. Nothing takes off for a session that
-/// this node knows to be over.
+/// Joins the flight of this key, takes its result, or starts it. No flight starts for a session
+/// that this node knows to be over.
 ///
-/// `admitted` says what to refresh; it is asked only by whoever starts. Gives how the one who asks
-/// came to the flight, too.
+/// `admitted` returns what to refresh; only the request that starts the flight calls it. Also
+/// returns how the request came to the flight.
 pub(crate) fn join_or_start(
     core: &Arc<Core>,
     key: &FlightKey,
     admitted: impl FnOnce() -> RefreshRequest,
     haste: Mode,
 ) -> (Flight, How) {
-    // A refresh token by itself does not say that its session has ended, and a store that is down or
+    // A refresh token alone does not say that its session has ended, and a store that is down or
     // another server may not know it either.
     if core.revoked.contains(&key.sid, core.clock.now()) {
         core.metrics.flies(How::Replayed);
@@ -164,7 +169,7 @@ fn start(core: &Arc<Core>, running: Leader, admitted: RefreshRequest, haste: Mod
     let task = run(counted, running, admitted, limited, span.clone());
     let mut task = Box::pin(task.instrument(span));
     let Some(runtime) = runtime else {
-        // Without a runtime only what is ready at once can be had; dropping the rest ends it.
+        // Without a runtime only a refresh that is ready at once can end; the rest is dropped.
         if task.as_mut().poll(&mut TaskContext::from_waker(Waker::noop())).is_pending() {
             core.emit(&Event::NoRuntime);
         }
@@ -179,7 +184,7 @@ fn start(core: &Arc<Core>, running: Leader, admitted: RefreshRequest, haste: Mod
     runtime.spawn(task);
 }
 
-/// In the gauge of what is in the air, until it is dropped.
+/// Counts a running flight in the gauge until it is dropped.
 struct Counted(Arc<Core>);
 
 impl Counted {
@@ -196,8 +201,8 @@ impl Drop for Counted {
 }
 
 impl FlightGroup {
-    /// Lets nothing take off any more and waits for what is in the air, for a flight's limit at
-    /// the most. Says how many had not landed by then.
+    /// Lets no further flight start and waits for the running ones, for a flight's limit at most.
+    /// Returns how many had not ended by then.
     pub(crate) async fn drain(&self, core: &Core) -> usize {
         let began = core.clock.monotonic();
         let mut left = 0;
@@ -211,8 +216,7 @@ impl FlightGroup {
     }
 }
 
-/// One flight, from its start to the announcement of its end.
-/// `limited`: there is a timer.
+/// Runs one flight, from its start to the publication of its result. `limited`: there is a timer.
 async fn run(
     counted: Counted,
     running: Leader,
@@ -234,8 +238,7 @@ async fn run(
             },
         }
     };
-    // A panic in the app's hook, or of a timer whose runtime ended, ends this flight and nothing
-    // else.
+    // A panic in the app's hook, or of a timer whose runtime ended, ends only this flight.
     let mut landing = AssertUnwindSafe(limited).catch_unwind().await.unwrap_or(Err(Failure::SOON));
     let sid = running.sid();
     let mut reuse_interval = core.reuse_interval;
@@ -273,7 +276,7 @@ pub(super) mod tests {
     use crate::refresh::Tokens;
     use crate::secret::AccessToken;
 
-    /// Keeps `n` results of sessions that nobody asks for again.
+    /// Keeps `n` results of sessions that no request asks for again.
     pub(in crate::refresh) fn fill<C>(auth: &Engine<C>, n: u64) {
         let core = &auth.core;
         for fingerprint in 0..n {
@@ -286,7 +289,7 @@ pub(super) mod tests {
         }
     }
 
-    /// How many results are kept, and how many ends are remembered.
+    /// Returns how many results are kept, and how many ends are remembered.
     pub(in crate::refresh) fn sizes<C>(auth: &Engine<C>) -> (usize, usize) {
         let (_, results, ends) = auth.core.flights.sizes();
         (results, ends)

@@ -1,4 +1,4 @@
-//! What a session can rest on beside its row: tokens of another server.
+//! What a session can rest on besides its row: tokens of another server.
 
 use futures::future::BoxFuture;
 
@@ -10,19 +10,25 @@ use crate::store::{Loaded, NewUpstreamTokens, SessionId, SessionRecord};
 
 /// Keeps the tokens of another server on which sessions rest, and renews them there.
 ///
-/// [`Rotate::backed_by`](crate::Rotate::backed_by) takes one; `everfresh-upstream` has it. The row
-/// holds the tokens, sealed; what travels is an access token of our own, which never outlives the
-/// one in the row, and our own refresh token.
+/// [`Rotate::backed_by`](crate::Rotate::backed_by) takes a keeper; `everfresh-upstream` provides
+/// one. The row holds the other server's tokens, sealed. Clients hold everfresh's refresh token and
+/// an access token of everfresh, which never outlives the access token in the row.
 ///
 /// # Security
-/// A refresh token of another server can often be used once: whoever sends it twice loses the
-/// session, or looks like a thief. [`UpstreamTokenStore::reserve`](crate::UpstreamTokenStore::reserve) says who may.
+/// A refresh token of another server can often be used once: a node that sends it twice loses the
+/// session, or the server detects reuse.
+/// [`UpstreamTokenStore::reserve`](crate::UpstreamTokenStore::reserve) decides which node may send
+/// it.
 pub trait UpstreamTokenKeeper: Send + Sync + 'static {
-    /// Called once, by `build()`. `sealer` seals what the row is to hold.
+    /// Checks the keeper's settings. `build()` calls it once. `sealer` seals the tokens for the
+    /// row.
+    ///
+    /// # Errors
+    /// [`ConfigError`] if a setting is unfit.
     fn prepare(&self, setup: &Setup<'_>, sealer: Sealer) -> Result<(), ConfigError>;
 
-    /// What the row of a new session is to hold. Whose tokens they are was said by the app, and is
-    /// checked where the tokens say it too.
+    /// Returns the sealed tokens for the row of a new session. The app names the subject of the
+    /// tokens; the keeper checks it if the tokens name their subject too.
     fn seal_new(
         &self,
         cx: &Context,
@@ -31,9 +37,9 @@ pub trait UpstreamTokenKeeper: Send + Sync + 'static {
         issued: AccessTokenResponse,
     ) -> impl Future<Output = Result<NewUpstreamTokens, Failure>> + Send;
 
-    /// Sees to it that the tokens in this row last for a while, and gives the row as it then is.
-    /// `token_still_valid`: the request holds an access token that is still good, and waits for nothing that is
-    /// not to be had soon.
+    /// Renews the tokens in this row if they expire soon, and returns the row as it then is.
+    /// `token_still_valid`: the request holds an access token that is still good, so it waits only
+    /// for results that are available soon.
     fn renew(
         &self,
         cx: &Context,
@@ -41,22 +47,23 @@ pub trait UpstreamTokenKeeper: Send + Sync + 'static {
         token_still_valid: bool,
     ) -> impl Future<Output = Result<Loaded, Failure>> + Send;
 
-    /// The access token in this row, for calls onward.
+    /// Returns the access token in this row, for onward calls.
     fn access_token(&self, record: &SessionRecord) -> Result<AccessToken, Failure>;
 
-    /// Ends a session: its row, and what that held, as it was in that moment. Says whether there was
-    /// one. The other server is told beside the request.
+    /// Ends a session: its row, and the tokens that the row held at that moment. Returns whether
+    /// there was a session. The other server is told beside the request.
     fn end(
         &self,
         cx: &Context,
         sid: SessionId,
     ) -> impl Future<Output = Result<bool, Failure>> + Send;
 
-    /// Waits for what is under way, before the store closes. Says how much of it did not end.
+    /// Waits for work that is under way, before the store closes. Returns how many pieces of work
+    /// did not end.
     fn drain(&self, cx: &Context) -> impl Future<Output = usize> + Send;
 }
 
-/// [`UpstreamTokenKeeper`] with boxed futures, so that what uses one has one type.
+/// [`UpstreamTokenKeeper`] with boxed futures, so that [`Rotate`](super::Rotate) has one type.
 pub(super) trait ErasedUpstreamTokenKeeper: Send + Sync {
     fn prepare(&self, setup: &Setup<'_>, sealer: Sealer) -> Result<(), ConfigError>;
     fn seal_new<'c>(

@@ -1,4 +1,4 @@
-//! Step 4: making fresh tokens. What a refresher is, and what it is given.
+//! Step 4: refresh tokens. The [`Refresher`] trait and the types that its methods take and return.
 
 #[cfg(test)]
 mod arrival_tests;
@@ -44,93 +44,100 @@ pub use token::{KeyRing, RefreshToken};
 /// Makes fresh tokens for a session.
 ///
 /// The engine verifies what a request presents, decides when to refresh, runs one
-/// [`refresh`](Self::refresh) per session at a time in a task of its own, and delivers what comes
-/// out. A refresher only says who may have new tokens and makes them.
+/// [`refresh`](Self::refresh) per session at a time in a task of its own, and delivers the tokens.
+/// A refresher only decides which requests may have new tokens, and makes them.
 ///
 /// # Security
 /// A `Some` from [`identify`](Self::identify) and tokens from [`refresh`](Self::refresh) keep a
-/// session alive: give them only while its [`SessionClaims::session_expires`] lies ahead. A
-/// [`Failure::Rejected`] ends the session on this node: it is answered 401, and every token of the
-/// session is refused here for an access token's life and an hour. Return it only for a session that
-/// is known to be over, never for an outage, nor for a token that was not issued to this session:
-/// that is [`Failure::Foreign`].
+/// session alive: return them only while its [`SessionClaims::session_expires`] lies in the future.
+/// A [`Failure::Rejected`] ends the session on this node: the request is answered with 401, and
+/// this node refuses every token of the session for the lifetime of an access token and an hour.
+/// Return it only for a session that is known to be over. Never return it for an outage, nor for a
+/// token that was not issued to this session; return [`Failure::Foreign`] for such a token.
 ///
-/// The engine checks what a refresh or a sign-in returns before it is delivered: the access token has
-/// to verify, be of the same session and person, and not have expired ([`Failure::SOON`], and the
-/// event [`ExpiredOnArrival`](crate::Event::ExpiredOnArrival)); both tokens have to fit every carrier
-/// ([`Failure::Misconfigured`], and the event [`TokenTooLarge`](crate::Event::TokenTooLarge)). What
-/// is refused reaches no client: a refresher whose refresh tokens can be used once asks
-/// [`Context::check_size`] before it spends one, or returns the same tokens again for the former one.
+/// The engine checks the tokens that a refresh or a sign-in returns before it delivers them. The
+/// access token has to verify, belong to the same session and subject, and not have expired
+/// ([`Failure::SOON`], and the event [`ExpiredOnArrival`](crate::Event::ExpiredOnArrival)). Both
+/// tokens have to fit every transport ([`Failure::Misconfigured`], and the event
+/// [`TokenTooLarge`](crate::Event::TokenTooLarge)). Tokens that fail these checks reach no client.
+/// A refresher whose refresh tokens can be used once therefore calls [`Context::check_size`] before
+/// it spends one, or returns the same tokens again for the former refresh token.
 pub trait Refresher: Send + Sync + 'static {
-    /// Called once, by `build()`, before anything else: the place to check settings.
+    /// Checks the refresher's settings. `build()` calls it once, before any other method.
     fn prepare(&mut self, setup: &Setup<'_>) -> Result<(), ConfigError> {
         let _ = setup;
         Ok(())
     }
 
-    /// Whether there are refresh tokens beside the access tokens.
+    /// Returns whether the refresher issues refresh tokens beside the access tokens.
     fn uses_refresh_tokens(&self) -> bool {
         false
     }
 
-    /// Whether it holds the client that a session belongs to against the one that shows its refresh
-    /// token ([`RefreshRequest::client`], [`ReissueRequest::client`]), and returns [`Failure::Foreign`] unless they
-    /// are the same. Endpoints with client authentication are an error at `build()` without it.
+    /// Returns whether the refresher compares the client that a session belongs to with the client
+    /// that shows its refresh token ([`RefreshRequest::client`], [`ReissueRequest::client`]), and
+    /// returns [`Failure::Foreign`] unless they are the same. If it does not, `build()` refuses
+    /// endpoints with client authentication.
     fn binds_clients(&self) -> bool {
         false
     }
 
-    /// Whether the engine's own keys sign the access tokens. Where another issuer makes them, the
-    /// engine's keys may be public ones, that only verify.
+    /// Returns whether the engine's own keys sign the access tokens. If another issuer signs them,
+    /// the engine's keys may be public keys, which only verify.
     fn mints(&self) -> bool {
         true
     }
 
-    /// How many bytes a refresh token may have. One that is larger than a cookie travels in up to
-    /// four of them: 15,200 bytes at the most.
+    /// Returns the largest size of a refresh token, in bytes. A refresh token that is larger than a
+    /// cookie travels in up to four cookies: 15,200 bytes at most.
     fn largest_refresh_token(&self) -> usize {
         0
     }
 
-    /// Whether what a refresh gives is kept nowhere but by the client, so that it must leave with
-    /// the response to the request that asked for it: the response's head waits.
+    /// Returns whether the client keeps the only copy of the tokens that a refresh returns. The
+    /// tokens then have to leave with the response to the request that started the refresh, so the
+    /// response's head waits for them.
     fn delivers_only_copy(&self) -> bool {
         false
     }
 
-    /// How long the tokens of a refresh may be given again from memory, to requests that present
-    /// the same token. None where something else has to be asked each time.
+    /// Returns for how long the engine may return the tokens of a refresh again from memory, to
+    /// requests that present the same token. Zero if each request has to ask a store or another
+    /// server.
     fn result_window(&self) -> Duration {
         Duration::from_secs(30)
     }
 
-    /// Whether what was presented may be refreshed now, and which flight that is. No I/O; called
-    /// in the path of a request, with bytes that anybody may have sent.
+    /// Returns the key of the refresh that a request may start or join, or `None` if what the
+    /// request presents may not be refreshed now. It does no I/O: the engine calls it in the path
+    /// of a request, with bytes that any client may have sent.
     fn identify(&self, presented: Presented<'_>, now: Timestamp) -> Option<FlightKey>;
 
-    /// Whether a refresh token says of itself that it is this session's. Nothing is checked, and
-    /// `false` is always right: it spares the engine a look at a token that agrees with the access
-    /// token beside it.
+    /// Returns whether a refresh token itself names this session. Nothing is verified, and `false`
+    /// is always correct: `true` only lets the engine skip the check of a refresh token that agrees
+    /// with the access token beside it.
     fn names_session(&self, refresh: &[u8], sid: &str) -> bool {
         let _ = (refresh, sid);
         false
     }
 
-    /// New tokens for what was admitted.
+    /// Returns new tokens for a request that [`identify`](Self::identify) admitted.
     fn refresh(
         &self,
         cx: Context,
         admitted: RefreshRequest,
     ) -> impl Future<Output = Result<Tokens, Failure>> + Send;
 
-    /// A new access token, and nothing else: for endpoints whose clients keep the token that they
-    /// have. Moves no generation. The session's end is checked as in a refresh.
+    /// Returns a new access token and no refresh token, for endpoints whose clients keep the
+    /// refresh token that they have. The session's generation stays the same. The session's end is
+    /// checked as in a refresh.
     ///
-    /// [`Failure::Misconfigured`] unless the refresher can do it.
+    /// # Errors
+    /// [`Failure::Misconfigured`] unless the refresher supports it.
     ///
     /// # Security
-    /// An access token that may be exchanged for another one lives as long as its session. Do it for
-    /// no other sessions than those that were signed in for it.
+    /// An access token that may be exchanged for another one lives as long as its session. Exchange
+    /// access tokens only of sessions that were signed in for it.
     fn reissue_access_token(
         &self,
         cx: Context,
@@ -140,7 +147,7 @@ pub trait Refresher: Send + Sync + 'static {
         async { Err(Failure::Misconfigured) }
     }
 
-    /// The session of this id, where the refresher keeps sessions and it is not over.
+    /// Returns the session of this id, if the refresher keeps sessions and the session is not over.
     fn find(
         &self,
         cx: Context,
@@ -150,7 +157,7 @@ pub trait Refresher: Send + Sync + 'static {
         async { Ok(None) }
     }
 
-    /// Whether the session of this id is over. `false` where nothing is kept that could tell.
+    /// Returns whether the session of this id is over. `false` if the refresher keeps no sessions.
     fn is_over(
         &self,
         cx: Context,
@@ -160,7 +167,7 @@ pub trait Refresher: Send + Sync + 'static {
         async { Ok(false) }
     }
 
-    /// Whether the tokens of a refresh may still leave, with a response that took long.
+    /// Returns whether the tokens of a refresh may still leave with a response that took long.
     fn may_still_deliver(
         &self,
         cx: Context,
@@ -170,26 +177,27 @@ pub trait Refresher: Send + Sync + 'static {
         async { true }
     }
 
-    /// The first tokens of a new session.
+    /// Returns the first tokens of a new session.
     fn sign_in(
         &self,
         cx: Context,
         opening: SignInRequest,
     ) -> impl Future<Output = Result<Tokens, Failure>> + Send;
 
-    /// Ends a session, and returns its id; `None` where there was none to end.
+    /// Ends a session and returns its id, or `None` if there was no session to end.
     ///
     /// # Security
-    /// A session that is not named in [`Closing::sid`] ends for a refresh token alone, and only if
-    /// the whole of that token is checked: expired access tokens and outdated refresh tokens lie in
-    /// logs and backups, and must sign nobody out.
+    /// If [`Closing::sid`] does not name a session, only a refresh token ends one, and only after
+    /// the whole token is verified. Expired access tokens and outdated refresh tokens lie in logs
+    /// and backups, and must not end a session.
     fn sign_out(
         &self,
         cx: Context,
         closing: Closing,
     ) -> impl Future<Output = Result<Option<String>, Failure>> + Send;
 
-    /// Every session of this subject but `except` is over. Gives the ids of those that were.
+    /// Ends every session of this subject except `except`. Returns the ids of the sessions that it
+    /// ended.
     fn sign_out_all(
         &self,
         cx: Context,
@@ -200,7 +208,7 @@ pub trait Refresher: Send + Sync + 'static {
         async { Err(Failure::Misconfigured) }
     }
 
-    /// The sessions of a subject, the latest first.
+    /// Returns the sessions of a subject, the latest first.
     fn sessions(
         &self,
         cx: Context,
@@ -210,8 +218,8 @@ pub trait Refresher: Send + Sync + 'static {
         async { Err(Failure::Misconfigured) }
     }
 
-    /// A client presented an access token of this generation for the first time. `user_activity`: a person
-    /// did it, and only that counts as activity
+    /// Records that a client presented an access token of this generation for the first time.
+    /// `user_activity`: a person made the request. Only such requests count as activity
     /// ([`background_requests`](crate::EngineBuilder::background_requests)).
     fn confirm(
         &self,
@@ -224,10 +232,11 @@ pub trait Refresher: Send + Sync + 'static {
         async { Ok(()) }
     }
 
-    /// The access token of another server on which this session rests, for calls onward; renewed
-    /// if it has to be. `presented`: the request's refresh token, if it brought one.
+    /// Returns the access token of another server on which this session rests, for onward calls,
+    /// after renewing it if necessary. `presented`: the request's refresh token, if it brought one.
     ///
-    /// [`Failure::Misconfigured`] where sessions rest on nothing.
+    /// # Errors
+    /// [`Failure::Misconfigured`] if sessions rest on no tokens of another server.
     fn upstream_access_token(
         &self,
         cx: Context,
@@ -238,7 +247,7 @@ pub trait Refresher: Send + Sync + 'static {
         async { Err(Failure::Misconfigured) }
     }
 
-    /// Tells of sessions that end elsewhere; see
+    /// Reports sessions that end elsewhere; see
     /// [`SessionStore::watch_revocations`](crate::SessionStore::watch_revocations).
     fn watch_revocations(
         &self,
@@ -248,20 +257,21 @@ pub trait Refresher: Send + Sync + 'static {
         async { Ok(()) }
     }
 
-    /// The engine ends: waits for what is under way beside refreshes. Says how much did not end.
+    /// Waits, when the engine shuts down, for work that runs beside refreshes. Returns how many
+    /// pieces of work did not end.
     fn drain(&self, cx: Context) -> impl Future<Output = usize> + Send {
         let _ = cx;
         async { 0 }
     }
 }
 
-/// What a request presents, verified as far as that goes without I/O.
+/// What a request presents, verified as far as possible without I/O.
 #[derive(Clone, Copy)]
 #[non_exhaustive]
 pub struct Presented<'p> {
-    /// The access token's session, if its signature and claims were good.
+    /// The access token's session, if its signature and claims are good.
     pub access: Option<VerifiedToken<'p>>,
-    /// The refresh token, as it came; nothing about it was checked.
+    /// The refresh token as the client sent it, unverified.
     pub refresh: Option<&'p [u8]>,
 }
 
@@ -271,53 +281,54 @@ impl<'p> Presented<'p> {
     }
 }
 
-/// What the holder of a verified access token holds.
+/// The claims of a verified access token that a refresher decides by.
 #[derive(Clone, Copy, Debug)]
 #[non_exhaustive]
 pub struct VerifiedToken<'p> {
-    /// The session.
+    /// The session's id.
     pub sid: &'p str,
     /// Tells the session's tokens apart.
     pub fingerprint: u64,
-    /// When the access token expires, or has expired.
+    /// When the access token expires or has expired.
     pub expires: Timestamp,
-    /// When the session ends for good.
+    /// When the session ends, however active it is.
     pub session_expires: Timestamp,
 }
 
-/// Which flight a request may start or join: the session, and what tells its tokens apart. Two
-/// requests with the same one get the same tokens.
+/// The key of a refresh that a request may start or join: the session, and a fingerprint of the
+/// tokens. Requests with equal keys get the same tokens.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct FlightKey {
-    /// The session.
+    /// The session's id.
     pub sid: Box<str>,
-    /// Tells the session's tokens apart: from the refresh token's tag, or from the access token's
-    /// signature. It has to cover every token that the refresh depends on, all of its text: a request
-    /// with the same session and mark joins the flight of another one and is given its tokens, also
-    /// after the flight has ended ([`result_window`](Refresher::result_window)). A mark of the access
-    /// token alone hands the next refresh token to a request that never showed the former one.
+    /// Tells the session's tokens apart: computed from the refresh token's tag, or from the access
+    /// token's signature. It has to cover the whole text of every token that the refresh depends
+    /// on. A request with the same session and fingerprint joins the refresh of another request and
+    /// gets its tokens, also after the refresh has ended
+    /// ([`result_window`](Refresher::result_window)). A fingerprint of the access token alone
+    /// returns the next refresh token to a request that never showed the former one.
     ///
-    /// Where a request brings several refresh tokens of one session, the one with the greatest mark
-    /// counts.
+    /// If a request brings several refresh tokens of one session, the one with the greatest
+    /// fingerprint counts.
     pub fingerprint: u64,
 }
 
-/// What was admitted, to be refreshed.
+/// A request for new tokens that [`Refresher::identify`] admitted.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct RefreshRequest {
-    /// What the access token said, if it was good or expired.
+    /// The claims of the access token, if it was good or expired.
     pub grant: Option<SessionClaims>,
-    /// The refresh token.
+    /// The refresh token that the request presented.
     pub refresh: Option<RefreshToken>,
-    /// Whether the request is a person's, which begins the session's idle time anew.
+    /// Whether a person made the request, which restarts the session's idle time.
     pub user_activity: bool,
-    /// How long ago the request came that brought it. What was good then may be old by now.
+    /// How long ago the request arrived. A token that was current then may be outdated by now.
     pub waited: Duration,
-    /// Whether the access token is still good: without new ones the request goes on as it is.
+    /// Whether the access token is still good: without new tokens the request goes on with it.
     pub token_still_valid: bool,
-    /// The client that showed the refresh token, authenticated. `None` at every place that
-    /// authenticates none: there a token that belongs to a client is worth nothing.
+    /// The authenticated client that showed the refresh token. `None` wherever clients are not
+    /// authenticated: a token that belongs to a client is refused there.
     pub client: Option<String>,
 }
 
@@ -350,45 +361,45 @@ impl RefreshRequest {
     }
 }
 
-/// A new access token is wanted for a session, and no new refresh token.
+/// A request for a new access token of a session, without a new refresh token.
 #[derive(Clone, Debug, Default)]
 #[non_exhaustive]
 pub struct ReissueRequest {
-    /// What the access token that was presented said.
+    /// The claims of the access token that the request presented.
     pub grant: Option<SessionClaims>,
-    /// When that access token expires, or has expired.
+    /// When that access token expires or has expired.
     pub expires: Option<Timestamp>,
-    /// The refresh token that was presented.
+    /// The refresh token that the request presented.
     pub refresh: Option<RefreshToken>,
-    /// The client that showed it, as in [`RefreshRequest::client`].
+    /// The client that showed the refresh token, as in [`RefreshRequest::client`].
     pub client: Option<String>,
-    /// How long the new access token may live at the most, if less than others.
+    /// The longest lifetime of the new access token, if shorter than the usual one.
     pub lifetime: Option<Duration>,
 }
 
-/// A new session.
+/// A request to open a new session.
 #[derive(Clone)]
 #[non_exhaustive]
 pub struct SignInRequest {
-    /// What its tokens are minted from.
+    /// The claims that the session's tokens are minted from.
     pub grant: SessionClaims,
-    /// What the app noted of it: device, user agent.
+    /// The app's notes about the session, such as device and user agent.
     pub attributes: BTreeMap<String, String>,
-    /// Tokens of another server that it rests on.
+    /// The tokens of another server on which the session rests.
     pub issued: Option<AccessTokenResponse>,
-    /// The session that the request presented. It ends once the new one is there.
+    /// The session that the request presented. It ends once the new one exists.
     pub former: Option<String>,
 }
 
-/// What a request to sign out rests on.
+/// A request to sign out.
 #[derive(Clone, Debug, Default)]
 #[non_exhaustive]
 pub struct Closing {
-    /// The session that is to end: its access token was good, or within the leeway, when the request
-    /// came, or its person ends it from another session.
+    /// The session to end: its access token was good, or within the leeway, when the request
+    /// arrived, or its user ends it from another session.
     pub sid: Option<String>,
-    /// The refresh token that the request brought, as it came. Where `sid` is `None` it has to name
-    /// the session.
+    /// The refresh token that the request brought, unverified. It has to name the session if `sid`
+    /// is `None`.
     pub refresh: Option<RefreshToken>,
 }
 
@@ -399,44 +410,45 @@ impl Closing {
     }
 }
 
-/// What a refresh or a sign-in gives.
+/// The tokens that a refresh or a sign-in returns.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct Tokens {
     /// The signed access token.
     pub access: AccessToken,
-    /// The refresh token, if there is another one.
+    /// The refresh token, if there is a new one.
     pub refresh: Option<RefreshToken>,
-    /// When the session ends for good: how long a browser should keep the cookies.
+    /// When the session ends, however active it is: a browser should keep the cookies until then.
     pub session_expires: Timestamp,
-    /// Whether cookies outlive the browser.
+    /// Whether the cookies persist after the browser closes.
     pub persistent: bool,
-    /// From when on, by this node's monotonic clock, they have to be rechecked before they leave.
+    /// The time, by this node's monotonic clock, from which the tokens have to be rechecked before
+    /// they leave.
     pub(crate) recheck_at: Option<Duration>,
 }
 
 impl Tokens {
-    /// An access token alone, of a session that ends then.
+    /// Wraps an access token without a refresh token, of a session that ends at `session_expires`.
     pub fn new(access: AccessToken, session_expires: Timestamp) -> Self {
         Self { access, refresh: None, session_expires, persistent: true, recheck_at: None }
     }
 }
 
-/// One of a person's sessions.
+/// One of a subject's sessions.
 #[derive(Clone)]
 #[non_exhaustive]
 pub struct SessionInfo {
-    /// Its id.
+    /// The session's id.
     pub sid: String,
-    /// Whose it is.
+    /// The subject that the session belongs to.
     pub subject: String,
-    /// When it began.
+    /// When the session began.
     pub signed_in_at: Timestamp,
-    /// When it was last refreshed.
+    /// When the session was last refreshed.
     pub last_used_at: Timestamp,
-    /// When it ends unless it is refreshed.
+    /// When the session ends unless it is refreshed.
     pub expires: Timestamp,
-    /// What the app noted of it.
+    /// The app's notes about the session.
     pub attributes: BTreeMap<String, String>,
 }
 
@@ -470,42 +482,46 @@ impl fmt::Debug for Presented<'_> {
     }
 }
 
-/// Why a refresher gave nothing.
+/// Why a refresher returned no tokens.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Failure {
-    /// The session is over. Answered with 401.
+    /// The session is over. The request is answered with 401.
     Rejected,
-    /// Not now; the session may well be good. A token that is still good goes on, otherwise 503.
+    /// No refresh is possible now; the session may well be good. A request whose access token is
+    /// still good goes on; any other is answered with 503.
     Unavailable {
-        /// When to try again.
+        /// How long the client should wait before it tries again.
         retry_after: Duration,
     },
-    /// Not until somebody changes the configuration. As `Unavailable`, and an error event.
+    /// No refresh is possible until an operator changes the configuration. Answered as
+    /// `Unavailable`, and reported as an error event.
     Misconfigured,
-    /// A token of another server was sent that can be used once, and nobody knows what became of
-    /// it. A token that is still good goes on, otherwise 401; the session is not ended, nor are
-    /// cookies cleared, since a late answer revives it.
+    /// A refresh token of another server that can be used once was sent, and its outcome is
+    /// unknown. A request whose access token is still good goes on; any other is answered with 401.
+    /// The session does not end and its cookies are not cleared, because a late answer revives the
+    /// session.
     InDoubt,
-    /// There is no tokio runtime to do it, or the one that did has ended. As `Unavailable`, and an
-    /// event.
+    /// There is no tokio runtime for the refresh, or its runtime has ended. Answered as
+    /// `Unavailable`, and reported as an event.
     NoRuntime,
-    /// What was presented is not this session's, whatever it says of itself. Answered with 401; the
-    /// session is not ended, nor are cookies cleared.
+    /// The presented token is not this session's, whatever it names. Answered with 401. The session
+    /// does not end and its cookies are not cleared.
     Foreign,
-    /// The session is good, and the app's type does not take its claims. Answered with 401; the
-    /// session is not ended, nor are cookies cleared, since another node may read them.
+    /// The session is good, but the app's claims type can't read its claims. Answered with 401. The
+    /// session does not end and its cookies are not cleared, because another node may read the
+    /// claims.
     UnreadClaims,
-    /// Of a sign-in: the person has as many sessions as they may
+    /// A sign-in is refused because the subject has as many sessions as allowed
     /// ([`Rotate::max_sessions`](crate::Rotate::max_sessions)).
     TooManySessions,
 }
 
 impl Failure {
-    /// To be tried again in a second.
+    /// Unavailable; to be tried again in a second.
     pub const SOON: Self = Self::Unavailable { retry_after: Duration::from_secs(1) };
 
-    /// Its name, as metrics and spans have it.
+    /// Returns the failure's name in metrics and spans.
     pub const fn name(&self) -> &'static str {
         match self {
             Self::Rejected => "rejected",

@@ -1,4 +1,4 @@
-//! Refreshing without any state: a good or just-expired token is reason enough for a new one.
+//! Refreshing without a store: a token that is good or has just expired is exchanged for a new one.
 
 use std::time::Duration;
 
@@ -11,18 +11,20 @@ use crate::clock::Timestamp;
 /// Mints a new token from one that is good or has just expired.
 ///
 /// Rules
-/// 1. The old token's signature must be good and it must carry `sid`, `auth_time` and
-///    `session_exp`; one without them is refused.
-/// 2. Until `grace` after `exp` (1 hour unless set), and never past `session_exp`.
-/// 3. Whether cookies outlive the browser stays as it was at sign-in: the token says so
-///    (`session_persistent`).
-/// 4. `revalidate_with` on the builder is asked every time; it may change claims or end it.
+/// 1. The old token's signature must be good, and it must carry `sid`, `auth_time` and
+///    `session_exp`. A token without these claims is refused.
+/// 2. A token is exchanged until `grace` after its `exp` (1 hour unless set), and never after its
+///    `session_exp`.
+/// 3. Whether cookies persist after the browser closes stays as it was at sign-in: the claim
+///    `session_persistent` records it.
+/// 4. Every refresh calls the builder's `revalidate_with`, which may change the claims or end the
+///    session.
 ///
-/// There is nothing on the server to take away: sign-out clears cookies and nothing else, and
-/// whoever copied a token can keep it alive until `session_exp`. Where that is too long, use a
-/// refresher with a store.
+/// The server keeps no session that it could revoke. A sign-out only clears cookies, and a thief
+/// that copied a token can keep it alive until `session_exp`. If that is too long, use a refresher
+/// with a store.
 ///
-/// So there is no session that a token could end, old or new, and every access token may be
+/// For the same reason no token, old or new, can end a session, and every access token may be
 /// exchanged within its grace, also at an endpoint of a [`Dialect`](crate::Dialect).
 ///
 /// ```
@@ -37,15 +39,15 @@ pub struct Reissue {
 }
 
 impl Reissue {
-    /// With a grace of one hour.
+    /// Exchanges tokens within a grace of one hour.
     pub fn new() -> Self {
         Self { grace: Duration::from_secs(60 * 60) }
     }
 
-    /// How long after its expiry a token may still be exchanged for a new one.
+    /// Sets how long after its expiry a token may still be exchanged for a new one.
     ///
-    /// Zero means that only a token that is still good can be; a person who is away for the
-    /// length of a token is signed out then.
+    /// With zero, only a token that has not expired can be exchanged: a user who is away for the
+    /// lifetime of a token is then signed out.
     pub fn grace(mut self, grace: Duration) -> Self {
         self.grace = grace;
         self
@@ -77,7 +79,8 @@ impl Refresher for Reissue {
         renewal: ReissueRequest,
     ) -> Result<Tokens, Failure> {
         let mut grant = renewal.grant.ok_or(Failure::Rejected)?;
-        // As long as in a refresh, whatever an endpoint allows. Nothing is said of the session.
+        // The same limit as in a refresh, whatever an endpoint allows. The failure does not end the
+        // session.
         let in_time = renewal.expires.is_some_and(|expires| cx.now() < expires.plus(self.grace));
         in_time.then_some(()).ok_or(Failure::Foreign)?;
         cx.revalidate(&mut grant).await?;

@@ -1,39 +1,41 @@
-//! The table of rotation: what a refresh token is worth, held against its session's row.
+//! The rules of rotation: how a refresh token is treated, compared with its session's row.
 //!
 //! | presented generation g, stored G | answer |
 //! |---|---|
-//! | g = G | rotate to G+1; sooner than `reuse_interval` after the last rotation: a new access token alone |
-//! | g = G-1, within `reuse_interval` of the rotation | the same successor again |
+//! | g = G, within `reuse_interval` after the last rotation | a new access token only |
+//! | g = G otherwise | rotate to G+1 |
+//! | g = G-1, within `reuse_interval` after the rotation | the same successor again |
 //! | g = G-1, the successor not confirmed | the same successor again: its response was lost |
-//! | g = G-1 otherwise, or g < G-1 | theft: end this session |
-//! | g > G, both tags good | the store was restored: the row goes on from g; a new access token alone |
+//! | g = G-1 otherwise, or g < G-1 | reuse: end this session |
+//! | g > G, both tags good | the store was restored: continue from g; a new access token only |
 //!
-//! Whenever the same successor is given again while it is unconfirmed and the rotation is older
-//! than half of `reuse_interval`, that answer is the rotation's new time. Each of these rules was found
-//! to be needed by exhaustive search; taken back alone it signs an honest browser out.
+//! If the same successor is returned again while it is unconfirmed and the rotation is at least
+//! half of `reuse_interval` old, that answer becomes the rotation's new time. An exhaustive search
+//! found each of these rules to be necessary: without any one of them an honest browser is signed
+//! out.
 
 use std::time::Duration;
 
 use crate::clock::Timestamp;
 use crate::store::SessionRecord;
 
-/// What the table says.
+/// The answer of the rules to a presented token.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Answer {
-    /// Rotate: the compare-and-set goes to this generation.
+    /// Rotate: the compare-and-set moves the row to this generation.
     Rotate { to: u64 },
-    /// A new access token; the refresh token stays.
+    /// Issue a new access token; the refresh token stays.
     Keep,
-    /// The current generation once more. `reanchor`: its time begins anew.
+    /// Issue the current generation again. `reanchor`: the rotation's time restarts.
     Again { reanchor: bool },
     /// The presented generation is ahead of the store, which was restored from a backup or lost a
-    /// write in a failover: it becomes the row's.
+    /// write in a failover. It becomes the row's generation.
     Adopt,
-    /// Two holders: end the session.
+    /// Two parties hold the session: end it.
     Reuse,
 }
 
-/// Asks the table. The row is not over; both tags of the token are good.
+/// Applies the rules. The row is not over, and both tags of the token are good.
 pub(crate) fn consult(
     row: &SessionRecord,
     presented: u64,

@@ -1,7 +1,9 @@
-//! What is sealed for nobody's eyes but ours: tokens of another server, wherever they are kept.
+//! Sealing of data that only everfresh may read, such as tokens of another server, wherever they
+//! are kept.
 //!
-//! `version . key id . nonce . ciphertext . tag`, by AES-256-GCM-SIV under a key of the ring, under a
-//! label of its own. What it is bound to is not in it: whoever opens it says where it was found.
+//! `version . key id . nonce . ciphertext . tag`, by AES-256-GCM-SIV under a key of the ring, with
+//! a separate label. The place that the data is bound to is not part of it: the caller that opens
+//! it names the place where it was found.
 
 use std::fmt;
 
@@ -12,24 +14,24 @@ use super::token::{KeyRing, Scope};
 const VERSION: u8 = 1;
 const HEAD: usize = 1 + 4;
 
-/// Seals with the ring's first key and opens with all of them. Bound to the engine's issuer and
-/// audience.
+/// Seals with the ring's first key and opens with all of its keys. Sealed data is bound to the
+/// engine's issuer and audience.
 ///
-/// Given to a [`UpstreamTokenKeeper`](super::UpstreamTokenKeeper) and made from the same ring as refresh tokens, so
-/// that it rotates with it: keep a key for as long as a session may be idle.
+/// A [`UpstreamTokenKeeper`](super::UpstreamTokenKeeper) gets one. It uses the key ring of the
+/// refresh tokens and rotates with it: keep a former key for as long as a session may be idle.
 #[derive(Clone)]
 pub struct Sealer {
     ring: KeyRing,
     scope: Scope,
 }
 
-/// Why something could not be opened.
+/// Why sealed data could not be opened.
 #[derive(Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum UnsealError {
-    /// Perhaps ours, of a key that is not in the ring (any more).
+    /// The data names a key that is not in the ring; a former key of the ring may have sealed it.
     UnknownKey,
-    /// Not ours, not whole, or found in another place than it was made for.
+    /// The data was not sealed here, is not complete, or was sealed for another place.
     Foreign,
 }
 
@@ -38,8 +40,8 @@ impl Sealer {
         Self { ring, scope }
     }
 
-    /// Seals for this place: whoever opens it must name the same. Adds 33 bytes. None if the
-    /// system gave no random bytes.
+    /// Seals `plain` for this place; [`open`](Self::open) has to name the same place. Sealing adds
+    /// 33 bytes. Returns `None` if the system provides no random bytes.
     pub fn seal(&self, place: &[u8], plain: &[u8]) -> Option<Vec<u8>> {
         let (id, key) = self.ring.sealing();
         let mut sealed = vec![VERSION];
@@ -48,7 +50,10 @@ impl Sealer {
         Some(sealed)
     }
 
-    /// Opens what was sealed for this place.
+    /// Opens data that was sealed for this place.
+    ///
+    /// # Errors
+    /// [`UnsealError`] if no key of the ring opens it in this place.
     pub fn open(&self, place: &[u8], sealed: &[u8]) -> Result<Zeroizing<Vec<u8>>, UnsealError> {
         let (head, sealed) = sealed.split_at_checked(HEAD).ok_or(UnsealError::Foreign)?;
         let [VERSION, a, b, c, d] = *head else { return Err(UnsealError::Foreign) };

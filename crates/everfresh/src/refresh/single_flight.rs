@@ -1,7 +1,8 @@
-//! Which refreshes are under way and what the latest ones brought: all of a flight that races.
+//! The refreshes that are under way and the latest results: all the shared state of racing
+//! refreshes.
 //!
-//! `schedules/loom` includes this very file and tries every order of its steps. So nothing here
-//! awaits, and whatever threads share comes from [`crate::sync`].
+//! `schedules/loom` includes this file and tries every order of its steps. So this file awaits
+//! nothing, and all types that threads share come from [`crate::sync`].
 
 use std::collections::{BTreeMap, VecDeque};
 use std::ops::RangeInclusive;
@@ -12,45 +13,46 @@ use super::backoff::Backoff;
 use super::{Failure, FlightKey, Tokens};
 use crate::sync::{Mutex, MutexGuard, PoisonError, watch};
 
-/// How many may run at once; what comes on top is answered as unavailable.
+/// The most flights that run at once; requests beyond that are answered as unavailable.
 const MAX_RUNNING: usize = 4096;
 
-/// How many results are kept. The oldest give way; they are made again when asked for.
+/// The most results that are kept. The oldest are dropped first; a request for a dropped one
+/// refreshes again.
 const MAX_RESULTS: usize = 16 * 1024;
 
 /// How a flight ended.
 pub(crate) type FlightResult = Result<Tokens, Failure>;
 
-/// Where a flight's end is heard of.
+/// Receives a flight's result.
 pub(crate) type Outcome = watch::Receiver<Option<FlightResult>>;
 
-/// All flights of an engine. A handle: clones share the board.
+/// All flights of an engine. A handle: clones share the same state.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct FlightGroup(Arc<Mutex<Board>>);
 
 #[derive(Debug, Default)]
 pub(super) struct Board {
-    // By session first, so that all of one's are found without a look at others'.
+    // Sorted by session first, so that a session's entries are found without a look at others.
     running: BTreeMap<FlightKey, Outcome>,
     results: BTreeMap<FlightKey, (Tokens, Duration)>,
-    /// The results in the order of their end, which is that of their making.
+    /// The keys of the results, and when each result expires, in the order in which they were kept.
     ends: VecDeque<(FlightKey, Duration)>,
     backoff: Backoff,
-    /// The engine shuts down: what flies may land, nothing takes off.
+    /// Whether the engine shuts down: running flights may end, and no new one starts.
     closed: bool,
 }
 
-/// What becomes of somebody who asks for a refresh.
+/// What happens to a request that asks for a refresh.
 pub(crate) enum Entry {
-    /// Nobody has asked before: the flight is theirs to fly.
+    /// No other request has asked: this one runs the flight.
     Lead(Leader),
-    /// It is in the air.
+    /// The flight is running, and the request joins it.
     Join(Outcome),
-    /// It has landed, and its result is kept.
+    /// The flight has ended, and its result is kept.
     Cached(Tokens),
-    /// The session's refresh has failed a moment ago.
+    /// The session's refresh failed recently.
     BackedOff(Failure),
-    /// Too many are in the air, or the engine shuts down.
+    /// Too many flights are running, or the engine shuts down.
     Full,
 }
 
@@ -75,8 +77,8 @@ impl FlightGroup {
         Entry::Lead(Leader { flights: self.clone(), key: key.clone(), sender })
     }
 
-    /// Drops what is kept of a session that was signed out. A flight of it that lands later is
-    /// told that the session is over, whatever it brought.
+    /// Drops the flights and results of a session that was signed out. A flight of it that ends
+    /// later is rejected because the session is over, whatever its result.
     pub(crate) fn forget(&self, sid: &str) {
         let mut board = self.lock();
         if board.running.is_empty() && board.results.is_empty() {
@@ -88,14 +90,14 @@ impl FlightGroup {
         remove(&mut board.running, &all);
     }
 
-    /// Lets nothing take off any more. What is in the air.
+    /// Lets no further flight start. Returns the flights that are running.
     pub(crate) fn close(&self) -> Vec<Outcome> {
         let mut board = self.lock();
         board.closed = true;
         board.running.values().cloned().collect()
     }
 
-    /// How many run, how many results are kept, and how many ends are remembered.
+    /// Returns how many flights run, how many results are kept, and how many ends are remembered.
     #[cfg(test)]
     pub(crate) fn sizes(&self) -> (usize, usize, usize) {
         let board = self.lock();
@@ -107,7 +109,7 @@ impl FlightGroup {
     }
 }
 
-/// Removes what lies in the range, and looks at nothing else.
+/// Removes the keys in the range without a look at others.
 fn remove<K: Ord + Clone, V>(map: &mut BTreeMap<K, V>, range: &RangeInclusive<K>) {
     let keys: Vec<K> = map.range(range.clone()).map(|(key, _)| key.clone()).collect();
     for key in keys {
@@ -132,7 +134,7 @@ impl Board {
         let full = |board: &Self| board.ends.len() >= MAX_RESULTS;
         while full(self) || self.ends.front().is_some_and(|(_, end)| *end <= now) {
             let Some((oldest, end)) = self.ends.pop_front() else { break };
-            // It may have been forgotten, or kept anew, meanwhile.
+            // The result may have been forgotten, or kept again, meanwhile.
             if self.results.get(&oldest).is_some_and(|(_, until)| *until == end) {
                 self.results.remove(&oldest);
             }
@@ -142,7 +144,8 @@ impl Board {
     }
 }
 
-/// A flight in the air. Dropped without landing (its runtime ended), it leaves no trace.
+/// A running flight. If it is dropped before it completes, because its runtime ended, it leaves no
+/// trace.
 pub(crate) struct Leader {
     flights: FlightGroup,
     key: FlightKey,
@@ -158,9 +161,9 @@ impl Leader {
         self.sender.subscribe()
     }
 
-    /// Takes the flight off the board and keeps its result, unless the session was signed out.
-    /// Gives what is to be announced. `untried`: nothing was tried that could fail; `random`:
-    /// anything from 0 to 255.
+    /// Removes the flight from the running ones and keeps its result, unless the session was signed
+    /// out. Returns the result to publish. `untried`: the refresh tried nothing that could fail.
+    /// `random`: any number from 0 to 255.
     pub(crate) fn complete(
         &self,
         landing: FlightResult,
@@ -185,12 +188,13 @@ impl Leader {
         landing
     }
 
-    /// Tells everybody who waits. Comes after landing, so that who comes later finds the result.
+    /// Publishes the result to all waiting requests. Called after [`complete`](Self::complete), so
+    /// that requests that come later find the result.
     pub(crate) fn publish(self, landing: FlightResult) {
         self.sender.send_replace(Some(landing));
     }
 
-    /// False if it is no longer there: forgotten, and perhaps another one in its place.
+    /// Removes this flight. Returns false if it was forgotten, even if another flight has its key.
     fn leave(&self, board: &mut Board) -> bool {
         let ours = |outcome: &Outcome| outcome.same_channel(&self.sender.subscribe());
         let there = board.running.get(&self.key).is_some_and(ours);

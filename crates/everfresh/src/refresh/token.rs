@@ -1,10 +1,10 @@
-//! Refresh tokens: opaque to their holder, derived from the row, checked twice.
+//! Refresh tokens: opaque to the client, derived from the row, and verified twice.
 //!
-//! `version . key id . sid . generation . outer tag . inner tag`, 93 bytes, as base64url.
-//! The outer tag is an HMAC-SHA256 under the server's key ring over all before it and the
-//! engine's issuer and audience: checked without I/O, so that a stranger's bytes cost no store
-//! call. The inner tag is under the ring and the row's salt: who has the ring alone can't forge
-//! it, and nothing in the store can be replayed.
+//! `version . key id . sid . generation . outer tag . inner tag`, 93 bytes, as base64url. The outer
+//! tag is an HMAC-SHA256 under the server's key ring over everything before it and the engine's
+//! issuer and audience. It is verified without I/O, so forged bytes cause no store call. The inner
+//! tag is an HMAC under the ring and the row's salt: the ring alone is not enough to forge it, and
+//! nothing in the store can be replayed.
 
 use std::fmt;
 use std::hash::{BuildHasher as _, RandomState};
@@ -21,22 +21,22 @@ const VERSION: u8 = 1;
 const TAG: usize = 32;
 const BODY: usize = 1 + 4 + 16 + 8;
 const LENGTH: usize = BODY + 2 * TAG;
-/// Of `LENGTH` bytes as base64url.
+/// The length of `LENGTH` bytes as base64url.
 const TEXT: usize = 124;
 
 /// A refresh token as text, ready to be sent.
 ///
-/// `Debug` shows its length alone.
+/// `Debug` shows only its length.
 #[derive(Clone, PartialEq, Eq)]
 pub struct RefreshToken(Zeroizing<String>);
 
 impl RefreshToken {
-    /// Wraps a token's text.
+    /// Wraps the text of a token.
     pub fn new(token: String) -> Self {
         Self(Zeroizing::new(token))
     }
 
-    /// The token itself. Whoever holds it can keep the session alive.
+    /// Returns the token's text. A party that holds it can keep the session alive.
     pub fn expose(&self) -> &str {
         &self.0
     }
@@ -48,10 +48,11 @@ impl fmt::Debug for RefreshToken {
     }
 }
 
-/// The keys that refresh tokens are derived with: the first one derives, all of them check.
+/// The keys that refresh tokens are derived with. The first key derives tokens, and all keys verify
+/// them.
 ///
-/// Apart from the signing keys. Give every node the new key as a former one first, then let it
-/// derive; keep an old one for as long as a session may be idle.
+/// The ring is separate from the signing keys. To rotate it, first give every node the new key as a
+/// former one, then make it the first key. Keep a former key for as long as a session may be idle.
 ///
 /// ```
 /// use everfresh::KeyRing;
@@ -75,12 +76,18 @@ struct RingKey {
 }
 
 impl KeyRing {
-    /// A ring of one key: 32 random bytes or more.
+    /// Returns a ring of one key, made from 32 random bytes or more.
+    ///
+    /// # Errors
+    /// [`KeyError`] if the secret can't be used.
     pub fn new(secret: &[u8]) -> Result<Self, KeyError> {
         Ok(Self(vec![RingKey::new(secret)?]))
     }
 
-    /// With another key, which only checks.
+    /// Adds a former key, which only verifies.
+    ///
+    /// # Errors
+    /// [`KeyError`] if the secret can't be used, or is in the ring already.
     pub fn and_former(mut self, secret: &[u8]) -> Result<Self, KeyError> {
         let key = RingKey::new(secret)?;
         if self.0.iter().any(|other| other.id == key.id) {
@@ -94,22 +101,23 @@ impl KeyRing {
         self.0.iter().find(|key| key.id == id)
     }
 
-    /// The id and the key that seals.
+    /// Returns the key that seals, and its id.
     pub(super) fn sealing(&self) -> (u32, &SealKey) {
         (self.0[0].id, &self.0[0].seal)
     }
 
-    /// The key of this id, for opening.
+    /// Returns the key of this id, to open sealed data.
     pub(super) fn opening(&self, id: u32) -> Option<&SealKey> {
         self.key(id).map(|key| &key.seal)
     }
 
-    /// The id of the key that derives.
+    /// Returns the id of the key that derives tokens.
     pub(crate) fn current(&self) -> u32 {
         self.0[0].id
     }
 
-    /// The refresh token of one generation of a session. Nothing if the key is not in the ring.
+    /// Derives the refresh token of one generation of a session. `None` if the key is not in the
+    /// ring.
     pub(crate) fn derive(
         &self,
         scope: &Scope,
@@ -130,7 +138,7 @@ impl KeyRing {
         Some(RefreshToken::new(B64.encode(&*bytes)))
     }
 
-    /// Reads a presented token and checks its outer tag. No I/O.
+    /// Decodes a presented token and verifies its outer tag, without I/O.
     pub(crate) fn open(&self, scope: &Scope, text: &[u8]) -> Result<Credential, NotOurs> {
         if text.len() != TEXT {
             return Err(NotOurs::Foreign);
@@ -152,15 +160,16 @@ impl KeyRing {
         if !key.outer.verify(&[body, &scope.0], outer) {
             return Err(NotOurs::Foreign);
         }
-        // A counter that only ever went up by one never gets near its end.
+        // A counter that goes up by one a rotation never gets near its end.
         credential.generation = credential.generation.min(u64::MAX - 2);
         Ok(credential)
     }
 }
 
-/// The session that a text names, if it has the length of a refresh token. Nothing is checked.
+/// Returns the session that a text names, if the text has the length of a refresh token. Nothing is
+/// verified.
 pub(crate) fn named_session(text: &[u8]) -> Option<SessionId> {
-    /// What stands before the generation: a multiple of three bytes, so characters of its own.
+    /// The part before the generation: a multiple of three bytes, so a whole number of characters.
     const NAMED: usize = 1 + 4 + 16;
     let mut bytes = [0; NAMED];
     let named = text.get(..NAMED / 3 * 4).filter(|_| text.len() == TEXT)?;
@@ -189,13 +198,13 @@ impl RingKey {
     }
 }
 
-/// What a refresh token is bound to beside its session: the engine's issuer and audience.
+/// What a refresh token is bound to besides its session: the engine's issuer and audience.
 #[derive(Clone, Debug)]
 pub(crate) struct Scope(Vec<u8>);
 
 impl Scope {
     pub(crate) fn new(issuer: &str, audience: &str) -> Self {
-        // With its length before it, no issuer runs into an audience.
+        // The length before the issuer keeps issuer and audience apart.
         let mut bytes = (issuer.len() as u64).to_be_bytes().to_vec();
         bytes.extend_from_slice(issuer.as_bytes());
         bytes.extend_from_slice(audience.as_bytes());
@@ -207,12 +216,13 @@ impl Scope {
     }
 }
 
-/// Why a presented text is not a refresh token of ours.
+/// Why a presented text is not accepted as a refresh token of this engine.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum NotOurs {
-    /// Not ours, or not whole.
+    /// Another issuer's token, or an incomplete one.
     Foreign,
-    /// Perhaps ours, of a key that is not in the ring (any more): left alone.
+    /// The token names a key that is not in the ring, perhaps a former one. The engine leaves it
+    /// alone.
     UnknownKey,
 }
 
@@ -227,19 +237,20 @@ pub(crate) struct Credential {
 }
 
 impl Credential {
-    /// Tells this text from any other, also from one whose inner tag is forged: which of two is
-    /// genuine is for the row to say, and until then they share nothing. All of the tag counts: who
-    /// has a copy could change what does not. A later generation's is greater.
+    /// Returns a number that tells this text from any other, even from one whose inner tag is
+    /// forged. Only the row can tell which of two texts is genuine, and until then they share no
+    /// refresh. The number covers the whole tag, because an attacker with a copy could change any
+    /// part that it left out. A later generation has a greater number.
     pub(crate) fn fingerprint(&self) -> u64 {
-        /// Keyed by chance, so that nobody can look for two tags of one mark.
+        /// Keyed at random, so that an attacker can't search for two tags with the same number.
         static MARKS: LazyLock<RandomState> = LazyLock::new(RandomState::new);
-        /// What is left for generations is enough for years of a rotation a minute.
+        /// The remaining bits for generations last for years at a rotation a minute.
         const TAG_BITS: u32 = 40;
         let generation = self.generation.min(u64::MAX >> TAG_BITS);
         (generation << TAG_BITS) + (MARKS.hash_one(self.inner) >> (u64::BITS - TAG_BITS))
     }
 
-    /// Whether the inner tag fits the row's salt.
+    /// Returns whether the inner tag fits the row's salt.
     pub(crate) fn fits(&self, ring: &KeyRing, salt: &[u8; 16]) -> bool {
         ring.key(self.key_id).is_some_and(|key| key.inner.verify(&[&self.body, salt], &self.inner))
     }

@@ -1,4 +1,5 @@
-//! One rotation: the row, what it rests on, the app's revalidation, one compare-and-set.
+//! One rotation: load the row, renew the tokens that it rests on, ask the app's revalidation, and
+//! change the row by one compare-and-set.
 
 use std::time::Duration;
 
@@ -12,7 +13,7 @@ use crate::refresh::{Context, Failure, RefreshRequest, Tokens};
 use crate::store::{Loaded, Rotation, SessionId, SessionRecord};
 
 impl Rotate {
-    /// The row, once what it rests on is good for a while.
+    /// Returns the row, once the tokens that it rests on are good for a while.
     pub(super) async fn renewed(
         &self,
         cx: &Context,
@@ -25,7 +26,7 @@ impl Rotate {
         }
     }
 
-    /// Ends a session in the store, and what it rests on.
+    /// Ends a session in the store, and the tokens that it rests on.
     pub(super) async fn end(&self, cx: &Context, sid: SessionId) -> Result<bool, Failure> {
         match &self.keeper {
             Some(keeper) => keeper.end(cx, sid).await,
@@ -33,13 +34,13 @@ impl Rotate {
         }
     }
 
-    /// Tokens for a row as it is, or as it will be.
+    /// Mints an access token for a row as it is, or as it will be.
     fn tokens(&self, cx: &Context, row: &SessionRecord, now: Timestamp) -> Result<Tokens, Failure> {
         cx.mint_for(&grant_of(row)?, self.rest(row, now))
     }
 
-    /// The same with the refresh token, as of a rotation that is about to be made: it will not be
-    /// older than this says.
+    /// Mints an access token and derives the refresh token, before a rotation is written: the
+    /// rotation is not older than `recheck_at` assumes.
     pub(super) fn both_tokens(
         &self,
         cx: &Context,
@@ -52,21 +53,22 @@ impl Rotate {
         Ok(tokens)
     }
 
-    /// How long an access token of this row may live: no longer than the one that it rests on.
+    /// Returns how long an access token of this row may live: no longer than the token that it
+    /// rests on.
     pub(super) fn rest(&self, row: &SessionRecord, now: Timestamp) -> Option<Duration> {
         let upstream = self.keeper.as_ref().and(row.upstream.as_ref())?;
-        // Expiry is in whole seconds; one that is nearly over is good for the request at hand.
+        // Expiry is in whole seconds; a token that is nearly over is good for the current request.
         Some(upstream.expires.since(now).max(Duration::from_secs(1)))
     }
 
     fn derive(&self, row: &SessionRecord) -> Result<RefreshToken, Failure> {
         let (ring, scope) = self.keys()?;
-        // A row of a key that is not in the ring: nobody can derive its token, until it is.
+        // No node can derive the row's token until the row's key is in the ring again.
         ring.derive(scope, row.key_id, row.sid, row.generation, &row.salt)
             .ok_or(Failure::Misconfigured)
     }
 
-    /// One compare-and-set. The row as it then is, or nothing if another one came first.
+    /// Makes one compare-and-set. Returns false if another change of the row came first.
     pub(super) async fn change(
         &self,
         cx: &Context,
@@ -79,7 +81,8 @@ impl Rotate {
             from: loaded.record.generation,
             to: next.generation,
             key_id: next.key_id,
-            // Only what the app's revalidation changed: another node may have written others.
+            // Only claims that the app's revalidation changed: another node may have written
+            // others.
             claims: (next.claims != loaded.record.claims).then(|| next.claims.clone()),
             user_activity,
         };
@@ -98,7 +101,7 @@ impl Rotate {
                 Ok(())
             }
             Err(Failure::Rejected) => {
-                // The app ended the session: so does the store.
+                // The app ended the session, so the store ends it too.
                 self.end(cx, row.sid).await?;
                 Err(Failure::Rejected)
             }
@@ -106,7 +109,7 @@ impl Rotate {
         }
     }
 
-    /// Two hold the session: it ends.
+    /// Ends a session that two parties hold, and reports the reuse.
     pub(super) async fn theft(
         &self,
         cx: &Context,
@@ -117,14 +120,15 @@ impl Rotate {
         Ok(Failure::Rejected)
     }
 
-    /// Whether what a request showed may have been good when it came: it asked late, or this node
-    /// was stopped, or its store slow, while it worked at it. `began`: when it took the work up, by
-    /// the monotonic clock, which runs while a process is stopped.
+    /// Returns whether the presented token may have been current when the request arrived: the
+    /// request asked late, or this node was stopped, or its store slow, during the work. `began`:
+    /// when the work began, by the monotonic clock, which runs while a process is stopped.
     pub(super) fn is_late(&self, cx: &Context, waited: Duration, began: Duration) -> bool {
         waited.saturating_add(cx.monotonic().saturating_sub(began)) >= self.reuse_interval / 2
     }
 
-    /// One look at the row and the table. Nothing if another request changed the row meanwhile.
+    /// Reads the row and applies the rules once. Returns `None` if another request changed the row
+    /// meanwhile.
     pub(super) async fn attempt(
         &self,
         cx: &Context,
@@ -140,7 +144,7 @@ impl Rotate {
         let rotation_rules = |loaded: &Loaded| {
             consult(&loaded.record, credential.generation, self.reuse_interval, loaded.now)
         };
-        // Nothing is sent to anybody for a token that comes to nothing.
+        // The keeper sends nothing to another server for a token that is refused.
         if rotation_rules(&loaded) != Answer::Reuse {
             loaded = self.renewed(cx, loaded, admitted.token_still_valid).await?;
         }
@@ -169,7 +173,8 @@ impl Rotate {
                         cx.emit(&Event::CookieNotSticking { sid: &sid });
                     }
                 } else {
-                    // As old as the row was when it was asked for, at the least.
+                    // Measured from before the row was loaded, so the rotation is at least this
+                    // old.
                     let left = (self.reuse_interval / 2).saturating_sub(now.since(row.rotated_at));
                     tokens.recheck_at = Some(began + left);
                 }
@@ -179,7 +184,8 @@ impl Rotate {
             Answer::Adopt => {
                 self.revalidate(cx, &mut next).await?;
                 next.generation = credential.generation;
-                // As the token was derived, so that twins are given the very same.
+                // The key that the token was derived with, so that racing requests get the same
+                // bytes.
                 next.key_id = credential.key_id;
                 let tokens = self.tokens(cx, &next, now)?;
                 if !self.change(cx, &loaded, &next, user_activity).await? {
@@ -200,8 +206,8 @@ impl Rotate {
                 self.cookie_loss.forget(row.sid);
                 Ok(Some(tokens))
             }
-            // Who asks late shows what was good when the request came: nobody is accused by it, and
-            // it gets nothing.
+            // A request that asks late may show a token that was current when it arrived. It is not
+            // reported as reuse, and it gets no tokens.
             Answer::Reuse if self.is_late(cx, admitted.waited, taken_up) => Err(Failure::SOON),
             Answer::Reuse => Err(self.theft(cx, row).await?),
         }
@@ -212,7 +218,7 @@ pub(super) fn grant_of(row: &SessionRecord) -> Result<SessionClaims, Failure> {
     Ok(SessionClaims {
         subject: row.subject.clone(),
         sid: row.sid.to_string(),
-        // What a store gives back is not trusted to be what it was given.
+        // The store's text is parsed again, because it may differ from what was stored.
         claims: ClaimsObject::parse(&row.claims).map_err(|_| Failure::Misconfigured)?,
         auth_time: row.created_at,
         session_expires: row.absolute_expires,

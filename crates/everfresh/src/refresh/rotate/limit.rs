@@ -1,38 +1,38 @@
-//! How many sessions a person may have.
+//! The limit on a subject's sessions.
 
 use super::{Rotate, failed};
 use crate::observe::Event;
 use crate::refresh::{Context, Failure};
 use crate::store::SessionId;
 
-/// What a sign-in does for a person who has as many sessions as
+/// What a sign-in does for a subject that has as many sessions as
 /// [`Rotate::max_sessions`](crate::Rotate::max_sessions) allows.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum AtMaxSessions {
-    /// The person is signed in, and their oldest session ends as by a sign-out, with
+    /// The user is signed in. Their oldest session ends as by a sign-out, with
     /// [`Event::OverLimit`](crate::Event::OverLimit).
     #[default]
     EndOldest,
-    /// The sign-in is refused: `SessionErrorKind::TooManySessions`. The person has to sign out
-    /// somewhere else, or wait for a session to end.
+    /// The sign-in is refused with `SessionErrorKind::TooManySessions`. The user has to sign out of
+    /// another session, or wait until a session ends.
     RefuseSignIn,
 }
 
-/// The most that can be allowed. A store's list of sessions holds 1,000, so each of a person's
-/// sessions can be seen there.
+/// The largest limit. A store's list of sessions holds 1,000, so it shows each of a subject's
+/// sessions.
 pub(super) const MOST: usize = 500;
 
-/// More than a person has of devices and browsers, and more than a script that signs in each hour
-/// and forgets its session needs of them; few enough to be listed on a page, at some 100 kB of rows.
+/// More than a person's devices and browsers need, and more than a script needs that signs in each
+/// hour and forgets its session. Few enough for one page, at some 100 kB of rows.
 pub(super) const DEFAULT: usize = 200;
 
-/// How many sessions one sign-in ends. More are over the limit only where that was lowered, or
-/// sign-ins raced.
+/// How many sessions one sign-in ends. A subject has more surplus sessions only after the limit was
+/// lowered or sign-ins raced.
 const AT_A_TIME: usize = 32;
 
 impl Rotate {
-    /// The sessions of a subject that there is no room for, if `room` others may be there. `apart`
-    /// are not counted.
+    /// Returns the subject's sessions beyond the newest `room`, at most `AT_A_TIME` of them.
+    /// Sessions in `apart` are not counted.
     async fn surplus(
         &self,
         cx: &Context,
@@ -47,8 +47,8 @@ impl Rotate {
         Ok(others.skip(room).take(AT_A_TIME).collect())
     }
 
-    /// Before a sign-in: refuses it where the app wants that. `former`: the session that the
-    /// request presented, which ends once the new one is there.
+    /// Refuses a sign-in beyond the limit, if the app chose [`AtMaxSessions::RefuseSignIn`].
+    /// `former`: the session that the request presented, which ends once the new one exists.
     pub(super) async fn admit(
         &self,
         cx: &Context,
@@ -65,7 +65,7 @@ impl Rotate {
         }
     }
 
-    /// After a sign-in: ends what is over the limit, the oldest first.
+    /// Ends, after a sign-in, up to `AT_A_TIME` sessions beyond the limit.
     pub(super) async fn make_room(
         &self,
         cx: &Context,

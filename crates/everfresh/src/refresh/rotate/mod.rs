@@ -1,4 +1,4 @@
-//! Refresh tokens that rotate: derive, replay, confirm.
+//! Refresh tokens that rotate: the refresher [`Rotate`].
 
 mod attempt;
 mod limit;
@@ -29,26 +29,28 @@ use crate::store::{
 pub use limit::AtMaxSessions;
 pub(crate) use renew::RENEWABLE;
 
-/// How often a rotation that lost against another one looks again.
+/// How many times a refresh reads the row again after another rotation changed it first.
 const TRIES: usize = 5;
 
 /// Keeps sessions in a store and rotates their refresh tokens.
 ///
 /// Rules
-/// 1. A session is one row. Its refresh token is derived from the row and the key ring: every
-///    request that races derives the same successor, byte for byte, and nothing in the store can
-///    be replayed.
-/// 2. Whoever presents the current token gets its successor; sooner than `reuse_interval` after the last
-///    rotation a new access token alone.
-/// 3. Whoever presents the one before gets the same successor, within `reuse_interval`, and as long as
-///    no client has shown the successor: its response was lost.
-/// 4. Any other older token means that two hold the session: this session ends, and no other.
-/// 5. Sign-out, theft and the end of a limit are final.
-/// 6. A person has 200 sessions at the most; a sign-in beyond that ends the oldest
+/// 1. A session is one row. Its refresh token is derived from the row and the key ring. Every
+///    racing request derives the same successor, byte for byte, and nothing in the store can be
+///    replayed.
+/// 2. A client that presents the current token gets its successor. Within `reuse_interval` after
+///    the last rotation it gets a new access token only.
+/// 3. A client that presents the token before the current one gets the same successor again if one
+///    of two conditions holds: the last rotation is at most `reuse_interval` old, or no client has
+///    shown the successor yet, since its response may be lost.
+/// 4. Any other older token means that two parties hold the session. This session ends, and no
+///    other.
+/// 5. Sign-out, reuse of a token and the end of a lifetime are final.
+/// 6. A subject has at most 200 sessions; a sign-in beyond that ends the oldest
 ///    ([`max_sessions`](Self::max_sessions)).
 ///
-/// Two holders who keep rotating in lock-step within `reuse_interval` are not noticed; the session's
-/// absolute limit bounds them.
+/// Two holders that keep rotating in lock-step within `reuse_interval` are not detected; the
+/// session's absolute lifetime bounds them.
 ///
 /// ```
 /// use std::time::Duration;
@@ -70,13 +72,14 @@ pub struct Rotate {
     keeper: Option<Arc<dyn ErasedUpstreamTokenKeeper>>,
 }
 
-/// Every so many sign-ins some sessions that are over are swept out of the store.
+/// After this many sign-ins, a task sweeps some sessions that are over out of the store.
 const SWEEP_EVERY: u64 = 64;
-/// So many at the most.
+/// The most sessions that one sweep removes.
 const SWEEP_LIMIT: usize = 256;
 
 impl Rotate {
-    /// Over a store, with an reuse interval of 30 s, an idle limit of 14 days and 200 sessions a person.
+    /// Keeps sessions in `store`, with a reuse interval of 30 s, an idle lifetime of 14 days and at
+    /// most 200 sessions per subject.
     pub fn new(store: impl SessionStore) -> Self {
         Self {
             store: Arc::new(store),
@@ -92,42 +95,45 @@ impl Rotate {
         }
     }
 
-    /// The same, of sessions that rest on tokens of another server: they last as long as these can
-    /// be renewed there.
+    /// Like [`new`](Self::new), for sessions that rest on tokens of another server: a session lasts
+    /// as long as `keeper` can renew its tokens there.
     pub fn backed_by(store: impl SessionStore, keeper: impl UpstreamTokenKeeper) -> Self {
         Self { keeper: Some(Arc::new(keeper)), ..Self::new(store) }
     }
 
-    /// The keys that refresh tokens are derived with. Where the engine signs with shared secrets,
-    /// they are derived from those, under a label of their own, unless set.
+    /// Sets the keys that refresh tokens are derived with. Unless set, and if the engine signs with
+    /// shared secrets, the keys are derived from those secrets under a separate label.
     pub fn key_ring(mut self, ring: KeyRing) -> Self {
         self.ring = Some(ring);
         self
     }
 
-    /// How long a token that was rotated still counts for requests that were under way:
-    /// 1 s to 5 minutes.
+    /// Sets how long a rotated token is still accepted, for requests that were under way during the
+    /// rotation: 1 s to 5 minutes.
     pub fn reuse_interval(mut self, reuse_interval: Duration) -> Self {
         self.reuse_interval = reuse_interval;
         self
     }
 
-    /// How long a session lives without being rotated: at least an access token and the reuse interval.
+    /// Sets how long a session lives without a rotation: at least the lifetime of an access token
+    /// and the reuse interval.
     pub fn idle_lifetime(mut self, idle_lifetime: Duration) -> Self {
         self.idle_lifetime = idle_lifetime;
         self
     }
 
-    /// How many sessions a person (a subject) may have at a time: 1 to 500, and 200 unless set. What
-    /// a sign-in beyond that does, [`at_max_sessions`](Self::at_max_sessions) says.
+    /// Sets how many sessions a subject may have at a time: 1 to 500, and 200 unless set.
+    /// [`at_max_sessions`](Self::at_max_sessions) sets what a sign-in beyond that does.
     ///
-    /// The sessions are looked at when a person signs in. Sign-ins of one person that run at the
-    /// same time may pass the limit by as many as they are; the next one makes good for it, by up
-    /// to 32 sessions. A person who had more when the limit was lowered keeps them until then. The
-    /// session that a request presents while it signs in anew does not count, since it ends.
+    /// The limit is checked at sign-in. Sign-ins of one subject that run at the same time may
+    /// exceed the limit by as many sessions as there are sign-ins; the next sign-in ends up to 32
+    /// of the surplus sessions. A subject that had more sessions when the limit was lowered keeps
+    /// them until then. The session that a request presents while it signs in again does not count,
+    /// because it ends.
     ///
-    /// Sessions beyond the limit are those that began first. In Redis they are those that end
-    /// first at the latest, which is the same unless sign-ins set a `lifetime` of their own.
+    /// The sessions beyond the limit are those that began first. In Redis they are those whose
+    /// absolute lifetime ends first, which are the same sessions unless sign-ins set a `lifetime`
+    /// of their own.
     ///
     /// ```
     /// use everfresh::{AtMaxSessions, MemoryStore, Rotate};
@@ -141,21 +147,21 @@ impl Rotate {
         self
     }
 
-    /// What a sign-in does for a person who has as many sessions as
-    /// [`max_sessions`](Self::max_sessions) allows: it ends the oldest, unless set.
+    /// Sets what a sign-in does for a subject that has as many sessions as
+    /// [`max_sessions`](Self::max_sessions) allows: it ends the oldest session, unless set.
     pub fn at_max_sessions(mut self, at: AtMaxSessions) -> Self {
         self.at_max_sessions = at;
         self
     }
 
-    /// Set by `prepare`, before anything else is called.
+    /// Returns the keys and the scope, which `prepare` sets before any other call.
     fn keys(&self) -> Result<(&KeyRing, &Scope), Failure> {
         self.ring.as_ref().zip(self.scope.as_ref()).ok_or(Failure::Misconfigured)
     }
 
-    /// Whether this is the session's token and may be shown by this client: both tags are good, and a
-    /// token that was issued to a client is worth something in that client's hands alone (RFC 6749
-    /// sections 6 and 10.4).
+    /// Checks that the token is the session's and that this client may show it: both tags are good,
+    /// and a token that was issued to a client is accepted from that client only (RFC 6749 sections
+    /// 6 and 10.4).
     fn belongs(
         &self,
         credential: &Credential,
@@ -171,8 +177,8 @@ impl Rotate {
         ring.open(scope, text).ok()
     }
 
-    /// The session that this refresh token may end: its row is there, both tags are good, and the
-    /// token is the row's current one or the one before, whose successor may have been lost.
+    /// Returns the session that this refresh token may end: its row exists, both tags are good, and
+    /// the token is the row's current one or the one before, whose successor may have been lost.
     async fn session_of(
         &self,
         cx: &Context,
@@ -204,7 +210,7 @@ impl Refresher for Rotate {
     fn prepare(&mut self, setup: &Setup<'_>) -> Result<(), ConfigError> {
         let secs = Duration::from_secs;
         setup.within("Rotate::reuse_interval", self.reuse_interval, secs(1), secs(300))?;
-        // Whoever is active rotates once per access token, and not sooner than the reuse interval.
+        // An active client rotates once per access token, and not sooner than the reuse interval.
         let least = setup.access_lifetime().saturating_add(self.reuse_interval);
         let most = secs(3650 * 24 * 60 * 60);
         let least = least.min(setup.session_lifetime());
@@ -230,12 +236,12 @@ impl Refresher for Rotate {
         true
     }
 
-    /// The row decides, memory never does: whoever comes late is answered from it.
+    /// Zero: late requests are answered from the row, never from memory.
     fn result_window(&self) -> Duration {
         Duration::ZERO
     }
 
-    /// The row names the client.
+    /// True: the row names the client.
     fn binds_clients(&self) -> bool {
         true
     }
@@ -282,8 +288,8 @@ impl Refresher for Rotate {
         Ok(self.find(cx, sid).await?.is_none())
     }
 
-    /// Asks the table once more, without accusing anyone: only the same successor, which nobody
-    /// has shown yet, may still leave with a response that took so long.
+    /// Consults the rotation rules again, without reporting reuse. Only the same successor, which
+    /// no client has shown yet, may still leave with a response that took so long.
     async fn may_still_deliver(&self, cx: Context, admitted: RefreshRequest) -> bool {
         let opened = admitted.refresh.as_ref().and_then(|text| self.open(text.expose().as_bytes()));
         let Some(credential) = opened else { return false };
@@ -312,7 +318,7 @@ impl Refresher for Rotate {
             (Some(keeper), Some(issued)) => {
                 Some(keeper.seal_new(&cx, sid, &opening.grant.subject, issued).await?)
             }
-            // Tokens that nobody would renew, or a session that would rest on nothing.
+            // Tokens that no keeper would renew, or a session without the tokens it should rest on.
             _ => return Err(Failure::Misconfigured),
         };
         let new = NewSession {
@@ -327,20 +333,20 @@ impl Refresher for Rotate {
             salt: random_id().map_err(|_| Failure::SOON)?,
             upstream,
         };
-        // Minted, and found to fit, before anything is kept.
+        // The tokens are minted, and found to fit, before the store keeps anything.
         let tokens = {
             let now = opening.grant.auth_time;
             self.both_tokens(&cx, &new.clone().into_record(now), now)?
         };
         self.store.create(new).await.map_err(|error| failed(&cx, &error))?;
         if let Err(failure) = self.make_room(&cx, &opening.grant.subject, sid, former).await {
-            // Taken back: otherwise a store that can't tell of sessions would have no limit.
+            // Revoked again: otherwise a store that can't list sessions would have no limit.
             let _ = self.store.revoke(sid).await;
             return Err(failure);
         }
         if self.sign_ins.fetch_add(1, Ordering::Relaxed) % SWEEP_EVERY == SWEEP_EVERY - 1 {
             let store = self.store.clone();
-            // What fails now is swept the next time.
+            // A later sweep removes what this one misses.
             cx.spawn(async move { drop(store.sweep(SWEEP_LIMIT).await) });
         }
         Ok(tokens)
@@ -365,12 +371,12 @@ impl Refresher for Rotate {
         let except = except.as_deref().and_then(SessionId::parse);
         let mut ended = Vec::new();
         while let Some(keeper) = &self.keeper {
-            // One by one, for what each of them holds; a list holds some of them.
+            // One by one, because each holds tokens of its own; a list has some of the sessions.
             let before = ended.len();
             let listed = self.store.list(&subject).await;
             let resting = listed.map_err(|error| failed(&cx, &error))?;
             for record in resting.into_iter().filter(|record| Some(record.sid) != except) {
-                // What fails here is tried again below, without what it holds.
+                // If this fails, the store revokes the session below, without its tokens.
                 if keeper.end(&cx, record.sid).await == Ok(true) {
                     ended.push(record.sid);
                 }

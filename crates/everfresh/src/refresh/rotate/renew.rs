@@ -1,14 +1,17 @@
-//! An access token alone, for clients that keep the token that they have.
+//! A new access token without a new refresh token, for clients that keep the refresh token that
+//! they have.
 //!
 //! Rules
-//! 1. A refresh token is worth what it is worth in a rotation: the table decides, and moves nothing.
-//! 2. An access token counts only for a session that was signed in for it
-//!    ([`SignIn::renewable_by_access_token`](crate::SignIn::renewable_by_access_token)). Such an access
-//!    token is a refresh token in all but name, so its generation is looked at: the row's current one
-//!    and the one before count. An older one means that two hold the session, once a client has
-//!    shown the row's; before that it is refused, and the session goes on.
-//! 3. The new token carries the generation that was presented, so it confirms what its holder has
-//!    and nothing that somebody else was given.
+//! 1. A refresh token counts as it does in a rotation: the rotation rules decide, and change
+//!    nothing.
+//! 2. An access token counts only if its session was signed in for it
+//!    ([`SignIn::renewable_by_access_token`](crate::SignIn::renewable_by_access_token)). Such an
+//!    access token works as a refresh token, so its generation is checked: the row's current one
+//!    and the one before count. An older one means that two parties hold the session, if a client
+//!    has shown a token of the row's generation. Before that, the older token is refused and the
+//!    session goes on.
+//! 3. The new token carries the generation that was presented. So it confirms the token that its
+//!    holder has, and no token that another client got.
 
 use std::time::Duration;
 
@@ -19,7 +22,7 @@ use crate::refresh::rotation_rules::{Answer, consult};
 use crate::refresh::{Context, Failure, ReissueRequest, Tokens};
 use crate::store::{Loaded, SessionId, SessionRecord};
 
-/// The attribute of a session whose access tokens may be exchanged for new ones, and its value.
+/// The attribute, and its value, of a session whose access tokens may be exchanged for new ones.
 pub(crate) const RENEWABLE: (&str, &str) = ("renewable_by", "access_token");
 
 impl Rotate {
@@ -38,7 +41,7 @@ impl Rotate {
             (Some(credential), _) => (credential.sid, credential.generation),
             (None, Some(grant)) => {
                 let sid = SessionId::parse(&grant.sid).ok_or(Failure::Rejected)?;
-                // One without a generation was minted for a call onward: no client holds it.
+                // A token without a generation was minted for a call onward: no client holds it.
                 (sid, grant.generation.ok_or(Failure::Foreign)?)
             }
             (None, None) => return Err(Failure::Rejected),
@@ -69,8 +72,11 @@ impl Rotate {
     }
 }
 
-/// Rule 2: whether an access token of this generation means that two hold its session. An error if
-/// it may not be renewed.
+/// Rule 2: returns whether an access token of this generation means that two parties hold its
+/// session.
+///
+/// # Errors
+/// [`Failure::Foreign`] if the token may not be renewed.
 fn is_outdated(
     row: &SessionRecord,
     generation: u64,
