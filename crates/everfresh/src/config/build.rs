@@ -1,4 +1,4 @@
-//! `build()`: every setting checked, and the engine made of them.
+//! `build()`: checks every setting and makes the engine.
 
 use super::check::{endpoints, native, required, whole, within};
 use super::{ConfigError, EngineBuilder};
@@ -17,12 +17,14 @@ use crate::session::{ClaimSet, Watches};
 use crate::verify::{Cache, Kind, Rules, TokenProfile};
 
 impl<C: ClaimSet> EngineBuilder<C> {
-    /// Checks everything and builds the engine.
+    /// Checks every setting and builds the engine.
     ///
-    /// Errors: see [`ConfigError`].
+    /// # Errors
+    ///
+    /// Returns a [`ConfigError`] if a setting is missing, out of range, or contradicts another one.
     pub fn build(self) -> Result<Engine<C>, ConfigError> {
         const DAY: u64 = 24 * 60 * 60;
-        /// Of 1 KiB tokens, some 1.5 GB.
+        /// With 1 KiB tokens, some 1.5 GB.
         const MAX_CACHED: usize = 1_000_000;
 
         required(
@@ -114,7 +116,7 @@ impl<C: ClaimSet> EngineBuilder<C> {
             },
             keys: self.keys,
             carriers,
-            // A result that is given again must not be near its own end.
+            // A result that is returned again must not be about to expire.
             reuse_interval: refresher.result_window().min(self.access_lifetime / 2),
             refresher: refresher.into(),
             revalidate: self.revalidate,

@@ -1,4 +1,4 @@
-//! What `build()` checks of settings that stand by themselves.
+//! The checks that `build()` makes of single settings.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -11,7 +11,7 @@ use crate::endpoint::dialect::{TokenKind, is_path};
 use crate::endpoint::{Clients, Dialect, NativeEndpoint, NativePaths, Served, is_at};
 use crate::refresh::ErasedRefresher;
 
-/// Everfresh's own endpoints that are served, each at a path of its own.
+/// Returns everfresh's own endpoints that are served, each with its own path.
 pub(super) fn native(paths: NativePaths) -> Result<Vec<(NativeEndpoint, Arc<str>)>, ConfigError> {
     let unfit = |found, remedy| Err(ConfigError::Unfit { setting: "native_paths", found, remedy });
     let NativePaths { refresh, sessions, logout_all, jwks } = &paths;
@@ -39,7 +39,7 @@ pub(super) fn native(paths: NativePaths) -> Result<Vec<(NativeEndpoint, Arc<str>
     Ok(served)
 }
 
-/// Prepares the dialects, each at a path of its own.
+/// Prepares the dialects, each with its own path.
 pub(super) fn endpoints(
     dialects: Vec<Dialect>,
     native: &[(NativeEndpoint, Arc<str>)],
@@ -91,8 +91,8 @@ pub(super) fn endpoints(
     Ok(served)
 }
 
-/// A cookie without `__Host-` can be planted by a sibling subdomain, and a dialect's clients know
-/// its name (RFC 6265bis section 8.6).
+/// Warns of cookies without `__Host-`: a sibling subdomain can plant one, and a dialect's clients
+/// know its name (RFC 6265bis section 8.6).
 fn warn_of_cookies(served: &[Arc<Served>], carriers: &Transports) {
     let names = served.iter().flat_map(|one| one.cookies());
     let plain: BTreeSet<_> = names.filter(|name| !is_host_only(name)).collect();
@@ -126,7 +126,8 @@ pub(super) fn within(
     Err(ConfigError::OutOfRange { setting, found, least, most })
 }
 
-/// Tokens count in whole seconds (RFC 7519 section 2, `NumericDate`).
+/// Checks that a duration is in whole seconds, as times in tokens are (RFC 7519 section 2,
+/// `NumericDate`).
 pub(super) fn whole(setting: &'static str, found: Duration) -> Result<(), ConfigError> {
     if found.subsec_nanos() == 0 {
         return Ok(());

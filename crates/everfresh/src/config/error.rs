@@ -1,4 +1,4 @@
-//! Everything that can be wrong with a configuration.
+//! The errors of a configuration.
 
 use std::fmt;
 use std::time::Duration;
@@ -8,7 +8,7 @@ use http::HeaderName;
 use crate::endpoint::{DialectError, NativeEndpoint};
 use crate::verify::KeyError;
 
-/// What is wrong with a configuration: which setting, what was found, what is allowed.
+/// An error in a configuration: which setting, what was found, what is allowed.
 #[derive(Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum ConfigError {
@@ -16,14 +16,14 @@ pub enum ConfigError {
     Missing {
         /// The builder's method.
         setting: &'static str,
-        /// What it is for and how to set it.
+        /// What the setting is for, and how to set it.
         remedy: &'static str,
     },
-    /// A setting does not go together with another one.
+    /// A setting contradicts another one, or its value is not allowed.
     Unfit {
         /// The builder's method.
         setting: &'static str,
-        /// What was found: a verb and the rest.
+        /// What was found, as a phrase that begins with a verb.
         found: String,
         /// What is allowed, or what to do.
         remedy: &'static str,
@@ -32,16 +32,16 @@ pub enum ConfigError {
     OutOfRange {
         /// The builder's method.
         setting: &'static str,
-        /// What was found.
+        /// The duration that was found.
         found: Duration,
         /// The least that is allowed.
         least: Duration,
         /// The most that is allowed.
         most: Duration,
     },
-    /// More tokens to be remembered than anybody has a use for.
+    /// `token_cache` is above its limit.
     CacheSize {
-        /// What was found.
+        /// The number of tokens that was found.
         found: usize,
         /// The most that is allowed.
         most: usize,
@@ -50,48 +50,48 @@ pub enum ConfigError {
     Key(KeyError),
     /// The refresher mints tokens, and no key signs.
     NoSigningKey,
-    /// Not 1 to 4 carriers.
+    /// `carriers` holds none, or more than 4.
     CarrierCount {
         /// How many there are.
         found: usize,
     },
-    /// Two locations that can't be told apart.
+    /// Two tokens are in locations that can't be told apart.
     CarrierClash {
-        /// Which.
+        /// The location.
         location: String,
     },
-    /// A cookie that browsers would drop or nobody could read back.
+    /// A cookie that browsers would drop, or that could not be read back.
     Cookie {
-        /// Its name.
+        /// The cookie's name.
         name: String,
         /// What is wrong and what is allowed.
         problem: String,
     },
     /// An authentication scheme that is not an RFC 9110 token.
     Scheme {
-        /// What was found.
+        /// The scheme that was found.
         found: String,
     },
-    /// A header that means something else.
+    /// A header that has another meaning: `Authorization` or `Cookie`.
     HeaderLocation {
-        /// Which.
+        /// The header's name.
         name: HeaderName,
     },
     /// A trusted origin that no browser would send.
     TrustedOrigin {
-        /// What was found.
+        /// The origin that was found.
         found: String,
     },
     /// A dialect that can't be served.
     Dialect(DialectError),
-    /// Two endpoints at one path.
+    /// Two endpoints have the same path.
     EndpointClash {
-        /// Which.
+        /// The path.
         path: String,
-        /// The one of everfresh's own that is there. None: another dialect.
+        /// Everfresh's own endpoint at that path. None: another dialect is there.
         native: Option<NativeEndpoint>,
     },
-    /// The tokio runtime has no timer, so no wait could be limited.
+    /// The tokio runtime has no timer, so that no wait could have a limit.
     NoTimer,
 }
 
@@ -137,7 +137,7 @@ impl fmt::Display for ConfigError {
                 name.as_str()
             ),
             Self::TrustedOrigin { found } => {
-                // What stands before an `@` may be a password.
+                // The text before an `@` may be a password.
                 let shown = found.rsplit_once('@').map_or(&**found, |(_, host)| host);
                 write!(
                     f,

@@ -1,4 +1,5 @@
-//! The builder: every setting and its default. `build.rs` puts them together.
+//! The engine's builder: every setting and its default. `build.rs` checks the settings and makes
+//! the engine.
 
 mod build;
 mod check;
@@ -30,14 +31,14 @@ pub use error::ConfigError;
 pub(crate) use revalidate::Revalidate;
 pub use revalidate::{Revalidated, Revalidation};
 
-/// Says of a request, by method and path, that no person made it.
+/// Returns whether a request, given its method and path, was made without user activity.
 pub(crate) type Background = Box<dyn Fn(&str, &str) -> bool + Send + Sync>;
 
-/// Where events go.
+/// The app's hook for events.
 pub(crate) type EventHook = Box<dyn Fn(&Event<'_>) + Send + Sync>;
 
-/// Builds an [`Engine`](crate::Engine). Every contradiction in a configuration is an error in
-/// [`build`](Self::build), none later.
+/// Builds an [`Engine`](crate::Engine). [`build`](Self::build) returns every contradiction in a
+/// configuration as an error; none shows later.
 ///
 /// | setting | default |
 /// |---|---|
@@ -127,25 +128,26 @@ impl<C: ClaimSet> EngineBuilder<C> {
         }
     }
 
-    /// Who issues the tokens: the claim `iss`, compared as a whole string. Required.
+    /// Sets the issuer of the tokens: the claim `iss`, compared as a whole string. Required.
     pub fn issuer(mut self, issuer: impl Into<String>) -> Self {
         self.issuer = issuer.into();
         self
     }
 
-    /// Whom the tokens are for: the claim `aud`. Required. A name of this service, not the id of a
-    /// client at the issuer, which is the audience of ID tokens.
+    /// Sets the audience of the tokens: the claim `aud`. Required. It is a name of this service. It
+    /// is not the id of a client at the issuer, which is the audience of ID tokens.
     pub fn audience(mut self, audience: impl Into<String>) -> Self {
         self.audience = audience.into();
         self
     }
 
-    /// The issuer's access tokens have no `aud`: they are for the client that `client_id` names, and
-    /// [`audience`](Self::audience) is its id. Amazon Cognito's are of this kind.
+    /// Accepts access tokens without `aud`. They are for the client that their claim `client_id`
+    /// names, and [`audience`](Self::audience) is its id. Amazon Cognito issues such tokens.
     ///
-    /// A token then counts only if it has no `aud` at all, and says by `token_use` (or `token_type`,
-    /// or a claim `typ`) that it is an access token: the ID tokens of the same issuer have this id as
-    /// `aud`. For engines that only verify; tokens of our own have an `aud`.
+    /// A token then counts only if it has no `aud` at all, and its `token_use` (or `token_type`, or
+    /// a claim `typ`) marks it as an access token, because the ID tokens of the same issuer have
+    /// the client's id as `aud`. This setting is for engines that only verify; tokens that
+    /// everfresh mints have an `aud`.
     ///
     /// ```
     /// # use everfresh::{ConfigError, Engine, Keys, Refresher, TokenProfile};
@@ -164,25 +166,26 @@ impl<C: ClaimSet> EngineBuilder<C> {
         self
     }
 
-    /// The claim `client_id` of minted tokens (RFC 9068 section 2.2). Left out unless set.
+    /// Sets the claim `client_id` of minted tokens (RFC 9068 section 2.2). Unless set, minted
+    /// tokens have no such claim.
     pub fn client_id(mut self, client_id: impl Into<String>) -> Self {
         self.client_id = Some(client_id.into());
         self
     }
 
-    /// What makes fresh tokens. Required.
+    /// Sets the refresher, which makes fresh tokens. Required.
     pub fn refresh_with(mut self, refresher: impl Refresher) -> Self {
         self.refresher = Some(Box::new(refresher));
         self
     }
 
-    /// How long an access token lives, in whole seconds: 1 s to 1 day.
+    /// Sets the lifetime of an access token, in whole seconds: 1 s to 1 day.
     pub fn access_lifetime(mut self, lifetime: Duration) -> Self {
         self.access_lifetime = lifetime;
         self
     }
 
-    /// How long a session lives at the most, however often it is refreshed, in whole seconds: 1 s
+    /// Sets the longest lifetime of a session, however often it is refreshed, in whole seconds: 1 s
     /// to 10 years.
     ///
     /// A browser keeps a cookie for 400 days at the most.
@@ -191,76 +194,81 @@ impl<C: ClaimSet> EngineBuilder<C> {
         self
     }
 
-    /// How long a token may be used past `exp` when clocks differ or no refresh is to be had:
+    /// Sets how long a token may be used past `exp` if clocks differ or no refresh is available:
     /// 0 s to 5 minutes, and never more than a quarter of the token's lifetime.
     pub fn leeway(mut self, leeway: Duration) -> Self {
         self.leeway = leeway;
         self
     }
 
-    /// Where tokens travel, in order: 1 to 4 carriers.
+    /// Sets where tokens travel, in order: 1 to 4 transports.
     pub fn carriers(mut self, carriers: impl IntoIterator<Item = Transport>) -> Self {
         self.carriers = carriers.into_iter().collect();
         self
     }
 
-    /// For plain `http://` on a developer's machine: cookies without Secure and without the
-    /// prefixes that need it. Anybody on the way can read the tokens.
+    /// Allows plain `http://` on a developer's machine: cookies have neither Secure nor the
+    /// prefixes that need it. Any party on the network path can read the tokens.
     ///
-    /// It is for requests to this machine: `localhost` and the names below it, 127.0.0.0/8 and
-    /// `[::1]`, as the target or the field `Host` names them. Others can't be signed in, and are
-    /// answered 500 where a session is asked for ([`SessionStatus::InsecureHost`](crate::SessionStatus)).
+    /// This setting is for requests to this machine: `localhost` and the names below it,
+    /// 127.0.0.0/8 and `[::1]`, as the request's target or the field `Host` names them. A request
+    /// to another host can't be signed in. If its handler asks for a session, the response is 500
+    /// ([`SessionStatus::InsecureHost`](crate::SessionStatus)).
     pub fn insecure_dev_only(mut self) -> Self {
         self.insecure = true;
         self
     }
 
-    /// One more host that [`insecure_dev_only`](Self::insecure_dev_only) is for, by its name or
-    /// address without a port: a container, a telephone's way to the developer's machine. Anybody
-    /// on the way can read the tokens. May be called several times.
+    /// Adds a host that [`insecure_dev_only`](Self::insecure_dev_only) is for, by its name or
+    /// address without a port: a container, or the developer's machine as a phone addresses it. Any
+    /// party on the network path can read the tokens. May be called several times.
     pub fn insecure_dev_host(mut self, host: impl Into<String>) -> Self {
         self.insecure_hosts.push(host.into());
         self
     }
 
-    /// Which tokens count as access tokens, and how minted ones are marked.
+    /// Sets which tokens count as access tokens, and how minted tokens are marked.
     pub fn token_profile(mut self, profile: TokenProfile) -> Self {
         self.profile = profile;
         self
     }
 
-    /// What the inner service sees of the access token.
+    /// Sets what the inner service sees of the access token.
     pub fn inner_token(mut self, policy: InnerToken) -> Self {
         self.inner_token = policy;
         self
     }
 
-    /// What happens to tokens on a response that its handler made cacheable by shared caches.
+    /// Sets what happens to tokens on a response that its handler made cacheable by shared caches.
     pub fn cache_policy(mut self, policy: CachePolicy) -> Self {
         self.cache_policy = policy;
         self
     }
 
-    /// How many verified tokens are remembered, so that a token is verified once and not at every
-    /// request: up to 1,000,000, rounded down to a multiple of eight; 0 turns it off.
+    /// Sets how many verified tokens the engine remembers, so that it verifies a token once and not
+    /// at every request: up to 1,000,000, rounded down to a multiple of eight. 0 turns the cache
+    /// off.
     ///
-    /// A remembered token costs about 300 bytes and its own length, in this process's memory. It
-    /// is forgotten when it expires, when the keys change and when its session is revoked. More
-    /// than fit in the processor's cache, some ten thousand, gain less each.
+    /// A remembered token takes about 300 bytes and its own length in this process's memory. The
+    /// engine forgets it when it expires, when the keys change and when its session is revoked.
+    /// Beyond the size of the processor's cache, some ten thousand tokens, each further token saves
+    /// less.
     pub fn token_cache(mut self, tokens: usize) -> Self {
         self.token_cache = tokens;
         self
     }
 
-    /// An origin whose requests count as our own, such as `https://admin.example`, for every path.
+    /// Trusts an origin, such as `https://admin.example`, for every path: its requests count as
+    /// same-origin.
     pub fn trusted_origin(mut self, origin: impl Into<String>) -> Self {
         self.trusted_origins.push(Trusted::new(origin.into(), None));
         self
     }
 
-    /// An origin whose requests count as our own at this path, or at every path below it if it ends
-    /// with a slash: an identity provider that posts its answer to the callback
-    /// (`response_mode=form_post`) has no business elsewhere. The path is what the layer sees.
+    /// Trusts an origin at this path, or at every path below it if it ends with a slash: its
+    /// requests there count as same-origin. An example is an identity provider that posts its
+    /// answer to the callback (`response_mode=form_post`) and needs no other path. The path is
+    /// compared with the path that the layer sees.
     ///
     /// ```
     /// # use everfresh::{Engine, Keys, Reissue};
@@ -284,19 +292,19 @@ impl<C: ClaimSet> EngineBuilder<C> {
         self
     }
 
-    /// Turns the cross-site rule off, for those who stack `tower_http::csrf::CsrfLayer` or another
-    /// defence outside.
+    /// Turns the cross-site rule off, for apps that have `tower_http::csrf::CsrfLayer` or another
+    /// defence in front of this layer.
     pub fn csrf_handled_elsewhere(mut self) -> Self {
         self.csrf_handled_elsewhere = true;
         self
     }
 
-    /// Requests that no person makes: polling, telemetry. They are refreshed like others, but don't
-    /// keep an idle session alive. The hook is given the method and the path, and is called in the
-    /// path of every request.
+    /// Names requests that are no user activity: polling, telemetry. They are refreshed like
+    /// others, but don't keep an idle session alive. While the engine handles a request, it calls
+    /// the hook with the request's method and path.
     ///
-    /// The idle time of [`Rotate`](crate::Rotate) then counts from the last request of another
-    /// kind, give or take the lifetime of an access token.
+    /// The idle time of [`Rotate`](crate::Rotate) then counts from the last other request, give or
+    /// take the lifetime of an access token.
     ///
     /// ```
     /// # use everfresh::{Engine, Keys, MemoryStore, Rotate};
@@ -320,11 +328,12 @@ impl<C: ClaimSet> EngineBuilder<C> {
         self
     }
 
-    /// The attributes of sessions (`SignIn::attribute`) that `GET /auth/sessions` shows, and no
-    /// others: `device`, say. Unless set, all but `scope` and the names that everfresh writes itself,
-    /// such as `client_id`. [`Session::sessions`](crate::Session::sessions) has all of them.
+    /// Sets which attributes of sessions (`SignIn::attribute`) `GET /auth/sessions` shows, such as
+    /// `device`. It shows no others. Unless set, it shows all but `scope` and the names that
+    /// everfresh writes itself, such as `client_id`.
+    /// [`Session::sessions`](crate::Session::sessions) returns all of them.
     ///
-    /// Set it where the app notes what the person must not read, such as a score of risk.
+    /// Set it if the app keeps attributes that the user must not read, such as a risk score.
     pub fn public_attributes<N: Into<String>>(
         mut self,
         names: impl IntoIterator<Item = N>,
@@ -333,18 +342,19 @@ impl<C: ClaimSet> EngineBuilder<C> {
         self
     }
 
-    /// How long ago a person may have signed in who ends other sessions by `POST /auth/logout-all` or
-    /// `DELETE /auth/sessions/{sid}`: otherwise the answer is 401 `insufficient_user_authentication`
-    /// (RFC 9470), and nothing ends. Unless set, any session may, since it is what people do who
-    /// have lost a device; with it, a thief who holds a session can't sign the person out elsewhere.
-    /// Handlers have [`Session::require_recent`](crate::Session::require_recent).
+    /// Sets how recent a sign-in must be to end other sessions by `POST /auth/logout-all` or
+    /// `DELETE /auth/sessions/{sid}`. After an older sign-in, the response is 401
+    /// `insufficient_user_authentication` (RFC 9470), and no session ends. Unless set, any session
+    /// may end others, because users who lost a device need this. With it, a thief who holds a
+    /// session can't sign the user out elsewhere. Handlers have
+    /// [`Session::require_recent`](crate::Session::require_recent).
     pub fn recent_sign_in(mut self, max_age: Duration) -> Self {
         self.recent_sign_in = Some(max_age);
         self
     }
 
-    /// Where everfresh's own endpoints are, and which are left out: to make room for a dialect or a
-    /// route of the app's.
+    /// Sets the paths of everfresh's own endpoints, and which of them are left out, to make room
+    /// for a dialect or a route of the app.
     ///
     /// ```
     /// # use everfresh::{Dialect, Engine, Keys, MemoryStore, NativePaths, Rotate};
@@ -370,24 +380,25 @@ impl<C: ClaimSet> EngineBuilder<C> {
     /// Serves this dialect at its path, among the endpoints that adapters mount. May be called
     /// several times.
     ///
-    /// The session's attributes (`SignIn::attribute`) fill the members that a dialect has of the
-    /// user; with client authentication the attribute `client_id` names the client that the
-    /// session is for, and `scope` what it may ask for. Such a session is refreshed by that client
-    /// alone, wherever its refresh token is shown.
+    /// The session's attributes (`SignIn::attribute`) fill the dialect's members that describe the
+    /// user. With client authentication, the attribute `client_id` names the client that the
+    /// session is for, and `scope` the scope that this client may ask for. Only that client can
+    /// refresh such a session, whichever endpoint gets its refresh token.
     pub fn dialect(mut self, dialect: Dialect) -> Self {
         self.dialects.push(dialect);
         self
     }
 
-    /// A client of dialects with client authentication. Without a secret it is a public client
-    /// (RFC 6749 section 2.1). A secret has at least 16 random bytes; each id is named once.
+    /// Adds a client of dialects with client authentication. A client without a secret is a public
+    /// client (RFC 6749 section 2.1). A secret has at least 16 random bytes. Each id is added once.
     pub fn client(mut self, id: impl Into<String>, secret: Option<String>) -> Self {
         let secret = secret.map(|secret| Zeroizing::new(secret.into_bytes()));
         self.clients.push((id.into(), secret));
         self
     }
 
-    /// Makes the body of rejections: a content type and bytes. problem+json unless set.
+    /// Sets the function that makes the body of rejections: a content type and bytes. Unless set,
+    /// the body is problem+json.
     pub fn rejection_body<F>(mut self, body: F) -> Self
     where
         F: Fn(&Rejection) -> (HeaderValue, Vec<u8>) + Send + Sync + 'static,
@@ -396,37 +407,40 @@ impl<C: ClaimSet> EngineBuilder<C> {
         self
     }
 
-    /// Is told what happens, in the path of the request: must not block.
+    /// Sets a hook that is called with each event. It runs in the path of the request and must not
+    /// block.
     pub fn on_event(mut self, hook: impl Fn(&Event<'_>) + Send + Sync + 'static) -> Self {
         self.events = Some(Box::new(hook));
         self
     }
 
-    /// Puts into every response what became of its request, for whoever develops: a field
-    /// `everfresh-debug` such as `carrier=0;by=cookie, verdict=expired, decision=wait,
-    /// flight=started, outcome=refreshed, standing=present, generation=3, sends=tokens`.
-    /// `docs/observability.md` says what each word means.
+    /// Adds a field `everfresh-debug` to every response, which tells developers what became of its
+    /// request, such as `carrier=0;by=cookie, verdict=expired, decision=wait, flight=started,
+    /// outcome=refreshed, standing=present, generation=3, sends=tokens`. `docs/observability.md`
+    /// says what each word means.
     ///
-    /// Off unless set, and not for production: it tells whoever asks why a token does not count. It
-    /// holds no token, no id and no name.
+    /// Off unless set, and not for production, because it tells every client why a token does not
+    /// count. The field holds no token, no id and no name.
     pub fn debug_headers(mut self, on: bool) -> Self {
         self.debug_headers = on;
         self
     }
 
-    /// Another clock: [`ManualClock`](crate::ManualClock) in tests.
+    /// Sets another clock: [`ManualClock`](crate::ManualClock) in tests.
     pub fn clock(mut self, clock: impl Into<Clock>) -> Self {
         self.clock = clock.into();
         self
     }
 
-    /// The tokio runtime that flies refreshes. The one around `build()` unless set. Where there is
-    /// none, or it has ended, the one around a request takes its place; without any, a refresh that
-    /// has to wait for something is unavailable ([`Event::NoRuntime`](crate::Event::NoRuntime)).
+    /// Sets the tokio runtime that runs refreshes. Unless set, it is the runtime around `build()`.
+    /// If there is none, or it has ended, the runtime around the request takes its place. Without
+    /// any runtime, a refresh that has to wait is unavailable
+    /// ([`Event::NoRuntime`](crate::Event::NoRuntime)).
     ///
-    /// It needs a timer (`enable_time`), which `build()` sees to. tokio tells of that by a panic,
-    /// which is caught and may be printed; in a program whose panics abort (`panic = "abort"`)
-    /// nothing is tried, and the first wait ends the program.
+    /// The runtime needs a timer (`enable_time`), which `build()` checks. tokio reports a missing
+    /// timer by a panic, which everfresh catches and which may be printed. In a program whose
+    /// panics abort (`panic = "abort"`), `build()` makes no such check, and the first wait ends the
+    /// program.
     pub fn runtime(mut self, runtime: tokio::runtime::Handle) -> Self {
         self.runtime = Some(runtime);
         self

@@ -1,4 +1,4 @@
-//! The app's word on a session that is about to be refreshed.
+//! The app's decision on a session that is about to be refreshed.
 
 use std::fmt;
 use std::sync::Arc;
@@ -9,35 +9,35 @@ use crate::refresh::Failure;
 use crate::session::ClaimSet;
 use crate::verify::{UnreadClaims, read_own};
 
-/// What the app says to a session that is about to be refreshed.
+/// The app's decision on a session that is about to be refreshed.
 #[derive(Clone)]
 #[non_exhaustive]
 pub enum Revalidated<C> {
-    /// It goes on as it is.
+    /// The session goes on unchanged.
     Keep,
-    /// It goes on with these claims: a role that changed.
+    /// The session goes on with these claims, such as a changed role.
     Replace(C),
-    /// It ends: a person who was disabled. Answered with 401.
+    /// The session ends, such as after its user was disabled. The response is 401.
     ///
-    /// This node refuses the session's access tokens from then on; where several nodes serve,
-    /// another one takes them until they expire or until it asks too.
+    /// This node refuses the session's access tokens from then on. Other nodes accept them until
+    /// the tokens expire or those nodes revalidate the session too.
     End,
 }
 
-/// A session that is about to be refreshed, for the app to look at.
+/// A session that is about to be refreshed, as the app sees it.
 #[derive(Clone)]
 #[non_exhaustive]
 pub struct Revalidation<C> {
-    /// Whose session it is: the claim `sub`.
+    /// The session's user: the claim `sub`.
     pub subject: String,
     /// The session's id.
     pub sid: String,
-    /// The claims that it has. `Err`: the app's type does not take them, so that
-    /// [`Keep`](Revalidated::Keep) is no answer: the request is 401, and the session stays as it is.
+    /// The session's claims. `Err`: they don't fit the app's type. [`Keep`](Revalidated::Keep) then
+    /// has no claims to go on with: the response is 401, and the session stays as it is.
     pub claims: Result<C, UnreadClaims>,
 }
 
-/// The app's revalidation with its types erased: new claims, none, or a failure.
+/// The app's revalidation with its types erased. It returns new claims, none, or a failure.
 pub(crate) type Revalidate = Box<
     dyn Fn(
             SessionClaims,
@@ -65,12 +65,13 @@ impl<C> fmt::Debug for Revalidation<C> {
 impl<C: ClaimSet> EngineBuilder<C> {
     /// Asks the app at every refresh whether the session goes on, and with which claims.
     ///
-    /// An `Err` means that the app does not know at the moment (its database is down): a token
-    /// that is still good goes on, otherwise the answer is 503. Only [`Revalidated::End`] ends a
-    /// session. It may take as long as a refresh (30 s); requests wait 3 s for it.
+    /// An `Err` means that the app can't decide at the moment, because its database is down, say. A
+    /// request with a token that is still good then goes on; otherwise the response is 503. Only
+    /// [`Revalidated::End`] ends a session. The hook may take as long as a refresh (30 s); requests
+    /// wait 3 s for it.
     ///
-    /// A session whose claims the app's type does not take is refreshed at once, however fresh its
-    /// token is, so that the hook can give others: [`UnreadClaims`].
+    /// A session whose claims don't fit the app's type is refreshed at once, however fresh its
+    /// token is, so that the hook can replace them: [`UnreadClaims`].
     pub fn revalidate_with<F, Fut, E>(mut self, hook: F) -> Self
     where
         F: Fn(Revalidation<C>) -> Fut + Send + Sync + 'static,

@@ -1,4 +1,4 @@
-//! What a store's nodes hear of one another: which sessions ended.
+//! The feed by which a store's nodes learn of sessions that ended on other nodes.
 
 use std::fmt;
 use std::sync::Arc;
@@ -6,10 +6,10 @@ use std::time::Duration;
 
 use super::{SessionId, StoreError};
 
-/// How many ends are told without a pause: less than a millisecond's work.
+/// How many ended sessions are reported without a pause: less than a millisecond's work.
 const PIECE: usize = 1000;
 
-/// Told by a store of every session that ends, wherever that is. Given to
+/// Receives every session that ends, on this node or another. The engine passes it to
 /// [`SessionStore::watch_revocations`](super::SessionStore::watch_revocations).
 #[derive(Clone)]
 pub struct RevocationSink {
@@ -17,25 +17,26 @@ pub struct RevocationSink {
     back: Duration,
 }
 
-/// What a store tells.
+/// What a store reports to a [`RevocationSink`].
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum FeedEvent<'h> {
-    /// These sessions were ended: signed out, revoked, or found to be held by two. A thousand at
-    /// the most.
+    /// These sessions were ended: by sign-out, by revocation, or because two clients held one
+    /// refresh token. 1,000 at the most.
     Ended(&'h [SessionId]),
-    /// Everything was told up to now, and whatever comes will be.
+    /// The store has reported every session that ended so far, and reports each further one as it
+    /// ends.
     Live,
-    /// Something may be missed from now on.
+    /// The node may miss ended sessions from now on.
     Lost(&'h StoreError),
-    /// Nothing: whether anybody listens is the question.
+    /// There is no end to report: the store asks whether the node still listens.
     Ping,
 }
 
 impl RevocationSink {
-    /// `hear` is called for everything that is heard, in the task that follows, and says whether
-    /// anybody still listens. `back`: how old an end may be and still matter: as long as an access
-    /// token may live.
+    /// Makes a sink that calls `hear` for every event, in the task that watches. `hear` returns
+    /// whether the node still listens. `back` is the greatest age of an end that still matters: as
+    /// long as an access token may live.
     pub fn new(
         back: Duration,
         hear: impl Fn(FeedEvent<'_>) -> bool + Send + Sync + 'static,
@@ -43,13 +44,13 @@ impl RevocationSink {
         Self { hear: Arc::new(hear), back }
     }
 
-    /// How old an end may be and still matter to whoever begins to follow.
+    /// Returns the greatest age of an end that still matters to a node that begins to watch.
     pub fn back(&self) -> Duration {
         self.back
     }
 
-    /// Sessions were ended. However many there are, the runtime's other tasks take turns with
-    /// this one: it yields after every thousand, and at the end.
+    /// Reports sessions that were ended. It yields to the runtime's other tasks after every 1,000
+    /// sessions, and at the end.
     pub async fn ended(&self, sids: &[SessionId]) {
         for piece in sids.chunks(PIECE) {
             (self.hear)(FeedEvent::Ended(piece));
@@ -57,17 +58,18 @@ impl RevocationSink {
         }
     }
 
-    /// Whoever follows has caught up, and hears from now on of every end as it comes.
+    /// Reports that the watch has caught up, and that each further end is reported as it happens.
     pub fn live(&self) {
         (self.hear)(FeedEvent::Live);
     }
 
-    /// Ends may be missed from now on.
+    /// Reports that ends may be missed from now on.
     pub fn lost(&self, error: &StoreError) {
         (self.hear)(FeedEvent::Lost(error));
     }
 
-    /// Whether nobody listens any more: ask now and then, and stop.
+    /// Returns whether the node has stopped listening. Ask every minute or so, and stop watching
+    /// once it has.
     pub fn is_closed(&self) -> bool {
         !(self.hear)(FeedEvent::Ping)
     }

@@ -1,4 +1,4 @@
-//! Where sessions are kept: one row per session, however often it is refreshed.
+//! The store of sessions: one row per session, however often it is refreshed.
 
 mod feed;
 mod memory;
@@ -27,19 +27,19 @@ pub use upstream::{
 pub struct SessionId([u8; 16]);
 
 impl SessionId {
-    /// From its bytes.
+    /// Makes an id from its bytes.
     pub const fn from_bytes(bytes: [u8; 16]) -> Self {
         Self(bytes)
     }
 
-    /// From its text; nothing if it is none.
+    /// Parses an id's text. Returns `None` if the text is no id.
     pub fn parse(text: &str) -> Option<Self> {
         let mut bytes = [0; 16];
         let length = B64.decode_slice(text, &mut bytes).ok()?;
         (length == 16).then_some(Self(bytes))
     }
 
-    /// Its bytes, as stores keep it.
+    /// Returns the id's bytes, as stores keep them.
     pub const fn as_bytes(&self) -> &[u8; 16] {
         &self.0
     }
@@ -61,41 +61,41 @@ impl fmt::Debug for SessionId {
 /// from it and from a key that no store sees.
 #[derive(Clone, PartialEq, Eq)]
 pub struct SessionRecord {
-    /// The session.
+    /// The session's id.
     pub sid: SessionId,
-    /// Whose it is.
+    /// The user: the claim `sub`.
     pub subject: String,
     /// How often its refresh token was rotated.
     pub generation: u64,
     /// The key of the ring that the current refresh token was derived with.
     pub key_id: u32,
-    /// A client has presented the current generation.
+    /// Whether a client has presented the current generation.
     pub confirmed: bool,
-    /// When the generation began, or was given again to a client that had lost it.
+    /// When the generation began, or was last returned again to a client that had lost it.
     pub rotated_at: Timestamp,
-    /// When the person signed in.
+    /// When the user signed in.
     pub created_at: Timestamp,
-    /// When the session ends unless it is rotated before.
+    /// When the session ends unless user activity moves this time.
     pub idle_expires: Timestamp,
-    /// When the session ends for good.
+    /// When the session ends, whatever activity it has.
     pub absolute_expires: Timestamp,
-    /// How far a rotation moves `idle_expires`.
+    /// How long the session may be idle: user activity moves `idle_expires` to this far ahead.
     pub idle_lifetime: Duration,
     /// Whether its cookies outlive the browser ("remember me").
     pub persistent: bool,
     /// The app's claims, the text of a JSON object.
     pub claims: String,
-    /// What the app noted of the session: device, user agent.
+    /// Attributes that the app set, such as the device or the user agent.
     pub attributes: BTreeMap<String, String>,
-    /// Random, never changes.
+    /// Random bytes, which never change.
     pub salt: [u8; 16],
-    /// Tokens of another server that the session rests on.
+    /// Tokens of another server that back the session.
     pub upstream: Option<Box<StoredUpstreamTokens>>,
 }
 
 impl SessionRecord {
-    /// The client that the session's refresh tokens were issued to, if they belong to one: the
-    /// attribute `client_id`.
+    /// Returns the client that the session's refresh tokens were issued to, if they are bound to
+    /// one: the attribute `client_id`.
     pub(crate) fn client(&self) -> Option<&str> {
         self.attributes.get("client_id").map(String::as_str)
     }
@@ -134,42 +134,42 @@ impl fmt::Debug for Rotation {
     }
 }
 
-/// A record, and the store's own time when it was read.
+/// A session's record, and the store's own time when it was read.
 #[derive(Clone, Debug)]
 pub struct Loaded {
-    /// The session.
+    /// The session's record.
     pub record: SessionRecord,
-    /// What the store's clock said. Everything that is kept in the store is judged by it.
+    /// The store's time. Every time in the record is compared with it.
     pub now: Timestamp,
 }
 
-/// A new session. The store fills in its own time.
+/// A new session. The store adds its own time.
 #[derive(Clone)]
 pub struct NewSession {
     /// The session's id.
     pub sid: SessionId,
-    /// Whose it is.
+    /// The user: the claim `sub`.
     pub subject: String,
     /// The key of the ring that its first refresh token is derived with.
     pub key_id: u32,
-    /// How long it may be idle.
+    /// How long the session may be idle.
     pub idle_lifetime: Duration,
-    /// How long it may live.
+    /// How long the session may live.
     pub absolute_lifetime: Duration,
     /// Whether its cookies outlive the browser.
     pub persistent: bool,
     /// The app's claims, the text of a JSON object.
     pub claims: String,
-    /// What the app noted of it.
+    /// Attributes that the app set.
     pub attributes: BTreeMap<String, String>,
-    /// Random.
+    /// Random bytes.
     pub salt: [u8; 16],
-    /// Tokens of another server that the session rests on.
+    /// Tokens of another server that back the session.
     pub upstream: Option<NewUpstreamTokens>,
 }
 
 impl NewSession {
-    /// The record that a store keeps, made at `now` by its clock.
+    /// Returns the record that a store keeps. `now` is the time by the store's clock.
     pub fn into_record(self, now: Timestamp) -> SessionRecord {
         let absolute_expires = now.plus(self.absolute_lifetime);
         SessionRecord {
@@ -192,29 +192,30 @@ impl NewSession {
     }
 }
 
-/// One compare-and-set: what the row must still be, and what it becomes.
+/// A compare-and-set of a session's row: what it must still be, and what it becomes.
 #[derive(Clone)]
 pub struct Rotation {
-    /// The session.
+    /// The session's id.
     pub sid: SessionId,
     /// The generation that the row must have.
     pub from: u64,
-    /// The generation that it gets. The same one, if the current is only given again.
+    /// The generation that the row gets. It is the same as `from` if the current one is only
+    /// returned again.
     pub to: u64,
     /// The key of the ring that this generation is derived with.
     pub key_id: u32,
-    /// The app's claims from now on. None: those that the row has by then, which another node may
-    /// have changed meanwhile.
+    /// The app's claims from now on. None: the claims that the row has by then, which another node
+    /// may have changed meanwhile.
     pub claims: Option<String>,
-    /// Whether a new generation moves the idle end.
+    /// Whether a new generation counts as user activity, which moves `idle_expires`.
     pub user_activity: bool,
 }
 
-/// A store could not do what it was asked. The session may well be good.
+/// A failure of a store. The session may well be good.
 pub struct StoreError(Box<dyn std::error::Error + Send + Sync>);
 
 impl StoreError {
-    /// From whatever the engine behind the store said.
+    /// Wraps the error of the database behind the store.
     pub fn new(error: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Self {
         Self(error.into())
     }
@@ -238,34 +239,39 @@ impl std::error::Error for StoreError {
 ///
 /// # Security
 /// 1. [`rotate`](Self::rotate) and [`confirm`](Self::confirm) are one atomic step each, also
-///    between processes. A `true` that two callers get for one generation lets a copied token
-///    live beside the original; this must never happen.
-/// 2. A `false` for a change that was made costs nothing: the caller looks again.
-/// 3. What was acknowledged stays: a rotation that is forgotten makes the next request look
-///    restored from a backup, a revocation that is forgotten lets a thief back in.
+///    between processes. Two callers must never get `true` for one generation, because a copied
+///    token would then live beside the original.
+/// 2. A `false` for a change that was made costs nothing: the caller reads the row again.
+/// 3. An acknowledged change stays. After a lost rotation, the store looks to the next request as
+///    if it were restored from a backup. A lost revocation lets a thief back in.
 /// 4. After [`revoke`](Self::revoke) answered, no later step of that session succeeds.
-/// 5. Time is the store's own, one clock for all who use it.
-/// 6. Nothing waits without a limit. An error means *not now*; never invent an answer.
+/// 5. The store uses its own time: one clock for all its nodes.
+/// 6. Every wait has a limit. An error means *not now*; a store never invents an answer.
 ///
-/// `everfresh-testkit` has the suite that every store passes.
+/// `everfresh-testkit` has the test suite that every store passes.
 pub trait SessionStore: Send + Sync + 'static {
-    /// Keeps a new session. An error if its id is taken, or the store is full.
+    /// Keeps a new session.
+    ///
+    /// # Errors
+    ///
+    /// Returns an error if the session's id is taken, or the store is full.
     fn create(&self, new: NewSession) -> impl Future<Output = Result<(), StoreError>> + Send;
 
-    /// The session, unless it was revoked or is over.
+    /// Returns the session, unless it was revoked or is over.
     fn load(
         &self,
         sid: SessionId,
     ) -> impl Future<Output = Result<Option<Loaded>, StoreError>> + Send;
 
-    /// Changes the row if its generation is still `from`: sets generation, key id, claims if it has
-    /// any, and `rotated_at` to the store's time. A new generation is not confirmed, and if it `user_activity`
-    /// moves `idle_expires` to `idle_lifetime` from now, never past `absolute_expires`; the same
-    /// one is changed only while it is not confirmed. Says whether it changed.
+    /// Changes the row if its generation is still `from`: sets the generation, the key id, the
+    /// claims if the rotation has any, and `rotated_at` to the store's time. A new generation is
+    /// not confirmed; if the rotation has `user_activity`, it moves `idle_expires` to
+    /// `idle_lifetime` from now, never past `absolute_expires`. If `to` is the same generation, the
+    /// row changes only while it is not confirmed. Returns whether the row changed.
     fn rotate(&self, rotation: Rotation) -> impl Future<Output = Result<bool, StoreError>> + Send;
 
-    /// Marks the generation as confirmed, if it is still the current one; with `user_activity` moves
-    /// `idle_expires` as a rotation does.
+    /// Marks the generation as confirmed if it is still the current one. With `user_activity`, it
+    /// moves `idle_expires` as a rotation does.
     fn confirm(
         &self,
         sid: SessionId,
@@ -273,32 +279,33 @@ pub trait SessionStore: Send + Sync + 'static {
         user_activity: bool,
     ) -> impl Future<Output = Result<(), StoreError>> + Send;
 
-    /// Ends a session. Says whether there was one. After an error it may have ended all the same;
-    /// the next call that succeeds sees to it that every follower hears of it.
+    /// Ends a session. Returns whether there was one. After an error, the session may have ended
+    /// all the same; the next call that succeeds makes sure that every node that watches learns of
+    /// it.
     fn revoke(&self, sid: SessionId) -> impl Future<Output = Result<bool, StoreError>> + Send;
 
-    /// Ends every session of a subject but `except`. Gives the ids of those it ended. Works in
-    /// batches of about 1,000, so that no step is long however many there are. After an error some
-    /// may have ended, of which followers hear; call it again for the rest.
+    /// Ends every session of a subject but `except`. Returns the ids of the sessions that it ended.
+    /// It works in batches of about 1,000, so that no step is long however many there are. After an
+    /// error some may have ended, which the nodes that watch learn of; call it again for the rest.
     fn revoke_subject(
         &self,
         subject: &str,
         except: Option<SessionId>,
     ) -> impl Future<Output = Result<Vec<SessionId>, StoreError>> + Send;
 
-    /// The sessions of a subject that are not over, the latest first; 1,000 at most. Looks at no
-    /// more than that many, and at some that are over.
+    /// Returns the sessions of a subject that are not over, the latest first; 1,000 at most. It
+    /// reads no more than that many, and some that are over.
     fn list(
         &self,
         subject: &str,
     ) -> impl Future<Output = Result<Vec<SessionRecord>, StoreError>> + Send;
 
-    /// The ids of the `limit` sessions of a subject that began last and are not over, the latest
-    /// first. [`Rotate::max_sessions`](crate::Rotate::max_sessions) asks at each sign-in, with a
-    /// limit of 534 at most.
+    /// Returns the ids of the `limit` sessions of a subject that began last and are not over, the
+    /// latest first. [`Rotate::max_sessions`](crate::Rotate::max_sessions) calls it at each
+    /// sign-in, with a limit of 534 at most.
     ///
-    /// The default reads [`list`](Self::list), so it loads whole rows: a store that can look at ids
-    /// alone should.
+    /// The default calls [`list`](Self::list), which loads whole rows. A store that can read ids
+    /// alone should override it.
     fn newest(
         &self,
         subject: &str,
@@ -311,19 +318,24 @@ pub trait SessionStore: Send + Sync + 'static {
         }
     }
 
-    /// Removes at most `limit` sessions that are over. Says how many.
+    /// Removes at most `limit` sessions that are over. Returns how many it removed.
     fn sweep(&self, limit: usize) -> impl Future<Output = Result<usize, StoreError>> + Send;
 
-    /// Tells of every session that is ended by [`revoke`](Self::revoke) or
-    /// [`revoke_subject`](Self::revoke_subject), in this process or another: first of those that
-    /// were within [`RevocationSink::back`], then `live()`, then of each as it comes. What is told twice does
-    /// no harm; what is never told leaves access tokens of that session good here until they
-    /// expire. Read what ended before in pages, and tell each page by one [`RevocationSink::ended`], which
-    /// lets the runtime's other tasks go on in between.
+    /// Reports every session that is ended by [`revoke`](Self::revoke) or
+    /// [`revoke_subject`](Self::revoke_subject), in this process or another. First it reports the
+    /// sessions that ended within [`RevocationSink::back`], then it calls `live()`, then it reports
+    /// each further session as it ends. A session that is reported twice does no harm. The access
+    /// tokens of a session that is never reported stay good on this node until they expire. Read
+    /// earlier ends in pages, and report each page by one [`RevocationSink::ended`], which lets the
+    /// runtime's other tasks run in between.
     ///
-    /// Goes on until nobody listens ([`RevocationSink::is_closed`], to be asked every minute or so). An error
-    /// means that something may be missed: it is called again, and begins anew. `Ok` at once where
-    /// there is no feed, which is the default.
+    /// The call runs until [`RevocationSink::is_closed`] returns true, which it asks every minute
+    /// or so. It returns `Ok` at once if the store has no feed, which is the default.
+    ///
+    /// # Errors
+    ///
+    /// An error means that ends may have been missed. The engine then calls it again, and it begins
+    /// anew.
     fn watch_revocations(
         &self,
         ear: RevocationSink,
@@ -333,7 +345,7 @@ pub trait SessionStore: Send + Sync + 'static {
     }
 }
 
-/// [`SessionStore`] with boxed futures, so that what uses one has one type.
+/// [`SessionStore`] with boxed futures, so that its users need no type parameter.
 pub(crate) trait ErasedStore: Send + Sync {
     fn create(&self, new: NewSession) -> BoxFuture<'_, Result<(), StoreError>>;
     fn load(&self, sid: SessionId) -> BoxFuture<'_, Result<Option<Loaded>, StoreError>>;
@@ -363,7 +375,7 @@ pub(crate) trait ErasedStore: Send + Sync {
     fn watch_revocations(&self, ear: RevocationSink) -> BoxFuture<'_, Result<(), StoreError>>;
 }
 
-/// One call, boxed, in a span of its own.
+/// Boxes one call of the store, in its own span.
 fn call<'c, T>(
     what: &'static str,
     work: impl Future<Output = Result<T, StoreError>> + Send + 'c,

@@ -1,4 +1,5 @@
-//! Tokens of another server in a session's row: who is sending them, and what came of it.
+//! Tokens of another server in a session's row: which reservation is sending them, and what came of
+//! it.
 
 use std::fmt;
 use std::time::Duration;
@@ -7,37 +8,38 @@ use super::{SessionId, SessionRecord, SessionStore, StoreError};
 use crate::clock::Timestamp;
 use crate::refresh::Context;
 
-/// Tells one claim from another: 128 random bits.
+/// The id of a reservation: 128 random bits.
 pub type ReservationId = [u8; 16];
 
 /// Tokens of another server, as a session's row holds them.
 #[derive(Clone, PartialEq, Eq)]
 pub struct StoredUpstreamTokens {
-    /// How often they were replaced: the fence of every change.
+    /// How often the tokens were replaced. Every change names this number, and is made only if the
+    /// row still has it.
     pub seq: u64,
-    /// How often the refresh token among them was sent, as far as anybody knows. 0: never.
+    /// How often the refresh token among them was sent, as far as the row knows. 0: never.
     pub tries: u32,
-    /// Whoever sent it last, or is sending it.
+    /// The reservation that sent it last, or is sending it.
     pub reservation: Option<ReservationId>,
-    /// When that was claimed.
+    /// When that reservation was made.
     pub reserved_at: Timestamp,
-    /// The tokens, sealed: no store can read them.
+    /// The tokens, sealed, so that no store can read them.
     pub sealed: Vec<u8>,
     /// When the access token among them expires.
     pub expires: Timestamp,
 }
 
-/// Tokens that a session begins with.
+/// Tokens of another server that a session begins with.
 #[derive(Clone, PartialEq, Eq)]
 pub struct NewUpstreamTokens {
     /// The tokens, sealed.
     pub sealed: Vec<u8>,
-    /// How long the access token among them still lives.
+    /// The remaining lifetime of the access token among them.
     pub expires_in: Duration,
 }
 
 impl NewUpstreamTokens {
-    /// What a store keeps, made at `now` by its clock.
+    /// Returns what a store keeps. `now` is the time by the store's clock.
     pub fn into_stored(self, now: Timestamp) -> StoredUpstreamTokens {
         let expires = now.plus(self.expires_in);
         let (seq, tries, reservation) = (0, 0, None);
@@ -52,68 +54,69 @@ impl NewUpstreamTokens {
     }
 }
 
-/// The mark that a refresh token is being sent.
+/// A reservation of a refresh token: the mark that it is being sent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Reservation {
     /// The session.
     pub sid: SessionId,
-    /// The tokens that are meant.
+    /// The [`seq`](StoredUpstreamTokens::seq) of the tokens that are sent.
     pub seq: u64,
-    /// The claim.
+    /// The reservation's id.
     pub id: ReservationId,
-    /// The claim whose place it takes, and when that one was made. None: only if nobody has sent the
-    /// token.
+    /// The reservation that this one replaces, and when that one was made. None: reserve only if
+    /// the token was never sent.
     pub replaces: Option<(ReservationId, Timestamp)>,
 }
 
-/// New tokens for a session.
+/// New tokens of another server for a session.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Publication {
     /// The session.
     pub sid: SessionId,
-    /// The tokens that these replace.
+    /// The [`seq`](StoredUpstreamTokens::seq) of the tokens that these replace.
     pub seq: u64,
-    /// These, sealed.
+    /// The new tokens, sealed.
     pub tokens: NewUpstreamTokens,
-    /// The app's claims from now on. None: as they were.
+    /// The app's claims from now on. None: they stay as they are.
     pub claims: Option<String>,
 }
 
 /// A store that keeps tokens of another server in its sessions' rows.
 ///
 /// # Security
-/// 1. Each step is one atomic change of the session's row, also between processes. A refresh token
-///    that can be used once is sent by whoever got `true` from [`reservation`](Self::reserve): two of them
-///    lose the session, or look like theft to the other server.
-/// 2. A `false` for a change that was made costs a look at the row; an invented `true` costs the
-///    session.
-/// 3. A publication that was acknowledged is the only copy of the tokens in the world.
+/// 1. Each step is one atomic change of the session's row, also between processes. Only the caller
+///    that got `true` from [`reserve`](Self::reserve) sends the refresh token, which may be good
+///    for one use. Two senders lose the session, or look like token reuse to the other server.
+/// 2. A `false` for a change that was made costs another read of the row. A `true` for a change
+///    that was not made costs the session.
+/// 3. A publication that the store acknowledged is the only copy of the tokens.
 pub trait UpstreamTokenStore: SessionStore {
-    /// Marks the token as being sent: sets the claim, the store's time and one try more, if the
-    /// row still has these tokens and the claim that is to be replaced (or none and no try). Says
-    /// whether it did.
+    /// Marks the token as being sent: sets the reservation and the store's time, and adds one to
+    /// `tries`. It does so only if the row still has these tokens and the reservation that is to be
+    /// replaced (or, without one, no try). Returns whether it did.
     fn reserve(
         &self,
         reservation: Reservation,
     ) -> impl Future<Output = Result<bool, StoreError>> + Send;
 
-    /// Takes one's own claim back, for a token that certainly was not sent, or whose answer said
-    /// that nothing came of it: one try less, and the claim whose place it took stands again, as old
-    /// as it is. Says whether it was there.
+    /// Takes back the caller's own reservation, for a token that certainly was not sent, or whose
+    /// answer said that it had no effect. It subtracts one from `tries` and restores the replaced
+    /// reservation with its original time. Returns whether the reservation was there.
     fn release(
         &self,
         reservation: Reservation,
     ) -> impl Future<Output = Result<bool, StoreError>> + Send;
 
-    /// Puts new tokens in the place of these, whoever claimed them and however late: the sequence
-    /// goes up by one, and nothing is claimed. Says whether the row still had these.
+    /// Replaces the row's tokens with new ones, whichever reservation the row has and however late
+    /// the call is. It adds one to `seq` and removes the reservation. Returns whether the row still
+    /// had the tokens that these replace.
     fn publish(&self, new: Publication) -> impl Future<Output = Result<bool, StoreError>> + Send;
 
-    /// [`SessionStore::revoke`] that gives the row as it was in that very moment, so that what it
-    /// held can be revoked at the other server.
+    /// Ends a session as [`SessionStore::revoke`] does, and returns the row as it was at that
+    /// moment, so that the tokens in it can be revoked at the other server.
     ///
-    /// Give it in one step. The default takes two, between which new tokens may be published that
-    /// nobody revokes then.
+    /// Implement it as one atomic step. The default takes two, and new tokens that are published
+    /// between them are never revoked at the other server.
     fn end(
         &self,
         sid: SessionId,
@@ -127,8 +130,8 @@ pub trait UpstreamTokenStore: SessionStore {
 }
 
 impl StoredUpstreamTokens {
-    /// Whether an access token that was made for `lifetime` is to be renewed now; not at the same
-    /// moment for all sessions.
+    /// Returns whether an access token with this `lifetime` should be renewed now. The moment
+    /// differs between sessions, so that they are not renewed together.
     pub fn is_due(&self, sid: SessionId, lifetime: Duration, now: Timestamp) -> bool {
         Context::is_due(&sid.to_string(), lifetime, self.expires.since(now))
     }
@@ -159,7 +162,7 @@ impl StoredUpstreamTokens {
         self.reservation =
             reservation.replaces.map(|(replaces, _)| replaces).filter(|_| self.tries > 0);
         if let Some((_, at)) = reservation.replaces {
-            // A grace counts from the time when the token was first sent.
+            // A grace period counts from the time when the token was first sent.
             self.reserved_at = at;
         }
         true

@@ -1,4 +1,4 @@
-//! Sessions in this process's memory: bounded, in shards, sweeping itself.
+//! Sessions in this process's memory: bounded, in shards, swept by the store itself.
 
 mod row;
 mod shard;
@@ -22,13 +22,13 @@ use row::Row;
 use shard::Shard;
 use subjects::{Entry, Subjects};
 
-/// How many ended sessions are remembered for those who begin to follow.
+/// How many ended sessions are remembered for watches that begin later.
 const MAX_ENDED: usize = 65_536;
 
-/// How many of them are told at a time.
+/// How many of them are reported at a time.
 const FOLLOW_PAGE: usize = 1000;
 
-/// How often whoever follows looks whether anybody still listens.
+/// How often a watch checks whether its node still listens.
 const FOLLOW_STEP: Duration = Duration::from_secs(60);
 
 /// How many sessions are kept unless another number is given.
@@ -36,7 +36,7 @@ const DEFAULT_CAPACITY: usize = 1_000_000;
 
 const SHARDS: usize = 64;
 
-/// How many sessions of one subject [`SessionStore::list`] gives.
+/// How many sessions of one subject [`SessionStore::list`] returns.
 const MAX_LIST: usize = 1000;
 
 /// How many sessions of one subject are looked up, or ended, at a time.
@@ -47,7 +47,7 @@ const SWEEP_STEP: usize = 4;
 
 /// Keeps sessions in this process, for one node and for tests. They end with the process.
 ///
-/// A cheap handle: clones share the sessions.
+/// It is a cheap handle: clones share the sessions.
 ///
 /// ```
 /// use everfresh::MemoryStore;
@@ -66,19 +66,19 @@ struct Inner {
     shards: Vec<Mutex<Shard>>,
     count: AtomicUsize,
     subjects: Mutex<Subjects>,
-    /// Sessions that were ended, for those who follow, by number.
+    /// Sessions that were ended, for watches, by number.
     ended: Mutex<VecDeque<(u64, Timestamp, SessionId)>>,
-    /// The number of the last one.
+    /// The number of the session that ended last.
     last_ended: watch::Sender<u64>,
 }
 
 impl MemoryStore {
-    /// An empty store for up to a million sessions.
+    /// Makes an empty store for up to a million sessions.
     pub fn new() -> Self {
         Self::with_clock(Clock::system())
     }
 
-    /// An empty store on a clock of your own.
+    /// Makes an empty store with this clock.
     pub fn with_clock(clock: impl Into<Clock>) -> Self {
         let shards = (0..SHARDS).map(|_| Mutex::default()).collect();
         let inner = Inner {
@@ -93,17 +93,17 @@ impl MemoryStore {
         Self { inner: Arc::new(inner), capacity: DEFAULT_CAPACITY }
     }
 
-    /// Keeps this many sessions at the most. When it is full of sessions that are not over, a
-    /// sign-in fails: `SessionErrorKind::Unavailable`, and an `Event::StoreFailed` whose log line
-    /// names this setting. No session is ended to make room. One person can't fill it
-    /// ([`Rotate::max_sessions`](crate::Rotate::max_sessions)).
+    /// Sets how many sessions the store keeps at the most. While it is full of sessions that are
+    /// not over, a sign-in fails with `SessionErrorKind::Unavailable`, and an `Event::StoreFailed`
+    /// whose log line names this setting. The store ends no session to make room. One user can't
+    /// fill it ([`Rotate::max_sessions`](crate::Rotate::max_sessions)).
     pub fn capacity(mut self, sessions: usize) -> Self {
         self.capacity = sessions;
         self
     }
 
-    /// Puts a session back as it was, in place of what is kept of it: from a backup, from another
-    /// store, or for a test.
+    /// Restores a session as it was, in place of the stored one: from a backup, from another store,
+    /// or for a test.
     pub fn restore(&self, record: SessionRecord) {
         let sid = record.sid;
         let former = self.shard(sid).remove(sid);
@@ -114,18 +114,18 @@ impl MemoryStore {
         self.shard(sid).insert(Row::new(record, subject));
     }
 
-    /// How many sessions are kept, those that are over and not yet swept included.
+    /// Returns how many sessions are kept, including sessions that are over and not yet swept.
     pub fn len(&self) -> usize {
         self.inner.count.load(Ordering::Relaxed)
     }
 
-    /// How many engines follow what ends here.
+    /// How many engines watch for sessions that end here.
     #[cfg(test)]
     pub(crate) fn followers(&self) -> usize {
         self.inner.last_ended.receiver_count()
     }
 
-    /// Whether none is kept.
+    /// Returns whether no session is kept.
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
@@ -135,7 +135,7 @@ impl MemoryStore {
         lock(&self.inner.shards[at])
     }
 
-    /// What has to happen once rows are gone.
+    /// Updates the count and the subjects after rows were removed.
     fn forget(&self, removed: &[Row]) {
         if removed.is_empty() {
             return;
@@ -147,7 +147,7 @@ impl MemoryStore {
         }
     }
 
-    /// Changes what a session has in custody; false where there is none.
+    /// Changes a session's tokens of another server. Returns false if it has none.
     fn upstream(
         &self,
         sid: SessionId,
@@ -159,7 +159,7 @@ impl MemoryStore {
         upstream.is_some_and(|upstream| change(upstream, now))
     }
 
-    /// Tells those who follow that a session was ended.
+    /// Tells the watches that a session was ended.
     fn tell(&self, sid: SessionId) {
         let mut ended = lock(&self.inner.ended);
         if ended.len() >= MAX_ENDED {
@@ -171,7 +171,7 @@ impl MemoryStore {
         ended.push_back((last, self.inner.clock.now(), sid));
     }
 
-    /// Ends a session, and tells whoever listens.
+    /// Ends a session, and tells the watches.
     fn remove(&self, sid: SessionId) -> Option<Row> {
         let removed = self.shard(sid).remove(sid);
         self.forget(removed.as_slice());
@@ -181,13 +181,13 @@ impl MemoryStore {
         removed
     }
 
-    /// A few sessions of a subject that began before that one, the latest first.
+    /// Up to [`PAGE`] sessions of a subject that began before `that`, the latest first.
     fn page_of(&self, subject: &str, that: Option<Entry>) -> Vec<Entry> {
         lock(&self.inner.subjects).before(subject, that, PAGE)
     }
 
-    /// What `take` makes of up to `limit` sessions of a subject that are not over, in the order of
-    /// [`page_of`](Self::page_of).
+    /// Applies `take` to up to `limit` sessions of a subject that are not over, in the order of
+    /// [`page_of`](Self::page_of), and returns the results.
     fn walk<T>(&self, subject: &str, limit: usize, take: impl Fn(&Row) -> T) -> Vec<T> {
         let now = self.inner.clock.now();
         let (mut found, mut page) = (Vec::new(), self.page_of(subject, None));
@@ -241,7 +241,8 @@ impl SessionStore for MemoryStore {
         let subject = lock(&self.inner.subjects).insert(&record.subject, (record.created_at, sid));
         let mut shard = self.shard(sid);
         if shard.contains(sid) {
-            // Between the two looks. The entry stays without a row, which does no harm.
+            // Another call inserted the row meanwhile. The subject's entry stays, which does no
+            // harm.
             self.inner.count.fetch_sub(1, Ordering::Relaxed);
             return Err(taken());
         }
@@ -359,7 +360,7 @@ impl SessionStore for MemoryStore {
                 ear.ended(&sids).await;
             }
             ear.live();
-            // Whoever does not listen any more is noticed in a minute.
+            // A node that stopped listening is noticed within a minute.
             let _ = tokio::time::timeout(FOLLOW_STEP, news.changed()).await;
             if ear.is_closed() {
                 return Ok(());

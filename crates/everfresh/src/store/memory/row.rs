@@ -1,4 +1,5 @@
-//! A session as it lies in memory: a record without what many sessions have not, or share.
+//! A session's row in memory: a compact record. It boxes what few sessions have, and shares the
+//! subject.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -7,7 +8,7 @@ use std::time::Duration;
 use crate::clock::Timestamp;
 use crate::store::{SessionId, SessionRecord, StoredUpstreamTokens};
 
-/// What [`SessionRecord`] says, in three quarters of the space.
+/// The content of a [`SessionRecord`], in three quarters of the space.
 pub(super) struct Row {
     pub(super) sid: SessionId,
     /// Shared with the list of the subject's sessions.
@@ -29,7 +30,7 @@ pub(super) struct Row {
 }
 
 impl Row {
-    /// `subject`: the record's.
+    /// Makes a row. `subject` is the record's, shared.
     pub(super) fn new(record: SessionRecord, subject: Arc<str>) -> Self {
         let attributes = record.attributes;
         Self {
@@ -51,12 +52,12 @@ impl Row {
         }
     }
 
-    /// Whether nobody can go on with it.
+    /// Whether the session is over.
     pub(super) fn is_over(&self, now: Timestamp) -> bool {
         now >= self.idle_expires || now >= self.absolute_expires
     }
 
-    /// The session's idle time begins anew.
+    /// Starts the session's idle time anew.
     pub(super) fn user_activity(&mut self, now: Timestamp) {
         self.idle_expires = now.plus(self.idle_lifetime).min(self.absolute_expires);
     }

@@ -1,4 +1,4 @@
-//! The rows of one part of the store, by id and by their ends.
+//! The rows of one shard, by id and by the time when they end.
 
 use std::collections::BTreeSet;
 use std::hash::{BuildHasher as _, RandomState};
@@ -9,12 +9,12 @@ use super::row::Row;
 use crate::clock::Timestamp;
 use crate::store::SessionId;
 
-/// A table whose entries hold their own key: a tenth of the memory of one beside them.
+/// A table whose entries hold their own key, at a tenth of the memory of a separate key.
 #[derive(Default)]
 pub(super) struct Shard {
     hasher: RandomState,
     rows: HashTable<Box<Row>>,
-    /// By the time when they are over unless they are rotated.
+    /// The rows by the time when they are over unless user activity moves it.
     ends: BTreeSet<(Timestamp, SessionId)>,
 }
 
@@ -23,7 +23,7 @@ impl Shard {
         self.rows.find(self.hasher.hash_one(sid), |row| row.sid == sid).is_some()
     }
 
-    /// One that is not there yet.
+    /// Inserts a row whose id is not there yet.
     pub(super) fn insert(&mut self, row: Row) {
         let Self { hasher, rows, ends } = self;
         ends.insert((row.idle_expires, row.sid));
@@ -47,7 +47,7 @@ impl Shard {
         found.map(|row| &mut **row).filter(|row| !row.is_over(now))
     }
 
-    /// The row's end moved from here to there.
+    /// Moves the row's end.
     pub(super) fn move_end(&mut self, sid: SessionId, from: Timestamp, to: Timestamp) {
         if from != to {
             self.ends.remove(&(from, sid));

@@ -1,4 +1,4 @@
-//! Which sessions somebody has.
+//! The sessions of each subject.
 
 use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
@@ -6,14 +6,14 @@ use std::sync::Arc;
 use crate::clock::Timestamp;
 use crate::store::SessionId;
 
-/// The sessions of each subject. An id stands here before its row does, and goes after it.
+/// The sessions of each subject. An id is inserted here before its row, and removed after it.
 #[derive(Default)]
 pub(super) struct Subjects(HashMap<Arc<str>, Sessions>);
 
-/// When a session began, and which it is.
+/// When a session began, and its id.
 pub(super) type Entry = (Timestamp, SessionId);
 
-/// Most people have one.
+/// The sessions of one subject: most have one.
 enum Sessions {
     One(Entry),
     #[expect(clippy::box_collection, reason = "half the space where there is one")]
@@ -21,7 +21,7 @@ enum Sessions {
 }
 
 impl Subjects {
-    /// One session more. Gives the subject as it is kept.
+    /// Adds a session. Returns the shared subject.
     pub(super) fn insert(&mut self, subject: &str, entry: Entry) -> Arc<str> {
         let kept = self.0.get_key_value(subject).map(|(kept, _)| kept.clone());
         let subject = kept.unwrap_or_else(|| subject.into());
@@ -41,8 +41,8 @@ impl Subjects {
         }
     }
 
-    /// Up to `count` sessions of a subject that began before that one (none: the latest), the
-    /// latest first.
+    /// Returns up to `count` sessions of a subject that began before `that` (`None`: the latest),
+    /// the latest first.
     pub(super) fn before(&self, subject: &str, that: Option<Entry>, count: usize) -> Vec<Entry> {
         let is_before = |entry: &Entry| that.is_none_or(|that| *entry < that);
         match (self.0.get(subject), that) {
