@@ -1,4 +1,4 @@
-//! Where tokens travel: locations, and the pairs of them that belong together.
+//! Where tokens travel: locations, and transports, which are pairs of them.
 
 use http::HeaderName;
 use http::header::{AUTHORIZATION, COOKIE};
@@ -8,25 +8,27 @@ use crate::config::ConfigError;
 use crate::cookie::{CookieSpec, SameSite, chunks, is_host_only, is_token_byte};
 use crate::extract::Side;
 
-/// One place in a request and its response where a token travels.
+/// A place in a request and its response that holds a token.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Location {
     /// A cookie: read from `Cookie`, written by `Set-Cookie`.
     Cookie(CookieSpec),
-    /// `Authorization` with this scheme (compared without case), in requests and responses.
+    /// The field `Authorization` with this scheme, which is compared without case, in requests and
+    /// responses.
     Authorization(String),
-    /// A header field of this name that holds the token and nothing else, in both directions.
+    /// A header field of this name that holds only the token, in requests and responses.
     Header(HeaderName),
 }
 
 impl Location {
-    /// `Authorization: Bearer` (RFC 6750 section 2.1).
+    /// Returns `Authorization: Bearer` (RFC 6750 section 2.1).
     pub fn bearer() -> Self {
         Self::Authorization("Bearer".into())
     }
 
-    /// Whether a token can travel here: a header field holds visible ASCII (RFC 9110 section 5.5).
+    /// Whether a token fits this location. A header field holds visible ASCII (RFC 9110
+    /// section 5.5).
     fn fits(&self, token: &str) -> bool {
         match self {
             Self::Cookie(cookie) => cookie.fits(token),
@@ -37,13 +39,13 @@ impl Location {
     }
 }
 
-/// Two locations that belong together: one for the access token, one for the refresh token.
+/// A pair of locations: one for the access token, one for the refresh token.
 ///
-/// Tokens go back the way they came. The engine takes an ordered list of carriers; where a
-/// request brings good tokens by several, the first of the best ones counts.
+/// Tokens go back by the transport that brought them. The engine has an ordered list of transports.
+/// If a request brings good tokens by several, the first of the best ones counts.
 ///
-/// A response field that scripts of another origin should read has to be named in the app's
-/// CORS policy: `Access-Control-Expose-Headers: Authorization, X-Refresh-Token`.
+/// A response field that scripts of another origin should read has to be named in the app's CORS
+/// policy: `Access-Control-Expose-Headers: Authorization, X-Refresh-Token`.
 ///
 /// ```
 /// use everfresh::{Transport, Location};
@@ -63,27 +65,29 @@ pub struct Transport {
 }
 
 impl Transport {
-    /// Any two locations.
+    /// Makes a transport of any two locations.
     pub fn new(access: Location, refresh: Location) -> Self {
         Self { access, refresh }
     }
 
-    /// `__Host-access_token` and `__Host-refresh_token`, `SameSite=Lax`. The default.
+    /// Returns the cookies `__Host-access_token` and `__Host-refresh_token`, `SameSite=Lax`. The
+    /// default.
     pub fn cookies() -> Self {
         Self::cookie_pair(SameSite::Lax)
     }
 
-    /// The same with `SameSite=Strict`: following a link from elsewhere looks signed out.
+    /// Returns the same cookies with `SameSite=Strict`. A user who follows a link from another site
+    /// looks signed out.
     pub fn strict_cookies() -> Self {
         Self::cookie_pair(SameSite::Strict)
     }
 
-    /// `Authorization: Bearer` and `X-Refresh-Token`: for clients that are not browsers.
+    /// Returns `Authorization: Bearer` and `X-Refresh-Token`, for clients that are not browsers.
     pub fn headers() -> Self {
         Self::new(Location::bearer(), Location::Header(HeaderName::from_static("x-refresh-token")))
     }
 
-    /// `Authorization: Bearer`, and the refresh token in a cookie: for single-page apps.
+    /// Returns `Authorization: Bearer`, and the refresh token in a cookie, for single-page apps.
     pub fn bearer_with_cookie() -> Self {
         Self::new(Location::bearer(), Self::cookies().refresh)
     }
@@ -93,7 +97,7 @@ impl Transport {
         Self::new(cookie("__Host-access_token"), cookie("__Host-refresh_token"))
     }
 
-    /// Both locations, to be changed one by one.
+    /// Applies `change` to each of the two locations.
     fn map(self, change: impl Fn(Location) -> Location) -> Self {
         Self::new(change(self.access), change(self.refresh))
     }
@@ -103,23 +107,24 @@ impl Transport {
     }
 }
 
-/// The checked list of carriers, with what extraction needs prepared.
+/// The checked list of transports, prepared for extraction.
 #[derive(Debug)]
 pub(crate) struct Transports {
     list: Vec<Transport>,
-    /// Where each carrier's tokens are looked for, in the same order.
+    /// Where each transport's tokens are looked for, in the same order.
     access: Vec<Place>,
     refresh: Vec<Place>,
-    /// A bit for each carrier whose access token is in a cookie that a sibling subdomain can plant.
+    /// A bit for each transport whose access token is in a cookie that a sibling subdomain can
+    /// plant.
     plantable: u8,
-    /// Of each carrier whose refresh token is in a cookie: the cookies of further pieces. Empty
-    /// where no token is ever that large.
+    /// For each transport, the cookies of further pieces of its refresh token, if that is in a
+    /// cookie. Empty if no refresh token is that large.
     pieces: Vec<Vec<(CookieSpec, CookieFinder)>>,
-    /// Every cookie of ours.
+    /// Every cookie of the transports.
     cookies: Vec<OurCookie>,
 }
 
-/// A cookie of ours.
+/// A cookie of a transport.
 #[derive(Debug)]
 struct OurCookie {
     is_access: bool,
@@ -127,12 +132,12 @@ struct OurCookie {
     finder: CookieFinder,
 }
 
-/// A location, prepared to be looked at in every request.
+/// A location, prepared for extraction from every request.
 #[derive(Debug)]
 #[expect(clippy::large_enum_variant, reason = "there are a handful of them, and all are read")]
 pub(crate) enum Place {
     Cookie(CookieFinder),
-    /// With this scheme.
+    /// `Authorization` with this scheme.
     Authorization(Box<str>),
     Header(HeaderName),
 }
@@ -157,16 +162,16 @@ impl CookieFinder {
     }
 }
 
-/// More would be a list that nobody can reason about.
+/// The most transports of an engine. A longer list would be hard to reason about.
 pub(crate) const MAX_CARRIERS: usize = 4;
 
 impl Transports {
-    /// Whether some carrier's refresh token has such a location.
+    /// Whether any transport has its refresh token in a wanted location.
     pub(crate) fn any_refresh(&self, wanted: impl Fn(&Location) -> bool) -> bool {
         self.list.iter().any(|carrier| wanted(&carrier.refresh))
     }
 
-    /// `large`: refresh tokens may be larger than a cookie.
+    /// Checks and prepares the transports. `large`: refresh tokens may be larger than a cookie.
     pub(crate) fn build(
         list: Vec<Transport>,
         insecure: bool,
@@ -219,12 +224,12 @@ impl Transports {
         Ok(Self { list, access, refresh, plantable, pieces, cookies })
     }
 
-    /// Whether a sibling subdomain can plant this carrier's access token.
+    /// Whether a sibling subdomain can plant this transport's access token.
     pub(crate) fn is_plantable(&self, at: usize) -> bool {
         self.plantable & (1 << at) != 0
     }
 
-    /// The cookies of further pieces of a carrier's refresh token.
+    /// Returns the cookies of further pieces of a transport's refresh token.
     pub(crate) fn pieces(&self, at: usize) -> &[(CookieSpec, CookieFinder)] {
         self.pieces.get(at).map_or(&[], Vec::as_slice)
     }
@@ -234,7 +239,7 @@ impl Transports {
         !self.pieces.is_empty()
     }
 
-    /// Whether a refresh token fits every place where it may have to travel.
+    /// Whether a refresh token fits every transport's location.
     pub(crate) fn fit_refresh(&self, token: &str) -> bool {
         self.list.iter().all(|carrier| match &carrier.refresh {
             Location::Cookie(cookie) if self.any_pieces() => chunks::split(token)
@@ -247,7 +252,7 @@ impl Transports {
         self.list.iter()
     }
 
-    /// Where one side's tokens are looked for, by carrier.
+    /// Returns where one side's tokens are looked for, in the order of the transports.
     pub(crate) fn side(&self, side: Side) -> &[Place] {
         match side {
             Side::Access => &self.access,
@@ -255,7 +260,7 @@ impl Transports {
         }
     }
 
-    /// Whether an access token fits every place where it may have to travel.
+    /// Whether an access token fits every transport's location.
     pub(crate) fn fit(&self, token: &str) -> bool {
         self.list.iter().all(|carrier| carrier.access.fits(token))
     }
@@ -270,7 +275,8 @@ impl Transports {
         })
     }
 
-    /// The cookies of ours, with what finds them: `(is it an access token's, spec, finder)`.
+    /// Returns the transports' cookies and their finders: `(is it an access token's, spec,
+    /// finder)`.
     pub(crate) fn cookies(&self) -> impl Iterator<Item = (bool, &CookieSpec, &CookieFinder)> {
         self.cookies.iter().map(|cookie| (cookie.is_access, &cookie.spec, &cookie.finder))
     }
@@ -309,7 +315,7 @@ fn validate(location: &Location) -> Result<(), ConfigError> {
     }
 }
 
-/// Two locations that can't be told apart in a request. Two carriers may share one cookie.
+/// Whether two locations can't be told apart in a request. Two transports may share one cookie.
 fn clash(one: &Location, other: &Location, same_carrier: bool) -> bool {
     match (one, other) {
         (Location::Cookie(a), Location::Cookie(b)) => {

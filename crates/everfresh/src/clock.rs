@@ -1,4 +1,4 @@
-//! The one place where time is read. Everything else takes `now` as an argument.
+//! The one file that reads time. All other code takes `now` as an argument.
 
 use std::fmt;
 use std::sync::Arc;
@@ -9,33 +9,33 @@ use tokio::sync::watch;
 
 /// A point in wall-clock time, in milliseconds since 1970-01-01T00:00:00Z.
 ///
-/// Tokens count in whole seconds (RFC 7519 section 2, `NumericDate`); windows before expiry need
-/// less than a second, so the engine counts in milliseconds. All arithmetic saturates.
+/// Tokens count in whole seconds (RFC 7519 section 2, `NumericDate`). The windows before expiry
+/// need less than a second, so the engine counts in milliseconds. All arithmetic saturates.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Timestamp(u64);
 
 impl Timestamp {
-    /// From whole seconds since the epoch, as `exp` and `iat` carry them.
+    /// Makes a timestamp from whole seconds since the epoch, as `exp` and `iat` hold them.
     pub const fn from_secs(secs: u64) -> Self {
         Self(secs.saturating_mul(1000))
     }
 
-    /// Whole seconds since the epoch, rounded down.
+    /// Returns the whole seconds since the epoch, rounded down.
     pub const fn as_secs(self) -> u64 {
         self.0 / 1000
     }
 
-    /// How long from `earlier` to here; zero if `earlier` is later.
+    /// Returns the time from `earlier` to this point, or zero if `earlier` is later.
     pub const fn since(self, earlier: Self) -> Duration {
         Duration::from_millis(self.0.saturating_sub(earlier.0))
     }
 
-    /// This point moved ahead by `by`.
+    /// Returns this point moved ahead by `by`.
     pub const fn plus(self, by: Duration) -> Self {
         Self(self.0.saturating_add(millis(by)))
     }
 
-    /// This point moved back by `by`; never before the epoch.
+    /// Returns this point moved back by `by`, never before the epoch.
     pub const fn minus(self, by: Duration) -> Self {
         Self(self.0.saturating_sub(millis(by)))
     }
@@ -50,7 +50,7 @@ impl From<SystemTime> for Timestamp {
 impl From<Timestamp> for SystemTime {
     fn from(time: Timestamp) -> Self {
         let since_epoch = Duration::from_millis(time.0);
-        // A platform whose clock can't hold the year 9999 gets the epoch, not a panic.
+        // On a platform whose clock can't hold the time, the epoch is returned instead of a panic.
         UNIX_EPOCH.checked_add(since_epoch).unwrap_or(UNIX_EPOCH)
     }
 }
@@ -60,11 +60,11 @@ const fn millis(duration: Duration) -> u64 {
     if ms > u64::MAX as u128 { u64::MAX } else { ms as u64 }
 }
 
-/// Where the engine reads time: the machine's clocks, or one that a test moves by hand.
+/// The engine's source of time: the machine's clocks, or one that a test moves by hand.
 ///
-/// `exp` is compared with the wall clock; windows inside a process (how long a result may be
-/// taken again) with a monotonic one, so that a stepping wall clock neither stretches nor
-/// shortens them.
+/// `exp` is compared with the wall clock. Windows inside a process, such as how long a result may
+/// be returned again, are measured by a monotonic clock, so that a wall clock that is set neither
+/// stretches nor shortens them.
 #[derive(Clone, Debug)]
 pub struct Clock(Source);
 
@@ -75,14 +75,14 @@ enum Source {
 }
 
 impl Clock {
-    /// The machine's own clocks. The default.
+    /// Returns the machine's own clocks. The default.
     #[expect(clippy::disallowed_methods, reason = "the one place that may")]
     pub fn system() -> Self {
         Self(Source::System { origin: Instant::now() })
     }
 
-    /// Wall-clock time. The machine's own is read as of its last tick, on Linux up to 10 ms ago:
-    /// every request asks, and that takes a fifth of the time.
+    /// Returns the wall-clock time. On Linux, the machine's clock is read as of its last tick, up
+    /// to 10 ms ago, because every request reads it, and this takes a fifth of the time.
     pub fn now(&self) -> Timestamp {
         match &self.0 {
             Source::System { .. } => last_tick(),
@@ -90,15 +90,15 @@ impl Clock {
         }
     }
 
-    /// Ends when somebody has moved the hands away from `then`; never for the machine's clock,
-    /// which moves by itself.
+    /// Completes once a test has moved the clock away from `then`. It never completes for the
+    /// machine's clock, which moves by itself.
     pub(crate) async fn moved_from(&self, then: Timestamp) {
         let Source::Manual(manual) = &self.0 else { return std::future::pending().await };
         let mut moved = manual.0.moved.subscribe();
         while manual.now() == then && moved.changed().await.is_ok() {}
     }
 
-    /// Time since this clock was made; never steps back.
+    /// Returns the time since this clock was made, which never steps back.
     pub(crate) fn monotonic(&self) -> Duration {
         match &self.0 {
             Source::System { origin } => origin.elapsed(),
@@ -112,7 +112,7 @@ fn last_tick() -> Timestamp {
     use nix::time::{ClockId, clock_gettime};
     // A kernel may have no such clock.
     let Ok(time) = clock_gettime(ClockId::CLOCK_REALTIME_COARSE) else { return machine_time() };
-    // Before the epoch is the epoch, and nanoseconds are fewer than a thousand million.
+    // A time before the epoch becomes the epoch. Nanoseconds are fewer than a thousand million.
     let secs = u64::try_from(time.tv_sec()).unwrap_or(0);
     Timestamp(millis(Duration::new(secs, time.tv_nsec() as u32)))
 }
@@ -133,7 +133,7 @@ impl Default for Clock {
     }
 }
 
-/// A clock that moves only when told to, for tests of your own application.
+/// A clock that moves only when told to, for an app's tests.
 ///
 /// ```
 /// use std::time::Duration;
@@ -154,26 +154,26 @@ struct Hands {
 }
 
 impl ManualClock {
-    /// A clock that stands at `now`.
+    /// Makes a clock that stands at `now`.
     pub fn starting_at(now: Timestamp) -> Self {
         let (wall, steady) = (AtomicU64::new(now.0), AtomicU64::new(0));
         Self(Arc::new(Hands { wall, steady, moved: watch::Sender::new(()) }))
     }
 
-    /// Time passes: the wall clock and the monotonic clock move together.
+    /// Lets time pass: the wall clock and the monotonic clock move together.
     pub fn advance(&self, by: Duration) {
         self.0.wall.fetch_add(millis(by), Ordering::SeqCst);
         self.0.steady.fetch_add(millis(by), Ordering::SeqCst);
         self.0.moved.send_replace(());
     }
 
-    /// Somebody sets the wall clock, ahead or back; no time passes.
+    /// Sets the wall clock, ahead or back. The monotonic clock does not move.
     pub fn set_wall(&self, to: Timestamp) {
         self.0.wall.store(to.0, Ordering::SeqCst);
         self.0.moved.send_replace(());
     }
 
-    /// Where the wall clock stands.
+    /// Returns the wall clock's time.
     pub fn now(&self) -> Timestamp {
         Timestamp(self.0.wall.load(Ordering::SeqCst))
     }

@@ -1,4 +1,4 @@
-//! Making access tokens: RFC 9068 claims, the session's own, and the app's.
+//! Mints access tokens: RFC 9068 claims, the session's own, and the app's.
 
 use std::fmt;
 use std::time::Duration;
@@ -14,25 +14,25 @@ use crate::verify::{
     Keys, MAX_TOKEN, Name, Names, REGISTERED, TokenProfile, look_like_another_kind, parse_own,
 };
 
-/// One session, as far as an access token of it is minted from it.
+/// The claims of one session that go into its access tokens.
 #[derive(Clone)]
 #[non_exhaustive]
 pub struct SessionClaims {
-    /// Who signed in: the claim `sub`.
+    /// The user: the claim `sub`.
     pub subject: String,
     /// The session's id: the claim `sid`.
     pub sid: String,
     /// The app's own claims.
     pub claims: ClaimsObject,
-    /// When the person signed in: the claim `auth_time`.
+    /// When the user signed in: the claim `auth_time`.
     pub auth_time: Timestamp,
     /// The session's absolute end: the claim `session_exp`. No token outlives it.
     pub session_expires: Timestamp,
     /// The generation that a client confirms by presenting the token: the claim `gen`. None in a
-    /// token for onward calls.
+    /// token for another service.
     pub generation: Option<u64>,
     /// Whether the session's cookies outlive the browser: the claim `session_persistent`, which is
-    /// written only where they don't.
+    /// written only if they don't.
     pub persistent: bool,
 }
 
@@ -44,12 +44,13 @@ pub struct ClaimsObject(String);
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum ClaimsProblem {
     NotSerializable(String),
-    /// What they are instead.
+    /// The JSON type that they are instead.
     NotAnObject(&'static str),
     Registered(String),
-    /// They serialize, and can't be read back.
+    /// The claims serialize, and can't be read back.
     Unreadable(String),
-    /// They hold what tells other kinds of tokens where `typ` does not.
+    /// The claims hold members by which other kinds of tokens are recognized if `typ` does not tell
+    /// them apart.
     OfAnotherKind,
 }
 
@@ -82,7 +83,7 @@ impl fmt::Display for ClaimsProblem {
 }
 
 impl SessionClaims {
-    /// A session's, of no generation, whose cookies outlive the browser.
+    /// Makes the claims of a session without a generation, whose cookies outlive the browser.
     pub fn new(
         subject: impl Into<String>,
         sid: impl Into<String>,
@@ -97,13 +98,14 @@ impl SessionClaims {
 }
 
 impl ClaimsObject {
-    /// From the text of a JSON object, as [`as_str`](Self::as_str) gave it. None if it is no
-    /// object, or holds a registered name.
+    /// Parses the text of a JSON object, as [`as_str`](Self::as_str) returned it. Returns `None` if
+    /// it is no object, or holds a registered name.
     pub fn from_text(text: &str) -> Option<Self> {
         Self::parse(text).ok()
     }
 
-    /// Of claims that come from the app, so that it is told what could not be read back.
+    /// Converts claims that come from the app. The error tells the app if they could not be read
+    /// back.
     pub(crate) fn of_app<C: Serialize + DeserializeOwned>(
         claims: &C,
     ) -> Result<Self, ClaimsProblem> {
@@ -114,7 +116,7 @@ impl ClaimsObject {
         }
     }
 
-    /// As they are, unless tokens of this profile must not have them.
+    /// Returns the claims unchanged, unless tokens of this profile must not have them.
     pub(crate) fn fit_for(self, profile: TokenProfile) -> Result<Self, ClaimsProblem> {
         match profile == TokenProfile::Jwt && look_like_another_kind(&self.0) {
             true => Err(ClaimsProblem::OfAnotherKind),
@@ -130,7 +132,7 @@ impl ClaimsObject {
         }
     }
 
-    /// From the text of an object, as it was kept.
+    /// Parses the text of an object, as it was kept.
     pub(crate) fn parse(text: &str) -> Result<Self, ClaimsProblem> {
         match text.bytes().next() {
             Some(b'{') => {}
@@ -149,7 +151,7 @@ impl ClaimsObject {
         }
     }
 
-    /// The object's text.
+    /// Returns the object's text.
     pub fn as_str(&self) -> &str {
         &self.0
     }
@@ -200,7 +202,7 @@ impl<'de> Deserialize<'de> for TakenName {
     }
 }
 
-/// What every token of an engine has in common.
+/// The settings that all tokens of an engine share.
 #[derive(Clone, Debug)]
 pub(crate) struct MintRules {
     pub(crate) issuer: String,
@@ -210,31 +212,31 @@ pub(crate) struct MintRules {
     pub(crate) lifetime: Duration,
 }
 
-/// Why no token came out.
+/// Why a token could not be minted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum MintProblem {
-    /// The key set has no key that signs (any more).
+    /// The key set has no signing key, or its signing key was removed.
     NoSigningKey,
-    /// The system gave no random bytes, or the signature failed.
+    /// The system returned no random bytes, or signing failed.
     System,
     /// The session is over.
     Over,
-    /// Larger than the 8 KiB that we accept ourselves.
+    /// The token is larger than the 8 KiB that everfresh accepts.
     TooLarge,
 }
 
-/// Whom a token is for.
+/// The audience of a token.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum For<'a> {
-    /// This engine, which refreshes it.
+    /// This engine, which refreshes the token.
     Us,
-    /// Another service. Without the session's claims no engine takes it for one of a session, so
-    /// none refreshes it, whatever keys and audience it has.
+    /// Another service. The token lacks the session's claims, so that no engine takes it for a
+    /// session's token or refreshes it, whatever keys and audience the engine has.
     Another(&'a str),
 }
 
-/// A signed token for `grant` that expires one `lifetime` from `now`, less up to 5 % so that
-/// tokens minted together don't expire together, and never after the session.
+/// Returns a signed token for `grant` that expires `lifetime` after `now`, less up to 5 %, so that
+/// tokens minted together don't expire together. It never outlives the session.
 pub(crate) fn mint(
     rules: &MintRules,
     keys: &Keys,
@@ -271,7 +273,7 @@ pub(crate) fn mint(
     Ok(AccessToken::new(token))
 }
 
-/// A new session's id: 128 random bits.
+/// Returns a new session's id: 128 random bits.
 pub(crate) fn new_sid() -> Result<String, MintProblem> {
     random_id().map(|id| B64.encode(id))
 }
@@ -286,7 +288,7 @@ fn encode_part(part: &impl Serialize) -> Result<String, MintProblem> {
     serde_json::to_vec(part).map(|json| B64.encode(json)).map_err(|_| MintProblem::System)
 }
 
-/// The registered members, and behind them those of the app's object as they are.
+/// Encodes the registered members, followed by the members of the app's object as they are.
 fn encode_payload(registered: &PayloadOut<'_>, own: &ClaimsObject) -> Result<String, MintProblem> {
     let mut json = serde_json::to_string(registered).map_err(|_| MintProblem::System)?;
     let members = &own.0[1..];

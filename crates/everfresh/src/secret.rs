@@ -1,4 +1,4 @@
-//! Text that must not be seen: tokens. Wiped on drop, never printed.
+//! Secret text: tokens. It is wiped on drop and never printed.
 
 use std::fmt;
 
@@ -6,9 +6,9 @@ use zeroize::Zeroizing;
 
 /// A signed access token, ready to be sent.
 ///
-/// `Debug` shows its first four characters and its length, which is enough to tell two apart in
-/// a log and too little to use; there is no `Display`. [`expose`](Self::expose) names the moment
-/// when it leaves.
+/// `Debug` shows its first four characters and its length, which is enough to tell two tokens apart
+/// in a log and too little to use one. There is no `Display`. [`expose`](Self::expose) marks the
+/// places where the text is used.
 #[derive(Clone, PartialEq, Eq)]
 pub struct AccessToken(Zeroizing<String>);
 
@@ -18,7 +18,7 @@ impl AccessToken {
         Self(Zeroizing::new(token))
     }
 
-    /// The token itself. Whoever holds it is the user until it expires.
+    /// Returns the token itself. A party that holds it can act as the user until it expires.
     pub fn expose(&self) -> &str {
         &self.0
     }
@@ -54,7 +54,7 @@ mod tests {
         assert_eq!(format!("{token:?}"), "AccessToken(eyJh.., 29 bytes)");
     }
 
-    /// Every type that holds a salt, a person's name, claims or attributes.
+    /// Every type that holds a salt, a user's name, claims or attributes.
     #[test]
     fn l2_debug_shows_no_salt_subject_claims_or_attributes() {
         const SALT: [u8; 16] = [0xa7; 16];

@@ -1,28 +1,29 @@
-//! A token that is larger than a cookie, in several.
+//! A token that is larger than a cookie, split into several cookies.
 //!
 //! Rules
-//! 1. Up to 3,800 bytes a token is one cookie, as it is. A larger one is cut into four at the most:
-//!    `NAME`, `NAME.1`, `NAME.2`, `NAME.3`.
-//! 2. Each piece says which token it is of, which piece, and of how many: `tag.index.count.text`.
-//!    Only pieces of one token are put together, and only all of them: what a former token left
-//!    behind is passed over.
-//! 3. A response that writes one writes or deletes all four, so that nothing is left behind.
-//! 4. The count is never a reason to look further than four (CVE-2024-24814). Whether the whole is
-//!    genuine is for its seal to say.
+//! 1. A token of up to 3,800 bytes is one cookie, unchanged. A larger one is split into at most
+//!    four pieces: `NAME`, `NAME.1`, `NAME.2`, `NAME.3`.
+//! 2. Each piece names its token, its index, and the count of pieces: `tag.index.count.text`. Only
+//!    pieces of one token are joined, and only if all of them are there. Pieces that an earlier
+//!    token left behind are ignored.
+//! 3. A response that writes a token writes or deletes all four cookies, so that no old piece
+//!    stays.
+//! 4. No count makes the engine read more than four cookies (CVE-2024-24814). The token's seal, and
+//!    not this module, decides whether the joined token is genuine.
 
 use zeroize::Zeroizing;
 
-/// What fits into one cookie beside its name and attributes.
+/// The bytes of a token that fit into one cookie beside its name and attributes.
 const SIZE: usize = 3800;
 
 /// How many cookies one token may take.
 pub(crate) const MAX: usize = 4;
 
-/// The most that is cut into pieces.
+/// The longest token that is split.
 pub(crate) const MAX_TEXT: usize = SIZE * MAX;
 
-/// A token as the values of one cookie or several. Nothing if it is too large, or not one that can
-/// be told from a piece.
+/// Returns a token as the values of one cookie or several. Returns `None` if it is too large, or
+/// could not be told from a piece.
 pub(crate) fn split(token: &str) -> Option<Vec<String>> {
     if token.len() > MAX_TEXT || token.contains('.') {
         return None;
@@ -37,8 +38,8 @@ pub(crate) fn split(token: &str) -> Option<Vec<String>> {
     pieces.map(piece).collect()
 }
 
-/// Puts together what the values of these cookies hold, by index: whole tokens of more than one
-/// piece, in the order of the first cookie's values.
+/// Joins pieces. `values` returns the values of the cookie with an index. Returns the complete
+/// tokens of more than one piece, in the order of the first cookie's values.
 pub(crate) fn join<'v, I: Iterator<Item = &'v [u8]>>(
     values: impl Fn(usize) -> I,
 ) -> Vec<Zeroizing<Vec<u8>>> {
@@ -95,7 +96,7 @@ fn str(bytes: &[u8]) -> Option<&str> {
     std::str::from_utf8(bytes).ok()
 }
 
-/// Tells the pieces of two tokens apart; no secret and no seal (FNV-1a).
+/// Tells the pieces of two tokens apart (FNV-1a). It is neither a secret nor a seal.
 fn tag(token: &str) -> u32 {
     token.bytes().fold(0x811c_9dc5, |hash, byte| (hash ^ u32::from(byte)).wrapping_mul(0x0100_0193))
 }

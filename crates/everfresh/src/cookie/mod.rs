@@ -1,4 +1,4 @@
-//! One cookie of ours: its name and attributes, checked at build time, and its rendering.
+//! A cookie that everfresh sets: its name and attributes, checked by `build()`, and its rendering.
 
 pub(crate) mod chunks;
 
@@ -16,26 +16,26 @@ pub(crate) const MAX_NAME_AND_VALUE: usize = 4096;
 /// An attribute's value may have this many octets (RFC 6265bis section 5.6).
 const MAX_ATTRIBUTE: usize = 1024;
 
-/// The longest that a browser keeps a cookie (RFC 6265bis section 5.5).
+/// The longest time that a browser keeps a cookie (RFC 6265bis section 5.5).
 const MAX_AGE: Duration = Duration::from_secs(400 * 24 * 60 * 60);
 
-/// When a browser sends a cookie along with a request that another site caused.
+/// When a browser sends a cookie with a request that another site caused.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum SameSite {
-    /// Never; a link from a mail looks signed out.
+    /// Never. A user who follows a link from a mail looks signed out.
     Strict,
     /// With top-level navigations by a safe method. The default.
     #[default]
     Lax,
-    /// Always. Only with Secure.
+    /// Always. Needs Secure.
     None,
 }
 
 /// A cookie that carries a token: Secure, `HttpOnly`, `SameSite=Lax`, `Path=/`, no Domain.
 ///
-/// A combination that a browser would drop is an error at `build()` (RFC 6265bis sections 4.1.3
-/// and 5.7). The one that can't be seen there is a Domain that is a public suffix with a dot, such
-/// as `co.uk`.
+/// A combination that a browser would drop is an error of `build()` (RFC 6265bis sections 4.1.3 and
+/// 5.7). The exception is a Domain that is a public suffix with a dot, such as `co.uk`, which
+/// `build()` can't recognize.
 ///
 /// ```
 /// use everfresh::{CookieSpec, SameSite};
@@ -54,7 +54,7 @@ pub struct CookieSpec {
 }
 
 impl CookieSpec {
-    /// A cookie of this name. A name that begins with `__Host-` binds it to this very host.
+    /// Makes a cookie of this name. A name that begins with `__Host-` binds the cookie to its host.
     pub fn new(name: impl Into<String>) -> Self {
         let same_site = SameSite::default();
         let (path, domain, secure, partitioned) = ("/".into(), None, true, false);
@@ -73,32 +73,32 @@ impl CookieSpec {
         self
     }
 
-    /// Sets Domain, which shares the cookie with every subdomain: a host name with a dot. Not with
-    /// `__Host-`.
+    /// Sets Domain, a host name with a dot, which shares the cookie with every subdomain. A
+    /// `__Host-` cookie can't have one.
     pub fn domain(mut self, domain: impl Into<String>) -> Self {
         self.domain = Some(domain.into());
         self
     }
 
     /// Sets Partitioned: a browser keeps one such cookie for each site whose pages embed this one
-    /// (CHIPS, draft-cutler-httpbis-partitioned-cookies). For an app in a frame of another site,
-    /// together with [`SameSite::None`]. Needs Secure; use a `__Host-` name.
+    /// (CHIPS, draft-cutler-httpbis-partitioned-cookies). It is for an app in a frame of another
+    /// site, together with [`SameSite::None`]. It needs Secure; use a `__Host-` name.
     pub fn partitioned(mut self) -> Self {
         self.partitioned = true;
         self
     }
 
-    /// The cookie's name.
+    /// Returns the cookie's name.
     pub fn name(&self) -> &str {
         &self.name
     }
 
-    /// The same for a further piece of a token that is larger than a cookie.
+    /// Returns the same cookie for a further piece of a token that is larger than a cookie.
     pub(crate) fn piece(&self, index: usize) -> Self {
         Self { name: format!("{}.{index}", self.name), ..self.clone() }
     }
 
-    /// Without Secure and without the prefixes that need it.
+    /// Removes Secure and the prefixes that need it.
     pub(crate) fn insecure(mut self) -> Self {
         for prefix in ["__Host-Http-", "__Http-", "__Host-", "__Secure-"] {
             if let Some(rest) = self.name.strip_prefix(prefix) {
@@ -113,7 +113,7 @@ impl CookieSpec {
         let wrong = |problem: &str| {
             Err(ConfigError::Cookie { name: self.name.clone(), problem: problem.into() })
         };
-        // What was found may be as long as it likes.
+        // The found text may have any length, so the error shows its start.
         let start = |text: &str| text.chars().take(40).collect::<String>();
         if self.name.is_empty() || !self.name.bytes().all(is_token_byte) {
             return wrong(
@@ -180,15 +180,16 @@ impl CookieSpec {
         Ok(())
     }
 
-    /// Whether the value can travel in this cookie, by its size and by its bytes (RFC 6265bis section
-    /// 4.1.1), so that one that can't is found before it is committed.
+    /// Returns whether the value fits this cookie, by its size and by its bytes (RFC 6265bis
+    /// section 4.1.1). A value that doesn't fit is thus found before it is committed.
     pub(crate) fn fits(&self, value: &str) -> bool {
         self.name.len() + value.len() <= MAX_NAME_AND_VALUE && value.bytes().all(is_cookie_octet)
     }
 
-    /// `Set-Cookie` with a value, kept by the browser for `max_age`, or until it is closed.
+    /// Returns `Set-Cookie` with a value that the browser keeps for `max_age`, or, without one,
+    /// until the browser is closed.
     ///
-    /// Max-Age and not Expires, which browsers hold against their own clocks.
+    /// It has Max-Age and not Expires, which browsers compare with their own clocks.
     pub(crate) fn set<'s>(
         &'s self,
         value: &'s str,
@@ -205,8 +206,8 @@ impl CookieSpec {
         self.render(cookie.build())
     }
 
-    /// `Set-Cookie` that deletes the cookie: same name, path, domain and flags. Without Partitioned
-    /// it would delete another one.
+    /// Returns `Set-Cookie` that deletes the cookie, with the same name, path, domain and flags.
+    /// Without Partitioned it would delete another cookie.
     pub(crate) fn delete(&self) -> Option<HeaderValue> {
         let gone = Cookie::build((&*self.name, ""))
             .max_age(cookie::time::Duration::ZERO)
@@ -235,18 +236,18 @@ impl CookieSpec {
     }
 }
 
-/// Whether browsers take a cookie of this name from this very host alone (RFC 6265bis section
-/// 4.1.3.2). Any other one can be planted by a sibling subdomain.
+/// Returns whether browsers accept a cookie of this name only from its own host (RFC 6265bis
+/// section 4.1.3.2). A sibling subdomain can plant a cookie of any other name.
 pub(crate) fn is_host_only(name: &str) -> bool {
     name.get(..7).is_some_and(|prefix| prefix.eq_ignore_ascii_case("__Host-"))
 }
 
-/// RFC 9110 section 5.6.2.
+/// Whether the byte may stand in a token (RFC 9110 section 5.6.2).
 pub(crate) fn is_token_byte(byte: u8) -> bool {
     byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte)
 }
 
-/// RFC 6265bis section 4.1.1.
+/// Whether the byte may stand in a cookie's value (RFC 6265bis section 4.1.1).
 pub(crate) fn is_cookie_octet(byte: u8) -> bool {
     matches!(byte, 0x21 | 0x23..=0x2b | 0x2d..=0x3a | 0x3c..=0x5b | 0x5d..=0x7e)
 }
@@ -265,8 +266,8 @@ fn is_domain(text: &str) -> bool {
     text.len() <= 253 && text.split('.').all(label)
 }
 
-/// A host whose last label is a number is an IPv4 address (WHATWG URL, "ends in a number"). Those of
-/// IPv6 are no host names.
+/// Whether a host is an IPv4 address: its last label is a number (WHATWG URL, "ends in a number").
+/// IPv6 addresses are no host names.
 fn is_address(domain: &str) -> bool {
     let last = domain.rsplit('.').next().unwrap_or_default();
     let hex = last.strip_prefix("0x").or_else(|| last.strip_prefix("0X"));

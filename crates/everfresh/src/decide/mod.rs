@@ -1,4 +1,4 @@
-//! Step 3: verdict, policy and now to a decision. A table in code.
+//! Step 3: from the verdict and the kind of request to a decision. A table in code.
 
 use std::time::Duration;
 
@@ -8,23 +8,23 @@ use http::header::{ACCEPT, UPGRADE};
 use crate::clock::Timestamp;
 use crate::head::{HeaderFields, RequestHead, members};
 
-/// What verification and the clock say of a request's access token.
+/// The result of verifying a request's access token at the current time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Verdict {
-    /// Good, and its end is not near.
+    /// The token is good, and no window before its expiry is open.
     Fresh,
-    /// Good, and inside a window before its end.
+    /// The token is good, and inside a window before its expiry.
     Expiring(Window),
-    /// It was good, and its time is over.
+    /// The token was good, and has expired.
     Expired,
-    /// Not ours, or not an access token.
+    /// The token is not the issuer's for this service, or not an access token.
     Invalid,
-    /// Nothing was presented.
+    /// The request has no access token.
     Absent,
 }
 
 impl Verdict {
-    /// In the order of [`index`](Self::index).
+    /// The verdicts' names, in the order of [`index`](Self::index).
     pub(crate) const NAMES: [&'static str; 5] =
         ["fresh", "expiring", "expired", "invalid", "absent"];
 
@@ -43,7 +43,7 @@ impl Verdict {
     }
 }
 
-/// How near the end is.
+/// Which window before expiry is open.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Window {
     /// A refresh should start; the request need not wait for it.
@@ -55,16 +55,16 @@ pub(crate) enum Window {
 /// What to do with a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Decision {
-    /// Let it pass as it is.
+    /// Passes the request on as it is.
     Pass,
-    /// Start a refresh beside it.
+    /// Starts a refresh, and passes the request on without waiting for it.
     Advise,
-    /// Refresh, then let it pass.
+    /// Refreshes, then passes the request on.
     Wait,
 }
 
 impl Decision {
-    /// In the order in which they stand above.
+    /// Every decision, in the order of the variants.
     pub(crate) const ALL: [Self; 3] = [Self::Pass, Self::Advise, Self::Wait];
 
     pub(crate) const fn name(self) -> &'static str {
@@ -87,14 +87,14 @@ impl Windows {
     /// No window opens earlier than this many milliseconds before expiry.
     const WIDEST: u64 = 300_000;
 
-    /// For a token that lives for `lifetime`; `spread` is stable per session and keeps the
-    /// sessions that began together from refreshing together.
+    /// Returns the windows of a token with this `lifetime`. `spread` is stable per session and
+    /// keeps sessions that began together from refreshing together.
     ///
     /// Advisory: a quarter of the lifetime, within 5 s to 300 s, less up to a fifth by `spread`.
-    /// Mandatory: a twentieth, within 2 s to 30 s. Neither is more than half of the lifetime, so
-    /// that a token of 5 s works.
+    /// Mandatory: a twentieth of it, within 2 s to 30 s. Neither is more than half of the lifetime,
+    /// so that a token of 5 s works.
     pub(crate) fn new(lifetime: Duration, spread: u16) -> Self {
-        // In whole numbers, since dividing a `Duration` costs more than all the rest.
+        // In integers, because dividing a `Duration` costs more than all the rest.
         let lifetime = u64::try_from(lifetime.as_millis()).unwrap_or(u64::MAX);
         let half = lifetime / 2;
         let mandatory = (lifetime / 20).clamp(2_000, 30_000).min(half);
@@ -107,12 +107,12 @@ impl Windows {
         }
     }
 
-    /// Whether no window can be open yet, whatever the lifetime and the spread.
+    /// Returns whether no window can be open yet, whatever the lifetime and the spread.
     pub(crate) fn all_ahead(expires: Timestamp, now: Timestamp) -> bool {
         now.plus(Duration::from_millis(Self::WIDEST)) < expires
     }
 
-    /// The verdict on a token whose signature and claims are good.
+    /// Returns the verdict on a token whose signature and claims are good.
     pub(crate) fn judge(self, expires: Timestamp, now: Timestamp) -> Verdict {
         if now >= expires {
             Verdict::Expired
@@ -126,7 +126,7 @@ impl Windows {
     }
 }
 
-/// A number that is stable per session and spread over all sessions (FNV-1a).
+/// Returns a number that is stable per session and evenly spread over sessions (FNV-1a).
 pub(crate) fn spread(sid: &str) -> u16 {
     let hash = sid
         .bytes()
@@ -134,15 +134,15 @@ pub(crate) fn spread(sid: &str) -> u16 {
     (hash >> 16) as u16
 }
 
-/// Facts of a request that bear on refreshing it.
+/// The kind of a request, as far as refreshing depends on it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Occasion {
     /// A CORS preflight carries no credentials and is never refreshed.
     Preflight,
-    /// Fetched ahead: the response may never be seen, so nothing is refreshed early for it.
+    /// A prefetch. The user may never see its response, so that no early refresh starts for it.
     Prefetch,
-    /// Its response goes on for long, and nothing can be set once it has begun: an upgrade to
-    /// another protocol, or a stream of events.
+    /// A request with a long-lived response, on which no field can be set once it has begun: an
+    /// upgrade to another protocol, or a stream of events.
     Lasting,
     /// Any other request.
     Ordinary,
@@ -178,7 +178,8 @@ impl Occasion {
     }
 }
 
-/// A WebSocket by HTTP/1.1 (RFC 6455 section 4.1) or by HTTP/2 (RFC 8441), or server-sent events.
+/// Whether the request opens a WebSocket by HTTP/1.1 (RFC 6455 section 4.1) or by HTTP/2
+/// (RFC 8441), or asks for server-sent events.
 fn is_lasting(head: &impl RequestHead) -> bool {
     let fields = head.fields();
     fields.values(&UPGRADE).next().is_some()
@@ -199,23 +200,23 @@ fn names_events(member: &[u8]) -> bool {
 }
 
 impl Occasion {
-    /// A person goes to a page: a top-level navigation.
+    /// Whether the request is a navigation to a page (`Sec-Fetch-Mode: navigate`).
     pub(crate) fn navigates(head: &impl RequestHead) -> bool {
         const SEC_FETCH_MODE: HeaderName = HeaderName::from_static("sec-fetch-mode");
         head.fields().values(&SEC_FETCH_MODE).next() == Some(b"navigate")
     }
 }
 
-/// The decision, where the refresher would take what this request brought.
+/// Returns the decision for a request with credentials that the refresher accepts.
 pub(crate) fn decide(verdict: Verdict, occasion: Occasion) -> Decision {
     match (verdict, occasion) {
         (_, Occasion::Preflight) => Decision::Pass,
         (Verdict::Fresh, _) => Decision::Pass,
-        // On the strength of the refresh token alone: a retired key must sign nobody out.
+        // The refresh token alone decides, so that a retired key signs no user out.
         (Verdict::Invalid | Verdict::Absent, _) => Decision::Wait,
         (Verdict::Expiring(Window::Advisory), Occasion::Prefetch) => Decision::Pass,
         (Verdict::Expiring(Window::Advisory), Occasion::Ordinary) => Decision::Advise,
-        // What runs beside it would land when the head has left.
+        // A refresh beside the request would end after the response's head was sent.
         (Verdict::Expiring(Window::Advisory), Occasion::Lasting) => Decision::Wait,
         (Verdict::Expiring(Window::Mandatory) | Verdict::Expired, _) => Decision::Wait,
     }

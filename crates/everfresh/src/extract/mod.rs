@@ -1,15 +1,15 @@
-//! Step 1: the tokens that a request brings, by location. Bytes in, bytes out, nothing decoded.
+//! Step 1: reads the tokens of a request by location, as bytes, and decodes none of them.
 //!
 //! Rules
 //! 1. Every field of a name is read, as bytes (HTTP/2 splits `Cookie`; RFC 9113 section 8.2.3).
-//! 2. Cookie names are compared octet by octet; nothing is percent-decoded; only space and tab
-//!    are trimmed (RFC 6265bis section 5.6).
-//! 3. `Authorization` counts if it is there once, with one credential; so does a named header.
-//!    That it is one credential is looked at only if the token is not known.
-//! 4. What can't be a token by its length is noted, and not looked at; of several access tokens in
-//!    one place, neither is what has not three parts.
-//! 5. More than four candidates in one place: none of them counts, whatever their order. Those in
-//!    other places do.
+//! 2. Cookie names are compared octet by octet; nothing is percent-decoded; only space and tab are
+//!    trimmed (RFC 6265bis section 5.6).
+//! 3. `Authorization` counts if it is there once, with one credential. So does a named header.
+//!    Whether it is one credential is checked only if the token is not known.
+//! 4. A text of a length that no token has is noted as a flaw, and not read. If one place has
+//!    several access tokens, the same holds for a text without three parts.
+//! 5. If one place has more than four candidates, none of them counts, whatever their order.
+//!    Candidates in other places do.
 
 use std::ops::Range;
 
@@ -23,31 +23,31 @@ use crate::head::HeaderFields;
 use crate::refresh::RefreshToken;
 use crate::verify::{InvalidReason, MAX_TOKEN};
 
-/// How many tokens in one place are worth verifying: a cookie on the host, on its domain and on a
+/// How many tokens in one place are verified: a cookie on the host, one on its domain and one on a
 /// path are three.
 const MAX_IN_ONE_PLACE: usize = 4;
 const MAX_CANDIDATES: usize = MAX_IN_ONE_PLACE * MAX_CARRIERS;
 
-/// More `Cookie` octets than this are not searched; servers stop far earlier.
+/// How many octets of `Cookie` are searched. Servers refuse fewer.
 const MAX_COOKIE_OCTETS: usize = 1024 * 1024;
 
-/// Which of a carrier's two tokens.
+/// Which of a transport's two tokens.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Side {
     Access,
     Refresh,
 }
 
-/// The tokens of one kind that a request brought, in the order of the carriers.
+/// The tokens of one kind that a request brought, in the order of the transports.
 pub(crate) struct Found<'h> {
     found: SmallVec<[Candidate<'h>; 2]>,
-    /// The carrier that brought too many.
+    /// The transport that brought too many.
     given_up: Option<usize>,
-    /// What was wrong with what did not become a candidate.
+    /// The flaw of a text that did not become a candidate.
     pub(crate) flaw: Option<InvalidReason>,
 }
 
-/// One token and the carrier that brought it.
+/// One token and the index of the transport that brought it.
 #[derive(Clone, Copy)]
 pub(crate) struct Candidate<'h> {
     pub(crate) carrier: usize,
@@ -55,22 +55,23 @@ pub(crate) struct Candidate<'h> {
 }
 
 impl Candidate<'_> {
-    /// What is wrong with it by where it is. To be asked of an access token that is not known yet:
-    /// one that is known is good to the last byte.
+    /// Returns what is wrong with the candidate by its place. Ask it of an access token that is not
+    /// known yet; the bytes of a known one were verified.
     pub(crate) fn flaw(&self, carriers: &Transports) -> Option<InvalidReason> {
         let place = carriers.side(Side::Access).get(self.carrier);
         let is_flawed = matches!(place, Some(Place::Authorization(_))) && is_several(self.token);
         is_flawed.then_some(InvalidReason::Duplicated)
     }
 
-    /// As a refresh token of its carrier; nothing if it is no text.
+    /// Returns the candidate as a refresh token of its transport. Returns `None` if it is not
+    /// UTF-8.
     pub(crate) fn as_refresh_token(&self) -> Option<(usize, RefreshToken)> {
         let text = std::str::from_utf8(self.token).ok()?;
         Some((self.carrier, RefreshToken::new(text.to_owned())))
     }
 }
 
-/// What was found, when the request's head is out of reach.
+/// A copy of [`Found`] that outlives the request's head.
 pub(crate) struct Kept {
     tokens: Vec<(usize, Zeroizing<Vec<u8>>)>,
     given_up: Option<usize>,
@@ -95,12 +96,12 @@ impl<'h> Found<'h> {
         &self.found
     }
 
-    /// Whether this carrier brought so many that none of them counts.
+    /// Whether this transport brought so many that none of them counts.
     pub(crate) fn gave_up(&self, carrier: usize) -> bool {
         self.given_up == Some(carrier)
     }
 
-    /// A copy that outlives the request's head.
+    /// Copies the tokens, so that they outlive the request's head.
     pub(crate) fn keep(&self) -> Kept {
         let copy = |one: &Candidate<'_>| (one.carrier, Zeroizing::new(one.token.to_vec()));
         let tokens = self.candidates().iter().map(copy).collect();
@@ -116,7 +117,8 @@ impl<'h> Found<'h> {
             self.flaw = Some(InvalidReason::TooLong);
             return;
         }
-        // They are the last ones, since carriers are read one after the other.
+        // The transport's own candidates are the last ones, because transports are read one after
+        // the other.
         let own = self.candidates().iter().rev().take_while(|one| one.carrier == carrier).count();
         if side == Side::Access {
             return self.add_beside(own, Candidate { carrier, token });
@@ -124,8 +126,8 @@ impl<'h> Found<'h> {
         self.push(own, Candidate { carrier, token });
     }
 
-    /// Of several access tokens in one place, what can't be one takes nobody's place. A lone one
-    /// is left to verification, which one that is known is spared.
+    /// Adds an access token beside others in one place. A text that can't be one takes no token's
+    /// place. A single text is left to verification, which is skipped for a known token.
     fn add_beside(&mut self, mut own: usize, one: Candidate<'h>) {
         if own == 1
             && let Some(first) = self.found.last()
@@ -156,7 +158,8 @@ fn has_three_parts(token: &[u8]) -> bool {
     memchr::memchr_iter(b'.', token).take(3).count() == 2
 }
 
-/// Refresh tokens that came in pieces, by carrier. Nothing is looked for where there are none.
+/// Returns refresh tokens that came in pieces, with the index of their transport. It searches only
+/// if refresh tokens may come in pieces and cookies count.
 pub(crate) fn join_pieces(
     fields: &impl HeaderFields,
     carriers: &Transports,
@@ -180,9 +183,10 @@ pub(crate) fn join_pieces(
     carriers.side(Side::Refresh).iter().enumerate().flat_map(of_carrier).collect()
 }
 
-/// Finds the tokens of one kind, by carrier. `joined`: those that came in pieces.
+/// Finds the tokens of one kind, with the index of their transport. `joined`: the tokens that came
+/// in pieces.
 ///
-/// Cookies don't count in a request that another site caused, where `cookies_count` is false.
+/// Cookies don't count in a request that another site caused; `cookies_count` is then false.
 pub(crate) fn extract<'h>(
     fields: &'h impl HeaderFields,
     carriers: &'h Transports,
@@ -195,7 +199,7 @@ pub(crate) fn extract<'h>(
         match place {
             Place::Cookie(finder) if cookies_count => {
                 let in_pieces = side == Side::Refresh && carriers.any_pieces();
-                // Not a `for`, which would ask each of the iterators inside again and again.
+                // Not a `for`, which would poll each of the nested iterators again and again.
                 cookie_values(fields, finder)
                     .filter(|value| !(in_pieces && chunks::is_piece(value)))
                     .for_each(|value| found.add(side, at, value));
@@ -222,13 +226,14 @@ pub(crate) fn extract<'h>(
     found
 }
 
-/// Whether any cookie of ours came at all, for requests whose cookies don't count.
+/// Whether the request has any cookie of the engine's transports. Asked of requests whose cookies
+/// don't count.
 pub(crate) fn brings_cookie(fields: &impl HeaderFields, carriers: &Transports) -> bool {
     let mut ours = carriers.cookies();
     ours.any(|(_, _, finder)| cookie_values(fields, finder).any(|value| !value.is_empty()))
 }
 
-/// The values of every cookie of one name.
+/// Returns the values of every cookie of one name.
 pub(crate) fn cookie_values<'h>(
     fields: &'h impl HeaderFields,
     finder: &'h CookieFinder,
@@ -241,7 +246,7 @@ pub(crate) fn cookie_values<'h>(
     bounded.flat_map(move |field| cookie_pairs(field, finder))
 }
 
-/// The values of every cookie of one name in one field.
+/// Returns the values of every cookie of one name in one field.
 pub(crate) fn cookie_pairs<'h>(
     field: &'h [u8],
     finder: &'h CookieFinder,
@@ -250,7 +255,7 @@ pub(crate) fn cookie_pairs<'h>(
     cookie_spans(field, finder).map(value).map(|value| trim_start(trim_end(value)))
 }
 
-/// Where the pairs of one name are in one field: from the name to before the semicolon.
+/// Returns where the pairs of one name are in one field: from the name to before the semicolon.
 pub(crate) fn cookie_spans<'h>(
     field: &'h [u8],
     finder: &'h CookieFinder,
@@ -262,7 +267,7 @@ pub(crate) fn cookie_spans<'h>(
             let start = searched + finder.0.find(field.get(searched..)?)?;
             searched = start + finder.0.needle().len();
             if begins_pair(field, start) {
-                // No pair begins inside of a value.
+                // No pair begins inside a value.
                 let rest = &field[searched..];
                 searched += memchr::memchr(b';', rest).unwrap_or(rest.len());
                 return Some(start..searched);
@@ -271,12 +276,13 @@ pub(crate) fn cookie_spans<'h>(
     })
 }
 
-/// Whether what is found at `start` is the name of a pair, and not a part of something else.
+/// Whether the match at `start` is the name of a pair, and not a part of another text.
 fn begins_pair(field: &[u8], start: usize) -> bool {
     matches!(trim_end(&field[..start]).last(), None | Some(b';'))
 }
 
-/// RFC 6750 section 2.1, RFC 9110 section 11.4: a scheme without case, one credential.
+/// Returns the one credential of a scheme, which is compared without case (RFC 6750 section 2.1,
+/// RFC 9110 section 11.4).
 pub(crate) fn credential<'h>(
     fields: &'h impl HeaderFields,
     scheme: &str,
@@ -287,7 +293,7 @@ pub(crate) fn credential<'h>(
     }
 }
 
-/// What follows the scheme, which may be more than one credential.
+/// Returns the text after the scheme, which may be more than one credential.
 fn of_scheme<'h>(
     fields: &'h impl HeaderFields,
     scheme: &str,

@@ -1,7 +1,7 @@
-//! Step 5: what the inner service gets to see of the tokens.
+//! Step 5: what the inner service sees of the tokens.
 //!
-//! The refresh token is taken out, always. The access token is left as it came, replaced by the
-//! one that counts now, or taken out too.
+//! The refresh token is always removed. The access token is left as it came, replaced by the
+//! current one, or removed too.
 
 use std::ops::Range;
 
@@ -18,17 +18,17 @@ use crate::secret::AccessToken;
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum InnerToken {
-    /// As the client sent it, which after a refresh is the old one. The default.
+    /// The token that the client sent, which after a refresh is the old one. The default.
     #[default]
     Untouched,
-    /// The one that counts: after a refresh the new one, in the place of the old. For services
+    /// The current token: after a refresh the new one, in the place of the old one. For services
     /// that pass the request on.
     Fresh,
-    /// None. The session is in the request's extensions.
+    /// No token. The session is in the request's extensions.
     Strip,
 }
 
-/// Rewrites the request's fields; touches none where nothing has to change.
+/// Rewrites the request's fields. Changes none if none has to change.
 pub(crate) fn rewrite(
     fields: &mut impl HeaderFields,
     carriers: &Transports,
@@ -90,11 +90,12 @@ fn uses_scheme(fields: &impl HeaderFields, scheme: &str) -> bool {
     })
 }
 
-/// Cuts our pairs out of every `Cookie` field; what is left keeps its bytes and their order.
+/// Removes the transports' cookies from every `Cookie` field. The other cookies keep their bytes
+/// and their order.
 fn rewrite_cookies(fields: &mut impl HeaderFields, carriers: &Transports, change: Change<'_>) {
     let cuts = fields.values(&COOKIE).map(|field| cuts_of(field, carriers, change)).enumerate();
-    // Most requests bring no cookie at all, or none that has to go; and of the many fields that
-    // HTTP/2 makes of one, few hold one that has.
+    // Most requests have no cookie to remove. HTTP/2 splits one field into many, and few of them
+    // hold one.
     let cuts: SmallVec<[(usize, Cuts); 1]> = cuts.filter(|(_, cuts)| !cuts.is_empty()).collect();
     if cuts.is_empty() {
         return;
@@ -119,12 +120,12 @@ fn rewrite_cookies(fields: &mut impl HeaderFields, carriers: &Transports, change
     }
 }
 
-/// What goes from one field, from front to back.
+/// What is removed from one field, from front to back.
 type Cuts = Vec<Cut>;
 
 struct Cut {
     pair: Range<usize>,
-    /// Where the value begins, if another one takes its place.
+    /// Where the value begins, if another value replaces it.
     replaced: Option<usize>,
 }
 
@@ -141,13 +142,13 @@ fn cuts_of(field: &[u8], carriers: &Transports, change: Change<'_>) -> Cuts {
                 .map(|pair| Cut { replaced: replaced.map(|name| pair.start + name), pair }),
         );
     }
-    // Two carriers may share a cookie: what the first one says counts.
+    // Two transports may share a cookie: the first one's cut counts.
     cuts.sort_by_key(|cut| cut.pair.start);
     cuts.dedup_by_key(|cut| cut.pair.start);
     cuts
 }
 
-/// One field without its cuts. The first one that is replaced takes `token`.
+/// Returns one field without its cuts. The first cut with a replacement gets `token`.
 fn cut(field: &[u8], cuts: &Cuts, token: &mut Option<&str>) -> Vec<u8> {
     let room = field.len() + token.map_or(0, str::len);
     let (mut text, mut copied) = (Vec::with_capacity(room), 0);
@@ -163,7 +164,7 @@ fn cut(field: &[u8], cuts: &Cuts, token: &mut Option<&str>) -> Vec<u8> {
         }
         match field[pair.end..].iter().position(|byte| !is_separator(*byte)) {
             Some(next) => copied += next,
-            // Nothing follows: what was between it and the one before goes as well.
+            // No pair follows, so the separator before the removed pair goes as well.
             None => {
                 let end = text.iter().rposition(|byte| !is_separator(*byte));
                 text.truncate(end.map_or(0, |last| last + 1));

@@ -1,4 +1,4 @@
-//! What this node knows of sessions without asking anyone: which are over, and which generations
+//! What this node knows of sessions without asking the store: which are over, and which generations
 //! it has reported as seen. Read on the fresh path.
 
 mod revoked;
@@ -13,7 +13,8 @@ pub(crate) use shards::{Key, Shards};
 
 const SLOTS: usize = 16_384;
 
-/// Generations that were reported as seen. A slot that two sessions share costs a second report.
+/// Generations that were reported as seen. If two sessions share a slot, a generation may be
+/// reported twice.
 pub(crate) struct Seen {
     hasher: RandomState,
     slots: Box<[AtomicU64]>,
@@ -33,14 +34,15 @@ impl Seen {
         &self.slots[print as usize % SLOTS]
     }
 
-    /// Whether this is its first sight; marks it as seen. A sight that slides is one of its own.
+    /// Returns whether this generation is seen for the first time, and marks it as seen. A sighting
+    /// with user activity and one without are separate.
     pub(crate) fn first(&self, sid: &str, generation: u64, user_activity: bool) -> bool {
         let print = self.print(sid, generation, user_activity);
         let slot = self.slot(print);
         slot.load(Ordering::Relaxed) != print && slot.swap(print, Ordering::Relaxed) != print
     }
 
-    /// The report failed: the next sight is the first again.
+    /// Takes the mark back after the report failed, so that the next sighting is the first again.
     pub(crate) fn forget(&self, sid: &str, generation: u64, user_activity: bool) {
         let print = self.print(sid, generation, user_activity);
         let _ = self.slot(print).compare_exchange(print, 0, Ordering::Relaxed, Ordering::Relaxed);

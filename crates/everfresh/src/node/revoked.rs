@@ -1,10 +1,10 @@
-//! Sessions that are over while access tokens of theirs may still be good.
+//! Sessions that are over, whose access tokens may not have expired yet.
 //!
 //! Rules
-//! 1. An end costs the same however many are known: an entry of 20 bytes, and 8 in the bucket of
-//!    the minute in which it expires. Buckets that are due are dropped whole.
-//! 2. An end that is heard again changes nothing, unless its entry is older than half an hour.
-//! 3. A shard that is full gives up the entries that expire first.
+//! 1. The cost of an end does not depend on how many are known: an entry of 20 bytes, and 8 bytes
+//!    in the bucket of the minute in which it expires. Buckets that are due are dropped whole.
+//! 2. An end that is reported again changes nothing, unless its entry is older than half an hour.
+//! 3. A full shard drops the entries that expire first.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -16,25 +16,27 @@ use hashbrown::HashTable;
 use super::shards::{Key, Shards};
 use crate::clock::Timestamp;
 
-/// Entries of one shard, as many as its table holds before it doubles: seven million in all.
+/// How many entries a shard holds, which is how many its table holds before it doubles: seven
+/// million in all.
 const MAX_ENTRIES: usize = 7 << 14;
 
-/// How much older an entry has to be than what is heard. Entries last for a token's life and an
-/// hour, for clocks that differ; half of that hour is enough between two reports of one end.
+/// How much older an entry has to be than a repeated report to be renewed. Entries last for a
+/// token's lifetime and an hour, for clocks that differ; half of that hour is enough between two
+/// reports of one end.
 const HEARD_AGAIN: Duration = Duration::from_secs(30 * 60);
 
 /// Whole minutes since 1970.
 type Minute = u32;
 
-/// The sessions, filled by every sign-out, theft and refused refresh that this node sees or hears
-/// of.
+/// The sessions that are over. Every sign-out, detected reuse and refused refresh that this node
+/// handles or learns of adds one.
 pub(crate) struct Revoked<H = RandomState>(Shards<Ends, H>);
 
 #[derive(Default)]
 struct Ends {
-    /// Until when each is refused.
+    /// The minute until which each session is refused.
     until: HashTable<(Key, Minute)>,
-    /// The hashes of those that expire in a minute. An entry that moved on is in two.
+    /// The hashes of the entries that expire in a minute. A renewed entry is in two buckets.
     due: BTreeMap<Minute, Vec<u64>>,
 }
 
@@ -55,7 +57,7 @@ impl<H: BuildHasher> Revoked<H> {
         entry.is_some_and(|(_, until)| begun(now) < *until)
     }
 
-    /// Refuses this session's access tokens until then, by whole minutes.
+    /// Refuses this session's access tokens until then, in whole minutes.
     pub(crate) fn insert(&self, sid: &str, until: Timestamp, now: Timestamp) {
         let place = self.0.place(sid);
         let mut ends = place.write();
@@ -80,7 +82,7 @@ impl<H: BuildHasher> Revoked<H> {
 }
 
 impl Ends {
-    /// Drops the buckets that are due, and says how many entries were in them.
+    /// Drops the buckets that are due. Returns how many entries it removed.
     fn clear(&mut self, now: Minute, hasher: &impl BuildHasher) -> usize {
         let mut cleared = 0;
         while let Some(first) = self.due.first_entry().filter(|first| *first.key() <= now) {
@@ -89,14 +91,14 @@ impl Ends {
                 cleared += usize::from(self.take(hash, minute, hasher));
             }
         }
-        // What a wave of sign-outs took is given back once it has passed.
+        // Releases the memory of a wave of sign-outs once it has passed.
         if cleared > 0 && self.until.capacity() / 8 > self.until.len() {
             self.until.shrink_to_fit(|(key, _)| hasher.hash_one(key));
         }
         cleared
     }
 
-    /// Removes one of those that expire first; says how many that were.
+    /// Removes one of the entries that expire first. Returns how many it removed.
     fn drop_first(&mut self, hasher: &impl BuildHasher) -> usize {
         while let Some((&minute, hashes)) = self.due.iter_mut().next() {
             match hashes.pop() {
@@ -108,20 +110,20 @@ impl Ends {
         0
     }
 
-    /// Removes an entry of this hash that expires by then. Two of one hash are in their bucket
-    /// twice.
+    /// Removes an entry of this hash that expires by then. Two entries of one hash are in their
+    /// bucket twice.
     fn take(&mut self, hash: u64, by: Minute, hasher: &impl BuildHasher) -> bool {
         let over = |(key, until): &(Key, Minute)| *until <= by && hasher.hash_one(key) == hash;
         self.until.find_entry(hash, over).map(|entry| entry.remove()).is_ok()
     }
 }
 
-/// The minute that has begun.
+/// The minute that contains `time`.
 fn begun(time: Timestamp) -> Minute {
     Minute::try_from(time.as_secs() / 60).unwrap_or(Minute::MAX)
 }
 
-/// The minute in which nothing of what lies before `time` is left.
+/// The first whole minute after `time`.
 fn ended(time: Timestamp) -> Minute {
     begun(time).saturating_add(1)
 }
@@ -148,7 +150,7 @@ mod tests {
         SessionId::from_bytes(u128::from(n).to_be_bytes()).to_string()
     }
 
-    /// Another issuer's: no 16 bytes of base64url.
+    /// Another issuer's id, which is not 16 bytes of base64url.
     fn foreign(n: u64) -> String {
         format!("7f1e2c3a-0000-4000-8000-{n:012}")
     }
@@ -178,7 +180,7 @@ mod tests {
         }
     }
 
-    /// Counts what is hashed: an entry that moves to another place is hashed for it.
+    /// Counts hashes: an entry that moves to another place is hashed for it.
     #[derive(Clone, Default)]
     struct Counting(RandomState, Arc<AtomicUsize>);
 
@@ -201,7 +203,7 @@ mod tests {
             counting.1.load(Ordering::Relaxed) - before
         };
         let (mut now, mut sid) = (NOW, 0);
-        // More of them each time, and each time a part of them expires.
+        // Each round inserts more ends, and a part of them expires.
         for n in [1_000, 10_000, 100_000] {
             let cost = hashed(&|| {
                 for n in sid..sid + n {
@@ -229,7 +231,7 @@ mod tests {
             }
         }
         assert_eq!((revoked.0.len(), buckets(&revoked)), (1_000, 1_000));
-        // An end that is tried again after an hour is one anew.
+        // An end that is reported again after an hour renews its entry.
         let now = NOW.plus(HOUR);
         revoked.insert(&ours(7), now.plus(2 * HOUR), now);
         assert_eq!((revoked.0.len(), buckets(&revoked)), (1_000, 1_001));

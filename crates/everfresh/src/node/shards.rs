@@ -1,5 +1,5 @@
 //! A table by session id, divided into shards with a lock each. A change of one entry moves no
-//! other, and a reader waits only for a writer of the same shard.
+//! other entry, and a reader waits only for a writer of the same shard.
 
 use std::hash::{BuildHasher, RandomState};
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -9,17 +9,17 @@ use crate::store::SessionId;
 
 const SHARDS: usize = 64;
 
-/// Where hashes say which shard: hashbrown takes the bits below and above for itself.
+/// The lowest bit of a hash that selects the shard. hashbrown uses the bits below and above.
 const SHARD_BITS: u32 = 48;
 
-/// A session's id in 16 bytes: its own, or, where another issuer's `sid` is a longer text, two
-/// keyed hashes of that.
+/// A session's id in 16 bytes: its own bytes, or, for another issuer's longer `sid`, two keyed
+/// hashes of its text.
 pub(crate) type Key = [u8; 16];
 
 /// The shards, and how many entries they have.
 pub(crate) struct Shards<S, H = RandomState> {
     pub(crate) hasher: H,
-    /// No entry: readers look no further.
+    /// The number of entries. At 0, readers skip the shards.
     entries: AtomicUsize,
     shards: Box<[RwLock<S>]>,
 }
@@ -51,12 +51,12 @@ impl<S: Default, H: BuildHasher> Shards<S, H> {
         self.entries.load(Ordering::Acquire)
     }
 
-    /// Called before the entry is there, so that no reader passes it by.
+    /// Counts one entry more. Called before the entry is there, so that no reader misses it.
     pub(crate) fn grow(&self) {
         self.entries.fetch_add(1, Ordering::AcqRel);
     }
 
-    /// Called after so many entries are gone.
+    /// Counts `by` entries less. Called after they are removed.
     pub(crate) fn shrink(&self, by: usize) {
         self.entries.fetch_sub(by, Ordering::AcqRel);
     }

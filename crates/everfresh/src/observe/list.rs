@@ -1,5 +1,5 @@
-//! What is counted and measured: one list, from which recorders are told, and against which the
-//! documents are held.
+//! The metrics: one list, by which they are described to recorders, and with which the documents
+//! are compared.
 
 use metrics::{Label, Unit, counter, describe_counter, describe_gauge, describe_histogram};
 
@@ -7,15 +7,16 @@ use metrics::{Label, Unit, counter, describe_counter, describe_gauge, describe_h
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Metric {
-    /// Its name, as recorders are given it.
+    /// The metric's name, as recorders get it.
     pub name: &'static str,
-    /// What it is.
+    /// The metric's kind.
     pub kind: MetricKind,
-    /// What one of it is: `seconds`, or what is counted.
+    /// The metric's unit: `seconds`, or what it counts.
     pub unit: &'static str,
-    /// Its labels, and every value that each may have. Never anything that a request brought.
+    /// The metric's labels, and every value that each may have. A label never holds a text from a
+    /// request.
     pub labels: &'static [(&'static str, &'static [&'static str])],
-    /// What it says, in one line.
+    /// The metric's description, in one line.
     pub help: &'static str,
 }
 
@@ -23,9 +24,9 @@ pub struct Metric {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum MetricKind {
-    /// Only goes up.
+    /// A counter, which only goes up.
     Counter,
-    /// Goes up and down.
+    /// A gauge, which goes up and down.
     Gauge,
     /// A distribution.
     Histogram,
@@ -50,10 +51,10 @@ pub(super) const FEED_LIVE: &str = "everfresh_feed_live";
 pub(super) const UPSTREAM: &str = "everfresh_upstream_total";
 pub(super) const UPSTREAM_DOWN: &str = "everfresh_upstream_down";
 
-/// Every metric that everfresh keeps: [`Engine`](crate::Engine) all but the last one, which
+/// Every metric that everfresh keeps. [`Engine`](crate::Engine) keeps all but the last one, which
 /// `everfresh-upstream` keeps of the keys that it fetches.
 ///
-/// `docs/observability.md` says what each means and what to do when it rises.
+/// `docs/observability.md` says what each metric means and what to do when it rises.
 pub const METRICS: &[Metric] = &[
     Metric {
         name: DECISIONS,
@@ -238,8 +239,8 @@ pub const METRICS: &[Metric] = &[
     },
 ];
 
-/// Tells the recorder of every metric. Counters begin at 0, so that the first increment is seen as
-/// one: a series that appears with a 1 has no rate.
+/// Describes every metric to the recorder. Counters begin at 0, so that the recorder sees the first
+/// increment: a series that appears with a 1 has no rate.
 pub(super) fn announce() {
     for metric in METRICS {
         let unit = if metric.unit == "seconds" { Unit::Seconds } else { Unit::Count };
@@ -259,7 +260,7 @@ pub(super) fn announce() {
 }
 
 impl Metric {
-    /// Every series that it may have: one value for each of its labels.
+    /// Returns every series that the metric may have: one value for each of its labels.
     pub fn series(&self) -> Vec<Vec<(&'static str, &'static str)>> {
         let mut series = vec![Vec::new()];
         for (name, values) in self.labels {

@@ -1,7 +1,7 @@
-//! Counts and times, through the `metrics` facade. `list.rs` names them.
+//! Counters and times, through the `metrics` facade. `list.rs` names them.
 //!
-//! Handles are made when the engine is built: install the recorder before. What a request with a
-//! fresh token costs is one counter.
+//! The handles are made when the engine is built, so install the recorder before. A request with a
+//! fresh token costs one counter.
 
 use std::fmt;
 use std::time::Duration;
@@ -14,14 +14,14 @@ use crate::decide::{Decision, Verdict};
 use crate::refresh::Failure;
 use crate::verify::InvalidReason;
 
-/// How a request came to its flight.
+/// How a request came to its refresh in the single flight.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum How {
     /// It started one.
     Started,
-    /// It joined one that ran.
+    /// It joined a running one.
     Joined,
-    /// It got the result of one that had landed.
+    /// It got the result of one that had ended.
     Replayed,
     /// It got none: the session's refresh failed a moment ago.
     BackedOff,
@@ -44,7 +44,7 @@ impl How {
     }
 }
 
-/// What is counted, with the handles of the recorder that there is.
+/// The handles of the recorder that was installed when the engine was built.
 pub(crate) struct Metrics {
     decisions: [[Counter; Verdict::NAMES.len()]; Decision::ALL.len()],
     flights: [Counter; How::ALL.len()],
@@ -82,12 +82,12 @@ impl Metrics {
         self.flights[how as usize].increment(1);
     }
 
-    /// One refresh more is under way.
+    /// Counts one more running refresh.
     pub(crate) fn took_off(&self) {
         self.running.increment(1.0);
     }
 
-    /// One less, however it ended.
+    /// Counts one running refresh less, however it ended.
     pub(crate) fn came_down(&self) {
         self.running.decrement(1.0);
     }
@@ -100,12 +100,12 @@ impl Metrics {
         self.wait_seconds.record(time);
     }
 
-    /// Looked up, so that it is there only where a store has a feed.
+    /// The gauge is looked up, so that it exists only if a store has a feed.
     pub(crate) fn feed(&self, live: bool) {
         gauge!(FEED_LIVE).set(f64::from(u8::from(live)));
     }
 
-    /// What happens seldom enough to look its counter up.
+    /// Counts an event. Most are rare enough to look their counter up.
     pub(crate) fn happened(&self, event: &Event<'_>) {
         let one = |counter: Counter| counter.increment(1);
         let refresh = |name: &'static str| one(counter!(REFRESHES, "outcome" => name));
@@ -115,7 +115,7 @@ impl Metrics {
         let problem = || one(counter!(PROBLEMS, "what" => event.name()));
         match event {
             Event::Refreshed { .. } | Event::Renewed { .. } => refresh(event.name()),
-            // Nothing that a refresh may say.
+            // A refresh may not fail this way.
             Event::RefreshFailed { failure: Failure::TooManySessions, .. } => {
                 refresh(Failure::Misconfigured.name());
             }
@@ -124,7 +124,7 @@ impl Metrics {
             Event::Replayed { confirmed: false, .. } => reuse("recovery"),
             Event::ReuseDetected { .. } => reuse("theft"),
             Event::AheadOfStore { .. } => reuse("ahead"),
-            // Anybody can cause this one, so it is not looked up.
+            // Any client can cause this one, so it is not looked up.
             Event::TokenRefused { reason } => self.refused[*reason as usize].increment(1),
             Event::SignedIn { .. } => session("signed_in"),
             Event::SignedOut { .. } => session("signed_out"),

@@ -1,5 +1,5 @@
-//! What happened that somebody should know: typed events for audit logs, `tracing`, and metrics.
-//! `docs/observability.md` lists all of it; the tests hold that page against this code.
+//! What operators should know: typed events for audit logs, `tracing`, and metrics.
+//! `docs/observability.md` lists all of it; the tests compare that page with this code.
 
 mod list;
 pub(crate) mod metrics;
@@ -11,14 +11,14 @@ use crate::verify::InvalidReason;
 
 pub use list::{METRICS, Metric, MetricKind};
 
-/// Something that an audit log may want. Never holds a token.
+/// An event for audit logs. It never holds a token.
 ///
-/// Set a hook with `EngineBuilder::on_event`; it is called in the path of the request and must
-/// not block. Every event is also a `tracing` event with the target `everfresh`.
+/// Set a hook with `EngineBuilder::on_event`. The engine calls it in the path of the request, and
+/// it must not block. Every event is also a `tracing` event with the target `everfresh`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Event<'e> {
-    /// A token was presented that does not count.
+    /// A client presented a token that does not count.
     TokenRefused {
         /// Why.
         reason: InvalidReason,
@@ -28,155 +28,160 @@ pub enum Event<'e> {
         /// The session.
         sid: &'e str,
     },
-    /// A session got a new access token, and nothing else, for the token that its client keeps.
+    /// A session got a new access token for the refresh token that its client keeps, and nothing
+    /// else.
     Renewed {
         /// The session.
         sid: &'e str,
     },
-    /// A refresh gave nothing.
+    /// A refresh failed.
     RefreshFailed {
         /// The session.
         sid: &'e str,
         /// Why.
         failure: Failure,
     },
-    /// A token does not fit the cookie or header that should carry it: a minted one by its size, so
-    /// that its claims have to become smaller; one that a refresher brought by its size or its bytes.
-    /// Until then the session can't be refreshed.
+    /// A token does not fit the cookie or header that should carry it. A minted token is too large,
+    /// so that its claims have to become smaller. A token from a refresher is too large, or has
+    /// bytes that are not allowed. Until then the session can't be refreshed.
     TokenTooLarge {
         /// The session.
         sid: &'e str,
     },
-    /// A refresh, or a sign-in, brought an access token that had expired. It signs in no one; the
-    /// client is answered 503 and tries again, or goes on with a token that is still good.
+    /// A refresh or a sign-in brought an access token that had expired. It signs no user in. The
+    /// client gets a 503 and tries again, or goes on with a token that is still good.
     ExpiredOnArrival {
         /// The session.
         sid: &'e str,
     },
-    /// An expired token was let pass within the leeway, since no refresh was to be had.
+    /// An expired token was accepted within the leeway, because no refresh was available.
     StaleServed {
         /// The session.
         sid: &'e str,
     },
-    /// Somebody signed in.
+    /// A user signed in.
     SignedIn {
         /// The new session.
         sid: &'e str,
     },
-    /// Somebody signed out.
+    /// A user signed out.
     SignedOut {
         /// The session that ended.
         sid: &'e str,
     },
-    /// Somebody signed in beyond the limit of sessions, and their oldest one was ended.
+    /// A user signed in beyond the limit of sessions, so that the user's oldest session was ended.
     OverLimit {
         /// The session that ended.
         sid: &'e str,
     },
-    /// A response deletes our cookies.
+    /// A response deletes the engine's cookies.
     CookiesCleared {
-        /// Somebody went to a page with the cookies of a session that is over. Otherwise somebody
-        /// signed out.
+        /// Whether a client navigated to a page with the cookies of a session that is over.
+        /// Otherwise a user signed out.
         dead: bool,
     },
-    /// A refresh token of ours was presented that does not count: beside an access token of another
-    /// session, or beside another session's refresh token. It was left alone.
+    /// A client presented a refresh token that does not count, because an access token of another
+    /// session or another session's refresh token was beside it. It was ignored.
     RefreshTokenIgnored,
-    /// A rotation's result was given again: to a late twin, or to a client that had lost it.
+    /// A rotation's result was returned again: to a late duplicate of the request, or to a client
+    /// that had lost it.
     Replayed {
         /// The session.
         sid: &'e str,
-        /// A client had shown the result before.
+        /// Whether a client had presented the result before.
         confirmed: bool,
     },
     /// For the third time in a row, with half the reuse interval between them, a client asked for a
-    /// successor that no client has shown. Its cookies don't stick (a proxy drops `Set-Cookie`, a
-    /// client keeps no jar), or two holders take turns. The session goes on; its store is asked at
-    /// each of its requests.
+    /// successor that no client has presented. The client does not keep its cookies (a proxy drops
+    /// `Set-Cookie`, or the client has no cookie jar), or two holders take turns. The session goes
+    /// on; the store is asked at each of its requests.
     CookieNotSticking {
         /// The session.
         sid: &'e str,
     },
-    /// An old refresh token came back: two hold it. The session was ended, and no other.
+    /// A refresh token was reused (RFC 9700 section 4.14.2): two clients hold it. The session was
+    /// ended, and no other.
     ReuseDetected {
         /// The session.
         sid: &'e str,
     },
     /// A client holds a newer generation than the store, which was restored from a backup or lost
-    /// acknowledged writes. The session goes on from the client's.
+    /// acknowledged writes. The session goes on from the client's generation.
     AheadOfStore {
         /// The session.
         sid: &'e str,
     },
-    /// The session store did not do what it was asked.
+    /// A call of the session store failed.
     StoreFailed,
-    /// Sessions are good and their claims don't fit the app's type, which changed. Told once a minute
-    /// at the most, by each engine; these requests are 401, and the sessions go on.
+    /// Sessions are good, and their claims don't fit the app's type, which changed. Each engine
+    /// emits it once a minute at the most. The responses to these requests are 401, and the
+    /// sessions go on.
     UnreadClaims {
-        /// The type, and the member that is missing or not of its type. No value.
+        /// The type, and the member that is missing or does not have its type. It holds no value.
         problem: &'e str,
     },
-    /// Another server answered a refresh with tokens that are not what was asked for: another
-    /// person's, or signed by nobody we trust. They were thrown away.
+    /// Another server answered a refresh with tokens that were not asked for: another user's, or
+    /// signed by no trusted key. The engine discarded them.
     IssuedRefused {
         /// The session.
         sid: &'e str,
     },
-    /// A refresh token was sent, and nobody knows what became of it.
+    /// A refresh token was sent to the other server, and the outcome is unknown.
     InDoubt {
         /// The session.
         sid: &'e str,
     },
-    /// New tokens came, and the store does not take them. They are kept in memory, and offered
-    /// again, until it does, for a day at the most.
+    /// New tokens arrived, and the store does not accept them. They are kept in memory and offered
+    /// again until it does, for a day at the most.
     Unpersisted {
         /// The session.
         sid: &'e str,
     },
-    /// New tokens could not be read or stored for a day, and were thrown away. Whether the session
-    /// goes on depends on whether the other server takes the former refresh token again.
+    /// New tokens could not be read or stored for a day, and were discarded. Whether the session
+    /// goes on depends on whether the other server accepts the former refresh token again.
     TokensLost {
         /// The session.
         sid: &'e str,
     },
-    /// This node may miss sessions that end on other ones, until it has caught up.
+    /// This node may miss sessions that end on other nodes, until it has caught up.
     FeedLost,
-    /// This node hears of sessions that end on other ones again, and has caught up.
+    /// This node learns of sessions that end on other nodes again, and has caught up.
     FeedLive,
     /// The other server fails again and again. For a while it is asked once a second.
     UpstreamDown,
     /// The other server answers again.
     UpstreamUp,
-    /// A session that was signed out could not be ended, and that is not tried any more: its
-    /// refresh token counts until it is over by itself.
+    /// A session that was signed out could not be ended, and the engine has stopped trying. Its
+    /// refresh token counts until the session expires.
     RevokeFailed {
         /// The session.
         sid: &'e str,
         /// Why.
         failure: Failure,
     },
-    /// The same, of all sessions of a person, some of which may have ended.
+    /// All sessions of a user should have been ended, and the engine has stopped trying. Some of
+    /// them may have ended.
     RevokeAllFailed {
-        /// Whose. Not in the `tracing` event.
+        /// The user. It is not in the `tracing` event.
         subject: &'e str,
         /// Why.
         failure: Failure,
     },
-    /// A request that another site caused brought our cookies; they were not counted.
+    /// A request that another site caused had the engine's cookies, which did not count.
     CrossSite,
-    /// New tokens were kept back: the handler made its response cacheable by shared caches, or it
-    /// is a 304.
+    /// New tokens were withheld, because the handler made its response cacheable by shared caches,
+    /// or the response is a 304.
     TokensWithheld,
-    /// The tokio runtime has ended on which the engine ran what outlives a request. What was under
-    /// way there is lost; what comes next runs on the runtime of its request.
+    /// The tokio runtime on which the engine ran work that outlives a request has ended. The work
+    /// in progress there is lost. Further work runs on the runtime of its request.
     RuntimeEnded,
-    /// A refresh had to wait for something, and no tokio runtime is there to wait on: neither the
-    /// engine's nor around the request.
+    /// A refresh had to wait, and there is no tokio runtime to wait on: neither the engine's nor
+    /// one around the request.
     NoRuntime,
 }
 
 impl Event<'_> {
-    /// Its name, for logs: `token_refused`, `signed_in`, ...
+    /// Returns the event's name, for logs: `token_refused`, `signed_in`, ...
     pub const fn name(&self) -> &'static str {
         match self {
             Self::TokenRefused { .. } => "token_refused",
@@ -233,7 +238,7 @@ impl Event<'_> {
             } => {
                 tracing::warn!(target: "everfresh", sid, ?failure, "refresh failed");
             }
-            // Told by an event of its own, seldom.
+            // `Event::UnreadClaims` reports it, at a limited rate.
             Self::RefreshFailed { sid, failure: Failure::UnreadClaims } => {
                 tracing::debug!(target: "everfresh", sid, failure = "UnreadClaims", "refresh failed");
             }
@@ -272,7 +277,7 @@ impl Event<'_> {
             Self::AheadOfStore { sid } => {
                 tracing::warn!(target: "everfresh", sid, "a client is ahead of the store");
             }
-            // Written where the error is known.
+            // Logged where the error is known.
             Self::StoreFailed | Self::FeedLost => {}
             Self::UnreadClaims { problem } => tracing::warn!(
                 target: "everfresh",

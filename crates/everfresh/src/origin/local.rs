@@ -1,4 +1,4 @@
-//! Which hosts a request may name where cookies travel without Secure (`insecure_dev_only`).
+//! The hosts that a request may name if cookies have no Secure (`insecure_dev_only`).
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
@@ -7,8 +7,8 @@ use http::header::HOST;
 use crate::config::ConfigError;
 use crate::head::{HeaderFields as _, RequestHead};
 
-/// Whether a request is for this machine, or for a host that the app named: whatever its port. One
-/// that names none is from no browser.
+/// Whether a request is for this machine, or for a host that the app named, on any port. A request
+/// that names no host is accepted, because browsers always name one.
 pub(crate) fn is_local(head: &impl RequestHead, named: &[String]) -> bool {
     let local = |authority: &[u8]| {
         let host = std::str::from_utf8(authority).map(host_of).unwrap_or_default();
@@ -18,7 +18,7 @@ pub(crate) fn is_local(head: &impl RequestHead, named: &[String]) -> bool {
         && head.fields().values(&HOST).all(local)
 }
 
-/// Without the port, and without what stands around an address of IPv6.
+/// Returns the host without its port, and an IPv6 address without its brackets.
 fn host_of(authority: &str) -> &str {
     match authority.strip_prefix('[') {
         Some(rest) => rest.split(']').next().unwrap_or_default(),
@@ -26,7 +26,8 @@ fn host_of(authority: &str) -> &str {
     }
 }
 
-/// `localhost` and the names below it (RFC 6761 section 6.3), and the addresses of this machine.
+/// Whether the host is `localhost` or a name below it (RFC 6761 section 6.3), or a loopback
+/// address.
 fn is_loopback(host: &str) -> bool {
     let name = host.strip_suffix('.').unwrap_or(host);
     let last = name.rsplit('.').next().unwrap_or_default();
@@ -35,7 +36,7 @@ fn is_loopback(host: &str) -> bool {
         || host.parse().is_ok_and(|address: Ipv6Addr| address.is_loopback())
 }
 
-/// A host is a name or an address, as `Host` has it, without a port.
+/// Checks that a host is a name or an address, as `Host` has it, without a port.
 pub(crate) fn check_host(host: &str) -> Result<(), ConfigError> {
     let is_name = !host.is_empty()
         && host.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-._".contains(&byte));

@@ -1,16 +1,20 @@
-//! Whether another site caused a request. Cookies travel with such a request all the same, so a
-//! session in a cookie does not count for it.
+//! Whether another site caused a request. Browsers send cookies with such a request all the same,
+//! so a session in a cookie does not count for it.
 //!
 //! Rules, for methods other than GET, HEAD, OPTIONS and TRACE, and for a GET that opens a
-//! WebSocket, which no rule of CORS holds back and with which a browser always sends `Origin`
+//! WebSocket. CORS does not restrict such a GET, and a browser always sends `Origin` with it
 //! (RFC 6455 sections 4.1 and 10.2):
-//! 1. An `Origin` named as trusted is ours, everywhere or at the paths that it is trusted for.
-//! 2. `Sec-Fetch-Site: same-origin` or `none` is ours, any other value is not.
-//! 3. Without it, an `Origin` is ours if its host and port are those of the request.
-//! 4. Without both, the client is no browser, and nothing was forged.
+//! 1. A request from a trusted `Origin` is same-origin, everywhere or at the paths that the origin
+//!    is trusted for.
+//! 2. A request with `Sec-Fetch-Site: same-origin` or `none` is same-origin. With any other value
+//!    it is not.
+//! 3. Without `Sec-Fetch-Site`, a request is same-origin if the host and port of its `Origin` are
+//!    the request's.
+//! 4. Without both fields, the client is no browser, and no site forged the request.
 //!
-//! A sibling subdomain (`same-site`) is another origin: whoever can write there could plant a
-//! request. These are the rules of Go's `CrossOriginProtection` and of `tower_http::csrf`.
+//! A sibling subdomain (`same-site`) is another origin, because a party that can publish there
+//! could forge a request. These are the rules of Go's `CrossOriginProtection` and of
+//! `tower_http::csrf`.
 
 mod local;
 mod trusted;
@@ -25,12 +29,12 @@ pub(crate) use trusted::Trusted;
 
 const SEC_FETCH_SITE: HeaderName = HeaderName::from_static("sec-fetch-site");
 
-/// RFC 9110 section 9.2.1.
+/// Whether the method is safe (RFC 9110 section 9.2.1).
 pub(crate) fn is_safe(method: &str) -> bool {
     matches!(method, "GET" | "HEAD" | "OPTIONS" | "TRACE")
 }
 
-/// Whether another site caused this request, by the rules above.
+/// Returns whether another site caused this request, by the rules above.
 pub(crate) fn is_cross_site(head: &impl RequestHead, trusted: &[Trusted]) -> bool {
     let fields = head.fields();
     if is_safe(head.method()) && !members(fields, &UPGRADE).any(is_websocket) {
@@ -54,7 +58,7 @@ pub(crate) fn is_cross_site(head: &impl RequestHead, trusted: &[Trusted]) -> boo
     }
 }
 
-/// Whether a member of `Upgrade` is this protocol, of whatever version (RFC 9110 section 7.8).
+/// Whether a member of `Upgrade` is WebSocket, of any version (RFC 9110 section 7.8).
 fn is_websocket(protocol: &[u8]) -> bool {
     let name = protocol.split(|byte| *byte == b'/').next();
     name.is_some_and(|name| name.eq_ignore_ascii_case(b"websocket"))
@@ -65,7 +69,8 @@ fn only<'h>(fields: &'h impl HeaderFields, name: &HeaderName) -> Option<&'h [u8]
     values.next().filter(|_| values.next().is_none())
 }
 
-/// The scheme is not compared: behind a proxy that ends TLS we can't know ours.
+/// Compares hosts and ports, and not the schemes, because the engine can't know its own scheme
+/// behind a proxy that ends TLS.
 fn same_host(origin: &[u8], host: &[u8]) -> bool {
     let (authority, port) = match (strip(origin, b"https://"), strip(origin, b"http://")) {
         (Some(rest), _) => (rest, &b":443"[..]),

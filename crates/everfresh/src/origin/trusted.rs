@@ -2,11 +2,12 @@
 
 use crate::config::ConfigError;
 
-/// An origin whose requests count as our own.
+/// An origin whose requests count as same-origin.
 #[derive(Clone, Debug)]
 pub(crate) struct Trusted {
     origin: String,
-    /// The path that this is for, or all below it where it ends with a slash. None: all paths.
+    /// The path that this origin is trusted for, or all paths below it if it ends with a slash.
+    /// None: all paths.
     at: Option<String>,
 }
 
@@ -23,8 +24,8 @@ impl Trusted {
             })
     }
 
-    /// An origin is written as browsers write it: scheme, host, port if it is not the default. A
-    /// path is written as requests have it.
+    /// Checks that the origin is written as browsers write it: scheme, host, and the port if it is
+    /// not the default. A path must be written as requests have it.
     pub(crate) fn check(&self) -> Result<(), ConfigError> {
         let uri: Option<http::Uri> = self.origin.parse().ok();
         let whole = uri.is_some_and(|uri| {

@@ -1,7 +1,7 @@
-//! What a response says of how it came about, for whoever develops: `debug_headers`.
+//! The field of `debug_headers`, which tells developers how a response came about.
 //!
-//! One field, a dictionary (RFC 9651 section 3.2) of words that are ours. Nothing that a request
-//! brought is in it: no token, no id, no name.
+//! It is one field, a dictionary (RFC 9651 section 3.2) of everfresh's own words. It holds nothing
+//! that a request brought: no token, no id, no name.
 
 use http::{HeaderName, HeaderValue};
 
@@ -18,25 +18,25 @@ const EVERFRESH_DEBUG: HeaderName = HeaderName::from_static("everfresh-debug");
 /// What became of one request.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Account<'a> {
-    /// Which of the engine's carriers counted, from 0, and where its access token travels.
+    /// The index of the transport that counted, from 0, and the location of its access token.
     pub(crate) carrier: usize,
     pub(crate) by: &'a Location,
     pub(crate) verdict: Verdict,
     pub(crate) decision: Decision,
-    /// How it came to a refresh, and what came of that.
+    /// How the request came to a refresh, and the refresh's outcome.
     pub(crate) flown: Option<(How, &'static str)>,
     pub(crate) standing: SessionStatus,
-    /// Why its token does not count.
+    /// Why the request's token does not count.
     pub(crate) reason: Option<InvalidReason>,
-    /// Of the access token that it has in the end.
+    /// The generation of the access token that the request has in the end.
     pub(crate) generation: Option<u64>,
     pub(crate) sent: Sent,
 }
 
 impl Account<'_> {
-    /// Appends it to a response's fields.
+    /// Appends the field to a response's fields.
     pub(crate) fn write(self, fields: &mut impl HeaderFields) {
-        // Words and numbers are always a header value.
+        // Words and numbers are always a valid header value.
         if let Ok(value) = HeaderValue::from_str(&self.dictionary()) {
             fields.append(&EVERFRESH_DEBUG, value);
         }

@@ -1,13 +1,15 @@
-//! Step 6: the header changes that a response must carry.
+//! Step 6: the header changes of a response.
 //!
 //! Rules
-//! 1. Tokens go back the way they came. `Set-Cookie` is appended, never inserted or folded.
-//! 2. What the handler set or cleared under our names wins, for the pair as a whole.
-//! 3. A response with our tokens is not for shared caches (RFC 9111 section 7.3); what the
-//!    handler said about caching is changed, or the tokens stay back, as the policy says. Tokens
-//!    that the handler asked for never stay back: whoever signed in has to get them.
-//! 4. A 304 carries no tokens: caches merge its fields into what they stored. The next request
-//!    is refreshed again.
+//! 1. Tokens go back by the transport that brought them. `Set-Cookie` is appended, never inserted
+//!    or folded.
+//! 2. If the handler itself set or cleared one of a transport's locations, its fields stay, and the
+//!    engine writes neither of the two tokens.
+//! 3. A response with tokens is not for shared caches (RFC 9111 section 7.3). As the policy says,
+//!    the engine changes the handler's cache directives, or withholds the tokens. The policy never
+//!    withholds tokens that the handler asked for, because a client that signed in must get them.
+//! 4. A 304 carries no tokens, because caches merge its fields into the stored response. The next
+//!    request is refreshed again.
 
 mod debug;
 
@@ -25,7 +27,7 @@ use crate::refresh::Tokens;
 
 pub(crate) use debug::Account;
 
-/// What a session wants a response to carry.
+/// What a response should carry for the session.
 #[derive(Clone, Debug, Default)]
 pub(crate) enum Outgoing {
     #[default]
@@ -33,38 +35,42 @@ pub(crate) enum Outgoing {
     Tokens {
         carrier: usize,
         tokens: Tokens,
-        /// By the handler, which signed in or asked for a refresh: no later response brings them.
+        /// Whether the handler asked for them, by a sign-in or a refresh. No later response carries
+        /// them.
         asked: bool,
     },
-    /// Delete every cookie of ours.
+    /// Delete every cookie of the engine's transports.
     Clear {
-        /// Since the session is over, and not since somebody signed out.
+        /// Whether the reason is a session that is over. Otherwise it is a sign-out.
         dead: bool,
     },
 }
 
-/// What a response carries of it.
+/// What a response carries in the end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Sent {
     Nothing,
     Tokens,
-    /// Tokens stay back: for the handler's own cookies, a shared cache, or a 304.
+    /// Tokens are withheld, because the handler set the cookies itself, or because of a shared
+    /// cache or a 304.
     Withheld,
     /// Cookies are deleted.
     Cleared,
 }
 
-/// What happens when a handler makes a response cacheable by shared caches and the tokens of a
-/// refresh should leave with it. Those of a sign-in always leave, as by [`Override`](Self::Override).
+/// What happens if a handler makes a response cacheable by shared caches and the tokens of a
+/// refresh should be sent with it. The tokens of a sign-in are always sent, as by
+/// [`Override`](Self::Override).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum CachePolicy {
     /// The response becomes `no-store` and carries the tokens. The default.
     #[default]
     Override,
-    /// The response stays as it is; the next request is refreshed again.
+    /// The response stays as it is, without tokens. The next request is refreshed again.
     SkipTokens,
-    /// The response becomes a 500, so that the route is noticed; the tokens stay back.
+    /// The response becomes a 500, so that the developer notices the route. The tokens are
+    /// withheld.
     Fail,
 }
 
@@ -78,8 +84,8 @@ const SHARED_CACHE_FIELDS: [HeaderName; 4] = [
 
 const NOT_MODIFIED: u16 = 304;
 
-/// Applies what the session wants to a response's head. Says what came of it, and to the app too
-/// if `tell`: a response that is made again is the same one.
+/// Applies `outgoing` to a response's head. Returns what the response carries. If `tell`, it also
+/// emits an event, which happens once even if the response is made again.
 pub(crate) fn apply(
     core: &Core,
     response: &mut impl ResponseHead,
@@ -172,7 +178,8 @@ fn deliver(
             }
             Location::Header(name) => (name.clone(), sensitive(token), name.clone()),
         };
-        // A token of ours is always a header value, and its size was checked when it was made.
+        // A token that the engine accepted is always a header value, and its size was checked when
+        // it was made.
         if let Some(value) = value {
             fields.append(&name, value);
             vary_by(fields, &vary);
@@ -242,8 +249,8 @@ fn is_for_shared_caches(fields: &impl HeaderFields) -> bool {
             .any(|one| is_directive(one, "public") || is_directive(one, "s-maxage"))
 }
 
-/// `no-store`, with nothing beside it that a cache might prefer. `no-transform` speaks to other
-/// intermediaries and stays.
+/// Sets `no-store`, and removes every directive that a cache might prefer. `no-transform` stays,
+/// because it is for other intermediaries.
 fn keep_from_caches(fields: &mut impl HeaderFields) {
     let no_transform = directives(fields).any(|one| is_directive(one, "no-transform"));
     fields.remove(&CACHE_CONTROL);
