@@ -1,5 +1,5 @@
-//! actix-web's heads, whose types are those of `http` 0.2, as the engine sees them. Nothing is
-//! copied but the fields that are added.
+//! Presents actix-web's heads, which use the types of `http` 0.2, to the engine. Only the fields
+//! that the engine adds are copied.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
@@ -9,16 +9,16 @@ use actix_web::http::header::{HeaderMap, HeaderName, HeaderValue};
 use actix_web::{HttpMessage as _, HttpResponse};
 use everfresh::{HeaderFields, RequestHead, ResponseHead};
 
-/// A head of actix-web's, and its header fields.
+/// A head of actix-web, with its header fields.
 pub(crate) struct Bridge<T>(pub(crate) T);
 
-/// Where the header fields are. `None`: they can't be changed.
+/// Access to the header fields. `None` means that they can't be changed.
 pub(crate) trait Fields {
     fn map(&self) -> &HeaderMap;
     fn map_mut(&mut self) -> Option<&mut HeaderMap>;
 }
 
-/// In the extensions of a request that had to change and could not, since somebody else holds it.
+/// Marks, in a request's extensions, that the request had to change but other code shares it.
 pub(crate) struct Held;
 
 impl<T: Fields> HeaderFields for Bridge<T> {
@@ -33,8 +33,8 @@ impl<T: Fields> HeaderFields for Bridge<T> {
     }
 
     fn remove(&mut self, name: &http::HeaderName) {
-        // A request's fields can be changed only while nobody else holds it: not asked for without
-        // need.
+        // actix-web allows changes only while no other code holds the request, so change it only
+        // if necessary.
         if self.0.map().contains_key(name.as_str())
             && let Some(map) = self.0.map_mut()
         {
@@ -43,7 +43,7 @@ impl<T: Fields> HeaderFields for Bridge<T> {
     }
 }
 
-/// An answer of the engine's, in the types of `http` 0.2.
+/// Converts a response of the engine to the types of `http` 0.2.
 pub(crate) fn response(answer: http::Response<Vec<u8>>) -> HttpResponse {
     let (head, body) = answer.into_parts();
     let status = StatusCode::from_u16(head.status.as_u16());
@@ -55,7 +55,7 @@ pub(crate) fn response(answer: http::Response<Vec<u8>>) -> HttpResponse {
     response
 }
 
-/// Adds a field. What `http` 1 takes, `http` 0.2 takes too.
+/// Adds a field. Every value that `http` 1 accepts is also valid in `http` 0.2.
 fn append(fields: &mut HeaderMap, name: &http::HeaderName, value: &http::HeaderValue) {
     let bridged = HeaderValue::from_bytes(value.as_bytes());
     if let (Ok(name), Ok(mut bridged)) = (HeaderName::from_bytes(name.as_ref()), bridged) {
@@ -69,7 +69,7 @@ impl Fields for &mut ServiceRequest {
         self.headers()
     }
 
-    /// actix-web says that a request is shared by a panic alone.
+    /// actix-web reports a shared request only by a panic.
     fn map_mut(&mut self) -> Option<&mut HeaderMap> {
         let held = self.extensions().contains::<Held>()
             || catch_unwind(AssertUnwindSafe(|| self.headers_mut().len())).is_err();

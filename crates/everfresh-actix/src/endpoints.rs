@@ -1,4 +1,4 @@
-//! What everfresh answers itself, mounted in an app.
+//! everfresh's endpoints, mounted in an app.
 
 use actix_web::dev::ServiceRequest;
 use actix_web::web::{self, Bytes, ServiceConfig};
@@ -7,9 +7,10 @@ use everfresh::{BODY_LIMIT, ClaimSet, Engine};
 use crate::bridge::{self, Bridge};
 use crate::session;
 
-/// The endpoints that everfresh brings: `POST /auth/refresh`, `GET /auth/sessions`, `DELETE
-/// /auth/sessions/{sid}`, `POST /auth/logout-all`, `GET /.well-known/jwks.json`, and the dialects
-/// that the engine serves. [`NativePaths`](everfresh::NativePaths) moves or leaves out the first five.
+/// Returns a configuration with everfresh's endpoints: `POST /auth/refresh`, `GET /auth/sessions`,
+/// `DELETE /auth/sessions/{sid}`, `POST /auth/logout-all`, `GET /.well-known/jwks.json`, and the
+/// dialects that the engine serves. [`NativePaths`](everfresh::NativePaths) moves or omits the
+/// first five.
 ///
 /// ```
 /// # use actix_web::App;
@@ -36,7 +37,7 @@ pub fn endpoints<C: ClaimSet>(auth: &Engine<C>) -> impl FnOnce(&mut ServiceConfi
                 let endpoint = endpoint.clone();
                 async move {
                     let call = endpoint.read(&Bridge(&mut request));
-                    // Read whatever it is: actix-web closes a connection with an unread body.
+                    // Read every body, because actix-web closes a connection with an unread body.
                     let body = request.extract::<Bytes>().await.ok();
                     let body = body.filter(|body| body.len() <= BODY_LIMIT);
                     let session = session(request.request()).map_err(|rejection| rejection.0);

@@ -1,31 +1,33 @@
 //! everfresh in actix-web: [`Refresh`] as a middleware, [`Claims`] and [`Session`] as extractors.
 //!
 //! # Rules
-//! 1. Wrap the app in [`Refresh`]. It reads, verifies and refreshes, and rejects nothing. Tokens
-//!    leave with whatever comes from inside, an error of another middleware too.
-//! 2. A handler that takes [`Claims<User>`](Claims) is for people who are signed in; others get
+//! 1. Wrap the app in [`Refresh`]. The middleware reads, verifies and refreshes tokens. It rejects
+//!    no request. New tokens go out with every response from inside, including the response of
+//!    another middleware's error.
+//! 2. A handler that takes [`Claims<User>`](Claims) requires a signed-in user. Other requests get
 //!    401, 403 or 503 with a problem+json body, and a 401 names its challenge.
-//! 3. A handler that takes [`OptionalClaims<User>`](OptionalClaims) is for everybody: `None` where
-//!    nobody is signed in (any more). Only where a session may be good but can't be refreshed at
-//!    the moment it is not called, and the answer is 503: nobody is shown a signed-out page by
-//!    mistake. `Option<Claims<User>>` can't tell these apart: actix-web makes `None` of every
-//!    error, that of a missing middleware too.
+//! 3. A handler that takes [`OptionalClaims<User>`](OptionalClaims) serves every request, with
+//!    `None` if no user is signed in or the session has ended. The one exception is a session that
+//!    may be valid but can't be refreshed at the moment: the handler is not called and the response
+//!    is 503, so that a signed-in user never gets a signed-out page by mistake.
+//!    `Option<Claims<User>>` can't make this distinction, because actix-web turns every error into
+//!    `None`, including the error for a missing middleware.
 //! 4. A handler that takes [`Session<User>`](Session) can sign in, sign out and refresh.
-//! 5. [`endpoints`] brings refresh, the list of a person's sessions and the public keys, to be
-//!    configured in the app inside the middleware.
-//! 6. [`require`] is a second middleware, inside the first, for a scope where everything must be
-//!    signed in.
+//! 5. [`endpoints`] adds the refresh endpoint, the list of a user's sessions and the public keys.
+//!    Pass it to `configure` of the app inside the middleware.
+//! 6. [`require`] is a second middleware for a scope whose routes all require a signed-in user. It
+//!    goes inside the first middleware.
 //!
 //! # Caveats
 //! * Build the engine once, outside of the closure that `HttpServer::new` takes, and in a runtime
-//!   that lives as long as the server (`#[actix_web::main]` or `#[tokio::main]` has one): refreshes
-//!   run there, and not on a worker that may end.
-//! * Extractors go by the type of the claims: where two engines stand around a route, give each a
-//!   type of its own. [`require`] and [`endpoints`] go by the engine.
-//! * A limit (a timeout) that sits inside [`Refresh`] is held while a request waits for a refresh:
-//!   put limits outside, which in actix-web means in a later `wrap`.
-//! * A middleware outside of [`Refresh`] that calls `cookies()` makes actix-web remember them for
-//!   the request, and handlers find the refresh token among them: put it inside.
+//!   that lives as long as the server (`#[actix_web::main]` and `#[tokio::main]` provide one).
+//!   Refreshes run on that runtime, and not on a worker that may end.
+//! * Extractors select the engine by the type of the claims. If two engines cover a route, give
+//!   each engine its own claims type. [`require`] and [`endpoints`] take the engine itself.
+//! * A limit (a timeout) inside [`Refresh`] is held while a request waits for a refresh. Put limits
+//!   outside, which in actix-web means in a later `wrap`.
+//! * If a middleware outside of [`Refresh`] calls `cookies()`, actix-web caches the cookies for the
+//!   request, and handlers find the refresh token among them. Put such a middleware inside.
 //!
 //! # Example
 //! ```
@@ -91,10 +93,10 @@ pub use middleware::{Refresh, RefreshService, require};
 
 everfresh::handler_types!(Session);
 
-/// The claims of whoever is signed in, if anybody is.
+/// The claims of the signed-in user, or `None` if no user is signed in.
 ///
-/// Rejects with 503 where a session may be good but can't be refreshed, and with 500 where
-/// [`Refresh`] is missing.
+/// Rejects with 503 if the session may be valid but can't be refreshed at the moment, and with 500
+/// if [`Refresh`] is missing.
 #[derive(Debug)]
 pub struct OptionalClaims<C>(pub Option<Claims<C>>);
 

@@ -13,15 +13,17 @@ use everfresh::{ClaimSet, Engine};
 use crate::bridge::{Bridge, Held};
 use crate::{Rejection, session};
 
-/// Reads, verifies and refreshes the token of each request, and puts a session into it.
+/// Middleware that reads, verifies and refreshes the token of each request, and puts a session
+/// into the request.
 ///
-/// 1. It goes around the whole app. What is given to `wrap` later is further outside.
-/// 2. The body of what is inside can be anything, and stays what it is.
-/// 3. An error of a middleware inside stays that error, for `Error::as_error` and for who asks for
-///    its response, once or several times. Tokens leave with each response that is made of it.
-/// 4. Where something outside holds a clone of the `HttpRequest`, and a token has to be taken out of
-///    it, the answer is 500 and says so: actix-web lets nobody change a request that is shared, and
-///    its own panic appears in the log. The session goes on.
+/// 1. It goes around the whole app. A middleware that is passed to `wrap` later is further outside.
+/// 2. The services inside may have any body type, and the middleware keeps that type.
+/// 3. An error of a middleware inside stays the same error for `Error::as_error` and for code that
+///    asks for its response, once or several times. Tokens go out with each response that is made
+///    from the error.
+/// 4. If a service outside holds a clone of the `HttpRequest`, and a token has to be removed from
+///    the request, the response is 500 and states this reason: actix-web does not allow changes to
+///    a shared request, and its own panic appears in the log. The session continues.
 #[derive(Debug)]
 pub struct Refresh<C>(Engine<C>);
 
@@ -37,7 +39,7 @@ pub struct RefreshService<S, C> {
 }
 
 impl<C: ClaimSet> Refresh<C> {
-    /// With this engine: a handle, shared by all workers.
+    /// Creates the middleware for this engine. The engine is a handle, which all workers share.
     pub fn new(auth: Engine<C>) -> Self {
         Self(auth)
     }
@@ -91,8 +93,8 @@ where
                     underway.finish(Bridge(response.response_mut().head_mut())).await;
                     Ok(response)
                 }
-                // It stays the error that it is, whose response is made outside, and more than
-                // once where somebody looks at it.
+                // The error stays the same. Its response is made outside, and more than once if
+                // other code looks at it.
                 Err(mut error) => {
                     if let Some(deferred) = underway.defer().await {
                         error.add_response_mapper(move |mut response| {
@@ -107,9 +109,11 @@ where
     }
 }
 
-/// A second middleware, inside of [`Refresh`], where everything must be signed in: it answers in
-/// place of the service inside, with 401, 403 or 503, and with 500 where [`Refresh`] of the same
-/// engine is missing.
+/// Returns a second middleware, for services that all require a signed-in user. It goes inside
+/// [`Refresh`].
+///
+/// It answers in place of the service inside with 401, 403 or 503, and with 500 if [`Refresh`] of
+/// the same engine is missing.
 ///
 /// ```
 /// # use actix_web::{App, web};

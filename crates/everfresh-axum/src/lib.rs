@@ -1,24 +1,28 @@
 //! everfresh in axum: [`Claims`] and [`Session`] as extractors.
 //!
 //! # Rules
-//! 1. Put `auth.layer()` around the router. It reads, verifies and refreshes, and rejects nothing.
-//! 2. A handler that takes [`Claims<User>`](Claims) is for people who are signed in; others get
+//! 1. Put `auth.layer()` around the router. The layer reads, verifies and refreshes tokens. It
+//!    rejects no request.
+//! 2. A handler that takes [`Claims<User>`](Claims) requires a signed-in user. Other requests get
 //!    401, 403 or 503 with a problem+json body, and a 401 names its challenge.
-//! 3. A handler that takes `Option<Claims<User>>` is for everybody: `None` where nobody is signed
-//!    in (any more). Only where a session may be good but can't be refreshed at the moment it
-//!    is not called, and the answer is 503: nobody is shown a signed-out page by mistake.
+//! 3. A handler that takes `Option<Claims<User>>` serves every request, with `None` if no user is
+//!    signed in or the session has ended. The one exception is a session that may be valid but
+//!    can't be refreshed at the moment: the handler is not called and the response is 503, so that
+//!    a signed-in user never gets a signed-out page by mistake.
 //! 4. A handler that takes [`Session<User>`](Session) can sign in, sign out and refresh.
-//! 5. [`endpoints`] brings refresh, the list of a person's sessions and the public keys, to be
-//!    merged into the router inside the layer.
-//! 6. `auth.require()` is a second layer, inside the first, where everything must be signed in.
+//! 5. [`endpoints`] returns a router with the refresh endpoint, the list of a user's sessions and
+//!    the public keys. Merge it into the router inside the layer.
+//! 6. `auth.require()` is a second layer for routes that all require a signed-in user. It goes
+//!    inside the first layer.
 //!
 //! # Caveats
-//! * `.layer(..)` is around the routes that were added before it, and not around later ones.
-//! * A limit (a timeout, a concurrency limit) that sits inside the layer is held while a request
-//!   waits for a refresh: put limits outside, which in axum means after `.layer(auth.layer())`.
-//! * Extractors go by the type of the claims: where two engines stand around a route, give each a
-//!   type of its own. `auth.require()` and [`endpoints`] go by the engine.
-//! * A CORS layer goes outside, too: it answers preflights, and names what scripts may read.
+//! * `.layer(..)` covers the routes that were added before it, and not the routes added later.
+//! * A limit (a timeout, a concurrency limit) inside the layer is held while a request waits for a
+//!   refresh. Put limits outside, which in axum means after `.layer(auth.layer())`.
+//! * Extractors select the engine by the type of the claims. If two engines cover a route, give
+//!   each engine its own claims type. `auth.require()` and [`endpoints`] take the engine itself.
+//! * A CORS layer goes outside as well, because it answers preflight requests and names the header
+//!   fields that scripts may read.
 //!
 //! # Example
 //! ```
@@ -100,9 +104,10 @@ impl<C: ClaimSet, S: Sync> OptionalFromRequestParts<S> for Claims<C> {
     }
 }
 
-/// The endpoints that everfresh brings: `POST /auth/refresh`, `GET /auth/sessions`, `DELETE
-/// /auth/sessions/{sid}`, `POST /auth/logout-all`, `GET /.well-known/jwks.json`, and the dialects
-/// that the engine serves. [`NativePaths`](everfresh::NativePaths) moves or leaves out the first five.
+/// Returns a router with everfresh's endpoints: `POST /auth/refresh`, `GET /auth/sessions`,
+/// `DELETE /auth/sessions/{sid}`, `POST /auth/logout-all`, `GET /.well-known/jwks.json`, and the
+/// dialects that the engine serves. [`NativePaths`](everfresh::NativePaths) moves or omits the
+/// first five.
 ///
 /// ```
 /// # use axum::Router;

@@ -1,23 +1,25 @@
-//! everfresh's sessions in SQL databases: durable, and with the guarantees of their transactions.
+//! Session stores for everfresh in SQL databases: durable, with the guarantees of the database's
+//! transactions.
 //!
 //! # Rules
-//! 1. A session is one row. A rotation is one conditional `UPDATE`, so that of all that race, in
-//!    this process or another, one succeeds.
-//! 2. What was answered is on the disk: SQLite with a write-ahead log and `synchronous = FULL`,
-//!    PostgreSQL as long as its `synchronous_commit` is not off.
-//! 3. Nothing waits without a limit: a writer of SQLite 5 s for another one, a statement of
-//!    PostgreSQL 3 s for a connection and 4 s for its answer. A database that is locked, full or
-//!    away is an error and no answer: refresh is unavailable, nobody is signed out.
-//! 4. All processes go by one clock: the machine's with SQLite, the server's with PostgreSQL.
-//! 5. Sessions that are over stay until [`sweep`](everfresh::SessionStore::sweep) takes them.
+//! 1. A session is one row. A rotation is one conditional `UPDATE`: of several concurrent
+//!    rotations, in this process or another, exactly one succeeds.
+//! 2. Every acknowledged change is on the disk: SQLite uses a write-ahead log with `synchronous =
+//!    FULL`, and PostgreSQL writes it unless its `synchronous_commit` is off.
+//! 3. Every wait has a limit. A writer of SQLite waits 5 s for another writer. A statement of
+//!    PostgreSQL waits 3 s for a connection and 4 s for its answer. A database that is locked, full
+//!    or unreachable results in an error: refresh is unavailable, and no user is signed out.
+//! 4. All processes use one clock: the machine's clock with SQLite, the server's with PostgreSQL.
+//! 5. Expired sessions stay in the table until [`sweep`](everfresh::SessionStore::sweep) removes
+//!    them.
 //!
-//! `SqliteStore` (feature `sqlite`, on unless switched off) needs no server. Its file must lie on a
-//! local disk: SQLite's locks do not work over network file systems.
+//! `SqliteStore` (feature `sqlite`, enabled by default) needs no server. Its file must be on a
+//! local disk, because SQLite's locks do not work over network file systems.
 //!
-//! `PostgresStore` (feature `postgres`) is for many nodes. TLS to it is a feature of sqlx that you
-//! switch on in your own `Cargo.toml`, since which one is your choice. A failover to a standby that
-//! replicates asynchronously may forget what was acknowledged last; one with
-//! `synchronous_standby_names` forgets nothing.
+//! `PostgresStore` (feature `postgres`) is for many nodes. For TLS to the server, enable a TLS
+//! feature of sqlx in your own `Cargo.toml`; everfresh does not choose one. A failover to a standby
+//! that replicates asynchronously may lose the changes that were acknowledged last. A failover with
+//! `synchronous_standby_names` loses nothing.
 //!
 //! # Example
 #![cfg_attr(feature = "sqlite", doc = "```")]

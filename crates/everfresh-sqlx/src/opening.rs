@@ -1,5 +1,5 @@
-//! What is told where a store can't be opened: what was to be opened, what the database said, and
-//! what to do. Never an address: it may hold a password.
+//! Errors for a store that can't be opened. The text names the file or the database, the database's
+//! message, and a remedy. It never contains an address, because an address may hold a password.
 
 use std::error::Error;
 use std::fmt;
@@ -7,7 +7,7 @@ use std::fmt;
 use everfresh::StoreError;
 use sqlx::migrate::MigrateError;
 
-/// What is said, and the error that it was made of.
+/// The text of the error, and its cause.
 struct OpenError {
     text: String,
     cause: Box<dyn Error + Send + Sync>,
@@ -31,7 +31,8 @@ fn told(text: String, cause: impl Into<Box<dyn Error + Send + Sync>>) -> StoreEr
     StoreError::new(OpenError { text, cause: cause.into() })
 }
 
-/// `what`: a file, or a database on a host. The remedy goes by what the database said.
+/// The database `what` can't be opened: a file, or a database on a host. The database's error code
+/// selects the remedy.
 pub(crate) fn cant_open(
     what: &str,
     error: sqlx::Error,
@@ -41,13 +42,13 @@ pub(crate) fn cant_open(
     told(format!("can't open {what}: {}; {remedy}", said(&error)), error)
 }
 
-/// An address that can't be read.
+/// The address of the database can't be parsed.
 #[cfg(feature = "postgres")]
 pub(crate) fn cant_read(address: &str, error: sqlx::Error) -> StoreError {
     told(format!("its address can't be read: {}; write it as {address}", said(&error)), error)
 }
 
-/// The tables can't be brought up to date. `other`: what to use instead, if they are not ours.
+/// The tables can't be migrated. `other` names the alternative if the tables are not everfresh's.
 pub(crate) fn cant_migrate(
     error: MigrateError,
     other: &str,
@@ -78,7 +79,7 @@ fn code(error: &sqlx::Error) -> Option<String> {
     Some(error.as_database_error()?.code()?.into_owned())
 }
 
-/// What the database said, or else the innermost cause, in one line.
+/// Returns the database's message, or else the innermost cause, in one line.
 fn said(error: &sqlx::Error) -> String {
     let text = match error.as_database_error() {
         Some(database) => database.message().to_owned(),
@@ -93,7 +94,7 @@ fn said(error: &sqlx::Error) -> String {
     text.lines().next().unwrap_or_default().trim_end_matches('.').to_owned()
 }
 
-/// By SQLite's result codes, whose lowest byte is the kind.
+/// Returns the remedy for a result code of SQLite, whose lowest byte is the primary code.
 #[cfg(feature = "sqlite")]
 pub(crate) fn sqlite_remedy(code: Option<&str>) -> &'static str {
     match code.and_then(|code| code.parse::<u32>().ok()).map(|code| code & 0xff) {
@@ -106,7 +107,7 @@ pub(crate) fn sqlite_remedy(code: Option<&str>) -> &'static str {
     }
 }
 
-/// By PostgreSQL's SQLSTATE.
+/// Returns the remedy for a SQLSTATE of PostgreSQL.
 #[cfg(feature = "postgres")]
 pub(crate) fn postgres_remedy(code: Option<&str>) -> &'static str {
     match code {

@@ -18,29 +18,30 @@ use crate::row::{Columns as _, MAX_LIST, duration, integer, millis, record, sid,
 /// How long a statement may take, and how long a caller waits for a connection.
 const LIMIT: Duration = Duration::from_secs(3);
 
-/// The server ends what takes too long and says so. If it doesn't say anything, the connection is
-/// given up this much later.
+/// The server cancels a statement that takes too long and reports that. If the server does not
+/// respond at all, the connection is given up this much later.
 const GRACE: Duration = Duration::from_secs(1);
 
 /// How many connections one node has.
 const CONNECTIONS: u32 = 10;
 
-/// A connection that was idle for longer is tried before it is used.
+/// A connection that was idle for longer is tested before it is used.
 const FRESH: Duration = Duration::from_secs(1);
 
-/// How long that may take. Of a pool that has died whole, all can be tried while one caller waits.
+/// How long that test may take. If all connections of a pool are dead, all of them can be tested
+/// while one caller waits.
 const TRY: Duration = Duration::from_millis(250);
 
-/// How an address is written.
+/// The form of an address.
 const ADDRESS: &str = "postgres://user:password@host:port/database";
 
-/// How many rows a sweep looks at in one statement, so that none is long.
+/// How many rows a sweep examines in one statement, so that each statement stays short.
 const SWEEP_BATCH: usize = 1000;
 
 type Statement = Query<'static, Postgres, PgArguments>;
 
-/// The server's time in milliseconds, of a statement's begin so that it is one time for all of it.
-/// The first parameter is NULL but in tests.
+/// The server's time in milliseconds, at the start of the statement, so that the whole statement
+/// uses one time. The first parameter is NULL except in tests.
 macro_rules! now {
     () => {
         "coalesce($1::bigint, floor(extract(epoch FROM statement_timestamp()) * 1000)::bigint)"
@@ -55,41 +56,45 @@ macro_rules! columns {
     };
 }
 
-// Below the macros, which it uses.
+// After the macros, because the module uses them.
 mod end;
 mod feed;
 mod giving_up;
 
 use giving_up::{GivenUp, cant_serve};
 
-/// Keeps sessions in PostgreSQL.
+/// Stores sessions in PostgreSQL.
 ///
-/// A cheap handle: clones share the connections.
+/// The store is a cheap handle: clones share the connections.
 #[derive(Clone)]
 pub struct PostgresStore {
     pool: PgPool,
     given_up: GivenUp,
-    /// A test's, instead of the server's.
+    /// A test's clock, in place of the server's.
     clock: Option<Clock>,
 }
 
 impl PostgresStore {
     /// Connects to `postgres://[user[:password]@]host[:port]/database`, with up to 10 connections,
-    /// and brings the tables up to date. Who may not make tables has somebody else do that first.
+    /// and migrates the tables. If the user has no right to create tables, another user has to run
+    /// the migrations first.
     ///
     /// Each connection has a `statement_timeout` and an `idle_in_transaction_session_timeout` of
-    /// 3 s, and `read committed`, which rule 1 needs. `PgBouncer` takes no such options at the
-    /// start of a connection: bring a pool, and set them for the role or the database.
+    /// 3 s, and the isolation level `read committed`, which rule 1 of this crate needs. `PgBouncer`
+    /// accepts no such options at the start of a connection. With it, use
+    /// [`with_pool`](Self::with_pool), and set the options for the role or the database.
     ///
-    /// `PgBouncer` has to be in session mode. Its transaction mode carries neither the prepared
+    /// `PgBouncer` has to be in session mode. Its transaction mode supports neither the prepared
     /// statements that every step uses (before its version 1.21) nor `LISTEN`, by which a node
-    /// hears of sessions that end on other ones: without errors, none would be heard.
+    /// learns of sessions that other nodes end. The node would miss all of them without an error.
     ///
-    /// A connection whose server says that it can't serve us (read-only after a failover, shutting
-    /// down) is closed, with all that were made before it: the next caller connects anew.
+    /// If a server reports that it can't serve (read-only after a failover, shutting down), the
+    /// store closes that connection and all connections that were made before the report. The next
+    /// caller makes a new connection.
     ///
-    /// Errors: the address is bad, the server can't be reached or refuses us, or the tables were
-    /// made by a newer version.
+    /// # Errors
+    /// The address is invalid, the server can't be reached or refuses the connection, or the tables
+    /// were made by a newer version of everfresh.
     pub async fn open(url: &str) -> Result<Self, StoreError> {
         let limit = LIMIT.as_millis().to_string();
         let given_up = GivenUp::default();
@@ -110,7 +115,8 @@ impl PostgresStore {
         let pool = PgPoolOptions::new()
             .max_connections(CONNECTIONS)
             .acquire_timeout(LIMIT)
-            // Instead: a try for each statement would be a second round trip.
+            // `before_acquire` tests idle connections alone: a test for each statement would be a
+            // second round trip.
             .test_before_acquire(false)
             .before_acquire(move |connection, meta| {
                 let before = before.clone();
@@ -130,34 +136,35 @@ impl PostgresStore {
         }
     }
 
-    /// Over connections of your own, to share them with the app's tables. Brings the tables of
-    /// sessions up to date.
+    /// Uses your own connections, to share them with the app's tables. Migrates everfresh's tables.
     ///
-    /// Give the pool an `acquire_timeout` and its connections a `statement_timeout`, and leave
-    /// them at `read committed`: under a stricter isolation those who lose a race get errors.
+    /// Set an `acquire_timeout` for the pool and a `statement_timeout` for its connections, and
+    /// leave them at `read committed`. Under a stricter isolation level, steps that lose a race
+    /// fail with errors.
     ///
-    /// Errors: the tables can't be made, or were made by a newer version.
+    /// # Errors
+    /// The tables can't be made, or were made by a newer version of everfresh.
     pub async fn with_pool(pool: PgPool) -> Result<Self, StoreError> {
         let mut migrator = sqlx::migrate!("migrations/postgres");
-        // The app may have migrations of its own.
+        // The app may have its own migrations.
         migrator.dangerous_set_table_name("everfresh_migrations");
         let migrated = migrator.run(&pool).await;
         migrated.map_err(|error| cant_migrate(error, "another database", postgres_remedy))?;
         Ok(Self { pool, given_up: GivenUp::default(), clock: None })
     }
 
-    /// On a clock of your own instead of the server's, for tests.
+    /// Sets a clock in place of the server's, for tests.
     pub fn clock(mut self, clock: impl Into<Clock>) -> Self {
         self.clock = Some(clock.into());
         self
     }
 
-    /// Waits until every statement has ended and closes the connections.
+    /// Waits until every statement has ended, and closes the connections.
     pub async fn close(&self) {
         self.pool.close().await;
     }
 
-    /// A statement with its first parameter.
+    /// Returns a statement with its first parameter bound.
     fn statement(&self, sql: &'static str) -> Result<Statement, StoreError> {
         let now = self.clock.as_ref().map(|clock| millis(clock.now())).transpose()?;
         Ok(sqlx::query(sql).bind(now))
@@ -175,14 +182,14 @@ impl PostgresStore {
         self.finish(connection, done)
     }
 
-    /// Gives a connection back, or up.
+    /// Returns a connection to the pool, or gives it up.
     fn finish<T>(
         &self,
         mut connection: PoolConnection<Postgres>,
         done: Option<Result<T, sqlx::Error>>,
     ) -> Result<T, StoreError> {
         let Some(done) = done else {
-            // It may be dead without anybody having said so. The pool makes another one.
+            // The connection may be dead without a notice from either end. The pool makes another.
             drop(connection.detach());
             return Err(StoreError::new(format!("no answer within {:?}", LIMIT + GRACE)));
         };
@@ -190,18 +197,19 @@ impl PostgresStore {
             self.given_up.note();
             drop(connection.detach());
         } else {
-            // As dropping it does, which is a try of the connection, but within a limit: where the
-            // network goes away meanwhile, the pool would be short of this connection until the
+            // Dropping the connection would return it as well, after a test without a limit. If the
+            // network fails meanwhile, the pool would lack this connection until the operating
             // system gives up.
             tokio::spawn(tokio::time::timeout(LIMIT, connection.return_to_pool()));
         }
         done.map_err(StoreError::new)
     }
 
-    /// Looks at one batch of rows that are due: how many it removed, and how many it saw.
+    /// Examines one batch of rows that are due. Returns how many rows it removed, and how many it
+    /// examined.
     async fn sweep_some(&self, limit: usize) -> Result<(usize, usize), StoreError> {
-        // A session that was used since gets the day of its end anew. What another sweep is at
-        // is left to it.
+        // A session that was used since then gets its new expiry as `look_at`. Rows that another
+        // sweep has locked are skipped.
         let statement = self.statement(concat!(
             "WITH due AS (SELECT sid FROM everfresh_sessions WHERE look_at <= ",
             now!(),
@@ -224,7 +232,8 @@ impl PostgresStore {
     }
 }
 
-/// A pool that can't connect says only that it took too long. One try more says why.
+/// Returns the cause of a failure to connect. The pool reports only a timeout, so this function
+/// tries once more.
 async fn why(options: &PgConnectOptions, error: sqlx::Error) -> sqlx::Error {
     if !matches!(error, sqlx::Error::PoolTimedOut) {
         return error;
@@ -235,7 +244,7 @@ async fn why(options: &PgConnectOptions, error: sqlx::Error) -> sqlx::Error {
     }
 }
 
-/// An answer, unless it is overdue.
+/// Returns the answer, or `None` if it is overdue.
 async fn within<T>(
     answer: impl Future<Output = Result<T, sqlx::Error>>,
 ) -> Option<Result<T, sqlx::Error>> {

@@ -1,18 +1,18 @@
-//! What a row of sessions is, whatever the database.
+//! The columns of a session's row, for all databases.
 
 use std::time::Duration;
 
 use everfresh::{SessionId, SessionRecord, StoreError, StoredUpstreamTokens, Timestamp};
 use sqlx::Row;
 
-/// How many sessions of one subject are listed.
+/// The largest number of sessions of one subject that are listed.
 pub(crate) const MAX_LIST: i64 = 1000;
 
-/// How many sessions of one subject are ended at a time, so that no statement is long.
+/// How many sessions of one subject are ended at a time, so that each statement stays short.
 pub(crate) const BATCH: i64 = 1000;
 
-/// How long the end of a session is kept for those who follow: an access token lives for a day at the
-/// most, and clocks differ.
+/// How long the end of a session is kept for nodes that watch revocations. An access token lives
+/// for at most one day, and clocks differ.
 pub(crate) const KEPT: Duration = Duration::from_secs(26 * 60 * 60);
 
 /// The values of one row.
@@ -57,7 +57,7 @@ columns!(sqlx::sqlite::SqliteRow, |row| row.text("subject"));
 #[cfg(feature = "postgres")]
 columns!(sqlx::postgres::PgRow, |row| {
     let bytes = row.bytes("subject")?.unwrap_or_default();
-    // The error's own text would hold the bytes.
+    // The error's own text would contain the bytes.
     String::from_utf8(bytes).map_err(|error| StoreError::new(error.utf8_error()))
 });
 
@@ -93,7 +93,7 @@ fn upstream(row: &impl Columns) -> Result<Option<StoredUpstreamTokens>, StoreErr
     }))
 }
 
-/// The session that a row is of.
+/// Returns the session id of a row.
 pub(crate) fn sid(row: &impl Columns) -> Result<SessionId, StoreError> {
     let sid = sixteen(row, "sid")?.ok_or_else(|| StoreError::new("a row without sid"))?;
     Ok(SessionId::from_bytes(sid))
@@ -112,7 +112,7 @@ fn sixteen(row: &impl Columns, column: &str) -> Result<Option<[u8; 16]>, StoreEr
     bytes.map_err(|_| StoreError::new(format!("{column} is not 16 bytes long")))
 }
 
-/// Whole numbers are signed in a database.
+/// Converts a number to the signed integer of the databases.
 pub(crate) fn integer(value: u64) -> Result<i64, StoreError> {
     i64::try_from(value).map_err(StoreError::new)
 }
@@ -121,7 +121,7 @@ pub(crate) fn millis(time: Timestamp) -> Result<i64, StoreError> {
     duration(time.since(Timestamp::default()))
 }
 
-/// In milliseconds.
+/// Returns the duration in milliseconds.
 pub(crate) fn duration(duration: Duration) -> Result<i64, StoreError> {
     i64::try_from(duration.as_millis()).map_err(StoreError::new)
 }

@@ -23,15 +23,15 @@ use crate::row::{BATCH, MAX_LIST, duration, integer, millis, record, sid};
 /// How long a statement waits for another writer, and a caller for a connection.
 const PATIENCE: Duration = Duration::from_secs(5);
 
-/// Which changes the tables have had.
+/// The table that records which migrations have been applied.
 const MIGRATIONS: &str = "everfresh_migrations";
 
-/// SQLite has one writer; more connections than a few only queue.
+/// SQLite has one writer, so more than a few connections would only queue.
 const CONNECTIONS: u32 = 4;
 
-/// Keeps sessions in a SQLite file.
+/// Stores sessions in a SQLite file.
 ///
-/// A cheap handle: clones share the connections.
+/// The store is a cheap handle: clones share the connections.
 #[derive(Clone)]
 pub struct SqliteStore {
     pool: SqlitePool,
@@ -39,10 +39,11 @@ pub struct SqliteStore {
 }
 
 impl SqliteStore {
-    /// Opens the file, makes it if it is not there, and brings its tables up to date.
+    /// Opens the file, creates it if it does not exist, and migrates its tables.
     ///
-    /// Errors: the file can't be opened or written, is no database, or was written by a newer
-    /// version.
+    /// # Errors
+    /// The file can't be opened or written, is not a database, or was written by a newer version of
+    /// everfresh.
     pub async fn open(path: impl AsRef<Path>) -> Result<Self, StoreError> {
         let shown = format!("{:?}", path.as_ref());
         let options = SqliteConnectOptions::new()
@@ -61,27 +62,27 @@ impl SqliteStore {
         Self::with_pool(pool).await
     }
 
-    /// Over connections of your own, to share them with the app's tables. Brings the tables of
-    /// sessions up to date.
+    /// Uses your own connections, to share them with the app's tables. Migrates everfresh's tables.
     ///
-    /// What was acknowledged survives a power failure with `synchronous = FULL` alone; with a
-    /// journal other than WAL readers wait for writers; without a `busy_timeout` a second process
-    /// on the file makes refreshes fail. Keep the three as [`open`](Self::open) has them: WAL,
-    /// FULL, 5 s.
+    /// Keep the three settings as [`open`](Self::open) has them: WAL, FULL, 5 s. Acknowledged
+    /// changes survive a power failure only with `synchronous = FULL`. With a journal mode other
+    /// than WAL, readers wait for writers. Without a `busy_timeout`, a second process on the file
+    /// makes refreshes fail.
     ///
-    /// Errors: the file can't be written, or was written by a newer version.
+    /// # Errors
+    /// The file can't be written, or was written by a newer version of everfresh.
     pub async fn with_pool(pool: SqlitePool) -> Result<Self, StoreError> {
         migrate(&pool).await?;
         Ok(Self { pool, clock: Clock::system() })
     }
 
-    /// On a clock of your own, for tests.
+    /// Sets the clock, for tests.
     pub fn clock(mut self, clock: impl Into<Clock>) -> Self {
         self.clock = clock.into();
         self
     }
 
-    /// Waits until every statement has ended and closes the file.
+    /// Waits until every statement has ended, and closes the file.
     pub async fn close(&self) {
         self.pool.close().await;
     }
@@ -91,9 +92,10 @@ impl SqliteStore {
     }
 }
 
-/// Files from before this table had a name of ours have our migrations in sqlx's own table. It becomes
-/// ours only if it holds these and no others: an app's are not touched. Whoever comes second finds it
-/// done, and what goes wrong is told by what follows.
+/// Renames sqlx's default table of migrations to everfresh's. Files from before everfresh's table
+/// had its own name record everfresh's migrations in sqlx's table. It is renamed only if it holds
+/// everfresh's migrations alone, so that an app's migrations stay untouched. A second process finds
+/// the table renamed. An error here is ignored, because the migration that follows reports it.
 async fn take_over(pool: &SqlitePool, migrator: &Migrator) -> Result<(), sqlx::Error> {
     let there = "SELECT COUNT(*) FROM sqlite_master WHERE name = ?";
     let count = async |name| sqlx::query_scalar::<_, i64>(there).bind(name).fetch_one(pool).await;
@@ -113,13 +115,13 @@ async fn take_over(pool: &SqlitePool, migrator: &Migrator) -> Result<(), sqlx::E
     Ok(())
 }
 
-/// Brings the tables up to date. Of several processes that open a new file at once, one makes
-/// them; the others look again and find them made.
+/// Migrates the tables. If several processes open a new file at once, one of them makes the tables.
+/// The others try again and find them.
 async fn migrate(pool: &SqlitePool) -> Result<(), StoreError> {
     const TRIES: usize = 5;
 
     let mut migrator = sqlx::migrate!("migrations/sqlite");
-    // The app may have migrations of its own in the same file.
+    // The app may have its own migrations in the same file.
     migrator.dangerous_set_table_name(MIGRATIONS);
     let mut result = Ok(());
     for _ in 0..TRIES {
@@ -245,7 +247,7 @@ impl SessionStore for SqliteStore {
         except: Option<SessionId>,
     ) -> Result<Vec<SessionId>, StoreError> {
         let mut revoked = Vec::new();
-        // Each batch is a transaction of its own, so that other processes' writes come in between.
+        // Each batch is a separate transaction, so that other processes can write in between.
         loop {
             let some = self.end_some(subject, except).await?;
             let is_last = integer(some.len() as u64)? < BATCH;

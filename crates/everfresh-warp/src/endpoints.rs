@@ -1,4 +1,4 @@
-//! What everfresh answers itself, as a filter.
+//! everfresh's endpoints, as a filter.
 
 use std::future::ready;
 use std::pin::pin;
@@ -14,11 +14,12 @@ use warp::path::Tail;
 
 use crate::session;
 
-/// The endpoints that everfresh brings: `POST /auth/refresh`, `GET /auth/sessions`, `DELETE
-/// /auth/sessions/{sid}`, `POST /auth/logout-all`, `GET /.well-known/jwks.json`, and the dialects
-/// that the engine serves. [`NativePaths`](everfresh::NativePaths) moves or leaves out the first five.
+/// Returns a filter with everfresh's endpoints: `POST /auth/refresh`, `GET /auth/sessions`,
+/// `DELETE /auth/sessions/{sid}`, `POST /auth/logout-all`, `GET /.well-known/jwks.json`, and the
+/// dialects that the engine serves. [`NativePaths`](everfresh::NativePaths) moves or omits the
+/// first five.
 ///
-/// May stand behind a prefix: `warp::path("api").and(endpoints(&auth))`.
+/// The filter may follow a prefix: `warp::path("api").and(endpoints(&auth))`.
 ///
 /// ```
 /// # use everfresh::{Engine, Keys, MemoryStore, Rotate};
@@ -45,7 +46,7 @@ pub fn endpoints<C: ClaimSet>(
         let found = endpoints.iter().find(|endpoint| endpoint.is_at(&path)).cloned();
         ready(found.map(|found| (found, method, path)).ok_or_else(warp::reject::not_found))
     };
-    // A tunnel has no path, and warp's `tail` panics over that.
+    // A CONNECT request has no path, and warp's `tail` panics on it.
     let has_path = |method: Method| {
         ready(if method == Method::CONNECT { Err(warp::reject::not_found()) } else { Ok(method) })
     };
@@ -68,7 +69,7 @@ pub fn endpoints<C: ClaimSet>(
     )
 }
 
-/// The whole body, unless it is larger than an endpoint wants or breaks off.
+/// Reads the whole body. Returns `None` if it exceeds `BODY_LIMIT` or can't be read to its end.
 async fn read(body: impl Stream<Item = Result<impl Buf, warp::Error>>) -> Option<Vec<u8>> {
     let mut body = pin!(body);
     let mut bytes = Vec::new();

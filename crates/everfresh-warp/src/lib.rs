@@ -2,35 +2,36 @@
 //! [`optional_claims`], [`session`] and [`require`] are filters inside it.
 //!
 //! # Rules
-//! 1. `everfresh_warp::serve(routes, auth)` takes the place of `warp::serve(routes)`. It reads,
-//!    verifies and refreshes, and rejects nothing. What it sends back leaves with every answer,
-//!    that of a rejected route included.
-//! 2. A route with [`claims::<User>()`](claims) is for people who are signed in; others get
+//! 1. `everfresh_warp::serve(routes, auth)` replaces `warp::serve(routes)`. It reads, verifies and
+//!    refreshes tokens, and rejects no request. New tokens go out with every response, including
+//!    the response of a rejected route.
+//! 2. A route with [`claims::<User>()`](claims) requires a signed-in user. Other requests get
 //!    401, 403 or 503 with a problem+json body, and a 401 names its challenge.
-//! 3. A route with [`optional_claims::<User>()`](optional_claims) is for everybody: `None` where
-//!    nobody is signed in (any more). Only where a session may be good but can't be refreshed at
-//!    the moment it is not called, and the answer is 503: nobody is shown a signed-out page by
-//!    mistake.
-//! 4. A route with [`session::<User>()`](session) can sign in, sign out and refresh. Its handler
-//!    goes into `then` and answers `Result<_, everfresh_warp::Error>`.
-//! 5. [`require(&auth)`](require) extracts nothing, and stands before routes where everything
-//!    must be signed in by that engine: `warp::path("members").and(require(&auth)).and(members)`.
-//! 6. [`endpoints`] brings refresh, the list of a person's sessions and the public keys, as one more
-//!    route.
-//! 7. Nothing has to be recovered: `serve` answers our rejections, whatever else the routes of an
-//!    `or` chain rejected with (a 404, a 405).
+//! 3. A route with [`optional_claims::<User>()`](optional_claims) serves every request, with `None`
+//!    if no user is signed in or the session has ended. The one exception is a session that may be
+//!    valid but can't be refreshed at the moment: the handler is not called and the response is
+//!    503, so that a signed-in user never gets a signed-out page by mistake.
+//! 4. A route with [`session::<User>()`](session) can sign in, sign out and refresh. Pass its
+//!    handler to `then`, and return `Result<_, everfresh_warp::Error>` from it.
+//! 5. [`require(&auth)`](require) extracts nothing. It goes before routes that all require a user
+//!    who is signed in by that engine: `warp::path("members").and(require(&auth)).and(members)`.
+//! 6. [`endpoints`] is one more route, with the refresh endpoint, the list of a user's sessions and
+//!    the public keys.
+//! 7. No `recover` is necessary: `serve` answers everfresh's rejections, even if other routes of an
+//!    `or` chain rejected the request for another reason (a 404, a 405).
 //!
 //! # Caveats
-//! * warp goes on with the next `or` after a rejection, also after one of ours. So these filters
-//!   stand after the path and the method: one that stands before them speaks for every request,
-//!   and turns a 404 into a 401. And a route behind them that takes everything, such as a page for
-//!   404, takes those who aren't signed in.
-//! * [`claims`], [`optional_claims`] and [`session`] go by the type of the claims: where two engines
-//!   stand around a route, give each a type of its own. [`require`] and [`endpoints`] go by the
-//!   engine.
-//! * Who recovers every rejection puts [`recover`] before it, or asks [`answer`] in it. The same
-//!   holds inside of `warp::log` and `warp::cors`, which see a rejection before `serve` does.
-//! * `warp::addr::remote()` knows nothing here; [`remote`] does.
+//! * After a rejection, everfresh's included, warp tries the next `or`. Put these filters after
+//!   the path and the method: a filter before them applies to every request, and turns a 404 into a
+//!   401. A later route that matches every request, such as a page for 404, also gets the requests
+//!   of users who are not signed in.
+//! * [`claims`], [`optional_claims`] and [`session`] select the engine by the type of the claims.
+//!   If two engines cover a route, give each engine its own claims type. [`require`] and
+//!   [`endpoints`] take the engine itself.
+//! * An app that recovers every rejection puts [`recover`] before its own `recover`, or calls
+//!   [`answer`] in it. The same applies inside `warp::log` and `warp::cors`, which see a rejection
+//!   before `serve` does.
+//! * `warp::addr::remote()` extracts no address inside `serve`. Use [`remote`].
 //!
 //! # Example
 //! ```no_run
@@ -96,31 +97,32 @@ everfresh::handler_types!();
 
 /// Extracts the session of this request, which can sign in, sign out and refresh.
 ///
-/// Rejects only where [`serve`] is missing: 500.
+/// Rejects with 500 if [`serve`] is missing, and for no other reason.
 pub fn session<C: ClaimSet>() -> impl Filter<Extract = (Session<C>,), Error = warp::Rejection> + Copy
 {
     extract(Ok::<Session<C>, _>)
 }
 
-/// Extracts the claims of whoever is signed in.
+/// Extracts the claims of the signed-in user.
 ///
-/// Rejects with 401, 403 or 503, and with 500 where [`serve`] is missing.
+/// Rejects with 401, 403 or 503, and with 500 if [`serve`] is missing.
 pub fn claims<C: ClaimSet>() -> impl Filter<Extract = (Claims<C>,), Error = warp::Rejection> + Copy
 {
     extract(|session: Session<C>| session.claims().map(Claims))
 }
 
-/// Extracts the claims of whoever is signed in, and `None` where nobody is (any more).
+/// Extracts the claims of the signed-in user, or `None` if no user is signed in or the session has
+/// ended.
 ///
-/// Rejects with 503 where a session may be good but can't be refreshed at the moment, and with 500
-/// where [`serve`] is missing.
+/// Rejects with 503 if the session may be valid but can't be refreshed at the moment, and with 500
+/// if [`serve`] is missing.
 pub fn optional_claims<C: ClaimSet>()
 -> impl Filter<Extract = (Option<Claims<C>>,), Error = warp::Rejection> + Copy {
     extract(|session: Session<C>| Ok(session.optional_claims()?.map(Claims)))
 }
 
-/// Extracts nothing, and rejects as [`claims`] does where nobody is signed in; with 500 also where
-/// the session is another engine's.
+/// Extracts nothing, and rejects as [`claims`] does if no user is signed in. Also rejects with 500
+/// if the session belongs to another engine.
 pub fn require<C: ClaimSet>(
     auth: &Engine<C>,
 ) -> impl Filter<Extract = (), Error = warp::Rejection> + Clone + use<C> {
@@ -147,19 +149,20 @@ fn rejected(rejection: everfresh::Rejection) -> warp::Rejection {
     warp::reject::custom(Rejection(rejection))
 }
 
-/// Extracts the address of the client, or of the proxy that it came by: `warp::addr::remote()`
-/// for routes inside of [`serve`].
+/// Extracts the address of the client, or of the proxy in front of it. It replaces
+/// `warp::addr::remote()` for routes inside [`serve`].
 ///
-/// `None` on a Unix socket. In a server of your own, put a [`SocketAddr`] into the extensions of
-/// each request to [`service`].
+/// Extracts `None` for a connection over a Unix socket. If you run [`service`] in your own server,
+/// put a [`SocketAddr`] into the extensions of each request.
 pub fn remote() -> impl Filter<Extract = (Option<SocketAddr>,), Error = Infallible> + Copy {
     warp::ext::optional()
 }
 
-/// The answer to a rejection of ours, for use in a `recover` of your own; `None` if it holds none.
+/// Returns the response to a rejection by everfresh, for use in your own `recover`. Returns `None`
+/// if everfresh did not reject the request.
 ///
-/// Of several, what a handler said comes before what a filter said. For an answer in other words,
-/// look for a [`Rejection`] in it, which knows its kind.
+/// If both a handler and a filter rejected the request, the handler's error takes precedence. For a
+/// response in other words, look for a [`Rejection`] in the rejection, which has a kind.
 ///
 /// ```
 /// use std::convert::Infallible;
@@ -183,10 +186,10 @@ pub fn answer(rejection: &warp::Rejection) -> Option<Response> {
     by_handler.or_else(|| rejection.find().cloned()).map(Rejection::into_response)
 }
 
-/// Answers our rejections and leaves the others as they are: `routes.recover(recover)`.
+/// Answers everfresh's rejections and passes on the others: `routes.recover(recover)`.
 ///
-/// [`serve`] does that around everything. Put it further inside where something would see the
-/// rejection before: a `recover` of your own, `warp::log`, `warp::cors`.
+/// [`serve`] applies this filter around all routes. Apply it further inside if another filter would
+/// see the rejection first: your own `recover`, `warp::log`, `warp::cors`.
 pub async fn recover(rejection: warp::Rejection) -> Result<Response, warp::Rejection> {
     answer(&rejection).ok_or(rejection)
 }

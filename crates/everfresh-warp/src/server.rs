@@ -1,4 +1,4 @@
-//! The layer around warp's routes, and a server for both: warp's own takes filters only.
+//! The layer around warp's routes, and a server for both, because warp's server takes only filters.
 
 use std::convert::Infallible;
 use std::future::pending;
@@ -24,12 +24,12 @@ use warp::{Filter, Reply, http::Request, reply::Response};
 
 use crate::recover;
 
-/// How long a request's head may take unless another limit is set.
+/// The default limit for a client to send a request's head.
 const HEAD_LIMIT: Duration = Duration::from_secs(30);
 
 /// Serves routes inside the layer, in place of `warp::serve(routes)`.
 ///
-/// Takes recovered routes and others. Keep a clone of the engine for
+/// Accepts routes with and without a `recover`. Keep a clone of the engine for
 /// [`Engine::shutdown`](everfresh::Engine::shutdown).
 ///
 /// ```no_run
@@ -41,7 +41,7 @@ const HEAD_LIMIT: Duration = Duration::from_secs(30);
 /// everfresh_warp::serve(routes, auth.clone())
 ///     .incoming(listener)
 ///     .graceful(async {
-///         // until somebody says stop
+///         // until the process has to stop
 ///     })
 ///     .run()
 ///     .await;
@@ -57,13 +57,13 @@ where
     Server { routes, auth, listener: (), stop: pending().boxed(), head_limit: HEAD_LIMIT }
 }
 
-/// Routes inside the layer as a Tower service, for a server of your own (TLS, for example) or for
-/// more layers around it.
+/// Returns the routes inside the layer as a Tower service, for your own server (for example with
+/// TLS) or for more layers around it.
 ///
-/// A server of your own needs a limit for requests' heads, as [`Server::header_read_timeout`] is
-/// one: hyper has none as long as its builder has no timer.
+/// Your own server needs a limit for requests' heads, such as [`Server::header_read_timeout`],
+/// because hyper has no such limit unless its builder has a timer.
 ///
-/// Serve connections with upgrades, if there is a WebSocket among the routes, and see
+/// If the routes include a WebSocket, serve connections with upgrades. For client addresses, see
 /// [`remote`](crate::remote).
 #[expect(clippy::needless_pass_by_value, reason = "an engine is a handle; a reference says less")]
 pub fn service<F, C, B>(
@@ -79,11 +79,11 @@ where
     B: Body + Send + Sync + 'static,
     B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
 {
-    // Boxed, since routes that can reject and routes that can't have no other name in common.
+    // Boxed, because routes that can reject and routes that can't have no other common type.
     auth.layer().layer(warp::service(routes.boxed().recover(recover)))
 }
 
-/// A server of routes inside the layer. Made by [`serve`], with the methods of warp's own.
+/// A server of routes inside the layer. [`serve`] creates it. It has the methods of warp's server.
 #[must_use = "a server does nothing until it is run"]
 pub struct Server<F, C, L = ()> {
     routes: F,
@@ -99,17 +99,23 @@ where
     C: ClaimSet,
 {
     /// Listens on an address and serves.
+    ///
+    /// # Errors
+    /// The server can't listen on the address.
     pub async fn run(self, addr: impl Into<SocketAddr>) -> io::Result<()> {
         self.bind(addr).await?.run().await;
         Ok(())
     }
 
-    /// Listens on an address. Unlike warp's, it does not panic where that can't be done.
+    /// Listens on an address. Unlike warp's server, it does not panic if it can't listen.
+    ///
+    /// # Errors
+    /// The server can't listen on the address.
     pub async fn bind(self, to: impl Into<SocketAddr>) -> io::Result<Server<F, C, TcpListener>> {
         Ok(self.incoming(TcpListener::bind(to.into()).await?))
     }
 
-    /// Listens with this: a Tokio `TcpListener` or `UnixListener`.
+    /// Listens with this listener: a Tokio `TcpListener` or `UnixListener`.
     pub fn incoming<L>(self, listener: L) -> Server<F, C, L> {
         let Self { routes, auth, stop, head_limit, .. } = self;
         Server { routes, auth, listener, stop, head_limit }
@@ -117,19 +123,21 @@ where
 }
 
 impl<F, C, L> Server<F, C, L> {
-    /// Stops once `signal` ends: nobody is let in any more, and requests under way are answered.
+    /// Stops once `signal` completes: the server accepts no more connections, and answers the
+    /// requests under way.
     ///
-    /// A connection that became a WebSocket is not waited for.
+    /// The server does not wait for a connection that became a WebSocket.
     pub fn graceful(mut self, signal: impl Future<Output = ()> + Send + 'static) -> Self {
         self.stop = signal.boxed();
         self
     }
 
-    /// How long a client may take for a request's head, from its connection on or from the end of
-    /// the response before: 30 s unless set. Then the connection is closed.
+    /// Limits the time in which a client has to send a request's head. The time begins with the
+    /// connection or with the end of the previous response. The default is 30 s. After the limit
+    /// the server closes the connection.
     ///
-    /// By HTTP/2 it is the limit for the first request; later on the client has to answer a ping
-    /// every so often.
+    /// With HTTP/2 the limit applies to the first request. After that the client has to answer a
+    /// periodic ping.
     pub fn header_read_timeout(mut self, limit: Duration) -> Self {
         self.head_limit = limit;
         self
@@ -142,10 +150,10 @@ where
     C: ClaimSet,
     L: Accept,
 {
-    /// Serves HTTP/1 and HTTP/2, for ever or until the signal of [`graceful`](Self::graceful).
+    /// Serves HTTP/1 and HTTP/2, until the signal of [`graceful`](Self::graceful) if there is one.
     ///
-    /// Connections that can't be accepted are logged; after a want of file descriptors and the
-    /// like it waits for a second before it goes on.
+    /// The server logs failures to accept a connection. After a lack of file descriptors or a
+    /// similar failure, it waits for one second before it accepts the next connection.
     pub async fn run(mut self) {
         let service = service(self.routes, self.auth);
         let connections = GracefulShutdown::new();
@@ -172,9 +180,9 @@ where
             let connection = connections.watch(connection.into_owned());
             tokio::spawn(async move {
                 let mut connection = pin!(connection);
-                // hyper's own limit begins once it is known which HTTP the client speaks.
+                // hyper's own limit begins only after it has detected the client's HTTP version.
                 let first = tokio::time::timeout(limit, begun.notified());
-                // Its result is dropped: a client that hangs up is no news.
+                // The result is dropped, because a client that hangs up is expected.
                 tokio::select! {
                     _ = &mut connection => return,
                     first = first => if first.is_err() { return },
@@ -187,10 +195,10 @@ where
     }
 }
 
-/// A connection, and where from.
+/// A connection and the address of its peer.
 type Connection<L> = (<L as Accept>::Stream, Option<SocketAddr>);
 
-/// What a server listens with. Sealed, as warp's own is.
+/// A listener of a server. The trait is sealed, as warp's own is.
 pub trait Accept: Send {
     type Stream: AsyncRead + AsyncWrite + Unpin + Send + 'static;
 
@@ -214,8 +222,8 @@ impl Accept for tokio::net::UnixListener {
     }
 }
 
-/// The next connection. One that broke before it was accepted is no news; what else goes wrong
-/// would do so again at once, so there is a pause.
+/// Accepts the next connection. A connection that broke before it was accepted is expected and
+/// skipped. Any other failure would recur at once, so the server pauses before the next attempt.
 async fn accept<L: Accept>(listener: &mut L) -> Connection<L> {
     use io::ErrorKind::{ConnectionAborted, ConnectionRefused, ConnectionReset};
     let gone = [ConnectionAborted, ConnectionRefused, ConnectionReset];

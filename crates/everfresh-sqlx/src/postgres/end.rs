@@ -1,12 +1,12 @@
-//! Ending sessions: each statement that removes a row also notes it and tells of it.
+//! Ends sessions: each statement that removes a row also records and announces the end.
 
 use everfresh::{SessionId, SessionRecord, StoreError};
 
 use super::PostgresStore;
 use crate::row::{BATCH, integer, record, sid};
 
-/// Notes and tells which sessions are gone, in the statement that removes them. In a notification
-/// an id is text, as everywhere outside of the database: base64url.
+/// Records and announces which sessions ended, in the statement that removes them. A notification
+/// carries the id as text, in base64url as everywhere outside of the database.
 macro_rules! told {
     () => {
         told!("sid")
@@ -25,7 +25,7 @@ macro_rules! told {
 }
 
 impl PostgresStore {
-    /// Ends a session. Says whether there was one.
+    /// Ends a session. Returns whether it existed.
     pub(super) async fn end_one(&self, sid: SessionId) -> Result<bool, StoreError> {
         let statement = self.statement(concat!(
             "WITH gone AS (DELETE FROM everfresh_sessions WHERE sid = $2 RETURNING sid), ",
@@ -35,7 +35,7 @@ impl PostgresStore {
         Ok(!gone.is_empty())
     }
 
-    /// The same. Gives it as it was.
+    /// Ends a session. Returns it as it was.
     pub(super) async fn take_one(
         &self,
         sid: SessionId,
@@ -50,7 +50,7 @@ impl PostgresStore {
         gone.first().map(record).transpose()
     }
 
-    /// Ends every session of a subject but `except`, in batches. Gives their ids.
+    /// Ends every session of a subject, except `except`, in batches. Returns their ids.
     pub(super) async fn end_all(
         &self,
         subject: &str,
@@ -69,7 +69,7 @@ impl PostgresStore {
         }
     }
 
-    /// Up to [`BATCH`] sessions of a subject but `except`.
+    /// Returns up to [`BATCH`] sessions of a subject, except `except`.
     async fn some_of(
         &self,
         subject: &str,
@@ -85,9 +85,9 @@ impl PostgresStore {
         self.rows(statement).await?.iter().map(bytes).collect()
     }
 
-    /// Ends these sessions. Gives those that were still there.
+    /// Ends these sessions. Returns the ids of those that still existed.
     async fn end_some(&self, some: Vec<Vec<u8>>) -> Result<Vec<SessionId>, StoreError> {
-        // In one order, so that two of them don't wait for each other.
+        // In a fixed order, so that two such statements don't deadlock.
         let statement = self.statement(concat!(
             "WITH gone AS (DELETE FROM everfresh_sessions WHERE sid IN (SELECT sid FROM \
              everfresh_sessions WHERE sid = ANY ($2) ORDER BY sid FOR UPDATE) RETURNING sid), ",

@@ -1,4 +1,4 @@
-//! PostgreSQL tells by `NOTIFY`, and has in a table what was told while somebody was away.
+//! Follows sessions that ended: by `NOTIFY`, and by a table for ends from before the node listened.
 
 use std::time::Duration;
 
@@ -9,17 +9,17 @@ use sqlx::postgres::PgListener;
 use super::PostgresStore;
 use crate::row::{Columns as _, KEPT, duration, sid};
 
-/// After so long without a word the connection is tried.
+/// After this time without a notification the node tests the connection.
 const QUIET: Duration = Duration::from_secs(10);
 
 /// How many ends are read at a time.
 const PAGE: i64 = 5000;
 
-/// How long an answer may take on the connection that listens.
+/// How long a response may take on the connection that listens.
 const LIMIT: Duration = Duration::from_secs(3);
 
 impl PostgresStore {
-    /// Removes what can't matter any more.
+    /// Removes the ends that are older than [`KEPT`].
     pub(super) async fn forget_ends(&self) -> Result<(), StoreError> {
         let statement = self.statement(concat!(
             "DELETE FROM everfresh_ended WHERE ended_at < ",
@@ -29,8 +29,8 @@ impl PostgresStore {
         self.execute(statement.bind(duration(KEPT)?)).await.map(drop)
     }
 
-    /// Tells what ended before, in pages by the table's index: each is a statement with a limit of
-    /// its own, however many there are.
+    /// Reports the sessions that ended before, in pages by the table's index. Each page is a
+    /// separate statement with its own limit, whatever the number of ends.
     async fn catch_up(&self, ear: &RevocationSink) -> Result<(), StoreError> {
         let back = duration(ear.back())?;
         let mut last = (i64::MIN, Vec::new());
@@ -61,7 +61,7 @@ impl PostgresStore {
         );
         let channel: String = channel.await?.try_get("channel").map_err(StoreError::new)?;
         limited(listener.listen(&channel)).await?;
-        // Only now: what ends from here on is told, what ended before is read.
+        // Only after `LISTEN`: later ends arrive as notifications, and earlier ends are read here.
         self.catch_up(ear).await?;
         ear.live();
         loop {

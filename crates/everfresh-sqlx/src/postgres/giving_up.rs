@@ -1,20 +1,21 @@
-//! Connections whose server can't serve us: after a failover a name may lead to another server,
-//! while the old connections stay open.
+//! Gives up connections whose server can't serve them: after a failover a name may resolve to
+//! another server, while the old connections stay open.
 
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use tokio::time::Instant;
 
-/// At most so often all connections are made anew: a server that stays read-only is not flooded.
+/// The interval within which all connections are given up at most once, so that a server that stays
+/// read-only is not flooded with new connections.
 const EVERY: Duration = Duration::from_secs(1);
 
-/// When the connections of that moment were last given up, all of them.
+/// The time at which all connections were last given up.
 #[derive(Clone, Debug, Default)]
 pub(super) struct GivenUp(Arc<Mutex<Option<Instant>>>);
 
 impl GivenUp {
-    /// A server said that it can't serve us.
+    /// Records that a server reported that it can't serve.
     pub(super) fn note(&self) {
         let mut at = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         if at.is_none_or(|at| at.elapsed() >= EVERY) {
@@ -22,16 +23,16 @@ impl GivenUp {
         }
     }
 
-    /// Whether a connection of this age was there at that time.
+    /// Returns whether a connection of this age already existed at that time.
     pub(super) fn is_outdated(&self, age: Duration) -> bool {
         let at = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         at.is_some_and(|at| at.elapsed() <= age)
     }
 }
 
-/// Whether the server says that it is the wrong one, or that it ends: SQLSTATE
-/// `read_only_sql_transaction`, `admin_shutdown`, `crash_shutdown`, `cannot_connect_now`, and the
-/// class of connection exceptions.
+/// Returns whether the server reports that it is not writable, that it is shutting down or
+/// starting, or that the connection failed: SQLSTATE `read_only_sql_transaction`, `admin_shutdown`,
+/// `crash_shutdown`, `cannot_connect_now`, and the class of connection exceptions.
 pub(super) fn cant_serve(error: &sqlx::Error) -> bool {
     let code = error.as_database_error().and_then(|error| error.code());
     code.is_some_and(|code| {

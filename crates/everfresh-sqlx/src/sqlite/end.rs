@@ -1,4 +1,4 @@
-//! Ending sessions, and noting it for those who follow: both or neither.
+//! Ends sessions and records each end for the nodes that watch revocations, in one transaction.
 
 use everfresh::{SessionId, SessionRecord, StoreError};
 use sqlx::sqlite::SqliteRow;
@@ -12,7 +12,7 @@ impl SqliteStore {
         self.pool.begin_with("BEGIN IMMEDIATE").await.map_err(StoreError::new)
     }
 
-    /// Ends a session. Gives it as it was.
+    /// Ends a session. Returns it as it was.
     pub(super) async fn end_one(
         &self,
         sid: SessionId,
@@ -34,14 +34,14 @@ impl SqliteStore {
         record(&gone).map(Some)
     }
 
-    /// Ends up to [`BATCH`] sessions of a subject but `except`. Gives their ids.
+    /// Ends up to [`BATCH`] sessions of a subject, except `except`. Returns their ids.
     pub(super) async fn end_some(
         &self,
         subject: &str,
         except: Option<SessionId>,
     ) -> Result<Vec<SessionId>, StoreError> {
-        // Nobody else writes meanwhile, so the two statements find the same rows, in the order of
-        // the index.
+        // The transaction excludes other writers, so the two statements find the same rows, in the
+        // order of the index.
         macro_rules! some {
             () => {
                 "SELECT sid FROM everfresh_sessions \

@@ -1,4 +1,4 @@
-//! SQLite tells nobody anything, so whoever follows looks.
+//! SQLite has no notifications, so each node polls for sessions that ended.
 
 use std::time::Duration;
 
@@ -7,15 +7,15 @@ use everfresh::{RevocationSink, SessionId, StoreError};
 use super::SqliteStore;
 use crate::row::{Columns as _, KEPT, duration, integer, sid};
 
-/// How often: the last of three nodes hears within a tenth of a second then. A look by the table's
-/// key costs some microseconds.
+/// The interval between two polls. With it, the last of three nodes learns of an end within a tenth
+/// of a second. A poll uses the table's key and costs some microseconds.
 const EVERY: Duration = Duration::from_millis(50);
 
-/// How many are read at a time.
+/// How many ends are read at a time.
 const BATCH: i64 = 1000;
 
 impl SqliteStore {
-    /// Removes what can't matter any more.
+    /// Removes the ends that are older than [`KEPT`].
     pub(super) async fn forget_ends(&self) -> Result<(), StoreError> {
         let before = self.now()?.saturating_sub(duration(KEPT)?);
         sqlx::query("DELETE FROM everfresh_ended WHERE ended_at < ?")
