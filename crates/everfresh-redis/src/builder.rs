@@ -1,4 +1,4 @@
-//! What can be set before a store is opened.
+//! The settings of a store before it is opened.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -15,7 +15,8 @@ const LIMIT: Duration = Duration::from_secs(2);
 
 const UP: &str = "see that the server is up and that this machine may reach it";
 
-/// Opens a [`RedisStore`] that is not as it comes. Made by [`RedisStore::builder`].
+/// Opens a [`RedisStore`] with settings other than the defaults. [`RedisStore::builder`] creates
+/// it.
 #[derive(Clone, Debug)]
 #[must_use = "nothing is opened before `open` or `with_connection`"]
 pub struct RedisStoreBuilder {
@@ -29,34 +30,38 @@ impl RedisStoreBuilder {
         Self { prefix: PREFIX.into(), limit: LIMIT, clock: None }
     }
 
-    /// What every key begins with, so that several apps can share a server. `everfresh:` unless
-    /// another one is given. Without braces: they would put all sessions on one node of a cluster.
+    /// Sets the prefix of every key, so that several apps can share a server. The default is
+    /// `everfresh:`. The prefix can't contain braces, because they would put all sessions on one
+    /// node of a cluster.
     pub fn prefix(mut self, prefix: impl Into<String>) -> Self {
         self.prefix = prefix.into();
         self
     }
 
-    /// How long a step may take, connecting included. 2 s unless another one is given; not zero.
+    /// Sets the time limit of a step, including the time to connect. The default is 2 s. Zero is
+    /// not allowed.
     pub fn time_limit(mut self, limit: Duration) -> Self {
         self.limit = limit;
         self
     }
 
-    /// On a clock of your own instead of the server's, for tests. Keys still expire by the
-    /// server's.
+    /// Sets a clock in place of the server's, for tests. Keys still expire by the server's clock.
     pub fn clock(mut self, clock: impl Into<Clock>) -> Self {
         self.clock = Some(clock.into());
         self
     }
 
-    /// Connects to `redis://[[user]:password@]host[:port][/database]`; with the feature `tls` also
-    /// to `rediss://`, and then, if the process has no default `CryptoProvider` of rustls yet, it
-    /// gets the one of aws-lc-rs.
+    /// Connects to `redis://[[user]:password@]host[:port][/database]`.
     ///
-    /// Errors: a setting or the address is bad, or the server can't be reached or refuses us.
+    /// With the feature `tls` also connects to `rediss://`. If the process has no default
+    /// `CryptoProvider` of rustls yet, this function then installs the provider of aws-lc-rs.
+    ///
+    /// # Errors
+    /// A setting or the address is invalid, or the server can't be reached or refuses the
+    /// connection.
     pub async fn open(self, url: &str) -> Result<RedisStore, StoreError> {
         let settings = self.settings()?;
-        // The address itself is not shown: it may hold a password.
+        // The address itself is not shown, because it may hold a password.
         let info = url.into_connection_info().map_err(|error| {
             let wanted = "redis://user:password@host:port/database";
             StoreError::new(format!("its address can't be read: {error}; write it as {wanted}"))
@@ -66,7 +71,7 @@ impl RedisStoreBuilder {
         if matches!(info.addr(), redis::ConnectionAddr::TcpTls { .. })
             && rustls::crypto::CryptoProvider::get_default().is_none()
         {
-            // Somebody else may be quicker; there is one then, too.
+            // Another thread may install one first, and then a provider exists as well.
             let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
         }
         let client = Client::open(info).map_err(StoreError::new)?;
@@ -96,10 +101,12 @@ impl RedisStoreBuilder {
         Ok(RedisStore::replaces(link, Arc::new(Settings { client: Some(client), ..settings })))
     }
 
-    /// Over a connection of your own: one to a cluster, through Sentinel, or that the app has
-    /// anyway. It has to reconnect by itself; its clones should share what they are connected by.
+    /// Uses your own connection: for example to a cluster, through Sentinel, or one that the app
+    /// has already. The connection has to reconnect by itself, and its clones should share the
+    /// underlying connection.
     ///
-    /// Errors: a setting is bad.
+    /// # Errors
+    /// A setting is invalid.
     pub fn with_connection<C: ConnectionLike>(
         self,
         connection: C,
@@ -146,7 +153,7 @@ mod tests {
         let problem =
             RedisStoreBuilder::new().open("redis://:hunter2@127.0.0.1:1/").await.unwrap_err();
         check_error(&problem.to_string(), &["connect to 127.0.0.1:1", "refused", "is up"]);
-        // It takes connections, and never says a word.
+        // A server that accepts connections and never responds.
         let silent = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
         let url = format!("redis://{}", silent.local_addr().unwrap());
         let limited =

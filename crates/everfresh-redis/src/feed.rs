@@ -1,8 +1,8 @@
-//! What a server tells of sessions that were ended: a stream, from which whoever was away reads on.
+//! Announces sessions that ended in a stream, from which a node that was disconnected continues.
 //!
-//! A stream and not a channel: what was told while nobody listened is still there, so catching up
-//! and hearing are one thing. An end is kept for 26 hours, since an access token lives for a day at
-//! the most, and clocks differ.
+//! It is a stream and not a channel, because entries that were added while a node was away are
+//! still in the stream. Catching up and following are the same operation. An end is kept for 26
+//! hours, because an access token lives for at most one day, and clocks differ.
 
 use std::time::Duration;
 
@@ -16,13 +16,13 @@ use crate::store::RedisStore;
 
 const KEPT: Duration = Duration::from_secs(26 * 60 * 60);
 
-/// How long the server holds an answer back while there is nothing to tell.
+/// How long the server holds a response back while the stream has no new entry.
 const BLOCK: Duration = Duration::from_secs(1);
 
-/// How often a connection that others share is asked instead.
+/// The interval between polls on a connection that other code shares.
 const EVERY: Duration = Duration::from_millis(100);
 
-/// How many are read at a time.
+/// How many entries are read at a time.
 const BATCH: usize = 1000;
 
 impl<C: ConnectionLike + Clone + Send + Sync + 'static> RedisStore<C> {
@@ -30,7 +30,7 @@ impl<C: ConnectionLike + Clone + Send + Sync + 'static> RedisStore<C> {
         format!("{}ended", self.settings.prefix).into_bytes()
     }
 
-    /// Tells every node that these were ended.
+    /// Announces to every node that these sessions ended.
     pub(crate) async fn tell(&self, gone: &[SessionId]) -> Result<(), StoreError> {
         if gone.is_empty() {
             return Ok(());
@@ -41,14 +41,14 @@ impl<C: ConnectionLike + Clone + Send + Sync + 'static> RedisStore<C> {
         self.run::<bool>(&scripts::TELL, &self.ended(), &arguments).await.map(drop)
     }
 
-    /// Reads on from the beginning, and then whatever comes.
+    /// Reads the recent entries of the stream, and then follows new entries.
     pub(crate) async fn read(&self, ear: &RevocationSink) -> Result<(), StoreError> {
         let own = match &self.settings.client {
             Some(client) => Some(self.open_own(client).await?),
             None => None,
         };
         let since = self.time().await?.minus(ear.back());
-        // Ids are the server's time; a test's clock is another.
+        // The server's time is in the ids of entries. A test's clock differs from it.
         let mut last = match self.settings.clock {
             None => format!("{}-0", millis(since)),
             Some(_) => "0-0".to_owned(),
@@ -92,7 +92,7 @@ impl<C: ConnectionLike + Clone + Send + Sync + 'static> RedisStore<C> {
         }
     }
 
-    /// A connection on which an answer may take its time.
+    /// Opens a connection on which the server may hold a response back.
     async fn open_own(&self, client: &redis::Client) -> Result<MultiplexedConnection, StoreError> {
         let limit = self.settings.limit;
         let config = AsyncConnectionConfig::new()

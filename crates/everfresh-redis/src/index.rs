@@ -1,9 +1,10 @@
-//! The sessions of a subject: a sorted set of ids, scored with the time when they are over at the
-//! latest, a day added for clocks that differ between a cluster's nodes.
+//! The index of a subject's sessions: a sorted set of ids. The score is the time at which the
+//! session is over at the latest, plus one day for clocks that differ between a cluster's nodes.
 //!
-//! A row is made before it is entered, and nobody is told of a session before it is entered. So
-//! every session that anybody has stands here, and an entry without a row is one whose row is gone
-//! for good: ids are never used again. Such entries are taken out by whoever comes across them.
+//! A session is created before its entry, and no client receives a session before it has an entry.
+//! So the index contains every session that a client holds, and an entry without a session belongs
+//! to a session that ended for good, because ids are never reused. A node that finds such an entry
+//! removes it.
 
 use std::collections::HashSet;
 use std::time::Duration;
@@ -16,7 +17,7 @@ use crate::row::milliseconds;
 use crate::scripts;
 use crate::store::RedisStore;
 
-/// How many sessions of one subject are asked for at a time.
+/// How many sessions of one subject are requested at a time.
 pub(crate) const AT_A_TIME: usize = 128;
 
 impl<C: ConnectionLike + Clone + Send + Sync + 'static> RedisStore<C> {
@@ -24,8 +25,9 @@ impl<C: ConnectionLike + Clone + Send + Sync + 'static> RedisStore<C> {
         format!("{}subject:{subject}", self.settings.prefix).into_bytes()
     }
 
-    /// Enters a session, and looks after a few others if there are many: the more of them are
-    /// gone the more go, so that a person who signs in every minute doesn't fill the memory.
+    /// Adds a session, and checks a few other entries if the subject has many. The more entries are
+    /// stale, the more of them are removed, so that a user who signs in every minute doesn't fill
+    /// the memory.
     pub(crate) async fn enter(
         &self,
         subject: &str,
@@ -46,8 +48,8 @@ impl<C: ConnectionLike + Clone + Send + Sync + 'static> RedisStore<C> {
         Ok(())
     }
 
-    /// `count` entries of a subject's index, the one that may live longest first, from the one at
-    /// `from` on. Some of the sessions may be over.
+    /// Returns `count` entries of a subject's index from position `from` on, the entry with the
+    /// latest expiry first. Some of the sessions may be over.
     pub(crate) async fn page(
         &self,
         subject: &str,
@@ -61,8 +63,8 @@ impl<C: ConnectionLike + Clone + Send + Sync + 'static> RedisStore<C> {
         Ok(entries.iter().filter_map(|bytes| id(bytes)).collect())
     }
 
-    /// Looks at the sessions of a subject in the order of [`page`](Self::page), until `limit` were
-    /// found. Entries without a session are taken out.
+    /// Reads the sessions of a subject in the order of [`page`](Self::page), until it has found
+    /// `limit` sessions. Removes entries without a session.
     pub(crate) async fn walk<T, L: Future<Output = Result<Option<T>, StoreError>>>(
         &self,
         subject: &str,
@@ -77,7 +79,7 @@ impl<C: ConnectionLike + Clone + Send + Sync + 'static> RedisStore<C> {
             let looks = try_join_all(page.iter().map(|sid| look(*sid))).await?;
             for (sid, there) in page.iter().zip(looks) {
                 match there {
-                    // A sign-in meanwhile moves what follows by one, so that it comes twice.
+                    // A concurrent sign-in moves later entries by one, so that one appears twice.
                     Some(there) if seen.insert(*sid) => found.push(there),
                     Some(_) => {}
                     None => gone.push(*sid),
@@ -92,7 +94,7 @@ impl<C: ConnectionLike + Clone + Send + Sync + 'static> RedisStore<C> {
         Ok(found)
     }
 
-    /// Takes entries out of a subject's index.
+    /// Removes entries from a subject's index.
     pub(crate) async fn take_out(
         &self,
         subject: &str,
@@ -107,7 +109,7 @@ impl<C: ConnectionLike + Clone + Send + Sync + 'static> RedisStore<C> {
         self.command::<usize>("ZREM", &arguments).await.map(drop)
     }
 
-    /// The same, of what is over. Entries that stay do no harm.
+    /// Removes the entries of sessions that are over, and ignores errors: stale entries do no harm.
     pub(crate) async fn prune(&self, subject: &str, gone: &[SessionId]) {
         let _ = self.take_out(subject, gone).await;
     }

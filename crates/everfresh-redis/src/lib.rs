@@ -1,27 +1,33 @@
-//! everfresh's sessions in Redis or Valkey, for any number of nodes.
+//! A session store for everfresh in Redis or Valkey, for any number of nodes.
 //!
 //! # Rules
-//! 1. A session is one key, named `everfresh:{SID}`, and every step is one script on it: of all
-//!    that race, on whatever node, one succeeds. The braces make a cluster spread sessions evenly.
-//! 2. Time is the server's. A key expires with its session; there is nothing to sweep.
-//! 3. The sessions of a person are found by an index, `everfresh:subject:SUBJECT`. It may name
-//!    sessions that are over, never lacks one that was acknowledged, and is believed in nothing:
-//!    each session's own key is asked, and what is gone is taken out.
-//! 4. What was ended stands in one stream, `everfresh:ended`, for 26 hours. Every node reads it on a
-//!    connection of its own (one that you bring is asked ten times a second instead).
-//! 5. Nothing waits for longer than the time limit, 2 s unless another one is set, for each step.
-//!    A server that is away, full or read-only is an error and no answer: refresh is unavailable,
-//!    nobody is signed out. Who asks once it is back is answered.
+//! 1. A session is one key, named `everfresh:{SID}`, and every step is one script on that key: of
+//!    several concurrent rotations, on any nodes, exactly one succeeds. The braces make a cluster
+//!    distribute sessions evenly.
+//! 2. All nodes use the server's clock. A key expires with its session, so there is nothing to
+//!    sweep.
+//! 3. An index, `everfresh:subject:SUBJECT`, lists the sessions of a user. It contains every
+//!    session that was acknowledged, and may also contain sessions that are over. The store never
+//!    relies on the index alone: it reads each session's own key, and removes entries without a
+//!    key.
+//! 4. The stream `everfresh:ended` keeps each revocation for 26 hours. Every node reads it on a
+//!    separate connection. On a connection that the app provides, the node polls ten times a second
+//!    instead.
+//! 5. Every step has a time limit, 2 s by default. A server that is unreachable, full or read-only
+//!    results in an error: refresh is unavailable, and no user is signed out. Requests succeed
+//!    again once the server is back.
 //!
-//! # What the server has to be
-//! * Redis 7 or later, or Valkey. Scripts are `EVALSHA`, and `SCRIPT LOAD` when they are unknown.
-//! * `maxmemory-policy noeviction`: any other one may sign people out to make room.
-//! * `appendonly yes`; with `appendfsync everysec`, Redis's default, a machine that loses its power
-//!   forgets a second of rotations and revocations, with `always` none.
-//! * Replication is asynchronous. A failover may forget what the old primary had acknowledged: a
-//!   session whose rotation is forgotten goes on from its client's token, a session that is
-//!   forgotten has to begin again, and a revocation that is forgotten has to be made again. `min-replicas-to-write` narrows that, nothing in Redis rules it out.
-//!   Who can't live with it takes PostgreSQL.
+//! # Requirements for the server
+//! * Redis 7 or later, or Valkey. The store runs scripts with `EVALSHA`, and loads unknown scripts
+//!   with `SCRIPT LOAD`.
+//! * `maxmemory-policy noeviction`. Any other policy may sign users out to free memory.
+//! * `appendonly yes`. With `appendfsync everysec`, Redis's default, a machine that loses power
+//!   loses one second of rotations and revocations. With `always` it loses none.
+//! * Replication is asynchronous, so a failover may lose changes that the old primary had
+//!   acknowledged. If a rotation is lost, the session continues from its client's token. If a
+//!   session is lost, the user has to sign in again. If a revocation is lost, the app has to revoke
+//!   the session again. `min-replicas-to-write` reduces this risk, and no setting of Redis removes
+//!   it. An app that can't accept the risk uses PostgreSQL.
 //!
 //! # Example
 //! ```no_run

@@ -1,4 +1,4 @@
-//! The connection that a store opens by itself.
+//! The connection that a store opens itself.
 
 use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -7,20 +7,19 @@ use std::time::Duration;
 use redis::aio::{ConnectionLike, ConnectionManager, ConnectionManagerConfig};
 use redis::{Client, Cmd, Pipeline, RedisFuture, RedisResult, Value};
 
-/// The error codes of a server that is healthy as a connection's end and can't serve us: a replica,
-/// one that reads its data, one that has lost its primary, one that can't write to its disk or to
-/// enough replicas.
+/// The error codes of a server whose connection works but that can't serve: it is a replica, it is
+/// loading its data, it has lost its primary, or it can't write to its disk or to enough replicas.
 const CANT_SERVE: [&str; 5] = ["READONLY", "LOADING", "MASTERDOWN", "MISCONF", "NOREPLICAS"];
 
-/// One connection for all, that comes back after whatever befell it.
+/// One shared connection that is reestablished after any failure.
 ///
-/// A connection that was closed is made anew by the manager. One on which an answer is overdue may
-/// be dead without anybody having said so (a cable, a balancer), so it is given up as well: those
-/// who wait on it go on waiting within their limit, those who come get a new one. So is one whose
-/// server says that it can't serve: after a failover its address may lead to another server, while
-/// the old connection stays open.
+/// The manager replaces a closed connection. A connection on which an answer is overdue may be dead
+/// without a notice from either end (a cable, a load balancer), so it is given up as well: callers
+/// that wait on it continue to wait within their limit, and new callers get a new connection. A
+/// connection is also given up if its server reports that it can't serve: after a failover its
+/// address may lead to another server, while the old connection stays open.
 ///
-/// A cheap handle: clones share the connection.
+/// The connection is a cheap handle: clones share it.
 #[derive(Clone)]
 pub struct Connection(Arc<Shared>);
 
@@ -32,17 +31,17 @@ struct Shared {
 
 struct Current {
     manager: ConnectionManager,
-    /// Which one this is.
+    /// The number of this connection, which counts up.
     number: u64,
 }
 
 impl Connection {
-    /// Connects.
+    /// Connects to the server.
     pub(crate) async fn open(client: Client, limit: Duration) -> RedisResult<Self> {
         let config = ConnectionManagerConfig::new()
             .set_connection_timeout(Some(limit))
             .set_response_timeout(Some(limit))
-            // Whoever comes next tries again; nobody waits for a server that is not there.
+            // The next caller tries again, so no caller waits for a server that is unreachable.
             .set_number_of_retries(0);
         let manager = ConnectionManager::new_with_config(client.clone(), config.clone()).await?;
         let current = Mutex::new(Current { manager, number: 0 });
@@ -58,8 +57,8 @@ impl Connection {
         (current.manager.clone(), current.number)
     }
 
-    /// Gives this connection up if an answer on it was overdue, or its server can't serve, and no
-    /// other call has done so yet.
+    /// Gives this connection up if an answer on it was overdue or its server can't serve, unless
+    /// another call has already done so.
     fn judge<T>(&self, result: &RedisResult<T>, answers: impl Fn(&T) -> &[Value], number: u64) {
         let give_up = match result {
             Ok(answer) => answers(answer).iter().any(cant_serve),
@@ -80,7 +79,8 @@ impl Connection {
     }
 }
 
-/// A server's error is an answer here, and becomes an error where the answer is read.
+/// Returns whether the server's answer is an error of [`CANT_SERVE`]. At this point an error of the
+/// server is still a value. It becomes an error where the value is converted.
 fn cant_serve(answer: &Value) -> bool {
     matches!(answer, Value::ServerError(error) if CANT_SERVE.contains(&error.code()))
 }
@@ -129,8 +129,8 @@ mod tests {
 
     use super::*;
 
-    /// Takes whatever it is told, and answers a `GET`: by an error on its first connection, by nil
-    /// on those after it.
+    /// Accepts every command, and answers a `GET`: with an error on the first connection, with nil
+    /// on later connections.
     async fn start(error: String) -> SocketAddr {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();

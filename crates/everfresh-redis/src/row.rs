@@ -1,8 +1,8 @@
-//! A session as one string of bytes. A hash would take two to three times the memory as soon as one
-//! field is longer than 64 bytes, as claims are; and what a rotation changes stands together at
-//! the front, so that it is overwritten in place, and no more than that is logged and replicated.
+//! A session as one string of bytes. A hash would take two to three times the memory if one field
+//! is longer than 64 bytes, as claims are. The fields that a rotation changes are together at the
+//! front, so that the script overwrites them in place, and only they are logged and replicated.
 //!
-//! Integers are big-endian, times and durations milliseconds.
+//! Integers are big-endian. Times and durations are in milliseconds.
 //!
 //! | offset | bytes | what |
 //! |---|---|---|
@@ -20,7 +20,7 @@
 //! | 61 | 4 | length of the claims |
 //! | 65 | 4 | length of the sealed tokens; the largest number if there are none |
 //! | 69 | 4 | length of the subject |
-//! | 73 | 40 | only with tokens: seq (8), tries (4), claim (16), claimed at (6), expires (6) |
+//! | 73 | 40 | with tokens: seq (8), tries (4), reservation (16), reserved at (6), expires (6) |
 //! | | | sealed tokens, claims, subject, attributes as JSON |
 
 use std::time::Duration;
@@ -31,17 +31,17 @@ use everfresh::{
 
 const LAYOUT: u8 = 1;
 
-/// The length of sealed tokens that aren't there.
+/// The length that stands for missing sealed tokens.
 const NONE: u32 = u32::MAX;
 
-/// 4,460 years: with a time that is now, six bytes hold their sum.
+/// 4,460 years. Six bytes hold the sum of this duration and the present time.
 const LONGEST: u64 = 1 << 47;
 
-/// What the script that makes a session is given, apart from times.
+/// The arguments of the script that creates a session, except for times.
 pub(crate) struct Parts {
-    /// What follows the times in the head.
+    /// The part of the head that follows the times.
     pub(crate) head: Vec<u8>,
-    /// What follows the custody.
+    /// The part that follows the fields of upstream tokens.
     pub(crate) rest: Vec<u8>,
 }
 
@@ -71,7 +71,7 @@ fn length(bytes: &[u8]) -> Result<[u8; 4], StoreError> {
     }
 }
 
-/// A lifetime, as scripts read it.
+/// Returns a lifetime in the form that scripts read.
 pub(crate) fn milliseconds(lifetime: Duration) -> Result<Vec<u8>, StoreError> {
     match u64::try_from(lifetime.as_millis()) {
         Ok(millis) if millis < LONGEST => Ok(millis.to_string().into()),
@@ -79,7 +79,7 @@ pub(crate) fn milliseconds(lifetime: Duration) -> Result<Vec<u8>, StoreError> {
     }
 }
 
-/// The session that these bytes are.
+/// Decodes a session.
 pub(crate) fn decode(sid: SessionId, value: &[u8]) -> Result<SessionRecord, StoreError> {
     let mut bytes = Bytes(value);
     if bytes.take(1)? != [LAYOUT] {
@@ -121,7 +121,7 @@ pub(crate) fn decode(sid: SessionId, value: &[u8]) -> Result<SessionRecord, Stor
     })
 }
 
-/// What was not read yet.
+/// The bytes that have not been read yet.
 struct Bytes<'b>(&'b [u8]);
 
 impl<'b> Bytes<'b> {
@@ -152,7 +152,7 @@ impl<'b> Bytes<'b> {
 
     fn text(&mut self, length: u32) -> Result<String, StoreError> {
         String::from_utf8(self.take(length as usize)?.to_vec()).map_err(|error| {
-            // Its own text would hold the bytes.
+            // The error's own text would contain the bytes.
             StoreError::new(error.utf8_error())
         })
     }
@@ -164,7 +164,7 @@ impl<'b> Bytes<'b> {
         Ok(StoredUpstreamTokens {
             seq,
             tries,
-            // Never sent and never claimed are one thing.
+            // Tokens without a try have no reservation.
             reservation: (tries > 0).then_some(reservation),
             reserved_at: self.time()?,
             expires: self.time()?,
@@ -185,7 +185,7 @@ mod tests {
             assert!(decode(sid, &bytes[..length]).is_err());
         }
         bytes[0] = LAYOUT;
-        // Lengths that are longer than what follows.
+        // Lengths that exceed the bytes that follow.
         bytes[61..73].fill(0xfe);
         for length in 0..bytes.len() {
             assert!(decode(sid, &bytes[..length]).is_err());

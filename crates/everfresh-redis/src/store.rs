@@ -1,4 +1,4 @@
-//! The store: each step is one script.
+//! The Redis store: each step is one script.
 
 use std::cmp::Reverse;
 use std::fmt;
@@ -19,15 +19,15 @@ use crate::link::Connection;
 use crate::row::{self, Parts, milliseconds};
 use crate::scripts;
 
-/// How many sessions of one subject are listed.
+/// The largest number of sessions of one subject that are listed.
 const MAX_LIST: usize = 1000;
 
 const YES: &[u8] = b"1";
 const NO: &[u8] = b"";
 
-/// Keeps sessions in Redis or Valkey.
+/// Stores sessions in Redis or Valkey.
 ///
-/// A cheap handle: clones share the connection.
+/// The store is a cheap handle: clones share the connection.
 #[derive(Clone)]
 pub struct RedisStore<C = Connection> {
     connection: C,
@@ -37,19 +37,23 @@ pub struct RedisStore<C = Connection> {
 pub(crate) struct Settings {
     pub(crate) prefix: String,
     pub(crate) limit: Duration,
-    /// A test's, instead of the server's.
+    /// A test's clock, in place of the server's.
     pub(crate) clock: Option<Clock>,
-    /// To open a connection of its own for the feed with.
+    /// Opens the separate connection of the feed.
     pub(crate) client: Option<redis::Client>,
 }
 
 impl RedisStore {
-    /// Connects to a server, as [`RedisStoreBuilder::open`] says, with the settings that it comes with.
+    /// Connects to a server with the default settings, as [`RedisStoreBuilder::open`] does.
+    ///
+    /// # Errors
+    /// The address is invalid, or the server can't be reached or refuses the connection.
     pub async fn open(url: &str) -> Result<Self, StoreError> {
         Self::builder().open(url).await
     }
 
-    /// To set what all keys begin with and how long a step may take, or to bring a connection.
+    /// Returns a builder, which sets the prefix of all keys and the time limit of a step, or takes
+    /// your own connection.
     pub fn builder() -> RedisStoreBuilder {
         RedisStoreBuilder::new()
     }
@@ -73,7 +77,7 @@ impl<C> RedisStore<C> {
 }
 
 impl<C: ConnectionLike + Clone + Send + Sync + 'static> RedisStore<C> {
-    /// Runs a script on one key. Its first argument is the time, if a test brings one.
+    /// Runs a script on one key. Its first argument is the time if a test provides a clock.
     pub(crate) async fn run<T: FromRedisValue>(
         &self,
         script: &Script,
@@ -103,7 +107,7 @@ impl<C: ConnectionLike + Clone + Send + Sync + 'static> RedisStore<C> {
         self.within(command.query_async(&mut connection)).await
     }
 
-    /// Whatever a connection waits for, it waits within the limit.
+    /// Waits for an answer, at most for the time limit.
     pub(crate) async fn within<T>(
         &self,
         answer: impl Future<Output = redis::RedisResult<T>>,
@@ -132,8 +136,9 @@ impl<C: ConnectionLike + Clone + Send + Sync + 'static> RedisStore<C> {
         })
     }
 
-    /// Ends what these entries of a subject's index name, tells of it, and takes the entries out
-    /// last: what was not told is found again by the next try.
+    /// Ends the sessions of these entries in a subject's index, announces the ends, and then
+    /// removes the entries. They are removed last, so that after a failure the next try finds the
+    /// sessions again.
     async fn revoke_entries(
         &self,
         subject: &str,
@@ -151,13 +156,13 @@ impl<C: ConnectionLike + Clone + Send + Sync + 'static> RedisStore<C> {
     }
 }
 
-/// What became of a session that was to be ended.
+/// The result of an attempt to end a session.
 enum Revoked {
-    /// It was of this subject.
+    /// The session existed and belonged to this subject.
     Ended(String),
-    /// It is not there: ended before, maybe without a word, or over by itself.
+    /// The session does not exist: it ended before, perhaps unannounced, or it expired.
     NotThere,
-    /// It is another subject's, and goes on.
+    /// The session belongs to another subject and continues.
     Foreign,
 }
 
@@ -179,7 +184,8 @@ impl<C: ConnectionLike + Clone + Send + Sync + 'static> SessionStore for RedisSt
         }
         let entered = self.enter(&new.subject, new.sid, new.absolute_lifetime).await;
         if entered.is_err() {
-            // Nobody is told of it. Where this fails too, it ends unused.
+            // No client has received the session. If this call fails too, the session expires
+            // unused.
             let _ = self.revoke_if(new.sid, None).await;
         }
         entered
@@ -216,7 +222,7 @@ impl<C: ConnectionLike + Clone + Send + Sync + 'static> SessionStore for RedisSt
 
     async fn revoke(&self, sid: SessionId) -> Result<bool, StoreError> {
         let revoked = self.revoke_if(sid, None).await?;
-        // Also where it was not there: a former try may have ended it and told nobody.
+        // Also if the session did not exist: an earlier try may have ended it unannounced.
         self.tell(&[sid]).await?;
         let Revoked::Ended(subject) = revoked else { return Ok(false) };
         self.prune(&subject, &[sid]).await;
@@ -230,7 +236,7 @@ impl<C: ConnectionLike + Clone + Send + Sync + 'static> SessionStore for RedisSt
     ) -> Result<Vec<SessionId>, StoreError> {
         let mut revoked = Vec::new();
         loop {
-            // What was ended has left the index, so the first page is always the next one.
+            // Ended sessions have left the index, so the first page is always the next one.
             let mut entries = self.page(subject, 0, MAX_LIST).await?;
             entries.retain(|sid| Some(*sid) != except);
             if entries.is_empty() {
@@ -262,7 +268,7 @@ impl<C: ConnectionLike + Clone + Send + Sync + 'static> SessionStore for RedisSt
         self.walk(subject, limit, look).await
     }
 
-    /// Nothing: keys expire by themselves.
+    /// Does nothing, because keys expire by themselves.
     async fn sweep(&self, _limit: usize) -> Result<usize, StoreError> {
         Ok(0)
     }
@@ -302,7 +308,7 @@ impl<C: ConnectionLike + Clone + Send + Sync + 'static> UpstreamTokenStore for R
 
     async fn end(&self, sid: SessionId) -> Result<Option<SessionRecord>, StoreError> {
         let value: Option<Vec<u8>> = self.run(&scripts::END, &self.key(sid), &[]).await?;
-        // As in `revoke`.
+        // Also if the session did not exist, as in `revoke`.
         self.tell(&[sid]).await?;
         let Some(value) = value else { return Ok(None) };
         let record = row::decode(sid, &value)?;

@@ -50,23 +50,23 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     Ok(server.run().await?)
 }
 
-/// For everybody.
+/// For every visitor.
 async fn home(OptionalClaims(user): OptionalClaims<User>) -> String {
     user.map_or("Hello, stranger\n".into(), |user| format!("Hello, {}\n", user.name))
 }
 
-/// For whoever says a name. A real app checks a password first.
+/// Signs in any name. A real app checks a password first.
 async fn login(session: Session<User>, Form(form): Form<Login>) -> Result<Redirect, Error> {
     session.sign_in(form.name.clone(), User { name: form.name }).await?;
     Ok(Redirect::to("/me").see_other())
 }
 
-/// For people who are signed in; others get 401.
+/// Requires a signed-in user. Other requests get 401.
 async fn me(Claims(user): Claims<User>) -> String {
     format!("You are {}\n", user.name)
 }
 
-/// Behind `require(&auth)`: needs no extractor.
+/// Behind `require(&auth)`, so the handler needs no extractor.
 async fn members() -> &'static str {
     "Members only\n"
 }

@@ -50,23 +50,23 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     Ok(axum::serve(listener, app).await?)
 }
 
-/// For everybody.
+/// For every visitor.
 async fn home(user: Option<Claims<User>>) -> String {
     user.map_or("Hello, stranger\n".into(), |user| format!("Hello, {}\n", user.name))
 }
 
-/// For whoever says a name. A real app checks a password first.
+/// Signs in any name. A real app checks a password first.
 async fn login(session: Session<User>, Form(form): Form<Login>) -> Result<Redirect, Error> {
     session.sign_in(form.name.clone(), User { name: form.name }).await?;
     Ok(Redirect::to("/me"))
 }
 
-/// For people who are signed in; others get 401.
+/// Requires a signed-in user. Other requests get 401.
 async fn me(Claims(user): Claims<User>) -> String {
     format!("You are {}\n", user.name)
 }
 
-/// Behind `auth.require()`: needs no extractor.
+/// Behind `auth.require()`, so the handler needs no extractor.
 async fn members() -> &'static str {
     "Members only\n"
 }

@@ -1,11 +1,12 @@
-//! A WebSocket that lives as long as its session, and no longer.
+//! A WebSocket that stays open until its session ends, and no longer.
 //!
 //! Run with: `SECRET=$(openssl rand -hex 32) cargo run -p axum-socket`, open
 //! <http://127.0.0.1:3000> in two tabs and sign out in one of them.
 //!
-//! A socket can't be given a cookie once it is open. So the page renews the session beside it, by
-//! `POST /auth/refresh`: this node sees the new token and the socket stays. A page that is late is
-//! closed with 4401, renews and connects anew; 4403 means that somebody signed out.
+//! An open WebSocket can't receive a cookie. So the page renews the session beside it with
+//! `POST /auth/refresh`: this node sees the new token and keeps the socket open. If the page is
+//! late, the socket is closed with 4401, and the page renews and reconnects. 4403 means that the
+//! user signed out.
 
 use std::time::Duration;
 
@@ -29,7 +30,7 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     let auth = Engine::<User>::builder(Keys::hs256(secret)?)
         .issuer("https://app.example")
         .audience("app")
-        .access_lifetime(Duration::from_secs(60)) // short, so that there is something to see
+        .access_lifetime(Duration::from_secs(60)) // short enough to watch
         .insecure_dev_only() // plain http:// on this machine; leave it out behind https://
         .refresh_with(Rotate::new(MemoryStore::new()))
         .build()?;
@@ -48,7 +49,7 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     Ok(axum::serve(listener, app).await?)
 }
 
-/// For whoever says a name. A real app checks a password first.
+/// Signs in any name. A real app checks a password first.
 async fn login(session: Session<User>, Form(user): Form<User>) -> Result<Redirect, Error> {
     session.sign_in(user.name.clone(), user).await?;
     Ok(Redirect::to("/"))
@@ -59,7 +60,7 @@ async fn logout(session: Session<User>) -> Result<Redirect, Error> {
     Ok(Redirect::to("/"))
 }
 
-/// Refreshed before it is upgraded, if its token is about to expire.
+/// Opens the WebSocket. The token is refreshed before the upgrade if it is about to expire.
 async fn socket(
     session: Session<User>,
     Claims(user): Claims<User>,

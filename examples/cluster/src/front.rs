@@ -1,4 +1,4 @@
-//! What the browser talks to: a page, what is known of the nodes, and each node in turn.
+//! The server for the browser: the page, the state of the nodes, and a proxy to each node in turn.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -20,7 +20,7 @@ use tokio::time::Instant;
 
 use crate::node::Node;
 
-/// How long a node may take to hear of a sign-out, before we give up watching.
+/// How long to wait until a node refuses a token after a sign-out.
 const PATIENCE: Duration = Duration::from_secs(5);
 
 /// A round-robin over nodes.
@@ -37,7 +37,7 @@ impl Front {
         Arc::new(Self { nodes, store: store.to_owned(), turn: AtomicUsize::new(0), client })
     }
 
-    /// Whether a node serves whoever shows this.
+    /// Returns whether a node accepts this cookie.
     async fn takes(&self, node: SocketAddr, cookie: &str) -> bool {
         let request = Request::get(format!("http://{node}/me")).header(COOKIE, cookie);
         let Ok(request) = request.body(Body::empty()) else { return false };
@@ -59,7 +59,7 @@ async fn cluster(State(front): State<Arc<Front>>) -> Json<Value> {
     Json(json!({"store": front.store, "nodes": nodes}))
 }
 
-/// Signs out at one node, and shows the access token of before to each of them until it is refused.
+/// Signs out at one node, and presents the earlier access token to each node until it is refused.
 async fn sign_out(State(front): State<Arc<Front>>, request: Request) -> Response {
     let cookies = request.headers().get(COOKIE).and_then(|cookies| cookies.to_str().ok());
     let mut cookies = cookies.unwrap_or_default().split("; ");
@@ -75,11 +75,11 @@ async fn sign_out(State(front): State<Arc<Front>>, request: Request) -> Response
         }
         after.push(began.elapsed().as_millis() as u64);
     }
-    // With the cookies' end, which the node's answer holds.
+    // The node's answer contains the header fields that delete the cookies.
     (answer.headers().clone(), Json(json!({"refused_after_ms": after}))).into_response()
 }
 
-/// To the node whose turn it is. The answer says which one that was.
+/// Forwards the request to the next node. The response names that node.
 async fn pass_on(State(front): State<Arc<Front>>, mut request: Request) -> Response {
     let turn = front.turn.fetch_add(1, Ordering::Relaxed) % front.nodes.len();
     let path = request.uri().path_and_query().map_or("/", |path| path.as_str());

@@ -1,7 +1,7 @@
-//! Three nodes over one store, behind a round-robin: watch a herd make one refresh, and a sign-out
-//! on one node count on all of them.
+//! Three nodes with one store, behind a round-robin: concurrent requests share one refresh, and a
+//! sign-out on one node takes effect on all of them.
 //!
-//! Run with: `cargo run -p cluster`, or with a store of your own:
+//! Run with: `cargo run -p cluster`, or with your own store:
 //! `cargo run -p cluster -- redis://127.0.0.1:6379`
 
 mod front;
@@ -28,7 +28,8 @@ async fn main() -> Outcome<()> {
     let own = format!("sqlite:{}", folder.path().join("sessions.db").display());
     let named = std::env::args().nth(1).or_else(|| std::env::var("STORE").ok());
     let store = named.unwrap_or(own);
-    // What all nodes share is this, and the store. A real cluster gets it from its environment.
+    // All nodes share this secret and the store. A real cluster gets the secret from its
+    // environment.
     let mut secret = [0; 32];
     getrandom::fill(&mut secret)?;
 
@@ -43,14 +44,14 @@ async fn main() -> Outcome<()> {
     Ok(())
 }
 
-/// Each node opens the store for itself, as if it were on a machine of its own.
+/// Opens the store. Each node opens it separately, as if it ran on a separate machine.
 async fn rotation(store: &str) -> Outcome<Rotate> {
     Ok(match store.split_once(':') {
         Some(("sqlite", path)) => Rotate::new(SqliteStore::open(path).await?),
         Some(("redis" | "rediss", _)) => Rotate::new(RedisStore::open(store).await?),
         Some(("postgres", _)) => Rotate::new(PostgresStore::open(store).await?),
         _ => {
-            // What follows may hold a password.
+            // The rest of the address may hold a password.
             let found = store.split("//").next().unwrap_or_default();
             let allowed = "sqlite:PATH, redis://HOST or postgres://HOST";
             return Err(format!("STORE={found:?}: allowed is {allowed}").into());
@@ -58,7 +59,7 @@ async fn rotation(store: &str) -> Outcome<Rotate> {
     })
 }
 
-/// `PORT`, or 3000, or whatever is free.
+/// Listens on `PORT`, or on 3000, or on any free port.
 async fn listen() -> Outcome<TcpListener> {
     if let Ok(port) = std::env::var("PORT") {
         let port: u16 = port.parse().map_err(|_| format!("PORT={port:?}: want 0 to 65535"))?;

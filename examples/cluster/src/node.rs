@@ -1,4 +1,4 @@
-//! One node: an engine, a listener, and a tally of what it did.
+//! One node: an engine, a listener, and counters for the engine's events.
 
 use std::collections::VecDeque;
 use std::net::{Ipv4Addr, SocketAddr};
@@ -18,7 +18,7 @@ use tokio::net::TcpListener;
 
 use crate::Outcome;
 
-/// So short that you can watch it. 15 minutes and 30 seconds would be usual.
+/// Short enough to watch. Usual values are 15 minutes, and 30 seconds for the reuse interval.
 const ACCESS_LIFETIME: Duration = Duration::from_secs(10);
 const OVERLAP: Duration = Duration::from_secs(3);
 
@@ -30,18 +30,18 @@ struct User {
     name: String,
 }
 
-/// A node that serves.
+/// A running node.
 pub(crate) struct Node {
     pub(crate) address: SocketAddr,
     auth: Engine<User>,
     tally: Arc<Tally>,
 }
 
-/// What a node did.
+/// The counters of a node, and its latest events.
 #[derive(Default)]
 struct Tally {
     requests: AtomicU64,
-    /// Requests that got new tokens, by a refresh of their own or one that they joined.
+    /// Requests that got new tokens, by a refresh that they started or joined.
     renewed: AtomicU64,
     refreshes: AtomicU64,
     replays: AtomicU64,
@@ -75,7 +75,7 @@ impl Node {
         Ok(Self { address, auth, tally })
     }
 
-    /// What there is to see of it.
+    /// Returns the node's counters and events for the page.
     pub(crate) fn state(&self) -> Value {
         let count = |number: &AtomicU64| number.load(Ordering::Relaxed);
         let (renewed, refreshes) = (count(&self.tally.renewed), count(&self.tally.refreshes));

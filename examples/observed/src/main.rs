@@ -1,20 +1,20 @@
-//! An axum app that is watched: Prometheus metrics at `/metrics`, OpenTelemetry traces by OTLP.
+//! An axum app with observability: Prometheus metrics at `/metrics`, OpenTelemetry traces by OTLP.
 //!
-//! Run with: `cargo run -p observed`, and without a collector see the spans on standard output; or
-//! with one, such as Jaeger, that listens for OTLP over gRPC:
+//! Run with: `cargo run -p observed`, which prints spans to standard output if there is no
+//! collector, or with a collector such as Jaeger that listens for OTLP over gRPC:
 //! `OTEL_EXPORTER_OTLP_ENDPOINT=http://127.0.0.1:4317 cargo run -p observed`
 //!
 //! ```sh
 //! cargo run -p observed &
 //! curl -i -c jar -d name=Ada http://127.0.0.1:3000/login            # 303
-//! curl -i -b jar -c jar http://127.0.0.1:3000/me                    # 200, a fresh token: no span of ours
+//! curl -i -b jar -c jar http://127.0.0.1:3000/me                    # 200, fresh: no everfresh span
 //! curl -i -b jar -c jar -X POST http://127.0.0.1:3000/auth/refresh  # 200, everfresh.refresh
 //! curl -s http://127.0.0.1:3000/metrics | grep everfresh_refreshes
 //! ```
 //!
-//! After 20 s the access token has expired, and `/me` shows `everfresh.wait` in its own span. Every
-//! response says in `everfresh-debug` what became of its request. `docs/observability.md` explains
-//! the rest; `docs/grafana/everfresh.json` is a dashboard for `/metrics`.
+//! After 20 s the access token has expired, and `/me` has `everfresh.wait` inside its own span. The
+//! header `everfresh-debug` of each response reports the outcome for its request. For the rest, see
+//! `docs/observability.md`. `docs/grafana/everfresh.json` is a dashboard for `/metrics`.
 
 mod telemetry;
 
@@ -44,18 +44,18 @@ struct Login {
 #[tokio::main]
 #[expect(clippy::print_stdout, reason = "says where to go")]
 async fn main() -> Result<(), Box<dyn std::error::Error>> {
-    // Both before the engine is built: it announces its metrics then.
+    // Both go before the engine, because `build()` announces its metrics.
     let metrics = telemetry::metrics()?;
     let traces = telemetry::traces()?;
 
-    let mut secret = [0; 32]; // sessions end with the process; keep a secret where they must not
+    let mut secret = [0; 32]; // a new secret ends all sessions; keep one in production
     getrandom::fill(&mut secret)?;
     let auth = Engine::<User>::builder(Keys::hs256(secret)?)
         .issuer("https://app.example")
         .audience("app")
-        .access_lifetime(Duration::from_secs(20)) // so short that you can watch it
+        .access_lifetime(Duration::from_secs(20)) // short enough to watch
         .insecure_dev_only() // plain http:// on this machine; leave it out behind https://
-        .debug_headers(true) // for you to see; leave it out in production
+        .debug_headers(true) // for development; leave it out in production
         .refresh_with(Rotate::new(MemoryStore::new()).reuse_interval(Duration::from_secs(5)))
         .build()?;
 
@@ -66,7 +66,7 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
         .merge(everfresh_axum::endpoints(&auth)) // POST /auth/refresh and others
         .layer(auth.layer())
         .layer(from_fn(in_a_span)) // outside, so that a wait is a part of it
-        .route("/metrics", get(move || async move { metrics.render() })); // nobody's: keep it inside
+        .route("/metrics", get(move || async move { metrics.render() })); // for internal use only
 
     let port = std::env::var("PORT").unwrap_or("3000".into());
     let listener = tokio::net::TcpListener::bind(format!("127.0.0.1:{port}")).await?;
@@ -81,13 +81,13 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     axum::serve(listener, app).with_graceful_shutdown(stopped).await?;
     auth.shutdown().await;
     if let Some(traces) = traces {
-        traces.shutdown()?; // sends what is left
+        traces.shutdown()?; // sends the remaining spans
     }
     Ok(())
 }
 
-/// A span for each request. Its headers stay out of it, since that is where tokens are, and so does
-/// its query.
+/// Creates a span for each request. The span contains neither the header fields, which hold tokens,
+/// nor the query.
 async fn in_a_span(request: Request, next: Next) -> Response {
     let span = tracing::info_span!(
         "request",

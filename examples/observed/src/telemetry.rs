@@ -1,4 +1,4 @@
-//! Where metrics and traces go.
+//! The exporters of metrics and traces.
 
 use std::error::Error;
 use std::time::Duration;
@@ -14,10 +14,10 @@ use tracing_subscriber::fmt::format::FmtSpan;
 use tracing_subscriber::layer::SubscriberExt as _;
 use tracing_subscriber::util::SubscriberInitExt as _;
 
-/// A refresh takes milliseconds, a request waits for 3 s at the most, a refresh for 30.
+/// The buckets. A refresh takes milliseconds. A request waits for at most 3 s, a refresh for 30 s.
 const SECONDS: [f64; 10] = [0.001, 0.003, 0.01, 0.03, 0.1, 0.3, 1.0, 3.0, 10.0, 30.0];
 
-/// Installs the recorder that everfresh, and whatever else of the app counts, reports to.
+/// Installs the recorder for metrics of everfresh and of the rest of the app.
 pub(crate) fn metrics() -> Result<PrometheusHandle, Box<dyn Error>> {
     let metrics = PrometheusBuilder::new()
         .set_buckets_for_metric(Matcher::Suffix("_seconds".into()), &SECONDS)?
@@ -26,15 +26,15 @@ pub(crate) fn metrics() -> Result<PrometheusHandle, Box<dyn Error>> {
     tokio::spawn(async move {
         loop {
             tokio::time::sleep(Duration::from_secs(5)).await;
-            kept.run_upkeep(); // moves what was measured into the buckets, so that it stays small
+            kept.run_upkeep(); // moves measurements into the buckets, which limits the memory
         }
     });
     Ok(metrics)
 }
 
-/// Installs the subscriber. Events go to standard output. So do spans when they end, unless
-/// `OTEL_EXPORTER_OTLP_ENDPOINT` names a collector: then they go there. The variables of the
-/// OpenTelemetry specification (`OTEL_SERVICE_NAME`, `OTEL_TRACES_SAMPLER`, ..) count as well.
+/// Installs the subscriber. Events go to standard output. Spans go there as well when they end,
+/// unless `OTEL_EXPORTER_OTLP_ENDPOINT` names a collector, which then receives them. The variables
+/// of the OpenTelemetry specification (`OTEL_SERVICE_NAME`, `OTEL_TRACES_SAMPLER`, ..) also apply.
 pub(crate) fn traces() -> Result<Option<SdkTracerProvider>, Box<dyn Error>> {
     let provider = match std::env::var_os("OTEL_EXPORTER_OTLP_ENDPOINT") {
         None => None,
@@ -58,7 +58,8 @@ pub(crate) fn traces() -> Result<Option<SdkTracerProvider>, Box<dyn Error>> {
         None => FmtSpan::CLOSE,
         Some(_) => FmtSpan::NONE,
     });
-    // What the exporter does itself is no part of the app: spans of spans would never end.
+    // The exporter's own spans are excluded, because each export would create new spans without
+    // end.
     let ours = Targets::new()
         .with_default(Level::WARN)
         .with_target("observed", Level::INFO)

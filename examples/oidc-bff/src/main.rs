@@ -1,12 +1,12 @@
-//! A backend for a frontend: people sign in at an OpenID provider, by the `openidconnect` crate,
-//! and stay signed in with everfresh. The provider's tokens never reach the browser; they are
-//! renewed here, once per expiry, however many tabs there are.
+//! A backend for frontend: users sign in at an OpenID provider with the `openidconnect` crate, and
+//! stay signed in with everfresh. The provider's tokens never reach the browser. This server renews
+//! them once per expiry, whatever the number of open tabs.
 //!
-//! Run with a provider that sends people back to `http://127.0.0.1:3000/callback`:
-//! `SECRET=$(openssl rand -hex 32) ISSUER=https://id.example CLIENT_ID=.. CLIENT_SECRET=.. cargo run
+//! Run with a provider that has `http://127.0.0.1:3000/callback` as a redirect URI:
+//! `SECRET=$(openssl rand -hex 32) ISSUER=https://id.example CLIENT_ID=.. CLIENT_SECRET=.. cargo
+//! run
 //! -p oidc-bff`
-//!
-//! Without one, with the provider of this project's tests, whose tokens live for ten seconds:
+//! Without a provider, use the one of this project's tests, whose tokens live for ten seconds:
 //!
 //! ```sh
 //! (cd tests/idp && npm ci && ACCESS_TTL=10 node server.mjs) &
@@ -29,7 +29,7 @@ use serde::{Deserialize, Serialize};
 
 use sign_in::{Answer, Http, Pending, RelyingParty, SignInError};
 
-/// What every token of ours says about a person. Yours to choose.
+/// The claims of each everfresh token about a user. Your app defines them.
 #[derive(Serialize, Deserialize)]
 struct User {
     name: String,
@@ -97,13 +97,13 @@ async fn home(user: Option<Claims<User>>) -> Html<String> {
     ))
 }
 
-/// Sends people to the provider.
+/// Redirects the browser to the provider.
 async fn login(State(relying): State<RelyingParty>) -> Result<Response, Failed> {
     let (url, pending) = relying.begin().await?;
     Ok(([(SET_COOKIE, pending.cookie())], Redirect::to(url.as_str())).into_response())
 }
 
-/// Where the provider sends them back to.
+/// Handles the redirect from the provider.
 async fn callback(
     State(relying): State<RelyingParty>,
     session: Session<User>,
@@ -117,7 +117,7 @@ async fn callback(
     Ok(([(SET_COOKIE, Pending::removal())], Redirect::to("/")).into_response())
 }
 
-/// A call on the person's behalf, with the provider's own access token.
+/// Calls the provider on the user's behalf, with the provider's access token.
 async fn profile(
     State(relying): State<RelyingParty>,
     _: Claims<User>,
@@ -127,13 +127,13 @@ async fn profile(
     Ok(relying.user_info(&token).await?)
 }
 
-/// Tells the provider, too.
+/// Signs out. The provider's tokens are revoked as well.
 async fn logout(session: Session<User>) -> Result<Redirect, Failed> {
     session.sign_out().await?;
     Ok(Redirect::to("/"))
 }
 
-/// What people read, whatever failed.
+/// The response that a user sees after any failure.
 struct Failed(Response);
 
 impl From<SessionError> for Failed {

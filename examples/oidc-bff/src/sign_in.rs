@@ -1,5 +1,5 @@
-//! The sign-in at the provider: authorization code, PKCE, `state` and `nonce`, all by
-//! `openidconnect` over everfresh's HTTP client.
+//! The sign-in at the provider with authorization code, PKCE, `state` and `nonce`, by the
+//! `openidconnect` crate over everfresh's HTTP client.
 
 use std::fmt;
 use std::io;
@@ -22,7 +22,7 @@ use openidconnect::{
 };
 use serde::Deserialize;
 
-/// As the provider's metadata make it.
+/// The client type that the provider's metadata result in.
 type Client = CoreClient<
     EndpointSet,
     EndpointNotSet,
@@ -32,7 +32,7 @@ type Client = CoreClient<
     EndpointMaybeSet,
 >;
 
-/// Who we are to the provider.
+/// This server's registration at the provider.
 #[derive(Clone)]
 pub(crate) struct RelyingParty {
     pub(crate) http: Http,
@@ -42,13 +42,13 @@ pub(crate) struct RelyingParty {
     pub(crate) callback: String,
 }
 
-/// Who signed in.
+/// The user who signed in.
 pub(crate) struct Person {
     pub(crate) subject: String,
     pub(crate) name: String,
 }
 
-/// What the provider sends people back with.
+/// The query of the provider's redirect.
 #[derive(Deserialize)]
 pub(crate) struct Answer {
     state: Option<String>,
@@ -56,18 +56,18 @@ pub(crate) struct Answer {
     error: Option<String>,
 }
 
-/// Why nobody is signed in.
+/// The reason why a sign-in failed.
 pub(crate) enum SignInError {
-    /// This browser has no such sign-in under way: it was begun elsewhere, or long ago.
+    /// This browser has no such sign-in under way. It began in another browser, or too long ago.
     NotBegun,
-    /// The provider says no, in its own words.
+    /// The provider refused, with this text.
     Refused(String),
-    /// The provider can't be asked, or what it says is not to be believed.
+    /// The provider can't be reached, or its response is invalid.
     Provider(String),
 }
 
 impl RelyingParty {
-    /// Where to send somebody, and what their browser has to keep until they come back.
+    /// Returns the URL to redirect to, and the state that the browser keeps until the user returns.
     pub(crate) async fn begin(&self) -> Result<(Url, Pending), SignInError> {
         let (challenge, verifier) = PkceCodeChallenge::new_random_sha256();
         let flow = CoreAuthenticationFlow::AuthorizationCode;
@@ -80,7 +80,7 @@ impl RelyingParty {
         Ok((url, Pending { state, nonce, verifier }))
     }
 
-    /// Exchanges the code, and believes the ID token only if it was made for this sign-in.
+    /// Exchanges the code, and accepts the ID token only if it was issued for this sign-in.
     pub(crate) async fn finish(
         &self,
         pending: Pending,
@@ -127,7 +127,7 @@ impl RelyingParty {
         Ok((person, issued))
     }
 
-    /// Asks the provider about whoever its access token is for.
+    /// Requests the provider's information about the user of this access token.
     pub(crate) async fn user_info(&self, token: &AccessToken) -> Result<String, SignInError> {
         let token = openidconnect::AccessToken::new(token.expose().to_owned());
         let client = self.client().await?;
@@ -137,7 +137,8 @@ impl RelyingParty {
         Ok(format!("{}\n", claims.subject().as_str()))
     }
 
-    /// Asked anew each time, since its keys change. A busy app keeps it for some minutes.
+    /// Discovers the provider each time, because its keys change. A busy app caches the client for
+    /// some minutes.
     async fn client(&self) -> Result<Client, SignInError> {
         let issuer = IssuerUrl::new(self.issuer.clone()).map_err(provider)?;
         let metadata = CoreProviderMetadata::discover_async(issuer, &self.http).await;
@@ -152,7 +153,7 @@ impl RelyingParty {
     }
 }
 
-/// everfresh's HTTP client, for `openidconnect`: one attempt, no redirects, and limits.
+/// everfresh's HTTP client for `openidconnect`: one attempt, no redirects, and limits.
 #[derive(Clone)]
 pub(crate) struct Http(pub(crate) HttpClient);
 
@@ -176,8 +177,8 @@ fn provider(problem: impl fmt::Display) -> SignInError {
     SignInError::Provider(problem.to_string())
 }
 
-/// A sign-in that was begun in one browser, and kept there: who comes back with another one's
-/// `state` is not the person who left.
+/// A sign-in that one browser began and keeps. A browser that returns with the `state` of another
+/// browser's sign-in did not begin it.
 pub(crate) struct Pending {
     state: CsrfToken,
     nonce: Nonce,
@@ -185,7 +186,7 @@ pub(crate) struct Pending {
 }
 
 impl Pending {
-    /// Behind https: `__Secure-sign_in`, and `Secure`.
+    /// Behind https, use `__Secure-sign_in` and `Secure`.
     const NAME: &str = "sign_in";
     const PATH: &str = "/callback";
     const LIFETIME: Duration = Duration::from_secs(10 * 60);
@@ -214,7 +215,7 @@ impl Pending {
     }
 
     fn write(value: String, lifetime: Duration) -> String {
-        // Lax: the provider sends people back by a link of another site.
+        // Lax, because the redirect from the provider is a cross-site navigation.
         Cookie::build((Self::NAME, value))
             .path(Self::PATH)
             .http_only(true)

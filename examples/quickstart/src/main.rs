@@ -1,5 +1,5 @@
-//! The quickstart: sign in, watch the token's seconds run out, and stay signed in. See your
-//! sessions, end one elsewhere, and play the thief.
+//! The quickstart: sign in, watch the access token expire, and stay signed in. List your sessions,
+//! end one elsewhere, and replay a stolen token.
 //!
 //! Run with: `cargo run -p quickstart`
 
@@ -23,13 +23,13 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use tokio::net::TcpListener;
 
-/// So short that you can watch it. 15 minutes would be usual.
+/// Short enough to watch. A usual value is 15 minutes.
 const ACCESS_LIFETIME: Duration = Duration::from_secs(15);
 const SESSION_LIFETIME: Duration = Duration::from_secs(60 * 60);
-/// Shorter than usual (30 s), as the access tokens are.
+/// Shorter than the usual 30 s, because the access tokens are short-lived too.
 const OVERLAP: Duration = Duration::from_secs(5);
 
-/// What every token says about a person, beside who it is. Yours to choose.
+/// The claims that each token carries about a user, beside the subject. Your app defines them.
 #[derive(Serialize, Deserialize)]
 struct User {
     name: String,
@@ -43,7 +43,7 @@ struct Login {
 #[tokio::main]
 #[expect(clippy::print_stdout, reason = "says where to go")]
 async fn main() -> Result<(), Box<dyn std::error::Error>> {
-    // Sessions and the secret are kept beside each other: people stay signed in over a restart.
+    // The store and the secret are files side by side, so users stay signed in over a restart.
     let store = SqliteStore::open("quickstart.db").await?;
     let auth = Engine::<User>::builder(Keys::hs256(secret(Path::new("quickstart.key"))?)?)
         .issuer("https://quickstart.example")
@@ -95,7 +95,7 @@ async fn logout(session: Session<User>) -> Result<StatusCode, Error> {
     Ok(StatusCode::NO_CONTENT)
 }
 
-/// Only called for people who are signed in: `Claims` answers 401 for the others.
+/// Requires a signed-in user, because `Claims` answers other requests with 401.
 async fn me(Claims(user): Claims<User>, session: Session<User>) -> Json<Value> {
     Json(json!({
         "name": user.name,
@@ -133,7 +133,7 @@ async fn end_others(session: Session<User>) -> Result<Json<Value>, Error> {
     Ok(Json(json!({"ended": session.sign_out_others().await?})))
 }
 
-/// A name for a device that people recognize; no more than a hint.
+/// Returns a name for a device that users recognize. It is only a hint.
 fn device(headers: &HeaderMap) -> String {
     let agent = headers.get(USER_AGENT).and_then(|value| value.to_str().ok()).unwrap_or_default();
     let find = |names: &[(&str, &'static str)], unknown| {
@@ -157,7 +157,7 @@ fn device(headers: &HeaderMap) -> String {
     format!("{} on {}", find(&browsers, "a client"), find(&systems, "an unknown system"))
 }
 
-/// The secret of the last run, or a new one. A real app gets it from its environment.
+/// Returns the secret of the last run, or a new one. A real app gets it from its environment.
 fn secret(file: &Path) -> Result<Vec<u8>, Box<dyn std::error::Error>> {
     if let Ok(secret) = std::fs::read(file) {
         return Ok(secret);
@@ -192,7 +192,7 @@ fn problem(detail: &str) -> Response {
     (StatusCode::UNPROCESSABLE_ENTITY, content_type, body.to_string()).into_response()
 }
 
-/// `PORT`, or 3000, or whatever is free.
+/// Listens on `PORT`, or on 3000, or on any free port.
 async fn listen() -> Result<TcpListener, Box<dyn std::error::Error>> {
     if let Ok(port) = std::env::var("PORT") {
         let port: u16 = port.parse().map_err(|_| format!("PORT={port:?}: want 0 to 65535"))?;

@@ -1,5 +1,5 @@
-//! A thief for the quickstart: copies a browser's cookies from outside the layer, as malware or a
-//! leaked log would, and presents them later. No part of how everfresh is used.
+//! A thief for the quickstart: it copies a browser's cookies outside the layer, as malware or a
+//! leaked log would, and presents them later. An app that uses everfresh has no such code.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -14,7 +14,7 @@ use everfresh::Event;
 use serde_json::{Value, json};
 use tower::ServiceExt as _;
 
-/// How often everfresh noticed a theft.
+/// How often everfresh detected reuse of a refresh token.
 static NOTICED: AtomicU64 = AtomicU64::new(0);
 
 /// The engine's event hook.
@@ -30,7 +30,7 @@ struct Thief {
     loot: Arc<Mutex<Option<HeaderValue>>>,
 }
 
-/// The app, and the thief's routes outside of its layer.
+/// Returns the app together with the thief's routes, which are outside of the layer.
 pub(crate) fn beside(app: Router) -> Router {
     let thief = Thief { app: app.clone(), loot: Arc::default() };
     let routes =
@@ -44,7 +44,7 @@ async fn steal(State(thief): State<Thief>, headers: HeaderMap) -> StatusCode {
     StatusCode::NO_CONTENT
 }
 
-/// Presents the refresh token that was copied, and nothing beside it.
+/// Presents the copied refresh token alone.
 async fn replay(State(thief): State<Thief>) -> Json<Value> {
     let loot = thief.loot.lock().unwrap_or_else(PoisonError::into_inner).clone();
     let cookies = loot.as_ref().and_then(|loot| loot.to_str().ok()).unwrap_or_default();

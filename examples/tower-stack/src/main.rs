@@ -1,11 +1,11 @@
-//! A hyper service that knew nothing of sessions, and the layer around it.
+//! A plain hyper service, with the layer around it.
 //!
 //! ```sh
 //! SECRET=$(openssl rand -hex 32) cargo run -p tower-stack &      # PORT=.. for another port
 //! curl -i http://127.0.0.1:3000/                                 # 401
 //! curl -i -c jar -X POST http://127.0.0.1:3000/login             # 200 `signed in, visit 1`
 //! curl -i -b jar -c jar http://127.0.0.1:3000/                   # 200 `signed in, visit 1`
-//! curl -i -b jar -c jar -X POST http://127.0.0.1:3000/logout     # 401: nobody is signed in any more
+//! curl -i -b jar -c jar -X POST http://127.0.0.1:3000/logout     # 401: no longer signed in
 //! ```
 
 use std::convert::Infallible;

@@ -35,7 +35,7 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
         .refresh_with(Reissue::new())
         .build()?;
 
-    // A session's filters stand after path and method: they speak for a route that was meant.
+    // The session filters go after path and method, so that they apply to the matching route alone.
     let form = warp::body::content_length_limit(4096).and(warp::body::form());
     let routes = (path::end().and(warp::get()).and(optional_claims()).map(home))
         .or(path!("login").and(warp::post()).and(session()).and(form).then(login))
@@ -50,23 +50,23 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     Ok(())
 }
 
-/// For everybody.
+/// For every visitor.
 fn home(user: Option<Claims<User>>) -> String {
     user.map_or("Hello, stranger\n".into(), |user| format!("Hello, {}\n", user.name))
 }
 
-/// For whoever says a name. A real app checks a password first.
+/// Signs in any name. A real app checks a password first.
 async fn login(session: Session<User>, form: Login) -> Result<impl Reply, Error> {
     session.sign_in(form.name.clone(), User { name: form.name }).await?;
     Ok(see_other(Uri::from_static("/me")))
 }
 
-/// For people who are signed in; others get 401.
+/// Requires a signed-in user. Other requests get 401.
 fn me(Claims(user): Claims<User>) -> String {
     format!("You are {}\n", user.name)
 }
 
-/// Behind `require(&auth)`: needs no claims.
+/// Behind `require(&auth)`, so the route needs no claims.
 fn members() -> &'static str {
     "Members only\n"
 }

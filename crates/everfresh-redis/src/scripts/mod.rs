@@ -1,11 +1,11 @@
-//! One script per step. Each runs as a whole or not at all, and touches one key.
+//! One script per step. Each script runs as a whole or not at all, and accesses one key.
 
 use std::sync::LazyLock;
 
 use redis::Script;
 
-/// The first line makes a server strict: a script that touches the keys of two nodes of a cluster
-/// is refused, and one that adds to a full memory is, before it starts.
+/// The first line makes a server strict. The server refuses a script that accesses keys of two
+/// nodes of a cluster, and refuses a script that adds to a full memory before the script starts.
 macro_rules! scripts {
     ($($name:ident $file:literal $($flags:literal)?)*) => {
         $(
