@@ -7,7 +7,7 @@
 //! 2. All nodes use the server's clock. A key expires with its session, so there is nothing to
 //!    sweep.
 //! 3. An index, `everfresh:subject:SUBJECT`, lists the sessions of a user. It contains every
-//!    session that was acknowledged, and may also contain sessions that are over. The store never
+//!    acknowledged session that lives, and may also contain sessions that are over. The store never
 //!    relies on the index alone: it reads each session's own key, and removes entries without a
 //!    key.
 //! 4. The stream `everfresh:ended` keeps each revocation for 26 hours. Every node reads it on a

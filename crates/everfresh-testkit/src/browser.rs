@@ -13,19 +13,20 @@ use hyper_util::rt::TokioExecutor;
 
 use crate::jar::{Jar, Site};
 
-/// A person's browser, as far as a server can tell: it keeps cookies and sends them back.
+/// A user's browser, as a server sees it: it stores cookies and sends them back.
 ///
-/// Fails loudly: an answer that can't be had is a panic, since it is a test that asked.
+/// # Panics
+/// Methods that send a request panic if they get no response, because the caller is a test.
 #[derive(Clone, Debug)]
 pub struct Browser {
     http: Client<HttpConnector, Full<Bytes>>,
     address: SocketAddr,
     clock: ManualClock,
-    /// Its cookies.
+    /// The cookies of the browser.
     pub jar: Jar,
 }
 
-/// A whole answer.
+/// A complete response.
 #[derive(Clone, Debug)]
 pub struct Answer {
     /// The status code.
@@ -37,29 +38,29 @@ pub struct Answer {
 }
 
 impl Browser {
-    /// A browser that knows one server on this machine, and the server's clock.
+    /// Creates a browser for one server on this machine, with the server's clock.
     pub fn new(address: SocketAddr, clock: ManualClock) -> Self {
         let http = Client::builder(TokioExecutor::new()).build_http();
         Self { http, address, clock, jar: Jar::new() }
     }
 
-    /// Another browser for the same server, with an empty jar.
+    /// Returns another browser for the same server, with an empty jar.
     pub fn stranger(&self) -> Self {
         Self { jar: Jar::new(), ..self.clone() }
     }
 
-    /// `GET path`, keeping the cookies of the answer.
+    /// Sends `GET path`, and stores the cookies of the response.
     pub async fn get(&mut self, path: &str) -> Answer {
         self.send(self.request(Method::GET, path, &[], Bytes::new())).await
     }
 
-    /// `POST path` with a JSON body.
+    /// Sends `POST path` with a JSON body, and stores the cookies of the response.
     pub async fn post_json(&mut self, path: &str, body: &serde_json::Value) -> Answer {
         let json = [(CONTENT_TYPE, HeaderValue::from_static("application/json"))];
         self.send(self.request(Method::POST, path, &json, body.to_string().into())).await
     }
 
-    /// A request with the jar's cookies and these fields beside them.
+    /// Returns a request with the jar's cookies and these header fields.
     pub fn request(
         &self,
         method: Method,
@@ -79,7 +80,10 @@ impl Browser {
         request
     }
 
-    /// Sends a request and keeps the cookies of the answer, as a browser would.
+    /// Sends a request and stores the cookies of the response, as a browser does.
+    ///
+    /// # Panics
+    /// There is no response, or the jar refuses one of its cookies.
     pub async fn send(&mut self, request: Request<Full<Bytes>>) -> Answer {
         let site = self.site(request.uri().path());
         let answer = self.fetch(request).await;
@@ -89,7 +93,7 @@ impl Browser {
         answer
     }
 
-    /// Sends a request and forgets the cookies of the answer, as a browser whose tab was closed.
+    /// Sends a request and drops the cookies of the response, like a browser whose tab was closed.
     pub async fn fetch(&self, request: Request<Full<Bytes>>) -> Answer {
         let response = self.http.request(request).await.expect("an answer");
         let (parts, body) = response.into_parts();
@@ -98,7 +102,7 @@ impl Browser {
     }
 
     fn site(&self, path: &str) -> Site {
-        // Browsers trust loopback as they do https.
+        // Browsers trust loopback as much as https.
         Site::https(&self.address.ip().to_string(), path)
     }
 
@@ -108,20 +112,23 @@ impl Browser {
 }
 
 impl Answer {
-    /// Every `Set-Cookie`.
+    /// Returns the value of every `Set-Cookie` field.
     pub fn set_cookies(&self) -> Vec<String> {
         let values = self.headers.get_all(SET_COOKIE).iter();
         values.map(|value| value.to_str().expect("text").to_owned()).collect()
     }
 
-    /// The value of a header field, if it is there once.
+    /// Returns the value of a header field, if it occurs exactly once.
     pub fn field(&self, name: &str) -> Option<&str> {
         let mut values = self.headers.get_all(name).iter();
         let value = values.next()?.to_str().ok()?;
         values.next().is_none().then_some(value)
     }
 
-    /// The body as JSON.
+    /// Parses the body as JSON.
+    ///
+    /// # Panics
+    /// The body is not JSON of this type.
     pub fn json<T: serde::de::DeserializeOwned>(&self) -> T {
         serde_json::from_slice(&self.body).expect("JSON of this shape")
     }

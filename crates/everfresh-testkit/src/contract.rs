@@ -1,4 +1,4 @@
-//! The application that the suite and the contract servers share, whatever the framework.
+//! The application that the suite and the contract servers share, for every framework.
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -8,10 +8,10 @@ use everfresh::{
 };
 use serde::{Deserialize, Serialize};
 
-/// The client of the contract's OAuth 2 endpoint: a public one.
+/// The client id of the contract's OAuth 2 endpoint. The client is public.
 pub const CLIENT_ID: &str = "contract";
 
-/// An engine that keeps sessions serves every dialect at its own path.
+/// Adds every dialect to an engine that stores sessions, each at its own path.
 pub fn with_dialects(builder: EngineBuilder<User>) -> EngineBuilder<User> {
     let dialects = Dialect::ALL.into_iter().cloned();
     dialects.fold(builder.client(CLIENT_ID, None), |builder, dialect| builder.dialect(dialect))
@@ -20,18 +20,18 @@ pub fn with_dialects(builder: EngineBuilder<User>) -> EngineBuilder<User> {
 /// The app's own claims.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct User {
-    /// What the person is called.
+    /// The user's name.
     pub name: String,
 }
 
 /// The body of `POST /login`.
 #[derive(Debug, Deserialize)]
 pub struct Login {
-    /// Who signs in.
+    /// The user who signs in.
     pub user: String,
 }
 
-/// The body of `POST /adopt`: tokens of another server that a session is to rest on.
+/// The body of `POST /adopt`: another server's tokens, which will back the session.
 #[derive(Deserialize)]
 pub struct Adopt {
     access_token: String,
@@ -49,23 +49,23 @@ fn adopted() -> String {
 /// The query of `POST /login`.
 #[derive(Debug, Default, Deserialize)]
 pub struct Delivery {
-    /// `header` delivers the tokens in `Authorization` and `X-Refresh-Token`.
+    /// With `header`, the response delivers the tokens in `Authorization` and `X-Refresh-Token`.
     pub deliver: Option<String>,
-    /// `client`: for [`CLIENT_ID`] alone. `access-token`: its access tokens may be renewed by those
-    /// dialects whose clients have no other token.
+    /// With `client`, the session is for [`CLIENT_ID`] alone. With `access-token`, its access
+    /// tokens may be renewed by the dialects whose clients have no other token.
     pub r#for: Option<String>,
 }
 
 /// The query of `GET /slow`.
 #[derive(Debug, Default, Deserialize)]
 pub struct Slow {
-    /// Milliseconds, at most a minute.
+    /// The duration in milliseconds, at most one minute.
     #[serde(default)]
     pub ms: u64,
 }
 
 impl Slow {
-    /// How long to take.
+    /// Returns how long the response takes.
     pub fn duration(&self) -> Duration {
         Duration::from_millis(self.ms.min(60_000))
     }
@@ -74,25 +74,25 @@ impl Slow {
 /// The body of `GET /me` and `GET /slow`.
 #[derive(Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Me {
-    /// Who is signed in.
+    /// The subject who is signed in.
     pub sub: String,
-    /// The session.
+    /// The session id.
     pub sid: String,
-    /// How often the session's refresh token was rotated; `null` where none is.
+    /// How often the session's refresh token was rotated, or `null` if it has none.
     pub r#gen: Option<u64>,
-    /// When the access token expires, in seconds since the epoch.
+    /// The expiry of the access token, in seconds since the epoch.
     pub exp: u64,
 }
 
-/// What `GET /stream` sends: ten chunks, this far apart.
+/// The interval between the ten chunks of `GET /stream`.
 pub const CHUNK_EVERY: Duration = Duration::from_millis(50);
 
-/// The chunks of `GET /stream`.
+/// Returns the chunks of `GET /stream`.
 pub fn chunks() -> impl Iterator<Item = String> + Send {
     (1..=10).map(|n| format!("chunk {n}\n"))
 }
 
-/// The answer of `GET /me`.
+/// Returns the response of `GET /me`.
 pub fn me(session: &Session<User>) -> Result<Me, Rejection> {
     session.claims()?;
     let seconds = |time: SystemTime| time.duration_since(UNIX_EPOCH).map_or(0, |d| d.as_secs());
@@ -104,7 +104,7 @@ pub fn me(session: &Session<User>) -> Result<Me, Rejection> {
     })
 }
 
-/// `POST /login`.
+/// Handles `POST /login`.
 pub async fn login(
     session: &Session<User>,
     login: Login,
@@ -124,7 +124,7 @@ pub async fn login(
     session.sign_in_with(sign_in).await
 }
 
-/// `POST /adopt`.
+/// Handles `POST /adopt`.
 pub async fn adopt(session: &Session<User>, adopt: Adopt) -> Result<(), SessionError> {
     let mut issued = AccessTokenResponse::new(AccessToken::new(adopt.access_token));
     if let Some(token) = adopt.refresh_token {
@@ -140,9 +140,10 @@ pub async fn adopt(session: &Session<User>, adopt: Adopt) -> Result<(), SessionE
     session.sign_in_with(SignIn::new(adopt.sub, user).backed_by(issued)).await
 }
 
-/// How `GET /socket` closes its `WebSocket`: a code of ours, and the reason in words.
+/// Waits for the end of a socket of `GET /socket`. Returns the code that closes the `WebSocket`,
+/// and the reason in words.
 ///
-/// 4401: refresh, and connect anew. 4403: sign in.
+/// With 4401 the client has to refresh and reconnect, with 4403 it has to sign in.
 pub async fn end_of_socket(mut expires: SessionWatch) -> (u16, &'static str) {
     match expires.ended().await {
         EndReason::Expired => (4401, "expired"),
@@ -150,7 +151,7 @@ pub async fn end_of_socket(mut expires: SessionWatch) -> (u16, &'static str) {
     }
 }
 
-/// `GET /cookies`: the `Cookie` fields as the handler sees them, a line each.
+/// Returns the body of `GET /cookies`: the `Cookie` fields that the handler sees, one per line.
 pub fn cookies(headers: &http::HeaderMap) -> Vec<u8> {
     let fields = headers.get_all(http::header::COOKIE).iter();
     fields.flat_map(|field| field.as_bytes().iter().copied().chain([b'\n'])).collect()

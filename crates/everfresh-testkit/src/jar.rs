@@ -1,14 +1,14 @@
-//! A browser's cookie jar: what it takes, what it drops, what it sends (RFC 6265bis section 5).
+//! A browser's cookie jar: the cookies that it stores, refuses and sends (RFC 6265bis section 5).
 
 use std::time::Duration;
 
 use cookie::{Cookie, Expiration, SameSite};
 use everfresh::Timestamp;
 
-/// Where a request goes or a response comes from.
+/// The destination of a request, or the origin of a response.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Site {
-    /// `https`, or loopback, which browsers trust as much.
+    /// True for `https` and for loopback, which browsers trust equally.
     pub secure: bool,
     /// The host name.
     pub host: String,
@@ -17,28 +17,28 @@ pub struct Site {
 }
 
 impl Site {
-    /// A page over https.
+    /// Returns the site of a page over https.
     pub fn https(host: &str, path: &str) -> Self {
         Self { secure: true, host: host.into(), path: path.into() }
     }
 
-    /// A page over plain http.
+    /// Returns the site of a page over plain http.
     pub fn http(host: &str, path: &str) -> Self {
         Self { secure: false, host: host.into(), path: path.into() }
     }
 }
 
-/// Why a browser drops a `Set-Cookie`.
+/// The reason why a browser drops a `Set-Cookie`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Refused {
-    /// Not a cookie at all, or with control characters.
+    /// The field is not a cookie, or contains control characters.
     Malformed,
-    /// Name and value over 4,096 octets.
+    /// Name and value exceed 4,096 octets.
     TooLarge,
-    /// Secure over plain http, or a rule of a name prefix broken.
+    /// A Secure cookie came over plain http, or the cookie breaks the rule of a name prefix.
     Insecure,
-    /// A Domain that is not the host or a parent of it.
+    /// The Domain attribute is neither the host nor a parent of it.
     Domain,
 }
 
@@ -70,16 +70,19 @@ struct Kept {
 #[derive(Clone, Debug, Default)]
 pub struct Jar(Vec<Kept>);
 
-/// RFC 6265bis section 5.5.
+/// The longest lifetime of a cookie (RFC 6265bis section 5.5).
 const MAX_AGE: Duration = Duration::from_secs(400 * 24 * 60 * 60);
 
 impl Jar {
-    /// An empty jar.
+    /// Creates an empty jar.
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// Takes one `Set-Cookie` of a response from `site`, or says why a browser would not.
+    /// Stores one `Set-Cookie` of a response from `site`.
+    ///
+    /// # Errors
+    /// A browser would drop the cookie, for the reason in the error.
     pub fn store(&mut self, set_cookie: &str, site: &Site, now: Timestamp) -> Result<(), Refused> {
         if set_cookie.bytes().any(|byte| byte < 0x20 && byte != b'\t' || byte == 0x7f) {
             return Err(Refused::Malformed);
@@ -131,12 +134,14 @@ impl Jar {
         Ok(())
     }
 
-    /// The `Cookie` field of a request of the site's own to `site`; empty if there is none.
+    /// Returns the `Cookie` field of a same-site request to `site`. It is empty if no cookie
+    /// matches.
     pub fn header(&self, site: &Site, now: Timestamp) -> String {
         self.header_when(site, now, |_| true)
     }
 
-    /// The same for a request that another site caused. `top_level`: a navigation by GET.
+    /// Returns the `Cookie` field of a request to `site` that another site caused. `top_level`
+    /// stands for a navigation by GET.
     pub fn cross_site_header(&self, site: &Site, now: Timestamp, top_level: bool) -> String {
         self.header_when(site, now, |same_site| match same_site {
             SameSite::Strict => false,
@@ -148,13 +153,14 @@ impl Jar {
     fn header_when(&self, site: &Site, now: Timestamp, sent: impl Fn(SameSite) -> bool) -> String {
         let mut fitting: Vec<_> = self.0.iter().filter(|kept| kept.goes_to(site, now)).collect();
         fitting.retain(|kept| sent(kept.same_site));
-        // Longer paths first (section 5.8.3); what is as long stays in the order of its making.
+        // Longer paths first (section 5.8.3). Cookies with equally long paths stay in the order of
+        // their creation.
         fitting.sort_by_key(|kept| std::cmp::Reverse(kept.path.len()));
         let pairs = fitting.iter().map(|kept| format!("{}={}", kept.name, kept.value));
         pairs.collect::<Vec<_>>().join("; ")
     }
 
-    /// The value of a cookie of this name, wherever it belongs.
+    /// Returns the value of a cookie with this name, for any site.
     pub fn get(&self, name: &str) -> Option<&str> {
         self.0.iter().find(|kept| kept.name == name).map(|kept| &*kept.value)
     }
@@ -176,7 +182,7 @@ impl Kept {
     }
 }
 
-/// Section 5.7: the prefixes are compared without case.
+/// Checks the rules of the name prefixes, which are compared without case (section 5.7).
 fn check_prefix(cookie: &Cookie<'_>, secure: bool) -> Result<(), Refused> {
     let lower = cookie.name().to_ascii_lowercase();
     let host = lower.starts_with("__host-");

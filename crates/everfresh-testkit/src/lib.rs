@@ -1,29 +1,29 @@
-//! Tools to test what is built on everfresh, and everfresh itself.
+//! Tools to test code that uses everfresh, and everfresh itself.
 //!
-//! * [`Jar`]: a browser's cookie jar by the rules of RFC 6265bis, on a clock of your own.
+//! * [`Jar`]: a browser's cookie jar by the rules of RFC 6265bis, on a manual clock.
 //! * [`Browser`]: an HTTP client with a jar, over real sockets.
 //! * [`adapter_suite!`]: the cases that every adapter passes, one test each.
 //! * [`store_suite!`]: the cases that every session store passes.
-//! * [`world`]: every order of events around a rotating session, searched exhaustively; and long
+//! * [`world`]: an exhaustive search of every order of events around a rotating session, and long
 //!   random schedules of several nodes, with crashes, outages and a thief.
-//! * [`fault`]: a proxy that cuts, resets, holds or garbles what passes it, on command.
+//! * [`fault`]: a proxy that cuts, resets, holds or garbles requests and responses, on command.
 //! * [`points`]: faults at each step of a run in turn, until a run has no such step.
 //! * [`contract`]: the small application that the adapter suite drives.
-//! * [`texts`]: what the text of an error has to be, so that whoever reads it can act.
+//! * [`texts`]: the rules for error texts, so that a reader knows what to do.
 //!
 //! # Rules
-//! 1. Time is [`everfresh::ManualClock`]: an expiry is one line, and nothing sleeps. Give it to the
-//!    engine, to its store and to the [`Browser`].
-//! 2. What can't be had is a panic that says so: it is a test that asked.
-//! 3. A [`Browser`] trusts loopback as browsers do: Secure and `__Host-` cookies come back over
+//! 1. Time is an [`everfresh::ManualClock`]: an expiry takes one line, and no test sleeps. Pass the
+//!    clock to the engine, to its store and to the [`Browser`].
+//! 2. Operations that fail panic with a message, because the caller is a test.
+//! 3. A [`Browser`] trusts loopback as browsers do: it returns Secure and `__Host-` cookies over
 //!    plain `http://127.0.0.1`.
-//! 4. Everything listens on loopback, on a free port.
+//! 4. Every server listens on loopback, on a free port.
 //!
 //! # Caveats
-//! * Waits of the engine (3 s for a refresh) are tokio's time, and not the manual clock's: pause it
-//!   with `#[tokio::test(start_paused = true)]` where they matter.
-//! * An access token lives up to 5 % shorter than was set, by chance: move the clock past the whole
-//!   lifetime.
+//! * The engine's waits (3 s for a refresh) use tokio's time, and not the manual clock. If they
+//!   matter to a test, pause tokio's time with `#[tokio::test(start_paused = true)]`.
+//! * An access token lives up to 5 % shorter than its configured lifetime, at random. Move the
+//!   clock past the whole lifetime.
 //!
 //! # Example
 //! ```
@@ -35,7 +35,7 @@
 //! use http::{Request, Response};
 //! use tower::{ServiceBuilder, ServiceExt as _, service_fn};
 //!
-//! /// Signs in whoever comes without a session.
+//! /// Signs in each client that has no session.
 //! async fn app(request: Request<()>) -> Result<Response<String>, Infallible> {
 //!     let session = request.extensions().get::<Session<()>>().expect("in a layer").clone();
 //!     if session.claims().is_err() {
@@ -73,7 +73,8 @@
 //! # }
 //! ```
 //!
-//! The guide "Testing your app" in everfresh's documentation has one over real sockets, in axum.
+//! The guide "Testing your app" in everfresh's documentation has an example over real sockets, in
+//! axum.
 
 mod browser;
 pub mod contract;

@@ -7,7 +7,7 @@
 //! ```sh
 //! cargo run -p observed &
 //! curl -i -c jar -d name=Ada http://127.0.0.1:3000/login            # 303
-//! curl -i -b jar -c jar http://127.0.0.1:3000/me                    # 200, fresh: no everfresh span
+//! curl -i -b jar -c jar http://127.0.0.1:3000/me                    # 200, no everfresh span
 //! curl -i -b jar -c jar -X POST http://127.0.0.1:3000/auth/refresh  # 200, everfresh.refresh
 //! curl -s http://127.0.0.1:3000/metrics | grep everfresh_refreshes
 //! ```

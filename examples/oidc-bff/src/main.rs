@@ -4,8 +4,8 @@
 //!
 //! Run with a provider that has `http://127.0.0.1:3000/callback` as a redirect URI:
 //! `SECRET=$(openssl rand -hex 32) ISSUER=https://id.example CLIENT_ID=.. CLIENT_SECRET=.. cargo
-//! run
-//! -p oidc-bff`
+//! run -p oidc-bff`
+//!
 //! Without a provider, use the one of this project's tests, whose tokens live for ten seconds:
 //!
 //! ```sh

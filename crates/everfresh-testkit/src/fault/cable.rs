@@ -1,4 +1,4 @@
-//! A cable that can be pulled, whatever is spoken over it.
+//! A TCP connection that a test can interrupt, for any protocol.
 
 use std::io;
 use std::net::SocketAddr;
@@ -8,11 +8,12 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 use tokio::task::{AbortHandle, JoinSet};
 
-/// TCP between clients and a server on this machine, until it is [`cut`](Self::cut).
+/// Forwards TCP between clients and a server on this machine, until it is [`cut`](Self::cut).
 ///
-/// What a cut takes, it takes as a network does: nobody is told, connections stay open, and nothing
-/// passes on them ever again, also once it is [`mend`](Self::mend)ed. Those that are opened while it
-/// is cut are accepted and stay as silent. Ends, with all connections, when it is dropped.
+/// A cut behaves like a network failure: neither end is notified and connections stay open, but
+/// they never carry data again, even after [`mend`](Self::mend). Connections that are opened during
+/// a cut are accepted and stay silent as well. The cable ends, with all connections, when it is
+/// dropped.
 #[derive(Debug)]
 pub struct Cable {
     address: SocketAddr,
@@ -22,7 +23,7 @@ pub struct Cable {
 }
 
 impl Cable {
-    /// Between clients and `server`, on a free port of 127.0.0.1.
+    /// Starts a cable between clients and `server`, on a free port of 127.0.0.1.
     pub async fn start(server: SocketAddr) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
         let address = listener.local_addr().expect("bound");
@@ -32,23 +33,23 @@ impl Cable {
         Self { address, cut, server, accepting }
     }
 
-    /// Where clients connect.
+    /// Returns the address that clients connect to.
     pub fn address(&self) -> SocketAddr {
         self.address
     }
 
-    /// From now on nothing passes.
+    /// Stops all forwarding from now on.
     pub fn cut(&self) {
         self.cut.send_replace(true);
     }
 
-    /// New connections reach this server; those that are there stay where they are, as when a
-    /// name gets another address.
+    /// Forwards new connections to this server. Existing connections stay with their server, as if
+    /// a name got another address.
     pub fn lead_to(&self, server: SocketAddr) {
         self.server.send_replace(server);
     }
 
-    /// New connections reach the server again.
+    /// Forwards new connections to the server again.
     pub fn mend(&self) {
         self.cut.send_replace(false);
     }
@@ -65,7 +66,7 @@ async fn accept(
     leads_to: watch::Receiver<SocketAddr>,
     is_cut: watch::Receiver<bool>,
 ) {
-    // Dropped with this task, and all connections with it.
+    // Dropped with this task, together with all connections.
     let mut connections = JoinSet::new();
     while let Ok((client, _)) = listener.accept().await {
         let server = *leads_to.borrow();
@@ -85,7 +86,7 @@ async fn carry(
         _ = is_cut.wait_for(|cut| *cut) => {}
         ended = copy_bidirectional(&mut client, &mut server) => return ended.map(drop),
     }
-    // Both stay open, and nobody reads.
+    // Both ends stay open, and the cable reads from neither.
     std::future::pending().await
 }
 

@@ -1,16 +1,16 @@
 //! A network that fails on command: a proxy between a client and a server on this machine.
 //!
 //! # Rules
-//! 1. It speaks HTTP/1.1 over plain TCP, with bodies of a `Content-Length`; other requests are a
-//!    panic of its task, which shows as a cut connection.
-//! 2. Each request meets the next [`Fault`] of the queue, or the one for [`all`](FaultProxy::all)
-//!    the rest, which is [`Fault::Pass`] at first.
-//! 3. Nothing happens by chance or by time: a fault *before* reads the whole request and forwards
-//!    nothing, one *after* has the server's whole answer before it strikes, and what is held is
-//!    held until the test lets it go.
-//! 4. Everything is counted.
+//! 1. The proxy speaks HTTP/1.1 over plain TCP, with bodies that have a `Content-Length`. Any other
+//!    request makes the connection's task panic, which the client sees as a cut connection.
+//! 2. Each request gets the next [`Fault`] of the queue. If the queue is empty, it gets the fault
+//!    of [`all`](FaultProxy::all), which is [`Fault::Pass`] at first.
+//! 3. No fault depends on chance or on time. A *before* fault reads the whole request and forwards
+//!    nothing. An *after* fault applies once the proxy has the server's whole response. A held
+//!    response stays held until the test releases it.
+//! 4. The proxy counts everything.
 //!
-//! What speaks something else is cut by a [`Cable`].
+//! For connections with another protocol, use a [`Cable`].
 //!
 //! # Example
 //! ```
@@ -20,7 +20,7 @@
 //! # async fn main() {
 //! # let server = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap();
 //! let proxy = FaultProxy::start(server).await;
-//! proxy.next(Fault::CutAfter);    // the server does what the next request says, nobody hears of it
+//! proxy.next(Fault::CutAfter); // the server acts on the next request, the client gets no response
 //! // .. a client sends to `proxy.address()` ..
 //! assert_eq!(proxy.counts().forwarded, 0);
 //! # }
@@ -47,37 +47,40 @@ use wire::Received;
 
 pub use cable::Cable;
 
-/// What becomes of a request and of its answer.
+/// A fault that is applied to a request or to its response.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Fault {
-    /// Nothing: the request is forwarded, and the answer comes back.
+    /// No fault: the proxy forwards the request and returns the response.
     Pass,
-    /// The connection is closed when the request is there; the server sees nothing of it.
+    /// Closes the connection once the request is complete. The server sees nothing of the request.
     CutBefore,
-    /// The connection is closed when the server has answered; the client sees nothing of it.
+    /// Closes the connection after the server has responded. The client sees nothing of the
+    /// response.
     CutAfter,
-    /// The connection is closed in the middle of the answer's body, or of its head if it has none.
+    /// Closes the connection in the middle of the response's body, or of its head if it has no
+    /// body.
     CutMidway,
-    /// As `CutBefore`, by a TCP reset.
+    /// Like `CutBefore`, with a TCP reset.
     ResetBefore,
-    /// As `CutAfter`, by a TCP reset.
+    /// Like `CutAfter`, with a TCP reset.
     ResetAfter,
-    /// The server has answered, and the client gets bytes that are no HTTP.
+    /// After the server's response, the client gets bytes that are not HTTP.
     Garble,
-    /// The server has answered, the client hears nothing, and the connection stays open.
+    /// After the server's response, the client gets nothing, and the connection stays open.
     Swallow,
-    /// The server has answered; the client gets it when the test says so, by
+    /// The proxy holds the server's response until the test calls
     /// [`release`](FaultProxy::release).
     Hold,
-    /// The server has answered; the client gets a byte of it, then waits for so long, and so on.
+    /// The client gets the server's response one byte at a time, with this pause between two bytes.
     Drip(Duration),
-    /// The server sees nothing; the client gets these bytes, and the connection is closed.
+    /// The server sees nothing. The client gets these bytes, and the connection is closed.
     Instead(Vec<u8>),
 }
 
 impl Fault {
-    /// A complete answer 503, to be tried again in so many seconds. The server sees nothing.
+    /// Returns a fault with a complete response 503 and a `Retry-After` of so many seconds. The
+    /// server sees nothing.
     pub fn unavailable(retry_after: u32) -> Self {
         let answer = format!(
             "HTTP/1.1 503 Service Unavailable\r\nRetry-After: {retry_after}\r\nContent-Length: 0\r\n\
@@ -87,7 +90,7 @@ impl Fault {
     }
 }
 
-/// What a proxy has seen.
+/// The counters of a proxy.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Counts {
@@ -97,11 +100,11 @@ pub struct Counts {
     pub requests: usize,
     /// Whole requests that the server answered.
     pub forwarded: usize,
-    /// Answers that are held or swallowed, of those.
+    /// Responses that are held or swallowed now. They count as forwarded as well.
     pub held: usize,
 }
 
-/// A proxy on a port of its own. Ends, with all its connections, when it is dropped.
+/// A proxy on its own port. It ends, with all its connections, when it is dropped.
 #[derive(Debug)]
 pub struct FaultProxy {
     address: SocketAddr,
@@ -114,7 +117,7 @@ struct Shared {
     server: SocketAddr,
     faults: Mutex<Faults>,
     counts: watch::Sender<Counts>,
-    /// How often the test has let answers go.
+    /// How often the test has released responses.
     releases: watch::Sender<usize>,
 }
 
@@ -125,7 +128,7 @@ struct Faults {
 }
 
 impl FaultProxy {
-    /// Stands between clients and `server`, on a free port of 127.0.0.1.
+    /// Starts a proxy between clients and `server`, on a free port of 127.0.0.1.
     pub async fn start(server: SocketAddr) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
         let address = listener.local_addr().expect("bound");
@@ -139,35 +142,35 @@ impl FaultProxy {
         Self { address, shared, accepting }
     }
 
-    /// Where clients connect.
+    /// Returns the address that clients connect to.
     pub fn address(&self) -> SocketAddr {
         self.address
     }
 
-    /// Of the requests to come, the first one without a fault of its own meets this one.
+    /// Adds a fault to the queue. The next request without a queued fault gets it.
     pub fn next(&self, fault: Fault) {
         self.shared.faults().next.push_back(fault);
     }
 
-    /// Every request without a fault of its own meets this one.
+    /// Sets the fault for every request without a queued fault.
     pub fn all(&self, fault: Fault) {
         self.shared.faults().rest = fault;
     }
 
-    /// Lets every answer go that is held now.
+    /// Releases every response that is held now.
     pub fn release(&self) {
         self.shared.releases.send_modify(|releases| *releases += 1);
     }
 
-    /// What it has seen so far.
+    /// Returns the counters.
     pub fn counts(&self) -> Counts {
         *self.shared.counts.borrow()
     }
 
-    /// Waits until it has seen what the test waits for.
+    /// Waits until `seen` returns true for the counters.
     pub async fn until(&self, seen: impl Fn(&Counts) -> bool) {
         let mut counts = self.shared.counts.subscribe();
-        // The sender lives as long as we do.
+        // The sender lives as long as `self`.
         let _ = counts.wait_for(seen).await;
     }
 }
@@ -194,7 +197,7 @@ impl Shared {
 }
 
 async fn accept(listener: TcpListener, shared: Arc<Shared>) {
-    // Dropped with this task, and all connections with it.
+    // Dropped with this task, together with all connections.
     let mut connections = JoinSet::new();
     while let Ok((client, _)) = listener.accept().await {
         shared.count(|counts| counts.connections += 1);
@@ -203,8 +206,7 @@ async fn accept(listener: TcpListener, shared: Arc<Shared>) {
     }
 }
 
-/// One connection of a client. An error is one of the client's or the server's connection, which
-/// ends here.
+/// Serves one connection of a client. An error on the client's or the server's connection ends it.
 async fn serve(mut client: TcpStream, shared: Arc<Shared>) -> io::Result<()> {
     let mut received = Received::default();
     while let Some(request) = wire::read_request(&mut client, &mut received).await? {

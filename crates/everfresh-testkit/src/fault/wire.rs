@@ -1,4 +1,4 @@
-//! As much of HTTP/1.1 as the proxy has to read.
+//! The part of HTTP/1.1 that the proxy has to parse.
 
 use std::io;
 use std::net::SocketAddr;
@@ -6,11 +6,11 @@ use std::net::SocketAddr;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 
-/// What a client has sent and nobody has taken yet.
+/// Bytes that a client has sent and that no request has consumed yet.
 #[derive(Default)]
 pub(super) struct Received(Vec<u8>);
 
-/// The next whole request of a connection; none if the client has closed it.
+/// Reads the next whole request of a connection. Returns `None` if the client has closed it.
 pub(super) async fn read_request(
     client: &mut TcpStream,
     received: &mut Received,
@@ -26,7 +26,7 @@ pub(super) async fn read_request(
     }
 }
 
-/// The length of the request that these bytes begin with, once it is all there.
+/// Returns the length of the request at the start of these bytes, once all of it has arrived.
 fn request_length(bytes: &[u8]) -> Option<usize> {
     let head = head_length(bytes)?;
     let mut body = 0;
@@ -49,10 +49,10 @@ fn lines(head: &[u8]) -> impl Iterator<Item = &str> {
     head.split(|byte| *byte == b'\n').filter_map(|line| std::str::from_utf8(line).ok())
 }
 
-/// Sends a request to the server and reads the whole answer.
+/// Sends a request to the server and reads the whole response.
 ///
-/// The server is told to close the connection, so that the answer's end is known; the client is
-/// not told.
+/// The proxy asks the server to close the connection, so that the end of the response is known. The
+/// client does not see this.
 pub(super) async fn exchange(server: SocketAddr, request: &[u8]) -> io::Result<Vec<u8>> {
     let mut stream = TcpStream::connect(server).await?;
     stream.write_all(&with_connection(request, Some("Connection: close"))).await?;
@@ -61,7 +61,7 @@ pub(super) async fn exchange(server: SocketAddr, request: &[u8]) -> io::Result<V
     Ok(with_connection(&answer, None))
 }
 
-/// The message with this field in place of its own `Connection`.
+/// Returns the message with this field in place of its own `Connection` field.
 fn with_connection(message: &[u8], field: Option<&str>) -> Vec<u8> {
     let Some(head) = head_length(message) else { return message.to_vec() };
     let (head, body) = message.split_at(head);
@@ -73,7 +73,7 @@ fn with_connection(message: &[u8], field: Option<&str>) -> Vec<u8> {
     [head.join("\r\n").as_bytes(), b"\r\n\r\n", body].concat()
 }
 
-/// The middle of an answer's body, or of its head if it has no body.
+/// Returns the middle of a response's body, or of its head if it has no body.
 pub(super) fn middle(answer: &[u8]) -> usize {
     match head_length(answer) {
         Some(head) if head < answer.len() => head + (answer.len() - head) / 2,

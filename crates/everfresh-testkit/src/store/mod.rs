@@ -1,4 +1,4 @@
-//! What every session store has to do, as cases. Stores from elsewhere run them too.
+//! The cases that every session store has to pass, including stores of other crates.
 
 pub mod cases;
 pub mod feed;
@@ -10,30 +10,31 @@ use std::time::Duration;
 
 use everfresh::{NewSession, Rotation, SessionId, SessionRecord, SessionStore};
 
-/// A kind of store, and a way to let time pass for it.
+/// A kind of store, and a way to advance its time.
 pub trait Harness: Sized + Send + Sync {
     /// The store.
     type Store: SessionStore + Clone;
 
-    /// Whether what is over stays until it is swept. False for a store whose engine removes it.
+    /// Whether expired sessions stay until they are swept. False for a store whose engine removes
+    /// them.
     const KEEPS_WHAT_IS_OVER: bool = true;
 
-    /// An empty store of its own.
+    /// Opens an empty store that no other test uses.
     fn open() -> impl Future<Output = Self>;
 
-    /// The store that was opened.
+    /// Returns the store that was opened.
     fn store(&self) -> &Self::Store;
 
-    /// Lets time pass by the store's clock.
+    /// Advances the store's clock.
     fn pass(&self, time: Duration) -> impl Future<Output = ()>;
 }
 
-/// A session id that tells where it is from.
+/// Returns a session id that is made of `n`.
 pub fn id(n: u8) -> SessionId {
     SessionId::from_bytes([n; 16])
 }
 
-/// An hour idle, a day in all.
+/// Returns a session with an idle lifetime of one hour and an absolute lifetime of one day.
 pub fn session(n: u8, subject: &str) -> NewSession {
     NewSession {
         sid: id(n),
@@ -49,7 +50,7 @@ pub fn session(n: u8, subject: &str) -> NewSession {
     }
 }
 
-/// The next rotation of a row.
+/// Returns the next rotation of a row.
 pub fn next(row: &SessionRecord) -> Rotation {
     Rotation {
         sid: row.sid,
@@ -61,7 +62,7 @@ pub fn next(row: &SessionRecord) -> Rotation {
     }
 }
 
-/// Makes one test of every case, for a [`Harness`].
+/// Defines one test for each case, for a [`Harness`].
 #[macro_export]
 macro_rules! store_suite {
     ($harness:ty) => {

@@ -1,5 +1,5 @@
-//! What every adapter has to do, as cases over real sockets. One server per case, on a clock of
-//! its own.
+//! The cases that every adapter has to pass, over real sockets. Each case has its own server, on
+//! its own clock.
 
 pub mod cases;
 
@@ -23,7 +23,7 @@ pub trait Adapter {
     fn serve(auth: Engine<User>) -> impl Future<Output = Server>;
 }
 
-/// A running server; ends when dropped.
+/// A running server, which stops when it is dropped.
 #[derive(Debug)]
 pub struct Server {
     address: SocketAddr,
@@ -31,7 +31,7 @@ pub struct Server {
 }
 
 impl Server {
-    /// A server at `address` that `task` runs.
+    /// Wraps the server at `address`, which `task` runs.
     pub fn new(address: SocketAddr, task: JoinHandle<()>) -> Self {
         Self { address, task }
     }
@@ -48,7 +48,7 @@ impl Drop for Server {
 pub struct World {
     /// The server's clock.
     pub clock: ManualClock,
-    /// Somebody's browser, with an empty jar.
+    /// A browser with an empty jar.
     pub browser: Browser,
     address: SocketAddr,
     _server: Server,
@@ -56,19 +56,19 @@ pub struct World {
 
 const START: Timestamp = Timestamp::from_secs(1_800_000_000);
 
-/// Where the refresh token's cookie is found.
+/// The name of the refresh token's cookie, without a prefix.
 pub const REFRESH_COOKIE: &str = "refresh_token";
 
-/// Where the access token's cookie is found.
+/// The name of the access token's cookie, without a prefix.
 pub const ACCESS_COOKIE: &str = "access_token";
 
 impl World {
-    /// A server as the contract has it.
+    /// Starts a server with the contract's default settings.
     pub async fn new<A: Adapter>() -> Self {
         Self::with::<A>(|builder| builder).await
     }
 
-    /// A server that keeps and rotates sessions.
+    /// Starts a server that stores and rotates sessions.
     pub async fn rotating<A: Adapter>() -> Self {
         let clock = ManualClock::starting_at(START);
         let store = MemoryStore::with_clock(clock.clone());
@@ -76,7 +76,7 @@ impl World {
             .await
     }
 
-    /// A server with other settings.
+    /// Starts a server with other settings.
     pub async fn with<A: Adapter>(
         change: impl FnOnce(EngineBuilder<User>) -> EngineBuilder<User>,
     ) -> Self {
@@ -100,32 +100,32 @@ impl World {
         Self { clock, browser, address: server.address, _server: server }
     }
 
-    /// Signs in and gives the access token.
+    /// Signs in. Returns the access token.
     pub async fn sign_in(&mut self, user: &str) -> String {
         let answer = self.browser.post_json("/login", &json!({"user": user})).await;
         assert_eq!(answer.status, 204, "POST /login");
         self.token()
     }
 
-    /// The access token in the browser's jar.
+    /// Returns the access token in the browser's jar.
     pub fn token(&self) -> String {
         self.browser.jar.get(ACCESS_COOKIE).expect("signed in").to_owned()
     }
 
-    /// Lets time pass until this token has `secs` left.
+    /// Advances the clock until this token has `secs` seconds left.
     pub async fn pass_until_left(&mut self, secs: u64) {
         let me: Me = self.browser.get("/me").await.json();
         let until = Timestamp::from_secs(me.exp).minus(Duration::from_secs(secs));
         self.clock.advance(until.since(self.clock.now()));
     }
 
-    /// Lets the token of the jar expire.
+    /// Advances the clock until the jar's access token has expired.
     pub async fn expire(&mut self) {
         self.pass_until_left(0).await;
     }
 }
 
-/// The access token that an answer sets, if it sets one.
+/// Returns the access token that a response sets, if there is one.
 pub fn token_of(answer: &Answer) -> Option<String> {
     let prefix = format!("{ACCESS_COOKIE}=");
     let cookies = answer.set_cookies();
@@ -135,7 +135,7 @@ pub fn token_of(answer: &Answer) -> Option<String> {
     (!token.is_empty()).then(|| token.to_owned())
 }
 
-/// Makes one test of every case, for an [`Adapter`].
+/// Defines one test for each case, for an [`Adapter`].
 ///
 /// ```text
 /// struct MyFramework;
