@@ -1,4 +1,4 @@
-//! The answer of a dialect's endpoint, in the dialect's own words.
+//! The response of a dialect's endpoint, in the format that the dialect defines.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -16,7 +16,7 @@ use crate::refresh::{Failure, Tokens};
 use crate::reject::{Rejection, RejectionKind};
 use crate::session::ClaimSet;
 
-/// Why there is no token, in the words of [`super::dialect::Errors`].
+/// Why the response has no token. The variants match [`super::dialect::Errors`].
 #[derive(Clone, Copy)]
 pub(super) enum RefreshError {
     Missing,
@@ -42,7 +42,7 @@ impl From<Unknown> for RefreshError {
 impl From<Failure> for RefreshError {
     fn from(failure: Failure) -> Self {
         match failure {
-            // Of what the request came with nothing can be said but that it does not count now.
+            // All that is known of the presented token is that it does not count now.
             Failure::Rejected | Failure::InDoubt | Failure::UnreadClaims => Self::Expired,
             Failure::Foreign => Self::Invalid,
             Failure::Unavailable { retry_after } => Self::Later(retry_after),
@@ -54,7 +54,7 @@ impl From<Failure> for RefreshError {
     }
 }
 
-/// The tokens of a good answer, and what is known of their session.
+/// The tokens of a successful response, and the attributes of their session.
 pub(super) struct Granted {
     pub(super) tokens: Tokens,
     pub(super) attributes: BTreeMap<String, String>,
@@ -134,7 +134,7 @@ impl Served {
                 return rejection.retry_after(retry_after).with_body(body).into_response();
             }
         };
-        // Checked when the engine was built.
+        // `Failed::check` checked the status when the engine was built.
         let status = StatusCode::from_u16(failed.status).unwrap_or(StatusCode::BAD_REQUEST);
         let mut reply = json(status, failed.body.as_bytes().to_vec());
         if let RefreshError::Client { basic: true } = why {

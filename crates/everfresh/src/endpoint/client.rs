@@ -1,4 +1,4 @@
-//! How we say who we are to a token endpoint (RFC 6749 section 2.3, RFC 7523).
+//! Client authentication at another server's token endpoint (RFC 6749 section 2.3, RFC 7523).
 
 use std::fmt;
 use std::sync::Arc;
@@ -14,44 +14,45 @@ use crate::clock::Timestamp;
 use crate::mint::new_sid;
 use crate::verify::Key;
 
-/// How long an assertion is good.
+/// How long a client assertion is valid.
 const ASSERTION_LIFE: Duration = Duration::from_secs(60);
 
-/// Who we are to a token endpoint, and how we say it: one way only.
+/// How the app authenticates as a client at another server's token endpoint. A request uses exactly
+/// one method.
 #[derive(Clone)]
 #[non_exhaustive]
 pub enum ClientAuthentication {
-    /// A public client: the id in the body.
+    /// A public client. The id is sent in the body.
     None {
         /// The client's id.
         id: String,
     },
-    /// Id and secret by HTTP Basic, each encoded as a form value.
+    /// Id and secret are sent by HTTP Basic, each encoded as a form value.
     Basic {
         /// The client's id.
         id: String,
         /// Its secret.
         secret: ClientSecret,
     },
-    /// Id and secret in the body.
+    /// Id and secret are sent in the body.
     Post {
         /// The client's id.
         id: String,
         /// Its secret.
         secret: ClientSecret,
     },
-    /// An assertion that a private key signs (`private_key_jwt`).
+    /// A client assertion that a private key signs (`private_key_jwt`).
     PrivateKeyJwt {
         /// The client's id.
         id: String,
-        /// The key.
+        /// The key that signs the assertion.
         key: Arc<Key>,
-        /// Whom the assertion is for: the endpoint's URL, or the issuer.
+        /// The audience of the assertion (`aud`): the endpoint's URL, or the issuer.
         audience: String,
     },
 }
 
-/// A client's secret. Never printed.
+/// A client's secret. `Debug` does not print it.
 #[derive(Clone, PartialEq, Eq)]
 pub struct ClientSecret(Zeroizing<String>);
 
@@ -74,7 +75,7 @@ impl fmt::Debug for ClientSecret {
 }
 
 impl ClientAuthentication {
-    /// Writes it into the body, or gives the value of `Authorization`.
+    /// Writes the client's parameters into the body, or returns the value of `Authorization`.
     pub(super) fn write(
         &self,
         path: &str,
@@ -108,7 +109,8 @@ impl ClientAuthentication {
     }
 }
 
-/// RFC 7523 section 3: issuer and subject are the client, one use, a minute.
+/// Signs a client assertion (RFC 7523 section 3). Issuer and subject are the client, the `jti` is
+/// new, and the assertion is valid for one minute.
 fn assertion(id: &str, key: &Key, audience: &str, now: Timestamp) -> Option<String> {
     let part = |value: serde_json::Value| URL_SAFE_NO_PAD.encode(value.to_string());
     let mut header = json!({"alg": key.algorithm(), "typ": "JWT"});

@@ -1,4 +1,4 @@
-//! Who a request to a token endpoint is from (RFC 6749 section 2.3).
+//! Authenticates the clients that call everfresh's token endpoints (RFC 6749 section 2.3).
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
@@ -15,23 +15,26 @@ use crate::extract::credential;
 use crate::head::{HeaderFields as _, RequestHead};
 use crate::verify::same_bytes;
 
-/// The clients that may use endpoints with client authentication, by id. None: a public client.
+/// The clients that may use endpoints with client authentication, by id. A public client has no
+/// secret.
 #[derive(Clone, Default)]
 pub(crate) struct Clients(BTreeMap<String, Option<Zeroizing<Vec<u8>>>>);
 
-/// Id and secret by HTTP Basic; an error if they can't be read.
+/// A client's id and secret by HTTP Basic. An error if they can't be read.
 pub(super) type Basic = Result<(String, Zeroizing<String>), ()>;
 
-/// Why nobody knows a client.
+/// Why a client is not authenticated.
 #[derive(Clone, Copy)]
 pub(super) enum Unknown {
-    /// It says who it is in two ways.
+    /// The client authenticates in two ways.
     Malformed,
-    /// It does not say it, or not truly. `basic`: it tried HTTP Basic.
+    /// The client does not authenticate, or its credentials are wrong. `basic` is true if the
+    /// client used HTTP Basic.
     Client { basic: bool },
 }
 
-/// Id and secret by HTTP Basic, each encoded as a form value (RFC 6749 section 2.3.1).
+/// Reads a client's id and secret by HTTP Basic, each encoded as a form value (RFC 6749 section
+/// 2.3.1).
 pub(super) fn basic(head: &impl RequestHead) -> Option<Basic> {
     head.fields().values(&AUTHORIZATION).next()?;
     let read = || {
@@ -48,16 +51,19 @@ pub(super) fn basic(head: &impl RequestHead) -> Option<Basic> {
     Some(read().ok_or(()))
 }
 
-/// A client as the app named it: its id, and the secret of a confidential one.
+/// A client as the app configured it: its id, and its secret if the client is confidential.
 pub(crate) type Named = (String, Option<Zeroizing<Vec<u8>>>);
 
-/// Guessing a secret must take 2^128 attempts (RFC 6749 section 10.10).
+/// The shortest secret in bytes: guessing it must take 2^128 attempts (RFC 6749 section 10.10).
 const LEAST_SECRET: usize = 16;
 
 impl Clients {
-    /// The clients that the app named.
+    /// Collects the clients that the app configured.
     ///
-    /// Errors: an empty id, a secret that is too short, one id twice.
+    /// # Errors
+    ///
+    /// Returns an error if an id is empty, a secret is shorter than 16 bytes, or two clients have
+    /// the same id.
     pub(crate) fn build(named: Vec<Named>) -> Result<Self, ConfigError> {
         let unfit = |found, remedy| Err(ConfigError::Unfit { setting: "client", found, remedy });
         let mut clients = BTreeMap::new();
@@ -87,8 +93,8 @@ impl Clients {
         self.0.is_empty()
     }
 
-    /// The client that a request is from: by Basic or in the body, and never by both (RFC 6749
-    /// section 2.3).
+    /// Returns the id of the client that sent the request. The client authenticates by HTTP Basic
+    /// or in the body, and never by both (RFC 6749 section 2.3).
     pub(super) fn authenticate(
         &self,
         basic: Option<Basic>,

@@ -1,4 +1,5 @@
-//! The wire shape of a refresh endpoint, as data: the same value serves it and calls it.
+//! The wire format of a refresh endpoint, as data. The server and the client side use the same
+//! value.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -8,17 +9,17 @@ use serde::{Deserialize, Deserializer, Serialize};
 
 use crate::cookie::is_token_byte;
 
-/// Text of a dialect: fixed in a constant, owned when it was read.
+/// Text in a dialect: borrowed in a constant, owned if it was read from a file.
 pub type Text = Cow<'static, str>;
 
 /// A list in a dialect.
 pub type List<T> = Cow<'static, [T]>;
 
-/// The wire shape of a refresh endpoint.
+/// The wire format of a refresh endpoint.
 ///
-/// Six are constants, named after whose they are. A dialect of your own is a value of this type,
-/// written in Rust or read from a file ([`from_json`](Self::from_json), or any other format that
-/// serde has).
+/// Six dialects are constants, each named after the product or standard that defines it. A dialect
+/// of your own is a value of this type, written in Rust or read from a file
+/// ([`from_json`](Self::from_json), or any other format that serde supports).
 ///
 /// ```
 /// use everfresh::Dialect;
@@ -35,130 +36,135 @@ pub type List<T> = Cow<'static, [T]>;
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Dialect {
-    /// What it is called, in logs and errors.
+    /// The dialect's name in logs and errors.
     pub name: Text,
-    /// Where the endpoint is: an absolute path. The method is POST.
+    /// The endpoint's absolute path. The method is POST.
     pub path: Text,
-    /// Which token is presented.
+    /// Which token the client presents.
     pub token: TokenKind,
-    /// Where it may travel, in the order in which servers look; clients use the first.
+    /// Where the request may carry the token. The server looks in this order, and the client uses
+    /// the first place.
     pub places: List<Place>,
-    /// Members of the request's body that must have this value: `grant_type`.
+    /// Members of the request's body that must have a fixed value, such as `grant_type`.
     #[serde(default)]
     pub fixed: List<Fixed>,
-    /// The member of a JSON body that asks for a shorter life of the new access token, in seconds.
+    /// The member of a JSON body that asks for a shorter lifetime of the new access token, in
+    /// seconds.
     #[serde(default)]
     pub ttl: Option<Text>,
-    /// Whether the client says who it is (RFC 6749 section 2.3).
+    /// Whether the client authenticates (RFC 6749 section 2.3).
     #[serde(default)]
     pub client_authentication: bool,
-    /// A good answer.
+    /// The successful response.
     pub answer: Answer,
-    /// The other answers.
+    /// The error responses.
     pub errors: Errors,
-    /// Which answers mean that the session is over. Any other error says nothing of it.
+    /// Which responses mean that the session is over. Any other error leaves the session as it is.
     pub rejected: List<Rejected>,
 }
 
-/// Which token is presented to a refresh endpoint.
+/// Which token the client presents to a refresh endpoint.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum TokenKind {
     /// The refresh token.
     Refresh,
-    /// The access token, good or expired not longer ago than this. Served only for sessions that were
-    /// signed in for it
+    /// The access token, valid or expired at most `expired_for` seconds ago. The endpoint renews
+    /// only sessions whose sign-in allows it
     /// ([`SignIn::renewable_by_access_token`](crate::SignIn::renewable_by_access_token)).
     Access {
-        /// In seconds. 0: only one that is still good.
+        /// How long ago the token may have expired, in seconds. 0 accepts only a valid token.
         expired_for: u32,
     },
 }
 
-/// Where a token travels to a refresh endpoint.
+/// Where a request to a refresh endpoint carries the token.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Place {
     /// A cookie of this name.
     Cookie(Text),
-    /// `Authorization` with this scheme.
+    /// The `Authorization` header with this scheme.
     Authorization(Text),
     /// A header field of this name.
     Header(Text),
-    /// A member of a JSON body.
+    /// A member of a JSON body, by name.
     Json(Text),
-    /// A field of a form body.
+    /// A field of a form body, by name.
     Form(Text),
 }
 
-/// A member with one value.
+/// A member with a fixed value.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Fixed {
-    /// Its name.
+    /// The member's name.
     pub name: Text,
-    /// Its value.
+    /// The member's value.
     pub value: Text,
 }
 
-/// A good answer: 200 and a JSON object.
+/// A successful response: status 200 and a JSON object.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Answer {
     /// The member that holds the access token.
     pub access_token: Text,
-    /// The cookie that holds it as well.
+    /// The cookie that also holds the access token.
     #[serde(default)]
     pub access_cookie: Option<Text>,
-    /// The member that says which kind of token it is, and what it says. Optional when read.
+    /// The member that names the token's type, and its value. Optional in a response that the
+    /// client reads.
     #[serde(default)]
     pub token_type: Option<Fixed>,
-    /// The member that holds the access token's life in seconds. Optional when read.
+    /// The member that holds the access token's lifetime in seconds. Optional in a response that
+    /// the client reads.
     #[serde(default)]
     pub expires_in: Option<Text>,
-    /// Where the next refresh token goes.
+    /// Where the response carries the next refresh token.
     #[serde(default)]
     pub successor: Successor,
-    /// More members, from what is known of the session. Those it does not have stay out.
+    /// More members, taken from the session. A member for which the session has no value is left
+    /// out.
     #[serde(default)]
     pub members: List<Member>,
 }
 
-/// Where the next refresh token goes.
+/// Where a successful response carries the next refresh token.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Successor {
-    /// Nowhere: a refresh makes an access token, and the refresh token stays what it is.
+    /// Nowhere: a refresh issues an access token, and the refresh token stays the same.
     #[default]
     Nowhere,
-    /// Into this member; where it is absent in an answer, the old one stays good.
+    /// In this member. If a response lacks the member, the old refresh token stays valid.
     Member(Text),
-    /// Into this cookie.
+    /// In this cookie.
     Cookie(Text),
 }
 
-/// A member of a good answer that tells something of the session.
+/// A member of a successful response that is taken from the session.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Member {
-    /// Its name.
+    /// The member's name.
     pub name: Text,
-    /// Where it comes from.
+    /// Where the member's value comes from.
     pub from: Source,
-    /// Its type.
+    /// The member's type.
     #[serde(default)]
     pub kind: Kind,
 }
 
-/// Where a member comes from.
+/// Where a member's value comes from.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Source {
-    /// Whose session it is.
+    /// The session's subject.
     Subject,
     /// The session's id.
     Sid,
-    /// An attribute that was noted at sign-in, or else a claim of this name.
+    /// The attribute of this name that the app set at sign-in, or else the claim of this name.
     Attribute(Text),
 }
 
@@ -166,68 +172,68 @@ pub enum Source {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Kind {
-    /// Text.
+    /// A string.
     #[default]
     String,
-    /// A whole number; what is none stays out.
+    /// An integer. A value that is not an integer is left out.
     Integer,
 }
 
-/// The answers to requests that get no token.
+/// The responses to requests that get no token.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Errors {
-    /// No token was presented.
+    /// The request presents no token.
     pub missing: Failed,
-    /// One that is not ours, or not of this kind.
+    /// The token is not everfresh's, or not of this kind.
     pub invalid: Failed,
-    /// One that was good, of a session that is over.
+    /// The token was valid, and its session is over.
     pub expired: Failed,
-    /// The app ended the session: the user is gone, or may not go on.
+    /// The app ended the session because the user is gone, or is not allowed to continue.
     pub user_gone: Failed,
     /// The body can't be read, or a member has a wrong type.
     pub malformed: Failed,
-    /// The client did not say who it is, or not truly.
+    /// The client did not authenticate, or its credentials are wrong.
     #[serde(default)]
     pub client: Option<Failed>,
     /// A fixed member has another value.
     #[serde(default)]
     pub unsupported: Option<Failed>,
-    /// More scope is asked for than was granted.
+    /// The request asks for more scope than was granted.
     #[serde(default)]
     pub scope: Option<Failed>,
 }
 
-/// An answer without a token.
+/// A response without a token.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Failed {
     /// The status code: 400 to 599.
     pub status: u16,
-    /// The body, the text of a JSON value.
+    /// The body, as the text of a JSON value.
     pub body: Text,
 }
 
-/// Answers that mean that the session is over.
+/// Responses that mean that the session is over.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Rejected {
-    /// The first status code that counts.
+    /// The lowest status code, from 400 to 499.
     pub from: u16,
-    /// The last one.
+    /// The highest status code, up to 499.
     pub to: u16,
-    /// What the JSON body must hold, all of it.
+    /// What the JSON body must hold. All of these must match.
     #[serde(default)]
     pub body: List<Expected>,
 }
 
-/// What a member of a body must be.
+/// A member that a body must hold.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Expected {
-    /// Where: names joined by dots.
+    /// The path of the member: names joined by dots.
     pub at: Text,
-    /// What.
+    /// What the member must be.
     pub is: Is,
 }
 
@@ -235,13 +241,13 @@ pub struct Expected {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Is {
-    /// There, whatever it is.
+    /// Present, with any value.
     Present,
-    /// Text.
+    /// A string.
     String,
-    /// A whole number.
+    /// An integer.
     Integer,
-    /// One of these texts.
+    /// One of these strings.
     OneOf(List<Text>),
 }
 
@@ -256,21 +262,24 @@ impl Is {
     }
 }
 
-/// Whether an endpoint can be at this path: absolute, without query or parameters.
+/// Returns whether an endpoint can have this path: absolute, without query or parameters.
 pub(crate) fn is_path(path: &str) -> bool {
     path.starts_with('/')
         && path.bytes().all(|byte| byte.is_ascii_graphic() && !b"?#{}*".contains(&byte))
-        // Whoever calls it must be able to write it.
+        // A client must be able to write the path into a request.
         && path.parse::<Uri>().is_ok_and(|uri| uri.path() == path)
 }
 
-/// What is wrong where no field is.
+/// The field that an error names if it concerns no single field.
 const WHOLE: &str = "the file";
 
 impl Dialect {
     /// Reads a dialect from JSON and checks it.
     ///
-    /// Errors: name the field, what was found and what is wanted.
+    /// # Errors
+    ///
+    /// Returns an error if `text` is not a dialect in JSON or fails [`check`](Self::check). The
+    /// error names the field, what was found and what is wanted.
     pub fn from_json(text: &str) -> Result<Self, DialectError> {
         let mut reader = serde_json::Deserializer::from_str(text);
         let dialect = Self::from_deserializer(&mut reader)?;
@@ -278,11 +287,15 @@ impl Dialect {
         Ok(dialect)
     }
 
-    /// The same from any other format that serde reads, such as TOML.
+    /// Reads a dialect from any other format that serde supports, such as TOML, and checks it.
+    ///
+    /// # Errors
+    ///
+    /// Returns an error as [`from_json`](Self::from_json) does.
     pub fn from_deserializer<'de, D: Deserializer<'de>>(reader: D) -> Result<Self, DialectError> {
         let dialect: Self = serde_path_to_error::deserialize(reader).map_err(|error| {
             let path = error.path().to_string();
-            // No path, or that of a member without a name, or of none yet.
+            // There is no path, or the path of a member without a name, or no member was read yet.
             let field = if matches!(&*path, "" | "." | "?") { WHOLE } else { &path };
             DialectError::new(field, error.inner().to_string())
         })?;
@@ -290,9 +303,12 @@ impl Dialect {
         Ok(dialect)
     }
 
-    /// Checks what types can't.
+    /// Checks the rules that the types do not express.
     ///
-    /// Errors: name the field, what was found and what is wanted.
+    /// # Errors
+    ///
+    /// Returns an error for the first rule that the dialect breaks. The error names the field, what
+    /// was found and what is wanted.
     pub fn check(&self) -> Result<(), DialectError> {
         let path = &*self.path;
         require("path", path, is_path(path), "an absolute path without query or parameters")?;
@@ -368,10 +384,10 @@ impl Dialect {
         Ok(())
     }
 
-    /// Whether an answer of a server that speaks this dialect means that the session is over.
+    /// Returns whether a response of a server of this dialect means that the session is over.
     ///
-    /// Only what is said here does: an outage, a proxy's error page, a rate limit never end a
-    /// session.
+    /// Only the responses in [`rejected`](Self::rejected) do. An outage, a proxy's error page or a
+    /// rate limit never ends a session.
     pub fn is_rejected(&self, status: StatusCode, body: &[u8]) -> bool {
         let body: Option<serde_json::Value> = serde_json::from_slice(body).ok();
         self.rejected.iter().any(|one| {
@@ -421,12 +437,13 @@ fn require(field: &str, found: &str, good: bool, wanted: &str) -> Result<(), Dia
     Err(DialectError::new(field, format!("found {found:?}; wanted is {wanted}")))
 }
 
-/// RFC 9110 section 5.6.2: cookies' names and schemes are tokens.
+/// Returns whether the text is a token (RFC 9110 section 5.6.2), as names of cookies and schemes
+/// are.
 fn is_name(text: &str) -> bool {
     !text.is_empty() && text.bytes().all(is_token_byte)
 }
 
-/// What is wrong with a dialect: which field, what was found, what is wanted.
+/// An error in a dialect. It names the field, what was found and what is wanted.
 #[derive(Clone, PartialEq, Eq)]
 pub struct DialectError {
     field: String,
@@ -438,7 +455,7 @@ impl DialectError {
         Self { field: field.into(), problem: problem.into() }
     }
 
-    /// The field, as a path: `errors.invalid.status`.
+    /// Returns the path of the field, such as `errors.invalid.status`.
     pub fn field(&self) -> &str {
         &self.field
     }

@@ -1,4 +1,5 @@
-//! Six dialects as constants. What their documents leave open is said beside each.
+//! Six dialects as constants. The docs of each constant say what the product's documents leave
+//! open.
 
 use super::dialect::{
     Answer, Dialect, Errors, Expected, Failed, Fixed, Is, Kind, List, Member, Place, Rejected,
@@ -13,7 +14,7 @@ const fn failed(status: u16, body: &'static str) -> Failed {
     Failed { status, body: text(body) }
 }
 
-/// `FastAPI`'s validation error for a value that is not there.
+/// `FastAPI`'s validation error for a missing value.
 const fn field_required(body: &'static str) -> Failed {
     failed(422, body)
 }
@@ -30,7 +31,7 @@ const fn attribute(name: &'static str, kind: Kind) -> Member {
     member(name, Source::Attribute(text(name)), kind)
 }
 
-/// A list in a constant of its own, as its elements own what they hold.
+/// Builds a list from a constant of its own, because its elements own their contents.
 macro_rules! list {
     ($of:ty: $($one:expr),* $(,)?) => {{
         const LIST: &[$of] = &[$($one),*];
@@ -39,7 +40,7 @@ macro_rules! list {
 }
 
 impl Dialect {
-    /// Every constant, by its name.
+    /// All six dialects.
     pub const ALL: [&'static Self; 6] = [
         &Self::VIJIL,
         &Self::JWT_AUTH_PRO,
@@ -50,18 +51,20 @@ impl Dialect {
     ];
 
     /// Vijil Console: `POST /v1/auth/jwt/refresh` takes a JWT, valid or expired, in a cookie or in
-    /// `Authorization`, and gives `access_token` and `token_type`, and the cookie as well.
+    /// `Authorization`. It returns `access_token` and `token_type`, and sets the cookie.
     ///
-    /// Not documented: the cookie's name and the scheme, here `access_token` and `Bearer`; for how
-    /// long a token may have expired, here an hour; the statuses of its two errors ("token is
-    /// invalid or user not found"), here 401 and 404, in the form of the framework that it names.
+    /// Vijil's documents leave three things open. The cookie's name and the scheme are
+    /// `access_token` and `Bearer` here. A token may have expired up to an hour ago. The two
+    /// errors ("token is invalid or user not found") have the statuses 401 and 404, in the format
+    /// of the framework that the documents name.
     ///
     /// # Security
-    /// A copied access token could be renewed for as long as its session lasts. So where this is
-    /// served, it renews only sessions that were signed in for it
-    /// ([`SignIn::renewable_by_access_token`](crate::SignIn::renewable_by_access_token)); a token two
-    /// generations older than its session's is refused, and ends the session once the current
-    /// generation was shown. Its cookie has no `__Host-`: a sibling subdomain can plant one.
+    /// A copied access token could be renewed for as long as its session lasts. Therefore the
+    /// endpoint renews only sessions whose sign-in allows it
+    /// ([`SignIn::renewable_by_access_token`](crate::SignIn::renewable_by_access_token)). It
+    /// refuses a token two generations older than its session's, and such a token ends the session
+    /// once a client has presented the current generation. The cookie's name has no `__Host-`
+    /// prefix, so a sibling subdomain can plant one.
     pub const VIJIL: Self = Self {
         name: text("vijil"),
         path: text("/v1/auth/jwt/refresh"),
@@ -106,12 +109,13 @@ impl Dialect {
     };
 
     /// JWT Auth Pro for `WordPress`: `POST /wp-json/jwt-auth/v1/token/refresh` takes a JSON
-    /// `refresh_token` and gives `token`, the next `refresh_token` and the user's fields, all of
-    /// them optional when read.
+    /// `refresh_token`. It returns `token`, the next `refresh_token` and the user's fields, all of
+    /// which are optional in a response that the client reads.
     ///
-    /// The user's fields come from attributes of the session of the same names, noted at sign-in.
-    /// Its document gives the path without the server's `/wp-json`; clients call it with that. 403
-    /// and its code are the one error that it has, so a body that can't be read gets it too.
+    /// The user's fields come from attributes of the session with the same names, set at sign-in.
+    /// The product's document has the path without the server's `/wp-json`, and clients call it
+    /// with that prefix. 403 with its code is the only documented error, so a body that can't be
+    /// read gets it too.
     pub const JWT_AUTH_PRO: Self = Self {
         name: text("jwt_auth_pro"),
         path: text("/wp-json/jwt-auth/v1/token/refresh"),
@@ -160,13 +164,14 @@ impl Dialect {
         }],
     };
 
-    /// Freddy: `POST /v1/auth/refresh` takes a JSON `refresh_token` and gives `token` and
+    /// Freddy: `POST /v1/auth/refresh` takes a JSON `refresh_token` and returns `token` and
     /// `device_id`.
     ///
-    /// Its text speaks of a new refresh token and its response has none; of its documented clients
-    /// one takes a `refresh_token` if there is one and one does not, so by default the token stays
-    /// what it is. To rotate, set `answer.successor` to that member. Statuses are not documented,
-    /// here 401; its clients read the body alone. `device_id` is an attribute of the session.
+    /// The text of Freddy's document mentions a new refresh token, and the documented response has
+    /// none. One of the documented clients takes a `refresh_token` if there is one, and the other
+    /// does not. By default the refresh token therefore stays the same. To rotate it, set
+    /// `answer.successor` to that member. The statuses of errors are not documented, and are 401
+    /// here; Freddy's clients read only the body. `device_id` is an attribute of the session.
     pub const FREDDY: Self = Self {
         name: text("freddy"),
         path: text("/v1/auth/refresh"),
@@ -211,15 +216,16 @@ impl Dialect {
     };
 
     /// Redis Enterprise: `POST /v1/users/refresh_jwt` takes a valid token in `Authorization: JWT`
-    /// and an optional JSON `ttl` in seconds, and gives `access_token`. Clients must refresh before
-    /// the token expires.
+    /// and an optional JSON `ttl` in seconds, and returns `access_token`. Clients must refresh
+    /// before the token expires.
     ///
-    /// `ttl` is brought within 1 s and what the configuration and the session allow. Its document
-    /// has 401 for "the token is invalid or password has expired", the latter being the app's
-    /// revalidation; a `ttl` of another type, of which it does not speak, is 400.
+    /// The `ttl` is limited to at least 1 s and at most what the configuration and the session
+    /// allow. The product's document has 401 for "the token is invalid or password has expired";
+    /// the app's revalidation decides the latter. A `ttl` of another type, which the document does
+    /// not mention, is answered with 400.
     ///
     /// # Security
-    /// As [`VIJIL`](Self::VIJIL): it renews only sessions that were signed in for it.
+    /// As for [`VIJIL`](Self::VIJIL), the endpoint renews only sessions whose sign-in allows it.
     pub const REDIS_ENTERPRISE: Self = Self {
         name: text("redis_enterprise"),
         path: text("/v1/users/refresh_jwt"),
@@ -252,12 +258,13 @@ impl Dialect {
         rejected: list![Rejected: Rejected { from: 401, to: 401, body: list![Expected:] }],
     };
 
-    /// Galileo: `POST /v1/refresh_token` takes the cookie `refresh_token` and gives `access_token`
-    /// and `token_type`, which is `bearer` unless said otherwise.
+    /// Galileo: `POST /v1/refresh_token` takes the cookie `refresh_token` and returns
+    /// `access_token` and `token_type`, which is `bearer` by default.
     ///
-    /// A missing cookie is the framework's 422 with `loc`, `msg` and `type`. For a bad one nothing
-    /// is documented: here 401 with `detail`. The next refresh token goes into the cookie, whose name
-    /// has no `__Host-`: a sibling subdomain can plant one.
+    /// A missing cookie is answered with the framework's 422 with `loc`, `msg` and `type`. The
+    /// answer to an invalid cookie is not documented, and is 401 with `detail` here. The response
+    /// sets the next refresh token in the cookie. The cookie's name has no `__Host-` prefix, so a
+    /// sibling subdomain can plant one.
     pub const GALILEO: Self = Self {
         name: text("galileo"),
         path: text("/v1/refresh_token"),
@@ -298,11 +305,12 @@ impl Dialect {
         },
     };
 
-    /// OAuth 2: the refresh token grant (RFC 6749 section 6), a form in and a token response out
-    /// (sections 5.1 and 5.2), with client authentication.
+    /// OAuth 2: the refresh token grant (RFC 6749 section 6). The endpoint takes a form and returns
+    /// a token response (sections 5.1 and 5.2), with client authentication.
     ///
-    /// The attribute `client_id` of a session names the client that its refresh token was issued to,
-    /// which alone can use it, here and anywhere (sections 6 and 10.4); `scope` is what was granted.
+    /// The attribute `client_id` of a session names the client that its refresh token was issued
+    /// to. Only that client can use the token, here and at any other endpoint (sections 6 and
+    /// 10.4). The attribute `scope` is the granted scope.
     pub const OAUTH2: Self = Self {
         name: text("oauth2"),
         path: text("/oauth/token"),

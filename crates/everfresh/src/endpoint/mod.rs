@@ -1,16 +1,17 @@
-//! What everfresh answers itself, whatever the framework: adapters mount it.
+//! The endpoints that everfresh serves itself. Adapters mount them in each framework.
 //!
 //! | request | answer |
 //! |---|---|
-//! | `POST /auth/refresh` | 200 `{"sub", "sid", "expires_in", "session_expires_in"}`; new tokens leave the way the old came |
+//! | `POST /auth/refresh` | 200 `{"sub", "sid", "expires_in", "session_expires_in"}`; the new tokens use the transport of the old ones |
 //! | `GET /auth/sessions` | 200 `{"sessions": [..]}`, the latest first |
-//! | `DELETE /auth/sessions/{sid}` | 204: that session of the same person is over; 404 if there is none |
-//! | `POST /auth/logout-all` | 204: every session of the person is over, this one too |
-//! | `GET /.well-known/jwks.json` | 200 the public keys that verify our tokens (RFC 7517); none where secrets sign |
-//! | each [`Dialect`] that the engine was given, at its path | as it says |
+//! | `DELETE /auth/sessions/{sid}` | 204: that session of the same user is over; 404 if there is none |
+//! | `POST /auth/logout-all` | 204: every session of the user is over, including this one |
+//! | `GET /.well-known/jwks.json` | 200 the public keys that verify everfresh's tokens (RFC 7517); no keys if secrets sign |
+//! | each [`Dialect`] that the engine was given, at its path | as the dialect defines |
 //!
-//! [`NativePaths`] moves them or leaves them out. They stand inside the layer, and answer as extractors do for who is not signed in. Times are
-//! seconds since 1970 (RFC 7519's `NumericDate`), lengths of time are seconds.
+//! [`NativePaths`] moves these endpoints or leaves them out. The endpoints are inside the layer,
+//! and reject a request without a session as extractors do. Times are seconds since 1970 (RFC
+//! 7519's `NumericDate`), and durations are seconds.
 
 mod answer;
 mod client;
@@ -43,10 +44,10 @@ pub use native::{NativeEndpoint, NativePaths};
 pub(crate) use serve::Served;
 pub use speak::{AccessTokenResponse, RefreshOutcome};
 
-/// How many bytes of a request's body an endpoint reads at the most.
+/// The maximum number of bytes of a request's body that an endpoint reads.
 pub const BODY_LIMIT: usize = 64 * 1024;
 
-/// One path, and what is answered there. [`Engine::endpoints`] gives them all.
+/// One path and the responses at it. [`Engine::endpoints`] returns all endpoints.
 ///
 /// An adapter routes every method of [`path`](Self::path) here, calls [`read`](Self::read) with
 /// the request's head, reads the body if the call [wants it](Call::wants_body), up to
@@ -62,32 +63,32 @@ enum Kind {
     Dialect(Arc<Served>),
 }
 
-/// What a request asks of an endpoint.
+/// A request to an endpoint, read from the request's head.
 #[derive(Debug)]
 pub struct Call(ParsedCall);
 
 #[derive(Debug)]
 enum ParsedCall {
-    /// By a method that is not allowed.
+    /// The request's method is not allowed.
     Otherwise,
-    /// For a host where tokens would travel in the clear.
+    /// The request's host would receive tokens in the clear.
     Exposed,
     Native(native::ParsedCall),
     Dialect(serve::ParsedCall),
 }
 
 impl Call {
-    /// Whether the body matters to the answer.
+    /// Returns whether the response depends on the request's body.
     pub fn wants_body(&self) -> bool {
         matches!(&self.0, ParsedCall::Dialect(asked) if asked.wants_body())
     }
 }
 
-/// An answer: any framework takes these parts.
+/// A response, in parts that any framework can convert.
 pub type Reply = Response<Vec<u8>>;
 
 impl<C: ClaimSet> Engine<C> {
-    /// The endpoints that everfresh brings, for adapters to mount inside the layer.
+    /// Returns the endpoints that everfresh serves, for adapters to mount inside the layer.
     pub fn endpoints(&self) -> Vec<Endpoint<C>> {
         let native = self.core.native.iter().cloned();
         let native = native.map(|(native, path)| Kind::Native(native, path));
@@ -97,8 +98,9 @@ impl<C: ClaimSet> Engine<C> {
 }
 
 impl<C: ClaimSet> Endpoint<C> {
-    /// Its path, with parameters as axum and actix-web write them: `/auth/sessions/{sid}`. May be
-    /// mounted under a prefix. [`NativePaths`] moves everfresh's own.
+    /// Returns the path, with parameters as axum and actix-web write them: `/auth/sessions/{sid}`.
+    /// An adapter may mount it under a prefix. [`NativePaths`] moves the paths of everfresh's own
+    /// endpoints.
     pub fn path(&self) -> &str {
         match &self.kind {
             Kind::Native(_, path) => path,
@@ -106,13 +108,13 @@ impl<C: ClaimSet> Endpoint<C> {
         }
     }
 
-    /// Whether a request for this path is one for this endpoint, for routers that don't know
-    /// parameters.
+    /// Returns whether a request for `path` is a request to this endpoint, for routers that do not
+    /// support parameters.
     pub fn is_at(&self, path: &str) -> bool {
         is_at(self.path(), path)
     }
 
-    /// The dialect that it speaks, if it is not one of everfresh's own.
+    /// Returns the dialect that the endpoint serves, or `None` for everfresh's own endpoints.
     pub fn dialect(&self) -> Option<&Dialect> {
         match &self.kind {
             Kind::Native(..) => None,
@@ -120,7 +122,7 @@ impl<C: ClaimSet> Endpoint<C> {
         }
     }
 
-    /// Which of everfresh's own it is, if it is no dialect.
+    /// Returns which of everfresh's own endpoints this is, or `None` for a dialect.
     pub fn native(&self) -> Option<NativeEndpoint> {
         match &self.kind {
             Kind::Native(native, _) => Some(*native),
@@ -128,7 +130,7 @@ impl<C: ClaimSet> Endpoint<C> {
         }
     }
 
-    /// The methods that are allowed, as `Allow` names them: `GET, HEAD`.
+    /// Returns the allowed methods in the format of the `Allow` header: `GET, HEAD`.
     pub fn methods(&self) -> &'static str {
         match &self.kind {
             Kind::Native(native, _) => native.methods(),
@@ -136,7 +138,7 @@ impl<C: ClaimSet> Endpoint<C> {
         }
     }
 
-    /// What a request with this head asks for.
+    /// Reads the head of a request.
     pub fn read(&self, head: &impl RequestHead) -> Call {
         let mut methods = self.methods().split(", ");
         if !methods.any(|method| method == head.method()) {
@@ -149,9 +151,11 @@ impl<C: ClaimSet> Endpoint<C> {
         })
     }
 
-    /// The answer. `body` is empty where the call does not want it; `None` if it is larger than
-    /// [`BODY_LIMIT`]. `session` is the one that the layer put into the request, or the answer
-    /// where there is none; another engine's counts as none.
+    /// Returns the response.
+    ///
+    /// `body` is empty if the call does not want it, and `None` if it is larger than
+    /// [`BODY_LIMIT`]. `session` is the session that the layer put into the request, or the
+    /// rejection if there is none. A session of another engine counts as none.
     pub async fn answer(
         &self,
         call: Call,
@@ -182,7 +186,7 @@ impl<C: ClaimSet> Endpoint<C> {
     }
 }
 
-/// Whether a path with parameters is the one of a request.
+/// Returns whether the path of a request matches a path with parameters.
 pub(crate) fn is_at(wanted: &str, path: &str) -> bool {
     let mut segments = path.split('/');
     let same = wanted.split('/').all(|wanted| match segments.next() {

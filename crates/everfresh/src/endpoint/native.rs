@@ -1,4 +1,4 @@
-//! The endpoints of everfresh's own: refresh, a person's sessions, public keys.
+//! Everfresh's own endpoints: refresh, the sessions of a user, and public keys.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -16,27 +16,28 @@ use crate::reject::{Rejection, problem};
 use crate::session::{ClaimSet, Session};
 use crate::verify::REGISTERED;
 
-/// One of the endpoints of everfresh's own.
+/// One of everfresh's own endpoints.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum NativeEndpoint {
     /// Refreshes the session now.
     Refresh,
-    /// Lists a person's sessions.
+    /// Lists the sessions of the user.
     Sessions,
-    /// Ends one of a person's sessions.
+    /// Ends one session of the user.
     OneSession,
-    /// Ends all of a person's sessions.
+    /// Ends all sessions of the user.
     LogoutAll,
-    /// The public keys.
+    /// Serves the public keys as a JWK set.
     Jwks,
 }
 
-/// Where everfresh's own endpoints are; `None` leaves one out. For
-/// [`EngineBuilder::native_paths`](crate::EngineBuilder::native_paths).
+/// The paths of everfresh's own endpoints, for
+/// [`EngineBuilder::native_paths`](crate::EngineBuilder::native_paths). `None` leaves an endpoint
+/// out.
 ///
-/// A path begins with a slash and has no query and no parameters. Each one is used once, also among
-/// dialects.
+/// A path begins with a slash and has no query and no parameters. No two endpoints, dialects
+/// included, may have the same path.
 ///
 /// ```
 /// use everfresh::NativePaths;
@@ -48,19 +49,20 @@ pub enum NativeEndpoint {
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct NativePaths {
-    /// `POST` refreshes the session now: `/auth/refresh`.
+    /// `POST` refreshes the session now. Default: `/auth/refresh`.
     pub refresh: Option<String>,
-    /// `GET` lists a person's sessions, and `DELETE` of `{sid}` below it ends one: `/auth/sessions`.
+    /// `GET` lists the sessions of the user, and `DELETE` of `{sid}` below it ends one. Default:
+    /// `/auth/sessions`.
     pub sessions: Option<String>,
-    /// `POST` ends all of a person's sessions: `/auth/logout-all`.
+    /// `POST` ends all sessions of the user. Default: `/auth/logout-all`.
     pub logout_all: Option<String>,
-    /// `GET` gives the public keys: `/.well-known/jwks.json`.
+    /// `GET` returns the public keys. Default: `/.well-known/jwks.json`.
     pub jwks: Option<String>,
 }
 
 impl NativePaths {
-    /// `refresh`, `sessions` and `logout-all` below this path, such as `/auth`, the default; the keys
-    /// at `/.well-known/jwks.json`.
+    /// Returns paths with `refresh`, `sessions` and `logout-all` below `prefix`, and the public
+    /// keys at `/.well-known/jwks.json`. The default prefix is `/auth`.
     pub fn under(prefix: &str) -> Self {
         let below = |name: &str| Some(format!("{}/{name}", prefix.trim_end_matches('/')));
         Self {
@@ -71,12 +73,12 @@ impl NativePaths {
         }
     }
 
-    /// Nowhere, for those who name each one, or serve none.
+    /// Returns no paths. Set the paths that you want, or leave all endpoints out.
     pub fn none() -> Self {
         Self { refresh: None, sessions: None, logout_all: None, jwks: None }
     }
 
-    /// What is served, each at its path.
+    /// Returns the endpoints that are served, each with its path.
     pub(crate) fn served(self) -> Vec<(NativeEndpoint, Arc<str>)> {
         let one_session = self.sessions.as_ref().map(|path| format!("{path}/{{sid}}"));
         [
@@ -98,7 +100,7 @@ impl Default for NativePaths {
     }
 }
 
-/// What a request's head says.
+/// The part of a request's head that the endpoints use.
 #[derive(Debug)]
 pub(super) struct ParsedCall {
     /// The last segment of the path.
@@ -112,7 +114,7 @@ impl ParsedCall {
 }
 
 impl NativeEndpoint {
-    /// What it is called in an error.
+    /// Returns the endpoint's name for error messages.
     pub(crate) fn name(self) -> &'static str {
         match self {
             Self::Refresh => "refresh",
@@ -123,7 +125,7 @@ impl NativeEndpoint {
         }
     }
 
-    /// The methods that are allowed, as `Allow` names them.
+    /// Returns the allowed methods in the format of the `Allow` header.
     pub(super) fn methods(self) -> &'static str {
         match self {
             Self::Refresh | Self::LogoutAll => "POST",
@@ -195,8 +197,8 @@ async fn sessions<C: ClaimSet>(
     Ok(reply(&json!({ "sessions": sessions.collect::<Vec<_>>() })))
 }
 
-/// The attributes that the person may read: those that the app named, or all but what the engine and
-/// its dialects go by.
+/// Returns the attributes that the user may read: the ones that the app named, or else all except
+/// the ones that the engine and its dialects use.
 fn shown(core: &Core, mut attributes: BTreeMap<String, String>) -> BTreeMap<String, String> {
     attributes.retain(|name, _| match &core.public_attributes {
         Some(public) => public.contains(name),
@@ -242,12 +244,12 @@ async fn logout_all<C: ClaimSet>(
     Ok(nothing())
 }
 
-/// Whether the sign-in is as recent as the app wants it where other sessions are ended.
+/// Checks that the sign-in is as recent as the app requires for ending other sessions.
 fn ends_others<C: ClaimSet>(engine: &Engine<C>, session: &Session<C>) -> Result<(), Rejection> {
     engine.core.recent_sign_in.map_or(Ok(()), |max_age| session.recent(max_age))
 }
 
-/// The answer where sessions leave no trace on the server.
+/// Returns a 404 response if the server stores no sessions.
 fn keeps_none<C>(engine: &Engine<C>) -> Option<Reply> {
     let keeps = engine.core.refresher.uses_refresh_tokens();
     (!keeps).then(|| {
@@ -259,10 +261,10 @@ fn keeps_none<C>(engine: &Engine<C>) -> Option<Reply> {
 }
 
 fn jwks<C>(engine: &Engine<C>) -> Reply {
-    /// How long others may keep the keys: announce a key this long before it signs.
+    /// How long other servers may cache the keys. Announce a key this long before it signs.
     const MAX_AGE: Duration = Duration::from_secs(300);
 
-    // Another issuer's keys are for that issuer to publish.
+    // Only the issuer publishes its keys: an engine that does not mint has another issuer's keys.
     let keys = match engine.core.refresher.mints() {
         true => engine.core.keys.public_jwk_set(),
         false => jsonwebtoken::jwk::JwkSet { keys: Vec::new() },

@@ -1,12 +1,12 @@
-//! A dialect's server side: what a request presents, and what it gets for it.
+//! A dialect's server side: reads the tokens that a request presents and issues new ones.
 //!
 //! Rules
-//! 1. A token counts here as it does anywhere: signature or tag first, then its session, which the
-//!    refresher judges.
-//! 2. An access token alone never yields a refresh token, and moves no generation.
-//! 3. Cookies of a request that another site caused don't count.
-//! 4. The session's end is told in the dialect's words; an outage is a plain 503 with
-//!    `Retry-After`, which no client takes for a sign-out.
+//! 1. A token is checked as it is everywhere: its signature or tag first, then its session, which
+//!    the refresher checks.
+//! 2. An access token alone never yields a refresh token, and does not advance the generation.
+//! 3. Cookies of a cross-site request are ignored.
+//! 4. The end of the session is answered as the dialect defines. An outage is a plain 503 with
+//!    `Retry-After`, which no client mistakes for a sign-out.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -34,10 +34,10 @@ use crate::refresh::{
 use crate::session::{ClaimSet, Session};
 use crate::verify::{Verified, verify};
 
-/// The place of the refresh token that the layer keeps from what is inside it.
+/// The place of the refresh token that the layer withholds from the services inside it.
 const LAYER: usize = usize::MAX;
 
-/// A dialect that the engine serves, with what reading needs prepared.
+/// A dialect that the engine serves, with its cookies prepared for reading and setting.
 #[derive(Debug)]
 pub(crate) struct Served {
     pub(super) dialect: Dialect,
@@ -46,11 +46,11 @@ pub(crate) struct Served {
     pub(super) refresh_cookie: Option<CookieSpec>,
 }
 
-/// What a request's head says.
+/// The parts of a request's head that the endpoint uses.
 #[derive(Debug)]
 pub(super) struct ParsedCall {
     shown: Shown,
-    /// By HTTP Basic: id and secret. An error if it can't be read.
+    /// The client's id and secret by HTTP Basic. An error if they can't be read.
     basic: Option<Basic>,
     wants_body: bool,
 }
@@ -62,7 +62,8 @@ impl ParsedCall {
 }
 
 impl Served {
-    /// Prepares a dialect. A cookie that a carrier of the engine has too has its attributes.
+    /// Prepares a dialect. A cookie that a transport of the engine also uses gets the attributes of
+    /// the transport's cookie.
     pub(crate) fn new(
         dialect: Dialect,
         carriers: &Transports,
@@ -97,7 +98,7 @@ impl Served {
         &self.dialect
     }
 
-    /// The cookies that it reads and sets, by name.
+    /// Returns the names of the cookies that the dialect reads and sets.
     pub(crate) fn cookies(&self) -> impl Iterator<Item = &str> {
         let read = self.dialect.places.iter().filter_map(|place| match place {
             Place::Cookie(name) => Some(&**name),
@@ -141,7 +142,7 @@ impl Served {
         body: &[u8],
         session: Option<&Session<C>>,
     ) -> Reply {
-        // The layer keeps refresh tokens from what is inside it, these endpoints too.
+        // The layer withholds refresh tokens from the services inside it, including this endpoint.
         if let Some(session) = session.filter(|_| self.dialect.token == TokenKind::Refresh) {
             match session.refresh_token_from(|location| self.looks_at(location)) {
                 Ok(kept) => {
@@ -154,7 +155,7 @@ impl Served {
                 Err(()) => {}
             }
         }
-        // What is under way ends in a task of its own; the client waits as it does anywhere.
+        // A refresh that has begun finishes in its own task. The client waits for the usual time.
         let core = &engine.core;
         match within(core, core.refresh_timeout, self.grant(engine, asked, body)).await {
             Some(Ok(granted)) => self.good(engine, &granted),
@@ -163,7 +164,7 @@ impl Served {
         }
     }
 
-    /// Whether a carrier's location is one of the places.
+    /// Returns whether a transport's location is one of the dialect's places.
     fn looks_at(&self, location: &Location) -> bool {
         self.dialect.places.iter().any(|place| match (place, location) {
             (Place::Cookie(name), Location::Cookie(cookie)) => cookie.name() == name,
@@ -197,7 +198,7 @@ impl Served {
             let (Place::Json(name) | Place::Form(name)) = place else { continue };
             match body.get(&**name) {
                 Some(Value::String(token)) if token.is_empty() => {}
-                // One that is too long is invalid, and not missing.
+                // A token that is too long is invalid, not missing.
                 Some(Value::String(token)) if token.len() > chunks::MAX_TEXT => {
                     return Err(RefreshError::Invalid);
                 }
@@ -228,8 +229,8 @@ impl Served {
         }
     }
 
-    /// The members of the body; what is not wanted is passed over. In a form nothing may come
-    /// twice.
+    /// Returns the members of the body, including those that the dialect does not use. A form must
+    /// not have a parameter twice.
     fn body(&self, bytes: &[u8]) -> Result<Map<String, Value>, RefreshError> {
         let places = &self.dialect.places;
         if places.iter().any(|place| matches!(place, Place::Form(_))) {
@@ -324,7 +325,7 @@ impl Served {
         Ok(tokens)
     }
 
-    /// Runs a refresh to its end, whether or not the client is still there.
+    /// Runs a refresh to its end, even if the client disconnects.
     async fn land<C, F>(
         &self,
         engine: &Engine<C>,
@@ -349,7 +350,7 @@ impl Served {
         Ok(landing?)
     }
 
-    /// What the app noted of the session.
+    /// Returns the attributes that the app set on the session, if the dialect uses them.
     async fn attributes<C>(
         &self,
         engine: &Engine<C>,
@@ -364,7 +365,8 @@ impl Served {
     }
 }
 
-/// What is minted for the holder of an access token. It confirms what that one did, and no more.
+/// Returns the claims for the token that replaces an access token. The new token confirms what the
+/// old one did, and no more.
 fn grant_of<C: ClaimSet>(verified: &Verified<C>) -> Option<SessionClaims> {
     Some(SessionClaims {
         subject: verified.subject.as_deref()?.into(),
@@ -377,7 +379,8 @@ fn grant_of<C: ClaimSet>(verified: &Verified<C>) -> Option<SessionClaims> {
     })
 }
 
-/// Whether more is asked for than the session's attribute `scope` holds (RFC 6749 section 6).
+/// Returns whether the request asks for more than the session's attribute `scope` holds (RFC 6749
+/// section 6).
 fn widens(body: &Map<String, Value>, attributes: &BTreeMap<String, String>) -> bool {
     let asked = body.get("scope").and_then(Value::as_str).unwrap_or_default();
     let granted = attributes.get("scope").map(String::as_str).unwrap_or_default();

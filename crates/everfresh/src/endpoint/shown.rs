@@ -1,44 +1,46 @@
-//! The tokens that a request shows to a dialect's endpoint, and which of them counts.
+//! The tokens that a request presents to a dialect's endpoint, and which of them counts.
 //!
 //! Rules, as for the layer
-//! 1. The first place that brings a good token counts.
-//! 2. Of several tokens of one session in one place the latest counts.
-//! 3. Of two sessions in one place none counts, whatever their order: somebody planted one.
-//! 4. More than four tokens in one place: none of them counts.
+//! 1. The first place with a valid token counts.
+//! 2. Of several tokens of one session in one place, the latest counts.
+//! 3. If one place has tokens of two sessions, none counts, in any order, because an attacker may
+//!    have planted one.
+//! 4. If one place has more than four tokens, none of them counts.
 
 use zeroize::Zeroizing;
 
 use super::answer::RefreshError;
 use crate::cookie::chunks;
 
-/// How many tokens in one place are looked at.
+/// The maximum number of tokens in one place. With more of them, none counts.
 const MAX_IN_ONE_PLACE: usize = 4;
 
-/// Tokens in the order of their places.
+/// The presented tokens, in the order of their places.
 #[derive(Debug, Default)]
 pub(super) struct Shown {
     tokens: Vec<One>,
-    /// Some place brought too many.
+    /// Whether a place had too many tokens.
     crowded: bool,
 }
 
 #[derive(Debug)]
 struct One {
-    /// Tells places apart.
+    /// Identifies the place of the token.
     place: usize,
     token: Zeroizing<String>,
 }
 
-/// A good token.
+/// A valid token.
 pub(super) struct Good<T> {
     pub(super) sid: Box<str>,
-    /// The latest of a session has the greatest.
+    /// The latest token of a session has the greatest rank.
     pub(super) rank: u64,
     pub(super) what: T,
 }
 
 impl Shown {
-    /// What one place brings. What can't be a token by its length is passed over.
+    /// Adds the tokens of one place. An empty text, and one that is too long for a token, is
+    /// ignored.
     pub(super) fn add<'t>(&mut self, place: usize, tokens: impl Iterator<Item = &'t [u8]>) {
         let text = |token: &[u8]| {
             let small = !token.is_empty() && token.len() <= chunks::MAX_TEXT;
@@ -53,12 +55,12 @@ impl Shown {
         }
     }
 
-    /// Nothing that could be a token was shown.
+    /// Returns whether the request presents no text that could be a token.
     pub(super) fn is_empty(&self) -> bool {
         self.tokens.is_empty() && !self.crowded
     }
 
-    /// The token that counts, of those that `judge` finds good.
+    /// Returns the token that counts among the tokens that `judge` accepts.
     pub(super) fn pick<'t, T>(
         &'t self,
         judge: impl Fn(&'t str) -> Result<Good<T>, RefreshError>,

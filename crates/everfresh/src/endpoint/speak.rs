@@ -1,10 +1,14 @@
-//! A dialect's client side, without a network: the request to send, and what an answer means.
+//! A dialect's client side, without a network: builds the request, and interprets the response.
 //!
 //! Rules
-//! 1. One attempt; whoever sends it follows no redirect and repeats nothing.
-//! 2. Only the dialect's own words end a session. What says nothing of it keeps it.
-//! 3. Whoever can't tell whether the token was used says so: [`RefreshOutcome::InDoubt`].
-//! 4. What an answer leaves out stays as it was: the refresh token above all (RFC 6749 section 6).
+//! 1. There is one attempt. The caller that sends the request follows no redirect and does not
+//!    retry.
+//! 2. Only a response that the dialect lists as rejected ends a session. Any other response keeps
+//!    it.
+//! 3. If it is unknown whether the server used the token, the outcome is
+//!    [`RefreshOutcome::InDoubt`].
+//! 4. A value that the response leaves out stays the same, in particular the refresh token (RFC
+//!    6749 section 6).
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -21,13 +25,13 @@ use crate::cookie::is_cookie_octet;
 use crate::refresh::RefreshToken;
 use crate::secret::AccessToken;
 
-/// The longest life of an access token that is believed: a year.
+/// The longest lifetime of an access token that is accepted, in seconds: a year.
 const MAX_LIFE: u64 = 365 * 24 * 60 * 60;
 
-/// The longest that a server may ask to be left alone: an hour.
+/// The longest pause that a server may ask for by `Retry-After`: an hour.
 const MAX_PAUSE: Duration = Duration::from_secs(60 * 60);
 
-/// Tokens that another server has issued: what a refresh gave, or what a sign-in there did.
+/// Tokens that another server issued, at a refresh or at a sign-in there.
 ///
 /// ```
 /// use std::time::Duration;
@@ -42,37 +46,39 @@ const MAX_PAUSE: Duration = Duration::from_secs(60 * 60);
 pub struct AccessTokenResponse {
     /// The access token.
     pub access_token: AccessToken,
-    /// The refresh token that takes the place of the one that was sent. None: that one stays.
+    /// The refresh token that replaces the one in the request. `None` keeps that one.
     pub refresh_token: Option<RefreshToken>,
-    /// The ID token, where there is one (OpenID Connect Core 1.0 section 12.2).
+    /// The ID token, if there is one (OpenID Connect Core 1.0 section 12.2).
     pub id_token: Option<AccessToken>,
-    /// How long the access token lives from now, if the answer says so.
+    /// How long the access token is valid from now, if the response says so.
     pub expires_in: Option<Duration>,
-    /// What else the answer told of the user, by the dialect's names.
+    /// The response's other members that the dialect lists ([`Answer::members`]), by name.
+    ///
+    /// [`Answer::members`]: super::dialect::Answer::members
     pub members: BTreeMap<String, String>,
 }
 
-/// What an answer means.
+/// What a refresh endpoint's response means.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum RefreshOutcome {
-    /// New tokens.
+    /// The server issued new tokens.
     Issued(Box<AccessTokenResponse>),
     /// The session is over.
     Rejected,
-    /// The server does not take what we are configured to send. It says nothing of the session.
+    /// The server does not accept the request as configured. The session may still be valid.
     Misconfigured,
-    /// Not now; the token was not used.
+    /// The server can't answer now, and did not use the token.
     Unavailable {
-        /// How long to leave the server alone, if it said so: an hour at the most.
+        /// How long to wait before the next request, if the server said so. At most an hour.
         retry_after: Option<Duration>,
     },
-    /// Nobody knows whether the token was used.
+    /// It is unknown whether the server used the token.
     InDoubt,
 }
 
 impl AccessTokenResponse {
-    /// An access token alone.
+    /// Creates a response with an access token alone.
     pub fn new(access_token: AccessToken) -> Self {
         Self {
             access_token,
@@ -83,19 +89,19 @@ impl AccessTokenResponse {
         }
     }
 
-    /// With the refresh token that was issued beside it.
+    /// Sets the refresh token that was issued with the access token.
     pub fn with_refresh_token(mut self, refresh_token: RefreshToken) -> Self {
         self.refresh_token = Some(refresh_token);
         self
     }
 
-    /// With the ID token that was issued beside it.
+    /// Sets the ID token that was issued with the access token.
     pub fn with_id_token(mut self, id_token: AccessToken) -> Self {
         self.id_token = Some(id_token);
         self
     }
 
-    /// With how long the access token lives from now.
+    /// Sets how long the access token is valid from now.
     pub fn with_expires_in(mut self, expires_in: Duration) -> Self {
         self.expires_in = Some(expires_in);
         self
@@ -103,11 +109,16 @@ impl AccessTokenResponse {
 }
 
 impl Dialect {
-    /// The request that presents this token. Its URI is the path alone; whoever sends it knows the
-    /// server. `now` dates a client's assertion.
+    /// Builds the request that presents this token.
     ///
-    /// Errors: the token can't be written where the dialect wants it, or the dialect authenticates
-    /// clients and none is given.
+    /// The request's URI is the path alone. The caller that sends the request adds the server.
+    /// `now` dates a client assertion.
+    ///
+    /// # Errors
+    ///
+    /// Returns an error if the token can't be written in the place that the dialect wants, if the
+    /// dialect authenticates clients and `client` is `None`, or if the client's key can't sign the
+    /// assertion.
     pub fn request(
         &self,
         token: &str,
@@ -129,7 +140,7 @@ impl Dialect {
             Ok::<_, DialectError>(value)
         };
         let place = self.places.first().ok_or_else(|| wrong("places", "there is none"))?;
-        // A text that the server would read as another one is not sent.
+        // A token that the server would read as a different text is not sent.
         let sound = match place {
             Place::Cookie(_) => token.bytes().all(is_cookie_octet),
             Place::Authorization(_) | Place::Header(_) => {
@@ -184,15 +195,15 @@ impl Dialect {
         Ok(request)
     }
 
-    /// What an answer to that request means.
+    /// Returns what a response to that request means.
     ///
-    /// | status | means |
+    /// | response | outcome |
     /// |---|---|
-    /// | what [`is_rejected`](Self::is_rejected) says | `Rejected` |
-    /// | 2xx with an access token | `AccessTokenResponse` |
+    /// | any for which [`is_rejected`](Self::is_rejected) is true | `Rejected` |
+    /// | 2xx with an access token | `Issued` |
     /// | 2xx that can't be read, 408, 504 | `InDoubt` |
     /// | 401 `invalid_client`, 422, a redirect | `Misconfigured` |
-    /// | any other | `Unavailable`, with what `Retry-After` says |
+    /// | any other | `Unavailable`, with the pause that `Retry-After` asks for |
     pub fn read(
         &self,
         status: StatusCode,
@@ -222,7 +233,7 @@ impl Dialect {
     }
 
     fn given(&self, headers: &HeaderMap, body: &[u8]) -> Option<AccessTokenResponse> {
-        // A byte order mark is no JSON, and some servers send one.
+        // Some servers send a byte order mark, which is not JSON.
         let body = body.strip_prefix(b"\xef\xbb\xbf").unwrap_or(body);
         let body: Map<String, Value> = serde_json::from_slice(body).ok()?;
         let text = |name: &str| {
@@ -234,7 +245,7 @@ impl Dialect {
         if let Some(Fixed { name, value }) = &answer.token_type
             && let Some(found) = body.get(&**name)
         {
-            // RFC 6749 section 5.1: compared without case.
+            // RFC 6749 section 5.1: the type is case-insensitive.
             let ours = found.as_str().is_some_and(|found| found.eq_ignore_ascii_case(value));
             ours.then_some(())?;
         }
@@ -262,7 +273,8 @@ impl Dialect {
     }
 }
 
-/// A number's text, the same whether or not `serde_json/arbitrary_precision` keeps it as it came.
+/// Returns a number's text, the same whether or not `serde_json/arbitrary_precision` keeps the
+/// original text.
 fn number_text(number: &Number) -> String {
     match (number.as_u64(), number.as_i64(), number.as_f64()) {
         (Some(number), ..) => number.to_string(),
@@ -272,18 +284,19 @@ fn number_text(number: &Number) -> String {
     }
 }
 
-/// F63: a number, or the text of one; nothing, none or less than nothing say nothing.
+/// Reads a lifetime (F63): a number of seconds, or the text of one. A missing value, zero or a
+/// negative number sets no lifetime.
 fn lifetime(value: &Value) -> Option<Duration> {
     let seconds = match value {
         Value::Number(number) => number.as_f64()?,
         Value::String(text) => text.trim().parse().ok()?,
         _ => return None,
     };
-    // Also not a number.
+    // The comparison also excludes NaN.
     (seconds >= 1.0).then(|| Duration::from_secs((seconds.min(MAX_LIFE as f64)) as u64))
 }
 
-/// The value of a cookie that an answer sets.
+/// Returns the value of a cookie that a response sets.
 fn cookie(headers: &HeaderMap, name: &str) -> Option<String> {
     let values = headers.get_all(SET_COOKIE).into_iter().filter_map(|value| value.to_str().ok());
     let parsed = values.filter_map(|value| cookie::Cookie::parse(value).ok());
@@ -291,7 +304,7 @@ fn cookie(headers: &HeaderMap, name: &str) -> Option<String> {
     ours.next().map(|cookie| cookie.value().to_owned())
 }
 
-/// RFC 9110 section 10.2.3: seconds, or a date.
+/// Reads `Retry-After`: seconds, or a date (RFC 9110 section 10.2.3).
 fn retry_after(headers: &HeaderMap, now: Timestamp) -> Option<Duration> {
     let text = headers.get(RETRY_AFTER)?.to_str().ok()?.trim();
     let pause = match text.parse() {
