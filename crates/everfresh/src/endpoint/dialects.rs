@@ -54,9 +54,9 @@ impl Dialect {
     /// `Authorization`. It returns `access_token` and `token_type`, and sets the cookie.
     ///
     /// Vijil's documents leave three things open. The cookie's name and the scheme are
-    /// `access_token` and `Bearer` here. A token may have expired up to an hour ago. The two
-    /// errors ("token is invalid or user not found") have the statuses 401 and 404, in the format
-    /// of the framework that the documents name.
+    /// `access_token` and `Bearer` here. This constant accepts a token that expired up to an hour
+    /// ago. The two errors ("token is invalid or user not found") have the statuses 401 and 404
+    /// here, in the format of the framework that the documents name.
     ///
     /// # Security
     /// A copied access token could be renewed for as long as its session lasts. Therefore the

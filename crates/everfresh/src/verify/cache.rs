@@ -1,15 +1,15 @@
-//! Tokens that were verified before: a bounded table that is read without a lock.
+//! The cache of verified tokens: a bounded table that is read without a lock.
 //!
 //! Rules
-//! 1. Only a token whose signature and claims were found good comes in, so nobody fills the table
-//!    who can't sign in. Bad tokens are verified, and refused, each time.
-//! 2. A hit is the whole token, byte by byte. What places it is a keyed hash of its signature's
-//!    end, which nobody can foresee.
-//! 3. An entry is dead once the token expires, before it is valid (a clock that stepped back), and
-//!    once the key set has changed in any way. A dead entry is taken out by whoever finds it.
-//! 4. Whether the session is revoked is asked at every request, after this table; who finds that
-//!    it is takes the entry out.
-//! 5. A token has eight places. Where they are taken, the one that expires first makes room.
+//! 1. The cache holds only tokens whose signature and claims are valid, so a client that can't sign
+//!    in can't fill it. An invalid token is verified, and refused, each time.
+//! 2. A hit compares the whole token, byte by byte. A keyed hash of the end of the token's
+//!    signature selects the slots, and clients can't predict it.
+//! 3. An entry is dead once the token expires, before it is valid (after the clock stepped back),
+//!    and once the key set has changed in any way. A lookup that finds a dead entry removes it.
+//! 4. Each request checks after the lookup whether the session is revoked, and removes the entry if
+//!    it is.
+//! 5. A token has eight slots. If all are taken, the token that expires first is replaced.
 
 use std::fmt;
 use std::hash::{BuildHasher as _, RandomState};
@@ -24,42 +24,42 @@ use crate::clock::Timestamp;
 
 const WAYS: usize = 8;
 
-/// How much of a token's end is hashed: 12 bytes of its signature.
+/// How many bytes at a token's end are hashed. They encode 12 bytes of its signature.
 const HASHED: usize = 16;
 
-/// From the bytes of a token to what they were found to say.
+/// Maps the bytes of a token to the verified token.
 pub(crate) struct Cache<C> {
-    /// What makes places unforeseeable.
+    /// The key of the hash, which makes the slots unpredictable.
     secret: [u64; 2],
     sets: Box<[Set<C>]>,
 }
 
-/// The places of the tokens that share one part of their hash.
+/// The slots of the tokens that share one part of their hash.
 #[repr(align(64))]
 struct Set<C> {
-    /// The hash of what is in the slot beside it; zero for none. What spares looking at a slot in
-    /// vain, and no more: a tag and its slot are not changed at once.
+    /// The hash of the token in the slot of the same index, or zero for an empty slot. A tag only
+    /// avoids loading a slot without a match, because a tag and its slot do not change atomically.
     tags: [AtomicU64; WAYS],
     slots: [ArcSwapOption<Entry<C>>; WAYS],
 }
 
 struct Entry<C> {
     token: Zeroizing<Box<[u8]>>,
-    /// The edition of the key set that verified it, or one before.
+    /// The version of the key set that verified the token, or an earlier version.
     version: u64,
     verified: Arc<Verified<C>>,
 }
 
 impl<C> Cache<C> {
-    /// For so many tokens at the most; none turns it off.
+    /// Creates a cache for at most this many tokens. Fewer than eight turn it off.
     pub(crate) fn new(entries: usize) -> Self {
         let sets = (0..entries / WAYS).map(|_| Set::new()).collect();
         let random = RandomState::new();
         Self { secret: [random.hash_one(0), random.hash_one(1)], sets }
     }
 
-    /// What this very token was found to say by this edition of the key set, if that still
-    /// holds.
+    /// Returns the verified token, if this version of the key set verified exactly this token and
+    /// the result still holds.
     pub(crate) fn find(
         &self,
         token: &[u8],
@@ -77,7 +77,7 @@ impl<C> Cache<C> {
         })
     }
 
-    /// Keeps what was just verified by this edition of the key set.
+    /// Stores a token that this version of the key set has just verified.
     pub(crate) fn insert(&self, token: &[u8], version: u64, verified: &Arc<Verified<C>>) {
         let Some((set, tag)) = self.place(token) else { return };
         let way = set.victim(tag, version);
@@ -87,7 +87,7 @@ impl<C> Cache<C> {
         set.tags[way].store(tag, Ordering::Relaxed);
     }
 
-    /// Takes out a token that counts no more.
+    /// Removes a token that does not count any more.
     pub(crate) fn forget(&self, token: &[u8]) {
         self.look_up(token, |_, set, way| {
             set.clear(way);
@@ -99,23 +99,23 @@ impl<C> Cache<C> {
         if self.sets.is_empty() {
             return None;
         }
-        // A shorter one is no token, and may share its place with others.
+        // A shorter text is not a token, and may share its slots with others.
         let end = token.last_chunk::<HASHED>().copied().unwrap_or_default();
         let hash = self.hash(u128::from_ne_bytes(end));
-        // The upper bits choose among any number of sets, without a division.
+        // The upper bits select one of any number of sets, without a division.
         let at = (u128::from(hash) * self.sets.len() as u128) >> 64;
         Some((&self.sets[at as usize], hash.max(1)))
     }
 
-    /// One multiplication, folded. Signatures are as good as random and nobody chooses them, so
-    /// this spreads them well, at a tenth of the price of std's hasher.
+    /// Hashes by one multiplication, folded. Signatures are practically random and clients can't
+    /// choose them, so this hash spreads them well, at a tenth of the cost of std's hasher.
     fn hash(&self, end: u128) -> u64 {
         let [low, high] = self.secret;
         let wide = u128::from(end as u64 ^ low) * u128::from((end >> 64) as u64 ^ high);
         (wide >> 64) as u64 ^ wide as u64
     }
 
-    /// Gives `read` the entry of this very token, and the place where it is.
+    /// Calls `read` with the entry of exactly this token, its set and its slot.
     fn look_up<T>(
         &self,
         token: &[u8],
@@ -147,8 +147,8 @@ impl<C> Set<C> {
         self.slots[way].store(None);
     }
 
-    /// The place for a new token: its own, an empty one, a dead one, or that of the token that
-    /// expires first.
+    /// Returns the slot for a new token: the slot with the same tag, an empty or dead slot, or the
+    /// slot of the token that expires first.
     fn victim(&self, tag: u64, version: u64) -> usize {
         let worth = |way: &usize| match self.tags[*way].load(Ordering::Relaxed) {
             own if own == tag => (0, Timestamp::default()),

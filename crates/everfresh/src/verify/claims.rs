@@ -1,4 +1,4 @@
-//! The registered claims, read strictly, and the app's own claims, in one pass.
+//! Reads the registered claims strictly, and the app's own claims, in one pass.
 
 use std::fmt;
 
@@ -11,7 +11,7 @@ use serde::de::{
 use super::json::{Name, Names, twice};
 use super::unread::UnreadClaims;
 
-/// Claim names that the engine reads and writes itself. An app's claims may not use them.
+/// The claim names that the engine reads and writes itself. An app's claims must not use them.
 pub(crate) const REGISTERED: [&str; 17] = [
     "iss",
     "sub",
@@ -32,10 +32,10 @@ pub(crate) const REGISTERED: [&str; 17] = [
     "typ",
 ];
 
-/// The last second that a date may name: 9999-12-31T23:59:59Z.
+/// The latest date that a claim may hold: 9999-12-31T23:59:59Z.
 const LAST_SECOND: u64 = 253_402_300_799;
 
-/// The registered claims of one token, typed but not yet judged. Dates in seconds.
+/// The registered claims of one token, typed but not yet checked. Dates are in seconds.
 #[derive(Default)]
 pub(crate) struct RawClaims {
     pub(crate) issuer_matches: bool,
@@ -52,17 +52,17 @@ pub(crate) struct RawClaims {
     pub(crate) session_exp: Option<u64>,
     pub(crate) session_persistent: Option<bool>,
     pub(crate) has_client_id: bool,
-    /// The `client_id` is what was expected as the audience.
+    /// Whether `client_id` is the expected audience.
     pub(crate) client_id_matches: bool,
-    /// `cnf`: the token is bound to a key that its bearer must prove (RFC 7800).
+    /// Whether there is a `cnf`: the token is bound to a key that its bearer must prove (RFC 7800).
     pub(crate) confirmation: bool,
-    /// What `token_type`, `token_use` and the claim `typ` call it, which may be several things.
+    /// The kinds of token that `token_type`, `token_use` and the claim `typ` name. They may differ.
     pub(crate) called_access: bool,
     pub(crate) called_id: bool,
     pub(crate) called_other: bool,
     /// Claims of ID tokens (OpenID Connect Core sections 2 and 3.3.2.11) and of security event
-    /// tokens, such as logout tokens (RFC 8417 section 2.2). They are no registered names: an app
-    /// may have claims of these names where `typ` keeps the kinds of tokens apart.
+    /// tokens, such as logout tokens (RFC 8417 section 2.2). They are not in [`REGISTERED`]: an app
+    /// may have claims with these names if `typ` distinguishes the kinds of tokens.
     pub(crate) has_nonce: bool,
     pub(crate) has_hash: bool,
     pub(crate) has_events: bool,
@@ -74,17 +74,22 @@ impl fmt::Debug for RawClaims {
     }
 }
 
-/// Whom a token must come from and be for.
+/// The issuer and the audience that a token must have.
 #[derive(Clone, Copy)]
 pub(crate) struct Expected<'x> {
     pub(crate) issuer: &'x str,
     pub(crate) audience: &'x str,
 }
 
-/// Reads a payload: registered claims into one struct, all others into `C`.
+/// Reads a payload: the registered claims into one struct, and all others into `C`.
 ///
-/// `C` sees a JSON object without the registered names, so `deny_unknown_fields` works in it.
-/// Every name may appear once, wrong types are errors, and so is anything after the object.
+/// `C` is deserialized from a JSON object without the registered names, so `deny_unknown_fields`
+/// works in it.
+///
+/// # Errors
+///
+/// Returns an error if a name appears twice, a claim has a wrong type, or anything follows the
+/// object.
 pub(crate) fn parse<C: DeserializeOwned>(
     payload: &str,
     expected: Expected<'_>,
@@ -96,26 +101,27 @@ pub(crate) fn parse<C: DeserializeOwned>(
     Ok((raw, own))
 }
 
-/// Reads the app's own claims alone, as they are kept beside the registered ones.
+/// Reads the app's own claims alone, as they are stored beside the registered ones.
 pub(crate) fn parse_own<C: DeserializeOwned>(claims: &str) -> Result<C, serde_json::Error> {
     parse(claims, Expected { issuer: "", audience: "" }).map(|(_, own)| own)
 }
 
-/// The same; where the app's type does not take them, what it was given.
+/// Reads the app's own claims as [`parse_own`] does, or returns the claims that the app's type
+/// can't be deserialized from.
 pub(crate) fn read_own<C: DeserializeOwned>(claims: &str) -> Result<C, UnreadClaims> {
     parse_own(claims).map_err(|error| {
         UnreadClaims::new::<C>(serde_json::from_str(claims).unwrap_or_default(), &error)
     })
 }
 
-/// Whether an app's claims hold one by which [`TokenProfile::Jwt`](super::TokenProfile::Jwt) tells
-/// other kinds of tokens.
+/// Returns whether an app's claims hold a name by which
+/// [`TokenProfile::Jwt`](super::TokenProfile::Jwt) recognises other kinds of tokens.
 pub(crate) fn look_like_another_kind(claims: &str) -> bool {
     let read = parse::<()>(claims, Expected { issuer: "", audience: "" });
     read.is_ok_and(|(raw, ())| raw.has_nonce || raw.has_hash || raw.has_events)
 }
 
-/// A deserializer for `C` that keeps the registered claims to itself.
+/// A deserializer for `C` that hides the registered claims from it.
 struct Split<'r, D> {
     inner: D,
     raw: &'r mut RawClaims,
@@ -141,7 +147,8 @@ impl<'de, D: Deserializer<'de>> Deserializer<'de> for Split<'_, D> {
         visitor.visit_newtype_struct(self)
     }
 
-    /// `()` as claims type: the app has none of its own. The object is read to its end all the same.
+    /// The claims type `()` means that the app has no claims of its own. The object is still read
+    /// to its end.
     fn deserialize_unit<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, D::Error> {
         self.deserialize_any(IgnoreVisitor)?;
         visitor.visit_unit()
@@ -155,8 +162,8 @@ impl<'de, D: Deserializer<'de>> Deserializer<'de> for Split<'_, D> {
         self.deserialize_unit(visitor)
     }
 
-    /// An enum as serde writes it unless told otherwise: an object of one member, which has the
-    /// variant's name.
+    /// An enum in serde's default representation: an object of one member, which has the variant's
+    /// name.
     fn deserialize_enum<V: Visitor<'de>>(
         self,
         _: &'static str,
@@ -221,7 +228,7 @@ impl<'de, V: Visitor<'de>> Visitor<'de> for SplitVisitor<'_, V> {
         let Self { visitor, raw, expected } = self;
         let mut split = SplitMap { map, raw, expected, seen: 0, names: Names::of_claims() };
         let value = visitor.visit_map(&mut split)?;
-        // A visitor may stop early; what follows counts all the same.
+        // A visitor may stop early. The rules also hold for the remaining members.
         while split.next_entry::<IgnoredAny, IgnoredAny>()?.is_some() {}
         Ok(value)
     }
@@ -231,9 +238,9 @@ struct SplitMap<'r, 'de, A> {
     map: A,
     raw: &'r mut RawClaims,
     expected: Expected<'r>,
-    /// Which of [`REGISTERED`] came, by their places there.
+    /// Bits for the names in [`REGISTERED`] that were read, by their index there.
     seen: u32,
-    /// The app's own names that came.
+    /// The app's own names that were read.
     names: Names<'de>,
 }
 
@@ -316,13 +323,13 @@ impl<'de, A: MapAccess<'de>> SplitMap<'_, 'de, A> {
     }
 }
 
-/// RFC 7519 section 2: seconds since the epoch, possibly with a fraction, which is cut off.
+/// Seconds since the epoch, possibly with a fraction, which is truncated (RFC 7519 section 2).
 struct NumericDate(u64);
 
 impl<'de> Deserialize<'de> for NumericDate {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        // Not `deserialize_any`, which gives a number as a map of its own where any crate in the
-        // tree switches on `serde_json/arbitrary_precision`.
+        // `deserialize_any` passes a number as a map if any crate in the tree enables
+        // `serde_json/arbitrary_precision`.
         deserializer.deserialize_f64(DateVisitor)
     }
 }
@@ -351,7 +358,8 @@ impl Visitor<'_> for DateVisitor {
     }
 }
 
-/// RFC 7519 section 4.1.3: one string, or an array of strings that holds ours.
+/// The expected audience. The claim `aud` is one string, or an array of strings that holds it (RFC
+/// 7519 section 4.1.3).
 struct Audience<'x>(&'x str);
 
 impl<'de> DeserializeSeed<'de> for Audience<'_> {

@@ -1,4 +1,4 @@
-//! Tokens that another issuer made for us, as they were received from it.
+//! Tokens of another issuer, verified when the app receives them from it.
 
 use std::fmt;
 use std::time::Duration;
@@ -6,15 +6,17 @@ use std::time::Duration;
 use super::{InvalidReason, Keys, Kind, Rules, Seek, TokenProfile, Verified, lacks_key, verify};
 use crate::clock::Timestamp;
 
-/// Whose tokens these are is settled when they come; clocks that differ are no reason to refuse
-/// what was issued a moment ago.
+/// The leeway for the issuer's clock. The tokens were issued a moment ago, so a clock that differs
+/// is no reason to refuse them.
 const SKEW: Duration = Duration::from_secs(24 * 60 * 60);
 
-/// Another issuer, whose tokens are read when they are received: by the rules that requests' tokens
-/// are held against, but for the time, since they were made a moment ago.
+/// Another issuer, whose tokens are verified when the app receives them from it.
 ///
-/// The audience of ID tokens is the client's id, that of access tokens is not: one issuer of both
-/// is two of these.
+/// The rules are the same as for tokens in requests, except for the time, because the issuer issued
+/// the tokens a moment ago.
+///
+/// The audience of ID tokens is the client's id, and the audience of access tokens is not. For an
+/// issuer of both, use two values of this type.
 ///
 /// ```
 /// use everfresh::{Keys, TrustedIssuer};
@@ -33,15 +35,15 @@ pub struct TrustedIssuer {
     rules: Rules,
 }
 
-/// What a token of another issuer says.
+/// The contents of a token of another issuer.
 #[derive(Clone, PartialEq)]
 #[non_exhaustive]
 pub struct Received {
-    /// Whose it is: the claim `sub`.
+    /// The token's subject: the claim `sub`.
     pub subject: Option<String>,
-    /// How long it was made for; without `iat`, how long it still lives.
+    /// The token's lifetime from `iat` to `exp`. Without `iat`, the remaining lifetime.
     pub lifetime: Duration,
-    /// The claims that are not registered.
+    /// The claims except the registered ones that everfresh reads itself.
     pub claims: serde_json::Value,
 }
 
@@ -49,15 +51,15 @@ pub struct Received {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum NotRead {
-    /// It is not what we trust.
+    /// The token is not trusted.
     Refused(InvalidReason),
-    /// Its key can't be had at the moment, so nobody knows.
+    /// The token's key is not available now, so it is unknown whether the token is trusted.
     Unavailable,
 }
 
 impl TrustedIssuer {
-    /// Tokens signed by one of these keys, of this issuer (`iss`, the whole string) and for this
-    /// audience (`aud`).
+    /// Trusts tokens that are signed by one of these keys, from this issuer (`iss`, compared as a
+    /// whole string) and for this audience (`aud`).
     pub fn new(keys: Keys, issuer: impl Into<String>, audience: impl Into<String>) -> Self {
         let rules = Rules {
             issuer: issuer.into(),
@@ -70,10 +72,10 @@ impl TrustedIssuer {
         Self { keys, rules }
     }
 
-    /// The access tokens have no `aud`: they are for the client that `client_id` names, and the
-    /// audience given is its id. See [`EngineBuilder::audience_in_client_id`].
+    /// Expects access tokens without `aud`. They are for the client that `client_id` names, and the
+    /// audience of this value is its id. See [`EngineBuilder::audience_in_client_id`].
     ///
-    /// ID tokens are read as before.
+    /// The rules for ID tokens stay the same.
     ///
     /// [`EngineBuilder::audience_in_client_id`]: crate::EngineBuilder::audience_in_client_id
     pub fn audience_in_client_id(mut self) -> Self {
@@ -81,21 +83,31 @@ impl TrustedIssuer {
         self
     }
 
-    /// Reads an access token; `now` says how long it lives if it does not. If it is signed by a key
-    /// that the set lacks, the key is fetched once, where the set has a source: limit the wait.
+    /// Verifies an access token.
     ///
-    /// Its `typ` is `at+jwt`, or as [`TokenProfile::Jwt`] has it. Errors: see [`NotRead`].
+    /// The token's `typ` is `at+jwt`, or as [`TokenProfile::Jwt`] defines. `now` determines the
+    /// lifetime of a token without `iat`. If the token is signed by a key that the set lacks and
+    /// the set has a source, this function fetches the keys once and waits for them. Limit the
+    /// wait.
+    ///
+    /// # Errors
+    ///
+    /// Returns [`NotRead::Refused`] if the token is not trusted, and [`NotRead::Unavailable`] if
+    /// its key is not available.
     pub async fn read(&self, token: &str, now: Timestamp) -> Result<Received, NotRead> {
-        // Issuers call their access tokens one or the other.
+        // Issuers use one or the other for their access tokens.
         let kinds = [TokenProfile::Jwt, TokenProfile::AtJwt].map(Kind::Access);
         self.read_as(&kinds, token, now).await
     }
 
-    /// Reads an ID token (OpenID Connect Core section 2), as [`read`](Self::read) reads an access
-    /// token; the audience is the client's id. What calls itself an access token is refused, and
-    /// so is a logout token. The `nonce` is for the caller to compare, among the claims.
+    /// Verifies an ID token (OpenID Connect Core section 2), as [`read`](Self::read) verifies an
+    /// access token. The audience is the client's id. A token that names itself an access token is
+    /// refused, and so is a logout token. The caller must compare the `nonce`, which is among the
+    /// claims.
     ///
-    /// Errors: see [`NotRead`].
+    /// # Errors
+    ///
+    /// Returns the same errors as [`read`](Self::read).
     pub async fn read_id_token(&self, token: &str, now: Timestamp) -> Result<Received, NotRead> {
         self.read_as(&[Kind::Id], token, now).await
     }
@@ -126,7 +138,7 @@ impl TrustedIssuer {
         }
     }
 
-    /// As the first of these kinds that it can be.
+    /// Verifies the token as the first of these kinds that its type allows.
     fn judge(
         &self,
         kinds: &[Kind],
@@ -145,7 +157,7 @@ impl TrustedIssuer {
         Ok(Received {
             subject: subject.map(Into::into),
             lifetime: expires.since(issued.unwrap_or(now)),
-            // Any object is a value.
+            // `Value` can be deserialized from any object.
             claims: claims.map_or_else(|unread| unread.json().clone(), |claims| (*claims).clone()),
         })
     }

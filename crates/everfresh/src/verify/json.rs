@@ -1,4 +1,4 @@
-//! JSON read strictly: what `serde_json` would let pass in values that nobody asks for.
+//! Strict JSON: rejects what `serde_json` accepts in values that are not deserialized.
 
 use std::borrow::Cow;
 use std::collections::HashSet;
@@ -6,18 +6,18 @@ use std::fmt;
 
 use serde::de::{self, Deserialize, Deserializer, Error as _, MapAccess, SeqAccess, Visitor};
 
-/// How many members claims may have.
+/// The maximum number of members in the claims.
 const MAX_CLAIMS: usize = 256;
 
-/// How many names are compared one by one. More of them are hashed, so that the work grows with
-/// the number of names and not with its square.
+/// How many names are compared one by one. Further names are hashed, so that the work grows
+/// linearly with the number of names.
 pub(super) const FEW: usize = 16;
 
-/// The member as which `serde_json` hands over a number, where any crate in the tree switches on
+/// The name of the member as which `serde_json` passes a number, if any crate in the tree enables
 /// its feature `arbitrary_precision`.
 const NUMBER: &str = "$serde_json::private::Number";
 
-/// A member name, borrowed where it holds no escapes.
+/// A member name, borrowed if it has no escapes.
 pub(crate) struct Name<'de>(pub(crate) Cow<'de, str>);
 
 impl<'de> Deserialize<'de> for Name<'de> {
@@ -42,7 +42,7 @@ impl<'de> Deserialize<'de> for Name<'de> {
     }
 }
 
-/// The member names of one object, each allowed once (RFC 7515 section 4, RFC 7519 section 4).
+/// The member names of one object. Each is allowed once (RFC 7515 section 4, RFC 7519 section 4).
 pub(crate) struct Names<'de> {
     few: Vec<Cow<'de, str>>,
     more: Option<HashSet<Cow<'de, str>>>,
@@ -50,12 +50,12 @@ pub(crate) struct Names<'de> {
 }
 
 impl<'de> Names<'de> {
-    /// Of claims.
+    /// Creates an empty set for the names of claims.
     pub(crate) fn of_claims() -> Self {
         Self { few: Vec::new(), more: None, most: MAX_CLAIMS }
     }
 
-    /// Of a header, or of an object inside of one.
+    /// Creates an empty set for the names of a header, or of an object inside a header.
     pub(super) fn of_header() -> Self {
         Self { most: FEW, ..Self::of_claims() }
     }
@@ -80,9 +80,9 @@ pub(crate) fn twice<E: de::Error>() -> E {
     E::custom("a member name appears twice")
 }
 
-/// Any JSON value of a header, read to the last byte and thrown away: no name twice, no more
-/// members than a header has, no lone surrogate, no number out of range. Depth is bounded by
-/// `serde_json`.
+/// Any JSON value of a header, read to the last byte and discarded. It has no name twice, no more
+/// members than a header may have, no lone surrogate, and no number out of range. `serde_json`
+/// limits the depth.
 pub(crate) struct AnyValue;
 
 impl<'de> Deserialize<'de> for AnyValue {

@@ -1,5 +1,4 @@
-//! The compact serialization (RFC 7515 section 3.1) and a header reader that looks at four
-//! members and trusts none.
+//! The compact serialization (RFC 7515 section 3.1), and a strict reader for headers.
 
 use std::fmt;
 use std::str::FromStr;
@@ -14,14 +13,14 @@ use super::crypto::MAX_SIGNATURE;
 use super::json::{AnyValue, Name, Names};
 use super::key::is_kid;
 
-/// The longest token that is looked at, in bytes. Longer ones cost one comparison.
+/// The longest token that is read, in bytes. A longer one costs one comparison.
 pub(crate) const MAX_TOKEN: usize = 8 * 1024;
 
-/// The longest header that is read, in bytes as it is encoded: 4 KiB of JSON. Issuers' headers have
-/// 50 to 400 bytes; what is left is for `x5c`, whose certificates have 1 to 3 KB each.
+/// The longest header that is read, in bytes of its encoded form: 4 KiB of JSON. Issuers' headers
+/// have 50 to 400 bytes. The rest is for `x5c`, whose certificates have 1 to 3 KB each.
 const MAX_HEADER: usize = (4 * 1024 * 4_usize).div_ceil(3);
 
-/// A compact JWS, cut at its dots, nothing decoded.
+/// A compact JWS, split at its dots. Nothing is decoded.
 pub(crate) struct Compact<'t> {
     pub(crate) header: &'t str,
     payload: &'t str,
@@ -30,9 +29,10 @@ pub(crate) struct Compact<'t> {
 }
 
 impl<'t> Compact<'t> {
-    /// Exactly three parts, none empty, nothing but base64url characters and the two dots.
+    /// Splits a token into exactly three parts, none of them empty.
     ///
-    /// Five parts would be a JWE. Refused before any work: CVE-2025-30204, CVE-2025-27144.
+    /// Five parts would be a JWE. A wrong number of parts is refused before any other work
+    /// (CVE-2025-30204, CVE-2025-27144).
     pub(crate) fn split(token: &'t [u8]) -> Result<Self, InvalidReason> {
         if token.len() > MAX_TOKEN {
             return Err(InvalidReason::TooLong);
@@ -48,19 +48,20 @@ impl<'t> Compact<'t> {
             signature: &token[second + 1..],
             signed: &token[..second],
         };
-        // `none` has an empty signature; the other two are never empty in a JWT.
+        // A token with `alg` `none` has an empty signature. In a JWT the other two parts are never
+        // empty.
         if parts.header.is_empty() || parts.payload.is_empty() || parts.signature.is_empty() {
             return Err(InvalidReason::Malformed);
         }
         Ok(parts)
     }
 
-    /// What was signed: header and payload as they came.
+    /// Returns the signed bytes: the encoded header and payload.
     pub(crate) fn signed(&self) -> &'t [u8] {
         self.signed.as_bytes()
     }
 
-    /// The signature's bytes, decoded into `buffer`.
+    /// Decodes the signature into `buffer` and returns its bytes.
     pub(crate) fn signature<'b>(
         &self,
         buffer: &'b mut SignatureBuffer,
@@ -75,13 +76,14 @@ impl<'t> Compact<'t> {
         Ok(&buffer[..length])
     }
 
-    /// The payload as text. Only after the signature was found good.
+    /// Decodes the payload as text. Call this only after the signature was verified.
     pub(crate) fn payload(&self) -> Result<String, InvalidReason> {
         decode_text(self.payload)
     }
 }
 
-/// Room for a signature. What all but RSA need is small, and the rest is not even cleared for them.
+/// A buffer for a signature. All algorithms except RSA need only the short part. The long part is
+/// not even cleared for them.
 pub(crate) struct SignatureBuffer {
     short: [u8; 128],
     long: Option<[u8; MAX_SIGNATURE]>,
@@ -93,7 +95,7 @@ impl SignatureBuffer {
     }
 }
 
-/// What a header may say that we act on.
+/// The members of a header that everfresh uses.
 #[derive(Debug)]
 pub(crate) struct Header {
     pub(crate) alg: Algorithm,
@@ -104,12 +106,12 @@ pub(crate) struct Header {
 impl Header {
     /// Reads the first part of a token.
     ///
-    /// 1. A JSON object of at most 4 KiB and 16 members, and so is every object in it; no name
-    ///    twice; every value well-formed to the last byte.
-    /// 2. `alg` is one we know, in its exact spelling; `none` is not one.
-    /// 3. `crit` and `b64` are refused, whatever they say (RFC 7515 section 4.1.11, RFC 7797).
-    /// 4. `jwk` is refused, `jku`, `x5u` and `x5c` are stepped over: a token does not bring its
-    ///    own key (RFC 8725 section 3.10, CVE-2018-0114).
+    /// 1. The header is a JSON object of at most 4 KiB. It and every object in it have at most 16
+    ///    members and no name twice. Every value is well-formed to the last byte.
+    /// 2. `alg` is a known algorithm in its exact spelling. `none` is not known.
+    /// 3. `crit` and `b64` are refused with any value (RFC 7515 section 4.1.11, RFC 7797).
+    /// 4. `jwk` is refused, and `jku`, `x5u` and `x5c` are ignored, because a token must not supply
+    ///    its own key (RFC 8725 section 3.10, CVE-2018-0114).
     /// 5. `enc` and `zip` belong to JWE and are refused.
     pub(crate) fn parse(encoded: &str) -> Result<Self, InvalidReason> {
         if encoded.len() > MAX_HEADER {
@@ -158,7 +160,7 @@ impl<'de> Visitor<'de> for HeaderVisitor {
                 }
                 "typ" => typ = Some(map.next_value()?),
                 "crit" | "b64" | "jwk" | "enc" | "zip" => return Err(A::Error::custom("refused")),
-                // Text by their definitions, and ignored; a wrong type is not a header.
+                // These are defined as text, and ignored. A header with another type is refused.
                 "cty" | "jku" | "x5u" | "x5t" | "x5t#S256" | "url" | "nonce" => {
                     map.next_value::<Option<Name<'de>>>()?;
                 }

@@ -1,4 +1,5 @@
-//! The key set: several keys by `kid`, one signs, all verify, changed without a restart.
+//! The key set. It holds several keys by `kid`: one signs, and all verify. The app can change the
+//! set without a restart.
 
 use std::fmt;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -14,18 +15,20 @@ use super::source::{KeySource, Seek};
 
 pub(super) const MAX_KEYS: usize = 64;
 
-/// The keys of one issuer: all of them verify, the first one signs.
+/// The keys of one issuer. All of them verify, and the first one signs if the set can sign.
 ///
-/// A cheap handle: a clone shares the set, so keep one and change the keys of a running engine.
+/// This type is a cheap handle. A clone shares the set, so an app can keep a clone and change the
+/// keys of a running engine.
 ///
 /// Rules
-/// 1. A token's algorithm must be the key's own; the token does not choose.
-/// 2. A token that names a `kid` is checked by the key of that name and algorithm, or by keys
-///    without a name. A token without one is checked by every key of its algorithm.
+/// 1. A token's algorithm must be the key's algorithm. The token does not choose it.
+/// 2. A token that names a `kid` is checked with the keys of that `kid` and algorithm, and with the
+///    keys of its algorithm without a `kid`. A token without a `kid` is checked with every key of
+///    its algorithm.
 /// 3. HMAC secrets and public keys never mix in one set.
-/// 4. [`rotate_to`](Self::rotate_to) lets a new key sign and keeps the old ones for verifying;
-///    [`retire`](Self::retire) takes an old one away. Both are seen by the next request.
-/// 5. A set [with a source](Self::with_source) asks it for keys that it lacks.
+/// 4. [`rotate_to`](Self::rotate_to) lets a new key sign and keeps the old ones for verifying.
+///    [`retire`](Self::retire) removes an old one. The next request uses the changed set.
+/// 5. A set [with a source](Self::with_source) asks the source for keys that the set lacks.
 ///
 /// ```
 /// use everfresh::{Algorithm, Key, Keys};
@@ -47,14 +50,15 @@ pub struct Keys {
     source: Option<Arc<dyn KeySource>>,
 }
 
-/// What all handles share.
+/// The state that all handles share.
 struct Shared {
     set: ArcSwap<KeySet>,
-    /// How often the set was changed, which costs less to ask than what it is. Counted after the
-    /// change: whoever reads this first and the set then has a set at least as new.
+    /// How often the set was changed, which is cheaper to read than the set. It is incremented
+    /// after the change. A reader that loads it before the set therefore gets a set at least as
+    /// new.
     version: AtomicU64,
-    /// The names of the secrets that a key ring was derived from. Such a ring lives as long as its
-    /// engine, whatever becomes of the secret.
+    /// The `kid`s of the secrets that a key ring was derived from. Such a ring lives as long as its
+    /// engine, even if the secret is retired.
     derived_from: Mutex<Vec<Option<String>>>,
 }
 
@@ -65,28 +69,48 @@ pub(crate) struct KeySet {
 }
 
 impl Keys {
-    /// A shared secret for HS256: at least 32 random bytes.
+    /// Creates a set of one shared secret for HS256, of at least 32 random bytes.
+    ///
+    /// # Errors
+    ///
+    /// Returns an error if the secret is too short or weak, as [`Key::hmac`] does.
     pub fn hs256(secret: impl AsRef<[u8]>) -> Result<Self, KeyError> {
         Self::new(Key::hmac(Algorithm::HS256, secret.as_ref())?)
     }
 
-    /// A shared secret for HS384: at least 48 random bytes.
+    /// Creates a set of one shared secret for HS384, of at least 48 random bytes.
+    ///
+    /// # Errors
+    ///
+    /// Returns an error if the secret is too short or weak, as [`Key::hmac`] does.
     pub fn hs384(secret: impl AsRef<[u8]>) -> Result<Self, KeyError> {
         Self::new(Key::hmac(Algorithm::HS384, secret.as_ref())?)
     }
 
-    /// A shared secret for HS512: at least 64 random bytes.
+    /// Creates a set of one shared secret for HS512, of at least 64 random bytes.
+    ///
+    /// # Errors
+    ///
+    /// Returns an error if the secret is too short or weak, as [`Key::hmac`] does.
     pub fn hs512(secret: impl AsRef<[u8]>) -> Result<Self, KeyError> {
         Self::new(Key::hmac(Algorithm::HS512, secret.as_ref())?)
     }
 
-    /// One key that signs and verifies.
+    /// Creates a set of one key that signs and verifies.
+    ///
+    /// # Errors
+    ///
+    /// Returns [`KeyError::CannotSign`] if the key only verifies.
     pub fn new(signing: Key) -> Result<Self, KeyError> {
         Self::with_former(signing, [])
     }
 
-    /// One key that signs, and former (or coming) ones that only verify. One `kid` twice is an
-    /// error.
+    /// Creates a set of one key that signs, and of former (or coming) keys that only verify.
+    ///
+    /// # Errors
+    ///
+    /// Returns an error if `signing` can't sign, two keys have the same `kid`, HMAC secrets and
+    /// public keys are mixed, or there are more than 64 keys.
     pub fn with_former(
         signing: Key,
         former: impl IntoIterator<Item = Key>,
@@ -95,18 +119,27 @@ impl Keys {
         Ok(Self::from_set(KeySet::of_own(keys, true)?))
     }
 
-    /// Keys that only verify: another issuer's. One `kid` twice is an error.
+    /// Creates a set of keys that only verify, such as the keys of another issuer.
+    ///
+    /// # Errors
+    ///
+    /// Returns an error if there are no keys or more than 64, two keys have the same `kid`, or HMAC
+    /// secrets and public keys are mixed.
     pub fn verifying(keys: impl IntoIterator<Item = Key>) -> Result<Self, KeyError> {
         let keys = keys.into_iter().map(Arc::new).collect();
         Ok(Self::from_set(KeySet::of_own(keys, false)?))
     }
 
-    /// Every usable signature key of a JWK set, to verify with.
+    /// Creates a set of every usable signature key of a JWK set. The keys only verify.
     ///
-    /// Keys that can't be used (encryption keys, unknown kinds or curves) are passed over; none
-    /// left is [`KeyError::Empty`]. Public keys may share a `kid` (RFC 7517 section 4.5): the very
-    /// same key counts once, and of several a token is checked by those of its algorithm. Of
-    /// secrets (`oct`), one `kid` twice is an error.
+    /// Keys that can't be used (encryption keys, unknown kinds or curves) are ignored. Public keys
+    /// may share a `kid` (RFC 7517 section 4.5). The same key counts once. If different keys share
+    /// a `kid`, a token is checked with the keys of its algorithm.
+    ///
+    /// # Errors
+    ///
+    /// Returns [`KeyError::Empty`] if no usable key is left, and an error if there are more than 64
+    /// keys, two secrets (`oct`) have the same `kid`, or secrets and public keys are mixed.
     pub fn from_jwk_set(set: &JwkSet) -> Result<Self, KeyError> {
         if set.keys.len() > MAX_KEYS {
             return Err(KeyError::TooMany(set.keys.len()));
@@ -122,7 +155,12 @@ impl Keys {
         Ok(Self::from_set(set?))
     }
 
-    /// Lets `key` sign from now on. The former keys go on verifying.
+    /// Lets `key` sign from now on. The former keys continue to verify.
+    ///
+    /// # Errors
+    ///
+    /// Returns an error if `key` can't sign, has the `kid` of a key in the set, is a secret among
+    /// public keys or the reverse, or would be the 65th key.
     pub fn rotate_to(&self, key: Key) -> Result<(), KeyError> {
         let key = Arc::new(key);
         self.change(|old| {
@@ -132,7 +170,12 @@ impl Keys {
         })
     }
 
-    /// Lets `key` verify from now on, before it signs anywhere.
+    /// Lets `key` verify from now on, before it signs on any node.
+    ///
+    /// # Errors
+    ///
+    /// Returns an error if `key` has the `kid` of a key in the set, is a secret among public keys
+    /// or the reverse, or would be the 65th key.
     pub fn announce(&self, key: Key) -> Result<(), KeyError> {
         let key = Arc::new(key);
         self.change(|old| {
@@ -142,10 +185,16 @@ impl Keys {
         })
     }
 
-    /// Takes a former key away: access tokens it signed are refused from now on.
+    /// Removes a former key. Access tokens that the key signed are refused from now on.
     ///
-    /// A key ring that was derived from this secret when an engine was built still makes and opens
-    /// refresh tokens, until that engine is built again without the secret. A warning is logged.
+    /// If a key ring was derived from this secret when an engine was built, the ring still issues
+    /// and opens refresh tokens until that engine is built again without the secret. In this case
+    /// everfresh logs a warning.
+    ///
+    /// # Errors
+    ///
+    /// Returns [`KeyError::CannotRetire`] if no key has this `kid`, or if the key signs, and
+    /// [`KeyError::Empty`] if no key would be left.
     pub fn retire(&self, kid: &str) -> Result<(), KeyError> {
         self.change(|old| {
             let is_named = |key: &Key| key.kid() == Some(kid);
@@ -158,29 +207,29 @@ impl Keys {
         })
     }
 
-    /// Takes over the keys of another handle, all at once. What [`retire`](Self::retire) says of
-    /// key rings holds for each key that is gone by that.
+    /// Replaces all keys at once with the keys of another handle. The note about key rings at
+    /// [`retire`](Self::retire) applies to each key that this removes.
     pub fn replace_with(&self, other: &Self) {
         self.shared.set.store(other.shared.set.load_full());
         self.changed();
     }
 
-    /// A handle to the same set that asks `source` for keys that the set lacks. A request that
-    /// needs one waits for it; one whose key is known never does.
+    /// Returns a handle to the same set that asks `source` for keys that the set lacks. A request
+    /// that needs such a key waits for it. A request whose key is in the set never waits.
     ///
-    /// The source fills the set by [`replace_with`](Self::replace_with), on a handle that has no
-    /// source.
+    /// The source updates the set with [`replace_with`](Self::replace_with), on a handle that has
+    /// no source.
     pub fn with_source(self, source: impl KeySource) -> Self {
         Self { source: Some(Arc::new(source)), ..self }
     }
 
-    /// Whether there is a key that signs.
+    /// Returns whether the set has a key that signs.
     pub fn can_sign(&self) -> bool {
         self.current().signs
     }
 
-    /// The public keys of the set, for others to verify our tokens with; those of shared secrets
-    /// are none of theirs.
+    /// Returns the public keys of the set, with which other servers verify everfresh's tokens.
+    /// Shared secrets are left out.
     ///
     /// ```
     /// use everfresh::Keys;
@@ -196,7 +245,8 @@ impl Keys {
         JwkSet { keys: self.current().keys.iter().filter_map(|key| key.public_jwk()).collect() }
     }
 
-    /// A secret for another purpose, derived from each key; none if a key is no shared secret.
+    /// Derives a secret for another purpose from each key, or returns `None` if a key is not a
+    /// shared secret.
     pub(crate) fn derive(&self, label: &str) -> Option<Vec<Vec<u8>>> {
         let set = self.current();
         let derived = set.keys.iter().map(|key| key.derive(label)).collect::<Option<_>>()?;
@@ -210,7 +260,8 @@ impl Keys {
         self.shared.set.load()
     }
 
-    /// Tells each state of the set from the ones before. To be read before [`Self::current`].
+    /// Returns a number that distinguishes each state of the set from the earlier ones. Read it
+    /// before [`Self::current`].
     pub(crate) fn version(&self) -> u64 {
         self.shared.version.load(Ordering::Acquire)
     }
@@ -230,7 +281,7 @@ impl Keys {
         Self { shared: Arc::new(shared), source: None }
     }
 
-    /// Compare and swap, so that two changes at once both count.
+    /// Changes the set by compare and swap, so that two concurrent changes both take effect.
     fn change(&self, next: impl Fn(&KeySet) -> Result<KeySet, KeyError>) -> Result<(), KeyError> {
         loop {
             let old = self.shared.set.load_full();
@@ -242,7 +293,8 @@ impl Keys {
         }
     }
 
-    /// After each change of the set.
+    /// Increments the version after a change of the set, and logs a warning for each removed secret
+    /// whose key ring is still in use.
     fn changed(&self) {
         self.shared.version.fetch_add(1, Ordering::Release);
         let set = self.current();
@@ -272,7 +324,7 @@ fn is_hmac(key: &Key) -> bool {
     key.algorithm().family() == AlgorithmFamily::Hmac
 }
 
-/// Errors: one of the keys has the name of this one.
+/// Returns an error if one of the keys has the `kid` of `key`.
 fn lacks_name(keys: &[Arc<Key>], key: &Key) -> Result<(), KeyError> {
     match key.kid() {
         Some(kid) if keys.iter().any(|other| other.kid() == Some(kid)) => {
@@ -297,7 +349,8 @@ impl KeySet {
         Ok(Self { keys, signs })
     }
 
-    /// Keys that were configured one by one, each with a name of its own.
+    /// Creates a set of keys that were configured one by one. No two of them may have the same
+    /// `kid`.
     fn of_own(keys: Vec<Arc<Key>>, signs: bool) -> Result<Self, KeyError> {
         let set = Self::new(keys, signs)?;
         for (at, key) in set.keys.iter().enumerate() {
@@ -306,22 +359,22 @@ impl KeySet {
         Ok(set)
     }
 
-    /// The key that signs.
+    /// Returns the key that signs, if there is one.
     pub(crate) fn signing(&self) -> Option<&Key> {
         self.keys.first().filter(|_| self.signs).map(AsRef::as_ref)
     }
 
-    /// Whether a key for this algorithm has this name.
+    /// Returns whether a key for this algorithm has this `kid`.
     pub(crate) fn names(&self, alg: Algorithm, kid: &str) -> bool {
         self.keys.iter().any(|key| key.algorithm() == alg && key.kid() == Some(kid))
     }
 
-    /// What a header says that one of the keys has signed before, in the very same bytes.
+    /// Returns the parsed header, if one of the keys has signed exactly these bytes before.
     pub(crate) fn cached_header(&self, encoded: &str) -> Option<&Header> {
         self.keys.iter().find_map(|key| key.cached_header(encoded))
     }
 
-    /// The keys that may have signed a token with this header (rule 2 of [`Keys`]).
+    /// Returns the keys that may have signed a token with this header (rule 2 of [`Keys`]).
     pub(crate) fn candidates<'k>(
         &'k self,
         alg: Algorithm,

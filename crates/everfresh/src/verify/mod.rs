@@ -1,13 +1,15 @@
-//! Step 2: what a token is worth.
+//! Step 2: verifies a token.
 //!
 //! Rules, in the order in which they are applied:
-//! 1. At most 8 KiB; three parts; base64url without padding, spare bits or white space.
-//! 2. The header as [`jws::Header::parse`] has it.
-//! 3. The key decides the algorithm, and the signature is checked before any claim is read.
-//! 4. The claims: `exp` required; `iss` ours; `aud` ours or holding ours; `nbf` honoured; `iat`
-//!    at most a day ahead; no `cnf` that nobody proved; `typ` that of an access token, and where
-//!    that names no kind, no claim of another kind.
-//! 5. A token is *expired* only if all of this held.
+//! 1. The token has at most 8 KiB and three parts in base64url without padding, spare bits or white
+//!    space.
+//! 2. The header passes the rules of [`jws::Header::parse`].
+//! 3. The key determines the algorithm. The signature is checked before any claim is read.
+//! 4. The claims: `exp` is required. `iss` is the configured issuer. `aud` is the configured
+//!    audience, or an array that holds it. `nbf` is honoured. `iat` is at most a day ahead. There
+//!    is no `cnf`, because a bearer does not prove the key. `typ` is the type of an access token.
+//!    If `typ` names no kind of token, no claim names another kind.
+//! 5. A token is *expired* only if it passes all these rules.
 
 mod cache;
 mod claims;
@@ -46,48 +48,49 @@ pub use keys::Keys;
 pub use source::{KeySource, Seek};
 pub use unread::UnreadClaims;
 
-/// Why a token does not count. For events and logs, never for the client.
+/// Why a token does not count. It is for events and logs, and never sent to the client.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum InvalidReason {
-    /// More than 8 KiB.
+    /// The token is longer than 8 KiB.
     TooLong,
-    /// Not three non-empty parts of strict base64url.
+    /// The token does not have three non-empty parts of strict base64url.
     Malformed,
-    /// The header is not one we accept: an unknown `alg`, a `crit`, a member twice, more than 16
-    /// members or 4 KiB.
+    /// The header is not accepted. For example, it has an unknown `alg`, a `crit`, a member twice,
+    /// more than 16 members, or more than 4 KiB.
     Header,
-    /// The `typ` is not that of an access token, or a claim says that it is something else.
+    /// The `typ` is not the type of an access token, or a claim names another kind of token.
     Type,
-    /// No key of ours has this algorithm and `kid`.
+    /// No key in the set has this algorithm and `kid`.
     UnknownKey,
-    /// The signature is not good.
+    /// The signature is not valid.
     Signature,
-    /// A claim is missing, has a wrong type, or appears twice; or the app's type does not take its
-    /// claims, see [`UnreadClaims`].
+    /// A claim is missing, has a wrong type, or appears twice, or the app's type can't be
+    /// deserialized from the claims (see [`UnreadClaims`]).
     Claims,
-    /// Another issuer's.
+    /// The token is from another issuer.
     Issuer,
-    /// For another audience.
+    /// The token is for another audience.
     Audience,
-    /// `nbf` or `iat` lie in the future.
+    /// `nbf` or `iat` is in the future.
     NotYetValid,
-    /// Bound to a key of the client (`cnf`), which a bearer did not prove.
+    /// The token is bound to a key of the client (`cnf`), which a bearer does not prove.
     SenderConstrained,
-    /// Of a session that this node knows to be over.
+    /// The token's session is over, and this node knows it.
     Revoked,
-    /// A session's token without `sid`, `auth_time` and `session_exp`.
+    /// The token lacks a claim that a token of a session must have: `sid`, `auth_time`,
+    /// `session_exp`, `sub` or `iat`.
     NoSession,
-    /// Two tokens of different sessions in one place; neither counts.
+    /// One place has tokens of different sessions. None of them counts.
     Conflict,
-    /// More tokens in one place than anyone has a reason to send.
+    /// One place has more tokens than a client has a reason to send.
     TooMany,
-    /// A header field that must be there once came several times, or with several credentials.
+    /// A header field that is allowed once came several times, or with several credentials.
     Duplicated,
 }
 
 impl InvalidReason {
-    /// All of them, in the order in which they stand above.
+    /// All reasons, in the order of the variants.
     pub(crate) const ALL: [Self; 16] = [
         Self::TooLong,
         Self::Malformed,
@@ -107,7 +110,7 @@ impl InvalidReason {
         Self::Duplicated,
     ];
 
-    /// Its name, as metrics and logs have it: `too_long`, `signature`, ...
+    /// Returns the reason's name in metrics and logs: `too_long`, `signature`, ...
     pub const fn name(self) -> &'static str {
         match self {
             Self::TooLong => "too_long",
@@ -134,67 +137,67 @@ impl InvalidReason {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum TokenProfile {
-    /// `at+jwt`, what the engine mints itself. The default.
+    /// `at+jwt`, the type that the engine mints itself. The default.
     #[default]
     AtJwt,
-    /// RFC 9068 to the letter: `at+jwt` with `sub`, `client_id`, `iat` and `jti` as well.
+    /// All of RFC 9068: `at+jwt`, and the claims `sub`, `client_id`, `iat` and `jti`.
     Rfc9068,
-    /// `JWT` or no `typ`, for issuers that don't name their access tokens.
+    /// `JWT` or no `typ`, for issuers that do not mark their access tokens.
     ///
-    /// Nothing but claims then tells kinds of tokens apart (RFC 8725 section 3.12). Refused is what
-    /// calls itself something else in a claim `token_type`, `token_use` or `typ`, and what has a
-    /// claim of ID tokens (`nonce`, `at_hash`, `c_hash`, `s_hash`) or of logout tokens (`events`);
-    /// a `nonce` is taken where one of the three claims names an access token, as Keycloak's did up
-    /// to version 24.
+    /// Only claims then distinguish the kinds of tokens (RFC 8725 section 3.12). The engine refuses
+    /// a token that names another kind in a claim `token_type`, `token_use` or `typ`. It also
+    /// refuses a token that has a claim of ID tokens (`nonce`, `at_hash`, `c_hash`, `s_hash`) or of
+    /// logout tokens (`events`). It accepts a `nonce` if one of the three claims names an access
+    /// token, as in Keycloak's access tokens up to version 24.
     ///
-    /// An ID token that has none of these is told by its audience alone, which is the client's id
-    /// (OpenID Connect Core section 2). So the engine's `audience` must not be the id of a client:
-    /// register an API or resource of its own with the issuer.
+    /// Only the audience, which is the client's id, distinguishes an ID token that has none of
+    /// these claims (OpenID Connect Core section 2). Therefore the engine's `audience` must not be
+    /// the id of a client. Register a separate API or resource with the issuer.
     Jwt,
 }
 
-/// Which tokens are taken.
+/// Which kind of token is accepted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Kind {
     Access(TokenProfile),
     Id,
 }
 
-/// What `verify` holds every token against.
+/// The rules by which `verify` checks every token.
 #[derive(Clone, Debug)]
 pub(crate) struct Rules {
     pub(crate) issuer: String,
     pub(crate) audience: String,
-    /// The audience stands in `client_id`, and there is no `aud`.
+    /// The audience is in `client_id`, and there is no `aud`.
     pub(crate) audience_in_client_id: bool,
     pub(crate) kind: Kind,
     pub(crate) leeway: Duration,
-    /// Tokens must carry `sid`, `auth_time` and `session_exp`. Where another issuer makes them they
-    /// need not: each is a session of its own, of which its successor knows nothing.
+    /// Tokens must have `sid`, `auth_time` and `session_exp`, as well as `sub` and `iat`. Another
+    /// issuer's tokens need not: each is then a session of its own, without a link to the next
+    /// token.
     pub(crate) needs_session: bool,
 }
 
-/// A token whose signature and claims are good. Expired or not is for [`crate::decide`] to say.
+/// A token whose signature and claims are valid. [`crate::decide`] checks whether it is expired.
 pub(crate) struct Verified<C> {
-    /// The app's claims, or what its type does not take.
+    /// The app's claims, or the claims that the app's type can't be deserialized from.
     pub(crate) claims: Result<Arc<C>, UnreadClaims>,
     pub(crate) subject: Option<Box<str>>,
     pub(crate) sid: Box<str>,
     pub(crate) auth_time: Option<Timestamp>,
     pub(crate) issued: Option<Timestamp>,
-    /// What `nbf` and `iat` allow, by rule 4: before this it would be refused.
+    /// The earliest time that `nbf` and `iat` allow by rule 4. Before it the token is refused.
     pub(crate) valid_from: Timestamp,
     /// `exp`, or the session's end if that comes first.
     pub(crate) expires: Timestamp,
     pub(crate) session_expires: Option<Timestamp>,
-    /// Whether the session's cookies outlive the browser. A token that does not say so is of one
-    /// whose cookies do.
+    /// Whether the session's cookies outlive the browser. True if the token does not say.
     pub(crate) persistent: bool,
-    /// The generation of the session that came with this token, if one did.
+    /// The generation of the session that the token names, if it names one.
     pub(crate) generation: Option<u64>,
-    /// Tells two tokens of one session apart: the first bytes of the signature.
+    /// The first bytes of the signature, which distinguish two tokens of one session.
     pub(crate) fingerprint: u64,
-    /// What of its generation this node has reported, so that nobody has to look it up.
+    /// What this node has reported about the token's generation, which avoids a lookup.
     pub(crate) reported: Reported,
 }
 
@@ -207,7 +210,8 @@ impl<C> fmt::Debug for Verified<C> {
     }
 }
 
-/// Whether the store knows that a generation was shown, and that a person showed it.
+/// Whether the store knows that a generation was presented: one bit for a presentation with user
+/// activity, and one for a presentation without it.
 #[derive(Debug, Default)]
 pub(crate) struct Reported(AtomicU8);
 
@@ -225,7 +229,7 @@ impl Reported {
     }
 }
 
-/// Checks one token, as text, by the rules above.
+/// Checks one token, as text, by the rules of this module.
 pub(crate) fn verify<C: DeserializeOwned>(
     token: &[u8],
     keys: &KeySet,
@@ -253,7 +257,7 @@ pub(crate) fn verify<C: DeserializeOwned>(
     let (raw, own) = match claims::parse::<C>(&payload, expected) {
         Ok((raw, own)) => (raw, Ok(Arc::new(own))),
         Err(error) => {
-            // What takes any claims: if it reads the token, only the app's type does not.
+            // `Value` accepts any claims. If it reads them, only the app's type is the problem.
             let any = claims::parse::<Value>(&payload, expected);
             let (raw, json) = any.map_err(|_| InvalidReason::Claims)?;
             (raw, Err(UnreadClaims::new::<C>(json, &error)))
@@ -262,7 +266,7 @@ pub(crate) fn verify<C: DeserializeOwned>(
     judge(raw, own, fingerprint, rules, now)
 }
 
-/// When a token expires by its own words. Nothing about it is checked.
+/// Returns the token's `exp`. The token is not verified.
 pub(crate) fn expiry(token: &[u8]) -> Option<Timestamp> {
     let payload = jws::Compact::split(token).ok()?.payload().ok()?;
     let nothing = Expected { issuer: "", audience: "" };
@@ -270,9 +274,10 @@ pub(crate) fn expiry(token: &[u8]) -> Option<Timestamp> {
     raw.exp.map(Timestamp::from_secs)
 }
 
-/// Whether this token, refused for `reason`, may be signed by a key that the set lacks: none of its
-/// keys has signed the token, and none for its algorithm has the name that the token gives. Only a set with a source
-/// can get to know another one.
+/// Returns whether this token, refused for `reason`, may be signed by a key that the set lacks.
+///
+/// That is so if no key of the set has signed the token, and no key for the token's algorithm has
+/// the `kid` that the token names. Only a set with a source can get another key.
 pub(crate) fn lacks_key(token: &[u8], reason: InvalidReason, keys: &Keys) -> bool {
     let unsigned = matches!(reason, InvalidReason::UnknownKey | InvalidReason::Signature);
     if !unsigned || !keys.has_source() {
@@ -286,7 +291,7 @@ pub(crate) fn lacks_key(token: &[u8], reason: InvalidReason, keys: &Keys) -> boo
 fn check_typ(typ: Option<&str>, kind: Kind) -> Result<(), InvalidReason> {
     let is = |name: &str| typ.is_some_and(|typ| typ.eq_ignore_ascii_case(name));
     let good = match kind {
-        // RFC 9068 section 2.1; the short form may stand for the media type.
+        // RFC 9068 section 2.1: the media type may be written in its short form.
         Kind::Access(TokenProfile::AtJwt | TokenProfile::Rfc9068) => {
             is("at+jwt") || is("application/at+jwt")
         }
@@ -297,7 +302,7 @@ fn check_typ(typ: Option<&str>, kind: Kind) -> Result<(), InvalidReason> {
     if good { Ok(()) } else { Err(InvalidReason::Type) }
 }
 
-/// The key that signed the token.
+/// Returns the key that signed the token.
 fn check_signature<'k>(
     compact: &jws::Compact<'_>,
     header: &jws::Header,
@@ -314,7 +319,8 @@ fn check_signature<'k>(
     Err(reason)
 }
 
-/// Whether the claims are those of such a token (RFC 8725 section 3.12). `typ` was looked at before.
+/// Returns whether the claims fit this kind of token (RFC 8725 section 3.12). `check_typ` has
+/// checked the header's `typ` before.
 fn is_of_kind(raw: &claims::RawClaims, kind: Kind) -> bool {
     let called_another = match kind {
         Kind::Access(_) => raw.called_id,
@@ -330,17 +336,17 @@ fn is_of_kind(raw: &claims::RawClaims, kind: Kind) -> bool {
     !(called_another || raw.called_other || has_foreign)
 }
 
-/// What stands for the session of a token that names none: nothing that an issuer would write.
+/// Returns the session id for a token without one. An issuer would not write such an id.
 fn nameless(fingerprint: u64) -> Box<str> {
     format!("~{fingerprint:016x}").into()
 }
 
-/// Whether a session's id is of a token that names none.
+/// Returns whether `sid` stands for a token without a session id.
 pub(crate) fn is_nameless(sid: &str) -> bool {
     sid.starts_with('~')
 }
 
-/// Rule 4.
+/// Checks the claims by rule 4.
 fn judge<C>(
     raw: claims::RawClaims,
     claims: Result<Arc<C>, UnreadClaims>,
@@ -348,7 +354,7 @@ fn judge<C>(
     rules: &Rules,
     now: Timestamp,
 ) -> Result<Verified<C>, InvalidReason> {
-    /// Clocks of issuers may be off by hours (an hour is common); a day is not a clock.
+    /// Clocks of issuers may be off by hours (an hour is common), but not by a day.
     const FAR_FUTURE: Duration = Duration::from_secs(24 * 60 * 60);
 
     if !raw.issuer_matches {
@@ -356,7 +362,7 @@ fn judge<C>(
     }
     let for_us = match rules.audience_in_client_id {
         false => raw.audience_matches,
-        // What has an `aud` may be an ID token, whose audience is that very id.
+        // A token with an `aud` may be an ID token, whose audience is the same id.
         true => raw.client_id_matches && !raw.has_audience && raw.called_access,
     };
     if !for_us {

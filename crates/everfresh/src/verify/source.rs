@@ -1,39 +1,41 @@
-//! Keys that come from elsewhere: who is asked when a token names one that the set lacks.
+//! The source that a key set asks for keys that it lacks.
 
 use std::fmt;
 use std::pin::Pin;
 use std::time::Duration;
 
-/// Brings keys that a set lacks, such as another issuer's, which change without our doing.
+/// Fetches keys that a set lacks, such as the keys of another issuer, which changes them itself.
 ///
-/// Given to a set by [`Keys::with_source`](crate::Keys::with_source). The engine asks it where none
-/// of the set's keys has signed a token and none for its algorithm has the name that the token
-/// gives; a token that the set can judge never comes here.
+/// [`Keys::with_source`](crate::Keys::with_source) adds a source to a set. The engine asks the
+/// source if no key of the set has signed a token and no key for the token's algorithm has the
+/// `kid` that the token names. The engine never asks it about a token that the set can verify.
 ///
 /// # Security
-/// 1. [`seek`](Self::seek) is called in the path of a request, for bytes that anybody may have
-///    sent. It must not block, and whatever it starts must be bounded: one fetch at a time, and
-///    no more than one in so many seconds, however often it is called.
-/// 2. It is told nothing of the token, so that nothing that a client wrote can say what is fetched
-///    and from where.
-/// 3. [`Seek::InVain`] answers 401; give it where the set was fetched as lately as rule 1 allows,
-///    also if a newer one might have the key. Any client can use up what rule 1 allows, so with
-///    [`Seek::Unavailable`] in its place a stranger could keep the people whose key is gone at 503,
-///    when they ought to sign in again. `Unavailable` is for a set whose last fetch failed.
+/// 1. The engine calls [`seek`](Self::seek) while it handles a request, for bytes that any client
+///    may have sent. `seek` must not block. The work that it starts must be bounded: one fetch at a
+///    time, and at most one in a fixed number of seconds, however often `seek` is called.
+/// 2. `seek` gets no part of the token, so that a client can't choose what is fetched and from
+///    where.
+/// 3. The engine answers [`Seek::InVain`] with 401. Return it if the set was fetched as recently as
+///    rule 1 allows, even if a newer set might have the key. Any client can use up the fetches
+///    that rule 1 allows. With [`Seek::Unavailable`] instead, an attacker could keep the users
+///    whose key is gone at 503, although they need to sign in again. Return `Unavailable` for a
+///    set whose last fetch failed.
 pub trait KeySource: Send + Sync + 'static {
-    /// A token needs a key that the set lacks.
+    /// Looks for a key that a token needs and that the set lacks.
     fn seek(&self) -> Seek;
 }
 
-/// What a [`KeySource`] does about a key that is lacking.
+/// What a [`KeySource`] does about a missing key.
 #[non_exhaustive]
 pub enum Seek {
-    /// The set is as new as the limits of fetching allow: the token does not count.
+    /// The set is as new as the limits of fetching allow. The token does not count.
     InVain,
-    /// The set is being fetched, in a task of its own. The token is judged again when this is
-    /// ready; whoever waits for it, waits no longer than the waiter limit (3 s).
+    /// The set is being fetched in a task of its own. The engine verifies the token again when this
+    /// future is ready. A request waits no longer than the waiter limit (3 s).
     InFlight(Pin<Box<dyn Future<Output = ()> + Send>>),
-    /// The keys can't be had at the moment, so nobody knows whether the token counts: 503.
+    /// The keys are not available now, so it is unknown whether the token counts. The answer is
+    /// 503.
     Unavailable {
         /// When to try again.
         retry_after: Duration,

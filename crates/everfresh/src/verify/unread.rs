@@ -1,4 +1,4 @@
-//! Claims that the app's type does not take.
+//! Claims that the app's type can't be deserialized from.
 
 use std::any::type_name;
 use std::fmt;
@@ -6,11 +6,11 @@ use std::sync::Arc;
 
 use serde_json::Value;
 
-/// The claims of a session that the app's type does not take: the type gained a required member
-/// since the session began, say.
+/// The claims of a session that the app's type can't be deserialized from. For example, the type
+/// gained a required member since the session began.
 ///
-/// [`Display`](fmt::Display) names the type and the member, and never a value. `Debug` does the
-/// same. The session goes on: see the guide's "Changing your claims type".
+/// [`Display`](fmt::Display) and `Debug` name the type and the member, and never a value. The
+/// session continues: see the guide's "Changing your claims type".
 ///
 /// ```
 /// use everfresh::{Revalidated, Revalidation};
@@ -46,7 +46,7 @@ impl UnreadClaims {
         Self(Arc::new(Unread { json, problem }))
     }
 
-    /// The app's claims as they are: a JSON object without the names that everfresh writes itself.
+    /// Returns the app's claims as a JSON object, without the names that everfresh writes itself.
     pub fn json(&self) -> &Value {
         &self.0.json
     }
@@ -56,7 +56,8 @@ impl UnreadClaims {
     }
 }
 
-/// What serde says, without the values that it quotes: they are a person's, and this is logged.
+/// Returns serde's message without the values that it quotes, because the values are personal data
+/// and the message is logged.
 fn blame(error: &serde_json::Error) -> String {
     let text = error.to_string();
     let text = text.rsplit_once(" at line ").map_or(&*text, |(text, _)| text);

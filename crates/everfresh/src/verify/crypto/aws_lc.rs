@@ -1,4 +1,4 @@
-//! Signatures by aws-lc-rs, with every key prepared once.
+//! The aws-lc-rs backend. Every key is prepared once.
 
 use aws_lc_rs::aead::{AES_256_GCM_SIV, Aad, LessSafeKey, NONCE_LEN, Nonce, UnboundKey};
 use aws_lc_rs::hmac;
@@ -34,7 +34,7 @@ impl Signer {
         Ok(Self::Hmac(hmac::Key::new(hmac_algorithm(alg).ok_or(Refused)?, secret)))
     }
 
-    /// From DER: PKCS#8 for every kind, also PKCS#1 (RSA) and SEC 1 (EC).
+    /// Reads a private key from DER: PKCS#8 for every kind, and also PKCS#1 (RSA) and SEC 1 (EC).
     pub(crate) fn from_private_der(alg: Algorithm, der: &[u8]) -> Result<Self, Refused> {
         if let Some((_, encoding)) = rsa_algorithms(alg) {
             let pair = RsaKeyPair::from_pkcs8(der).or_else(|_| RsaKeyPair::from_der(der));
@@ -51,7 +51,7 @@ impl Signer {
         Err(Refused)
     }
 
-    /// The public half; none for a shared secret.
+    /// Returns the public half, or `None` for a shared secret.
     pub(crate) fn public_parts(&self, alg: Algorithm) -> Option<PublicParts> {
         match self {
             Self::Hmac(_) => None,
@@ -61,7 +61,7 @@ impl Signer {
         }
     }
 
-    /// The half of this key that only verifies.
+    /// Returns the half of this key that verifies. For a shared secret it is the secret.
     pub(crate) fn verifier(&self, alg: Algorithm) -> Result<Verifier, Refused> {
         match self {
             Self::Hmac(key) => Ok(Verifier::Hmac(key.clone())),
@@ -90,13 +90,14 @@ impl Signer {
 }
 
 impl Verifier {
-    /// From DER (SPKI, for RSA also PKCS#1), or the bare point or key of a curve.
+    /// Reads a public key from DER (SPKI, and for RSA also PKCS#1), or from the bare point or key
+    /// of a curve.
     pub(crate) fn from_public(alg: Algorithm, key: &[u8]) -> Result<Self, Refused> {
         let parsed = ParsedPublicKey::new(public_algorithm(alg).ok_or(Refused)?, key);
         Ok(Self::Public(Box::new(parsed.map_err(|_| Refused)?)))
     }
 
-    /// From an RSA modulus and exponent, big-endian.
+    /// Creates a verifier from an RSA modulus and exponent, both big-endian.
     pub(crate) fn from_rsa_components(alg: Algorithm, n: &[u8], e: &[u8]) -> Result<Self, Refused> {
         let (parameters, _) = rsa_algorithms(alg).ok_or(Refused)?;
         let parts = PublicKeyComponents { n, e };
@@ -106,7 +107,7 @@ impl Verifier {
             .map_err(|_| Refused)
     }
 
-    /// Constant-time for HMAC.
+    /// Returns whether the signature is valid. The comparison is constant-time for HMAC.
     pub(crate) fn verify(&self, message: &[u8], signature: &[u8]) -> bool {
         match self {
             Self::Hmac(key) => hmac::verify(key, message, signature).is_ok(),
@@ -172,7 +173,7 @@ fn public_algorithm(alg: Algorithm) -> Option<&'static dyn VerificationAlgorithm
     (alg == Algorithm::EdDSA).then_some(&signature::ED25519)
 }
 
-/// The numbers of a public key, as [`Verifier::from_public`] takes it.
+/// Returns the numbers of a public key in a format that [`Verifier::from_public`] takes.
 pub(crate) fn public_parts(alg: Algorithm, key: &[u8]) -> Option<PublicParts> {
     if rsa_algorithms(alg).is_some() {
         let key = aws_lc_rs::rsa::PublicKey::from_der(key).ok()?;
@@ -183,31 +184,31 @@ pub(crate) fn public_parts(alg: Algorithm, key: &[u8]) -> Option<PublicParts> {
     let size = match alg {
         Algorithm::ES256 => 32,
         Algorithm::ES384 => 48,
-        // The key stands at the end of its wrapping (RFC 8410 section 4).
+        // The key is at the end of its DER wrapping (RFC 8410 section 4).
         _ => return Some(PublicParts::Ed25519(key.get(key.len().checked_sub(32)?..)?.to_vec())),
     };
-    // The point stands at the end of its wrapping (RFC 5480 section 2.2), if it is not compressed.
+    // An uncompressed point is at the end of its DER wrapping (RFC 5480 section 2.2).
     let point = key.get(key.len().checked_sub(2 * size + 1)?..)?;
     let (x, y) = point.strip_prefix(&[4])?.split_at(size);
     Some(PublicParts::Ec { x: x.to_vec(), y: y.to_vec() })
 }
 
-/// The modulus of an RSA public key in bits, for the strength rule.
+/// Returns the size of an RSA public key's modulus in bits, for the strength rule.
 pub(crate) fn rsa_bits(der: &[u8]) -> Option<usize> {
     let key = aws_lc_rs::rsa::PublicKey::from_der(der).ok()?;
     Some(key.modulus().big_endian_without_leading_zero().len() * 8)
 }
 
-/// In constant time for two of one length.
+/// Compares two byte strings, in constant time if they have the same length.
 pub(crate) fn same_bytes(one: &[u8], other: &[u8]) -> bool {
     aws_lc_rs::constant_time::verify_slices_are_equal(one, other).is_ok()
 }
 
-/// A prepared key for AES-256-GCM-SIV (RFC 8452): a nonce that comes twice shows that two messages
-/// were the same, and nothing more.
+/// A prepared key for AES-256-GCM-SIV (RFC 8452). A repeated nonce reveals only whether two
+/// messages are the same.
 pub(crate) struct Aead(Box<LessSafeKey>);
 
-/// What sealing adds to a message: the nonce before it, the tag behind it.
+/// The number of bytes that sealing adds to a message: the nonce before it, and the tag after it.
 const AEAD_OVERHEAD: usize = NONCE_LEN + 16;
 
 impl Aead {
@@ -241,7 +242,7 @@ impl Aead {
     }
 }
 
-/// A prepared key for HMAC-SHA256 over bytes that are no token.
+/// A prepared key for HMAC-SHA256 over bytes that are not a token.
 #[derive(Clone)]
 pub(crate) struct Mac(Box<hmac::Key>);
 
@@ -258,7 +259,7 @@ impl Mac {
         tag
     }
 
-    /// In constant time.
+    /// Returns whether the tag is valid. The comparison is constant-time.
     pub(crate) fn verify(&self, parts: &[&[u8]], tag: &[u8]) -> bool {
         same_bytes(&self.tag(parts), tag)
     }

@@ -1,7 +1,7 @@
-//! Signing and checking signatures: one module per backend, each with the same two types.
+//! Cryptographic backends: one module per backend, each with the same types and functions.
 //!
-//! Features are additive: with several backends the first in this file is used, with none every
-//! key is refused by `KeyError::NoBackend`.
+//! Features are additive. With several backends the first in this file is used. Without a backend
+//! every key is refused with `KeyError::NoBackend`.
 
 #[cfg(feature = "aws-lc")]
 mod aws_lc;
@@ -18,9 +18,9 @@ use super::key::PublicParts;
 /// Whether this build can sign and verify at all.
 pub(crate) const HAS_BACKEND: bool = cfg!(feature = "aws-lc");
 
-/// A signature's largest size in bytes: RSA with 8,192 bits.
+/// The largest size of a signature in bytes: RSA with 8,192 bits.
 pub(crate) const MAX_SIGNATURE: usize = 1024;
 
-/// The backend refused the key material; no detail, since it may be secret.
+/// The backend refused the key material. The error has no detail, because it may be secret.
 #[derive(Debug)]
 pub(crate) struct Refused;

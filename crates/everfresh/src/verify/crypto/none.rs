@@ -1,4 +1,5 @@
-//! No backend in this build: no key can be made, so nothing is ever signed or verified.
+//! The module for a build without a backend. No key can be created, so nothing is signed or
+//! verified.
 
 use jsonwebtoken::Algorithm;
 use zeroize::Zeroizing;

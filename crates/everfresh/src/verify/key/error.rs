@@ -1,10 +1,10 @@
-//! Everything that can be wrong with a key.
+//! The errors of keys and key sets.
 
 use std::fmt;
 
 use jsonwebtoken::{Algorithm, AlgorithmFamily};
 
-/// What is wrong with a key or a set of keys, and what to do about it.
+/// An error in a key or a set of keys. Its text says how to correct it.
 ///
 /// No variant holds key material.
 #[derive(Clone, PartialEq, Eq)]
@@ -21,37 +21,37 @@ pub enum KeyError {
         /// How many it needs.
         needed: usize,
     },
-    /// The secret is published somewhere, or no secret at all; the text says which.
+    /// The secret is published, weak, or not a secret at all. The text says why.
     WeakSecret(&'static str),
-    /// The text is not a PEM block that holds a key; the text says what was found.
+    /// The input is not a PEM block that holds a key. The text says what was found.
     Pem(String),
-    /// The bytes are not a key for this algorithm; the text says what they are, if known.
+    /// The bytes are not a key for this algorithm. The text says what they are, if known.
     NotForAlgorithm {
         /// The algorithm the key was given for.
         algorithm: Algorithm,
         /// What the bytes hold instead, if they could be read.
         found: Option<&'static str>,
     },
-    /// An RSA modulus outside 2,048 to 8,192 bits.
+    /// The RSA modulus does not have 2,048 to 8,192 bits.
     RsaSize {
         /// How many bits it has.
         bits: usize,
     },
-    /// The JWK can't be used for signatures; the text says why.
+    /// The JWK can't be used for signatures. The text says why.
     Jwk(String),
-    /// A `kid` that is empty, longer than 256 bytes or not printable.
+    /// The `kid` is empty, longer than 256 bytes, or not printable ASCII.
     Kid(String),
-    /// Two keys with one `kid`.
+    /// Two keys have the same `kid`.
     DuplicateKid(String),
-    /// HMAC and public keys in one set (RFC 8725 section 2.1).
+    /// One set has HMAC secrets and public keys (RFC 8725 section 2.1).
     MixedFamilies,
-    /// No key at all, or none that could be used.
+    /// The set has no key, or no usable key.
     Empty,
-    /// More than 64 keys in a set.
+    /// The set has more than 64 keys.
     TooMany(usize),
     /// The key that should sign can only verify.
     CannotSign,
-    /// No key with this `kid`, or the one that signs, which can't be taken away.
+    /// No key has this `kid`, or the key signs and therefore can't be retired.
     CannotRetire(String),
 }
 

@@ -1,4 +1,4 @@
-//! One key: where it comes from, how strong it must be, what it may do.
+//! One key: how it is read, how strong it must be, and what it is allowed to do.
 
 mod error;
 mod publish;
@@ -21,7 +21,7 @@ use super::jws::Header;
 pub use error::KeyError;
 pub(crate) use publish::PublicParts;
 
-/// One signing or verifying key, prepared once, bound to exactly one algorithm.
+/// One signing or verifying key. It is prepared once and bound to exactly one algorithm.
 ///
 /// ```
 /// use everfresh::{Algorithm, Key};
@@ -38,22 +38,31 @@ pub struct Key {
     kid: Option<Box<str>>,
     verifier: Verifier,
     signer: Option<Signer>,
-    /// What may be published; none for a shared secret.
+    /// The part that may be published, or `None` for a shared secret.
     public: Option<PublicParts>,
-    /// The first header that this key was found to have signed, which is that of nearly every
-    /// token it signs, and need not be read again.
+    /// The first header that this key verified. Nearly every token that the key signs has the same
+    /// header, which need not be read again.
     cached_header: OnceLock<(Box<str>, Header)>,
 }
 
-/// A longer header is read each time, so that nobody else's bytes are kept in any number.
+/// The longest header that is cached, in bytes. A longer one is read each time, which limits how
+/// many bytes of an issuer a key keeps.
 const MAX_FAMILIAR: usize = 256;
 
 impl Key {
-    /// A shared secret for HS256, HS384 or HS512: raw bytes, not base64.
+    /// Creates a key from a shared secret for HS256, HS384 or HS512. The secret is raw bytes, not
+    /// base64.
     ///
-    /// Errors: shorter than the hash (32, 48, 64 bytes; RFC 7518 section 3.2), a published sample
-    /// secret, fewer than 10 different bytes, a text that is repeated (16 bytes or more at the end
-    /// are those at the beginning), or the text of a public key (CVE-2015-9235).
+    /// # Errors
+    ///
+    /// Returns an error if the secret
+    /// - is shorter than the hash (32, 48 or 64 bytes; RFC 7518 section 3.2),
+    /// - is a published sample secret,
+    /// - has fewer than 10 different bytes,
+    /// - is a repeated text, so that its last 16 or more bytes are the same as its first,
+    /// - is the text of a PEM file or a JWK, or the bytes of a public key (CVE-2015-9235).
+    ///
+    /// It also returns an error if `alg` is not an HMAC algorithm.
     pub fn hmac(alg: Algorithm, secret: &[u8]) -> Result<Self, KeyError> {
         let needed = match alg {
             Algorithm::HS256 => 32,
@@ -71,15 +80,21 @@ impl Key {
         Self::signing(alg, signer)
     }
 
-    /// A secret that is as weak as a test vector wants it.
+    /// Creates a key from the secret of a test vector, however weak.
     #[cfg(test)]
     pub(crate) fn hmac_of_a_vector(alg: Algorithm, secret: &[u8]) -> Result<Self, KeyError> {
         Self::signing(alg, Signer::hmac(alg, secret))
     }
 
-    /// A PEM file: PKCS#8, PKCS#1 or SEC 1 for a private key, SPKI or PKCS#1 for a public one.
+    /// Reads a key from a PEM file: PKCS#8, PKCS#1 or SEC 1 for a private key, SPKI or PKCS#1 for a
+    /// public one.
     ///
-    /// Blocks that are not keys (`EC PARAMETERS`) are passed over; the first key counts.
+    /// Blocks that are not keys (`EC PARAMETERS`) are ignored. The first key counts.
+    ///
+    /// # Errors
+    ///
+    /// Returns an error if the file is not valid PEM or holds no key, if its first key is encrypted
+    /// or not for `alg`, or if a certificate comes before the first key.
     pub fn from_pem(alg: Algorithm, text: &[u8]) -> Result<Self, KeyError> {
         let blocks =
             pem::parse_many(text).map_err(|_| KeyError::Pem("it can't be parsed".into()))?;
@@ -112,7 +127,12 @@ impl Key {
         }))
     }
 
-    /// DER: a private key (PKCS#8, PKCS#1, SEC 1) or else a public one (SPKI, PKCS#1).
+    /// Reads a key from DER: a private key (PKCS#8, PKCS#1, SEC 1) or else a public one (SPKI,
+    /// PKCS#1).
+    ///
+    /// # Errors
+    ///
+    /// Returns an error if the bytes are not a key for `alg`.
     pub fn from_der(alg: Algorithm, der: &[u8]) -> Result<Self, KeyError> {
         match Self::from_private_der(alg, der) {
             Ok(key) => Ok(key),
@@ -152,10 +172,17 @@ impl Key {
         Ok(Self { alg, kid: None, verifier, signer: None, public, cached_header: OnceLock::new() })
     }
 
-    /// A public JWK, or an `oct` one, which also signs. Its `kid` is taken over.
+    /// Creates a key from a public JWK, or from an `oct` JWK, which also signs. The key has the
+    /// JWK's `kid`.
     ///
-    /// Checked here since `jsonwebtoken` does not: `use` is `sig`, `key_ops` allow verifying, `alg`
-    /// fits `kty` and `crv` (RFC 7517 sections 4.2 to 4.4). An RSA JWK without `alg` is RS256.
+    /// `use` must be `sig`, `key_ops` must allow verifying, and `alg` must fit `kty` and `crv` (RFC
+    /// 7517 sections 4.2 to 4.4). `jsonwebtoken` does not check these rules. An RSA JWK without
+    /// `alg` is for RS256.
+    ///
+    /// # Errors
+    ///
+    /// Returns an error if the JWK breaks one of these rules, is of an unsupported kind, or holds
+    /// no valid key. An `oct` JWK must also pass the rules of [`hmac`](Self::hmac).
     pub fn from_jwk(jwk: &Jwk) -> Result<Self, KeyError> {
         let common = &jwk.common;
         let refuse = |why: &str| Err(KeyError::Jwk(why.into()));
@@ -188,7 +215,7 @@ impl Key {
             AlgorithmParameters::RSA(rsa) => {
                 let alg = alg(Algorithm::RS256, AlgorithmFamily::Rsa.algorithms())?;
                 let (n, e) = (member(&rsa.n, "n")?, member(&rsa.e, "e")?);
-                // Some issuers write the sign octet of ASN.1 into `n`.
+                // Some issuers include the sign octet of ASN.1 in `n`.
                 let n = n.strip_prefix(&[0]).unwrap_or(&n);
                 check_rsa_size(n.len() * 8)?;
                 if !is_rsa_exponent(&e) {
@@ -234,9 +261,12 @@ impl Key {
         }
     }
 
-    /// Names the key: tokens it signs carry this `kid`, and tokens that carry another are not its.
+    /// Sets the key's `kid`, of 1 to 256 printable ASCII characters. Tokens that the key signs have
+    /// this `kid`, and the key does not verify tokens with another one.
     ///
-    /// 1 to 256 printable ASCII characters.
+    /// # Errors
+    ///
+    /// Returns [`KeyError::Kid`] for any other `kid`.
     pub fn with_kid(mut self, kid: &str) -> Result<Self, KeyError> {
         if !is_kid(kid) {
             return Err(KeyError::Kid(kid.into()));
@@ -245,30 +275,30 @@ impl Key {
         Ok(self)
     }
 
-    /// The one algorithm this key is for.
+    /// Returns the one algorithm that this key is for.
     pub fn algorithm(&self) -> Algorithm {
         self.alg
     }
 
-    /// The key's name, if it has one.
+    /// Returns the key's `kid`, if it has one.
     pub fn kid(&self) -> Option<&str> {
         self.kid.as_deref()
     }
 
-    /// Whether this key can sign, or only verify.
+    /// Returns whether this key can sign. Every key can verify.
     pub fn can_sign(&self) -> bool {
         self.signer.is_some()
     }
 
-    /// What this header says, if it is the one that is known.
+    /// Returns the parsed header, if `encoded` is the cached header.
     pub(crate) fn cached_header(&self, encoded: &str) -> Option<&Header> {
         self.cached_header.get().filter(|(known, _)| **known == *encoded).map(|(_, header)| header)
     }
 
-    /// Remembers a header that this key has signed.
+    /// Caches a header that this key has signed.
     pub(crate) fn cache_header(&self, encoded: &str, header: Header) {
         if encoded.len() <= MAX_FAMILIAR {
-            // Another thread may have come first.
+            // Another thread may have set the header first.
             let _ = self.cached_header.set((encoded.into(), header));
         }
     }
@@ -277,16 +307,17 @@ impl Key {
         self.verifier.verify(message, signature)
     }
 
-    /// Whether this is the very same public key, for the same algorithm and by the same name.
+    /// Returns whether both are the same public key, with the same algorithm and `kid`.
     pub(super) fn is_same_public(&self, other: &Self) -> bool {
         (self.alg, &self.kid) == (other.alg, &other.kid)
             && self.public.is_some()
             && self.public == other.public
     }
 
-    /// A secret of its own for another purpose; only a shared secret can give one.
+    /// Derives a separate secret for another purpose, or returns `None` if the key is not a shared
+    /// secret.
     ///
-    /// `label` must not be what a token signs: it holds a space, which no token does.
+    /// `label` must not be a message that a token signs. It contains a space, which no token does.
     pub(crate) fn derive(&self, label: &str) -> Option<Vec<u8>> {
         debug_assert!(label.contains(' '));
         let hmac = self.alg.family() == AlgorithmFamily::Hmac;
@@ -343,13 +374,13 @@ impl fmt::Debug for Key {
     }
 }
 
-/// HMAC-SHA256 under a secret of at least 32 bytes, for what is not a JWT.
+/// HMAC-SHA256 with a secret of at least 32 bytes, for messages that are not JWTs.
 #[derive(Clone)]
 pub(crate) struct MacKey(crypto::Mac);
 
 impl MacKey {
     pub(crate) fn from_secret(secret: &[u8]) -> Result<Self, KeyError> {
-        // The same rules as for a signing secret, and the same errors.
+        // The rules and errors are the same as for a signing secret.
         Key::hmac(Algorithm::HS256, secret)?;
         #[cfg(feature = "aws-lc")]
         return Ok(Self(crypto::Mac::new(secret)));
@@ -366,7 +397,7 @@ impl MacKey {
     }
 }
 
-/// A key that seals what only we may read, and that nobody may change.
+/// A key that seals messages which only everfresh can read, and which no other party can change.
 #[derive(Clone)]
 pub(crate) struct SealKey(Arc<crypto::Aead>);
 
@@ -375,7 +406,7 @@ impl SealKey {
         crypto::Aead::new(key).map(|key| Self(Arc::new(key))).map_err(|_| KeyError::NoBackend)
     }
 
-    /// Appends the sealed message to `out`. None if the system gave no random bytes.
+    /// Appends the sealed message to `out`. Returns `None` if the system returned no random bytes.
     pub(crate) fn seal(&self, aad: &[u8], plain: &[u8], out: &mut Vec<u8>) -> Option<()> {
         self.0.seal(aad, plain, out).ok()
     }
@@ -385,7 +416,7 @@ impl SealKey {
     }
 }
 
-/// What a token's or a key's `kid` may look like: opaque, but short and safe to log.
+/// Returns whether this is an allowed `kid` of a token or a key: opaque, but short and safe to log.
 pub(crate) fn is_kid(kid: &str) -> bool {
     (1..=256).contains(&kid.len()) && kid.bytes().all(|b| (0x20..0x7f).contains(&b))
 }
@@ -398,14 +429,16 @@ fn check_rsa_size(bits: usize) -> Result<(), KeyError> {
     if (2048..=8192).contains(&bits) { Ok(()) } else { Err(KeyError::RsaSize { bits }) }
 }
 
-/// RFC 8017 section 3.1: odd, and 3 at the least. AWS-LC verifies by exponents of up to 33 bits.
+/// Returns whether this is an RSA public exponent: odd, and at least 3 (RFC 8017 section 3.1).
+/// AWS-LC verifies with exponents of up to 33 bits.
 fn is_rsa_exponent(e: &[u8]) -> bool {
     let significant = e.iter().position(|byte| *byte != 0).map_or(&[][..], |first| &e[first..]);
     let number = significant.iter().fold(0_u64, |number, byte| number << 8 | u64::from(*byte));
     significant.len() <= 5 && number % 2 == 1 && (3..1 << 33).contains(&number)
 }
 
-/// What can be guessed of a secret: that it is printed in documents that people copy from, or typed.
+/// Returns why a secret is weak, if it is. It may be a sample that documents print and users copy,
+/// typed text, or a key that is public.
 fn weakness(secret: &[u8]) -> Option<&'static str> {
     const PUBLISHED: [&[u8]; 5] = [
         b"a-string-secret-at-least-256-bits-long",
@@ -430,7 +463,7 @@ fn weakness(secret: &[u8]) -> Option<&'static str> {
     if secret.iter().collect::<HashSet<_>>().len() < 10 {
         return Some("of fewer than 10 different bytes");
     }
-    // Of random bytes no 16 come again; of a word that is written until it is long enough they do.
+    // In random bytes no 16 bytes repeat. In a word repeated until it is long enough they do.
     let repeats = (1..=secret.len().saturating_sub(16))
         .any(|period| secret.ends_with(&secret[..secret.len() - period]));
     repeats.then_some("a text repeated, such as the samples that documents show")
@@ -448,7 +481,8 @@ fn private_kind(der: &[u8]) -> Option<&'static str> {
     probe.map(|(_, name)| *name).or_else(|| public_kind(der).map(|_| "a public key"))
 }
 
-/// Whether this is one DER sequence from its first byte to its last, and longer than a bare key.
+/// Returns whether this is one DER sequence from its first byte to its last, and longer than a bare
+/// key.
 fn is_wrapped(der: &[u8]) -> bool {
     let length = match der {
         [0x30, short @ ..=0x7f, ..] => 2 + usize::from(*short),

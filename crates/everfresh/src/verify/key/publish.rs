@@ -1,4 +1,4 @@
-//! A key as others may see it: its public half as a JWK.
+//! A key's public half as a JWK, for publication.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD as B64;
@@ -17,7 +17,8 @@ pub(crate) enum PublicParts {
 }
 
 impl Key {
-    /// The public key (RFC 7517, RFC 8037), to be published; none for a shared secret.
+    /// Returns the public key as a JWK for publication (RFC 7517, RFC 8037), or `None` for a shared
+    /// secret.
     pub fn public_jwk(&self) -> Option<Jwk> {
         let mut jwk = match self.public.as_ref()? {
             PublicParts::Rsa { n, e } => {
