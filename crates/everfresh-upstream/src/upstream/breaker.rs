@@ -1,5 +1,5 @@
-//! A server that fails is left alone: five failures in ten seconds, then one call a second until
-//! one of them succeeds.
+//! A circuit breaker: after five failures in ten seconds, a node makes one call a second until a
+//! call succeeds.
 
 use std::collections::VecDeque;
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -9,22 +9,22 @@ const FAILURES: usize = 5;
 const WINDOW: Duration = Duration::from_secs(10);
 const PROBE_EVERY: Duration = Duration::from_secs(1);
 
-/// The longest that a server may ask everybody to leave it alone.
+/// The longest pause that a server's `Retry-After` can cause.
 const LONGEST: Duration = Duration::from_secs(60);
 
-/// Whether a server is called at all. Times are of one monotonic clock.
+/// Decides whether a server may be called. All times are of one monotonic clock.
 #[derive(Debug, Default)]
 pub(super) struct Breaker(Mutex<State>);
 
 #[derive(Debug, Default)]
 struct State {
     failures: VecDeque<Duration>,
-    /// Open: when the next call may be made.
+    /// If the breaker is open, the time from which the next call may be made.
     next: Option<Duration>,
 }
 
 impl Breaker {
-    /// Permission for one call, or how long to wait for it.
+    /// Permits one call, or returns how long to wait for the next one.
     pub(super) fn ask(&self, now: Duration) -> Result<(), Duration> {
         let mut state = self.lock();
         match state.next {
@@ -37,14 +37,15 @@ impl Breaker {
         }
     }
 
-    /// The server answered like one that works. True if nobody expected that.
+    /// Records that the server answered normally. Returns `true` if the breaker was open.
     pub(super) fn succeeded(&self) -> bool {
         let mut state = self.lock();
         state.failures.clear();
         state.next.take().is_some()
     }
 
-    /// The server failed, or asked to be left alone for so long. True if it is left alone from now.
+    /// Records a failure, and the pause that the server asked for. Returns `true` if this failure
+    /// opens the breaker.
     pub(super) fn failed(&self, now: Duration, asked: Option<Duration>) -> bool {
         let mut state = self.lock();
         let pause = asked.unwrap_or_default().clamp(PROBE_EVERY, LONGEST);

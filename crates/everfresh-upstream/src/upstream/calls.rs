@@ -1,4 +1,4 @@
-//! One refresh token on its way to the other server, and what comes back.
+//! Sends one refresh token to the other server and reads the answer.
 
 use std::time::Duration;
 
@@ -12,33 +12,34 @@ use super::Upstream;
 use super::breaker::Breaker;
 use crate::http::Answer;
 
-/// How long an answer is listened for. A late one is the only copy of the next token.
+/// How long a node waits for an answer. A late answer holds the only copy of the next token.
 const LISTEN: Duration = Duration::from_secs(5 * 60);
 
 const SOON: Duration = Duration::from_secs(1);
 
-/// The other server, and how much is asked of it.
+/// The other server's token endpoint, with the limits of calls to it.
 pub(super) struct TokenEndpoint {
     pub(super) upstream: Upstream,
     breaker: Breaker,
     slots: Semaphore,
 }
 
-/// What became of a token that was to be sent.
+/// The outcome of sending a token.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Sent {
-    /// There was an answer.
+    /// The server answered.
     Answered(RefreshOutcome),
-    /// Certainly not sent. `tried`: it was not for us that it wasn't.
+    /// The token was certainly not sent. `tried` is `true` if a call failed, and `false` if this
+    /// node made no call or withheld the token.
     Unsent { retry_after: Duration, tried: bool },
-    /// Sent, and no answer will come.
+    /// The token may have been sent, and no answer will come.
     NoAnswer,
-    /// It can't be written as the dialect wants it.
+    /// The dialect can't write a request with this token.
     Unwritable,
 }
 
-/// The span of one token on its way, in which [`TokenEndpoint::send`] runs. The way may be longer than the
-/// refresh that sent it, so it has no parent, and follows from that.
+/// Returns the span in which [`TokenEndpoint::send`] runs. The call may outlive the refresh that
+/// started it, so the span has no parent, and follows from the refresh's span.
 pub(super) fn span(sid: &str) -> Span {
     let span = tracing::debug_span!(
         target: "everfresh",
@@ -57,7 +58,8 @@ impl TokenEndpoint {
         Self { upstream, breaker: Breaker::default(), slots }
     }
 
-    /// Sends a token of this session, once, if `permission` says so when the connection is there.
+    /// Sends a token of this session, once. `permission` is polled at the last moment before the
+    /// token is written, and the token is withheld if it resolves to `false`.
     pub(super) async fn send(
         &self,
         cx: &Context,
@@ -87,7 +89,7 @@ impl TokenEndpoint {
         let answer = match tokio::time::timeout(upstream.limit, &mut call).await {
             Ok(answer) => answer,
             Err(_) => {
-                // Whoever waits is told; somebody listens on.
+                // The refresh is in doubt from now on. This task still waits for the answer.
                 self.failed(cx, None);
                 cx.emit(&Event::InDoubt { sid });
                 drop(slot);

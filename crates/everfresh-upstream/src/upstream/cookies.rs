@@ -1,4 +1,4 @@
-//! Tokens of another server that lie sealed with the client.
+//! Another server's tokens, stored with the client in sealed cookies.
 
 use std::fmt;
 use std::time::Duration;
@@ -20,23 +20,23 @@ use super::receive::Refused;
 use super::revoke::revoke;
 use super::{Replay, Upstream};
 
-/// What the seal is bound to beside the engine.
+/// The context that the seal is bound to, in addition to the engine.
 const PLACE: &[u8] = b"cookie";
 
-/// What four cookies hold.
+/// The capacity of four cookies, in bytes.
 const LARGEST: usize = 15_200;
 
-/// How long an answer is waited for at the most: less than a refresh may take (30 s), so that what has
-/// no answer counts against the other server.
+/// The longest time to wait for an answer. It is less than the limit of a refresh (30 s), so that a
+/// call without an answer counts as a failure of the other server.
 const LIMIT: Duration = Duration::from_secs(25);
 
 const SOON: Duration = Duration::from_secs(1);
 
-/// Refreshes at another server, and keeps its tokens sealed with the client.
+/// Refreshes at another server, and stores its tokens with the client, sealed.
 ///
-/// Made by [`Upstream::sealed_in_cookies`], which says what it can't do. The seal is
-/// AES-256-GCM-SIV under a key of the ring: the client can neither read nor change what it holds,
-/// and bytes of a stranger cause no call to anybody.
+/// Made by [`Upstream::sealed_in_cookies`], which documents the limits. The seal is AES-256-GCM-SIV
+/// under a key of the ring. The client can neither read nor change the sealed tokens, and bytes
+/// that this engine did not seal cause no call.
 pub struct InCookies {
     calls: TokenEndpoint,
     ring: Option<KeyRing>,
@@ -48,11 +48,11 @@ struct Ready {
     access_lifetime: Duration,
 }
 
-/// What the client holds.
+/// The sealed content of the client's cookies.
 #[derive(Serialize, Deserialize)]
 struct Content {
     sid: String,
-    /// How often it was replaced.
+    /// How often the content was replaced.
     seq: u32,
     sub: String,
     claims: String,
@@ -64,7 +64,7 @@ struct Content {
     refresh: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     who: Option<String>,
-    /// How long the access token was made for, and when it expires by our clock.
+    /// The lifetime of the access token in seconds, and its expiry by this node's clock.
     expires_in: u64,
     expires: u64,
 }
@@ -75,9 +75,9 @@ impl InCookies {
         Self { calls: TokenEndpoint::new(upstream.limit(limit)), ring: None, ready: None }
     }
 
-    /// The keys of the seal. Where the engine signs with shared secrets, they are derived from
-    /// those, under a label of their own, unless set. Keep a former one for as long as a session
-    /// may live.
+    /// Sets the keys of the seal. If they are not set and the engine signs with shared secrets,
+    /// they are derived from these secrets, under a label of their own. Keep a former key in the
+    /// ring as long as a session may live.
     pub fn key_ring(mut self, ring: KeyRing) -> Self {
         self.ring = Some(ring);
         self
@@ -87,7 +87,7 @@ impl InCookies {
         self.ready.as_ref().ok_or(Failure::Misconfigured)
     }
 
-    /// What a client shows, if it is genuine.
+    /// Opens the token that a client presents. Returns `None` if its seal does not hold.
     fn open(&self, token: &[u8]) -> Option<Content> {
         if token.len() > LARGEST {
             return None;
@@ -106,7 +106,7 @@ impl InCookies {
         Ok(token)
     }
 
-    /// Our own access token for it, which does not outlive the one that it rests on.
+    /// Mints this engine's access token, which does not outlive the other server's access token.
     fn mint(
         &self,
         cx: &Context,
@@ -117,7 +117,7 @@ impl InCookies {
         cx.mint_for(grant, Some(left.max(Duration::from_secs(1))))
     }
 
-    /// Sends the refresh token, once. It may be sent again whatever comes of it.
+    /// Sends the refresh token, once. After any outcome, a later request may send it again.
     async fn exchange(
         &self,
         cx: &Context,
@@ -165,7 +165,7 @@ impl InCookies {
         }
     }
 
-    /// New tokens of the other server in place of the former ones.
+    /// Replaces the other server's tokens with new ones.
     async fn renew(&self, cx: &Context, content: &mut Content) -> Result<(), Failure> {
         let issued = self.exchange(cx, content).await?;
         let held = self.receive(cx, &content.sid, issued, Some(&content.held())).await?;
@@ -217,8 +217,8 @@ impl Drop for Content {
     }
 }
 
-/// Tells the cookies of a session apart, and a later one from an earlier one: how often it was
-/// replaced, and a part of the seal, which differs in each.
+/// Returns a number that distinguishes the cookies of a session and orders them. It consists of the
+/// sequence number and the last four bytes of the token, which differ in each seal.
 fn fingerprint(content: &Content, token: &[u8]) -> u64 {
     let end = token.last_chunk().map_or(0, |end| u32::from_be_bytes(*end));
     u64::from(content.seq) << 32 | u64::from(end)
@@ -271,7 +271,8 @@ impl Refresher for InCookies {
         if now >= Timestamp::from_secs(content.session_exp) {
             return Err(Failure::Rejected);
         }
-        // Before anything is sent: what would come back is kept nowhere else.
+        // This comes before anything is sent, because the new tokens in the answer are stored
+        // nowhere else, and a later failure would lose them.
         let mut grant = content.grant()?;
         cx.revalidate(&mut grant).await?;
         let changed = grant.claims.as_str() != content.claims;
@@ -283,7 +284,8 @@ impl Refresher for InCookies {
             match self.renew(&cx, &mut content).await {
                 Ok(()) => renewed = true,
                 Err(Failure::Rejected) => return Err(Failure::Rejected),
-                // What the client holds is still good, and it needs an access token.
+                // The other server's access token is still valid, and the client needs a new access
+                // token.
                 Err(_) if !admitted.token_still_valid && cx.now() < expires => {}
                 Err(failure) => return Err(failure),
             }
@@ -320,7 +322,7 @@ impl Refresher for InCookies {
         Ok(tokens)
     }
 
-    /// What is sealed is genuine, so it may name the session.
+    /// The seal authenticates the content, so the session id in it can be trusted.
     async fn sign_out(&self, cx: Context, closing: Closing) -> Result<Option<String>, Failure> {
         let Closing { sid, refresh, .. } = closing;
         let shown = refresh.and_then(|token| self.open(token.expose().as_bytes()));

@@ -1,4 +1,4 @@
-//! One exchange: claim the row, send the token, see what came of it, publish.
+//! One exchange: reserve the row, send the token, read the answer, and publish the new tokens.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -19,34 +19,35 @@ use super::revoke::revoke;
 
 const SOON: Duration = Duration::from_secs(1);
 
-/// How soon what the store did not take is offered again; doubled up to `OFFER_MOST`.
+/// The first pause between two attempts to write to the store. It doubles, up to `OFFER_MOST`.
 const OFFER: Duration = Duration::from_millis(100);
 const OFFER_MOST: Duration = Duration::from_secs(5);
 
-/// How often new tokens are offered, and read: for a day.
+/// How often a node tries to verify, seal and store new tokens: for about a day.
 const OFFERS: u32 = 24 * 60 * 60 / 5;
 
-/// How often a claim is offered back: for some five minutes.
+/// How often a node tries to release a reservation: for about five minutes.
 const RELEASES: u32 = 64;
 
-/// How an exchange ended.
+/// The result of an exchange.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum ExchangeResult {
     /// The row holds new tokens.
     Published,
-    /// Another one's claim stands; the row says what comes of it.
+    /// Another exchange holds or replaced the reservation. The row will have its result.
     Lost,
-    /// The claim was granted too late to be used, and given back.
+    /// The reservation was granted too late to be used, and was released.
     Stale,
-    /// It was sent, and no answer will come.
+    /// The token may have been sent, and no answer will come.
     NoAnswer,
-    /// The session was signed out meanwhile.
+    /// The session was signed out in the meantime.
     Over,
-    /// The other server ended it.
+    /// The other server ended the session.
     Rejected,
-    /// Not now; nothing came of it. `tried`: the other server was asked.
+    /// The exchange brought no usable access token. A later one may. `tried` is `true` if the node
+    /// tried to reach the other server, or the outcome of the reservation is unknown.
     Unavailable { retry_after: Duration, tried: bool },
-    /// The other server does not take what we are configured to send, or gave what we can't take.
+    /// The other server refuses the configured request, or this node refuses the issued tokens.
     Misconfigured,
 }
 
@@ -56,12 +57,12 @@ pub(super) struct Exchange<S> {
     pub(super) cx: Context,
     pub(super) which: (SessionId, u64),
     pub(super) held: UpstreamTokens,
-    /// The claim that this one takes the place of, and when that was made.
+    /// The reservation that this exchange replaces, and when it was made.
     pub(super) replaces: Option<(ReservationId, Timestamp)>,
 }
 
 impl<S: UpstreamTokenStore> Exchange<S> {
-    /// How it ended, and the claim that it made.
+    /// Returns the result, and the reservation if it was granted.
     pub(super) async fn run(self) -> (ExchangeResult, Option<ReservationId>) {
         let Self { keeping, cx, .. } = &self;
         let (sid, seq) = self.which;
@@ -74,7 +75,7 @@ impl<S: UpstreamTokenStore> Exchange<S> {
         let token = self.held.presented(&keeping.calls.upstream.dialect);
         let permission = permission(keeping.clone(), cx.clone(), reservation, Arc::new(claimed));
         let sent = keeping.calls.send(cx, &sid.to_string(), token, Box::pin(permission)).await;
-        // An answer may come before the body was asked for, while a claim is being made.
+        // An answer may come before the body was polled, while the reservation is being made.
         let settled = outcome.wait_for(|claimed| *claimed != Claimed::Asked).await;
         let claimed = settled.map_or(Claimed::Unknown, |claimed| *claimed);
         let end = match claimed {
@@ -93,7 +94,7 @@ impl<S: UpstreamTokenStore> Exchange<S> {
         (end, reservation)
     }
 
-    /// What an answer, or none, means.
+    /// Acts on the outcome of the call.
     async fn conclude(
         &self,
         sent: Sent,
@@ -128,7 +129,7 @@ impl<S: UpstreamTokenStore> Exchange<S> {
         }
     }
 
-    /// Takes the new tokens to the row, for as long as a day.
+    /// Publishes the new tokens to the row. The attempts go on for about a day.
     async fn publish(
         &self,
         issued: AccessTokenResponse,
@@ -143,7 +144,7 @@ impl<S: UpstreamTokenStore> Exchange<S> {
         }
     }
 
-    /// How that ended. None: they could not be read, or were not stored, for a day.
+    /// Returns the result, or `None` if all attempts to verify, seal or store the tokens failed.
     async fn take_to_row(
         &self,
         issued: AccessTokenResponse,
@@ -177,7 +178,8 @@ impl<S: UpstreamTokenStore> Exchange<S> {
             match keeping.store.publish(publication).await {
                 Ok(true) if held.expires_in.is_zero() => return Some(expired(cx, sid)),
                 Ok(true) => return Some(ExchangeResult::Published),
-                // The row has moved on: with these very tokens, if an acknowledgement was lost.
+                // The row has changed. It holds these same tokens if the store's acknowledgement of
+                // an earlier attempt was lost.
                 Ok(false) => match keeping.store.load(sid).await {
                     Ok(Some(loaded)) if holds(&loaded, &sealed) => {
                         return Some(ExchangeResult::Published);
@@ -204,8 +206,8 @@ impl<S: UpstreamTokenStore> Exchange<S> {
         }
     }
 
-    /// The other server says that it is over. Who sends a token that was renewed meanwhile is told
-    /// the same, so the row is looked at again.
+    /// Handles the other server's answer that the token is invalid. The server answers the same for
+    /// a token that was refreshed in the meantime, so the row is read before the session is ended.
     async fn rejected(&self, reservation: Reservation) -> ExchangeResult {
         let Self { keeping, cx, .. } = self;
         let row = match keeping.store.load(reservation.sid).await {
@@ -220,7 +222,7 @@ impl<S: UpstreamTokenStore> Exchange<S> {
             return ExchangeResult::Lost;
         }
         if upstream.tries > 1 && keeping.calls.upstream.replay != Replay::Always {
-            // It may have been the first one that was taken, and its answer may still come.
+            // The server may have accepted the first attempt, whose answer may still come.
             return ExchangeResult::NoAnswer;
         }
         match keeping.store.revoke(reservation.sid).await {
@@ -232,9 +234,12 @@ impl<S: UpstreamTokenStore> Exchange<S> {
         }
     }
 
-    /// Gives the claim back, which a store that is down can't take for a while. What was never given
-    /// back is in doubt. False if it certainly was not there any more: somebody has taken its place,
-    /// or published, and a server that complains of two at once is no news.
+    /// Releases the reservation. If the store fails, the attempts go on for about five minutes. A
+    /// reservation that was never released leaves the refresh in doubt.
+    ///
+    /// Returns `false` if the row certainly did not hold the reservation any more, because another
+    /// exchange replaced it or published new tokens. An error of the other server about concurrent
+    /// use is expected then.
     async fn release(&self, reservation: Reservation) -> bool {
         let (mut offers, mut certain) = (Offers::new(RELEASES), true);
         loop {
@@ -250,19 +255,19 @@ impl<S: UpstreamTokenStore> Exchange<S> {
     }
 }
 
-/// Whether the row holds these very tokens.
+/// Returns whether the row holds these same tokens.
 fn holds(loaded: &Loaded, sealed: &[u8]) -> bool {
     loaded.record.upstream.as_deref().is_some_and(|upstream| upstream.sealed == sealed)
 }
 
-/// Tokens that are over when they come: kept for their refresh token, and no reason to ask at once
-/// for others.
+/// Returns the result for an access token that had expired when it arrived. The row keeps the new
+/// tokens for their refresh token, and no other refresh follows at once.
 fn expired(cx: &Context, sid: SessionId) -> ExchangeResult {
     cx.emit(&Event::ExpiredOnArrival { sid: &sid.to_string() });
     ExchangeResult::Unavailable { retry_after: SOON, tried: true }
 }
 
-/// What is tried again, more seldom each time, and not without an end.
+/// A limited number of attempts, with growing pauses.
 struct Offers {
     pause: Duration,
     left: u32,
@@ -273,7 +278,7 @@ impl Offers {
         Self { pause: OFFER, left }
     }
 
-    /// Waits before the next one. None: there is none.
+    /// Waits for the next attempt. Returns `None` if there are no more attempts.
     async fn again(&mut self) -> Option<()> {
         self.left = self.left.checked_sub(1)?;
         tokio::time::sleep(self.pause).await;

@@ -1,4 +1,4 @@
-//! What lies sealed in a session's row.
+//! The other server's tokens, as a session's row holds them: sealed.
 
 use std::borrow::Cow;
 use std::time::Duration;
@@ -10,18 +10,18 @@ use everfresh::{
 use serde::{Deserialize, Serialize};
 use zeroize::Zeroizing;
 
-/// Tokens of the other server.
+/// The other server's tokens for one session.
 #[derive(Clone)]
 pub(super) struct UpstreamTokens {
     pub(super) access: AccessToken,
     pub(super) refresh: Option<RefreshToken>,
-    /// How long the access token was made for.
+    /// The lifetime of the access token.
     pub(super) expires_in: Duration,
-    /// Whose they are, as far as they say so.
+    /// The subject of the tokens, if a verified token named one.
     pub(super) who: Option<String>,
 }
 
-/// As it is sealed.
+/// The sealed form.
 #[derive(Serialize, Deserialize)]
 struct Form<'t> {
     access: Cow<'t, str>,
@@ -33,8 +33,8 @@ struct Form<'t> {
 }
 
 impl UpstreamTokens {
-    /// Sealed for this session and this sequence number alone. None if the system gave no random
-    /// bytes.
+    /// Seals the tokens for this session and this sequence number alone. Returns `None` if the
+    /// system returned no random bytes.
     pub(super) fn seal(&self, sealer: &Sealer, sid: SessionId, seq: u64) -> Option<Vec<u8>> {
         let form = Form {
             access: self.access.expose().into(),
@@ -46,7 +46,7 @@ impl UpstreamTokens {
         sealer.seal(&place(sid, seq), &text)
     }
 
-    /// The token that the dialect presents to be refreshed.
+    /// Returns the token that the dialect presents for a refresh.
     pub(super) fn presented(&self, dialect: &Dialect) -> &str {
         match (&self.refresh, &dialect.token) {
             (Some(refresh), TokenKind::Refresh) => refresh.expose(),

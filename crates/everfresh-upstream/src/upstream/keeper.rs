@@ -1,4 +1,5 @@
-//! The custodian of upstream tokens: looks at the row, asks the table, does what it says.
+//! The keeper of upstream tokens: reads the row, consults the decision table, and acts on the
+//! decision.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
@@ -23,17 +24,19 @@ use super::receive::Refused;
 use super::revoke::revoke;
 use super::table::{Rules, SendDecision, consult};
 
-/// How soon a row is looked at again that another node is renewing; doubled up to `POLL_MOST`.
+/// The first pause before a node reads a row again that another node is refreshing. It doubles, up
+/// to `POLL_MOST`.
 const POLL: Duration = Duration::from_millis(25);
 const POLL_MOST: Duration = Duration::from_millis(250);
 
-/// How often one request sends, or finds that it may not send after all.
+/// How often one request attempts an exchange, including attempts whose reservation is refused.
 const TRIES: usize = 4;
 
-/// How many claims without an answer are remembered. The rest are in doubt when their limit is over.
+/// How many reservations without an answer a node remembers. The others are in doubt only when
+/// their limit is over.
 const MAX_UNANSWERED: usize = 16 * 1024;
 
-/// Which tokens: those of a session, by their sequence number.
+/// Identifies the tokens of a session by their sequence number.
 type TokenKey = (SessionId, u64);
 
 pub(super) struct Keeper<S>(pub(super) Arc<Shared<S>>);
@@ -52,16 +55,16 @@ struct Ready {
 
 #[derive(Default)]
 struct Board {
-    /// More than one of the same tokens only where they are sent again: who listens for the first
-    /// answer goes on listening.
+    /// The running exchanges. The same tokens have more than one exchange only if they are sent
+    /// again; the first exchange then still waits for its answer.
     running: HashMap<TokenKey, Vec<InFlight>>,
     unanswered: HashMap<TokenKey, ReservationId>,
 }
 
-/// An exchange that runs here.
+/// An exchange that runs on this node.
 #[derive(Clone)]
 struct InFlight {
-    /// The claim that it takes the place of.
+    /// The reservation that it replaces.
     replaces: Option<(ReservationId, Timestamp)>,
     end: watch::Receiver<Option<ExchangeResult>>,
 }
@@ -105,12 +108,13 @@ impl<S: UpstreamTokenStore> Shared<S> {
         })
     }
 
-    /// The exchanges of these tokens that run here.
+    /// Returns the exchanges of these tokens that run on this node.
     fn running(&self, which: TokenKey) -> Vec<InFlight> {
         self.board().running.get(&which).cloned().unwrap_or_default()
     }
 
-    /// Joins the exchange of these tokens that takes the place of this claim, or starts it.
+    /// Joins the exchange of these tokens that replaces this reservation, or starts it. This is a
+    /// single flight per token and reservation.
     fn exchange(
         self: &Arc<Self>,
         cx: &Context,
@@ -130,7 +134,7 @@ impl<S: UpstreamTokenStore> Shared<S> {
         running.push(InFlight { replaces, end: end.clone() });
         drop(board);
         let exchange = Exchange { keeping: self.clone(), cx: cx.clone(), which, held, replaces };
-        // Leaves the board however it ends, also with its runtime.
+        // The guard removes the entry however the exchange ends, also if the runtime drops it.
         let guard = Running { keeping: self.clone(), which, replaces };
         let span = span(&record.sid.to_string());
         let exchanging = async move {
@@ -161,7 +165,7 @@ impl<S: UpstreamTokenStore> Shared<S> {
             && board.unanswered.get(&which) == upstream.reservation.as_ref()
     }
 
-    /// The row again, or what that it is gone means.
+    /// Reads the row again. A missing row means that the session is over.
     async fn reload(&self, cx: &Context, sid: SessionId) -> Result<Loaded, Failure> {
         match self.store.load(sid).await {
             Ok(loaded) => loaded.ok_or(Failure::Rejected),
@@ -172,7 +176,7 @@ impl<S: UpstreamTokenStore> Shared<S> {
         }
     }
 
-    /// Goes on until the row's tokens last, or it is known why they won't.
+    /// Repeats the decision until the row's tokens are not due, or the refresh has failed.
     async fn renew(
         self: &Arc<Self>,
         cx: &Context,
@@ -187,8 +191,8 @@ impl<S: UpstreamTokenStore> Shared<S> {
             let due = upstream.is_due(sid, held.expires_in, loaded.now);
             let unanswered = self.is_unanswered(which, upstream);
             let seq = upstream.seq;
-            // Whoever has a good token, or finds one in the row, can do without a better one, and
-            // leaves some of a request's time for other things.
+            // A request with a valid access token, its own or the row's, can do without a new one.
+            // It waits for half of the refresh timeout, so that time remains for its other work.
             let (limit, can_do_without) = match token_still_valid || loaded.now < upstream.expires {
                 true => (cx.refresh_timeout() / 2, true),
                 false => (self.rules().patience(), false),
@@ -216,7 +220,8 @@ impl<S: UpstreamTokenStore> Shared<S> {
                     let limit = if can_do_without { rest } else { limit };
                     let landed = match tokio::time::timeout(limit, landed).await {
                         Ok(Ok(end)) => end.clone(),
-                        // It goes on without us, or its runtime is gone: the row says what it is.
+                        // The exchange goes on without this request, or its runtime has ended. The
+                        // row has the result.
                         Ok(Err(_)) | Err(_) => None,
                     };
                     self.conclude(cx, landed.as_ref(), &mut tries)?;
@@ -253,7 +258,8 @@ impl<S: UpstreamTokenStore> Shared<S> {
         }
     }
 
-    /// What an exchange's end means to whoever waits for it. `Ok`: the row is to be read again.
+    /// Returns what the result of an exchange means for a waiting request. After `Ok` the request
+    /// reads the row again.
     fn conclude(
         &self,
         cx: &Context,
@@ -266,7 +272,7 @@ impl<S: UpstreamTokenStore> Shared<S> {
                 Ok(())
             }
             Some(ExchangeResult::NoAnswer) => {
-                // A second answer that fails to come is enough for one request.
+                // After a second exchange without an answer, the request gives up.
                 *tries += TRIES / 2;
                 Ok(())
             }
@@ -286,7 +292,8 @@ impl<S: UpstreamTokenStore> UpstreamTokenKeeper for Keeper<S> {
     fn prepare(&self, setup: &Setup<'_>, sealer: Sealer) -> Result<(), ConfigError> {
         self.0.calls.upstream.check(setup)?;
         let ready = Ready { sealer, access_lifetime: setup.access_lifetime() };
-        // A second engine with the same one has the same settings, or its rows don't open.
+        // The first engine's settings stay. The rows of a second engine open only with the same
+        // settings.
         let _ = self.0.ready.set(ready);
         Ok(())
     }
@@ -321,7 +328,7 @@ impl<S: UpstreamTokenStore> UpstreamTokenKeeper for Keeper<S> {
         match self.0.renew(cx, &mut loaded, token_still_valid).await {
             Ok(()) => Ok(loaded),
             Err(Failure::Rejected) => Err(Failure::Rejected),
-            // What the row holds is still good, and somebody needs it.
+            // The row's access token is still valid, and the request has none.
             Err(failure) => match &loaded.record.upstream {
                 Some(upstream) if !token_still_valid && loaded.now < upstream.expires => Ok(loaded),
                 _ => Err(failure),
@@ -360,14 +367,14 @@ impl<S: UpstreamTokenStore> UpstreamTokenKeeper for Keeper<S> {
     }
 }
 
-/// It takes longer than a request waits that can do without: no failure, and no reason to look away
-/// for long.
+/// Returns the failure of a request that can do without new tokens and has waited long enough. It
+/// does not count as a failed refresh, and the next attempt follows soon.
 fn not_yet(cx: &Context) -> Failure {
     cx.untried();
     Failure::Unavailable { retry_after: POLL_MOST }
 }
 
-/// An exchange on the board. Dropped, it leaves.
+/// A guard that removes an exchange from the running exchanges when it is dropped.
 struct Running<S> {
     keeping: Arc<Shared<S>>,
     which: TokenKey,

@@ -1,4 +1,4 @@
-//! Sessions that rest on another server's tokens: kept here, renewed there.
+//! Sessions that are backed by another server's tokens: stored here, refreshed at that server.
 
 mod breaker;
 mod calls;
@@ -24,47 +24,54 @@ use keeper::Keeper;
 
 pub use cookies::InCookies;
 
-/// How long a refresh may take before it is in doubt.
+/// The default time after which a refresh without an answer is in doubt.
 const LIMIT: Duration = Duration::from_secs(30);
 
-/// How many refreshes are sent at once.
+/// The default number of refreshes that a node sends at once.
 const MAX_CALLS: usize = 128;
 
-/// Whether a refresh token that was sent, and got no answer, may be sent again.
+/// Whether a node may send a refresh token again after it got no answer.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Replay {
-    /// Never: the server takes each token once, and whoever shows it again for a thief (RFC 9700
-    /// section 4.14.2). The session waits for a late answer, and is over without one.
+    /// Never. The other server accepts each token once, and treats a second use as a stolen token
+    /// (RFC 9700 section 4.14.2). The session waits for a late answer, and is over without one.
     #[default]
     Never,
-    /// Once, as long as the server gives the same successor again, or lets siblings live, for so
-    /// long after the first time. Only if its operator says so.
+    /// Once, within this time after the first attempt. In that time the other server must issue the
+    /// same successor again, or keep all successors valid. Use it only if the server's operator
+    /// says so.
     Within(Duration),
-    /// As often as needed: its refresh tokens stay good when they are used.
+    /// As often as needed. The other server's refresh tokens stay valid after use.
     Always,
 }
 
-/// Refreshes sessions at another server: by the OAuth 2 refresh token grant, one of the dialects
-/// that everfresh knows, or one of your own.
+/// Refreshes sessions at another server, by the OAuth 2 refresh token grant, one of everfresh's
+/// dialects, or your own dialect.
 ///
 /// # Rules
-/// 1. A session rests on tokens that the other server issued. They lie sealed in its row; what
-///    travels is an access token of this engine, which never outlives the one it rests on, and a
-///    refresh token of this engine's. A stranger's bytes cause no call to anybody.
-/// 2. Before a refresh token is sent, the row is claimed, so that of all nodes one sends it. The
-///    answer is published to the row however late it comes; who waits is answered from the row.
-/// 3. What certainly was not sent is given back and tried again by the next request. Of what may
-///    have been sent nobody knows the end: see [`Replay`]. No cookie is cleared for it.
-/// 4. Only the dialect's own words end a session. Everything else keeps it: an access token that
-///    is still good goes on, otherwise the answer is 503.
-/// 5. A server that fails five times in ten seconds is left alone but for one call a second, and a
-///    session whose refresh failed for a while that doubles up to a minute; `Retry-After` counts.
-/// 6. Signing out tells the other server, where [`revoke_at`](Self::revoke_at) says how.
+/// 1. A session is backed by tokens that the other server issued. The session's row holds them,
+///    sealed. The client gets an access token of this engine, which never outlives the other
+///    server's access token, and a refresh token of this engine. A token that this engine did not
+///    issue causes no call.
+/// 2. A node reserves the row before it sends a refresh token, so only one of all nodes sends it.
+///    The node publishes the answer to the row, even if the answer is late. Waiting requests get
+///    their result from the row.
+/// 3. If the token was certainly not sent, the node releases the reservation, and the next request
+///    tries again. If the token may have been sent, the outcome is unknown, and [`Replay`] decides.
+///    No cookie is cleared for that.
+/// 4. Of the other server's answers, only the dialect's answer for an invalid token ends a
+///    session. After any other failure, an access token that is still valid stays in use. Without
+///    one, the request gets 503.
+/// 5. After five failures in ten seconds, a node sends one call a second to the server. After a
+///    failed refresh, it waits before it tries the session again; that time doubles, up to a
+///    minute. A `Retry-After` of the server is respected.
+/// 6. A sign-out revokes the token at the other server, if [`revoke_at`](Self::revoke_at) is set.
 ///
 /// # Caveat
-/// A node that dies between sending a token and storing the answer takes the only copy of the next
-/// token with it: that session answers 401 from then on, unless [`Replay`] allows another try.
+/// If a node crashes after it sent a token and before it stored the answer, the only copy of the
+/// next token is lost. That session answers 401 from then on, unless [`Replay`] allows another
+/// attempt.
 ///
 /// # Example
 /// ```
@@ -84,7 +91,7 @@ pub enum Replay {
 /// # let _ = auth;
 /// ```
 ///
-/// A session begins with tokens that a sign-in at the other server gave:
+/// A session begins with the tokens from a sign-in at the other server:
 ///
 /// ```
 /// # use everfresh::{AccessToken, AccessTokenResponse, RefreshToken, Session, SessionError, SignIn};
@@ -110,20 +117,21 @@ pub struct Upstream {
 }
 
 impl Upstream {
-    /// The refresh token grant of OAuth 2 (RFC 6749 section 6) at this token endpoint.
+    /// Refreshes by the OAuth 2 refresh token grant (RFC 6749 section 6) at this token endpoint.
     pub fn oauth2(http: &HttpClient, token_endpoint: SecureUrl) -> Self {
         Self::at(http, Dialect::OAUTH2, token_endpoint)
     }
 
-    /// A dialect at its own path of this server.
+    /// Refreshes by a dialect, at the dialect's own path on this server.
     ///
-    /// Errors: the dialect's path makes no address.
+    /// # Errors
+    /// Returns an error if the dialect's path does not make a valid URL.
     pub fn new(http: &HttpClient, dialect: Dialect, server: &SecureUrl) -> Result<Self, UrlError> {
         let url = server.with_path(&dialect.path)?;
         Ok(Self::at(http, dialect, url))
     }
 
-    /// A dialect at this very address, whatever its own path is.
+    /// Refreshes by a dialect at this URL. The dialect's own path is ignored.
     pub fn at(http: &HttpClient, dialect: Dialect, url: SecureUrl) -> Self {
         Self {
             http: http.clone(),
@@ -139,83 +147,91 @@ impl Upstream {
         }
     }
 
-    /// Who we are to the server. Required where its dialect says so, as OAuth 2 does, and with
-    /// [`revoke_at`](Self::revoke_at); a public client has [`ClientAuthentication::None`].
+    /// Sets how this client authenticates at the other server. It is required if the dialect
+    /// requires it, as OAuth 2 does, and with [`revoke_at`](Self::revoke_at). A public client uses
+    /// [`ClientAuthentication::None`].
     pub fn client(mut self, client: ClientAuthentication) -> Self {
         self.client = Some(client);
         self
     }
 
-    /// Whether a token that was sent, and got no answer, may be sent again.
+    /// Sets whether a node may send a refresh token again after it got no answer. The default is
+    /// [`Replay::Never`].
     pub fn replay(mut self, replay: Replay) -> Self {
         self.replay = replay;
         self
     }
 
-    /// How long a refresh may take before it is in doubt: 30 s unless set, 1 s to 5 minutes. An
-    /// answer that comes later still counts.
+    /// Sets the time after which a refresh without an answer is in doubt. The default is 30 s. The
+    /// time must be from 1 s to 5 minutes. A later answer is still used.
     pub fn limit(mut self, limit: Duration) -> Self {
         self.limit = limit;
         self
     }
 
-    /// How many refreshes this node sends at once: 128 unless set.
+    /// Sets how many refreshes this node sends at once, at least 1. The default is 128.
     pub fn max_calls(mut self, calls: usize) -> Self {
         self.max_calls = calls;
         self
     }
 
-    /// Where the server takes tokens back (RFC 7009). Whoever signs out has his refresh token
-    /// revoked there, beside the request; so has one that came after the sign-out.
+    /// Sets the other server's revocation endpoint (RFC 7009). A sign-out revokes the session's
+    /// refresh token there, in the background. A new token that arrives after the sign-out is
+    /// revoked as well. If a session has no refresh token, its access token is revoked.
     pub fn revoke_at(mut self, revocation_endpoint: SecureUrl) -> Self {
         self.revocation = Some(revocation_endpoint);
         self
     }
 
-    /// Reads the access tokens that the server issues, and refuses those that are another's. For
-    /// servers whose access tokens are JWTs; otherwise they are opaque, and trusted because they
-    /// came from the address that was configured.
+    /// Verifies the access tokens that the other server issues, and refuses tokens of another
+    /// issuer or user. Use it for servers whose access tokens are JWTs. Without it, access tokens
+    /// are opaque, and are trusted because they came from the configured address.
     pub fn access_tokens_by(mut self, issuer: TrustedIssuer) -> Self {
         self.access_tokens = Some(issuer);
         self
     }
 
-    /// Reads the ID tokens that come with a refresh, and refuses those of another person (OpenID
-    /// Connect Core 1.0 section 12.2). The audience is the client's id.
+    /// Verifies the ID tokens that the other server issues, and refuses an ID token of another user
+    /// after a refresh (OpenID Connect Core 1.0 section 12.2). The audience is the client's id.
     pub fn id_tokens_by(mut self, issuer: TrustedIssuer) -> Self {
         self.id_tokens = Some(issuer);
         self
     }
 
-    /// Keeps the tokens sealed in sessions' rows. What it gives has the settings of
-    /// [`Rotate`] as well.
+    /// Stores the tokens, sealed, in the sessions' rows. Returns a [`Rotate`], whose own settings
+    /// apply as well.
     pub fn kept_in<S: UpstreamTokenStore + Clone>(self, store: S) -> Rotate {
         Rotate::backed_by(store.clone(), Keeper::new(self, store))
     }
 
-    /// Keeps the tokens with the client: sealed, in its cookies, of which a large one takes up to
-    /// four. Needs no store, and is for servers whose refresh tokens stay good when they are used.
+    /// Stores the tokens with the client, sealed, in cookies. Large tokens take up to four cookies.
+    /// This needs no store. Use it for servers whose refresh tokens stay valid after use.
     ///
     /// # Rules
-    /// 1. The node keeps nothing of an exchange. A response that was lost is made up for by the next
-    ///    request: it sends the same refresh token again. So `build()` refuses this without
-    ///    [`Replay::Always`]; where the other server takes each refresh token once, use
-    ///    [`kept_in`](Self::kept_in), on one node with a `MemoryStore`.
-    /// 2. A copy of a cookie is worth what the other server says, until the session's absolute end
-    ///    ([`session_lifetime`](everfresh::EngineBuilder::session_lifetime)). Its refresh token is sent
-    ///    whenever the access token in the copy is due, so a revoked grant and a disabled account count
-    ///    then. A sign-out counts there only if [`revoke_at`](Self::revoke_at) is set.
-    /// 3. A node that has seen a sign-out, or `invalid_grant` for any cookie of the session, refuses all
-    ///    of the session's tokens for an access token's life and an hour, and calls no server for
-    ///    them. Other nodes, and the same one after a restart, don't know of it.
-    /// 4. Tokens of any bytes fit. What is larger than four cookies is an error of the sign-in or the
-    ///    refresh, and the event `TokenTooLarge`; the cookies that the client has stay as they are.
-    /// 5. A refresh that has no answer after 25 s is a failure, if [`limit`](Self::limit) is longer.
+    /// 1. The node stores nothing of an exchange. If a response is lost, the next request sends the
+    ///    same refresh token again. So `build()` refuses this without [`Replay::Always`]. If the
+    ///    other server accepts each refresh token once, use [`kept_in`](Self::kept_in), on one node
+    ///    with a `MemoryStore`.
+    /// 2. A copy of a cookie is valid as long as the other server accepts its refresh token, until
+    ///    the session's absolute end
+    ///    ([`session_lifetime`](everfresh::EngineBuilder::session_lifetime)). The node sends the
+    ///    refresh token whenever the access token in the copy is due, so a revoked grant or a
+    ///    disabled account takes effect then. A sign-out takes effect at the other server only if
+    ///    [`revoke_at`](Self::revoke_at) is set.
+    /// 3. A node that has seen a sign-out, or `invalid_grant` for any cookie of the session,
+    ///    refuses all of the session's tokens for the lifetime of an access token and an hour, and
+    ///    makes no call for them. Other nodes don't know of it, nor does the same node after a
+    ///    restart.
+    /// 4. Tokens may hold any bytes. Tokens that don't fit into four cookies are an error of the
+    ///    sign-in or the refresh, and the event `TokenTooLarge`. The client's cookies stay as they
+    ///    are.
+    /// 5. A refresh without an answer is a failure after 25 s, or after [`limit`](Self::limit) if
+    ///    that is shorter.
     pub fn sealed_in_cookies(self) -> InCookies {
         InCookies::new(self)
     }
 
-    /// What a configuration can be wrong in.
+    /// Checks the configuration.
     fn check(&self, setup: &Setup<'_>) -> Result<(), ConfigError> {
         let secs = Duration::from_secs;
         setup.within("Upstream::limit", self.limit, secs(1), secs(300))?;
@@ -242,7 +258,8 @@ impl Upstream {
         Ok(())
     }
 
-    /// Whether the token travels where it leaves before a body is asked for.
+    /// Returns whether the dialect sends the token in the request's head, which leaves before the
+    /// body is polled.
     fn token_in_head(&self) -> bool {
         !matches!(self.dialect.places.first(), Some(Place::Json(_) | Place::Form(_)))
     }

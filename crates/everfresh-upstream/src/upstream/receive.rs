@@ -1,4 +1,4 @@
-//! What was issued, read before it is kept.
+//! Checks of issued tokens before they are stored.
 
 use std::time::Duration;
 
@@ -10,23 +10,24 @@ use serde::Deserialize;
 use super::Upstream;
 use super::held::UpstreamTokens;
 
-/// How long a key is waited for that signed a received token.
+/// How long a received token waits for the key that signed it.
 const KEY_LIMIT: Duration = Duration::from_secs(10);
 
-/// The longest life that is believed, a year, as of what a dialect's answer says.
+/// The longest lifetime that is accepted, a year, as for `expires_in` in a dialect's answer.
 const MAX_LIFE: Duration = Duration::from_secs(365 * 24 * 60 * 60);
 
-/// Why received tokens are not kept.
+/// The reason not to store received tokens.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Refused {
-    /// Nobody can tell yet.
+    /// The tokens can't be verified yet. A later attempt may succeed.
     Later,
-    /// They are another person's, or nobody's that we trust.
+    /// The tokens belong to another user, or are not valid tokens of the trusted issuer.
     Foreign,
 }
 
 impl Upstream {
-    /// Reads what was issued, and what of the former tokens stays.
+    /// Verifies the issued tokens, and merges them with the former ones: if the answer has no
+    /// refresh token, the former one stays. Verified tokens must have the former tokens' subject.
     pub(super) async fn receive(
         &self,
         cx: &Context,
@@ -67,7 +68,8 @@ impl Upstream {
         if let Some(id_token) = &issued.id_token {
             read(id_tokens, id_token, true).await?;
         }
-        // What is said of the moment of receipt needs no clock; what the token says is the limit.
+        // `expires_in` counts from the receipt, so it needs no clock of the other server. The
+        // lifetime in the token limits it.
         let made_for = made_for.or_else(|| made_for_as_it_says(issued.access_token.expose()));
         let expires_in = issued.expires_in.into_iter().chain(made_for).min();
         Ok(UpstreamTokens {
@@ -79,8 +81,8 @@ impl Upstream {
     }
 }
 
-/// How long a JWT was made for that nobody checks: `exp` less `iat`. It came from the address that
-/// was configured, like the `expires_in` that an answer without one leaves out.
+/// Returns the lifetime of a JWT that is not verified: `exp` less `iat`. The token came from the
+/// configured address, so it is trusted as much as `expires_in` in the same answer.
 fn made_for_as_it_says(token: &str) -> Option<Duration> {
     #[derive(Deserialize)]
     struct Times {

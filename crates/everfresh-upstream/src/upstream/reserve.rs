@@ -1,4 +1,4 @@
-//! Permission to send: a claim, made at the last moment and by no two nodes.
+//! Permission to send: a reservation of the row, made at the last moment, by one node at a time.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -9,7 +9,7 @@ use tokio::sync::watch;
 use super::keeper::Shared;
 use super::table::{SEND_LIMIT, SendDecision, consult};
 
-/// What became of a claim.
+/// The state of a reservation.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) enum Claimed {
     NotAsked,
@@ -20,8 +20,9 @@ pub(super) enum Claimed {
     Unknown,
 }
 
-/// Claims the row at the last moment before the token is written. The claim is made in a task of its
-/// own: a connection that is dropped while it is made takes nothing of it along.
+/// Reserves the row at the last moment before the token is written, and returns whether the token
+/// may be sent. The reservation is made in a separate task, so a connection that is dropped in the
+/// meantime does not cancel it.
 pub(super) async fn permission<S: UpstreamTokenStore>(
     keeping: Arc<Shared<S>>,
     cx: Context,
@@ -38,8 +39,8 @@ pub(super) async fn permission<S: UpstreamTokenStore>(
     });
     let settled = outcome.wait_for(|claimed| *claimed != Claimed::Asked).await;
     let granted = settled.is_ok_and(|claimed| *claimed == Claimed::Granted);
-    // Looked at here and not by whoever made the claim: the process may have been stopped between
-    // that one's last poll and this one, which is the one that hands the body over.
+    // The age is checked here, not in the task that made the reservation. The process may have been
+    // stopped between the last poll of that task and this poll, which hands the body over.
     if granted && !asked.is_recent(&cx) {
         claimed.send_replace(Claimed::Stale);
         return false;
@@ -60,7 +61,8 @@ async fn make<S: UpstreamTokenStore>(
         Ok(false) => Claimed::Refused,
         Err(error) => {
             cx.store_failed(&error);
-            // It may have been made all the same, and is looked up, not made again.
+            // The store may have made the reservation despite the error, so it is looked up rather
+            // than made again.
             match keeping.store.load(reservation.sid).await {
                 Ok(row) => {
                     let upstream = row.and_then(|loaded| loaded.record.upstream);
@@ -75,8 +77,8 @@ async fn make<S: UpstreamTokenStore>(
     }
 }
 
-/// Whether a token may still be sent again. Whoever found so may have been stopped since, and what
-/// is left of a grace has to be known as of now.
+/// Returns whether a token may still be sent again. The process may have been stopped since the
+/// decision, so the rest of the grace is computed again from the store's current time.
 async fn still_fits<S: UpstreamTokenStore>(
     keeping: &Shared<S>,
     cx: &Context,
@@ -97,8 +99,8 @@ async fn still_fits<S: UpstreamTokenStore>(
     })
 }
 
-/// When something was asked for, by two clocks: one of them runs while a process is stopped, and
-/// one while the machine sleeps.
+/// A point in time on two clocks. The monotonic clock runs on while the process is stopped; the
+/// wall clock also runs on while the machine sleeps.
 #[derive(Clone, Copy)]
 struct Moment {
     monotonic: Duration,

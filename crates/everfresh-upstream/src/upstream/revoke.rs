@@ -1,4 +1,4 @@
-//! Telling the other server that a token is not wanted any more (RFC 7009).
+//! Revocation of tokens at the other server (RFC 7009).
 
 use std::time::Duration;
 
@@ -9,11 +9,12 @@ use http::StatusCode;
 use super::Upstream;
 use super::held::UpstreamTokens;
 
-/// How often, and how long after one another.
+/// The number of attempts, and the first pause between them, which doubles.
 const TRIES: u32 = 4;
 const PAUSE: Duration = Duration::from_secs(2);
 
-/// Revokes what was held, beside whatever goes on. Nobody waits for it: the session is over here.
+/// Revokes a session's tokens in a background task. No request waits for it, because the session is
+/// already over on this side.
 pub(super) fn revoke(upstream: &Upstream, cx: &Context, held: UpstreamTokens) {
     let Some(url) = upstream.revocation.clone() else { return };
     let (upstream, cx_task) = (upstream.clone(), cx.clone());
@@ -32,9 +33,9 @@ pub(super) fn revoke(upstream: &Upstream, cx: &Context, held: UpstreamTokens) {
             let request = dialect.request(token, upstream.client.as_ref(), cx_task.now());
             let Ok(request) = request else { return };
             match upstream.http.post(&url).like(request).send().await {
-                // Section 2.2: 200 also for a token that the server does not know.
+                // Section 2.2: the server answers 200 also for a token that it does not know.
                 Ok(answer) if answer.status.is_success() => return,
-                // Section 2.2.1: 503 asks for another try; so does 429 (RFC 6585 section 4).
+                // Section 2.2.1: 503 asks for another attempt. So does 429 (RFC 6585 section 4).
                 Ok(answer)
                     if !answer.status.is_server_error()
                         && answer.status != StatusCode::TOO_MANY_REQUESTS =>

@@ -1,17 +1,20 @@
-//! The table of claims: what may be done with the tokens in a row, and by whom.
+//! The decision table of reservations: what a node may do with the tokens in a row.
 //!
-//! | the row | answer |
+//! | the row | the decision |
 //! |---|---|
-//! | tokens that last for a while | keep |
-//! | nobody has sent the refresh token | claim it and send it |
-//! | somebody is sending it | wait for what comes of it |
-//! | it was sent, and no answer will come: `Never` | in doubt: a late answer counts, nothing is sent again |
-//! | the same: `Within(grace)` | once more, by a claim in place of the one that was seen, if the other server still takes it then |
-//! | the same: `Always` | once more |
+//! | the tokens are not due | keep them |
+//! | no node has sent the refresh token | reserve the row and send the token |
+//! | a node is sending it | wait for the result |
+//! | sent, no answer will come, `Never` | in doubt: send nothing; a late answer counts |
+//! | the same, `Within(grace)` | send once more if it arrives within the grace, else in doubt |
+//! | the same, `Always` | send once more |
 //!
-//! That no answer will come is known to whoever sent it, or taken for granted when the limit is
-//! over, counted from the claim by the store's clock. Each of these rules was found to be needed by
-//! trying every order of events; taken back alone it sends a token twice or loses one.
+//! A second attempt replaces the reservation that the node saw in the row.
+//!
+//! The node that sent the token knows that no answer will come. Other nodes assume it when the
+//! limit is over, counted from the reservation by the store's clock. A search over every order of
+//! events showed that each of these rules is needed: without any one of them, a token is sent twice
+//! or lost.
 
 use std::time::Duration;
 
@@ -19,19 +22,20 @@ use everfresh::{ReservationId, StoredUpstreamTokens, Timestamp};
 
 use super::Replay;
 
-/// A token is written within so long after its claim was asked for, or not at all.
+/// The longest time from the request for a reservation to the write of the token. After it, the
+/// token is not written.
 pub(super) const SEND_LIMIT: Duration = Duration::from_secs(1);
 
-/// What is settled before any row is looked at.
+/// The configured rules.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Rules {
     pub(super) replay: Replay,
-    /// How long a refresh may take.
+    /// The time after which a refresh without an answer is in doubt.
     pub(super) limit: Duration,
 }
 
 impl Rules {
-    /// How long an answer is waited for before it is taken for granted that none will come.
+    /// Returns the time after which a node assumes that no answer will come.
     pub(super) fn patience(self) -> Duration {
         match self.replay {
             Replay::Within(grace) => self.limit.min(grace / 2),
@@ -40,21 +44,22 @@ impl Rules {
     }
 }
 
-/// What the table says.
+/// A decision of the table.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum SendDecision {
-    /// The tokens last for a while.
+    /// Keep the tokens, which are not due.
     Keep,
-    /// Claim and send, in place of this claim, made then, if there is one.
+    /// Reserve the row and send the token. `replaces` is the reservation to replace, if there is
+    /// one, and the time at which it was made.
     Send { replaces: Option<(ReservationId, Timestamp)> },
-    /// Somebody is sending, since `age` ago; in doubt after `left`.
+    /// Wait, because a node reserved the row `age` ago. The refresh is in doubt after `left`.
     Wait { left: Duration, age: Duration },
-    /// It was sent, and nobody knows what came of it.
+    /// Send nothing, because the token was sent and its outcome is unknown.
     InDoubt,
 }
 
-/// Asks the table. `due`: the tokens are to be renewed. `unanswered`: this node knows that no
-/// answer will come to the row's claim.
+/// Returns the table's decision. `due` states that the tokens are due for a refresh, and
+/// `unanswered` that this node knows that no answer will come for the row's reservation.
 pub(super) fn consult(
     upstream: &StoredUpstreamTokens,
     due: bool,
