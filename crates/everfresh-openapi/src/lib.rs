@@ -1,13 +1,14 @@
-//! An OpenAPI 3.1 document of the endpoints that an everfresh engine serves, its dialects too.
+//! An OpenAPI 3.1 document of the endpoints that an everfresh engine serves, dialects included.
 //!
 //! # Rules
-//! 1. What [`everfresh::Engine::endpoints`] mounts is described, at the same paths, and nothing else.
-//! 2. Each error stands there with its status and its body, as the dialect has them.
-//! 3. The document is a [`utoipa::openapi::OpenApi`]: merge it into your own with its `merge`, or
+//! 1. The document describes exactly the endpoints of [`everfresh::Engine::endpoints`], at the same
+//!    paths.
+//! 2. It lists each error with its status and its body, as the dialect defines them.
+//! 3. The document is a [`utoipa::openapi::OpenApi`]. Merge it into your own with its `merge`, or
 //!    serve it as it is.
 //!
-//! Behind a prefix the paths are those without it: name the prefix as a server, with
-//! [`OpenApi::servers`](utoipa::openapi::OpenApi).
+//! The paths have no prefix. If the app mounts the endpoints behind a prefix, name it as a server,
+//! with [`OpenApi::servers`](utoipa::openapi::OpenApi).
 //!
 //! # Example
 //! ```
@@ -41,7 +42,7 @@ use utoipa::openapi::{
     PathsBuilder, RefOr, Required, ResponseBuilder, Type,
 };
 
-/// The document of what this engine serves.
+/// Returns the OpenAPI document of the endpoints that this engine serves.
 pub fn document<C: ClaimSet>(auth: &Engine<C>) -> OpenApi {
     let info = InfoBuilder::new()
         .title("everfresh")
@@ -59,7 +60,7 @@ pub fn document<C: ClaimSet>(auth: &Engine<C>) -> OpenApi {
     OpenApiBuilder::new().info(info).paths(paths.build()).build()
 }
 
-/// An endpoint of everfresh's own.
+/// Returns the path item of one of everfresh's native endpoints.
 fn native_item(endpoint: Option<NativeEndpoint>, methods: &str) -> PathItem {
     let operation = OperationBuilder::new().tag("session");
     let operation = match endpoint {
@@ -164,7 +165,7 @@ fn dialect_operation(dialect: &Dialect) -> OperationBuilder {
     operation.response("503", problem("Not now; nothing is lost. See Retry-After."))
 }
 
-/// The body of a dialect's request, if it has one.
+/// Returns the content type and schema of a dialect's request body, if it has one.
 fn body(dialect: &Dialect) -> Option<(&'static str, RefOr<Schema>)> {
     let mut object = ObjectBuilder::new();
     let mut content_type = None;
@@ -195,7 +196,7 @@ fn body(dialect: &Dialect) -> Option<(&'static str, RefOr<Schema>)> {
     content_type.map(|content_type| (content_type, Schema::from(object.build()).into()))
 }
 
-/// The object of a good answer.
+/// Returns the schema of a dialect's successful answer.
 fn answer(dialect: &Dialect) -> RefOr<Schema> {
     let answer = &dialect.answer;
     let mut object = ObjectBuilder::new()
@@ -287,7 +288,7 @@ fn json(description: &str, schema: RefOr<Schema>) -> ResponseBuilder {
     typed("application/json", description, schema)
 }
 
-/// RFC 9457.
+/// Returns a response with problem details (RFC 9457).
 fn problem(description: &str) -> ResponseBuilder {
     let schema = object(&[
         ("type", Type::String),

@@ -1,4 +1,4 @@
-//! Documents that are fetched: key sets and metadata.
+//! Fetching of documents: key sets and metadata.
 
 use std::fmt;
 
@@ -8,7 +8,7 @@ use serde::de::DeserializeOwned;
 
 use crate::http::{Answer, HttpClient, HttpError, SecureUrl, UrlError};
 
-/// Why a document could not be had, or can't be used.
+/// An error of fetching a document: it could not be fetched, or can't be used.
 #[derive(Clone, PartialEq, Eq)]
 pub struct FetchError(Box<Inner>);
 
@@ -18,37 +18,37 @@ struct Inner {
     problem: FetchProblem,
 }
 
-/// What is wrong with a document.
+/// The cause of a [`FetchError`].
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum FetchProblem {
-    /// There was no answer.
+    /// The server did not answer.
     Http(HttpError),
-    /// The answer was not 200. Redirects are not followed.
+    /// The server answered with a status other than 200. Redirects are not followed.
     Status(StatusCode),
-    /// The answer is not the JSON that it should be; the text says where.
+    /// The answer is not the expected JSON. The text names the position.
     Json(String),
     /// The keys can't be used.
     Keys(KeyError),
-    /// A key set holds a shared secret (`oct`), which whoever reads it could sign with.
+    /// The key set holds a shared secret (`oct`). Any reader of the set could sign tokens with it.
     SharedSecret,
-    /// The metadata are another issuer's (RFC 8414 section 3.3).
+    /// The metadata belongs to another issuer (RFC 8414 section 3.3).
     Issuer {
-        /// What they say.
+        /// The issuer in the metadata, cut to 200 characters.
         found: String,
-        /// What was asked for. The two must be the same, character by character.
+        /// The issuer that was asked for. The two must be the same, character by character.
         expected: String,
     },
-    /// The metadata name an endpoint that can't be called.
+    /// The metadata names an endpoint that may not be called.
     Endpoint {
-        /// The member.
+        /// The member of the metadata.
         member: &'static str,
-        /// Why.
+        /// The reason.
         error: UrlError,
     },
-    /// The metadata lack an endpoint.
+    /// The metadata lacks an endpoint.
     Missing {
-        /// The member.
+        /// The member of the metadata.
         member: &'static str,
     },
 }
@@ -58,18 +58,18 @@ impl FetchError {
         Self(Box::new(Inner { url: url.clone(), problem: problem.into() }))
     }
 
-    /// Where the document should be.
+    /// Returns the address of the document.
     pub fn url(&self) -> &SecureUrl {
         &self.0.url
     }
 
-    /// What is wrong.
+    /// Returns the cause.
     pub fn problem(&self) -> &FetchProblem {
         &self.0.problem
     }
 }
 
-/// A document's answer.
+/// Fetches a document. A status other than 200 is an error.
 pub(crate) async fn fetch(client: &HttpClient, url: &SecureUrl) -> Result<Answer, FetchError> {
     let answer = client.get(url).send().await.map_err(|error| FetchError::new(url, error))?;
     match answer.status {

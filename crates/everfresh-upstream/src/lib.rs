@@ -1,36 +1,37 @@
-//! everfresh's client side: sessions that rest on another server's tokens, and another issuer's
-//! keys.
+//! The client side of everfresh: sessions that are backed by another server's tokens, and another
+//! issuer's keys.
 //!
-//! * [`Upstream`]: refreshes sessions at another server, once per expiry, however many requests and
-//!   nodes ask. Its own page has the rules of that.
-//! * [`JwksUrl`] and [`RemoteKeys`]: keys that are fetched, kept fresh, and fetched when a token
-//!   names one that came up meanwhile.
-//! * [`Provider`]: what an issuer says of itself, by OpenID Connect Discovery or RFC 8414.
-//! * [`HttpClient`]: one attempt per call, within limits, and errors that tell what certainly was
-//!   not sent from what may have been processed.
+//! * [`Upstream`] refreshes sessions at another server. It sends one refresh per expiry, for any
+//!   number of requests and nodes. Its page has the rules.
+//! * [`JwksUrl`] and [`RemoteKeys`] fetch an issuer's keys, keep them fresh, and fetch them again
+//!   if a token names a key that the set lacks.
+//! * [`Provider`] reads an issuer's metadata (OpenID Connect Discovery 1.0 or RFC 8414).
+//! * [`HttpClient`] makes one attempt per call, within limits. Its errors distinguish a request
+//!   that was certainly not sent from a request that the server may have processed.
 //!
 //! # Rules
-//! 1. Only addresses from your configuration are called, and those that an issuer's own metadata
-//!    name: `https`, or `http` on this very machine. Nothing in a token is followed.
-//! 2. Nothing is sent twice, no redirect is followed, and everything has a limit: 5 s to connect,
-//!    10 s in all, 64 KiB of an answer, 64 keys.
-//! 3. Keys are fetched at start, by a call that says what was wrong; then in the background; and
-//!    once in 30 s, however many tokens name keys that the set lacks. The last good set is kept
-//!    through every failure.
-//! 4. A request whose token names a new key waits for it, 3 s at the most. One whose key is known
-//!    costs what it costs with keys of your own.
+//! 1. The client calls only addresses from your configuration and the endpoints that an issuer's
+//!    own metadata names. The scheme is `https`, or `http` for this machine. An address in a token
+//!    is never called.
+//! 2. The client sends nothing twice and follows no redirect. Everything has a limit: 5 s to
+//!    connect, 10 s in all, 64 KiB for an answer, 64 keys for a key set.
+//! 3. Keys are fetched at start, by a call that returns what was wrong; then in the background; and
+//!    at most once in 30 s because of tokens that name keys that the set lacks. The last good set
+//!    stays in use through every failure.
+//! 4. A request whose token names a new key waits for the key, 3 s at the most. A request whose key
+//!    is known costs the same as with local keys.
 //!
 //! # Caveats
-//! * An engine whose keys are another issuer's only verifies. Its refresher's
-//!   [`mints`](everfresh::Refresher::mints) returns `false`, as in the guide on refreshers. The tokens
-//!   then need no `sid`, `auth_time` and `session_exp`, which other issuers don't write. An engine that
-//!   mints demands all three of each access token, also where its sessions rest on another server's
-//!   tokens: what travels there are access tokens of its own.
-//! * Certificates are checked against those that the machine trusts, so private authorities count
-//!   where the system knows them. A container without any needs `ca-certificates`, or
-//!   [`HttpClientBuilder::trust_pem`].
-//! * Without the feature `client` (on by default) there is no client of our own and no TLS:
-//!   [`HttpClient::over`] takes yours.
+//! * An engine that uses another issuer's keys only verifies. Its refresher's
+//!   [`mints`](everfresh::Refresher::mints) returns `false`, as in the guide on refreshers. Tokens
+//!   then need no `sid`, `auth_time` and `session_exp`, which other issuers don't write. An engine
+//!   that mints requires all three in each access token, even if its sessions are backed by another
+//!   server's tokens, because its clients hold access tokens that the engine itself issued.
+//! * The client checks certificates against the authorities that the machine trusts, which includes
+//!   a private authority that is installed in the system. A container without certificates needs
+//!   `ca-certificates` or [`HttpClientBuilder::trust_pem`].
+//! * Without the feature `client` (on by default), the crate has no HTTP client and no TLS. Pass
+//!   your own client to [`HttpClient::over`].
 //!
 //! # Example
 //! ```

@@ -1,4 +1,4 @@
-//! What an issuer says of itself: OpenID Connect Discovery 1.0 and RFC 8414.
+//! An issuer's metadata: OpenID Connect Discovery 1.0 and RFC 8414.
 
 use serde::Deserialize;
 
@@ -6,17 +6,18 @@ use crate::fetch::{FetchError, FetchProblem, fetch, parse};
 use crate::http::{Answer, HttpClient, SecureUrl, UrlError};
 use crate::keys::JwksUrl;
 
-/// An issuer's endpoints, as its metadata name them.
+/// An issuer's endpoints, as its metadata names them.
 ///
 /// # Rules
-/// 1. The metadata lie at `/.well-known/openid-configuration` behind the issuer (OpenID Connect
-///    Discovery section 4), or, where that is answered with a 4xx, at
-///    `/.well-known/oauth-authorization-server` before its path (RFC 8414 section 3.1).
-/// 2. They must name the very issuer that was asked for, character by character (section 3.3):
-///    other metadata could send our secrets to somebody else.
-/// 3. Every endpoint must be one that may be called: see [`SecureUrl`]. An address instead of a
-///    name, or this machine, only if that is where the issuer is.
-/// 4. It is asked once, when you call it. Nothing in a token is followed.
+/// 1. The metadata is read from `/.well-known/openid-configuration` after the issuer's path (OpenID
+///    Connect Discovery section 4). If the issuer answers that with a 4xx, the metadata is read
+///    from `/.well-known/oauth-authorization-server` before the path (RFC 8414 section 3.1).
+/// 2. The metadata must name the same issuer, character by character (RFC 8414 section 3.3).
+///    Metadata of another issuer could direct the client's secrets to another server.
+/// 3. Every endpoint must be a valid [`SecureUrl`]. An endpoint may be an IP address or be on this
+///    machine only if the issuer itself is there.
+/// 4. [`discover`](Self::discover) asks the issuer once per call. An address in a token is never
+///    called.
 ///
 /// # Example
 /// ```
@@ -33,7 +34,7 @@ use crate::keys::JwksUrl;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Provider {
     issuer: Box<str>,
-    /// Where the metadata were.
+    /// The address that the metadata came from.
     source: SecureUrl,
     token_endpoint: Option<SecureUrl>,
     jwks_uri: Option<SecureUrl>,
@@ -41,7 +42,7 @@ pub struct Provider {
     auth_methods: Vec<String>,
 }
 
-/// The members that we look at.
+/// The members of the metadata that this crate reads.
 #[derive(Deserialize)]
 struct Metadata {
     issuer: String,
@@ -51,20 +52,21 @@ struct Metadata {
     token_endpoint_auth_methods_supported: Option<Vec<String>>,
 }
 
-/// Why an issuer could not be asked.
+/// An error of [`Provider::discover`].
 #[derive(Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum DiscoveryError {
     /// The issuer is not an address that may be called.
     Issuer(UrlError),
-    /// Its metadata could not be had, or can't be used.
+    /// The metadata could not be fetched, or can't be used.
     Metadata(FetchError),
 }
 
 impl Provider {
-    /// Asks an issuer for its metadata.
+    /// Fetches an issuer's metadata.
     ///
-    /// Errors: see [`DiscoveryError`].
+    /// # Errors
+    /// See [`DiscoveryError`].
     pub async fn discover(client: &HttpClient, issuer: &str) -> Result<Self, DiscoveryError> {
         let [openid, oauth] = well_known(issuer).map_err(DiscoveryError::Issuer)?;
         let read = |url: &SecureUrl, answer: &Answer| {
@@ -74,7 +76,7 @@ impl Provider {
             Ok(answer) => read(&openid, &answer),
             Err(error) if is_absent(&error) => match fetch(client, &oauth).await {
                 Ok(answer) => read(&oauth, &answer),
-                // The first one is what most issuers have.
+                // Most issuers have the first document, so the error is about that one.
                 Err(other) if is_absent(&other) => Err(error),
                 Err(other) => Err(other),
             },
@@ -109,32 +111,35 @@ impl Provider {
         })
     }
 
-    /// The issuer, as it names itself: the claim `iss` of its tokens.
+    /// Returns the issuer as it names itself, which is the claim `iss` of its tokens.
     pub fn issuer(&self) -> &str {
         &self.issuer
     }
 
-    /// Where its keys are, to be fetched.
+    /// Returns the address of the issuer's keys (`jwks_uri`), ready to be fetched.
     ///
-    /// Errors: the metadata name no `jwks_uri`.
+    /// # Errors
+    /// Returns an error if the metadata names no `jwks_uri`.
     pub fn jwks(&self) -> Result<JwksUrl, FetchError> {
         self.required("jwks_uri", self.jwks_uri.as_ref()).cloned().map(Into::into)
     }
 
-    /// Where tokens are refreshed (RFC 6749 section 3.2).
+    /// Returns the token endpoint, which refreshes tokens (RFC 6749 section 3.2).
     ///
-    /// Errors: the metadata name no `token_endpoint`.
+    /// # Errors
+    /// Returns an error if the metadata names no `token_endpoint`.
     pub fn token_endpoint(&self) -> Result<&SecureUrl, FetchError> {
         self.required("token_endpoint", self.token_endpoint.as_ref())
     }
 
-    /// Where tokens are revoked (RFC 7009), if it can be done.
+    /// Returns the revocation endpoint (RFC 7009), if the issuer has one.
     pub fn revocation_endpoint(&self) -> Option<&SecureUrl> {
         self.revocation_endpoint.as_ref()
     }
 
-    /// How a client may authenticate at the token endpoint, in the words of the registry:
-    /// `client_secret_basic`, `client_secret_post`, `private_key_jwt`, `none`.
+    /// Returns the methods by which a client may authenticate at the token endpoint, as registered
+    /// names: `client_secret_basic`, `client_secret_post`, `private_key_jwt`, `none`. If the
+    /// metadata names none, the list is `client_secret_basic` alone (RFC 8414 section 2).
     pub fn token_auth_methods(&self) -> &[String] {
         &self.auth_methods
     }
@@ -148,7 +153,7 @@ impl Provider {
     }
 }
 
-/// Where an issuer's metadata may be.
+/// Returns the addresses at which an issuer's metadata may be, in the order of attempts.
 fn well_known(issuer: &str) -> Result<[SecureUrl; 2], UrlError> {
     let url: SecureUrl = issuer.parse()?;
     let path = url.issuer_path()?;
@@ -158,7 +163,7 @@ fn well_known(issuer: &str) -> Result<[SecureUrl; 2], UrlError> {
     ])
 }
 
-/// Whether somebody answered that there is no such document.
+/// Returns whether the server answered that the document does not exist (4xx).
 fn is_absent(error: &FetchError) -> bool {
     matches!(error.problem(), FetchProblem::Status(status) if status.is_client_error())
 }
@@ -208,7 +213,7 @@ mod tests {
         Response::builder().status(status).body(full("")).unwrap()
     }
 
-    /// What an issuer's answers come to, and what it was asked.
+    /// Returns the result of a discovery at an issuer with these answers, and the addresses called.
     async fn discover(
         issuer: &str,
         answer: impl Fn(&str) -> Response<Body> + Send + Sync + 'static,
@@ -264,7 +269,7 @@ mod tests {
         let (neither, _) = discover(ISSUER, |_| status(404)).await;
         let problem = neither.unwrap_err().to_string();
         assert!(problem.contains(OPENID) && problem.contains("answered 404"), "{problem}");
-        // An outage is no absence.
+        // A 5xx does not mean that the document is absent.
         let (down, asked) = discover(ISSUER, |_| status(503)).await;
         assert!(down.unwrap_err().to_string().contains("answered 503"));
         assert_eq!(asked, [OPENID]);

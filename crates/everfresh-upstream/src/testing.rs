@@ -1,4 +1,5 @@
-//! What the tests share: servers on this machine that do what a test says, and count.
+//! Helpers that the tests share: servers on this machine that run a test's handler and count
+//! connections and requests.
 
 #![cfg(feature = "client")]
 
@@ -31,7 +32,7 @@ pub(crate) fn full(body: impl Into<Bytes>) -> Body {
     Full::new(body.into()).boxed_unsync()
 }
 
-/// A server that answers with what a function makes of a request's head and body.
+/// A server that passes each request, with its whole body, to a function and sends its response.
 pub(crate) struct Server {
     pub(crate) address: SocketAddr,
     scheme: &'static str,
@@ -48,7 +49,7 @@ impl Server {
         Self::start(handler, None).await
     }
 
-    /// The same behind TLS, with this certificate.
+    /// Starts the same server behind TLS, with this certificate.
     pub(crate) async fn secure<F>(certificate: &Certificate, handler: F) -> Self
     where
         F: Fn(Request<Bytes>) -> Response<Body> + Send + Sync + 'static,
@@ -98,7 +99,7 @@ impl Server {
         self.connections.load(Ordering::SeqCst)
     }
 
-    /// How many whole requests there were.
+    /// Returns the number of complete requests.
     pub(crate) fn requests(&self) -> usize {
         self.requests.load(Ordering::SeqCst)
     }
@@ -119,7 +120,7 @@ where
         let handler = handler.clone();
         async move {
             let (head, body) = request.into_parts();
-            // A request that breaks off is none that the handler hears of.
+            // An incomplete request does not reach the handler.
             let body = body.collect().await?.to_bytes();
             Ok::<_, hyper::Error>(handler(Request::from_parts(head, body)))
         }
@@ -128,7 +129,7 @@ where
     let _ = http.serve_connection(TokioIo::new(stream), service).await;
 }
 
-/// A certificate that nobody trusts, unless somebody does.
+/// A self-signed certificate, which a client trusts only if a test adds it.
 pub(crate) struct Certificate {
     pub(crate) pem: String,
     key: rcgen::KeyPair,
@@ -162,7 +163,7 @@ impl Certificate {
     }
 }
 
-/// A client over a function: no socket, and time may stand still.
+/// Returns a client over a function. It uses no socket, so tokio's time may be paused.
 pub(crate) fn over<F>(handler: F) -> HttpClient
 where
     F: Fn(Request<Full<Bytes>>) -> Response<Body> + Clone + Send + Sync + 'static,

@@ -1,4 +1,4 @@
-//! A request's body on its way out, and an answer's on its way in.
+//! The bodies of requests and answers.
 
 use std::pin::Pin;
 use std::sync::Arc;
@@ -14,15 +14,16 @@ use http_body_util::combinators::UnsyncBoxBody;
 
 use super::error::HttpError;
 
-/// Says, once the way is free, whether a request may leave.
+/// Resolves to whether a request may be sent. It is polled at the last moment before sending.
 pub(super) type Permission = BoxFuture<'static, bool>;
 
 pub(super) type BoxError = Box<dyn std::error::Error + Send + Sync>;
 
-/// An answer's body, whoever carried it.
+/// An answer's body, from any transport.
 pub(super) type Incoming = UnsyncBoxBody<Bytes, BoxError>;
 
-/// What became of a request's body. What was not handed over, nobody has got.
+/// Records whether a request's body was handed to the transport. Until then the server certainly
+/// received nothing of it.
 #[derive(Clone, Debug, Default)]
 pub(super) struct SentFlag(Arc<Flags>);
 
@@ -33,7 +34,7 @@ struct Flags {
 }
 
 impl SentFlag {
-    /// It is handed over now.
+    /// Records that the body is handed over now.
     pub(super) fn depart(&self) {
         self.0.departed.store(true, Ordering::SeqCst);
     }
@@ -42,7 +43,7 @@ impl SentFlag {
         self.0.departed.load(Ordering::SeqCst)
     }
 
-    /// Permission was refused.
+    /// Records that the permission was refused, and returns the error of that.
     pub(super) fn withhold(&self) -> HttpError {
         self.0.withheld.store(true, Ordering::SeqCst);
         HttpError::Withheld
@@ -53,8 +54,8 @@ impl SentFlag {
     }
 }
 
-/// A body that is asked for when the connection is there: it asks for permission then, and is
-/// handed over in the same poll that got it.
+/// A request's body, which the transport polls once it is connected. The body then polls its
+/// permission, and is handed over in the same poll in which the permission was granted.
 #[cfg_attr(not(feature = "client"), expect(dead_code, reason = "our own client carries it"))]
 pub(super) struct Outgoing {
     pub(super) data: Bytes,
@@ -92,7 +93,7 @@ impl Body for Outgoing {
     }
 }
 
-/// Any body as ours.
+/// Converts any body into an [`Incoming`].
 pub(super) fn incoming<B>(body: B) -> Incoming
 where
     B: Body<Error: Into<BoxError>> + Send + 'static,
@@ -106,7 +107,8 @@ where
     body.map_frame(bytes).map_err(Into::into).boxed_unsync()
 }
 
-/// Reads an answer's body, `limit` bytes at the most; what is larger is not read to its end.
+/// Reads an answer's body, `limit` bytes at the most. A larger body is an error, and is not read to
+/// its end.
 pub(super) async fn read(
     mut body: Incoming,
     status: StatusCode,
@@ -119,7 +121,7 @@ pub(super) async fn read(
     let mut read = Vec::new();
     while let Some(frame) = body.frame().await {
         let Ok(frame) = frame else { return Err(HttpError::Cut { status }) };
-        // Trailers say nothing that we look at.
+        // Trailers are ignored.
         let Ok(data) = frame.into_data() else { continue };
         if read.len() + data.len() > limit {
             return Err(too_large);

@@ -1,4 +1,4 @@
-//! Whatever carries a request to its server, as one concrete type.
+//! The transport of requests: everfresh's own client or a Tower service, behind one trait.
 
 use std::future::poll_fn;
 use std::sync::{Mutex, PoisonError};
@@ -13,7 +13,7 @@ use tower_service::Service;
 use super::body::{BoxError, Incoming, Permission, SentFlag, incoming};
 use super::error::{self, HttpError};
 
-/// Carries one request, once.
+/// Sends a request to its server, once.
 pub(super) trait Carrier: Send + Sync {
     fn carry(
         &self,
@@ -23,8 +23,8 @@ pub(super) trait Carrier: Send + Sync {
     ) -> BoxFuture<'static, Result<Response<Incoming>, HttpError>>;
 }
 
-/// A service of the user's own. It is asked for permission when the service is ready, and what it
-/// makes of the request from then on is its own affair.
+/// The application's own Tower service. The permission is polled once the service is ready. From
+/// then on the service alone controls the request, which counts as sent.
 pub(super) struct Given<S>(pub(super) Mutex<S>);
 
 impl<S, B> Carrier for Given<S>
@@ -58,7 +58,7 @@ where
     }
 }
 
-/// What an error means, as far as the request had come.
+/// Returns the [`HttpError`] for an error, which depends on how far the request had got.
 pub(super) fn classify(
     error: &(dyn std::error::Error + 'static),
     departure: &SentFlag,
@@ -66,7 +66,7 @@ pub(super) fn classify(
     if departure.is_withheld() {
         return HttpError::Withheld;
     }
-    // Whoever says so himself knows best.
+    // The connector or the application's service classified the error itself.
     if let Some(known) = error::find::<HttpError>(error) {
         return known.clone();
     }

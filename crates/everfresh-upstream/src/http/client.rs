@@ -1,11 +1,12 @@
-//! The HTTP client that we bring: hyper, with TLS by rustls.
+//! everfresh's own HTTP client: hyper, with TLS by rustls.
 //!
-//! Nothing that it does sends a request twice:
-//! * hyper-util's `retry_canceled_requests` is off;
-//! * a connection that was idle for a second is not used again: a server that closes it does so
-//!   while the request is on its way, and nobody could say whether it arrived;
-//! * no redirect is followed and no answer is acted upon;
-//! * TLS sends no early data, which whoever listens could send again.
+//! The client never sends a request twice:
+//! * hyper-util's `retry_canceled_requests` is off.
+//! * A connection that was idle for 1 s is not reused. A server may close an idle connection while
+//!   a request is on its way, and the client can't know then whether the request arrived.
+//! * The client follows no redirect, and no answer makes it send anything.
+//! * TLS sends no early data, because an attacker on the network could replay it (RFC 8446
+//!   section 8).
 
 use std::fmt;
 use std::sync::Arc;
@@ -29,16 +30,16 @@ use super::body::{BoxError, Incoming, Outgoing, Permission, SentFlag, incoming};
 use super::carrier::{Carrier, classify};
 use super::error::HttpError;
 
-/// How long name, connection and TLS may take together.
+/// The default limit of name resolution, connection and TLS handshake together.
 const CONNECT_LIMIT: Duration = Duration::from_secs(5);
 
-/// How long a connection may be idle and be used again.
+/// The longest time that a connection may be idle and still be reused.
 const IDLE_LIMIT: Duration = Duration::from_secs(1);
 
-/// The most that an answer's head may be, in bytes.
+/// The limit of an answer's head, in bytes.
 const MAX_HEAD: usize = 32 * 1024;
 
-/// Builds the [`HttpClient`] that everfresh brings. Made by [`HttpClient::builder`].
+/// Builds everfresh's own [`HttpClient`]. Made by [`HttpClient::builder`].
 #[derive(Clone, Debug)]
 #[must_use = "nothing is built before `build()`"]
 pub struct HttpClientBuilder {
@@ -46,20 +47,21 @@ pub struct HttpClientBuilder {
     more: Vec<CertificateDer<'static>>,
 }
 
-/// Why there is no client.
+/// An error of building the client.
 #[derive(Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum ClientError {
-    /// This machine trusts no certificate authority, and no other one was named.
+    /// This machine trusts no certificate authority, and [`HttpClientBuilder::trust_pem`] added
+    /// none.
     NoRoots {
-        /// What the machine's store said, if it said something.
+        /// The first error of the machine's certificate store, if it reported one.
         cause: Option<String>,
     },
-    /// What was given to [`HttpClientBuilder::trust_pem`] holds no certificate.
+    /// The PEM text for [`HttpClientBuilder::trust_pem`] holds no certificate, or can't be read.
     NoCertificate,
-    /// A certificate that TLS can't use.
+    /// TLS can't use a certificate that was added.
     Certificate {
-        /// Why.
+        /// The error of TLS.
         cause: String,
     },
 }
@@ -71,16 +73,18 @@ impl Default for HttpClientBuilder {
 }
 
 impl HttpClientBuilder {
-    /// How long name, connection and TLS may take together: 5 s unless set.
+    /// Limits the time of name resolution, connection and TLS handshake together. The default is
+    /// 5 s.
     pub fn connect_limit(mut self, limit: Duration) -> Self {
         self.connect_limit = limit;
         self
     }
 
-    /// Trusts these certificates beside those that the machine trusts: a private authority's, as
-    /// PEM.
+    /// Trusts these certificates in addition to the machine's, such as the certificate of a private
+    /// authority. The format is PEM.
     ///
-    /// Errors: [`ClientError::NoCertificate`].
+    /// # Errors
+    /// Returns [`ClientError::NoCertificate`] if the text holds no certificate, or can't be read.
     pub fn trust_pem(mut self, pem: &[u8]) -> Result<Self, ClientError> {
         let found: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(pem).collect();
         match found {
@@ -92,11 +96,12 @@ impl HttpClientBuilder {
 
     /// Reads the machine's certificates and builds the client.
     ///
-    /// Errors: see [`ClientError`].
+    /// # Errors
+    /// See [`ClientError`].
     pub fn build(self) -> Result<HttpClient, ClientError> {
         let native = rustls_native_certs::load_native_certs();
         let mut roots = RootCertStore::empty();
-        // A machine's store holds many; one that is odd is no reason to trust none of them.
+        // A certificate of the machine's store that can't be parsed is skipped.
         roots.add_parsable_certificates(native.certs);
         for certificate in self.more {
             let added = roots.add(certificate);
@@ -119,7 +124,7 @@ impl HttpClientBuilder {
         tcp.set_nodelay(true);
         let tls = HttpsConnectorBuilder::new()
             .with_tls_config(tls)
-            // `http` only ever is this very machine: see `SecureUrl`.
+            // `SecureUrl` allows `http` for this machine only.
             .https_or_http()
             .enable_http1()
             .enable_http2()
@@ -148,7 +153,7 @@ impl Carrier for Own {
         Box::pin(async move {
             let mut permission = permission;
             if request.body().is_empty() {
-                // There is no body that would ask.
+                // An empty body is never polled, so the permission is polled here.
                 if let Some(permission) = permission.take()
                     && !permission.await
                 {
@@ -165,7 +170,7 @@ impl Carrier for Own {
     }
 }
 
-/// Connects within a limit, TLS included.
+/// Connects within a limit, which includes the TLS handshake.
 #[derive(Clone)]
 struct Connector {
     inner: HttpsConnector<HttpConnector>,

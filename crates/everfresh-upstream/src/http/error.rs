@@ -1,4 +1,4 @@
-//! Why a call gave no answer, and whether the request may have arrived.
+//! The errors of calls, and whether the request may have arrived.
 
 use std::error::Error;
 use std::fmt;
@@ -6,70 +6,70 @@ use std::time::Duration;
 
 use http::StatusCode;
 
-/// Why a call gave no answer.
+/// An error of a call that returned no complete answer.
 ///
-/// What matters most is [`certainly_unsent`](Self::certainly_unsent): a one-time token that may
-/// have arrived must not be sent again. No variant holds anything that was sent.
+/// Check [`certainly_unsent`](Self::certainly_unsent) before a second attempt: a one-time token
+/// that may have arrived must not be sent again. No variant holds any part of the request.
 #[derive(Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum HttpError {
-    /// There was no connection: no such host, refused, unreachable. Nothing was sent.
+    /// The client could not connect: no such host, refused, or unreachable. Nothing was sent.
     Connect {
-        /// What the system said.
+        /// The system's error.
         cause: String,
     },
-    /// There was no connection in time. Nothing was sent.
+    /// The client could not connect within the limit. Nothing was sent.
     ConnectTimeout {
-        /// The limit that was over.
+        /// The limit that was exceeded.
         limit: Duration,
     },
-    /// The connection could not be made secure: a certificate that nobody here trusts, of another
-    /// host, or expired. Nothing was sent.
+    /// The TLS handshake failed: the certificate is not trusted, is another host's, or has expired.
+    /// Nothing was sent.
     Tls {
-        /// What TLS said.
+        /// The error of TLS.
         cause: String,
     },
-    /// There was a connection, and it was gone before the request's body was written; the service
-    /// that should carry it was not ready; or permission did not come in time. Nothing was sent.
+    /// The connection closed before the request's body was written, the service was not ready, or
+    /// the permission did not come within the limit. Nothing was sent.
     Unsent {
-        /// What happened.
+        /// The innermost error.
         cause: String,
     },
-    /// [`Call::after`](crate::Call::after) said no. Nothing was sent.
+    /// The permission of [`Call::after`](crate::Call::after) was refused. Nothing was sent.
     Withheld,
-    /// No answer, or not the whole of it, in time. The request may have been processed.
+    /// The answer was not complete within the limit. The request may have been processed.
     Timeout {
-        /// The limit that was over.
+        /// The limit that was exceeded.
         limit: Duration,
     },
-    /// The connection was reset, or closed before there was an answer. The request may have been
+    /// The connection was reset or closed before the server answered. The request may have been
     /// processed.
     Lost {
-        /// What happened.
+        /// The innermost error.
         cause: String,
     },
-    /// What came is no HTTP. The request may have been processed.
+    /// The answer is not HTTP. The request may have been processed.
     Garbled {
-        /// What could not be read.
+        /// The error of the parser.
         cause: String,
     },
-    /// The answer began, and ended too soon.
+    /// The answer ended before it was complete. The request may have been processed.
     Cut {
-        /// The status that it had.
+        /// The status of the answer.
         status: StatusCode,
     },
-    /// The answer is larger than what is read of it.
+    /// The answer's body exceeds the limit. The request may have been processed.
     TooLarge {
-        /// The status that it had.
+        /// The status of the answer.
         status: StatusCode,
-        /// How many bytes are read.
+        /// The limit of the body, in bytes.
         limit: usize,
     },
 }
 
 impl HttpError {
-    /// Whether the other side certainly got nothing of the request's body. Otherwise it may have
-    /// done what it says.
+    /// Returns `true` if the server certainly received nothing of the request's body. Otherwise the
+    /// server may have processed the request.
     pub fn certainly_unsent(&self) -> bool {
         match self {
             Self::Connect { .. }
@@ -86,13 +86,13 @@ impl HttpError {
     }
 }
 
-/// The innermost of an error's causes: the one that says what happened.
+/// Returns the text of an error's innermost cause, cut to 200 characters.
 pub(crate) fn root_cause(error: &(dyn Error + 'static)) -> String {
     let text = chain(error).last().unwrap_or(error).to_string();
     text.chars().take(200).collect()
 }
 
-/// An error and its causes, from the outside in.
+/// Returns an error and its causes, the outermost first.
 pub(crate) fn chain<'e>(
     error: &'e (dyn Error + 'static),
 ) -> impl Iterator<Item = &'e (dyn Error + 'static)> {
@@ -101,21 +101,22 @@ pub(crate) fn chain<'e>(
 
 fn inner<'e>(error: &'e (dyn Error + 'static)) -> Option<&'e (dyn Error + 'static)> {
     match error.downcast_ref::<std::io::Error>() {
-        // An I/O error stands for what it wraps, and names only that one's cause.
+        // The `source` of an I/O error is the source of the error that it wraps, so `source` skips
+        // the wrapped error.
         Some(io) => io.get_ref().map(|inner| inner as _),
         None => error.source(),
     }
 }
 
-/// The first cause of this type.
+/// Returns the first error of this type in the chain.
 pub(crate) fn find<'e, E: Error + 'static>(error: &'e (dyn Error + 'static)) -> Option<&'e E> {
     chain(error).find_map(|cause| cause.downcast_ref())
 }
 
-/// What to look at where there is no connection.
+/// The advice for errors of connecting.
 const UP: &str = "see that the server is up and that this machine may reach it";
 
-/// What nobody knows once something was sent.
+/// The warning for errors after something was sent.
 const DONE: &str = "the request may have been done all the same";
 
 impl fmt::Display for HttpError {

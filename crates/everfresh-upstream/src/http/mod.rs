@@ -1,4 +1,4 @@
-//! Calls to other servers, over whatever carries HTTP.
+//! Calls to other servers, over everfresh's HTTP client or any Tower service.
 
 mod body;
 mod carrier;
@@ -29,32 +29,35 @@ pub use client::{ClientError, HttpClientBuilder};
 pub use error::HttpError;
 pub use url::{SecureUrl, UrlError};
 
-/// How long a call may take, from its connection to its answer's last byte.
+/// The default limit of a call, from connecting to the answer's last byte.
 const LIMIT: Duration = Duration::from_secs(10);
 
-/// How many bytes of an answer are read.
+/// The default limit of an answer's body, in bytes.
 const MAX_ANSWER: usize = 64 * 1024;
 
-/// Calls other servers: once, within limits, and never where it was not told to.
+/// An HTTP client that makes one attempt per call, within limits, and follows no redirect.
 ///
-/// A cheap handle; a clone shares the connections.
+/// The client is a cheap handle. Clones share the connections.
 ///
 /// # Rules
-/// 1. One attempt per call. Nothing is sent again, and no redirect is followed: an answer is given
-///    as it came, whatever its status.
-/// 2. A call takes 10 s at the most unless it has a [`limit`](Call::limit) of its own, and 64 KiB
-///    of its answer are read unless it says [`at_most`](Call::at_most). What is compressed is
-///    not asked for, and not unpacked.
-/// 3. [`HttpError`] tells what certainly was not sent from what may have been processed.
-/// 4. No cookie is kept or sent. Neither errors nor `Debug` show anything of a body or a field.
+/// 1. One attempt per call. The client sends nothing again and follows no redirect. It returns the
+///    answer as it is, whatever its status.
+/// 2. A call takes 10 s at the most, unless [`Call::limit`] sets another limit. The client reads 64
+///    KiB of an answer's body, unless [`Call::at_most`] sets another limit. It asks for no
+///    compression and decompresses nothing.
+/// 3. [`HttpError`] distinguishes a request that was certainly not sent from a request that the
+///    server may have processed.
+/// 4. The client stores and sends no cookies. Neither errors nor `Debug` show a body or the value
+///    of a header field.
 ///
-/// [`new`](Self::new) gives the client that everfresh brings: HTTP/1.1 and HTTP/2, TLS 1.2 and 1.3
-/// by the machine's certificates, connected within 5 s. [`over`](Self::over) takes any Tower
-/// service, for a proxy, a client certificate, or a test.
+/// [`new`](Self::new) returns everfresh's own client: HTTP/1.1 and HTTP/2, TLS 1.2 and 1.3 with the
+/// machine's certificates, and 5 s to connect. [`over`](Self::over) takes any Tower service, for a
+/// proxy, a client certificate, or a test.
 ///
 /// # Caveat
-/// A service of your own must keep rule 1: no retries, no redirects. Of its errors only those that
-/// are or hold an [`HttpError`], or hyper-util's that could not connect, count as unsent.
+/// Your own service must keep rule 1: no retries, no redirects. Its errors count as unsent only if
+/// they are or contain an unsent [`HttpError`] or a connect error of hyper-util, or if the service
+/// was not ready.
 ///
 /// # Example
 /// ```
@@ -76,21 +79,22 @@ const MAX_ANSWER: usize = 64 * 1024;
 pub struct HttpClient(Arc<dyn Carrier>);
 
 impl HttpClient {
-    /// The client that everfresh brings, as it is.
+    /// Returns everfresh's own client with the default settings.
     ///
-    /// Errors: see [`ClientError`]; a machine without certificates.
+    /// # Errors
+    /// Returns an error if the machine has no certificates. See [`ClientError`].
     #[cfg(feature = "client")]
     pub fn new() -> Result<Self, ClientError> {
         Self::builder().build()
     }
 
-    /// The client that everfresh brings, with settings.
+    /// Returns a builder of everfresh's own client.
     #[cfg(feature = "client")]
     pub fn builder() -> HttpClientBuilder {
         HttpClientBuilder::default()
     }
 
-    /// A client over any Tower service that carries HTTP.
+    /// Returns a client over any Tower service for HTTP.
     ///
     /// ```
     /// use std::convert::Infallible;
@@ -119,18 +123,18 @@ impl HttpClient {
         Self(Arc::new(carrier))
     }
 
-    /// A `GET`.
+    /// Begins a `GET` request.
     pub fn get<'c>(&'c self, url: &SecureUrl) -> Call<'c> {
         Call::new(self, Method::GET, url)
     }
 
-    /// A `POST`, with an empty body until it is given one.
+    /// Begins a `POST` request. Its body is empty until one is set.
     pub fn post<'c>(&'c self, url: &SecureUrl) -> Call<'c> {
         Call::new(self, Method::POST, url)
     }
 }
 
-/// A call that has not been made yet. Made by [`HttpClient::get`] and [`HttpClient::post`].
+/// A request that has not been sent yet. Made by [`HttpClient::get`] and [`HttpClient::post`].
 #[must_use = "nothing is sent before `send()`"]
 pub struct Call<'c> {
     client: &'c HttpClient,
@@ -159,14 +163,14 @@ impl<'c> Call<'c> {
         }
     }
 
-    /// A header field, in place of one of the same name. Its value is taken for a secret.
+    /// Sets a header field, in place of one of the same name. The value is marked sensitive.
     pub fn header(mut self, name: HeaderName, mut value: HeaderValue) -> Self {
         value.set_sensitive(true);
         self.request.headers_mut().insert(name, value);
         self
     }
 
-    /// A body as a browser's form (`application/x-www-form-urlencoded`).
+    /// Sets the body to a form (`application/x-www-form-urlencoded`).
     pub fn form<K, V>(self, fields: impl IntoIterator<Item = (K, V)>) -> Self
     where
         K: AsRef<str>,
@@ -177,17 +181,17 @@ impl<'c> Call<'c> {
         self.body("application/x-www-form-urlencoded", form.finish())
     }
 
-    /// A body as JSON.
+    /// Sets the body to JSON.
     pub fn json(self, value: &serde_json::Value) -> Self {
         self.body("application/json", value.to_string())
     }
 
-    /// Method, header fields and body of a request that was made elsewhere. Its URI is not looked
-    /// at: the address is the call's.
+    /// Takes the method, header fields and body of another request. The call keeps its own address
+    /// and ignores the request's URI. All of the values are marked sensitive.
     pub fn like(mut self, request: Request<Vec<u8>>) -> Self {
         let (mut parts, body) = request.into_parts();
         parts.headers.iter_mut().for_each(|(_, value)| {
-            // A value that is shown nowhere does no harm; a token that is shown does.
+            // Any of the values may hold a token, so none of them is shown.
             value.set_sensitive(true);
         });
         *self.request.method_mut() = parts.method;
@@ -202,37 +206,43 @@ impl<'c> Call<'c> {
         self
     }
 
-    /// How long it may take in all, in place of 10 s.
+    /// Limits the time of the whole call, from connecting to the answer's last byte. The default is
+    /// 10 s.
     pub fn limit(mut self, limit: Duration) -> Self {
         self.limit = limit;
         self
     }
 
-    /// How many bytes of the answer's body are read, in place of 64 KiB.
+    /// Limits the answer's body, in bytes. A larger body is an error. The default is 64 KiB.
     pub fn at_most(mut self, bytes: usize) -> Self {
         self.at_most = bytes;
         self
     }
 
-    /// Sends the body only if `permission` says yes: it is asked when the connection is there, and
-    /// the body is handed to it in the same poll that got the answer, which over HTTP/1.1 also
-    /// writes it. For what may be sent once, and only while somebody holds a claim to it.
+    /// Sends the body only if `permission` resolves to `true`. Use it for a body that may be sent
+    /// once, and only while the node holds a reservation.
     ///
-    /// The head may have left by then. Over a service of your own permission is asked when the
-    /// service is ready.
+    /// The client polls `permission` once it is connected. It hands the body to the connection in
+    /// the same poll in which the permission was granted; over HTTP/1.1 that poll also writes the
+    /// body. The request's head may have been sent before. With your own service, the client polls
+    /// `permission` once the service is ready.
     pub fn after(mut self, permission: impl Future<Output = bool> + Send + 'static) -> Self {
         self.permission = Some(Box::pin(permission));
         self
     }
 
-    /// What may be sent once is in the head: permission is asked before anything is done, and
-    /// from then on nothing is certain but that there was no connection.
+    /// States that the request's head, not its body, holds the value that may be sent only once.
+    /// The client then waits for the permission before it connects. After that, only a failure to
+    /// connect counts as unsent.
     pub fn in_head(mut self) -> Self {
         self.in_head = true;
         self
     }
 
-    /// Makes the call and reads the answer, whatever its status.
+    /// Sends the request and reads the answer, whatever its status.
+    ///
+    /// # Errors
+    /// Returns an error if there is no complete answer within the limits. See [`HttpError`].
     pub async fn send(self) -> Result<Answer, HttpError> {
         let Self { client, request, limit, at_most, mut permission, in_head } = self;
         let departure = SentFlag::default();
@@ -258,11 +268,11 @@ impl<'c> Call<'c> {
     }
 }
 
-/// An answer that was read to its end.
+/// A complete answer.
 #[derive(Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Answer {
-    /// The status, redirects and errors included.
+    /// The status, which may also be a redirect or an error.
     pub status: StatusCode,
     /// The header fields.
     pub headers: HeaderMap,
@@ -271,7 +281,7 @@ pub struct Answer {
 }
 
 impl Answer {
-    /// The body as JSON.
+    /// Parses the body as JSON.
     pub fn json<T: DeserializeOwned>(&self) -> Result<T, serde_json::Error> {
         serde_json::from_slice(&self.body)
     }
@@ -293,7 +303,7 @@ impl fmt::Debug for Call<'_> {
     }
 }
 
-/// What an answer says may be a token.
+/// Shows neither header fields nor the body, because they may hold tokens.
 impl fmt::Debug for Answer {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Answer")

@@ -1,4 +1,4 @@
-//! Addresses that a token or a secret may be sent to.
+//! URLs to which the client may send a token or a secret.
 
 use std::fmt;
 use std::net::IpAddr;
@@ -7,13 +7,16 @@ use std::str::FromStr;
 use http::Uri;
 use http::uri::Scheme;
 
-/// An absolute `https` URL, or an `http` one of this very machine.
+/// An absolute `https` URL, or an `http` URL of this machine.
 ///
-/// 1. `https`, or `http` with a loopback address (`127.0.0.0/8`, `[::1]`) or `localhost`.
-/// 2. No user or password in it, and no fragment: what is secret does not belong into a URL.
-/// 3. A host that is a number in any other notation than that of an address is refused: resolvers
-///    read it as one.
+/// # Rules
+/// 1. The scheme is `https`, or `http` with a loopback address (`127.0.0.0/8`, `[::1]`) or
+///    `localhost`.
+/// 2. A user, a password or a fragment is refused, because secrets don't belong into URLs.
+/// 3. A host that is a number in a notation other than a full IP address (`2130706433`, `0x7f.1`)
+///    is refused, because resolvers read it as an address.
 ///
+/// # Example
 /// ```
 /// use everfresh_upstream::SecureUrl;
 ///
@@ -30,7 +33,7 @@ pub struct SecureUrl {
     text: Box<str>,
 }
 
-/// What is wrong with a URL, and what to do about it.
+/// The error of a URL that is not a [`SecureUrl`]. Its text says what is wrong and what to do.
 #[derive(Clone, PartialEq, Eq)]
 pub struct UrlError {
     found: String,
@@ -38,7 +41,7 @@ pub struct UrlError {
 }
 
 impl SecureUrl {
-    /// The URL as it was given.
+    /// Returns the URL as it was given.
     pub fn as_str(&self) -> &str {
         &self.text
     }
@@ -55,7 +58,8 @@ impl SecureUrl {
         is_loopback(self.host())
     }
 
-    /// As an issuer: its path without a last slash. It has no query (RFC 8414 section 2).
+    /// Returns the path of an issuer's URL, without a trailing slash. A query is an error (RFC 8414
+    /// section 2).
     pub(crate) fn issuer_path(&self) -> Result<&str, UrlError> {
         match self.uri.query() {
             None => Ok(self.uri.path().strip_suffix('/').unwrap_or(self.uri.path())),
@@ -63,17 +67,18 @@ impl SecureUrl {
         }
     }
 
-    /// The same server, another path.
+    /// Returns the URL of another path on the same server.
     pub(crate) fn with_path(&self, path: &str) -> Result<Self, UrlError> {
         let scheme = self.uri.scheme_str().unwrap_or("https");
         let authority = self.uri.authority().map_or("", |authority| authority.as_str());
         format!("{scheme}://{authority}{path}").parse()
     }
 
-    /// For an endpoint that a document of `source` names: a document must not lead us to where
-    /// its author can't go himself.
+    /// Checks an endpoint that a document from `source` names. A document must not direct the
+    /// client to a server that the document's author can't reach (server-side request forgery).
     ///
-    /// The source's own host is one; any other one must be a name, and not of this machine.
+    /// The host of `source` is allowed, and so are loopback hosts if `source` is one. Any other
+    /// host must be a name, and not a name of this machine.
     pub(crate) fn named_by(self, source: &Self) -> Result<Self, UrlError> {
         let own = self.host().eq_ignore_ascii_case(source.host());
         let both_here = self.is_loopback() && source.is_loopback();
@@ -112,7 +117,7 @@ impl FromStr for SecureUrl {
         };
         if authority.as_str().contains('@') {
             return Err(UrlError {
-                // What stands before the @ may be a password.
+                // The text before the `@` may be a password.
                 found: format!("{scheme}://..@{}", authority.host()),
                 problem: "it has a user in it; leave that out, since secrets don't belong into URLs",
             });
@@ -139,7 +144,8 @@ fn is_loopback(host: &str) -> bool {
     }
 }
 
-/// `2130706433` and `0x7f.1` are 127.0.0.1 to many a resolver, and no address to us.
+/// Returns whether a host is a number that is not a full IP address. Many resolvers read
+/// `2130706433` and `0x7f.1` as 127.0.0.1; [`IpAddr`] does not parse them.
 fn is_odd_number(host: &str) -> bool {
     let last = host.trim_end_matches('.').rsplit('.').next().unwrap_or_default();
     let hex = last.strip_prefix("0x").or(last.strip_prefix("0X"));

@@ -1,4 +1,4 @@
-//! A key set as it is fetched, and how long it may be kept.
+//! Parsing of a fetched key set, and how long it stays fresh.
 
 use std::time::Duration;
 
@@ -11,24 +11,24 @@ use serde_json::Value;
 use crate::fetch::{FetchProblem, parse};
 use crate::http::Answer;
 
-/// How many keys a set may hold, usable or not.
+/// The most keys that a set may hold, unusable keys included.
 const MAX_KEYS: usize = 64;
 
-/// How long a set is kept whose answer does not say.
+/// How long a set stays fresh if its answer has no `max-age`.
 const DEFAULT: Duration = Duration::from_secs(10 * 60);
 
-/// The least and the most that an answer may say: it can't make us hammer at the issuer, nor keep
-/// a key in use that it took away.
+/// The limits of an answer's `max-age`. The lower one protects the issuer from too many requests;
+/// the upper one bounds the use of a key that the issuer has removed.
 const LEAST: Duration = Duration::from_secs(5 * 60);
 const MOST: Duration = Duration::from_secs(60 * 60);
 
-/// RFC 7517 section 5.
+/// A JWK set (RFC 7517 section 5).
 #[derive(Deserialize)]
 struct Document {
     keys: Vec<Value>,
 }
 
-/// The usable keys of an answer. `rsa`: the algorithm of RSA keys that name none.
+/// Returns the usable keys of an answer. `rsa` is the algorithm of RSA keys without `alg`.
 pub(super) fn read(answer: &Answer, rsa: Algorithm) -> Result<Keys, FetchProblem> {
     let Document { mut keys } = parse(answer)?;
     if keys.len() > MAX_KEYS {
@@ -42,12 +42,12 @@ pub(super) fn read(answer: &Answer, rsa: Algorithm) -> Result<Keys, FetchProblem
             members.entry("alg").or_insert(rsa);
         }
     }
-    // One by one: a key of a kind that nobody here knows takes no other one with it.
+    // Each key is parsed by itself, so a key of an unknown kind does not affect the others.
     let keys = keys.into_iter().filter_map(|key| serde_json::from_value::<Jwk>(key).ok());
     Ok(Keys::from_jwk_set(&JwkSet { keys: keys.collect() })?)
 }
 
-/// How long an answer may be kept (RFC 9111 section 4.2), within our own limits.
+/// Returns how long an answer stays fresh (RFC 9111 section 4.2), within `LEAST` and `MOST`.
 pub(super) fn freshness(headers: &HeaderMap) -> Duration {
     let texts = |name| headers.get_all(name).into_iter().filter_map(|value| value.to_str().ok());
     let directives = texts(CACHE_CONTROL).flat_map(|value| value.split(',')).map(str::trim);
@@ -57,7 +57,7 @@ pub(super) fn freshness(headers: &HeaderMap) -> Duration {
         match name.trim_end().to_ascii_lowercase().as_str() {
             "no-store" | "no-cache" => return LEAST,
             "max-age" if kept.is_none() => {
-                // What can't be read is stale (section 4.2.1).
+                // An unreadable value means stale (section 4.2.1).
                 kept = Some(value.trim().trim_matches('"').parse().unwrap_or(0));
             }
             _ => {}

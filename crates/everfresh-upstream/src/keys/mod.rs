@@ -1,4 +1,4 @@
-//! Another issuer's keys: fetched at start, kept fresh, and fetched when a token names a new one.
+//! Another issuer's keys: fetched at start, kept fresh, and fetched when a token names a new key.
 
 mod document;
 #[cfg(test)]
@@ -17,21 +17,22 @@ use tracing::Instrument as _;
 use crate::fetch::{FetchError, fetch};
 use crate::http::{HttpClient, HttpError, SecureUrl, UrlError};
 
-/// How long no second fetch is started for keys that tokens name and the set lacks.
+/// The default time between two fetches that tokens with unknown keys cause.
 const COOLDOWN: Duration = Duration::from_secs(30);
 
-/// How soon a set is fetched again that could not be had; doubled each time, up to `RETRY_MOST`.
+/// The pause after a failed fetch. It doubles with each failure, up to `RETRY_MOST`.
 const RETRY: Duration = Duration::from_secs(30);
 const RETRY_MOST: Duration = Duration::from_secs(10 * 60);
 
-/// The counter of attempts; [`everfresh::METRICS`] has it too.
+/// The counter of fetches, which [`everfresh::METRICS`] lists as well.
 const FETCHES: &str = "everfresh_key_fetches_total";
 
-/// How many requests may wait for one fetch. More are answered as unavailable.
+/// The most requests that may wait for one fetch. Further requests get 503.
 const MAX_WAITING: usize = 1024;
 
-/// Where another issuer keeps its public keys: the address of its JWK set (RFC 7517).
+/// The address of another issuer's public keys, its JWK set (RFC 7517).
 ///
+/// # Example
 /// ```
 /// # async fn keys() -> Result<(), Box<dyn std::error::Error>> {
 /// use everfresh_upstream::{HttpClient, JwksUrl};
@@ -50,23 +51,28 @@ pub struct JwksUrl {
 }
 
 impl JwksUrl {
-    /// Errors: not an address that may be called; see [`SecureUrl`].
+    /// Returns the JWK set's address, with the default settings.
+    ///
+    /// # Errors
+    /// Returns an error if the URL may not be called. See [`SecureUrl`].
     pub fn new(url: &str) -> Result<Self, UrlError> {
         Ok(url.parse::<SecureUrl>()?.into())
     }
 
-    /// How long no second fetch is started for keys that tokens name and the set lacks: 30 s
-    /// unless set. A second at the least, and an hour at the most.
+    /// Sets the time in which tokens with unknown keys cause no second fetch. The default is 30 s.
+    /// The time is at least 1 s and at most 1 hour; other values are clamped.
     pub fn cooldown(mut self, cooldown: Duration) -> Self {
         self.cooldown = cooldown.clamp(Duration::from_secs(1), Duration::from_secs(60 * 60));
         self
     }
 
-    /// The algorithm of RSA keys whose JWK has no `alg`: RS256 unless set. For issuers that sign by
-    /// another one and don't say so; a JWK with `alg` keeps its own.
+    /// Sets the algorithm of RSA keys whose JWK has no `alg`. The default is RS256. Use it for
+    /// issuers that sign with another algorithm and don't name it. A JWK with `alg` keeps its own.
     ///
-    /// Errors: not RS256 to RS512 or PS256 to PS512.
+    /// # Errors
+    /// Returns an error if the algorithm is not one of RS256, RS384, RS512, PS256, PS384 and PS512.
     ///
+    /// # Example
     /// ```
     /// # fn keys() -> Result<(), Box<dyn std::error::Error>> {
     /// use everfresh::Algorithm;
@@ -89,8 +95,14 @@ impl JwksUrl {
 
     /// Fetches the keys, and keeps them fresh from then on.
     ///
-    /// Errors: what kept the keys from being had, or from being used. Call it in the tokio runtime
-    /// that lives as long as the keys are needed.
+    /// Call it in a tokio runtime that lives as long as the keys are needed. The later fetches run
+    /// there.
+    ///
+    /// # Errors
+    /// Returns an error if the keys could not be fetched, or can't be used.
+    ///
+    /// # Panics
+    /// Panics outside of a tokio runtime.
     pub async fn fetch(self, client: &HttpClient) -> Result<RemoteKeys, FetchError> {
         let Self { url, cooldown, rsa } = self;
         let fetched = fetch_keys(client, &url, rsa).await;
@@ -123,32 +135,33 @@ impl From<SecureUrl> for JwksUrl {
     }
 }
 
-/// Another issuer's keys, as they are fetched. Made by [`JwksUrl::fetch`]; a cheap handle.
+/// Another issuer's keys, fetched and kept fresh. Made by [`JwksUrl::fetch`]; a cheap handle.
 ///
 /// # Rules
-/// 1. The set is fetched again in the background when its answer says so (`Cache-Control:
-///    max-age`), after 5 minutes at the least and an hour at the most; 10 minutes where it does
-///    not say. A key that the issuer took away stops counting by then.
-/// 2. A token that names a key that the set lacks is reason for one fetch, for which its request
-///    waits, and other requests with it. For 30 s from then such tokens are refused at once with
-///    401, whatever they name: however many there are, the issuer hears of it twice a minute.
-///    Tokens by keys of the set notice nothing of this. It is no 503, since any client can cause
-///    the fetch again and again: people whose key is gone could never be told to sign in. The price
-///    is paid by tokens of a key with which the issuer signs before it has been published for 30 s,
-///    and only if another token has just caused a fetch.
-/// 3. A set that can't be had, or can't be used, changes nothing: the last good one is kept for as
-///    long as it takes, and a warning is logged at each attempt. Until there is a good one, tokens
-///    that name other keys are answered with 503, since nobody knows what they are worth.
-/// 4. A good set has at most 64 KiB and 64 keys, one of which can be used. Keys of unknown kinds
-///    or for other uses are passed over; a shared secret (`oct`) makes the whole of it unusable.
+/// 1. The set is fetched again in the background when its answer becomes stale (`Cache-Control:
+///    max-age`), after 5 minutes at the least and an hour at the most. Without `max-age` the set is
+///    fetched again after 10 minutes. A key that the issuer removed is valid until then.
+/// 2. A token that names a key that the set lacks causes one fetch. Its request waits for the
+///    fetch, and so do other requests with such tokens. For 30 s from the start of the fetch,
+///    further tokens with unknown keys cause no other fetch; after the fetch they get 401 at once.
+///    So such tokens cause two fetches a minute at the most. Tokens whose key is in the set are not
+///    affected. The answer is 401 rather than 503, because any client can cause the fetch again and
+///    again, and users whose key was removed would then never be asked to sign in. The cost is that
+///    a token is refused if the issuer signs with a key that it published less than 30 s ago, and
+///    another token has just caused a fetch.
+/// 3. A set that can't be fetched, or can't be used, changes nothing. The last good set stays in
+///    use without a limit, and each failed attempt logs a warning. Until a fetch succeeds, tokens
+///    that name other keys get 503, because the node can't verify them.
+/// 4. A good set has at most 64 KiB and 64 keys, at least one of which is usable. Keys of unknown
+///    kinds or for other uses are ignored. A shared secret (`oct`) makes the whole set unusable.
 ///    Keys may share a name (RFC 7517 section 4.5): see [`Keys::from_jwk_set`]. An RSA key without
-///    `alg` is for RS256, unless [`JwksUrl::rsa_without_alg`] says otherwise.
-/// 5. The address is the one that you gave. Nothing in a token is followed, or even told to what
-///    fetches.
+///    `alg` is for RS256, unless [`JwksUrl::rsa_without_alg`] names another algorithm.
+/// 5. The address is the configured one. No part of a token reaches the code that fetches, so no
+///    token can direct a fetch.
 ///
 /// # Caveat
-/// While the issuer can't be reached, a key that it took away goes on counting. An app that must
-/// not accept that can watch [`last_error`](Self::last_error).
+/// While the issuer can't be reached, a key that it removed stays valid. An app that must not
+/// accept such keys can watch [`last_error`](Self::last_error).
 #[derive(Clone)]
 pub struct RemoteKeys(Arc<Remote>);
 
@@ -157,7 +170,7 @@ struct Remote {
     client: HttpClient,
     cooldown: Duration,
     rsa: Algorithm,
-    /// Without a source: whoever holds it does not hold us.
+    /// Without a source, because a source holds this value: the two would keep each other alive.
     keys: Keys,
     runtime: Handle,
     state: Mutex<State>,
@@ -165,16 +178,16 @@ struct Remote {
 
 struct State {
     underway: Option<InFlight>,
-    /// When a token was last the reason for a fetch.
+    /// When a token last caused a fetch.
     sought_at: Option<Instant>,
-    /// How many attempts in a row brought nothing, and what the last one ran into.
+    /// How many attempts in a row failed, and the error of the last one.
     failures: u32,
     error: Option<FetchError>,
     /// When the set is to be fetched again.
     next: Instant,
 }
 
-/// A fetch that runs. Its sender is dropped at its end, whatever that is.
+/// A running fetch. Its sender is dropped when it ends, whatever its outcome.
 #[derive(Clone)]
 struct InFlight {
     end: watch::Receiver<()>,
@@ -182,13 +195,16 @@ struct InFlight {
 }
 
 impl RemoteKeys {
-    /// The keys, for [`Engine::builder`](everfresh::Engine::builder). They stay fresh for as long
-    /// as this handle or one that came from it lives.
+    /// Returns the keys, for [`Engine::builder`](everfresh::Engine::builder). They stay fresh as
+    /// long as this handle, a clone of it, or a returned [`Keys`] lives.
     pub fn keys(&self) -> Keys {
         self.0.keys.clone().with_source(Source(self.0.clone()))
     }
 
-    /// Fetches the keys now, or waits for the fetch that is under way.
+    /// Fetches the keys now, or waits for the fetch that is already running.
+    ///
+    /// # Errors
+    /// Returns the error of that fetch if it failed.
     pub async fn refresh(&self) -> Result<(), FetchError> {
         let (underway, start) = self.0.join(&mut self.0.lock());
         self.0.start(start);
@@ -196,13 +212,13 @@ impl RemoteKeys {
         self.last_error().map_or(Ok(()), Err)
     }
 
-    /// Why the last attempt brought nothing; none if it was good.
+    /// Returns the error of the last attempt, or `None` if it succeeded.
     pub fn last_error(&self) -> Option<FetchError> {
         self.0.lock().error.clone()
     }
 }
 
-/// What [`Keys`] asks for keys that the set lacks.
+/// The source that [`Keys`] asks for keys that the set lacks.
 struct Source(Arc<Remote>);
 
 impl KeySource for Source {
@@ -222,8 +238,9 @@ impl Remote {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Rule 2. The cooldown counts attempts, however they end, and only those that tokens caused:
-    /// a key that comes up right after the set was fetched by itself need not wait.
+    /// Rule 2. The cooldown begins with every attempt that a token caused, whatever its outcome. A
+    /// fetch in the background starts no cooldown, so a key published right after it can be fetched
+    /// at once.
     fn seek(self: &Arc<Self>, now: Instant) -> Seek {
         let (underway, start) = {
             let mut state = self.lock();
@@ -242,14 +259,14 @@ impl Remote {
             self.join(&mut state)
         };
         self.start(start);
-        // One is the state's, one is ours.
+        // The state holds one reference, and this call another.
         if Arc::strong_count(&underway.waiting) > MAX_WAITING + 1 {
             return Seek::Unavailable { retry_after: Duration::from_secs(1) };
         }
         Seek::InFlight(Box::pin(underway.ended()))
     }
 
-    /// The fetch that is under way, or a new one, to be started when the state is free.
+    /// Returns the running fetch, or a new one, which the caller starts after unlocking the state.
     fn join(self: &Arc<Self>, state: &mut State) -> (InFlight, Option<Fetch>) {
         if let Some(underway) = &state.underway {
             return (underway.clone(), None);
@@ -267,7 +284,7 @@ impl Remote {
         }
     }
 
-    /// Takes over what a fetch brought.
+    /// Takes over the result of a fetch: new keys, or the error and the time of the next attempt.
     fn land(&self, fetched: Fetched) {
         count(&fetched);
         let mut state = self.lock();
@@ -289,7 +306,7 @@ impl Remote {
     }
 }
 
-/// One fetch, which ends however it does: if it is dropped before, it has failed.
+/// One fetch. If it is dropped before its end, it has failed.
 struct Fetch {
     remote: Arc<Remote>,
     landed: bool,
@@ -312,15 +329,16 @@ impl Drop for Fetch {
             let error = FetchError::new(&self.remote.url, HttpError::Unsent { cause });
             self.remote.land(Err(error));
         }
-        // Before the sender: whoever is told of the end finds nothing under way.
+        // This runs before the sender is dropped, so tasks that see the end find no running fetch.
         self.remote.lock().underway = None;
     }
 }
 
-/// Keys, and how long they may be kept.
+/// The keys, and how long they stay fresh.
 type Fetched = Result<(Keys, Duration), FetchError>;
 
-/// Of all key sets together: an issuer's address is no label, and the log names it.
+/// Counts the fetches of all key sets together. The issuer's address is not a label, because the
+/// log names it.
 fn count(fetched: &Fetched) {
     let outcome = if fetched.is_ok() { "fetched" } else { "failed" };
     metrics::counter!(FETCHES, "outcome" => outcome).increment(1);
@@ -333,14 +351,15 @@ async fn fetch_keys(client: &HttpClient, url: &SecureUrl, rsa: Algorithm) -> Fet
     Ok((keys, document::freshness(&answer.headers)))
 }
 
-/// Rule 1. Holds nothing while it waits, and ends when it finds that nobody needs it.
+/// Rule 1. The task holds only a weak reference while it sleeps, and ends once the keys were
+/// dropped.
 async fn keep_fresh(remote: Weak<Remote>) {
     while let Some(next) = remote.upgrade().map(|remote| remote.lock().next) {
         tokio::time::sleep_until(next).await;
         let Some(remote) = remote.upgrade() else { return };
         let due = {
             let mut state = remote.lock();
-            // A token may have been the reason for a fetch meanwhile.
+            // A token may have caused a fetch in the meantime.
             (state.next <= Instant::now()).then(|| remote.join(&mut state))
         };
         if let Some((underway, start)) = due {
