@@ -70,7 +70,7 @@ pub(crate) fn run() -> ExitCode {
     // Other crates of an app may switch any of these on for all of it.
     let mut command = cargo(&root.join("tests/beside"));
     command.args(["test", "--locked", "--features", "aws_lc_rs,json", "--target-dir"]);
-    command.arg(root.join("target/beside"));
+    command.arg(tools::target(&root).join("beside"));
     report.step("beside every feature of serde_json", &mut command);
     for package in ["everfresh", "everfresh-upstream"] {
         let mut command = cargo(&root);

@@ -25,7 +25,7 @@ use crate::tabs::Tabs;
 const SERVE: &str = env!("CARGO_BIN_EXE_serve-axum");
 const SERVERS: usize = 4;
 const TASKS: usize = 64;
-const LIFETIME: Duration = Duration::from_secs(2);
+const LIFETIME: Duration = Duration::from_secs(4);
 
 /// How many sessions find their token expired at the very same time.
 const AT_ONCE: usize = 4;

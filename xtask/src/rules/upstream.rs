@@ -35,7 +35,7 @@ pub(super) const RULES: &[Rule] = &[
         name: "tokens are published whoever holds the claim",
         file: EXCHANGE,
         with: "            let publication = Publication {",
-        without: "            if let Ok(Some(row)) = keeping.store.load(sid).await\n                && row.record.upstream.is_some_and(|upstream| upstream.reservation != Some(reservation.id))\n            {\n                return ExchangeResult::Lost;\n            }\n            let publication = Publication {",
+        without: "            if let Ok(Some(row)) = keeping.store.load(sid).await\n                && row.record.upstream.is_some_and(|upstream| upstream.reservation != Some(reservation.id))\n            {\n                return Some(ExchangeResult::Lost);\n            }\n            let publication = Publication {",
         search: Search::Upstream("grace"),
     },
     Rule {
@@ -77,7 +77,7 @@ pub(super) const RULES: &[Rule] = &[
         name: "what the store did not take is offered again",
         file: EXCHANGE,
         with: "Err(error) => cx.store_failed(&error),\n            }\n            if !told {",
-        without: "Err(_) => return ExchangeResult::NoAnswer,\n            }\n            if !told {",
+        without: "Err(_) => return Some(ExchangeResult::NoAnswer),\n            }\n            if !told {",
         search: Search::Upstream("strict"),
     },
     Rule {
