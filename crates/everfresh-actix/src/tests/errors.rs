@@ -152,7 +152,7 @@ async fn a_request_that_needs_no_change_is_left_alone() {
     assert!(answer.token().is_some());
 }
 
-/// In actix-web, asking for the fields of a request that somebody else holds panics.
+/// In actix-web, asking for the fields of a request that other code holds panics.
 #[tokio::test]
 async fn r10_a_request_that_is_held_and_must_change_is_answered_and_its_session_goes_on() {
     async fn seen(_: Session<User>) -> &'static str {

@@ -122,8 +122,8 @@ pub async fn what_ended_long_ago_is_not_told<H: Harness>() {
     assert_eq!(follower.heard(), HashSet::new());
 }
 
-/// Rotations, confirmations and sign-ins are nobody's news. Revoking what is not there may be told,
-/// since a former try may have ended it and told nobody.
+/// The feed tells no rotation, confirmation or sign-in. Revoking what is not there may be told,
+/// since a former try may have ended it without telling.
 pub async fn only_ends_are_told<H: Harness>() {
     let harness: H = open(2).await;
     let follower = Follower::new(&harness, HOUR).await;

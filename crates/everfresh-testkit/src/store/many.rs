@@ -54,7 +54,7 @@ pub async fn m6_the_newest_sessions_are_those_that_began_last<H: Harness>() {
     assert_eq!(newest(3).await, [5, 3, 2].map(id));
 }
 
-/// What is over takes nobody's place.
+/// A session that is over counts against no limit.
 pub async fn m6_the_newest_sessions_are_not_over<H: Harness>() {
     let harness = H::open().await;
     for n in 1..=6 {
