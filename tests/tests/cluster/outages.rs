@@ -165,7 +165,9 @@ async fn sign_in_again_and_again(world: Arc<World>) -> Vec<String> {
     let mut acknowledged = Vec::new();
     while !world.is_over() {
         let node = world.node(acknowledged.len());
-        if let Some(tokens) = world.client.try_sign_in(node, "somebody").await
+        // One session a user: beyond `Rotate::max_sessions`, a sign-in ends the user's oldest one.
+        let user = format!("late-{}", acknowledged.len());
+        if let Some(tokens) = world.client.try_sign_in(node, &user).await
             && let Some(answer) = world.client.me(node, &tokens.access_alone()).await
             && let Some(me) = answer.me
         {

@@ -15,12 +15,16 @@ fn sign(header: &str, payload: &str) -> String {
     format!("{signed}.{}", B64.encode(aws_lc_rs::hmac::sign(&key, signed.as_bytes())))
 }
 
+/// A number with a fraction. With the features of `json`, `jsonwebtoken` reads no date that is one,
+/// and everfresh does: `numbers.rs` shows that.
+const FRACTION: &str = if cfg!(feature = "json") { "15" } else { "1.5" };
+
 /// Values that stress a reader.
 fn member() -> impl Strategy<Value = String> {
     prop_oneof![
         Just("1".into()),
         Just("-1".into()),
-        Just("1.5".into()),
+        Just(FRACTION.into()),
         Just("1e400".into()),
         Just("18446744073709551615".into()),
         Just("null".into()),
