@@ -2,7 +2,7 @@
 
 use std::io::{BufRead as _, BufReader};
 use std::process::{Command, Stdio};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use crate::test::succeeds;
 
@@ -28,13 +28,16 @@ pub(crate) struct Report {
     total: Tally,
     /// What is said again at the end, where everybody looks.
     notes: Vec<String>,
+    /// Each step and when it began.
+    steps: Vec<(String, Instant)>,
 }
 
 impl Report {
     /// Begins a step of single checks.
-    #[expect(clippy::unused_self, reason = "steps are begun where they are counted")]
-    pub(crate) fn begin(&self, name: &str) {
+    #[expect(clippy::disallowed_methods, reason = "the time of each step is printed")]
+    pub(crate) fn begin(&mut self, name: &str) {
         println!("\n== {name}");
+        self.steps.push((name.to_owned(), Instant::now()));
     }
 
     /// Counts one check.
@@ -67,9 +70,7 @@ impl Report {
 
     /// Runs `cargo test` or `npm test`, and adds up what they say.
     pub(crate) fn step(&mut self, name: &str, command: &mut Command) {
-        println!("\n== {name}");
-        #[expect(clippy::disallowed_methods, reason = "shown to whoever waits")]
-        let began = Instant::now();
+        self.begin(name);
         let mut tally = Tally::default();
         let mut child = match command.stdout(Stdio::piped()).spawn() {
             Ok(child) => child,
@@ -93,12 +94,26 @@ impl Report {
             self.check(name, false);
         }
         let Tally { passed, failed, .. } = tally;
-        println!("-- {name}: {passed} passed, {failed} failed, {:.0?}", began.elapsed());
+        println!("-- {name}: {passed} passed, {failed} failed");
         self.total.add(tally);
+    }
+
+    /// How long each step took, without the steps of less than five seconds.
+    #[expect(clippy::disallowed_methods, reason = "the time of each step is printed")]
+    fn times(&self) -> impl Iterator<Item = (&str, Duration)> {
+        const SHORT: Duration = Duration::from_secs(5);
+        let ends = self.steps.iter().skip(1).map(|(_, began)| *began).chain([Instant::now()]);
+        let lasted =
+            self.steps.iter().zip(ends).map(|((name, began), end)| (&**name, end - *began));
+        lasted.filter(|(_, lasted)| *lasted >= SHORT)
     }
 
     /// The last lines. Whether all is well; a skipped test is not, where nothing may be skipped.
     pub(crate) fn end(&self, strict: bool) -> bool {
+        println!();
+        for (name, lasted) in self.times() {
+            println!("{:>4} s  {name}", lasted.as_secs());
+        }
         println!();
         for note in &self.notes {
             println!("{note}");

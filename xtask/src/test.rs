@@ -14,7 +14,7 @@ pub(crate) fn run() -> ExitCode {
     let ci = std::env::var("CI").is_ok_and(|ci| ci == "true");
     let mut report = Report::default();
 
-    println!("== build what the tests drive");
+    report.begin("build what the tests drive");
     if !succeeds(cargo(&root).args(["build", "--workspace", "--bins"])) {
         report.check("build what the tests drive", false);
         report.end(ci);
