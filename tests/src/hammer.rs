@@ -148,8 +148,9 @@ macro_rules! hammer_suite {
 
         const HAMMER: &str = env!("CARGO_BIN_EXE_hammer");
 
+        // Rows: S43, F30.
         #[tokio::test(flavor = "multi_thread")]
-        async fn s43_f30_four_processes_make_one_successor_a_generation() {
+        async fn four_processes_make_one_successor_a_generation() {
             let database: Database = $start();
             let store = $open(&database.url()).await.unwrap();
             fill(&store).await;
@@ -159,8 +160,9 @@ macro_rules! hammer_suite {
             eprintln!("{rotations} rotations in {} s by 64 tasks in 4 processes", seconds());
         }
 
+        // Rows: S46.
         #[tokio::test(flavor = "multi_thread")]
-        async fn s46_killed_processes_lose_nothing_that_was_acknowledged() {
+        async fn killed_processes_lose_nothing_that_was_acknowledged() {
             let database: Database = $start();
             let store = $open(&database.url()).await.unwrap();
             fill(&store).await;
@@ -171,8 +173,9 @@ macro_rules! hammer_suite {
             eprintln!("{rotations} rotations through {kills} kills");
         }
 
+        // Rows: S46.
         #[tokio::test(flavor = "multi_thread")]
-        async fn s46_a_server_that_is_killed_loses_nothing_that_was_acknowledged() {
+        async fn a_server_that_is_killed_loses_nothing_that_was_acknowledged() {
             let mut database: Database = $start();
             let store = $open(&database.url()).await.unwrap();
             fill(&store).await;

@@ -196,9 +196,10 @@ fn number(name: &str, default: u64) -> u64 {
     std::env::var(name).map_or(default, |found| found.parse().unwrap())
 }
 
+// Rows: F72, F73, S59.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 #[expect(clippy::print_stdout, reason = "the figures are what it is run for")]
-async fn f72_f73_s59_the_provider_is_down_and_comes_back() {
+async fn the_provider_is_down_and_comes_back() {
     let (seconds, rate) = (number("OUTAGE_SECONDS", 4), number("OUTAGE_RATE", 200));
     let provider = Provider::default();
     let proxy = FaultProxy::start(provider.listen().await).await;

@@ -77,8 +77,9 @@ async fn caught_up(store: impl everfresh::SessionStore) -> HashSet<SessionId> {
 }
 
 /// Those of one moment are several pages, too.
+// Rows: M9.
 #[tokio::test]
-async fn m9_a_node_that_was_away_reads_every_page_of_ends() {
+async fn a_node_that_was_away_reads_every_page_of_ends() {
     let postgres = Postgres::open().await;
     let mut connection = PgConnection::connect(&postgres.url).await.unwrap();
     let ends = "INSERT INTO everfresh_ended SELECT 1800000000000 + n / 9000, decode(md5(n::text), \
@@ -144,8 +145,9 @@ async fn a_stricter_default_isolation_makes_no_errors() {
 }
 
 /// However many there are, each statement is short.
+// Rows: M6.
 #[tokio::test]
-async fn m6_no_statement_ends_more_than_a_thousand_sessions() {
+async fn no_statement_ends_more_than_a_thousand_sessions() {
     let postgres = Postgres::open().await;
     let mut connection = PgConnection::connect(&postgres.url).await.unwrap();
     let rows = "INSERT INTO everfresh_sessions (generation, key_id, rotated_at, created_at, \
@@ -167,8 +169,9 @@ async fn m6_no_statement_ends_more_than_a_thousand_sessions() {
 
 /// Connections to what became a standby stay open, and are of no use when the server can write
 /// again: a session's `default_transaction_read_only` is what it was when it began.
+// Rows: R2.
 #[tokio::test]
-async fn r2_a_connection_to_a_read_only_server_is_given_up() {
+async fn a_connection_to_a_read_only_server_is_given_up() {
     let database = Database::postgres();
     let store = PostgresStore::open(&database.url()).await.unwrap();
     let mut admin = PgConnection::connect(&database.url()).await.unwrap();
@@ -274,8 +277,9 @@ async fn a_sweep_finds_what_is_over_behind_what_is_not() {
     assert_eq!(postgres.store.sweep(100).await.unwrap(), 15, "looked at again");
 }
 
+// Rows: S46.
 #[tokio::test]
-async fn s46_what_was_acknowledged_is_there_after_a_crash_of_the_server() {
+async fn what_was_acknowledged_is_there_after_a_crash_of_the_server() {
     let mut database = Database::postgres();
     let store = PostgresStore::open(&database.url()).await.unwrap();
     for n in 1..=2 {

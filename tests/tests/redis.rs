@@ -97,8 +97,9 @@ mod cluster {
         }
     }
 
+    // Rows: L7.
     #[tokio::test]
-    async fn l7_an_end_that_was_not_told_is_told_by_the_next_try() {
+    async fn an_end_that_was_not_told_is_told_by_the_next_try() {
         let cluster = SHARED.get_or_init(Database::redis_cluster);
         let connection = ClusterClient::new([cluster.url()]).unwrap().get_async_connection().await;
         let (builder, _, prefix) = super::apart();
@@ -164,15 +165,17 @@ async fn check_untold<S: SessionStore + UpstreamTokenStore>(
     }
 }
 
+// Rows: L7.
 #[tokio::test]
-async fn l7_an_end_that_was_not_told_is_told_by_the_next_try() {
+async fn an_end_that_was_not_told_is_told_by_the_next_try() {
     let redis = Redis::open().await;
     check_untold(&redis.store, Database::shared_redis(), &redis.prefix).await;
 }
 
 /// A list looks at a thousand rows, and what a sign-in asks for at little more than its limit.
+// Rows: M6.
 #[tokio::test]
-async fn m6_no_call_looks_at_all_of_many_sessions() {
+async fn no_call_looks_at_all_of_many_sessions() {
     let database = Database::redis();
     let store = RedisStore::open(&database.url()).await.unwrap();
     let mut connection = connect(&database).await;
@@ -203,8 +206,9 @@ async fn m6_no_call_looks_at_all_of_many_sessions() {
 
 /// After a failover by address: the server that the store is connected to has become a replica,
 /// and its address leads to another one.
+// Rows: R1.
 #[tokio::test]
-async fn r1_a_server_that_became_a_replica_is_given_up() {
+async fn a_server_that_became_a_replica_is_given_up() {
     let [old, new] = [Database::redis(), Database::redis()];
     let cable = Cable::start(old.address()).await;
     let store = RedisStore::open(&new.url_by(cable.address())).await.unwrap();
@@ -313,8 +317,9 @@ async fn a_full_server_loses_nothing_that_was_acknowledged() {
     assert_eq!(store.list("alice").await.unwrap().len(), 1);
 }
 
+// Rows: S46.
 #[tokio::test]
-async fn s46_what_was_acknowledged_is_there_after_a_crash_of_the_server() {
+async fn what_was_acknowledged_is_there_after_a_crash_of_the_server() {
     let mut database = Database::redis();
     let store = RedisStore::open(&database.url()).await.unwrap();
     for n in 1..=2 {

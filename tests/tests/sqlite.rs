@@ -18,8 +18,9 @@ async fn open(hammer: &Hammer) -> SqliteStore {
     SqliteStore::open(hammer.workplace.path().join("sessions.db")).await.expect("a file")
 }
 
+// Rows: S43, F30.
 #[tokio::test(flavor = "multi_thread")]
-async fn s43_f30_four_processes_on_one_file_make_one_successor_a_generation() {
+async fn four_processes_on_one_file_make_one_successor_a_generation() {
     let hammer = prepared().await;
     let said = hammer.four();
     let rotations = check(&open(&hammer).await, &said).await;
@@ -27,8 +28,9 @@ async fn s43_f30_four_processes_on_one_file_make_one_successor_a_generation() {
     eprintln!("{rotations} rotations in {} s by 64 tasks in 4 processes", seconds());
 }
 
+// Rows: S46.
 #[tokio::test(flavor = "multi_thread")]
-async fn s46_killed_processes_lose_nothing_that_was_acknowledged() {
+async fn killed_processes_lose_nothing_that_was_acknowledged() {
     let hammer = prepared().await;
     let kills = seconds() * 3;
     let said = hammer.kill(kills).await;

@@ -193,8 +193,9 @@ async fn extractors_answer_as_the_request_is_entitled() {
     assert_eq!(cleared.as_deref(), Some("__Host-access_token="));
 }
 
+// Rows: F07.
 #[tokio::test]
-async fn f07_an_outage_never_renders_a_signed_out_page() {
+async fn an_outage_never_renders_a_signed_out_page() {
     let world = World::new();
     let cookie = world.expired("unlucky").await;
     for path in ["/me", "/home"] {
@@ -360,8 +361,9 @@ impl Served {
     }
 }
 
+// Rows: F01.
 #[tokio::test]
-async fn f01_two_workers_share_one_refresh_which_runs_on_neither() {
+async fn two_workers_share_one_refresh_which_runs_on_neither() {
     fn routes(app: &mut ServiceConfig) {
         app.route(
             "/me",
@@ -451,8 +453,9 @@ async fn an_upgrade_keeps_its_101_and_carries_the_cookie() {
     }
 }
 
+// Rows: M7.
 #[tokio::test]
-async fn m7_require_lets_in_its_own_engines_sessions_alone() {
+async fn require_lets_in_its_own_engines_sessions_alone() {
     let (world, other) = (World::new(), World::new());
     let cookie = world.sign_in("ada").await;
     for (required, status) in [(&world, 200), (&other, 500)] {
@@ -466,8 +469,9 @@ async fn m7_require_lets_in_its_own_engines_sessions_alone() {
     }
 }
 
+// Rows: R4.
 #[tokio::test]
-async fn r4_the_middleware_twice_around_a_route_is_one_session() {
+async fn the_middleware_twice_around_a_route_is_one_session() {
     let world = World::rotating();
     let inner = web::scope("/twice").configure(routes).wrap(world.refresh());
     let app = init_service(App::new().service(inner).configure(routes).wrap(world.refresh())).await;

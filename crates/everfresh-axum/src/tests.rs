@@ -111,8 +111,9 @@ async fn extractors_answer_as_the_request_is_entitled() {
     assert_eq!(cleared, "__Host-access_token=");
 }
 
+// Rows: F07.
 #[tokio::test]
-async fn f07_an_outage_never_renders_a_signed_out_page() {
+async fn an_outage_never_renders_a_signed_out_page() {
     let clock = ManualClock::starting_at(Timestamp::from_secs(1_800_000_000));
     let app = routes().layer(engine(&clock).layer());
     let (_, cookie, _) = send(&app, "POST", "/login/unlucky", "").await;
@@ -136,8 +137,9 @@ async fn a_missing_layer_says_what_to_add() {
     }
 }
 
+// Rows: L2.
 #[test]
-fn l2_claims_that_are_debugged_show_nothing() {
+fn claims_that_are_debugged_show_nothing() {
     let shown = format!("{:?}", Claims(std::sync::Arc::new("the-claims")));
     assert_eq!(shown, "Claims(..)");
 }

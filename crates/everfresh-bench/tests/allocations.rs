@@ -126,8 +126,9 @@ fn no_token_costs_a_handle() {
     assert!(counted.count_total <= 4, "{counted:?}");
 }
 
+// Rows: S07.
 #[test]
-fn s07_junk_costs_no_more_than_nothing_does() {
+fn junk_costs_no_more_than_nothing_does() {
     let nothing = counted(&Request::new(()));
     let dots = ".".repeat(1024 * 1024);
     let junk = "x".repeat(64 * 1024);
@@ -141,8 +142,9 @@ fn s07_junk_costs_no_more_than_nothing_does() {
     }
 }
 
+// Rows: S08.
 #[test]
-fn s08_ten_thousand_cookies_cost_no_allocation() {
+fn ten_thousand_cookies_cost_no_allocation() {
     let token = good_token();
     let (few, many) = (counted(&with_cookie(&token, 0)), counted(&with_cookie(&token, 10_000)));
     assert_eq!(few.count_total, many.count_total);

@@ -40,8 +40,9 @@ fn every_endpoint_stands_in_the_document_and_nothing_else() {
     }
 }
 
+// Rows: N5.
 #[test]
-fn n5_an_endpoint_that_was_moved_is_described_where_it_is() {
+fn an_endpoint_that_was_moved_is_described_where_it_is() {
     let auth = Engine::<()>::builder(Keys::hs256("o4ATj9fibxU9TCgPurGrjRk6RGBgu53zA").unwrap())
         .issuer("https://app.example")
         .audience("app")

@@ -157,8 +157,9 @@ mod tests {
         redis::cmd("GET").arg("x").query_async(&mut link.clone()).await
     }
 
+    // Rows: R1.
     #[tokio::test]
-    async fn r1_a_connection_whose_server_cant_serve_is_given_up_and_no_other() {
+    async fn a_connection_whose_server_cant_serve_is_given_up_and_no_other() {
         for code in CANT_SERVE.into_iter().chain(["ERR", "WRONGTYPE", "OOM"]) {
             let address = start(format!("-{code} not now\r\n")).await;
             let client = Client::open(format!("redis://{address}")).unwrap();

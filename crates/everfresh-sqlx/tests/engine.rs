@@ -61,8 +61,9 @@ fn jar(response: &Response<Vec<u8>>) -> String {
     pairs.collect::<Vec<_>>().join("; ")
 }
 
+// Rows: F01.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn f01_a_thousand_racers_rotate_once() {
+async fn a_thousand_racers_rotate_once() {
     let world = std::sync::Arc::new(World::new().await);
     let cookies = jar(&world.send("/login", "").await);
     world.clock.advance(Duration::from_secs(900));
@@ -82,8 +83,9 @@ async fn f01_a_thousand_racers_rotate_once() {
     assert_eq!(world.store.list("alice").await.unwrap()[0].generation, 1);
 }
 
+// Rows: S54, R30.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn s54_r30_a_file_that_stays_locked_is_503_and_nobody_is_signed_out() {
+async fn a_file_that_stays_locked_is_503_and_nobody_is_signed_out() {
     use sqlx::Connection as _;
 
     let world = World::new().await;

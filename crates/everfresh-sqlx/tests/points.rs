@@ -145,8 +145,9 @@ async fn each(name: &str, faults: &[Fault], run: impl AsyncFn(Aim, Fault) -> Poi
     }
 }
 
+// Rows: F16, S56.
 #[tokio::test(start_paused = true)]
-async fn f16_s56_whatever_fails_at_whatever_step_in_memory_the_next_request_is_served() {
+async fn whatever_fails_at_whatever_step_in_memory_the_next_request_is_served() {
     use Fault::{HangUp, HangUpAfter, Hold, Mute, Refuse, Stall};
     let faults = [Refuse, Mute, HangUp, HangUpAfter, Stall, Hold];
     each("Rotate in memory", &faults, async |aim, fault| {
@@ -158,8 +159,9 @@ async fn f16_s56_whatever_fails_at_whatever_step_in_memory_the_next_request_is_s
     .await;
 }
 
+// Rows: F16, S56.
 #[tokio::test]
-async fn f16_s56_whatever_fails_at_whatever_step_in_a_file_the_next_request_is_served() {
+async fn whatever_fails_at_whatever_step_in_a_file_the_next_request_is_served() {
     use Fault::{HangUp, HangUpAfter, Mute, Refuse, Stall};
     let faults = [Refuse, Mute, HangUp, HangUpAfter, Stall];
     each("Rotate in SQLite", &faults, async |aim, fault| {

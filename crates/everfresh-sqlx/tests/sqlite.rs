@@ -72,8 +72,9 @@ async fn caught_up(store: impl everfresh::SessionStore) -> HashSet<SessionId> {
     waited.expect("in time").expect("told").1.clone()
 }
 
+// Rows: M9.
 #[tokio::test]
-async fn m9_a_node_that_was_away_reads_every_page_of_ends() {
+async fn a_node_that_was_away_reads_every_page_of_ends() {
     let sqlite = Sqlite::open().await;
     let options = SqliteConnectOptions::new().filename(sqlite.folder.path().join("sessions.db"));
     let pool = SqlitePool::connect_with(options).await.unwrap();
@@ -88,8 +89,9 @@ async fn m9_a_node_that_was_away_reads_every_page_of_ends() {
     assert_eq!(caught_up(sqlite.store.clone()).await.len(), 3500);
 }
 
+// Rows: S46.
 #[tokio::test]
-async fn s46_what_was_acknowledged_is_there_after_a_restart() {
+async fn what_was_acknowledged_is_there_after_a_restart() {
     let mut sqlite = Sqlite::open().await;
     for n in 1..=2 {
         sqlite.store.create(session(n, "alice")).await.unwrap();
@@ -159,8 +161,9 @@ async fn a_file_that_is_no_database_is_an_error() {
     assert!(problem.to_string().contains("unable to open"), "{problem}");
 }
 
+// Rows: S42, F96.
 #[tokio::test]
-async fn s42_f96_no_refresh_token_is_in_the_file() {
+async fn no_refresh_token_is_in_the_file() {
     use everfresh::{Engine, Keys, Progress, Rotate};
 
     let sqlite = Sqlite::open().await;

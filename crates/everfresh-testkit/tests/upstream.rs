@@ -11,8 +11,9 @@ fn kept(explored: Explored) -> Explored {
     explored
 }
 
+// Rows: S57.
 #[test]
-fn s57_no_order_of_events_sends_a_token_twice_or_loses_one() {
+fn no_order_of_events_sends_a_token_twice_or_loses_one() {
     for model in MODELS {
         let plan = Plan { asks: 1, faults: 1, passes: 1, steps: 12, ..Plan::narrow(model) };
         let explored = kept(explore(plan, 100_000));
@@ -21,8 +22,9 @@ fn s57_no_order_of_events_sends_a_token_twice_or_loses_one() {
     }
 }
 
+// Rows: S57.
 #[test]
-fn s57_nor_do_long_schedules_by_chance() {
+fn no_long_schedule_by_chance_sends_a_token_twice_or_loses_one() {
     for model in MODELS {
         let tally = kept(wander(Plan::wide(model), 1, 300)).tally;
         assert_eq!(tally.schedules, 300);

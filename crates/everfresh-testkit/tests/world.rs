@@ -4,8 +4,9 @@
 use everfresh_testkit::world::live::{Plan, Played, Tally, Wrong, play, trace};
 use everfresh_testkit::world::{Bounds, Server, search};
 
+// Rows: F09, F15.
 #[test]
-fn f09_f15_no_order_of_events_signs_an_honest_browser_out() {
+fn no_order_of_events_signs_an_honest_browser_out() {
     let bounds = Bounds { in_flight: 2, ticks: 14, states: 3_000_000 };
     let found = search(&mut Server::new(), bounds);
     if let Some(trace) = &found.trace {
@@ -26,8 +27,9 @@ fn kept(plan: Plan) -> Tally {
     tally
 }
 
+// Rows: F02, F03, F08, F12, F15, F33, F37, F49, F62, F80, S54.
 #[test]
-fn f02_f03_f08_f12_f15_f33_f37_f49_f62_f80_s54_nobody_honest_is_signed_out() {
+fn nobody_honest_is_signed_out() {
     let tally = kept(Plan { strict: true, refreshing: true, ..Plan::new(1, 450, false) });
     eprintln!("{tally:#?}");
     assert!(tally.rotations <= tally.expiries, "one generation per expiry at the most");
@@ -39,8 +41,9 @@ fn f02_f03_f08_f12_f15_f33_f37_f49_f62_f80_s54_nobody_honest_is_signed_out() {
     assert_eq!(tally.noticed + tally.unnoticed() + tally.worthless, 0, "there is no thief");
 }
 
+// Rows: F31, F32, F34, F35, S44.
 #[test]
-fn f31_f32_f34_f35_s44_a_thief_is_noticed_at_once_and_the_other_device_lives_on() {
+fn a_thief_is_noticed_at_once_and_the_other_device_lives_on() {
     let tally = kept(Plan { refreshing: true, ..Plan::new(1, 450, true) });
     eprintln!("{tally:#?}");
     let unnoticed = tally.unnoticed() + tally.worthless;

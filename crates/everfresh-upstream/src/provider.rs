@@ -280,8 +280,9 @@ mod tests {
         assert_eq!(asked, expected, "a last slash is none of the path");
     }
 
+    // Rows: S39.
     #[tokio::test]
-    async fn s39_metadata_of_another_issuer_are_refused() {
+    async fn metadata_of_another_issuer_are_refused() {
         for found in [
             "https://id.example/realms/a/",
             "https://id.example/realms/A",
@@ -307,8 +308,9 @@ mod tests {
         assert!(twice.unwrap_err().to_string().contains("duplicate"));
     }
 
+    // Rows: F114.
     #[tokio::test]
-    async fn f114_metadata_lead_nowhere_where_the_issuer_is_not() {
+    async fn metadata_lead_nowhere_where_the_issuer_is_not() {
         let here = Server::new(|_| Response::new(full(""))).await;
         for member in ["token_endpoint", "jwks_uri", "revocation_endpoint"] {
             for bad in [
@@ -343,8 +345,9 @@ mod tests {
         }
     }
 
+    // Rows: S37.
     #[tokio::test]
-    async fn s37_metadata_are_fetched_over_tls_and_from_nowhere_else() {
+    async fn metadata_are_fetched_over_tls_and_from_nowhere_else() {
         let elsewhere = Server::new(|_| Response::new(full(""))).await;
         let there = elsewhere.url("/x").to_string();
         let certificate = Certificate::of("127.0.0.1");

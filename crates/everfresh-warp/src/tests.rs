@@ -161,8 +161,9 @@ async fn filters_answer_as_the_request_is_entitled() {
     assert!(answer.cookies[0].starts_with("access_token=;"), "{:?}", answer.cookies);
 }
 
+// Rows: F07.
 #[tokio::test]
-async fn f07_an_outage_never_renders_a_signed_out_page() {
+async fn an_outage_never_renders_a_signed_out_page() {
     let (clock, auth) = world();
     let cookie = sign_in(&auth, "unlucky").await;
     clock.advance(Duration::from_secs(900));
@@ -229,8 +230,9 @@ async fn a_missing_layer_says_what_to_add() {
     }
 }
 
+// Rows: R28.
 #[tokio::test]
-async fn r28_endpoints_stand_beside_other_routes_and_behind_a_prefix() {
+async fn endpoints_stand_beside_other_routes_and_behind_a_prefix() {
     let (_, auth) = world();
     let routes = || me().or(endpoints(&auth)).or(path("api").and(endpoints(&auth)));
     let cookie = sign_in(&auth, "ada").await;
@@ -380,8 +382,9 @@ async fn who_recovers_everything_asks_for_our_answer() {
     }
 }
 
+// Rows: M7.
 #[tokio::test]
-async fn m7_require_lets_in_its_own_engines_sessions_alone() {
+async fn require_lets_in_its_own_engines_sessions_alone() {
     let (_, auth) = world();
     let (_, other) = world();
     let cookie = sign_in(&auth, "ada").await;
@@ -393,8 +396,9 @@ async fn m7_require_lets_in_its_own_engines_sessions_alone() {
     assert!(answer.body.contains("another engine's"), "{}", answer.body);
 }
 
+// Rows: R4, N10.
 #[tokio::test]
-async fn r4_n10_a_layer_twice_around_routes_is_one_session() {
+async fn a_layer_twice_around_routes_is_one_session() {
     let clock = ManualClock::starting_at(Timestamp::from_secs(1_800_000_000));
     let auth = Engine::<User>::builder(Keys::hs256("o4ATj9fibxU9TCgPurGrjRk6RGBgu53zA").unwrap())
         .issuer("https://app.example")

@@ -55,8 +55,9 @@ mod tests {
     }
 
     /// Every type that holds a salt, a user's name, claims or attributes.
+    // Rows: L2.
     #[test]
-    fn l2_debug_shows_no_salt_subject_claims_or_attributes() {
+    fn debug_shows_no_salt_subject_claims_or_attributes() {
         const SALT: [u8; 16] = [0xa7; 16];
         let subject = || "the-subject".to_owned();
         let text = || r#"{"claim":"the-claims"}"#.to_owned();

@@ -117,8 +117,9 @@ fn wait(outcome: &mut Outcome) -> FlightResult {
     block_on(outcome.wait_for(Option::is_some)).flatten().unwrap_or(Err(Failure::SOON))
 }
 
+// Rows: F01.
 #[test]
-fn f01_twins_fly_once_and_get_the_same() {
+fn twins_fly_once_and_get_the_same() {
     explore("three ask at once", || {
         let field = Field::new();
         let twins = [(); 2].map(|()| {
@@ -134,8 +135,9 @@ fn f01_twins_fly_once_and_get_the_same() {
     });
 }
 
+// Rows: F16.
 #[test]
-fn f16_the_last_who_waits_leaves_and_who_comes_late_gets_the_result() {
+fn the_last_who_waits_leaves_and_who_comes_late_gets_the_result() {
     explore("the last waiter leaves while a flight lands, and another comes", || {
         let field = Field::new();
         let (running, number) = field.start(1);
@@ -181,8 +183,9 @@ fn a_flight_that_is_dropped_leaves_nobody_waiting() {
     });
 }
 
+// Rows: F14, S47.
 #[test]
-fn f14_s47_what_lands_after_a_sign_out_is_kept_for_nobody() {
+fn what_lands_after_a_sign_out_is_kept_for_nobody() {
     explore("a sign-out while a flight lands, and the next flight of that token", || {
         let field = Field::new();
         let (running, number) = field.start(1);
@@ -204,8 +207,9 @@ fn f14_s47_what_lands_after_a_sign_out_is_kept_for_nobody() {
     });
 }
 
+// Rows: F17.
 #[test]
-fn f17_after_a_shutdown_nothing_is_in_the_air() {
+fn after_a_shutdown_nothing_is_in_the_air() {
     // Of one token: a map's order is by chance, and loom has to be able to run the same one again.
     explore("a shutdown while two ask", || {
         let field = Field::new();
@@ -240,8 +244,9 @@ fn f17_after_a_shutdown_nothing_is_in_the_air() {
     });
 }
 
+// Rows: F72.
 #[test]
-fn f72_a_failure_is_told_to_all_who_wait_and_not_tried_again_at_once() {
+fn a_failure_is_told_to_all_who_wait_and_not_tried_again_at_once() {
     explore("a flight fails while others ask", || {
         let field = Field::new();
         let (running, _) = field.start(1);

@@ -36,18 +36,21 @@ fn tabs(nodes: usize) {
     });
 }
 
+// Rows: F01, F16, S56.
 #[test]
-fn f01_f16_s56_tabs_that_hang_up_on_one_node() {
+fn tabs_that_hang_up_on_one_node() {
     explore("Rotate: four tabs on a node, two of which hang up", || tabs(1));
 }
 
+// Rows: F05, F16.
 #[test]
-fn f05_f16_tabs_that_hang_up_on_two_nodes() {
+fn tabs_that_hang_up_on_two_nodes() {
     explore("Rotate: four tabs on two nodes, two of which hang up", || tabs(2));
 }
 
+// Rows: F16.
 #[test]
-fn f16_when_everybody_hangs_up_the_next_one_is_served() {
+fn when_everybody_hangs_up_the_next_one_is_served() {
     explore("Rotate: three tabs that all hang up", || {
         let world = World::rotating(1);
         let old = world.expired();
@@ -66,8 +69,9 @@ fn f16_when_everybody_hangs_up_the_next_one_is_served() {
     });
 }
 
+// Rows: S47.
 #[test]
-fn s47_a_sign_out_among_refreshes_leaves_nothing_that_is_good() {
+fn a_sign_out_among_refreshes_leaves_nothing_that_is_good() {
     explore("Rotate: a sign-out while others refresh, on two nodes", || {
         let world = World::rotating(2);
         let old = world.expired();
@@ -98,8 +102,9 @@ fn s47_a_sign_out_among_refreshes_leaves_nothing_that_is_good() {
     });
 }
 
+// Rows: F17.
 #[test]
-fn f17_a_shutdown_among_refreshes_waits_for_what_took_off() {
+fn a_shutdown_among_refreshes_waits_for_what_took_off() {
     explore("Rotate: a shutdown while others refresh", || {
         let world = World::rotating(1);
         let old = world.expired();
@@ -127,8 +132,9 @@ fn f17_a_shutdown_among_refreshes_waits_for_what_took_off() {
     });
 }
 
+// Rows: F18.
 #[test]
-fn f18_who_waited_long_enough_is_told_and_the_next_one_is_served() {
+fn who_waited_long_enough_is_told_and_the_next_one_is_served() {
     explore("Rotate: time runs out for those who wait", || {
         let world = World::rotating(1);
         let old = world.expired();

@@ -68,12 +68,14 @@ fn tabs(nodes: usize) {
     });
 }
 
+// Rows: F01, F16.
 #[test]
-fn f01_f16_tabs_that_hang_up_on_one_node_send_once() {
+fn tabs_that_hang_up_on_one_node_send_once() {
     explore("Upstream: three tabs on a node, one of which hangs up", || tabs(1));
 }
 
+// Rows: F03, F16.
 #[test]
-fn f03_f16_tabs_that_hang_up_on_two_nodes_send_once() {
+fn tabs_that_hang_up_on_two_nodes_send_once() {
     explore("Upstream: three tabs on two nodes, one of which hangs up", || tabs(2));
 }

@@ -35,50 +35,58 @@ macro_rules! figures {
         use crate::faults::{Blow, Rests};
         use crate::{alone, faults, histories, outages, rounds, sign_outs};
 
+        // Rows: F01, F03.
         #[tokio::test(flavor = "multi_thread")]
-        async fn f01_f03_a_herd_on_three_nodes_makes_one_rotation() {
+        async fn a_herd_on_three_nodes_makes_one_rotation() {
             let _alone = alone().await;
             rounds::one_rotation_a_round($ground).await;
         }
 
+        // Rows: S46.
         #[tokio::test(flavor = "multi_thread")]
-        async fn s46_a_node_that_is_killed_at_any_step_signs_nobody_out() {
+        async fn a_node_that_is_killed_at_any_step_signs_nobody_out() {
             let _alone = alone().await;
             faults::strike($ground, Blow::Kill, Rests::OnItself).await;
         }
 
+        // Rows: S46.
         #[tokio::test(flavor = "multi_thread")]
-        async fn s46_a_node_that_is_stopped_at_any_step_signs_nobody_out() {
+        async fn a_node_that_is_stopped_at_any_step_signs_nobody_out() {
             let _alone = alone().await;
             faults::strike($ground, Blow::Stop, Rests::OnItself).await;
         }
 
+        // Rows: S57.
         #[tokio::test(flavor = "multi_thread")]
-        async fn s57_a_killed_node_sends_no_token_twice_and_loses_what_it_alone_had_heard() {
+        async fn a_killed_node_sends_no_token_twice_and_loses_what_it_alone_had_heard() {
             let _alone = alone().await;
             faults::strike($ground, Blow::Kill, Rests::OnAnother).await;
         }
 
+        // Rows: S57.
         #[tokio::test(flavor = "multi_thread")]
-        async fn s57_a_stopped_node_sends_no_token_twice_and_loses_nothing() {
+        async fn a_stopped_node_sends_no_token_twice_and_loses_nothing() {
             let _alone = alone().await;
             faults::strike($ground, Blow::Stop, Rests::OnAnother).await;
         }
 
+        // Rows: S43.
         #[tokio::test(flavor = "multi_thread")]
-        async fn s43_what_four_nodes_answer_is_what_one_place_would() {
+        async fn what_four_nodes_answer_is_what_one_place_would() {
             let _alone = alone().await;
             histories::are_linearizable($ground).await;
         }
 
+        // Rows: S48.
         #[tokio::test(flavor = "multi_thread")]
-        async fn s48_a_sign_out_counts_on_every_node_soon() {
+        async fn a_sign_out_counts_on_every_node_soon() {
             let _alone = alone().await;
             sign_outs::reach_three_nodes($ground).await;
         }
 
+        // Rows: S46.
         #[tokio::test(flavor = "multi_thread")]
-        async fn s46_outages_sign_nobody_out_and_lose_nothing_that_was_acknowledged() {
+        async fn outages_sign_nobody_out_and_lose_nothing_that_was_acknowledged() {
             let _alone = alone().await;
             outages::are_survived($ground).await;
         }

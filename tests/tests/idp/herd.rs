@@ -167,15 +167,17 @@ fn provider(access_tokens: AccessTokens) -> IdentityProvider {
     IdentityProvider::start(&settings)
 }
 
+// Rows: F01, F30.
 #[tokio::test(flavor = "multi_thread")]
-async fn f01_f30_an_expiry_is_one_call_of_the_provider_and_no_session_is_lost() {
+async fn an_expiry_is_one_call_of_the_provider_and_no_session_is_lost() {
     let idp = provider(AccessTokens::Opaque);
     let cluster = Cluster::start(&idp, false);
     figure(&idp, &cluster, expiries()).await;
 }
 
+// Rows: S41.
 #[tokio::test(flavor = "multi_thread")]
-async fn s41_tokens_that_are_read_survive_new_keys_at_the_provider() {
+async fn tokens_that_are_read_survive_new_keys_at_the_provider() {
     let idp = provider(AccessTokens::Jwt);
     let cluster = Cluster::start(&idp, true);
     assert_eq!(idp.counts().await.key_fetches(), SERVERS as u64, "at start");

@@ -133,8 +133,9 @@ async fn access_tokens_by_its_keys_count() {
     }
 }
 
+// Rows: S41.
 #[tokio::test]
-async fn s41_a_token_by_a_new_key_counts_after_one_fetch() {
+async fn a_token_by_a_new_key_counts_after_one_fetch() {
     for keep in [true, false] {
         let idp = start("ES256");
         let app = App::of(&idp).await;
@@ -152,8 +153,9 @@ async fn s41_a_token_by_a_new_key_counts_after_one_fetch() {
 }
 
 /// The figure: 10,000 tokens with random `kid` are one fetch per cooldown.
+// Rows: F111, S35.
 #[tokio::test]
-async fn f111_s35_ten_thousand_random_kids_are_one_fetch() {
+async fn ten_thousand_random_kids_are_one_fetch() {
     const TOKENS: usize = 10_000;
     const COOLDOWN: u64 = 30;
     let idp = start("ES256");

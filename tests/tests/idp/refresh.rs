@@ -168,8 +168,9 @@ async fn a_token_that_was_used_ends_its_family() {
 }
 
 /// What everfresh is held against: every task that finds its token expired refreshes it.
+// Rows: F01.
 #[tokio::test(flavor = "multi_thread")]
-async fn f01_a_naive_client_loses_every_session() {
+async fn a_naive_client_loses_every_session() {
     const SESSIONS: usize = 10;
     const TASKS: usize = 64;
     let idp = IdentityProvider::start(&IdentitySettings::default());

@@ -175,13 +175,15 @@ fn promise(name: &str, rests: Rests) {
     assert!(sum.served > sum.put_off && sum.rotations > 0 && sum.faults > 0, "{sum:?}");
 }
 
+// Rows: F01, F03, S46.
 #[test]
-fn f01_f03_s46_over_a_failing_network_nobody_honest_is_signed_out() {
+fn over_a_failing_network_nobody_honest_is_signed_out() {
     promise("rotate", Rests::OnItself);
 }
 
+// Rows: F19, S57.
 #[test]
-fn f19_s57_over_a_failing_network_a_token_of_another_server_is_sent_once() {
+fn over_a_failing_network_a_token_of_another_server_is_sent_once() {
     promise("upstream", Rests::OnAnother(Replay::Never));
 }
 

@@ -1,8 +1,7 @@
 //! `tests/COVERAGE.md`: which tests show which row of the project's lists.
 //!
-//! A test that shows a row begins its name with it: `f02_..` for what goes wrong in the field,
-//! `s11_..` for what must hold, `m7_..` for a row of [`FINDINGS`]. A test of several rows begins
-//! with all of them.
+//! A test that shows rows has the comment `// Rows: F02, S11.` right above its attributes: `F` for
+//! what goes wrong in the field, `S` for what must hold, other letters for rows of [`FINDINGS`].
 
 mod field;
 mod findings;
@@ -78,6 +77,7 @@ const REASONS: &[(&str, &str)] = &[
 ];
 
 /// The file as it should be, and what it says.
+#[derive(Default)]
 pub(crate) struct Coverage {
     /// The text of `tests/COVERAGE.md`.
     pub(crate) text: String,
@@ -87,6 +87,8 @@ pub(crate) struct Coverage {
     pub(crate) reasoned: usize,
     /// Those with neither.
     pub(crate) open: Vec<String>,
+    /// Comments that can't be read, or that name a row which is in no list.
+    pub(crate) wrong: Vec<String>,
 }
 
 /// `cargo xtask coverage`: writes the file, and fails if a row is open.
@@ -96,29 +98,41 @@ pub(crate) fn run(root: &Path) -> ExitCode {
         eprintln!("xtask: {}: {error}", test::coverage_file().display());
         return ExitCode::FAILURE;
     }
-    match coverage.open.is_empty() {
+    for wrong in &coverage.wrong {
+        eprintln!("xtask: {wrong}");
+    }
+    if !coverage.open.is_empty() {
+        eprintln!("xtask: neither a test nor a reason: {}", coverage.open.join(", "));
+    }
+    match coverage.open.is_empty() && coverage.wrong.is_empty() {
         true => ExitCode::SUCCESS,
-        false => {
-            eprintln!("xtask: neither a test nor a reason: {}", coverage.open.join(", "));
-            ExitCode::FAILURE
-        }
+        false => ExitCode::FAILURE,
     }
 }
 
 /// What the tests in these folders show.
 pub(crate) fn generate(root: &Path) -> Coverage {
     let mut shown: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
+    let mut wrong = Vec::new();
     for folder in ["crates", "tests", "examples", "schedules"] {
         visit(&root.join(folder), &mut |path, text| {
             let file = path.strip_prefix(root).unwrap_or(path).display().to_string();
-            for name in test_names(text) {
-                for row in rows(name) {
-                    shown.entry(row).or_default().insert(format!("`{name}` ({file})"));
-                }
+            let listed = match tests_with_rows(text) {
+                Ok(listed) => listed,
+                Err(line) => return wrong.push(format!("{file}: rows of no test: {line}")),
+            };
+            for (name, row) in listed {
+                match all().any(|(known, _)| known.eq_ignore_ascii_case(row)) {
+                    true => shown
+                        .entry(row.to_lowercase())
+                        .or_default()
+                        .insert(format!("`{name}` ({file})")),
+                    false => return wrong.push(format!("{file}: no row {row:?}")),
+                };
             }
         });
     }
-    tell(&shown, REASONS)
+    Coverage { wrong, ..tell(&shown, REASONS) }
 }
 
 /// Every row, and what must hold.
@@ -127,7 +141,7 @@ fn all() -> impl Iterator<Item = &'static (&'static str, &'static str)> {
 }
 
 fn tell(shown: &BTreeMap<String, BTreeSet<String>>, reasons: &[(&str, &str)]) -> Coverage {
-    let mut told = Coverage { text: String::new(), shown: 0, reasoned: 0, open: Vec::new() };
+    let mut told = Coverage::default();
     let mut cell = |row: &str| {
         let reason = reasons.iter().find(|(other, _)| *other == row).map(|(_, reason)| *reason);
         match (shown.get(row), reason) {
@@ -146,8 +160,8 @@ fn tell(shown: &BTreeMap<String, BTreeSet<String>>, reasons: &[(&str, &str)]) ->
         }
     };
     let mut text = String::from(
-        "# Which tests show what\n\nMade by `cargo xtask coverage`; a test whose name begins with a \
-         row shows it. F: what goes wrong in the field. S: what a standard or a published \
+        "# Which tests show what\n\nMade by `cargo xtask coverage` from the comments `// Rows: ..` above \
+         tests. F: what goes wrong in the field. S: what a standard or a published \
          vulnerability demands. H, M, L: a security review, by severity. R: reports of users of \
          other projects. N: a newcomer's first use.\n\n| row | what must hold | shown by |\n\
          |---|---|---|\n",
@@ -159,22 +173,35 @@ fn tell(shown: &BTreeMap<String, BTreeSet<String>>, reasons: &[(&str, &str)]) ->
     Coverage { text, ..told }
 }
 
-/// Names of functions that could be tests.
-fn test_names(text: &str) -> impl Iterator<Item = &str> {
-    let lines =
-        text.lines().filter_map(|line| line.trim_start().split_once("fn ").map(|(_, rest)| rest));
-    lines.filter_map(|rest| rest.split(['(', '<']).next())
+/// The name of the function that begins on this line.
+fn function(line: &str) -> Option<&str> {
+    let (before, rest) = line.trim_start().split_once("fn ")?;
+    if before.starts_with("//") { None } else { rest.split(['(', '<']).next() }
 }
 
-/// `s03_f44_shadow_cookies` shows `s03` and `f44`.
-fn rows(name: &str) -> impl Iterator<Item = String> {
-    name.split('_').map_while(|part| {
-        let digits = part.strip_prefix(['f', 's', 'h', 'm', 'l', 'r', 'n'])?;
-        let listed = part.starts_with(['f', 's']);
-        let length = if listed { 2..=3 } else { 1..=2 };
-        let is_row = length.contains(&digits.len()) && digits.bytes().all(|b| b.is_ascii_digit());
-        is_row.then(|| part.to_owned())
-    })
+/// How a comment begins that lists the rows of the test below it. It ends with a full stop.
+const ROWS: &str = "// Rows: ";
+
+/// Each test that shows a row, with the row. The error is the line of a comment that cannot be read:
+/// one without a full stop, or with anything but attributes between it and a function.
+fn tests_with_rows(text: &str) -> Result<Vec<(&str, &str)>, &str> {
+    let mut found = Vec::new();
+    let mut open: Option<&str> = None;
+    for line in text.lines().map(str::trim) {
+        if let Some(rows) = line.strip_prefix(ROWS) {
+            if open.replace(rows).is_some() || !rows.ends_with('.') {
+                return Err(line);
+            }
+        } else if let Some(rows) = open {
+            if let Some(name) = function(line) {
+                found.extend(rows.trim_end_matches('.').split(", ").map(|row| (name, row)));
+                open = None;
+            } else if !line.starts_with("#[") {
+                return Err(rows);
+            }
+        }
+    }
+    open.map_or(Ok(found), Err)
 }
 
 fn visit(folder: &Path, read: &mut impl FnMut(&Path, &str)) {
@@ -197,16 +224,28 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_name_tells_its_rows() {
-        let of = |name| rows(name).collect::<Vec<_>>();
+    fn a_comment_tells_the_rows_of_the_test_below_it() {
         let names: BTreeSet<_> = all().map(|(row, _)| row).collect();
         assert_eq!(names.len(), all().count(), "each row once");
-        assert_eq!(of("s03_f44_shadow_cookies"), ["s03", "f44"]);
-        assert_eq!(of("f110_a_strangers"), ["f110"]);
-        assert_eq!(of("m6_l6_a_person"), ["m6", "l6"]);
-        assert!(of("four_processes").is_empty() && of("f_x").is_empty() && of("s3_x").is_empty());
-        let text = "    async fn f02_late() {\n    fn plain<T>() {\n";
-        assert_eq!(test_names(text).collect::<Vec<_>>(), ["f02_late", "plain"]);
+        let text = "    // Rows: F02, S54.\n    #[tokio::test]\n    async fn late() {\n\n\
+                    #[test]\nfn plain<T>() {\n// Rows: M6.\npub fn a_case<H>() {\n";
+        let rows = [("late", "F02"), ("late", "S54"), ("a_case", "M6")];
+        assert_eq!(tests_with_rows(text).as_deref(), Ok(&rows[..]));
+        for wrong in [
+            "// Rows: F02\nfn without_a_full_stop() {",
+            "// Rows: F02.\n// Rows: S54.\nfn twice() {",
+            "// Rows: F02.\n\nfn apart() {",
+            "// Rows: F02.\n/// fn in_a_comment() {",
+            "// Rows: F02.\n#[test]\n",
+        ] {
+            assert!(tests_with_rows(wrong).is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn each_comment_names_rows_and_stands_above_a_test() {
+        let wrong = generate(&test::root()).wrong;
+        assert!(wrong.is_empty(), "{wrong:?}");
     }
 
     #[test]
@@ -239,7 +278,7 @@ mod tests {
         let mut there = BTreeSet::new();
         for folder in ["crates", "tests"] {
             visit(&root.join(folder), &mut |_, text| {
-                there.extend(test_names(text).map(str::to_owned));
+                there.extend(text.lines().filter_map(function).map(str::to_owned));
             });
         }
         let page = std::fs::read_to_string(root.join("THREAT_MODEL.md")).expect("the page");

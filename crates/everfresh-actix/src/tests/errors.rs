@@ -9,8 +9,9 @@ use super::*;
 type Failed = Result<ServiceResponse<BoxBody>, actix_web::Error>;
 
 /// F21: whatever it is that leaves.
+// Rows: F21.
 #[tokio::test]
-async fn f21_tokens_leave_with_an_error_of_a_middleware_inside() {
+async fn tokens_leave_with_an_error_of_a_middleware_inside() {
     let world = World::new();
     let cookie = world.expired("ada").await;
     async fn fail(_: ServiceRequest, _: Next<BoxBody>) -> Failed {
@@ -77,8 +78,9 @@ async fn answers(world: &World, cookie: &str) -> (Vec<Answer>, actix_web::Error)
     (seen, error)
 }
 
+// Rows: R3.
 #[tokio::test]
-async fn r3_an_error_answers_the_same_each_time_it_is_asked() {
+async fn an_error_answers_the_same_each_time_it_is_asked() {
     let world = World::new();
     let expired = world.expired("bob").await;
     let fresh = world.sign_in("ada").await;
@@ -97,8 +99,9 @@ async fn r3_an_error_answers_the_same_each_time_it_is_asked() {
     }
 }
 
+// Rows: R3.
 #[tokio::test]
-async fn r3_what_comes_of_an_error_is_reported_once() {
+async fn what_comes_of_an_error_is_reported_once() {
     let told: Arc<Mutex<Vec<String>>> = Arc::default();
     let hook = told.clone();
     let world = World::with(|builder| {
@@ -121,8 +124,9 @@ async fn r3_what_comes_of_an_error_is_reported_once() {
     assert_eq!(cleared, 1);
 }
 
+// Rows: R13.
 #[tokio::test]
-async fn r13_an_error_keeps_its_type() {
+async fn an_error_keeps_its_type() {
     let world = World::new();
     let expired = world.expired("ada").await;
     for cookie in ["", &expired] {
@@ -153,8 +157,9 @@ async fn a_request_that_needs_no_change_is_left_alone() {
 }
 
 /// In actix-web, asking for the fields of a request that other code holds panics.
+// Rows: R10.
 #[tokio::test]
-async fn r10_a_request_that_is_held_and_must_change_is_answered_and_its_session_goes_on() {
+async fn a_request_that_is_held_and_must_change_is_answered_and_its_session_goes_on() {
     async fn seen(_: Session<User>) -> &'static str {
         panic!("the handler would see the refresh token")
     }

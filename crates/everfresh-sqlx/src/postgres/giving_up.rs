@@ -44,8 +44,9 @@ pub(super) fn cant_serve(error: &sqlx::Error) -> bool {
 mod tests {
     use super::*;
 
+    // Rows: R2.
     #[tokio::test(start_paused = true)]
-    async fn r2_what_was_there_when_a_server_refused_is_given_up_and_what_came_later_is_not() {
+    async fn what_was_there_when_a_server_refused_is_given_up_and_what_came_later_is_not() {
         let given_up = GivenUp::default();
         assert!(!given_up.is_outdated(Duration::from_secs(3600)), "no server has refused");
         given_up.note();

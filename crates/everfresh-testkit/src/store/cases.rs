@@ -43,7 +43,8 @@ pub async fn what_is_kept_comes_back_whole<H: Harness>() {
 }
 
 /// Quotes, NUL, line ends, other scripts, nothing at all, and much.
-pub async fn r27_text_of_any_kind_comes_back_whole<H: Harness>() {
+// Rows: R27.
+pub async fn text_of_any_kind_comes_back_whole<H: Harness>() {
     let harness = H::open().await;
     let large = "x".repeat(64 * 1024);
     for (n, text) in ["", "'; DROP TABLE sessions; --", "a\0b\r\n\u{1f600}\u{0}", "%_\\", &large]
@@ -230,7 +231,8 @@ pub async fn a_rotation_moves_the_idle_end_and_not_the_absolute_one<H: Harness>(
 
 /// F86: a rotation that no person caused leaves the idle end where it was; a person's sight of a
 /// generation moves it.
-pub async fn f86_only_what_slides_moves_the_idle_end<H: Harness>() {
+// Rows: F86.
+pub async fn only_what_slides_moves_the_idle_end<H: Harness>() {
     let harness = H::open().await;
     create(&harness, 1, "alice").await;
     let first = loaded(&harness, 1).await.record;
@@ -267,7 +269,8 @@ pub async fn a_sight_that_slides_passes_no_limit<H: Harness>() {
 }
 
 /// Row 53 of the security list.
-pub async fn s53_a_sweep_is_bounded_and_takes_only_what_is_over<H: Harness>() {
+// Rows: S53.
+pub async fn a_sweep_is_bounded_and_takes_only_what_is_over<H: Harness>() {
     let harness = H::open().await;
     for n in 1..=10 {
         let mut new = session(n, "alice");

@@ -36,7 +36,8 @@ async fn sign_in<H: Harness>(harness: &H, subject: &str, times: u32) -> HashSet<
 }
 
 /// By when they began, whatever was used since, and no more than were asked for.
-pub async fn m6_the_newest_sessions_are_those_that_began_last<H: Harness>() {
+// Rows: M6.
+pub async fn the_newest_sessions_are_those_that_began_last<H: Harness>() {
     let harness = H::open().await;
     let newest = async |limit| harness.store().newest("alice", limit).await.expect("no error");
     assert!(newest(10).await.is_empty());
@@ -55,7 +56,8 @@ pub async fn m6_the_newest_sessions_are_those_that_began_last<H: Harness>() {
 }
 
 /// A session that is over counts against no limit.
-pub async fn m6_the_newest_sessions_are_not_over<H: Harness>() {
+// Rows: M6.
+pub async fn the_newest_sessions_are_not_over<H: Harness>() {
     let harness = H::open().await;
     for n in 1..=6 {
         let mut new = session(n, "alice");
@@ -71,7 +73,8 @@ pub async fn m6_the_newest_sessions_are_not_over<H: Harness>() {
 }
 
 /// All of them, however many, and nobody else's.
-pub async fn m6_every_one_of_many_sessions_is_ended_but_one<H: Harness>() {
+// Rows: M6.
+pub async fn every_one_of_many_sessions_is_ended_but_one<H: Harness>() {
     let harness = H::open().await;
     let mut all = sign_in(&harness, "alice", MANY).await;
     harness.store().create(session(1, "bob")).await.expect("kept");
@@ -88,7 +91,8 @@ pub async fn m6_every_one_of_many_sessions_is_ended_but_one<H: Harness>() {
 }
 
 /// A list has an end, and so has what is asked of the newest.
-pub async fn m6_of_many_sessions_a_thousand_are_listed<H: Harness>() {
+// Rows: M6.
+pub async fn of_many_sessions_a_thousand_are_listed<H: Harness>() {
     let harness = H::open().await;
     let all = sign_in(&harness, "alice", MANY).await;
     let listed = harness.store().list("alice").await.expect("no error");

@@ -68,7 +68,7 @@ macro_rules! store_suite {
     ($harness:ty) => {
         $crate::store_suite!($harness; cases:
             what_is_kept_comes_back_whole
-            r27_text_of_any_kind_comes_back_whole
+            text_of_any_kind_comes_back_whole
             an_id_is_taken_once
             an_unknown_session_is_none
             a_rotation_moves_the_row_it_has_seen
@@ -80,18 +80,18 @@ macro_rules! store_suite {
             a_list_holds_the_live_sessions_of_one_subject_latest_first
             a_session_ends_when_idle
             a_rotation_moves_the_idle_end_and_not_the_absolute_one
-            f86_only_what_slides_moves_the_idle_end
+            only_what_slides_moves_the_idle_end
             a_sight_that_slides_passes_no_limit
-            s53_a_sweep_is_bounded_and_takes_only_what_is_over
+            a_sweep_is_bounded_and_takes_only_what_is_over
             generations_may_be_large
             of_many_rotations_at_once_one_succeeds
             after_a_revocation_was_acknowledged_nothing_succeeds
         );
         $crate::store_suite!($harness; many:
-            m6_the_newest_sessions_are_those_that_began_last
-            m6_the_newest_sessions_are_not_over
-            m6_every_one_of_many_sessions_is_ended_but_one
-            m6_of_many_sessions_a_thousand_are_listed
+            the_newest_sessions_are_those_that_began_last
+            the_newest_sessions_are_not_over
+            every_one_of_many_sessions_is_ended_but_one
+            of_many_sessions_a_thousand_are_listed
         );
     };
     ($harness:ty; $module:ident: $($case:ident)*) => {

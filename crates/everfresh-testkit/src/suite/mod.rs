@@ -155,7 +155,7 @@ macro_rules! adapter_suite {
             tokens_leave_with_errors
             head_is_refreshed_too
             a_stream_is_untouched
-            f57_a_posted_body_is_untouched
+            a_posted_body_is_untouched
             a_slow_handler_gets_its_token
             signing_out_leaves_no_live_cookie
             signing_in_again_is_another_session
@@ -173,16 +173,16 @@ macro_rules! adapter_suite {
             a_client_that_hangs_up_costs_nothing
             a_rotating_session_sets_two_cookies_and_moves_on
             a_rotating_session_in_headers_moves_on
-            f12_two_hundred_racers_get_one_refresh_token
+            two_hundred_racers_get_one_refresh_token
             a_stolen_refresh_token_ends_the_session
             a_signed_out_session_is_over_for_every_token
             a_refresh_token_never_reaches_the_handler
             a_person_sees_and_ends_sessions_by_the_endpoints
             public_keys_are_served
             every_dialect_is_served_to_its_clients
-            f110_a_large_body_is_refused
-            f100_f101_a_socket_gets_its_cookies_and_lives_while_the_session_does
-            m11_a_socket_of_another_site_does_not_count
+            a_large_body_is_refused
+            a_socket_gets_its_cookies_and_lives_while_the_session_does
+            a_socket_of_another_site_does_not_count
             debug_headers_say_what_became_of_a_request
         );
     };

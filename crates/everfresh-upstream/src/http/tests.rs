@@ -73,8 +73,9 @@ async fn a_form_and_json_arrive_as_they_should() {
     assert!(answer.body.is_empty());
 }
 
+// Rows: F77, S64.
 #[tokio::test]
-async fn f77_s64_whatever_fails_a_request_is_sent_once_and_the_error_says_whether() {
+async fn whatever_fails_a_request_is_sent_once_and_the_error_says_whether() {
     let server = echo().await;
     let proxy = FaultProxy::start(server.address).await;
     let url = url(proxy.address());
@@ -123,8 +124,9 @@ async fn f77_s64_whatever_fails_a_request_is_sent_once_and_the_error_says_whethe
 
 /// The server closes a connection while it is idle, and the client finds out with the next request
 /// in its hands: the case in which hyper-util would send again by itself.
+// Rows: F77.
 #[tokio::test]
-async fn f77_a_connection_that_was_closed_meanwhile_is_an_error_and_no_reason_to_send_again() {
+async fn a_connection_that_was_closed_meanwhile_is_an_error_and_no_reason_to_send_again() {
     use std::io::{Read as _, Write as _};
 
     let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
@@ -191,8 +193,9 @@ async fn what_could_not_connect_was_not_sent() {
     assert!(matches!(&late, HttpError::Unsent { .. }) && late.certainly_unsent(), "{late:?}");
 }
 
+// Rows: S64.
 #[tokio::test]
-async fn s64_a_certificate_that_nobody_trusts_gets_nothing() {
+async fn a_certificate_that_nobody_trusts_gets_nothing() {
     let trusting = |certificate: &Certificate| {
         let builder = HttpClient::builder().trust_pem(certificate.pem.as_bytes());
         builder.unwrap().build().unwrap()
@@ -244,8 +247,9 @@ fn a_pem_without_a_certificate_is_an_error() {
     assert!(matches!(&problem, ClientError::Certificate { .. }), "{problem}");
 }
 
+// Rows: S37, S64.
 #[tokio::test]
-async fn s37_s64_a_redirect_is_an_answer_and_nobody_is_sent_to() {
+async fn a_redirect_is_an_answer_and_nobody_is_sent_to() {
     let elsewhere = echo().await;
     for status in [301, 302, 303, 307, 308] {
         let there = elsewhere.url("/stolen").to_string();
@@ -263,8 +267,9 @@ async fn s37_s64_a_redirect_is_an_answer_and_nobody_is_sent_to() {
     assert_eq!(elsewhere.connections(), 0);
 }
 
+// Rows: S37.
 #[tokio::test]
-async fn s37_an_answer_is_read_as_far_as_it_may_be_long() {
+async fn an_answer_is_read_as_far_as_it_may_be_long() {
     let sent = Arc::new(AtomicUsize::new(0));
     let counted = sent.clone();
     let server = Server::new(move |request| {
@@ -298,8 +303,9 @@ async fn s37_an_answer_is_read_as_far_as_it_may_be_long() {
     assert_eq!(error, too_large(10));
 }
 
+// Rows: S37.
 #[tokio::test]
-async fn s37_no_cookie_is_kept_and_nothing_is_unpacked() {
+async fn no_cookie_is_kept_and_nothing_is_unpacked() {
     let server = Server::new(|request| {
         let fields = request.headers();
         assert!(!fields.contains_key(COOKIE) && !fields.contains_key(ACCEPT_ENCODING));
@@ -436,8 +442,9 @@ async fn a_service_of_ones_own_is_believed_to_have_sent_unless_it_says_otherwise
     assert!(fails(true, endless).await.to_string().len() < 300);
 }
 
+// Rows: S64.
 #[tokio::test]
-async fn s64_nothing_that_was_sent_or_answered_is_shown() {
+async fn nothing_that_was_sent_or_answered_is_shown() {
     use tracing_subscriber::fmt::MakeWriter;
 
     #[derive(Clone, Default)]

@@ -184,8 +184,9 @@ mod tests {
         text.parse::<SecureUrl>().map_err(|error| error.to_string())
     }
 
+    // Rows: S37, S64.
     #[test]
-    fn s37_s64_https_or_this_very_machine() {
+    fn https_or_this_very_machine() {
         for good in [
             "https://id.example",
             "https://id.example:8443/a/b?c=d",
@@ -233,8 +234,9 @@ mod tests {
         assert!(problem.contains("id.example") && !problem.contains("hunter2"), "{problem}");
     }
 
+    // Rows: F114.
     #[test]
-    fn f114_a_document_leads_nowhere_where_its_author_is_not() {
+    fn a_document_leads_nowhere_where_its_author_is_not() {
         let leads = |from: &str, to: &str| url(to).unwrap().named_by(&url(from).unwrap()).is_ok();
         for to in ["https://id.example/x", "https://www.keys.example/x", "https://ID.EXAMPLE/x"] {
             assert!(leads("https://id.example/realm", to), "{to}");

@@ -212,8 +212,9 @@ async fn pass(secs: u64) {
     tokio::time::sleep(Duration::from_secs(secs)).await;
 }
 
+// Rows: F111, S35.
 #[tokio::test(start_paused = true)]
-async fn f111_s35_ten_thousand_unknown_keys_are_one_fetch_in_thirty_seconds() {
+async fn ten_thousand_unknown_keys_are_one_fetch_in_thirty_seconds() {
     let signer = Signer::new("a").await;
     let issuer = Issuer::new(&signer.jwks);
     let remote = issuer.fetch().await.unwrap();
@@ -238,8 +239,9 @@ async fn f111_s35_ten_thousand_unknown_keys_are_one_fetch_in_thirty_seconds() {
 
 /// A stranger spends each fetch. Those whose key is gone are told so, and are not kept waiting; a
 /// key that comes up meanwhile counts once it can be fetched.
+// Rows: L11.
 #[tokio::test(start_paused = true)]
-async fn l11_a_stranger_who_spends_each_fetch_makes_no_outage_of_a_401() {
+async fn a_stranger_who_spends_each_fetch_makes_no_outage_of_a_401() {
     let (gone, stays) = (Signer::new("gone").await, Signer::new("stays").await);
     let coming = Signer::new("coming").await;
     let issuer = Issuer::new(&gone.jwks);
@@ -289,8 +291,9 @@ async fn the_cooldown_is_between_a_second_and_an_hour() {
     }
 }
 
+// Rows: S35.
 #[tokio::test(start_paused = true)]
-async fn s35_those_who_wait_wait_for_one_fetch_and_are_not_too_many() {
+async fn those_who_wait_wait_for_one_fetch_and_are_not_too_many() {
     let (former, coming) = (Signer::new("a").await, Signer::new("b").await);
     let issuer = Issuer::new(&former.jwks);
     let remote = issuer.fetch().await.unwrap();
@@ -318,8 +321,9 @@ async fn s35_those_who_wait_wait_for_one_fetch_and_are_not_too_many() {
     assert_eq!(status(&app, &coming.token).await, 200);
 }
 
+// Rows: S41.
 #[tokio::test(start_paused = true)]
-async fn s41_a_rotation_at_the_issuer_costs_nobody_a_401() {
+async fn a_rotation_at_the_issuer_costs_nobody_a_401() {
     let signers = [Signer::new("a").await, Signer::new("b").await, Signer::new("c").await];
     let issuer = Issuer::new(&signers[0].jwks);
     let remote = issuer.fetch().await.unwrap();
@@ -362,8 +366,9 @@ async fn a_key_that_comes_up_right_after_a_fetch_in_the_background_need_not_wait
     assert_eq!((answer, issuer.asked()), (200, 4));
 }
 
+// Rows: S41.
 #[tokio::test(start_paused = true)]
-async fn s41_the_set_is_fetched_again_when_its_answer_says_so() {
+async fn the_set_is_fetched_again_when_its_answer_says_so() {
     let (former, coming) = (Signer::new("a").await, Signer::new("b").await);
     for (cache, secs) in
         [("max-age=900", 900), ("max-age=0", 300), ("max-age=99999", 3600), ("", 600)]
@@ -478,8 +483,9 @@ async fn real(
     (server, client.build().unwrap())
 }
 
+// Rows: F114.
 #[tokio::test]
-async fn f114_nothing_that_a_token_names_is_fetched() {
+async fn nothing_that_a_token_names_is_fetched() {
     let signer = Signer::new("a").await;
     let there = Server::new(|_| Response::new(full("{}"))).await;
     let jwks = signer.jwks.to_string();

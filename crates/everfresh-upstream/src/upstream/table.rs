@@ -115,8 +115,9 @@ mod tests {
         consult(row, true, unanswered, NOW, Rules { replay, limit: secs(30) })
     }
 
+    // Rows: S57.
     #[test]
-    fn s57_a_token_is_sent_once_unless_the_policy_says_more() {
+    fn a_token_is_sent_once_unless_the_policy_says_more() {
         let within = |grace| Replay::Within(secs(grace));
         let again = |age| SendDecision::Send { replaces: Some((CLAIM, NOW.minus(secs(age)))) };
         for (tries, age, replay, unanswered, expected) in [

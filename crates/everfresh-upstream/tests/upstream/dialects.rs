@@ -189,8 +189,9 @@ async fn each_dialect_refreshes_at_its_own_server() {
     }
 }
 
+// Rows: S57.
 #[tokio::test]
-async fn s57_each_dialect_a_token_that_was_changed_on_its_way_ends_nothing_there() {
+async fn each_dialect_a_token_that_was_changed_on_its_way_ends_nothing_there() {
     for dialect in Dialect::ALL {
         let (world, mut client, server) = resting(dialect).await;
         world.pass_until_left(&client, 3);

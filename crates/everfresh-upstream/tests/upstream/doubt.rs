@@ -13,8 +13,9 @@ fn lost() -> HttpError {
     HttpError::Lost { cause: "reset".into() }
 }
 
+// Rows: F18.
 #[tokio::test(start_paused = true)]
-async fn f18_an_answer_beyond_the_waiter_limit_is_the_next_requests() {
+async fn an_answer_beyond_the_waiter_limit_is_the_next_requests() {
     let world = World::new();
     world.tick();
     let mut client = world.expired("ada").await;
@@ -31,8 +32,9 @@ async fn f18_an_answer_beyond_the_waiter_limit_is_the_next_requests() {
     assert_eq!((world.provider.calls(), world.provider.reuses()), (1, 0));
 }
 
+// Rows: F18, S57.
 #[tokio::test(start_paused = true)]
-async fn f18_s57_an_answer_beyond_the_flight_limit_revives_the_session() {
+async fn an_answer_beyond_the_flight_limit_revives_the_session() {
     let world = World::nodes(2);
     world.tick();
     let mut client = world.expired("ada").await;
@@ -60,8 +62,9 @@ async fn f18_s57_an_answer_beyond_the_flight_limit_revives_the_session() {
     assert_eq!((world.provider.calls(), world.provider.reuses()), (1, 0));
 }
 
+// Rows: F16.
 #[tokio::test(start_paused = true)]
-async fn f16_who_hangs_up_stops_nothing() {
+async fn who_hangs_up_stops_nothing() {
     let world = World::new();
     world.tick();
     let client = world.expired("ada").await;
@@ -76,8 +79,9 @@ async fn f16_who_hangs_up_stops_nothing() {
     assert_eq!(world.provider.calls(), 1);
 }
 
+// Rows: S57.
 #[tokio::test(start_paused = true)]
-async fn s57_within_its_grace_a_token_is_sent_once_more() {
+async fn within_its_grace_a_token_is_sent_once_more() {
     let world = World::set(|upstream| upstream.replay(Replay::Within(secs(40))));
     world.tick();
     // The provider gives the same successor again, as such providers do.
@@ -99,8 +103,9 @@ async fn s57_within_its_grace_a_token_is_sent_once_more() {
     assert_eq!(world.provider.calls(), 4);
 }
 
+// Rows: S57.
 #[tokio::test(start_paused = true)]
-async fn s57_an_answer_that_does_not_come_is_replayed_after_half_of_the_grace() {
+async fn an_answer_that_does_not_come_is_replayed_after_half_of_the_grace() {
     for elsewhere in [false, true] {
         let world =
             World::with(2, |upstream| upstream.replay(Replay::Within(secs(40))), |builder| builder);
@@ -124,8 +129,9 @@ async fn s57_an_answer_that_does_not_come_is_replayed_after_half_of_the_grace() 
     }
 }
 
+// Rows: S57.
 #[tokio::test(start_paused = true)]
-async fn s57_after_the_grace_nothing_is_replayed() {
+async fn after_the_grace_nothing_is_replayed() {
     let world = World::set(|upstream| upstream.replay(Replay::Within(secs(20))));
     let mut client = world.expired("ada").await;
     // A node claimed it, and died.
@@ -141,8 +147,9 @@ async fn s57_after_the_grace_nothing_is_replayed() {
     assert_eq!(world.provider.calls(), 0);
 }
 
+// Rows: S57.
 #[tokio::test(start_paused = true)]
-async fn s57_a_dead_nodes_claim_is_waited_for_and_then_in_doubt() {
+async fn a_dead_nodes_claim_is_waited_for_and_then_in_doubt() {
     let world = World::new();
     world.tick();
     let mut client = world.expired("ada").await;
@@ -163,8 +170,9 @@ async fn s57_a_dead_nodes_claim_is_waited_for_and_then_in_doubt() {
     assert_eq!(world.provider.calls(), 0);
 }
 
+// Rows: S57.
 #[tokio::test(start_paused = true)]
-async fn s57_tokens_that_do_not_rotate_are_sent_as_often_as_needed() {
+async fn tokens_that_do_not_rotate_are_sent_as_often_as_needed() {
     let world = World::set(|upstream| upstream.replay(Replay::Always).limit(secs(5)));
     world.tick();
     world.provider.keeps_tokens();
@@ -183,8 +191,9 @@ async fn s57_tokens_that_do_not_rotate_are_sent_as_often_as_needed() {
     assert_eq!(world.provider.calls(), 6);
 }
 
+// Rows: S57.
 #[tokio::test(start_paused = true)]
-async fn s57_who_was_stopped_after_the_claim_does_not_send() {
+async fn who_was_stopped_after_the_claim_does_not_send() {
     // The store takes its time with the answer to the claim; the process might have been stopped
     // for as long.
     let world = World::new();
@@ -196,8 +205,9 @@ async fn s57_who_was_stopped_after_the_claim_does_not_send() {
     assert_eq!(world.store.count("release"), 1);
 }
 
+// Rows: F73.
 #[tokio::test(start_paused = true)]
-async fn f73_a_request_with_a_good_token_does_not_wait_for_a_provider_that_hangs() {
+async fn a_request_with_a_good_token_does_not_wait_for_a_provider_that_hangs() {
     let world = World::nodes(2);
     world.tick();
     let client = world.adopt("ada").await;
@@ -220,8 +230,9 @@ async fn f73_a_request_with_a_good_token_does_not_wait_for_a_provider_that_hangs
     assert_eq!(world.provider.calls(), 1);
 }
 
+// Rows: F73.
 #[tokio::test(start_paused = true)]
-async fn f73_first_seen_shortly_before_its_end_it_waits_for_half_of_a_waiters_limit() {
+async fn first_seen_shortly_before_its_end_it_waits_for_half_of_a_waiters_limit() {
     let world = World::new();
     world.tick();
     let client = world.adopt("ada").await;
@@ -236,8 +247,9 @@ async fn f73_first_seen_shortly_before_its_end_it_waits_for_half_of_a_waiters_li
     }
 }
 
+// Rows: F73.
 #[tokio::test(start_paused = true)]
-async fn f73_good_tokens_in_the_row_are_enough_while_the_provider_hangs() {
+async fn good_tokens_in_the_row_are_enough_while_the_provider_hangs() {
     // Ours live for a minute, the provider's for five.
     let world = World::with(1, |upstream| upstream, |b| b.access_lifetime(secs(60)));
     world.tick();
@@ -257,8 +269,9 @@ async fn f73_good_tokens_in_the_row_are_enough_while_the_provider_hangs() {
     assert_eq!((world.provider.calls(), world.provider.reuses()), (1, 0));
 }
 
+// Rows: F73.
 #[tokio::test(start_paused = true)]
-async fn f73_who_can_do_without_hears_of_the_answer_soon() {
+async fn who_can_do_without_hears_of_the_answer_soon() {
     // On another node than the one that asks, shortly before the end.
     let world = World::nodes(2);
     world.tick();

@@ -126,8 +126,9 @@ fn all_cases() -> impl Iterator<Item = (&'static Dialect, Act, Fate)> {
     })
 }
 
+// Rows: F70, S58.
 #[tokio::test(start_paused = true)]
-async fn f70_s58_expired_tokens_and_every_answer() {
+async fn expired_tokens_and_every_answer() {
     for (dialect, act, fate) in all_cases() {
         let case = format!("{}: {act:?}", dialect.name);
         let world = world_of(dialect);
@@ -171,8 +172,9 @@ async fn f70_s58_expired_tokens_and_every_answer() {
     }
 }
 
+// Rows: F70, S59.
 #[tokio::test(start_paused = true)]
-async fn f70_s59_good_tokens_and_every_answer() {
+async fn good_tokens_and_every_answer() {
     for (dialect, act, fate) in all_cases() {
         let case = format!("{}: {act:?}", dialect.name);
         let world = world_of(dialect);
@@ -200,8 +202,9 @@ async fn f70_s59_good_tokens_and_every_answer() {
     }
 }
 
+// Rows: F71, F72.
 #[tokio::test]
-async fn f71_f72_what_the_provider_asks_for_is_told_and_kept() {
+async fn what_the_provider_asks_for_is_told_and_kept() {
     let world = World::new();
     let mut client = world.expired("ada").await;
     world.provider.next(Act::Say(503, &[("retry-after", "30")], ""));
@@ -215,8 +218,9 @@ async fn f71_f72_what_the_provider_asks_for_is_told_and_kept() {
     }
 }
 
+// Rows: F71.
 #[tokio::test]
-async fn f71_a_wrong_client_secret_is_an_alarm_and_nobodys_end() {
+async fn a_wrong_client_secret_is_an_alarm_and_nobodys_end() {
     let world = World::new();
     let mut clients = Vec::new();
     for n in 0..5 {
@@ -239,8 +243,9 @@ async fn f71_a_wrong_client_secret_is_an_alarm_and_nobodys_end() {
     assert_eq!(world.provider.reuses(), 0);
 }
 
+// Rows: F76.
 #[tokio::test(start_paused = true)]
-async fn f76_who_is_told_no_looks_whether_another_node_was_told_yes() {
+async fn who_is_told_no_looks_whether_another_node_was_told_yes() {
     // Two nodes send the same token, as after a store that forgot a claim; the second one is quick,
     // and the first one hears one of the things that providers say then.
     for (status, body) in [

@@ -8,8 +8,9 @@ use crate::provider::Act;
 use crate::world::*;
 
 /// F72: a minute without the provider, many sessions, steady requests.
+// Rows: F72, S58.
 #[tokio::test(start_paused = true)]
-async fn f72_s58_calls_stay_within_the_budget_and_the_first_refresh_after_it_succeeds() {
+async fn calls_stay_within_the_budget_and_the_first_refresh_after_it_succeeds() {
     for down in [
         Act::Fail(HttpError::Connect { cause: "refused".into() }),
         Act::Say(503, &[], ""),
@@ -65,8 +66,9 @@ async fn f72_s58_calls_stay_within_the_budget_and_the_first_refresh_after_it_suc
     }
 }
 
+// Rows: F72.
 #[tokio::test(start_paused = true)]
-async fn f72_one_session_is_left_alone_for_longer_and_longer() {
+async fn one_session_is_left_alone_for_longer_and_longer() {
     let world = World::new();
     let mut client = world.expired("ada").await;
     world.provider.all(Act::Say(500, &[], ""));
@@ -80,8 +82,9 @@ async fn f72_one_session_is_left_alone_for_longer_and_longer() {
     assert!((5..=60).contains(&calls), "{calls}");
 }
 
+// Rows: S68.
 #[tokio::test(start_paused = true)]
-async fn s68_a_provider_that_hangs_holds_no_more_than_its_share() {
+async fn a_provider_that_hangs_holds_no_more_than_its_share() {
     let world = World::set(|upstream| upstream.max_calls(8));
     world.tick();
     let mut clients = Vec::new();

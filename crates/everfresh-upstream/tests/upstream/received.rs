@@ -106,8 +106,9 @@ fn answering(world: &World, member: &'static str, token: impl Into<String>) {
     });
 }
 
+// Rows: S61, F39.
 #[tokio::test]
-async fn s61_f39_another_persons_token_is_refused_and_nothing_of_it_leaves() {
+async fn another_persons_token_is_refused_and_nothing_of_it_leaves() {
     let now = START.plus(secs(LIFE + 1));
     let stranger = Signer::new("one");
     let good = claims("ada", now, LIFE);
@@ -151,8 +152,9 @@ async fn s61_f39_another_persons_token_is_refused_and_nothing_of_it_leaves() {
     }
 }
 
+// Rows: S61.
 #[tokio::test]
-async fn s61_what_a_sign_in_brings_is_read_as_well() {
+async fn what_a_sign_in_brings_is_read_as_well() {
     let world = World::set(|u| u.access_tokens_by(shared()).id_tokens_by(shared()));
     let good = sign(&claims("ada", START, LIFE));
     let other = sign(&claims("bob", START, LIFE));
@@ -166,8 +168,9 @@ async fn s61_what_a_sign_in_brings_is_read_as_well() {
     world.node().adopt_issued("ada", first(&good, Some(&good))).await.unwrap();
 }
 
+// Rows: F64.
 #[tokio::test]
-async fn f64_an_id_token_that_does_not_come_again_is_not_missed() {
+async fn an_id_token_that_does_not_come_again_is_not_missed() {
     let (world, mut client) = with_jwts("id_token").await;
     for n in 1..=5 {
         assert_eq!(world.get(&mut client).await.status, 200);
@@ -179,8 +182,9 @@ async fn f64_an_id_token_that_does_not_come_again_is_not_missed() {
     assert_eq!(world.get(&mut client).await.status, 503);
 }
 
+// Rows: S60, F74.
 #[tokio::test]
-async fn s60_f74_a_refresh_token_that_is_not_replaced_is_kept() {
+async fn a_refresh_token_that_is_not_replaced_is_kept() {
     let world = World::new();
     world.provider.keeps_tokens();
     world.provider.answers(|grant| {
@@ -197,8 +201,9 @@ async fn s60_f74_a_refresh_token_that_is_not_replaced_is_kept() {
     assert_eq!(sent, vec![SessionClaims { family: "ada".into(), n: 0 }.refresh(); 3]);
 }
 
+// Rows: S60.
 #[tokio::test]
-async fn s60_a_new_refresh_token_takes_the_place_of_the_old_one() {
+async fn a_new_refresh_token_takes_the_place_of_the_old_one() {
     let world = World::new();
     let mut client = world.expired("ada").await;
     for _ in 0..3 {
@@ -211,8 +216,9 @@ async fn s60_a_new_refresh_token_takes_the_place_of_the_old_one() {
     assert_eq!((sent, world.provider.reuses()), (expected, 0));
 }
 
+// Rows: F75.
 #[tokio::test]
-async fn f75_no_scope_is_asked_for_and_a_narrower_one_is_no_error() {
+async fn no_scope_is_asked_for_and_a_narrower_one_is_no_error() {
     let world = World::new();
     answering(&world, "scope", "openid");
     let mut client = world.expired("ada").await;
@@ -255,8 +261,9 @@ impl KeyServer {
     }
 }
 
+// Rows: S61.
 #[tokio::test(start_paused = true)]
-async fn s61_tokens_by_a_new_key_wait_until_the_key_can_be_had() {
+async fn tokens_by_a_new_key_wait_until_the_key_can_be_had() {
     let server = KeyServer::default();
     let (old, new) = (Signer::new("old"), Signer::new("new"));
     server.publish(&[&old]);
@@ -285,8 +292,9 @@ async fn s61_tokens_by_a_new_key_wait_until_the_key_can_be_had() {
     assert!(server.fetches.load(Ordering::SeqCst) <= 5);
 }
 
+// Rows: F62.
 #[tokio::test]
-async fn f62_clocks_that_differ_by_an_hour_cost_no_call_and_no_session() {
+async fn clocks_that_differ_by_an_hour_cost_no_call_and_no_session() {
     for ahead in [-3600_i64, -60, 60, 3600] {
         let world = World::set(|upstream| upstream.access_tokens_by(shared()));
         let theirs = move |now: everfresh::Timestamp| match ahead {
@@ -313,8 +321,9 @@ async fn f62_clocks_that_differ_by_an_hour_cost_no_call_and_no_session() {
     }
 }
 
+// Rows: F62.
 #[tokio::test]
-async fn f62_a_node_whose_clock_differs_from_the_others_by_an_hour() {
+async fn a_node_whose_clock_differs_from_the_others_by_an_hour() {
     for (ahead, behind) in [(3600, 0), (0, 3600)] {
         let world = World::new();
         let mut client = world.adopt("ada").await;
@@ -338,8 +347,9 @@ async fn f62_a_node_whose_clock_differs_from_the_others_by_an_hour() {
     }
 }
 
+// Rows: F63.
 #[tokio::test]
-async fn f63_whatever_expires_in_is_nobody_asks_at_every_request() {
+async fn whatever_expires_in_is_nobody_asks_at_every_request() {
     for odd in [
         Value::Null,
         json!("300"),
@@ -370,8 +380,9 @@ async fn f63_whatever_expires_in_is_nobody_asks_at_every_request() {
     }
 }
 
+// Rows: F67.
 #[tokio::test]
-async fn f67_what_is_over_when_it_comes_is_a_failure_and_no_loop() {
+async fn what_is_over_when_it_comes_is_a_failure_and_no_loop() {
     let world = World::set(|upstream| upstream.access_tokens_by(shared()));
     let token = sign(&claims("ada", START, LIFE));
     let mut client = world.node().adopt_issued("ada", first(&token, None)).await.unwrap();
@@ -414,8 +425,9 @@ async fn f67_what_is_over_when_it_comes_is_a_failure_and_no_loop() {
     assert_eq!(world.get(&mut client).await.status, 200);
 }
 
+// Rows: S62.
 #[tokio::test]
-async fn s62_token_type_is_compared_without_case_and_what_is_unknown_is_ignored() {
+async fn token_type_is_compared_without_case_and_what_is_unknown_is_ignored() {
     for (member, value, status) in [
         ("token_type", json!("BEARER"), 200),
         ("token_type", json!("bearer"), 200),
@@ -443,8 +455,9 @@ async fn s62_token_type_is_compared_without_case_and_what_is_unknown_is_ignored(
     assert_eq!(world.get(&mut client).await.status, 200);
 }
 
+// Rows: F63.
 #[tokio::test]
-async fn f63_a_jwt_that_nobody_checks_still_says_how_long_it_lives() {
+async fn a_jwt_that_nobody_checks_still_says_how_long_it_lives() {
     for (said, expected) in [(json!(null), 120), (json!(60), 60), (json!(300), 120)] {
         let world = World::new();
         let clock = world.clock.clone();
@@ -461,8 +474,9 @@ async fn f63_a_jwt_that_nobody_checks_still_says_how_long_it_lives() {
     }
 }
 
+// Rows: L8.
 #[tokio::test]
-async fn l8_no_access_token_is_taken_to_live_for_longer_than_a_year() {
+async fn no_access_token_is_taken_to_live_for_longer_than_a_year() {
     let year = secs(365 * 24 * 60 * 60);
     let endless = |now: everfresh::Timestamp| {
         let mut claims = claims("ada", now, LIFE);

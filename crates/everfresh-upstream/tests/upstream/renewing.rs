@@ -9,8 +9,9 @@ use http::StatusCode;
 use crate::provider::Act;
 use crate::world::*;
 
+// Rows: F60.
 #[tokio::test]
-async fn f60_expired_tokens_are_renewed_there_and_ours_leave_with_the_response() {
+async fn expired_tokens_are_renewed_there_and_ours_leave_with_the_response() {
     let world = World::new();
     let mut client = world.expired("ada").await;
     let before = client.clone();
@@ -44,8 +45,9 @@ async fn our_access_token_never_outlives_the_one_it_rests_on() {
     }
 }
 
+// Rows: F01, S55.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn f01_s55_a_thousand_expired_requests_are_one_call() {
+async fn a_thousand_expired_requests_are_one_call() {
     let world = World::new();
     let client = world.expired("ada").await;
     world.provider.next(Act::Hold);
@@ -95,8 +97,9 @@ async fn two_generations_of_the_handle_join_one_exchange() {
     assert_eq!(world.get(&mut older).await.status, 200, "the older one is not stolen");
 }
 
+// Rows: F03, S55.
 #[tokio::test(start_paused = true)]
-async fn f03_s55_of_two_nodes_one_asks_and_the_other_is_answered_from_the_row() {
+async fn of_two_nodes_one_asks_and_the_other_is_answered_from_the_row() {
     let world = World::nodes(2);
     world.tick();
     let client = world.expired("ada").await;
@@ -119,8 +122,9 @@ async fn f03_s55_of_two_nodes_one_asks_and_the_other_is_answered_from_the_row() 
     assert_eq!(world.store.count("claim"), 1);
 }
 
+// Rows: F03, S55.
 #[tokio::test(start_paused = true)]
-async fn f03_s55_four_nodes_and_sixty_four_clients_at_once() {
+async fn four_nodes_and_sixty_four_clients_at_once() {
     let world = World::nodes(4);
     world.tick();
     let mut client = world.expired("ada").await;
@@ -164,8 +168,9 @@ async fn in_the_advisory_window_the_request_goes_on_and_the_next_one_has_the_tok
     assert_eq!(world.provider.calls(), 1);
 }
 
+// Rows: F110.
 #[tokio::test]
-async fn f110_a_strangers_refresh_token_causes_no_call_to_anybody() {
+async fn a_strangers_refresh_token_causes_no_call_to_anybody() {
     let world = World::new();
     let client = world.expired("ada").await;
     let (before, tampered) = (world.store.steps(), client.refresh.replace(['a', 'b', 'c'], "d"));
@@ -208,8 +213,9 @@ async fn sessions_have_what_they_rest_on_for_calls_onward() {
     assert_eq!(answer.status, 401);
 }
 
+// Rows: F72, S68.
 #[tokio::test(start_paused = true)]
-async fn f72_s68_so_many_calls_at_once_and_the_others_wait_their_turn() {
+async fn so_many_calls_at_once_and_the_others_wait_their_turn() {
     let world = World::set(|upstream| upstream.max_calls(3));
     world.tick();
     let mut clients = Vec::new();

@@ -25,8 +25,9 @@ impl std::io::Write for Log {
     }
 }
 
+// Rows: S34, S84, F112.
 #[tokio::test(start_paused = true)]
-async fn s34_s84_f112_no_token_and_no_secret_in_logs_events_or_debug() {
+async fn no_token_and_no_secret_in_logs_events_or_debug() {
     let log = Log::default();
     let writer = log.clone();
     let subscriber = tracing_subscriber::fmt()
@@ -109,8 +110,9 @@ fn build(change: impl FnOnce(Upstream) -> Upstream) -> Result<Engine<User>, Conf
         .build()
 }
 
+// Rows: F120.
 #[tokio::test]
-async fn f120_a_contradiction_is_found_when_the_engine_is_built() {
+async fn a_contradiction_is_found_when_the_engine_is_built() {
     let own = |upstream: Upstream| upstream.client(public_client());
     build(own).unwrap();
     let grace = |seconds| move |u| own(u).replay(Replay::Within(secs(seconds)));

@@ -32,8 +32,9 @@ fn refresh_token(family: &str, n: u64) -> String {
     format!("rt.{family}.{n}.{SECRET_PART}")
 }
 
+// Rows: S66.
 #[tokio::test(start_paused = true)]
-async fn s66_who_signs_out_has_his_token_revoked_there() {
+async fn who_signs_out_has_his_token_revoked_there() {
     let world = World::new();
     let mut client = world.adopt("ada").await;
     let answer = world.node().send(&mut client, sign_out).await;
@@ -53,8 +54,9 @@ async fn s66_who_signs_out_has_his_token_revoked_there() {
     assert_eq!(world.provider.calls(), 0);
 }
 
+// Rows: S66.
 #[tokio::test(start_paused = true)]
-async fn s66_what_is_not_known_there_is_fine_and_what_is_busy_is_asked_again() {
+async fn what_is_not_known_there_is_fine_and_what_is_busy_is_asked_again() {
     for (statuses, calls) in [
         (&[200][..], 1),
         (&[503], 2),
@@ -74,8 +76,9 @@ async fn s66_what_is_not_known_there_is_fine_and_what_is_busy_is_asked_again() {
     }
 }
 
+// Rows: F80.
 #[tokio::test(start_paused = true)]
-async fn f80_nothing_comes_back_after_a_sign_out_and_the_late_token_is_revoked() {
+async fn nothing_comes_back_after_a_sign_out_and_the_late_token_is_revoked() {
     let world = World::nodes(2);
     world.tick();
     let client = world.expired("ada").await;
@@ -97,8 +100,9 @@ async fn f80_nothing_comes_back_after_a_sign_out_and_the_late_token_is_revoked()
     assert_eq!(world.provider.calls(), 1);
 }
 
+// Rows: F80.
 #[tokio::test(start_paused = true)]
-async fn f80_a_sign_out_between_any_two_steps_is_final() {
+async fn a_sign_out_between_any_two_steps_is_final() {
     for step in ["claim", "publish", "rotate"] {
         let world = World::nodes(2);
         world.tick();
@@ -121,8 +125,9 @@ async fn f80_a_sign_out_between_any_two_steps_is_final() {
     }
 }
 
+// Rows: S66.
 #[tokio::test(start_paused = true)]
-async fn s66_signed_out_everywhere_is_revoked_everywhere() {
+async fn signed_out_everywhere_is_revoked_everywhere() {
     let world = World::new();
     let mut first = world.adopt("ada").await;
     let mut grants = vec![refresh_token("ada", 0)];
@@ -190,8 +195,9 @@ async fn what_rests_on_an_access_token_alone_revokes_that() {
     assert_eq!(got.token, format!("at.ada.0.{SECRET_PART}"));
 }
 
+// Rows: L4.
 #[tokio::test(start_paused = true)]
-async fn l4_a_sign_out_counts_here_although_the_store_was_down() {
+async fn a_sign_out_counts_here_although_the_store_was_down() {
     let world = World::nodes(2);
     world.tick();
     let client = world.adopt("ada").await;

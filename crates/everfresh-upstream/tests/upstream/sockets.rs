@@ -47,8 +47,9 @@ fn world_at(url_text: String, provider: Provider, replay: Replay) -> World {
     World::over(provider, 1, upstream, |builder| builder)
 }
 
+// Rows: S57, F77.
 #[tokio::test]
-async fn s57_f77_whatever_happens_to_the_connection_nothing_is_sent_twice() {
+async fn whatever_happens_to_the_connection_nothing_is_sent_twice() {
     // Whether the proxy has all of the request, so that it may have arrived.
     for (fault, status, next, taken) in [
         (Fault::Pass, 200, 200, 1),
@@ -75,8 +76,9 @@ async fn s57_f77_whatever_happens_to_the_connection_nothing_is_sent_twice() {
     }
 }
 
+// Rows: S57.
 #[tokio::test]
-async fn s57_what_may_be_sent_again_is_sent_once_more() {
+async fn what_may_be_sent_again_is_sent_once_more() {
     for fault in [Fault::CutBefore, Fault::ResetAfter, Fault::CutMidway, Fault::Garble] {
         let provider = Provider::new();
         provider.keeps_tokens();
@@ -90,8 +92,9 @@ async fn s57_what_may_be_sent_again_is_sent_once_more() {
     }
 }
 
+// Rows: F70.
 #[tokio::test]
-async fn f70_nobody_there_or_nobody_trusted_costs_no_claim() {
+async fn nobody_there_or_nobody_trusted_costs_no_claim() {
     let provider = Provider::new();
     let plain = listen(provider.clone()).await;
     let closed = {

@@ -10,8 +10,9 @@ fn unpersisted(node: &Node) -> usize {
     node.events().iter().filter(|event| event.starts_with("Unpersisted")).count()
 }
 
+// Rows: F19.
 #[tokio::test(start_paused = true)]
-async fn f19_tokens_that_the_store_does_not_take_are_kept_until_it_does() {
+async fn tokens_that_the_store_does_not_take_are_kept_until_it_does() {
     let world = World::new();
     world.tick();
     let mut client = world.expired("ada").await;
@@ -36,8 +37,9 @@ async fn f19_tokens_that_the_store_does_not_take_are_kept_until_it_does() {
     assert_eq!((world.provider.calls(), world.provider.reuses()), (1, 0));
 }
 
+// Rows: F19, S54.
 #[tokio::test(start_paused = true)]
-async fn f19_s54_a_good_token_goes_on_while_the_store_is_down() {
+async fn a_good_token_goes_on_while_the_store_is_down() {
     let world = World::new();
     world.tick();
     let client = world.adopt("ada").await;
@@ -135,8 +137,9 @@ async fn a_lost_release_is_offered_again() {
     }
 }
 
+// Rows: F17.
 #[tokio::test(start_paused = true)]
-async fn f17_shutdown_waits_for_an_exchange_and_for_the_store() {
+async fn shutdown_waits_for_an_exchange_and_for_the_store() {
     let world = World::new();
     world.tick();
     let mut client = world.expired("ada").await;
@@ -163,8 +166,9 @@ async fn f17_shutdown_waits_for_an_exchange_and_for_the_store() {
     assert_eq!((world.provider.calls(), world.provider.reuses()), (1, 0));
 }
 
+// Rows: F17.
 #[tokio::test(start_paused = true)]
-async fn f17_shutdown_says_what_is_left() {
+async fn shutdown_says_what_is_left() {
     let world = World::new();
     world.tick();
     let client = world.expired("ada").await;
@@ -179,8 +183,9 @@ async fn f17_shutdown_says_what_is_left() {
     assert_eq!(first.await.unwrap(), 503);
 }
 
+// Rows: L8.
 #[tokio::test(start_paused = true)]
-async fn l8_tokens_that_the_store_does_not_take_are_offered_for_a_day_and_no_longer() {
+async fn tokens_that_the_store_does_not_take_are_offered_for_a_day_and_no_longer() {
     for (hours, kept) in [(22, true), (25, false)] {
         let world = World::new();
         let mut client = world.expired("ada").await;

@@ -7,8 +7,9 @@ use everfresh_upstream::Replay;
 
 use crate::world::*;
 
+// Rows: H1.
 #[tokio::test]
-async fn h1_a_spent_cookie_is_worth_what_the_other_server_says_and_no_more() {
+async fn a_spent_cookie_is_worth_what_the_other_server_says_and_no_more() {
     let (issuer, clock) = (Issuer::new(), ManualClock::starting_at(NOW));
     let mut world = World::new(issuer.sealed(), &clock);
     world.sign_in().await;
@@ -27,8 +28,9 @@ async fn h1_a_spent_cookie_is_worth_what_the_other_server_says_and_no_more() {
     }
 }
 
+// Rows: H1.
 #[tokio::test]
-async fn h1_a_disabled_account_counts_at_the_next_expiry_whoever_holds_the_cookie() {
+async fn a_disabled_account_counts_at_the_next_expiry_whoever_holds_the_cookie() {
     let (issuer, clock) = (Issuer::new(), ManualClock::starting_at(NOW));
     let mut world = World::new(issuer.sealed(), &clock);
     world.sign_in().await;
@@ -46,8 +48,9 @@ async fn h1_a_disabled_account_counts_at_the_next_expiry_whoever_holds_the_cooki
     }
 }
 
+// Rows: L4.
 #[tokio::test]
-async fn l4_a_sign_out_counts_at_once_for_every_cookie_of_the_session() {
+async fn a_sign_out_counts_at_once_for_every_cookie_of_the_session() {
     let (issuer, clock) = (Issuer::new(), ManualClock::starting_at(NOW));
     let mut world = World::new(issuer.sealed(), &clock);
     world.sign_in().await;
@@ -71,8 +74,9 @@ async fn l4_a_sign_out_counts_at_once_for_every_cookie_of_the_session() {
     assert_eq!(issuer.calls(), calls, "and no call is made for them");
 }
 
+// Rows: L4.
 #[tokio::test]
-async fn l4_what_the_other_server_has_ended_is_not_asked_for_again() {
+async fn what_the_other_server_has_ended_is_not_asked_for_again() {
     let (issuer, clock) = (Issuer::new(), ManualClock::starting_at(NOW));
     let mut world = World::new(issuer.sealed(), &clock);
     world.sign_in().await;
@@ -85,8 +89,9 @@ async fn l4_what_the_other_server_has_ended_is_not_asked_for_again() {
     assert_eq!(issuer.calls(), 1);
 }
 
+// Rows: H4.
 #[tokio::test]
-async fn h4_an_access_token_that_comes_too_late_is_no_reason_to_sign_in() {
+async fn an_access_token_that_comes_too_late_is_no_reason_to_sign_in() {
     let (issuer, clock) = (Issuer::new(), ManualClock::starting_at(NOW));
     let keys = Keys::hs256(OTHER_SECRET).unwrap();
     let read = TrustedIssuer::new(keys, "https://id.example", "app");

@@ -21,8 +21,9 @@ use http::{Request, Response};
 
 use world::*;
 
+// Rows: S83.
 #[tokio::test]
-async fn s83_sealed_tokens_are_refreshed_once_per_expiry_and_nobody_can_read_them() {
+async fn sealed_tokens_are_refreshed_once_per_expiry_and_nobody_can_read_them() {
     let (issuer, clock) = (Issuer::new(), ManualClock::starting_at(NOW));
     let mut world = World::new(issuer.sealed(), &clock);
     let visit = world.sign_in().await;
@@ -42,8 +43,9 @@ async fn s83_sealed_tokens_are_refreshed_once_per_expiry_and_nobody_can_read_the
 }
 
 /// What would come back is kept nowhere else, so nothing is sent.
+// Rows: N1.
 #[tokio::test]
-async fn n1_sealed_tokens_are_not_spent_on_claims_that_do_not_fit() {
+async fn sealed_tokens_are_not_spent_on_claims_that_do_not_fit() {
     #[derive(serde::Serialize, serde::Deserialize)]
     struct Changed {
         email: String,
@@ -69,8 +71,9 @@ async fn n1_sealed_tokens_are_not_spent_on_claims_that_do_not_fit() {
     assert_eq!((old.look().await.standing, issuer.calls()), (SessionStatus::Present, 1));
 }
 
+// Rows: F110.
 #[tokio::test]
-async fn f110_a_strangers_bytes_cause_no_call() {
+async fn a_strangers_bytes_cause_no_call() {
     let (issuer, clock) = (Issuer::new(), ManualClock::starting_at(NOW));
     let world = World::new(issuer.sealed(), &clock);
     for stranger in ["x", "r0", &"A".repeat(4000)] {
@@ -80,8 +83,9 @@ async fn f110_a_strangers_bytes_cause_no_call() {
     assert_eq!(issuer.calls(), 0);
 }
 
+// Rows: F40, F41.
 #[tokio::test]
-async fn f40_f41_large_tokens_take_several_cookies_and_leave_none_behind() {
+async fn large_tokens_take_several_cookies_and_leave_none_behind() {
     let (issuer, clock) = (Issuer::new(), ManualClock::starting_at(NOW));
     let mut world = World::new(issuer.sealed(), &clock);
     world.sign_in().await;
@@ -120,8 +124,9 @@ async fn f40_f41_large_tokens_take_several_cookies_and_leave_none_behind() {
     assert!(visit.set.iter().all(|(_, size)| *size == 0), "sign-out deletes every piece");
 }
 
+// Rows: F49.
 #[tokio::test]
-async fn f49_a_ring_rotates_under_sealed_cookies() {
+async fn a_ring_rotates_under_sealed_cookies() {
     let (issuer, clock) = (Issuer::new(), ManualClock::starting_at(NOW));
     let (old, new) = (b"G6Hj5Vt5KX2ZcVFTVKCfpFG9VFUqWWbZ", b"M8GkDNsi9tA3codC8Q6Cz6YJs2kuBVAE");
     let ring = |first: &[u8]| KeyRing::new(first).unwrap();
@@ -166,8 +171,9 @@ async fn a_result_leaves_with_the_response_that_asked_for_it() {
     assert_eq!((world.look().await.standing, issuer.calls()), (SessionStatus::Present, 2));
 }
 
+// Rows: F15.
 #[tokio::test]
-async fn f15_a_lost_response_is_made_up_for_by_the_next_request() {
+async fn a_lost_response_is_made_up_for_by_the_next_request() {
     let (issuer, clock) = (Issuer::new(), ManualClock::starting_at(NOW));
     let mut world = World::new(issuer.sealed(), &clock);
     world.sign_in().await;
@@ -188,8 +194,9 @@ async fn f15_a_lost_response_is_made_up_for_by_the_next_request() {
     }
 }
 
+// Rows: S57.
 #[tokio::test]
-async fn s57_without_a_row_a_token_is_sent_again_only_if_the_policy_says_so() {
+async fn without_a_row_a_token_is_sent_again_only_if_the_policy_says_so() {
     let (issuer, clock) = (Issuer::new(), ManualClock::starting_at(NOW));
     let mut world = World::new(issuer.sealed(), &clock);
     world.sign_in().await;
@@ -217,8 +224,9 @@ async fn s57_without_a_row_a_token_is_sent_again_only_if_the_policy_says_so() {
     }
 }
 
+// Rows: S66.
 #[tokio::test]
-async fn s66_signing_out_revokes_what_the_client_held() {
+async fn signing_out_revokes_what_the_client_held() {
     let (issuer, clock) = (Issuer::new(), ManualClock::starting_at(NOW));
     let mut world = World::new(issuer.sealed(), &clock);
     world.sign_in().await;
@@ -227,8 +235,9 @@ async fn s66_signing_out_revokes_what_the_client_held() {
     assert_eq!(*issuer.revoked.lock().unwrap(), ["r0"]);
 }
 
+// Rows: M12.
 #[tokio::test]
-async fn m12_tokens_of_any_bytes_come_back_as_they_were() {
+async fn tokens_of_any_bytes_come_back_as_they_were() {
     let (issuer, clock) = (Issuer::new(), ManualClock::starting_at(NOW));
     for text in ["aaa.bbb.ccc", "a b", "\"q\"", "semi;colon, comma\\", "\u{fc}\n\u{1f511}"] {
         let mut world = World::new(issuer.sealed(), &clock);
@@ -256,8 +265,9 @@ async fn m12_tokens_of_any_bytes_come_back_as_they_were() {
     }
 }
 
+// Rows: M12.
 #[tokio::test]
-async fn m12_what_does_not_fit_is_an_error_of_the_sign_in() {
+async fn what_does_not_fit_is_an_error_of_the_sign_in() {
     let (issuer, clock) = (Issuer::new(), ManualClock::starting_at(NOW));
     let mut world = World::new(issuer.sealed(), &clock);
     let issued = AccessTokenResponse::new(AccessToken::new(access(0, LIFE)))
@@ -271,8 +281,9 @@ async fn m12_what_does_not_fit_is_an_error_of_the_sign_in() {
     assert_eq!(visit.await.set, []);
 }
 
+// Rows: H2.
 #[tokio::test]
-async fn h2_a_flight_belongs_to_the_very_cookie_that_was_shown() {
+async fn a_flight_belongs_to_the_very_cookie_that_was_shown() {
     let (issuer, clock) = (Issuer::new(), ManualClock::starting_at(NOW));
     let mut world = World::new(issuer.sealed(), &clock);
     world.sign_in().await;

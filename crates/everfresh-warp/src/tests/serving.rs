@@ -193,8 +193,9 @@ async fn a_want_of_file_descriptors_is_waited_out_and_a_broken_connection_is_not
     assert_eq!(began.elapsed().as_millis(), 1500, "a stop is heard in the pause");
 }
 
+// Rows: L13.
 #[tokio::test(start_paused = true)]
-async fn l13_a_request_head_does_not_take_for_ever() {
+async fn a_request_head_does_not_take_for_ever() {
     const WHOLE: &str = "GET / HTTP/1.1\r\nhost: x\r\n\r\n";
     let (_, auth) = world();
     for (sent, answers) in [

@@ -124,8 +124,9 @@ fn each_problem_names_its_setting_and_says_what_is_allowed() {
     assert!(missing.contains("`refresh_with` is missing") && missing.contains("Reissue::new()"));
 }
 
+// Rows: M14.
 #[test]
-fn m14_clients_have_an_id_of_their_own_and_a_secret_that_nobody_guesses() {
+fn clients_have_an_id_of_their_own_and_a_secret_that_nobody_guesses() {
     let secret = |text: &str| Some(text.to_owned());
     let good = "0123456789abcdef";
     for (found, words) in [
@@ -156,8 +157,9 @@ fn m14_clients_have_an_id_of_their_own_and_a_secret_that_nobody_guesses() {
     builder().client("backend", secret(good)).client("page", None).build().unwrap();
 }
 
+// Rows: L10.
 #[test]
-fn l10_a_host_is_named_for_the_insecure_mode_alone() {
+fn a_host_is_named_for_the_insecure_mode_alone() {
     let found = problem(|b| b.insecure_dev_host("dev.example"));
     assert!(found.contains("`insecure_dev_host` is set without `insecure_dev_only`"), "{found}");
     let found = problem(|b| b.insecure_dev_only().insecure_dev_host("dev.example:80"));
@@ -165,8 +167,9 @@ fn l10_a_host_is_named_for_the_insecure_mode_alone() {
     builder().insecure_dev_only().insecure_dev_host("dev.example").build().unwrap();
 }
 
+// Rows: N5.
 #[test]
-fn n5_everfreshs_own_endpoints_make_room_for_a_dialect() {
+fn everfreshs_own_endpoints_make_room_for_a_dialect() {
     let at = |path: &'static str| {
         let mut dialect = Dialect::VIJIL;
         dialect.path = path.into();
@@ -220,8 +223,9 @@ fn n5_everfreshs_own_endpoints_make_room_for_a_dialect() {
     }
 }
 
+// Rows: N6.
 #[test]
-fn n6_lifetimes_are_whole_seconds() {
+fn lifetimes_are_whole_seconds() {
     let uneven = Duration::from_millis(1500);
     for found in [problem(|b| b.access_lifetime(uneven)), problem(|b| b.session_lifetime(uneven))] {
         assert!(found.contains("_lifetime` is 1.5s; ") && found.contains("whole"), "{found}");
@@ -229,8 +233,9 @@ fn n6_lifetimes_are_whole_seconds() {
     builder().access_lifetime(secs(1)).session_lifetime(secs(1)).leeway(uneven).build().unwrap();
 }
 
+// Rows: N9.
 #[test]
-fn n9_what_main_prints_of_an_error_is_its_sentence() {
+fn what_main_prints_of_an_error_is_its_sentence() {
     fn main(secret: &str) -> Result<(), Box<dyn std::error::Error>> {
         Engine::<()>::builder(Keys::hs256(secret)?).build()?;
         Ok(())

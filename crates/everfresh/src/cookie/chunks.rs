@@ -134,8 +134,9 @@ mod tests {
         joined.chain(whole.cloned()).collect()
     }
 
+    // Rows: F40, F41.
     #[test]
-    fn f40_f41_tokens_of_every_size_come_back_after_any_other() {
+    fn tokens_of_every_size_come_back_after_any_other() {
         let sizes =
             [1, 124, 3799, 3800, 3801, 3900, 4000, 4100, 7600, 7601, 11_400, 12_000, 15_200];
         for before in sizes {
@@ -152,8 +153,9 @@ mod tests {
         assert_eq!(split("a.b"), None);
     }
 
+    // Rows: F42.
     #[test]
-    fn f42_what_is_torn_is_no_token_and_what_is_foreign_hides_none() {
+    fn what_is_torn_is_no_token_and_what_is_foreign_hides_none() {
         let (old, new) = (token(9000), token(9001));
         let (old_pieces, new_pieces) = (split(&old).unwrap(), split(&new).unwrap());
         for torn in 0..3 {
@@ -167,16 +169,18 @@ mod tests {
         }
     }
 
+    // Rows: F42.
     #[test]
-    fn f42_tokens_that_differ_in_one_letter_have_tags_of_their_own() {
+    fn tokens_that_differ_in_one_letter_have_tags_of_their_own() {
         let letters = || 'a'..='z';
         let tokens = letters().flat_map(|one| letters().map(move |other| format!("{one}-{other}")));
         let tags: BTreeMap<u32, String> = tokens.map(|token| (tag(&token), token)).collect();
         assert_eq!(tags.len(), 26 * 26);
     }
 
+    // Rows: S09, F43.
     #[test]
-    fn s09_f43_counts_and_order_are_nothing_to_believe() {
+    fn counts_and_order_are_nothing_to_believe() {
         let pieces = split(&token(9000)).unwrap();
         let swapped: Jar =
             [(0, 0), (1, 2), (2, 1)].map(|(n, m)| (n, vec![pieces[m].clone()])).into();

@@ -12,8 +12,9 @@ fn text(value: Option<HeaderValue>) -> String {
     value.to_str().unwrap().to_owned()
 }
 
+// Rows: S69.
 #[test]
-fn s69_the_default_is_host_only_secure_and_http_only() {
+fn the_default_is_host_only_secure_and_http_only() {
     let cookie = CookieSpec::new("__Host-access_token");
     cookie.validate().unwrap();
     let expected =
@@ -23,8 +24,9 @@ fn s69_the_default_is_host_only_secure_and_http_only() {
     assert!(text(strict.set("a.b.c", Some(HOUR))).contains("SameSite=Strict"));
 }
 
+// Rows: S69.
 #[test]
-fn s69_impossible_cookies_are_build_errors() {
+fn impossible_cookies_are_build_errors() {
     let host = || CookieSpec::new("__Host-at");
     let plain = || CookieSpec::new("at");
     for (cookie, says) in [
@@ -61,8 +63,9 @@ fn s69_impossible_cookies_are_build_errors() {
     plain().path("/app").domain("example.com").same_site(SameSite::None).validate().unwrap();
 }
 
+// Rows: R9.
 #[test]
-fn r9_a_domain_that_browsers_drop_is_an_error() {
+fn a_domain_that_browsers_drop_is_an_error() {
     for (domain, says) in [
         ("com", "without a dot"),
         ("localhost", "without a dot"),
@@ -90,8 +93,9 @@ fn r9_a_domain_that_browsers_drop_is_an_error() {
     }
 }
 
+// Rows: R16.
 #[test]
-fn r16_a_partitioned_cookie_says_so_when_it_is_set_and_when_it_is_deleted() {
+fn a_partitioned_cookie_says_so_when_it_is_set_and_when_it_is_deleted() {
     let cookie = CookieSpec::new("__Host-at").same_site(SameSite::None).partitioned();
     cookie.validate().unwrap();
     let expected =
@@ -117,23 +121,26 @@ fn insecure_takes_the_prefixes_away_too() {
     }
 }
 
+// Rows: S70.
 #[test]
-fn s70_name_and_value_have_4096_octets_together() {
+fn name_and_value_have_4096_octets_together() {
     let cookie = CookieSpec::new("at");
     assert!(cookie.fits(&"v".repeat(4094)) && cookie.set(&"v".repeat(4094), Some(HOUR)).is_some());
     assert!(!cookie.fits(&"v".repeat(4095)) && cookie.set(&"v".repeat(4095), Some(HOUR)).is_none());
 }
 
+// Rows: S77.
 #[test]
-fn s77_deleting_repeats_every_attribute() {
+fn deleting_repeats_every_attribute() {
     let cookie = CookieSpec::new("__Secure-at").domain("example.com").path("/app");
     let expected = "__Secure-at=; HttpOnly; SameSite=Lax; Secure; Path=/app; Domain=example.com; \
                     Max-Age=0; Expires=Thu, 01 Jan 1970 00:00:00 GMT";
     assert_eq!(text(cookie.delete()), expected);
 }
 
+// Rows: S22, S78.
 #[test]
-fn s22_s78_max_age_is_at_most_400_days() {
+fn max_age_is_at_most_400_days() {
     let cookie = CookieSpec::new("at");
     let cap = "Max-Age=34560000";
     for long in [Duration::from_secs(401 * 86_400), Duration::MAX] {
@@ -143,8 +150,9 @@ fn s22_s78_max_age_is_at_most_400_days() {
     assert!(text(cookie.set("v", None)).ends_with("Path=/"), "until the browser is closed");
 }
 
+// Rows: F40.
 #[test]
-fn f40_a_further_piece_differs_by_its_number_alone() {
+fn a_further_piece_differs_by_its_number_alone() {
     let cookie = CookieSpec::new("rt").path("/app").same_site(SameSite::Strict).insecure();
     let piece = cookie.piece(2);
     assert_eq!(piece.name(), "rt.2");
@@ -153,8 +161,9 @@ fn f40_a_further_piece_differs_by_its_number_alone() {
 
 proptest! {
     /// Row 72: whatever the value, there is one cookie and its attributes are ours.
+    // Rows: S72.
     #[test]
-    fn s72_values_are_cookie_octets_or_nothing(value in "\\PC{0,40}|[ -~\r\n;,\"\\\\]{0,40}") {
+    fn values_are_cookie_octets_or_nothing(value in "\\PC{0,40}|[ -~\r\n;,\"\\\\]{0,40}") {
         if let Some(set) = CookieSpec::new("at").set(&value, Some(HOUR)) {
             let set = set.to_str().unwrap().to_owned();
             let rest = set.strip_prefix(&format!("at={value}; ")).expect("the value as it is");
@@ -164,8 +173,9 @@ proptest! {
     }
 
     /// Row 69: what validates is what a browser takes.
+    // Rows: S69.
     #[test]
-    fn s69_what_validates_a_browser_takes(
+    fn what_validates_a_browser_takes(
         name in "(__Host-|__Secure-|__host-|__HOST-)?[a-z]{1,8}",
         domain in proptest::option::of("[a-z]{1,5}\\.com"),
         path in "(/|/app)",

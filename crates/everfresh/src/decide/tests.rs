@@ -15,8 +15,9 @@ const ALL_WINDOWS: [(u64, u64, u64); 7] = [
     (86_400_000, 300_000, 30_000),
 ];
 
+// Rows: F61.
 #[test]
-fn f61_windows_are_proportional_and_never_more_than_half() {
+fn windows_are_proportional_and_never_more_than_half() {
     for (lifetime, advisory, mandatory) in ALL_WINDOWS {
         let lifetime = Duration::from_millis(lifetime);
         let windows = Windows::new(lifetime, 0);
@@ -32,8 +33,9 @@ fn f61_windows_are_proportional_and_never_more_than_half() {
     assert_eq!(spread.advisory, Duration::from_secs(180), "a fifth less");
 }
 
+// Rows: F60.
 #[test]
-fn f60_a_verdict_changes_at_each_windows_edge() {
+fn a_verdict_changes_at_each_windows_edge() {
     let at = |ms: u64| Timestamp::default().plus(Duration::from_millis(ms));
     let windows = Windows::new(Duration::from_secs(900), 0);
     let judge = |ms| windows.judge(at(900_000), at(ms));
@@ -62,8 +64,9 @@ fn no_window_is_open_before_all_of_them_are_ahead() {
     assert!(Windows::all_ahead(at(300_001), at(0)) && !Windows::all_ahead(at(300_000), at(0)));
 }
 
+// Rows: F65.
 #[test]
-fn f65_sessions_that_began_together_spread() {
+fn sessions_that_began_together_spread() {
     let points: std::collections::BTreeSet<_> = (0..1000)
         .map(|n| Windows::new(Duration::from_secs(3600), spread(&format!("session-{n}"))).advisory)
         .collect();
@@ -105,8 +108,9 @@ fn the_table() {
     }
 }
 
+// Rows: F10, F11.
 #[test]
-fn f10_f11_occasions_are_told_by_method_and_fields() {
+fn occasions_are_told_by_method_and_fields() {
     let of = |method: &str, name: &'static str, value: &str| {
         let request = Request::builder().method(method).header(name, value).body(()).unwrap();
         Occasion::of(&request)
@@ -128,8 +132,9 @@ fn f10_f11_occasions_are_told_by_method_and_fields() {
     assert_eq!(of("HEAD", "accept", "*/*"), Occasion::Ordinary);
 }
 
+// Rows: F101.
 #[test]
-fn f101_what_lasts_is_told_by_method_and_fields() {
+fn what_lasts_is_told_by_method_and_fields() {
     let of = |method: &str, name: &'static str, value: &str| {
         let request = Request::builder().method(method).header(name, value).body(()).unwrap();
         Occasion::of(&request)
@@ -145,8 +150,9 @@ fn f101_what_lasts_is_told_by_method_and_fields() {
     assert_eq!(of("GET", "accept", "text/html"), Occasion::Ordinary);
 }
 
+// Rows: R7.
 #[test]
-fn r7_accept_is_a_list_with_weights() {
+fn accept_is_a_list_with_weights() {
     let of = |method: &str, accept: &[&str]| {
         let mut request = Request::builder().method(method);
         for value in accept {

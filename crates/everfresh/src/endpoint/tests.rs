@@ -110,8 +110,9 @@ async fn a_stranger_gets_401_another_site_403_and_an_outage_503() {
     assert_eq!(reply.headers()["retry-after"], "1");
 }
 
+// Rows: L14.
 #[tokio::test]
-async fn l14_the_list_of_sessions_shows_what_the_app_made_public() {
+async fn the_list_of_sessions_shows_what_the_app_made_public() {
     for (public, expected) in [
         (None, &["device", "user_agent"][..]),
         (Some(vec!["device", "risk"]), &["device"][..]),
@@ -141,8 +142,9 @@ async fn l14_the_list_of_sessions_shows_what_the_app_made_public() {
     }
 }
 
+// Rows: L14.
 #[tokio::test]
-async fn l14_other_sessions_are_ended_by_a_recent_sign_in_where_the_app_wants_one() {
+async fn other_sessions_are_ended_by_a_recent_sign_in_where_the_app_wants_one() {
     let minutes = |n: u64| std::time::Duration::from_secs(60 * n);
     let (world, _) = World::rotating_with(|builder| builder.recent_sign_in(minutes(5)));
     let mut old = world.sign_in_pair("alice").await;
@@ -220,8 +222,9 @@ async fn sessions_are_listed_and_ended_one_by_one() {
     assert_eq!(world.me(here.request()).await.status(), StatusCode::UNAUTHORIZED);
 }
 
+// Rows: N3.
 #[tokio::test]
-async fn n3_logout_all_ends_every_session_of_the_person_and_tells_of_each_once() {
+async fn logout_all_ends_every_session_of_the_person_and_tells_of_each_once() {
     let (world, store) = World::rotating();
     let here = world.sign_in_pair("alice").await;
     let there = world.sign_in_pair("alice").await;

@@ -46,8 +46,9 @@ mod tests {
     use crate::testing::*;
     use crate::{Dialect, Session};
 
+    // Rows: L10.
     #[tokio::test]
-    async fn l10_no_session_counts_for_another_host_in_the_insecure_mode() {
+    async fn no_session_counts_for_another_host_in_the_insecure_mode() {
         let world = World::rotating_with(|b| {
             b.insecure_dev_only().insecure_dev_host("dev.example").dialect(Dialect::FREDDY)
         })

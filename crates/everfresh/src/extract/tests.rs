@@ -51,8 +51,9 @@ fn ours(token: &str) -> (Vec<(usize, String)>, Option<InvalidReason>) {
 
 const NONE: (Vec<(usize, String)>, Option<InvalidReason>) = (Vec::new(), None);
 
+// Rows: S01, R18.
 #[test]
-fn s01_r18_every_cookie_field_is_read_as_bytes() {
+fn every_cookie_field_is_read_as_bytes() {
     let pair = format!("__Host-access_token={TOKEN}");
     assert_eq!(in_cookies(&[pair.as_bytes()]), ours(TOKEN));
     assert_eq!(in_cookies(&[b"a=1; b=2", pair.as_bytes()]), ours(TOKEN), "HTTP/2 crumbs");
@@ -82,8 +83,9 @@ fn s01_r18_every_cookie_field_is_read_as_bytes() {
     }
 }
 
+// Rows: S02.
 #[test]
-fn s02_names_are_compared_octet_by_octet() {
+fn names_are_compared_octet_by_octet() {
     for name in [
         "__%48ost-access_token",
         "__host-access_token",
@@ -106,8 +108,9 @@ fn s02_names_are_compared_octet_by_octet() {
     assert_eq!(in_cookies(&[trimmed.as_bytes()]), ours(TOKEN), "space and tab");
 }
 
+// Rows: S03.
 #[test]
-fn s03_several_of_our_cookies_are_all_candidates() {
+fn several_of_our_cookies_are_all_candidates() {
     let (one, two) = ("a1.b1.c1", "a2.b2.c2");
     let both = format!("__Host-access_token={one}; __Host-access_token={two}");
     let expected = (vec![(0, one.into()), (0, two.into())], None);
@@ -117,8 +120,9 @@ fn s03_several_of_our_cookies_are_all_candidates() {
     assert_eq!(in_cookies(&[first.as_bytes(), second.as_bytes()]), expected);
 }
 
+// Rows: S04.
 #[test]
-fn s04_pairs_without_name_or_value_are_not_ours() {
+fn pairs_without_name_or_value_are_not_ours() {
     for header in [
         "=__Host-access_token=a.b.c",
         "=a.b.c",
@@ -140,8 +144,9 @@ fn s04_pairs_without_name_or_value_are_not_ours() {
     }
 }
 
+// Rows: S05, R20.
 #[test]
-fn s05_r20_authorization_is_one_field_with_one_credential() {
+fn authorization_is_one_field_with_one_credential() {
     let one = |value: &str| found(&fields(&[("authorization", value.as_bytes())]));
     for scheme in ["Bearer", "bearer", "bEaReR", "BEARER"] {
         let expected = (vec![(1, TOKEN.into())], None);
@@ -163,8 +168,9 @@ fn s05_r20_authorization_is_one_field_with_one_credential() {
     assert_eq!(found(&fields(&twice)), duplicated);
 }
 
+// Rows: S05.
 #[test]
-fn s05_a_client_shows_one_credential() {
+fn a_client_shows_one_credential() {
     let of = |value: &str| {
         let fields = fields(&[("authorization", value.as_bytes())]);
         credential(&fields, "Basic").map(|found| found.map(<[u8]>::to_vec))
@@ -176,8 +182,9 @@ fn s05_a_client_shows_one_credential() {
     }
 }
 
+// Rows: S06.
 #[test]
-fn s06_only_configured_places_are_read() {
+fn only_configured_places_are_read() {
     let elsewhere = [
         ("referer", &b"https://app.example/?access_token=a.b.c"[..]),
         ("x-access-token", b"a.b.c"),
@@ -187,8 +194,9 @@ fn s06_only_configured_places_are_read() {
     assert_eq!(found(&fields(&elsewhere)), NONE);
 }
 
+// Rows: S07.
 #[test]
-fn s07_junk_by_its_length_or_dots_is_noted_and_not_looked_at() {
+fn junk_by_its_length_or_dots_is_noted_and_not_looked_at() {
     for size in [8 * 1024 + 1, 64 * 1024] {
         let junk = format!("__Host-access_token={}", "j".repeat(size));
         assert_eq!(in_cookies(&[junk.as_bytes()]), (vec![], Some(InvalidReason::TooLong)));
@@ -208,8 +216,9 @@ fn s07_junk_by_its_length_or_dots_is_noted_and_not_looked_at() {
     assert_eq!(in_cookies(&[behind.as_bytes()]), expected);
 }
 
+// Rows: S08.
 #[test]
-fn s08_ten_thousand_cookies_are_no_trouble() {
+fn ten_thousand_cookies_are_no_trouble() {
     let others: String = (0..10_000).map(|n| format!("c{n}=v{n}; ")).collect();
     let header = format!("{others}__Host-access_token={TOKEN}");
     assert_eq!(in_cookies(&[header.as_bytes()]), ours(TOKEN));
@@ -252,8 +261,9 @@ fn cookies_of_another_sites_request_are_not_found() {
 
 proptest! {
     /// Row 1: whatever stands beside our cookie, ours is found and nothing else is.
+    // Rows: S01.
     #[test]
-    fn s01_a_neighbour_never_matters(
+    fn a_neighbour_never_matters(
         before in proptest::collection::vec(any::<u8>(), 0..80),
         after in proptest::collection::vec(any::<u8>(), 0..80),
     ) {

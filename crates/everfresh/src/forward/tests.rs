@@ -24,8 +24,9 @@ fn world(policy: InnerToken) -> World {
     World::with(move |b: EngineBuilder<User>| b.inner_token(policy).carriers(carriers))
 }
 
+// Rows: S10, F46.
 #[tokio::test]
-async fn s10_f46_the_refresh_token_never_reaches_the_inner_service() {
+async fn the_refresh_token_never_reaches_the_inner_service() {
     for policy in [InnerToken::Untouched, InnerToken::Fresh, InnerToken::Strip] {
         let world = world(policy);
         let request = get(&[
@@ -127,8 +128,9 @@ fn pairs(field: &str) -> Vec<&str> {
 }
 
 proptest! {
+    // Rows: S10, R19.
     #[test]
-    fn s10_r19_what_is_cut_out_of_a_cookie_field_is_ours_and_all_of_ours(
+    fn what_is_cut_out_of_a_cookie_field_is_ours_and_all_of_ours(
         parts in proptest::collection::vec(
             prop_oneof![
                 Just("__Host-refresh_token="), Just("__Host-access_token="), Just("_token="),

@@ -96,8 +96,9 @@ async fn limits_and_buffers_inside_and_outside_work() {
     }
 }
 
+// Rows: F21, S80.
 #[tokio::test]
-async fn f21_s80_tokens_leave_with_whatever_response_the_handler_makes() {
+async fn tokens_leave_with_whatever_response_the_handler_makes() {
     let world = World::new();
     let token = world.sign_in("alice").await;
     world.pass(900);
@@ -117,8 +118,9 @@ async fn f21_s80_tokens_leave_with_whatever_response_the_handler_makes() {
     }
 }
 
+// Rows: S73.
 #[tokio::test]
-async fn s73_a_304_carries_no_tokens_and_the_next_response_does() {
+async fn a_304_carries_no_tokens_and_the_next_response_does() {
     let world = World::new();
     let token = world.sign_in("alice").await;
     world.pass(900);
@@ -133,8 +135,9 @@ async fn s73_a_304_carries_no_tokens_and_the_next_response_does() {
     assert!(token_of(&world.me(cookie(&token)).await).is_some());
 }
 
+// Rows: S75.
 #[tokio::test]
-async fn s75_an_upgrade_keeps_its_101_and_carries_the_cookie() {
+async fn an_upgrade_keeps_its_101_and_carries_the_cookie() {
     let world = World::new();
     let token = world.sign_in("alice").await;
     world.pass(900);
@@ -154,8 +157,9 @@ async fn s75_an_upgrade_keeps_its_101_and_carries_the_cookie() {
     assert!(token_of(&response).is_some());
 }
 
+// Rows: F100, F101.
 #[tokio::test]
-async fn f100_f101_what_lasts_is_refreshed_before_its_head_leaves() {
+async fn what_lasts_is_refreshed_before_its_head_leaves() {
     let world = World::with(|b| {
         b.revalidate_with(|_| async {
             tokio::task::yield_now().await;
@@ -182,8 +186,9 @@ async fn f100_f101_what_lasts_is_refreshed_before_its_head_leaves() {
     assert!(token_of(&plain).is_none());
 }
 
+// Rows: S75, R29.
 #[tokio::test]
-async fn s75_r29_a_failing_or_panicking_service_loses_no_session() {
+async fn a_failing_or_panicking_service_loses_no_session() {
     let world = World::new();
     let token = world.sign_in("alice").await;
     world.pass(900);
@@ -238,8 +243,9 @@ async fn inner(request: Request<()>) -> Result<Response<String>, Infallible> {
     Ok(who(request.extensions().get::<Session<User>>().unwrap()))
 }
 
+// Rows: M7.
 #[tokio::test]
-async fn m7_require_lets_in_its_own_engines_sessions_alone() {
+async fn require_lets_in_its_own_engines_sessions_alone() {
     let users = World::new();
     let admins = World::with(|b| b.issuer("https://admin.example").audience("admin"));
     let token = users.sign_in("alice").await;
@@ -276,8 +282,9 @@ async fn m7_require_lets_in_its_own_engines_sessions_alone() {
     }
 }
 
+// Rows: R4, N10.
 #[tokio::test]
-async fn r4_n10_a_layer_twice_around_a_route_is_one_session() {
+async fn a_layer_twice_around_a_route_is_one_session() {
     let (rotating, _) = World::rotating();
     let resigning = World::new();
     for world in [&rotating, &resigning] {
@@ -306,8 +313,9 @@ async fn r4_n10_a_layer_twice_around_a_route_is_one_session() {
     }
 }
 
+// Rows: R4.
 #[tokio::test]
-async fn r4_two_engines_around_a_route_work_each_for_itself() {
+async fn two_engines_around_a_route_work_each_for_itself() {
     let users = World::rotating().0;
     let admins = World::with(|b| {
         b.issuer("https://admin.example").audience("admin").carriers([Transport::headers()])
@@ -380,8 +388,9 @@ async fn a_client_that_hangs_up_while_waiting_does_not_end_the_refresh() {
     assert_eq!(refreshes, 1);
 }
 
+// Rows: F73.
 #[tokio::test(start_paused = true)]
-async fn f73_an_outage_stalls_nobody_whose_token_is_good() {
+async fn an_outage_stalls_nobody_whose_token_is_good() {
     let world = World::with(|b| {
         b.revalidate_with(|_| std::future::pending::<Result<crate::Revalidated<User>, &str>>())
     });
@@ -398,8 +407,9 @@ async fn f73_an_outage_stalls_nobody_whose_token_is_good() {
     assert!(began.elapsed().is_zero(), "the refresh hangs beside them");
 }
 
+// Rows: F18.
 #[tokio::test(start_paused = true)]
-async fn f18_a_waiter_goes_on_after_three_seconds_and_the_flight_goes_on_without_it() {
+async fn a_waiter_goes_on_after_three_seconds_and_the_flight_goes_on_without_it() {
     let (open, gate) = tokio::sync::watch::channel(false);
     let world = World::with(|b| {
         b.leeway(Duration::ZERO).revalidate_with(move |_| {

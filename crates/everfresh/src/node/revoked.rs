@@ -193,8 +193,9 @@ mod tests {
         }
     }
 
+    // Rows: M9.
     #[test]
-    fn m9_an_end_costs_the_same_however_many_are_known() {
+    fn an_end_costs_the_same_however_many_are_known() {
         let counting = Counting::default();
         let revoked = Revoked(Shards::with_hasher(counting.clone()));
         let hashed = |work: &dyn Fn()| {
@@ -218,8 +219,9 @@ mod tests {
         }
     }
 
+    // Rows: M9.
     #[test]
-    fn m9_what_is_heard_again_is_known() {
+    fn what_is_heard_again_is_known() {
         let revoked = Revoked::new();
         let buckets = |revoked: &Revoked| -> usize {
             revoked.0.each().map(|ends| ends.due.values().map(Vec::len).sum::<usize>()).sum()
@@ -244,8 +246,9 @@ mod tests {
         assert_eq!(revoked.0.len(), 1_001);
     }
 
+    // Rows: M9.
     #[test]
-    fn m9_a_full_shard_gives_up_what_expires_first() {
+    fn a_full_shard_gives_up_what_expires_first() {
         let (hasher, mut ends) = (RandomState::new(), Ends::default());
         for (n, minute) in [(1_u64, 9), (2, 5), (3, 7)] {
             let key: Key = u128::from(n).to_be_bytes();

@@ -18,8 +18,9 @@ fn cross(method: &str, headers: &[(&str, &str)]) -> bool {
 
 const HOST: (&str, &str) = ("host", "app.example");
 
+// Rows: S81.
 #[test]
-fn s81_sec_fetch_site_decides_for_unsafe_methods() {
+fn sec_fetch_site_decides_for_unsafe_methods() {
     for method in ["POST", "PUT", "PATCH", "DELETE", "LINK", "post"] {
         for (site, expected) in [
             ("same-origin", false),
@@ -41,8 +42,9 @@ fn s81_sec_fetch_site_decides_for_unsafe_methods() {
     }
 }
 
+// Rows: S81, R21.
 #[test]
-fn s81_r21_without_it_the_origin_is_held_against_the_host() {
+fn without_it_the_origin_is_held_against_the_host() {
     for (origin, expected) in [
         ("https://app.example", false),
         ("http://app.example", false),
@@ -66,8 +68,9 @@ fn s81_r21_without_it_the_origin_is_held_against_the_host() {
     assert!(!cross("POST", &local));
 }
 
+// Rows: M11.
 #[test]
-fn m11_a_websocket_handshake_is_held_against_its_origin() {
+fn a_websocket_handshake_is_held_against_its_origin() {
     for upgrade in ["websocket", "WebSocket", "h2c, websocket", "websocket/13"] {
         let handshake = |more: &[(&str, &str)]| {
             cross("GET", &[&[HOST, ("connection", "Upgrade"), ("upgrade", upgrade)], more].concat())
@@ -93,8 +96,9 @@ fn m11_a_websocket_handshake_is_held_against_its_origin() {
     assert!(cross("CONNECT", &[HOST, ("origin", "https://evil.example")]));
 }
 
+// Rows: S81.
 #[test]
-fn s81_the_authority_of_http_2_counts_as_host() {
+fn the_authority_of_http_2_counts_as_host() {
     let request = Request::post("https://app.example/transfer")
         .header("origin", "https://app.example")
         .body(())
@@ -102,8 +106,9 @@ fn s81_the_authority_of_http_2_counts_as_host() {
     assert!(!is_cross_site(&request, &[]));
 }
 
+// Rows: S81.
 #[test]
-fn s81_clients_that_are_no_browsers_and_trusted_origins_pass() {
+fn clients_that_are_no_browsers_and_trusted_origins_pass() {
     assert!(!cross("POST", &[HOST]));
     let trusted = ("origin", "https://admin.example");
     assert!(!cross("POST", &[HOST, trusted]));
@@ -121,8 +126,9 @@ fn trusted_origins_are_written_as_browsers_do() {
     }
 }
 
+// Rows: L9.
 #[test]
-fn l9_an_origin_is_trusted_at_the_paths_that_it_is_named_for() {
+fn an_origin_is_trusted_at_the_paths_that_it_is_named_for() {
     let foreign = |at: &str, path: &str| {
         let trusted = [Trusted::new("https://id.example".into(), Some(at.into()))];
         let request = Request::post(path).header("host", "app.example");
@@ -151,8 +157,9 @@ fn l9_an_origin_is_trusted_at_the_paths_that_it_is_named_for() {
     }
 }
 
+// Rows: L10.
 #[test]
-fn l10_this_machine_is_told_from_others() {
+fn this_machine_is_told_from_others() {
     let named = ["dev.example".to_owned(), "192.168.1.7".to_owned()];
     let local = |host: &str| is_local(&request("GET", &[("host", host)]), &named);
     for here in [

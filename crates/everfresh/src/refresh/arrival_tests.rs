@@ -102,8 +102,9 @@ fn late() -> How {
     How { age: Duration::from_secs(LIFE), ..GOOD }
 }
 
+// Rows: H4.
 #[tokio::test]
-async fn h4_an_expired_token_that_a_refresh_brings_signs_nobody_in() {
+async fn an_expired_token_that_a_refresh_brings_signs_nobody_in() {
     let brings = Brings::new(GOOD);
     let world = brings.world();
     let token = world.sign_in("alice").await;
@@ -121,8 +122,9 @@ async fn h4_an_expired_token_that_a_refresh_brings_signs_nobody_in() {
     assert!(token_of(&response).is_some());
 }
 
+// Rows: H4.
 #[tokio::test]
-async fn h4_an_expired_token_does_not_take_the_place_of_a_good_one() {
+async fn an_expired_token_does_not_take_the_place_of_a_good_one() {
     let brings = Brings::new(GOOD);
     let world = brings.world();
     let token = world.sign_in("alice").await;
@@ -143,8 +145,9 @@ async fn h4_an_expired_token_does_not_take_the_place_of_a_good_one() {
     assert!(token_of(&world.send(cookie(&token), handler).await).is_some());
 }
 
+// Rows: H4.
 #[tokio::test]
-async fn h4_a_token_that_expired_while_the_handler_worked_is_not_delivered() {
+async fn a_token_that_expired_while_the_handler_worked_is_not_delivered() {
     let brings = Brings::new(GOOD);
     let world = brings.world();
     let token = world.sign_in("alice").await;
@@ -166,8 +169,9 @@ async fn h4_a_token_that_expired_while_the_handler_worked_is_not_delivered() {
     assert_eq!((response.body().as_str(), token_of(&response)), ("alice", None));
 }
 
+// Rows: H4.
 #[tokio::test]
-async fn h4_a_handlers_refresh_says_that_it_brought_nothing() {
+async fn a_handlers_refresh_says_that_it_brought_nothing() {
     let brings = Brings::new(GOOD);
     let world = brings.world();
     for (left, standing) in [(800, SessionStatus::Present), (0, SessionStatus::Rejected)] {
@@ -192,8 +196,9 @@ async fn h4_a_handlers_refresh_says_that_it_brought_nothing() {
     }
 }
 
+// Rows: H4.
 #[tokio::test]
-async fn h4_an_expired_token_that_a_sign_in_brings_signs_nobody_in() {
+async fn an_expired_token_that_a_sign_in_brings_signs_nobody_in() {
     let world = Brings::new(late()).world();
     let response = world
         .send(get(&[]), |session, _| async move {
@@ -207,8 +212,9 @@ async fn h4_an_expired_token_that_a_sign_in_brings_signs_nobody_in() {
     assert_eq!(saw(&world, "ExpiredOnArrival"), 1);
 }
 
+// Rows: H4.
 #[tokio::test]
-async fn h4_a_result_is_given_again_for_half_of_its_own_life() {
+async fn a_result_is_given_again_for_half_of_its_own_life() {
     let brings = Brings::new(GOOD);
     let world = brings.world();
     let token = world.sign_in("alice").await;
@@ -224,8 +230,9 @@ async fn h4_a_result_is_given_again_for_half_of_its_own_life() {
     assert_ne!(token_of(&later), first, "made again");
 }
 
+// Rows: M12.
 #[tokio::test]
-async fn m12_a_refresh_token_that_cant_travel_is_an_error_and_an_event() {
+async fn a_refresh_token_that_cant_travel_is_an_error_and_an_event() {
     let headers = || vec![Transport::headers()];
     let cookies = || vec![Transport::cookies()];
     for (text, carriers, largest) in [

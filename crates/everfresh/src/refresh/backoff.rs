@@ -100,15 +100,17 @@ mod tests {
         seen
     }
 
+    // Rows: F72.
     #[test]
-    fn f72_pauses_double_up_to_a_minute_with_full_jitter() {
+    fn pauses_double_up_to_a_minute_with_full_jitter() {
         assert_eq!(pauses(255), [1, 2, 4, 8, 16, 32, 60, 60, 60]);
         assert_eq!(pauses(0), [0; 9]);
         assert_eq!(pauses(128)[6], 30);
     }
 
+    // Rows: F72.
     #[test]
-    fn f72_what_the_other_side_asks_for_is_kept() {
+    fn what_the_other_side_asks_for_is_kept() {
         let mut backoff = Backoff::default();
         let retry_after = Duration::from_secs(45);
         backoff.note("a", Some(Failure::Unavailable { retry_after }), NOW, 0);

@@ -106,8 +106,9 @@ mod tests {
         Sealer::new(ring, Scope::new("https://app.example", "app"))
     }
 
+    // Rows: S83.
     #[test]
-    fn s83_what_is_sealed_opens_in_its_place_alone() {
+    fn what_is_sealed_opens_in_its_place_alone() {
         let sealer = sealer(KeyRing::new(OCTOBER).unwrap());
         let sealed = sealer.seal(b"row 1", b"a token").unwrap();
         assert_eq!(sealer.open(b"row 1", &sealed).unwrap().as_slice(), b"a token");
@@ -134,16 +135,18 @@ mod tests {
         }
     }
 
+    // Rows: S83.
     #[test]
-    fn s83_nonces_differ() {
+    fn two_sealings_of_one_text_have_two_nonces() {
         let sealer = sealer(KeyRing::new(OCTOBER).unwrap());
         let sealed: std::collections::HashSet<_> =
             (0..10_000).map(|_| sealer.seal(b"", b"the same").unwrap()[5..17].to_vec()).collect();
         assert_eq!(sealed.len(), 10_000);
     }
 
+    // Rows: F49, S83.
     #[test]
-    fn f49_s83_a_ring_rotates() {
+    fn tokens_sealed_before_a_ring_rotates_are_opened_after_it() {
         let old = sealer(KeyRing::new(OCTOBER).unwrap());
         let new = sealer(KeyRing::new(NOVEMBER).unwrap().and_former(OCTOBER).unwrap());
         let sealed = old.seal(b"row", b"a token").unwrap();

@@ -237,8 +237,9 @@ mod tests {
         }
     }
 
+    // Rows: M9.
     #[test]
-    fn m9_a_sign_out_looks_at_its_own_flights_alone() {
+    fn a_sign_out_looks_at_its_own_flights_alone() {
         let mut map: BTreeMap<_, _> = (0..MAX_RESULTS as u64).map(|n| (Key(n), ())).collect();
         COMPARED.store(0, Relaxed);
         remove(&mut map, &(Key(5_000)..=Key(5_002)));

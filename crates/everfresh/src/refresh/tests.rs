@@ -37,8 +37,9 @@ fn counting() -> (World, Arc<AtomicUsize>) {
     (world, calls)
 }
 
+// Rows: F01.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn f01_a_thousand_requests_at_one_expiry_are_one_refresh() {
+async fn a_thousand_requests_at_one_expiry_are_one_refresh() {
     let (world, calls) = counting();
     let token = world.sign_in("alice").await;
     world.pass(900);
@@ -152,8 +153,9 @@ async fn begin_alone_starts_nothing_that_is_awaited() {
     assert_eq!(calls.load(Ordering::SeqCst), 1);
 }
 
+// Rows: S68.
 #[tokio::test]
-async fn s68_more_results_than_are_kept_never_stop_the_keeping() {
+async fn more_results_than_are_kept_never_stop_the_keeping() {
     let (world, calls) = counting();
     let mut tokens = Vec::new();
     for _ in 0..10 {
@@ -177,8 +179,9 @@ async fn s68_more_results_than_are_kept_never_stop_the_keeping() {
     assert_eq!(super::flight::tests::sizes(&world.auth).0, 1, "what is over is let go");
 }
 
+// Rows: F02.
 #[tokio::test]
-async fn f02_a_result_is_kept_for_less_than_the_reuse_interval() {
+async fn a_result_is_kept_for_less_than_the_reuse_interval() {
     let (world, calls) = counting();
     let token = world.sign_in("alice").await;
     world.pass(900);
@@ -190,8 +193,9 @@ async fn f02_a_result_is_kept_for_less_than_the_reuse_interval() {
     assert_eq!(calls.load(Ordering::SeqCst), 2);
 }
 
+// Rows: F72.
 #[tokio::test]
-async fn f72_a_session_whose_refresh_failed_is_left_alone_for_a_while() {
+async fn a_session_whose_refresh_failed_is_left_alone_for_a_while() {
     let calls = Arc::new(AtomicUsize::new(0));
     let count = calls.clone();
     let world = World::with(|b| {
@@ -213,8 +217,9 @@ async fn f72_a_session_whose_refresh_failed_is_left_alone_for_a_while() {
     assert!((20..300).contains(&calls), "{calls} calls for 1200 requests");
 }
 
+// Rows: F17.
 #[tokio::test]
-async fn f17_a_shutdown_waits_for_what_is_in_the_air_and_lets_nothing_take_off() {
+async fn a_shutdown_waits_for_what_is_in_the_air_and_lets_nothing_take_off() {
     let (open, gate) = tokio::sync::watch::channel(false);
     let world = World::with(|b| {
         b.leeway(Duration::ZERO).revalidate_with(move |_| {
@@ -241,8 +246,9 @@ async fn f17_a_shutdown_waits_for_what_is_in_the_air_and_lets_nothing_take_off()
     assert_eq!(waiting.await.unwrap().unwrap().body(), "alice");
 }
 
+// Rows: F17.
 #[tokio::test(start_paused = true)]
-async fn f17_a_shutdown_has_an_end() {
+async fn a_shutdown_has_an_end() {
     let world = World::with(|b| {
         b.revalidate_with(|_| std::future::pending::<Result<Revalidated<User>, &str>>())
     });
@@ -290,8 +296,9 @@ impl Refresher for Numbered {
     }
 }
 
+// Rows: F14.
 #[tokio::test]
-async fn f14_a_flight_that_lands_late_takes_no_newer_one_off_the_board() {
+async fn a_flight_that_lands_late_takes_no_newer_one_off_the_board() {
     let let_go = tokio::sync::watch::Sender::new(0);
     let numbered = Numbered { started: AtomicUsize::new(0), let_go: let_go.clone() };
     let world = World::with(|b| b.refresh_with(numbered));
@@ -367,8 +374,9 @@ impl Refresher for Issuer {
     }
 }
 
+// Rows: S41.
 #[tokio::test]
-async fn s41_a_refresh_that_brings_a_token_by_a_new_key_fetches_the_key() {
+async fn a_refresh_that_brings_a_token_by_a_new_key_fetches_the_key() {
     let both = || Keys::with_former(key("old"), [key("new")]).unwrap();
     for (next, expected) in
         [(Some(both()), StatusCode::OK), (None, StatusCode::SERVICE_UNAVAILABLE)]
@@ -405,8 +413,9 @@ async fn sign_in_briefly(world: &World) -> (String, String) {
     (token_of(&response).unwrap(), set_cookies(&response).remove(0))
 }
 
+// Rows: M8.
 #[tokio::test]
-async fn m8_a_session_that_ends_with_the_browser_stays_one() {
+async fn a_session_that_ends_with_the_browser_stays_one() {
     let world = World::with(|b| b.dialect(Dialect::VIJIL));
     let (mut token, signed_in) = sign_in_briefly(&world).await;
     assert!(!signed_in.contains("Max-Age"), "{signed_in}");
@@ -434,8 +443,9 @@ async fn m8_a_session_that_ends_with_the_browser_stays_one() {
     assert!(set.starts_with("access_token=ey") && !set.contains("Max-Age"), "{set}");
 }
 
+// Rows: M8.
 #[tokio::test]
-async fn m8_a_token_that_does_not_say_so_is_of_a_session_that_outlives_the_browser() {
+async fn a_token_that_does_not_say_so_is_of_a_session_that_outlives_the_browser() {
     let world = World::new();
     let token = world.sign_in("alice").await;
     let payload = URL_SAFE_NO_PAD.decode(token.split('.').nth(1).unwrap()).unwrap();

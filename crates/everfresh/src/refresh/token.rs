@@ -298,8 +298,9 @@ mod tests {
         assert_eq!(format!("{token:?}"), "RefreshToken(124 bytes)");
     }
 
+    // Rows: M4.
     #[test]
-    fn m4_a_token_names_its_session_before_anything_is_checked() {
+    fn a_token_names_its_session_before_anything_is_checked() {
         let token = derive(&KeyRing::new(OCTOBER).unwrap(), 41);
         let text = token.expose().as_bytes();
         assert_eq!(named_session(text), Some(SID));
@@ -308,8 +309,9 @@ mod tests {
         assert_eq!(named_session(b""), None);
     }
 
+    // Rows: F110.
     #[test]
-    fn f110_a_changed_or_foreign_text_is_no_token() {
+    fn a_changed_or_foreign_text_is_no_token() {
         let ring = KeyRing::new(OCTOBER).unwrap();
         let token = derive(&ring, 1);
         let text = token.expose();
@@ -352,8 +354,9 @@ mod tests {
         assert_eq!(of(VERSION + 1).unwrap_err(), NotOurs::Foreign);
     }
 
+    // Rows: S45.
     #[test]
-    fn s45_generations_count_to_their_end() {
+    fn generations_count_to_their_end() {
         let ring = KeyRing::new(OCTOBER).unwrap();
         let opened = |generation| {
             let token = derive(&ring, generation);
@@ -366,8 +369,9 @@ mod tests {
         assert_eq!((rank((1 << 24) - 1), rank(1 << 24)), ((1 << 24) - 1, (1 << 24) - 1));
     }
 
+    // Rows: S55.
     #[test]
-    fn s55_a_copy_that_is_changed_anywhere_shares_nothing_with_the_token() {
+    fn a_copy_that_is_changed_anywhere_shares_nothing_with_the_token() {
         let ring = KeyRing::new(OCTOBER).unwrap();
         let token = derive(&ring, 1);
         let fingerprint = |text: &[u8]| Some(ring.open(&scope(), text).ok()?.fingerprint());
@@ -384,8 +388,9 @@ mod tests {
         assert!(opened >= 42, "the inner tag is 42 characters and a part of one: {opened}");
     }
 
+    // Rows: F49.
     #[test]
-    fn f49_a_ring_rotates() {
+    fn tokens_derived_before_a_ring_rotates_are_accepted_after_it() {
         let old = KeyRing::new(OCTOBER).unwrap();
         let new = KeyRing::new(NOVEMBER).unwrap().and_former(OCTOBER).unwrap();
         let token = derive(&old, 1);

@@ -30,8 +30,9 @@ fn all<'h>(headers: &'h HeaderMap, name: &str) -> Vec<&'h str> {
     headers.get_all(name).iter().map(|value| value.to_str().unwrap()).collect()
 }
 
+// Rows: S71.
 #[tokio::test]
-async fn s71_the_handlers_own_cookies_survive_in_order() {
+async fn the_handlers_own_cookies_survive_in_order() {
     let own = [("set-cookie", "theme=dark; Path=/"), ("set-cookie", "lang=de")];
     let response = respond(&World::new(), &own).await;
     let cookies = set_cookies(&response);
@@ -40,8 +41,9 @@ async fn s71_the_handlers_own_cookies_survive_in_order() {
     assert!(token_of(&response).is_some());
 }
 
+// Rows: S71.
 #[tokio::test]
-async fn s71_what_the_handler_does_under_our_names_wins() {
+async fn what_the_handler_does_under_our_names_wins() {
     for own in [
         "__Host-access_token=; Max-Age=0; Path=/; Secure",
         "__Host-access_token=theirs; Path=/; Secure",
@@ -57,8 +59,9 @@ async fn s71_what_the_handler_does_under_our_names_wins() {
     }
 }
 
+// Rows: F50, S71.
 #[tokio::test]
-async fn f50_s71_a_handler_that_clears_by_hand_and_signs_out_gets_one_deletion_of_a_name() {
+async fn a_handler_that_clears_by_hand_and_signs_out_gets_one_deletion_of_a_name() {
     let world = World::new();
     let token = world.sign_in("alice").await;
     let response = world
@@ -75,8 +78,9 @@ async fn f50_s71_a_handler_that_clears_by_hand_and_signs_out_gets_one_deletion_o
     assert!(cookies[1].starts_with("__Host-refresh_token=;"));
 }
 
+// Rows: S73, F55.
 #[tokio::test]
-async fn s73_f55_a_response_with_our_tokens_is_for_no_shared_cache() {
+async fn a_response_with_our_tokens_is_for_no_shared_cache() {
     for (own, expected) in [
         (vec![], "no-store"),
         (vec![("cache-control", "public, max-age=3600")], "no-store"),
@@ -103,8 +107,9 @@ async fn s73_f55_a_response_with_our_tokens_is_for_no_shared_cache() {
     }
 }
 
+// Rows: S73.
 #[tokio::test]
-async fn s73_by_policy_the_tokens_stay_back_or_the_route_is_noticed() {
+async fn by_policy_the_tokens_stay_back_or_the_route_is_noticed() {
     let with = |policy| World::with(move |b: EngineBuilder<User>| b.cache_policy(policy));
     let public = [("cache-control", "public, max-age=60"), ("vary", "accept")];
 
@@ -129,8 +134,9 @@ async fn s73_by_policy_the_tokens_stay_back_or_the_route_is_noticed() {
     }
 }
 
+// Rows: S74.
 #[tokio::test]
-async fn s74_vary_is_appended_and_not_repeated() {
+async fn vary_is_appended_and_not_repeated() {
     for (own, expected) in [
         (vec![], vec!["cookie"]),
         (vec![("vary", "accept, origin")], vec!["accept, origin", "cookie"]),
@@ -144,8 +150,9 @@ async fn s74_vary_is_appended_and_not_repeated() {
     }
 }
 
+// Rows: S79.
 #[tokio::test]
-async fn s79_tokens_in_headers_only_for_those_who_sent_them_there() {
+async fn tokens_in_headers_only_for_those_who_sent_them_there() {
     let world = World::with(|b| b.carriers([Transport::cookies(), Transport::headers()]));
     let token = world.sign_in("alice").await;
     world.pass(900);
@@ -164,14 +171,16 @@ async fn s79_tokens_in_headers_only_for_those_who_sent_them_there() {
     assert_eq!(all(own.headers(), "authorization"), ["Own x"], "the handler's wins");
 }
 
+// Rows: S79.
 #[tokio::test]
-async fn s79_tokens_leave_as_sensitive_values() {
+async fn tokens_leave_as_sensitive_values() {
     let response = respond(&World::new(), &[]).await;
     assert!(response.headers()["set-cookie"].is_sensitive());
 }
 
+// Rows: F52, S78.
 #[tokio::test]
-async fn f52_s78_the_cookie_lives_as_long_as_the_session_and_not_as_the_token() {
+async fn the_cookie_lives_as_long_as_the_session_and_not_as_the_token() {
     let response = respond(&World::new(), &[]).await;
     let left = 30 * 24 * 3600 - 900;
     assert!(set_cookies(&response)[0].ends_with(&format!("Max-Age={left}")), "F52");

@@ -33,8 +33,9 @@ async fn refreshed(world: &World, token: &str) -> Option<String> {
 }
 
 /// As a `static` engine that several `#[tokio::test]` share.
+// Rows: N7, R12.
 #[test]
-fn n7_r12_an_engine_goes_on_from_one_runtime_to_the_next() {
+fn an_engine_goes_on_from_one_runtime_to_the_next() {
     let world = World::with(waits);
     let mut token = block_on(world.sign_in("alice"));
     for again in [false, true, true] {
@@ -45,8 +46,9 @@ fn n7_r12_an_engine_goes_on_from_one_runtime_to_the_next() {
     }
 }
 
+// Rows: R12.
 #[test]
-fn r12_a_runtime_that_was_set_is_replaced_once_it_has_ended() {
+fn a_runtime_that_was_set_is_replaced_once_it_has_ended() {
     let first = runtime();
     let world = World::with(|b| waits(b).runtime(first.handle().clone()));
     let token = first.block_on(world.sign_in("alice"));
@@ -57,8 +59,9 @@ fn r12_a_runtime_that_was_set_is_replaced_once_it_has_ended() {
     assert_eq!(saw(&world, "RuntimeEnded"), 1);
 }
 
+// Rows: N7.
 #[test]
-fn n7_without_any_runtime_a_refresh_says_so() {
+fn without_any_runtime_a_refresh_says_so() {
     let world = World::with(waits);
     let token = block_on(world.sign_in("alice"));
     assert_eq!(block_on(refreshed(&world, &token)), None);
@@ -72,8 +75,9 @@ fn n7_without_any_runtime_a_refresh_says_so() {
     assert!(said.starts_with(&kind) && said.contains("tokio runtime"), "{said}");
 }
 
+// Rows: R12.
 #[test]
-fn r12_a_sign_out_works_when_the_runtime_has_ended() {
+fn a_sign_out_works_when_the_runtime_has_ended() {
     let (world, store) = World::rotating();
     let first = runtime();
     let pair = first.block_on(world.sign_in_pair("alice"));
@@ -87,8 +91,9 @@ fn r12_a_sign_out_works_when_the_runtime_has_ended() {
     assert!(store.is_empty());
 }
 
+// Rows: R12.
 #[test]
-fn r12_a_refresh_whose_runtime_ends_under_way_says_so() {
+fn a_refresh_whose_runtime_ends_under_way_says_so() {
     let first = runtime();
     let world = World::with(|b| {
         b.leeway(Duration::ZERO)
@@ -109,8 +114,9 @@ fn r12_a_refresh_whose_runtime_ends_under_way_says_so() {
 }
 
 /// What ended elsewhere meanwhile is caught up with.
+// Rows: R12.
 #[test]
-fn r12_the_feed_is_followed_on_the_next_runtime() {
+fn the_feed_is_followed_on_the_next_runtime() {
     let calm = async || {
         for _ in 0..50 {
             tokio::task::yield_now().await;

@@ -64,8 +64,9 @@ async fn a_session_that_is_over_gives_no_token_for_onward_calls() {
         .await;
 }
 
+// Rows: F80.
 #[tokio::test]
-async fn f80_an_unavailable_session_can_be_signed_out_and_tried_again() {
+async fn an_unavailable_session_can_be_signed_out_and_tried_again() {
     let world = outage();
     let token = world.sign_in("alice").await;
     world.pass(900);
@@ -109,8 +110,9 @@ async fn optional_claims_fail_only_where_a_session_may_be_good() {
     );
 }
 
+// Rows: M1, R26.
 #[tokio::test]
-async fn m1_r26_signing_in_ends_the_former_session_while_its_access_token_is_good() {
+async fn signing_in_ends_the_former_session_while_its_access_token_is_good() {
     let world = outage();
     for (age, expected) in [(0, 1), (700, 1), (1000, 0), (10 * 3600, 0)] {
         let token = world.sign_in("alice").await;
@@ -156,8 +158,9 @@ async fn a_refresh_after_signing_in_leaves_by_the_same_carrier() {
     assert!(response.headers().contains_key("authorization"));
 }
 
+// Rows: F80.
 #[tokio::test]
-async fn f80_a_flight_that_lands_after_the_handler_signed_out_changes_nothing() {
+async fn a_flight_that_lands_after_the_handler_signed_out_changes_nothing() {
     for sign_in_again in [false, true] {
         let (world, open) = gated();
         let token = world.sign_in("alice").await;
@@ -194,8 +197,9 @@ async fn f80_a_flight_that_lands_after_the_handler_signed_out_changes_nothing() 
     }
 }
 
+// Rows: F80.
 #[tokio::test]
-async fn f80_a_flight_of_a_session_that_was_signed_out_elsewhere_brings_nothing() {
+async fn a_flight_of_a_session_that_was_signed_out_elsewhere_brings_nothing() {
     let (world, open) = gated();
     let token = world.sign_in("alice").await;
     world.pass_until_left(&token, 100);
@@ -225,8 +229,9 @@ async fn f80_a_flight_of_a_session_that_was_signed_out_elsewhere_brings_nothing(
     assert!(set_cookies(&slow).is_empty(), "no live cookie after the sign-out");
 }
 
+// Rows: S82.
 #[tokio::test]
-async fn s82_another_site_can_neither_sign_in_nor_out_by_cookie() {
+async fn another_site_can_neither_sign_in_nor_out_by_cookie() {
     let world = World::with(|b| {
         b.carriers([Transport::cookies(), Transport::headers()])
             .trusted_origin("https://idp.example")
@@ -292,8 +297,9 @@ async fn nobody_becomes_somebody_else_as_time_goes_by() {
     }
 }
 
+// Rows: F44.
 #[tokio::test]
-async fn f44_a_dead_cookie_locks_nobody_out() {
+async fn a_dead_cookie_locks_nobody_out() {
     let world = World::new();
     let old = world.sign_in("alice").await;
     world.pass(20 * 3600);
@@ -369,8 +375,9 @@ fn the_runtime_is_the_one_around_build() {
     });
 }
 
+// Rows: S34, S84, F112.
 #[tokio::test]
-async fn s34_s84_f112_no_token_and_no_secret_in_logs_events_errors_or_debug() {
+async fn no_token_and_no_secret_in_logs_events_errors_or_debug() {
     let log = Log::listen();
 
     let world = World::with(|b| {

@@ -136,8 +136,9 @@ mod tests {
         }
     }
 
+    // Rows: F100.
     #[tokio::test]
-    async fn f100_a_watch_ends_with_the_token_unless_a_newer_one_is_shown() {
+    async fn a_watch_ends_with_the_token_unless_a_newer_one_is_shown() {
         let (world, _) = World::rotating();
         let mut pair = world.sign_in_pair("alice").await;
         let mut expires = expires_of(&world, &pair).await;
@@ -157,8 +158,9 @@ mod tests {
         assert_eq!(world.auth.core.watches.sizes(), (0, 0));
     }
 
+    // Rows: F100.
     #[tokio::test]
-    async fn f100_a_watch_ends_at_once_when_the_session_does() {
+    async fn a_watch_ends_at_once_when_the_session_does() {
         let (world, _) = World::rotating();
         let pair = world.sign_in_pair("alice").await;
         let other = world.sign_in_pair("alice").await;

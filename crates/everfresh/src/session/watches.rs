@@ -131,8 +131,9 @@ mod tests {
         }
     }
 
+    // Rows: M9.
     #[test]
-    fn m9_a_watch_is_opened_and_closed_at_the_same_cost_however_many_there_are() {
+    fn a_watch_is_opened_and_closed_at_the_same_cost_however_many_there_are() {
         let counting = Counting::default();
         let watches = Watches(Shards::with_hasher(counting.clone()));
         let sid = |n: u32| crate::SessionId::from_bytes(u128::from(n).to_be_bytes()).to_string();

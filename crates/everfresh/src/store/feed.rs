@@ -88,8 +88,9 @@ mod tests {
 
     use super::*;
 
+    // Rows: M9.
     #[tokio::test]
-    async fn m9_other_tasks_take_turns_however_many_ends_are_told() {
+    async fn other_tasks_take_turns_however_many_ends_are_told() {
         let pieces = Arc::new(Mutex::new(Vec::new()));
         let told = pieces.clone();
         let ear = RevocationSink::new(Duration::ZERO, move |heard| {

@@ -108,8 +108,9 @@ fn a_good_token_gives_its_claims() {
     assert_eq!(verified.fingerprint, u64::from_be_bytes(signature[..8].try_into().unwrap()));
 }
 
+// Rows: R24.
 #[test]
-fn r24_a_header_member_that_is_not_known_may_have_any_type() {
+fn a_header_member_that_is_not_known_may_have_any_type() {
     for value in [json!(7), json!([1, "a"]), json!({"a": {"b": 1}}), json!(null), json!(true)] {
         let header = with(header(), "x-app", value.clone());
         assert!(check(sign(&header, &claims())).is_ok(), "{value}");
@@ -132,8 +133,9 @@ fn members_of_a_wrong_type_are_refused() {
     }
 }
 
+// Rows: S07.
 #[test]
-fn s07_length_characters_and_dots_are_checked_first() {
+fn length_characters_and_dots_are_checked_first() {
     let good = sign(&header(), &claims());
     assert_eq!(refusal(".".repeat(1024 * 1024)), InvalidReason::TooLong);
     assert_eq!(refusal("x".repeat(64 * 1024)), InvalidReason::TooLong);
@@ -158,8 +160,9 @@ fn s07_length_characters_and_dots_are_checked_first() {
     assert_eq!(refusal(b"\xff.\xff.\xff"), InvalidReason::Malformed);
 }
 
+// Rows: S11, S19.
 #[test]
-fn s11_s19_a_changed_token_is_invalid_and_not_expired() {
+fn a_changed_token_is_invalid_and_not_expired() {
     let expired = with(with(claims(), "exp", json!(NOW - 10)), "iat", json!(NOW - 900));
     let token = sign(&header(), &expired);
     assert!(check(&token).is_ok(), "expired is for the windows to say");
@@ -170,8 +173,9 @@ fn s11_s19_a_changed_token_is_invalid_and_not_expired() {
     }
 }
 
+// Rows: S13.
 #[test]
-fn s13_none_and_unknown_algorithms_are_refused() {
+fn none_and_unknown_algorithms_are_refused() {
     for alg in [
         json!("none"),
         json!("None"),
@@ -198,8 +202,9 @@ fn s13_none_and_unknown_algorithms_are_refused() {
     assert_eq!(refusal(unsigned), InvalidReason::Malformed);
 }
 
+// Rows: S15, S16.
 #[test]
-fn s15_s16_crit_and_b64_are_refused_whatever_they_say() {
+fn crit_and_b64_are_refused_whatever_they_say() {
     for crit in [
         json!([]),
         json!(["exp"]),
@@ -219,8 +224,9 @@ fn s15_s16_crit_and_b64_are_refused_whatever_they_say() {
     }
 }
 
+// Rows: S17.
 #[test]
-fn s17_a_token_does_not_bring_its_own_key() {
+fn a_token_does_not_bring_its_own_key() {
     let jwk = json!({"kty": "oct", "k": B64.encode(SECRET)});
     assert_eq!(refusal(sign(&with(header(), "jwk", jwk), &claims())), InvalidReason::Header);
     for name in ["jku", "x5u"] {
@@ -232,8 +238,9 @@ fn s17_a_token_does_not_bring_its_own_key() {
     assert_eq!(refusal(sign(&with(header(), "x5c", json!(7)), &claims())), InvalidReason::Header);
 }
 
+// Rows: S18.
 #[test]
-fn s18_kid_is_short_text_or_refused() {
+fn kid_is_short_text_or_refused() {
     for kid in [
         json!("k".repeat(257)),
         json!(""),
@@ -255,8 +262,9 @@ fn s18_kid_is_short_text_or_refused() {
     }
 }
 
+// Rows: S19, S22, R25.
 #[test]
-fn s19_s22_r25_dates_are_numbers_in_range() {
+fn dates_are_numbers_in_range() {
     for exp in [
         json!(-1),
         json!("1800000800"),
@@ -281,8 +289,9 @@ fn s19_s22_r25_dates_are_numbers_in_range() {
     assert_eq!(refusal(sign(&header(), &backwards)), InvalidReason::Claims);
 }
 
+// Rows: S20, S21.
 #[test]
-fn s20_s21_nbf_counts_with_the_leeway_and_iat_may_be_hours_off() {
+fn nbf_counts_with_the_leeway_and_iat_may_be_hours_off() {
     let nbf = |secs: u64| sign(&header(), &with(claims(), "nbf", json!(secs)));
     assert!(check(nbf(NOW + 30)).is_ok());
     assert_eq!(refusal(nbf(NOW + 31)), InvalidReason::NotYetValid);
@@ -294,8 +303,9 @@ fn s20_s21_nbf_counts_with_the_leeway_and_iat_may_be_hours_off() {
     assert_eq!(refusal(iat(NOW + 24 * 3600 + 1)), InvalidReason::NotYetValid);
 }
 
+// Rows: S23.
 #[test]
-fn s23_the_audience_is_ours_or_holds_ours() {
+fn the_audience_is_ours_or_holds_ours() {
     let aud = |aud: Value| check(sign(&header(), &with(claims(), "aud", aud)));
     assert!(aud(json!("app")).is_ok());
     assert!(aud(json!(["other", "app"])).is_ok());
@@ -309,8 +319,9 @@ fn s23_the_audience_is_ours_or_holds_ours() {
     assert_eq!(refusal(sign(&header(), &none)), InvalidReason::Audience);
 }
 
+// Rows: S24.
 #[test]
-fn s24_the_issuer_is_one_exact_string() {
+fn the_issuer_is_one_exact_string() {
     let iss = |iss: Value| refusal(sign(&header(), &with(claims(), "iss", iss)));
     for other in [
         json!("https://app.example/"),
@@ -328,8 +339,9 @@ fn s24_the_issuer_is_one_exact_string() {
     assert_eq!(refusal(sign(&header(), &none)), InvalidReason::Issuer);
 }
 
+// Rows: S25.
 #[test]
-fn s25_kinds_of_tokens_are_kept_apart() {
+fn kinds_of_tokens_are_kept_apart() {
     for typ in ["JWT", "rt+jwt", "at+jwt ", "application/jwt", "logout+jwt", "dpop+jwt", ""] {
         let header = with(header(), "typ", json!(typ));
         assert_eq!(refusal(sign(&header, &claims())), InvalidReason::Type, "{typ}");
@@ -359,8 +371,9 @@ fn s25_kinds_of_tokens_are_kept_apart() {
     assert!(check_by(&jwt, access).is_ok());
 }
 
+// Rows: S26.
 #[test]
-fn s26_rfc_9068_wants_every_claim_of_its_list() {
+fn rfc_9068_wants_every_claim_of_its_list() {
     let kind = Kind::Access(TokenProfile::Rfc9068);
     let strict = Rules { kind, needs_session: false, ..rules() };
     assert!(check_by(&strict, sign(&header(), &claims())).is_ok());
@@ -370,8 +383,9 @@ fn s26_rfc_9068_wants_every_claim_of_its_list() {
     }
 }
 
+// Rows: S27.
 #[test]
-fn s27_a_name_counts_once_in_header_and_claims() {
+fn a_name_counts_once_in_header_and_claims() {
     let key = hs256();
     let twice = |text: String, member: &str| text.replacen('{', &format!("{{{member},"), 1);
     for member in [r#""alg":"HS256""#, r#""typ":"at+jwt""#, r#""alg":"none""#] {
@@ -392,8 +406,9 @@ fn s27_a_name_counts_once_in_header_and_claims() {
     }
 }
 
+// Rows: S28.
 #[test]
-fn s28_base64url_is_strict() {
+fn base64url_that_is_not_canonical_is_refused() {
     let good = sign(&header(), &claims());
     let parts: Vec<&str> = good.split('.').collect();
     for part in 0..3 {
@@ -420,8 +435,9 @@ fn s28_base64url_is_strict() {
     assert_eq!(refusal(twin), InvalidReason::Malformed);
 }
 
+// Rows: S29.
 #[test]
-fn s29_json_is_utf8_bounded_and_alone() {
+fn json_is_utf8_bounded_and_alone() {
     let key = hs256();
     let head = header().to_string();
     for payload in ["null", "[]", "7", "\"x\"", "{", "{}x", "{}{}", "\u{feff}{}"] {
@@ -441,8 +457,9 @@ fn s29_json_is_utf8_bounded_and_alone() {
     assert_eq!(refusal(sign_text(&key, &many, "{}")), InvalidReason::Header);
 }
 
+// Rows: S65.
 #[test]
-fn s65_a_token_bound_to_a_key_is_not_a_bearer_token() {
+fn a_token_bound_to_a_key_is_not_a_bearer_token() {
     let bound =
         with(claims(), "cnf", json!({"jkt": "0ZcOCORZNYy-DWpqq30jZyJGHTN0d2HglBV3uiguA4I"}));
     assert_eq!(refusal(sign(&header(), &bound)), InvalidReason::SenderConstrained);

@@ -31,8 +31,9 @@ fn b64(text: &str) -> String {
     base64::engine::general_purpose::URL_SAFE_NO_PAD.encode(text)
 }
 
+// Rows: R6.
 #[test]
-fn r6_dates_are_read_with_a_fraction_and_with_an_exponent() {
+fn dates_are_read_with_a_fraction_and_with_an_exponent() {
     for exp in ["1800000600", "1800000600.0", "1800000600.75", "1.8000006e9"] {
         for iat in ["1800000000", "1800000000.5", "1.8e9"] {
             let read = read(&format!(r#""exp":{exp},"iat":{iat},"level":1.50"#)).unwrap();
@@ -45,8 +46,9 @@ fn r6_dates_are_read_with_a_fraction_and_with_an_exponent() {
     }
 }
 
+// Rows: R6.
 #[test]
-fn r6_how_long_an_answer_says_its_token_lives_is_read_alike() {
+fn how_long_an_answer_says_its_token_lives_is_read_alike() {
     for (text, secs) in [
         ("3600", Some(3600)),
         ("3600.0", Some(3600)),

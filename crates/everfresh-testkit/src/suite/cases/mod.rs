@@ -172,7 +172,8 @@ pub async fn a_stream_is_untouched<A: Adapter>() {
 }
 
 /// F57: a POST with an expired token is executed once, with its whole body.
-pub async fn f57_a_posted_body_is_untouched<A: Adapter>() {
+// Rows: F57.
+pub async fn a_posted_body_is_untouched<A: Adapter>() {
     let mut world = World::new::<A>().await;
     world.sign_in("alice").await;
     world.expire().await;

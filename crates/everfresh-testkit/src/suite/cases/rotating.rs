@@ -62,7 +62,8 @@ pub async fn a_rotating_session_in_headers_moves_on<A: Adapter>() {
 }
 
 /// F01, F07, F09: nobody is refused, and the jar holds the same whatever comes last.
-pub async fn f12_two_hundred_racers_get_one_refresh_token<A: Adapter>() {
+// Rows: F12.
+pub async fn two_hundred_racers_get_one_refresh_token<A: Adapter>() {
     let mut world = World::rotating::<A>().await;
     world.sign_in("alice").await;
     world.expire().await;
@@ -209,7 +210,8 @@ impl Socket {
 }
 
 /// The 101 carries the cookies; the socket ends with the session, or with its last token.
-pub async fn f100_f101_a_socket_gets_its_cookies_and_lives_while_the_session_does<A: Adapter>() {
+// Rows: F100, F101.
+pub async fn a_socket_gets_its_cookies_and_lives_while_the_session_does<A: Adapter>() {
     let mut world = World::rotating::<A>().await;
     let access = world.sign_in("alice").await;
     let cookies = format!("{ACCESS_COOKIE}={access}; {REFRESH_COOKIE}={}", refresh_token(&world));
@@ -238,7 +240,8 @@ pub async fn f100_f101_a_socket_gets_its_cookies_and_lives_while_the_session_doe
 }
 
 /// A handshake is a GET that any site's page can cause, with our cookies.
-pub async fn m11_a_socket_of_another_site_does_not_count<A: Adapter>() {
+// Rows: M11.
+pub async fn a_socket_of_another_site_does_not_count<A: Adapter>() {
     let trusted = "https://admin.example";
     let mut world = World::with::<A>(|builder| builder.trusted_origin(trusted)).await;
     let cookies = format!("{ACCESS_COOKIE}={}", world.sign_in("alice").await);
@@ -337,7 +340,8 @@ pub async fn every_dialect_is_served_to_its_clients<A: Adapter>() {
 }
 
 /// 64 KiB are read, and no more.
-pub async fn f110_a_large_body_is_refused<A: Adapter>() {
+// Rows: F110.
+pub async fn a_large_body_is_refused<A: Adapter>() {
     let mut world = World::rotating::<A>().await;
     world.sign_in("alice").await;
     let stranger = world.browser.stranger();

@@ -33,8 +33,9 @@ fn bad_answers(good: &Value) -> Vec<(Does, &'static str)> {
     ]
 }
 
+// Rows: S36, S37, S38.
 #[tokio::test(start_paused = true)]
-async fn s36_s37_s38_a_set_that_cant_be_used_is_an_error_at_start_that_says_why() {
+async fn a_set_that_cant_be_used_is_an_error_at_start_that_says_why() {
     let signer = Signer::new("a").await;
     for (does, says) in bad_answers(&signer.jwks) {
         let issuer = Issuer::new(&signer.jwks);
@@ -49,8 +50,9 @@ async fn s36_s37_s38_a_set_that_cant_be_used_is_an_error_at_start_that_says_why(
     assert!(refused.contains("must be https"), "{refused}");
 }
 
+// Rows: S36.
 #[tokio::test(start_paused = true)]
-async fn s36_whatever_comes_later_the_last_good_set_is_kept() {
+async fn whatever_comes_later_the_last_good_set_is_kept() {
     let (signer, coming) = (Signer::new("a").await, Signer::new("b").await);
     for (does, says) in bad_answers(&signer.jwks) {
         let issuer = Issuer::new(&signer.jwks);
@@ -80,8 +82,9 @@ async fn s36_whatever_comes_later_the_last_good_set_is_kept() {
     }
 }
 
+// Rows: S38, S40.
 #[tokio::test(start_paused = true)]
-async fn s38_s40_of_a_set_the_usable_keys_count() {
+async fn of_a_set_the_usable_keys_count() {
     let signer = Signer::new("a").await;
     let mut keys = signer.jwks["keys"].as_array().unwrap().clone();
     keys.extend([
@@ -102,8 +105,9 @@ async fn s38_s40_of_a_set_the_usable_keys_count() {
 }
 
 /// An issuer that rotates into such a set goes on being followed.
+// Rows: R5.
 #[tokio::test(start_paused = true)]
-async fn r5_a_set_whose_keys_share_a_kid_is_taken() {
+async fn a_set_whose_keys_share_a_kid_is_taken() {
     let signer = Signer::new("one").await;
     let other = Signer::new("one").await;
     let ed = rcgen::KeyPair::generate_for(&rcgen::PKCS_ED25519).unwrap();
@@ -126,8 +130,9 @@ async fn r5_a_set_whose_keys_share_a_kid_is_taken() {
     }
 }
 
+// Rows: R14.
 #[tokio::test(start_paused = true)]
-async fn r14_rsa_keys_without_alg_are_for_the_algorithm_that_was_configured() {
+async fn rsa_keys_without_alg_are_for_the_algorithm_that_was_configured() {
     let pair = rcgen::KeyPair::generate_for(&rcgen::PKCS_RSA_SHA256).unwrap();
     let jwk = |alg| {
         let key = Key::from_der(alg, &pair.serialize_der()).unwrap().with_kid("k").unwrap();
@@ -154,8 +159,9 @@ async fn r14_rsa_keys_without_alg_are_for_the_algorithm_that_was_configured() {
     }
 }
 
+// Rows: S37.
 #[tokio::test]
-async fn s37_over_real_sockets_a_set_is_fetched_without_cookies_and_redirects() {
+async fn over_real_sockets_a_set_is_fetched_without_cookies_and_redirects() {
     let signer = Signer::new("a").await;
     let elsewhere = Server::new(|_| Response::new(full("{}"))).await;
     let (jwks, there) = (signer.jwks.to_string(), elsewhere.url("/jwks").to_string());
@@ -183,8 +189,9 @@ async fn s37_over_real_sockets_a_set_is_fetched_without_cookies_and_redirects() 
     assert_eq!((server.requests(), elsewhere.connections()), (4, 0));
 }
 
+// Rows: S36.
 #[tokio::test]
-async fn s36_a_network_that_fails_leaves_the_set_as_it_was() {
+async fn a_network_that_fails_leaves_the_set_as_it_was() {
     let signer = Signer::new("a").await;
     let jwks = signer.jwks.to_string();
     let server = Server::new(move |_| Response::new(full(jwks.clone()))).await;

@@ -157,8 +157,9 @@ async fn vijil_says_404_when_the_user_is_gone_and_503_when_nobody_knows() {
     }
 }
 
+// Rows: S68.
 #[tokio::test(start_paused = true)]
-async fn s68_an_endpoint_waits_as_long_as_a_request_and_no_longer() {
+async fn an_endpoint_waits_as_long_as_a_request_and_no_longer() {
     let world = World::rotating_with(|b| {
         every_dialect(
             b.revalidate_with(|_| std::future::pending::<Result<Revalidated<User>, &str>>()),
@@ -341,8 +342,9 @@ pub(super) fn basic_of(id: &str, secret: &str) -> String {
     format!("Basic {encoded}")
 }
 
+// Rows: S63.
 #[tokio::test]
-async fn s63_oauth2_answers_clients_that_say_who_they_are_in_one_way() {
+async fn oauth2_answers_clients_that_say_who_they_are_in_one_way() {
     let world = world();
     let dialect = &Dialect::OAUTH2;
     let Tokens { refresh, .. } = sign_in_client(&world, "alice", "app").await;
@@ -409,8 +411,9 @@ async fn s63_oauth2_answers_clients_that_say_who_they_are_in_one_way() {
     }
 }
 
+// Rows: S49.
 #[tokio::test]
-async fn s49_a_scope_is_never_widened() {
+async fn a_scope_is_never_widened() {
     let world = world();
     let Tokens { refresh, .. } = sign_in_client(&world, "alice", "app").await;
     world.pass(60);
@@ -433,8 +436,9 @@ async fn s49_a_scope_is_never_widened() {
     }
 }
 
+// Rows: S68.
 #[tokio::test]
-async fn s68_a_large_body_is_refused_unread() {
+async fn a_large_body_is_refused_unread() {
     let world = world();
     let endpoints = world.auth.endpoints();
     let endpoint = endpoints.iter().find(|one| one.path() == Dialect::FREDDY.path).unwrap();
@@ -444,8 +448,9 @@ async fn s68_a_large_body_is_refused_unread() {
     assert_eq!(reply.status(), StatusCode::PAYLOAD_TOO_LARGE);
 }
 
+// Rows: F120.
 #[test]
-fn f120_a_dialect_that_cant_be_served_is_an_error_at_build() {
+fn a_dialect_that_cant_be_served_is_an_error_at_build() {
     let build = |change: &dyn Fn(EngineBuilder<User>) -> EngineBuilder<User>| {
         let builder = crate::Engine::<User>::builder(Keys::hs256(SECRET).unwrap());
         let builder = builder.issuer("i").audience("a");
@@ -479,8 +484,9 @@ fn f120_a_dialect_that_cant_be_served_is_an_error_at_build() {
     ));
 }
 
+// Rows: N5.
 #[tokio::test]
-async fn n5_a_dialect_stands_where_everfreshs_own_endpoint_was() {
+async fn a_dialect_stands_where_everfreshs_own_endpoint_was() {
     let mut dialect = Dialect::FREDDY;
     dialect.path = "/auth/refresh".into();
     let served = dialect.clone();

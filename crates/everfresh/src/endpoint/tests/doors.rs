@@ -42,8 +42,9 @@ async fn by_client(world: &World, refresh: &str, client: &str) -> StatusCode {
     reply.status()
 }
 
+// Rows: M2.
 #[tokio::test]
-async fn m2_a_clients_refresh_token_is_refreshed_by_that_client_alone() {
+async fn a_clients_refresh_token_is_refreshed_by_that_client_alone() {
     for (own, other) in [("app", "page"), ("page", "app")] {
         let world = world();
         let tokens = sign_in_client(&world, "alice", own).await;
@@ -89,8 +90,9 @@ async fn m2_a_clients_refresh_token_is_refreshed_by_that_client_alone() {
     );
 }
 
+// Rows: M2.
 #[tokio::test]
-async fn m2_an_old_token_of_a_client_accuses_nobody_in_other_hands() {
+async fn an_old_token_of_a_client_accuses_nobody_in_other_hands() {
     let world = world();
     let first = sign_in_client(&world, "alice", "app").await;
     let mut refresh = first.refresh.clone();
@@ -110,8 +112,9 @@ async fn m2_an_old_token_of_a_client_accuses_nobody_in_other_hands() {
     assert_eq!(by_client(&world, &refresh, "app").await, StatusCode::BAD_REQUEST, "this is theft");
 }
 
+// Rows: M3.
 #[tokio::test]
-async fn m3_of_two_sessions_in_one_place_none_counts_in_any_order() {
+async fn of_two_sessions_in_one_place_none_counts_in_any_order() {
     let world = world();
     let victim = sign_in(&world, "victim").await;
     let mallory = sign_in(&world, "mallory").await;
@@ -155,8 +158,9 @@ async fn m3_of_two_sessions_in_one_place_none_counts_in_any_order() {
     assert!(!world.events().iter().any(|event| event.starts_with("ReuseDetected")));
 }
 
+// Rows: M5.
 #[tokio::test]
-async fn m5_an_access_token_is_renewed_only_if_its_session_was_signed_in_for_that() {
+async fn an_access_token_is_renewed_only_if_its_session_was_signed_in_for_that() {
     let world = world();
     let plain = sign_in_with(&world, SignIn::new("bob", user("bob"))).await;
     let (vijil, redis) = (&Dialect::VIJIL, &Dialect::REDIS_ENTERPRISE);
@@ -190,8 +194,9 @@ async fn m5_an_access_token_is_renewed_only_if_its_session_was_signed_in_for_tha
     assert_eq!(ask(vijil, &bound.access).await.status(), StatusCode::UNAUTHORIZED);
 }
 
+// Rows: M5.
 #[tokio::test]
-async fn m5_a_copied_access_token_dies_as_its_session_moves_on() {
+async fn a_copied_access_token_dies_as_its_session_moves_on() {
     for confirmed in [true, false] {
         let world = world();
         let mut owner = sign_in(&world, "alice").await;
@@ -226,8 +231,9 @@ async fn m5_a_copied_access_token_dies_as_its_session_moves_on() {
     }
 }
 
+// Rows: M5.
 #[tokio::test]
-async fn m5_with_resign_a_token_is_renewed_within_its_grace_at_every_door() {
+async fn with_resign_a_token_is_renewed_within_its_grace_at_every_door() {
     let world = World::with(|b| {
         let reissue = Reissue::new().grace(Duration::from_secs(60));
         b.refresh_with(reissue).insecure_dev_only().dialect(Dialect::VIJIL)
@@ -250,8 +256,9 @@ async fn m5_with_resign_a_token_is_renewed_within_its_grace_at_every_door() {
     assert!(!world.auth.core.revoked.contains(response.body(), now), "nothing ended");
 }
 
+// Rows: M2.
 #[test]
-fn m2_a_refresher_that_binds_no_client_serves_none() {
+fn a_refresher_that_binds_no_client_serves_none() {
     let built = crate::Engine::<User>::builder(Keys::hs256(SECRET).unwrap())
         .issuer("i")
         .audience("a")
@@ -268,8 +275,9 @@ fn m2_a_refresher_that_binds_no_client_serves_none() {
     assert!(problem.contains("binds no refresh token"), "{problem}");
 }
 
+// Rows: M3.
 #[test]
-fn m3_a_dialects_cookie_without_a_prefix_is_warned_about_at_build() {
+fn a_dialects_cookie_without_a_prefix_is_warned_about_at_build() {
     #[derive(Clone, Default)]
     struct Log(std::sync::Arc<std::sync::Mutex<Vec<u8>>>);
 
@@ -308,8 +316,9 @@ fn m3_a_dialects_cookie_without_a_prefix_is_warned_about_at_build() {
     assert!(warned(true, &[&Dialect::VIJIL]).is_empty(), "no cookie has the prefix");
 }
 
+// Rows: L4.
 #[tokio::test]
-async fn l4_a_session_that_this_node_knows_to_be_over_gets_nothing_by_a_dialect() {
+async fn a_session_that_this_node_knows_to_be_over_gets_nothing_by_a_dialect() {
     let world = world();
     let tokens = sign_in(&world, "alice").await;
     let sent = json!({ "refresh_token": tokens.refresh }).to_string();

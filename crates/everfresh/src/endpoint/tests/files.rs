@@ -61,8 +61,9 @@ fn what_is_wrong_with_a_file_is_told_by_its_field() {
     assert!(problem.to_string().contains("missing field `errors`"), "{problem}");
 }
 
+// Rows: F70.
 #[test]
-fn f70_only_a_dialects_own_words_end_a_session() {
+fn only_a_dialects_own_words_end_a_session() {
     let said = |dialect: &Dialect, status: u16, body: &str| {
         dialect.is_rejected(StatusCode::from_u16(status).unwrap(), body.as_bytes())
     };

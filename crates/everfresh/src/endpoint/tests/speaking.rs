@@ -36,8 +36,9 @@ fn given(answered: RefreshOutcome) -> AccessTokenResponse {
     }
 }
 
+// Rows: M12.
 #[test]
-fn m12_a_token_that_the_server_would_read_as_another_one_is_not_sent() {
+fn a_token_that_the_server_would_read_as_another_one_is_not_sent() {
     let now = Timestamp::from_secs(1_800_000_000);
     let refused = |place: Place, token: &str| {
         let dialect = Dialect { places: vec![place].into(), ..Dialect::FREDDY };
@@ -85,8 +86,9 @@ async fn each_dialects_client_is_understood_by_its_server() {
     }
 }
 
+// Rows: S63.
 #[tokio::test]
-async fn s63_a_client_says_who_it_is_in_one_way_and_never_in_the_uri() {
+async fn a_client_says_who_it_is_in_one_way_and_never_in_the_uri() {
     let key = Key::hmac(Algorithm::HS256, b"o4ATj9fibxU9TCgPurGrjRk6RGBgu53zA").unwrap();
     let key = Arc::new(key.with_kid("k1").unwrap());
     let id = || "a b:c".to_owned();
@@ -158,8 +160,9 @@ fn read(dialect: &Dialect, status: u16, headers: &[(&str, &str)], body: &str) ->
     dialect.read(StatusCode::from_u16(status).unwrap(), &fields, body.as_bytes(), now)
 }
 
+// Rows: F70, F71, F76, S58.
 #[test]
-fn f70_f71_f76_s58_what_each_answer_means() {
+fn what_each_answer_means() {
     let later = |seconds: Option<u64>| RefreshOutcome::Unavailable {
         retry_after: seconds.map(Duration::from_secs),
     };
@@ -199,8 +202,9 @@ fn f70_f71_f76_s58_what_each_answer_means() {
     }
 }
 
+// Rows: F63, F74, S60, S62.
 #[test]
-fn f63_f74_s60_s62_odd_answers_are_read_for_what_they_say() {
+fn odd_answers_are_read_for_what_they_say() {
     let given_of = |body: &str| given(read(&Dialect::OAUTH2, 200, &[], body));
     for (expires_in, expected) in [
         ("3600", Some(3600)),

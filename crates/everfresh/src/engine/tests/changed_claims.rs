@@ -164,8 +164,9 @@ async fn email_from_the_database(
     })
 }
 
+// Rows: N1.
 #[tokio::test]
-async fn n1_a_session_of_the_former_release_is_401_and_goes_on_at_the_old_node() {
+async fn a_session_of_the_former_release_is_401_and_goes_on_at_the_old_node() {
     let mut kept = None;
     let rotate = |clock: &ManualClock| {
         let store = MemoryStore::with_clock(clock.clone());
@@ -196,8 +197,9 @@ async fn n1_a_session_of_the_former_release_is_401_and_goes_on_at_the_old_node()
     assert!(!new.told("RefreshFailed").is_empty());
 }
 
+// Rows: N1.
 #[tokio::test]
-async fn n1_the_same_without_a_store() {
+async fn claims_of_the_former_release_go_to_the_hook_without_a_store_too() {
     let (clock, old, new) = nodes(|_| Reissue::new(), |builder| builder);
     let mut pair = old.sign_in().await;
     for advance in [0, 890, 900] {
@@ -230,14 +232,16 @@ async fn heals<R: Refresher + Clone>(refresher: impl Fn(&ManualClock) -> R) {
     }
 }
 
+// Rows: N1.
 #[tokio::test]
-async fn n1_a_hook_gives_new_claims_to_a_fresh_token_and_to_an_expired_one() {
+async fn a_hook_gives_new_claims_to_a_fresh_token_and_to_an_expired_one() {
     heals(|_| Reissue::new()).await;
     heals(|clock| Rotate::new(MemoryStore::with_clock(clock.clone()))).await;
 }
 
+// Rows: N1.
 #[tokio::test]
-async fn n1_what_the_hook_answers_decides() {
+async fn what_the_hook_answers_decides() {
     let rotate = |clock: &ManualClock| Rotate::new(MemoryStore::with_clock(clock.clone()));
     for advance in [0, 900] {
         let keep = |_| async { Ok::<_, &str>(Revalidated::Keep) };
@@ -268,8 +272,9 @@ async fn n1_what_the_hook_answers_decides() {
     }
 }
 
+// Rows: N1.
 #[tokio::test]
-async fn n1_ending_sessions_needs_no_claims() {
+async fn ending_sessions_needs_no_claims() {
     let rotate = |clock: &ManualClock| Rotate::new(MemoryStore::with_clock(clock.clone()));
     for advance in [0, 900] {
         let (clock, old, new) = nodes(rotate, |builder| builder);
@@ -299,8 +304,9 @@ async fn n1_ending_sessions_needs_no_claims() {
     assert_eq!(new.me(&pair.after(&reply)).await.body(), "alice@x.example");
 }
 
+// Rows: N1.
 #[tokio::test]
-async fn n1_a_late_twin_of_the_old_nodes_rotation_gets_nothing_that_is_refused_here() {
+async fn a_late_twin_of_the_old_nodes_rotation_gets_nothing_that_is_refused_here() {
     let rotate = |clock: &ManualClock| Rotate::new(MemoryStore::with_clock(clock.clone()));
     let (clock, old, new) = nodes(rotate, |builder| builder);
     let pair = old.sign_in().await;
@@ -312,8 +318,9 @@ async fn n1_a_late_twin_of_the_old_nodes_rotation_gets_nothing_that_is_refused_h
     assert_eq!(old.me(&pair.after(&response)).await.body(), "Alice");
 }
 
+// Rows: N1.
 #[tokio::test]
-async fn n1_dialects_mint_nothing_and_the_old_nodes_go_on() {
+async fn dialects_mint_nothing_and_the_old_nodes_go_on() {
     let rotate = |clock: &ManualClock| Rotate::new(MemoryStore::with_clock(clock.clone()));
     let dialects = [
         ("/v1/auth/jwt/refresh", "token", false, StatusCode::UNAUTHORIZED),
@@ -353,8 +360,9 @@ impl<C: Claims> Node<C> {
     }
 }
 
+// Rows: N1.
 #[tokio::test]
-async fn n1_of_one_sessions_tokens_one_that_is_read_counts() {
+async fn of_one_sessions_tokens_one_that_is_read_counts() {
     let hook = |builder: EngineBuilder<V2>| builder.revalidate_with(email_from_the_database);
     let (clock, old, new) = nodes(|_| Reissue::new(), hook);
     let former = old.sign_in().await;

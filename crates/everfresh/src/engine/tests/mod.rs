@@ -38,8 +38,9 @@ async fn a_session_lives_through_many_expiries_and_ends_at_its_limit() {
     assert!(set_cookies(&response).is_empty());
 }
 
+// Rows: F53.
 #[tokio::test]
-async fn f53_a_hundred_fresh_requests_set_nothing() {
+async fn a_hundred_fresh_requests_set_nothing() {
     let world = World::new();
     let token = world.sign_in("alice").await;
     for _ in 0..100 {
@@ -67,8 +68,9 @@ async fn an_expired_token_is_refreshed_before_the_handler_runs() {
     assert_eq!(world.me(cookie(&new)).await.body(), "alice");
 }
 
+// Rows: F02.
 #[tokio::test]
-async fn f02_late_twins_get_the_same_token() {
+async fn late_twins_get_the_same_token() {
     let world = World::new();
     let token = world.sign_in("alice").await;
     world.pass(900);
@@ -103,8 +105,9 @@ async fn the_advisory_window_refreshes_beside_the_request() {
     assert_eq!(token_of(&quick), Some(new), "or with the next one");
 }
 
+// Rows: F11.
 #[tokio::test]
-async fn f11_a_prefetch_is_not_refreshed_early_but_when_it_must_be() {
+async fn a_prefetch_is_not_refreshed_early_but_when_it_must_be() {
     let world = World::new();
     let token = world.sign_in("alice").await;
     let prefetch = |token: &str| {
@@ -118,8 +121,9 @@ async fn f11_a_prefetch_is_not_refreshed_early_but_when_it_must_be() {
     assert_eq!(world.me(cookie(&token)).await.body(), "alice", "though that response was dropped");
 }
 
+// Rows: F10.
 #[tokio::test]
-async fn f10_a_preflight_touches_nothing() {
+async fn a_preflight_touches_nothing() {
     let world = World::new();
     let token = world.sign_in("alice").await;
     world.pass(900);
@@ -143,8 +147,9 @@ async fn resign_takes_a_token_until_grace_after_its_expiry() {
     assert!(set_cookies(&response).is_empty(), "what is over is not cleared either");
 }
 
+// Rows: S11.
 #[tokio::test]
-async fn s11_a_tampered_expired_token_is_401_and_sets_nothing() {
+async fn a_tampered_expired_token_is_401_and_sets_nothing() {
     let world = World::new();
     let token = world.sign_in("alice").await;
     world.pass(900);
@@ -157,8 +162,9 @@ async fn s11_a_tampered_expired_token_is_401_and_sets_nothing() {
     assert_eq!(world.events(), ["TokenRefused { reason: Signature }"], "no refresh attempted");
 }
 
+// Rows: S76.
 #[tokio::test]
-async fn s76_rejections_name_their_challenge_and_leak_nothing() {
+async fn rejections_name_their_challenge_and_leak_nothing() {
     let world = World::new();
     let none = world.me(get(&[])).await;
     assert_eq!(none.status(), StatusCode::UNAUTHORIZED);
@@ -178,8 +184,9 @@ async fn s76_rejections_name_their_challenge_and_leak_nothing() {
     assert!(!bad.body().contains("ignature"), "why it is refused is for the log");
 }
 
+// Rows: F83.
 #[tokio::test]
-async fn f83_revalidation_changes_claims_or_ends_the_session() {
+async fn revalidation_changes_claims_or_ends_the_session() {
     let world = World::with(|b| {
         b.revalidate_with(|session| async move {
             Ok::<_, &str>(match &*session.claims.unwrap().name {
@@ -204,8 +211,9 @@ async fn f83_revalidation_changes_claims_or_ends_the_session() {
     assert_eq!(world.me(cookie(&token)).await.status(), StatusCode::UNAUTHORIZED);
 }
 
+// Rows: F70, S59.
 #[tokio::test]
-async fn f70_s59_a_failing_hook_is_503_for_an_expired_token_and_nothing_for_a_good_one() {
+async fn a_failing_hook_is_503_for_an_expired_token_and_nothing_for_a_good_one() {
     let world = World::with(|b| {
         b.revalidate_with(|_| async { Err::<Revalidated<User>, _>("the database is down") })
     });
@@ -231,8 +239,9 @@ async fn f70_s59_a_failing_hook_is_503_for_an_expired_token_and_nothing_for_a_go
     assert!(set_cookies(&response).is_empty(), "no cookie is touched");
 }
 
+// Rows: S34.
 #[tokio::test]
-async fn s34_a_panicking_hook_is_an_outage_and_nothing_more() {
+async fn a_panicking_hook_is_an_outage_and_nothing_more() {
     let calls = Arc::new(AtomicU32::new(0));
     let count = calls.clone();
     let world = World::with(|b| {
@@ -251,8 +260,9 @@ async fn s34_a_panicking_hook_is_an_outage_and_nothing_more() {
     assert_eq!(world.me(cookie(&token)).await.body(), "alice", "the next flight is a new one");
 }
 
+// Rows: F71.
 #[tokio::test]
-async fn f71_keys_that_no_longer_sign_are_an_outage_and_not_a_sign_out() {
+async fn keys_that_no_longer_sign_are_an_outage_and_not_a_sign_out() {
     let keys = crate::Keys::hs256(SECRET).unwrap();
     let world = World::with(|b| b.leeway(Duration::ZERO));
     let token = world.sign_in("alice").await;
@@ -288,8 +298,9 @@ async fn signing_in_again_replaces_the_session_of_this_request() {
     assert_eq!(world.me(cookie(&bob)).await.body(), "bob");
 }
 
+// Rows: F80.
 #[tokio::test]
-async fn f80_signing_out_wins_over_a_refresh_in_the_same_request() {
+async fn signing_out_wins_over_a_refresh_in_the_same_request() {
     let world = World::new();
     for age in [0, 700, 900, 10 * 3600] {
         let token = world.sign_in("alice").await;
@@ -329,8 +340,9 @@ async fn sealed_after_the_head_is_sent() {
     assert_eq!(session.standing(), SessionStatus::Absent);
 }
 
+// Rows: F13.
 #[tokio::test]
-async fn f13_a_refresh_by_the_handler_is_the_middlewares_own() {
+async fn a_refresh_by_the_handler_is_the_middlewares_own() {
     let world = World::new();
     let token = world.sign_in("alice").await;
     let refresh = |session: crate::Session<User>, _| async move {

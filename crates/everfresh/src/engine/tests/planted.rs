@@ -45,8 +45,9 @@ async fn answers(world: &World, access: &[&str], refresh: &[&str]) -> [Response<
     [one, world.me(get(&[("cookie", &pairs.join("; "))])).await]
 }
 
+// Rows: M4.
 #[tokio::test]
-async fn m4_a_planted_access_token_never_beats_the_refresh_token_beside_it() {
+async fn a_planted_access_token_never_beats_the_refresh_token_beside_it() {
     let (world, _) = world();
     let (old, refresh) = sign_in(&world, "victim").await;
     world.pass(1000);
@@ -64,8 +65,9 @@ async fn m4_a_planted_access_token_never_beats_the_refresh_token_beside_it() {
     }
 }
 
+// Rows: M4.
 #[tokio::test]
-async fn m4_of_two_planted_tokens_and_the_persons_own_none_counts() {
+async fn of_two_planted_tokens_and_the_persons_own_none_counts() {
     let (world, store) = world();
     let (_, refresh) = sign_in(&world, "victim").await;
     world.pass(1000);
@@ -83,8 +85,9 @@ async fn m4_of_two_planted_tokens_and_the_persons_own_none_counts() {
     assert_eq!(store.list("victim").await.unwrap()[0].generation, 0);
 }
 
+// Rows: M4.
 #[tokio::test]
-async fn m4_who_signed_in_anew_keeps_a_fresh_token_untouched() {
+async fn who_signed_in_anew_keeps_a_fresh_token_untouched() {
     let (world, _) = world();
     let (old, _) = sign_in(&world, "alice").await;
     world.pass(1000);
@@ -102,8 +105,9 @@ async fn m4_who_signed_in_anew_keeps_a_fresh_token_untouched() {
     }
 }
 
+// Rows: M4, F44.
 #[tokio::test]
-async fn m4_f44_what_is_left_of_a_session_that_is_over_takes_no_part() {
+async fn what_is_left_of_a_session_that_is_over_takes_no_part() {
     let (first, store) = world();
     let (old_access, old) = sign_in(&first, "alice").await;
     let header = format!("{ACCESS}={old_access}; {REFRESH}={old}");
@@ -126,8 +130,9 @@ async fn m4_f44_what_is_left_of_a_session_that_is_over_takes_no_part() {
     }
 }
 
+// Rows: M4.
 #[tokio::test]
-async fn m4_where_it_cant_be_known_which_counts_the_answer_is_503() {
+async fn where_it_cant_be_known_which_counts_the_answer_is_503() {
     let down = std::sync::Arc::new(std::sync::atomic::AtomicBool::new(false));
     let clock = crate::ManualClock::starting_at(START);
     let store = Failing(MemoryStore::with_clock(clock.clone()), down.clone());
@@ -145,8 +150,9 @@ async fn m4_where_it_cant_be_known_which_counts_the_answer_is_503() {
     }
 }
 
+// Rows: M4.
 #[tokio::test]
-async fn m4_the_default_cookies_are_read_as_before() {
+async fn the_default_cookies_are_read_as_before() {
     let (world, _) = World::rotating();
     let alice = world.sign_in_pair("alice").await;
     let bob = world.sign_in_pair("bob").await;

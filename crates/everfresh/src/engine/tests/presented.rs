@@ -6,8 +6,9 @@ use http::{Response, StatusCode};
 use crate::testing::*;
 use crate::{CookieSpec, Location, SessionErrorKind, SignIn, Transport};
 
+// Rows: S05.
 #[tokio::test]
-async fn s05_several_credentials_in_one_place_are_a_bad_request() {
+async fn several_credentials_in_one_place_are_a_bad_request() {
     let world = World::with(|b| b.carriers([Transport::cookies(), Transport::headers()]));
     let token = world.sign_in("alice").await;
     let value = format!("Bearer {token}");
@@ -20,8 +21,9 @@ async fn s05_several_credentials_in_one_place_are_a_bad_request() {
     assert_eq!(world.me(beside).await.body(), "alice", "a good cookie next to it counts");
 }
 
+// Rows: S06.
 #[tokio::test]
-async fn s06_a_token_in_the_query_is_no_token() {
+async fn a_token_in_the_query_is_no_token() {
     let world = World::with(|b| b.carriers([Transport::cookies(), Transport::headers()]));
     let token = world.sign_in("alice").await;
     let mut request = get(&[]);
@@ -65,8 +67,9 @@ async fn a_bad_token_in_one_place_never_hides_a_good_one_in_another() {
     }
 }
 
+// Rows: S03, F44.
 #[tokio::test]
-async fn s03_f44_shadow_cookies_never_depend_on_order() {
+async fn shadow_cookies_never_depend_on_order() {
     let world = World::new();
     let alice = world.sign_in("alice").await;
     let mallory = world.sign_in("mallory").await;
@@ -100,8 +103,9 @@ async fn s03_f44_shadow_cookies_never_depend_on_order() {
     }
 }
 
+// Rows: F115, S81, S82.
 #[tokio::test]
-async fn f115_s81_s82_a_cross_site_post_neither_counts_nor_refreshes() {
+async fn a_cross_site_post_neither_counts_nor_refreshes() {
     let world = World::with(|b| b.carriers([Transport::cookies(), Transport::headers()]));
     let token = world.sign_in("alice").await;
     let pair = format!("{COOKIE_NAME}={token}");

@@ -60,8 +60,9 @@ async fn it_can_be_turned_off_and_has_a_limit() {
     assert_eq!(problem.to_string(), "`token_cache` is 1000001; allowed are 0 to 1000000 tokens");
 }
 
+// Rows: S32.
 #[tokio::test]
-async fn s32_a_tampered_token_never_counts() {
+async fn a_tampered_token_never_counts() {
     let world = World::new();
     let token = world.sign_in("alice").await;
     assert_eq!(world.status(&token).await, StatusCode::OK);
@@ -75,8 +76,9 @@ async fn s32_a_tampered_token_never_counts() {
     assert_eq!(world.status(&token).await, StatusCode::OK);
 }
 
+// Rows: S32.
 #[tokio::test]
-async fn s32_a_key_that_leaves_takes_its_tokens_along() {
+async fn a_key_that_leaves_takes_its_tokens_along() {
     let keys = Keys::new(key("old")).unwrap();
     let world = World::keyed(keys.clone(), |builder| builder);
     let token = world.sign_in("alice").await;
@@ -95,8 +97,9 @@ async fn s32_a_key_that_leaves_takes_its_tokens_along() {
     assert_eq!(world.status(&token).await, StatusCode::UNAUTHORIZED);
 }
 
+// Rows: S32.
 #[tokio::test]
-async fn s32_a_session_that_ends_takes_its_tokens_along() {
+async fn a_session_that_ends_takes_its_tokens_along() {
     let (world, _) = World::rotating();
     let alice = world.sign_in_pair("alice").await;
     let bob = world.sign_in_pair("bob").await;
@@ -117,8 +120,9 @@ async fn s32_a_session_that_ends_takes_its_tokens_along() {
     assert!(world.remembered(&bob.access).is_some());
 }
 
+// Rows: S32.
 #[tokio::test]
-async fn s32_a_token_expires_on_time_however_often_it_was_seen() {
+async fn a_token_expires_on_time_however_often_it_was_seen() {
     let world = World::with(|builder| builder.leeway(Duration::ZERO));
     let token = world.sign_in("alice").await;
     world.pass_until_left(&token, 1);
@@ -134,8 +138,9 @@ async fn s32_a_token_expires_on_time_however_often_it_was_seen() {
     assert!(world.remembered(&token).is_none());
 }
 
+// Rows: S32.
 #[tokio::test]
-async fn s32_nbf_and_iat_are_held_against_a_clock_that_steps_back() {
+async fn nbf_and_iat_are_held_against_a_clock_that_steps_back() {
     let world = World::new();
     let minted = world.sign_in("alice").await;
     let payload = minted.split('.').nth(1).unwrap();

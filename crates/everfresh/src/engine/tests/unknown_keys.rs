@@ -36,8 +36,9 @@ fn asked(count: &AtomicUsize) -> usize {
     count.load(Ordering::SeqCst)
 }
 
+// Rows: S41.
 #[tokio::test]
-async fn s41_a_key_that_came_up_meanwhile_costs_nobody_a_401() {
+async fn a_key_that_came_up_meanwhile_costs_nobody_a_401() {
     let (app, issuer, count) = worlds(|_, set| brings(rotated(), set));
     let token = issuer.sign_in("alice").await;
     for _ in 0..3 {
@@ -49,8 +50,9 @@ async fn s41_a_key_that_came_up_meanwhile_costs_nobody_a_401() {
     assert_eq!(app.events(), [""; 0], "nothing was refused");
 }
 
+// Rows: S35.
 #[tokio::test]
-async fn s35_what_the_set_can_judge_asks_nobody() {
+async fn what_the_set_can_judge_asks_nobody() {
     let (app, _, count) = worlds(|_, _| panic!("asked"));
     let token = app.sign_in("alice").await;
     assert_eq!(app.me(cookie(&token)).await.body(), "alice");
@@ -67,8 +69,9 @@ async fn s35_what_the_set_can_judge_asks_nobody() {
     assert_eq!(asked(&count), 0);
 }
 
+// Rows: F111.
 #[tokio::test]
-async fn f111_a_key_that_is_sought_in_vain_is_refused_at_once() {
+async fn a_key_that_is_sought_in_vain_is_refused_at_once() {
     let (app, issuer, count) = worlds(|_, _| Seek::InVain);
     let token = issuer.sign_in("alice").await;
     for n in 1..=3 {
@@ -80,8 +83,9 @@ async fn f111_a_key_that_is_sought_in_vain_is_refused_at_once() {
     }
 }
 
+// Rows: S41.
 #[tokio::test]
-async fn s41_a_key_that_comes_while_it_is_sought_counts() {
+async fn a_key_that_comes_while_it_is_sought_counts() {
     let (app, issuer, _) = worlds(|_, set| {
         set.replace_with(&rotated());
         Seek::InVain

@@ -85,8 +85,9 @@ async fn a_refresher_is_told_whether_the_request_can_do_without_it() {
     }
 }
 
+// Rows: F72.
 #[tokio::test]
-async fn f72_what_was_not_tried_does_not_count_against_its_session() {
+async fn what_was_not_tried_does_not_count_against_its_session() {
     let calls = Arc::new(AtomicUsize::new(0));
     let world = told(Told { untried: Some(calls.clone()), ..Told::default() });
     let token = world.sign_in("alice").await;

@@ -21,8 +21,9 @@ async fn go(world: &World, path: &str, pair: &mut Pair) -> StatusCode {
     response.status()
 }
 
+// Rows: F86.
 #[tokio::test]
-async fn f86_polling_keeps_nobody_signed_in_and_a_person_stays() {
+async fn polling_keeps_nobody_signed_in_and_a_person_stays() {
     const HOUR: Duration = Duration::from_secs(3600);
     let build = || {
         let clock = ManualClock::starting_at(START);
@@ -63,8 +64,9 @@ async fn f86_polling_keeps_nobody_signed_in_and_a_person_stays() {
     }
 }
 
+// Rows: F22, F121.
 #[tokio::test]
-async fn f22_f121_a_client_that_keeps_no_cookies_is_told_of_once() {
+async fn a_client_that_keeps_no_cookies_is_told_of_once() {
     let (world, _) = World::rotating();
     let pair = world.sign_in_pair("alice").await;
     expire(&world, &pair);
@@ -89,8 +91,9 @@ async fn f22_f121_a_client_that_keeps_no_cookies_is_told_of_once() {
     assert_eq!(saw(&world, "CookieNotSticking"), 0);
 }
 
+// Rows: F62.
 #[tokio::test]
-async fn f62_clocks_an_hour_apart_sign_nobody_out_and_storm_nothing() {
+async fn clocks_an_hour_apart_sign_nobody_out_and_storm_nothing() {
     let (home, store) = World::rotating();
     let skewed = |by: i64| {
         let now = home.clock.now().as_secs().saturating_add_signed(by);
@@ -166,8 +169,9 @@ impl SessionStore for Failing {
     }
 }
 
+// Rows: F19, S54.
 #[tokio::test]
-async fn f19_s54_a_store_that_fails_while_it_is_written_loses_no_session() {
+async fn a_store_that_fails_while_it_is_written_loses_no_session() {
     for failures in [1, 2, 3, 8] {
         let clock = ManualClock::starting_at(START);
         let store = MemoryStore::with_clock(clock.clone());

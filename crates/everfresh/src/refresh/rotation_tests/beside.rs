@@ -11,8 +11,9 @@ fn presented(pair: &Pair) -> Option<RefreshToken> {
     Some(RefreshToken::new(pair.refresh.clone()))
 }
 
+// Rows: F13.
 #[tokio::test]
-async fn f13_late_tokens_leave_while_nobody_has_shown_their_successor() {
+async fn late_tokens_leave_while_nobody_has_shown_their_successor() {
     let (world, _) = World::rotating();
     let may_leave = async |pair: &Pair| {
         let admitted = RefreshRequest::new(None, presented(pair), true);
@@ -75,8 +76,9 @@ async fn every_64th_sign_in_sweeps_what_is_over_out_of_the_store() {
     assert_eq!(store.len(), 2, "those that are not over");
 }
 
+// Rows: F13.
 #[tokio::test]
-async fn f13_a_successor_that_is_given_again_is_as_old_as_its_rotation() {
+async fn a_successor_that_is_given_again_is_as_old_as_its_rotation() {
     let (world, _) = World::rotating();
     let pair = world.sign_in_pair("alice").await;
     expire(&world, &pair);

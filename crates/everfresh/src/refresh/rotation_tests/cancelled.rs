@@ -88,8 +88,9 @@ async fn hang_up_after<F: Future>(request: F, polls: usize) -> bool {
     false
 }
 
+// Rows: F16, S56.
 #[tokio::test]
-async fn f16_s56_hanging_up_at_any_point_of_a_refresh_costs_at_most_one_rotation() {
+async fn hanging_up_at_any_point_of_a_refresh_costs_at_most_one_rotation() {
     let mut points = 0;
     loop {
         let (world, store) = slow_world();
@@ -111,8 +112,9 @@ async fn f16_s56_hanging_up_at_any_point_of_a_refresh_costs_at_most_one_rotation
     assert!(points > 5, "a refresh has several points to hang up at: {points}");
 }
 
+// Rows: S47.
 #[tokio::test]
-async fn s47_hanging_up_at_any_point_of_a_sign_out_ends_the_session_or_leaves_it() {
+async fn hanging_up_at_any_point_of_a_sign_out_ends_the_session_or_leaves_it() {
     let mut points = 0;
     loop {
         let (world, store) = slow_world();

@@ -7,8 +7,9 @@ fn carriers(first: Transport, second: Transport) -> (World, MemoryStore) {
     World::rotating_with(move |b| b.carriers([first, second]))
 }
 
+// Rows: S79.
 #[tokio::test]
-async fn s79_a_refresh_token_in_a_cookie_never_crosses_into_a_header() {
+async fn a_refresh_token_in_a_cookie_never_crosses_into_a_header() {
     for (first, second) in
         [(Transport::cookies(), Transport::headers()), (Transport::headers(), Transport::cookies())]
     {
@@ -74,8 +75,9 @@ async fn only_a_client_can_show_a_generation() {
     assert_eq!(world.me(pair.refresh_only()).await.body(), "alice", "the response was lost");
 }
 
+// Rows: S82.
 #[tokio::test]
-async fn s82_login_csrf_needs_only_one_cookie_of_the_pair() {
+async fn login_csrf_needs_only_one_cookie_of_the_pair() {
     let world = World::rotating_with(|b| b.carriers([Transport::bearer_with_cookie()])).0;
     let cross = request("POST", &[("sec-fetch-site", "cross-site")]);
     let response = world
@@ -88,8 +90,9 @@ async fn s82_login_csrf_needs_only_one_cookie_of_the_pair() {
     assert!(response.headers().is_empty());
 }
 
+// Rows: F80.
 #[tokio::test]
-async fn f80_a_refresh_token_alone_is_enough_to_sign_out() {
+async fn a_refresh_token_alone_is_enough_to_sign_out() {
     let (world, store) = World::rotating_with(|b| {
         b.revalidate_with(|_| async { Err::<Revalidated<User>, _>("the database is down") })
     });
@@ -106,8 +109,9 @@ async fn f80_a_refresh_token_alone_is_enough_to_sign_out() {
     assert!(store.is_empty(), "the session is over, whoever holds a copy");
 }
 
+// Rows: F120.
 #[test]
-fn f120_an_active_person_is_never_idle() {
+fn an_active_person_is_never_idle() {
     let build = |idle: u64, reuse_interval: u64| {
         let secs = Duration::from_secs;
         let rotate = Rotate::new(MemoryStore::new())

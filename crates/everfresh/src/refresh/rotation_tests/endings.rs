@@ -23,8 +23,9 @@ async fn close(world: &World, refresh: &str) -> Option<String> {
     world.auth.core.refresher.sign_out(cx, Closing { sid: None, refresh }).await.unwrap()
 }
 
+// Rows: M1.
 #[tokio::test]
-async fn m1_an_access_token_past_its_leeway_ends_nothing() {
+async fn an_access_token_past_its_leeway_ends_nothing() {
     for age in [0, 60, 9 * 86_400] {
         let (world, store) = World::rotating();
         let old = world.sign_in_pair("alice").await;
@@ -62,8 +63,9 @@ async fn m1_an_access_token_past_its_leeway_ends_nothing() {
     }
 }
 
+// Rows: M1, N3.
 #[tokio::test]
-async fn m1_n3_an_access_token_ends_its_session_once_while_it_is_good_or_within_the_leeway() {
+async fn an_access_token_ends_its_session_once_while_it_is_good_or_within_the_leeway() {
     for late in [0, 10] {
         let (world, store) = World::rotating();
         let pair = world.sign_in_pair("alice").await;
@@ -76,8 +78,9 @@ async fn m1_n3_an_access_token_ends_its_session_once_while_it_is_good_or_within_
     }
 }
 
+// Rows: M1.
 #[tokio::test]
-async fn m1_a_refresh_token_ends_its_session_if_it_is_the_current_one_or_the_one_before() {
+async fn a_refresh_token_ends_its_session_if_it_is_the_current_one_or_the_one_before() {
     let (world, store) = World::rotating();
     let first = world.sign_in_pair("alice").await;
     expire(&world, &first);
@@ -98,8 +101,9 @@ async fn m1_a_refresh_token_ends_its_session_if_it_is_the_current_one_or_the_one
     assert!(store.is_empty());
 }
 
+// Rows: M1.
 #[tokio::test]
-async fn m1_who_comes_back_after_a_week_signs_out_by_the_refresh_token() {
+async fn who_comes_back_after_a_week_signs_out_by_the_refresh_token() {
     let (world, store) = World::rotating();
     for method in ["POST", "OPTIONS"] {
         let pair = world.sign_in_pair("alice").await;

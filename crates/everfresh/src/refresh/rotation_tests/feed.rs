@@ -48,8 +48,9 @@ async fn a_node_that_starts_hears_of_sessions_that_ended_before() {
     assert_eq!(late.me(pair.request()).await.status(), StatusCode::UNAUTHORIZED);
 }
 
+// Rows: M9.
 #[tokio::test]
-async fn m9_many_ends_at_once_are_learnt_page_by_page() {
+async fn many_ends_at_once_are_learnt_page_by_page() {
     let (world, store) = World::rotating();
     let sids: Vec<_> = (0..2_500_u128).map(|n| SessionId::from_bytes(n.to_be_bytes())).collect();
     for sid in &sids {

@@ -14,8 +14,9 @@ fn forged(pair: &Pair) -> Pair {
     Pair { refresh: String::from_utf8(refresh).unwrap(), ..pair.clone() }
 }
 
+// Rows: S55.
 #[tokio::test]
-async fn s55_a_forged_refresh_token_takes_no_other_ones_successor() {
+async fn a_forged_refresh_token_takes_no_other_ones_successor() {
     let gate = Arc::new(Semaphore::new(0));
     let held = gate.clone();
     let (world, store) = World::rotating_with(|b| {
@@ -54,8 +55,9 @@ async fn s55_a_forged_refresh_token_takes_no_other_ones_successor() {
     assert_eq!((store.len(), saw(&world, "ReuseDetected")), (2, 0));
 }
 
+// Rows: F34, S44.
 #[tokio::test]
-async fn f34_s44_a_forged_refresh_token_ends_nothing() {
+async fn a_forged_refresh_token_ends_nothing() {
     let (world, store) = World::rotating();
     let pair = world.sign_in_pair("alice").await;
     let header = format!("{REFRESH_NAME}={}", forged(&pair).refresh);

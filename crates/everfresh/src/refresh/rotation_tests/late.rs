@@ -2,8 +2,9 @@
 
 use super::*;
 
+// Rows: F13, F34.
 #[tokio::test]
-async fn f13_f34_a_handler_that_refreshes_late_accuses_nobody() {
+async fn a_handler_that_refreshes_late_accuses_nobody() {
     let (world, store) = World::rotating();
     let old = world.sign_in_pair("alice").await;
     let clock = world.clock.clone();
@@ -38,8 +39,9 @@ async fn f13_f34_a_handler_that_refreshes_late_accuses_nobody() {
 }
 
 /// A process that is stopped, or a hook that takes its time, in the middle of a rotation.
+// Rows: S46.
 #[tokio::test]
-async fn s46_a_node_that_is_stopped_while_it_rotates_accuses_nobody() {
+async fn a_node_that_is_stopped_while_it_rotates_accuses_nobody() {
     let stop = Arc::new(tokio::sync::Semaphore::new(0));
     let (home, store) = World::rotating();
     let stopped = World::node(&home.clock, &store, |b| {
@@ -75,8 +77,9 @@ async fn s46_a_node_that_is_stopped_while_it_rotates_accuses_nobody() {
     assert_eq!((saw(&stopped, "ReuseDetected"), store.len()), (1, 0));
 }
 
+// Rows: F44.
 #[tokio::test]
-async fn f44_an_expired_access_token_of_a_former_session_hides_no_refresh_token() {
+async fn an_expired_access_token_of_a_former_session_hides_no_refresh_token() {
     let (world, store) = World::rotating();
     let former = world.sign_in_pair("alice").await;
     let mut new = world.sign_in_pair("bob").await;
@@ -95,8 +98,9 @@ async fn f44_an_expired_access_token_of_a_former_session_hides_no_refresh_token(
     assert_eq!(world.me(get(&[("cookie", &both)])).await.body(), "alice");
 }
 
+// Rows: F62.
 #[tokio::test]
-async fn f62_a_session_that_is_over_stays_so_for_tokens_of_a_node_that_is_ahead() {
+async fn a_session_that_is_over_stays_so_for_tokens_of_a_node_that_is_ahead() {
     let (home, store) = World::rotating();
     let now = home.clock.now().as_secs() + 3000;
     let clock = crate::ManualClock::starting_at(crate::Timestamp::from_secs(now));
@@ -113,8 +117,9 @@ async fn f62_a_session_that_is_over_stays_so_for_tokens_of_a_node_that_is_ahead(
     }
 }
 
+// Rows: F80.
 #[tokio::test]
-async fn f80_tokens_of_a_session_that_ended_meanwhile_stay_back() {
+async fn tokens_of_a_session_that_ended_meanwhile_stay_back() {
     let (world, _) = World::rotating();
     let pair = world.sign_in_pair("alice").await;
     expire(&world, &pair);

@@ -2,8 +2,9 @@
 
 use super::*;
 
+// Rows: S48, F84.
 #[tokio::test]
-async fn s48_f84_limits_are_never_passed() {
+async fn limits_of_a_session_are_never_passed() {
     let (world, _) = World::rotating_with(|b| b.session_lifetime(Duration::from_secs(86_400)));
     let mut pair = world.sign_in_pair("alice").await;
     for _ in 0..95 {
@@ -23,8 +24,9 @@ async fn s48_f84_limits_are_never_passed() {
     assert_eq!(world.me(pair.request()).await.status(), StatusCode::UNAUTHORIZED, "idle");
 }
 
+// Rows: F84.
 #[tokio::test]
-async fn f84_remember_me_is_kept_through_rotations() {
+async fn remember_me_is_kept_through_rotations() {
     let (world, _) = World::rotating();
     for persistent in [true, false] {
         let response = world
@@ -47,8 +49,9 @@ async fn f84_remember_me_is_kept_through_rotations() {
     }
 }
 
+// Rows: F83.
 #[tokio::test]
-async fn f83_the_app_ends_or_changes_a_session_at_its_rotation() {
+async fn the_app_ends_or_changes_a_session_at_its_rotation() {
     let (world, store) = World::rotating_with(|b| {
         b.revalidate_with(|session| async move {
             Ok::<_, &str>(match &*session.claims.unwrap().name {
@@ -93,8 +96,9 @@ async fn an_ended_session_is_refused_while_its_access_token_is_good() {
     assert_eq!(world.me(here.request()).await.body(), "alice");
 }
 
+// Rows: S52.
 #[tokio::test]
-async fn s52_sign_out_of_all_others_and_of_all() {
+async fn sign_out_of_all_others_and_of_all() {
     let (world, store) = World::rotating();
     let here = world.sign_in_pair("alice").await;
     let others = [world.sign_in_pair("alice").await, world.sign_in_pair("alice").await];
@@ -148,8 +152,9 @@ async fn sessions_tell_their_device_and_last_use() {
         .await;
 }
 
+// Rows: F08.
 #[tokio::test]
-async fn f08_cookies_are_cleared_only_where_a_person_sees_a_401() {
+async fn cookies_are_cleared_only_where_a_person_sees_a_401() {
     let (world, _) = World::rotating();
     let pair = world.sign_in_pair("alice").await;
     world
@@ -240,8 +245,9 @@ async fn a_slow_response_with_a_refresh_beside_it_is_looked_at_again_too() {
     assert!(set_cookies(&response).is_empty(), "the jar holds something newer");
 }
 
+// Rows: S54.
 #[tokio::test]
-async fn s54_a_store_that_is_down_signs_nobody_out() {
+async fn a_store_that_is_down_signs_nobody_out() {
     let (world, store) = World::rotating_with(|b| b.leeway(Duration::ZERO));
     let pair = world.sign_in_pair("alice").await;
     let down = MemoryStore::with_clock(world.clock.clone()).capacity(0);
@@ -286,8 +292,9 @@ async fn public_signing_keys_need_a_ring_of_their_own() {
     assert!(matches!(zero, Err(ConfigError::OutOfRange { setting: "Rotate::reuse_interval", .. })));
 }
 
+// Rows: F82.
 #[tokio::test]
-async fn f82_a_refresh_that_fails_moves_no_idle_limit() {
+async fn a_refresh_that_fails_moves_no_idle_limit() {
     let (world, store) = World::rotating_with(|b| {
         b.leeway(Duration::ZERO)
             .revalidate_with(|_| async { Err::<Revalidated<User>, _>("the database is down") })
@@ -304,8 +311,9 @@ async fn f82_a_refresh_that_fails_moves_no_idle_limit() {
     assert_eq!((after.idle_expires, after.generation), (before.idle_expires, 0));
 }
 
+// Rows: F66.
 #[tokio::test]
-async fn f66_a_wall_clock_that_steps_revives_nothing_and_storms_nothing() {
+async fn a_wall_clock_that_steps_revives_nothing_and_storms_nothing() {
     let (world, store) = World::rotating();
     let pair = world.sign_in_pair("alice").await;
     expire(&world, &pair);

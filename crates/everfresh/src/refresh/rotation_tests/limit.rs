@@ -30,8 +30,9 @@ async fn is_in(world: &World, pair: &Pair) -> bool {
     world.me(pair.request()).await.status() == StatusCode::OK
 }
 
+// Rows: M6.
 #[tokio::test]
-async fn m6_a_sign_in_beyond_the_limit_ends_the_oldest_session_everywhere() {
+async fn a_sign_in_beyond_the_limit_ends_the_oldest_session_everywhere() {
     let (world, store) = limited(|rotate| rotate.max_sessions(3));
     let other = World::node(&world.clock, &store, |b| b);
     calm().await;
@@ -54,8 +55,9 @@ async fn m6_a_sign_in_beyond_the_limit_ends_the_oldest_session_everywhere() {
     assert_eq!((count("OverLimit"), count("SignedOut"), count("SignedIn")), (2, 0, 6));
 }
 
+// Rows: M6.
 #[tokio::test]
-async fn m6_a_sign_in_beyond_the_limit_is_refused_where_the_app_wants_that() {
+async fn a_sign_in_beyond_the_limit_is_refused_where_the_app_wants_that() {
     let (world, store) =
         limited(|rotate| rotate.max_sessions(2).at_max_sessions(AtMaxSessions::RefuseSignIn));
     let first = world.sign_in_pair("alice").await;
@@ -72,8 +74,9 @@ async fn m6_a_sign_in_beyond_the_limit_is_refused_where_the_app_wants_that() {
     assert!(is_in(&world, &second.after(&anew)).await && is_in(&world, &first).await);
 }
 
+// Rows: M6.
 #[tokio::test]
-async fn m6_signing_in_over_a_session_ends_that_one_and_no_other() {
+async fn signing_in_over_a_session_ends_that_one_and_no_other() {
     let (world, store) = limited(|rotate| rotate.max_sessions(2));
     let elsewhere = world.sign_in_pair("alice").await;
     let former = world.sign_in_pair("alice").await;
@@ -83,8 +86,9 @@ async fn m6_signing_in_over_a_session_ends_that_one_and_no_other() {
     assert_eq!((store.list("alice").await.unwrap().len(), saw(&world, "OverLimit")), (2, 0));
 }
 
+// Rows: M6.
 #[tokio::test]
-async fn m6_a_session_that_is_over_takes_nobodys_place() {
+async fn a_session_that_is_over_takes_nobodys_place() {
     let (world, _) = limited(|rotate| rotate.max_sessions(2));
     let mut used = world.sign_in_pair("alice").await;
     world.pass(60);
@@ -99,8 +103,9 @@ async fn m6_a_session_that_is_over_takes_nobodys_place() {
     assert_eq!(saw(&world, "OverLimit"), 0);
 }
 
+// Rows: M6.
 #[tokio::test]
-async fn m6_a_lowered_limit_is_reached_by_and_by() {
+async fn a_lowered_limit_is_reached_by_and_by() {
     let (before, store) = limited(|rotate| rotate);
     for _ in 0..100 {
         before.sign_in_pair("alice").await;
@@ -116,8 +121,9 @@ async fn m6_a_lowered_limit_is_reached_by_and_by() {
     }
 }
 
+// Rows: M6.
 #[tokio::test]
-async fn m6_there_is_a_limit_without_being_asked_for() {
+async fn there_is_a_limit_without_being_asked_for() {
     let (world, store) = limited(|rotate| rotate);
     for _ in 0..210 {
         world.sign_in_pair("alice").await;
@@ -125,8 +131,9 @@ async fn m6_there_is_a_limit_without_being_asked_for() {
     assert_eq!(store.len(), 200);
 }
 
+// Rows: M6.
 #[tokio::test]
-async fn m6_racing_sign_ins_leave_no_more_than_the_limit() {
+async fn racing_sign_ins_leave_no_more_than_the_limit() {
     let (world, store) = limited(|rotate| rotate.max_sessions(3));
     let racers = (0..20).map(|_| world.sign_in_pair("alice"));
     futures::future::join_all(racers).await;
@@ -134,8 +141,9 @@ async fn m6_racing_sign_ins_leave_no_more_than_the_limit() {
     assert_eq!(store.len(), 3);
 }
 
+// Rows: M6.
 #[test]
-fn m6_a_limit_out_of_range_is_an_error() {
+fn a_limit_out_of_range_is_an_error() {
     for (most, fits) in [(0, false), (1, true), (500, true), (501, false)] {
         let builder = Engine::<User>::builder(Keys::hs256(SECRET).unwrap())
             .issuer("i")
@@ -151,8 +159,9 @@ fn m6_a_limit_out_of_range_is_an_error() {
 }
 
 /// Also a session that no list shows, and never somebody else's.
+// Rows: M6.
 #[tokio::test]
-async fn m6_any_session_of_ones_own_can_be_ended() {
+async fn any_session_of_ones_own_can_be_ended() {
     let (world, store) = limited(|rotate| rotate);
     let own = world.sign_in_pair("alice").await;
     let bob = world.sign_in_pair("bob").await;
@@ -187,8 +196,9 @@ async fn m6_any_session_of_ones_own_can_be_ended() {
 }
 
 /// What a person can't fill by themselves: a store that is full refuses new sessions, and says so.
+// Rows: M6.
 #[tokio::test]
-async fn m6_a_full_store_refuses_a_sign_in_and_ends_no_session() {
+async fn a_full_store_refuses_a_sign_in_and_ends_no_session() {
     let store = MemoryStore::new().capacity(3);
     let world = World::with(|b| b.refresh_with(Rotate::new(store.clone()).max_sessions(2)));
     let pairs = [world.sign_in_pair("alice").await, world.sign_in_pair("bob").await];

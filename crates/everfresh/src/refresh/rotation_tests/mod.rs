@@ -57,8 +57,9 @@ fn saw(world: &World, event: &str) -> usize {
     world.events().iter().filter(|one| one.starts_with(event)).count()
 }
 
+// Rows: F90, S45.
 #[tokio::test]
-async fn f90_s45_a_session_rotates_at_each_expiry_and_only_then() {
+async fn a_session_rotates_at_each_expiry_and_only_then() {
     let (world, store) = World::rotating();
     let mut pair = world.sign_in_pair("alice").await;
     assert!(!pair.access.is_empty() && !pair.refresh.is_empty());
@@ -77,8 +78,9 @@ async fn f90_s45_a_session_rotates_at_each_expiry_and_only_then() {
     assert_eq!(store.len(), 1, "F90: one row, however often");
 }
 
+// Rows: S42, F96.
 #[tokio::test]
-async fn s42_f96_nothing_in_the_store_can_be_presented() {
+async fn nothing_in_the_store_can_be_presented() {
     let (world, store) = World::rotating();
     let pair = world.sign_in_pair("alice").await;
     let records = store.list("alice").await.unwrap();
@@ -88,8 +90,9 @@ async fn s42_f96_nothing_in_the_store_can_be_presented() {
     }
 }
 
+// Rows: F02, S50.
 #[tokio::test]
-async fn f02_s50_a_request_with_the_old_tokens_gets_the_same_successor_within_the_reuse_interval() {
+async fn a_request_with_the_old_tokens_gets_the_same_successor_within_the_reuse_interval() {
     let (world, store) = World::rotating();
     let old = world.sign_in_pair("alice").await;
     expire(&world, &old);
@@ -104,8 +107,9 @@ async fn f02_s50_a_request_with_the_old_tokens_gets_the_same_successor_within_th
     assert_eq!(saw(&world, "ReuseDetected"), 0);
 }
 
+// Rows: F15.
 #[tokio::test]
-async fn f15_a_lost_response_is_made_good_an_hour_later() {
+async fn a_lost_response_is_made_good_an_hour_later() {
     let (world, store) = World::rotating();
     let old = world.sign_in_pair("alice").await;
     expire(&world, &old);
@@ -117,8 +121,9 @@ async fn f15_a_lost_response_is_made_good_an_hour_later() {
     assert_eq!(generation(&store, &world, &lost).await, Some(1));
 }
 
+// Rows: F31, F34, F35, S44.
 #[tokio::test]
-async fn f31_f34_f35_s44_an_old_token_after_its_successor_was_shown_ends_this_session_alone() {
+async fn an_old_token_after_its_successor_was_shown_ends_this_session_alone() {
     for shown_by_access_token_alone in [false, true] {
         let (world, store) = World::rotating();
         let thief = world.sign_in_pair("alice").await;
@@ -145,8 +150,9 @@ async fn f31_f34_f35_s44_an_old_token_after_its_successor_was_shown_ends_this_se
     }
 }
 
+// Rows: F32.
 #[tokio::test]
-async fn f32_a_grandparent_is_theft_even_within_the_reuse_interval() {
+async fn a_grandparent_is_theft_even_within_the_reuse_interval() {
     let (world, _) = World::rotating();
     let first = world.sign_in_pair("alice").await;
     expire(&world, &first);
@@ -158,8 +164,9 @@ async fn f32_a_grandparent_is_theft_even_within_the_reuse_interval() {
     assert_eq!(saw(&world, "ReuseDetected"), 1);
 }
 
+// Rows: F33, S47.
 #[tokio::test]
-async fn f33_s47_after_a_sign_out_no_token_gives_anything() {
+async fn after_a_sign_out_no_token_gives_anything() {
     let (world, store) = World::rotating();
     let old = world.sign_in_pair("alice").await;
     expire(&world, &old);
@@ -181,8 +188,9 @@ async fn f33_s47_after_a_sign_out_no_token_gives_anything() {
     assert_eq!(saw(&world, "ReuseDetected"), 0, "a sign-out is no theft");
 }
 
+// Rows: F37.
 #[tokio::test]
-async fn f37_a_restored_store_is_ahead_of_and_nobody_is_signed_out() {
+async fn a_restored_store_is_ahead_of_and_nobody_is_signed_out() {
     let (world, store) = World::rotating();
     let mut pair = world.sign_in_pair("alice").await;
     let backup = store.list("alice").await.unwrap().remove(0);
@@ -202,8 +210,9 @@ async fn f37_a_restored_store_is_ahead_of_and_nobody_is_signed_out() {
     assert_eq!(saw(&world, "ReuseDetected"), 0);
 }
 
+// Rows: F37.
 #[tokio::test]
-async fn f37_a_failover_that_loses_a_rotation_hurts_no_race() {
+async fn a_failover_that_loses_a_rotation_hurts_no_race() {
     let (world, store) = World::rotating();
     let old = world.sign_in_pair("alice").await;
     let before = store.list("alice").await.unwrap().remove(0);
@@ -223,8 +232,9 @@ async fn f37_a_failover_that_loses_a_rotation_hurts_no_race() {
     );
 }
 
+// Rows: F01, F09.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn f01_f09_a_thousand_racers_get_one_successor() {
+async fn a_thousand_racers_get_one_successor() {
     let (world, store) = World::rotating();
     let pair = world.sign_in_pair("alice").await;
     expire(&world, &pair);
@@ -241,8 +251,9 @@ async fn f01_f09_a_thousand_racers_get_one_successor() {
     assert_eq!(store.list("alice").await.unwrap()[0].generation, 1);
 }
 
+// Rows: F03.
 #[tokio::test]
-async fn f03_three_nodes_with_skewed_clocks_rotate_once() {
+async fn three_nodes_with_skewed_clocks_rotate_once() {
     let (first, store) = World::rotating();
     let skewed = |by: i64| {
         let now = first.clock.now().as_secs().saturating_add_signed(by);
@@ -265,8 +276,9 @@ async fn f03_three_nodes_with_skewed_clocks_rotate_once() {
     assert_eq!(successors.len(), 1);
 }
 
+// Rows: F05, F20.
 #[tokio::test]
-async fn f05_f20_a_rotation_that_loses_derives_the_winners_bytes() {
+async fn a_rotation_that_loses_derives_the_winners_bytes() {
     // Both nodes have read the row before either writes: the gate holds them in the hook.
     let store_clock = crate::ManualClock::starting_at(START);
     let store = MemoryStore::with_clock(store_clock.clone());
@@ -295,8 +307,9 @@ async fn f05_f20_a_rotation_that_loses_derives_the_winners_bytes() {
     assert_eq!(store.list("alice").await.unwrap()[0].generation, 1);
 }
 
+// Rows: F22.
 #[tokio::test]
-async fn f22_cookies_that_never_stick_cost_one_generation() {
+async fn cookies_that_never_stick_cost_one_generation() {
     let (world, store) = World::rotating();
     let pair = world.sign_in_pair("alice").await;
     for _ in 0..200 {
@@ -307,8 +320,9 @@ async fn f22_cookies_that_never_stick_cost_one_generation() {
     assert_eq!(store.list("alice").await.unwrap()[0].generation, 1);
 }
 
+// Rows: F36.
 #[tokio::test]
-async fn f36_an_access_token_outlives_its_rotation() {
+async fn an_access_token_outlives_its_rotation() {
     let (world, _) = World::rotating();
     let old = world.sign_in_pair("alice").await;
     world.pass_until_left(&old.access, 100);
@@ -338,8 +352,9 @@ async fn sooner_than_the_overlap_only_the_access_token_is_new() {
     assert_eq!(generation(&store, &world, &after).await, Some(0));
 }
 
+// Rows: S11.
 #[tokio::test]
-async fn s11_a_refresh_token_alone_keeps_a_person_signed_in() {
+async fn a_refresh_token_alone_keeps_a_person_signed_in() {
     let (world, _) = World::rotating();
     for access in ["", "x", "a.b.c"] {
         let mut pair = world.sign_in_pair("alice").await;
@@ -350,8 +365,9 @@ async fn s11_a_refresh_token_alone_keeps_a_person_signed_in() {
     }
 }
 
+// Rows: S55.
 #[tokio::test]
-async fn s55_an_access_token_alone_never_yields_a_refresh_token() {
+async fn an_access_token_alone_never_yields_a_refresh_token() {
     let (world, store) = World::rotating();
     let pair = world.sign_in_pair("alice").await;
     assert_eq!(world.me(cookie(&pair.access)).await.body(), "alice");
@@ -363,8 +379,9 @@ async fn s55_an_access_token_alone_never_yields_a_refresh_token() {
     assert_eq!(store.list("alice").await.unwrap()[0].generation, 0);
 }
 
+// Rows: F110.
 #[tokio::test]
-async fn f110_a_strangers_refresh_token_costs_no_store_call() {
+async fn a_strangers_refresh_token_costs_no_store_call() {
     #[derive(Clone)]
     struct Counting(MemoryStore, Arc<AtomicUsize>);
 
@@ -433,8 +450,9 @@ async fn f110_a_strangers_refresh_token_costs_no_store_call() {
     assert_eq!(loads.load(Ordering::SeqCst), 0, "nor does a fresh token");
 }
 
+// Rows: F38, S51.
 #[tokio::test]
-async fn f38_s51_a_refresh_token_beside_another_sessions_access_token_is_ignored() {
+async fn a_refresh_token_beside_another_sessions_access_token_is_ignored() {
     let (world, store) = World::rotating();
     let alice = world.sign_in_pair("alice").await;
     let bob = world.sign_in_pair("bob").await;

@@ -101,8 +101,9 @@ async fn sign_out_others(world: &World, pair: &Pair) -> Option<usize> {
     signed_out.await.body().parse().ok()
 }
 
+// Rows: L6.
 #[tokio::test(start_paused = true)]
-async fn l6_a_sign_out_that_the_store_did_not_take_is_tried_until_it_does() {
+async fn a_sign_out_that_the_store_did_not_take_is_tried_until_it_does() {
     let (world, store) = broken();
     let pair = world.sign_in_pair("alice").await;
     fail(&store, 7);
@@ -118,8 +119,9 @@ async fn l6_a_sign_out_that_the_store_did_not_take_is_tried_until_it_does() {
     assert_eq!(world.auth.shutdown().await, 0);
 }
 
+// Rows: L6.
 #[tokio::test(start_paused = true)]
-async fn l6_a_sign_out_of_all_others_is_tried_until_the_store_takes_it() {
+async fn a_sign_out_of_all_others_is_tried_until_the_store_takes_it() {
     let (world, store) = broken();
     let here = world.sign_in_pair("alice").await;
     let there = world.sign_in_pair("alice").await;
@@ -133,8 +135,9 @@ async fn l6_a_sign_out_of_all_others_is_tried_until_the_store_takes_it() {
 }
 
 /// One that keeps failing keeps no other one waiting.
+// Rows: L6.
 #[tokio::test(start_paused = true)]
-async fn l6_sign_outs_that_wait_take_turns() {
+async fn sign_outs_that_wait_take_turns() {
     let (world, store) = broken();
     let pairs = [world.sign_in_pair("alice").await, world.sign_in_pair("bob").await];
     fail(&store, 3);
@@ -145,8 +148,9 @@ async fn l6_sign_outs_that_wait_take_turns() {
     assert!(store.0.is_empty());
 }
 
+// Rows: L6.
 #[tokio::test(start_paused = true)]
-async fn l6_a_sign_in_comes_after_a_sign_out_of_all_that_waits() {
+async fn a_sign_in_comes_after_a_sign_out_of_all_that_waits() {
     let (world, store) = broken();
     let here = world.sign_in_pair("alice").await;
     let there = world.sign_in_pair("alice").await;
@@ -159,8 +163,9 @@ async fn l6_a_sign_in_comes_after_a_sign_out_of_all_that_waits() {
     assert_eq!(store.0.len(), 2);
 }
 
+// Rows: L6.
 #[tokio::test(start_paused = true)]
-async fn l6_what_waits_at_shutdown_is_tried_once_more_and_counted() {
+async fn what_waits_at_shutdown_is_tried_once_more_and_counted() {
     for (calls, left) in [(2, 0), (usize::MAX, 2)] {
         let (world, store) = broken();
         let pairs = [world.sign_in_pair("alice").await, world.sign_in_pair("bob").await];
@@ -175,8 +180,9 @@ async fn l6_what_waits_at_shutdown_is_tried_once_more_and_counted() {
     }
 }
 
+// Rows: L6.
 #[tokio::test(start_paused = true)]
-async fn l6_a_session_that_is_over_by_itself_is_tried_no_more() {
+async fn a_session_that_is_over_by_itself_is_tried_no_more() {
     let (world, store) = broken();
     let pair = world.sign_in_pair("alice").await;
     fail(&store, usize::MAX);
@@ -187,8 +193,9 @@ async fn l6_a_session_that_is_over_by_itself_is_tried_no_more() {
     assert_eq!(saw(&world, "RevokeFailed"), 0);
 }
 
+// Rows: L6.
 #[tokio::test]
-async fn l6_no_more_than_4096_sign_outs_wait() {
+async fn no_more_than_4096_sign_outs_wait() {
     let (world, store) = broken();
     fail(&store, usize::MAX);
     for n in 0..4100u32 {
@@ -204,8 +211,9 @@ async fn l6_no_more_than_4096_sign_outs_wait() {
 }
 
 /// A store that can't tell of sessions lets nobody in without a limit.
+// Rows: M6.
 #[tokio::test(start_paused = true)]
-async fn m6_where_the_limit_cant_be_looked_at_nobody_is_signed_in() {
+async fn where_the_limit_cant_be_looked_at_nobody_is_signed_in() {
     let (world, store) = broken();
     fail(&store, 1);
     let response = world.send(get(&[]), |session, _| async move {

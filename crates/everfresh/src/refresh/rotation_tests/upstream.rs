@@ -241,8 +241,9 @@ async fn whatever_ends_gives_back_what_it_rested_on() {
     assert_eq!(depot.store.len(), 0);
 }
 
+// Rows: M6.
 #[tokio::test]
-async fn m6_a_session_over_the_limit_gives_back_what_it_rested_on() {
+async fn a_session_over_the_limit_gives_back_what_it_rested_on() {
     let (before, depot) = resting();
     let one = sign_in(&before, LIFE).await;
     let rotate = Rotate::backed_by(depot.store.clone(), depot.clone()).max_sessions(1);
@@ -274,8 +275,9 @@ async fn a_session_that_the_app_ends_gives_back_what_it_rested_on() {
     assert_eq!(depot.store.len(), 0);
 }
 
+// Rows: F17.
 #[tokio::test]
-async fn f17_a_shutdown_says_what_a_custodian_left_undone() {
+async fn a_shutdown_says_what_a_custodian_left_undone() {
     let (world, _) = resting();
     assert_eq!(world.auth.shutdown().await, 3);
     let (world, _) = World::rotating();

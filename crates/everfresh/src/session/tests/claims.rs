@@ -42,8 +42,9 @@ enum Role {
     Guest,
 }
 
+// Rows: R8.
 #[tokio::test]
-async fn r8_an_enums_variants_with_members_are_claims_and_one_without_is_refused_in_words() {
+async fn an_enums_variants_with_members_are_claims_and_one_without_is_refused_in_words() {
     for role in [Role::Admin { level: 3 }, Role::Pair(1, 2), Role::Of(Box::new(user("alice")))] {
         claims_that_travel(role, TokenProfile::AtJwt).await.unwrap();
     }
@@ -60,16 +61,18 @@ struct Lopsided {
     level: u8,
 }
 
+// Rows: R8.
 #[tokio::test]
-async fn r8_claims_that_cant_be_read_back_are_refused_in_words() {
+async fn claims_that_cant_be_read_back_are_refused_in_words() {
     let refused = claims_that_travel(Lopsided { level: 1 }, TokenProfile::AtJwt).await.unwrap_err();
     assert_eq!(refused.kind(), SessionErrorKind::Claims);
     let text = refused.to_string();
     assert!(text.contains("can't be read back") && text.contains("`level`"), "{text}");
 }
 
+// Rows: M13.
 #[tokio::test]
-async fn m13_claims_of_other_kinds_are_refused_where_typ_does_not_tell() {
+async fn claims_of_other_kinds_are_refused_where_typ_does_not_tell() {
     for name in ["nonce", "at_hash", "c_hash", "s_hash", "events"] {
         let claims = || BTreeMap::from([(name.to_owned(), 7)]);
         claims_that_travel(claims(), TokenProfile::AtJwt).await.unwrap();

@@ -28,8 +28,9 @@ fn billing() -> World {
     World::with(|builder| builder.audience(BILLING))
 }
 
+// Rows: L14.
 #[tokio::test]
-async fn l14_a_token_for_another_service_counts_there_and_is_refreshed_nowhere() {
+async fn a_token_for_another_service_counts_there_and_is_refreshed_nowhere() {
     for world in [World::new(), World::rotating().0] {
         let cookies = world.sign_in_pair("alice").await.header();
         let token = token_for(&world, &cookies, BILLING, 60).await;
@@ -59,8 +60,9 @@ async fn l14_a_token_for_another_service_counts_there_and_is_refreshed_nowhere()
     }
 }
 
+// Rows: L14.
 #[tokio::test]
-async fn l14_it_lives_no_longer_than_the_engines_own_tokens_and_the_session() {
+async fn it_lives_no_longer_than_the_engines_own_tokens_and_the_session() {
     let (world, _) = World::rotating_with(|b| b.session_lifetime(Duration::from_secs(1000)));
     let mut pair = world.sign_in_pair("alice").await;
     let long = payload(&token_for(&world, &pair.header(), BILLING, 86_400).await);
@@ -72,8 +74,9 @@ async fn l14_it_lives_no_longer_than_the_engines_own_tokens_and_the_session() {
     assert!(late["exp"].as_u64().unwrap() <= START.as_secs() + 1000, "the session ends");
 }
 
+// Rows: L14.
 #[tokio::test]
-async fn l14_another_service_is_named_and_somebody_is_signed_in() {
+async fn another_service_is_named_and_somebody_is_signed_in() {
     let world = World::new();
     let token = world.sign_in("alice").await;
     let minute = Duration::from_secs(60);

@@ -67,8 +67,9 @@ fn a_token_is_found_as_it_came_and_nothing_else_is() {
     assert_eq!(cache.who(&token, KEYS, NOW).as_deref(), Some("alice"), "it was left alone");
 }
 
+// Rows: S32.
 #[test]
-fn s32_an_entry_dies_at_its_very_expiry() {
+fn an_entry_dies_at_its_very_expiry() {
     let cache = Cache::new(64);
     let (token, before, at) = (token(1), Duration::from_millis(59_999), Duration::from_secs(60));
     cache.keep(&token, "alice", 60);
@@ -78,8 +79,9 @@ fn s32_an_entry_dies_at_its_very_expiry() {
     assert_eq!(cache.count(), 0);
 }
 
+// Rows: S32.
 #[test]
-fn s32_an_entry_dies_when_the_keys_change() {
+fn an_entry_dies_when_the_keys_change() {
     let cache = Cache::new(64);
     cache.keep(&token(1), "alice", 60);
     assert!(cache.who(&token(1), KEYS + 1, NOW).is_none());
@@ -105,8 +107,9 @@ fn what_is_forgotten_is_gone() {
     assert_eq!(cache.who(&token(2), KEYS, NOW).as_deref(), Some("bob"));
 }
 
+// Rows: S32.
 #[test]
-fn s32_a_flood_fills_it_and_no_more() {
+fn a_flood_fills_it_and_no_more() {
     let cache = Cache::new(256);
     for n in 0..10_000 {
         cache.keep(&token(n), &format!("user-{n}"), 60 + n);

@@ -106,8 +106,9 @@ fn token_of(key: &Key, named: Algorithm) -> String {
     sign_text(key, &header.to_string(), &claims().to_string())
 }
 
+// Rows: S12.
 #[test]
-fn s12_each_algorithm_verifies_its_own_tokens_and_no_others() {
+fn each_algorithm_verifies_its_own_tokens_and_no_others() {
     let material = Material::new();
     let now = Timestamp::from_secs(NOW);
     for own in ALL {
@@ -125,8 +126,9 @@ fn s12_each_algorithm_verifies_its_own_tokens_and_no_others() {
     }
 }
 
+// Rows: S14.
 #[test]
-fn s14_public_key_bytes_are_no_hmac_secret() {
+fn public_key_bytes_are_no_hmac_secret() {
     let material = Material::new();
     let keys = Keys::new(material.key(Algorithm::RS256)).unwrap();
     for bytes in material.public_bytes() {
@@ -146,8 +148,9 @@ fn s14_public_key_bytes_are_no_hmac_secret() {
     assert_eq!(mixed.unwrap_err(), KeyError::MixedFamilies);
 }
 
+// Rows: S31.
 #[test]
-fn s31_the_twin_of_an_ecdsa_token_is_the_same_session() {
+fn the_twin_of_an_ecdsa_token_is_the_same_session() {
     // n - s verifies as well as s: nothing may be denied or replayed by a token's bytes alone.
     let material = Material::new();
     let key = material.key(Algorithm::ES256);

@@ -62,8 +62,9 @@ fn what_is_not_theirs_or_not_for_us_is_refused() {
     }
 }
 
+// Rows: M13.
 #[test]
-fn m13_id_tokens_and_access_tokens_are_read_each_for_what_they_are() {
+fn id_tokens_and_access_tokens_are_read_each_for_what_they_are() {
     let issuer = issuer(Keys::new(named_key("k1")).unwrap());
     let now = Timestamp::from_secs(NOW);
     let read_id = |token: &str| block_on(issuer.read_id_token(token, now)).map(|read| read.subject);
@@ -82,8 +83,9 @@ fn m13_id_tokens_and_access_tokens_are_read_each_for_what_they_are() {
     assert_eq!(nonce, "x", "for the caller to compare");
 }
 
+// Rows: R15.
 #[test]
-fn r15_an_issuer_without_aud_is_one_by_name() {
+fn an_issuer_without_aud_is_one_by_name() {
     let keys = Keys::new(named_key("k1")).unwrap();
     let access = with(with(theirs(), "aud", None), "token_use", json!("access"));
     let access = token("k1", "JWT", &with(access, "client_id", json!("app")));
@@ -117,8 +119,9 @@ fn read_asking(
     (read(&issuer(keys), token), asked.load(Ordering::SeqCst))
 }
 
+// Rows: S41.
 #[test]
-fn s41_a_key_that_is_not_known_yet_is_fetched_once() {
+fn a_key_that_is_not_known_yet_is_fetched_once() {
     let of_new_key = token("k2", "JWT", &theirs());
     let unknown = NotRead::Refused(InvalidReason::UnknownKey);
     assert_eq!(read_asking(&of_new_key, |_, _| Seek::InVain), (Err(unknown), 1));
@@ -139,8 +142,9 @@ fn s41_a_key_that_is_not_known_yet_is_fetched_once() {
     assert_eq!((read, asked), (Err(refused), 0), "what is wrong whatever the key asks nobody");
 }
 
+// Rows: S41.
 #[test]
-fn s41_only_a_token_that_nothing_else_is_wrong_with_may_lack_a_key() {
+fn only_a_token_that_nothing_else_is_wrong_with_may_lack_a_key() {
     let known = hs256().with_kid("k1").unwrap();
     let fixed = Keys::new(known).unwrap();
     let (fetched, _) = sourced(fixed.clone(), |_, _| Seek::InVain);

@@ -19,8 +19,9 @@ fn with_members(members: usize) -> Value {
 }
 
 /// A key has signed all of these, so that a limit alone refuses them.
+// Rows: M10.
 #[test]
-fn m10_a_header_has_sixteen_members_and_so_has_every_object_in_it() {
+fn a_header_has_sixteen_members_and_so_has_every_object_in_it() {
     let read = |header: &Value| check(sign(header, &claims())).map(|_| ());
     assert_eq!(read(&with_members(FEW)), Ok(()));
     assert_eq!(read(&with_members(FEW + 1)), Err(InvalidReason::Header));
@@ -35,8 +36,9 @@ fn m10_a_header_has_sixteen_members_and_so_has_every_object_in_it() {
     }
 }
 
+// Rows: M10.
 #[test]
-fn m10_a_header_has_four_kilobytes() {
+fn a_header_has_four_kilobytes() {
     let filled = |length: usize| {
         let rest = with(header(), "x5c", json!([""])).to_string().len();
         with(header(), "x5c", json!(["A".repeat(length - rest)]))
@@ -51,8 +53,9 @@ fn m10_a_header_has_four_kilobytes() {
 
 /// The headers of Entra ID (for Microsoft Graph), AD FS, Keycloak, Cognito, an AWS load balancer, and
 /// one with the certificate that is in it.
+// Rows: M10.
 #[test]
-fn m10_headers_of_real_issuers_are_read() {
+fn headers_of_real_issuers_are_read() {
     let thumbprint = "NobQ1ngsUs5WKejWuCGy5tzyGP8";
     for real in [
         json!({"nonce": "x".repeat(43), "x5t": thumbprint, "kid": thumbprint}),
@@ -74,8 +77,9 @@ fn m10_headers_of_real_issuers_are_read() {
 }
 
 /// Claims may be many: they are looked at for duplicates, too, after the sixteenth.
+// Rows: M10.
 #[test]
-fn m10_a_claim_that_comes_twice_is_found_among_the_first_and_the_last() {
+fn a_claim_that_comes_twice_is_found_among_the_first_and_the_last() {
     let named = |names: &[usize]| {
         let members: Vec<_> = names.iter().map(|n| format!(r#""n{n}":{n}"#)).collect();
         format!("{{{}}}", members.join(","))

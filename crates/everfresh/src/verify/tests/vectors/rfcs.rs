@@ -47,8 +47,9 @@ fn rfc7515() -> [(&'static str, &'static str, Value, &'static str); 3] {
     ]
 }
 
+// Rows: S13.
 #[test]
-fn s13_rfc_7515() {
+fn each_signature_of_rfc_7515_verifies_with_its_own_key_alone() {
     let mut tally = Tally::new("RFC 7515, appendix A");
     let all = rfc7515();
     for (name, header, jwk, signature) in &all {
@@ -98,8 +99,9 @@ fn json_forms(payload: &str, signatures: &[&Value]) -> Vec<String> {
     forms
 }
 
+// Rows: S12.
 #[test]
-fn s12_rfc_7520_signatures() {
+fn the_signatures_of_rfc_7520_are_judged_as_published() {
     let mut tally = Tally::new("RFC 7520, section 4");
     let examples = rfc7520();
     let payload = examples["payload"].as_str().unwrap();
@@ -139,8 +141,9 @@ fn s12_rfc_7520_signatures() {
     tally.end(36);
 }
 
+// Rows: S38, S40.
 #[test]
-fn s38_s40_rfc_7520_keys() {
+fn of_the_keys_of_rfc_7520_the_usable_ones_are_read() {
     let mut tally = Tally::new("RFC 7520, section 3");
     for (section, jwk) in rfc7520()["keys"].as_object().unwrap() {
         let found = key(jwk);
@@ -156,8 +159,9 @@ fn s38_s40_rfc_7520_keys() {
 }
 
 /// A payload that is not base64url was never meant for a token (RFC 7797 section 7).
+// Rows: S16.
 #[test]
-fn s16_rfc_7797() {
+fn the_unencoded_payload_of_rfc_7797_is_refused() {
     let mut tally = Tally::new("RFC 7797, section 4");
     let jwk = &rfc7515()[0].2;
     let keys = keys(jwk).unwrap();
@@ -182,8 +186,9 @@ fn s16_rfc_7797() {
     tally.end(10);
 }
 
+// Rows: S12.
 #[test]
-fn s12_rfc_8037() {
+fn the_signature_of_rfc_8037_verifies() {
     let mut tally = Tally::new("RFC 8037, appendix A");
     let ed25519 = keys(&json!({"kty": "OKP", "crv": "Ed25519",
         "x": "11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo"}))

@@ -80,19 +80,22 @@ fn run(file: &'static str, expected: usize) {
 
 /// Among them algorithms confused (12, 14), `none` (13), strict base64url (28), psychic signatures
 /// (CVE-2022-21449), keys for encryption (38).
+// Rows: S12, S13, S14, S28, S38.
 #[test]
-fn s12_s13_s14_s28_s38_wycheproof_signatures() {
+fn signatures_of_wycheproof_are_judged_as_published() {
     run(JWS, 401);
 }
 
+// Rows: S14, S30, S38.
 #[test]
-fn s14_s30_s38_wycheproof_keys() {
+fn keys_of_wycheproof_are_judged_as_published() {
     run(JWK, 26);
 }
 
 /// JWK 4 as it was meant, with a second key that can be read.
+// Rows: S38.
 #[test]
-fn s38_a_kid_that_comes_twice_is_refused() {
+fn a_kid_that_comes_twice_is_refused() {
     let suite = suite(JWK);
     let groups = suite["testGroups"].as_array().unwrap();
     let group = groups.iter().find(|group| group["comment"] == "jws_duplicate_kid").unwrap();
@@ -102,7 +105,8 @@ fn s38_a_kid_that_comes_twice_is_refused() {
 }
 
 /// Tokens of five parts are none (7).
+// Rows: S07, S14.
 #[test]
-fn s07_s14_wycheproof_signed_and_encrypted() {
+fn encrypted_tokens_of_wycheproof_are_refused() {
     run(MIXED, 83);
 }
