@@ -5,7 +5,6 @@
 
 pub mod actix;
 pub mod axum;
-#[cfg(feature = "browser")]
 pub mod browser;
 pub mod cluster;
 pub mod database;

@@ -62,11 +62,8 @@ pub(crate) fn package(root: &Path, report: &mut Report) {
     }
 
     let mut command = cargo(root);
-    command.args(["doc", "--locked", "--no-deps"]).env("RUSTDOCFLAGS", "-D warnings");
-    for folder in PUBLISHED {
-        command.args(["--package", folder.trim_start_matches("crates/")]);
-    }
-    report.run("documentation without a warning", &mut command);
+    command.args(["doc", "--locked", "--no-deps", "--workspace"]);
+    report.run("documentation without a warning", command.env("RUSTDOCFLAGS", "-D warnings"));
 }
 
 /// What is wrong with a crate's manifest, and with what would be in its package.
@@ -135,8 +132,6 @@ fn own_app(root: &Path) -> Result<Command, String> {
     write("Cargo.toml", &format!("{package}\n{dependencies}"))?;
     write("Cargo.lock", &read("Cargo.lock")?)?;
     let mut command = cargo(&folder);
-    command
-        .args(["check", "--quiet", "--bins", "--target-dir"])
-        .arg(tools::target(root).join("own"));
+    command.args(["check", "--quiet", "--bins", "--target-dir"]).arg(tools::target(root));
     Ok(command)
 }

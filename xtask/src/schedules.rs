@@ -117,13 +117,14 @@ pub(crate) fn each_break(
     root: &Path,
     mut say: impl FnMut(&'static str, bool),
 ) -> Result<(), String> {
-    let copy = tools::target(root).join("schedules");
+    let target = tools::target(root);
+    let copy = target.join("schedules");
     copy_members(root, &copy, &[MODELS])?;
     write(&copy.join(BACKOFF), &read(&root.join(BACKOFF))?)?;
     let whole = read(&root.join(BOARD))?;
     let shows = |text: &str| {
         write(&copy.join(BOARD), text)?;
-        shown(&copy)
+        shown(&copy, &target)
     };
     if shows(&whole)? {
         return Err("a model fails with the board as it is".into());
@@ -138,13 +139,11 @@ pub(crate) fn each_break(
 }
 
 /// Whether a model of this copy fails.
-fn shown(copy: &Path) -> Result<bool, String> {
+fn shown(copy: &Path, target: &Path) -> Result<bool, String> {
     let mut command = cargo(copy);
     command
         .args(["test", "--quiet", "-p", "everfresh-loom", "models::"])
-        // Warnings about what a change leaves unused are no news.
-        .env("RUSTFLAGS", "--cap-lints=allow")
-        .env("CARGO_TARGET_DIR", copy.join("target"))
+        .env("CARGO_TARGET_DIR", target)
         .env_remove("SCHEDULES");
     let output = command.output().map_err(|error| format!("cargo: {error}"))?;
     let said = [output.stdout, output.stderr].concat();

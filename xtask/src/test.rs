@@ -15,7 +15,8 @@ pub(crate) fn run() -> ExitCode {
     let mut report = Report::default();
 
     report.begin("build what the tests drive");
-    if !succeeds(cargo(&root).args(["build", "--workspace", "--bins"])) {
+    // With the tests, so that what they need beside is not built once more with other features.
+    if !succeeds(cargo(&root).args(["build", "--workspace", "--bins", "--tests"])) {
         report.check("build what the tests drive", false);
         report.end(ci);
         return ExitCode::FAILURE;
@@ -60,18 +61,13 @@ pub(crate) fn run() -> ExitCode {
         report.check("the board of flights, broken on purpose", false);
     }
 
-    for backends in ["aws_lc_rs", "rust_crypto", "aws_lc_rs,rust_crypto"] {
+    // The last one: other crates of an app may switch on any feature of `serde_json` for all of it.
+    for features in ["aws_lc_rs", "rust_crypto", "aws_lc_rs,rust_crypto", "aws_lc_rs,json"] {
         let mut command = cargo(&root.join("tests/beside"));
-        command.args(["test", "--locked", "--features", backends, "--target-dir"]);
-        command.arg(tools::target(&root).join("beside"));
-        report.step(&format!("beside jsonwebtoken with {backends}"), &mut command);
+        command.args(["test", "--locked", "--features", features, "--target-dir"]);
+        command.arg(tools::target(&root));
+        report.step(&format!("beside jsonwebtoken with {features}"), &mut command);
     }
-
-    // Other crates of an app may switch any of these on for all of it.
-    let mut command = cargo(&root.join("tests/beside"));
-    command.args(["test", "--locked", "--features", "aws_lc_rs,json", "--target-dir"]);
-    command.arg(tools::target(&root).join("beside"));
-    report.step("beside every feature of serde_json", &mut command);
     for package in ["everfresh", "everfresh-upstream"] {
         let mut command = cargo(&root);
         command.args(["test", "--package", package, "--lib", "--features", JSON_FEATURES]);
@@ -158,7 +154,7 @@ fn browsers(root: &Path, report: &mut Report) {
     ] {
         let mut command = cargo(root);
         if found.is_ok() {
-            command.env("QUICKSTART", tools::binary(root, "quickstart").unwrap_or_default());
+            command.env("QUICKSTART", tools::quickstart(root).unwrap_or_default());
         }
         command.env("CLIENT", root.join("js/everfresh-client/dist/index.js"));
         gated(root, report, name, test, found, &mut command);

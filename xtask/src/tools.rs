@@ -32,13 +32,17 @@ pub(crate) fn target(root: &Path) -> PathBuf {
     asked.clone().unwrap_or_else(|| root.join("target"))
 }
 
-/// Builds a binary of the workspace. Returns where cargo has put it.
-pub(crate) fn binary(root: &Path, package: &str) -> Option<PathBuf> {
+/// Builds the quickstart, as the tests have built it. Returns where cargo has put it.
+pub(crate) fn quickstart(root: &Path) -> Option<PathBuf> {
     let mut build = cargo(root);
-    build.args(["build", "--bins", "--message-format=json", "--package", package]);
+    build.args(["build", "--workspace", "--bins", "--tests", "--message-format=json"]);
     let said = build.stderr(Stdio::inherit()).output().ok()?;
     let said = String::from_utf8_lossy(&said.stdout);
-    said.lines().find_map(|line| member(line, "executable")).map(PathBuf::from)
+    let mut binaries = said.lines().filter(|line| line.contains("\"kind\":[\"bin\"]"));
+    binaries.find_map(|line| {
+        let path = PathBuf::from(member(line, "executable")?);
+        (path.file_stem()? == "quickstart").then_some(path)
+    })
 }
 
 /// A member of cargo's JSON that is a text, where it occurs first.
