@@ -25,6 +25,22 @@ pub struct RedisStoreBuilder {
     clock: Option<Clock>,
 }
 
+impl RedisStore {
+    /// Connects to a server with the default settings, as [`RedisStoreBuilder::open`] does.
+    ///
+    /// # Errors
+    /// The address is invalid, or the server can't be reached or refuses the connection.
+    pub async fn open(url: &str) -> Result<Self, StoreError> {
+        Self::builder().open(url).await
+    }
+
+    /// Returns a builder, which sets the prefix of all keys and the time limit of a step, or takes
+    /// your own connection.
+    pub fn builder() -> RedisStoreBuilder {
+        RedisStoreBuilder::new()
+    }
+}
+
 impl RedisStoreBuilder {
     pub(crate) fn new() -> Self {
         Self { prefix: PREFIX.into(), limit: LIMIT, clock: None }

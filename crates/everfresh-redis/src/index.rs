@@ -15,10 +15,7 @@ use redis::aio::ConnectionLike;
 
 use crate::row::milliseconds;
 use crate::scripts;
-use crate::store::RedisStore;
-
-/// How many sessions of one subject are requested at a time.
-pub(crate) const AT_A_TIME: usize = 128;
+use crate::store::{AT_A_TIME, RedisStore};
 
 impl<C: ConnectionLike + Clone + Send + Sync + 'static> RedisStore<C> {
     fn index_of(&self, subject: &str) -> Vec<u8> {

@@ -13,11 +13,12 @@ use futures::future::try_join_all;
 use redis::aio::ConnectionLike;
 use redis::{FromRedisValue, Script};
 
-use crate::builder::RedisStoreBuilder;
-use crate::index::AT_A_TIME;
 use crate::link::Connection;
 use crate::row::{self, Parts, milliseconds};
 use crate::scripts;
+
+/// How many sessions of one subject are requested at a time.
+pub(crate) const AT_A_TIME: usize = 128;
 
 /// The largest number of sessions of one subject that are listed.
 const MAX_LIST: usize = 1000;
@@ -41,22 +42,6 @@ pub(crate) struct Settings {
     pub(crate) clock: Option<Clock>,
     /// Opens the separate connection of the feed.
     pub(crate) client: Option<redis::Client>,
-}
-
-impl RedisStore {
-    /// Connects to a server with the default settings, as [`RedisStoreBuilder::open`] does.
-    ///
-    /// # Errors
-    /// The address is invalid, or the server can't be reached or refuses the connection.
-    pub async fn open(url: &str) -> Result<Self, StoreError> {
-        Self::builder().open(url).await
-    }
-
-    /// Returns a builder, which sets the prefix of all keys and the time limit of a step, or takes
-    /// your own connection.
-    pub fn builder() -> RedisStoreBuilder {
-        RedisStoreBuilder::new()
-    }
 }
 
 impl<C> RedisStore<C> {

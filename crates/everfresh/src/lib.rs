@@ -97,11 +97,12 @@
 //! * `aws-lc` (default): signs and verifies with aws-lc-rs. Without it, making a key is an error.
 
 mod adapter;
-mod carrier;
 mod clock;
 mod config;
 mod cookie;
+mod core;
 mod decide;
+mod dialects;
 mod endpoint;
 mod engine;
 mod error;
@@ -119,6 +120,8 @@ mod mint;
 mod node;
 mod observe;
 mod origin;
+mod paths;
+mod policy;
 mod refresh;
 mod reject;
 mod respond;
@@ -134,44 +137,43 @@ mod testing;
 #[path = "../../everfresh-testkit/src/texts.rs"]
 #[expect(unreachable_pub, reason = "the testkit's, for all other crates; it stands on this one")]
 mod texts;
+mod transport;
 mod verify;
 
 // The public interface is:
-pub use carrier::{Location, Transport};
 pub use clock::{Clock, ManualClock, Timestamp};
-pub use config::{ConfigError, EngineBuilder, Revalidated, Revalidation};
+pub use config::{EngineBuilder, Revalidated, Revalidation};
 pub use cookie::{CookieSpec, SameSite};
-pub use endpoint::{
-    AccessTokenResponse, BODY_LIMIT, Call, ClientAuthentication, ClientSecret, Dialect,
-    DialectError, Endpoint, NativeEndpoint, NativePaths, RefreshOutcome, Reply, dialect,
-};
-pub use engine::{Engine, PendingSession, Progress, RevocationFeed};
-pub use error::{SessionError, SessionErrorKind};
-pub use forward::InnerToken;
+pub use dialects::{ClientAuthentication, ClientSecret, Dialect, RefreshOutcome, dialect};
+pub use endpoint::{BODY_LIMIT, Call, Endpoint, Reply};
+pub use engine::{Engine, PendingSession, Progress};
+pub use error::{ConfigError, DialectError, Failure, SessionError, SessionErrorKind};
 pub use head::{HeaderFields, RequestHead, ResponseHead};
 pub use jsonwebtoken::Algorithm;
 pub use jsonwebtoken::jwk::{Jwk, JwkSet};
 #[cfg(feature = "tower")]
 pub use layer::{Refresh, RefreshLayer, Require, RequireFuture, RequireLayer, ResponseFuture};
-pub use mint::{ClaimsObject, SessionClaims};
+pub use mint::{ClaimSet, ClaimsObject, SessionClaims};
+pub use node::RevocationFeed;
 pub use observe::{Event, METRICS, Metric, MetricKind};
+pub use paths::{NativeEndpoint, NativePaths};
+pub use policy::{CachePolicy, InnerToken};
 pub use refresh::{
-    AtMaxSessions, Closing, Context, Failure, FlightKey, KeyRing, Presented, RefreshRequest,
-    RefreshToken, Refresher, Reissue, ReissueRequest, Rotate, Sealer, SessionInfo, Setup,
-    SignInRequest, Tokens, UnsealError, UpstreamTokenKeeper, VerifiedToken,
+    AccessTokenResponse, AtMaxSessions, Closing, Context, FlightKey, KeyRing, Presented,
+    RefreshRequest, RefreshToken, Refresher, Reissue, ReissueRequest, Rotate, Sealer, SessionInfo,
+    Setup, SignInRequest, Tokens, UnsealError, UpstreamTokenKeeper, VerifiedToken,
 };
 pub use reject::{Rejection, RejectionKind};
-pub use respond::CachePolicy;
 pub use secret::AccessToken;
 pub use session::{
-    ClaimSet, Deferred, EndReason, FinishFuture, InFlight, Session, SessionStatus, SessionWatch,
-    SignIn,
+    Deferred, EndReason, FinishFuture, InFlight, Session, SessionStatus, SessionWatch, SignIn,
 };
 pub use store::{
     FeedEvent, Loaded, MemoryStore, NewSession, NewUpstreamTokens, Publication, Reservation,
     ReservationId, RevocationSink, Rotation, SessionId, SessionRecord, SessionStore, StoreError,
     StoredUpstreamTokens, UpstreamTokenStore,
 };
+pub use transport::{Location, Transport};
 pub use verify::{
     InvalidReason, Key, KeyError, KeySource, Keys, NotRead, Received, Seek, TokenProfile,
     TrustedIssuer, UnreadClaims,

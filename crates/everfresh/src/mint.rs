@@ -14,6 +14,17 @@ use crate::verify::{
     Keys, MAX_TOKEN, Name, Names, REGISTERED, TokenProfile, look_like_another_kind, parse_own,
 };
 
+/// The requirements on claims, which the engine reads from tokens and writes into tokens.
+///
+/// Every type that serde writes as a JSON object: a struct, a map, an enum whose variants have
+/// members (`{"Admin": {..}}`, tagged or untagged), and `()` for no claims. A variant without
+/// members is a string, and [`Session::sign_in`](crate::Session::sign_in) refuses it.
+///
+/// Implemented for every type with these bounds. An app has nothing to implement.
+pub trait ClaimSet: Serialize + DeserializeOwned + Send + Sync + 'static {}
+
+impl<C: Serialize + DeserializeOwned + Send + Sync + 'static> ClaimSet for C {}
+
 /// The claims of one session that go into its access tokens.
 #[derive(Clone)]
 #[non_exhaustive]
@@ -203,13 +214,12 @@ impl<'de> Deserialize<'de> for TakenName {
 }
 
 /// The settings that all tokens of an engine share.
-#[derive(Clone, Debug)]
-pub(crate) struct MintRules {
-    pub(crate) issuer: String,
-    pub(crate) audience: String,
-    pub(crate) client_id: Option<String>,
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct MintRules<'s> {
+    pub(crate) issuer: &'s str,
+    pub(crate) audience: &'s str,
+    pub(crate) client_id: Option<&'s str>,
     pub(crate) profile: TokenProfile,
-    pub(crate) lifetime: Duration,
 }
 
 /// Why a token could not be minted.
@@ -238,7 +248,7 @@ pub(crate) enum For<'a> {
 /// Returns a signed token for `grant` that expires `lifetime` after `now`, less up to 5 %, so that
 /// tokens minted together don't expire together. It never outlives the session.
 pub(crate) fn mint(
-    rules: &MintRules,
+    rules: MintRules<'_>,
     keys: &Keys,
     grant: &SessionClaims,
     audience: For<'_>,
@@ -319,7 +329,7 @@ impl Serialize for HeaderOut<'_> {
 }
 
 struct PayloadOut<'t> {
-    rules: &'t MintRules,
+    rules: MintRules<'t>,
     grant: &'t SessionClaims,
     audience: For<'t>,
     iat: u64,
@@ -331,13 +341,13 @@ impl Serialize for PayloadOut<'_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         let Self { rules, grant, .. } = self;
         let mut map = serializer.serialize_map(None)?;
-        map.serialize_entry("iss", &rules.issuer)?;
+        map.serialize_entry("iss", rules.issuer)?;
         match self.audience {
-            For::Us => map.serialize_entry("aud", &rules.audience)?,
+            For::Us => map.serialize_entry("aud", rules.audience)?,
             For::Another(audience) => map.serialize_entry("aud", audience)?,
         }
         map.serialize_entry("sub", &grant.subject)?;
-        if let Some(client_id) = &rules.client_id {
+        if let Some(client_id) = rules.client_id {
             map.serialize_entry("client_id", client_id)?;
         }
         map.serialize_entry("iat", &self.iat)?;

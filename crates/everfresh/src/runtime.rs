@@ -7,14 +7,11 @@
 //! 3. If there is no runtime at all, only work that completes at its first poll is done, in place.
 
 use std::fmt;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use tokio::runtime::Handle;
 use tokio::sync::watch;
-
-use crate::engine::Core;
-use crate::observe::Event;
 
 /// The runtime of an engine.
 pub(crate) struct Runtime(Mutex<Option<Home>>);
@@ -26,6 +23,15 @@ struct Home {
     alive: watch::Receiver<()>,
 }
 
+/// What became of an engine's runtime when it was asked for.
+pub(crate) struct Found {
+    pub(crate) handle: Option<Handle>,
+    /// The runtime that was there before has ended.
+    pub(crate) ended: bool,
+    /// The handle is another one than before.
+    pub(crate) is_new: bool,
+}
+
 impl Runtime {
     pub(crate) fn new(handle: Option<Handle>) -> Self {
         Self(Mutex::new(handle.map(Home::new)))
@@ -34,6 +40,18 @@ impl Runtime {
     /// Returns the runtime, if it has not ended.
     pub(crate) fn handle(&self) -> Option<Handle> {
         self.lock().as_ref().filter(|home| home.is_alive()).map(|home| home.handle.clone())
+    }
+
+    /// Returns the runtime for work that outlives this request: rules 1 and 2.
+    pub(crate) fn find(&self) -> Found {
+        let mut home = self.lock();
+        if let Some(home) = home.as_ref().filter(|home| home.is_alive()) {
+            return Found { handle: Some(home.handle.clone()), ended: false, is_new: false };
+        }
+        let ended = home.take().is_some();
+        let handle = Handle::try_current().ok().filter(has_timer);
+        *home = handle.clone().map(Home::new);
+        Found { is_new: handle.is_some(), handle, ended }
     }
 
     fn lock(&self) -> MutexGuard<'_, Option<Home>> {
@@ -51,29 +69,6 @@ impl Home {
 
     fn is_alive(&self) -> bool {
         self.alive.has_changed().is_ok()
-    }
-}
-
-impl Core {
-    /// Returns the runtime for work that outlives this request: rules 1 and 2.
-    pub(crate) fn runtime(self: &Arc<Self>) -> Option<Handle> {
-        let (ended, handle) = {
-            let mut home = self.runtime.lock();
-            if let Some(home) = home.as_ref().filter(|home| home.is_alive()) {
-                return Some(home.handle.clone());
-            }
-            let ended = home.take().is_some();
-            let handle = Handle::try_current().ok().filter(has_timer);
-            *home = handle.clone().map(Home::new);
-            (ended, handle)
-        };
-        if ended {
-            self.emit(&Event::RuntimeEnded);
-        }
-        if let Some(handle) = &handle {
-            self.follow(handle, ended);
-        }
-        handle
     }
 }
 

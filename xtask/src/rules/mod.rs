@@ -119,8 +119,8 @@ const RULES: &[Rule] = &[
     Rule {
         name: "a late response asks again",
         file: FLOW,
-        with: "self.0.core.clock.monotonic() >= *at",
-        without: "self.0.core.clock.monotonic() >= *at && false",
+        with: "self.0.core.settings.clock.monotonic() >= *at",
+        without: "self.0.core.settings.clock.monotonic() >= *at && false",
         search: Search::Rotation(["3", "14"]),
     },
     Rule {

@@ -104,8 +104,8 @@ pub(super) const RULES: &[Rule] = &[
     Rule {
         name: "a session ends with what its row holds then",
         file: KEEPER,
-        with: "let ended = self.0.store.end(sid).await.map_err(",
-        without: "let loaded = self.0.store.load(sid).await.ok().flatten().map(|loaded| loaded.record);\n        let ended = self.0.store.revoke(sid).await.map(|_| loaded).map_err(",
+        with: "let ended = self.shared.store.end(sid).await.map_err(",
+        without: "let loaded = self.shared.store.load(sid).await.ok().flatten().map(|loaded| loaded.record);\n        let ended = self.shared.store.revoke(sid).await.map(|_| loaded).map_err(",
         search: Search::Upstream("strict"),
     },
     Rule {

@@ -12,10 +12,10 @@ use tokio::sync::watch;
 use super::Replay;
 use super::calls::Sent;
 use super::held::UpstreamTokens;
-use super::keeper::Shared;
 use super::receive::Refused;
 use super::reserve::{Claimed, permission};
 use super::revoke::revoke;
+use super::shared::Shared;
 
 const SOON: Duration = Duration::from_secs(1);
 

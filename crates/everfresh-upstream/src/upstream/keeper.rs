@@ -1,28 +1,25 @@
 //! The keeper of upstream tokens: reads the row, consults the decision table, and acts on the
 //! decision.
 
-use std::collections::HashMap;
-use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
 use everfresh::dialect::TokenKind;
 use everfresh::{
     AccessToken, AccessTokenResponse, ConfigError, Context, Failure, Loaded, NewUpstreamTokens,
-    ReservationId, Sealer, SessionId, SessionRecord, Setup, StoredUpstreamTokens, Timestamp,
-    UpstreamTokenKeeper, UpstreamTokenStore,
+    Sealer, SessionId, SessionRecord, Setup, UpstreamTokenKeeper, UpstreamTokenStore,
 };
 use futures::future::select_all;
-use tokio::sync::watch;
 use tokio::time::Instant;
-use tracing::Instrument as _;
 
 use super::Upstream;
-use super::calls::{TokenEndpoint, span};
-use super::exchange::{Exchange, ExchangeResult};
-use super::held::UpstreamTokens;
+use super::calls::TokenEndpoint;
+use super::exchange::ExchangeResult;
+use super::exchanges::{Exchanges, InFlight};
 use super::receive::Refused;
 use super::revoke::revoke;
-use super::table::{Rules, SendDecision, consult};
+use super::shared::Shared;
+use super::table::{SendDecision, consult};
 
 /// The first pause before a node reads a row again that another node is refreshing. It doubles, up
 /// to `POLL_MOST`.
@@ -32,142 +29,20 @@ const POLL_MOST: Duration = Duration::from_millis(250);
 /// How often one request attempts an exchange, including attempts whose reservation is refused.
 const TRIES: usize = 4;
 
-/// How many reservations without an answer a node remembers. The others are in doubt only when
-/// their limit is over.
-const MAX_UNANSWERED: usize = 16 * 1024;
-
-/// Identifies the tokens of a session by their sequence number.
-type TokenKey = (SessionId, u64);
-
-pub(super) struct Keeper<S>(pub(super) Arc<Shared<S>>);
-
-pub(super) struct Shared<S> {
-    pub(super) calls: TokenEndpoint,
-    pub(super) store: S,
-    ready: OnceLock<Ready>,
-    board: Mutex<Board>,
-}
-
-struct Ready {
-    sealer: Sealer,
-    access_lifetime: Duration,
-}
-
-#[derive(Default)]
-struct Board {
-    /// The running exchanges. The same tokens have more than one exchange only if they are sent
-    /// again; the first exchange then still waits for its answer.
-    running: HashMap<TokenKey, Vec<InFlight>>,
-    unanswered: HashMap<TokenKey, ReservationId>,
-}
-
-/// An exchange that runs on this node.
-#[derive(Clone)]
-struct InFlight {
-    /// The reservation that it replaces.
-    replaces: Option<(ReservationId, Timestamp)>,
-    end: watch::Receiver<Option<ExchangeResult>>,
+pub(super) struct Keeper<S> {
+    shared: Arc<Shared<S>>,
+    exchanges: Exchanges,
 }
 
 impl<S: UpstreamTokenStore> Keeper<S> {
     pub(super) fn new(upstream: Upstream, store: S) -> Self {
-        Self(Arc::new(Shared {
-            calls: TokenEndpoint::new(upstream),
-            store,
-            ready: OnceLock::new(),
-            board: Mutex::default(),
-        }))
-    }
-}
-
-impl<S: UpstreamTokenStore> Shared<S> {
-    pub(super) fn sealer(&self) -> Result<&Sealer, Failure> {
-        self.ready.get().map(|ready| &ready.sealer).ok_or(Failure::Misconfigured)
-    }
-
-    pub(super) fn default_life(&self) -> Duration {
-        self.ready.get().map_or(Duration::ZERO, |ready| ready.access_lifetime)
-    }
-
-    pub(super) fn rules(&self) -> Rules {
-        Rules { replay: self.calls.upstream.replay, limit: self.calls.upstream.limit }
-    }
-
-    fn board(&self) -> MutexGuard<'_, Board> {
-        self.board.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn open(
-        &self,
-        sid: SessionId,
-        upstream: &StoredUpstreamTokens,
-    ) -> Result<UpstreamTokens, Failure> {
-        UpstreamTokens::open(self.sealer()?, sid, upstream).map_err(|problem| {
-            tracing::error!(target: "everfresh", %sid, %problem, "tokens in custody");
-            Failure::Misconfigured
-        })
-    }
-
-    /// Returns the exchanges of these tokens that run on this node.
-    fn running(&self, which: TokenKey) -> Vec<InFlight> {
-        self.board().running.get(&which).cloned().unwrap_or_default()
-    }
-
-    /// Joins the exchange of these tokens that replaces this reservation, or starts it. This is a
-    /// single flight per token and reservation.
-    fn exchange(
-        self: &Arc<Self>,
-        cx: &Context,
-        loaded: &Loaded,
-        seq: u64,
-        held: UpstreamTokens,
-        replaces: Option<(ReservationId, Timestamp)>,
-    ) -> watch::Receiver<Option<ExchangeResult>> {
-        let record = &loaded.record;
-        let which = (record.sid, seq);
-        let mut board = self.board();
-        let running = board.running.entry(which).or_default();
-        if let Some(underway) = running.iter().find(|underway| underway.replaces == replaces) {
-            return underway.end.clone();
-        }
-        let (announce, end) = watch::channel(None);
-        running.push(InFlight { replaces, end: end.clone() });
-        drop(board);
-        let exchange = Exchange { keeping: self.clone(), cx: cx.clone(), which, held, replaces };
-        // The guard removes the entry however the exchange ends, also if the runtime drops it.
-        let guard = Running { keeping: self.clone(), which, replaces };
-        let span = span(&record.sid.to_string());
-        let exchanging = async move {
-            let (ended, reservation) = exchange.run().await;
-            if let (ExchangeResult::NoAnswer | ExchangeResult::Misconfigured, Some(reservation)) =
-                (&ended, reservation)
-            {
-                guard.keeping.note_unanswered(which, reservation);
-            }
-            drop(guard);
-            announce.send_replace(Some(ended));
-        };
-        cx.spawn(exchanging.instrument(span));
-        end
-    }
-
-    pub(super) fn note_unanswered(&self, which: TokenKey, reservation: ReservationId) {
-        let mut board = self.board();
-        if board.unanswered.len() >= MAX_UNANSWERED {
-            board.unanswered.clear();
-        }
-        board.unanswered.insert(which, reservation);
-    }
-
-    fn is_unanswered(&self, which: TokenKey, upstream: &StoredUpstreamTokens) -> bool {
-        let board = self.board();
-        upstream.reservation.is_some()
-            && board.unanswered.get(&which) == upstream.reservation.as_ref()
+        let shared = Arc::new(Shared::new(TokenEndpoint::new(upstream), store));
+        Self { shared, exchanges: Exchanges::default() }
     }
 
     /// Reads the row again. A missing row means that the session is over.
     async fn reload(&self, cx: &Context, sid: SessionId) -> Result<Loaded, Failure> {
-        match self.store.load(sid).await {
+        match self.shared.store.load(sid).await {
             Ok(loaded) => loaded.ok_or(Failure::Rejected),
             Err(error) => {
                 cx.store_failed(&error);
@@ -177,8 +52,8 @@ impl<S: UpstreamTokenStore> Shared<S> {
     }
 
     /// Repeats the decision until the row's tokens are not due, or the refresh has failed.
-    async fn renew(
-        self: &Arc<Self>,
+    async fn bring_up_to_date(
+        &self,
         cx: &Context,
         loaded: &mut Loaded,
         token_still_valid: bool,
@@ -187,18 +62,17 @@ impl<S: UpstreamTokenStore> Shared<S> {
         let began = Instant::now();
         loop {
             let Some(upstream) = loaded.record.upstream.as_deref() else { return Ok(()) };
-            let (held, which) = (self.open(sid, upstream)?, (sid, upstream.seq));
+            let (held, which) = (self.shared.open(sid, upstream)?, (sid, upstream.seq));
             let due = upstream.is_due(sid, held.expires_in, loaded.now);
-            let unanswered = self.is_unanswered(which, upstream);
-            let seq = upstream.seq;
+            let unanswered = self.exchanges.is_unanswered(which, upstream);
             // A request with a valid access token, its own or the row's, can do without a new one.
             // It waits for half of the refresh timeout, so that time remains for its other work.
             let (limit, can_do_without) = match token_still_valid || loaded.now < upstream.expires {
                 true => (cx.refresh_timeout() / 2, true),
-                false => (self.rules().patience(), false),
+                false => (self.shared.rules().patience(), false),
             };
             let rest = limit.saturating_sub(began.elapsed());
-            let next = consult(upstream, due, unanswered, loaded.now, self.rules());
+            let next = consult(upstream, due, unanswered, loaded.now, self.shared.rules());
             match next {
                 SendDecision::Keep => return Ok(()),
                 SendDecision::InDoubt => return Err(Failure::InDoubt),
@@ -207,7 +81,7 @@ impl<S: UpstreamTokenStore> Shared<S> {
                 }
                 SendDecision::Send { replaces } => {
                     if held.refresh.is_none()
-                        && self.calls.upstream.dialect.token == TokenKind::Refresh
+                        && self.shared.calls.upstream.dialect.token == TokenKind::Refresh
                     {
                         return Err(Failure::Rejected);
                     }
@@ -215,7 +89,8 @@ impl<S: UpstreamTokenStore> Shared<S> {
                     if tries > TRIES {
                         return Err(Failure::SOON);
                     }
-                    let mut end = self.exchange(cx, loaded, seq, held, replaces);
+                    let mut end =
+                        self.exchanges.join_or_start(&self.shared, cx, which, held, replaces);
                     let landed = end.wait_for(Option::is_some);
                     let limit = if can_do_without { rest } else { limit };
                     let landed = match tokio::time::timeout(limit, landed).await {
@@ -232,12 +107,12 @@ impl<S: UpstreamTokenStore> Shared<S> {
                     return Err(not_yet(cx));
                 }
                 SendDecision::Wait { left, .. } => {
-                    if waited > self.calls.upstream.limit {
+                    if waited > self.shared.calls.upstream.limit {
                         return Err(Failure::Unavailable { retry_after: left });
                     }
                     let left = if can_do_without { left.min(rest) } else { left };
                     let waiting = Instant::now();
-                    let mut running = self.running(which);
+                    let mut running = self.exchanges.running(which);
                     match running.is_empty() {
                         false => {
                             let landed = running
@@ -290,11 +165,8 @@ impl<S: UpstreamTokenStore> Shared<S> {
 
 impl<S: UpstreamTokenStore> UpstreamTokenKeeper for Keeper<S> {
     fn prepare(&self, setup: &Setup<'_>, sealer: Sealer) -> Result<(), ConfigError> {
-        self.0.calls.upstream.check(setup)?;
-        let ready = Ready { sealer, access_lifetime: setup.access_lifetime() };
-        // The first engine's settings stay. The rows of a second engine open only with the same
-        // settings.
-        let _ = self.0.ready.set(ready);
+        self.shared.calls.upstream.check(setup)?;
+        self.shared.prepare(sealer, setup.access_lifetime());
         Ok(())
     }
 
@@ -305,16 +177,16 @@ impl<S: UpstreamTokenStore> UpstreamTokenKeeper for Keeper<S> {
         _: &str,
         issued: AccessTokenResponse,
     ) -> Result<NewUpstreamTokens, Failure> {
-        let sealer = self.0.sealer()?;
-        let held =
-            match self.0.calls.upstream.receive(cx, issued, None, self.0.default_life()).await {
-                Ok(held) => held,
-                Err(Refused::Later) => return Err(Failure::SOON),
-                Err(Refused::Foreign) => {
-                    cx.emit(&everfresh::Event::IssuedRefused { sid: &sid.to_string() });
-                    return Err(Failure::Misconfigured);
-                }
-            };
+        let Shared { calls, .. } = &*self.shared;
+        let (sealer, life) = (self.shared.sealer()?, self.shared.default_life());
+        let held = match calls.upstream.receive(cx, issued, None, life).await {
+            Ok(held) => held,
+            Err(Refused::Later) => return Err(Failure::SOON),
+            Err(Refused::Foreign) => {
+                cx.emit(&everfresh::Event::IssuedRefused { sid: &sid.to_string() });
+                return Err(Failure::Misconfigured);
+            }
+        };
         let sealed = held.seal(sealer, sid, 0).ok_or(Failure::SOON)?;
         Ok(NewUpstreamTokens { sealed, expires_in: held.expires_in })
     }
@@ -325,7 +197,7 @@ impl<S: UpstreamTokenStore> UpstreamTokenKeeper for Keeper<S> {
         mut loaded: Loaded,
         token_still_valid: bool,
     ) -> Result<Loaded, Failure> {
-        match self.0.renew(cx, &mut loaded, token_still_valid).await {
+        match self.bring_up_to_date(cx, &mut loaded, token_still_valid).await {
             Ok(()) => Ok(loaded),
             Err(Failure::Rejected) => Err(Failure::Rejected),
             // The row's access token is still valid, and the request has none.
@@ -338,28 +210,27 @@ impl<S: UpstreamTokenStore> UpstreamTokenKeeper for Keeper<S> {
 
     fn access_token(&self, record: &SessionRecord) -> Result<AccessToken, Failure> {
         let upstream = record.upstream.as_deref().ok_or(Failure::Misconfigured)?;
-        Ok(self.0.open(record.sid, upstream)?.access)
+        Ok(self.shared.open(record.sid, upstream)?.access)
     }
 
     async fn end(&self, cx: &Context, sid: SessionId) -> Result<bool, Failure> {
-        let ended = self.0.store.end(sid).await.map_err(|error| {
+        let ended = self.shared.store.end(sid).await.map_err(|error| {
             cx.store_failed(&error);
             Failure::SOON
         })?;
         let Some(record) = ended else { return Ok(false) };
         let upstream = record.upstream.as_deref();
-        if let Some(Ok(held)) = upstream.map(|upstream| self.0.open(sid, upstream)) {
-            revoke(&self.0.calls.upstream, cx, held);
+        if let Some(Ok(held)) = upstream.map(|upstream| self.shared.open(sid, upstream)) {
+            revoke(&self.shared.calls.upstream, cx, held);
         }
         Ok(true)
     }
 
     async fn drain(&self, cx: &Context) -> usize {
-        let running: Vec<_> = self.0.board().running.values().flatten().cloned().collect();
+        let limit = self.shared.calls.upstream.limit;
         let (began, mut left) = (cx.monotonic(), 0);
-        for InFlight { mut end, .. } in running {
-            let rest =
-                self.0.calls.upstream.limit.saturating_sub(cx.monotonic().saturating_sub(began));
+        for InFlight { mut end, .. } in self.exchanges.all() {
+            let rest = limit.saturating_sub(cx.monotonic().saturating_sub(began));
             let landed = tokio::time::timeout(rest, end.wait_for(Option::is_some)).await;
             left += usize::from(landed.is_err());
         }
@@ -372,23 +243,4 @@ impl<S: UpstreamTokenStore> UpstreamTokenKeeper for Keeper<S> {
 fn not_yet(cx: &Context) -> Failure {
     cx.untried();
     Failure::Unavailable { retry_after: POLL_MOST }
-}
-
-/// A guard that removes an exchange from the running exchanges when it is dropped.
-struct Running<S> {
-    keeping: Arc<Shared<S>>,
-    which: TokenKey,
-    replaces: Option<(ReservationId, Timestamp)>,
-}
-
-impl<S> Drop for Running<S> {
-    fn drop(&mut self) {
-        let mut board = self.keeping.board.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(running) = board.running.get_mut(&self.which) {
-            running.retain(|underway| underway.replaces != self.replaces);
-            if running.is_empty() {
-                board.running.remove(&self.which);
-            }
-        }
-    }
 }

@@ -4,11 +4,13 @@ mod breaker;
 mod calls;
 mod cookies;
 mod exchange;
+mod exchanges;
 mod held;
 mod keeper;
 mod receive;
 mod reserve;
 mod revoke;
+mod shared;
 mod table;
 
 use std::fmt;

@@ -6,7 +6,7 @@ use std::time::Duration;
 use everfresh::{Context, Reservation, StoredUpstreamTokens, Timestamp, UpstreamTokenStore};
 use tokio::sync::watch;
 
-use super::keeper::Shared;
+use super::shared::Shared;
 use super::table::{SEND_LIMIT, SendDecision, consult};
 
 /// The state of a reservation.

@@ -4,12 +4,13 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::ConfigError;
-use crate::carrier::Transports;
 use crate::cookie::is_host_only;
-use crate::endpoint::dialect::{TokenKind, is_path};
-use crate::endpoint::{Clients, Dialect, NativeEndpoint, NativePaths, Served, is_at};
+use crate::dialects::dialect::{TokenKind, is_path};
+use crate::dialects::{Clients, Dialect, Served};
+use crate::error::ConfigError;
+use crate::paths::{NativeEndpoint, NativePaths, is_at};
 use crate::refresh::ErasedRefresher;
+use crate::transport::Transports;
 
 /// Returns everfresh's own endpoints that are served, each with its own path.
 pub(super) fn native(paths: NativePaths) -> Result<Vec<(NativeEndpoint, Arc<str>)>, ConfigError> {

@@ -7,6 +7,7 @@ use http::StatusCode;
 use serde_json::Value;
 
 use super::*;
+use crate::error::ConfigError;
 use crate::mint::ClaimsProblem;
 use crate::testing::*;
 use crate::texts::{self, check_detail, check_error};

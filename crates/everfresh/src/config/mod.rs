@@ -3,10 +3,8 @@
 
 mod build;
 mod check;
-mod error;
 mod revalidate;
 
-use std::collections::BTreeSet;
 use std::fmt;
 use std::marker::PhantomData;
 use std::sync::Arc;
@@ -15,27 +13,21 @@ use std::time::Duration;
 use http::HeaderValue;
 use zeroize::Zeroizing;
 
-use crate::carrier::Transport;
 use crate::clock::Clock;
-use crate::endpoint::{Dialect, Named, NativePaths};
-use crate::forward::InnerToken;
+use crate::core::Settings;
+use crate::dialects::{Dialect, Named};
+use crate::engine::Engine;
+use crate::mint::ClaimSet;
 use crate::observe::Event;
 use crate::origin::Trusted;
+use crate::paths::NativePaths;
+use crate::policy::{CachePolicy, InnerToken};
 use crate::refresh::{ErasedRefresher, Refresher};
 use crate::reject::Rejection;
-use crate::respond::CachePolicy;
-use crate::session::ClaimSet;
-use crate::verify::{Keys, TokenProfile};
+use crate::transport::Transport;
+use crate::verify::{Keys, Kind, TokenProfile};
 
-pub use error::ConfigError;
-pub(crate) use revalidate::Revalidate;
 pub use revalidate::{Revalidated, Revalidation};
-
-/// Returns whether a request, given its method and path, was made without user activity.
-pub(crate) type Background = Box<dyn Fn(&str, &str) -> bool + Send + Sync>;
-
-/// The app's hook for events.
-pub(crate) type EventHook = Box<dyn Fn(&Event<'_>) + Send + Sync>;
 
 /// Builds an [`Engine`](crate::Engine). [`build`](Self::build) returns every contradiction in a
 /// configuration as an error; none shows later.
@@ -56,88 +48,45 @@ pub(crate) type EventHook = Box<dyn Fn(&Event<'_>) + Send + Sync>;
 /// | `debug_headers` | off |
 #[must_use = "nothing is built before `build()`"]
 pub struct EngineBuilder<C> {
-    keys: Keys,
-    issuer: String,
-    audience: String,
-    audience_in_client_id: bool,
-    client_id: Option<String>,
+    settings: Settings,
     refresher: Option<Box<dyn ErasedRefresher>>,
-    revalidate: Option<Revalidate>,
-    access_lifetime: Duration,
-    session_lifetime: Duration,
-    leeway: Duration,
-    refresh_timeout: Duration,
     carriers: Vec<Transport>,
-    insecure: bool,
-    insecure_hosts: Vec<String>,
-    profile: TokenProfile,
-    inner_token: InnerToken,
-    cache_policy: CachePolicy,
     token_cache: usize,
-    trusted_origins: Vec<Trusted>,
-    csrf_handled_elsewhere: bool,
-    background: Option<Background>,
-    public_attributes: Option<BTreeSet<String>>,
-    recent_sign_in: Option<Duration>,
     native_paths: NativePaths,
     dialects: Vec<Dialect>,
     clients: Vec<Named>,
-    rejection_body: Option<crate::reject::RejectionBody>,
-    events: Option<EventHook>,
-    debug_headers: bool,
-    clock: Clock,
     runtime: Option<tokio::runtime::Handle>,
     claims: PhantomData<fn() -> C>,
 }
 
-impl<C: ClaimSet> EngineBuilder<C> {
-    pub(crate) fn new(keys: Keys) -> Self {
-        Self {
-            keys,
-            issuer: String::new(),
-            audience: String::new(),
-            audience_in_client_id: false,
-            client_id: None,
+impl<C: ClaimSet> Engine<C> {
+    /// Starts a configuration from the keys that sign and verify.
+    pub fn builder(keys: Keys) -> EngineBuilder<C> {
+        EngineBuilder {
+            settings: Settings::new(keys),
             refresher: None,
-            revalidate: None,
-            access_lifetime: Duration::from_secs(15 * 60),
-            session_lifetime: Duration::from_secs(30 * 24 * 60 * 60),
-            leeway: Duration::from_secs(30),
-            refresh_timeout: Duration::from_secs(3),
             carriers: vec![Transport::cookies()],
-            insecure: false,
-            insecure_hosts: Vec::new(),
-            profile: TokenProfile::default(),
-            inner_token: InnerToken::default(),
-            cache_policy: CachePolicy::default(),
             token_cache: 10_000,
-            trusted_origins: Vec::new(),
-            csrf_handled_elsewhere: false,
-            background: None,
-            public_attributes: None,
-            recent_sign_in: None,
             native_paths: NativePaths::default(),
             dialects: Vec::new(),
             clients: Vec::new(),
-            rejection_body: None,
-            events: None,
-            debug_headers: false,
-            clock: Clock::default(),
             runtime: None,
             claims: PhantomData,
         }
     }
+}
 
+impl<C: ClaimSet> EngineBuilder<C> {
     /// Sets the issuer of the tokens: the claim `iss`, compared as a whole string. Required.
     pub fn issuer(mut self, issuer: impl Into<String>) -> Self {
-        self.issuer = issuer.into();
+        self.settings.rules.issuer = issuer.into();
         self
     }
 
     /// Sets the audience of the tokens: the claim `aud`. Required. It is a name of this service. It
     /// is not the id of a client at the issuer, which is the audience of ID tokens.
     pub fn audience(mut self, audience: impl Into<String>) -> Self {
-        self.audience = audience.into();
+        self.settings.rules.audience = audience.into();
         self
     }
 
@@ -162,14 +111,14 @@ impl<C: ClaimSet> EngineBuilder<C> {
     /// }
     /// ```
     pub fn audience_in_client_id(mut self) -> Self {
-        self.audience_in_client_id = true;
+        self.settings.rules.audience_in_client_id = true;
         self
     }
 
     /// Sets the claim `client_id` of minted tokens (RFC 9068 section 2.2). Unless set, minted
     /// tokens have no such claim.
     pub fn client_id(mut self, client_id: impl Into<String>) -> Self {
-        self.client_id = Some(client_id.into());
+        self.settings.client_id = Some(client_id.into());
         self
     }
 
@@ -181,7 +130,7 @@ impl<C: ClaimSet> EngineBuilder<C> {
 
     /// Sets the lifetime of an access token, in whole seconds: 1 s to 1 day.
     pub fn access_lifetime(mut self, lifetime: Duration) -> Self {
-        self.access_lifetime = lifetime;
+        self.settings.access_lifetime = lifetime;
         self
     }
 
@@ -190,14 +139,14 @@ impl<C: ClaimSet> EngineBuilder<C> {
     ///
     /// A browser keeps a cookie for 400 days at the most.
     pub fn session_lifetime(mut self, lifetime: Duration) -> Self {
-        self.session_lifetime = lifetime;
+        self.settings.session_lifetime = lifetime;
         self
     }
 
     /// Sets how long a token may be used past `exp` if clocks differ or no refresh is available:
     /// 0 s to 5 minutes, and never more than a quarter of the token's lifetime.
     pub fn leeway(mut self, leeway: Duration) -> Self {
-        self.leeway = leeway;
+        self.settings.rules.leeway = leeway;
         self
     }
 
@@ -215,7 +164,7 @@ impl<C: ClaimSet> EngineBuilder<C> {
     /// to another host can't be signed in. If its handler asks for a session, the response is 500
     /// ([`SessionStatus::InsecureHost`](crate::SessionStatus)).
     pub fn insecure_dev_only(mut self) -> Self {
-        self.insecure = true;
+        self.settings.insecure = true;
         self
     }
 
@@ -223,25 +172,26 @@ impl<C: ClaimSet> EngineBuilder<C> {
     /// address without a port: a container, or the developer's machine as a phone addresses it. Any
     /// party on the network path can read the tokens. May be called several times.
     pub fn insecure_dev_host(mut self, host: impl Into<String>) -> Self {
-        self.insecure_hosts.push(host.into());
+        self.settings.insecure_hosts.push(host.into());
         self
     }
 
     /// Sets which tokens count as access tokens, and how minted tokens are marked.
     pub fn token_profile(mut self, profile: TokenProfile) -> Self {
-        self.profile = profile;
+        self.settings.profile = profile;
+        self.settings.rules.kind = Kind::Access(profile);
         self
     }
 
     /// Sets what the inner service sees of the access token.
     pub fn inner_token(mut self, policy: InnerToken) -> Self {
-        self.inner_token = policy;
+        self.settings.inner_token = policy;
         self
     }
 
     /// Sets what happens to tokens on a response that its handler made cacheable by shared caches.
     pub fn cache_policy(mut self, policy: CachePolicy) -> Self {
-        self.cache_policy = policy;
+        self.settings.cache_policy = policy;
         self
     }
 
@@ -261,7 +211,7 @@ impl<C: ClaimSet> EngineBuilder<C> {
     /// Trusts an origin, such as `https://admin.example`, for every path: its requests count as
     /// same-origin.
     pub fn trusted_origin(mut self, origin: impl Into<String>) -> Self {
-        self.trusted_origins.push(Trusted::new(origin.into(), None));
+        self.settings.trusted_origins.push(Trusted::new(origin.into(), None));
         self
     }
 
@@ -288,14 +238,14 @@ impl<C: ClaimSet> EngineBuilder<C> {
         origin: impl Into<String>,
         path: impl Into<String>,
     ) -> Self {
-        self.trusted_origins.push(Trusted::new(origin.into(), Some(path.into())));
+        self.settings.trusted_origins.push(Trusted::new(origin.into(), Some(path.into())));
         self
     }
 
     /// Turns the cross-site rule off, for apps that have `tower_http::csrf::CsrfLayer` or another
     /// defence in front of this layer.
     pub fn csrf_handled_elsewhere(mut self) -> Self {
-        self.csrf_handled_elsewhere = true;
+        self.settings.csrf_handled_elsewhere = true;
         self
     }
 
@@ -324,7 +274,7 @@ impl<C: ClaimSet> EngineBuilder<C> {
     where
         F: Fn(&str, &str) -> bool + Send + Sync + 'static,
     {
-        self.background = Some(Box::new(hook));
+        self.settings.background = Some(Box::new(hook));
         self
     }
 
@@ -338,7 +288,7 @@ impl<C: ClaimSet> EngineBuilder<C> {
         mut self,
         names: impl IntoIterator<Item = N>,
     ) -> Self {
-        self.public_attributes = Some(names.into_iter().map(Into::into).collect());
+        self.settings.public_attributes = Some(names.into_iter().map(Into::into).collect());
         self
     }
 
@@ -349,7 +299,7 @@ impl<C: ClaimSet> EngineBuilder<C> {
     /// session can't sign the user out elsewhere. Handlers have
     /// [`Session::require_recent`](crate::Session::require_recent).
     pub fn recent_sign_in(mut self, max_age: Duration) -> Self {
-        self.recent_sign_in = Some(max_age);
+        self.settings.recent_sign_in = Some(max_age);
         self
     }
 
@@ -403,14 +353,14 @@ impl<C: ClaimSet> EngineBuilder<C> {
     where
         F: Fn(&Rejection) -> (HeaderValue, Vec<u8>) + Send + Sync + 'static,
     {
-        self.rejection_body = Some(Arc::new(body));
+        self.settings.rejection_body = Some(Arc::new(body));
         self
     }
 
     /// Sets a hook that is called with each event. It runs in the path of the request and must not
     /// block.
     pub fn on_event(mut self, hook: impl Fn(&Event<'_>) + Send + Sync + 'static) -> Self {
-        self.events = Some(Box::new(hook));
+        self.settings.events = Some(Box::new(hook));
         self
     }
 
@@ -422,13 +372,13 @@ impl<C: ClaimSet> EngineBuilder<C> {
     /// Off unless set, and not for production, because it tells every client why a token does not
     /// count. The field holds no token, no id and no name.
     pub fn debug_headers(mut self, on: bool) -> Self {
-        self.debug_headers = on;
+        self.settings.debug_headers = on;
         self
     }
 
     /// Sets another clock: [`ManualClock`](crate::ManualClock) in tests.
     pub fn clock(mut self, clock: impl Into<Clock>) -> Self {
-        self.clock = clock.into();
+        self.settings.clock = clock.into();
         self
     }
 
@@ -449,7 +399,9 @@ impl<C: ClaimSet> EngineBuilder<C> {
 
 impl<C> fmt::Debug for EngineBuilder<C> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("EngineBuilder").field("issuer", &self.issuer).finish_non_exhaustive()
+        f.debug_struct("EngineBuilder")
+            .field("issuer", &self.settings.rules.issuer)
+            .finish_non_exhaustive()
     }
 }
 

@@ -4,9 +4,8 @@ use std::fmt;
 use std::sync::Arc;
 
 use super::EngineBuilder;
-use crate::mint::{ClaimsObject, SessionClaims};
-use crate::refresh::Failure;
-use crate::session::ClaimSet;
+use crate::error::Failure;
+use crate::mint::{ClaimSet, ClaimsObject, SessionClaims};
 use crate::verify::{UnreadClaims, read_own};
 
 /// The app's decision on a session that is about to be refreshed.
@@ -36,15 +35,6 @@ pub struct Revalidation<C> {
     /// has no claims to go on with: the response is 401, and the session stays as it is.
     pub claims: Result<C, UnreadClaims>,
 }
-
-/// The app's revalidation with its types erased. It returns new claims, none, or a failure.
-pub(crate) type Revalidate = Box<
-    dyn Fn(
-            SessionClaims,
-        ) -> futures::future::BoxFuture<'static, Result<Option<ClaimsObject>, Failure>>
-        + Send
-        + Sync,
->;
 
 impl<C> fmt::Debug for Revalidated<C> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -79,7 +69,7 @@ impl<C: ClaimSet> EngineBuilder<C> {
         E: fmt::Display,
     {
         let hook = Arc::new(hook);
-        self.revalidate = Some(Box::new(move |grant: SessionClaims| {
+        self.settings.revalidate = Some(Box::new(move |grant: SessionClaims| {
             let hook = hook.clone();
             Box::pin(async move {
                 let SessionClaims { subject, sid, claims, .. } = grant;

@@ -1,6 +1,7 @@
 //! F120: every contradiction is an error of `build()` that names the setting and the remedy.
 
 use super::*;
+use crate::error::ConfigError;
 use crate::testing::SECRET;
 use crate::{
     Algorithm, Closing, Context, CookieSpec, Dialect, Engine, Failure, FlightKey, Key, Location,

@@ -8,7 +8,7 @@ use cookie::time::OffsetDateTime;
 use cookie::{Cookie, Expiration, SameSite as CookieSameSite};
 use http::HeaderValue;
 
-use crate::config::ConfigError;
+use crate::error::ConfigError;
 
 /// Name and value together may have this many octets (RFC 6265bis section 5.6).
 pub(crate) const MAX_NAME_AND_VALUE: usize = 4096;

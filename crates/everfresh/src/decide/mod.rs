@@ -112,6 +112,16 @@ impl Windows {
         now.plus(Duration::from_millis(Self::WIDEST)) < expires
     }
 
+    /// Returns whether a token that an access token of the session `sid` rests on is to be renewed
+    /// now. It was issued for `lifetime` and expires in `left`.
+    pub(crate) fn is_due(sid: &str, lifetime: Duration, left: Duration) -> bool {
+        let early = Self::new(lifetime, spread(sid)).advisory;
+        // everfresh's access tokens expire earlier by a random amount. When one of them is due for
+        // a refresh, the token that it rests on has to be due as well.
+        let early = early + lifetime / 20 + Duration::from_secs(1);
+        left <= early.min(lifetime / 2)
+    }
+
     /// Returns the verdict on a token whose signature and claims are good.
     pub(crate) fn judge(self, expires: Timestamp, now: Timestamp) -> Verdict {
         if now >= expires {

@@ -7,16 +7,17 @@ use http::header::{PRAGMA, SET_COOKIE, WWW_AUTHENTICATE};
 use http::{HeaderValue, StatusCode};
 use serde_json::{Map, Value};
 
-use super::clients::Unknown;
-use super::dialect::{Failed, Fixed, Kind, Source, Successor};
-use super::serve::Served;
 use super::{Reply, json};
-use crate::engine::{Core, Engine};
-use crate::refresh::{Failure, Tokens};
+use crate::core::Core;
+use crate::dialects::dialect::{Failed, Fixed, Kind, Source, Successor};
+use crate::dialects::{Served, Unknown};
+use crate::engine::Engine;
+use crate::error::Failure;
+use crate::mint::ClaimSet;
+use crate::refresh::Tokens;
 use crate::reject::{Rejection, RejectionKind};
-use crate::session::ClaimSet;
 
-/// Why the response has no token. The variants match [`super::dialect::Errors`].
+/// Why the response has no token. The variants match [`crate::dialects::dialect::Errors`].
 #[derive(Clone, Copy)]
 pub(super) enum RefreshError {
     Missing,
@@ -75,7 +76,7 @@ impl Served {
             body.insert(name.to_string(), value.as_ref().into());
         }
         if let Some(name) = &answer.expires_in {
-            let left = verified.expires.since(core.clock.now()).as_secs();
+            let left = verified.expires.since(core.settings.clock.now()).as_secs();
             body.insert(name.to_string(), left.into());
         }
         if let (Successor::Member(name), Some(refresh)) = (&answer.successor, &tokens.refresh) {
@@ -103,7 +104,7 @@ impl Served {
         }
         let mut reply = super::reply(&body);
         reply.headers_mut().insert(PRAGMA, HeaderValue::from_static("no-cache"));
-        let rest = tokens.session_expires.since(core.clock.now());
+        let rest = tokens.session_expires.since(core.settings.clock.now());
         let max_age = tokens.persistent.then_some(rest);
         let access = self.access_cookie.as_ref().map(|cookie| (cookie, tokens.access.expose()));
         let refresh = self.refresh_cookie.as_ref().zip(tokens.refresh.as_ref());
@@ -130,7 +131,7 @@ impl Served {
             RefreshError::Unsupported => errors.unsupported.as_ref().unwrap_or(&errors.malformed),
             RefreshError::Later(retry_after) => {
                 let rejection = Rejection::new(RejectionKind::Unavailable);
-                let body = core.rejection_body.clone();
+                let body = core.settings.rejection_body.clone();
                 return rejection.retry_after(retry_after).with_body(body).into_response();
             }
         };

@@ -14,14 +14,9 @@
 //! 7519's `NumericDate`), and durations are seconds.
 
 mod answer;
-mod client;
-mod clients;
-pub mod dialect;
-mod dialects;
 mod native;
 mod serve;
 mod shown;
-mod speak;
 #[cfg(test)]
 mod tests;
 
@@ -32,17 +27,13 @@ use http::header::{ALLOW, CACHE_CONTROL, CONTENT_TYPE};
 use http::{HeaderValue, Response, StatusCode};
 use serde::Serialize;
 
+use crate::dialects::{Dialect, Served};
 use crate::engine::Engine;
 use crate::head::RequestHead;
+use crate::mint::ClaimSet;
+use crate::paths::{NativeEndpoint, is_at};
 use crate::reject::{Rejection, RejectionKind, problem};
-use crate::session::{ClaimSet, Session};
-
-pub use client::{ClientAuthentication, ClientSecret};
-pub(crate) use clients::{Clients, Named};
-pub use dialect::{Dialect, DialectError};
-pub use native::{NativeEndpoint, NativePaths};
-pub(crate) use serve::Served;
-pub use speak::{AccessTokenResponse, RefreshOutcome};
+use crate::session::Session;
 
 /// The maximum number of bytes of a request's body that an endpoint reads.
 pub const BODY_LIMIT: usize = 64 * 1024;
@@ -90,9 +81,9 @@ pub type Reply = Response<Vec<u8>>;
 impl<C: ClaimSet> Engine<C> {
     /// Returns the endpoints that everfresh serves, for adapters to mount inside the layer.
     pub fn endpoints(&self) -> Vec<Endpoint<C>> {
-        let native = self.core.native.iter().cloned();
+        let native = self.served().native.iter().cloned();
         let native = native.map(|(native, path)| Kind::Native(native, path));
-        let dialects = self.core.dialects.iter().cloned().map(Kind::Dialect);
+        let dialects = self.served().dialects.iter().cloned().map(Kind::Dialect);
         native.chain(dialects).map(|kind| Endpoint { engine: self.clone(), kind }).collect()
     }
 }
@@ -184,16 +175,6 @@ impl<C: ClaimSet> Endpoint<C> {
             }
         }
     }
-}
-
-/// Returns whether the path of a request matches a path with parameters.
-pub(crate) fn is_at(wanted: &str, path: &str) -> bool {
-    let mut segments = path.split('/');
-    let same = wanted.split('/').all(|wanted| match segments.next() {
-        Some(found) => wanted == found || (wanted.starts_with('{') && !found.is_empty()),
-        None => false,
-    });
-    same && segments.next().is_none()
 }
 
 fn reply(body: &impl Serialize) -> Reply {

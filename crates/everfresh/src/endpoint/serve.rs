@@ -16,35 +16,28 @@ use serde_json::{Map, Value};
 
 use super::Reply;
 use super::answer::{Granted, RefreshError};
-use super::clients::{Basic, basic};
-use super::dialect::{Dialect, DialectError, Fixed, Place, Successor, TokenKind};
 use super::shown::{Good, Shown};
-use crate::carrier::{CookieFinder, Location, Transports};
-use crate::cookie::{CookieSpec, chunks};
-use crate::engine::{Core, Engine};
+use crate::cookie::chunks;
+use crate::core::Core;
+use crate::dialects::dialect::{Fixed, Place, Successor, TokenKind};
+use crate::dialects::{Basic, Served, basic};
+use crate::engine::Engine;
+use crate::error::Failure;
 use crate::extract::{cookie_values, credential};
 use crate::head::{HeaderFields as _, RequestHead};
-use crate::mint::SessionClaims;
+use crate::mint::ClaimSet;
 use crate::observe::Event;
 use crate::origin;
 use crate::refresh::flight::within;
 use crate::refresh::{
-    Context, Failure, FlightKey, Presented, RefreshRequest, RefreshToken, ReissueRequest, Tokens,
+    Confirms, Context, FlightKey, Presented, RefreshRequest, RefreshToken, ReissueRequest, Tokens,
 };
-use crate::session::{ClaimSet, Session};
-use crate::verify::{Verified, verify};
+use crate::session::Session;
+use crate::transport::Location;
+use crate::verify::verify;
 
 /// The place of the refresh token that the layer withholds from the services inside it.
 const LAYER: usize = usize::MAX;
-
-/// A dialect that the engine serves, with its cookies prepared for reading and setting.
-#[derive(Debug)]
-pub(crate) struct Served {
-    pub(super) dialect: Dialect,
-    finders: Vec<Option<CookieFinder>>,
-    pub(super) access_cookie: Option<CookieSpec>,
-    pub(super) refresh_cookie: Option<CookieSpec>,
-}
 
 /// The parts of a request's head that the endpoint uses.
 #[derive(Debug)]
@@ -62,55 +55,9 @@ impl ParsedCall {
 }
 
 impl Served {
-    /// Prepares a dialect. A cookie that a transport of the engine also uses gets the attributes of
-    /// the transport's cookie.
-    pub(crate) fn new(
-        dialect: Dialect,
-        carriers: &Transports,
-        insecure: bool,
-    ) -> Result<Self, DialectError> {
-        dialect.check()?;
-        let cookie = |name: &str| {
-            let mut known = carriers.cookies().map(|(_, cookie, _)| cookie);
-            let known = known.find(|cookie| cookie.name() == name).cloned();
-            known.unwrap_or_else(|| match CookieSpec::new(name) {
-                spec if insecure => spec.insecure(),
-                spec => spec,
-            })
-        };
-        let access_cookie = dialect.answer.access_cookie.as_deref().map(cookie);
-        let refresh_cookie = match &dialect.answer.successor {
-            Successor::Cookie(name) => Some(cookie(name)),
-            _ => None,
-        };
-        let finders = dialect.places.iter().map(|place| match place {
-            Place::Cookie(name) => Some(CookieFinder::new(name)),
-            _ => None,
-        });
-        Ok(Self { finders: finders.collect(), dialect, access_cookie, refresh_cookie })
-    }
-
-    pub(super) fn path(&self) -> &str {
-        &self.dialect.path
-    }
-
-    pub(crate) fn dialect(&self) -> &Dialect {
-        &self.dialect
-    }
-
-    /// Returns the names of the cookies that the dialect reads and sets.
-    pub(crate) fn cookies(&self) -> impl Iterator<Item = &str> {
-        let read = self.dialect.places.iter().filter_map(|place| match place {
-            Place::Cookie(name) => Some(&**name),
-            _ => None,
-        });
-        let set = [&self.access_cookie, &self.refresh_cookie].into_iter().flatten();
-        read.chain(set.map(CookieSpec::name))
-    }
-
     pub(super) fn read(&self, core: &Core, head: &impl RequestHead) -> ParsedCall {
-        let same_origin =
-            core.csrf_handled_elsewhere || !origin::is_cross_site(head, &core.trusted_origins);
+        let same_origin = core.settings.csrf_handled_elsewhere
+            || !origin::is_cross_site(head, &core.settings.trusted_origins);
         let fields = head.fields();
         let mut shown = Shown::default();
         let mut in_body = self.dialect.ttl.is_some();
@@ -157,7 +104,7 @@ impl Served {
         }
         // A refresh that has begun finishes in its own task. The client waits for the usual time.
         let core = &engine.core;
-        match within(core, core.refresh_timeout, self.grant(engine, asked, body)).await {
+        match within(core, core.settings.refresh_timeout, self.grant(engine, asked, body)).await {
             Some(Ok(granted)) => self.good(engine, &granted),
             Some(Err(why)) => self.bad(core, why),
             None => self.bad(core, Failure::SOON.into()),
@@ -184,7 +131,7 @@ impl Served {
     ) -> Result<Granted, RefreshError> {
         let body = self.body(body)?;
         let client = match self.dialect.client_authentication {
-            true => Some(engine.core.clients.authenticate(asked.basic.take(), &body)?),
+            true => Some(engine.served().clients.authenticate(asked.basic.take(), &body)?),
             false => None,
         };
         for Fixed { name, value } in &*self.dialect.fixed {
@@ -257,11 +204,16 @@ impl Served {
         renewal: ReissueRequest,
     ) -> Result<Granted, RefreshError> {
         let core = &engine.core;
-        let now = core.clock.now();
+        let now = core.settings.clock.now();
         let (grant, expires) = shown.pick(|token| {
-            let verified = verify::<C>(token.as_bytes(), &core.keys.current(), &core.rules, now);
+            let verified = verify::<C>(
+                token.as_bytes(),
+                &core.settings.keys.current(),
+                &core.settings.rules,
+                now,
+            );
             let verified = verified.map_err(|_| RefreshError::Invalid)?;
-            let grant = grant_of(&verified).ok_or(RefreshError::Invalid)?;
+            let grant = verified.session_claims(Confirms::TheSame).ok_or(RefreshError::Invalid)?;
             let expires = verified.expires;
             let over = now >= expires.plus(grace) || now >= grant.session_expires;
             if over || core.revoked.contains(&grant.sid, now) {
@@ -284,7 +236,7 @@ impl Served {
         body: &Map<String, Value>,
     ) -> Result<Granted, RefreshError> {
         let core = &engine.core;
-        let now = core.clock.now();
+        let now = core.settings.clock.now();
         let (token, sid) = shown.pick(|token| {
             let presented = Presented::new(None, Some(token.as_bytes()));
             let admission = core.refresher.identify(presented, now).ok_or(RefreshError::Invalid)?;
@@ -363,20 +315,6 @@ impl Served {
         let found = engine.core.refresher.find(cx, sid.to_owned()).await?;
         Ok(found.map(|session| session.attributes).unwrap_or_default())
     }
-}
-
-/// Returns the claims for the token that replaces an access token. The new token confirms what the
-/// old one did, and no more.
-fn grant_of<C: ClaimSet>(verified: &Verified<C>) -> Option<SessionClaims> {
-    Some(SessionClaims {
-        subject: verified.subject.as_deref()?.into(),
-        sid: (*verified.sid).into(),
-        claims: verified.claims_object()?,
-        auth_time: verified.auth_time?,
-        session_expires: verified.session_expires?,
-        generation: verified.generation,
-        persistent: verified.persistent,
-    })
 }
 
 /// Returns whether the request asks for more than the session's attribute `scope` holds (RFC 6749

@@ -3,14 +3,16 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::Engine;
 use super::await_key::Fetch;
-use super::{Core, Engine};
 use crate::clock::Timestamp;
+use crate::core::Core;
 use crate::decide::{Verdict, Windows, spread};
 use crate::extract::{Candidate, Found};
+use crate::mint::ClaimSet;
 use crate::observe::Event;
 use crate::refresh::{FlightKey, Presented, RefreshToken, VerifiedToken};
-use crate::session::{ClaimSet, SessionStatus, View};
+use crate::session::{SessionStatus, View};
 use crate::verify::{self, InvalidReason, Seek, Verified, verify};
 
 /// The assessment of a request's access tokens.
@@ -146,8 +148,8 @@ impl<C: ClaimSet> Engine<C> {
             let verified = match self.verified(candidate, now) {
                 Ok(verified) => verified,
                 Err(reason) => {
-                    *lacks_key =
-                        *lacks_key || verify::lacks_key(candidate.token, reason, &core.keys);
+                    *lacks_key = *lacks_key
+                        || verify::lacks_key(candidate.token, reason, &core.settings.keys);
                     best = best.map_err(|_| reason);
                     continue;
                 }
@@ -173,15 +175,15 @@ impl<C: ClaimSet> Engine<C> {
         candidate: &Candidate<'_>,
         now: Timestamp,
     ) -> Result<Arc<Verified<C>>, InvalidReason> {
-        let (core, cache, token) = (&self.core, &self.cache, candidate.token);
-        let version = core.keys.version();
+        let (core, cache, token) = (&self.core, &self.rest.cache, candidate.token);
+        let version = core.settings.keys.version();
         let found = cache.find(token, version, now);
         let known = found.is_some();
         let verified = match found {
             Some(verified) => verified,
             None => {
                 candidate.flaw(&core.carriers).map_or(Ok(()), Err)?;
-                Arc::new(verify(token, &core.keys.current(), &core.rules, now)?)
+                Arc::new(verify(token, &core.settings.keys.current(), &core.settings.rules, now)?)
             }
         };
         if core.revoked.contains(&verified.sid, now) {
@@ -202,7 +204,7 @@ impl<C: ClaimSet> Engine<C> {
         found: &Found<'_>,
         now: Timestamp,
     ) -> Option<Fetch> {
-        match self.core.keys.seek() {
+        match self.core.settings.keys.seek() {
             // The key may have arrived between the check and this call.
             Seek::InVain => *assessed = self.assess(found, now),
             Seek::InFlight(fetch) => return Some(fetch),
@@ -250,7 +252,7 @@ impl Core {
         let candidates = found.candidates();
         let (Some(verified), Some(carrier)) = (verified, carrier) else {
             let picked = self.latest(candidates, None, now).ok().flatten();
-            return self.told_if_none(candidates, picked.map(|(one, _)| one.picked(true)));
+            return self.told_if_none(candidates, picked.map(|(one, _)| one.picked(true)), now);
         };
         let plantable = self.carriers.is_plantable(carrier);
         let of_carrier = |one: &&Candidate<'_>| one.carrier == carrier;
@@ -288,7 +290,7 @@ impl Core {
             }
             None => None,
         };
-        self.told_if_none(&candidates, picked)
+        self.told_if_none(&candidates, picked, now)
     }
 
     /// Returns the sessions of the authentic refresh tokens.
@@ -334,8 +336,12 @@ impl Core {
     }
 
     /// Emits an event if authentic refresh tokens came and none of them counts.
-    fn told_if_none(&self, candidates: &[Candidate<'_>], picked: Option<Refreshing>) -> Refreshing {
-        let now = self.clock.now();
+    fn told_if_none(
+        &self,
+        candidates: &[Candidate<'_>],
+        picked: Option<Refreshing>,
+        now: Timestamp,
+    ) -> Refreshing {
         let admitted = |one: &Candidate<'_>| {
             self.refresher.identify(Presented::new(None, Some(one.token)), now).is_some()
         };
@@ -349,7 +355,7 @@ impl Core {
         if Windows::all_ahead(verified.expires, now) {
             return Verdict::Fresh;
         }
-        let lifetime = verified.lifetime(self.mint_rules.lifetime);
+        let lifetime = verified.lifetime(self.settings.access_lifetime);
         let windows = Windows::new(lifetime, spread(&verified.sid));
         windows.judge(verified.expires, now)
     }
@@ -362,8 +368,8 @@ impl Core {
     /// Returns until when this token may be used if no refresh is available: its expiry plus the
     /// leeway, which is at most a quarter of its lifetime, and never past the end of its session.
     pub(crate) fn usable_until<C>(&self, verified: &Verified<C>) -> Timestamp {
-        let quarter = verified.lifetime(self.mint_rules.lifetime) / 4;
-        let until = verified.expires.plus(self.rules.leeway.min(quarter));
+        let quarter = verified.lifetime(self.settings.access_lifetime) / 4;
+        let until = verified.expires.plus(self.settings.rules.leeway.min(quarter));
         verified.session_expires.map_or(until, |end| until.min(end))
     }
 }

@@ -12,8 +12,9 @@ use tracing::Instrument as _;
 use super::assess::{Assessed, Refreshing};
 use super::{Engine, OriginFacts, RequestKind};
 use crate::extract::Kept;
+use crate::mint::ClaimSet;
 use crate::refresh::flight::within;
-use crate::session::{ClaimSet, Session};
+use crate::session::Session;
 
 /// Completes when the key set was fetched, or the fetch failed.
 pub(super) type Fetch = Pin<Box<dyn Future<Output = ()> + Send>>;
@@ -49,7 +50,7 @@ impl<C: ClaimSet> AwaitKey<C> {
         let core = &engine.core;
         // Measured by the clock of the timers that limit the wait, which a test may stop.
         let began = Instant::now();
-        let left = || core.refresh_timeout.saturating_sub(began.elapsed());
+        let left = || core.settings.refresh_timeout.saturating_sub(began.elapsed());
 
         let mut again = true;
         let (mut assessed, mut now) = loop {
@@ -61,7 +62,7 @@ impl<C: ClaimSet> AwaitKey<C> {
                 }
                 None => false,
             };
-            let now = core.clock.now();
+            let now = core.settings.clock.now();
             let mut assessed = engine.assess(&access.found(), now);
             if assessed.lacks_key
                 && let Some(next) = engine.seek_key(&mut assessed, &access.found(), now)
@@ -79,7 +80,7 @@ impl<C: ClaimSet> AwaitKey<C> {
         let mut chosen = engine.choose(&assessed, refresh.as_ref(), false, now);
         if let Refreshing::Doubt(sessions) = chosen {
             let known = within(core, left(), core.learn_ends(sessions)).await == Some(true);
-            now = core.clock.now();
+            now = core.settings.clock.now();
             assessed = engine.assess(&access.found(), now);
             chosen = engine.choose(&assessed, refresh.as_ref(), true, now);
             if !known && matches!(chosen, Refreshing::Conflict) {

@@ -1,16 +1,18 @@
 //! Requests whose tokens would leave this machine unencrypted, with `insecure_dev_only`.
 
-use super::{Core, Engine};
+use super::Engine;
 use crate::clock::Timestamp;
+use crate::core::Core;
 use crate::decide::{Decision, Verdict};
 use crate::head::RequestHead;
+use crate::mint::ClaimSet;
 use crate::origin::is_local;
-use crate::session::{ClaimSet, RequestFacts, Session, SessionStatus, View};
+use crate::session::{RequestFacts, Session, SessionStatus, View};
 
 impl Core {
     /// Returns whether a request names a host that `insecure_dev_only` does not allow.
     pub(crate) fn is_exposed(&self, head: &impl RequestHead) -> bool {
-        self.insecure_hosts.as_ref().is_some_and(|named| !is_local(head, named))
+        self.settings.insecure && !is_local(head, &self.settings.insecure_hosts)
     }
 }
 

@@ -4,45 +4,29 @@ mod assess;
 mod await_key;
 mod exposed;
 mod facts;
-mod fit;
 mod ours;
-mod revocation_feed;
-mod sign_outs;
 
-use std::collections::BTreeSet;
 use std::fmt;
 use std::sync::Arc;
-use std::time::Duration;
 
-use crate::carrier::Transports;
-use crate::clock::{Clock, Timestamp};
-use crate::config::{Background, EngineBuilder, EventHook, Revalidate};
+use crate::clock::Timestamp;
+use crate::core::Core;
 use crate::decide::{Decision, Occasion, Verdict, decide};
-use crate::endpoint::{Clients, NativeEndpoint, Served};
-use crate::extract::{Found, Side, brings_cookie, extract, join_pieces};
-use crate::forward::InnerToken;
+use crate::dialects::ServedEndpoints;
+use crate::extract::{Found, brings_cookie, extract, join_pieces};
 use crate::head::{RequestHead, ResponseHead};
-use crate::mint::MintRules;
-use crate::node::{Revoked, Seen};
+use crate::mint::ClaimSet;
+use crate::node::RevocationFeed;
 use crate::observe::Event;
-use crate::observe::metrics::Metrics;
-use crate::origin::{self, Trusted};
-use crate::refresh::flight::{FlightGroup, within};
-use crate::refresh::{Context, ErasedRefresher, Failure, Presented, RefreshToken};
-use crate::reject::RejectionBody;
-use crate::respond::CachePolicy;
-use crate::runtime::Runtime;
-use crate::secret::AccessToken;
-use crate::session::{ClaimSet, InFlight, RequestFacts, Session, SessionStatus, View, Watches};
-use crate::verify::{self, Cache, InvalidReason, Keys, Rules, Seek, Verified, verify};
+use crate::origin;
+use crate::refresh::{Context, Presented};
+use crate::session::{InFlight, RequestFacts, Session, SessionStatus, View};
+use crate::transport::Side;
+use crate::verify::{Cache, InvalidReason, Verified};
 
 use assess::{Assessed, Refreshing};
 use await_key::AwaitKey;
 use facts::{OriginFacts, RequestKind};
-pub(crate) use fit::Fit;
-pub(crate) use revocation_feed::FeedState;
-pub use revocation_feed::RevocationFeed;
-pub(crate) use sign_outs::SignOuts;
 
 /// Keeps users signed in. Built once, cheap to clone, shared by every request.
 ///
@@ -68,46 +52,14 @@ pub(crate) use sign_outs::SignOuts;
 /// ```
 pub struct Engine<C> {
     pub(crate) core: Arc<Core>,
-    /// Outside of the core, because its type depends on the claims.
-    cache: Arc<Cache<C>>,
+    rest: Arc<Rest<C>>,
 }
 
-/// The part of the engine that does not depend on the type of the claims.
-pub(crate) struct Core {
-    pub(crate) rules: Rules,
-    pub(crate) mint_rules: MintRules,
-    pub(crate) keys: Keys,
-    pub(crate) carriers: Transports,
-    pub(crate) refresher: Arc<dyn ErasedRefresher>,
-    pub(crate) revalidate: Option<Revalidate>,
-    pub(crate) fit: Fit,
-    pub(crate) session_lifetime: Duration,
-    pub(crate) refresh_timeout: Duration,
-    pub(crate) reuse_interval: Duration,
-    pub(crate) inner_token: InnerToken,
-    pub(crate) cache_policy: CachePolicy,
-    pub(crate) trusted_origins: Vec<Trusted>,
-    /// With `insecure_dev_only`: the hosts that it allows beside this machine.
-    pub(crate) insecure_hosts: Option<Vec<String>>,
-    pub(crate) csrf_handled_elsewhere: bool,
-    pub(crate) background: Option<Background>,
-    pub(crate) public_attributes: Option<BTreeSet<String>>,
-    pub(crate) recent_sign_in: Option<Duration>,
-    pub(crate) rejection_body: Option<RejectionBody>,
-    pub(crate) events: Option<EventHook>,
-    pub(crate) debug_headers: bool,
-    pub(crate) clock: Clock,
-    pub(crate) runtime: Runtime,
-    pub(crate) flights: FlightGroup,
-    pub(crate) revoked: Revoked,
-    pub(crate) seen: Seen,
-    pub(crate) watches: Watches,
-    pub(crate) native: Vec<(NativeEndpoint, Arc<str>)>,
-    pub(crate) dialects: Vec<Arc<Served>>,
-    pub(crate) clients: Clients,
-    pub(crate) revocation_feed: FeedState,
-    pub(crate) sign_outs: SignOuts,
-    pub(crate) metrics: Metrics,
+/// What the core does without, because it depends on the type of the claims or is for endpoints
+/// alone.
+struct Rest<C> {
+    cache: Cache<C>,
+    endpoints: ServedEndpoints,
 }
 
 /// A request that has begun. States what to do before the inner service is called.
@@ -155,17 +107,12 @@ impl<C: ClaimSet> PendingSession<C> {
 }
 
 impl<C: ClaimSet> Engine<C> {
-    /// Starts a configuration from the keys that sign and verify.
-    pub fn builder(keys: Keys) -> EngineBuilder<C> {
-        EngineBuilder::new(keys)
-    }
-
-    pub(crate) fn new(core: Core, cache: Cache<C>) -> Self {
+    pub(crate) fn new(core: Core, cache: Cache<C>, endpoints: ServedEndpoints) -> Self {
         let core = Arc::new(core);
         if let Some(runtime) = core.runtime.handle() {
             core.follow(&runtime, false);
         }
-        Self { core, cache: Arc::new(cache) }
+        Self { core, rest: Arc::new(Rest { cache, endpoints }) }
     }
 
     /// Returns whether this node learns at once of sessions that end on other nodes. For health
@@ -173,7 +120,7 @@ impl<C: ClaimSet> Engine<C> {
     pub fn feed(&self) -> RevocationFeed {
         // If the runtime that followed the feed has ended, another one takes its place.
         self.core.runtime();
-        self.core.revocation_feed.feed(self.core.clock.monotonic())
+        self.core.revocation_feed.feed(self.core.settings.clock.monotonic())
     }
 
     /// Ends the engine. No refresh starts any more, and the engine waits for the refreshes under
@@ -193,13 +140,13 @@ impl<C: ClaimSet> Engine<C> {
     /// Steps 1 to 3 of the path of a request: extract, verify, decide; and the start of step 4.
     pub fn begin(&self, head: &impl RequestHead) -> Progress<C> {
         let core = &self.core;
-        let now = core.clock.now();
+        let now = core.settings.clock.now();
         if core.is_exposed(head) {
             return Progress::Pass(self.exposed(now));
         }
 
-        let same_origin =
-            core.csrf_handled_elsewhere || !origin::is_cross_site(head, &core.trusted_origins);
+        let same_origin = core.settings.csrf_handled_elsewhere
+            || !origin::is_cross_site(head, &core.settings.trusted_origins);
         let found = extract(head.fields(), &core.carriers, Side::Access, same_origin, &[]);
         let mut assessed = self.assess(&found, now);
         if assessed.view.standing == SessionStatus::Absent
@@ -213,7 +160,7 @@ impl<C: ClaimSet> Engine<C> {
         let extract_refresh =
             || extract(head.fields(), &core.carriers, Side::Refresh, same_origin, &joined);
         let refresh = core.refresher.uses_refresh_tokens().then(extract_refresh);
-        let user_activity = match &core.background {
+        let user_activity = match &core.settings.background {
             Some(background) => !background(head.method(), head.path()),
             None => true,
         };
@@ -305,7 +252,7 @@ impl<C: ClaimSet> Engine<C> {
         };
         // Revalidation may return other claims, whatever the token's age.
         let unread = view.unread().cloned();
-        let due = match unread.is_some() && core.revalidate.is_some() {
+        let due = match unread.is_some() && core.settings.revalidate.is_some() {
             true => Verdict::Expired,
             false => verdict,
         };
@@ -360,136 +307,25 @@ impl<C: ClaimSet> Engine<C> {
     }
 }
 
-impl Core {
-    /// Records that the session is over. From now on this node refuses its access tokens, for as
-    /// long as one may live if clocks differ by up to an hour.
-    pub(crate) fn revoke_here(&self, sid: &str) {
-        let now = self.clock.now();
-        let until = now.plus(self.longest_life());
-        self.revoked.insert(sid, until, now);
-        self.watches.end(sid);
-    }
-
-    /// Returns how long clients may present an access token of a session that is over.
-    pub(crate) fn longest_life(&self) -> Duration {
-        /// Tokens of a node whose clock is ahead by this much live longer on this node.
-        const SKEW: Duration = Duration::from_secs(60 * 60);
-        self.mint_rules.lifetime + self.rules.leeway + SKEW
-    }
-
-    /// Verifies a token that was just made, because the engine must accept every token that it
-    /// sends.
-    pub(crate) fn verify_own<C: ClaimSet>(
-        &self,
-        token: &AccessToken,
-    ) -> Result<Verified<C>, Failure> {
-        let (now, token) = (self.clock.now(), token.expose().as_bytes());
-        let verified = verify(token, &self.keys.current(), &self.rules, now);
-        let verified: Verified<C> = verified.map_err(|reason| {
-            self.emit(&Event::TokenRefused { reason });
-            match verify::lacks_key(token, reason, &self.keys) {
-                true => Failure::SOON,
-                false => Failure::Misconfigured,
-            }
-        })?;
-        if verified.expires <= now {
-            self.emit(&Event::ExpiredOnArrival { sid: &verified.sid });
-            return Err(Failure::SOON);
-        }
-        Ok(verified)
-    }
-
-    /// Returns an error, and emits an event, unless the tokens fit in every transport. A token that
-    /// is dropped on its way may be the only copy of a one-time token.
-    pub(crate) fn check_fit(
-        &self,
-        sid: &str,
-        access: Option<&AccessToken>,
-        refresh: Option<&RefreshToken>,
-    ) -> Result<(), Failure> {
-        if access.is_none_or(|token| self.carriers.fit(token.expose()))
-            && refresh.is_none_or(|token| self.carriers.fit_refresh(token.expose()))
-        {
-            return Ok(());
-        }
-        self.emit(&Event::TokenTooLarge { sid });
-        Err(Failure::Misconfigured)
-    }
-
-    /// Fetches the key of a new token. If keys come from a source, a refresh may return a token
-    /// that is signed by a key that was published a moment ago. The fetch comes before any client
-    /// gets the token, and its failure is not an error.
-    pub(crate) async fn learn_key(&self, token: &AccessToken) {
-        if !self.keys.has_source() {
-            return;
-        }
-        let (now, token) = (self.clock.now(), token.expose().as_bytes());
-        if let Err(reason) = verify::<()>(token, &self.keys.current(), &self.rules, now)
-            && verify::lacks_key(token, reason, &self.keys)
-            && let Seek::InFlight(fetch) = self.keys.seek()
-        {
-            within(self, self.refresh_timeout, fetch).await;
-        }
-    }
-
-    /// Records which of these sessions are over. Returns false if that is unknown at the moment.
-    pub(crate) async fn learn_ends(self: &Arc<Self>, sids: Vec<Box<str>>) -> bool {
-        for sid in sids {
-            let over = self.refresher.is_over(Context::new(self.clone()), sid.to_string());
-            match over.await {
-                Ok(true) => self.revoke_here(&sid),
-                Ok(false) => {}
-                Err(_) => return false,
-            }
-        }
-        true
-    }
-
-    /// Runs the task to its end, also if the caller is dropped.
-    pub(crate) async fn detached<T: Send + 'static>(
-        self: &Arc<Self>,
-        task: impl Future<Output = Result<T, Failure>> + Send + 'static,
-    ) -> Result<T, Failure> {
-        let Some(runtime) = self.runtime() else { return task.await };
-        runtime.spawn(task).await.unwrap_or_else(|error| {
-            if !error.is_cancelled() {
-                return Err(Failure::SOON);
-            }
-            self.emit(&Event::RuntimeEnded);
-            Err(Failure::NoRuntime)
-        })
-    }
-
-    /// Drops what this node holds of a session that is over. If the refresher keeps no sessions,
-    /// the session's access tokens are good on every other node, and therefore on this one too.
-    pub(crate) fn forget(&self, sid: &str) {
-        self.flights.forget(sid);
-        if self.refresher.uses_refresh_tokens() {
-            self.revoke_here(sid);
-        }
-    }
-
-    pub(crate) fn emit(&self, event: &Event<'_>) {
-        event.trace();
-        self.metrics.happened(event);
-        if let Some(hook) = &self.events {
-            hook(event);
-        }
+impl<C> Engine<C> {
+    /// Returns what the engine serves besides the app's own routes.
+    pub(crate) fn served(&self) -> &ServedEndpoints {
+        &self.rest.endpoints
     }
 }
 
 impl<C> Clone for Engine<C> {
     fn clone(&self) -> Self {
-        Self { core: self.core.clone(), cache: self.cache.clone() }
+        Self { core: self.core.clone(), rest: self.rest.clone() }
     }
 }
 
 impl<C> fmt::Debug for Engine<C> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Engine")
-            .field("issuer", &self.core.rules.issuer)
-            .field("audience", &self.core.rules.audience)
-            .field("keys", &self.core.keys)
+            .field("issuer", &self.core.settings.rules.issuer)
+            .field("audience", &self.core.settings.rules.audience)
+            .field("keys", &self.core.settings.keys)
             .finish_non_exhaustive()
     }
 }

@@ -4,8 +4,9 @@
 use std::sync::Arc;
 
 use super::Engine;
+use crate::mint::ClaimSet;
 use crate::reject::Rejection;
-use crate::session::{ClaimSet, Session};
+use crate::session::Session;
 
 impl<C: ClaimSet> Engine<C> {
     /// For adapters, before [`begin`](Self::begin): returns whether a layer of this same engine

@@ -17,10 +17,10 @@ use http::header::{AUTHORIZATION, COOKIE};
 use smallvec::SmallVec;
 use zeroize::Zeroizing;
 
-use crate::carrier::{CookieFinder, MAX_CARRIERS, Place, Transports};
 use crate::cookie::chunks;
 use crate::head::HeaderFields;
 use crate::refresh::RefreshToken;
+use crate::transport::{CookieFinder, MAX_CARRIERS, Place, Side, Transports};
 use crate::verify::{InvalidReason, MAX_TOKEN};
 
 /// How many tokens in one place are verified: a cookie on the host, one on its domain and one on a
@@ -30,13 +30,6 @@ const MAX_CANDIDATES: usize = MAX_IN_ONE_PLACE * MAX_CARRIERS;
 
 /// How many octets of `Cookie` are searched. Servers refuse fewer.
 const MAX_COOKIE_OCTETS: usize = 1024 * 1024;
-
-/// Which of a transport's two tokens.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Side {
-    Access,
-    Refresh,
-}
 
 /// The tokens of one kind that a request brought, in the order of the transports.
 pub(crate) struct Found<'h> {

@@ -5,8 +5,8 @@ use http::{HeaderName, HeaderValue};
 use proptest::prelude::*;
 
 use super::*;
-use crate::carrier::{Location, Transport};
 use crate::cookie::CookieSpec;
+use crate::transport::{Location, Transport};
 
 const TOKEN: &str = "aaaa.bbbb.cccc";
 

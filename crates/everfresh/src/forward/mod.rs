@@ -9,24 +9,11 @@ use http::HeaderValue;
 use http::header::{AUTHORIZATION, COOKIE};
 use smallvec::SmallVec;
 
-use crate::carrier::{Location, Transports};
 use crate::extract::cookie_spans;
 use crate::head::HeaderFields;
+use crate::policy::InnerToken;
 use crate::secret::AccessToken;
-
-/// What the inner service sees of the access token.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum InnerToken {
-    /// The token that the client sent, which after a refresh is the old one. The default.
-    #[default]
-    Untouched,
-    /// The current token: after a refresh the new one, in the place of the old one. For services
-    /// that pass the request on.
-    Fresh,
-    /// No token. The session is in the request's extensions.
-    Strip,
-}
+use crate::transport::{Location, Transports};
 
 /// Rewrites the request's fields. Changes none if none has to change.
 pub(crate) fn rewrite(

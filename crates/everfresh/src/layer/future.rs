@@ -9,7 +9,8 @@ use pin_project_lite::pin_project;
 use tower_service::Service;
 
 use crate::engine::PendingSession;
-use crate::session::{ClaimSet, FinishFuture, InFlight, Session};
+use crate::mint::ClaimSet;
+use crate::session::{FinishFuture, InFlight, Session};
 
 pin_project! {
     /// The future of [`Refresh`](super::Refresh).

@@ -11,7 +11,7 @@ use std::fmt;
 use tower_layer::Layer;
 
 use crate::engine::Engine;
-use crate::session::ClaimSet;
+use crate::mint::ClaimSet;
 
 pub use future::ResponseFuture;
 pub use require::{Require, RequireFuture, RequireLayer};

@@ -10,8 +10,8 @@ use tower_layer::Layer;
 use tower_service::Service;
 
 use crate::engine::Engine;
+use crate::mint::ClaimSet;
 use crate::reject::Rejection;
-use crate::session::ClaimSet;
 
 /// Wraps a service in [`Require`]. Returned by [`Engine::require`](crate::Engine::require).
 pub struct RequireLayer<C>(Engine<C>);

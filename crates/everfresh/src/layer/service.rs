@@ -8,7 +8,7 @@ use tower_service::Service;
 
 use super::future::ResponseFuture;
 use crate::engine::{Engine, Progress};
-use crate::session::ClaimSet;
+use crate::mint::ClaimSet;
 
 /// Reads, verifies and refreshes the token of each request. Returned by [`Engine::layer`].
 pub struct Refresh<S, C> {

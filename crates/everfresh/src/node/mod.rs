@@ -1,15 +1,20 @@
 //! What this node knows of sessions without asking the store: which are over, and which generations
 //! it has reported as seen. Read on the fresh path.
 
+mod feed;
 mod revoked;
 mod shards;
+mod watches;
 
 use std::fmt;
 use std::hash::{BuildHasher as _, RandomState};
 use std::sync::atomic::{AtomicU64, Ordering};
 
+pub(crate) use feed::FeedState;
+pub use feed::RevocationFeed;
 pub(crate) use revoked::Revoked;
-pub(crate) use shards::{Key, Shards};
+use shards::{Key, Shards};
+pub(crate) use watches::{Until, Watches};
 
 const SLOTS: usize = 16_384;
 

@@ -11,7 +11,7 @@ use metrics::{Counter, Gauge, Histogram, counter, gauge, histogram};
 use super::Event;
 use super::list::*;
 use crate::decide::{Decision, Verdict};
-use crate::refresh::Failure;
+use crate::error::Failure;
 use crate::verify::InvalidReason;
 
 /// How a request came to its refresh in the single flight.

@@ -6,7 +6,7 @@ pub(crate) mod metrics;
 #[cfg(test)]
 mod tests;
 
-use crate::refresh::Failure;
+use crate::error::Failure;
 use crate::verify::InvalidReason;
 
 pub use list::{METRICS, Metric, MetricKind};

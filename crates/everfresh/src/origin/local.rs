@@ -4,7 +4,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use http::header::HOST;
 
-use crate::config::ConfigError;
+use crate::error::ConfigError;
 use crate::head::{HeaderFields as _, RequestHead};
 
 /// Whether a request is for this machine, or for a host that the app named, on any port. A request

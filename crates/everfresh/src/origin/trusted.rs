@@ -1,6 +1,6 @@
 //! Origins that the app trusts, everywhere or at some paths.
 
-use crate::config::ConfigError;
+use crate::error::ConfigError;
 
 /// An origin whose requests count as same-origin.
 #[derive(Clone, Debug)]

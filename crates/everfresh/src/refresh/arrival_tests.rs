@@ -55,7 +55,14 @@ impl Brings {
         let How { age, life, refresh } = *self.how.lock().unwrap();
         let core = &cx.core;
         let made = cx.now().minus(age);
-        let minted = mint::mint(&core.mint_rules, &core.keys, grant, mint::For::Us, life, made);
+        let minted = mint::mint(
+            core.settings.mint_rules(),
+            &core.settings.keys,
+            grant,
+            mint::For::Us,
+            life,
+            made,
+        );
         tokens.access = AccessToken::new(minted.unwrap().expose().to_owned());
         tokens.refresh = refresh.map(|text| RefreshToken::new(text.into()));
         tokens

@@ -11,9 +11,9 @@ use super::{
     Failure, KeyRing, RefreshRequest, RefreshToken, ReissueRequest, Sealer, Tokens, token,
 };
 use crate::clock::Timestamp;
-use crate::config::ConfigError;
-use crate::decide::{Windows, spread};
-use crate::engine::Core;
+use crate::core::Core;
+use crate::decide::Windows;
+use crate::error::ConfigError;
 use crate::mint::{self, For, MintProblem, SessionClaims};
 use crate::observe::Event;
 use crate::secret::AccessToken;
@@ -143,7 +143,7 @@ impl Context {
 
     /// Returns the wall-clock time of the engine's clock.
     pub fn now(&self) -> Timestamp {
-        self.core.clock.now()
+        self.core.settings.clock.now()
     }
 
     /// Asks the app whether the session goes on, and with which claims. Call it before a one-time
@@ -155,7 +155,7 @@ impl Context {
     /// * [`Failure::UnreadClaims`] if the app's type can't read the claims and the app returned no
     ///   others
     pub async fn revalidate(&self, grant: &mut SessionClaims) -> Result<(), Failure> {
-        if let Some(hook) = &self.core.revalidate {
+        if let Some(hook) = &self.core.settings.revalidate {
             match hook(grant.clone()).await {
                 Ok(Some(claims)) => grant.claims = claims,
                 Ok(None) => {}
@@ -188,9 +188,10 @@ impl Context {
     ) -> Result<Tokens, Failure> {
         self.core.fits(&grant.claims)?;
         let now = self.now();
-        let rules = &self.core.mint_rules;
-        let lifetime = lifetime.unwrap_or(rules.lifetime).min(rules.lifetime);
-        let access = mint::mint(rules, &self.core.keys, grant, For::Us, lifetime, now)
+        let rules = self.core.settings.mint_rules();
+        let most = self.core.settings.access_lifetime;
+        let lifetime = lifetime.unwrap_or(most).min(most);
+        let access = mint::mint(rules, &self.core.settings.keys, grant, For::Us, lifetime, now)
             .and_then(|token| match self.core.carriers.fit(token.expose()) {
                 true => Ok(token),
                 false => Err(MintProblem::TooLarge),
@@ -208,20 +209,17 @@ impl Context {
         audience: &str,
         lifetime: Duration,
     ) -> Result<AccessToken, Failure> {
-        let rules = &self.core.mint_rules;
-        let (audience, lifetime) = (For::Another(audience), lifetime.min(rules.lifetime));
-        mint::mint(rules, &self.core.keys, grant, audience, lifetime, self.now())
+        let rules = self.core.settings.mint_rules();
+        let most = self.core.settings.access_lifetime;
+        let (audience, lifetime) = (For::Another(audience), lifetime.min(most));
+        mint::mint(rules, &self.core.settings.keys, grant, audience, lifetime, self.now())
             .map_err(|problem| self.report(grant, problem))
     }
 
     /// Returns whether to renew a token now that was issued for `lifetime` and expires in `left`.
     /// The engine's refresh windows for its own tokens decide, and vary the moment by session.
     pub fn is_due(sid: &str, lifetime: Duration, left: Duration) -> bool {
-        let early = Windows::new(lifetime, spread(sid)).advisory;
-        // everfresh's access tokens expire earlier by a random amount. When one of them is due for
-        // a refresh, the token that it rests on has to be due as well.
-        let early = early + lifetime / 20 + Duration::from_secs(1);
-        left <= early.min(lifetime / 2)
+        Windows::is_due(sid, lifetime, left)
     }
 
     /// Checks that the refresh token fits every transport of the engine, by its size and by its
@@ -239,17 +237,17 @@ impl Context {
 
     /// Returns the longest lifetime of a session.
     pub fn session_lifetime(&self) -> Duration {
-        self.core.session_lifetime
+        self.core.settings.session_lifetime
     }
 
     /// Returns the time of the engine's monotonic clock, since an arbitrary moment.
     pub fn monotonic(&self) -> Duration {
-        self.core.clock.monotonic()
+        self.core.settings.clock.monotonic()
     }
 
     /// Returns how long a request waits for a refresh at most.
     pub fn refresh_timeout(&self) -> Duration {
-        self.core.refresh_timeout
+        self.core.settings.refresh_timeout
     }
 
     /// Reports an event to `tracing` and to the app's hook.
@@ -259,7 +257,7 @@ impl Context {
 
     /// Returns the time of the monotonic clock after `time` has passed.
     pub(crate) fn after(&self, time: Duration) -> Duration {
-        self.core.clock.monotonic() + time
+        self.core.settings.clock.monotonic() + time
     }
 
     /// Spawns a task that no request waits for on the engine's runtime. Without a runtime the task

@@ -10,7 +10,7 @@ use super::{
     ReissueRequest, SessionInfo, Setup, SignInRequest, Tokens,
 };
 use crate::clock::Timestamp;
-use crate::config::ConfigError;
+use crate::error::ConfigError;
 use crate::secret::AccessToken;
 use crate::store::{RevocationSink, StoreError};
 

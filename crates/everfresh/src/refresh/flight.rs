@@ -29,7 +29,7 @@ use tracing::{Instrument as _, Span};
 
 use super::single_flight::{Entry, Leader, Outcome};
 use super::{Context, Failure, FlightKey, RefreshRequest};
-use crate::engine::Core;
+use crate::core::Core;
 use crate::observe::Event;
 use crate::observe::metrics::How;
 use crate::runtime::has_timer;
@@ -135,11 +135,11 @@ pub(crate) fn join_or_start(
 ) -> (Flight, How) {
     // A refresh token alone does not say that its session has ended, and a store that is down or
     // another server may not know it either.
-    if core.revoked.contains(&key.sid, core.clock.now()) {
+    if core.revoked.contains(&key.sid, core.settings.clock.now()) {
         core.metrics.flies(How::Replayed);
         return (Flight::Done(Err(Failure::Rejected)), How::Replayed);
     }
-    let (flight, how) = match core.flights.enter(key, || core.clock.monotonic()) {
+    let (flight, how) = match core.flights.enter(key, || core.settings.clock.monotonic()) {
         Entry::Lead(running) => {
             let outcome = running.outcome();
             start(core, running, admitted(), haste);
@@ -204,10 +204,11 @@ impl FlightGroup {
     /// Lets no further flight start and waits for the running ones, for a flight's limit at most.
     /// Returns how many had not ended by then.
     pub(crate) async fn drain(&self, core: &Core) -> usize {
-        let began = core.clock.monotonic();
+        let began = core.settings.clock.monotonic();
         let mut left = 0;
         for result in self.close() {
-            let rest = FLIGHT_LIMIT.saturating_sub(core.clock.monotonic().saturating_sub(began));
+            let rest =
+                FLIGHT_LIMIT.saturating_sub(core.settings.clock.monotonic().saturating_sub(began));
             let flight = Flight::Running(result.clone());
             let _ = flight.wait(core, rest).await;
             left += usize::from(result.borrow().is_none());
@@ -225,7 +226,7 @@ async fn run(
     span: Span,
 ) {
     let core = &counted.0;
-    let began = core.clock.monotonic();
+    let began = core.settings.clock.monotonic();
     let refresher = core.refresher.clone();
     let context = Context::new(core.clone());
     let refresh = refresher.refresh(context.clone(), admitted);
@@ -245,7 +246,7 @@ async fn run(
     if let Ok(tokens) = &landing {
         core.learn_key(&tokens.access).await;
         if let Some(expires) = expiry(tokens.access.expose().as_bytes()) {
-            let left = expires.since(core.clock.now());
+            let left = expires.since(core.settings.clock.now());
             reuse_interval = reuse_interval.min(left / 2);
             if left.is_zero() {
                 core.emit(&Event::ExpiredOnArrival { sid });
@@ -256,7 +257,7 @@ async fn run(
     if landing.as_ref().err() == Some(&Failure::Rejected) {
         core.revoke_here(sid);
     }
-    let now = core.clock.monotonic();
+    let now = core.settings.clock.monotonic();
     core.metrics.flew(now.saturating_sub(began));
     let mut random = [0];
     let random = getrandom::fill(&mut random).map_or(u8::MAX, |()| random[0]);
@@ -282,10 +283,15 @@ pub(super) mod tests {
         for fingerprint in 0..n {
             let key = FlightKey { sid: format!("{fingerprint}").into(), fingerprint };
             let access = AccessToken::new(String::new());
-            let session_expires = core.clock.now();
+            let session_expires = core.settings.clock.now();
             let (refresh, persistent, recheck_at) = (None, true, None);
             let tokens = Tokens { access, refresh, session_expires, persistent, recheck_at };
-            core.flights.lock().keep(key, tokens, core.clock.monotonic(), core.reuse_interval);
+            core.flights.lock().keep(
+                key,
+                tokens,
+                core.settings.clock.monotonic(),
+                core.reuse_interval,
+            );
         }
     }
 

@@ -3,8 +3,8 @@
 use futures::future::BoxFuture;
 
 use super::{Context, Failure, Sealer, Setup};
-use crate::config::ConfigError;
-use crate::endpoint::AccessTokenResponse;
+use crate::error::ConfigError;
+use crate::refresh::AccessTokenResponse;
 use crate::secret::AccessToken;
 use crate::store::{Loaded, NewUpstreamTokens, SessionId, SessionRecord};
 

@@ -17,8 +17,7 @@ use super::{
 };
 use crate::mint;
 use crate::secret::AccessToken;
-use crate::testing::named_key as key;
-use crate::testing::*;
+use crate::testing::{named_key as key, *};
 use crate::{Dialect, Keys, Progress, Revalidated, Seek, SignIn, Timestamp};
 
 /// A world whose revalidation counts its calls and takes a moment.
@@ -349,11 +348,11 @@ impl Refresher for Issuer {
     async fn refresh(&self, cx: Context, admitted: RefreshRequest) -> Result<Tokens, Failure> {
         let grant = admitted.grant.ok_or(Failure::Rejected)?;
         let access = mint::mint(
-            &cx.core.mint_rules,
+            cx.core.settings.mint_rules(),
             &self.0,
             &grant,
             mint::For::Us,
-            cx.core.mint_rules.lifetime,
+            cx.core.settings.access_lifetime,
             cx.now(),
         );
         Ok(Tokens {

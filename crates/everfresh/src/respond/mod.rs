@@ -11,21 +11,18 @@
 //! 4. A 304 carries no tokens, because caches merge its fields into the stored response. The next
 //!    request is refreshed again.
 
-mod debug;
-
 use std::time::Duration;
 
 use http::header::{AUTHORIZATION, CACHE_CONTROL, COOKIE, EXPIRES, SET_COOKIE, VARY};
 use http::{HeaderName, HeaderValue};
 
-use crate::carrier::{CookieFinder, Location};
 use crate::cookie::{CookieSpec, chunks};
-use crate::engine::Core;
+use crate::core::Core;
 use crate::head::{HeaderFields, ResponseHead};
 use crate::observe::Event;
+use crate::policy::CachePolicy;
 use crate::refresh::Tokens;
-
-pub(crate) use debug::Account;
+use crate::transport::{CookieFinder, Location};
 
 /// What a response should carry for the session.
 #[derive(Clone, Debug, Default)]
@@ -56,22 +53,6 @@ pub(crate) enum Sent {
     Withheld,
     /// Cookies are deleted.
     Cleared,
-}
-
-/// What happens if a handler makes a response cacheable by shared caches and the tokens of a
-/// refresh should be sent with it. The tokens of a sign-in are always sent, as by
-/// [`Override`](Self::Override).
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum CachePolicy {
-    /// The response becomes `no-store` and carries the tokens. The default.
-    #[default]
-    Override,
-    /// The response stays as it is, without tokens. The next request is refreshed again.
-    SkipTokens,
-    /// The response becomes a 500, so that the developer notices the route. The tokens are
-    /// withheld.
-    Fail,
 }
 
 /// Cache directives that only shared caches and CDNs read.
@@ -105,7 +86,7 @@ pub(crate) fn apply(
             Sent::Withheld
         }
         Outgoing::Tokens { carrier, tokens, asked } => {
-            let policy = if asked { CachePolicy::Override } else { core.cache_policy };
+            let policy = if asked { CachePolicy::Override } else { core.settings.cache_policy };
             deliver(core, response, carrier, &tokens, policy, tell)
         }
     }
@@ -159,7 +140,7 @@ fn deliver(
         }
         return Sent::Withheld;
     }
-    let rest = tokens.session_expires.since(core.clock.now());
+    let rest = tokens.session_expires.since(core.settings.clock.now());
     let max_age = tokens.persistent.then_some(rest);
     let access = (&carrier.access, tokens.access.expose());
     let refresh = tokens.refresh.as_ref().map(|token| (&carrier.refresh, token.expose()));

@@ -4,17 +4,17 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::time::Duration;
 
-use super::{ClaimSet, Session, SessionStatus, View};
-use crate::carrier::{Location, Transport};
-use crate::endpoint::AccessTokenResponse;
-use crate::error::{SessionError, SessionErrorKind};
-use crate::mint::{self, ClaimsObject, SessionClaims};
+use super::{Session, SessionStatus, View};
+use crate::error::{Failure, SessionError, SessionErrorKind};
+use crate::mint::{self, ClaimSet, ClaimsObject, SessionClaims};
 use crate::observe::Event;
 use crate::refresh::flight::{Mode, outcome_of, within};
-use crate::refresh::{Closing, Context, Failure, RENEWABLE, SessionInfo, SignInRequest};
+use crate::refresh::{
+    AccessTokenResponse, Closing, Confirms, Context, RENEWABLE, SessionInfo, SignInRequest,
+};
 use crate::respond::Outgoing;
 use crate::secret::AccessToken;
-use crate::verify::Verified;
+use crate::transport::{Location, Transport};
 
 /// A sign-in with more options than a subject and claims.
 ///
@@ -155,7 +155,7 @@ impl<C: ClaimSet> Session<C> {
         lifetime: Duration,
     ) -> Result<AccessToken, SessionError> {
         let core = &self.0.core;
-        if audience.is_empty() || audience == core.rules.audience {
+        if audience.is_empty() || audience == core.settings.rules.audience {
             return Err(SessionErrorKind::Audience.into());
         }
         let grant = self.grant()?;
@@ -164,7 +164,7 @@ impl<C: ClaimSet> Session<C> {
 
     /// Returns what a token of the signed-in user is minted from.
     fn grant(&self) -> Result<SessionClaims, SessionError> {
-        let grant = self.verified(|verified| grant_of(verified)).flatten();
+        let grant = self.verified(|verified| verified.session_claims(Confirms::Nothing)).flatten();
         grant.ok_or_else(|| SessionErrorKind::NotSignedIn.into())
     }
 
@@ -180,7 +180,7 @@ impl<C: ClaimSet> Session<C> {
         let cx = Context::new(core.clone());
         let presented = self.refresh_token();
         let task = core.detached(async move { cx.upstream_access_token(sid, presented).await });
-        let limited = within(&self.0.core, self.0.core.refresh_timeout, task).await;
+        let limited = within(&self.0.core, self.0.core.settings.refresh_timeout, task).await;
         Ok(limited.unwrap_or(Err(Failure::SOON))?)
     }
 
@@ -223,17 +223,17 @@ impl<C: ClaimSet> Session<C> {
             return Err(SessionErrorKind::CrossSite.into());
         }
         let claims = ClaimsObject::of_app(&sign_in.claims)
-            .and_then(|claims| claims.fit_for(core.mint_rules.profile))
+            .and_then(|claims| claims.fit_for(core.settings.profile))
             .map_err(|problem| SessionError::claims(problem.to_string()))?;
-        let now = core.clock.now();
-        let lifetime = sign_in.lifetime.unwrap_or(core.session_lifetime);
+        let now = core.settings.clock.now();
+        let lifetime = sign_in.lifetime.unwrap_or(core.settings.session_lifetime);
         let sid = mint::new_sid().map_err(|_| Failure::SOON)?;
         let grant = SessionClaims {
             subject: sign_in.subject,
             sid: sid.clone(),
             claims,
             auth_time: now,
-            session_expires: now.plus(lifetime.min(core.session_lifetime)),
+            session_expires: now.plus(lifetime.min(core.settings.session_lifetime)),
             generation: None,
             persistent: sign_in.persistent,
         };
@@ -306,7 +306,7 @@ impl<C: ClaimSet> Session<C> {
         }
         let mut joined = self.join_flight(Mode::Blocking).ok_or(SessionErrorKind::NotSignedIn)?;
         let core = &self.0.core;
-        let landing = joined.wait(core, core.refresh_timeout).await;
+        let landing = joined.wait(core, core.settings.refresh_timeout).await;
         self.note_flight(joined.how, outcome_of(&landing));
         let end = self.accept(landing, &joined);
         let failed = end.as_ref().err().copied();
@@ -375,19 +375,4 @@ impl<C: ClaimSet> Session<C> {
         let subject = self.person_subject().ok_or(SessionErrorKind::NotSignedIn)?;
         Ok(self.0.core.sign_out_all(subject, except).await?)
     }
-}
-
-/// Returns what a session's next token is minted from.
-pub(super) fn grant_of<C: ClaimSet>(verified: &Verified<C>) -> Option<SessionClaims> {
-    Some(SessionClaims {
-        subject: verified.subject.as_deref()?.into(),
-        sid: (*verified.sid).into(),
-        claims: verified.claims_object()?,
-        auth_time: verified.auth_time?,
-        session_expires: verified.session_expires?,
-        // Only a token that a client presents confirms a rotation; this one may be for onward
-        // calls.
-        generation: None,
-        persistent: verified.persistent,
-    })
 }

@@ -6,22 +6,23 @@ use std::time::Duration;
 
 use tracing::Instrument as _;
 
-use super::change::grant_of;
-use super::{
-    Accepted, ClaimSet, JoinedFlight, SEALED, Session, SessionStatus, Shared, State, TOUCHED, View,
-};
-use crate::carrier::Location;
-use crate::engine::Core;
-use crate::forward::{self, InnerToken};
+use super::debug::Account;
+use super::{Accepted, JoinedFlight, SEALED, Session, SessionStatus, Shared, State, TOUCHED, View};
+use crate::core::Core;
+use crate::error::Failure;
+use crate::forward;
 use crate::head::{RequestHead, ResponseHead};
+use crate::mint::ClaimSet;
 use crate::observe::Event;
 use crate::observe::metrics::How;
+use crate::policy::InnerToken;
 use crate::refresh::flight::{
     FLIGHT_LIMIT, Flight, FlightResult, Mode, join_or_start, outcome_of, within,
 };
-use crate::refresh::{Context, Failure, Presented, RefreshRequest, RefreshToken, Tokens};
-use crate::respond::{self, Account, Outgoing, Sent};
+use crate::refresh::{Confirms, Context, Presented, RefreshRequest, RefreshToken, Tokens};
+use crate::respond::{self, Outgoing, Sent};
 use crate::secret::AccessToken;
+use crate::transport::Location;
 use crate::verify::{Verified, is_nameless};
 
 /// The status by which pages and clients know that the user has to sign in.
@@ -45,7 +46,7 @@ impl<C: ClaimSet> Session<C> {
     /// Changes what the inner service sees of the tokens.
     pub(super) fn attach(&self, head: &mut impl RequestHead) {
         let core = &self.0.core;
-        let successor = match core.inner_token {
+        let successor = match core.settings.inner_token {
             InnerToken::Fresh => self.delivered(),
             _ => None,
         };
@@ -55,7 +56,12 @@ impl<C: ClaimSet> Session<C> {
             Some(_) => successor.and_then(|_| self.access_token().ok()),
             None => successor,
         };
-        forward::rewrite(head.fields_mut(), &core.carriers, core.inner_token, successor.as_ref());
+        forward::rewrite(
+            head.fields_mut(),
+            &core.carriers,
+            core.settings.inner_token,
+            successor.as_ref(),
+        );
     }
 
     /// Records that the client presented a token. Watches of the session are extended, and a
@@ -69,7 +75,7 @@ impl<C: ClaimSet> Session<C> {
         core.watches.extend(sid, verified.expires);
         let Some(generation) = verified.generation else { return };
         // If every request is user activity, rotations extend the idle time, and no report has to.
-        let user_activity = core.background.is_some() && self.0.request.user_activity;
+        let user_activity = core.settings.background.is_some() && self.0.request.user_activity;
         if verified.reported.is(user_activity) || !core.seen.first(sid, generation, user_activity) {
             return;
         }
@@ -124,7 +130,7 @@ impl<C: ClaimSet> Session<C> {
         let held = of.as_deref().map(Verified::held);
         let presented =
             Presented::new(held, refresh.as_ref().map(|token| token.expose().as_bytes()));
-        let key = core.refresher.identify(presented, core.clock.now())?;
+        let key = core.refresher.identify(presented, core.settings.clock.now())?;
         // Checked here for a refresh token that was kept as it came.
         if held.is_some_and(|held| *held.sid != *key.sid) {
             core.emit(&Event::RefreshTokenIgnored);
@@ -132,11 +138,11 @@ impl<C: ClaimSet> Session<C> {
         }
         let changes = self.lock().changes;
         let user_activity = self.0.request.user_activity;
-        let waited = core.clock.now().since(self.0.request.began);
+        let waited = core.settings.clock.now().since(self.0.request.began);
         let admitted = || {
-            let now = core.clock.now();
+            let now = core.settings.clock.now();
             let token_still_valid = of.as_ref().is_some_and(|of| now < of.expires);
-            let grant = of.as_deref().and_then(grant_of);
+            let grant = of.as_deref().and_then(|of| of.session_claims(Confirms::Nothing));
             RefreshRequest::new(grant, refresh.clone(), user_activity)
                 .after(waited)
                 .token_still_valid(token_still_valid)
@@ -160,9 +166,9 @@ impl<C: ClaimSet> Session<C> {
     pub(crate) async fn wait(&self, left: Option<Duration>) {
         if let Some(mut joined) = self.join_flight(Mode::Blocking) {
             let core = &self.0.core;
-            let began = core.clock.monotonic();
-            let landing = joined.wait(core, left.unwrap_or(core.refresh_timeout)).await;
-            core.metrics.waited(core.clock.monotonic().saturating_sub(began));
+            let began = core.settings.clock.monotonic();
+            let landing = joined.wait(core, left.unwrap_or(core.settings.refresh_timeout)).await;
+            core.metrics.waited(core.settings.clock.monotonic().saturating_sub(began));
             self.note_flight(joined.how, outcome_of(&landing));
             let end = self.accept(landing, &joined);
             self.conclude(end, &joined, false);
@@ -171,7 +177,7 @@ impl<C: ClaimSet> Session<C> {
 
     /// Records for [`Account`] how the request came to a flight, and the outcome.
     pub(super) fn note_flight(&self, how: How, outcome: &'static str) {
-        if self.0.core.debug_headers {
+        if self.0.core.settings.debug_headers {
             self.lock().flown = Some(Box::new((how, outcome)));
         }
     }
@@ -226,7 +232,7 @@ impl<C: ClaimSet> Session<C> {
             // cookies are kept.
             Failure::InDoubt | Failure::Foreign => SessionStatus::Rejected,
             Failure::Misconfigured | Failure::NoRuntime | Failure::TooManySessions => {
-                SessionStatus::Unavailable { retry_after: self.0.core.refresh_timeout }
+                SessionStatus::Unavailable { retry_after: self.0.core.settings.refresh_timeout }
             }
         };
         // The presented token stays known, so that a sign-out or another refresh can use it.
@@ -291,7 +297,7 @@ impl<C: ClaimSet> Session<C> {
     }
 
     fn late(&self, state: &State<C>) -> bool {
-        state.recheck.as_ref().is_some_and(|(at, _)| self.0.core.clock.monotonic() >= *at)
+        state.recheck.as_ref().is_some_and(|(at, _)| self.0.core.settings.clock.monotonic() >= *at)
     }
 
     /// Checks the tokens of a late response again, and removes them if they may not be sent any
@@ -302,7 +308,7 @@ impl<C: ClaimSet> Session<C> {
         let Some((_, admitted)) = recheck else { return };
         let core = &self.0.core;
         let recheck = core.refresher.may_still_deliver(Context::new(core.clone()), admitted);
-        if within(core, core.refresh_timeout, recheck).await != Some(true) {
+        if within(core, core.settings.refresh_timeout, recheck).await != Some(true) {
             let mut state = self.lock();
             // The tokens of a sign-in that came meanwhile stay.
             if state.refreshed {
@@ -313,7 +319,7 @@ impl<C: ClaimSet> Session<C> {
 
     fn still_good(&self, verified: &Verified<C>) -> bool {
         let core = &self.0.core;
-        let now = core.clock.now();
+        let now = core.settings.clock.now();
         if now < verified.expires {
             return true;
         }
@@ -328,7 +334,8 @@ impl<C: ClaimSet> Session<C> {
     fn is_over(&self, state: &State<C>) -> bool {
         let core = &self.0.core;
         let view = state.now.as_ref().unwrap_or(&self.0.begun);
-        let over = |of: &Arc<Verified<C>>| core.revoked.contains(&of.sid, core.clock.now());
+        let over =
+            |of: &Arc<Verified<C>>| core.revoked.contains(&of.sid, core.settings.clock.now());
         view.verified.as_ref().is_some_and(over)
     }
 
@@ -357,7 +364,7 @@ impl<C: ClaimSet> Session<C> {
 
     /// Returns whether every response has the headers of `debug_headers`.
     pub(super) fn explains(&self) -> bool {
-        self.0.core.debug_headers
+        self.0.core.settings.debug_headers
     }
 
     /// Returns what `debug_headers` shows of this request.

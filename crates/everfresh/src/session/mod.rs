@@ -2,29 +2,26 @@
 //! sign out.
 
 mod change;
+mod debug;
 mod flow;
 #[cfg(test)]
 mod tests;
 mod underway;
 mod watch;
-mod watches;
 
 use std::fmt;
 use std::sync::atomic::{AtomicU8, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{Duration, SystemTime};
 
-use serde::Serialize;
-use serde::de::DeserializeOwned;
-
 use crate::clock::Timestamp;
+use crate::core::Core;
 use crate::decide::{Decision, Verdict};
-use crate::engine::Core;
-use crate::error::SessionErrorKind;
-use crate::mint::ClaimsObject;
+use crate::error::{Failure, SessionErrorKind};
+use crate::mint::ClaimSet;
 use crate::observe::metrics::How;
 use crate::refresh::flight::Flight;
-use crate::refresh::{Closing, Failure, RefreshRequest, RefreshToken, Tokens, VerifiedToken};
+use crate::refresh::{Closing, RefreshRequest, RefreshToken, Tokens};
 use crate::reject::{Rejection, RejectionKind};
 use crate::respond::Outgoing;
 use crate::verify::{InvalidReason, UnreadClaims, Verified, is_nameless};
@@ -32,18 +29,6 @@ use crate::verify::{InvalidReason, UnreadClaims, Verified, is_nameless};
 pub use change::SignIn;
 pub use underway::{Deferred, FinishFuture, InFlight};
 pub use watch::{EndReason, SessionWatch};
-pub(crate) use watches::Watches;
-
-/// The requirements on claims, which the engine reads from tokens and writes into tokens.
-///
-/// Every type that serde writes as a JSON object: a struct, a map, an enum whose variants have
-/// members (`{"Admin": {..}}`, tagged or untagged), and `()` for no claims. A variant without
-/// members is a string, and [`Session::sign_in`] refuses it.
-///
-/// Implemented for every type with these bounds. An app has nothing to implement.
-pub trait ClaimSet: Serialize + DeserializeOwned + Send + Sync + 'static {}
-
-impl<C: Serialize + DeserializeOwned + Send + Sync + 'static> ClaimSet for C {}
 
 /// What a request is entitled to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -290,10 +275,10 @@ impl<C: ClaimSet> Session<C> {
     /// The age check of [`Self::require_recent`] alone.
     pub(crate) fn recent(&self, max_age: Duration) -> Result<(), Rejection> {
         let began = self.person(|verified| verified.auth_time).flatten();
-        match began.is_some_and(|at| self.0.core.clock.now().since(at) <= max_age) {
+        match began.is_some_and(|at| self.0.core.settings.clock.now().since(at) <= max_age) {
             true => Ok(()),
             false => Err(Rejection::new(RejectionKind::NotRecent)
-                .with_body(self.0.core.rejection_body.clone())),
+                .with_body(self.0.core.settings.rejection_body.clone())),
         }
     }
 
@@ -322,7 +307,7 @@ impl<C: ClaimSet> Session<C> {
             (_, Some(InvalidReason::Duplicated)) => Rejection::new(RejectionKind::InvalidRequest),
             _ => Rejection::new(RejectionKind::InvalidToken),
         });
-        rejection.with_body(self.0.core.rejection_body.clone())
+        rejection.with_body(self.0.core.settings.rejection_body.clone())
     }
 
     fn touched(&self) -> bool {
@@ -369,38 +354,6 @@ impl<C: ClaimSet> Session<C> {
 
     fn lock(&self) -> MutexGuard<'_, State<C>> {
         self.0.state.get_or_init(Box::default).lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-const YEAR: Duration = Duration::from_secs(365 * 24 * 60 * 60);
-
-impl<C> Verified<C> {
-    /// Returns what a refresher needs to know of the token.
-    pub(crate) fn held(&self) -> VerifiedToken<'_> {
-        // Another issuer's tokens carry no end of the session, because that issuer decides on it.
-        let session_expires = self.session_expires.unwrap_or_else(|| self.expires.plus(YEAR));
-        VerifiedToken {
-            sid: &self.sid,
-            fingerprint: self.fingerprint,
-            expires: self.expires,
-            session_expires,
-        }
-    }
-
-    /// Returns the app's claims, as the next token will carry them.
-    pub(crate) fn claims_object(&self) -> Option<ClaimsObject>
-    where
-        C: Serialize,
-    {
-        match &self.claims {
-            Ok(claims) => ClaimsObject::new(&**claims).ok(),
-            Err(unread) => ClaimsObject::new(unread.json()).ok(),
-        }
-    }
-
-    /// Returns the lifetime that the token was issued for.
-    pub(crate) fn lifetime(&self, default: Duration) -> Duration {
-        self.issued.map_or(default, |issued| self.expires.since(issued))
     }
 }
 

@@ -6,9 +6,10 @@ use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll, ready};
 
+use super::Session;
 use super::flow::Leaving;
-use super::{ClaimSet, Session};
 use crate::head::{RequestHead, ResponseHead};
+use crate::mint::ClaimSet;
 use crate::respond::Sent;
 
 /// A request that the inner service is processing. For adapters; returned by

@@ -7,9 +7,10 @@ use std::time::{Duration, SystemTime};
 use futures::future::select;
 use tokio::sync::watch;
 
-use super::watches::Until;
-use super::{ClaimSet, Session};
-use crate::engine::Core;
+use super::Session;
+use crate::core::Core;
+use crate::mint::ClaimSet;
+use crate::node::Until;
 use crate::refresh::flight::within;
 use crate::reject::Rejection;
 
@@ -84,7 +85,7 @@ impl SessionWatch {
     pub async fn ended(&mut self) -> EndReason {
         loop {
             let until = *self.until.borrow_and_update();
-            let now = self.core.clock.now();
+            let now = self.core.settings.clock.now();
             if until.over || self.core.revoked.contains(&self.sid, now) {
                 return EndReason::SignedOut;
             }
@@ -92,7 +93,7 @@ impl SessionWatch {
             if left.is_zero() {
                 return EndReason::Expired;
             }
-            let clock = self.core.clock.clone();
+            let clock = self.core.settings.clock.clone();
             let changed = std::pin::pin!(self.until.changed());
             let moved = std::pin::pin!(clock.moved_from(now));
             within(&self.core, left.min(LOOK_EVERY), select(changed, moved)).await;

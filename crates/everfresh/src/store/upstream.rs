@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use super::{SessionId, SessionRecord, SessionStore, StoreError};
 use crate::clock::Timestamp;
-use crate::refresh::Context;
+use crate::decide::Windows;
 
 /// The id of a reservation: 128 random bits.
 pub type ReservationId = [u8; 16];
@@ -133,7 +133,7 @@ impl StoredUpstreamTokens {
     /// Returns whether an access token with this `lifetime` should be renewed now. The moment
     /// differs between sessions, so that they are not renewed together.
     pub fn is_due(&self, sid: SessionId, lifetime: Duration, now: Timestamp) -> bool {
-        Context::is_due(&sid.to_string(), lifetime, self.expires.since(now))
+        Windows::is_due(&sid.to_string(), lifetime, self.expires.since(now))
     }
 
     /// [`UpstreamTokenStore::reserve`], for stores that change rows in memory.

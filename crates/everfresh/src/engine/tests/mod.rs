@@ -270,10 +270,10 @@ async fn keys_that_no_longer_sign_are_an_outage_and_not_a_sign_out() {
         crate::Keys::verifying([
             crate::Key::hmac(crate::Algorithm::HS256, SECRET.as_bytes()).unwrap()
         ]);
-    world.auth.core.keys.replace_with(&verifying.unwrap());
+    world.auth.core.settings.keys.replace_with(&verifying.unwrap());
     world.pass(900);
     assert_eq!(world.me(cookie(&token)).await.status(), StatusCode::SERVICE_UNAVAILABLE);
-    world.auth.core.keys.replace_with(&keys);
+    world.auth.core.settings.keys.replace_with(&keys);
     world.pass(1);
     assert_eq!(world.me(cookie(&token)).await.body(), "alice");
 }

@@ -14,8 +14,8 @@ use crate::{Algorithm, ConfigError, Engine, Key, Keys, Reissue};
 
 impl World {
     fn remembered(&self, token: &str) -> Option<Arc<Verified<User>>> {
-        let version = self.auth.core.keys.version();
-        self.auth.cache.find(token.as_bytes(), version, self.clock.now())
+        let version = self.auth.core.settings.keys.version();
+        self.auth.rest.cache.find(token.as_bytes(), version, self.clock.now())
     }
 
     async fn status(&self, token: &str) -> StatusCode {
@@ -37,9 +37,11 @@ async fn a_token_is_verified_once() {
     assert!(world.remembered(&token).is_some());
 
     // What nobody has signed counts if it is remembered: nobody looks at its signature again.
-    let (version, keys) = (world.auth.core.keys.version(), world.auth.core.keys.current());
-    let alice = verify(token.as_bytes(), &keys, &world.auth.core.rules, world.clock.now()).unwrap();
-    world.auth.cache.insert(b"not.signed.ever", version, &Arc::new(alice));
+    let (version, keys) =
+        (world.auth.core.settings.keys.version(), world.auth.core.settings.keys.current());
+    let alice = verify(token.as_bytes(), &keys, &world.auth.core.settings.rules, world.clock.now())
+        .unwrap();
+    world.auth.rest.cache.insert(b"not.signed.ever", version, &Arc::new(alice));
     assert_eq!(world.me(cookie("not.signed.ever")).await.body(), "alice");
 }
 

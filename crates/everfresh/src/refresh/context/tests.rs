@@ -8,6 +8,7 @@ use tokio::sync::watch;
 
 use super::*;
 use crate::cookie::MAX_NAME_AND_VALUE;
+use crate::decide::spread;
 use crate::testing::*;
 use crate::{Closing, FlightKey, Presented, Refresher, Reissue, SignInRequest, Timestamp};
 
@@ -162,7 +163,7 @@ async fn a_refresher_learns_the_engines_limits() {
     let world = World::with(|b| b.session_lifetime(session));
     let cx = context(&world);
     assert_eq!(cx.session_lifetime(), session);
-    assert_eq!(cx.refresh_timeout(), world.auth.core.refresh_timeout);
+    assert_eq!(cx.refresh_timeout(), world.auth.core.settings.refresh_timeout);
     assert!(cx.refresh_timeout() > Duration::from_secs(1));
     let before = cx.monotonic();
     world.pass(7);

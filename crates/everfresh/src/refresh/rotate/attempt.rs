@@ -5,11 +5,12 @@ use std::time::Duration;
 
 use super::{Rotate, failed};
 use crate::clock::Timestamp;
+use crate::error::Failure;
 use crate::mint::{ClaimsObject, SessionClaims};
 use crate::observe::Event;
 use crate::refresh::rotation_rules::{Answer, consult};
 use crate::refresh::token::{Credential, RefreshToken};
-use crate::refresh::{Context, Failure, RefreshRequest, Tokens};
+use crate::refresh::{Context, RefreshRequest, Tokens};
 use crate::store::{Loaded, Rotation, SessionId, SessionRecord};
 
 impl Rotate {

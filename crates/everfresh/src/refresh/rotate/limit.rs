@@ -1,8 +1,9 @@
 //! The limit on a subject's sessions.
 
 use super::{Rotate, failed};
+use crate::error::Failure;
 use crate::observe::Event;
-use crate::refresh::{Context, Failure};
+use crate::refresh::Context;
 use crate::store::SessionId;
 
 /// What a sign-in does for a subject that has as many sessions as

@@ -10,14 +10,14 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use crate::clock::Timestamp;
-use crate::config::ConfigError;
+use crate::error::{ConfigError, Failure};
 use crate::mint::random_id;
 use crate::refresh::cookie_loss::Recoveries;
 use crate::refresh::keeper::{ErasedUpstreamTokenKeeper, UpstreamTokenKeeper};
 use crate::refresh::rotation_rules::{Answer, consult};
 use crate::refresh::token::{Credential, KeyRing, Scope, named_session};
 use crate::refresh::{
-    Closing, Context, Failure, FlightKey, Presented, RefreshRequest, RefreshToken, Refresher,
+    Closing, Context, FlightKey, Presented, RefreshRequest, RefreshToken, Refresher,
     ReissueRequest, Sealer, SessionInfo, Setup, SignInRequest, Tokens,
 };
 use crate::secret::AccessToken;

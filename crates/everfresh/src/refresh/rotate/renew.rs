@@ -17,9 +17,10 @@ use std::time::Duration;
 
 use super::attempt::grant_of;
 use super::{Rotate, failed};
+use crate::error::Failure;
 use crate::mint::SessionClaims;
 use crate::refresh::rotation_rules::{Answer, consult};
-use crate::refresh::{Context, Failure, ReissueRequest, Tokens};
+use crate::refresh::{Context, ReissueRequest, Tokens};
 use crate::store::{Loaded, SessionId, SessionRecord};
 
 /// The attribute, and its value, of a session whose access tokens may be exchanged for new ones.

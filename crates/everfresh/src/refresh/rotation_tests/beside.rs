@@ -1,7 +1,8 @@
 //! What is done beside rotations: a second look at late tokens, access tokens alone, sweeping.
 
 use super::*;
-use crate::refresh::{Context, Failure, RefreshRequest, RefreshToken, ReissueRequest};
+use crate::error::Failure;
+use crate::refresh::{Context, RefreshRequest, RefreshToken, ReissueRequest};
 
 fn context(world: &World) -> Context {
     Context::new(world.auth.core.clone())
@@ -87,8 +88,9 @@ async fn a_successor_that_is_given_again_is_as_old_as_its_rotation() {
         context(&world).refresh(admitted).await.unwrap()
     };
     let secs = Duration::from_secs;
-    let left =
-        |recheck_at: Option<Duration>| recheck_at.unwrap() - world.auth.core.clock.monotonic();
+    let left = |recheck_at: Option<Duration>| {
+        recheck_at.unwrap() - world.auth.core.settings.clock.monotonic()
+    };
     let first = again().await;
     assert_eq!(left(first.recheck_at), secs(15), "half of the overlap");
     for (passed, expected) in [(5, 10), (9, 1)] {

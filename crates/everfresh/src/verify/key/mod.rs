@@ -1,11 +1,12 @@
 //! One key: how it is read, how strong it must be, and what it is allowed to do.
 
 mod error;
+mod mac;
 mod publish;
 
 use std::collections::HashSet;
 use std::fmt;
-use std::sync::{Arc, OnceLock};
+use std::sync::OnceLock;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD as B64;
@@ -13,12 +14,12 @@ use jsonwebtoken::jwk::{
     AlgorithmParameters, EllipticCurve, Jwk, KeyAlgorithm, KeyOperations, PublicKeyUse,
 };
 use jsonwebtoken::{Algorithm, AlgorithmFamily};
-use zeroize::Zeroizing;
 
 use super::crypto::{self, Refused, Signer, Verifier};
 use super::jws::Header;
 
 pub use error::KeyError;
+pub(crate) use mac::{MacKey, SealKey};
 pub(crate) use publish::PublicParts;
 
 /// One signing or verifying key. It is prepared once and bound to exactly one algorithm.
@@ -371,48 +372,6 @@ impl fmt::Debug for Key {
             .field("kid", &self.kid)
             .field("can_sign", &self.can_sign())
             .finish_non_exhaustive()
-    }
-}
-
-/// HMAC-SHA256 with a secret of at least 32 bytes, for messages that are not JWTs.
-#[derive(Clone)]
-pub(crate) struct MacKey(crypto::Mac);
-
-impl MacKey {
-    pub(crate) fn from_secret(secret: &[u8]) -> Result<Self, KeyError> {
-        // The rules and errors are the same as for a signing secret.
-        Key::hmac(Algorithm::HS256, secret)?;
-        #[cfg(feature = "aws-lc")]
-        return Ok(Self(crypto::Mac::new(secret)));
-        #[cfg(not(feature = "aws-lc"))]
-        Err(KeyError::NoBackend)
-    }
-
-    pub(crate) fn tag(&self, parts: &[&[u8]]) -> [u8; 32] {
-        self.0.tag(parts)
-    }
-
-    pub(crate) fn verify(&self, parts: &[&[u8]], tag: &[u8]) -> bool {
-        self.0.verify(parts, tag)
-    }
-}
-
-/// A key that seals messages which only everfresh can read, and which no other party can change.
-#[derive(Clone)]
-pub(crate) struct SealKey(Arc<crypto::Aead>);
-
-impl SealKey {
-    pub(crate) fn new(key: &[u8; 32]) -> Result<Self, KeyError> {
-        crypto::Aead::new(key).map(|key| Self(Arc::new(key))).map_err(|_| KeyError::NoBackend)
-    }
-
-    /// Appends the sealed message to `out`. Returns `None` if the system returned no random bytes.
-    pub(crate) fn seal(&self, aad: &[u8], plain: &[u8], out: &mut Vec<u8>) -> Option<()> {
-        self.0.seal(aad, plain, out).ok()
-    }
-
-    pub(crate) fn open(&self, aad: &[u8], sealed: &[u8]) -> Option<Zeroizing<Vec<u8>>> {
-        self.0.open(aad, sealed).ok()
     }
 }
 

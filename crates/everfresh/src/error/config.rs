@@ -5,7 +5,8 @@ use std::time::Duration;
 
 use http::HeaderName;
 
-use crate::endpoint::{DialectError, NativeEndpoint};
+use super::DialectError;
+use crate::paths::NativeEndpoint;
 use crate::verify::KeyError;
 
 /// An error in a configuration: which setting, what was found, what is allowed.

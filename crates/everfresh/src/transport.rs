@@ -4,9 +4,8 @@ use http::HeaderName;
 use http::header::{AUTHORIZATION, COOKIE};
 use memchr::memmem::Finder;
 
-use crate::config::ConfigError;
 use crate::cookie::{CookieSpec, SameSite, chunks, is_host_only, is_token_byte};
-use crate::extract::Side;
+use crate::error::ConfigError;
 
 /// A place in a request and its response that holds a token.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -105,6 +104,13 @@ impl Transport {
     pub(crate) fn locations(&self) -> [&Location; 2] {
         [&self.access, &self.refresh]
     }
+}
+
+/// Which of a transport's two tokens.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Side {
+    Access,
+    Refresh,
 }
 
 /// The checked list of transports, prepared for extraction.

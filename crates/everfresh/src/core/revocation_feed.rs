@@ -1,8 +1,6 @@
 //! Learns of sessions that end on other nodes, by the store's feed.
 
-use std::fmt;
-use std::sync::atomic::{AtomicU8, Ordering};
-use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use tokio::runtime::Handle;
@@ -15,63 +13,11 @@ use crate::store::{FeedEvent, RevocationSink, StoreError};
 const AGAIN: Duration = Duration::from_millis(100);
 const AGAIN_MOST: Duration = Duration::from_secs(5);
 
-/// Whether this node learns at once of sessions that end on other nodes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum RevocationFeed {
-    /// There is no feed, because the refresher keeps no sessions or the store has no feed. This
-    /// node refuses a session that ended on another node once its access token has expired.
-    None,
-    /// The feed is live: this node learns at once.
-    Live,
-    /// The feed is interrupted, or has not started yet. The node catches up on the ends that it
-    /// missed.
-    Lost {
-        /// For how long.
-        since: Duration,
-    },
-}
-
-const NONE: u8 = 0;
-const LIVE: u8 = 1;
-const LOST: u8 = 2;
-
-/// The state of the feed.
-#[derive(Default)]
-pub(crate) struct FeedState {
-    state: AtomicU8,
-    /// When the feed was lost, by the monotonic clock.
-    lost_at: Mutex<Duration>,
-}
-
-impl FeedState {
-    pub(super) fn feed(&self, now: Duration) -> RevocationFeed {
-        match self.state.load(Ordering::Acquire) {
-            LIVE => RevocationFeed::Live,
-            LOST => RevocationFeed::Lost { since: now.saturating_sub(*self.lost_at()) },
-            _ => RevocationFeed::None,
-        }
-    }
-
-    fn lost_at(&self) -> std::sync::MutexGuard<'_, Duration> {
-        self.lost_at.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// Returns true if the feed was live or its state unknown before.
-    fn lost(&self, now: Duration) -> bool {
-        if self.state.swap(LOST, Ordering::AcqRel) == LOST {
-            return false;
-        }
-        *self.lost_at() = now;
-        true
-    }
-}
-
 impl Core {
     /// Follows the store's feed for as long as the engine exists. Does nothing if there is no feed.
     /// `again`: the runtime that followed the feed has ended.
     pub(crate) fn follow(self: &Arc<Self>, runtime: &Handle, again: bool) {
-        if again && self.revocation_feed.state.load(Ordering::Acquire) == LIVE {
+        if again && self.revocation_feed.is_live() {
             self.hear(&FeedEvent::Lost(&StoreError::new("the runtime that followed it has ended")));
         }
         let refresher = self.refresher.clone();
@@ -84,7 +30,7 @@ impl Core {
                 match refresher.clone().watch_revocations(ear.clone()).await {
                     Ok(()) => {
                         if let Some(core) = weak.upgrade() {
-                            core.revocation_feed.state.store(NONE, Ordering::Release);
+                            core.revocation_feed.none();
                         }
                         return;
                     }
@@ -107,12 +53,12 @@ impl Core {
             FeedEvent::Ended(sids) => sids.iter().for_each(|sid| self.forget(&sid.to_string())),
             FeedEvent::Live => {
                 self.metrics.feed(true);
-                if self.revocation_feed.state.swap(LIVE, Ordering::AcqRel) == LOST {
+                if self.revocation_feed.live() {
                     self.emit(&Event::FeedLive);
                 }
             }
             FeedEvent::Lost(error) => {
-                if self.revocation_feed.lost(self.clock.monotonic()) {
+                if self.revocation_feed.lost(self.settings.clock.monotonic()) {
                     tracing::warn!(target: "everfresh", %error, "the feed of ended sessions");
                     self.emit(&Event::FeedLost);
                 }
@@ -132,10 +78,4 @@ fn ear(core: &Arc<Core>) -> RevocationSink {
         }
         None => false,
     })
-}
-
-impl fmt::Debug for FeedState {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("FeedState").field("state", &self.state).finish_non_exhaustive()
-    }
 }

@@ -2,12 +2,12 @@
 //! value.
 
 use std::borrow::Cow;
-use std::fmt;
 
 use http::{HeaderName, StatusCode, Uri};
 use serde::{Deserialize, Deserializer, Serialize};
 
 use crate::cookie::is_token_byte;
+use crate::error::DialectError;
 
 /// Text in a dialect: borrowed in a constant, owned if it was read from a file.
 pub type Text = Cow<'static, str>;
@@ -442,31 +442,3 @@ fn require(field: &str, found: &str, good: bool, wanted: &str) -> Result<(), Dia
 fn is_name(text: &str) -> bool {
     !text.is_empty() && text.bytes().all(is_token_byte)
 }
-
-/// An error in a dialect. It names the field, what was found and what is wanted.
-#[derive(Clone, PartialEq, Eq)]
-pub struct DialectError {
-    field: String,
-    problem: String,
-}
-
-impl DialectError {
-    pub(super) fn new(field: impl Into<String>, problem: impl Into<String>) -> Self {
-        Self { field: field.into(), problem: problem.into() }
-    }
-
-    /// Returns the path of the field, such as `errors.invalid.status`.
-    pub fn field(&self) -> &str {
-        &self.field
-    }
-}
-
-impl fmt::Display for DialectError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "the dialect's `{}`: {}", self.field, self.problem)
-    }
-}
-
-crate::debug_is_display!(DialectError);
-
-impl std::error::Error for DialectError {}

@@ -9,8 +9,8 @@ use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
 use serde_json::json;
 use zeroize::Zeroizing;
 
-use super::dialect::DialectError;
 use crate::clock::Timestamp;
+use crate::error::DialectError;
 use crate::mint::new_sid;
 use crate::verify::Key;
 

@@ -4,10 +4,9 @@ use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use super::Core;
-use crate::mint::ClaimsObject;
+use crate::error::Failure;
+use crate::mint::{ClaimSet, ClaimsObject};
 use crate::observe::Event;
-use crate::refresh::Failure;
-use crate::session::ClaimSet;
 use crate::verify::{UnreadClaims, read_own};
 
 /// After a deployment that changes the type there is one event a minute, and not one a request.
@@ -36,7 +35,7 @@ impl Core {
     }
 
     pub(crate) fn tell_unread(&self, unread: &UnreadClaims) {
-        let now = self.clock.monotonic();
+        let now = self.settings.clock.monotonic();
         let due = {
             let mut told = self.fit.told.lock().unwrap_or_else(PoisonError::into_inner);
             let due = told.is_none_or(|then| now >= then + TOLD_EVERY);

@@ -1,10 +1,18 @@
-//! Errors of the methods by which a handler uses its session.
+//! Errors: of a configuration, of a dialect, of a refresh, and of the methods by which a handler uses
+//! its session.
+
+mod config;
+mod dialect;
+mod failure;
 
 use std::fmt;
 use std::time::Duration;
 
-use crate::refresh::Failure;
 use crate::reject::{Rejection, RejectionKind};
+
+pub use config::ConfigError;
+pub use dialect::DialectError;
+pub use failure::Failure;
 
 /// The error of [`Session::sign_in`](crate::Session::sign_in), `refresh`, `sign_out` and the other
 /// methods that use a session.

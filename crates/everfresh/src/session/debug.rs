@@ -5,12 +5,12 @@
 
 use http::{HeaderName, HeaderValue};
 
-use super::Sent;
-use crate::carrier::Location;
+use super::SessionStatus;
 use crate::decide::{Decision, Verdict};
 use crate::head::HeaderFields;
 use crate::observe::metrics::How;
-use crate::session::SessionStatus;
+use crate::respond::Sent;
+use crate::transport::Location;
 use crate::verify::InvalidReason;
 
 const EVERFRESH_DEBUG: HeaderName = HeaderName::from_static("everfresh-debug");

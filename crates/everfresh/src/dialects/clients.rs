@@ -10,7 +10,7 @@ use http::header::AUTHORIZATION;
 use serde_json::{Map, Value};
 use zeroize::Zeroizing;
 
-use crate::config::ConfigError;
+use crate::error::ConfigError;
 use crate::extract::credential;
 use crate::head::{HeaderFields as _, RequestHead};
 use crate::verify::same_bytes;
@@ -21,11 +21,11 @@ use crate::verify::same_bytes;
 pub(crate) struct Clients(BTreeMap<String, Option<Zeroizing<Vec<u8>>>>);
 
 /// A client's id and secret by HTTP Basic. An error if they can't be read.
-pub(super) type Basic = Result<(String, Zeroizing<String>), ()>;
+pub(crate) type Basic = Result<(String, Zeroizing<String>), ()>;
 
 /// Why a client is not authenticated.
 #[derive(Clone, Copy)]
-pub(super) enum Unknown {
+pub(crate) enum Unknown {
     /// The client authenticates in two ways.
     Malformed,
     /// The client does not authenticate, or its credentials are wrong. `basic` is true if the
@@ -35,7 +35,7 @@ pub(super) enum Unknown {
 
 /// Reads a client's id and secret by HTTP Basic, each encoded as a form value (RFC 6749 section
 /// 2.3.1).
-pub(super) fn basic(head: &impl RequestHead) -> Option<Basic> {
+pub(crate) fn basic(head: &impl RequestHead) -> Option<Basic> {
     head.fields().values(&AUTHORIZATION).next()?;
     let read = || {
         let encoded = credential(head.fields(), "Basic").ok().flatten()?;
@@ -95,7 +95,7 @@ impl Clients {
 
     /// Returns the id of the client that sent the request. The client authenticates by HTTP Basic
     /// or in the body, and never by both (RFC 6749 section 2.3).
-    pub(super) fn authenticate(
+    pub(crate) fn authenticate(
         &self,
         basic: Option<Basic>,
         body: &Map<String, Value>,

@@ -10,8 +10,6 @@
 //! 4. A value that the response leaves out stays the same, in particular the refresh token (RFC
 //!    6749 section 6).
 
-use std::collections::BTreeMap;
-use std::fmt;
 use std::time::{Duration, SystemTime};
 
 use http::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, COOKIE, RETRY_AFTER, SET_COOKIE};
@@ -19,10 +17,11 @@ use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, StatusCode};
 use serde_json::{Map, Number, Value};
 
 use super::client::ClientAuthentication;
-use super::dialect::{Dialect, DialectError, Fixed, Place, Successor};
+use super::dialect::{Dialect, Fixed, Place, Successor};
 use crate::clock::Timestamp;
 use crate::cookie::is_cookie_octet;
-use crate::refresh::RefreshToken;
+use crate::error::DialectError;
+use crate::refresh::{AccessTokenResponse, RefreshToken};
 use crate::secret::AccessToken;
 
 /// The longest lifetime of an access token that is accepted, in seconds: a year.
@@ -30,33 +29,6 @@ const MAX_LIFE: u64 = 365 * 24 * 60 * 60;
 
 /// The longest pause that a server may ask for by `Retry-After`: an hour.
 const MAX_PAUSE: Duration = Duration::from_secs(60 * 60);
-
-/// Tokens that another server issued, at a refresh or at a sign-in there.
-///
-/// ```
-/// use std::time::Duration;
-/// use everfresh::{AccessToken, AccessTokenResponse, RefreshToken};
-///
-/// let issued = AccessTokenResponse::new(AccessToken::new("..".to_owned()))
-///     .with_refresh_token(RefreshToken::new("..".to_owned()))
-///     .with_expires_in(Duration::from_secs(300));
-/// ```
-#[derive(Clone, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct AccessTokenResponse {
-    /// The access token.
-    pub access_token: AccessToken,
-    /// The refresh token that replaces the one in the request. `None` keeps that one.
-    pub refresh_token: Option<RefreshToken>,
-    /// The ID token, if there is one (OpenID Connect Core 1.0 section 12.2).
-    pub id_token: Option<AccessToken>,
-    /// How long the access token is valid from now, if the response says so.
-    pub expires_in: Option<Duration>,
-    /// The response's other members that the dialect lists ([`Answer::members`]), by name.
-    ///
-    /// [`Answer::members`]: super::dialect::Answer::members
-    pub members: BTreeMap<String, String>,
-}
 
 /// What a refresh endpoint's response means.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -75,37 +47,6 @@ pub enum RefreshOutcome {
     },
     /// It is unknown whether the server used the token.
     InDoubt,
-}
-
-impl AccessTokenResponse {
-    /// Creates a response with an access token alone.
-    pub fn new(access_token: AccessToken) -> Self {
-        Self {
-            access_token,
-            refresh_token: None,
-            id_token: None,
-            expires_in: None,
-            members: BTreeMap::new(),
-        }
-    }
-
-    /// Sets the refresh token that was issued with the access token.
-    pub fn with_refresh_token(mut self, refresh_token: RefreshToken) -> Self {
-        self.refresh_token = Some(refresh_token);
-        self
-    }
-
-    /// Sets the ID token that was issued with the access token.
-    pub fn with_id_token(mut self, id_token: AccessToken) -> Self {
-        self.id_token = Some(id_token);
-        self
-    }
-
-    /// Sets how long the access token is valid from now.
-    pub fn with_expires_in(mut self, expires_in: Duration) -> Self {
-        self.expires_in = Some(expires_in);
-        self
-    }
 }
 
 impl Dialect {
@@ -315,10 +256,4 @@ fn retry_after(headers: &HeaderMap, now: Timestamp) -> Option<Duration> {
         }
     };
     Some(pause.min(MAX_PAUSE))
-}
-
-impl fmt::Debug for AccessTokenResponse {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Issued").field("expires_in", &self.expires_in).finish_non_exhaustive()
-    }
 }

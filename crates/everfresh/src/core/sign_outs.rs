@@ -10,9 +10,10 @@ use futures::FutureExt as _;
 use tokio::task::JoinHandle;
 
 use super::Core;
+use crate::error::Failure;
 use crate::observe::Event;
 use crate::refresh::flight::within;
-use crate::refresh::{Closing, Context, Failure, Presented, RefreshToken};
+use crate::refresh::{Closing, Context, Presented, RefreshToken};
 use crate::store::SessionId;
 
 /// The pause before a sign-out that the store did not take is tried again; doubled up to
@@ -98,7 +99,8 @@ impl Core {
     /// Returns the session that `closing` would end, as far as it is known without the store.
     pub(crate) fn named(&self, closing: &Closing) -> Option<String> {
         let refresh = closing.refresh.as_ref().map(|token| token.expose().as_bytes());
-        let admitted = || self.refresher.identify(Presented::new(None, refresh), self.clock.now());
+        let admitted =
+            || self.refresher.identify(Presented::new(None, refresh), self.settings.clock.now());
         closing.sid.clone().or_else(|| admitted().map(|one| one.sid.into()))
     }
 
@@ -196,6 +198,19 @@ impl Core {
         Ok(ended.len())
     }
 
+    /// Records which of these sessions are over. Returns false if that is unknown at the moment.
+    pub(crate) async fn learn_ends(self: &Arc<Self>, sids: Vec<Box<str>>) -> bool {
+        for sid in sids {
+            let over = self.refresher.is_over(Context::new(self.clone()), sid.to_string());
+            match over.await {
+                Ok(true) => self.revoke_here(&sid),
+                Ok(false) => {}
+                Err(_) => return false,
+            }
+        }
+        true
+    }
+
     /// Handles a session that has ended in the store.
     pub(crate) fn over<'s>(&self, sid: &'s str, event: impl FnOnce(&'s str) -> Event<'s>) {
         self.forget(sid);
@@ -216,7 +231,7 @@ impl Core {
             drop(queue);
             return self.give_up(&what, failure);
         }
-        queue.waiting.push_back((what, self.clock.monotonic()));
+        queue.waiting.push_back((what, self.settings.clock.monotonic()));
         // A worker ends with its runtime, too.
         let works = queue.running && queue.worker.as_ref().is_some_and(|task| !task.is_finished());
         if !works {
@@ -246,7 +261,7 @@ impl Core {
             queue.running = !queue.closed && !queue.waiting.is_empty();
             return queue.running.then_some(Duration::ZERO);
         };
-        if self.clock.monotonic().saturating_sub(since) > self.session_lifetime {
+        if self.settings.clock.monotonic().saturating_sub(since) > self.settings.session_lifetime {
             self.sign_outs.remove(&what);
             return Some(Duration::ZERO);
         }
@@ -266,7 +281,7 @@ impl Core {
 
     /// Tries the remaining sign-outs once more. Returns how many the store did not take, which are
     /// given up.
-    pub(super) async fn drain_sign_outs(self: &Arc<Self>) -> usize {
+    pub(crate) async fn drain_sign_outs(self: &Arc<Self>) -> usize {
         let waiting = {
             let mut queue = self.sign_outs.lock();
             queue.closed = true;
@@ -275,9 +290,10 @@ impl Core {
         if waiting.is_empty() {
             return 0;
         }
-        let (began, mut left) = (self.clock.monotonic(), 0);
+        let (began, mut left) = (self.settings.clock.monotonic(), 0);
         for (what, _) in waiting {
-            let rest = DRAIN_LIMIT.saturating_sub(self.clock.monotonic().saturating_sub(began));
+            let rest =
+                DRAIN_LIMIT.saturating_sub(self.settings.clock.monotonic().saturating_sub(began));
             let tried = within(self, rest, self.try_to_end(&what, None)).await;
             if let Err(failure) = tried.unwrap_or(Err(Failure::SOON)) {
                 self.give_up(&what, failure);

@@ -8,14 +8,14 @@ use hashbrown::HashTable;
 use hashbrown::hash_table::Entry;
 use tokio::sync::watch;
 
+use super::{Key, Shards};
 use crate::clock::Timestamp;
-use crate::node::{Key, Shards};
 
 /// Until when a session is good.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Until {
-    pub(super) expires: Timestamp,
-    pub(super) over: bool,
+pub(crate) struct Until {
+    pub(crate) expires: Timestamp,
+    pub(crate) over: bool,
 }
 
 /// One watched session, and the number of its watchers.
@@ -34,7 +34,7 @@ impl Watches {
 }
 
 impl<H: BuildHasher> Watches<H> {
-    pub(super) fn watch(&self, sid: &str, expires: Timestamp) -> watch::Receiver<Until> {
+    pub(crate) fn watch(&self, sid: &str, expires: Timestamp) -> watch::Receiver<Until> {
         let place = self.0.place(sid);
         let mut shard = place.write();
         let same = |watched: &Watched| watched.key == place.key;
@@ -54,7 +54,7 @@ impl<H: BuildHasher> Watches<H> {
         }
     }
 
-    pub(super) fn unwatch(&self, sid: &str) {
+    pub(crate) fn unwatch(&self, sid: &str) {
         let place = self.0.place(sid);
         let mut shard = place.write();
         let same = |watched: &Watched| watched.key == place.key;
@@ -98,7 +98,7 @@ impl<H: BuildHasher> Watches<H> {
 
     /// Returns how many sessions are watched, by the count and by what the shards hold.
     #[cfg(test)]
-    pub(super) fn sizes(&self) -> (usize, usize) {
+    pub(crate) fn sizes(&self) -> (usize, usize) {
         (self.0.len(), self.0.each().map(|shard| shard.len()).sum())
     }
 }

@@ -1,0 +1,91 @@
+//! Why a refresher returned no tokens.
+
+use std::fmt;
+use std::time::Duration;
+
+/// Why a refresher returned no tokens.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Failure {
+    /// The session is over. The request is answered with 401.
+    Rejected,
+    /// No refresh is possible now; the session may well be good. A request whose access token is
+    /// still good goes on; any other is answered with 503.
+    Unavailable {
+        /// How long the client should wait before it tries again.
+        retry_after: Duration,
+    },
+    /// No refresh is possible until an operator changes the configuration. Answered as
+    /// `Unavailable`, and reported as an error event.
+    Misconfigured,
+    /// A refresh token of another server that can be used once was sent, and its outcome is
+    /// unknown. A request whose access token is still good goes on; any other is answered with 401.
+    /// The session does not end and its cookies are not cleared, because a late answer revives the
+    /// session.
+    InDoubt,
+    /// There is no tokio runtime for the refresh, or its runtime has ended. Answered as
+    /// `Unavailable`, and reported as an event.
+    NoRuntime,
+    /// The presented token is not this session's, whatever it names. Answered with 401. The session
+    /// does not end and its cookies are not cleared.
+    Foreign,
+    /// The session is good, but the app's claims type can't read its claims. Answered with 401. The
+    /// session does not end and its cookies are not cleared, because another node may read the
+    /// claims.
+    UnreadClaims,
+    /// A sign-in is refused because the subject has as many sessions as allowed
+    /// ([`Rotate::max_sessions`](crate::Rotate::max_sessions)).
+    TooManySessions,
+}
+
+impl Failure {
+    /// Unavailable; to be tried again in a second.
+    pub const SOON: Self = Self::Unavailable { retry_after: Duration::from_secs(1) };
+
+    /// Returns the failure's name in metrics and spans.
+    pub const fn name(&self) -> &'static str {
+        match self {
+            Self::Rejected => "rejected",
+            Self::Unavailable { .. } | Self::NoRuntime => "unavailable",
+            Self::Misconfigured => "misconfigured",
+            Self::InDoubt => "in_doubt",
+            Self::Foreign => "foreign",
+            Self::UnreadClaims => "unread_claims",
+            Self::TooManySessions => "too_many_sessions",
+        }
+    }
+}
+
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Rejected => f.write_str("the session is over; sign in again"),
+            Self::Unavailable { retry_after } => {
+                let seconds = retry_after.as_secs_f64().ceil().max(1.0) as u64;
+                write!(f, "refresh is unavailable; try again in {seconds} s")
+            }
+            Self::Misconfigured => {
+                f.write_str("refresh is misconfigured; the log says what to change")
+            }
+            Self::NoRuntime => f.write_str(
+                "no tokio runtime is there to do it, or the one that did has ended; call `build()` \
+                 in the runtime that lives as long as the server, or name it by `runtime`; in \
+                 tests build one engine per test",
+            ),
+            Self::InDoubt => f.write_str(
+                "nobody knows what became of a refresh; a late answer revives the session",
+            ),
+            Self::Foreign => {
+                f.write_str("the token is not this session's; sign in again to get one that is")
+            }
+            Self::UnreadClaims => f.write_str(
+                "the session's claims don't fit the app's type; give new ones in `revalidate_with`",
+            ),
+            Self::TooManySessions => f.write_str(
+                "the person has as many sessions as they may; sign out of another one first",
+            ),
+        }
+    }
+}
+
+impl std::error::Error for Failure {}
