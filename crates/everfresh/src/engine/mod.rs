@@ -189,6 +189,7 @@ impl<C: ClaimSet> Engine<C> {
     }
 
     /// Returns the refresh token that counts, given the assessment of the access tokens.
+    #[inline]
     fn choose(
         &self,
         assessed: &Assessed<C>,

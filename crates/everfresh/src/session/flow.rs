@@ -243,12 +243,11 @@ impl<C: ClaimSet> Session<C> {
     /// Returns whether the response's head has to wait: for a refresh beside the request whose
     /// result is kept nowhere else, or because its tokens have to be checked again.
     pub(super) fn needs_time(&self) -> bool {
-        self.delivers_only_copy() || self.is_late()
+        self.touched() && (self.delivers_only_copy() || self.is_late())
     }
 
     fn delivers_only_copy(&self) -> bool {
-        self.touched()
-            && self.0.core.refresher.delivers_only_copy()
+        self.0.core.refresher.delivers_only_copy()
             && self.lock().beside.as_ref().is_some_and(|from| from.flight.outcome().is_none())
     }
 
