@@ -4,7 +4,8 @@
 
 use std::time::Duration;
 
-use everfresh::{Dialect, RefreshOutcome, Timestamp};
+use everfresh::Timestamp;
+use everfresh::dialect::{Dialect, RefreshOutcome};
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 use libfuzzer_sys::fuzz_target;
 

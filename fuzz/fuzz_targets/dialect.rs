@@ -2,7 +2,8 @@
 
 #![no_main]
 
-use everfresh::{ClientAuthentication, Dialect, Timestamp};
+use everfresh::Timestamp;
+use everfresh::dialect::{ClientAuthentication, Dialect};
 use http::{HeaderMap, StatusCode};
 use libfuzzer_sys::fuzz_target;
 

@@ -5,7 +5,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use everfresh::{SessionId, SessionStore};
+use everfresh::SessionId;
+use everfresh::store::SessionStore;
 use everfresh_testkit::store::session;
 use rustix::process::Signal;
 
@@ -141,7 +142,7 @@ macro_rules! hammer_suite {
     ($start:path, $open:path) => {
         use std::time::Duration;
 
-        use everfresh::SessionStore as _;
+        use everfresh::store::SessionStore as _;
         use everfresh_testkit::fault::Cable;
         use everfresh_tests::database::Database;
         use everfresh_tests::hammer::{Hammer, check, fill, id, seconds};

@@ -9,7 +9,8 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
 
-use everfresh::{ClientSecret, JwkSet};
+use everfresh::JwkSet;
+use everfresh::dialect::ClientSecret;
 use everfresh_upstream::{HttpClient, SecureUrl};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;

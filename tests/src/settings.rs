@@ -4,7 +4,8 @@ use std::fmt::Display;
 use std::str::FromStr;
 use std::time::Duration;
 
-use everfresh::{Engine, Keys, Reissue, Rotate, Transport, UpstreamTokenStore};
+use everfresh::store::UpstreamTokenStore;
+use everfresh::{Engine, Keys, Reissue, Rotate, Transport};
 use everfresh_testkit::contract::{User, with_dialects};
 
 use crate::store::{Store, UseStore};

@@ -3,7 +3,8 @@
 use std::fmt;
 use std::path::PathBuf;
 
-use everfresh::{MemoryStore, StoreError, UpstreamTokenStore};
+use everfresh::MemoryStore;
+use everfresh::store::{StoreError, UpstreamTokenStore};
 use everfresh_redis::RedisStore;
 use everfresh_sqlx::{PostgresStore, SqliteStore};
 

@@ -8,7 +8,8 @@ use axum::body::Body;
 use axum::extract::FromRequest as _;
 use axum::response::IntoResponse as _;
 use bytes::Bytes;
-use everfresh::{BODY_LIMIT, Endpoint, Engine, Rejection, Session, SessionWatch};
+use everfresh::adapter::{BODY_LIMIT, Endpoint};
+use everfresh::{Engine, Rejection, Session, SessionWatch};
 use everfresh_testkit::contract::{self, CHUNK_EVERY, Delivery, Slow, User};
 use futures::StreamExt as _;
 use http::header::{

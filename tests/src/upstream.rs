@@ -2,7 +2,8 @@
 
 use std::time::Duration;
 
-use everfresh::{ClientAuthentication, ClientSecret, Dialect, TrustedIssuer};
+use everfresh::TrustedIssuer;
+use everfresh::dialect::{ClientAuthentication, ClientSecret, Dialect};
 use everfresh_upstream::{HttpClient, JwksUrl, Replay, SecureUrl, Upstream};
 
 /// What the environment says of it.

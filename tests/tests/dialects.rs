@@ -7,8 +7,9 @@ use std::net::SocketAddr;
 use std::path::Path;
 use std::time::Duration;
 
+use everfresh::dialect::Dialect;
 use everfresh::dialect::TokenKind;
-use everfresh::{Dialect, ManualClock, Timestamp};
+use everfresh::{ManualClock, Timestamp};
 use everfresh_testkit::Browser;
 use everfresh_testkit::contract::Me;
 use everfresh_tests::process::{Running, Workplace};

@@ -5,9 +5,8 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use everfresh::{
-    Engine, Keys, ManualClock, Progress, Reissue, Session, SessionStatus, Timestamp, Transport,
-};
+use everfresh::adapter::Progress;
+use everfresh::{Engine, Keys, ManualClock, Reissue, Session, SessionStatus, Timestamp, Transport};
 use everfresh_testkit::contract::User;
 use tokio::net::TcpListener;
 use tonic::metadata::MetadataValue;

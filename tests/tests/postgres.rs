@@ -9,7 +9,8 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
-use everfresh::{FeedEvent, ManualClock, RevocationSink, SessionId, SessionStore as _, Timestamp};
+use everfresh::store::{FeedEvent, RevocationSink, SessionStore as _};
+use everfresh::{ManualClock, SessionId, Timestamp};
 use everfresh_sqlx::PostgresStore;
 use everfresh_testkit::store::{Harness, id, next, session};
 use everfresh_tests::database::Database;
@@ -57,7 +58,7 @@ everfresh_testkit::custody_suite!(Postgres);
 everfresh_testkit::feed_suite!(Postgres);
 
 /// Everything that a node hears which begins to follow, until it has caught up.
-async fn caught_up(store: impl everfresh::SessionStore) -> HashSet<SessionId> {
+async fn caught_up(store: impl everfresh::store::SessionStore) -> HashSet<SessionId> {
     let (tell, mut heard) = watch::channel((false, HashSet::new()));
     let tell = Mutex::new(tell);
     let ear = RevocationSink::new(Duration::from_secs(3600), move |heard| {

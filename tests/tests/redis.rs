@@ -10,10 +10,8 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use everfresh::{
-    FeedEvent, ManualClock, NewSession, RevocationSink, SessionId, SessionStore, Timestamp,
-    UpstreamTokenStore,
-};
+use everfresh::store::{FeedEvent, NewSession, RevocationSink, SessionStore, UpstreamTokenStore};
+use everfresh::{ManualClock, SessionId, Timestamp};
 use everfresh_redis::{RedisStore, RedisStoreBuilder};
 use everfresh_testkit::fault::Cable;
 use everfresh_testkit::store::{Harness, id, next, session};

@@ -7,7 +7,7 @@ use actix_web::dev::{ResponseHead as Head, ServiceRequest};
 use actix_web::http::StatusCode;
 use actix_web::http::header::{HeaderMap, HeaderName, HeaderValue};
 use actix_web::{HttpMessage as _, HttpResponse};
-use everfresh::{HeaderFields, RequestHead, ResponseHead};
+use everfresh::adapter::{HeaderFields, RequestHead, ResponseHead};
 
 /// A head of actix-web, with its header fields.
 pub(crate) struct Bridge<T>(pub(crate) T);

@@ -2,7 +2,8 @@
 
 use actix_web::dev::ServiceRequest;
 use actix_web::web::{self, Bytes, ServiceConfig};
-use everfresh::{BODY_LIMIT, ClaimSet, Engine};
+use everfresh::adapter::BODY_LIMIT;
+use everfresh::{ClaimSet, Engine};
 
 use crate::bridge::{self, Bridge};
 use crate::session;

@@ -91,7 +91,7 @@ use everfresh::ClaimSet;
 pub use endpoints::endpoints;
 pub use middleware::{Refresh, RefreshService, require};
 
-everfresh::handler_types!(Session);
+everfresh::adapter::handler_types!(Session);
 
 /// The claims of the signed-in user, or `None` if no user is signed in.
 ///

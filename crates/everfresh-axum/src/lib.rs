@@ -74,10 +74,11 @@ use axum::routing::any;
 use axum_core::body::Body;
 use axum_core::extract::{FromRequestParts, OptionalFromRequestParts, Request};
 use axum_core::response::{IntoResponse, Response};
-use everfresh::{BODY_LIMIT, ClaimSet, Endpoint, Engine};
+use everfresh::adapter::{BODY_LIMIT, Endpoint};
+use everfresh::{ClaimSet, Engine};
 use http::request::Parts;
 
-everfresh::handler_types!(Session);
+everfresh::adapter::handler_types!(Session);
 
 impl<C: ClaimSet, S: Sync> FromRequestParts<S> for Session<C> {
     type Rejection = Rejection;

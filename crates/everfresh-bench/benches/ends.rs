@@ -10,11 +10,13 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use everfresh::{
-    Closing, Context, Engine, Failure, FlightKey, Presented, Progress, RefreshRequest, Refresher,
-    RevocationFeed, RevocationSink, SessionId, SessionWatch, SignInRequest, StoreError, Timestamp,
-    Tokens,
+use everfresh::RevocationFeed;
+use everfresh::adapter::Progress;
+use everfresh::refresher::{
+    Closing, Context, FlightKey, Presented, RefreshRequest, Refresher, SignInRequest, Tokens,
 };
+use everfresh::store::{RevocationSink, StoreError};
+use everfresh::{Engine, Failure, SessionId, SessionWatch, Timestamp};
 use everfresh_bench::{Bare, User, engine, keys, token, with_bearer};
 use http::Request;
 use tokio::sync::Notify;

@@ -11,7 +11,8 @@
 
 use std::hint::black_box;
 
-use everfresh::{Engine, Refresh};
+use everfresh::Engine;
+use everfresh::layer::Refresh;
 use everfresh_bench::{
     Bare, User, cookies, copy, engine, engine_without_cache, rotating_engine, token, with_bearer,
     with_cookie, with_cookies,

@@ -1,7 +1,8 @@
 //! Counts, not times: what the fresh path allocates. Rows 7 and 8 of the security list.
 
 use allocation_counter::{AllocationInfo, measure};
-use everfresh::{Engine, KeySource, Seek};
+use everfresh::Engine;
+use everfresh::upstream::{KeySource, Seek};
 use everfresh_bench::{
     Bare, User, cookies, copy, engine, engine_with, engine_without_cache, keys, rotating_engine,
     token, with_bearer, with_cookie, with_cookies,

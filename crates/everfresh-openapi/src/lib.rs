@@ -12,7 +12,8 @@
 //!
 //! # Example
 //! ```
-//! use everfresh::{Dialect, Engine, Keys, MemoryStore, Rotate};
+//! use everfresh::{Engine, Keys, MemoryStore, Rotate};
+//! use everfresh::dialect::Dialect;
 //!
 //! # fn main() -> Result<(), Box<dyn std::error::Error>> {
 //! # let secret: &[u8] = &std::array::from_fn::<u8, 32, _>(|n| (n * 37 + 11) as u8);
@@ -31,8 +32,9 @@
 #[cfg(test)]
 mod tests;
 
+use everfresh::dialect::Dialect;
 use everfresh::dialect::{Failed, Kind, Place, Successor, TokenKind};
-use everfresh::{ClaimSet, Dialect, Engine, NativeEndpoint};
+use everfresh::{ClaimSet, Engine, NativeEndpoint};
 use serde_json::Value;
 use utoipa::openapi::path::{OperationBuilder, ParameterBuilder, ParameterIn};
 use utoipa::openapi::request_body::RequestBodyBuilder;

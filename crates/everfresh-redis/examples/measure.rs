@@ -11,7 +11,8 @@ use std::collections::BTreeMap;
 use std::error::Error;
 use std::time::{Duration, Instant};
 
-use everfresh::{NewSession, Rotation, SessionId, SessionStore as _};
+use everfresh::SessionId;
+use everfresh::store::{NewSession, Rotation, SessionStore as _};
 use everfresh_redis::RedisStore;
 use futures::future::try_join_all;
 use redis::Script;

@@ -3,7 +3,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use everfresh::{Clock, StoreError};
+use everfresh::Clock;
+use everfresh::store::StoreError;
 use redis::aio::ConnectionLike;
 use redis::{Client, ErrorKind, IntoConnectionInfo as _};
 

@@ -6,7 +6,8 @@
 
 use std::time::Duration;
 
-use everfresh::{RevocationSink, SessionId, StoreError, Timestamp};
+use everfresh::store::{RevocationSink, StoreError};
+use everfresh::{SessionId, Timestamp};
 use redis::AsyncConnectionConfig;
 use redis::aio::{ConnectionLike, MultiplexedConnection};
 use redis::streams::{StreamId, StreamReadReply};

@@ -9,7 +9,8 @@
 use std::collections::HashSet;
 use std::time::Duration;
 
-use everfresh::{SessionId, StoreError};
+use everfresh::SessionId;
+use everfresh::store::StoreError;
 use futures::future::try_join_all;
 use redis::aio::ConnectionLike;
 

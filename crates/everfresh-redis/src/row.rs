@@ -25,9 +25,8 @@
 
 use std::time::Duration;
 
-use everfresh::{
-    NewSession, SessionId, SessionRecord, StoreError, StoredUpstreamTokens, Timestamp,
-};
+use everfresh::store::{NewSession, SessionRecord, StoreError, StoredUpstreamTokens};
+use everfresh::{SessionId, Timestamp};
 
 const LAYOUT: u8 = 1;
 

@@ -5,10 +5,11 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-use everfresh::{
-    Clock, Loaded, NewSession, Publication, Reservation, RevocationSink, Rotation, SessionId,
-    SessionRecord, SessionStore, StoreError, Timestamp, UpstreamTokenStore,
+use everfresh::store::{
+    Loaded, NewSession, Publication, Reservation, RevocationSink, Rotation, SessionRecord,
+    SessionStore, StoreError, UpstreamTokenStore,
 };
+use everfresh::{Clock, SessionId, Timestamp};
 use futures::future::try_join_all;
 use redis::aio::ConnectionLike;
 use redis::{FromRedisValue, Script};

@@ -9,7 +9,8 @@ use std::error::Error;
 use std::path::Path;
 use std::time::Instant;
 
-use everfresh::{Rotation, SessionId, SessionStore as _};
+use everfresh::SessionId;
+use everfresh::store::{Rotation, SessionStore as _};
 use everfresh_sqlx::SqliteStore;
 use sqlx::{Connection as _, Row as _, SqliteConnection};
 

@@ -11,7 +11,8 @@
 use std::error::Error;
 use std::time::Instant;
 
-use everfresh::{Rotation, SessionId, SessionStore as _};
+use everfresh::SessionId;
+use everfresh::store::{Rotation, SessionStore as _};
 use everfresh_sqlx::PostgresStore;
 use sqlx::Row as _;
 use sqlx::postgres::{PgPool, PgPoolOptions};

@@ -10,7 +10,7 @@
 //!    PostgreSQL waits 3 s for a connection and 4 s for its answer. A database that is locked, full
 //!    or unreachable results in an error: refresh is unavailable, and no user is signed out.
 //! 4. All processes use one clock: the machine's clock with SQLite, the server's with PostgreSQL.
-//! 5. Expired sessions stay in the table until [`sweep`](everfresh::SessionStore::sweep) removes
+//! 5. Expired sessions stay in the table until [`sweep`](everfresh::store::SessionStore::sweep) removes
 //!    them.
 //!
 //! `SqliteStore` (feature `sqlite`, enabled by default) needs no server. Its file must be on a

@@ -4,7 +4,7 @@
 use std::error::Error;
 use std::fmt;
 
-use everfresh::StoreError;
+use everfresh::store::StoreError;
 use sqlx::migrate::MigrateError;
 
 /// The text of the error, and its cause.

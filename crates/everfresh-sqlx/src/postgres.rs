@@ -3,10 +3,11 @@
 use std::fmt;
 use std::time::Duration;
 
-use everfresh::{
-    Clock, Loaded, NewSession, Publication, Reservation, RevocationSink, Rotation, SessionId,
-    SessionRecord, SessionStore, StoreError, UpstreamTokenStore,
+use everfresh::store::{
+    Loaded, NewSession, Publication, Reservation, RevocationSink, Rotation, SessionRecord,
+    SessionStore, StoreError, UpstreamTokenStore,
 };
+use everfresh::{Clock, SessionId};
 use sqlx::pool::PoolConnection;
 use sqlx::postgres::{PgArguments, PgConnectOptions, PgPool, PgPoolOptions, PgRow};
 use sqlx::query::Query;

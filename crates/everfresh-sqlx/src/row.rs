@@ -2,7 +2,8 @@
 
 use std::time::Duration;
 
-use everfresh::{SessionId, SessionRecord, StoreError, StoredUpstreamTokens, Timestamp};
+use everfresh::store::{SessionRecord, StoreError, StoredUpstreamTokens};
+use everfresh::{SessionId, Timestamp};
 use sqlx::Row;
 
 /// The largest number of sessions of one subject that are listed.

@@ -7,10 +7,11 @@ use std::fmt;
 use std::path::Path;
 use std::time::Duration;
 
-use everfresh::{
-    Clock, Loaded, NewSession, Publication, Reservation, RevocationSink, Rotation, SessionId,
-    SessionRecord, SessionStore, StoreError, UpstreamTokenStore,
+use everfresh::store::{
+    Loaded, NewSession, Publication, Reservation, RevocationSink, Rotation, SessionRecord,
+    SessionStore, StoreError, UpstreamTokenStore,
 };
+use everfresh::{Clock, SessionId};
 use sqlx::ConnectOptions as _;
 use sqlx::migrate::Migrator;
 use sqlx::sqlite::{

@@ -6,7 +6,8 @@ use std::collections::BTreeSet;
 use std::convert::Infallible;
 use std::time::Duration;
 
-use everfresh::{Engine, Keys, ManualClock, Rotate, Session, SessionStore as _, Timestamp};
+use everfresh::store::SessionStore as _;
+use everfresh::{Engine, Keys, ManualClock, Rotate, Session, Timestamp};
 use everfresh_sqlx::SqliteStore;
 use http::header::{COOKIE, SET_COOKIE};
 use http::{Request, Response, StatusCode};

@@ -6,9 +6,8 @@
 use std::convert::Infallible;
 use std::time::Duration;
 
-use everfresh::{
-    Engine, Keys, ManualClock, MemoryStore, Revalidated, Rotate, Session, SessionStore, Timestamp,
-};
+use everfresh::store::SessionStore;
+use everfresh::{Engine, Keys, ManualClock, MemoryStore, Revalidated, Rotate, Session, Timestamp};
 use everfresh_sqlx::SqliteStore;
 use everfresh_testkit::points::{Aim, Fault, PointStore, Points, at_each_step};
 use http::header::{COOKIE, RETRY_AFTER, SET_COOKIE};

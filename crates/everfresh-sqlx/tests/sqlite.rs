@@ -4,7 +4,8 @@ use std::collections::HashSet;
 use std::sync::Mutex;
 use std::time::Duration;
 
-use everfresh::{FeedEvent, ManualClock, RevocationSink, SessionId, SessionStore as _, Timestamp};
+use everfresh::store::{FeedEvent, RevocationSink, SessionStore as _};
+use everfresh::{ManualClock, SessionId, Timestamp};
 use everfresh_sqlx::SqliteStore;
 use everfresh_testkit::store::{Harness, id, next, session};
 use sqlx::SqlitePool;
@@ -53,7 +54,7 @@ everfresh_testkit::custody_suite!(Sqlite);
 everfresh_testkit::feed_suite!(Sqlite);
 
 /// Everything that a node hears which begins to follow, until it has caught up.
-async fn caught_up(store: impl everfresh::SessionStore) -> HashSet<SessionId> {
+async fn caught_up(store: impl everfresh::store::SessionStore) -> HashSet<SessionId> {
     let (tell, mut heard) = watch::channel((false, HashSet::new()));
     let tell = Mutex::new(tell);
     let ear = RevocationSink::new(Duration::from_secs(3600), move |heard| {
@@ -164,7 +165,8 @@ async fn a_file_that_is_no_database_is_an_error() {
 // Rows: S42, F96.
 #[tokio::test]
 async fn no_refresh_token_is_in_the_file() {
-    use everfresh::{Engine, Keys, Progress, Rotate};
+    use everfresh::adapter::Progress;
+    use everfresh::{Engine, Keys, Rotate};
 
     let sqlite = Sqlite::open().await;
     let keys = Keys::hs256("o4ATj9fibxU9TCgPurGrjRk6RGBgu53zA").unwrap();

@@ -2,9 +2,11 @@
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+use everfresh::dialect::{AccessTokenResponse, Dialect};
+use everfresh::refresher::RefreshToken;
 use everfresh::{
-    AccessToken, AccessTokenResponse, Dialect, EndReason, EngineBuilder, RefreshToken, Rejection,
-    Session, SessionError, SessionWatch, SignIn, Transport,
+    AccessToken, EndReason, EngineBuilder, Rejection, Session, SessionError, SessionWatch, SignIn,
+    Transport,
 };
 use serde::{Deserialize, Serialize};
 

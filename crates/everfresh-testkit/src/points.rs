@@ -26,10 +26,11 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::Poll;
 use std::time::Duration;
 
-use everfresh::{
-    Loaded, ManualClock, NewSession, Publication, Reservation, RevocationSink, Rotation, SessionId,
-    SessionRecord, SessionStore, StoreError, UpstreamTokenStore,
+use everfresh::store::{
+    Loaded, NewSession, Publication, Reservation, RevocationSink, Rotation, SessionRecord,
+    SessionStore, StoreError, UpstreamTokenStore,
 };
+use everfresh::{ManualClock, SessionId};
 use tokio::sync::watch;
 
 /// What happens at a step.

@@ -23,7 +23,7 @@
 //!
 //! # Caveats
 //! * An engine that uses another issuer's keys only verifies. Its refresher's
-//!   [`mints`](everfresh::Refresher::mints) returns `false`, as in the guide on refreshers. Tokens
+//!   [`mints`](everfresh::refresher::Refresher::mints) returns `false`, as in the guide on refreshers. Tokens
 //!   then need no `sid`, `auth_time` and `session_exp`, which other issuers don't write. An engine
 //!   that mints requires all three in each access token, even if its sessions are backed by another
 //!   server's tokens, because its clients hold access tokens that the engine itself issued.

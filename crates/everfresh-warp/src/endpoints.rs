@@ -5,7 +5,8 @@ use std::pin::pin;
 use std::sync::Arc;
 
 use bytes::Buf;
-use everfresh::{BODY_LIMIT, ClaimSet, Endpoint, Engine};
+use everfresh::adapter::{BODY_LIMIT, Endpoint};
+use everfresh::{ClaimSet, Engine};
 use futures::{Stream, StreamExt as _};
 use warp::Filter;
 use warp::host::Authority;
@@ -39,7 +40,7 @@ use crate::session;
 /// ```
 pub fn endpoints<C: ClaimSet>(
     auth: &Engine<C>,
-) -> impl Filter<Extract = (everfresh::Reply,), Error = warp::Rejection> + Clone + use<C> {
+) -> impl Filter<Extract = (everfresh::adapter::Reply,), Error = warp::Rejection> + Clone + use<C> {
     let endpoints: Arc<[Endpoint<C>]> = auth.endpoints().into();
     let find = move |method: Method, rest: Tail| {
         let path = format!("/{}", rest.as_str());

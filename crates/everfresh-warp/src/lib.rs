@@ -93,7 +93,7 @@ pub use endpoints::endpoints;
 pub use everfresh::Session;
 pub use server::{Server, serve, service};
 
-everfresh::handler_types!();
+everfresh::adapter::handler_types!();
 
 /// Extracts the session of this request, which can sign in, sign out and refresh.
 ///

@@ -69,15 +69,19 @@
 //! `session.sign_in("user-17", User { .. }).await?`.
 //!
 //! # Where things are
-//! * Refreshers, which make fresh tokens: [`Reissue`], [`Rotate`] over a [`SessionStore`], and
-//!   `everfresh-upstream` for sessions that depend on another server's tokens.
+//! The root has what an app needs; the modules have the rest, each for the authors that it names.
+//! * Refreshers, which make fresh tokens: [`Reissue`], [`Rotate`] over a
+//!   [`SessionStore`](store::SessionStore), and `everfresh-upstream` for sessions that depend on
+//!   another server's tokens. Your own: [`refresher`].
 //! * Frameworks: `everfresh-axum`, `everfresh-actix` and `everfresh-warp` have extractors and mount
-//!   the endpoints of [`Engine::endpoints`]. This crate alone is enough for Tower and hyper.
+//!   the endpoints of [`Engine::endpoints`]. This crate alone is enough for Tower and hyper:
+//!   [`layer`]. Another framework: [`adapter`].
 //! * Stores: [`MemoryStore`] here; SQLite and PostgreSQL in `everfresh-sqlx`, Redis and Valkey in
-//!   `everfresh-redis`.
-//! * Other servers' refresh endpoints, to serve or to call: [`Dialect`].
+//!   `everfresh-redis`. Your own: [`store`].
+//! * Other servers' refresh endpoints, to serve or to call: [`dialect`]. Other servers' tokens and
+//!   keys: `everfresh-upstream`, or [`upstream`] for a client of your own.
 //! * Observability: [`Event`], by [`EngineBuilder::on_event`] and as `tracing` events of the target
-//!   `everfresh`; counters through the `metrics` facade.
+//!   `everfresh`; counters through the `metrics` facade, listed in [`metrics`].
 //! * Tests of your app: [`ManualClock`] here, a browser's cookie jar and test suites in
 //!   `everfresh-testkit`.
 //!
@@ -96,7 +100,6 @@
 //! * `tower` (default): the Tower layer and service. `everfresh-actix` does not need it.
 //! * `aws-lc` (default): signs and verifies with aws-lc-rs. Without it, making a key is an error.
 
-mod adapter;
 mod clock;
 mod config;
 mod cookie;
@@ -113,15 +116,17 @@ mod forward;
 pub mod fuzzing;
 #[cfg(all(doc, not(doctest)))]
 pub mod guide;
+mod handler_types;
 mod head;
 #[cfg(feature = "tower")]
-mod layer;
+pub mod layer;
 mod mint;
 mod node;
 mod observe;
 mod origin;
 mod paths;
 mod policy;
+mod public;
 mod refresh;
 mod reject;
 mod respond;
@@ -129,7 +134,7 @@ mod runtime;
 mod secret;
 mod sentence;
 mod session;
-mod store;
+pub mod store;
 mod sync;
 #[cfg(test)]
 mod testing;
@@ -140,41 +145,25 @@ mod texts;
 mod transport;
 mod verify;
 
-// The public interface is:
+// The public interface is the public modules above, and in the root what an app needs:
 pub use clock::{Clock, ManualClock, Timestamp};
 pub use config::{EngineBuilder, Revalidated, Revalidation};
 pub use cookie::{CookieSpec, SameSite};
-pub use dialects::{ClientAuthentication, ClientSecret, Dialect, RefreshOutcome, dialect};
-pub use endpoint::{BODY_LIMIT, Call, Endpoint, Reply};
-pub use engine::{Engine, PendingSession, Progress};
-pub use error::{ConfigError, DialectError, Failure, SessionError, SessionErrorKind};
-pub use head::{HeaderFields, RequestHead, ResponseHead};
+pub use engine::Engine;
+pub use error::{ConfigError, Failure, SessionError, SessionErrorKind};
 pub use jsonwebtoken::Algorithm;
 pub use jsonwebtoken::jwk::{Jwk, JwkSet};
-#[cfg(feature = "tower")]
-pub use layer::{Refresh, RefreshLayer, Require, RequireFuture, RequireLayer, ResponseFuture};
-pub use mint::{ClaimSet, ClaimsObject, SessionClaims};
+pub use mint::ClaimSet;
 pub use node::RevocationFeed;
-pub use observe::{Event, METRICS, Metric, MetricKind};
+pub use observe::Event;
 pub use paths::{NativeEndpoint, NativePaths};
 pub use policy::{CachePolicy, InnerToken};
-pub use refresh::{
-    AccessTokenResponse, AtMaxSessions, Closing, Context, FlightKey, KeyRing, Presented,
-    RefreshRequest, RefreshToken, Refresher, Reissue, ReissueRequest, Rotate, Sealer, SessionInfo,
-    Setup, SignInRequest, Tokens, UnsealError, UpstreamTokenKeeper, VerifiedToken,
-};
+pub use public::{adapter, dialect, metrics, refresher, upstream};
+pub use refresh::{AtMaxSessions, KeyRing, Reissue, Rotate, SessionInfo};
 pub use reject::{Rejection, RejectionKind};
 pub use secret::AccessToken;
-pub use session::{
-    Deferred, EndReason, FinishFuture, InFlight, Session, SessionStatus, SessionWatch, SignIn,
-};
-pub use store::{
-    FeedEvent, Loaded, MemoryStore, NewSession, NewUpstreamTokens, Publication, Reservation,
-    ReservationId, RevocationSink, Rotation, SessionId, SessionRecord, SessionStore, StoreError,
-    StoredUpstreamTokens, UpstreamTokenStore,
-};
+pub use session::{EndReason, Session, SessionStatus, SessionWatch, SignIn};
+#[doc(inline)]
+pub use store::{MemoryStore, SessionId};
 pub use transport::{Location, Transport};
-pub use verify::{
-    InvalidReason, Key, KeyError, KeySource, Keys, NotRead, Received, Seek, TokenProfile,
-    TrustedIssuer, UnreadClaims,
-};
+pub use verify::{InvalidReason, Key, KeyError, Keys, TokenProfile, TrustedIssuer, UnreadClaims};

@@ -37,8 +37,10 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
+    use crate::dialect::AccessTokenResponse;
     use crate::mint::{ClaimsObject, SessionClaims};
     use crate::refresh::{RefreshRequest, ReissueRequest, SessionInfo, SignInRequest};
+    use crate::refresher::RefreshToken;
     use crate::session::SignIn;
     use crate::store::{
         Loaded, NewSession, NewUpstreamTokens, Publication, Rotation, SessionId,
@@ -46,7 +48,7 @@ mod tests {
     };
     use crate::testing::START;
     use crate::verify::{Received, Verified};
-    use crate::{AccessTokenResponse, RefreshToken, Revalidated, Revalidation};
+    use crate::{Revalidated, Revalidation};
 
     #[test]
     fn debug_shows_four_characters_and_a_length() {

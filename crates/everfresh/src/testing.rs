@@ -11,9 +11,10 @@ use http::{Request, Response};
 use serde::{Deserialize, Serialize};
 use tower_service::Service;
 
+use crate::upstream::{KeySource, Seek};
 use crate::{
-    Algorithm, Clock, Engine, EngineBuilder, Key, KeySource, Keys, ManualClock, MemoryStore,
-    Reissue, Rotate, Seek, Session, Timestamp,
+    Algorithm, Clock, Engine, EngineBuilder, Key, Keys, ManualClock, MemoryStore, Reissue, Rotate,
+    Session, Timestamp,
 };
 
 pub(crate) const SECRET: &str = "o4ATj9fibxU9TCgPurGrjRk6RGBgu53zA";

@@ -8,7 +8,8 @@ use std::process::{ExitStatus, Stdio};
 use std::sync::{Arc, Mutex};
 
 use bytes::Bytes;
-use everfresh::{METRICS, ManualClock, Timestamp};
+use everfresh::metrics::METRICS;
+use everfresh::{ManualClock, Timestamp};
 use everfresh_testkit::Browser;
 use http::header::{CONTENT_TYPE, COOKIE, SET_COOKIE};
 use http::{HeaderValue, Method};

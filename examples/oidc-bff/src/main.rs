@@ -20,9 +20,8 @@ use axum::extract::{Query, State};
 use axum::http::{HeaderMap, StatusCode, header::SET_COOKIE};
 use axum::response::{Html, IntoResponse, Redirect, Response};
 use axum::routing::{get, post};
-use everfresh::{
-    ClientAuthentication, Engine, Keys, MemoryStore, SessionError, SignIn, TrustedIssuer,
-};
+use everfresh::dialect::ClientAuthentication;
+use everfresh::{Engine, Keys, MemoryStore, SessionError, SignIn, TrustedIssuer};
 use everfresh_axum::{Claims, Session};
 use everfresh_upstream::{HttpClient, Provider, Upstream};
 use serde::{Deserialize, Serialize};

@@ -9,7 +9,9 @@ use std::time::Duration;
 use axum::http::HeaderMap;
 use axum::http::header::COOKIE;
 use cookie::{Cookie, SameSite};
-use everfresh::{AccessToken, AccessTokenResponse, RefreshToken};
+use everfresh::AccessToken;
+use everfresh::dialect::AccessTokenResponse;
+use everfresh::refresher::RefreshToken;
 use everfresh_upstream::{HttpClient, SecureUrl};
 use openidconnect::core::{
     CoreAuthenticationFlow, CoreClient, CoreProviderMetadata, CoreUserInfoClaims,

@@ -3,7 +3,9 @@
 use std::sync::{Arc, Mutex, MutexGuard};
 
 use bytes::Bytes;
-use everfresh::{AccessToken, AccessTokenResponse, RefreshToken};
+use everfresh::AccessToken;
+use everfresh::dialect::AccessTokenResponse;
+use everfresh::refresher::RefreshToken;
 use everfresh_upstream::{HttpClient, HttpError};
 use http::{Request, Response, StatusCode};
 use http_body_util::{BodyExt as _, Full};

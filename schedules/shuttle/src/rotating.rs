@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use everfresh::SessionStore as _;
+use everfresh::store::SessionStore as _;
 use http::StatusCode;
 use shuttle::future::spawn;
 

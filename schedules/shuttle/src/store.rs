@@ -3,10 +3,11 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use everfresh::{
-    Loaded, MemoryStore, NewSession, Publication, Reservation, Rotation, SessionId, SessionRecord,
-    SessionStore, StoreError, UpstreamTokenStore,
+use everfresh::store::{
+    Loaded, NewSession, Publication, Reservation, Rotation, SessionRecord, SessionStore,
+    StoreError, UpstreamTokenStore,
 };
+use everfresh::{MemoryStore, SessionId};
 
 use crate::turns::Turns;
 

@@ -4,7 +4,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use everfresh::{ClientAuthentication, SignIn};
+use everfresh::SignIn;
+use everfresh::dialect::ClientAuthentication;
 use everfresh_upstream::Upstream;
 use http::StatusCode;
 use shuttle::future::{spawn, yield_now};

@@ -7,7 +7,7 @@ use std::io::Write as _;
 use std::pin::Pin;
 use std::time::Duration;
 
-use everfresh::{Loaded, Rotation, SessionStore, UpstreamTokenStore};
+use everfresh::store::{Loaded, Rotation, SessionStore, UpstreamTokenStore};
 use everfresh_tests::hammer::{REVOKED_FROM, SESSIONS, id};
 use everfresh_tests::settings::exit;
 use everfresh_tests::store::{Store, UseStore};

@@ -10,7 +10,8 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use everfresh::{SessionId, SessionRecord, UpstreamTokenStore};
+use everfresh::SessionId;
+use everfresh::store::{SessionRecord, UpstreamTokenStore};
 use futures::future::BoxFuture;
 use rustix::process::Signal;
 

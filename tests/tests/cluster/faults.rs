@@ -314,7 +314,7 @@ impl Course<'_> {
         &self,
         victims: &[Victim],
         lost: &[&Victim],
-        rows: &[Option<everfresh::SessionRecord>],
+        rows: &[Option<everfresh::store::SessionRecord>],
         successors: &Successors,
     ) {
         for (victim, row) in victims.iter().zip(rows) {
@@ -341,7 +341,7 @@ impl Course<'_> {
 }
 
 /// Somebody sent the token, and the row has nothing of what came of it.
-fn claim_stands(row: &everfresh::SessionRecord) -> bool {
+fn claim_stands(row: &everfresh::store::SessionRecord) -> bool {
     row.upstream.as_deref().is_some_and(|upstream| upstream.tries > 0)
 }
 

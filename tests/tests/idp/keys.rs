@@ -4,10 +4,10 @@ use std::convert::Infallible;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD as B64;
-use everfresh::{
-    Closing, Context, Engine, Failure, FlightKey, Presented, RefreshRequest, Refresher, Session,
-    SignInRequest, Timestamp, Tokens, Transport,
+use everfresh::refresher::{
+    Closing, Context, FlightKey, Presented, RefreshRequest, Refresher, SignInRequest, Tokens,
 };
+use everfresh::{Engine, Failure, Session, Timestamp, Transport};
 use everfresh_tests::idp::{AUDIENCE, AccessTokens, IdentityProvider, IdentitySettings};
 use everfresh_upstream::{HttpClient, Provider, RemoteKeys};
 use http::header::AUTHORIZATION;

@@ -3,10 +3,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use everfresh::{
-    AccessTokenResponse, Algorithm, ClientAuthentication, Clock, Dialect, JwkSet, Key, Keys,
-    RefreshOutcome,
-};
+use everfresh::dialect::{AccessTokenResponse, ClientAuthentication, Dialect, RefreshOutcome};
+use everfresh::{Algorithm, Clock, JwkSet, Key, Keys};
 use everfresh_tests::idp::{IdentityProvider, IdentitySettings, Rotation, secret};
 use everfresh_upstream::{HttpClient, Provider, SecureUrl};
 use futures::future::join_all;

@@ -6,7 +6,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use everfresh::{MemoryStore, SessionId, SessionStore as _};
+use everfresh::store::SessionStore as _;
+use everfresh::{MemoryStore, SessionId};
 use everfresh_testkit::contract::Me;
 use everfresh_testkit::suite::{ACCESS_COOKIE, REFRESH_COOKIE};
 use fastrand::Rng;

@@ -6,9 +6,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use everfresh::{
-    ClientAuthentication, Clock, Engine, Event, Keys, ManualClock, Rejection, Rotate, Session,
-};
+use everfresh::dialect::ClientAuthentication;
+use everfresh::{Clock, Engine, Event, Keys, ManualClock, Rejection, Rotate, Session};
 use everfresh_testkit::contract::{self, Adopt, Delivery, Login, Slow, User};
 use everfresh_upstream::{HttpClient, Replay, Upstream};
 use http::{Method, Request, Response, StatusCode};

@@ -4,11 +4,11 @@ use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
 use std::time::Duration;
 
-use everfresh::{
-    FeedEvent, Loaded, MemoryStore, NewSession, NewUpstreamTokens, Publication, Reservation,
-    RevocationSink, Rotation, SessionId, SessionRecord, SessionStore, StoreError,
-    UpstreamTokenStore,
+use everfresh::store::{
+    FeedEvent, Loaded, NewSession, NewUpstreamTokens, Publication, Reservation, RevocationSink,
+    Rotation, SessionRecord, SessionStore, StoreError, UpstreamTokenStore,
 };
+use everfresh::{MemoryStore, SessionId};
 use tokio::io::{BufReader, split};
 use tokio::sync::mpsc;
 use tokio::time::timeout;

@@ -3,10 +3,11 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use everfresh::{
-    NewSession, NewUpstreamTokens, Publication, Reservation, Rotation, SessionId, SessionRecord,
-    StoredUpstreamTokens, Timestamp,
+use everfresh::store::{
+    NewSession, NewUpstreamTokens, Publication, Reservation, Rotation, SessionRecord,
+    StoredUpstreamTokens,
 };
+use everfresh::{SessionId, Timestamp};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use tokio::io::{AsyncBufRead, AsyncBufReadExt as _, AsyncWrite, AsyncWriteExt as _};

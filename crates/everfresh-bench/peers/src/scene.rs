@@ -1,6 +1,7 @@
 //! What is measured: an algorithm, and how its token travels.
 
-use everfresh::{Transport, Engine, Refresher, Reissue, Session};
+use everfresh::{Engine, Reissue, Session, Transport};
+use everfresh::refresher::Refresher;
 use http::header::{AUTHORIZATION, COOKIE, SET_COOKIE};
 use http::{HeaderMap, HeaderValue, Request, Response};
 use tower::{ServiceBuilder, ServiceExt as _, service_fn};

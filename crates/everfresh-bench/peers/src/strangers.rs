@@ -5,7 +5,8 @@ use std::collections::BTreeMap;
 use std::path::Path;
 use std::time::Duration;
 
-use everfresh::{NewSession, SessionId, SessionStore};
+use everfresh::SessionId;
+use everfresh::store::{NewSession, SessionStore};
 use sqlx::{Connection as _, PgConnection, Row as _, SqliteConnection};
 
 const DAY: Duration = Duration::from_secs(24 * 60 * 60);

@@ -1,6 +1,7 @@
 //! Ends sessions: each statement that removes a row also records and announces the end.
 
-use everfresh::{SessionId, SessionRecord, StoreError};
+use everfresh::SessionId;
+use everfresh::store::{SessionRecord, StoreError};
 
 use super::PostgresStore;
 use crate::row::{BATCH, integer, record, sid};

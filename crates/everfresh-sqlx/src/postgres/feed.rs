@@ -2,7 +2,8 @@
 
 use std::time::Duration;
 
-use everfresh::{RevocationSink, SessionId, StoreError};
+use everfresh::SessionId;
+use everfresh::store::{RevocationSink, StoreError};
 use sqlx::Row as _;
 use sqlx::postgres::PgListener;
 

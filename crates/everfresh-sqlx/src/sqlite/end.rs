@@ -1,6 +1,7 @@
 //! Ends sessions and records each end for the nodes that watch revocations, in one transaction.
 
-use everfresh::{SessionId, SessionRecord, StoreError};
+use everfresh::SessionId;
+use everfresh::store::{SessionRecord, StoreError};
 use sqlx::sqlite::SqliteRow;
 use sqlx::{Sqlite, Transaction};
 

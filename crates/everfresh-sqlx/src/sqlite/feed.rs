@@ -2,7 +2,8 @@
 
 use std::time::Duration;
 
-use everfresh::{RevocationSink, SessionId, StoreError};
+use everfresh::SessionId;
+use everfresh::store::{RevocationSink, StoreError};
 
 use super::SqliteStore;
 use crate::row::{Columns as _, KEPT, duration, integer, sid};

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use everfresh::{Loaded, Rotation, SessionRecord, SessionStore};
+use everfresh::store::{Loaded, Rotation, SessionRecord, SessionStore};
 
 use super::{Harness, id, next, session};
 

@@ -5,7 +5,8 @@ use std::collections::HashSet;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use everfresh::{FeedEvent, RevocationSink, SessionId, SessionStore as _};
+use everfresh::SessionId;
+use everfresh::store::{FeedEvent, RevocationSink, SessionStore as _};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 

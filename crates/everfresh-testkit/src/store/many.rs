@@ -4,7 +4,8 @@
 use std::collections::HashSet;
 use std::time::Duration;
 
-use everfresh::{NewSession, SessionId, SessionStore};
+use everfresh::SessionId;
+use everfresh::store::{NewSession, SessionStore};
 
 use super::{Harness, id, next, session};
 

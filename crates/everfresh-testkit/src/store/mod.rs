@@ -8,7 +8,8 @@ pub mod upstream;
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use everfresh::{NewSession, Rotation, SessionId, SessionRecord, SessionStore};
+use everfresh::SessionId;
+use everfresh::store::{NewSession, Rotation, SessionRecord, SessionStore};
 
 /// A kind of store, and a way to advance its time.
 pub trait Harness: Sized + Send + Sync {

@@ -3,9 +3,10 @@
 
 use std::time::Duration;
 
-use everfresh::{
+use everfresh::Timestamp;
+use everfresh::store::{
     NewSession, NewUpstreamTokens, Publication, Reservation, SessionRecord, SessionStore as _,
-    StoredUpstreamTokens, Timestamp, UpstreamTokenStore,
+    StoredUpstreamTokens, UpstreamTokenStore,
 };
 
 use super::{Harness, id, next, session};

@@ -4,9 +4,11 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use everfresh::adapter::Progress;
+use everfresh::store::{Loaded, NewSession, Rotation, SessionRecord, SessionStore, StoreError};
 use everfresh::{
-    Clock, Engine, Keys, Loaded, ManualClock, MemoryStore, NewSession, Progress, Rotate, Rotation,
-    Session, SessionId, SessionRecord, SessionStatus, SessionStore, StoreError, Timestamp,
+    Clock, Engine, Keys, ManualClock, MemoryStore, Rotate, Session, SessionId, SessionStatus,
+    Timestamp,
 };
 use http::header::{COOKIE, SET_COOKIE};
 use http::{Request, Response};

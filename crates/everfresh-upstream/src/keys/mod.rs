@@ -8,7 +8,8 @@ use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
 
-use everfresh::{Algorithm, KeyError, KeySource, Keys, Seek};
+use everfresh::upstream::{KeySource, Seek};
+use everfresh::{Algorithm, KeyError, Keys};
 use tokio::runtime::Handle;
 use tokio::sync::watch;
 use tokio::time::Instant;
@@ -24,7 +25,7 @@ const COOLDOWN: Duration = Duration::from_secs(30);
 const RETRY: Duration = Duration::from_secs(30);
 const RETRY_MOST: Duration = Duration::from_secs(10 * 60);
 
-/// The counter of fetches, which [`everfresh::METRICS`] lists as well.
+/// The counter of fetches, which [`everfresh::metrics::METRICS`] lists as well.
 const FETCHES: &str = "everfresh_key_fetches_total";
 
 /// The most requests that may wait for one fetch. Further requests get 503.

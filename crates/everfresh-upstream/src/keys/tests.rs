@@ -10,9 +10,11 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD as B64;
 use bytes::Bytes;
+use everfresh::refresher::{
+    Closing, Context, FlightKey, Presented, RefreshRequest, Refresher, SignInRequest, Tokens,
+};
 use everfresh::{
-    Algorithm, Clock, Closing, Context, Engine, Failure, FlightKey, Key, KeyError, ManualClock,
-    Presented, RefreshRequest, Refresher, Reissue, Session, SignInRequest, Timestamp, Tokens,
+    Algorithm, Clock, Engine, Failure, Key, KeyError, ManualClock, Reissue, Session, Timestamp,
     Transport,
 };
 use everfresh_testkit::fault::{Fault, FaultProxy};

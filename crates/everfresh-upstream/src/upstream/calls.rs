@@ -2,7 +2,9 @@
 
 use std::time::Duration;
 
-use everfresh::{Context, Event, RefreshOutcome};
+use everfresh::Event;
+use everfresh::dialect::RefreshOutcome;
+use everfresh::refresher::Context;
 use futures::future::BoxFuture;
 use http::StatusCode;
 use tokio::sync::Semaphore;

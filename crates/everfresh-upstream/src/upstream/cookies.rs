@@ -5,11 +5,13 @@ use std::time::Duration;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD as B64;
-use everfresh::{
-    AccessToken, AccessTokenResponse, ClaimsObject, Closing, ConfigError, Context, Event, Failure,
-    FlightKey, KeyRing, Presented, RefreshOutcome, RefreshRequest, RefreshToken, Refresher, Sealer,
-    SessionClaims, Setup, SignInRequest, Timestamp, Tokens,
+use everfresh::dialect::{AccessTokenResponse, RefreshOutcome};
+use everfresh::refresher::{
+    ClaimsObject, Closing, Context, FlightKey, Presented, RefreshRequest, RefreshToken, Refresher,
+    SessionClaims, Setup, SignInRequest, Tokens,
 };
+use everfresh::upstream::Sealer;
+use everfresh::{AccessToken, ConfigError, Event, Failure, KeyRing, Timestamp};
 use serde::{Deserialize, Serialize};
 use tracing::Instrument as _;
 use zeroize::{Zeroize as _, Zeroizing};

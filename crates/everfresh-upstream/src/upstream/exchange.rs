@@ -3,10 +3,12 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use everfresh::{
-    AccessTokenResponse, Context, Event, Loaded, NewUpstreamTokens, Publication, RefreshOutcome,
-    Reservation, ReservationId, SessionId, Timestamp, UpstreamTokenStore,
+use everfresh::dialect::{AccessTokenResponse, RefreshOutcome};
+use everfresh::refresher::Context;
+use everfresh::store::{
+    Loaded, NewUpstreamTokens, Publication, Reservation, ReservationId, UpstreamTokenStore,
 };
+use everfresh::{Event, SessionId, Timestamp};
 use tokio::sync::watch;
 
 use super::Replay;

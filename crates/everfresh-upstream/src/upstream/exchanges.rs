@@ -3,9 +3,9 @@
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use everfresh::{
-    Context, ReservationId, SessionId, StoredUpstreamTokens, Timestamp, UpstreamTokenStore,
-};
+use everfresh::refresher::Context;
+use everfresh::store::{ReservationId, StoredUpstreamTokens, UpstreamTokenStore};
+use everfresh::{SessionId, Timestamp};
 use tokio::sync::watch;
 use tracing::Instrument as _;
 

@@ -3,10 +3,12 @@
 use std::borrow::Cow;
 use std::time::Duration;
 
+use everfresh::dialect::Dialect;
 use everfresh::dialect::TokenKind;
-use everfresh::{
-    AccessToken, Dialect, RefreshToken, Sealer, SessionId, StoredUpstreamTokens, UnsealError,
-};
+use everfresh::refresher::RefreshToken;
+use everfresh::store::StoredUpstreamTokens;
+use everfresh::upstream::{Sealer, UnsealError};
+use everfresh::{AccessToken, SessionId};
 use serde::{Deserialize, Serialize};
 use zeroize::Zeroizing;
 

@@ -4,11 +4,12 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use everfresh::dialect::AccessTokenResponse;
 use everfresh::dialect::TokenKind;
-use everfresh::{
-    AccessToken, AccessTokenResponse, ConfigError, Context, Failure, Loaded, NewUpstreamTokens,
-    Sealer, SessionId, SessionRecord, Setup, UpstreamTokenKeeper, UpstreamTokenStore,
-};
+use everfresh::refresher::{Context, Setup};
+use everfresh::store::{Loaded, NewUpstreamTokens, SessionRecord, UpstreamTokenStore};
+use everfresh::upstream::{Sealer, UpstreamTokenKeeper};
+use everfresh::{AccessToken, ConfigError, Failure, SessionId};
 use futures::future::select_all;
 use tokio::time::Instant;
 

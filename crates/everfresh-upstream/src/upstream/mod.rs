@@ -17,9 +17,10 @@ use std::fmt;
 use std::time::Duration;
 
 use everfresh::dialect::Place;
-use everfresh::{
-    ClientAuthentication, ConfigError, Dialect, Rotate, Setup, TrustedIssuer, UpstreamTokenStore,
-};
+use everfresh::dialect::{ClientAuthentication, Dialect};
+use everfresh::refresher::Setup;
+use everfresh::store::UpstreamTokenStore;
+use everfresh::{ConfigError, Rotate, TrustedIssuer};
 
 use crate::http::{HttpClient, SecureUrl, UrlError};
 use keeper::Keeper;
@@ -77,7 +78,8 @@ pub enum Replay {
 ///
 /// # Example
 /// ```
-/// use everfresh::{ClientAuthentication, Engine, EngineBuilder, Keys, MemoryStore};
+/// use everfresh::{Engine, EngineBuilder, Keys, MemoryStore};
+/// use everfresh::dialect::ClientAuthentication;
 /// use everfresh_upstream::{HttpClient, Upstream};
 ///
 /// fn auth() -> Result<EngineBuilder<serde_json::Value>, Box<dyn std::error::Error>> {
@@ -96,7 +98,9 @@ pub enum Replay {
 /// A session begins with the tokens from a sign-in at the other server:
 ///
 /// ```
-/// # use everfresh::{AccessToken, AccessTokenResponse, RefreshToken, Session, SessionError, SignIn};
+/// # use everfresh::{AccessToken, Session, SessionError, SignIn};
+/// # use everfresh::dialect::AccessTokenResponse;
+/// # use everfresh::refresher::RefreshToken;
 /// # async fn adopt(session: Session<()>) -> Result<(), SessionError> {
 /// let issued = AccessTokenResponse::new(AccessToken::new("..".to_owned()))
 ///     .with_refresh_token(RefreshToken::new("..".to_owned()));

@@ -4,7 +4,10 @@ use std::time::Duration;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use everfresh::{AccessToken, AccessTokenResponse, Context, Event, NotRead, TrustedIssuer};
+use everfresh::dialect::AccessTokenResponse;
+use everfresh::refresher::Context;
+use everfresh::upstream::NotRead;
+use everfresh::{AccessToken, Event, TrustedIssuer};
 use serde::Deserialize;
 
 use super::Upstream;

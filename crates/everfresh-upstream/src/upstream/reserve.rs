@@ -3,7 +3,9 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use everfresh::{Context, Reservation, StoredUpstreamTokens, Timestamp, UpstreamTokenStore};
+use everfresh::Timestamp;
+use everfresh::refresher::Context;
+use everfresh::store::{Reservation, StoredUpstreamTokens, UpstreamTokenStore};
 use tokio::sync::watch;
 
 use super::shared::Shared;

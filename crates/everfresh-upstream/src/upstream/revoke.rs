@@ -2,8 +2,9 @@
 
 use std::time::Duration;
 
+use everfresh::dialect::Dialect;
 use everfresh::dialect::{Fixed, Place};
-use everfresh::{Context, Dialect};
+use everfresh::refresher::Context;
 use http::StatusCode;
 
 use super::Upstream;

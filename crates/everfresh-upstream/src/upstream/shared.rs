@@ -4,7 +4,9 @@
 use std::sync::OnceLock;
 use std::time::Duration;
 
-use everfresh::{Failure, Sealer, SessionId, StoredUpstreamTokens};
+use everfresh::store::StoredUpstreamTokens;
+use everfresh::upstream::Sealer;
+use everfresh::{Failure, SessionId};
 
 use super::calls::TokenEndpoint;
 use super::held::UpstreamTokens;

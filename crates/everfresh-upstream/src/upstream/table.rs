@@ -18,7 +18,8 @@
 
 use std::time::Duration;
 
-use everfresh::{ReservationId, StoredUpstreamTokens, Timestamp};
+use everfresh::Timestamp;
+use everfresh::store::{ReservationId, StoredUpstreamTokens};
 
 use super::Replay;
 

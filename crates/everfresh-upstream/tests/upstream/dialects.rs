@@ -1,10 +1,11 @@
 //! Every dialect: a session that rests on another everfresh, which serves the dialect.
 
 use bytes::Bytes;
+use everfresh::dialect::{AccessTokenResponse, Dialect};
 use everfresh::dialect::{Successor, TokenKind};
+use everfresh::refresher::RefreshToken;
 use everfresh::{
-    AccessToken, AccessTokenResponse, Dialect, Engine, Keys, ManualClock, MemoryStore,
-    RefreshToken, Rotate, Session, SignIn, Transport,
+    AccessToken, Engine, Keys, ManualClock, MemoryStore, Rotate, Session, SignIn, Transport,
 };
 use everfresh_upstream::{HttpClient, Upstream};
 use http::header::SET_COOKIE;

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use everfresh::{Reservation, UpstreamTokenStore as _};
+use everfresh::store::{Reservation, UpstreamTokenStore as _};
 use everfresh_upstream::{HttpError, Replay};
 
 use crate::provider::Act;

@@ -1,6 +1,6 @@
 //! What becomes of a session when the provider says no, something else, or nothing.
 
-use everfresh::Dialect;
+use everfresh::dialect::Dialect;
 use everfresh_upstream::{HttpError, Upstream};
 
 use crate::provider::{Act, Provider};

@@ -7,9 +7,9 @@ use std::time::Duration;
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use bytes::Bytes;
-use everfresh::{
-    AccessToken, AccessTokenResponse, Algorithm, Key, Keys, RefreshToken, TrustedIssuer,
-};
+use everfresh::dialect::AccessTokenResponse;
+use everfresh::refresher::RefreshToken;
+use everfresh::{AccessToken, Algorithm, Key, Keys, TrustedIssuer};
 use everfresh_upstream::{HttpClient, HttpError, JwksUrl, Upstream};
 use http::{Request, Response};
 use http_body_util::Full;

@@ -2,9 +2,8 @@
 
 use std::sync::{Arc, Mutex};
 
-use everfresh::{
-    ClientAuthentication, ClientSecret, ConfigError, Dialect, Engine, Keys, MemoryStore,
-};
+use everfresh::dialect::{ClientAuthentication, ClientSecret, Dialect};
+use everfresh::{ConfigError, Engine, Keys, MemoryStore};
 use everfresh_upstream::{HttpError, Replay, Upstream};
 
 use crate::provider::{Act, Provider, SECRET_PART};

@@ -14,8 +14,9 @@ async fn sign_out(session: everfresh::Session<User>) -> Result<String, Rejection
 /// On another node, where nobody knows of an exchange, by another session of the same person.
 async fn sign_out_elsewhere(world: &World) {
     let grant = crate::provider::SessionClaims { family: "other".into(), n: 0 };
-    let issued = everfresh::AccessTokenResponse::new(everfresh::AccessToken::new(grant.access()))
-        .with_refresh_token(everfresh::RefreshToken::new(grant.refresh()));
+    let issued =
+        everfresh::dialect::AccessTokenResponse::new(everfresh::AccessToken::new(grant.access()))
+            .with_refresh_token(everfresh::refresher::RefreshToken::new(grant.refresh()));
     let mut other = world.nodes[1].adopt_issued("ada", issued).await.unwrap();
     let others = |session: everfresh::Session<User>| async move {
         Ok(session.sign_out_others().await?.to_string())
@@ -133,9 +134,10 @@ async fn signed_out_everywhere_is_revoked_everywhere() {
     let mut grants = vec![refresh_token("ada", 0)];
     for n in 0..3 {
         let grant = crate::provider::SessionClaims { family: format!("ada-{n}"), n: 0 };
-        let issued =
-            everfresh::AccessTokenResponse::new(everfresh::AccessToken::new(grant.access()))
-                .with_refresh_token(everfresh::RefreshToken::new(grant.refresh()));
+        let issued = everfresh::dialect::AccessTokenResponse::new(everfresh::AccessToken::new(
+            grant.access(),
+        ))
+        .with_refresh_token(everfresh::refresher::RefreshToken::new(grant.refresh()));
         world.node().adopt_issued("ada", issued).await.unwrap();
         grants.push(grant.refresh());
     }
@@ -177,14 +179,14 @@ async fn what_rests_on_an_access_token_alone_revokes_that() {
     let client = provider.client();
     let upstream = move || {
         let server = url("https://id.example/");
-        everfresh_upstream::Upstream::new(&client, everfresh::Dialect::VIJIL, &server)
+        everfresh_upstream::Upstream::new(&client, everfresh::dialect::Dialect::VIJIL, &server)
             .unwrap()
             .client(public_client())
             .revoke_at(url("https://id.example/revoke"))
     };
-    assert_ne!(everfresh::Dialect::VIJIL.token, TokenKind::Refresh);
+    assert_ne!(everfresh::dialect::Dialect::VIJIL.token, TokenKind::Refresh);
     let world = World::over(provider, 1, upstream, |builder| builder);
-    let issued = everfresh::AccessTokenResponse::new(everfresh::AccessToken::new(
+    let issued = everfresh::dialect::AccessTokenResponse::new(everfresh::AccessToken::new(
         crate::provider::SessionClaims { family: "ada".into(), n: 0 }.access(),
     ));
     let mut client = world.node().adopt_issued("ada", issued).await.unwrap();

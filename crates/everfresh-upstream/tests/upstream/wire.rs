@@ -3,10 +3,11 @@
 use std::collections::{HashMap, VecDeque};
 use std::sync::{Arc, Mutex};
 
-use everfresh::{
-    Loaded, MemoryStore, NewSession, Publication, Reservation, Rotation, SessionId, SessionRecord,
-    SessionStore, StoreError, UpstreamTokenStore,
+use everfresh::store::{
+    Loaded, NewSession, Publication, Reservation, Rotation, SessionRecord, SessionStore,
+    StoreError, UpstreamTokenStore,
 };
+use everfresh::{MemoryStore, SessionId};
 
 /// How a step of the store fails.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -6,10 +6,12 @@ use std::time::Duration;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use everfresh::dialect::{AccessTokenResponse, ClientAuthentication};
+use everfresh::refresher::RefreshToken;
+use everfresh::store::{SessionRecord, SessionStore as _};
 use everfresh::{
-    AccessToken, AccessTokenResponse, ClientAuthentication, Engine, EngineBuilder, Keys,
-    ManualClock, MemoryStore, RefreshToken, Rejection, Session, SessionId, SessionRecord,
-    SessionStore as _, SignIn, Timestamp,
+    AccessToken, Engine, EngineBuilder, Keys, ManualClock, MemoryStore, Rejection, Session,
+    SessionId, SignIn, Timestamp,
 };
 use everfresh_upstream::{SecureUrl, Upstream};
 use http::header::{COOKIE, RETRY_AFTER, SET_COOKIE};

@@ -9,9 +9,11 @@ use std::time::Duration;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD as B64;
+use everfresh::dialect::AccessTokenResponse;
+use everfresh::refresher::RefreshToken;
 use everfresh::{
-    AccessToken, AccessTokenResponse, ConfigError, Engine, InnerToken, KeyRing, Keys, ManualClock,
-    RefreshToken, SessionErrorKind, SessionStatus, SignIn,
+    AccessToken, ConfigError, Engine, InnerToken, KeyRing, Keys, ManualClock, SessionErrorKind,
+    SessionStatus, SignIn,
 };
 use everfresh_testkit::Site;
 use everfresh_testkit::texts::check_error;

@@ -8,9 +8,11 @@ use aws_lc_rs::hmac;
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD as B64;
 use bytes::Bytes;
+use everfresh::dialect::{AccessTokenResponse, ClientAuthentication};
+use everfresh::refresher::{RefreshToken, Refresher};
 use everfresh::{
-    AccessToken, AccessTokenResponse, ClientAuthentication, Engine, EngineBuilder, Keys,
-    ManualClock, RefreshToken, Refresher, Session, SessionStatus, SignIn, Timestamp,
+    AccessToken, Engine, EngineBuilder, Keys, ManualClock, Session, SessionStatus, SignIn,
+    Timestamp,
 };
 use everfresh_testkit::{Jar, Site};
 use everfresh_upstream::{HttpClient, InCookies, Replay, Upstream};

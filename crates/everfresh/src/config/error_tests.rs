@@ -9,12 +9,13 @@ use serde_json::Value;
 use super::*;
 use crate::error::ConfigError;
 use crate::mint::ClaimsProblem;
+use crate::store::StoreError;
 use crate::testing::*;
 use crate::texts::{self, check_detail, check_error};
+use crate::upstream::UnsealError;
 use crate::{
     Algorithm, CookieSpec, Engine, Failure, Key, KeyError, Location, MemoryStore, NativeEndpoint,
-    Reissue, Rejection, RejectionKind, Rotate, SessionError, SessionErrorKind, StoreError,
-    UnsealError,
+    Reissue, Rejection, RejectionKind, Rotate, SessionError, SessionErrorKind,
 };
 
 /// An error, and what its text has to say: the setting, what was found, what to do.
@@ -369,12 +370,12 @@ async fn every_problem_of_an_endpoint_says_what_to_do() {
         let mut request = request(method, &[("cookie", &format!("{COOKIE_NAME}={access}"))]);
         *request.uri_mut() = path.parse().unwrap();
         let endpoints = world.auth.endpoints();
-        let served = |one: &&crate::Endpoint<User>| {
+        let served = |one: &&crate::adapter::Endpoint<User>| {
             let fixed = one.path().split('{').next().unwrap();
             path == one.path() || (one.path().contains('{') && path.starts_with(fixed))
         };
         let endpoint = endpoints.iter().find(served).expect(path);
-        let crate::Progress::Pass(session) = world.auth.begin(&request) else {
+        let crate::adapter::Progress::Pass(session) = world.auth.begin(&request) else {
             panic!("it is fresh")
         };
         let call = endpoint.read(&request);

@@ -99,7 +99,8 @@ impl<C: ClaimSet> EngineBuilder<C> {
     /// everfresh mints have an `aud`.
     ///
     /// ```
-    /// # use everfresh::{ConfigError, Engine, Keys, Refresher, TokenProfile};
+    /// # use everfresh::{ConfigError, Engine, Keys, TokenProfile};
+    /// # use everfresh::refresher::Refresher;
     /// fn auth(keys: Keys, verify_only: impl Refresher) -> Result<Engine<()>, ConfigError> {
     ///     Engine::builder(keys)
     ///         .issuer("https://cognito-idp.eu-central-1.amazonaws.com/eu-central-1_example")
@@ -307,7 +308,8 @@ impl<C: ClaimSet> EngineBuilder<C> {
     /// for a dialect or a route of the app.
     ///
     /// ```
-    /// # use everfresh::{Dialect, Engine, Keys, MemoryStore, NativePaths, Rotate};
+    /// # use everfresh::{Engine, Keys, MemoryStore, NativePaths, Rotate};
+    /// # use everfresh::dialect::Dialect;
     /// # fn auth(secret: &[u8]) -> Result<(), everfresh::ConfigError> {
     /// let mut mobile = Dialect::FREDDY.clone();
     /// mobile.path = "/auth/refresh".into();

@@ -1,12 +1,13 @@
 //! F120: every contradiction is an error of `build()` that names the setting and the remedy.
 
 use super::*;
+use crate::dialect::Dialect;
 use crate::error::ConfigError;
-use crate::testing::SECRET;
-use crate::{
-    Algorithm, Closing, Context, CookieSpec, Dialect, Engine, Failure, FlightKey, Key, Location,
-    Presented, RefreshRequest, Reissue, SameSite, SignInRequest, Timestamp, Tokens,
+use crate::refresher::{
+    Closing, Context, FlightKey, Presented, RefreshRequest, SignInRequest, Tokens,
 };
+use crate::testing::SECRET;
+use crate::{Algorithm, CookieSpec, Engine, Failure, Key, Location, Reissue, SameSite, Timestamp};
 
 fn builder() -> EngineBuilder<()> {
     Engine::builder(Keys::hs256(SECRET).unwrap())

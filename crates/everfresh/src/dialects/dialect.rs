@@ -22,9 +22,9 @@ pub type List<T> = Cow<'static, [T]>;
 /// ([`from_json`](Self::from_json), or any other format that serde supports).
 ///
 /// ```
-/// use everfresh::Dialect;
+/// use everfresh::dialect::Dialect;
 ///
-/// # fn main() -> Result<(), everfresh::DialectError> {
+/// # fn main() -> Result<(), everfresh::dialect::DialectError> {
 /// let mut own = Dialect::OAUTH2.clone();
 /// own.path = "/token".into();
 /// own.check()?;

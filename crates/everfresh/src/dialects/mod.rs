@@ -3,7 +3,7 @@
 
 mod client;
 mod clients;
-pub mod dialect;
+pub(crate) mod dialect;
 mod known;
 mod served;
 mod speak;

@@ -8,8 +8,9 @@ mod speaking;
 use http::StatusCode;
 use serde_json::Value;
 
+use crate::adapter::Reply;
 use crate::testing::*;
-use crate::{Key, Keys, Reply, Session};
+use crate::{Key, Keys, Session};
 
 /// Sends a request to the endpoint of this template, inside the layer.
 async fn call(world: &World, template: &str, request: http::Request<()>) -> Reply {

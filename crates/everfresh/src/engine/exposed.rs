@@ -45,8 +45,9 @@ impl<C: ClaimSet> Engine<C> {
 mod tests {
     use http::{Response, StatusCode};
 
+    use crate::Session;
+    use crate::dialect::Dialect;
     use crate::testing::*;
-    use crate::{Dialect, Session};
 
     // Rows: L10.
     #[tokio::test]

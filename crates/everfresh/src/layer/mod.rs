@@ -1,4 +1,27 @@
-//! The engine as a Tower layer.
+//! For apps on Tower or hyper that name the layer's types. [`Engine::layer`] and
+//! [`Engine::require`] return the layers; most apps need no more than these two methods.
+//!
+//! ```
+//! use everfresh::Engine;
+//! use everfresh::layer::{Refresh, RefreshLayer};
+//! use tower::{Layer, ServiceBuilder};
+//!
+//! /// The app's user.
+//! type User = std::collections::BTreeMap<String, String>;
+//!
+//! /// A service that a struct can hold.
+//! struct Front<S> {
+//!     service: Refresh<S, User>,
+//! }
+//!
+//! impl<S> Front<S> {
+//!     fn new(auth: &Engine<User>, inner: S) -> Self {
+//!         let layer: RefreshLayer<User> = auth.layer();
+//!         Self { service: layer.layer(inner) }
+//!     }
+//! }
+//! # let _ = Front::<()>::new;
+//! ```
 
 mod future;
 mod require;

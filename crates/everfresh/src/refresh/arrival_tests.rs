@@ -8,10 +8,12 @@ use http::{Response, StatusCode};
 use tokio::sync::watch;
 
 use crate::refresh::RefreshRequest;
+use crate::refresher::{
+    Closing, Context, FlightKey, Presented, RefreshToken, Refresher, SignInRequest, Tokens,
+};
 use crate::testing::*;
 use crate::{
-    AccessToken, Closing, Context, Failure, FlightKey, Presented, RefreshToken, Refresher, Reissue,
-    SessionErrorKind, SessionStatus, SignInRequest, Timestamp, Tokens, Transport, mint,
+    AccessToken, Failure, Reissue, SessionErrorKind, SessionStatus, Timestamp, Transport, mint,
 };
 
 /// How long access tokens live.
@@ -51,7 +53,12 @@ impl Brings {
         World::with(|b| b.leeway(Duration::ZERO).refresh_with(self.clone()))
     }
 
-    fn bring(&self, cx: &Context, mut tokens: Tokens, grant: &crate::SessionClaims) -> Tokens {
+    fn bring(
+        &self,
+        cx: &Context,
+        mut tokens: Tokens,
+        grant: &crate::refresher::SessionClaims,
+    ) -> Tokens {
         let How { age, life, refresh } = *self.how.lock().unwrap();
         let core = &cx.core;
         let made = cx.now().minus(age);

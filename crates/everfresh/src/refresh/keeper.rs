@@ -17,7 +17,7 @@ use crate::store::{Loaded, NewUpstreamTokens, SessionId, SessionRecord};
 /// # Security
 /// A refresh token of another server can often be used once: a node that sends it twice loses the
 /// session, or the server detects reuse.
-/// [`UpstreamTokenStore::reserve`](crate::UpstreamTokenStore::reserve) decides which node may send
+/// [`UpstreamTokenStore::reserve`](crate::store::UpstreamTokenStore::reserve) decides which node may send
 /// it.
 pub trait UpstreamTokenKeeper: Send + Sync + 'static {
     /// Checks the keeper's settings. `build()` calls it once. `sealer` seals the tokens for the

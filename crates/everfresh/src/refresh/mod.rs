@@ -53,7 +53,7 @@ pub(crate) use verified::Confirms;
 ///
 /// # Security
 /// A `Some` from [`identify`](Self::identify) and tokens from [`refresh`](Self::refresh) keep a
-/// session alive: return them only while its [`SessionClaims::session_expires`](crate::SessionClaims::session_expires) lies in the future.
+/// session alive: return them only while its [`SessionClaims::session_expires`](crate::refresher::SessionClaims::session_expires) lies in the future.
 /// A [`Failure::Rejected`] ends the session on this node: the request is answered with 401, and
 /// this node refuses every token of the session for the lifetime of an access token and an hour.
 /// Return it only for a session that is known to be over. Never return it for an outage, nor for a
@@ -252,7 +252,7 @@ pub trait Refresher: Send + Sync + 'static {
     }
 
     /// Reports sessions that end elsewhere; see
-    /// [`SessionStore::watch_revocations`](crate::SessionStore::watch_revocations).
+    /// [`SessionStore::watch_revocations`](crate::store::SessionStore::watch_revocations).
     fn watch_revocations(
         &self,
         ear: RevocationSink,

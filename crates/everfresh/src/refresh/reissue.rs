@@ -25,7 +25,7 @@ use crate::clock::Timestamp;
 /// with a store.
 ///
 /// For the same reason no token, old or new, can end a session, and every access token may be
-/// exchanged within its grace, also at an endpoint of a [`Dialect`](crate::Dialect).
+/// exchanged within its grace, also at an endpoint of a [`Dialect`](crate::dialect::Dialect).
 ///
 /// ```
 /// use std::time::Duration;

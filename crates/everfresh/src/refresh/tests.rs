@@ -15,10 +15,13 @@ use super::{
     Closing, Context, Failure, FlightKey, Presented, RefreshRequest, Refresher, SignInRequest,
     Tokens,
 };
+use crate::adapter::Progress;
+use crate::dialect::Dialect;
 use crate::mint;
 use crate::secret::AccessToken;
 use crate::testing::{named_key as key, *};
-use crate::{Dialect, Keys, Progress, Revalidated, Seek, SignIn, Timestamp};
+use crate::upstream::Seek;
+use crate::{Keys, Revalidated, SignIn, Timestamp};
 
 /// A world whose revalidation counts its calls and takes a moment.
 fn counting() -> (World, Arc<AtomicUsize>) {

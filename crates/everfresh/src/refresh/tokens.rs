@@ -36,7 +36,9 @@ impl Tokens {
 ///
 /// ```
 /// use std::time::Duration;
-/// use everfresh::{AccessToken, AccessTokenResponse, RefreshToken};
+/// use everfresh::AccessToken;
+/// use everfresh::dialect::AccessTokenResponse;
+/// use everfresh::refresher::RefreshToken;
 ///
 /// let issued = AccessTokenResponse::new(AccessToken::new("..".to_owned()))
 ///     .with_refresh_token(RefreshToken::new("..".to_owned()))

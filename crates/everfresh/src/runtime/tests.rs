@@ -4,8 +4,9 @@ use futures::executor::block_on;
 use http::{Response, StatusCode};
 
 use super::*;
+use crate::RevocationFeed;
 use crate::testing::*;
-use crate::{EngineBuilder, Revalidated, RevocationFeed, SessionErrorKind};
+use crate::{EngineBuilder, Revalidated, SessionErrorKind};
 
 /// What has to be waited for: nothing that is ready at once.
 fn waits(builder: EngineBuilder<User>) -> EngineBuilder<User> {
@@ -133,7 +134,7 @@ fn the_feed_is_followed_on_the_next_runtime() {
         pair
     });
     drop(first);
-    block_on(crate::SessionStore::revoke_subject(&store, "alice", None)).unwrap();
+    block_on(crate::store::SessionStore::revoke_subject(&store, "alice", None)).unwrap();
     runtime().block_on(async {
         assert!(matches!(world.auth.feed(), RevocationFeed::Lost { .. }));
         calm().await;

@@ -74,7 +74,7 @@ impl<C> SignIn<C> {
     }
 
     /// Allows clients to exchange the session's access tokens for new ones at the endpoint of a
-    /// [`Dialect`](crate::Dialect) whose clients hold no other token, such as `VIJIL` and
+    /// [`Dialect`](crate::dialect::Dialect) whose clients hold no other token, such as `VIJIL` and
     /// `REDIS_ENTERPRISE`. Stored as the attribute `renewable_by`.
     ///
     /// # Security

@@ -286,7 +286,7 @@ impl<C: ClaimSet> Session<C> {
 
     /// Returns whether a response took so long that its tokens have to be checked again before they
     /// are sent. For tests that run a session by hand;
-    /// [`InFlight::finish`](crate::InFlight::finish) calls it.
+    /// [`InFlight::finish`](crate::adapter::InFlight::finish) calls it.
     pub fn is_late(&self) -> bool {
         if !self.touched() {
             return false;

@@ -7,10 +7,11 @@ use http::header::{HeaderValue, SET_COOKIE};
 use http::{Response, StatusCode};
 use tokio::sync::watch;
 
+use crate::adapter::Progress;
 use crate::testing::*;
 use crate::{
-    CachePolicy, Engine, InnerToken, Keys, Progress, Reissue, Rejection, RejectionKind,
-    Revalidated, Session, SessionError, SessionErrorKind, SessionStatus, SignIn, Transport,
+    CachePolicy, Engine, InnerToken, Keys, Reissue, Rejection, RejectionKind, Revalidated, Session,
+    SessionError, SessionErrorKind, SessionStatus, SignIn, Transport,
 };
 
 mod claims;

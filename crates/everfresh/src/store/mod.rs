@@ -1,4 +1,119 @@
-//! The store of sessions: one row per session, however often it is refreshed.
+//! For authors of stores, which keep one row per session, however often it is refreshed. An app
+//! names [`MemoryStore`], `SqliteStore`, `PostgresStore` (everfresh-sqlx) or `RedisStore`
+//! (everfresh-redis), and passes it to [`Rotate::new`](crate::Rotate::new).
+//!
+//! A store implements [`SessionStore`]. One that can keep another server's tokens implements
+//! [`UpstreamTokenStore`] as well. `everfresh_testkit::store_suite!` is the test of both.
+//!
+//! ```
+//! use std::collections::HashMap;
+//! use std::sync::{Mutex, MutexGuard};
+//! use everfresh::store::{
+//!     Loaded, NewSession, Rotation, SessionRecord, SessionStore, StoreError,
+//! };
+//! use everfresh::{Clock, SessionId};
+//!
+//! /// Rows in memory, behind one lock: each step is atomic.
+//! #[derive(Default)]
+//! struct Rows {
+//!     rows: Mutex<HashMap<SessionId, SessionRecord>>,
+//!     clock: Clock,
+//! }
+//!
+//! impl Rows {
+//!     fn lock(&self) -> Result<MutexGuard<'_, HashMap<SessionId, SessionRecord>>, StoreError> {
+//!         self.rows.lock().map_err(|_| StoreError::new("a step panicked"))
+//!     }
+//!
+//!     fn is_over(&self, row: &SessionRecord) -> bool {
+//!         row.idle_expires.min(row.absolute_expires) <= self.clock.now()
+//!     }
+//!
+//!     fn extend(&self, row: &mut SessionRecord) {
+//!         let idle_expires = self.clock.now().plus(row.idle_lifetime);
+//!         row.idle_expires = idle_expires.min(row.absolute_expires);
+//!     }
+//! }
+//!
+//! impl SessionStore for Rows {
+//!     async fn create(&self, new: NewSession) -> Result<(), StoreError> {
+//!         let record = new.into_record(self.clock.now());
+//!         match self.lock()?.insert(record.sid, record) {
+//!             None => Ok(()),
+//!             Some(_) => Err(StoreError::new("the id is taken")),
+//!         }
+//!     }
+//!
+//!     async fn load(&self, sid: SessionId) -> Result<Option<Loaded>, StoreError> {
+//!         let row = self.lock()?.get(&sid).filter(|row| !self.is_over(row)).cloned();
+//!         Ok(row.map(|record| Loaded { record, now: self.clock.now() }))
+//!     }
+//!
+//!     async fn rotate(&self, to: Rotation) -> Result<bool, StoreError> {
+//!         let mut rows = self.lock()?;
+//!         let Some(row) = rows.get_mut(&to.sid).filter(|row| !self.is_over(row)) else {
+//!             return Ok(false);
+//!         };
+//!         let is_new = to.to != to.from;
+//!         if row.generation != to.from || (!is_new && row.confirmed) {
+//!             return Ok(false);
+//!         }
+//!         (row.generation, row.key_id, row.rotated_at) = (to.to, to.key_id, self.clock.now());
+//!         row.confirmed = false;
+//!         if let Some(claims) = to.claims {
+//!             row.claims = claims;
+//!         }
+//!         if is_new && to.user_activity {
+//!             self.extend(row);
+//!         }
+//!         Ok(true)
+//!     }
+//!
+//!     async fn confirm(
+//!         &self,
+//!         sid: SessionId,
+//!         generation: u64,
+//!         user_activity: bool,
+//!     ) -> Result<(), StoreError> {
+//!         if let Some(row) = self.lock()?.get_mut(&sid).filter(|row| row.generation == generation) {
+//!             row.confirmed = true;
+//!             if user_activity && !self.is_over(row) {
+//!                 self.extend(row);
+//!             }
+//!         }
+//!         Ok(())
+//!     }
+//!
+//!     async fn revoke(&self, sid: SessionId) -> Result<bool, StoreError> {
+//!         Ok(self.lock()?.remove(&sid).is_some_and(|row| !self.is_over(&row)))
+//!     }
+//!
+//!     async fn revoke_subject(
+//!         &self,
+//!         subject: &str,
+//!         except: Option<SessionId>,
+//!     ) -> Result<Vec<SessionId>, StoreError> {
+//!         let gone = |row: &SessionRecord| row.subject == subject && Some(row.sid) != except;
+//!         Ok(self.lock()?.extract_if(|_, row| gone(row)).map(|(sid, _)| sid).collect())
+//!     }
+//!
+//!     async fn list(&self, subject: &str) -> Result<Vec<SessionRecord>, StoreError> {
+//!         let rows = self.lock()?;
+//!         let of = rows.values().filter(|row| row.subject == subject && !self.is_over(row));
+//!         let mut of: Vec<_> = of.cloned().collect();
+//!         of.sort_by_key(|row| std::cmp::Reverse(row.created_at));
+//!         Ok(of)
+//!     }
+//!
+//!     async fn sweep(&self, limit: usize) -> Result<usize, StoreError> {
+//!         let mut rows = self.lock()?;
+//!         Ok(rows.extract_if(|_, row| self.is_over(row)).take(limit).count())
+//!     }
+//! }
+//!
+//! let refresher = everfresh::Rotate::new(Rows::default());
+//! # let _ = refresher;
+//! ```
 
 mod feed;
 mod memory;

@@ -12,9 +12,8 @@ use aws_lc_rs::signature::{
     ECDSA_P256_SHA256_FIXED_SIGNING, ECDSA_P384_SHA384_FIXED_SIGNING, EcdsaKeyPair, Ed25519KeyPair,
     KeyPair as _, RsaKeyPair,
 };
-use everfresh::{
-    Algorithm, Engine, Key, Keys, Progress, Reissue, Session, SessionStatus, TokenProfile,
-};
+use everfresh::{Algorithm, Engine, Key, Keys, Reissue, Session, SessionStatus, TokenProfile};
+use everfresh::adapter::Progress;
 use jsonwebtoken::{DecodingKey, EncodingKey, Header, Validation};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};

@@ -1,8 +1,8 @@
 //! Numbers of tokens and of answers, whatever features of `serde_json` the app's other crates want.
 
-use everfresh::{
-    Algorithm, Dialect, Key, Keys, Received, RefreshOutcome, Timestamp, TrustedIssuer,
-};
+use everfresh::{Algorithm, Key, Keys, Timestamp, TrustedIssuer};
+use everfresh::dialect::{Dialect, RefreshOutcome};
+use everfresh::upstream::Received;
 use futures::executor::block_on;
 
 use super::*;

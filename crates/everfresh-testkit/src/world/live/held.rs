@@ -1,6 +1,7 @@
 //! What holds when a request arrives: what it presents, and what the store knows of that.
 
-use everfresh::{SessionId, SessionRecord, Timestamp};
+use everfresh::store::SessionRecord;
+use everfresh::{SessionId, Timestamp};
 
 use super::browser::{Asked, Kind, Tokens};
 use super::link::Outage;

@@ -3,7 +3,8 @@
 use std::collections::{HashMap, HashSet};
 use std::time::Duration;
 
-use everfresh::{SessionId, SessionRecord, Timestamp};
+use everfresh::store::SessionRecord;
+use everfresh::{SessionId, Timestamp};
 
 use super::browser::{Refresh, Who};
 use super::setup::{ABSOLUTE, LEEWAY, NODES, SKEW, TICK};

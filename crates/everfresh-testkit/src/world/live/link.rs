@@ -5,10 +5,8 @@ use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use everfresh::{
-    Loaded, ManualClock, MemoryStore, NewSession, Rotation, SessionId, SessionRecord, SessionStore,
-    StoreError, Timestamp,
-};
+use everfresh::store::{Loaded, NewSession, Rotation, SessionRecord, SessionStore, StoreError};
+use everfresh::{ManualClock, MemoryStore, SessionId, Timestamp};
 
 /// How a store fails.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

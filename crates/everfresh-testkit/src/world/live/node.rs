@@ -2,9 +2,9 @@
 
 use std::time::Duration;
 
+use everfresh::adapter::Progress;
 use everfresh::{
-    Clock, Engine, KeyRing, Keys, ManualClock, Progress, Rotate, Session, SessionErrorKind,
-    Timestamp,
+    Clock, Engine, KeyRing, Keys, ManualClock, Rotate, Session, SessionErrorKind, Timestamp,
 };
 use http::{Request, Response, StatusCode};
 

@@ -1,6 +1,6 @@
 //! What is done to nodes and store from outside: restarts, keys, backups.
 
-use everfresh::SessionStore as _;
+use everfresh::store::SessionStore as _;
 
 use super::event::Pick;
 use super::ledger::Fate;

@@ -1,6 +1,7 @@
 //! The world of one schedule, and what each event does to it.
 
-use everfresh::{SessionRecord, Timestamp};
+use everfresh::Timestamp;
+use everfresh::store::SessionRecord;
 
 use super::browser::{Client, Flight, Kind, Stage, Who};
 use super::event::{Event, Pick, What};

@@ -4,10 +4,11 @@
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use everfresh::{
-    Loaded, ManualClock, MemoryStore, NewSession, Publication, Reservation, Rotation, SessionId,
-    SessionRecord, SessionStore, StoreError, UpstreamTokenStore,
+use everfresh::store::{
+    Loaded, NewSession, Publication, Reservation, Rotation, SessionRecord, SessionStore,
+    StoreError, UpstreamTokenStore,
 };
+use everfresh::{ManualClock, MemoryStore, SessionId};
 use tokio::sync::oneshot;
 
 use super::server::{Model, Said, Server};

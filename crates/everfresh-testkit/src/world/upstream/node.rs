@@ -2,9 +2,13 @@
 
 use std::time::Duration;
 
+use everfresh::adapter::Progress;
+use everfresh::dialect::AccessTokenResponse;
+use everfresh::refresher::RefreshToken;
+use everfresh::store::SessionRecord;
 use everfresh::{
-    AccessToken, AccessTokenResponse, Clock, Engine, Keys, ManualClock, Progress, RefreshToken,
-    Rotate, Session, SessionErrorKind, SessionRecord, SignIn, Timestamp,
+    AccessToken, Clock, Engine, Keys, ManualClock, Rotate, Session, SessionErrorKind, SignIn,
+    Timestamp,
 };
 use everfresh_upstream::{HttpClient, Upstream};
 use http::header::{COOKIE, SET_COOKIE};
@@ -170,7 +174,7 @@ fn runtime() -> Runtime {
 fn engine(link: &Link, clock: &ManualClock, runtime: &Runtime, model: Model) -> Engine<()> {
     let http = HttpClient::over(Carry(link.clone()));
     let upstream = Upstream::oauth2(&http, TOKEN.parse().expect("an address"))
-        .client(everfresh::ClientAuthentication::None { id: "world".into() })
+        .client(everfresh::dialect::ClientAuthentication::None { id: "world".into() })
         .revoke_at(REVOKE.parse().expect("an address"))
         .replay(model.replay())
         .limit(LIMIT);
@@ -211,7 +215,8 @@ impl Beginning {
         let plain = build(Rotate::new(hub.store.clone()), &node.clock, &node.runtime);
         let request = request(&signed_in.cookies, Wish::Visit);
         let renewed = node.runtime.block_on(handle(plain, request, Wish::Visit));
-        let records = node.runtime.block_on(everfresh::SessionStore::list(&hub.store, "alice"));
+        let records =
+            node.runtime.block_on(everfresh::store::SessionStore::list(&hub.store, "alice"));
         Self { record: records.expect("a store").remove(0), jar: renewed.cookies }
     }
 }

@@ -233,7 +233,7 @@ async fn fetches_are_counted_by_what_came_of_them() {
     issuer.does(Does::Fail);
     issuer.fetch().await.unwrap_err();
 
-    let metric = everfresh::METRICS.iter().find(|metric| metric.name == FETCHES).unwrap();
+    let metric = everfresh::metrics::METRICS.iter().find(|metric| metric.name == FETCHES).unwrap();
     let counted: std::collections::BTreeMap<_, _> = snapshotter
         .snapshot()
         .into_vec()

@@ -4,8 +4,9 @@ use http::StatusCode;
 use serde_json::{Value, json};
 
 use super::*;
+use crate::dialect::Dialect;
 use crate::dialect::{Place, Successor, Text};
-use crate::{ConfigError, Dialect, EngineBuilder, NativePaths, Revalidated, Rotate, SignIn};
+use crate::{ConfigError, EngineBuilder, NativePaths, Revalidated, Rotate, SignIn};
 
 /// A world over `Rotate` that serves every dialect, and signs in with what they tell of a user.
 pub(super) fn world() -> World {

@@ -7,7 +7,8 @@ use serde_json::json;
 
 use super::dialects::*;
 use super::*;
-use crate::{Dialect, Reissue, Rotate, SessionErrorKind, SignIn};
+use crate::dialect::Dialect;
+use crate::{Reissue, Rotate, SessionErrorKind, SignIn};
 
 /// The cookies of the layer, in this world.
 fn both(tokens: &Tokens) -> String {

@@ -3,7 +3,7 @@
 use http::StatusCode;
 use serde_json::json;
 
-use crate::Dialect;
+use crate::dialect::Dialect;
 
 #[test]
 fn every_constant_is_sound_and_survives_a_file() {

@@ -8,10 +8,9 @@ use serde_json::json;
 
 use super::dialects::{sign_in_for, world};
 use super::*;
+use crate::dialect::{AccessTokenResponse, ClientAuthentication, Dialect, RefreshOutcome};
 use crate::dialect::{Place, Successor, TokenKind};
-use crate::{
-    AccessTokenResponse, Algorithm, ClientAuthentication, Dialect, Key, RefreshOutcome, Timestamp,
-};
+use crate::{Algorithm, Key, Timestamp};
 
 fn client() -> ClientAuthentication {
     ClientAuthentication::Basic { id: "app".into(), secret: "s3cret:%&+0123456789".into() }

@@ -5,10 +5,12 @@ use std::sync::{Arc, Mutex};
 use http::{Response, StatusCode};
 use serde_json::{Value, json};
 
+use crate::dialect::Dialect;
+use crate::refresher::Refresher;
 use crate::testing::*;
 use crate::{
-    Clock, Dialect, Engine, EngineBuilder, Keys, ManualClock, MemoryStore, Refresher, Reissue,
-    Rejection, Revalidated, Revalidation, Rotate, Session, SessionStatus, SignIn,
+    Clock, Engine, EngineBuilder, Keys, ManualClock, MemoryStore, Reissue, Rejection, Revalidated,
+    Revalidation, Rotate, Session, SessionStatus, SignIn,
 };
 
 /// The former release's.
@@ -103,7 +105,13 @@ impl<C: Claims> Node<C> {
         assert_eq!(set_cookies(&home), Vec::<String>::new());
     }
 
-    async fn serve(&self, method: &str, path: &str, pair: &Pair, body: Value) -> crate::Reply {
+    async fn serve(
+        &self,
+        method: &str,
+        path: &str,
+        pair: &Pair,
+        body: Value,
+    ) -> crate::adapter::Reply {
         let endpoints = self.auth.endpoints();
         let endpoint = endpoints.iter().find(|one| one.path() == path).unwrap();
         let request = http::Request::builder().method(method).uri(path);
@@ -175,7 +183,8 @@ async fn a_session_of_the_former_release_is_401_and_goes_on_at_the_old_node() {
     };
     let (clock, old, new) = nodes(rotate, |builder| builder);
     let store = kept.unwrap();
-    let row = async || format!("{:?}", crate::SessionStore::list(&store, "alice").await.unwrap());
+    let row =
+        async || format!("{:?}", crate::store::SessionStore::list(&store, "alice").await.unwrap());
     let mut pair = old.sign_in().await;
     // Shown, which a node reports.
     assert_eq!(old.me(&pair).await.body(), "Alice");
@@ -345,7 +354,7 @@ async fn dialects_mint_nothing_and_the_old_nodes_go_on() {
     }
 }
 
-type Asking = std::pin::Pin<Box<dyn Future<Output = crate::Reply>>>;
+type Asking = std::pin::Pin<Box<dyn Future<Output = crate::adapter::Reply>>>;
 
 impl<C: Claims> Node<C> {
     fn dialect(&self, path: &str, request: http::Request<()>, body: Value) -> Asking {

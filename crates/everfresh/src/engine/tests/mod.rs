@@ -381,7 +381,7 @@ async fn claims_that_cant_travel_are_refused_before_anything_is_sent() {
         .refresh_with(Reissue::new())
         .build()
         .unwrap();
-    let crate::Progress::Pass(session) = auth.begin(&get(&[])) else {
+    let crate::adapter::Progress::Pass(session) = auth.begin(&get(&[])) else {
         panic!("nothing to wait for")
     };
     let problem = session.sign_in("x", Wrong { exp: 1 }).await.unwrap_err();
@@ -460,7 +460,7 @@ async fn an_adapter_goes_the_same_way_by_hand() {
     let pairs = format!("{COOKIE_NAME}={token}; __Host-refresh_token=rt; a=1");
     let mut request = get(&[("cookie", &pairs)]);
     let step = world.auth.begin(&request);
-    assert!(matches!(step, crate::Progress::Wait(_)), "expired");
+    assert!(matches!(step, crate::adapter::Progress::Wait(_)), "expired");
     let session = step.settle().await;
     let underway = world.auth.attach(session, &mut request);
     assert_eq!(request.headers()["cookie"], format!("{COOKIE_NAME}={token}; a=1"));

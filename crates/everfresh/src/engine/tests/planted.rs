@@ -4,10 +4,9 @@ use std::time::Duration;
 
 use http::{Response, StatusCode};
 
+use crate::store::SessionStore as _;
 use crate::testing::*;
-use crate::{
-    CookieSpec, EngineBuilder, Location, MemoryStore, Rotate, SessionStore as _, Transport,
-};
+use crate::{CookieSpec, EngineBuilder, Location, MemoryStore, Rotate, Transport};
 
 const ACCESS: &str = "__Secure-at";
 const REFRESH: &str = "__Secure-rt";
@@ -167,22 +166,25 @@ async fn the_default_cookies_are_read_as_before() {
 #[derive(Clone)]
 struct Failing(MemoryStore, std::sync::Arc<std::sync::atomic::AtomicBool>);
 
-impl crate::SessionStore for Failing {
-    async fn create(&self, new: crate::NewSession) -> Result<(), crate::StoreError> {
+impl crate::store::SessionStore for Failing {
+    async fn create(&self, new: crate::store::NewSession) -> Result<(), crate::store::StoreError> {
         self.0.create(new).await
     }
 
     async fn load(
         &self,
         sid: crate::SessionId,
-    ) -> Result<Option<crate::Loaded>, crate::StoreError> {
+    ) -> Result<Option<crate::store::Loaded>, crate::store::StoreError> {
         match self.1.load(std::sync::atomic::Ordering::SeqCst) {
-            true => Err(crate::StoreError::new("down")),
+            true => Err(crate::store::StoreError::new("down")),
             false => self.0.load(sid).await,
         }
     }
 
-    async fn rotate(&self, rotation: crate::Rotation) -> Result<bool, crate::StoreError> {
+    async fn rotate(
+        &self,
+        rotation: crate::store::Rotation,
+    ) -> Result<bool, crate::store::StoreError> {
         self.0.rotate(rotation).await
     }
 
@@ -191,11 +193,11 @@ impl crate::SessionStore for Failing {
         sid: crate::SessionId,
         at: u64,
         user_activity: bool,
-    ) -> Result<(), crate::StoreError> {
+    ) -> Result<(), crate::store::StoreError> {
         self.0.confirm(sid, at, user_activity).await
     }
 
-    async fn revoke(&self, sid: crate::SessionId) -> Result<bool, crate::StoreError> {
+    async fn revoke(&self, sid: crate::SessionId) -> Result<bool, crate::store::StoreError> {
         self.0.revoke(sid).await
     }
 
@@ -203,15 +205,18 @@ impl crate::SessionStore for Failing {
         &self,
         subject: &str,
         except: Option<crate::SessionId>,
-    ) -> Result<Vec<crate::SessionId>, crate::StoreError> {
+    ) -> Result<Vec<crate::SessionId>, crate::store::StoreError> {
         self.0.revoke_subject(subject, except).await
     }
 
-    async fn list(&self, subject: &str) -> Result<Vec<crate::SessionRecord>, crate::StoreError> {
+    async fn list(
+        &self,
+        subject: &str,
+    ) -> Result<Vec<crate::store::SessionRecord>, crate::store::StoreError> {
         self.0.list(subject).await
     }
 
-    async fn sweep(&self, limit: usize) -> Result<usize, crate::StoreError> {
+    async fn sweep(&self, limit: usize) -> Result<usize, crate::store::StoreError> {
         self.0.sweep(limit).await
     }
 }

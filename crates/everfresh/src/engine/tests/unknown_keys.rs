@@ -7,8 +7,10 @@ use http::Request;
 use tokio::time::Instant;
 
 use super::*;
+use crate::adapter::Progress;
 use crate::testing::named_key as key;
-use crate::{Algorithm, InvalidReason, Key, Keys, Progress, Seek, Transport};
+use crate::upstream::Seek;
+use crate::{Algorithm, InvalidReason, Key, Keys, Transport};
 
 /// The keys after the issuer's rotation.
 fn rotated() -> Keys {

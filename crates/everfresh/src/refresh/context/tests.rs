@@ -9,8 +9,9 @@ use tokio::sync::watch;
 use super::*;
 use crate::cookie::MAX_NAME_AND_VALUE;
 use crate::decide::spread;
+use crate::refresher::{Closing, FlightKey, Presented, Refresher, SignInRequest};
 use crate::testing::*;
-use crate::{Closing, FlightKey, Presented, Refresher, Reissue, SignInRequest, Timestamp};
+use crate::{Reissue, Timestamp};
 
 fn context(world: &World) -> Context {
     Context::new(world.auth.core.clone())

@@ -1,7 +1,8 @@
 //! What counts as activity, what is noticed of clients that keep nothing, clocks that differ.
 
 use super::*;
-use crate::{ManualClock, Rotation, SessionRecord, SessionStore, StoreError, Timestamp};
+use crate::store::{Rotation, SessionRecord, SessionStore, StoreError};
+use crate::{ManualClock, Timestamp};
 
 async fn settle() {
     for _ in 0..8 {
@@ -118,11 +119,11 @@ async fn clocks_an_hour_apart_sign_nobody_out_and_storm_nothing() {
 struct Failing(MemoryStore, Arc<AtomicUsize>);
 
 impl SessionStore for Failing {
-    async fn create(&self, new: crate::NewSession) -> Result<(), StoreError> {
+    async fn create(&self, new: crate::store::NewSession) -> Result<(), StoreError> {
         self.0.create(new).await
     }
 
-    async fn load(&self, sid: SessionId) -> Result<Option<crate::Loaded>, StoreError> {
+    async fn load(&self, sid: SessionId) -> Result<Option<crate::store::Loaded>, StoreError> {
         self.0.load(sid).await
     }
 

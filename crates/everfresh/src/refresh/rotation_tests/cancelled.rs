@@ -4,7 +4,7 @@ use std::pin::pin;
 use std::task::{Context as TaskContext, Waker};
 
 use super::*;
-use crate::{Loaded, NewSession, Rotation, SessionRecord, SessionStore, StoreError};
+use crate::store::{Loaded, NewSession, Rotation, SessionRecord, SessionStore, StoreError};
 
 /// A store that lets everything else go on before and after each step.
 #[derive(Clone)]

@@ -3,7 +3,8 @@
 use tokio::sync::watch;
 
 use super::*;
-use crate::{RevocationFeed, RevocationSink, StoreError};
+use crate::RevocationFeed;
+use crate::store::{RevocationSink, StoreError};
 
 /// Until the tasks that were spawned have nothing left to do.
 pub(super) async fn calm() {
@@ -54,7 +55,7 @@ async fn many_ends_at_once_are_learnt_page_by_page() {
     let (world, store) = World::rotating();
     let sids: Vec<_> = (0..2_500_u128).map(|n| SessionId::from_bytes(n.to_be_bytes())).collect();
     for sid in &sids {
-        let new = crate::NewSession {
+        let new = crate::store::NewSession {
             sid: *sid,
             subject: "alice".into(),
             key_id: 7,
@@ -83,16 +84,16 @@ struct Cut {
     up: watch::Sender<bool>,
 }
 
-impl crate::SessionStore for Cut {
-    async fn create(&self, new: crate::NewSession) -> Result<(), StoreError> {
+impl crate::store::SessionStore for Cut {
+    async fn create(&self, new: crate::store::NewSession) -> Result<(), StoreError> {
         self.store.create(new).await
     }
 
-    async fn load(&self, sid: SessionId) -> Result<Option<crate::Loaded>, StoreError> {
+    async fn load(&self, sid: SessionId) -> Result<Option<crate::store::Loaded>, StoreError> {
         self.store.load(sid).await
     }
 
-    async fn rotate(&self, rotation: crate::Rotation) -> Result<bool, StoreError> {
+    async fn rotate(&self, rotation: crate::store::Rotation) -> Result<bool, StoreError> {
         self.store.rotate(rotation).await
     }
 
@@ -117,7 +118,7 @@ impl crate::SessionStore for Cut {
         self.store.revoke_subject(subject, except).await
     }
 
-    async fn list(&self, subject: &str) -> Result<Vec<crate::SessionRecord>, StoreError> {
+    async fn list(&self, subject: &str) -> Result<Vec<crate::store::SessionRecord>, StoreError> {
         self.store.list(subject).await
     }
 

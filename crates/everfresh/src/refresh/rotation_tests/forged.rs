@@ -4,7 +4,8 @@
 use tokio::sync::Semaphore;
 
 use super::*;
-use crate::{Progress, SessionStatus};
+use crate::SessionStatus;
+use crate::adapter::Progress;
 
 /// Another text under the same outer tag.
 fn forged(pair: &Pair) -> Pair {

@@ -22,10 +22,11 @@ use std::time::Duration;
 use http::{Response, StatusCode};
 use tower::ServiceExt as _;
 
+use crate::store::SessionStore as _;
 use crate::testing::*;
 use crate::{
     Algorithm, ConfigError, Engine, Key, KeyRing, Keys, MemoryStore, Revalidated, Rotate,
-    SessionErrorKind, SessionId, SessionStore as _, SignIn,
+    SessionErrorKind, SessionId, SignIn,
 };
 
 fn empty() -> Response<String> {
@@ -200,7 +201,7 @@ async fn a_restored_store_is_ahead_of_and_nobody_is_signed_out() {
     }
     // The backup is put back: the client is three generations ahead.
     let row = store.load(backup.sid).await.unwrap().unwrap().record;
-    store.restore(crate::SessionRecord { idle_expires: row.idle_expires, ..backup });
+    store.restore(crate::store::SessionRecord { idle_expires: row.idle_expires, ..backup });
     expire(&world, &pair);
     visit(&world, &mut pair).await;
     assert_eq!(saw(&world, "AheadOfStore"), 1);
@@ -385,17 +386,26 @@ async fn a_strangers_refresh_token_costs_no_store_call() {
     #[derive(Clone)]
     struct Counting(MemoryStore, Arc<AtomicUsize>);
 
-    impl crate::SessionStore for Counting {
-        async fn create(&self, new: crate::NewSession) -> Result<(), crate::StoreError> {
+    impl crate::store::SessionStore for Counting {
+        async fn create(
+            &self,
+            new: crate::store::NewSession,
+        ) -> Result<(), crate::store::StoreError> {
             self.0.create(new).await
         }
 
-        async fn load(&self, sid: SessionId) -> Result<Option<crate::Loaded>, crate::StoreError> {
+        async fn load(
+            &self,
+            sid: SessionId,
+        ) -> Result<Option<crate::store::Loaded>, crate::store::StoreError> {
             self.1.fetch_add(1, Ordering::SeqCst);
             self.0.load(sid).await
         }
 
-        async fn rotate(&self, rotation: crate::Rotation) -> Result<bool, crate::StoreError> {
+        async fn rotate(
+            &self,
+            rotation: crate::store::Rotation,
+        ) -> Result<bool, crate::store::StoreError> {
             self.0.rotate(rotation).await
         }
 
@@ -404,11 +414,11 @@ async fn a_strangers_refresh_token_costs_no_store_call() {
             sid: SessionId,
             at: u64,
             user_activity: bool,
-        ) -> Result<(), crate::StoreError> {
+        ) -> Result<(), crate::store::StoreError> {
             self.0.confirm(sid, at, user_activity).await
         }
 
-        async fn revoke(&self, sid: SessionId) -> Result<bool, crate::StoreError> {
+        async fn revoke(&self, sid: SessionId) -> Result<bool, crate::store::StoreError> {
             self.0.revoke(sid).await
         }
 
@@ -416,18 +426,18 @@ async fn a_strangers_refresh_token_costs_no_store_call() {
             &self,
             subject: &str,
             except: Option<SessionId>,
-        ) -> Result<Vec<SessionId>, crate::StoreError> {
+        ) -> Result<Vec<SessionId>, crate::store::StoreError> {
             self.0.revoke_subject(subject, except).await
         }
 
         async fn list(
             &self,
             subject: &str,
-        ) -> Result<Vec<crate::SessionRecord>, crate::StoreError> {
+        ) -> Result<Vec<crate::store::SessionRecord>, crate::store::StoreError> {
             self.0.list(subject).await
         }
 
-        async fn sweep(&self, limit: usize) -> Result<usize, crate::StoreError> {
+        async fn sweep(&self, limit: usize) -> Result<usize, crate::store::StoreError> {
             self.0.sweep(limit).await
         }
     }

@@ -1,7 +1,7 @@
 //! Sign-outs that the store can't take at the moment.
 
 use super::*;
-use crate::{Loaded, NewSession, Rotation, SessionRecord, SessionStore, StoreError};
+use crate::store::{Loaded, NewSession, Rotation, SessionRecord, SessionStore, StoreError};
 
 /// A store that fails a number of calls: all but those that create and load.
 #[derive(Clone)]
@@ -204,7 +204,7 @@ async fn no_more_than_4096_sign_outs_wait() {
         let sid = SessionId::from_bytes(sid).to_string();
         // Twice: one that waits is there once.
         for _ in 0..=u32::from(n < 10) {
-            assert!(world.auth.core.sign_out(crate::Closing::of(&*sid)).await.is_err());
+            assert!(world.auth.core.sign_out(crate::refresher::Closing::of(&*sid)).await.is_err());
         }
     }
     assert_eq!(saw(&world, "RevokeFailed"), 4);

@@ -3,10 +3,11 @@
 use std::sync::Mutex;
 
 use super::*;
-use crate::{
-    AccessToken, AccessTokenResponse, Context, Failure, Loaded, NewUpstreamTokens, Sealer,
-    SessionRecord, Setup, UpstreamTokenKeeper, UpstreamTokenStore as _,
-};
+use crate::dialect::AccessTokenResponse;
+use crate::refresher::{Context, Setup};
+use crate::store::{Loaded, NewUpstreamTokens, SessionRecord, UpstreamTokenStore as _};
+use crate::upstream::{Sealer, UpstreamTokenKeeper};
+use crate::{AccessToken, Failure};
 
 const LIFE: Duration = Duration::from_secs(600);
 

@@ -2,12 +2,23 @@
 //! copy, because only the crate that owns a type can implement a framework's traits for extractors
 //! and responses.
 
-/// For adapters: defines `Claims`, `Rejection` and `Error`, and with `Session` that type too.
+/// Defines the types that handlers use, in the crate of an adapter: `Claims`, `Rejection` and
+/// `Error`, and with the argument `Session` the newtype of that name. Only the crate that owns a
+/// type can implement a framework's traits for it, so each adapter has its own copies.
+///
+/// ```
+/// everfresh::adapter::handler_types!(Session);
+///
+/// /// What a framework's extractor calls.
+/// fn claims<C: everfresh::ClaimSet>(session: &Session<C>) -> Result<Claims<C>, Rejection> {
+///     Ok(Claims(session.claims()?))
+/// }
+/// ```
 #[doc(hidden)]
 #[macro_export]
 macro_rules! handler_types {
     (Session) => {
-        $crate::handler_types!();
+        $crate::adapter::handler_types!();
 
         /// The session of this request. Dereferences to
         /// [`everfresh::Session`](::everfresh::Session).
