@@ -18,6 +18,6 @@ fuzz_target!(|data: &[u8]| {
             }),
             _ => false,
         };
-        assert_eq!(session.standing() == SessionStatus::Present, counts, "{fields:?}");
+        assert_eq!(session.status() == SessionStatus::Present, counts, "{fields:?}");
     });
 });

@@ -16,7 +16,7 @@ fuzz_target!(|data: &[u8]| {
         let value = HeaderValue::try_from(format!("Bearer {}", sign(header, payload)));
         let Ok(value) = value else { return };
         let (passes, session) = world.begin(&request([("authorization", value)]));
-        if session.standing() != SessionStatus::Present {
+        if session.status() != SessionStatus::Present {
             assert!(
                 session.subject().is_none() && !matches!(session.optional_claims(), Ok(Some(_)))
             );

@@ -28,16 +28,16 @@ fuzz_target!(|data: &[u8]| {
         let access = named(&texts, ACCESS);
         let refresh = named(&texts, REFRESH);
         let session = world.settle(&request(fields.iter().cloned().map(|field| ("cookie", field))));
-        let standing = session.standing();
+        let status = session.status();
         let brings_access = access.contains(&world.access.as_bytes());
         let brings_refresh = refresh.contains(&world.refresh.as_bytes());
         if !brings_access && !brings_refresh {
-            assert_ne!(standing, SessionStatus::Present, "nothing of ours came");
+            assert_ne!(status, SessionStatus::Present, "nothing of ours came");
         }
         if access == [world.access.as_bytes()] && refresh.is_empty() {
-            assert_eq!(standing, SessionStatus::Present, "exactly our token came");
+            assert_eq!(status, SessionStatus::Present, "exactly our token came");
         }
-        if standing == SessionStatus::Present {
+        if status == SessionStatus::Present {
             assert_eq!(session.subject().as_deref(), Some("alice"));
         }
 
@@ -51,7 +51,7 @@ fuzz_target!(|data: &[u8]| {
                 ] {
                     let session =
                         world.settle(&request(values(&both).map(|field| ("cookie", field))));
-                    assert_eq!(session.standing(), SessionStatus::Present, "a neighbour matters");
+                    assert_eq!(session.status(), SessionStatus::Present, "a neighbour matters");
                 }
             }
         }

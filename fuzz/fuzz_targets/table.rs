@@ -65,7 +65,7 @@ fuzz_target!(|data: &[u8]| {
         *request.method_mut() = Method::from_bytes(method.as_bytes()).expect("a method");
 
         let (passes, session) = world.begin(&request);
-        let present = session.standing() == SessionStatus::Present;
+        let present = session.status() == SessionStatus::Present;
         let over = age.as_secs() > 900 + 30;
         if !refreshing {
             assert!(!present || (kinds % 4 == 0 && !over), "without a token that counts");

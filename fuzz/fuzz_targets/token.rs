@@ -43,10 +43,10 @@ fuzz_target!(|data: &[u8]| {
         let session = world.settle(&request([(name, value)]));
         let is_ours = edited.trim_ascii() == token.as_bytes();
         assert_eq!(
-            session.standing() == SessionStatus::Present,
+            session.status() == SessionStatus::Present,
             is_ours,
             "{:?}",
-            session.standing()
+            session.status()
         );
     });
 });

@@ -40,7 +40,7 @@ impl World {
 
     /// Tokens travel in headers.
     pub fn headers() -> Self {
-        Self::with(|builder| builder.carriers([Transport::headers()]))
+        Self::with(|builder| builder.transports([Transport::headers()]))
     }
 
     fn with(change: impl FnOnce(EngineBuilder<Claims>) -> EngineBuilder<Claims>) -> Self {

@@ -67,7 +67,7 @@ impl Settings {
             port: number("PORT", lookup("PORT"), 3000, 0, u16::MAX)?,
             access_ttl: seconds("ACCESS_TTL", lookup("ACCESS_TTL"), 900, DAY)?,
             session_ttl: seconds("SESSION_TTL", lookup("SESSION_TTL"), 86_400, 3650 * DAY)?,
-            reuse_interval: seconds("OVERLAP", lookup("OVERLAP"), 30, 300)?,
+            reuse_interval: seconds("REUSE_INTERVAL", lookup("REUSE_INTERVAL"), 30, 300)?,
             secret,
             refresh,
         })
@@ -81,7 +81,7 @@ impl Settings {
             .audience("contract")
             .access_lifetime(self.access_ttl)
             .session_lifetime(self.session_ttl)
-            .carriers([Transport::cookies(), Transport::headers()])
+            .transports([Transport::cookies(), Transport::headers()])
             .insecure_dev_only();
         let builder = match &self.refresh {
             Refresh::Reissue => builder.refresh_with(Reissue::new()),
@@ -177,9 +177,9 @@ mod tests {
             ("SESSION_TTL", "1.5", "a whole number from 1 to"),
             ("ACCESS_TTL", "90000", "a whole number from 1 to 86400"),
             ("SESSION_TTL", "400000000", "a whole number from 1 to 315360000"),
-            ("OVERLAP", "0", "a whole number from 1 to 300"),
-            ("OVERLAP", "301", "a whole number from 1 to 300"),
-            ("OVERLAP", "", "a whole number from 1 to 300"),
+            ("REUSE_INTERVAL", "0", "a whole number from 1 to 300"),
+            ("REUSE_INTERVAL", "301", "a whole number from 1 to 300"),
+            ("REUSE_INTERVAL", "", "a whole number from 1 to 300"),
             ("REFRESH", "magic", "allowed is rotate, resign, upstream"),
             (
                 "STORE",
@@ -208,7 +208,7 @@ mod tests {
         for (name, values) in [
             ("ACCESS_TTL", ["1", "86400"]),
             ("SESSION_TTL", ["1", "315360000"]),
-            ("OVERLAP", ["1", "300"]),
+            ("REUSE_INTERVAL", ["1", "300"]),
         ] {
             for value in values {
                 read(name, value).unwrap().engine().await.unwrap();

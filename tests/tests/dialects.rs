@@ -32,7 +32,7 @@ fn serve(program: &str, settings: &[(&str, String)]) -> Server {
     let program = workplace.program(Path::new(program)).unwrap();
     let mut command = workplace.command(program);
     command.env("PORT", "0").env("SECRET", "o4ATj9fibxU9TCgPurGrjRk6RGBgu53zA");
-    command.env("OVERLAP", "1");
+    command.env("REUSE_INTERVAL", "1");
     command.envs(settings.iter().map(|(name, value)| (*name, value)));
     let mut process = Running::start(command).unwrap();
     let address = process.wait_for("listening on http://").parse().unwrap();

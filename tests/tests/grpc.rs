@@ -21,7 +21,7 @@ fn engine(clock: &ManualClock) -> Engine<User> {
     Engine::builder(Keys::hs256("o4ATj9fibxU9TCgPurGrjRk6RGBgu53zA").unwrap())
         .issuer("https://everfresh.test")
         .audience("grpc")
-        .carriers([Transport::headers()])
+        .transports([Transport::headers()])
         .clock(clock.clone())
         .refresh_with(Reissue::new())
         .build()
@@ -31,7 +31,7 @@ fn engine(clock: &ManualClock) -> Engine<User> {
 /// Only who is signed in gets to the service.
 fn members_only(request: Request<()>) -> Result<Request<()>, Status> {
     let session = request.extensions().get::<Session<User>>();
-    match session.map(Session::standing) {
+    match session.map(Session::status) {
         Some(SessionStatus::Present) => Ok(request),
         Some(SessionStatus::Unavailable { .. }) => Err(Status::unavailable("try again")),
         _ => Err(Status::unauthenticated("sign in first")),

@@ -44,7 +44,7 @@ fn engine(clock: &ManualClock) -> Engine<User> {
     let builder = Engine::builder(Keys::hs256("o4ATj9fibxU9TCgPurGrjRk6RGBgu53zA").unwrap())
         .issuer("https://everfresh.test")
         .audience("contract")
-        .carriers([Transport::cookies(), Transport::headers()])
+        .transports([Transport::cookies(), Transport::headers()])
         .insecure_dev_only()
         .clock(clock.clone())
         .refresh_with(Rotate::new(MemoryStore::with_clock(clock.clone())));

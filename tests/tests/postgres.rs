@@ -59,20 +59,20 @@ everfresh_testkit::feed_suite!(Postgres);
 
 /// Everything that a node hears which begins to follow, until it has caught up.
 async fn caught_up(store: impl everfresh::store::SessionStore) -> HashSet<SessionId> {
-    let (tell, mut heard) = watch::channel((false, HashSet::new()));
+    let (tell, mut received) = watch::channel((false, HashSet::new()));
     let tell = Mutex::new(tell);
-    let ear = RevocationSink::new(Duration::from_secs(3600), move |heard| {
+    let sink = RevocationSink::new(Duration::from_secs(3600), move |received| {
         let tell = tell.lock().unwrap();
-        match heard {
+        match received {
             FeedEvent::Ended(sids) => tell.send_modify(|(_, ended)| ended.extend(sids)),
             FeedEvent::Live => tell.send_modify(|(live, _)| *live = true),
             _ => {}
         }
         true
     });
-    let task = tokio::spawn(async move { store.watch_revocations(ear).await });
+    let task = tokio::spawn(async move { store.watch_revocations(sink).await });
     let patience = Duration::from_secs(60);
-    let waited = tokio::time::timeout(patience, heard.wait_for(|(live, _)| *live)).await;
+    let waited = tokio::time::timeout(patience, received.wait_for(|(live, _)| *live)).await;
     task.abort();
     waited.expect("in time").unwrap().1.clone()
 }

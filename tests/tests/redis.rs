@@ -35,7 +35,7 @@ fn apart() -> (RedisStoreBuilder, ManualClock, String) {
 impl Harness for Redis {
     type Store = RedisStore;
 
-    const KEEPS_WHAT_IS_OVER: bool = false;
+    const KEEPS_ENDED_SESSIONS: bool = false;
 
     async fn open() -> Self {
         let (builder, clock, prefix) = apart();
@@ -77,7 +77,7 @@ mod cluster {
     impl Harness for Cluster {
         type Store = RedisStore<ClusterConnection>;
 
-        const KEEPS_WHAT_IS_OVER: bool = false;
+        const KEEPS_ENDED_SESSIONS: bool = false;
 
         async fn open() -> Self {
             let url = SHARED.get_or_init(Database::redis_cluster).url();
@@ -120,21 +120,21 @@ async fn size(connection: &mut MultiplexedConnection) -> usize {
 }
 
 /// What a node hears that begins to follow.
-async fn heard<S: SessionStore>(store: &S) -> HashSet<SessionId> {
-    let heard = Arc::new(Mutex::new((HashSet::new(), false)));
-    let listening = heard.clone();
-    let ear = RevocationSink::new(Duration::from_secs(3600), move |heard| {
+async fn received<S: SessionStore>(store: &S) -> HashSet<SessionId> {
+    let received = Arc::new(Mutex::new((HashSet::new(), false)));
+    let listening = received.clone();
+    let sink = RevocationSink::new(Duration::from_secs(3600), move |received| {
         let mut listening = listening.lock().unwrap();
-        match heard {
+        match received {
             FeedEvent::Ended(sids) => listening.0.extend(sids.iter().copied()),
             FeedEvent::Live => listening.1 = true,
             _ => {}
         }
         !listening.1
     });
-    store.watch_revocations(ear).await.unwrap();
-    let heard = heard.lock().unwrap();
-    heard.0.clone()
+    store.watch_revocations(sink).await.unwrap();
+    let received = received.lock().unwrap();
+    received.0.clone()
 }
 
 /// Each way to end a session, where the row can be deleted and the stream can't be written.
@@ -159,7 +159,7 @@ async fn check_untold<S: SessionStore + UpstreamTokenStore>(
         let () = delete.query_async(&mut connection).await.unwrap();
         end().await.unwrap();
         assert!(store.load(id(n)).await.unwrap().is_none());
-        assert!(heard(store).await.contains(&id(n)), "{n}: acknowledged, and told");
+        assert!(received(store).await.contains(&id(n)), "{n}: acknowledged, and told");
     }
 }
 

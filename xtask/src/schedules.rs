@@ -1,5 +1,5 @@
 //! `cargo xtask schedules`: every order of threads, orders of tasks by chance, and a fault at every
-//! step; and what the first of these find where the board of flights is broken on purpose.
+//! step; and what the first of these find when the single flight is broken on purpose.
 
 use std::path::Path;
 use std::process::{Command, ExitCode};
@@ -8,11 +8,11 @@ use crate::rules::{copy_members, read, write};
 use crate::test::cargo;
 use crate::tools;
 
-const BOARD: &str = "crates/everfresh/src/refresh/single_flight.rs";
+const SINGLE_FLIGHT: &str = "crates/everfresh/src/refresh/single_flight.rs";
 const BACKOFF: &str = "crates/everfresh/src/refresh/backoff.rs";
 const MODELS: &str = "schedules/loom";
 
-/// A way to break the board, which some order must show.
+/// A way to break the single flight, which some order must show.
 struct Break {
     name: &'static str,
     with: &'static str,
@@ -23,19 +23,19 @@ const BREAKS: &[Break] = &[
     Break {
         name: "looked for and entered under one lock",
         with: "        let (sender, outcome) = watch::channel(None);\n",
-        without: "        drop(board);\n        let (sender, outcome) = watch::channel(None);\n        \
-                  let mut board = self.lock();\n",
+        without: "        drop(flights);\n        let (sender, outcome) = watch::channel(None);\n        \
+                  let mut flights = self.lock();\n",
     },
     Break {
-        name: "taken off the board and kept under one lock",
-        with: "        if let Ok(tokens) = &landing\n",
-        without: "        drop(board);\n        let mut board = self.flights.lock();\n        \
-                  if let Ok(tokens) = &landing\n",
+        name: "a flight is removed and its result kept under one lock",
+        with: "        if let Ok(tokens) = &result\n",
+        without: "        drop(flights);\n        let mut flights = self.flights.lock();\n        \
+                  if let Ok(tokens) = &result\n",
     },
     Break {
-        name: "a flight takes no other one off the board",
-        with: "board.running.get(&self.key).is_some_and(ours)",
-        without: "board.running.get(&self.key).map(ours).is_some()",
+        name: "a flight removes no other flight",
+        with: "flights.running.get(&self.key).is_some_and(ours)",
+        without: "flights.running.get(&self.key).map(ours).is_some()",
     },
     Break {
         name: "what was forgotten is kept for nobody",
@@ -43,18 +43,18 @@ const BREAKS: &[Break] = &[
         without: "",
     },
     Break {
-        name: "a flight that is dropped leaves the board",
+        name: "a flight that is dropped is removed",
         with: "        self.leave(&mut self.flights.lock());\n",
         without: "",
     },
     Break {
         name: "what landed is announced",
-        with: "self.sender.send_replace(Some(landing));",
-        without: "let _ = landing;",
+        with: "self.sender.send_replace(Some(result));",
+        without: "let _ = result;",
     },
     Break {
         name: "nothing takes off once it is closed",
-        with: "        board.closed = true;\n",
+        with: "        flights.closed = true;\n",
         without: "",
     },
     Break {
@@ -106,12 +106,12 @@ pub(crate) fn run(root: &Path) -> ExitCode {
         println!("{problem}");
         held = false;
     }
-    lines.push(format!("loom: the board broken in {} ways, {found} found", BREAKS.len()));
+    lines.push(format!("loom: the single flight broken in {} ways, {found} found", BREAKS.len()));
     println!("\n{}", lines.join("\n"));
     if held { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
 
-/// Breaks the board in each way, alone, and says whether some order showed it. The error names what
+/// Breaks the single flight in each way alone, and returns whether some order showed it. The error names what
 /// could not be done.
 pub(crate) fn each_break(
     root: &Path,
@@ -121,17 +121,17 @@ pub(crate) fn each_break(
     let copy = target.join("schedules");
     copy_members(root, &copy, &[MODELS])?;
     write(&copy.join(BACKOFF), &read(&root.join(BACKOFF))?)?;
-    let whole = read(&root.join(BOARD))?;
+    let whole = read(&root.join(SINGLE_FLIGHT))?;
     let shows = |text: &str| {
-        write(&copy.join(BOARD), text)?;
+        write(&copy.join(SINGLE_FLIGHT), text)?;
         shown(&copy, &target)
     };
     if shows(&whole)? {
-        return Err("a model fails with the board as it is".into());
+        return Err("a model fails with the single flight as it is".into());
     }
     for Break { name, with, without } in BREAKS {
         if whole.matches(with).count() != 1 {
-            return Err(format!("{BOARD}: `{}` is not there once", with.trim()));
+            return Err(format!("{SINGLE_FLIGHT}: `{}` is not there once", with.trim()));
         }
         say(name, shows(&whole.replace(with, without))?);
     }

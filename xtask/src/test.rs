@@ -51,14 +51,14 @@ pub(crate) fn run() -> ExitCode {
     each_rule(&root, &mut report);
 
     // The models themselves are tests of the workspace; at length they are `cargo xtask schedules`.
-    report.begin("the board of flights, broken on purpose");
+    report.begin("the single flight, broken on purpose");
     let broken = schedules::each_break(&root, |name, shown| {
         println!("{}: {name}", if shown { "found" } else { "NOT FOUND" });
         report.check(&format!("no model shows it: {name}"), shown);
     });
     if let Err(problem) = broken {
         println!("{problem}");
-        report.check("the board of flights, broken on purpose", false);
+        report.check("the single flight, broken on purpose", false);
     }
 
     // The last one: other crates of an app may switch on any feature of `serde_json` for all of it.

@@ -59,14 +59,14 @@ impl Refresher for Tells {
         Ok(None)
     }
 
-    async fn watch_revocations(&self, ear: RevocationSink) -> Result<(), StoreError> {
+    async fn watch_revocations(&self, sink: RevocationSink) -> Result<(), StoreError> {
         self.again.notified().await;
         for first in (0..self.ends).step_by(PAGE) {
             let page = first..self.ends.min(first + PAGE);
             let sids: Vec<_> = page.map(|n| SessionId::from_bytes(spread(n))).collect();
-            ear.ended(&sids).await;
+            sink.ended(&sids).await;
         }
-        ear.live();
+        sink.live();
         self.again.notified().await;
         Err(StoreError::new("the connection was lost"))
     }

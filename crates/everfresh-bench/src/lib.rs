@@ -70,7 +70,7 @@ fn finish(builder: EngineBuilder<User>) -> Engine<User> {
     builder
         .issuer("https://app.example")
         .audience("app")
-        .carriers([Transport::cookies(), Transport::headers()])
+        .transports([Transport::cookies(), Transport::headers()])
         .build()
         .expect("a good configuration")
 }

@@ -43,12 +43,12 @@ impl<C: ConnectionLike + Clone + Send + Sync + 'static> RedisStore<C> {
     }
 
     /// Reads the recent entries of the stream, and then follows new entries.
-    pub(crate) async fn read(&self, ear: &RevocationSink) -> Result<(), StoreError> {
+    pub(crate) async fn read(&self, sink: &RevocationSink) -> Result<(), StoreError> {
         let own = match &self.settings.client {
             Some(client) => Some(self.open_own(client).await?),
             None => None,
         };
-        let since = self.time().await?.minus(ear.back());
+        let since = self.time().await?.minus(sink.lookback());
         // The server's time is in the ids of entries. A test's clock differs from it.
         let mut last = match self.settings.clock {
             None => format!("{}-0", millis(since)),
@@ -77,15 +77,15 @@ impl<C: ConnectionLike + Clone + Send + Sync + 'static> RedisStore<C> {
                 last = entry.id;
                 count += 1;
             }
-            ear.ended(&sids).await;
-            if ear.is_closed() {
+            sink.ended(&sids).await;
+            if sink.is_closed() {
                 return Ok(());
             }
             if count == BATCH {
                 continue;
             }
             if !live {
-                ear.live();
+                sink.live();
                 live = true;
             } else if !block {
                 tokio::time::sleep(EVERY).await;

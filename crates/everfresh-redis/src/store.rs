@@ -259,8 +259,8 @@ impl<C: ConnectionLike + Clone + Send + Sync + 'static> SessionStore for RedisSt
         Ok(0)
     }
 
-    async fn watch_revocations(&self, ear: RevocationSink) -> Result<(), StoreError> {
-        self.read(&ear).await
+    async fn watch_revocations(&self, sink: RevocationSink) -> Result<(), StoreError> {
+        self.read(&sink).await
     }
 }
 

@@ -393,8 +393,8 @@ impl SessionStore for PostgresStore {
         Ok(swept)
     }
 
-    async fn watch_revocations(&self, ear: RevocationSink) -> Result<(), StoreError> {
-        self.tell(&ear).await
+    async fn watch_revocations(&self, sink: RevocationSink) -> Result<(), StoreError> {
+        self.tell(&sink).await
     }
 }
 

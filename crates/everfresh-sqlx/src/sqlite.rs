@@ -303,8 +303,8 @@ impl SessionStore for SqliteStore {
         usize::try_from(gone.rows_affected()).map_err(StoreError::new)
     }
 
-    async fn watch_revocations(&self, ear: RevocationSink) -> Result<(), StoreError> {
-        self.tell(&ear).await
+    async fn watch_revocations(&self, sink: RevocationSink) -> Result<(), StoreError> {
+        self.tell(&sink).await
     }
 }
 

@@ -294,8 +294,8 @@ impl<S: SessionStore> SessionStore for PointStore<S> {
         self.step("sweep", self.store.sweep(limit)).await
     }
 
-    async fn watch_revocations(&self, ear: RevocationSink) -> Result<(), StoreError> {
-        self.store.watch_revocations(ear).await
+    async fn watch_revocations(&self, sink: RevocationSink) -> Result<(), StoreError> {
+        self.store.watch_revocations(sink).await
     }
 }
 

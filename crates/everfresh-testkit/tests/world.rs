@@ -55,7 +55,7 @@ fn a_thief_is_noticed_at_once_and_the_other_device_lives_on() {
 
 #[test]
 fn a_network_slower_than_the_rules_bear_is_told_by_its_shortest_schedule() {
-    // Three overlaps on the way.
+    // Three reuse intervals on the way.
     let plan = Plan { quarters: 12, ..Plan::new(1, 50, false) };
     let Played { tally, failed } = play(plan);
     let failed = failed.expect("somebody is signed out");

@@ -38,7 +38,7 @@ fn engine(clock: &ManualClock) -> Engine<User> {
         .audience("app")
         .clock(Clock::from(clock.clone()))
         .leeway(Duration::ZERO)
-        .carriers([Transport::cookies(), Transport::headers()])
+        .transports([Transport::cookies(), Transport::headers()])
         .insecure_dev_only()
         .refresh_with(Reissue::new())
         .revalidate_with(|session: everfresh::Revalidation<User>| async move {

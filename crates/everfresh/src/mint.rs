@@ -68,14 +68,14 @@ pub(crate) enum ClaimsProblem {
 impl fmt::Display for ClaimsProblem {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::NotSerializable(why) => write!(f, "the claims can't be serialized: {why}"),
+            Self::NotSerializable(reason) => write!(f, "the claims can't be serialized: {reason}"),
             Self::NotAnObject(found) => write!(
                 f,
                 "the claims are no JSON object but {found}; make them a struct or a map, or `()`"
             ),
-            Self::Unreadable(why) => write!(
+            Self::Unreadable(reason) => write!(
                 f,
-                "the claims serialize to an object that can't be read back: {why}; see that \
+                "the claims serialize to an object that can't be read back: {reason}; see that \
                  `Serialize` and `Deserialize` fit each other"
             ),
             Self::OfAnotherKind => f.write_str(
@@ -245,12 +245,12 @@ pub(crate) enum For<'a> {
     Another(&'a str),
 }
 
-/// Returns a signed token for `grant` that expires `lifetime` after `now`, less up to 5 %, so that
+/// Returns a signed token for `session_claims` that expires `lifetime` after `now`, less up to 5 %, so that
 /// tokens minted together don't expire together. It never outlives the session.
 pub(crate) fn mint(
     rules: MintRules<'_>,
     keys: &Keys,
-    grant: &SessionClaims,
+    session_claims: &SessionClaims,
     audience: For<'_>,
     lifetime: Duration,
     now: Timestamp,
@@ -258,7 +258,7 @@ pub(crate) fn mint(
     let id = random_id()?;
     let jitter = lifetime.as_secs() * u64::from(id[0]) / (20 * u64::from(u8::MAX));
     let iat = now.as_secs();
-    let exp = (iat + lifetime.as_secs() - jitter).min(grant.session_expires.as_secs());
+    let exp = (iat + lifetime.as_secs() - jitter).min(session_claims.session_expires.as_secs());
     if exp <= iat {
         return Err(MintProblem::Over);
     }
@@ -269,11 +269,11 @@ pub(crate) fn mint(
         TokenProfile::Jwt => "JWT",
     };
     let header = HeaderOut { typ, alg: key.algorithm(), kid: key.kid() };
-    let payload = PayloadOut { rules, grant, audience, iat, exp, jti: &B64.encode(id) };
+    let payload = PayloadOut { rules, session_claims, audience, iat, exp, jti: &B64.encode(id) };
 
     let mut token = encode_part(&header)?;
     token.push('.');
-    token.push_str(&encode_payload(&payload, &grant.claims)?);
+    token.push_str(&encode_payload(&payload, &session_claims.claims)?);
     let signature = key.sign(token.as_bytes()).ok_or(MintProblem::System)?;
     token.push('.');
     B64.encode_string(signature, &mut token);
@@ -330,7 +330,7 @@ impl Serialize for HeaderOut<'_> {
 
 struct PayloadOut<'t> {
     rules: MintRules<'t>,
-    grant: &'t SessionClaims,
+    session_claims: &'t SessionClaims,
     audience: For<'t>,
     iat: u64,
     exp: u64,
@@ -339,28 +339,28 @@ struct PayloadOut<'t> {
 
 impl Serialize for PayloadOut<'_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let Self { rules, grant, .. } = self;
+        let Self { rules, session_claims, .. } = self;
         let mut map = serializer.serialize_map(None)?;
         map.serialize_entry("iss", rules.issuer)?;
         match self.audience {
             For::Us => map.serialize_entry("aud", rules.audience)?,
             For::Another(audience) => map.serialize_entry("aud", audience)?,
         }
-        map.serialize_entry("sub", &grant.subject)?;
+        map.serialize_entry("sub", &session_claims.subject)?;
         if let Some(client_id) = rules.client_id {
             map.serialize_entry("client_id", client_id)?;
         }
         map.serialize_entry("iat", &self.iat)?;
         map.serialize_entry("exp", &self.exp)?;
         map.serialize_entry("jti", self.jti)?;
-        map.serialize_entry("auth_time", &grant.auth_time.as_secs())?;
+        map.serialize_entry("auth_time", &session_claims.auth_time.as_secs())?;
         if let For::Us = self.audience {
-            map.serialize_entry("sid", &grant.sid)?;
-            if let Some(generation) = grant.generation {
+            map.serialize_entry("sid", &session_claims.sid)?;
+            if let Some(generation) = session_claims.generation {
                 map.serialize_entry("gen", &generation)?;
             }
-            map.serialize_entry("session_exp", &grant.session_expires.as_secs())?;
-            if !grant.persistent {
+            map.serialize_entry("session_exp", &session_claims.session_expires.as_secs())?;
+            if !session_claims.persistent {
                 map.serialize_entry("session_persistent", &false)?;
             }
         }

@@ -71,7 +71,7 @@ mod tests {
             issued.members = attributes();
             issued
         };
-        let grant = || {
+        let session_claims = || {
             let claims = ClaimsObject::from_text(&text()).unwrap();
             SessionClaims::new(subject(), "the-sid", claims, START, START)
         };
@@ -93,7 +93,7 @@ mod tests {
         let record = new.clone().into_record(START);
         let held: StoredUpstreamTokens = upstream().into_stored(START);
         let opening = SignInRequest {
-            grant: grant(),
+            session_claims: session_claims(),
             attributes: attributes(),
             issued: Some(issued()),
             former: Some("the-former-sid".into()),
@@ -145,11 +145,11 @@ mod tests {
             format!("{sign_in:?}"),
             format!("{verified:?}"),
             format!("{:?}", issued()),
-            format!("{:?}", RefreshRequest::new(Some(grant()), refresh(), true)),
+            format!("{:?}", RefreshRequest::new(Some(session_claims()), refresh(), true)),
             format!(
                 "{:?}",
                 ReissueRequest {
-                    grant: Some(grant()),
+                    session_claims: Some(session_claims()),
                     refresh: refresh(),
                     ..ReissueRequest::default()
                 }

@@ -195,7 +195,7 @@ impl World {
 
     /// Sends one request to a handler that says who is signed in.
     pub(crate) async fn me(&self, request: Request<()>) -> Response<String> {
-        self.send(request, |session, _| async move { who(&session) }).await
+        self.send(request, |session, _| async move { show_user(&session) }).await
     }
 
     /// Signs in and gives the access token.
@@ -256,7 +256,7 @@ impl Pair {
 }
 
 /// 200 with the name, or the rejection.
-pub(crate) fn who(session: &Session<User>) -> Response<String> {
+pub(crate) fn show_user(session: &Session<User>) -> Response<String> {
     match session.claims() {
         Ok(user) => Response::new(user.name.clone()),
         Err(rejection) => {

@@ -169,12 +169,12 @@ impl CookieFinder {
 }
 
 /// The most transports of an engine. A longer list would be hard to reason about.
-pub(crate) const MAX_CARRIERS: usize = 4;
+pub(crate) const MAX_TRANSPORTS: usize = 4;
 
 impl Transports {
     /// Whether any transport has its refresh token in a wanted location.
     pub(crate) fn any_refresh(&self, wanted: impl Fn(&Location) -> bool) -> bool {
-        self.list.iter().any(|carrier| wanted(&carrier.refresh))
+        self.list.iter().any(|transport| wanted(&transport.refresh))
     }
 
     /// Checks and prepares the transports. `large`: refresh tokens may be larger than a cookie.
@@ -183,36 +183,36 @@ impl Transports {
         insecure: bool,
         large: bool,
     ) -> Result<Self, ConfigError> {
-        if list.is_empty() || list.len() > MAX_CARRIERS {
-            return Err(ConfigError::CarrierCount { found: list.len() });
+        if list.is_empty() || list.len() > MAX_TRANSPORTS {
+            return Err(ConfigError::TransportCount { found: list.len() });
         }
         let list: Vec<_> = match insecure {
             false => list,
-            true => list.into_iter().map(|carrier| carrier.map(insecure_location)).collect(),
+            true => list.into_iter().map(|transport| transport.map(insecure_location)).collect(),
         };
         let mut seen: Vec<&Location> = Vec::new();
-        for carrier in &list {
-            let mut pair = carrier.locations().into_iter();
+        for transport in &list {
+            let mut pair = transport.locations().into_iter();
             while let Some(location) = pair.next() {
                 validate(location)?;
                 let twin = |other: &&Location| clash(location, other, true);
                 if pair.clone().any(|other| twin(&other))
                     || seen.iter().any(|other| clash(location, other, false))
                 {
-                    return Err(ConfigError::CarrierClash { location: describe(location) });
+                    return Err(ConfigError::TransportClash { location: describe(location) });
                 }
             }
-            seen.extend(carrier.locations());
+            seen.extend(transport.locations());
         }
-        let access = list.iter().map(|carrier| Place::new(&carrier.access)).collect();
-        let refresh = list.iter().map(|carrier| Place::new(&carrier.refresh)).collect();
-        let is_plantable = |carrier: &Transport| match &carrier.access {
+        let access = list.iter().map(|transport| Place::new(&transport.access)).collect();
+        let refresh = list.iter().map(|transport| Place::new(&transport.refresh)).collect();
+        let is_plantable = |transport: &Transport| match &transport.access {
             Location::Cookie(cookie) => !is_host_only(cookie.name()),
             _ => false,
         };
         let bits = list.iter().enumerate().map(|(at, one)| u8::from(is_plantable(one)) << at);
         let plantable = bits.fold(0, |bits, bit| bits | bit);
-        let pieces = |carrier: &Transport| match &carrier.refresh {
+        let pieces = |transport: &Transport| match &transport.refresh {
             Location::Cookie(cookie) => {
                 let specs = (1..chunks::MAX).map(|index| cookie.piece(index));
                 specs.map(|spec| (spec.clone(), CookieFinder::new(spec.name()))).collect()
@@ -247,7 +247,7 @@ impl Transports {
 
     /// Whether a refresh token fits every transport's location.
     pub(crate) fn fit_refresh(&self, token: &str) -> bool {
-        self.list.iter().all(|carrier| match &carrier.refresh {
+        self.list.iter().all(|transport| match &transport.refresh {
             Location::Cookie(cookie) if self.any_pieces() => chunks::split(token)
                 .is_some_and(|pieces| pieces.iter().all(|piece| cookie.fits(piece))),
             location => location.fits(token),
@@ -268,7 +268,7 @@ impl Transports {
 
     /// Whether an access token fits every transport's location.
     pub(crate) fn fit(&self, token: &str) -> bool {
-        self.list.iter().all(|carrier| carrier.access.fits(token))
+        self.list.iter().all(|transport| transport.access.fits(token))
     }
 
     pub(crate) fn get(&self, at: usize) -> &Transport {
@@ -276,8 +276,8 @@ impl Transports {
     }
 
     pub(crate) fn position(&self, wanted: &Transport) -> Option<usize> {
-        self.list.iter().position(|carrier| {
-            carrier == wanted || *carrier == wanted.clone().map(insecure_location)
+        self.list.iter().position(|transport| {
+            transport == wanted || *transport == wanted.clone().map(insecure_location)
         })
     }
 
@@ -288,8 +288,8 @@ impl Transports {
     }
 }
 
-fn cookies_of(carrier: &Transport) -> impl Iterator<Item = OurCookie> {
-    let both = carrier.locations().into_iter().zip([true, false]);
+fn cookies_of(transport: &Transport) -> impl Iterator<Item = OurCookie> {
+    let both = transport.locations().into_iter().zip([true, false]);
     both.filter_map(|(location, is_access)| match location {
         Location::Cookie(spec) => {
             let finder = CookieFinder::new(spec.name());

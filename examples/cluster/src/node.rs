@@ -21,7 +21,7 @@ use crate::Outcome;
 
 /// Short enough to watch. Usual values are 15 minutes, and 30 seconds for the reuse interval.
 const ACCESS_LIFETIME: Duration = Duration::from_secs(10);
-const OVERLAP: Duration = Duration::from_secs(3);
+const REUSE_INTERVAL: Duration = Duration::from_secs(3);
 
 /// How many events are shown.
 const SHOWN: usize = 6;
@@ -61,7 +61,7 @@ impl Node {
             .access_lifetime(ACCESS_LIFETIME)
             .session_lifetime(Duration::from_secs(60 * 60))
             .insecure_dev_only() // plain http:// on this machine; leave it out behind https://
-            .refresh_with(rotation.reuse_interval(OVERLAP))
+            .refresh_with(rotation.reuse_interval(REUSE_INTERVAL))
             .on_event(move |event| noting.note(event))
             .build()?;
         let app = Router::new()

@@ -156,7 +156,7 @@ async fn counters_move_spans_are_exported_and_no_token_is_in_either() {
         assert!(before.contains(&format!("# TYPE {}", metric.name)), "{}\n{before}", metric.name);
         assert!(before.contains(metric.help), "{}", metric.name);
     }
-    assert_eq!(value(&before, "everfresh_sessions_total{what=\"signed_in\"}"), 0.0);
+    assert_eq!(value(&before, "everfresh_sessions_total{event=\"signed_in\"}"), 0.0);
 
     assert_eq!(app.send(Method::POST, "/login", None).await.0, 303);
     for _ in 0..3 {
@@ -173,15 +173,15 @@ async fn counters_move_spans_are_exported_and_no_token_is_in_either() {
 
     let metrics = app.metrics().await;
     for (series, expected) in [
-        ("everfresh_sessions_total{what=\"signed_in\"}", 1.0),
-        ("everfresh_sessions_total{what=\"signed_out\"}", 1.0),
+        ("everfresh_sessions_total{event=\"signed_in\"}", 1.0),
+        ("everfresh_sessions_total{event=\"signed_out\"}", 1.0),
         ("everfresh_decisions_total{decision=\"pass\",verdict=\"fresh\"}", 5.0),
         ("everfresh_decisions_total{decision=\"wait\",verdict=\"absent\"}", 1.0),
         ("everfresh_tokens_refused_total{reason=\"malformed\"}", 1.0),
         ("everfresh_refreshes_total{outcome=\"refreshed\"}", 2.0),
-        ("everfresh_flights_total{how=\"started\"}", 2.0),
+        ("everfresh_flights_total{entry=\"started\"}", 2.0),
         ("everfresh_flights_running", 0.0),
-        ("everfresh_cookies_cleared_total{why=\"signed_out\"}", 1.0),
+        ("everfresh_cookies_cleared_total{reason=\"signed_out\"}", 1.0),
         ("everfresh_flight_seconds_count", 2.0),
         ("everfresh_flight_seconds_bucket{le=\"30\"}", 2.0),
         ("everfresh_wait_seconds_count", 1.0),

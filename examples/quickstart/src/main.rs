@@ -27,7 +27,7 @@ use tokio::net::TcpListener;
 const ACCESS_LIFETIME: Duration = Duration::from_secs(15);
 const SESSION_LIFETIME: Duration = Duration::from_secs(60 * 60);
 /// Shorter than the usual 30 s, because the access tokens are short-lived too.
-const OVERLAP: Duration = Duration::from_secs(5);
+const REUSE_INTERVAL: Duration = Duration::from_secs(5);
 
 /// The claims that each token carries about a user, beside the subject. Your app defines them.
 #[derive(Serialize, Deserialize)]
@@ -51,7 +51,7 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
         .access_lifetime(ACCESS_LIFETIME)
         .session_lifetime(SESSION_LIFETIME)
         .insecure_dev_only() // plain http:// on this machine; leave it out behind https://
-        .refresh_with(Rotate::new(store).reuse_interval(OVERLAP))
+        .refresh_with(Rotate::new(store).reuse_interval(REUSE_INTERVAL))
         .on_event(thief::notice)
         .build()?;
 

@@ -6,7 +6,7 @@
 //! nothing is built twice.
 //!
 //! `SCHEDULES=long cargo test --release -p everfresh-loom` tries those of four.
-//! `cargo xtask schedules` does so, counts, and breaks the board on purpose.
+//! `cargo xtask schedules` does so, counts, and breaks the single flight on purpose.
 
 #[cfg(test)]
 mod models;

@@ -18,7 +18,7 @@ const PREEMPTIONS: usize = 3;
 const LONG: usize = 4;
 
 const NOW: Duration = Duration::from_secs(100);
-const OVERLAP: Duration = Duration::from_secs(30);
+const REUSE_INTERVAL: Duration = Duration::from_secs(30);
 
 /// Nothing is left alone for less than it might be.
 const RANDOM: u8 = u8::MAX;
@@ -39,11 +39,11 @@ fn explore(name: &str, model: impl Fn() + Send + Sync + 'static) {
     println!("loom: {} schedules: {name}", runs.load(Relaxed));
 }
 
-/// A board, and who flies.
+/// The single flight, and the flights that run.
 #[derive(Clone)]
 struct Field {
     flights: FlightGroup,
-    /// How many flights there were, and how many are in the air and on the board.
+    /// How many flights there were, and how many are running and listed.
     started: Arc<Counter>,
     aloft: Arc<AtomicUsize>,
 }
@@ -74,9 +74,9 @@ impl Field {
 
     /// As the core flies: lands, and then announces. Gives what was announced.
     fn fly(&self, running: Leader, end: FlightResult) -> FlightResult {
-        let landing = running.complete(end, false, NOW, RANDOM, OVERLAP);
-        running.publish(landing.clone());
-        landing
+        let result = running.complete(end, false, NOW, RANDOM, REUSE_INTERVAL);
+        running.publish(result.clone());
+        result
     }
 
     /// Somebody asks and waits, as the core does; whoever starts the flight flies it. One of a key
@@ -88,9 +88,9 @@ impl Field {
                 let number = self.take_off();
                 let mut outcome = running.outcome();
                 self.aloft.fetch_sub(1, Ordering::SeqCst);
-                let landing = self.fly(running, Ok(Tokens(number)));
-                assert_eq!(wait(&mut outcome), landing, "what it announced");
-                landing
+                let result = self.fly(running, Ok(Tokens(number)));
+                assert_eq!(wait(&mut outcome), result, "what it announced");
+                result
             }
             Entry::Join(mut outcome) => wait(&mut outcome),
             Entry::Cached(tokens) => Ok(tokens),
@@ -102,7 +102,7 @@ impl Field {
     /// Nothing runs any more, and so much is kept.
     fn assert_kept(&self, results: usize) {
         let (running, kept, ends) = self.flights.sizes();
-        assert_eq!(running, 0, "a flight that ended is on the board");
+        assert_eq!(running, 0, "a flight that ended is still listed");
         assert_eq!(kept, results, "results that are kept");
         assert!(ends >= kept, "a result without an end");
     }
@@ -172,9 +172,9 @@ fn a_flight_that_is_dropped_leaves_nobody_waiting() {
         let ending = thread::spawn(move || drop(running));
         let twin = field.clone();
         let twin = thread::spawn(move || twin.ask(1));
-        for landing in [field.ask(1), twin.join().unwrap()] {
+        for result in [field.ask(1), twin.join().unwrap()] {
             // Told at once, or the first of a new flight.
-            assert!(matches!(landing, Err(Failure::SOON) | Ok(Tokens(2))), "{landing:?}");
+            assert!(matches!(result, Err(Failure::SOON) | Ok(Tokens(2))), "{result:?}");
         }
         ending.join().unwrap();
         let again = field.ask(1);
@@ -236,8 +236,8 @@ fn after_a_shutdown_nothing_is_in_the_air() {
         assert_eq!(field.aloft.load(Ordering::SeqCst), 0, "the store may close");
         assert_eq!(field.ask(2), Err(Failure::SOON));
         for one in asking {
-            let landing = one.join().unwrap();
-            assert!(matches!(landing, Ok(_) | Err(Failure::SOON)), "{landing:?}");
+            let result = one.join().unwrap();
+            assert!(matches!(result, Ok(_) | Err(Failure::SOON)), "{result:?}");
         }
         assert_eq!(field.started.load(Relaxed), took_off, "nothing takes off after it");
         field.assert_kept(took_off);

@@ -1,4 +1,4 @@
-//! What the board is made of, as in the core, but of parts that loom watches.
+//! The types that the single flight is made of, as in the core, but loom's.
 
 pub(crate) use std::sync::PoisonError;
 

@@ -51,7 +51,7 @@ struct Family {
 }
 
 #[derive(Deserialize)]
-struct SessionClaims {
+struct RefreshForm {
     refresh_token: String,
 }
 
@@ -151,9 +151,9 @@ impl Shared {
 }
 
 /// RFC 6749 section 6, with reuse detection as RFC 9700 section 4.14.2 has it.
-async fn token(State(shared): State<Arc<Shared>>, Form(grant): Form<SessionClaims>) -> Response {
+async fn token(State(shared): State<Arc<Shared>>, Form(form): Form<RefreshForm>) -> Response {
     let bad = || (StatusCode::BAD_REQUEST, Json(json!({"error": "invalid_grant"}))).into_response();
-    let parts = grant.refresh_token.rsplit_once('.');
+    let parts = form.refresh_token.rsplit_once('.');
     let Some((name, Ok(number))) = parts.map(|(name, number)| (name, number.parse::<u64>())) else {
         return bad();
     };

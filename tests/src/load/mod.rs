@@ -56,7 +56,7 @@ pub struct Plan {
     pub people: usize,
     /// `ACCESS_TTL`, in seconds.
     pub access: u64,
-    /// `OVERLAP`, in seconds.
+    /// `REUSE_INTERVAL`, in seconds.
     pub reuse_interval: u64,
     /// By how many KiB memory may grow.
     pub growth: u64,
@@ -76,7 +76,7 @@ pub struct Outcome {
     /// Outages of the store.
     pub faults: usize,
     /// Sessions that the server took for stolen. Nobody steals any.
-    pub thefts: u64,
+    pub reuses: u64,
     /// A sample a second, of the load without its warm-up.
     pub samples: Vec<Sample>,
     /// Memory over the first and the last third of them, in KiB.
@@ -115,7 +115,7 @@ async fn one(
     command.env("STORE", ground.setting());
     command
         .env("ACCESS_TTL", plan.access.to_string())
-        .env("OVERLAP", plan.reuse_interval.to_string());
+        .env("REUSE_INTERVAL", plan.reuse_interval.to_string());
     let mut server = Running::start(command).expect("a process");
     let address: SocketAddr = server.wait_for("listening on http://").parse().expect("an address");
 
@@ -135,13 +135,13 @@ async fn one(
     );
     crowd.all_are_back().await;
     let after = sampler.rest(Some(before), REST).await;
-    let thefts = sampler.thefts().await;
+    let reuses = sampler.reuses().await;
     let outcome = Outcome {
         server: name.into(),
         store,
         tally: crowd.tally(),
         faults,
-        thefts,
+        reuses,
         memory: sample::thirds(&samples),
         samples,
         rest: (before, after),
@@ -156,8 +156,8 @@ fn broken(outcome: &Outcome, plan: &Plan) -> Vec<String> {
     if tally.refreshed == 0 || tally.signed_out == 0 {
         broken.push("nothing was refreshed, or nobody signed out: no load worth the name".into());
     }
-    if outcome.thefts > 0 {
-        broken.push(format!("{} sessions were taken for stolen", outcome.thefts));
+    if outcome.reuses > 0 {
+        broken.push(format!("{} sessions were taken for stolen", outcome.reuses));
     }
     if *last > first + plan.growth {
         broken.push(format!("memory grew from {first} to {last} KiB"));
@@ -180,8 +180,8 @@ mod tests {
     fn outcome(tally: Tally, memory: (u64, u64), after: Level) -> Outcome {
         let (server, store, samples) = ("x".into(), Kept::Memory, Vec::new());
         let rest = (Level { descriptors: 10, tasks: 3 }, after);
-        let (faults, thefts, broken) = (0, 0, Vec::new());
-        Outcome { server, store, tally, faults, thefts, samples, memory, rest, broken }
+        let (faults, reuses, broken) = (0, 0, Vec::new());
+        Outcome { server, store, tally, faults, reuses, samples, memory, rest, broken }
     }
 
     #[test]
@@ -209,7 +209,7 @@ mod tests {
         assert_eq!(told(outcome(Tally::default(), (1, 1), rest)).len(), 1);
         let wrong = Tally { wrong: vec!["500 to GET /me".into()], ..good() };
         assert_eq!(told(outcome(wrong, (1, 1), rest)), ["500 to GET /me"]);
-        let stolen = Outcome { thefts: 2, ..outcome(good(), (1, 1), rest) };
+        let stolen = Outcome { reuses: 2, ..outcome(good(), (1, 1), rest) };
         assert_eq!(told(stolen), ["2 sessions were taken for stolen"]);
     }
 }

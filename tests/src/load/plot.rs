@@ -114,7 +114,7 @@ mod tests {
             store: Kept::Sqlite,
             tally: Tally::default(),
             faults: 0,
-            thefts: 0,
+            reuses: 0,
             samples: vec![sample(0.0, 20_480), sample(1.0, 30_720)],
             memory: (0, 0),
             rest: Default::default(),

@@ -96,10 +96,10 @@ impl Sampler {
     }
 
     /// How many sessions the server took for stolen.
-    pub(super) async fn thefts(&self) -> u64 {
-        const THEFTS: &str = "everfresh_reuse_total{kind=\"theft\"}";
+    pub(super) async fn reuses(&self) -> u64 {
+        const REUSES: &str = "everfresh_reuse_total{kind=\"reuse_detected\"}";
         // What never happened is not listed.
-        number(&self.metrics().await, THEFTS).unwrap_or_default()
+        number(&self.metrics().await, REUSES).unwrap_or_default()
     }
 
     async fn metrics(&self) -> String {

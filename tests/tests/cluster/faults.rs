@@ -50,7 +50,7 @@ enum Moment {
 }
 
 /// As short as it can be set: a session is due again after it.
-const OVERLAP: Duration = Duration::from_secs(1);
+const REUSE_INTERVAL: Duration = Duration::from_secs(1);
 
 /// How long a call of the other server may take, in seconds.
 const CALL_LIMIT: u64 = 2;
@@ -93,7 +93,7 @@ impl Successors {
 
 pub(crate) async fn strike(ground: Ground, blow: Blow, rests: Rests) {
     let issuer = Issuer::start().await;
-    let mut settings = vec![("OVERLAP", "1".to_owned()), ("ACCESS_TTL", "900".to_owned())];
+    let mut settings = vec![("REUSE_INTERVAL", "1".to_owned()), ("ACCESS_TTL", "900".to_owned())];
     if rests == Rests::OnAnother {
         settings.extend(issuer.settings(CALL_LIMIT));
     }
@@ -108,7 +108,7 @@ pub(crate) async fn strike(ground: Ground, blow: Blow, rests: Rests) {
             victims.push(victim(&mut cluster, &client, &issuer, rests, name, *moment).await);
         }
         // By then the sessions are due, here and at the other server.
-        tokio::time::sleep(OVERLAP + Duration::from_millis(200)).await;
+        tokio::time::sleep(REUSE_INTERVAL + Duration::from_millis(200)).await;
         let course = Course { client: &client, issuer: &issuer, blow, rests };
         course.run(&mut cluster, victims).await;
     }
@@ -181,7 +181,7 @@ impl Course<'_> {
         // Their browsers turn to the other nodes, at once and again when they are due.
         let mut successors = Successors::default();
         let others = [cluster.node(0), cluster.node(1)];
-        for due in [Duration::ZERO, OVERLAP + Duration::from_millis(100)] {
+        for due in [Duration::ZERO, REUSE_INTERVAL + Duration::from_millis(100)] {
             tokio::time::sleep(due).await;
             let patience = match self.blow {
                 Blow::Kill => PATIENCE,

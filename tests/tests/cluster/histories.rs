@@ -29,7 +29,7 @@ type Shared = Arc<Mutex<BTreeMap<u64, Tokens>>>;
 
 pub(crate) async fn are_linearizable(ground: Ground) {
     let wanted = figure("CALLS", 10_000);
-    let settings = [("OVERLAP", "1"), ("ACCESS_TTL", "900")];
+    let settings = [("REUSE_INTERVAL", "1"), ("ACCESS_TTL", "900")];
     let cluster = Cluster::of(NODES, SERVE, ground, &settings);
     let (client, nodes) = (Client::new(), cluster.addresses());
     let clock = Instant::now();

@@ -51,7 +51,7 @@ pub(crate) async fn are_survived(ground: Ground) {
         Ground::Sqlite => None,
         Ground::Server(database) => Some(Cable::start(database.address()).await),
     };
-    let settings = [("OVERLAP", "1"), ("ACCESS_TTL", "900")];
+    let settings = [("REUSE_INTERVAL", "1"), ("ACCESS_TTL", "900")];
     let mut cluster = Cluster::new(SERVE, ground, &settings);
     // The first one's engine is at the other end of a cable.
     cluster.add(cable.as_ref().map(Cable::address));

@@ -16,11 +16,11 @@ const NODES: usize = 3;
 const HERD: usize = 300;
 
 /// Longer than the access tokens live: after it a session is expired, and due for a rotation.
-const OVERLAP: Duration = Duration::from_secs(3);
+const REUSE_INTERVAL: Duration = Duration::from_secs(3);
 
 pub(crate) async fn one_rotation_a_round(ground: Ground) {
     let rounds = figure("ROUNDS", 20);
-    let settings = [("ACCESS_TTL", "2"), ("OVERLAP", "3"), ("SESSION_TTL", "86400")];
+    let settings = [("ACCESS_TTL", "2"), ("REUSE_INTERVAL", "3"), ("SESSION_TTL", "86400")];
     let cluster = Cluster::of(NODES, SERVE, ground, &settings);
     let (client, nodes) = (Client::new(), cluster.addresses());
     let sign_ins = (0..rounds).map(|n| {
@@ -28,7 +28,7 @@ pub(crate) async fn one_rotation_a_round(ground: Ground) {
         async move { client.sign_in(node, &format!("user-{n}")).await }
     });
     let sessions: Vec<_> = futures::stream::iter(sign_ins).buffer_unordered(16).collect().await;
-    tokio::time::sleep(OVERLAP).await;
+    tokio::time::sleep(REUSE_INTERVAL).await;
 
     let (mut sids, mut rotations, mut failures) = (Vec::new(), 0, BTreeMap::new());
     let mut latencies = Vec::new();

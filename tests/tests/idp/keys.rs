@@ -60,7 +60,7 @@ impl App {
         let auth = Engine::<Value>::builder(remote.keys())
             .issuer(idp.url())
             .audience(audience)
-            .carriers([Transport::headers()])
+            .transports([Transport::headers()])
             .refresh_with(Elsewhere)
             .build()
             .unwrap();

@@ -120,14 +120,14 @@ async fn feed(
     to: &mut (impl tokio::io::AsyncWrite + Unpin),
 ) -> std::io::Result<()> {
     let (tell, mut told) = mpsc::unbounded_channel();
-    let ear = RevocationSink::new(back, move |heard| match heard {
+    let sink = RevocationSink::new(back, move |heard| match heard {
         FeedEvent::Ended(sids) => {
             sids.iter().all(|sid| tell.send(Said::Ended(*sid.as_bytes())).is_ok())
         }
         FeedEvent::Live => tell.send(Said::Live).is_ok(),
         _ => !tell.is_closed(),
     });
-    let following = rows.watch_revocations(ear);
+    let following = rows.watch_revocations(sink);
     let telling = async {
         loop {
             match timeout(BEAT, told.recv()).await {
@@ -238,21 +238,21 @@ impl SessionStore for Remote {
         }
     }
 
-    async fn watch_revocations(&self, ear: RevocationSink) -> Result<(), StoreError> {
+    async fn watch_revocations(&self, sink: RevocationSink) -> Result<(), StoreError> {
         let connecting = timeout(LIMIT, TcpStream::connect((HOST, PORT))).await;
         let stream = connecting.map_err(StoreError::new)?.map_err(StoreError::new)?;
         let (from, mut to) = split(stream);
         let mut from = BufReader::new(from);
-        let back = crate::wire::millis(ear.back());
+        let back = crate::wire::millis(sink.lookback());
         say(&mut to, &Asked::Follow { back }).await.map_err(StoreError::new)?;
         loop {
             let heard = timeout(SILENCE, hear::<Said>(&mut from)).await;
             match heard.map_err(StoreError::new)?.map_err(StoreError::new)? {
-                Said::Ended(id) => ear.ended(&[sid(id)]).await,
-                Said::Live => ear.live(),
+                Said::Ended(id) => sink.ended(&[sid(id)]).await,
+                Said::Live => sink.live(),
                 _ => return Err(unexpected()),
             }
-            if ear.is_closed() {
+            if sink.is_closed() {
                 return Ok(());
             }
         }

@@ -2,23 +2,23 @@
 
 use super::{Rule, Search};
 
-const CALLS: &str = "crates/everfresh-upstream/src/upstream/calls.rs";
+const CALLS: &str = "crates/everfresh-upstream/src/upstream/token_endpoint.rs";
 const CLAIMING: &str = "crates/everfresh-upstream/src/upstream/reserve.rs";
 const EXCHANGE: &str = "crates/everfresh-upstream/src/upstream/exchange.rs";
 const KEEPER: &str = "crates/everfresh-upstream/src/upstream/keeper.rs";
-const TABLE: &str = "crates/everfresh-upstream/src/upstream/table.rs";
+const TABLE: &str = "crates/everfresh-upstream/src/upstream/send_rules.rs";
 const CUSTODY: &str = "crates/everfresh/src/store/upstream.rs";
 
 pub(super) const RULES: &[Rule] = &[
     Rule {
-        name: "a token is claimed before it is sent",
+        name: "the row is reserved before a token is sent",
         file: EXCHANGE,
         with: "Box::pin(permission)).await;",
         without: "Box::pin(async move { drop(permission); true })).await;",
         search: Search::Upstream("strict"),
     },
     Rule {
-        name: "only what nobody has sent is claimed",
+        name: "only a token that no node has sent is reserved",
         file: CUSTODY,
         with: "None => self.tries == 0,",
         without: "None => true,",
@@ -62,7 +62,7 @@ pub(super) const RULES: &[Rule] = &[
     Rule {
         name: "a token is sent within a second of its claim",
         file: CLAIMING,
-        with: "if granted && !asked.is_recent(&cx) {",
+        with: "if granted && !requested.is_recent(&cx) {",
         without: "if false {",
         search: Search::Upstream("grace"),
     },
@@ -76,8 +76,8 @@ pub(super) const RULES: &[Rule] = &[
     Rule {
         name: "what the store did not take is offered again",
         file: EXCHANGE,
-        with: "Err(error) => cx.store_failed(&error),\n            }\n            if !told {",
-        without: "Err(_) => return Some(ExchangeResult::NoAnswer),\n            }\n            if !told {",
+        with: "Err(error) => cx.store_failed(&error),\n            }\n            if !reported {",
+        without: "Err(_) => return Some(ExchangeResult::NoAnswer),\n            }\n            if !reported {",
         search: Search::Upstream("strict"),
     },
     Rule {
@@ -97,7 +97,7 @@ pub(super) const RULES: &[Rule] = &[
     Rule {
         name: "a token that came after the sign-out is revoked",
         file: EXCHANGE,
-        with: "                        revoke(upstream, cx, held);\n",
+        with: "                        revoke(upstream, cx, tokens);\n",
         without: "",
         search: Search::Upstream("strict"),
     },

@@ -146,7 +146,7 @@ async fn hold(
 #[tokio::test]
 async fn a_request_that_needs_no_change_is_left_alone() {
     let world =
-        World::with(|builder| builder.carriers([Transport::cookies(), Transport::headers()]));
+        World::with(|builder| builder.transports([Transport::cookies(), Transport::headers()]));
     let cookie = world.expired("ada").await;
     let resource = web::resource("/me").get(me).wrap(world.refresh()).wrap(from_fn(hold));
     let app = init_service(App::new().service(resource)).await;

@@ -92,7 +92,7 @@ pub fn engine_of(
     Engine::builder(material.keys())
         .issuer("https://app.example")
         .audience("app")
-        .carriers([Transport::cookies(), Transport::headers()])
+        .transports([Transport::cookies(), Transport::headers()])
         .access_lifetime(std::time::Duration::from_secs(24 * 60 * 60))
         .refresh_with(refresher)
         .token_cache(token_cache)

@@ -32,8 +32,8 @@ impl PostgresStore {
 
     /// Reports the sessions that ended before, in pages by the table's index. Each page is a
     /// separate statement with its own limit, whatever the number of ends.
-    async fn catch_up(&self, ear: &RevocationSink) -> Result<(), StoreError> {
-        let back = duration(ear.back())?;
+    async fn catch_up(&self, sink: &RevocationSink) -> Result<(), StoreError> {
+        let back = duration(sink.lookback())?;
         let mut last = (i64::MIN, Vec::new());
         loop {
             let statement = self.statement(concat!(
@@ -44,7 +44,7 @@ impl PostgresStore {
             let (at, after) = last;
             let rows = self.rows(statement.bind(back).bind(at).bind(after).bind(PAGE)).await?;
             let sids: Vec<SessionId> = rows.iter().map(sid).collect::<Result<_, _>>()?;
-            ear.ended(&sids).await;
+            sink.ended(&sids).await;
             match rows.last() {
                 Some(row) if rows.len() as i64 == PAGE => {
                     last = (row.integer("ended_at")?, sid(row)?.as_bytes().to_vec());
@@ -54,7 +54,7 @@ impl PostgresStore {
         }
     }
 
-    pub(super) async fn tell(&self, ear: &RevocationSink) -> Result<(), StoreError> {
+    pub(super) async fn tell(&self, sink: &RevocationSink) -> Result<(), StoreError> {
         let mut listener = limited(PgListener::connect_with(&self.pool)).await?;
         let channel = limited(
             sqlx::query("SELECT left('everfresh_ended:' || current_schema(), 63) AS channel")
@@ -63,19 +63,19 @@ impl PostgresStore {
         let channel: String = channel.await?.try_get("channel").map_err(StoreError::new)?;
         limited(listener.listen(&channel)).await?;
         // Only after `LISTEN`: later ends arrive as notifications, and earlier ends are read here.
-        self.catch_up(ear).await?;
-        ear.live();
+        self.catch_up(sink).await?;
+        sink.live();
         loop {
             match tokio::time::timeout(QUIET, listener.try_recv()).await {
                 Ok(Ok(Some(told))) => {
                     if let Some(sid) = SessionId::parse(told.payload()) {
-                        ear.ended(&[sid]).await;
+                        sink.ended(&[sid]).await;
                     }
                 }
                 Ok(Ok(None)) => return Err(StoreError::new("the connection was lost")),
                 Ok(Err(error)) => return Err(StoreError::new(error)),
                 Err(_) => {
-                    if ear.is_closed() {
+                    if sink.is_closed() {
                         return Ok(());
                     }
                     limited(sqlx::query("SELECT 1").execute(&mut listener)).await?;

@@ -27,8 +27,8 @@ impl SqliteStore {
             .map_err(StoreError::new)
     }
 
-    pub(super) async fn tell(&self, ear: &RevocationSink) -> Result<(), StoreError> {
-        let since = self.now()?.saturating_sub(duration(ear.back())?);
+    pub(super) async fn tell(&self, sink: &RevocationSink) -> Result<(), StoreError> {
+        let since = self.now()?.saturating_sub(duration(sink.lookback())?);
         let (mut told, mut live) = (0, false);
         loop {
             let rows = sqlx::query(
@@ -42,18 +42,18 @@ impl SqliteStore {
             .await
             .map_err(StoreError::new)?;
             let sids: Vec<SessionId> = rows.iter().map(sid).collect::<Result<_, _>>()?;
-            ear.ended(&sids).await;
+            sink.ended(&sids).await;
             if let Some(row) = rows.last() {
                 told = row.integer("number")?;
             }
-            if ear.is_closed() {
+            if sink.is_closed() {
                 return Ok(());
             }
             if integer(rows.len() as u64)? == BATCH {
                 continue;
             }
             if !live {
-                ear.live();
+                sink.live();
                 live = true;
             }
             tokio::time::sleep(EVERY).await;

@@ -25,7 +25,7 @@ async fn create<H: Harness>(harness: &H, n: u8, subject: &str) {
 /// A sweep finds that many, or none if the engine is quicker.
 async fn sweeps<H: Harness>(harness: &H, limit: usize, found: usize) {
     let swept = harness.store().sweep(limit).await.expect("no error");
-    assert_eq!(swept, if H::KEEPS_WHAT_IS_OVER { found } else { 0 });
+    assert_eq!(swept, if H::KEEPS_ENDED_SESSIONS { found } else { 0 });
 }
 
 /// Every field.

@@ -19,18 +19,18 @@ const PATIENCE: Duration = Duration::from_secs(20);
 
 /// Somebody who follows, until dropped.
 struct Follower {
-    heard: watch::Receiver<(bool, HashSet<SessionId>)>,
+    received: watch::Receiver<(bool, HashSet<SessionId>)>,
     task: JoinHandle<()>,
 }
 
 impl Follower {
     /// Begins to follow and waits until it has caught up.
     async fn new<H: Harness>(harness: &H, back: Duration) -> Self {
-        let (tell, heard) = watch::channel((false, HashSet::new()));
+        let (tell, received) = watch::channel((false, HashSet::new()));
         let tell = Arc::new(Mutex::new(tell));
-        let ear = RevocationSink::new(back, move |heard| {
+        let sink = RevocationSink::new(back, move |received| {
             let tell = tell.lock().expect("no panic");
-            match heard {
+            match received {
                 FeedEvent::Ended(sids) => tell.send_modify(|(_, ended)| ended.extend(sids)),
                 FeedEvent::Live => tell.send_modify(|(live, _)| *live = true),
                 _ => {}
@@ -39,26 +39,26 @@ impl Follower {
         });
         let store = harness.store().clone();
         let task = tokio::spawn(async move {
-            let followed = store.watch_revocations(ear).await;
+            let followed = store.watch_revocations(sink).await;
             assert!(followed.is_ok(), "{followed:?}");
         });
-        let follower = Self { heard, task };
+        let follower = Self { received, task };
         follower.until(|(live, _)| *live).await;
         follower
     }
 
     async fn until(&self, there: impl FnMut(&(bool, HashSet<SessionId>)) -> bool) {
-        let mut heard = self.heard.clone();
-        let waited = tokio::time::timeout(PATIENCE, heard.wait_for(there)).await;
-        assert!(waited.is_ok_and(|waited| waited.is_ok()), "heard: {:?}", self.heard());
+        let mut received = self.received.clone();
+        let waited = tokio::time::timeout(PATIENCE, received.wait_for(there)).await;
+        assert!(waited.is_ok_and(|waited| waited.is_ok()), "heard: {:?}", self.received());
     }
 
-    async fn hears(&self, n: u8) {
+    async fn receives(&self, n: u8) {
         self.until(|(_, ended)| ended.contains(&id(n))).await;
     }
 
-    fn heard(&self) -> HashSet<SessionId> {
-        self.heard.borrow().1.clone()
+    fn received(&self) -> HashSet<SessionId> {
+        self.received.borrow().1.clone()
     }
 }
 
@@ -85,16 +85,16 @@ pub async fn who_follows_hears_of_every_session_that_is_ended<H: Harness>() {
     let store = harness.store();
     assert!(store.revoke(id(1)).await.expect("no error"));
     for follower in [&first, &second] {
-        follower.hears(1).await;
+        follower.receives(1).await;
     }
     let mut gone = store.revoke_subject("alice", Some(id(5))).await.expect("no error");
     gone.sort();
     assert_eq!(gone, [2, 3, 4, 6].map(id));
     for follower in [&first, &second] {
         for n in [2, 3, 4, 6] {
-            follower.hears(n).await;
+            follower.receives(n).await;
         }
-        assert!(!follower.heard().contains(&id(5)), "it goes on");
+        assert!(!follower.received().contains(&id(5)), "it goes on");
     }
 }
 
@@ -105,11 +105,11 @@ pub async fn who_follows_late_hears_of_what_was<H: Harness>() {
     harness.pass(Duration::from_secs(1)).await;
     assert!(harness.store().revoke(id(2)).await.expect("no error"));
     let follower = Follower::new(&harness, HOUR).await;
-    assert_eq!(follower.heard(), HashSet::from([id(1), id(2)]));
+    assert_eq!(follower.received(), HashSet::from([id(1), id(2)]));
     drop(follower);
     assert!(harness.store().revoke(id(3)).await.expect("no error"));
     let follower = Follower::new(&harness, HOUR).await;
-    assert!(follower.heard().contains(&id(3)));
+    assert!(follower.received().contains(&id(3)));
 }
 
 /// What can't matter any more is not told for ever.
@@ -120,7 +120,7 @@ pub async fn what_ended_long_ago_is_not_told<H: Harness>() {
     // The second is over by itself, which is no news.
     harness.store().sweep(1000).await.expect("no error");
     let follower = Follower::new(&harness, HOUR).await;
-    assert_eq!(follower.heard(), HashSet::new());
+    assert_eq!(follower.received(), HashSet::new());
 }
 
 /// The feed tells no rotation, confirmation or sign-in. Revoking what is not there may be told,
@@ -135,9 +135,9 @@ pub async fn only_ends_are_told<H: Harness>() {
     store.create(session(3, "bob")).await.expect("created");
     assert!(!store.revoke(id(9)).await.expect("no error"));
     assert!(store.revoke(id(2)).await.expect("no error"));
-    follower.hears(2).await;
-    let heard = follower.heard();
-    assert!(heard.is_subset(&HashSet::from([id(2), id(9)])), "{heard:?}");
+    follower.receives(2).await;
+    let received = follower.received();
+    assert!(received.is_subset(&HashSet::from([id(2), id(9)])), "{received:?}");
 }
 
 /// Many ends at once, from many tasks: none is lost.

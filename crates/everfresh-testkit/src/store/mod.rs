@@ -18,7 +18,7 @@ pub trait Harness: Sized + Send + Sync {
 
     /// Whether expired sessions stay until they are swept. False for a store whose engine removes
     /// them.
-    const KEEPS_WHAT_IS_OVER: bool = true;
+    const KEEPS_ENDED_SESSIONS: bool = true;
 
     /// Opens an empty store that no other test uses.
     fn open() -> impl Future<Output = Self>;

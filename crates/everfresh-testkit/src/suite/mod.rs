@@ -92,7 +92,7 @@ impl World {
             .issuer("https://everfresh.test")
             .audience("contract")
             .clock(Clock::from(clock.clone()))
-            .carriers([Transport::cookies(), Transport::headers()])
+            .transports([Transport::cookies(), Transport::headers()])
             .insecure_dev_only()
             .refresh_with(Reissue::new());
         let server = A::serve(change(builder).build().expect("a good configuration")).await;

@@ -24,17 +24,17 @@ pub use search::{Bounds, Found, search};
 pub use server::{Outcome, Server};
 
 /// How many ticks a token counts after its rotation.
-pub const OVERLAP: i8 = 4;
+pub const REUSE_INTERVAL: i8 = 4;
 
 /// How many ticks a request or a response may be on its way: a quarter of the reuse interval. What takes
 /// longer is lost. Handlers may take as long as they like.
-pub const DELAY: i8 = OVERLAP / 4;
+pub const DELAY: i8 = REUSE_INTERVAL / 4;
 
 /// How many ticks an access token lives.
 pub const LIFETIME: i8 = 6;
 
 /// Beyond this many ticks a row's age makes no difference.
-pub const OLD: i8 = OVERLAP + 1;
+pub const OLD: i8 = REUSE_INTERVAL + 1;
 
 /// An access token that expired this long ago is as good as none.
 pub const LONG_EXPIRED: i8 = -1;

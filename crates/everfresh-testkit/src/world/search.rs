@@ -3,7 +3,7 @@
 use std::collections::HashSet;
 use std::fmt;
 
-use super::{DELAY, LIFETIME, LONG_EXPIRED, OLD, OVERLAP, Presented, Row, Server, Tokens};
+use super::{DELAY, LIFETIME, LONG_EXPIRED, OLD, Presented, REUSE_INTERVAL, Row, Server, Tokens};
 
 /// How far the search goes.
 #[derive(Clone, Copy, Debug)]
@@ -172,7 +172,7 @@ fn step(server: &mut Server, state: &State, event: Event) -> Result<State, Expel
         Event::Leave(at) => {
             let Flight::Slow(presented, tokens, age) = state.flights[at] else { return Ok(next) };
             let mut attached = true;
-            if age >= OVERLAP / 2 {
+            if age >= REUSE_INTERVAL / 2 {
                 let (may, row) = server.recheck(state.row, presented);
                 attached = may;
                 next.row = row.ok_or(Expelled)?;

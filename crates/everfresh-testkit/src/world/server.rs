@@ -14,7 +14,7 @@ use http::header::{COOKIE, SET_COOKIE};
 use http::{Request, Response};
 use tokio::runtime::Runtime;
 
-use super::{LIFETIME, LONG_EXPIRED, OLD, OVERLAP, Presented, Row, Tokens};
+use super::{LIFETIME, LONG_EXPIRED, OLD, Presented, REUSE_INTERVAL, Row, Tokens};
 
 /// How long a tick is. Lifetimes stay below 20 s, where minted ones don't vary.
 const TICK: Duration = Duration::from_secs(2);
@@ -87,7 +87,7 @@ impl Server {
         let world = self.world(row);
         let (served, response) = self.runtime.block_on(async {
             let (session, response) = world.begin(&request, lands).await;
-            (session.standing() == SessionStatus::Present, response)
+            (session.status() == SessionStatus::Present, response)
         });
         let outcome = Outcome {
             row: self.row_of(&world),
@@ -120,7 +120,7 @@ impl Server {
             let session = waiting.settle().await;
             assert!(session.is_refreshed(), "the token of the current generation rotates");
             // Time is measured from the row, so it is the row that is moved and not the clock.
-            let elapsed = TICK * (OVERLAP / 2) as u32;
+            let elapsed = TICK * (REUSE_INTERVAL / 2) as u32;
             world.clock.advance(elapsed);
             world.store.restore(shifted(late, elapsed));
             if session.is_late() {
@@ -128,7 +128,7 @@ impl Server {
             }
             !cookies(&world.finish(&session)).is_empty()
         });
-        world.clock.set_wall(NOW.plus(TICK * (OVERLAP / 2) as u32));
+        world.clock.set_wall(NOW.plus(TICK * (REUSE_INTERVAL / 2) as u32));
         let after = self.runtime.block_on(world.store.load(self.record.sid)).expect("a store");
         let after = after.map(|loaded| row_at(&loaded.record, loaded.now));
         self.rechecked.insert((row, refresh), (attached, after));
@@ -219,7 +219,7 @@ impl World {
     fn new(runtime: &Runtime, now: Timestamp) -> Self {
         let clock = ManualClock::starting_at(now);
         let store = Reporting::new(&clock);
-        let rotate = Rotate::new(store.clone()).reuse_interval(TICK * OVERLAP as u32);
+        let rotate = Rotate::new(store.clone()).reuse_interval(TICK * REUSE_INTERVAL as u32);
         let keys = Keys::hs256("o4ATj9fibxU9TCgPurGrjRk6RGBgu53zA").expect("a good secret");
         let builder = Engine::builder(keys)
             .issuer("https://world.test")
@@ -361,4 +361,4 @@ fn cookies(response: &Response<()>) -> HashMap<String, String> {
     pairs.map(|(name, value)| (name.to_owned(), value.to_owned())).collect()
 }
 
-const _: () = assert!(LONG_EXPIRED < 0 && OLD > OVERLAP);
+const _: () = assert!(LONG_EXPIRED < 0 && OLD > REUSE_INTERVAL);

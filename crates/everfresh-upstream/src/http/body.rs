@@ -29,22 +29,22 @@ pub(super) struct SentFlag(Arc<Flags>);
 
 #[derive(Debug, Default)]
 struct Flags {
-    departed: AtomicBool,
+    sent: AtomicBool,
     withheld: AtomicBool,
 }
 
 impl SentFlag {
     /// Records that the body is handed over now.
-    pub(super) fn depart(&self) {
-        self.0.departed.store(true, Ordering::SeqCst);
+    pub(super) fn mark_sent(&self) {
+        self.0.sent.store(true, Ordering::SeqCst);
     }
 
-    pub(super) fn has_departed(&self) -> bool {
-        self.0.departed.load(Ordering::SeqCst)
+    pub(super) fn is_sent(&self) -> bool {
+        self.0.sent.load(Ordering::SeqCst)
     }
 
     /// Records that the permission was refused, and returns the error of that.
-    pub(super) fn withhold(&self) -> HttpError {
+    pub(super) fn mark_withheld(&self) -> HttpError {
         self.0.withheld.store(true, Ordering::SeqCst);
         HttpError::Withheld
     }
@@ -60,7 +60,7 @@ impl SentFlag {
 pub(super) struct Outgoing {
     pub(super) data: Bytes,
     pub(super) permission: Option<Permission>,
-    pub(super) departure: SentFlag,
+    pub(super) sent_flag: SentFlag,
 }
 
 impl Body for Outgoing {
@@ -76,11 +76,11 @@ impl Body for Outgoing {
         }
         if let Some(permission) = &mut self.permission {
             if !ready!(permission.as_mut().poll(cx)) {
-                return Poll::Ready(Some(Err(self.departure.withhold())));
+                return Poll::Ready(Some(Err(self.sent_flag.mark_withheld())));
             }
             self.permission = None;
         }
-        self.departure.depart();
+        self.sent_flag.mark_sent();
         Poll::Ready(Some(Ok(Frame::data(std::mem::take(&mut self.data)))))
     }
 

@@ -27,8 +27,8 @@ use tower_service::Service;
 
 use super::HttpClient;
 use super::body::{BoxError, Incoming, Outgoing, Permission, SentFlag, incoming};
-use super::carrier::{Carrier, classify};
 use super::error::HttpError;
+use super::transport::{HttpTransport, classify};
 
 /// The default limit of name resolution, connection and TLS handshake together.
 const CONNECT_LIMIT: Duration = Duration::from_secs(5);
@@ -136,18 +136,18 @@ impl HttpClientBuilder {
             .http1_max_buf_size(MAX_HEAD)
             .http2_max_header_list_size(MAX_HEAD as u32)
             .build(Connector { inner: tls, limit: self.connect_limit });
-        Ok(HttpClient::by(Own(client)))
+        Ok(HttpClient::with_transport(HyperTransport(client)))
     }
 }
 
-struct Own(Client<Connector, Outgoing>);
+struct HyperTransport(Client<Connector, Outgoing>);
 
-impl Carrier for Own {
-    fn carry(
+impl HttpTransport for HyperTransport {
+    fn send(
         &self,
         request: Request<Bytes>,
         permission: Option<Permission>,
-        departure: SentFlag,
+        sent_flag: SentFlag,
     ) -> BoxFuture<'static, Result<Response<Incoming>, HttpError>> {
         let client = self.0.clone();
         Box::pin(async move {
@@ -157,14 +157,14 @@ impl Carrier for Own {
                 if let Some(permission) = permission.take()
                     && !permission.await
                 {
-                    return Err(departure.withhold());
+                    return Err(sent_flag.mark_withheld());
                 }
-                departure.depart();
+                sent_flag.mark_sent();
             }
-            let body = |data| Outgoing { data, permission, departure: departure.clone() };
+            let body = |data| Outgoing { data, permission, sent_flag: sent_flag.clone() };
             match client.request(request.map(body)).await {
                 Ok(answer) => Ok(answer.map(incoming)),
-                Err(error) => Err(classify(&error, &departure)),
+                Err(error) => Err(classify(&error, &sent_flag)),
             }
         })
     }

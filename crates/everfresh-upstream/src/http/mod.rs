@@ -1,12 +1,12 @@
 //! Calls to other servers, over everfresh's HTTP client or any Tower service.
 
 mod body;
-mod carrier;
 #[cfg(feature = "client")]
 mod client;
 mod error;
 #[cfg(test)]
 mod tests;
+mod transport;
 mod url;
 
 use std::fmt;
@@ -22,7 +22,7 @@ use serde::de::DeserializeOwned;
 use tower_service::Service;
 
 use body::{BoxError, Permission, SentFlag};
-use carrier::{Carrier, Given};
+use transport::{HttpTransport, TowerTransport};
 
 #[cfg(feature = "client")]
 pub use client::{ClientError, HttpClientBuilder};
@@ -76,7 +76,7 @@ const MAX_ANSWER: usize = 64 * 1024;
 /// # }
 /// ```
 #[derive(Clone)]
-pub struct HttpClient(Arc<dyn Carrier>);
+pub struct HttpClient(Arc<dyn HttpTransport>);
 
 impl HttpClient {
     /// Returns everfresh's own client with the default settings.
@@ -116,11 +116,11 @@ impl HttpClient {
         S::Future: Send,
         B: Body<Data: Send, Error: Into<BoxError>> + Send + 'static,
     {
-        Self::by(Given(Mutex::new(service)))
+        Self::with_transport(TowerTransport(Mutex::new(service)))
     }
 
-    fn by(carrier: impl Carrier + 'static) -> Self {
-        Self(Arc::new(carrier))
+    fn with_transport(transport: impl HttpTransport + 'static) -> Self {
+        Self(Arc::new(transport))
     }
 
     /// Begins a `GET` request.
@@ -245,24 +245,24 @@ impl<'c> Call<'c> {
     /// Returns an error if there is no complete answer within the limits. See [`HttpError`].
     pub async fn send(self) -> Result<Answer, HttpError> {
         let Self { client, request, limit, at_most, mut permission, in_head } = self;
-        let departure = SentFlag::default();
+        let sent_flag = SentFlag::default();
         let call = async {
             if in_head {
                 if let Some(permission) = permission.take()
                     && !permission.await
                 {
-                    return Err(departure.withhold());
+                    return Err(sent_flag.mark_withheld());
                 }
-                departure.depart();
+                sent_flag.mark_sent();
             }
-            let answer = client.0.carry(request, permission, departure.clone()).await?;
+            let answer = client.0.send(request, permission, sent_flag.clone()).await?;
             let (parts, body) = answer.into_parts();
             let body = body::read(body, parts.status, at_most).await?;
             Ok(Answer { status: parts.status, headers: parts.headers, body })
         };
         match tokio::time::timeout(limit, call).await {
             Ok(answer) => answer,
-            Err(_) if departure.has_departed() => Err(HttpError::Timeout { limit }),
+            Err(_) if sent_flag.is_sent() => Err(HttpError::Timeout { limit }),
             Err(_) => Err(HttpError::Unsent { cause: format!("not within {limit:?}") }),
         }
     }

@@ -111,7 +111,7 @@ impl JwksUrl {
         let (keys, kept) = fetched?;
         let state = State {
             underway: None,
-            sought_at: None,
+            requested_at: None,
             failures: 0,
             error: None,
             next: Instant::now() + kept,
@@ -180,7 +180,7 @@ struct Remote {
 struct State {
     underway: Option<InFlight>,
     /// When a token last caused a fetch.
-    sought_at: Option<Instant>,
+    requested_at: Option<Instant>,
     /// How many attempts in a row failed, and the error of the last one.
     failures: u32,
     error: Option<FetchError>,
@@ -246,16 +246,16 @@ impl Remote {
         let (underway, start) = {
             let mut state = self.lock();
             if state.underway.is_none() {
-                let until = state.sought_at.map(|at| at + self.cooldown);
+                let until = state.requested_at.map(|at| at + self.cooldown);
                 if let Some(left) = until.and_then(|until| until.checked_duration_since(now))
                     && !left.is_zero()
                 {
                     return match state.error {
-                        None => Seek::InVain,
+                        None => Seek::NotFound,
                         Some(_) => Seek::Unavailable { retry_after: left },
                     };
                 }
-                state.sought_at = Some(now);
+                state.requested_at = Some(now);
             }
             self.join(&mut state)
         };
@@ -275,7 +275,7 @@ impl Remote {
         let (running, end) = watch::channel(());
         let underway = InFlight { end, waiting: Arc::new(()) };
         state.underway = Some(underway.clone());
-        let fetch = Fetch { remote: self.clone(), landed: false, _running: running };
+        let fetch = Fetch { remote: self.clone(), done: false, _running: running };
         (underway, Some(fetch))
     }
 
@@ -286,7 +286,7 @@ impl Remote {
     }
 
     /// Takes over the result of a fetch: new keys, or the error and the time of the next attempt.
-    fn land(&self, fetched: Fetched) {
+    fn apply(&self, fetched: Fetched) {
         count(&fetched);
         let mut state = self.lock();
         match fetched {
@@ -310,7 +310,7 @@ impl Remote {
 /// One fetch. If it is dropped before its end, it has failed.
 struct Fetch {
     remote: Arc<Remote>,
-    landed: bool,
+    done: bool,
     _running: watch::Sender<()>,
 }
 
@@ -318,17 +318,17 @@ impl Fetch {
     async fn run(mut self) {
         let Remote { client, url, rsa, .. } = &*self.remote;
         let fetched = fetch_keys(client, url, *rsa).await;
-        self.remote.land(fetched);
-        self.landed = true;
+        self.remote.apply(fetched);
+        self.done = true;
     }
 }
 
 impl Drop for Fetch {
     fn drop(&mut self) {
-        if !self.landed {
+        if !self.done {
             let cause = "the runtime has ended, or the client has panicked".into();
             let error = FetchError::new(&self.remote.url, HttpError::Unsent { cause });
-            self.remote.land(Err(error));
+            self.remote.apply(Err(error));
         }
         // This runs before the sender is dropped, so tasks that see the end find no running fetch.
         self.remote.lock().underway = None;

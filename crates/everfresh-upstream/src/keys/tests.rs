@@ -53,7 +53,7 @@ impl Signer {
             .issuer("https://id.example")
             .audience("app")
             .clock(Clock::from(ManualClock::starting_at(START)))
-            .carriers([Transport::headers()])
+            .transports([Transport::headers()])
             .refresh_with(Reissue::new())
             .build()
             .unwrap();
@@ -174,7 +174,7 @@ fn app(
         .issuer("https://id.example")
         .audience("app")
         .clock(Clock::from(ManualClock::starting_at(START)))
-        .carriers([Transport::headers()])
+        .transports([Transport::headers()])
         .refresh_with(Elsewhere)
         .build()
         .unwrap();

@@ -16,10 +16,10 @@ use serde::{Deserialize, Serialize};
 use tracing::Instrument as _;
 use zeroize::{Zeroize as _, Zeroizing};
 
-use super::calls::{Sent, TokenEndpoint, span};
-use super::held::UpstreamTokens;
 use super::receive::Refused;
 use super::revoke::revoke;
+use super::token_endpoint::{Sent, TokenEndpoint, span};
+use super::tokens::UpstreamTokens;
 use super::{Replay, Upstream};
 
 /// The context that the seal is bound to, in addition to the engine.
@@ -40,7 +40,7 @@ const SOON: Duration = Duration::from_secs(1);
 /// under a key of the ring. The client can neither read nor change the sealed tokens, and bytes
 /// that this engine did not seal cause no call.
 pub struct InCookies {
-    calls: TokenEndpoint,
+    endpoint: TokenEndpoint,
     ring: Option<KeyRing>,
     ready: Option<Ready>,
 }
@@ -65,7 +65,7 @@ struct Content {
     #[serde(skip_serializing_if = "Option::is_none")]
     refresh: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    who: Option<String>,
+    subject: Option<String>,
     /// The lifetime of the access token in seconds, and its expiry by this node's clock.
     expires_in: u64,
     expires: u64,
@@ -74,7 +74,7 @@ struct Content {
 impl InCookies {
     pub(super) fn new(upstream: Upstream) -> Self {
         let limit = upstream.limit.min(LIMIT);
-        Self { calls: TokenEndpoint::new(upstream.limit(limit)), ring: None, ready: None }
+        Self { endpoint: TokenEndpoint::new(upstream.limit(limit)), ring: None, ready: None }
     }
 
     /// Sets the keys of the seal. If they are not set and the engine signs with shared secrets,
@@ -113,10 +113,10 @@ impl InCookies {
         &self,
         cx: &Context,
         content: &Content,
-        grant: &SessionClaims,
+        session_claims: &SessionClaims,
     ) -> Result<Tokens, Failure> {
         let left = Timestamp::from_secs(content.expires).since(cx.now());
-        cx.mint_for(grant, Some(left.max(Duration::from_secs(1))))
+        cx.mint_for(session_claims, Some(left.max(Duration::from_secs(1))))
     }
 
     /// Sends the refresh token, once. After any outcome, a later request may send it again.
@@ -125,10 +125,10 @@ impl InCookies {
         cx: &Context,
         content: &Content,
     ) -> Result<AccessTokenResponse, Failure> {
-        let held = content.held();
-        let token = held.presented(&self.calls.upstream.dialect);
+        let tokens = content.tokens();
+        let token = tokens.presented(&self.endpoint.upstream.dialect);
         let permission = Box::pin(std::future::ready(true));
-        let sending = self.calls.send(cx, &content.sid, token, permission);
+        let sending = self.endpoint.send(cx, &content.sid, token, permission);
         let unavailable = |retry_after| Err(Failure::Unavailable { retry_after });
         match sending.instrument(span(&content.sid)).await {
             Sent::Unsent { retry_after, tried } => {
@@ -157,8 +157,8 @@ impl InCookies {
         former: Option<&UpstreamTokens>,
     ) -> Result<UpstreamTokens, Failure> {
         let life = self.ready()?.access_lifetime;
-        match self.calls.upstream.receive(cx, issued, former, life).await {
-            Ok(held) => Ok(held),
+        match self.endpoint.upstream.receive(cx, issued, former, life).await {
+            Ok(tokens) => Ok(tokens),
             Err(Refused::Later) => Err(Failure::SOON),
             Err(Refused::Foreign) => {
                 cx.emit(&Event::IssuedRefused { sid });
@@ -170,32 +170,32 @@ impl InCookies {
     /// Replaces the other server's tokens with new ones.
     async fn renew(&self, cx: &Context, content: &mut Content) -> Result<(), Failure> {
         let issued = self.exchange(cx, content).await?;
-        let held = self.receive(cx, &content.sid, issued, Some(&content.held())).await?;
-        if held.expires_in.is_zero() {
+        let tokens = self.receive(cx, &content.sid, issued, Some(&content.tokens())).await?;
+        if tokens.expires_in.is_zero() {
             cx.emit(&Event::ExpiredOnArrival { sid: &content.sid });
             return Err(Failure::SOON);
         }
-        content.hold(held, cx.now());
+        content.set_tokens(tokens, cx.now());
         Ok(())
     }
 }
 
 impl Content {
-    fn held(&self) -> UpstreamTokens {
+    fn tokens(&self) -> UpstreamTokens {
         UpstreamTokens {
             access: AccessToken::new(self.access.clone()),
             refresh: self.refresh.clone().map(RefreshToken::new),
             expires_in: Duration::from_secs(self.expires_in),
-            who: self.who.clone(),
+            subject: self.subject.clone(),
         }
     }
 
-    fn hold(&mut self, held: UpstreamTokens, now: Timestamp) {
+    fn set_tokens(&mut self, tokens: UpstreamTokens, now: Timestamp) {
         self.wipe();
-        self.access = held.access.expose().to_owned();
-        self.refresh = held.refresh.map(|token| token.expose().to_owned());
-        (self.who, self.expires_in) = (held.who, held.expires_in.as_secs());
-        self.expires = now.plus(held.expires_in).as_secs();
+        self.access = tokens.access.expose().to_owned();
+        self.refresh = tokens.refresh.map(|token| token.expose().to_owned());
+        (self.subject, self.expires_in) = (tokens.subject, tokens.expires_in.as_secs());
+        self.expires = now.plus(tokens.expires_in).as_secs();
     }
 
     fn wipe(&mut self) {
@@ -203,13 +203,13 @@ impl Content {
         self.refresh.zeroize();
     }
 
-    fn grant(&self) -> Result<SessionClaims, Failure> {
+    fn session_claims(&self) -> Result<SessionClaims, Failure> {
         let claims = ClaimsObject::from_text(&self.claims).ok_or(Failure::Misconfigured)?;
         let ends = Timestamp::from_secs(self.session_exp);
         let began = Timestamp::from_secs(self.auth_time);
-        let mut grant = SessionClaims::new(&self.sub, &self.sid, claims, began, ends);
-        grant.persistent = self.persistent;
-        Ok(grant)
+        let mut session_claims = SessionClaims::new(&self.sub, &self.sid, claims, began, ends);
+        session_claims.persistent = self.persistent;
+        Ok(session_claims)
     }
 }
 
@@ -228,7 +228,7 @@ fn fingerprint(content: &Content, token: &[u8]) -> u64 {
 
 impl Refresher for InCookies {
     fn prepare(&mut self, setup: &Setup<'_>) -> Result<(), ConfigError> {
-        let upstream = &self.calls.upstream;
+        let upstream = &self.endpoint.upstream;
         upstream.check(setup)?;
         if upstream.replay != Replay::Always {
             return Err(ConfigError::Unfit {
@@ -275,10 +275,10 @@ impl Refresher for InCookies {
         }
         // This comes before anything is sent, because the new tokens in the answer are stored
         // nowhere else, and a later failure would lose them.
-        let mut grant = content.grant()?;
-        cx.revalidate(&mut grant).await?;
-        let changed = grant.claims.as_str() != content.claims;
-        grant.claims.as_str().clone_into(&mut content.claims);
+        let mut session_claims = content.session_claims()?;
+        cx.revalidate(&mut session_claims).await?;
+        let changed = session_claims.claims.as_str() != content.claims;
+        session_claims.claims.as_str().clone_into(&mut content.claims);
         let (expires_in, expires) = (content.expires_in, Timestamp::from_secs(content.expires));
         let left = expires.since(cx.now());
         let mut renewed = false;
@@ -292,7 +292,7 @@ impl Refresher for InCookies {
                 Err(failure) => return Err(failure),
             }
         }
-        let mut tokens = self.mint(&cx, &content, &grant)?;
+        let mut tokens = self.mint(&cx, &content, &session_claims)?;
         if renewed || changed {
             content.seq = content.seq.saturating_add(1);
             tokens.refresh = Some(self.seal(&cx, &content)?);
@@ -301,25 +301,26 @@ impl Refresher for InCookies {
     }
 
     async fn sign_in(&self, cx: Context, opening: SignInRequest) -> Result<Tokens, Failure> {
-        let SignInRequest { grant, issued, .. } = opening;
-        let held =
-            self.receive(&cx, &grant.sid, issued.ok_or(Failure::Misconfigured)?, None).await?;
+        let SignInRequest { session_claims, issued, .. } = opening;
+        let tokens = self
+            .receive(&cx, &session_claims.sid, issued.ok_or(Failure::Misconfigured)?, None)
+            .await?;
         let mut content = Content {
-            sid: grant.sid.clone(),
+            sid: session_claims.sid.clone(),
             seq: 0,
-            sub: grant.subject.clone(),
-            claims: grant.claims.as_str().to_owned(),
-            auth_time: grant.auth_time.as_secs(),
-            session_exp: grant.session_expires.as_secs(),
-            persistent: grant.persistent,
+            sub: session_claims.subject.clone(),
+            claims: session_claims.claims.as_str().to_owned(),
+            auth_time: session_claims.auth_time.as_secs(),
+            session_exp: session_claims.session_expires.as_secs(),
+            persistent: session_claims.persistent,
             access: String::new(),
             refresh: None,
-            who: None,
+            subject: None,
             expires_in: 0,
             expires: 0,
         };
-        content.hold(held, cx.now());
-        let mut tokens = self.mint(&cx, &content, &grant)?;
+        content.set_tokens(tokens, cx.now());
+        let mut tokens = self.mint(&cx, &content, &session_claims)?;
         tokens.refresh = Some(self.seal(&cx, &content)?);
         Ok(tokens)
     }
@@ -330,7 +331,7 @@ impl Refresher for InCookies {
         let shown = refresh.and_then(|token| self.open(token.expose().as_bytes()));
         let shown = shown.filter(|content| sid.as_ref().is_none_or(|sid| *sid == content.sid));
         if let Some(content) = &shown {
-            revoke(&self.calls.upstream, &cx, content.held());
+            revoke(&self.endpoint.upstream, &cx, content.tokens());
         }
         Ok(sid.or(shown.map(|content| content.sid.clone())))
     }
@@ -344,7 +345,7 @@ impl Refresher for InCookies {
         let shown = presented.and_then(|token| self.open(token.expose().as_bytes()));
         let content = shown.filter(|content| content.sid == sid).ok_or(Failure::Rejected)?;
         match cx.now() < Timestamp::from_secs(content.expires) {
-            true => Ok(content.held().access),
+            true => Ok(content.tokens().access),
             false => Err(Failure::SOON),
         }
     }
@@ -352,6 +353,8 @@ impl Refresher for InCookies {
 
 impl fmt::Debug for InCookies {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("InCookies").field("upstream", &self.calls.upstream).finish_non_exhaustive()
+        f.debug_struct("InCookies")
+            .field("upstream", &self.endpoint.upstream)
+            .finish_non_exhaustive()
     }
 }

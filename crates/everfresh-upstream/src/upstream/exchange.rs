@@ -12,21 +12,21 @@ use everfresh::{Event, SessionId, Timestamp};
 use tokio::sync::watch;
 
 use super::Replay;
-use super::calls::Sent;
-use super::held::UpstreamTokens;
 use super::receive::Refused;
-use super::reserve::{Claimed, permission};
+use super::reserve::{ReservationState, reserve_before_send};
 use super::revoke::revoke;
 use super::shared::Shared;
+use super::token_endpoint::Sent;
+use super::tokens::UpstreamTokens;
 
 const SOON: Duration = Duration::from_secs(1);
 
-/// The first pause between two attempts to write to the store. It doubles, up to `OFFER_MOST`.
-const OFFER: Duration = Duration::from_millis(100);
-const OFFER_MOST: Duration = Duration::from_secs(5);
+/// The first pause between two attempts to write to the store. It doubles, up to `PAUSE_MOST`.
+const PAUSE: Duration = Duration::from_millis(100);
+const PAUSE_MOST: Duration = Duration::from_secs(5);
 
 /// How often a node tries to verify, seal and store new tokens: for about a day.
-const OFFERS: u32 = 24 * 60 * 60 / 5;
+const WRITES: u32 = 24 * 60 * 60 / 5;
 
 /// How often a node tries to release a reservation: for about five minutes.
 const RELEASES: u32 = 64;
@@ -55,10 +55,10 @@ pub(super) enum ExchangeResult {
 
 /// One exchange of one session's tokens.
 pub(super) struct Exchange<S> {
-    pub(super) keeping: Arc<Shared<S>>,
+    pub(super) shared: Arc<Shared<S>>,
     pub(super) cx: Context,
-    pub(super) which: (SessionId, u64),
-    pub(super) held: UpstreamTokens,
+    pub(super) key: (SessionId, u64),
+    pub(super) tokens: UpstreamTokens,
     /// The reservation that this exchange replaces, and when it was made.
     pub(super) replaces: Option<(ReservationId, Timestamp)>,
 }
@@ -66,33 +66,36 @@ pub(super) struct Exchange<S> {
 impl<S: UpstreamTokenStore> Exchange<S> {
     /// Returns the result, and the reservation if it was granted.
     pub(super) async fn run(self) -> (ExchangeResult, Option<ReservationId>) {
-        let Self { keeping, cx, .. } = &self;
-        let (sid, seq) = self.which;
+        let Self { shared, cx, .. } = &self;
+        let (sid, seq) = self.key;
         let mut id = ReservationId::default();
         if getrandom::fill(&mut id).is_err() {
             return (ExchangeResult::Unavailable { retry_after: SOON, tried: false }, None);
         }
         let reservation = Reservation { sid, seq, id, replaces: self.replaces };
-        let (claimed, mut outcome) = watch::channel(Claimed::NotAsked);
-        let token = self.held.presented(&keeping.calls.upstream.dialect);
-        let permission = permission(keeping.clone(), cx.clone(), reservation, Arc::new(claimed));
-        let sent = keeping.calls.send(cx, &sid.to_string(), token, Box::pin(permission)).await;
+        let (state, mut outcome) = watch::channel(ReservationState::NotRequested);
+        let token = self.tokens.presented(&shared.endpoint.upstream.dialect);
+        let permission =
+            reserve_before_send(shared.clone(), cx.clone(), reservation, Arc::new(state));
+        let sent = shared.endpoint.send(cx, &sid.to_string(), token, Box::pin(permission)).await;
         // An answer may come before the body was polled, while the reservation is being made.
-        let settled = outcome.wait_for(|claimed| *claimed != Claimed::Asked).await;
-        let claimed = settled.map_or(Claimed::Unknown, |claimed| *claimed);
-        let end = match claimed {
-            Claimed::Refused => ExchangeResult::Lost,
-            Claimed::Stale => {
+        let settled = outcome.wait_for(|state| *state != ReservationState::Requested).await;
+        let state = settled.map_or(ReservationState::Unknown, |state| *state);
+        let end = match state {
+            ReservationState::Refused => ExchangeResult::Lost,
+            ReservationState::Stale => {
                 self.release(reservation).await;
                 ExchangeResult::Stale
             }
-            Claimed::Asked | Claimed::Unknown => {
+            ReservationState::Requested | ReservationState::Unknown => {
                 self.release(reservation).await;
                 ExchangeResult::Unavailable { retry_after: SOON, tried: true }
             }
-            Claimed::NotAsked | Claimed::Granted => self.conclude(sent, reservation, claimed).await,
+            ReservationState::NotRequested | ReservationState::Granted => {
+                self.conclude(sent, reservation, state).await
+            }
         };
-        let reservation = (claimed == Claimed::Granted).then_some(id);
+        let reservation = (state == ReservationState::Granted).then_some(id);
         (end, reservation)
     }
 
@@ -101,12 +104,12 @@ impl<S: UpstreamTokenStore> Exchange<S> {
         &self,
         sent: Sent,
         reservation: Reservation,
-        claimed: Claimed,
+        state: ReservationState,
     ) -> ExchangeResult {
         let answered = match sent {
             Sent::Answered(answered) => answered,
             Sent::Unsent { retry_after, tried } => {
-                if claimed == Claimed::Granted {
+                if state == ReservationState::Granted {
                     self.release(reservation).await;
                 }
                 return ExchangeResult::Unavailable { retry_after, tried };
@@ -116,7 +119,7 @@ impl<S: UpstreamTokenStore> Exchange<S> {
         };
         let refused =
             matches!(answered, RefreshOutcome::Unavailable { .. } | RefreshOutcome::Misconfigured);
-        if refused && !self.release(reservation).await && claimed == Claimed::Granted {
+        if refused && !self.release(reservation).await && state == ReservationState::Granted {
             return ExchangeResult::Lost;
         }
         match answered {
@@ -152,37 +155,38 @@ impl<S: UpstreamTokenStore> Exchange<S> {
         issued: AccessTokenResponse,
         reservation: Reservation,
     ) -> Option<ExchangeResult> {
-        let Self { keeping, cx, held, .. } = self;
-        let upstream = &keeping.calls.upstream;
+        let Self { shared, cx, tokens, .. } = self;
+        let upstream = &shared.endpoint.upstream;
         let Reservation { sid, seq, .. } = reservation;
-        let mut offers = Offers::new(OFFERS);
-        let held = loop {
-            match upstream.receive(cx, issued.clone(), Some(held), keeping.default_life()).await {
-                Ok(held) => break held,
+        let mut attempts = Attempts::new(WRITES);
+        let tokens = loop {
+            match upstream.receive(cx, issued.clone(), Some(tokens), shared.default_life()).await {
+                Ok(tokens) => break tokens,
                 Err(Refused::Foreign) => {
                     cx.emit(&Event::IssuedRefused { sid: &sid.to_string() });
                     return Some(ExchangeResult::Misconfigured);
                 }
-                Err(Refused::Later) => offers.again().await?,
+                Err(Refused::Later) => attempts.again().await?,
             }
         };
-        let Ok(sealer) = keeping.sealer() else { return Some(ExchangeResult::Misconfigured) };
+        let Ok(sealer) = shared.sealer() else { return Some(ExchangeResult::Misconfigured) };
         let sealed = loop {
-            match held.seal(sealer, sid, seq + 1) {
+            match tokens.seal(sealer, sid, seq + 1) {
                 Some(sealed) => break sealed,
-                None => offers.again().await?,
+                None => attempts.again().await?,
             }
         };
-        let tokens = NewUpstreamTokens { sealed: sealed.clone(), expires_in: held.expires_in };
-        let (mut offers, mut told) = (Offers::new(OFFERS), false);
+        let new_tokens =
+            NewUpstreamTokens { sealed: sealed.clone(), expires_in: tokens.expires_in };
+        let (mut attempts, mut reported) = (Attempts::new(WRITES), false);
         loop {
-            let publication = Publication { sid, seq, tokens: tokens.clone(), claims: None };
-            match keeping.store.publish(publication).await {
-                Ok(true) if held.expires_in.is_zero() => return Some(expired(cx, sid)),
+            let publication = Publication { sid, seq, tokens: new_tokens.clone(), claims: None };
+            match shared.store.publish(publication).await {
+                Ok(true) if tokens.expires_in.is_zero() => return Some(expired(cx, sid)),
                 Ok(true) => return Some(ExchangeResult::Published),
                 // The row has changed. It holds these same tokens if the store's acknowledgement of
                 // an earlier attempt was lost.
-                Ok(false) => match keeping.store.load(sid).await {
+                Ok(false) => match shared.store.load(sid).await {
                     Ok(Some(loaded)) if holds(&loaded, &sealed) => {
                         return Some(ExchangeResult::Published);
                     }
@@ -193,26 +197,26 @@ impl<S: UpstreamTokenStore> Exchange<S> {
                         return Some(ExchangeResult::Lost);
                     }
                     Ok(None) => {
-                        revoke(upstream, cx, held);
+                        revoke(upstream, cx, tokens);
                         return Some(ExchangeResult::Over);
                     }
                     Err(error) => cx.store_failed(&error),
                 },
                 Err(error) => cx.store_failed(&error),
             }
-            if !told {
+            if !reported {
                 cx.emit(&Event::Unpersisted { sid: &sid.to_string() });
-                told = true;
+                reported = true;
             }
-            offers.again().await?;
+            attempts.again().await?;
         }
     }
 
     /// Handles the other server's answer that the token is invalid. The server answers the same for
     /// a token that was refreshed in the meantime, so the row is read before the session is ended.
     async fn rejected(&self, reservation: Reservation) -> ExchangeResult {
-        let Self { keeping, cx, .. } = self;
-        let row = match keeping.store.load(reservation.sid).await {
+        let Self { shared, cx, .. } = self;
+        let row = match shared.store.load(reservation.sid).await {
             Ok(row) => row.and_then(|loaded| loaded.record.upstream),
             Err(error) => {
                 cx.store_failed(&error);
@@ -223,11 +227,11 @@ impl<S: UpstreamTokenStore> Exchange<S> {
         if upstream.seq != reservation.seq {
             return ExchangeResult::Lost;
         }
-        if upstream.tries > 1 && keeping.calls.upstream.replay != Replay::Always {
+        if upstream.tries > 1 && shared.endpoint.upstream.replay != Replay::Always {
             // The server may have accepted the first attempt, whose answer may still come.
             return ExchangeResult::NoAnswer;
         }
-        match keeping.store.revoke(reservation.sid).await {
+        match shared.store.revoke(reservation.sid).await {
             Ok(_) => ExchangeResult::Rejected,
             Err(error) => {
                 cx.store_failed(&error);
@@ -243,14 +247,14 @@ impl<S: UpstreamTokenStore> Exchange<S> {
     /// exchange replaced it or published new tokens. An error of the other server about concurrent
     /// use is expected then.
     async fn release(&self, reservation: Reservation) -> bool {
-        let (mut offers, mut certain) = (Offers::new(RELEASES), true);
+        let (mut attempts, mut certain) = (Attempts::new(RELEASES), true);
         loop {
-            match self.keeping.store.release(reservation).await {
+            match self.shared.store.release(reservation).await {
                 Ok(released) => return released || !certain,
                 Err(error) => self.cx.store_failed(&error),
             }
             certain = false;
-            if offers.again().await.is_none() {
+            if attempts.again().await.is_none() {
                 return true;
             }
         }
@@ -270,21 +274,21 @@ fn expired(cx: &Context, sid: SessionId) -> ExchangeResult {
 }
 
 /// A limited number of attempts, with growing pauses.
-struct Offers {
+struct Attempts {
     pause: Duration,
     left: u32,
 }
 
-impl Offers {
+impl Attempts {
     fn new(left: u32) -> Self {
-        Self { pause: OFFER, left }
+        Self { pause: PAUSE, left }
     }
 
     /// Waits for the next attempt. Returns `None` if there are no more attempts.
     async fn again(&mut self) -> Option<()> {
         self.left = self.left.checked_sub(1)?;
         tokio::time::sleep(self.pause).await;
-        self.pause = (self.pause * 2).min(OFFER_MOST);
+        self.pause = (self.pause * 2).min(PAUSE_MOST);
         Some(())
     }
 }

@@ -9,10 +9,10 @@ use everfresh::{SessionId, Timestamp};
 use tokio::sync::watch;
 use tracing::Instrument as _;
 
-use super::calls::span;
 use super::exchange::{Exchange, ExchangeResult};
-use super::held::UpstreamTokens;
 use super::shared::Shared;
+use super::token_endpoint::span;
+use super::tokens::UpstreamTokens;
 
 /// How many reservations without an answer a node remembers. The others are in doubt only when
 /// their limit is over.
@@ -23,10 +23,10 @@ pub(super) type TokenKey = (SessionId, u64);
 
 /// The running exchanges, and the ones that ended without an answer.
 #[derive(Clone, Default)]
-pub(super) struct Exchanges(Arc<Mutex<Board>>);
+pub(super) struct Exchanges(Arc<Mutex<Entries>>);
 
 #[derive(Default)]
-struct Board {
+struct Entries {
     /// The running exchanges. The same tokens have more than one exchange only if they are sent
     /// again; the first exchange then still waits for its answer.
     running: HashMap<TokenKey, Vec<InFlight>>,
@@ -42,18 +42,18 @@ pub(super) struct InFlight {
 }
 
 impl Exchanges {
-    fn board(&self) -> MutexGuard<'_, Board> {
+    fn entries(&self) -> MutexGuard<'_, Entries> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Returns every exchange that runs on this node.
     pub(super) fn all(&self) -> Vec<InFlight> {
-        self.board().running.values().flatten().cloned().collect()
+        self.entries().running.values().flatten().cloned().collect()
     }
 
     /// Returns the exchanges of these tokens that run on this node.
-    pub(super) fn running(&self, which: TokenKey) -> Vec<InFlight> {
-        self.board().running.get(&which).cloned().unwrap_or_default()
+    pub(super) fn running(&self, key: TokenKey) -> Vec<InFlight> {
+        self.entries().running.get(&key).cloned().unwrap_or_default()
     }
 
     /// Joins the exchange of these tokens that replaces this reservation, or starts it. This is a
@@ -62,65 +62,65 @@ impl Exchanges {
         &self,
         shared: &Arc<Shared<S>>,
         cx: &Context,
-        which: TokenKey,
-        held: UpstreamTokens,
+        key: TokenKey,
+        tokens: UpstreamTokens,
         replaces: Option<(ReservationId, Timestamp)>,
     ) -> watch::Receiver<Option<ExchangeResult>> {
-        let mut board = self.board();
-        let running = board.running.entry(which).or_default();
+        let mut entries = self.entries();
+        let running = entries.running.entry(key).or_default();
         if let Some(underway) = running.iter().find(|underway| underway.replaces == replaces) {
             return underway.end.clone();
         }
-        let (announce, end) = watch::channel(None);
+        let (sender, end) = watch::channel(None);
         running.push(InFlight { replaces, end: end.clone() });
-        drop(board);
-        let exchange = Exchange { keeping: shared.clone(), cx: cx.clone(), which, held, replaces };
+        drop(entries);
+        let exchange = Exchange { shared: shared.clone(), cx: cx.clone(), key, tokens, replaces };
         // The guard removes the entry however the exchange ends, also if the runtime drops it.
-        let guard = Running { exchanges: self.clone(), which, replaces };
-        let span = span(&which.0.to_string());
+        let guard = Running { exchanges: self.clone(), key, replaces };
+        let span = span(&key.0.to_string());
         let exchanging = async move {
             let (ended, reservation) = exchange.run().await;
             if let (ExchangeResult::NoAnswer | ExchangeResult::Misconfigured, Some(reservation)) =
                 (&ended, reservation)
             {
-                guard.exchanges.note_unanswered(which, reservation);
+                guard.exchanges.note_unanswered(key, reservation);
             }
             drop(guard);
-            announce.send_replace(Some(ended));
+            sender.send_replace(Some(ended));
         };
         cx.spawn(exchanging.instrument(span));
         end
     }
 
-    fn note_unanswered(&self, which: TokenKey, reservation: ReservationId) {
-        let mut board = self.board();
-        if board.unanswered.len() >= MAX_UNANSWERED {
-            board.unanswered.clear();
+    fn note_unanswered(&self, key: TokenKey, reservation: ReservationId) {
+        let mut entries = self.entries();
+        if entries.unanswered.len() >= MAX_UNANSWERED {
+            entries.unanswered.clear();
         }
-        board.unanswered.insert(which, reservation);
+        entries.unanswered.insert(key, reservation);
     }
 
-    pub(super) fn is_unanswered(&self, which: TokenKey, upstream: &StoredUpstreamTokens) -> bool {
-        let board = self.board();
+    pub(super) fn is_unanswered(&self, key: TokenKey, upstream: &StoredUpstreamTokens) -> bool {
+        let entries = self.entries();
         upstream.reservation.is_some()
-            && board.unanswered.get(&which) == upstream.reservation.as_ref()
+            && entries.unanswered.get(&key) == upstream.reservation.as_ref()
     }
 }
 
 /// A guard that removes an exchange from the running exchanges when it is dropped.
 struct Running {
     exchanges: Exchanges,
-    which: TokenKey,
+    key: TokenKey,
     replaces: Option<(ReservationId, Timestamp)>,
 }
 
 impl Drop for Running {
     fn drop(&mut self) {
-        let mut board = self.exchanges.board();
-        if let Some(running) = board.running.get_mut(&self.which) {
+        let mut entries = self.exchanges.entries();
+        if let Some(running) = entries.running.get_mut(&self.key) {
             running.retain(|underway| underway.replaces != self.replaces);
             if running.is_empty() {
-                board.running.remove(&self.which);
+                entries.running.remove(&self.key);
             }
         }
     }

@@ -14,13 +14,13 @@ use futures::future::select_all;
 use tokio::time::Instant;
 
 use super::Upstream;
-use super::calls::TokenEndpoint;
 use super::exchange::ExchangeResult;
 use super::exchanges::{Exchanges, InFlight};
 use super::receive::Refused;
 use super::revoke::revoke;
+use super::send_rules::{SendDecision, decide};
 use super::shared::Shared;
-use super::table::{SendDecision, consult};
+use super::token_endpoint::TokenEndpoint;
 
 /// The first pause before a node reads a row again that another node is refreshing. It doubles, up
 /// to `POLL_MOST`.
@@ -63,9 +63,9 @@ impl<S: UpstreamTokenStore> Keeper<S> {
         let began = Instant::now();
         loop {
             let Some(upstream) = loaded.record.upstream.as_deref() else { return Ok(()) };
-            let (held, which) = (self.shared.open(sid, upstream)?, (sid, upstream.seq));
-            let due = upstream.is_due(sid, held.expires_in, loaded.now);
-            let unanswered = self.exchanges.is_unanswered(which, upstream);
+            let (tokens, key) = (self.shared.open(sid, upstream)?, (sid, upstream.seq));
+            let due = upstream.is_due(sid, tokens.expires_in, loaded.now);
+            let unanswered = self.exchanges.is_unanswered(key, upstream);
             // A request with a valid access token, its own or the row's, can do without a new one.
             // It waits for half of the refresh timeout, so that time remains for its other work.
             let (limit, can_do_without) = match token_still_valid || loaded.now < upstream.expires {
@@ -73,7 +73,7 @@ impl<S: UpstreamTokenStore> Keeper<S> {
                 false => (self.shared.rules().patience(), false),
             };
             let rest = limit.saturating_sub(began.elapsed());
-            let next = consult(upstream, due, unanswered, loaded.now, self.shared.rules());
+            let next = decide(upstream, due, unanswered, loaded.now, self.shared.rules());
             match next {
                 SendDecision::Keep => return Ok(()),
                 SendDecision::InDoubt => return Err(Failure::InDoubt),
@@ -81,8 +81,8 @@ impl<S: UpstreamTokenStore> Keeper<S> {
                     return Err(not_yet(cx));
                 }
                 SendDecision::Send { replaces } => {
-                    if held.refresh.is_none()
-                        && self.shared.calls.upstream.dialect.token == TokenKind::Refresh
+                    if tokens.refresh.is_none()
+                        && self.shared.endpoint.upstream.dialect.token == TokenKind::Refresh
                     {
                         return Err(Failure::Rejected);
                     }
@@ -91,16 +91,16 @@ impl<S: UpstreamTokenStore> Keeper<S> {
                         return Err(Failure::SOON);
                     }
                     let mut end =
-                        self.exchanges.join_or_start(&self.shared, cx, which, held, replaces);
-                    let landed = end.wait_for(Option::is_some);
+                        self.exchanges.join_or_start(&self.shared, cx, key, tokens, replaces);
+                    let result = end.wait_for(Option::is_some);
                     let limit = if can_do_without { rest } else { limit };
-                    let landed = match tokio::time::timeout(limit, landed).await {
+                    let result = match tokio::time::timeout(limit, result).await {
                         Ok(Ok(end)) => end.clone(),
                         // The exchange goes on without this request, or its runtime has ended. The
                         // row has the result.
                         Ok(Err(_)) | Err(_) => None,
                     };
-                    self.conclude(cx, landed.as_ref(), &mut tries)?;
+                    self.conclude(cx, result.as_ref(), &mut tries)?;
                 }
                 SendDecision::Wait { age, .. }
                     if can_do_without && (age >= limit || rest.is_zero()) =>
@@ -108,19 +108,19 @@ impl<S: UpstreamTokenStore> Keeper<S> {
                     return Err(not_yet(cx));
                 }
                 SendDecision::Wait { left, .. } => {
-                    if waited > self.shared.calls.upstream.limit {
+                    if waited > self.shared.endpoint.upstream.limit {
                         return Err(Failure::Unavailable { retry_after: left });
                     }
                     let left = if can_do_without { left.min(rest) } else { left };
                     let waiting = Instant::now();
-                    let mut running = self.exchanges.running(which);
+                    let mut running = self.exchanges.running(key);
                     match running.is_empty() {
                         false => {
-                            let landed = running
+                            let result = running
                                 .iter_mut()
                                 .map(|underway| Box::pin(underway.end.wait_for(Option::is_some)));
-                            let landed = select_all(landed);
-                            let _ = tokio::time::timeout(left, landed).await;
+                            let result = select_all(result);
+                            let _ = tokio::time::timeout(left, result).await;
                         }
                         true => {
                             tokio::time::sleep(pause.min(left)).await;
@@ -166,7 +166,7 @@ impl<S: UpstreamTokenStore> Keeper<S> {
 
 impl<S: UpstreamTokenStore> UpstreamTokenKeeper for Keeper<S> {
     fn prepare(&self, setup: &Setup<'_>, sealer: Sealer) -> Result<(), ConfigError> {
-        self.shared.calls.upstream.check(setup)?;
+        self.shared.endpoint.upstream.check(setup)?;
         self.shared.prepare(sealer, setup.access_lifetime());
         Ok(())
     }
@@ -178,18 +178,18 @@ impl<S: UpstreamTokenStore> UpstreamTokenKeeper for Keeper<S> {
         _: &str,
         issued: AccessTokenResponse,
     ) -> Result<NewUpstreamTokens, Failure> {
-        let Shared { calls, .. } = &*self.shared;
+        let Shared { endpoint, .. } = &*self.shared;
         let (sealer, life) = (self.shared.sealer()?, self.shared.default_life());
-        let held = match calls.upstream.receive(cx, issued, None, life).await {
-            Ok(held) => held,
+        let tokens = match endpoint.upstream.receive(cx, issued, None, life).await {
+            Ok(tokens) => tokens,
             Err(Refused::Later) => return Err(Failure::SOON),
             Err(Refused::Foreign) => {
                 cx.emit(&everfresh::Event::IssuedRefused { sid: &sid.to_string() });
                 return Err(Failure::Misconfigured);
             }
         };
-        let sealed = held.seal(sealer, sid, 0).ok_or(Failure::SOON)?;
-        Ok(NewUpstreamTokens { sealed, expires_in: held.expires_in })
+        let sealed = tokens.seal(sealer, sid, 0).ok_or(Failure::SOON)?;
+        Ok(NewUpstreamTokens { sealed, expires_in: tokens.expires_in })
     }
 
     async fn renew(
@@ -221,19 +221,19 @@ impl<S: UpstreamTokenStore> UpstreamTokenKeeper for Keeper<S> {
         })?;
         let Some(record) = ended else { return Ok(false) };
         let upstream = record.upstream.as_deref();
-        if let Some(Ok(held)) = upstream.map(|upstream| self.shared.open(sid, upstream)) {
-            revoke(&self.shared.calls.upstream, cx, held);
+        if let Some(Ok(tokens)) = upstream.map(|upstream| self.shared.open(sid, upstream)) {
+            revoke(&self.shared.endpoint.upstream, cx, tokens);
         }
         Ok(true)
     }
 
     async fn drain(&self, cx: &Context) -> usize {
-        let limit = self.shared.calls.upstream.limit;
+        let limit = self.shared.endpoint.upstream.limit;
         let (began, mut left) = (cx.monotonic(), 0);
         for InFlight { mut end, .. } in self.exchanges.all() {
             let rest = limit.saturating_sub(cx.monotonic().saturating_sub(began));
-            let landed = tokio::time::timeout(rest, end.wait_for(Option::is_some)).await;
-            left += usize::from(landed.is_err());
+            let result = tokio::time::timeout(rest, end.wait_for(Option::is_some)).await;
+            left += usize::from(result.is_err());
         }
         left
     }

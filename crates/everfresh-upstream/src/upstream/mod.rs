@@ -1,17 +1,17 @@
 //! Sessions that are backed by another server's tokens: stored here, refreshed at that server.
 
 mod breaker;
-mod calls;
 mod cookies;
 mod exchange;
 mod exchanges;
-mod held;
 mod keeper;
 mod receive;
 mod reserve;
 mod revoke;
+mod send_rules;
 mod shared;
-mod table;
+mod token_endpoint;
+mod tokens;
 
 use std::fmt;
 use std::time::Duration;
@@ -252,8 +252,8 @@ impl Upstream {
                 remedy: "allowed is 1 or more, and the default is 128",
             });
         }
-        let says_who = self.dialect.client_authentication || self.revocation.is_some();
-        if says_who && self.client.is_none() {
+        let names_client = self.dialect.client_authentication || self.revocation.is_some();
+        if names_client && self.client.is_none() {
             return missing(
                 "Upstream::client",
                 "the server wants to know who calls it; a public client is \

@@ -11,7 +11,7 @@ use everfresh::{AccessToken, Event, TrustedIssuer};
 use serde::Deserialize;
 
 use super::Upstream;
-use super::held::UpstreamTokens;
+use super::tokens::UpstreamTokens;
 
 /// How long a received token waits for the key that signed it.
 const KEY_LIMIT: Duration = Duration::from_secs(10);
@@ -39,7 +39,7 @@ impl Upstream {
         default_life: Duration,
     ) -> Result<UpstreamTokens, Refused> {
         let Upstream { access_tokens, id_tokens, .. } = self;
-        let mut who = former.and_then(|held| held.who.clone());
+        let mut subject = former.and_then(|tokens| tokens.subject.clone());
         let mut made_for = None;
         let mut read = async |issuer: &Option<TrustedIssuer>, token: &AccessToken, is_id: bool| {
             let Some(issuer) = issuer else { return Ok(None) };
@@ -57,10 +57,10 @@ impl Upstream {
                 }
                 Ok(Err(_)) | Err(_) => return Err(Refused::Later),
             };
-            match (&who, received.subject) {
-                (Some(who), Some(found)) if *who != found => return Err(Refused::Foreign),
+            match (&subject, received.subject) {
+                (Some(subject), Some(found)) if *subject != found => return Err(Refused::Foreign),
                 (Some(_), None) => return Err(Refused::Foreign),
-                (None, found) => who = found,
+                (None, found) => subject = found,
                 _ => {}
             }
             Ok(Some(received.lifetime))
@@ -77,9 +77,11 @@ impl Upstream {
         let expires_in = issued.expires_in.into_iter().chain(made_for).min();
         Ok(UpstreamTokens {
             expires_in: expires_in.unwrap_or(default_life).min(MAX_LIFE),
-            refresh: issued.refresh_token.or_else(|| former.and_then(|held| held.refresh.clone())),
+            refresh: issued
+                .refresh_token
+                .or_else(|| former.and_then(|tokens| tokens.refresh.clone())),
             access: issued.access_token,
-            who,
+            subject,
         })
     }
 }

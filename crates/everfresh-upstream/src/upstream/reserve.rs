@@ -8,14 +8,14 @@ use everfresh::refresher::Context;
 use everfresh::store::{Reservation, StoredUpstreamTokens, UpstreamTokenStore};
 use tokio::sync::watch;
 
+use super::send_rules::{SEND_LIMIT, SendDecision, decide};
 use super::shared::Shared;
-use super::table::{SEND_LIMIT, SendDecision, consult};
 
 /// The state of a reservation.
 #[derive(Clone, Copy, PartialEq, Eq)]
-pub(super) enum Claimed {
-    NotAsked,
-    Asked,
+pub(super) enum ReservationState {
+    NotRequested,
+    Requested,
     Granted,
     Stale,
     Refused,
@@ -25,55 +25,59 @@ pub(super) enum Claimed {
 /// Reserves the row at the last moment before the token is written, and returns whether the token
 /// may be sent. The reservation is made in a separate task, so a connection that is dropped in the
 /// meantime does not cancel it.
-pub(super) async fn permission<S: UpstreamTokenStore>(
-    keeping: Arc<Shared<S>>,
+pub(super) async fn reserve_before_send<S: UpstreamTokenStore>(
+    shared: Arc<Shared<S>>,
     cx: Context,
     reservation: Reservation,
-    claimed: Arc<watch::Sender<Claimed>>,
+    state: Arc<watch::Sender<ReservationState>>,
 ) -> bool {
-    claimed.send_replace(Claimed::Asked);
-    let asked = Moment::of(&cx);
-    let mut outcome = claimed.subscribe();
-    let (task, announce) = (cx.clone(), claimed.clone());
+    state.send_replace(ReservationState::Requested);
+    let requested = Moment::of(&cx);
+    let mut outcome = state.subscribe();
+    let (task, sender) = (cx.clone(), state.clone());
     cx.spawn(async move {
-        let outcome = make(&keeping, &task, reservation).await;
-        announce.send_replace(outcome);
+        let outcome = make(&shared, &task, reservation).await;
+        sender.send_replace(outcome);
     });
-    let settled = outcome.wait_for(|claimed| *claimed != Claimed::Asked).await;
-    let granted = settled.is_ok_and(|claimed| *claimed == Claimed::Granted);
+    let settled = outcome.wait_for(|state| *state != ReservationState::Requested).await;
+    let granted = settled.is_ok_and(|state| *state == ReservationState::Granted);
     // The age is checked here, not in the task that made the reservation. The process may have been
     // stopped between the last poll of that task and this poll, which hands the body over.
-    if granted && !asked.is_recent(&cx) {
-        claimed.send_replace(Claimed::Stale);
+    if granted && !requested.is_recent(&cx) {
+        state.send_replace(ReservationState::Stale);
         return false;
     }
     granted
 }
 
 async fn make<S: UpstreamTokenStore>(
-    keeping: &Shared<S>,
+    shared: &Shared<S>,
     cx: &Context,
     reservation: Reservation,
-) -> Claimed {
-    if reservation.replaces.is_some() && !still_fits(keeping, cx, reservation).await {
-        return Claimed::Refused;
+) -> ReservationState {
+    if reservation.replaces.is_some() && !still_fits(shared, cx, reservation).await {
+        return ReservationState::Refused;
     }
-    match keeping.store.reserve(reservation).await {
-        Ok(true) => Claimed::Granted,
-        Ok(false) => Claimed::Refused,
+    match shared.store.reserve(reservation).await {
+        Ok(true) => ReservationState::Granted,
+        Ok(false) => ReservationState::Refused,
         Err(error) => {
             cx.store_failed(&error);
             // The store may have made the reservation despite the error, so it is looked up rather
             // than made again.
-            match keeping.store.load(reservation.sid).await {
+            match shared.store.load(reservation.sid).await {
                 Ok(row) => {
                     let upstream = row.and_then(|loaded| loaded.record.upstream);
                     let made = |row: Box<StoredUpstreamTokens>| {
                         row.seq == reservation.seq && row.reservation == Some(reservation.id)
                     };
-                    if upstream.is_some_and(made) { Claimed::Granted } else { Claimed::Refused }
+                    if upstream.is_some_and(made) {
+                        ReservationState::Granted
+                    } else {
+                        ReservationState::Refused
+                    }
                 }
-                Err(_) => Claimed::Unknown,
+                Err(_) => ReservationState::Unknown,
             }
         }
     }
@@ -82,11 +86,11 @@ async fn make<S: UpstreamTokenStore>(
 /// Returns whether a token may still be sent again. The process may have been stopped since the
 /// decision, so the rest of the grace is computed again from the store's current time.
 async fn still_fits<S: UpstreamTokenStore>(
-    keeping: &Shared<S>,
+    shared: &Shared<S>,
     cx: &Context,
     reservation: Reservation,
 ) -> bool {
-    let loaded = match keeping.store.load(reservation.sid).await {
+    let loaded = match shared.store.load(reservation.sid).await {
         Ok(Some(loaded)) => loaded,
         Ok(None) => return false,
         Err(error) => {
@@ -95,7 +99,7 @@ async fn still_fits<S: UpstreamTokenStore>(
         }
     };
     loaded.record.upstream.is_some_and(|upstream| {
-        let next = consult(&upstream, true, true, loaded.now, keeping.rules());
+        let next = decide(&upstream, true, true, loaded.now, shared.rules());
         upstream.seq == reservation.seq
             && next == SendDecision::Send { replaces: reservation.replaces }
     })

@@ -8,7 +8,7 @@ use everfresh::refresher::Context;
 use http::StatusCode;
 
 use super::Upstream;
-use super::held::UpstreamTokens;
+use super::tokens::UpstreamTokens;
 
 /// The number of attempts, and the first pause between them, which doubles.
 const TRIES: u32 = 4;
@@ -16,13 +16,13 @@ const PAUSE: Duration = Duration::from_secs(2);
 
 /// Revokes a session's tokens in a background task. No request waits for it, because the session is
 /// already over on this side.
-pub(super) fn revoke(upstream: &Upstream, cx: &Context, held: UpstreamTokens) {
+pub(super) fn revoke(upstream: &Upstream, cx: &Context, tokens: UpstreamTokens) {
     let Some(url) = upstream.revocation.clone() else { return };
     let (upstream, cx_task) = (upstream.clone(), cx.clone());
     cx.spawn(async move {
-        let (token, hint) = match &held.refresh {
+        let (token, hint) = match &tokens.refresh {
             Some(refresh) => (refresh.expose(), "refresh_token"),
-            None => (held.access.expose(), "access_token"),
+            None => (tokens.access.expose(), "access_token"),
         };
         // RFC 7009 section 2.1: a form, with the client's authentication.
         let dialect = Dialect {

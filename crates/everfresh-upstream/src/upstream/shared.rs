@@ -8,12 +8,12 @@ use everfresh::store::StoredUpstreamTokens;
 use everfresh::upstream::Sealer;
 use everfresh::{Failure, SessionId};
 
-use super::calls::TokenEndpoint;
-use super::held::UpstreamTokens;
-use super::table::Rules;
+use super::send_rules::Rules;
+use super::token_endpoint::TokenEndpoint;
+use super::tokens::UpstreamTokens;
 
 pub(super) struct Shared<S> {
-    pub(super) calls: TokenEndpoint,
+    pub(super) endpoint: TokenEndpoint,
     pub(super) store: S,
     ready: OnceLock<Ready>,
 }
@@ -24,8 +24,8 @@ struct Ready {
 }
 
 impl<S> Shared<S> {
-    pub(super) fn new(calls: TokenEndpoint, store: S) -> Self {
-        Self { calls, store, ready: OnceLock::new() }
+    pub(super) fn new(endpoint: TokenEndpoint, store: S) -> Self {
+        Self { endpoint, store, ready: OnceLock::new() }
     }
 
     /// The first engine's settings stay. The rows of a second engine open only with the same
@@ -43,7 +43,7 @@ impl<S> Shared<S> {
     }
 
     pub(super) fn rules(&self) -> Rules {
-        Rules { replay: self.calls.upstream.replay, limit: self.calls.upstream.limit }
+        Rules { replay: self.endpoint.upstream.replay, limit: self.endpoint.upstream.limit }
     }
 
     pub(super) fn open(
@@ -52,7 +52,7 @@ impl<S> Shared<S> {
         upstream: &StoredUpstreamTokens,
     ) -> Result<UpstreamTokens, Failure> {
         UpstreamTokens::open(self.sealer()?, sid, upstream).map_err(|problem| {
-            tracing::error!(target: "everfresh", %sid, %problem, "tokens in custody");
+            tracing::error!(target: "everfresh", %sid, %problem, "a session's upstream tokens can't be opened");
             Failure::Misconfigured
         })
     }

@@ -42,7 +42,7 @@ impl Server {
             .audience("there")
             .access_lifetime(secs(LIFE))
             .clock(clock.clone())
-            .carriers([Transport::cookies(), Transport::headers()])
+            .transports([Transport::cookies(), Transport::headers()])
             .insecure_dev_only()
             .insecure_dev_host("id.example")
             .refresh_with(Rotate::new(store))

@@ -124,7 +124,7 @@ async fn survive(aim: Aim, fault: Fault) -> (Points, Fate) {
         assert_eq!(
             world.get(&mut old.clone()).await.status,
             answer.status,
-            "{case}: within the overlap"
+            "{case}: within the reuse interval"
         );
     }
     let (calls, reuses) = (world.provider.calls(), world.provider.reuses());

@@ -48,13 +48,13 @@ pub(crate) struct Got {
 
 /// Who asks for tokens, as far as the provider knows.
 #[derive(Clone, Debug)]
-pub(crate) struct SessionClaims {
+pub(crate) struct Grant {
     pub(crate) family: String,
     /// Which of the family's tokens this is.
     pub(crate) n: u64,
 }
 
-impl SessionClaims {
+impl Grant {
     pub(crate) fn access(&self) -> String {
         format!("at.{}.{}.{SECRET_PART}", self.family, self.n)
     }
@@ -69,7 +69,7 @@ impl SessionClaims {
     }
 }
 
-type Answers = Box<dyn Fn(&SessionClaims) -> Value + Send>;
+type Answers = Box<dyn Fn(&Grant) -> Value + Send>;
 
 struct State {
     script: VecDeque<Act>,
@@ -91,7 +91,7 @@ pub(crate) struct Provider {
 }
 
 /// What every dialect finds its tokens in.
-pub(crate) fn tokens(grant: &SessionClaims) -> Value {
+pub(crate) fn tokens(grant: &Grant) -> Value {
     json!({
         "access_token": grant.access(),
         "token": grant.access(),
@@ -132,7 +132,7 @@ impl Provider {
     }
 
     /// What tokens it gives.
-    pub(crate) fn answers(&self, answers: impl Fn(&SessionClaims) -> Value + Send + 'static) {
+    pub(crate) fn answers(&self, answers: impl Fn(&Grant) -> Value + Send + 'static) {
         self.state().answers = Box::new(answers);
     }
 
@@ -244,7 +244,7 @@ impl Provider {
 impl State {
     /// RFC 6749 section 6, and RFC 9700 section 4.14.2.
     fn take(&mut self, token: &str) -> Response<Full<Bytes>> {
-        let Some(grant) = SessionClaims::parse(token) else {
+        let Some(grant) = Grant::parse(token) else {
             return respond(400, &[], r#"{"error":"invalid_grant"}"#);
         };
         let latest = self.families.entry(grant.family.clone()).or_default();
@@ -253,7 +253,7 @@ impl State {
             return respond(400, &[], r#"{"error":"invalid_grant"}"#);
         }
         *latest += 1;
-        let next = SessionClaims { n: *latest, ..grant };
+        let next = Grant { n: *latest, ..grant };
         let body = (self.answers)(&next).to_string();
         let mut response = respond(200, &[], &body);
         let cookie = format!("refresh_token={}; HttpOnly; Secure; Path=/", next.refresh());

@@ -16,7 +16,7 @@ use http_body_util::Full;
 use rcgen::SigningKey as _;
 use serde_json::{Value, json};
 
-use crate::provider::{Act, SessionClaims, tokens};
+use crate::provider::{Act, Grant, tokens};
 use crate::world::*;
 
 const ISSUER: &str = "https://id.example";
@@ -71,7 +71,7 @@ fn shared() -> TrustedIssuer {
 
 /// Tokens of `sub` that a sign-in at the provider gave.
 fn first(access: &str, id: Option<&str>) -> AccessTokenResponse {
-    let refresh = SessionClaims { family: "ada".into(), n: 0 }.refresh();
+    let refresh = Grant { family: "ada".into(), n: 0 }.refresh();
     let issued = AccessTokenResponse::new(AccessToken::new(access.to_owned()))
         .with_refresh_token(RefreshToken::new(refresh))
         .with_expires_in(secs(LIFE));
@@ -198,7 +198,7 @@ async fn a_refresh_token_that_is_not_replaced_is_kept() {
         world.pass(LIFE + 1);
     }
     let sent: Vec<_> = world.provider.got().into_iter().map(|got| got.token).collect();
-    assert_eq!(sent, vec![SessionClaims { family: "ada".into(), n: 0 }.refresh(); 3]);
+    assert_eq!(sent, vec![Grant { family: "ada".into(), n: 0 }.refresh(); 3]);
 }
 
 // Rows: S60.
@@ -211,8 +211,7 @@ async fn a_new_refresh_token_takes_the_place_of_the_old_one() {
         world.pass(LIFE + 1);
     }
     let sent: Vec<_> = world.provider.got().into_iter().map(|got| got.token).collect();
-    let expected: Vec<_> =
-        (0..3).map(|n| SessionClaims { family: "ada".into(), n }.refresh()).collect();
+    let expected: Vec<_> = (0..3).map(|n| Grant { family: "ada".into(), n }.refresh()).collect();
     assert_eq!((sent, world.provider.reuses()), (expected, 0));
 }
 
@@ -493,7 +492,7 @@ async fn no_access_token_is_taken_to_live_for_longer_than_a_year() {
         let said = AccessTokenResponse::new(AccessToken::new(sign(&claims("ada", START, LIFE))));
         let said = said.with_expires_in(Duration::MAX);
         for issued in [said, AccessTokenResponse::new(AccessToken::new(endless(START)))] {
-            let refresh = RefreshToken::new(SessionClaims { family: "ada".into(), n: 0 }.refresh());
+            let refresh = RefreshToken::new(Grant { family: "ada".into(), n: 0 }.refresh());
             let issued = issued.with_refresh_token(refresh);
             let client = world.node().adopt_issued("ada", issued).await.unwrap();
             let expires = world.row(&client).await.unwrap().upstream.unwrap().expires;

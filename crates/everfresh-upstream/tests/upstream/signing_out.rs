@@ -13,7 +13,7 @@ async fn sign_out(session: everfresh::Session<User>) -> Result<String, Rejection
 
 /// On another node, where nobody knows of an exchange, by another session of the same person.
 async fn sign_out_elsewhere(world: &World) {
-    let grant = crate::provider::SessionClaims { family: "other".into(), n: 0 };
+    let grant = crate::provider::Grant { family: "other".into(), n: 0 };
     let issued =
         everfresh::dialect::AccessTokenResponse::new(everfresh::AccessToken::new(grant.access()))
             .with_refresh_token(everfresh::refresher::RefreshToken::new(grant.refresh()));
@@ -133,7 +133,7 @@ async fn signed_out_everywhere_is_revoked_everywhere() {
     let mut first = world.adopt("ada").await;
     let mut grants = vec![refresh_token("ada", 0)];
     for n in 0..3 {
-        let grant = crate::provider::SessionClaims { family: format!("ada-{n}"), n: 0 };
+        let grant = crate::provider::Grant { family: format!("ada-{n}"), n: 0 };
         let issued = everfresh::dialect::AccessTokenResponse::new(everfresh::AccessToken::new(
             grant.access(),
         ))
@@ -187,7 +187,7 @@ async fn what_rests_on_an_access_token_alone_revokes_that() {
     assert_ne!(everfresh::dialect::Dialect::VIJIL.token, TokenKind::Refresh);
     let world = World::over(provider, 1, upstream, |builder| builder);
     let issued = everfresh::dialect::AccessTokenResponse::new(everfresh::AccessToken::new(
-        crate::provider::SessionClaims { family: "ada".into(), n: 0 }.access(),
+        crate::provider::Grant { family: "ada".into(), n: 0 }.access(),
     ));
     let mut client = world.node().adopt_issued("ada", issued).await.unwrap();
     assert_eq!(world.node().send(&mut client, sign_out).await.status, 200);

@@ -19,7 +19,7 @@ use http::{Request, Response, StatusCode};
 use serde::{Deserialize, Serialize};
 use tower::{ServiceBuilder, ServiceExt as _, service_fn};
 
-use crate::provider::{Provider, SessionClaims};
+use crate::provider::{Grant, Provider};
 use crate::wire::Wire;
 
 pub(crate) const SECRET: &str = "o4ATj9fibxU9TCgPurGrjRk6RGBgu53zA";
@@ -223,7 +223,7 @@ impl Node {
     }
 
     pub(crate) async fn adopt(&self, family: &str) -> Client {
-        let grant = SessionClaims { family: family.into(), n: 0 };
+        let grant = Grant { family: family.into(), n: 0 };
         let issued = AccessTokenResponse::new(AccessToken::new(grant.access()))
             .with_refresh_token(RefreshToken::new(grant.refresh()))
             .with_expires_in(secs(LIFE));

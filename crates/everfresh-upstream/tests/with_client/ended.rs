@@ -15,14 +15,14 @@ async fn a_spent_cookie_is_worth_what_the_other_server_says_and_no_more() {
     world.sign_in().await;
     let first = world.sealed();
     world.pass(LIFE);
-    assert_eq!(world.look().await.standing, SessionStatus::Present);
+    assert_eq!(world.look().await.status, SessionStatus::Present);
     assert_ne!(world.sealed(), first);
     world.sign_out().await;
     for hours in [2, 22, 240, 360] {
         let calls = issuer.calls();
         world.clock.advance(Duration::from_secs(hours * 3600));
         let visit = world.thief(&first).look().await;
-        assert_eq!(visit.standing, SessionStatus::Rejected, "{hours} h later");
+        assert_eq!(visit.status, SessionStatus::Rejected, "{hours} h later");
         assert!(visit.set.is_empty(), "no token comes of it");
         assert_eq!(issuer.calls(), calls + 1, "the other server is asked, and says no");
     }
@@ -36,7 +36,7 @@ async fn a_disabled_account_counts_at_the_next_expiry_whoever_holds_the_cookie()
     world.sign_in().await;
     let first = world.sealed();
     world.pass(LIFE);
-    assert_eq!(world.look().await.standing, SessionStatus::Present);
+    assert_eq!(world.look().await.status, SessionStatus::Present);
     world.pass(31);
     issuer.good.lock().unwrap().clear();
     // Of a copy that is spent, and of the latest one, by a node that was started since.
@@ -44,7 +44,7 @@ async fn a_disabled_account_counts_at_the_next_expiry_whoever_holds_the_cookie()
     for (node, sealed) in [(&world, &first), (&fresh, &world.sealed())] {
         node.pass(LIFE);
         let visit = node.thief(sealed).look().await;
-        assert_eq!((visit.standing, visit.set.len()), (SessionStatus::Rejected, 0));
+        assert_eq!((visit.status, visit.set.len()), (SessionStatus::Rejected, 0));
     }
 }
 
@@ -56,7 +56,7 @@ async fn a_sign_out_counts_at_once_for_every_cookie_of_the_session() {
     world.sign_in().await;
     let first = world.sealed();
     world.pass(LIFE);
-    assert_eq!(world.look().await.standing, SessionStatus::Present);
+    assert_eq!(world.look().await.status, SessionStatus::Present);
     let latest = world.sealed();
     // Nothing is revoked at the other server, which would go on.
     issuer.revoked.lock().unwrap().clear();
@@ -67,7 +67,7 @@ async fn a_sign_out_counts_at_once_for_every_cookie_of_the_session() {
     for sealed in [&first, &latest] {
         for _ in 0..3 {
             let visit = world.thief(sealed).look().await;
-            assert_eq!((visit.standing, visit.set.len()), (SessionStatus::Rejected, 0));
+            assert_eq!((visit.status, visit.set.len()), (SessionStatus::Rejected, 0));
             world.pass(LIFE);
         }
     }
@@ -83,7 +83,7 @@ async fn what_the_other_server_has_ended_is_not_asked_for_again() {
     world.pass(LIFE);
     issuer.good.lock().unwrap().clear();
     for _ in 0..20 {
-        assert_eq!(world.look().await.standing, SessionStatus::Rejected);
+        assert_eq!(world.look().await.status, SessionStatus::Rejected);
         world.pass(60);
     }
     assert_eq!(issuer.calls(), 1);
@@ -101,9 +101,9 @@ async fn an_access_token_that_comes_too_late_is_no_reason_to_sign_in() {
     issuer.fails(Fault::Late);
     world.pass(LIFE + LEEWAY);
     let visit = world.look().await;
-    assert!(matches!(visit.standing, SessionStatus::Unavailable { .. }), "{:?}", visit.standing);
+    assert!(matches!(visit.status, SessionStatus::Unavailable { .. }), "{:?}", visit.status);
     assert!(visit.set.is_empty());
     issuer.fails(Fault::Nothing);
     world.pass(60);
-    assert_eq!(world.look().await.standing, SessionStatus::Present, "nothing was lost by it");
+    assert_eq!(world.look().await.status, SessionStatus::Present, "nothing was lost by it");
 }

@@ -36,11 +36,11 @@ async fn sealed_tokens_are_refreshed_once_per_expiry_and_nobody_can_read_them() 
         assert!(!String::from_utf8_lossy(&bytes).contains("access"), "it is sealed");
         world.pass(LIFE);
         let visit = world.look().await;
-        assert_eq!((visit.standing, issuer.calls()), (SessionStatus::Present, expiry));
+        assert_eq!((visit.status, issuer.calls()), (SessionStatus::Present, expiry));
         assert_eq!(names(&visit), [ACCESS, REFRESH]);
         assert!(!visit.seen.contains(REFRESH), "the inner service sees none of it");
         let visit = world.look().await;
-        assert_eq!((visit.standing, visit.set.len()), (SessionStatus::Present, 0));
+        assert_eq!((visit.status, visit.set.len()), (SessionStatus::Present, 0));
     }
 }
 
@@ -68,9 +68,9 @@ async fn sealed_tokens_are_not_spent_on_claims_that_do_not_fit() {
     let session = new.begin(&request).settle().await;
     let mut response = Response::new(());
     new.finish(&session, &mut response);
-    assert_eq!((session.standing(), issuer.calls()), (SessionStatus::UnreadClaims, 0));
+    assert_eq!((session.status(), issuer.calls()), (SessionStatus::UnreadClaims, 0));
     assert!(response.headers().get(SET_COOKIE).is_none());
-    assert_eq!((old.look().await.standing, issuer.calls()), (SessionStatus::Present, 1));
+    assert_eq!((old.look().await.status, issuer.calls()), (SessionStatus::Present, 1));
 }
 
 // Rows: F110.
@@ -80,7 +80,7 @@ async fn a_strangers_bytes_cause_no_call() {
     let world = World::new(issuer.sealed(), &clock);
     for stranger in ["x", "r0", &"A".repeat(4000)] {
         let visit = world.thief(stranger).look().await;
-        assert!(visit.standing != SessionStatus::Present && visit.set.is_empty());
+        assert!(visit.status != SessionStatus::Present && visit.set.is_empty());
     }
     assert_eq!(issuer.calls(), 0);
 }
@@ -98,7 +98,7 @@ async fn large_tokens_take_several_cookies_and_leave_none_behind() {
         issuer.pads(padding);
         world.pass(LIFE);
         let visit = world.look().await;
-        assert_eq!(visit.standing, SessionStatus::Present, "{padding}");
+        assert_eq!(visit.status, SessionStatus::Present, "{padding}");
         assert!(visit.set.iter().all(|(name, size)| name.len() + size <= 4096), "{:?}", visit.set);
         let mut written: Vec<_> = visit.set.iter().map(|(name, _)| name.clone()).collect();
         written.sort();
@@ -110,16 +110,13 @@ async fn large_tokens_take_several_cookies_and_leave_none_behind() {
         // As base64, twice: an access token of some 250 bytes is in it as well.
         assert!(kept > padding / 3_800, "{padding}: {kept}");
         let visit = world.look().await;
-        assert_eq!(visit.standing, SessionStatus::Present);
+        assert_eq!(visit.status, SessionStatus::Present);
         assert!(!visit.seen.contains(REFRESH), "no piece of it is seen inside");
     }
     issuer.pads(20_000);
     world.pass(LIFE + LEEWAY);
     let visit = world.look().await;
-    assert!(
-        matches!(visit.standing, SessionStatus::Unavailable { .. }),
-        "too large for any client"
-    );
+    assert!(matches!(visit.status, SessionStatus::Unavailable { .. }), "too large for any client");
     assert!(visit.set.is_empty(), "and nothing is committed");
     let visit = world.visit(|session| async move { session.sign_out().await.unwrap() }).await;
     assert_eq!(visit.set.len(), 5);
@@ -138,16 +135,16 @@ async fn a_ring_rotates_under_sealed_cookies() {
     let mut after = node(ring(new).and_former(old).unwrap());
     after.jar = before.jar.clone();
     after.pass(LIFE);
-    assert_eq!(after.look().await.standing, SessionStatus::Present);
+    assert_eq!(after.look().await.status, SessionStatus::Present);
     let mut alone = node(ring(new));
     alone.jar = after.jar.clone();
     alone.pass(LIFE);
-    assert_eq!(alone.look().await.standing, SessionStatus::Present, "sealed by the new key");
+    assert_eq!(alone.look().await.status, SessionStatus::Present, "sealed by the new key");
     let mut stranger = node(ring(old));
     stranger.jar = alone.jar.clone();
     let before = issuer.calls();
     stranger.pass(LIFE + LEEWAY);
-    assert_eq!((stranger.look().await.standing, issuer.calls()), (SessionStatus::Rejected, before));
+    assert_eq!((stranger.look().await.status, issuer.calls()), (SessionStatus::Rejected, before));
 }
 
 #[tokio::test(start_paused = true)]
@@ -164,13 +161,13 @@ async fn a_result_leaves_with_the_response_that_asked_for_it() {
     });
     let began = tokio::time::Instant::now();
     let visit = world.visit(|session| async move {
-        assert_eq!(session.standing(), SessionStatus::Present);
+        assert_eq!(session.status(), SessionStatus::Present);
     });
     let visit = visit.await;
     assert_eq!(names(&visit), [ACCESS, REFRESH], "the head waited for it");
     assert_eq!(began.elapsed(), Duration::from_secs(10));
     world.pass(LIFE);
-    assert_eq!((world.look().await.standing, issuer.calls()), (SessionStatus::Present, 2));
+    assert_eq!((world.look().await.status, issuer.calls()), (SessionStatus::Present, 2));
 }
 
 // Rows: F15.
@@ -182,15 +179,12 @@ async fn a_lost_response_is_made_up_for_by_the_next_request() {
     for wait in [0, 20, 31, 3600] {
         world.pass(LIFE);
         let kept = world.jar.clone();
-        assert_eq!(world.look().await.standing, SessionStatus::Present);
+        assert_eq!(world.look().await.status, SessionStatus::Present);
         world.jar = kept;
         world.pass(wait);
         let before = issuer.calls();
         let visit = world.look().await;
-        assert_eq!(
-            (visit.standing, names(&visit)),
-            (SessionStatus::Present, vec![ACCESS, REFRESH])
-        );
+        assert_eq!((visit.status, names(&visit)), (SessionStatus::Present, vec![ACCESS, REFRESH]));
         // A late twin takes the result of its flight; after that the other server is asked.
         assert_eq!(issuer.calls() - before, usize::from(wait > 30), "after {wait} s");
     }
@@ -205,11 +199,11 @@ async fn without_a_row_a_token_is_sent_again_only_if_the_policy_says_so() {
     issuer.fails(Fault::Gone);
     world.pass(LIFE + LEEWAY);
     let visit = world.look().await;
-    assert!(matches!(visit.standing, SessionStatus::Unavailable { .. }), "{:?}", visit.standing);
+    assert!(matches!(visit.status, SessionStatus::Unavailable { .. }), "{:?}", visit.status);
     assert!(visit.set.is_empty(), "no cookie is cleared");
     issuer.fails(Fault::Nothing);
     world.pass(60);
-    assert_eq!(world.look().await.standing, SessionStatus::Present);
+    assert_eq!(world.look().await.status, SessionStatus::Present);
     assert_eq!(*issuer.sent.lock().unwrap(), ["r0", "r0"]);
     // Where it says no, no engine is built.
     for replay in [Replay::Never, Replay::Within(Duration::from_secs(60))] {
@@ -303,7 +297,7 @@ async fn a_flight_belongs_to_the_very_cookie_that_was_shown() {
     for sealed in [&one, &other] {
         let calls = issuer.calls();
         let visit = world.thief(sealed).look().await;
-        assert_eq!((visit.standing, issuer.calls()), (SessionStatus::Present, calls + 1));
+        assert_eq!((visit.status, issuer.calls()), (SessionStatus::Present, calls + 1));
     }
 }
 

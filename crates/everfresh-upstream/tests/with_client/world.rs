@@ -177,7 +177,7 @@ pub(crate) struct World {
 
 /// What came of a visit.
 pub(crate) struct Visit {
-    pub(crate) standing: SessionStatus,
+    pub(crate) status: SessionStatus,
     /// The names and sizes of the cookies that were set, in order; 0: deleted.
     pub(crate) set: Vec<(String, usize)>,
     /// The `Cookie` field that the handler saw.
@@ -215,7 +215,7 @@ impl World {
         let underway = self.auth.attach(session.clone(), &mut request);
         let seen = request.headers().get(COOKIE);
         let seen = seen.map_or_else(String::new, |seen| seen.to_str().unwrap().to_owned());
-        let standing = session.standing();
+        let status = session.status();
         work(session).await;
         let response = underway.finish(Response::new(())).await;
         let mut set = Vec::new();
@@ -225,7 +225,7 @@ impl World {
             let (name, rest) = line.split_once('=').unwrap();
             set.push((name.to_owned(), rest.split(';').next().unwrap().len()));
         }
-        Visit { standing, set, seen }
+        Visit { status, set, seen }
     }
 
     pub(crate) async fn look(&mut self) -> Visit {

@@ -89,11 +89,17 @@ impl<C: ClaimSet> EngineBuilder<C> {
             session_lifetime: settings.session_lifetime,
         })?;
         let large = refresher.largest_refresh_token() > MAX_NAME_AND_VALUE;
-        let carriers = Transports::build(self.carriers, settings.insecure, large)?;
+        let transports = Transports::build(self.transports, settings.insecure, large)?;
         let clients = Clients::build(self.clients)?;
         let native = native(self.native_paths)?;
-        let dialects =
-            endpoints(self.dialects, &native, &carriers, &clients, &*refresher, settings.insecure)?;
+        let dialects = endpoints(
+            self.dialects,
+            &native,
+            &transports,
+            &clients,
+            &*refresher,
+            settings.insecure,
+        )?;
         if settings.insecure {
             tracing::warn!(target: "everfresh", "insecure_dev_only: cookies travel without Secure");
         }
@@ -102,7 +108,7 @@ impl<C: ClaimSet> EngineBuilder<C> {
         }
         let cache = Cache::new(self.token_cache);
         settings.rules.needs_session = refresher.mints();
-        let core = Core::new(settings, carriers, refresher, Fit::of::<C>(), runtime);
+        let core = Core::new(settings, transports, refresher, Fit::of::<C>(), runtime);
         Ok(Engine::new(core, cache, ServedEndpoints { native, dialects, clients }))
     }
 }

@@ -44,7 +44,7 @@ pub(super) fn native(paths: NativePaths) -> Result<Vec<(NativeEndpoint, Arc<str>
 pub(super) fn endpoints(
     dialects: Vec<Dialect>,
     native: &[(NativeEndpoint, Arc<str>)],
-    carriers: &Transports,
+    transports: &Transports,
     clients: &Clients,
     refresher: &dyn ErasedRefresher,
     insecure: bool,
@@ -79,7 +79,7 @@ pub(super) fn endpoints(
                          `.client(id, secret)`",
             });
         }
-        let one = Served::new(dialect, carriers, insecure).map_err(ConfigError::Dialect)?;
+        let one = Served::new(dialect, transports, insecure).map_err(ConfigError::Dialect)?;
         let path = &one.dialect().path;
         let own = native.iter().find(|(_, own)| is_at(own, path));
         if own.is_some() || served.iter().any(|other| other.dialect().path == *path) {
@@ -88,16 +88,16 @@ pub(super) fn endpoints(
         }
         served.push(Arc::new(one));
     }
-    warn_of_cookies(&served, carriers);
+    warn_of_cookies(&served, transports);
     Ok(served)
 }
 
 /// Warns of cookies without `__Host-`: a sibling subdomain can plant one, and a dialect's clients
 /// know its name (RFC 6265bis section 8.6).
-fn warn_of_cookies(served: &[Arc<Served>], carriers: &Transports) {
+fn warn_of_cookies(served: &[Arc<Served>], transports: &Transports) {
     let names = served.iter().flat_map(|one| one.cookies());
     let plain: BTreeSet<_> = names.filter(|name| !is_host_only(name)).collect();
-    if !plain.is_empty() && carriers.cookies().any(|(_, cookie, _)| is_host_only(cookie.name())) {
+    if !plain.is_empty() && transports.cookies().any(|(_, cookie, _)| is_host_only(cookie.name())) {
         tracing::warn!(
             target: "everfresh",
             cookies = ?plain,

@@ -112,26 +112,26 @@ fn config_errors() -> Vec<Says<ConfigError>> {
                 (ConfigError::NoSigningKey, &["`keys` only verify", "give a private key"])
             }
             ConfigError::NoSigningKey => {
-                (ConfigError::CarrierCount { found: 5 }, &["`carriers` holds 5", "1 to 4"])
+                (ConfigError::TransportCount { found: 5 }, &["`transports` holds 5", "1 to 4"])
             }
-            ConfigError::CarrierCount { .. } => (
-                ConfigError::CarrierClash { location: "the cookie \"at\"".into() },
-                &["`carriers` uses the cookie \"at\"", "give each its own"],
+            ConfigError::TransportCount { .. } => (
+                ConfigError::TransportClash { location: "the cookie \"at\"".into() },
+                &["`transports` uses the cookie \"at\"", "give each its own"],
             ),
-            ConfigError::CarrierClash { .. } => (
+            ConfigError::TransportClash { .. } => (
                 ConfigError::Cookie {
                     name: "a b".into(),
                     problem: "the name must be an RFC 9110 token".into(),
                 },
-                &["`carriers`", "\"a b\"", "must be"],
+                &["`transports`", "\"a b\"", "must be"],
             ),
             ConfigError::Cookie { .. } => (
                 ConfigError::Scheme { found: "Bear er".into() },
-                &["`carriers`", "\"Bear er\"", "such as `Bearer`"],
+                &["`transports`", "\"Bear er\"", "such as `Bearer`"],
             ),
             ConfigError::Scheme { .. } => (
                 ConfigError::HeaderLocation { name: http::header::COOKIE },
-                &["`carriers`", "\"cookie\"", "use `Location::"],
+                &["`transports`", "\"cookie\"", "use `Location::"],
             ),
             ConfigError::HeaderLocation { .. } => (
                 ConfigError::TrustedOrigin { found: "https://me:hunter2@app.example".into() },
@@ -193,7 +193,7 @@ fn refused(change: impl FnOnce(EngineBuilder<()>) -> EngineBuilder<()>) -> Strin
 fn every_check_of_the_builder_says_what_to_do() {
     let cookie = |cookie: CookieSpec| {
         let refresh = Location::Header("x-rt".parse().unwrap());
-        refused(|b| b.carriers([Transport::new(Location::Cookie(cookie), refresh)]))
+        refused(|b| b.transports([Transport::new(Location::Cookie(cookie), refresh)]))
     };
     let second = Duration::from_secs(1);
     for (problem, says) in [
@@ -388,9 +388,9 @@ fn session_errors() -> Vec<Says<SessionErrorKind>> {
         Some(match kind {
             SessionErrorKind::ResponseSent => (SessionErrorKind::Claims, &["claims", "make them"]),
             SessionErrorKind::Claims => {
-                (SessionErrorKind::UnknownCarrier, &["carrier", "`.carriers"])
+                (SessionErrorKind::UnknownTransport, &["transport", "`.transports"])
             }
-            SessionErrorKind::UnknownCarrier => {
+            SessionErrorKind::UnknownTransport => {
                 (SessionErrorKind::Audience, &["another service's", "`access_token`"])
             }
             SessionErrorKind::Audience => (SessionErrorKind::NotSignedIn, &["nobody", "`sign_in`"]),

@@ -38,7 +38,7 @@ pub use revalidate::{Revalidated, Revalidation};
 /// | `access_lifetime` | 15 minutes, less up to 5 % |
 /// | `session_lifetime` | 30 days |
 /// | `leeway` | 30 s, at most a quarter of a token's lifetime |
-/// | `carriers` | [`Transport::cookies`] |
+/// | `transports` | [`Transport::cookies`] |
 /// | `token_profile` | [`TokenProfile::AtJwt`] |
 /// | `inner_token` | [`InnerToken::Untouched`] |
 /// | `cache_policy` | [`CachePolicy::Override`] |
@@ -50,7 +50,7 @@ pub use revalidate::{Revalidated, Revalidation};
 pub struct EngineBuilder<C> {
     settings: Settings,
     refresher: Option<Box<dyn ErasedRefresher>>,
-    carriers: Vec<Transport>,
+    transports: Vec<Transport>,
     token_cache: usize,
     native_paths: NativePaths,
     dialects: Vec<Dialect>,
@@ -65,7 +65,7 @@ impl<C: ClaimSet> Engine<C> {
         EngineBuilder {
             settings: Settings::new(keys),
             refresher: None,
-            carriers: vec![Transport::cookies()],
+            transports: vec![Transport::cookies()],
             token_cache: 10_000,
             native_paths: NativePaths::default(),
             dialects: Vec::new(),
@@ -152,8 +152,8 @@ impl<C: ClaimSet> EngineBuilder<C> {
     }
 
     /// Sets where tokens travel, in order: 1 to 4 transports.
-    pub fn carriers(mut self, carriers: impl IntoIterator<Item = Transport>) -> Self {
-        self.carriers = carriers.into_iter().collect();
+    pub fn transports(mut self, transports: impl IntoIterator<Item = Transport>) -> Self {
+        self.transports = transports.into_iter().collect();
         self
     }
 
@@ -367,8 +367,8 @@ impl<C: ClaimSet> EngineBuilder<C> {
     }
 
     /// Adds a field `everfresh-debug` to every response, which tells developers what became of its
-    /// request, such as `carrier=0;by=cookie, verdict=expired, decision=wait, flight=started,
-    /// outcome=refreshed, standing=present, generation=3, sends=tokens`. `docs/observability.md`
+    /// request, such as `transport=0;by=cookie, verdict=expired, decision=wait, flight=started,
+    /// outcome=refreshed, status=present, generation=3, sends=tokens`. `docs/observability.md`
     /// says what each word means.
     ///
     /// Off unless set, and not for production, because it tells every client why a token does not

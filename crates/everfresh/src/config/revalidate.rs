@@ -69,10 +69,10 @@ impl<C: ClaimSet> EngineBuilder<C> {
         E: fmt::Display,
     {
         let hook = Arc::new(hook);
-        self.settings.revalidate = Some(Box::new(move |grant: SessionClaims| {
+        self.settings.revalidate = Some(Box::new(move |session_claims: SessionClaims| {
             let hook = hook.clone();
             Box::pin(async move {
-                let SessionClaims { subject, sid, claims, .. } = grant;
+                let SessionClaims { subject, sid, claims, .. } = session_claims;
                 let claims = read_own(claims.as_str());
                 match hook(Revalidation { subject, sid, claims }).await {
                     Ok(Revalidated::Keep) => Ok(None),

@@ -59,9 +59,9 @@ fn the_defaults_are_good() {
     builder().build().unwrap();
     builder().insecure_dev_only().build().unwrap();
     let all = [Transport::cookies(), Transport::headers()];
-    builder().carriers(all).build().unwrap();
-    builder().carriers([Transport::cookies(), Transport::bearer_with_cookie()]).build().unwrap();
-    builder().carriers([Transport::strict_cookies()]).build().unwrap();
+    builder().transports(all).build().unwrap();
+    builder().transports([Transport::cookies(), Transport::bearer_with_cookie()]).build().unwrap();
+    builder().transports([Transport::strict_cookies()]).build().unwrap();
 }
 
 #[test]
@@ -87,32 +87,35 @@ fn each_problem_names_its_setting_and_says_what_is_allowed() {
         (problem(|b| b.session_lifetime(Duration::MAX)), ["`session_lifetime`", "315360000 s"]),
         (problem(|b| b.leeway(secs(301))), ["`leeway` is 301s", "0 s to 300 s"]),
         (problem(|b| b.leeway(secs(u64::MAX))), ["`leeway`", "300 s"]),
-        (problem(|b| b.carriers([])), ["`carriers` holds 0", "1 to 4"]),
-        (problem(|b| b.carriers(vec![Transport::cookies(); 5])), ["`carriers` holds 5", "1 to 4"]),
-        (problem(|b| b.carriers([pair("at", "at")])), ["the cookie \"at\"", "give each its own"]),
+        (problem(|b| b.transports([])), ["`transports` holds 0", "1 to 4"]),
         (
-            problem(|b| b.carriers([Transport::cookies(), Transport::strict_cookies()])),
+            problem(|b| b.transports(vec![Transport::cookies(); 5])),
+            ["`transports` holds 5", "1 to 4"],
+        ),
+        (problem(|b| b.transports([pair("at", "at")])), ["the cookie \"at\"", "give each its own"]),
+        (
+            problem(|b| b.transports([Transport::cookies(), Transport::strict_cookies()])),
             ["the cookie \"__Host-access_token\"", "its own"],
         ),
         (
-            problem(|b| b.carriers([Transport::new(Location::bearer(), Location::bearer())])),
+            problem(|b| b.transports([Transport::new(Location::bearer(), Location::bearer())])),
             ["`Authorization: Bearer`", "its own"],
         ),
         (
-            problem(|b| b.carriers([Transport::headers(), Transport::headers()])),
-            ["`carriers` uses", "its own"],
+            problem(|b| b.transports([Transport::headers(), Transport::headers()])),
+            ["`transports` uses", "its own"],
         ),
-        (problem(|b| b.carriers([pair("a b", "rt")])), ["the cookie \"a b\"", "token"]),
-        (problem(|b| b.carriers([none.clone()]).insecure_dev_only()), ["SameSite=None", "Lax"]),
+        (problem(|b| b.transports([pair("a b", "rt")])), ["the cookie \"a b\"", "token"]),
+        (problem(|b| b.transports([none.clone()]).insecure_dev_only()), ["SameSite=None", "Lax"]),
         (
             problem(|b| {
                 let scheme = Location::Authorization("Bear er".into());
-                b.carriers([Transport::new(scheme, own_header("x-rt"))])
+                b.transports([Transport::new(scheme, own_header("x-rt"))])
             }),
             ["\"Bear er\"", "such as `Bearer`"],
         ),
         (
-            problem(|b| b.carriers([Transport::new(own_header("cookie"), own_header("x-rt"))])),
+            problem(|b| b.transports([Transport::new(own_header("cookie"), own_header("x-rt"))])),
             ["\"cookie\"", "Location::Cookie"],
         ),
         (problem(|b| b.trusted_origin("app.example")), ["`trusted_origin`", "as browsers do"]),

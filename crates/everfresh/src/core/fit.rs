@@ -10,7 +10,7 @@ use crate::observe::Event;
 use crate::verify::{UnreadClaims, read_own};
 
 /// After a deployment that changes the type there is one event a minute, and not one a request.
-const TOLD_EVERY: Duration = Duration::from_secs(60);
+const REPORT_EVERY: Duration = Duration::from_secs(60);
 
 /// The app's claims type, erased.
 pub(crate) struct Fit {
@@ -38,7 +38,7 @@ impl Core {
         let now = self.settings.clock.monotonic();
         let due = {
             let mut told = self.fit.told.lock().unwrap_or_else(PoisonError::into_inner);
-            let due = told.is_none_or(|then| now >= then + TOLD_EVERY);
+            let due = told.is_none_or(|then| now >= then + REPORT_EVERY);
             if due {
                 *told = Some(now);
             }

@@ -28,7 +28,7 @@ pub(crate) use sign_outs::SignOuts;
 /// refresher, and what this node remembers.
 pub(crate) struct Core {
     pub(crate) settings: Settings,
-    pub(crate) carriers: Transports,
+    pub(crate) transports: Transports,
     pub(crate) refresher: Arc<dyn ErasedRefresher>,
     pub(crate) fit: Fit,
     pub(crate) reuse_interval: Duration,
@@ -46,13 +46,13 @@ impl Core {
     /// `fit`: the app's claims type. Everything that a node remembers is empty.
     pub(crate) fn new(
         settings: Settings,
-        carriers: Transports,
+        transports: Transports,
         refresher: Box<dyn ErasedRefresher>,
         fit: Fit,
         runtime: Option<Handle>,
     ) -> Self {
         Self {
-            carriers,
+            transports,
             // A result that is returned again must not be about to expire.
             reuse_interval: refresher.result_window().min(settings.access_lifetime / 2),
             refresher: refresher.into(),

@@ -40,8 +40,8 @@ impl Core {
         access: Option<&AccessToken>,
         refresh: Option<&RefreshToken>,
     ) -> Result<(), Failure> {
-        if access.is_none_or(|token| self.carriers.fit(token.expose()))
-            && refresh.is_none_or(|token| self.carriers.fit_refresh(token.expose()))
+        if access.is_none_or(|token| self.transports.fit(token.expose()))
+            && refresh.is_none_or(|token| self.transports.fit_refresh(token.expose()))
         {
             return Ok(());
         }

@@ -18,25 +18,27 @@ impl Core {
     /// `again`: the runtime that followed the feed has ended.
     pub(crate) fn follow(self: &Arc<Self>, runtime: &Handle, again: bool) {
         if again && self.revocation_feed.is_live() {
-            self.hear(&FeedEvent::Lost(&StoreError::new("the runtime that followed it has ended")));
+            self.receive(&FeedEvent::Lost(&StoreError::new(
+                "the runtime that followed it has ended",
+            )));
         }
         let refresher = self.refresher.clone();
-        let ear = ear(self);
+        let sink = sink(self);
         let weak = Arc::downgrade(self);
         runtime.spawn(async move {
             let mut pause = AGAIN;
             loop {
                 let began = tokio::time::Instant::now();
-                match refresher.clone().watch_revocations(ear.clone()).await {
+                match refresher.clone().watch_revocations(sink.clone()).await {
                     Ok(()) => {
                         if let Some(core) = weak.upgrade() {
                             core.revocation_feed.none();
                         }
                         return;
                     }
-                    Err(error) => ear.lost(&error),
+                    Err(error) => sink.lost(&error),
                 }
-                if ear.is_closed() {
+                if sink.is_closed() {
                     return;
                 }
                 if began.elapsed() > AGAIN_MOST {
@@ -48,7 +50,7 @@ impl Core {
         });
     }
 
-    fn hear(&self, heard: &FeedEvent<'_>) {
+    fn receive(&self, heard: &FeedEvent<'_>) {
         match heard {
             FeedEvent::Ended(sids) => sids.iter().for_each(|sid| self.forget(&sid.to_string())),
             FeedEvent::Live => {
@@ -69,11 +71,11 @@ impl Core {
 }
 
 /// Holds no strong reference to the engine, so that the engine can be dropped.
-fn ear(core: &Arc<Core>) -> RevocationSink {
+fn sink(core: &Arc<Core>) -> RevocationSink {
     let weak: Weak<Core> = Arc::downgrade(core);
     RevocationSink::new(core.longest_life(), move |heard| match weak.upgrade() {
         Some(core) => {
-            core.hear(&heard);
+            core.receive(&heard);
             true
         }
         None => false,

@@ -31,12 +31,12 @@ impl Served {
     /// the transport's cookie.
     pub(crate) fn new(
         dialect: Dialect,
-        carriers: &Transports,
+        transports: &Transports,
         insecure: bool,
     ) -> Result<Self, DialectError> {
         dialect.check()?;
         let cookie = |name: &str| {
-            let mut known = carriers.cookies().map(|(_, cookie, _)| cookie);
+            let mut known = transports.cookies().map(|(_, cookie, _)| cookie);
             let known = known.find(|cookie| cookie.name() == name).cloned();
             known.unwrap_or_else(|| match CookieSpec::new(name) {
                 spec if insecure => spec.insecure(),

@@ -118,9 +118,9 @@ impl Served {
         reply
     }
 
-    pub(super) fn bad(&self, core: &Core, why: RefreshError) -> Reply {
+    pub(super) fn bad(&self, core: &Core, error: RefreshError) -> Reply {
         let errors = &self.dialect.errors;
-        let failed: &Failed = match why {
+        let failed: &Failed = match error {
             RefreshError::Missing => &errors.missing,
             RefreshError::Invalid => &errors.invalid,
             RefreshError::Expired => &errors.expired,
@@ -138,7 +138,7 @@ impl Served {
         // `Failed::check` checked the status when the engine was built.
         let status = StatusCode::from_u16(failed.status).unwrap_or(StatusCode::BAD_REQUEST);
         let mut reply = json(status, failed.body.as_bytes().to_vec());
-        if let RefreshError::Client { basic: true } = why {
+        if let RefreshError::Client { basic: true } = error {
             // RFC 6749 section 5.2.
             let challenge = HeaderValue::from_static(r#"Basic realm="token", charset="UTF-8""#);
             reply.headers_mut().insert(WWW_AUTHENTICATE, challenge);

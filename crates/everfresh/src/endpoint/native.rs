@@ -77,11 +77,11 @@ async fn sessions<C: ClaimSet>(
     engine: &Engine<C>,
     session: &Session<C>,
 ) -> Result<Reply, Rejection> {
-    session.require_person()?;
+    session.require_user()?;
     if let Some(reply) = keeps_none(engine) {
         return Ok(reply);
     }
-    let own = session.person_sid();
+    let own = session.user_sid();
     let sessions = session.sessions().await?.into_iter().map(|one| {
         json!({
             "current": own.as_deref() == Some(&*one.sid),
@@ -110,13 +110,13 @@ async fn sign_out_one<C: ClaimSet>(
     session: &Session<C>,
     sid: &str,
 ) -> Result<Reply, Rejection> {
-    session.require_person()?;
+    session.require_user()?;
     if let Some(reply) = keeps_none(engine) {
         return Ok(reply);
     }
-    if session.person_sid().as_deref() == Some(sid) {
+    if session.user_sid().as_deref() == Some(sid) {
         session.sign_out().await?;
-        return Ok(nothing());
+        return Ok(no_content());
     }
     ends_others(engine, session)?;
     if !session.sign_out_other(sid).await? {
@@ -126,20 +126,20 @@ async fn sign_out_one<C: ClaimSet>(
              are.",
         ));
     }
-    Ok(nothing())
+    Ok(no_content())
 }
 
 async fn logout_all<C: ClaimSet>(
     engine: &Engine<C>,
     session: &Session<C>,
 ) -> Result<Reply, Rejection> {
-    session.require_person()?;
+    session.require_user()?;
     if let Some(reply) = keeps_none(engine) {
         return Ok(reply);
     }
     ends_others(engine, session)?;
     session.sign_out_everywhere().await?;
-    Ok(nothing())
+    Ok(no_content())
 }
 
 /// Checks that the sign-in is as recent as the app requires for ending other sessions.
@@ -176,7 +176,7 @@ fn jwks<C>(engine: &Engine<C>) -> Reply {
     reply
 }
 
-fn nothing() -> Reply {
+fn no_content() -> Reply {
     let mut reply = Response::new(Vec::new());
     *reply.status_mut() = StatusCode::NO_CONTENT;
     reply

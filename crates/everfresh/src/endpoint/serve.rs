@@ -104,9 +104,11 @@ impl Served {
         }
         // A refresh that has begun finishes in its own task. The client waits for the usual time.
         let core = &engine.core;
-        match within(core, core.settings.refresh_timeout, self.grant(engine, asked, body)).await {
+        match within(core, core.settings.refresh_timeout, self.respond_to(engine, asked, body))
+            .await
+        {
             Some(Ok(granted)) => self.good(engine, &granted),
-            Some(Err(why)) => self.bad(core, why),
+            Some(Err(error)) => self.bad(core, error),
             None => self.bad(core, Failure::SOON.into()),
         }
     }
@@ -123,7 +125,7 @@ impl Served {
         })
     }
 
-    async fn grant<C: ClaimSet>(
+    async fn respond_to<C: ClaimSet>(
         &self,
         engine: &Engine<C>,
         mut asked: ParsedCall,
@@ -205,7 +207,7 @@ impl Served {
     ) -> Result<Granted, RefreshError> {
         let core = &engine.core;
         let now = core.settings.clock.now();
-        let (grant, expires) = shown.pick(|token| {
+        let (session_claims, expires) = shown.pick(|token| {
             let verified = verify::<C>(
                 token.as_bytes(),
                 &core.settings.keys.current(),
@@ -213,17 +215,22 @@ impl Served {
                 now,
             );
             let verified = verified.map_err(|_| RefreshError::Invalid)?;
-            let grant = verified.session_claims(Confirms::TheSame).ok_or(RefreshError::Invalid)?;
+            let session_claims =
+                verified.session_claims(Confirms::TheSame).ok_or(RefreshError::Invalid)?;
             let expires = verified.expires;
-            let over = now >= expires.plus(grace) || now >= grant.session_expires;
-            if over || core.revoked.contains(&grant.sid, now) {
+            let over = now >= expires.plus(grace) || now >= session_claims.session_expires;
+            if over || core.revoked.contains(&session_claims.sid, now) {
                 return Err(RefreshError::Expired);
             }
-            let sid = grant.sid.as_str().into();
-            Ok(Good { sid, rank: expires.as_secs(), what: (grant, expires) })
+            let sid = session_claims.sid.as_str().into();
+            Ok(Good { sid, rank: expires.as_secs(), value: (session_claims, expires) })
         })?;
-        let sid = grant.sid.clone();
-        let renewal = ReissueRequest { grant: Some(grant), expires: Some(expires), ..renewal };
+        let sid = session_claims.sid.clone();
+        let renewal = ReissueRequest {
+            session_claims: Some(session_claims),
+            expires: Some(expires),
+            ..renewal
+        };
         let tokens = self.renew(engine, &sid, renewal).await?;
         Ok(Granted { tokens, attributes: self.attributes(engine, &sid).await? })
     }
@@ -244,7 +251,7 @@ impl Served {
             if core.revoked.contains(&sid, now) {
                 return Err(Failure::Rejected.into());
             }
-            Ok(Good { sid: sid.clone(), rank: fingerprint, what: (token, sid) })
+            Ok(Good { sid: sid.clone(), rank: fingerprint, value: (token, sid) })
         })?;
         let attributes = self.attributes(engine, &sid).await?;
         if client.is_some() && widens(body, &attributes) {
@@ -258,7 +265,7 @@ impl Served {
             }
             _ => {
                 let admitted = RefreshRequest::new(None, refresh, true).shown_by(client.as_deref());
-                let tokens = self.land(engine, &sid, |cx| cx.refresh(admitted)).await?;
+                let tokens = self.finish_flight(engine, &sid, |cx| cx.refresh(admitted)).await?;
                 core.emit(&Event::Refreshed { sid: &sid });
                 tokens
             }
@@ -272,13 +279,13 @@ impl Served {
         sid: &str,
         renewal: ReissueRequest,
     ) -> Result<Tokens, RefreshError> {
-        let tokens = self.land(engine, sid, |cx| cx.reissue_access_token(renewal)).await?;
+        let tokens = self.finish_flight(engine, sid, |cx| cx.reissue_access_token(renewal)).await?;
         engine.core.emit(&Event::Renewed { sid });
         Ok(tokens)
     }
 
     /// Runs a refresh to its end, even if the client disconnects.
-    async fn land<C, F>(
+    async fn finish_flight<C, F>(
         &self,
         engine: &Engine<C>,
         sid: &str,
@@ -289,17 +296,17 @@ impl Served {
     {
         let core = &engine.core;
         let cx = Context::new(core.clone());
-        let landing = core.detached(refresh(cx.clone())).await;
-        if let Err(failure) = landing {
+        let result = core.detached(refresh(cx.clone())).await;
+        if let Err(failure) = result {
             core.emit(&Event::RefreshFailed { sid, failure });
         }
-        if landing.as_ref().err() == Some(&Failure::Rejected) {
+        if result.as_ref().err() == Some(&Failure::Rejected) {
             core.revoke_here(sid);
             if cx.ended_by_app() {
                 return Err(RefreshError::UserGone);
             }
         }
-        Ok(landing?)
+        Ok(result?)
     }
 
     /// Returns the attributes that the app set on the session, if the dialect uses them.

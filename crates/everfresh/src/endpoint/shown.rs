@@ -35,7 +35,7 @@ pub(super) struct Good<T> {
     pub(super) sid: Box<str>,
     /// The latest token of a session has the greatest rank.
     pub(super) rank: u64,
-    pub(super) what: T,
+    pub(super) value: T,
 }
 
 impl Shown {
@@ -65,7 +65,7 @@ impl Shown {
         &'t self,
         judge: impl Fn(&'t str) -> Result<Good<T>, RefreshError>,
     ) -> Result<T, RefreshError> {
-        let mut why = RefreshError::Invalid;
+        let mut error = RefreshError::Invalid;
         for place in self.tokens.chunk_by(|one, next| one.place == next.place) {
             let mut best: Option<Good<T>> = None;
             let mut conflict = false;
@@ -74,16 +74,16 @@ impl Shown {
                     (Ok(good), Some(kept)) if good.sid != kept.sid => conflict = true,
                     (Ok(good), Some(kept)) if good.rank <= kept.rank => {}
                     (Ok(good), _) => best = Some(good),
-                    (Err(RefreshError::Expired), _) => why = RefreshError::Expired,
+                    (Err(RefreshError::Expired), _) => error = RefreshError::Expired,
                     (Err(_), _) => {}
                 }
             }
             match best {
-                Some(_) if conflict => why = RefreshError::Invalid,
-                Some(good) => return Ok(good.what),
+                Some(_) if conflict => error = RefreshError::Invalid,
+                Some(good) => return Ok(good.value),
                 None => {}
             }
         }
-        Err(why)
+        Err(error)
     }
 }

@@ -19,7 +19,7 @@ use crate::verify::{self, InvalidReason, Seek, Verified, verify};
 pub(super) struct Assessed<C> {
     pub(super) verdict: Verdict,
     /// The transport that brought the token that counts, or the token that was refused.
-    pub(super) carrier: Option<usize>,
+    pub(super) transport: Option<usize>,
     pub(super) view: View<C>,
     /// No token is good, and the key set may lack the key that signed one of them.
     pub(super) lacks_key: bool,
@@ -28,15 +28,15 @@ pub(super) struct Assessed<C> {
 impl<C> Assessed<C> {
     /// The assessment if the engine can't tell at the moment which of the tokens counts.
     pub(super) fn unknown(retry_after: Duration) -> Self {
-        let view = View::nobody(SessionStatus::Unavailable { retry_after }, None);
-        Self { verdict: Verdict::Invalid, carrier: None, view, lacks_key: false }
+        let view = View::without_token(SessionStatus::Unavailable { retry_after }, None);
+        Self { verdict: Verdict::Invalid, transport: None, view, lacks_key: false }
     }
 
     /// The key is not available at the moment, so the token may be good. An expired token that was
     /// verified keeps its assessment.
     pub(super) fn doubt(&mut self, retry_after: Duration) {
         if self.view.verified.is_none() {
-            self.view = View::nobody(SessionStatus::Unavailable { retry_after }, None);
+            self.view = View::without_token(SessionStatus::Unavailable { retry_after }, None);
         }
     }
 }
@@ -45,7 +45,7 @@ impl<C> Assessed<C> {
 pub(super) enum Refreshing {
     /// No refresh token counts.
     Nothing,
-    This(Picked),
+    Token(Picked),
     /// The refresh token is of another session than the access token, or the refresh tokens are of
     /// several sessions. The decision depends on which of these are over, and the refresher has to
     /// be asked.
@@ -58,7 +58,7 @@ pub(super) enum Refreshing {
 /// A refresh token that counts.
 pub(super) struct Picked {
     /// The transport that brought it.
-    pub(super) carrier: usize,
+    pub(super) transport: usize,
     pub(super) token: RefreshToken,
     /// Whether it belongs to the verified access token, if there is one.
     pub(super) beside: bool,
@@ -70,7 +70,7 @@ struct Conflict;
 impl Candidate<'_> {
     fn picked(&self, beside: bool) -> Refreshing {
         match self.as_refresh_token() {
-            Some((carrier, token)) => Refreshing::This(Picked { carrier, token, beside }),
+            Some((transport, token)) => Refreshing::Token(Picked { transport, token, beside }),
             None => Refreshing::Nothing,
         }
     }
@@ -92,7 +92,7 @@ impl<C: ClaimSet> Engine<C> {
         let core = &self.core;
         let mut best: Option<(Verdict, usize, Arc<Verified<C>>)> = None;
         let (mut flaw, mut lacks_key) = (found.flaw, false);
-        for group in found.candidates().chunk_by(|one, next| one.carrier == next.carrier) {
+        for group in found.candidates().chunk_by(|one, next| one.transport == next.transport) {
             let verified = match self.pick(group, now, &mut lacks_key) {
                 Ok(verified) => verified,
                 Err(reason) => {
@@ -106,7 +106,7 @@ impl<C: ClaimSet> Engine<C> {
             };
             let is_read = verified.claims.is_ok();
             if best.as_ref().is_none_or(|(of, _, kept)| better(kept, *of)) {
-                best = Some((verdict, group[0].carrier, verified));
+                best = Some((verdict, group[0].transport, verified));
             }
             if verdict != Verdict::Expired && is_read {
                 lacks_key = false;
@@ -114,22 +114,22 @@ impl<C: ClaimSet> Engine<C> {
             }
         }
         match best {
-            Some((verdict, carrier, verified)) => {
-                let standing = match verdict {
+            Some((verdict, transport, verified)) => {
+                let status = match verdict {
                     Verdict::Expired if core.is_past_use(&verified, now) => SessionStatus::Rejected,
                     _ if verified.claims.is_err() => SessionStatus::UnreadClaims,
                     _ => SessionStatus::Present,
                 };
-                let view = View { standing, reason: None, verified: Some(verified) };
-                Assessed { verdict, carrier: Some(carrier), view, lacks_key }
+                let view = View { status, reason: None, verified: Some(verified) };
+                Assessed { verdict, transport: Some(transport), view, lacks_key }
             }
             None => {
-                let (verdict, standing) = match flaw {
+                let (verdict, status) = match flaw {
                     None => (Verdict::Absent, SessionStatus::Absent),
                     Some(_) => (Verdict::Invalid, SessionStatus::Rejected),
                 };
-                let carrier = found.candidates().first().map(|first| first.carrier);
-                Assessed { verdict, carrier, view: View::nobody(standing, flaw), lacks_key }
+                let transport = found.candidates().first().map(|first| first.transport);
+                Assessed { verdict, transport, view: View::without_token(status, flaw), lacks_key }
             }
         }
     }
@@ -182,7 +182,7 @@ impl<C: ClaimSet> Engine<C> {
         let verified = match found {
             Some(verified) => verified,
             None => {
-                candidate.flaw(&core.carriers).map_or(Ok(()), Err)?;
+                candidate.flaw(&core.transports).map_or(Ok(()), Err)?;
                 Arc::new(verify(token, &core.settings.keys.current(), &core.settings.rules, now)?)
             }
         };
@@ -206,7 +206,7 @@ impl<C: ClaimSet> Engine<C> {
     ) -> Option<Fetch> {
         match self.core.settings.keys.seek() {
             // The key may have arrived between the check and this call.
-            Seek::InVain => *assessed = self.assess(found, now),
+            Seek::NotFound => *assessed = self.assess(found, now),
             Seek::InFlight(fetch) => return Some(fetch),
             Seek::Unavailable { retry_after } => assessed.doubt(retry_after),
         }
@@ -216,7 +216,7 @@ impl<C: ClaimSet> Engine<C> {
 
 impl Core {
     fn identify<C>(&self, verified: &Verified<C>, now: Timestamp) -> bool {
-        let presented = Presented::new(Some(verified.held()), None);
+        let presented = Presented::new(Some(verified.as_verified_token()), None);
         self.refresher.identify(presented, now).is_some()
     }
 
@@ -244,29 +244,29 @@ impl Core {
         &self,
         found: &Found<'_>,
         verdict: Verdict,
-        carrier: Option<usize>,
+        transport: Option<usize>,
         verified: Option<&Verified<C>>,
         asked: bool,
         now: Timestamp,
     ) -> Refreshing {
         let candidates = found.candidates();
-        let (Some(verified), Some(carrier)) = (verified, carrier) else {
+        let (Some(verified), Some(transport)) = (verified, transport) else {
             let picked = self.latest(candidates, None, now).ok().flatten();
-            return self.told_if_none(candidates, picked.map(|(one, _)| one.picked(true)), now);
+            return self.reported_if_none(candidates, picked.map(|(one, _)| one.picked(true)), now);
         };
-        let plantable = self.carriers.is_plantable(carrier);
-        let of_carrier = |one: &&Candidate<'_>| one.carrier == carrier;
+        let plantable = self.transports.is_plantable(transport);
+        let of_transport = |one: &&Candidate<'_>| one.transport == transport;
         if let ([only], Verdict::Fresh) = (candidates, verdict)
             && (!plantable
-                || of_carrier(&only) && self.refresher.names_session(only.token, &verified.sid))
+                || of_transport(&only) && self.refresher.names_session(only.token, &verified.sid))
         {
-            let picked = Some(only).filter(of_carrier).map(|one| one.picked(true));
+            let picked = Some(only).filter(of_transport).map(|one| one.picked(true));
             return picked.unwrap_or(Refreshing::Nothing);
         }
-        let candidates: Vec<_> = candidates.iter().filter(of_carrier).copied().collect();
+        let candidates: Vec<_> = candidates.iter().filter(of_transport).copied().collect();
         if plantable {
             return match self.latest(&candidates, None, now) {
-                Ok(_) if found.gave_up(carrier) => Refreshing::Conflict,
+                Ok(_) if found.gave_up(transport) => Refreshing::Conflict,
                 Ok(Some((one, of))) if of.sid == verified.sid => one.picked(true),
                 Ok(Some((_, of))) if self.revoked.contains(&of.sid, now) => Refreshing::Nothing,
                 Ok(Some(_)) | Err(Conflict) if !asked => {
@@ -281,7 +281,7 @@ impl Core {
                 },
             };
         }
-        let own = self.latest(&candidates, Some(verified.held()), now).ok().flatten();
+        let own = self.latest(&candidates, Some(verified.as_verified_token()), now).ok().flatten();
         let picked = match own {
             Some((own, _)) => Some(own.picked(true)),
             None if verdict == Verdict::Expired => {
@@ -290,7 +290,7 @@ impl Core {
             }
             None => None,
         };
-        self.told_if_none(&candidates, picked, now)
+        self.reported_if_none(&candidates, picked, now)
     }
 
     /// Returns the sessions of the authentic refresh tokens.
@@ -311,7 +311,7 @@ impl Core {
     ) -> Result<Option<(&'c Candidate<'h>, FlightKey)>, Conflict> {
         let mut best: Option<(&Candidate<'_>, FlightKey)> = None;
         for candidate in candidates {
-            if best.as_ref().is_some_and(|(kept, _)| kept.carrier != candidate.carrier) {
+            if best.as_ref().is_some_and(|(kept, _)| kept.transport != candidate.transport) {
                 continue;
             }
             let presented = Presented::new(of, Some(candidate.token));
@@ -336,7 +336,7 @@ impl Core {
     }
 
     /// Emits an event if authentic refresh tokens came and none of them counts.
-    fn told_if_none(
+    fn reported_if_none(
         &self,
         candidates: &[Candidate<'_>],
         picked: Option<Refreshing>,

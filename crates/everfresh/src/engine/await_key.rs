@@ -54,10 +54,10 @@ impl<C: ClaimSet> AwaitKey<C> {
 
         let mut again = true;
         let (mut assessed, mut now) = loop {
-            let landed = match fetch {
+            let outcome = match fetch {
                 Some(fetch) => {
                     let span =
-                        tracing::info_span!(target: "everfresh", "everfresh.wait", how = "keys");
+                        tracing::info_span!(target: "everfresh", "everfresh.wait", entry = "keys");
                     within(core, left(), fetch).instrument(span).await.is_some()
                 }
                 None => false,
@@ -68,7 +68,7 @@ impl<C: ClaimSet> AwaitKey<C> {
                 && let Some(next) = engine.seek_key(&mut assessed, &access.found(), now)
             {
                 // The first fetch may have begun before the key was published.
-                if landed && again {
+                if outcome && again {
                     (fetch, again) = (Some(next), false);
                     continue;
                 }

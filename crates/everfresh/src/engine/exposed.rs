@@ -27,7 +27,7 @@ impl<C: ClaimSet> Engine<C> {
         let (verdict, decision) = (Verdict::Absent, Decision::Pass);
         self.core.metrics.decided(decision, verdict);
         let request = RequestFacts {
-            carrier: 0,
+            transport: 0,
             began: now,
             same_origin: true,
             user_activity: false,
@@ -37,7 +37,11 @@ impl<C: ClaimSet> Engine<C> {
             refresh: None,
             refused_refresh: false,
         };
-        Session::begin(self.core.clone(), request, View::nobody(SessionStatus::InsecureHost, None))
+        Session::begin(
+            self.core.clone(),
+            request,
+            View::without_token(SessionStatus::InsecureHost, None),
+        )
     }
 }
 

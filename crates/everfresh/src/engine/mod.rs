@@ -147,18 +147,18 @@ impl<C: ClaimSet> Engine<C> {
 
         let same_origin = core.settings.csrf_handled_elsewhere
             || !origin::is_cross_site(head, &core.settings.trusted_origins);
-        let found = extract(head.fields(), &core.carriers, Side::Access, same_origin, &[]);
+        let found = extract(head.fields(), &core.transports, Side::Access, same_origin, &[]);
         let mut assessed = self.assess(&found, now);
-        if assessed.view.standing == SessionStatus::Absent
+        if assessed.view.status == SessionStatus::Absent
             && !same_origin
-            && brings_cookie(head.fields(), &core.carriers)
+            && brings_cookie(head.fields(), &core.transports)
         {
             core.emit(&Event::CrossSite);
-            assessed.view = View::nobody(SessionStatus::CrossSite, None);
+            assessed.view = View::without_token(SessionStatus::CrossSite, None);
         }
-        let joined = join_pieces(head.fields(), &core.carriers, same_origin);
+        let joined = join_pieces(head.fields(), &core.transports, same_origin);
         let extract_refresh =
-            || extract(head.fields(), &core.carriers, Side::Refresh, same_origin, &joined);
+            || extract(head.fields(), &core.transports, Side::Refresh, same_origin, &joined);
         let refresh = core.refresher.uses_refresh_tokens().then(extract_refresh);
         let user_activity = match &core.settings.background {
             Some(background) => !background(head.method(), head.path()),
@@ -198,8 +198,8 @@ impl<C: ClaimSet> Engine<C> {
         now: Timestamp,
     ) -> Refreshing {
         let Some(found) = refresh else { return Refreshing::Nothing };
-        let Assessed { verdict, carrier, view, .. } = assessed;
-        self.core.pick_refresh(found, *verdict, *carrier, view.verified.as_deref(), asked, now)
+        let Assessed { verdict, transport, view, .. } = assessed;
+        self.core.pick_refresh(found, *verdict, *transport, view.verified.as_deref(), asked, now)
     }
 
     /// Decides what to do, now that the tokens are assessed. Returns the session, and whether the
@@ -214,18 +214,18 @@ impl<C: ClaimSet> Engine<C> {
         now: Timestamp,
     ) -> (Session<C>, bool) {
         let core = &self.core;
-        let Assessed { mut verdict, carrier, mut view, .. } = assessed;
+        let Assessed { mut verdict, transport, mut view, .. } = assessed;
         if let Some(reason) = view.reason {
             core.emit(&Event::TokenRefused { reason });
         }
         let picked = match chosen {
-            Refreshing::This(picked) => Some(picked),
+            Refreshing::Token(picked) => Some(picked),
             Refreshing::Nothing => None,
             Refreshing::Doubt(_) | Refreshing::Conflict => {
                 let reason = InvalidReason::Conflict;
                 core.emit(&Event::TokenRefused { reason });
                 (verdict, view) =
-                    (Verdict::Invalid, View::nobody(SessionStatus::Rejected, Some(reason)));
+                    (Verdict::Invalid, View::without_token(SessionStatus::Rejected, Some(reason)));
                 None
             }
         };
@@ -233,13 +233,13 @@ impl<C: ClaimSet> Engine<C> {
         let refused_refresh = picked.is_none() && refresh.is_some_and(brought);
         if picked.as_ref().is_some_and(|picked| !picked.beside) {
             // The refresh token is another session's, so the expired access token is ignored.
-            (verdict, view) = (Verdict::Absent, View::nobody(SessionStatus::Absent, None));
+            (verdict, view) = (Verdict::Absent, View::without_token(SessionStatus::Absent, None));
         }
         // Without a verified access token the refresh token's transport counts, so that no token
         // moves from a cookie to a place that scripts can read.
-        let carrier = match (&picked, &view.verified) {
-            (Some(picked), None) => Some(picked.carrier),
-            _ => carrier,
+        let transport = match (&picked, &view.verified) {
+            (Some(picked), None) => Some(picked.transport),
+            _ => transport,
         };
         let refresh = picked.map(|picked| picked.token);
 
@@ -247,7 +247,7 @@ impl<C: ClaimSet> Engine<C> {
             if view.verified.is_none() && refresh.is_none() {
                 return false;
             }
-            let held = view.verified.as_deref().map(Verified::held);
+            let held = view.verified.as_deref().map(Verified::as_verified_token);
             let presented = Presented::new(held, refresh.as_ref().map(|t| t.expose().as_bytes()));
             core.refresher.identify(presented, now).is_some()
         };
@@ -274,9 +274,9 @@ impl<C: ClaimSet> Engine<C> {
 
         core.metrics.decided(decision, verdict);
         let OriginFacts { same_origin, user_activity } = facts;
-        let carrier = carrier.unwrap_or(0);
+        let transport = transport.unwrap_or(0);
         let request = RequestFacts {
-            carrier,
+            transport,
             same_origin,
             began: now,
             user_activity,

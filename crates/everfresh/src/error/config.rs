@@ -51,13 +51,13 @@ pub enum ConfigError {
     Key(KeyError),
     /// The refresher mints tokens, and no key signs.
     NoSigningKey,
-    /// `carriers` holds none, or more than 4.
-    CarrierCount {
+    /// `transports` holds none, or more than 4.
+    TransportCount {
         /// How many there are.
         found: usize,
     },
     /// Two tokens are in locations that can't be told apart.
-    CarrierClash {
+    TransportClash {
         /// The location.
         location: String,
     },
@@ -115,25 +115,25 @@ impl fmt::Display for ConfigError {
                 "`keys` only verify, but the refresher mints tokens: give a private key or a \
                  secret as the first key",
             ),
-            Self::CarrierCount { found } => {
-                write!(f, "`carriers` holds {found} carriers; allowed are 1 to 4")
+            Self::TransportCount { found } => {
+                write!(f, "`transports` holds {found} transports; allowed are 1 to 4")
             }
-            Self::CarrierClash { location } => write!(
+            Self::TransportClash { location } => write!(
                 f,
-                "`carriers` uses {location} for two tokens that could not be told apart; give \
+                "`transports` uses {location} for two tokens that could not be told apart; give \
                  each its own"
             ),
             Self::Cookie { name, problem } => {
-                write!(f, "`carriers`: the cookie {name:?}: {problem}")
+                write!(f, "`transports`: the cookie {name:?}: {problem}")
             }
             Self::Scheme { found } => write!(
                 f,
-                "`carriers`: `Location::Authorization({found:?})` is no scheme; it must be an RFC \
+                "`transports`: `Location::Authorization({found:?})` is no scheme; it must be an RFC \
                  9110 token such as `Bearer`"
             ),
             Self::HeaderLocation { name } => write!(
                 f,
-                "`carriers`: `Location::Header({:?})` means something else; use \
+                "`transports`: `Location::Header({:?})` means something else; use \
                  `Location::Authorization`, `Location::Cookie` or another header",
                 name.as_str()
             ),

@@ -35,7 +35,7 @@ pub enum SessionErrorKind {
     /// The claims can't be put into a token. The message names the member.
     Claims,
     /// The engine was not built with this transport.
-    UnknownCarrier,
+    UnknownTransport,
     /// The audience of a token for another service is empty, or this engine's own.
     Audience,
     /// No user is signed in, or the token names no session.
@@ -131,8 +131,8 @@ impl fmt::Display for SessionError {
             SessionErrorKind::Claims => {
                 "the claims can't go into a token; make them an object without registered names"
             }
-            SessionErrorKind::UnknownCarrier => {
-                "the carrier is not one of the engine's; name it in `.carriers(..)` too"
+            SessionErrorKind::UnknownTransport => {
+                "the transport is not one of the engine's; name it in `.transports(..)` too"
             }
             SessionErrorKind::Audience => {
                 "the audience must be another service's; for this one there is `access_token`"

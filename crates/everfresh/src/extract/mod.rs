@@ -20,13 +20,13 @@ use zeroize::Zeroizing;
 use crate::cookie::chunks;
 use crate::head::HeaderFields;
 use crate::refresh::RefreshToken;
-use crate::transport::{CookieFinder, MAX_CARRIERS, Place, Side, Transports};
+use crate::transport::{CookieFinder, MAX_TRANSPORTS, Place, Side, Transports};
 use crate::verify::{InvalidReason, MAX_TOKEN};
 
 /// How many tokens in one place are verified: a cookie on the host, one on its domain and one on a
 /// path are three.
 const MAX_IN_ONE_PLACE: usize = 4;
-const MAX_CANDIDATES: usize = MAX_IN_ONE_PLACE * MAX_CARRIERS;
+const MAX_CANDIDATES: usize = MAX_IN_ONE_PLACE * MAX_TRANSPORTS;
 
 /// How many octets of `Cookie` are searched. Servers refuse fewer.
 const MAX_COOKIE_OCTETS: usize = 1024 * 1024;
@@ -43,15 +43,15 @@ pub(crate) struct Found<'h> {
 /// One token and the index of the transport that brought it.
 #[derive(Clone, Copy)]
 pub(crate) struct Candidate<'h> {
-    pub(crate) carrier: usize,
+    pub(crate) transport: usize,
     pub(crate) token: &'h [u8],
 }
 
 impl Candidate<'_> {
     /// Returns what is wrong with the candidate by its place. Ask it of an access token that is not
     /// known yet; the bytes of a known one were verified.
-    pub(crate) fn flaw(&self, carriers: &Transports) -> Option<InvalidReason> {
-        let place = carriers.side(Side::Access).get(self.carrier);
+    pub(crate) fn flaw(&self, transports: &Transports) -> Option<InvalidReason> {
+        let place = transports.side(Side::Access).get(self.transport);
         let is_flawed = matches!(place, Some(Place::Authorization(_))) && is_several(self.token);
         is_flawed.then_some(InvalidReason::Duplicated)
     }
@@ -60,7 +60,7 @@ impl Candidate<'_> {
     /// UTF-8.
     pub(crate) fn as_refresh_token(&self) -> Option<(usize, RefreshToken)> {
         let text = std::str::from_utf8(self.token).ok()?;
-        Some((self.carrier, RefreshToken::new(text.to_owned())))
+        Some((self.transport, RefreshToken::new(text.to_owned())))
     }
 }
 
@@ -73,15 +73,17 @@ pub(crate) struct Kept {
 
 impl Kept {
     pub(crate) fn found(&self) -> Found<'_> {
-        let mut found = Found { flaw: self.flaw, given_up: self.given_up, ..Found::nothing() };
+        let mut found = Found { flaw: self.flaw, given_up: self.given_up, ..Found::empty() };
         let kept = self.tokens.iter().take(MAX_CANDIDATES);
-        found.found.extend(kept.map(|(carrier, token)| Candidate { carrier: *carrier, token }));
+        found
+            .found
+            .extend(kept.map(|(transport, token)| Candidate { transport: *transport, token }));
         found
     }
 }
 
 impl<'h> Found<'h> {
-    fn nothing() -> Self {
+    fn empty() -> Self {
         Self { found: SmallVec::new(), given_up: None, flaw: None }
     }
 
@@ -90,19 +92,19 @@ impl<'h> Found<'h> {
     }
 
     /// Whether this transport brought so many that none of them counts.
-    pub(crate) fn gave_up(&self, carrier: usize) -> bool {
-        self.given_up == Some(carrier)
+    pub(crate) fn gave_up(&self, transport: usize) -> bool {
+        self.given_up == Some(transport)
     }
 
     /// Copies the tokens, so that they outlive the request's head.
     pub(crate) fn keep(&self) -> Kept {
-        let copy = |one: &Candidate<'_>| (one.carrier, Zeroizing::new(one.token.to_vec()));
+        let copy = |one: &Candidate<'_>| (one.transport, Zeroizing::new(one.token.to_vec()));
         let tokens = self.candidates().iter().map(copy).collect();
         Kept { tokens, given_up: self.given_up, flaw: self.flaw }
     }
 
-    fn add(&mut self, side: Side, carrier: usize, token: &'h [u8]) {
-        if token.is_empty() || self.given_up == Some(carrier) {
+    fn add(&mut self, side: Side, transport: usize, token: &'h [u8]) {
+        if token.is_empty() || self.given_up == Some(transport) {
             return;
         }
         let most = if side == Side::Access { MAX_TOKEN } else { chunks::MAX_TEXT };
@@ -112,11 +114,12 @@ impl<'h> Found<'h> {
         }
         // The transport's own candidates are the last ones, because transports are read one after
         // the other.
-        let own = self.candidates().iter().rev().take_while(|one| one.carrier == carrier).count();
+        let own =
+            self.candidates().iter().rev().take_while(|one| one.transport == transport).count();
         if side == Side::Access {
-            return self.add_beside(own, Candidate { carrier, token });
+            return self.add_beside(own, Candidate { transport, token });
         }
-        self.push(own, Candidate { carrier, token });
+        self.push(own, Candidate { transport, token });
     }
 
     /// Adds an access token beside others in one place. A text that can't be one takes no token's
@@ -139,7 +142,7 @@ impl<'h> Found<'h> {
     fn push(&mut self, own: usize, one: Candidate<'h>) {
         if own == MAX_IN_ONE_PLACE {
             self.found.truncate(self.found.len() - MAX_IN_ONE_PLACE);
-            self.given_up = Some(one.carrier);
+            self.given_up = Some(one.transport);
             self.flaw = Some(InvalidReason::TooMany);
         } else {
             self.found.push(one);
@@ -155,25 +158,25 @@ fn has_three_parts(token: &[u8]) -> bool {
 /// if refresh tokens may come in pieces and cookies count.
 pub(crate) fn join_pieces(
     fields: &impl HeaderFields,
-    carriers: &Transports,
+    transports: &Transports,
     cookies_count: bool,
 ) -> Vec<(usize, Zeroizing<Vec<u8>>)> {
-    if !carriers.any_pieces() || !cookies_count {
+    if !transports.any_pieces() || !cookies_count {
         return Vec::new();
     }
-    let of_carrier = |(at, place): (usize, &Place)| {
+    let of_transport = |(at, place): (usize, &Place)| {
         let first = match place {
             Place::Cookie(finder) => Some(finder),
             _ => None,
         };
-        let pieces = carriers.pieces(at);
+        let pieces = transports.pieces(at);
         let finders: Vec<_> = first.into_iter().chain(pieces.iter().map(|(_, f)| f)).collect();
         let values = |index: usize| {
             finders.get(index).into_iter().flat_map(|finder| cookie_values(fields, finder))
         };
         chunks::join(values).into_iter().map(move |token| (at, token)).collect::<Vec<_>>()
     };
-    carriers.side(Side::Refresh).iter().enumerate().flat_map(of_carrier).collect()
+    transports.side(Side::Refresh).iter().enumerate().flat_map(of_transport).collect()
 }
 
 /// Finds the tokens of one kind, with the index of their transport. `joined`: the tokens that came
@@ -182,16 +185,16 @@ pub(crate) fn join_pieces(
 /// Cookies don't count in a request that another site caused; `cookies_count` is then false.
 pub(crate) fn extract<'h>(
     fields: &'h impl HeaderFields,
-    carriers: &'h Transports,
+    transports: &'h Transports,
     side: Side,
     cookies_count: bool,
     joined: &'h [(usize, Zeroizing<Vec<u8>>)],
 ) -> Found<'h> {
-    let mut found = Found::nothing();
-    for (at, place) in carriers.side(side).iter().enumerate() {
+    let mut found = Found::empty();
+    for (at, place) in transports.side(side).iter().enumerate() {
         match place {
             Place::Cookie(finder) if cookies_count => {
-                let in_pieces = side == Side::Refresh && carriers.any_pieces();
+                let in_pieces = side == Side::Refresh && transports.any_pieces();
                 // Not a `for`, which would poll each of the nested iterators again and again.
                 cookie_values(fields, finder)
                     .filter(|value| !(in_pieces && chunks::is_piece(value)))
@@ -221,8 +224,8 @@ pub(crate) fn extract<'h>(
 
 /// Whether the request has any cookie of the engine's transports. Asked of requests whose cookies
 /// don't count.
-pub(crate) fn brings_cookie(fields: &impl HeaderFields, carriers: &Transports) -> bool {
-    let mut ours = carriers.cookies();
+pub(crate) fn brings_cookie(fields: &impl HeaderFields, transports: &Transports) -> bool {
+    let mut ours = transports.cookies();
     ours.any(|(_, _, finder)| cookie_values(fields, finder).any(|value| !value.is_empty()))
 }
 

@@ -10,7 +10,7 @@ use crate::transport::{Location, Transport};
 
 const TOKEN: &str = "aaaa.bbbb.cccc";
 
-fn carriers() -> Transports {
+fn transports() -> Transports {
     let own = Transport::new(
         Location::Header(HeaderName::from_static("x-at")),
         Location::Header(HeaderName::from_static("x-rt")),
@@ -26,14 +26,14 @@ fn fields(pairs: &[(&'static str, &[u8])]) -> HeaderMap {
     fields
 }
 
-/// What was found, as `(carrier, token)`, and the flaw. None of the tokens is known.
+/// What was found, as `(transport, token)`, and the flaw. None of the tokens is known.
 fn found(fields: &HeaderMap) -> (Vec<(usize, String)>, Option<InvalidReason>) {
-    let carriers = carriers();
-    let presented = extract(fields, &carriers, Side::Access, true, &[]);
+    let transports = transports();
+    let presented = extract(fields, &transports, Side::Access, true, &[]);
     let (mut tokens, mut flaw) = (Vec::new(), presented.flaw);
     for one in presented.candidates() {
-        match one.flaw(&carriers) {
-            None => tokens.push((one.carrier, String::from_utf8_lossy(one.token).into_owned())),
+        match one.flaw(&transports) {
+            None => tokens.push((one.transport, String::from_utf8_lossy(one.token).into_owned())),
             found => flaw = found,
         }
     }
@@ -252,11 +252,11 @@ fn ten_thousand_cookies_are_no_trouble() {
 fn cookies_of_another_sites_request_are_not_found() {
     let fields =
         fields(&[("cookie", b"__Host-access_token=a.b.c"), ("authorization", b"Bearer d.e.f")]);
-    let carriers = carriers();
-    let presented = extract(&fields, &carriers, Side::Access, false, &[]);
+    let transports = transports();
+    let presented = extract(&fields, &transports, Side::Access, false, &[]);
     assert_eq!(presented.candidates().len(), 1);
     assert_eq!(presented.candidates()[0].token, b"d.e.f");
-    assert!(brings_cookie(&fields, &carriers));
+    assert!(brings_cookie(&fields, &transports));
 }
 
 proptest! {
@@ -288,9 +288,9 @@ proptest! {
 
 #[test]
 fn a_cookie_of_another_name_is_configured_by_its_spec() {
-    let carriers = Transports::build(vec![in_cookies_named("at", "rt")], false, false).unwrap();
+    let transports = Transports::build(vec![in_cookies_named("at", "rt")], false, false).unwrap();
     let fields = fields(&[("cookie", b"rt=x.y.z; hat=q.q.q; at=a.b.c")]);
-    let presented = extract(&fields, &carriers, Side::Access, true, &[]);
+    let presented = extract(&fields, &transports, Side::Access, true, &[]);
     assert_eq!(presented.candidates()[0].token, b"a.b.c");
     assert_eq!(presented.candidates().len(), 1);
 }
@@ -319,10 +319,10 @@ fn a_refresh_token_in_pieces_is_found_whole_and_in_its_place() {
         .collect();
     let pairs: Vec<_> = cookies.iter().map(|pair| ("cookie", pair.as_bytes())).collect();
     let fields = fields(&pairs);
-    let refresh = |carriers: &Transports, cookies_count| {
-        let joined = join_pieces(&fields, carriers, cookies_count);
-        let found = extract(&fields, carriers, Side::Refresh, cookies_count, &joined);
-        let text = |one: &Candidate<'_>| (one.carrier, String::from_utf8_lossy(one.token).len());
+    let refresh = |transports: &Transports, cookies_count| {
+        let joined = join_pieces(&fields, transports, cookies_count);
+        let found = extract(&fields, transports, Side::Refresh, cookies_count, &joined);
+        let text = |one: &Candidate<'_>| (one.transport, String::from_utf8_lossy(one.token).len());
         (joined.len(), found.candidates().iter().map(text).collect::<Vec<_>>())
     };
     let expected = vec![(0, "small".len()), (2, "another".len()), (2, large.len())];
@@ -338,15 +338,15 @@ fn a_refresh_token_in_pieces_is_found_whole_and_in_its_place() {
 fn what_is_kept_is_what_was_found() {
     let names = [("a0", "r0"), ("a1", "r1"), ("a2", "r2"), ("a3", "r3")];
     let list = names.map(|(access, refresh)| in_cookies_named(access, refresh)).to_vec();
-    let carriers = Transports::build(list, false, false).unwrap();
+    let transports = Transports::build(list, false, false).unwrap();
     let cookies = names.map(|(access, _)| format!("{access}=a.b.c; ").repeat(4)).concat();
     for (further, flaw) in [("", None), ("a0=j", Some(InvalidReason::Malformed))] {
         let fields = fields(&[("cookie", format!("{cookies}{further}").as_bytes())]);
-        let found = extract(&fields, &carriers, Side::Access, true, &[]);
+        let found = extract(&fields, &transports, Side::Access, true, &[]);
         let kept = found.keep();
         let of = |found: &Found<'_>| {
             let candidates = found.candidates().iter();
-            candidates.map(|one| (one.carrier, one.token.to_vec())).collect::<Vec<_>>()
+            candidates.map(|one| (one.transport, one.token.to_vec())).collect::<Vec<_>>()
         };
         assert_eq!(of(&found).len(), 16);
         assert_eq!(of(&kept.found()), of(&found));

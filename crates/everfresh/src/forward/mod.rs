@@ -18,7 +18,7 @@ use crate::transport::{Location, Transports};
 /// Rewrites the request's fields. Changes none if none has to change.
 pub(crate) fn rewrite(
     fields: &mut impl HeaderFields,
-    carriers: &Transports,
+    transports: &Transports,
     policy: InnerToken,
     successor: Option<&AccessToken>,
 ) {
@@ -27,17 +27,17 @@ pub(crate) fn rewrite(
         (InnerToken::Fresh, Some(token)) => Change::Replace(token.expose()),
         _ => Change::Keep,
     };
-    rewrite_cookies(fields, carriers, change);
-    for carrier in carriers.iter() {
-        if let Location::Header(name) = &carrier.refresh {
+    rewrite_cookies(fields, transports, change);
+    for transport in transports.iter() {
+        if let Location::Header(name) = &transport.refresh {
             fields.remove(name);
         }
-        if let Location::Authorization(scheme) = &carrier.refresh
+        if let Location::Authorization(scheme) = &transport.refresh
             && uses_scheme(fields, scheme)
         {
             fields.remove(&AUTHORIZATION);
         }
-        match (&carrier.access, change) {
+        match (&transport.access, change) {
             (Location::Cookie(_), _) | (_, Change::Keep) => {}
             (Location::Header(name), _) if fields.values(name).next().is_some() => {
                 fields.remove(name);
@@ -79,8 +79,8 @@ fn uses_scheme(fields: &impl HeaderFields, scheme: &str) -> bool {
 
 /// Removes the transports' cookies from every `Cookie` field. The other cookies keep their bytes
 /// and their order.
-fn rewrite_cookies(fields: &mut impl HeaderFields, carriers: &Transports, change: Change<'_>) {
-    let cuts = fields.values(&COOKIE).map(|field| cuts_of(field, carriers, change)).enumerate();
+fn rewrite_cookies(fields: &mut impl HeaderFields, transports: &Transports, change: Change<'_>) {
+    let cuts = fields.values(&COOKIE).map(|field| cuts_of(field, transports, change)).enumerate();
     // Most requests have no cookie to remove. HTTP/2 splits one field into many, and few of them
     // hold one.
     let cuts: SmallVec<[(usize, Cuts); 1]> = cuts.filter(|(_, cuts)| !cuts.is_empty()).collect();
@@ -116,9 +116,9 @@ struct Cut {
     replaced: Option<usize>,
 }
 
-fn cuts_of(field: &[u8], carriers: &Transports, change: Change<'_>) -> Cuts {
+fn cuts_of(field: &[u8], transports: &Transports, change: Change<'_>) -> Cuts {
     let mut cuts = Cuts::new();
-    for (is_access, _, finder) in carriers.cookies() {
+    for (is_access, _, finder) in transports.cookies() {
         let replaced = match (is_access, change) {
             (true, Change::Keep) => continue,
             (true, Change::Replace(_)) => Some(finder.0.needle().len()),

@@ -20,8 +20,8 @@ async fn seen(world: &World, request: Request<()>, name: &'static str) -> Vec<St
 }
 
 fn world(policy: InnerToken) -> World {
-    let carriers = [Transport::cookies(), Transport::headers()];
-    World::with(move |b: EngineBuilder<User>| b.inner_token(policy).carriers(carriers))
+    let transports = [Transport::cookies(), Transport::headers()];
+    World::with(move |b: EngineBuilder<User>| b.inner_token(policy).transports(transports))
 }
 
 // Rows: S10, F46.
@@ -48,7 +48,7 @@ async fn the_refresh_token_never_reaches_the_inner_service() {
         assert!(seen(&world, request, "x-refresh-token").await.is_empty());
     }
     let own = Transport::new(Location::Header("x-at".parse().unwrap()), Location::bearer());
-    let world = World::with(|b| b.carriers([own]));
+    let world = World::with(|b| b.transports([own]));
     let refresh = get(&[("authorization", "Bearer rt")]);
     assert!(seen(&world, refresh, "authorization").await.is_empty());
     let other = get(&[("authorization", "Basic YTpi")]);
@@ -99,10 +99,10 @@ async fn a_named_header_is_stripped_and_replaced_too() {
         Location::Header("x-at".parse().unwrap()),
         Location::Header("x-rt".parse().unwrap()),
     );
-    let carriers = [Transport::cookies(), own, Transport::headers()];
+    let transports = [Transport::cookies(), own, Transport::headers()];
     let with = |policy| {
-        let carriers = carriers.clone();
-        World::with(move |b: EngineBuilder<User>| b.inner_token(policy).carriers(carriers))
+        let transports = transports.clone();
+        World::with(move |b: EngineBuilder<User>| b.inner_token(policy).transports(transports))
     };
     let world = with(InnerToken::Strip);
     let token = world.sign_in("alice").await;
@@ -143,9 +143,9 @@ proptest! {
         let field = parts.concat();
         let mut fields = HeaderMap::new();
         fields.append(COOKIE, HeaderValue::from_str(&field).unwrap());
-        let carriers = Transports::build(vec![Transport::cookies()], false, false).unwrap();
+        let transports = Transports::build(vec![Transport::cookies()], false, false).unwrap();
         let policy = if strip { InnerToken::Strip } else { InnerToken::Untouched };
-        rewrite(&mut fields, &carriers, policy, None);
+        rewrite(&mut fields, &transports, policy, None);
         let left = fields.get(COOKIE).map_or("", |value| value.to_str().unwrap());
         let stays = |pair: &&str| {
             let is = |name: &str| pair.starts_with(name);

@@ -42,7 +42,7 @@ impl Service<Request<()>> for Picky {
     fn call(&mut self, request: Request<()>) -> Self::Future {
         assert!(std::mem::take(&mut self.ready), "called before it was ready");
         let session = request.extensions().get::<Session<User>>().unwrap();
-        std::future::ready(Ok(who(session)))
+        std::future::ready(Ok(show_user(session)))
     }
 }
 
@@ -72,7 +72,7 @@ async fn limits_and_buffers_inside_and_outside_work() {
     let world = World::new();
     let token = world.sign_in("alice").await;
     let inner = service_fn(|request: Request<()>| async move {
-        Ok::<_, Infallible>(who(request.extensions().get::<Session<User>>().unwrap()))
+        Ok::<_, Infallible>(show_user(request.extensions().get::<Session<User>>().unwrap()))
     });
     let inside = ServiceBuilder::new()
         .layer(world.auth.layer())
@@ -210,7 +210,7 @@ async fn a_service_whose_future_is_not_send_will_do() {
     let local = service_fn(|request: Request<()>| async move {
         let here = std::rc::Rc::new(request);
         tokio::task::yield_now().await;
-        Ok::<_, Infallible>(who(here.extensions().get::<Session<User>>().unwrap()))
+        Ok::<_, Infallible>(show_user(here.extensions().get::<Session<User>>().unwrap()))
     });
     let service = ServiceBuilder::new().layer(world.auth.layer()).service(local);
     assert_eq!(service.oneshot(cookie(&token)).await.unwrap().body(), "alice");
@@ -240,7 +240,7 @@ async fn require_answers_for_the_service_inside() {
 
 /// Says who is signed in, as far as the session goes that is in the request.
 async fn inner(request: Request<()>) -> Result<Response<String>, Infallible> {
-    Ok(who(request.extensions().get::<Session<User>>().unwrap()))
+    Ok(show_user(request.extensions().get::<Session<User>>().unwrap()))
 }
 
 // Rows: M7.
@@ -318,7 +318,7 @@ async fn a_layer_twice_around_a_route_is_one_session() {
 async fn two_engines_around_a_route_work_each_for_itself() {
     let users = World::rotating().0;
     let admins = World::with(|b| {
-        b.issuer("https://admin.example").audience("admin").carriers([Transport::headers()])
+        b.issuer("https://admin.example").audience("admin").transports([Transport::headers()])
     });
     let service = ServiceBuilder::new()
         .layer(users.auth.layer())
@@ -376,7 +376,7 @@ async fn a_client_that_hangs_up_while_waiting_does_not_end_the_refresh() {
     let token = world.sign_in("alice").await;
     world.pass(900);
     let _ = world.events();
-    let service = world.service(|session, _| async move { who(&session) });
+    let service = world.service(|session, _| async move { show_user(&session) });
     let waiting = tokio::spawn(service.clone().oneshot(cookie(&token)));
     let twin = tokio::spawn(service.clone().oneshot(cookie(&token)));
     tokio::task::yield_now().await;

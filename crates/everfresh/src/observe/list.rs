@@ -97,7 +97,7 @@ pub const METRICS: &[Metric] = &[
         name: FLIGHTS,
         kind: MetricKind::Counter,
         unit: "requests",
-        labels: &[("how", &["started", "joined", "replayed", "backed_off", "full"])],
+        labels: &[("entry", &["started", "joined", "replayed", "backed_off", "full"])],
         help: "Requests that need a refresh, by how they came to one",
     },
     Metric {
@@ -144,7 +144,7 @@ pub const METRICS: &[Metric] = &[
         name: REUSE,
         kind: MetricKind::Counter,
         unit: "refreshes",
-        labels: &[("kind", &["overlap", "recovery", "theft", "ahead"])],
+        labels: &[("kind", &["within_interval", "recovery", "reuse_detected", "ahead"])],
         help: "Refresh tokens that were not the current one, by what that came to",
     },
     Metric {
@@ -158,14 +158,14 @@ pub const METRICS: &[Metric] = &[
         name: SESSIONS,
         kind: MetricKind::Counter,
         unit: "sessions",
-        labels: &[("what", &["signed_in", "signed_out", "over_limit"])],
+        labels: &[("event", &["signed_in", "signed_out", "over_limit"])],
         help: "Sessions that began, that somebody ended, that a sign-in over the limit ended",
     },
     Metric {
         name: CLEARED,
         kind: MetricKind::Counter,
         unit: "responses",
-        labels: &[("why", &["signed_out", "dead"])],
+        labels: &[("reason", &["signed_out", "dead"])],
         help: "Responses that delete our cookies",
     },
     Metric {
@@ -194,7 +194,7 @@ pub const METRICS: &[Metric] = &[
         kind: MetricKind::Counter,
         unit: "events",
         labels: &[(
-            "what",
+            "event",
             &[
                 "token_too_large",
                 "expired_on_arrival",
@@ -220,7 +220,7 @@ pub const METRICS: &[Metric] = &[
         name: UPSTREAM,
         kind: MetricKind::Counter,
         unit: "refreshes",
-        labels: &[("what", &["in_doubt", "unpersisted", "tokens_lost", "issued_refused"])],
+        labels: &[("event", &["in_doubt", "unpersisted", "tokens_lost", "issued_refused"])],
         help: "What went wrong between this node and the server whose tokens sessions rest on",
     },
     Metric {

@@ -16,7 +16,7 @@ use crate::verify::InvalidReason;
 
 /// How a request came to its refresh in the single flight.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum How {
+pub(crate) enum FlightEntry {
     /// It started one.
     Started,
     /// It joined a running one.
@@ -29,7 +29,7 @@ pub(crate) enum How {
     Full,
 }
 
-impl How {
+impl FlightEntry {
     const ALL: [Self; 5] =
         [Self::Started, Self::Joined, Self::Replayed, Self::BackedOff, Self::Full];
 
@@ -47,7 +47,7 @@ impl How {
 /// The handles of the recorder that was installed when the engine was built.
 pub(crate) struct Metrics {
     decisions: [[Counter; Verdict::NAMES.len()]; Decision::ALL.len()],
-    flights: [Counter; How::ALL.len()],
+    flights: [Counter; FlightEntry::ALL.len()],
     refused: [Counter; InvalidReason::ALL.len()],
     running: Gauge,
     flight_seconds: Histogram,
@@ -65,7 +65,7 @@ impl Metrics {
                     |verdict| counter!(DECISIONS, "decision" => decision, "verdict" => verdict),
                 )
             }),
-            flights: How::ALL.map(|how| counter!(FLIGHTS, "how" => how.name())),
+            flights: FlightEntry::ALL.map(|entry| counter!(FLIGHTS, "entry" => entry.name())),
             refused: InvalidReason::ALL.map(|reason| counter!(REFUSED, "reason" => reason.name())),
             running: gauge!(RUNNING),
             flight_seconds: histogram!(FLIGHT_SECONDS),
@@ -78,21 +78,21 @@ impl Metrics {
         self.decisions[decision as usize][verdict.index()].increment(1);
     }
 
-    pub(crate) fn flies(&self, how: How) {
-        self.flights[how as usize].increment(1);
+    pub(crate) fn entered(&self, entry: FlightEntry) {
+        self.flights[entry as usize].increment(1);
     }
 
     /// Counts one more running refresh.
-    pub(crate) fn took_off(&self) {
+    pub(crate) fn flight_started(&self) {
         self.running.increment(1.0);
     }
 
     /// Counts one running refresh less, however it ended.
-    pub(crate) fn came_down(&self) {
+    pub(crate) fn flight_ended(&self) {
         self.running.decrement(1.0);
     }
 
-    pub(crate) fn flew(&self, time: Duration) {
+    pub(crate) fn flight_took(&self, time: Duration) {
         self.flight_seconds.record(time);
     }
 
@@ -110,9 +110,9 @@ impl Metrics {
         let one = |counter: Counter| counter.increment(1);
         let refresh = |name: &'static str| one(counter!(REFRESHES, "outcome" => name));
         let reuse = |name: &'static str| one(counter!(REUSE, "kind" => name));
-        let session = |name: &'static str| one(counter!(SESSIONS, "what" => name));
-        let upstream = |name: &'static str| one(counter!(UPSTREAM, "what" => name));
-        let problem = || one(counter!(PROBLEMS, "what" => event.name()));
+        let session = |name: &'static str| one(counter!(SESSIONS, "event" => name));
+        let upstream = |name: &'static str| one(counter!(UPSTREAM, "event" => name));
+        let problem = || one(counter!(PROBLEMS, "event" => event.name()));
         match event {
             Event::Refreshed { .. } | Event::Renewed { .. } => refresh(event.name()),
             // A refresh may not fail this way.
@@ -120,9 +120,9 @@ impl Metrics {
                 refresh(Failure::Misconfigured.name());
             }
             Event::RefreshFailed { failure, .. } => refresh(failure.name()),
-            Event::Replayed { confirmed: true, .. } => reuse("overlap"),
+            Event::Replayed { confirmed: true, .. } => reuse("within_interval"),
             Event::Replayed { confirmed: false, .. } => reuse("recovery"),
-            Event::ReuseDetected { .. } => reuse("theft"),
+            Event::ReuseDetected { .. } => reuse("reuse_detected"),
             Event::AheadOfStore { .. } => reuse("ahead"),
             // Any client can cause this one, so it is not looked up.
             Event::TokenRefused { reason } => self.refused[*reason as usize].increment(1),
@@ -130,7 +130,7 @@ impl Metrics {
             Event::SignedOut { .. } => session("signed_out"),
             Event::OverLimit { .. } => session("over_limit"),
             Event::CookiesCleared { dead } => {
-                one(counter!(CLEARED, "why" => if *dead { "dead" } else { "signed_out" }));
+                one(counter!(CLEARED, "reason" => if *dead { "dead" } else { "signed_out" }));
             }
             Event::CookieNotSticking { .. } => one(counter!(NOT_STICKING)),
             Event::StaleServed { .. } => one(counter!(STALE)),

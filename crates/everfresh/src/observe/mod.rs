@@ -198,7 +198,7 @@ impl Event<'_> {
             Self::RefreshTokenIgnored => "refresh_token_ignored",
             Self::Replayed { .. } => "replayed",
             Self::CookieNotSticking { .. } => "cookie_not_sticking",
-            Self::ReuseDetected { .. } => "theft",
+            Self::ReuseDetected { .. } => "reuse_detected",
             Self::AheadOfStore { .. } => "ahead_of_store",
             Self::StoreFailed => "store_failed",
             Self::UnreadClaims { .. } => "unread_claims",

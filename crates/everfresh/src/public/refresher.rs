@@ -28,7 +28,7 @@
 //!
 //!     async fn refresh(&self, cx: Context, request: RefreshRequest) -> Result<Tokens, Failure> {
 //!         // `identify` admits no request without an access token.
-//!         let mut claims = request.grant.ok_or(Failure::Foreign)?;
+//!         let mut claims = request.session_claims.ok_or(Failure::Foreign)?;
 //!         let locked = self.locked.read().map(|locked| locked.contains(&claims.subject));
 //!         // The account may be open: an outage ends no session.
 //!         if locked.map_err(|_| Failure::SOON)? {
@@ -39,7 +39,7 @@
 //!     }
 //!
 //!     async fn sign_in(&self, cx: Context, request: SignInRequest) -> Result<Tokens, Failure> {
-//!         cx.mint(&request.grant)
+//!         cx.mint(&request.session_claims)
 //!     }
 //!
 //!     async fn sign_out(&self, _: Context, closing: Closing) -> Result<Option<String>, Failure> {

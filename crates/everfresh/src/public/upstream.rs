@@ -23,7 +23,7 @@
 //!     fn seek(&self) -> Seek {
 //!         // One read: the bytes that clients send start no further one.
 //!         if self.is_read.swap(true, Ordering::Relaxed) {
-//!             return Seek::InVain;
+//!             return Seek::NotFound;
 //!         }
 //!         let keys = self.keys.clone();
 //!         Seek::InFlight(Box::pin(async move {

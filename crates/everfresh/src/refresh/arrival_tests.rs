@@ -22,7 +22,7 @@ const LIFE: u64 = 900;
 /// As [`Reissue`] does, but that what it brings is as the test says.
 #[derive(Clone)]
 struct Brings {
-    how: Arc<Mutex<How>>,
+    brought: Arc<Mutex<Brought>>,
     /// Refreshes wait until this says so.
     gate: watch::Sender<bool>,
     /// The largest refresh token, in bytes.
@@ -30,7 +30,7 @@ struct Brings {
 }
 
 #[derive(Clone, Copy)]
-struct How {
+struct Brought {
     /// How long ago the access token was made.
     age: Duration,
     /// How long it lives.
@@ -38,15 +38,16 @@ struct How {
     refresh: Option<&'static str>,
 }
 
-const GOOD: How = How { age: Duration::ZERO, life: Duration::from_secs(LIFE), refresh: None };
+const GOOD: Brought =
+    Brought { age: Duration::ZERO, life: Duration::from_secs(LIFE), refresh: None };
 
 impl Brings {
-    fn new(how: How) -> Self {
-        Self { how: Arc::new(Mutex::new(how)), gate: watch::Sender::new(true), largest: 0 }
+    fn new(brought: Brought) -> Self {
+        Self { brought: Arc::new(Mutex::new(brought)), gate: watch::Sender::new(true), largest: 0 }
     }
 
-    fn set(&self, how: How) {
-        *self.how.lock().unwrap() = how;
+    fn set(&self, brought: Brought) {
+        *self.brought.lock().unwrap() = brought;
     }
 
     fn world(&self) -> World {
@@ -57,15 +58,15 @@ impl Brings {
         &self,
         cx: &Context,
         mut tokens: Tokens,
-        grant: &crate::refresher::SessionClaims,
+        session_claims: &crate::refresher::SessionClaims,
     ) -> Tokens {
-        let How { age, life, refresh } = *self.how.lock().unwrap();
+        let Brought { age, life, refresh } = *self.brought.lock().unwrap();
         let core = &cx.core;
         let made = cx.now().minus(age);
         let minted = mint::mint(
             core.settings.mint_rules(),
             &core.settings.keys,
-            grant,
+            session_claims,
             mint::For::Us,
             life,
             made,
@@ -91,15 +92,15 @@ impl Refresher for Brings {
 
     async fn refresh(&self, cx: Context, admitted: RefreshRequest) -> Result<Tokens, Failure> {
         self.gate.subscribe().wait_for(|open| *open).await.unwrap();
-        let grant = admitted.grant.clone().unwrap();
+        let session_claims = admitted.session_claims.clone().unwrap();
         let tokens = Reissue::new().refresh(cx.clone(), admitted).await?;
-        Ok(self.bring(&cx, tokens, &grant))
+        Ok(self.bring(&cx, tokens, &session_claims))
     }
 
     async fn sign_in(&self, cx: Context, opening: SignInRequest) -> Result<Tokens, Failure> {
-        let grant = opening.grant.clone();
+        let session_claims = opening.session_claims.clone();
         let tokens = Reissue::new().sign_in(cx.clone(), opening).await?;
-        Ok(self.bring(&cx, tokens, &grant))
+        Ok(self.bring(&cx, tokens, &session_claims))
     }
 
     async fn sign_out(&self, _: Context, closing: Closing) -> Result<Option<String>, Failure> {
@@ -112,8 +113,8 @@ fn saw(world: &World, event: &str) -> usize {
 }
 
 /// Over at this very second.
-fn late() -> How {
-    How { age: Duration::from_secs(LIFE), ..GOOD }
+fn late() -> Brought {
+    Brought { age: Duration::from_secs(LIFE), ..GOOD }
 }
 
 // Rows: H4.
@@ -149,7 +150,7 @@ async fn an_expired_token_does_not_take_the_place_of_a_good_one() {
         for _ in 0..8 {
             tokio::task::yield_now().await;
         }
-        who(&session)
+        show_user(&session)
     };
     let response = world.send(cookie(&token), handler).await;
     assert_eq!((response.body().as_str(), token_of(&response)), ("alice", None));
@@ -166,7 +167,7 @@ async fn a_token_that_expired_while_the_handler_worked_is_not_delivered() {
     let world = brings.world();
     let token = world.sign_in("alice").await;
     world.pass_until_left(&token, 100);
-    brings.set(How { life: Duration::from_secs(5), ..GOOD });
+    brings.set(Brought { life: Duration::from_secs(5), ..GOOD });
     let clock = world.clock.clone();
     let response = world
         .send(cookie(&token), move |session, _| {
@@ -176,7 +177,7 @@ async fn a_token_that_expired_while_the_handler_worked_is_not_delivered() {
                     tokio::task::yield_now().await;
                 }
                 clock.advance(Duration::from_secs(6));
-                who(&session)
+                show_user(&session)
             }
         })
         .await;
@@ -188,7 +189,7 @@ async fn a_token_that_expired_while_the_handler_worked_is_not_delivered() {
 async fn a_handlers_refresh_says_that_it_brought_nothing() {
     let brings = Brings::new(GOOD);
     let world = brings.world();
-    for (left, standing) in [(800, SessionStatus::Present), (0, SessionStatus::Rejected)] {
+    for (left, status) in [(800, SessionStatus::Present), (0, SessionStatus::Rejected)] {
         brings.set(GOOD);
         let token = world.sign_in("alice").await;
         world.pass_until_left(&token, left);
@@ -197,12 +198,8 @@ async fn a_handlers_refresh_says_that_it_brought_nothing() {
             .send(cookie(&token), move |session, _| async move {
                 let error = session.refresh().await.unwrap_err();
                 assert_eq!(error.kind(), SessionErrorKind::Unavailable);
-                let good = session.standing() == SessionStatus::Present;
-                assert_eq!(
-                    good,
-                    standing == SessionStatus::Present,
-                    "the token that it has goes on"
-                );
+                let good = session.status() == SessionStatus::Present;
+                assert_eq!(good, status == SessionStatus::Present, "the token that it has goes on");
                 Response::new(String::new())
             })
             .await;
@@ -218,7 +215,7 @@ async fn an_expired_token_that_a_sign_in_brings_signs_nobody_in() {
         .send(get(&[]), |session, _| async move {
             let error = session.sign_in("alice", user("alice")).await.unwrap_err();
             assert_eq!(error.kind(), SessionErrorKind::Unavailable);
-            assert_eq!(session.standing(), SessionStatus::Absent);
+            assert_eq!(session.status(), SessionStatus::Absent);
             Response::new(String::new())
         })
         .await;
@@ -234,7 +231,7 @@ async fn a_result_is_given_again_for_half_of_its_own_life() {
     let token = world.sign_in("alice").await;
     world.pass(LIFE);
     // The chance in a token's life is less than a second here.
-    brings.set(How { life: Duration::from_secs(10), ..GOOD });
+    brings.set(Brought { life: Duration::from_secs(10), ..GOOD });
     let first = token_of(&world.me(cookie(&token)).await);
     world.pass(4);
     assert_eq!(token_of(&world.me(cookie(&token)).await), first);
@@ -249,7 +246,7 @@ async fn a_result_is_given_again_for_half_of_its_own_life() {
 async fn a_refresh_token_that_cant_travel_is_an_error_and_an_event() {
     let headers = || vec![Transport::headers()];
     let cookies = || vec![Transport::cookies()];
-    for (text, carriers, largest) in [
+    for (text, transports, largest) in [
         ("a b", cookies(), 0),
         ("a;b", cookies(), 0),
         ("\"q\"", cookies(), 0),
@@ -262,11 +259,12 @@ async fn a_refresh_token_that_cant_travel_is_an_error_and_an_event() {
         ("a\nb", headers(), 0),
         ("\u{fc}", headers(), 0),
     ] {
-        let case = format!("{text:?}, {carriers:?}");
+        let case = format!("{text:?}, {transports:?}");
         let brings = Brings { largest, ..Brings::new(GOOD) };
         let it = brings.clone();
-        let world =
-            World::with(|b| b.leeway(Duration::ZERO).carriers(carriers.clone()).refresh_with(it));
+        let world = World::with(|b| {
+            b.leeway(Duration::ZERO).transports(transports.clone()).refresh_with(it)
+        });
         let response = world
             .send(get(&[]), |session, _| async move {
                 session.sign_in("alice", user("alice")).await.unwrap();
@@ -280,7 +278,7 @@ async fn a_refresh_token_that_cant_travel_is_an_error_and_an_event() {
                 (value.strip_prefix("Bearer ").unwrap().to_owned(), false)
             }
         };
-        brings.set(How { refresh: Some(text), ..GOOD });
+        brings.set(Brought { refresh: Some(text), ..GOOD });
         let _ = world.events();
         let signed_in = world
             .send(get(&[]), |session, _| async move {
@@ -300,7 +298,7 @@ async fn a_refresh_token_that_cant_travel_is_an_error_and_an_event() {
         assert_eq!(saw(&world, "TokenTooLarge"), 1, "{case}");
     }
     // What can travel does.
-    let brings = Brings::new(How { refresh: Some("aaa.bbb.ccc"), ..GOOD });
+    let brings = Brings::new(Brought { refresh: Some("aaa.bbb.ccc"), ..GOOD });
     let pair = brings.world().sign_in_pair("alice").await;
     assert_eq!(pair.refresh, "aaa.bbb.ccc");
 }

@@ -154,10 +154,10 @@ impl Context {
     /// * [`Failure::Unavailable`] if the app's answer was an error
     /// * [`Failure::UnreadClaims`] if the app's type can't read the claims and the app returned no
     ///   others
-    pub async fn revalidate(&self, grant: &mut SessionClaims) -> Result<(), Failure> {
+    pub async fn revalidate(&self, session_claims: &mut SessionClaims) -> Result<(), Failure> {
         if let Some(hook) = &self.core.settings.revalidate {
-            match hook(grant.clone()).await {
-                Ok(Some(claims)) => grant.claims = claims,
+            match hook(session_claims.clone()).await {
+                Ok(Some(claims)) => session_claims.claims = claims,
                 Ok(None) => {}
                 Err(failure) => {
                     self.ended_by_app.fetch_or(failure == Failure::Rejected, Ordering::Relaxed);
@@ -165,7 +165,7 @@ impl Context {
                 }
             }
         }
-        self.core.fits(&grant.claims)
+        self.core.fits(&session_claims.claims)
     }
 
     /// Mints a signed access token for the session, and checks that it fits every transport of the
@@ -176,44 +176,45 @@ impl Context {
     /// * [`Failure::UnreadClaims`] if the app's type can't read the claims
     /// * [`Failure::Misconfigured`] if the token is too large or no key signs
     /// * [`Failure::Unavailable`] if the system failed
-    pub fn mint(&self, grant: &SessionClaims) -> Result<Tokens, Failure> {
-        self.mint_for(grant, None)
+    pub fn mint(&self, session_claims: &SessionClaims) -> Result<Tokens, Failure> {
+        self.mint_for(session_claims, None)
     }
 
     /// Like [`mint`](Self::mint), with an access token that lives for `lifetime` at most.
     pub fn mint_for(
         &self,
-        grant: &SessionClaims,
+        session_claims: &SessionClaims,
         lifetime: Option<Duration>,
     ) -> Result<Tokens, Failure> {
-        self.core.fits(&grant.claims)?;
+        self.core.fits(&session_claims.claims)?;
         let now = self.now();
         let rules = self.core.settings.mint_rules();
         let most = self.core.settings.access_lifetime;
         let lifetime = lifetime.unwrap_or(most).min(most);
-        let access = mint::mint(rules, &self.core.settings.keys, grant, For::Us, lifetime, now)
-            .and_then(|token| match self.core.carriers.fit(token.expose()) {
-                true => Ok(token),
-                false => Err(MintProblem::TooLarge),
-            })
-            .map_err(|problem| self.report(grant, problem))?;
-        let mut tokens = Tokens::new(access, grant.session_expires);
-        tokens.persistent = grant.persistent;
+        let access =
+            mint::mint(rules, &self.core.settings.keys, session_claims, For::Us, lifetime, now)
+                .and_then(|token| match self.core.transports.fit(token.expose()) {
+                    true => Ok(token),
+                    false => Err(MintProblem::TooLarge),
+                })
+                .map_err(|problem| self.report(session_claims, problem))?;
+        let mut tokens = Tokens::new(access, session_claims.session_expires);
+        tokens.persistent = session_claims.persistent;
         Ok(tokens)
     }
 
     /// Mints a signed access token for another service, which lives for `lifetime` at most.
     pub(crate) fn mint_onward(
         &self,
-        grant: &SessionClaims,
+        session_claims: &SessionClaims,
         audience: &str,
         lifetime: Duration,
     ) -> Result<AccessToken, Failure> {
         let rules = self.core.settings.mint_rules();
         let most = self.core.settings.access_lifetime;
         let (audience, lifetime) = (For::Another(audience), lifetime.min(most));
-        mint::mint(rules, &self.core.settings.keys, grant, audience, lifetime, self.now())
-            .map_err(|problem| self.report(grant, problem))
+        mint::mint(rules, &self.core.settings.keys, session_claims, audience, lifetime, self.now())
+            .map_err(|problem| self.report(session_claims, problem))
     }
 
     /// Returns whether to renew a token now that was issued for `lifetime` and expires in `left`.
@@ -274,13 +275,13 @@ impl Context {
         self.core.emit(&Event::StoreFailed);
     }
 
-    fn report(&self, grant: &SessionClaims, problem: MintProblem) -> Failure {
+    fn report(&self, session_claims: &SessionClaims, problem: MintProblem) -> Failure {
         match problem {
             MintProblem::Over => Failure::Rejected,
             MintProblem::System => Failure::SOON,
             MintProblem::NoSigningKey => Failure::Misconfigured,
             MintProblem::TooLarge => {
-                self.core.emit(&Event::TokenTooLarge { sid: &grant.sid });
+                self.core.emit(&Event::TokenTooLarge { sid: &session_claims.sid });
                 Failure::Misconfigured
             }
         }

@@ -58,7 +58,7 @@ pub(crate) trait ErasedRefresher: Send + Sync {
     ) -> Boxed<'_, AccessToken>;
     fn watch_revocations(
         self: Arc<Self>,
-        ear: RevocationSink,
+        sink: RevocationSink,
     ) -> BoxFuture<'static, Result<(), StoreError>>;
     fn drain(&self, cx: Context) -> BoxFuture<'_, usize>;
 }
@@ -170,9 +170,9 @@ impl<R: Refresher> ErasedRefresher for R {
 
     fn watch_revocations(
         self: Arc<Self>,
-        ear: RevocationSink,
+        sink: RevocationSink,
     ) -> BoxFuture<'static, Result<(), StoreError>> {
-        Box::pin(async move { Refresher::watch_revocations(&*self, ear).await })
+        Box::pin(async move { Refresher::watch_revocations(&*self, sink).await })
     }
 
     fn drain(&self, cx: Context) -> BoxFuture<'_, usize> {

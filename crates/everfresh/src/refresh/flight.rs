@@ -31,7 +31,7 @@ use super::single_flight::{Entry, Leader, Outcome};
 use super::{Context, Failure, FlightKey, RefreshRequest};
 use crate::core::Core;
 use crate::observe::Event;
-use crate::observe::metrics::How;
+use crate::observe::metrics::FlightEntry;
 use crate::runtime::has_timer;
 use crate::verify::expiry;
 
@@ -41,8 +41,8 @@ pub(crate) use super::single_flight::{FlightGroup, FlightResult};
 pub(crate) const FLIGHT_LIMIT: Duration = Duration::from_secs(30);
 
 /// Returns the name of a result in spans.
-pub(crate) fn outcome_of(landing: &FlightResult) -> &'static str {
-    landing.as_ref().map_or_else(Failure::name, |_| "refreshed")
+pub(crate) fn outcome_of(result: &FlightResult) -> &'static str {
+    result.as_ref().map_or_else(Failure::name, |_| "refreshed")
 }
 
 /// A flight, as the requests that started or joined it see it.
@@ -56,7 +56,7 @@ impl Flight {
     /// Returns the flight's result, if it has ended.
     pub(crate) fn outcome(&self) -> Option<FlightResult> {
         match self {
-            Self::Done(landing) => Some(landing.clone()),
+            Self::Done(result) => Some(result.clone()),
             Self::Running(result) => result.borrow().clone(),
         }
     }
@@ -64,7 +64,7 @@ impl Flight {
     /// Waits for the flight's end, for `limit` at most.
     pub(crate) async fn wait(self, core: &Core, limit: Duration) -> FlightResult {
         let mut result = match self {
-            Self::Done(landing) => return landing,
+            Self::Done(result) => return result,
             Self::Running(result) => result,
         };
         if !can_wait(core) {
@@ -72,7 +72,7 @@ impl Flight {
         }
         let end = within(core, limit, result.wait_for(Option::is_some)).await;
         match end.as_ref().map(|end| end.as_deref()) {
-            Some(Ok(Some(landing))) => landing.clone(),
+            Some(Ok(Some(result))) => result.clone(),
             // The flight was dropped because its runtime has ended.
             Some(Err(_)) => {
                 core.emit(&Event::RuntimeEnded);
@@ -131,30 +131,30 @@ pub(crate) fn join_or_start(
     core: &Arc<Core>,
     key: &FlightKey,
     admitted: impl FnOnce() -> RefreshRequest,
-    haste: Mode,
-) -> (Flight, How) {
+    mode: Mode,
+) -> (Flight, FlightEntry) {
     // A refresh token alone does not say that its session has ended, and a store that is down or
     // another server may not know it either.
     if core.revoked.contains(&key.sid, core.settings.clock.now()) {
-        core.metrics.flies(How::Replayed);
-        return (Flight::Done(Err(Failure::Rejected)), How::Replayed);
+        core.metrics.entered(FlightEntry::Replayed);
+        return (Flight::Done(Err(Failure::Rejected)), FlightEntry::Replayed);
     }
-    let (flight, how) = match core.flights.enter(key, || core.settings.clock.monotonic()) {
+    let (flight, entry) = match core.flights.enter(key, || core.settings.clock.monotonic()) {
         Entry::Lead(running) => {
             let outcome = running.outcome();
-            start(core, running, admitted(), haste);
-            (Flight::Running(outcome), How::Started)
+            start(core, running, admitted(), mode);
+            (Flight::Running(outcome), FlightEntry::Started)
         }
-        Entry::Join(outcome) => (Flight::Running(outcome), How::Joined),
-        Entry::Cached(tokens) => (Flight::Done(Ok(tokens)), How::Replayed),
-        Entry::BackedOff(failure) => (Flight::Done(Err(failure)), How::BackedOff),
-        Entry::Full => (Flight::Done(Err(Failure::SOON)), How::Full),
+        Entry::Join(outcome) => (Flight::Running(outcome), FlightEntry::Joined),
+        Entry::Cached(tokens) => (Flight::Done(Ok(tokens)), FlightEntry::Replayed),
+        Entry::BackedOff(failure) => (Flight::Done(Err(failure)), FlightEntry::BackedOff),
+        Entry::Full => (Flight::Done(Err(Failure::SOON)), FlightEntry::Full),
     };
-    core.metrics.flies(how);
-    (flight, how)
+    core.metrics.entered(entry);
+    (flight, entry)
 }
 
-fn start(core: &Arc<Core>, running: Leader, admitted: RefreshRequest, haste: Mode) {
+fn start(core: &Arc<Core>, running: Leader, admitted: RefreshRequest, mode: Mode) {
     let span = tracing::info_span!(
         target: "everfresh",
         parent: None,
@@ -175,7 +175,7 @@ fn start(core: &Arc<Core>, running: Leader, admitted: RefreshRequest, haste: Mod
         }
         return;
     };
-    if haste == Mode::Blocking {
+    if mode == Mode::Blocking {
         let _context = runtime.enter();
         if task.as_mut().poll(&mut TaskContext::from_waker(Waker::noop())).is_ready() {
             return;
@@ -189,14 +189,14 @@ struct Counted(Arc<Core>);
 
 impl Counted {
     fn new(core: &Arc<Core>) -> Self {
-        core.metrics.took_off();
+        core.metrics.flight_started();
         Self(core.clone())
     }
 }
 
 impl Drop for Counted {
     fn drop(&mut self) {
-        self.0.metrics.came_down();
+        self.0.metrics.flight_ended();
     }
 }
 
@@ -234,40 +234,40 @@ async fn run(
         match limited {
             false => refresh.await,
             true => match tokio::time::timeout(FLIGHT_LIMIT, refresh).await {
-                Ok(landing) => landing,
+                Ok(result) => result,
                 Err(_) => Err(Failure::SOON),
             },
         }
     };
     // A panic in the app's hook, or of a timer whose runtime ended, ends only this flight.
-    let mut landing = AssertUnwindSafe(limited).catch_unwind().await.unwrap_or(Err(Failure::SOON));
+    let mut result = AssertUnwindSafe(limited).catch_unwind().await.unwrap_or(Err(Failure::SOON));
     let sid = running.sid();
     let mut reuse_interval = core.reuse_interval;
-    if let Ok(tokens) = &landing {
+    if let Ok(tokens) = &result {
         core.learn_key(&tokens.access).await;
         if let Some(expires) = expiry(tokens.access.expose().as_bytes()) {
             let left = expires.since(core.settings.clock.now());
             reuse_interval = reuse_interval.min(left / 2);
             if left.is_zero() {
                 core.emit(&Event::ExpiredOnArrival { sid });
-                landing = Err(Failure::SOON);
+                result = Err(Failure::SOON);
             }
         }
     }
-    if landing.as_ref().err() == Some(&Failure::Rejected) {
+    if result.as_ref().err() == Some(&Failure::Rejected) {
         core.revoke_here(sid);
     }
     let now = core.settings.clock.monotonic();
-    core.metrics.flew(now.saturating_sub(began));
+    core.metrics.flight_took(now.saturating_sub(began));
     let mut random = [0];
     let random = getrandom::fill(&mut random).map_or(u8::MAX, |()| random[0]);
-    let landing = running.complete(landing, context.is_untried(), now, random, reuse_interval);
-    span.record("outcome", outcome_of(&landing));
-    core.emit(&match &landing {
+    let result = running.complete(result, context.is_untried(), now, random, reuse_interval);
+    span.record("outcome", outcome_of(&result));
+    core.emit(&match &result {
         Ok(_) => Event::Refreshed { sid },
         Err(failure) => Event::RefreshFailed { sid, failure: *failure },
     });
-    running.publish(landing);
+    running.publish(result);
 }
 
 #[cfg(test)]

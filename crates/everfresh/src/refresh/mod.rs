@@ -255,9 +255,9 @@ pub trait Refresher: Send + Sync + 'static {
     /// [`SessionStore::watch_revocations`](crate::store::SessionStore::watch_revocations).
     fn watch_revocations(
         &self,
-        ear: RevocationSink,
+        sink: RevocationSink,
     ) -> impl Future<Output = Result<(), StoreError>> + Send {
-        let _ = ear;
+        let _ = sink;
         async { Ok(()) }
     }
 

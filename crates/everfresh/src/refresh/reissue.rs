@@ -68,9 +68,9 @@ impl Refresher for Reissue {
     }
 
     async fn refresh(&self, cx: Context, admitted: RefreshRequest) -> Result<Tokens, Failure> {
-        let mut grant = admitted.grant.ok_or(Failure::Rejected)?;
-        cx.revalidate(&mut grant).await?;
-        cx.mint(&grant)
+        let mut session_claims = admitted.session_claims.ok_or(Failure::Rejected)?;
+        cx.revalidate(&mut session_claims).await?;
+        cx.mint(&session_claims)
     }
 
     async fn reissue_access_token(
@@ -78,17 +78,17 @@ impl Refresher for Reissue {
         cx: Context,
         renewal: ReissueRequest,
     ) -> Result<Tokens, Failure> {
-        let mut grant = renewal.grant.ok_or(Failure::Rejected)?;
+        let mut session_claims = renewal.session_claims.ok_or(Failure::Rejected)?;
         // The same limit as in a refresh, whatever an endpoint allows. The failure does not end the
         // session.
         let in_time = renewal.expires.is_some_and(|expires| cx.now() < expires.plus(self.grace));
         in_time.then_some(()).ok_or(Failure::Foreign)?;
-        cx.revalidate(&mut grant).await?;
-        cx.mint_for(&grant, renewal.lifetime)
+        cx.revalidate(&mut session_claims).await?;
+        cx.mint_for(&session_claims, renewal.lifetime)
     }
 
     async fn sign_in(&self, cx: Context, opening: SignInRequest) -> Result<Tokens, Failure> {
-        cx.mint(&opening.grant)
+        cx.mint(&opening.session_claims)
     }
 
     async fn sign_out(&self, _: Context, closing: Closing) -> Result<Option<String>, Failure> {

@@ -61,7 +61,7 @@ pub struct FlightKey {
 #[non_exhaustive]
 pub struct RefreshRequest {
     /// The claims of the access token, if it was good or expired.
-    pub grant: Option<SessionClaims>,
+    pub session_claims: Option<SessionClaims>,
     /// The refresh token that the request presented.
     pub refresh: Option<RefreshToken>,
     /// Whether a person made the request, which restarts the session's idle time.
@@ -77,12 +77,12 @@ pub struct RefreshRequest {
 
 impl RefreshRequest {
     pub(crate) fn new(
-        grant: Option<SessionClaims>,
+        session_claims: Option<SessionClaims>,
         refresh: Option<RefreshToken>,
         user_activity: bool,
     ) -> Self {
         Self {
-            grant,
+            session_claims,
             refresh,
             user_activity,
             waited: Duration::ZERO,
@@ -109,7 +109,7 @@ impl RefreshRequest {
 #[non_exhaustive]
 pub struct ReissueRequest {
     /// The claims of the access token that the request presented.
-    pub grant: Option<SessionClaims>,
+    pub session_claims: Option<SessionClaims>,
     /// When that access token expires or has expired.
     pub expires: Option<Timestamp>,
     /// The refresh token that the request presented.
@@ -125,7 +125,7 @@ pub struct ReissueRequest {
 #[non_exhaustive]
 pub struct SignInRequest {
     /// The claims that the session's tokens are minted from.
-    pub grant: SessionClaims,
+    pub session_claims: SessionClaims,
     /// The app's notes about the session, such as device and user agent.
     pub attributes: BTreeMap<String, String>,
     /// The tokens of another server on which the session rests.
@@ -156,7 +156,7 @@ impl Closing {
 impl fmt::Debug for SignInRequest {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("SignInRequest")
-            .field("grant", &self.grant)
+            .field("session_claims", &self.session_claims)
             .field("issued", &self.issued)
             .finish_non_exhaustive()
     }

@@ -36,7 +36,7 @@ pub(crate) enum Answer {
 }
 
 /// Applies the rules. The row is not over, and both tags of the token are good.
-pub(crate) fn consult(
+pub(crate) fn decide(
     row: &SessionRecord,
     presented: u64,
     reuse_interval: Duration,
@@ -60,7 +60,7 @@ mod tests {
     use crate::store::{NewSession, SessionId};
 
     const ROTATED: Timestamp = Timestamp::from_secs(1_800_000_000);
-    const OVERLAP: Duration = Duration::from_secs(30);
+    const REUSE_INTERVAL: Duration = Duration::from_secs(30);
 
     /// The answer for the row's generation and `ahead`, so many milliseconds after the rotation.
     fn answer(ahead: i64, confirmed: bool, age: u64) -> Answer {
@@ -78,13 +78,13 @@ mod tests {
         };
         let row = SessionRecord { generation: 5, confirmed, ..new.into_record(ROTATED) };
         let presented = row.generation.checked_add_signed(ahead).unwrap();
-        consult(&row, presented, OVERLAP, ROTATED.plus(Duration::from_millis(age)))
+        decide(&row, presented, REUSE_INTERVAL, ROTATED.plus(Duration::from_millis(age)))
     }
 
     const DAY: u64 = 86_400_000;
 
     #[test]
-    fn the_current_generation_rotates_once_the_overlap_is_over() {
+    fn the_current_generation_rotates_after_the_reuse_interval() {
         for confirmed in [true, false] {
             for (age, expected) in [
                 (0, Answer::Keep),

@@ -28,10 +28,10 @@ pub(crate) type Outcome = watch::Receiver<Option<FlightResult>>;
 
 /// All flights of an engine. A handle: clones share the same state.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct FlightGroup(Arc<Mutex<Board>>);
+pub(crate) struct FlightGroup(Arc<Mutex<Flights>>);
 
 #[derive(Debug, Default)]
-pub(super) struct Board {
+pub(super) struct Flights {
     // Sorted by session first, so that a session's entries are found without a look at others.
     running: BTreeMap<FlightKey, Outcome>,
     results: BTreeMap<FlightKey, (Tokens, Duration)>,
@@ -59,52 +59,52 @@ pub(crate) enum Entry {
 impl FlightGroup {
     /// Joins the flight of this key, takes its result, or starts it. `now`: the monotonic clock.
     pub(crate) fn enter(&self, key: &FlightKey, now: impl Fn() -> Duration) -> Entry {
-        let mut board = self.lock();
-        if let Some(outcome) = board.running.get(key) {
+        let mut flights = self.lock();
+        if let Some(outcome) = flights.running.get(key) {
             return Entry::Join(outcome.clone());
         }
-        if let Some(tokens) = board.kept(key, now()) {
+        if let Some(tokens) = flights.kept(key, now()) {
             return Entry::Cached(tokens);
         }
-        if let Some(retry_after) = board.backoff.left(&key.sid, now()) {
+        if let Some(retry_after) = flights.backoff.left(&key.sid, now()) {
             return Entry::BackedOff(Failure::Unavailable { retry_after });
         }
-        if board.closed || board.running.len() >= MAX_RUNNING {
+        if flights.closed || flights.running.len() >= MAX_RUNNING {
             return Entry::Full;
         }
         let (sender, outcome) = watch::channel(None);
-        board.running.insert(key.clone(), outcome);
+        flights.running.insert(key.clone(), outcome);
         Entry::Lead(Leader { flights: self.clone(), key: key.clone(), sender })
     }
 
     /// Drops the flights and results of a session that was signed out. A flight of it that ends
     /// later is rejected because the session is over, whatever its result.
     pub(crate) fn forget(&self, sid: &str) {
-        let mut board = self.lock();
-        if board.running.is_empty() && board.results.is_empty() {
+        let mut flights = self.lock();
+        if flights.running.is_empty() && flights.results.is_empty() {
             return;
         }
         let key = |fingerprint| FlightKey { sid: sid.into(), fingerprint };
         let all = key(u64::MIN)..=key(u64::MAX);
-        remove(&mut board.results, &all);
-        remove(&mut board.running, &all);
+        remove(&mut flights.results, &all);
+        remove(&mut flights.running, &all);
     }
 
     /// Lets no further flight start. Returns the flights that are running.
     pub(crate) fn close(&self) -> Vec<Outcome> {
-        let mut board = self.lock();
-        board.closed = true;
-        board.running.values().cloned().collect()
+        let mut flights = self.lock();
+        flights.closed = true;
+        flights.running.values().cloned().collect()
     }
 
     /// Returns how many flights run, how many results are kept, and how many ends are remembered.
     #[cfg(test)]
     pub(crate) fn sizes(&self) -> (usize, usize, usize) {
-        let board = self.lock();
-        (board.running.len(), board.results.len(), board.ends.len())
+        let flights = self.lock();
+        (flights.running.len(), flights.results.len(), flights.ends.len())
     }
 
-    pub(super) fn lock(&self) -> MutexGuard<'_, Board> {
+    pub(super) fn lock(&self) -> MutexGuard<'_, Flights> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -117,7 +117,7 @@ fn remove<K: Ord + Clone, V>(map: &mut BTreeMap<K, V>, range: &RangeInclusive<K>
     }
 }
 
-impl Board {
+impl Flights {
     fn kept(&self, key: &FlightKey, now: Duration) -> Option<Tokens> {
         let (tokens, until) = self.results.get(key)?;
         (now < *until).then(|| tokens.clone())
@@ -131,7 +131,7 @@ impl Board {
         reuse_interval: Duration,
     ) {
         let until = now + reuse_interval;
-        let full = |board: &Self| board.ends.len() >= MAX_RESULTS;
+        let full = |flights: &Self| flights.ends.len() >= MAX_RESULTS;
         while full(self) || self.ends.front().is_some_and(|(_, end)| *end <= now) {
             let Some((oldest, end)) = self.ends.pop_front() else { break };
             // The result may have been forgotten, or kept again, meanwhile.
@@ -166,40 +166,40 @@ impl Leader {
     /// `random`: any number from 0 to 255.
     pub(crate) fn complete(
         &self,
-        landing: FlightResult,
+        result: FlightResult,
         untried: bool,
         now: Duration,
         random: u8,
         reuse_interval: Duration,
     ) -> FlightResult {
-        let mut board = self.flights.lock();
-        match landing {
-            Err(failure) if untried => board.backoff.hold(self.sid(), failure, now),
-            _ => board.backoff.note(self.sid(), landing.as_ref().err().copied(), now, random),
+        let mut flights = self.flights.lock();
+        match result {
+            Err(failure) if untried => flights.backoff.hold(self.sid(), failure, now),
+            _ => flights.backoff.note(self.sid(), result.as_ref().err().copied(), now, random),
         }
-        if !self.leave(&mut board) {
+        if !self.leave(&mut flights) {
             return Err(Failure::Rejected);
         }
-        if let Ok(tokens) = &landing
+        if let Ok(tokens) = &result
             && !reuse_interval.is_zero()
         {
-            board.keep(self.key.clone(), tokens.clone(), now, reuse_interval);
+            flights.keep(self.key.clone(), tokens.clone(), now, reuse_interval);
         }
-        landing
+        result
     }
 
     /// Publishes the result to all waiting requests. Called after [`complete`](Self::complete), so
     /// that requests that come later find the result.
-    pub(crate) fn publish(self, landing: FlightResult) {
-        self.sender.send_replace(Some(landing));
+    pub(crate) fn publish(self, result: FlightResult) {
+        self.sender.send_replace(Some(result));
     }
 
     /// Removes this flight. Returns false if it was forgotten, even if another flight has its key.
-    fn leave(&self, board: &mut Board) -> bool {
+    fn leave(&self, flights: &mut Flights) -> bool {
         let ours = |outcome: &Outcome| outcome.same_channel(&self.sender.subscribe());
-        let there = board.running.get(&self.key).is_some_and(ours);
+        let there = flights.running.get(&self.key).is_some_and(ours);
         if there {
-            board.running.remove(&self.key);
+            flights.running.remove(&self.key);
         }
         there
     }

@@ -45,7 +45,7 @@ async fn a_thousand_requests_at_one_expiry_are_one_refresh() {
     let (world, calls) = counting();
     let token = world.sign_in("alice").await;
     world.pass(900);
-    let service = world.service(|session, _| async move { who(&session) });
+    let service = world.service(|session, _| async move { show_user(&session) });
     let requests: Vec<_> =
         (0..1000).map(|_| tokio::spawn(service.clone().oneshot(cookie(&token)))).collect();
     let mut tokens = std::collections::BTreeSet::new();
@@ -235,7 +235,7 @@ async fn a_shutdown_waits_for_what_is_in_the_air_and_lets_nothing_take_off() {
     let alice = world.sign_in("alice").await;
     let bob = world.sign_in("bob").await;
     world.pass(900);
-    let service = world.service(|session, _| async move { who(&session) });
+    let service = world.service(|session, _| async move { show_user(&session) });
     let waiting = tokio::spawn(service.oneshot(cookie(&alice)));
     tokio::task::yield_now().await;
     let engine = world.auth.clone();
@@ -256,7 +256,7 @@ async fn a_shutdown_has_an_end() {
     });
     let token = world.sign_in("alice").await;
     world.pass_until_left(&token, 0);
-    let service = world.service(|session, _| async move { who(&session) });
+    let service = world.service(|session, _| async move { show_user(&session) });
     let waiting = tokio::spawn(service.oneshot(cookie(&token)));
     tokio::task::yield_now().await;
     let began = tokio::time::Instant::now();
@@ -349,11 +349,11 @@ impl Refresher for Issuer {
     }
 
     async fn refresh(&self, cx: Context, admitted: RefreshRequest) -> Result<Tokens, Failure> {
-        let grant = admitted.grant.ok_or(Failure::Rejected)?;
+        let session_claims = admitted.session_claims.ok_or(Failure::Rejected)?;
         let access = mint::mint(
             cx.core.settings.mint_rules(),
             &self.0,
-            &grant,
+            &session_claims,
             mint::For::Us,
             cx.core.settings.access_lifetime,
             cx.now(),
@@ -361,7 +361,7 @@ impl Refresher for Issuer {
         Ok(Tokens {
             access: access.map_err(|_| Failure::Misconfigured)?,
             refresh: None,
-            session_expires: grant.session_expires,
+            session_expires: session_claims.session_expires,
             persistent: true,
             recheck_at: None,
         })
@@ -389,7 +389,7 @@ async fn a_refresh_that_brings_a_token_by_a_new_key_fetches_the_key() {
         let set = Keys::verifying([key("old")]).unwrap();
         let (keys, _) = sourced(set, move |_, set| match &next {
             Some(next) => brings(next.clone(), set),
-            None => Seek::InVain,
+            None => Seek::NotFound,
         });
         let issuer = Issuer(Keys::new(key("new")).unwrap());
         let app =

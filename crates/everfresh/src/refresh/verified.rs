@@ -21,7 +21,7 @@ pub(crate) enum Confirms {
 
 impl<C> Verified<C> {
     /// Returns what a refresher needs to know of the token.
-    pub(crate) fn held(&self) -> VerifiedToken<'_> {
+    pub(crate) fn as_verified_token(&self) -> VerifiedToken<'_> {
         // Another issuer's tokens carry no end of the session, because that issuer decides on it.
         let session_expires = self.session_expires.unwrap_or_else(|| self.expires.plus(YEAR));
         VerifiedToken {

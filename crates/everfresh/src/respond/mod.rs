@@ -30,7 +30,7 @@ pub(crate) enum Outgoing {
     #[default]
     Nothing,
     Tokens {
-        carrier: usize,
+        transport: usize,
         tokens: Tokens,
         /// Whether the handler asked for them, by a sign-in or a refresh. No later response carries
         /// them.
@@ -85,9 +85,9 @@ pub(crate) fn apply(
             tell(Event::TokensWithheld);
             Sent::Withheld
         }
-        Outgoing::Tokens { carrier, tokens, asked } => {
+        Outgoing::Tokens { transport, tokens, asked } => {
             let policy = if asked { CachePolicy::Override } else { core.settings.cache_policy };
-            deliver(core, response, carrier, &tokens, policy, tell)
+            deliver(core, response, transport, &tokens, policy, tell)
         }
     }
 }
@@ -101,7 +101,7 @@ fn clear(
     let fields = response.fields_mut();
     let mut cleared = false;
     let mut done: Vec<&CookieSpec> = Vec::new();
-    for (_, cookie, _) in core.carriers.cookies() {
+    for (_, cookie, _) in core.transports.cookies() {
         if done.contains(&cookie) || sets_cookie(fields, cookie.name()) {
             continue;
         }
@@ -122,14 +122,14 @@ fn clear(
 fn deliver(
     core: &Core,
     response: &mut impl ResponseHead,
-    carrier: usize,
+    transport: usize,
     tokens: &Tokens,
     policy: CachePolicy,
     tell: impl FnOnce(Event<'_>),
 ) -> Sent {
-    let (pieces, carrier) = (core.carriers.pieces(carrier), core.carriers.get(carrier));
+    let (pieces, transport) = (core.transports.pieces(transport), core.transports.get(transport));
     let fields = response.fields_mut();
-    if carrier.locations().into_iter().any(|location| is_set(fields, location)) {
+    if transport.locations().into_iter().any(|location| is_set(fields, location)) {
         return Sent::Withheld;
     }
     if policy != CachePolicy::Override && is_for_shared_caches(fields) {
@@ -142,11 +142,11 @@ fn deliver(
     }
     let rest = tokens.session_expires.since(core.settings.clock.now());
     let max_age = tokens.persistent.then_some(rest);
-    let access = (&carrier.access, tokens.access.expose());
-    let refresh = tokens.refresh.as_ref().map(|token| (&carrier.refresh, token.expose()));
+    let access = (&transport.access, tokens.access.expose());
+    let refresh = tokens.refresh.as_ref().map(|token| (&transport.refresh, token.expose()));
     for (location, token) in [Some(access), refresh].into_iter().flatten() {
         if let (Location::Cookie(cookie), false) = (location, pieces.is_empty())
-            && location == &carrier.refresh
+            && location == &transport.refresh
         {
             deliver_pieces(fields, cookie, pieces, token, max_age);
             vary_by(fields, &COOKIE);

@@ -153,7 +153,7 @@ async fn vary_is_appended_and_not_repeated() {
 // Rows: S79.
 #[tokio::test]
 async fn tokens_in_headers_only_for_those_who_sent_them_there() {
-    let world = World::with(|b| b.carriers([Transport::cookies(), Transport::headers()]));
+    let world = World::with(|b| b.transports([Transport::cookies(), Transport::headers()]));
     let token = world.sign_in("alice").await;
     world.pass(900);
     let by_cookie = world.me(cookie(&token)).await;
@@ -212,10 +212,10 @@ async fn debug_headers_are_off_unless_they_are_switched_on() {
 #[tokio::test]
 async fn debug_headers_say_what_became_of_a_request() {
     let (world, _) = World::rotating_with(|b| b.debug_headers(true));
-    let at = "carrier=0;by=cookie";
+    let at = "transport=0;by=cookie";
     assert_eq!(
         debug(&world.me(get(&[])).await),
-        format!("{at}, verdict=absent, decision=pass, standing=absent, sends=nothing")
+        format!("{at}, verdict=absent, decision=pass, status=absent, sends=nothing")
     );
     let signing_in = world
         .send(get(&[]), |session, _| async move {
@@ -225,17 +225,13 @@ async fn debug_headers_say_what_became_of_a_request() {
         .await;
     assert_eq!(
         debug(&signing_in),
-        format!(
-            "{at}, verdict=absent, decision=pass, standing=present, generation=0, sends=tokens"
-        )
+        format!("{at}, verdict=absent, decision=pass, status=present, generation=0, sends=tokens")
     );
     let mut pair = Pair::default();
     pair.keep(&signing_in);
     assert_eq!(
         debug(&world.me(pair.request()).await),
-        format!(
-            "{at}, verdict=fresh, decision=pass, standing=present, generation=0, sends=nothing"
-        )
+        format!("{at}, verdict=fresh, decision=pass, status=present, generation=0, sends=nothing")
     );
     world.pass_until_left(&pair.access, 0);
     let refreshed = world.me(pair.request()).await;
@@ -243,7 +239,7 @@ async fn debug_headers_say_what_became_of_a_request() {
         debug(&refreshed),
         format!(
             "{at}, verdict=expired, decision=wait, flight=started, outcome=refreshed, \
-             standing=present, generation=1, sends=tokens"
+             status=present, generation=1, sends=tokens"
         )
     );
     pair.keep(&refreshed);
@@ -253,7 +249,7 @@ async fn debug_headers_say_what_became_of_a_request() {
     assert_eq!(
         debug(&world.me(cookie(&forged)).await),
         format!(
-            "{at}, verdict=invalid, decision=pass, standing=rejected, reason=signature, sends=nothing"
+            "{at}, verdict=invalid, decision=pass, status=rejected, reason=signature, sends=nothing"
         )
     );
     let by_header = debug(
@@ -261,32 +257,32 @@ async fn debug_headers_say_what_became_of_a_request() {
             .me(request("POST", &[("sec-fetch-site", "cross-site"), ("cookie", &pair.header())]))
             .await,
     );
-    assert!(by_header.ends_with("standing=cross_site, sends=nothing"), "{by_header}");
+    assert!(by_header.ends_with("status=cross_site, sends=nothing"), "{by_header}");
     let out = world
         .send(pair.request(), |session, _| async move {
             session.sign_out().await.unwrap();
             Response::new(String::new())
         })
         .await;
-    assert!(debug(&out).ends_with("standing=absent, sends=cleared"), "{}", debug(&out));
+    assert!(debug(&out).ends_with("status=absent, sends=cleared"), "{}", debug(&out));
 }
 
 #[tokio::test]
 async fn debug_headers_tell_of_tokens_that_stay_back_and_of_a_refresh_beside() {
     let world = World::with(|b| b.debug_headers(true).cache_policy(CachePolicy::SkipTokens));
     let told = debug(&respond(&world, &[("cache-control", "public, max-age=60")]).await);
-    assert!(told.ends_with("outcome=refreshed, standing=present, sends=withheld"), "{told}");
+    assert!(told.ends_with("outcome=refreshed, status=present, sends=withheld"), "{told}");
 
     let world = World::with(|b| {
         b.debug_headers(true)
-            .carriers([Transport::cookies(), Transport::headers()])
+            .transports([Transport::cookies(), Transport::headers()])
             .revalidate_with(|_| std::future::pending::<Result<crate::Revalidated<_>, &str>>())
     });
     let token = world.sign_in("alice").await;
     world.pass_until_left(&token, 100);
     let told = debug(&world.me(bearer(&token)).await);
-    let expected = "carrier=1;by=authorization, verdict=expiring, decision=advise, flight=started, \
-                    outcome=underway, standing=present, sends=nothing";
+    let expected = "transport=1;by=authorization, verdict=expiring, decision=advise, flight=started, \
+                    outcome=underway, status=present, sends=nothing";
     assert_eq!(told, expected);
     let told = debug(&world.me(bearer(&token)).await);
     assert!(told.contains("flight=joined, outcome=underway"), "{told}");

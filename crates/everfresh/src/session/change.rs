@@ -98,8 +98,8 @@ impl<C> SignIn<C> {
     ///
     /// Without this, the tokens go back by the transport of the request's own token, or by the
     /// first transport.
-    pub fn via(mut self, carrier: Transport) -> Self {
-        self.via = Some(carrier);
+    pub fn via(mut self, transport: Transport) -> Self {
+        self.via = Some(transport);
         self
     }
 }
@@ -127,8 +127,8 @@ impl<C: ClaimSet> Session<C> {
     /// # Errors
     /// `NotSignedIn`; `Unavailable` or `Misconfigured` if no token can be minted.
     pub fn access_token(&self) -> Result<AccessToken, SessionError> {
-        let grant = self.grant()?;
-        Ok(Context::new(self.0.core.clone()).mint(&grant)?.access)
+        let session_claims = self.session_claims()?;
+        Ok(Context::new(self.0.core.clone()).mint(&session_claims)?.access)
     }
 
     /// Returns an access token for another service, which is its audience (`aud`), for calls on
@@ -158,14 +158,15 @@ impl<C: ClaimSet> Session<C> {
         if audience.is_empty() || audience == core.settings.rules.audience {
             return Err(SessionErrorKind::Audience.into());
         }
-        let grant = self.grant()?;
-        Ok(Context::new(core.clone()).mint_onward(&grant, audience, lifetime)?)
+        let session_claims = self.session_claims()?;
+        Ok(Context::new(core.clone()).mint_onward(&session_claims, audience, lifetime)?)
     }
 
     /// Returns what a token of the signed-in user is minted from.
-    fn grant(&self) -> Result<SessionClaims, SessionError> {
-        let grant = self.verified(|verified| verified.session_claims(Confirms::Nothing)).flatten();
-        grant.ok_or_else(|| SessionErrorKind::NotSignedIn.into())
+    fn session_claims(&self) -> Result<SessionClaims, SessionError> {
+        let session_claims =
+            self.verified(|verified| verified.session_claims(Confirms::Nothing)).flatten();
+        session_claims.ok_or_else(|| SessionErrorKind::NotSignedIn.into())
     }
 
     /// Returns the access token of the other server that this session is based on, for calls to
@@ -208,17 +209,17 @@ impl<C: ClaimSet> Session<C> {
     /// [`sign_in`](Self::sign_in) with more options.
     ///
     /// # Errors
-    /// As [`sign_in`](Self::sign_in), and `UnknownCarrier` if `via` is not one of the engine's
+    /// As [`sign_in`](Self::sign_in), and `UnknownTransport` if `via` is not one of the engine's
     /// transports.
     pub async fn sign_in_with(&self, sign_in: SignIn<C>) -> Result<(), SessionError> {
         let core = &self.0.core;
         self.check_open()?;
-        let carrier = match &sign_in.via {
-            None => self.0.request.carrier,
-            Some(via) => core.carriers.position(via).ok_or(SessionErrorKind::UnknownCarrier)?,
+        let transport = match &sign_in.via {
+            None => self.0.request.transport,
+            Some(via) => core.transports.position(via).ok_or(SessionErrorKind::UnknownTransport)?,
         };
         let is_cookie = |location: &&Location| matches!(location, Location::Cookie(_));
-        let by_cookie = core.carriers.get(carrier).locations().iter().any(is_cookie);
+        let by_cookie = core.transports.get(transport).locations().iter().any(is_cookie);
         if by_cookie && !self.0.request.same_origin {
             return Err(SessionErrorKind::CrossSite.into());
         }
@@ -228,7 +229,7 @@ impl<C: ClaimSet> Session<C> {
         let now = core.settings.clock.now();
         let lifetime = sign_in.lifetime.unwrap_or(core.settings.session_lifetime);
         let sid = mint::new_sid().map_err(|_| Failure::SOON)?;
-        let grant = SessionClaims {
+        let session_claims = SessionClaims {
             subject: sign_in.subject,
             sid: sid.clone(),
             claims,
@@ -240,14 +241,14 @@ impl<C: ClaimSet> Session<C> {
         let context = Context::new(core.clone());
         let SignIn { attributes, issued, .. } = sign_in;
         let former = self.closing();
-        core.settle(&grant.subject).await?;
+        core.settle(&session_claims.subject).await?;
         let named = core.named(&former);
-        let opening = SignInRequest { grant, attributes, issued, former: named };
+        let opening = SignInRequest { session_claims, attributes, issued, former: named };
         let tokens = core.refresher.sign_in(context.clone(), opening).await?;
         core.check_fit(&sid, Some(&tokens.access), tokens.refresh.as_ref())?;
         let verified = core.verify_own::<C>(&tokens.access)?;
         let view = View::of(verified);
-        let outgoing = Outgoing::Tokens { carrier, tokens, asked: true };
+        let outgoing = Outgoing::Tokens { transport, tokens, asked: true };
         if !self.replace(view, outgoing) {
             // A failure changes nothing: no client got a token of this session.
             let _ = core.refresher.sign_out(context, Closing::of(sid)).await;
@@ -280,14 +281,14 @@ impl<C: ClaimSet> Session<C> {
         if !self.0.request.same_origin && !by_header {
             return Err(SessionErrorKind::CrossSite.into());
         }
-        let view = View { standing: SessionStatus::Absent, reason: None, verified: None };
+        let view = View { status: SessionStatus::Absent, reason: None, verified: None };
         let clear = if self.0.request.same_origin {
             Outgoing::Clear { dead: false }
         } else {
             Outgoing::Nothing
         };
         if !self.replace(view, clear) {
-            self.lock().now = Some(View::nobody(SessionStatus::Absent, None));
+            self.lock().now = Some(View::without_token(SessionStatus::Absent, None));
         }
         Ok(self.0.core.sign_out(closing).await?)
     }
@@ -306,9 +307,9 @@ impl<C: ClaimSet> Session<C> {
         }
         let mut joined = self.join_flight(Mode::Blocking).ok_or(SessionErrorKind::NotSignedIn)?;
         let core = &self.0.core;
-        let landing = joined.wait(core, core.settings.refresh_timeout).await;
-        self.note_flight(joined.how, outcome_of(&landing));
-        let end = self.accept(landing, &joined);
+        let result = joined.wait(core, core.settings.refresh_timeout).await;
+        self.note_flight(joined.entry, outcome_of(&result));
+        let end = self.accept(result, &joined);
         let failed = end.as_ref().err().copied();
         match self.conclude(end, &joined, true) {
             false => Err(SessionErrorKind::ResponseSent.into()),
@@ -324,7 +325,7 @@ impl<C: ClaimSet> Session<C> {
     /// # Errors
     /// `NotSignedIn`; `Unavailable`; `Misconfigured` if the refresher keeps no sessions.
     pub async fn sessions(&self) -> Result<Vec<SessionInfo>, SessionError> {
-        let subject = self.person_subject().ok_or(SessionErrorKind::NotSignedIn)?;
+        let subject = self.user_subject().ok_or(SessionErrorKind::NotSignedIn)?;
         let cx = Context::new(self.0.core.clone());
         Ok(self.0.core.refresher.sessions(cx, subject).await?)
     }
@@ -336,7 +337,7 @@ impl<C: ClaimSet> Session<C> {
     /// `NotSignedIn`; `Unavailable`. If the store did not take the sign-out, it is tried again, as
     /// in [`sign_out`](Self::sign_out).
     pub async fn sign_out_other(&self, sid: &str) -> Result<bool, SessionError> {
-        let subject = self.person_subject().ok_or(SessionErrorKind::NotSignedIn)?;
+        let subject = self.user_subject().ok_or(SessionErrorKind::NotSignedIn)?;
         let cx = Context::new(self.0.core.clone());
         let found = self.0.core.refresher.find(cx, sid.to_owned()).await?;
         let own = found.is_some_and(|session| session.subject == subject);
@@ -354,7 +355,7 @@ impl<C: ClaimSet> Session<C> {
     /// the user on this node waits for it. A sign-in on another node, in the seconds between, is
     /// ended too.
     pub async fn sign_out_others(&self) -> Result<usize, SessionError> {
-        self.sign_out_all(self.person_sid()).await
+        self.sign_out_all(self.user_sid()).await
     }
 
     /// Signs the user out everywhere, also here. Returns how many sessions there were.
@@ -367,12 +368,12 @@ impl<C: ClaimSet> Session<C> {
         Ok(ended)
     }
 
-    fn person_subject(&self) -> Option<String> {
-        self.person(|verified| verified.subject.as_deref().map(Into::into))?
+    fn user_subject(&self) -> Option<String> {
+        self.user(|verified| verified.subject.as_deref().map(Into::into))?
     }
 
     async fn sign_out_all(&self, except: Option<String>) -> Result<usize, SessionError> {
-        let subject = self.person_subject().ok_or(SessionErrorKind::NotSignedIn)?;
+        let subject = self.user_subject().ok_or(SessionErrorKind::NotSignedIn)?;
         Ok(self.0.core.sign_out_all(subject, except).await?)
     }
 }

@@ -8,7 +8,7 @@ use http::{HeaderName, HeaderValue};
 use super::SessionStatus;
 use crate::decide::{Decision, Verdict};
 use crate::head::HeaderFields;
-use crate::observe::metrics::How;
+use crate::observe::metrics::FlightEntry;
 use crate::respond::Sent;
 use crate::transport::Location;
 use crate::verify::InvalidReason;
@@ -19,13 +19,13 @@ const EVERFRESH_DEBUG: HeaderName = HeaderName::from_static("everfresh-debug");
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Account<'a> {
     /// The index of the transport that counted, from 0, and the location of its access token.
-    pub(crate) carrier: usize,
+    pub(crate) transport: usize,
     pub(crate) by: &'a Location,
     pub(crate) verdict: Verdict,
     pub(crate) decision: Decision,
     /// How the request came to a refresh, and the refresh's outcome.
-    pub(crate) flown: Option<(How, &'static str)>,
-    pub(crate) standing: SessionStatus,
+    pub(crate) flight_outcome: Option<(FlightEntry, &'static str)>,
+    pub(crate) status: SessionStatus,
     /// Why the request's token does not count.
     pub(crate) reason: Option<InvalidReason>,
     /// The generation of the access token that the request has in the end.
@@ -48,7 +48,7 @@ impl Account<'_> {
             Location::Authorization(_) => "authorization",
             Location::Header(_) => "header",
         };
-        let standing = match self.standing {
+        let status = match self.status {
             SessionStatus::Present => "present",
             SessionStatus::Absent => "absent",
             SessionStatus::Rejected => "rejected",
@@ -64,15 +64,15 @@ impl Account<'_> {
             Sent::Cleared => "cleared",
         };
         let mut text = format!(
-            "carrier={};by={by}, verdict={}, decision={}",
-            self.carrier,
+            "transport={};by={by}, verdict={}, decision={}",
+            self.transport,
             self.verdict.name(),
             self.decision.name(),
         );
-        if let Some((how, outcome)) = self.flown {
-            text += &format!(", flight={}, outcome={outcome}", how.name());
+        if let Some((entry, outcome)) = self.flight_outcome {
+            text += &format!(", flight={}, outcome={outcome}", entry.name());
         }
-        text += &format!(", standing={standing}");
+        text += &format!(", status={status}");
         if let Some(reason) = self.reason {
             text += &format!(", reason={}", reason.name());
         }

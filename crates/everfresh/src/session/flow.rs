@@ -14,7 +14,7 @@ use crate::forward;
 use crate::head::{RequestHead, ResponseHead};
 use crate::mint::ClaimSet;
 use crate::observe::Event;
-use crate::observe::metrics::How;
+use crate::observe::metrics::FlightEntry;
 use crate::policy::InnerToken;
 use crate::refresh::flight::{
     FLIGHT_LIMIT, Flight, FlightResult, Mode, join_or_start, outcome_of, within,
@@ -37,7 +37,7 @@ pub(super) struct Leaving {
 }
 
 impl Leaving {
-    pub(super) fn is_nothing(&self) -> bool {
+    pub(super) fn is_empty(&self) -> bool {
         matches!(self.outgoing, Outgoing::Nothing) && !self.dead
     }
 }
@@ -58,7 +58,7 @@ impl<C: ClaimSet> Session<C> {
         };
         forward::rewrite(
             head.fields_mut(),
-            &core.carriers,
+            &core.transports,
             core.settings.inner_token,
             successor.as_ref(),
         );
@@ -115,19 +115,19 @@ impl<C: ClaimSet> Session<C> {
         let Shared { core, request, .. } = &*self.0;
         match &request.refresh {
             Some(refresh) => {
-                Ok(wanted(&core.carriers.get(request.carrier).refresh).then_some(refresh))
+                Ok(wanted(&core.transports.get(request.transport).refresh).then_some(refresh))
             }
-            None if request.refused_refresh && core.carriers.any_refresh(wanted) => Err(()),
+            None if request.refused_refresh && core.transports.any_refresh(wanted) => Err(()),
             None => Ok(None),
         }
     }
 
     /// Starts or joins the flight for the presented tokens, if the refresher identifies them.
-    pub(super) fn join_flight(&self, haste: Mode) -> Option<JoinedFlight<C>> {
+    pub(super) fn join_flight(&self, mode: Mode) -> Option<JoinedFlight<C>> {
         let core = &self.0.core;
         let of = self.presented(Arc::clone);
         let refresh = self.refresh_token();
-        let held = of.as_deref().map(Verified::held);
+        let held = of.as_deref().map(Verified::as_verified_token);
         let presented =
             Presented::new(held, refresh.as_ref().map(|token| token.expose().as_bytes()));
         let key = core.refresher.identify(presented, core.settings.clock.now())?;
@@ -142,20 +142,20 @@ impl<C: ClaimSet> Session<C> {
         let admitted = || {
             let now = core.settings.clock.now();
             let token_still_valid = of.as_ref().is_some_and(|of| now < of.expires);
-            let grant = of.as_deref().and_then(|of| of.session_claims(Confirms::Nothing));
-            RefreshRequest::new(grant, refresh.clone(), user_activity)
+            let session_claims = of.as_deref().and_then(|of| of.session_claims(Confirms::Nothing));
+            RefreshRequest::new(session_claims, refresh.clone(), user_activity)
                 .after(waited)
                 .token_still_valid(token_still_valid)
         };
-        let (flight, how) = join_or_start(core, &key, admitted, haste);
-        Some(JoinedFlight { flight, how, sid: key.sid, of, refresh, changes })
+        let (flight, entry) = join_or_start(core, &key, admitted, mode);
+        Some(JoinedFlight { flight, entry, sid: key.sid, of, refresh, changes })
     }
 
     /// Starts or joins a flight beside the request. Its result is sent with the response if it is
     /// ready.
     pub(crate) fn advise(&self) {
         if let Some(joined) = self.join_flight(Mode::Background) {
-            self.note_flight(joined.how, "underway");
+            self.note_flight(joined.entry, "underway");
             self.lock().beside = Some(joined);
             self.0.flags.fetch_or(TOUCHED, Ordering::AcqRel);
         }
@@ -167,25 +167,25 @@ impl<C: ClaimSet> Session<C> {
         if let Some(mut joined) = self.join_flight(Mode::Blocking) {
             let core = &self.0.core;
             let began = core.settings.clock.monotonic();
-            let landing = joined.wait(core, left.unwrap_or(core.settings.refresh_timeout)).await;
+            let result = joined.wait(core, left.unwrap_or(core.settings.refresh_timeout)).await;
             core.metrics.waited(core.settings.clock.monotonic().saturating_sub(began));
-            self.note_flight(joined.how, outcome_of(&landing));
-            let end = self.accept(landing, &joined);
+            self.note_flight(joined.entry, outcome_of(&result));
+            let end = self.accept(result, &joined);
             self.conclude(end, &joined, false);
         }
     }
 
     /// Records for [`Account`] how the request came to a flight, and the outcome.
-    pub(super) fn note_flight(&self, how: How, outcome: &'static str) {
+    pub(super) fn note_flight(&self, entry: FlightEntry, outcome: &'static str) {
         if self.0.core.settings.debug_headers {
-            self.lock().flown = Some(Box::new((how, outcome)));
+            self.lock().flight_outcome = Some(Box::new((entry, outcome)));
         }
     }
 
     /// Checks the result of a flight. It counts for this request if the tokens pass the same checks
     /// as any other, belong to the same user and session, and can be delivered.
-    pub(super) fn accept(&self, landing: FlightResult, from: &JoinedFlight<C>) -> Accepted<C> {
-        let tokens = landing?;
+    pub(super) fn accept(&self, result: FlightResult, from: &JoinedFlight<C>) -> Accepted<C> {
+        let tokens = result?;
         let core = &self.0.core;
         core.check_fit(&from.sid, Some(&tokens.access), tokens.refresh.as_ref())?;
         let verified = core.verify_own::<C>(&tokens.access)?;
@@ -207,7 +207,7 @@ impl<C: ClaimSet> Session<C> {
         let failure = match end {
             Ok((mut tokens, verified)) => {
                 let view = View::of(verified);
-                return self.apply(from, view, |state, carrier| {
+                return self.apply(from, view, |state, transport| {
                     match &mut state.outgoing {
                         // The refresh token of a sign-in in this request still counts.
                         Outgoing::Tokens { tokens: former, .. } if tokens.refresh.is_none() => {
@@ -215,13 +215,13 @@ impl<C: ClaimSet> Session<C> {
                         }
                         _ => state.recheck = recheck_of(&tokens, from),
                     }
-                    state.outgoing = Outgoing::Tokens { carrier, tokens, asked };
+                    state.outgoing = Outgoing::Tokens { transport, tokens, asked };
                     state.refreshed = true;
                 });
             }
             Err(failure) => failure,
         };
-        let standing = match failure {
+        let status = match failure {
             Failure::Rejected => SessionStatus::Rejected,
             _ if from.of.as_ref().is_some_and(|of| of.claims.is_ok() && self.still_good(of)) => {
                 SessionStatus::Present
@@ -236,7 +236,7 @@ impl<C: ClaimSet> Session<C> {
             }
         };
         // The presented token stays known, so that a sign-out or another refresh can use it.
-        let view = View { standing, reason: None, verified: from.of.clone() };
+        let view = View { status, reason: None, verified: from.of.clone() };
         self.apply(from, view, |state, _| state.dead = failure == Failure::Rejected)
     }
 
@@ -252,7 +252,7 @@ impl<C: ClaimSet> Session<C> {
     }
 
     /// Waits for that refresh, at most for a flight's limit, and checks the tokens again.
-    pub(super) async fn ripen(&self) {
+    pub(super) async fn wait_for_only_copy(&self) {
         let beside = match self.delivers_only_copy() {
             true => self.lock().beside.as_ref().map(|from| from.flight.clone()),
             false => None,
@@ -265,20 +265,20 @@ impl<C: ClaimSet> Session<C> {
 
     /// Takes the result of a flight beside the request, if it is ready.
     fn collect(&self) {
-        let landed = {
+        let outcome = {
             let mut state = self.lock();
-            let landed = state.beside.as_ref().and_then(|from| from.flight.outcome());
-            landed.zip(state.beside.take_if(|from| from.flight.outcome().is_some()))
+            let outcome = state.beside.as_ref().and_then(|from| from.flight.outcome());
+            outcome.zip(state.beside.take_if(|from| from.flight.outcome().is_some()))
         };
-        let Some((landing, from)) = landed else { return };
-        self.note_flight(from.how, outcome_of(&landing));
-        let Ok((tokens, _)) = self.accept(landing, &from) else { return };
+        let Some((result, from)) = outcome else { return };
+        self.note_flight(from.entry, outcome_of(&result));
+        let Ok((tokens, _)) = self.accept(result, &from) else { return };
         let recheck = recheck_of(&tokens, &from);
         let mut state = self.lock();
         // The handler's changes take precedence over the middleware's.
         if state.changes == from.changes && matches!(state.outgoing, Outgoing::Nothing) {
-            let carrier = self.0.request.carrier;
-            state.outgoing = Outgoing::Tokens { carrier, tokens, asked: false };
+            let transport = self.0.request.transport;
+            state.outgoing = Outgoing::Tokens { transport, tokens, asked: false };
             state.recheck = recheck;
             state.refreshed = true;
         }
@@ -369,16 +369,16 @@ impl<C: ClaimSet> Session<C> {
     /// Returns what `debug_headers` shows of this request.
     fn account(&self, sent: Sent) -> Account<'_> {
         let Shared { core, request, .. } = &*self.0;
-        let (standing, reason) = self.view(|view| (view.standing, view.reason));
-        let flown = self.lock().flown.as_deref().copied();
+        let (status, reason) = self.view(|view| (view.status, view.reason));
+        let flight_outcome = self.lock().flight_outcome.as_deref().copied();
         let generation = self.generation();
         Account {
-            carrier: request.carrier,
-            by: &core.carriers.get(request.carrier).access,
+            transport: request.transport,
+            by: &core.transports.get(request.transport).access,
             verdict: request.verdict,
             decision: request.decision,
-            flown,
-            standing,
+            flight_outcome,
+            status,
             reason,
             generation,
             sent,
@@ -451,11 +451,11 @@ impl<C: ClaimSet> Session<C> {
         write: impl FnOnce(&mut State<C>, usize),
     ) -> bool {
         self.change(view, Some(from.changes), |state| {
-            let carrier = match state.outgoing {
-                Outgoing::Tokens { carrier, .. } => carrier,
-                _ => self.0.request.carrier,
+            let transport = match state.outgoing {
+                Outgoing::Tokens { transport, .. } => transport,
+                _ => self.0.request.transport,
             };
-            write(state, carrier);
+            write(state, transport);
         })
     }
 
@@ -489,12 +489,12 @@ impl<C> JoinedFlight<C> {
             target: "everfresh",
             "everfresh.wait",
             sid = &*self.sid,
-            how = self.how.name(),
+            entry = self.entry.name(),
             outcome = tracing::field::Empty,
         );
         let flight = std::mem::replace(&mut self.flight, Flight::Done(Err(Failure::SOON)));
-        let landing = flight.wait(core, limit).instrument(span.clone()).await;
-        span.record("outcome", outcome_of(&landing));
-        landing
+        let result = flight.wait(core, limit).instrument(span.clone()).await;
+        span.record("outcome", outcome_of(&result));
+        result
     }
 }

@@ -19,7 +19,7 @@ use crate::core::Core;
 use crate::decide::{Decision, Verdict};
 use crate::error::{Failure, SessionErrorKind};
 use crate::mint::ClaimSet;
-use crate::observe::metrics::How;
+use crate::observe::metrics::FlightEntry;
 use crate::refresh::flight::Flight;
 use crate::refresh::{Closing, RefreshRequest, RefreshToken, Tokens};
 use crate::reject::{Rejection, RejectionKind};
@@ -94,7 +94,7 @@ struct Shared<C> {
 /// The facts that are kept of a request.
 pub(crate) struct RequestFacts {
     /// The transport that brought the tokens, or else the first one.
-    pub(crate) carrier: usize,
+    pub(crate) transport: usize,
     /// When the request began, by the wall clock.
     pub(crate) began: Timestamp,
     /// Whether the app's own site caused the request.
@@ -119,7 +119,7 @@ const SEALED: u8 = 2;
 
 /// What is known of the session at some moment.
 pub(crate) struct View<C> {
-    pub(crate) standing: SessionStatus,
+    pub(crate) status: SessionStatus,
     pub(crate) reason: Option<InvalidReason>,
     /// The token that the status is about. With a status other than `Present`, the token that was
     /// known before, if any.
@@ -133,7 +133,7 @@ struct State<C> {
     beside: Option<JoinedFlight<C>>,
     /// How the request came to a flight, and the outcome. Kept only for `debug_headers`, and boxed
     /// to keep the state small for all other requests.
-    flown: Option<Box<(How, &'static str)>>,
+    flight_outcome: Option<Box<(FlightEntry, &'static str)>>,
     refreshed: bool,
     /// Counts the handler's changes. The result of a flight that began before a change is
     /// discarded.
@@ -151,7 +151,7 @@ impl<C> Default for State<C> {
             now: None,
             outgoing: Outgoing::Nothing,
             beside: None,
-            flown: None,
+            flight_outcome: None,
             refreshed: false,
             changes: 0,
             dead: false,
@@ -166,7 +166,7 @@ type Accepted<C> = Result<(Tokens, Verified<C>), Failure>;
 /// A flight, and what it refreshes.
 struct JoinedFlight<C> {
     flight: Flight,
-    how: How,
+    entry: FlightEntry,
     sid: Box<str>,
     /// The access token that was presented, if its signature was good.
     of: Option<Arc<Verified<C>>>,
@@ -183,8 +183,8 @@ impl<C: ClaimSet> Session<C> {
     }
 
     /// Returns what this request is entitled to.
-    pub fn standing(&self) -> SessionStatus {
-        self.view(|view| view.standing)
+    pub fn status(&self) -> SessionStatus {
+        self.view(|view| view.status)
     }
 
     /// Returns the claims of the signed-in user.
@@ -255,7 +255,7 @@ impl<C: ClaimSet> Session<C> {
     /// # Errors
     /// The rejection to answer with, unless the status is [`SessionStatus::Present`].
     pub fn require(&self) -> Result<(), Rejection> {
-        match self.standing() {
+        match self.status() {
             SessionStatus::Present => Ok(()),
             _ => Err(self.rejection()),
         }
@@ -274,7 +274,7 @@ impl<C: ClaimSet> Session<C> {
 
     /// The age check of [`Self::require_recent`] alone.
     pub(crate) fn recent(&self, max_age: Duration) -> Result<(), Rejection> {
-        let began = self.person(|verified| verified.auth_time).flatten();
+        let began = self.user(|verified| verified.auth_time).flatten();
         match began.is_some_and(|at| self.0.core.settings.clock.now().since(at) <= max_age) {
             true => Ok(()),
             false => Err(Rejection::new(RejectionKind::NotRecent)
@@ -283,21 +283,21 @@ impl<C: ClaimSet> Session<C> {
     }
 
     /// As [`Self::require`], for operations that need no claims: ending sessions.
-    pub(crate) fn require_person(&self) -> Result<(), Rejection> {
-        match self.standing() {
+    pub(crate) fn require_user(&self) -> Result<(), Rejection> {
+        match self.status() {
             SessionStatus::Present | SessionStatus::UnreadClaims => Ok(()),
             _ => Err(self.rejection()),
         }
     }
 
     /// Returns the session's id, for operations that need no claims.
-    pub(crate) fn person_sid(&self) -> Option<String> {
-        self.person(|verified| verified.sid.to_string())
+    pub(crate) fn user_sid(&self) -> Option<String> {
+        self.user(|verified| verified.sid.to_string())
     }
 
     /// Returns the rejection that matches the session's status.
     pub(crate) fn rejection(&self) -> Rejection {
-        let rejection = self.view(|view| match (view.standing, view.reason) {
+        let rejection = self.view(|view| match (view.status, view.reason) {
             (SessionStatus::Absent, _) => Rejection::new(RejectionKind::NoCredentials),
             (SessionStatus::CrossSite, _) => Rejection::new(RejectionKind::CrossSite),
             (SessionStatus::InsecureHost, _) => Rejection::new(RejectionKind::InsecureHost),
@@ -323,15 +323,15 @@ impl<C: ClaimSet> Session<C> {
 
     /// Reads the token of the signed-in user.
     fn verified<T>(&self, read: impl FnOnce(&Verified<C>) -> T) -> Option<T> {
-        self.view(|view| match view.standing {
+        self.view(|view| match view.status {
             SessionStatus::Present => view.verified.as_deref().map(read),
             _ => None,
         })
     }
 
     /// As `verified`, also if the app's type does not take the claims.
-    fn person<T>(&self, read: impl FnOnce(&Verified<C>) -> T) -> Option<T> {
-        self.view(|view| match view.standing {
+    fn user<T>(&self, read: impl FnOnce(&Verified<C>) -> T) -> Option<T> {
+        self.view(|view| match view.status {
             SessionStatus::Present | SessionStatus::UnreadClaims => {
                 view.verified.as_deref().map(read)
             }
@@ -348,7 +348,7 @@ impl<C: ClaimSet> Session<C> {
     /// within its leeway, names the session. Otherwise the refresh token has to. An access token
     /// that is past its leeway ends nothing.
     fn closing(&self) -> Closing {
-        let sid = self.person(|verified| verified.sid.to_string());
+        let sid = self.user(|verified| verified.sid.to_string());
         Closing { sid, refresh: self.refresh_token() }
     }
 
@@ -359,24 +359,24 @@ impl<C: ClaimSet> Session<C> {
 
 impl<C> View<C> {
     /// A view without a user, for this reason.
-    pub(crate) fn nobody(standing: SessionStatus, reason: Option<InvalidReason>) -> Self {
-        Self { standing, reason, verified: None }
+    pub(crate) fn without_token(status: SessionStatus, reason: Option<InvalidReason>) -> Self {
+        Self { status, reason, verified: None }
     }
 
     /// The view of the user that this token was issued for.
     pub(crate) fn of(verified: Verified<C>) -> Self {
-        let standing = match verified.claims {
+        let status = match verified.claims {
             Ok(_) => SessionStatus::Present,
             // Another issuer's token: the engine checks that claims are readable before it issues a
             // token.
             Err(_) => SessionStatus::UnreadClaims,
         };
-        Self { standing, reason: None, verified: Some(Arc::new(verified)) }
+        Self { status, reason: None, verified: Some(Arc::new(verified)) }
     }
 
     /// Returns the claims that the app's type does not take, if the token is good.
     pub(crate) fn unread(&self) -> Option<&UnreadClaims> {
-        match self.standing {
+        match self.status {
             SessionStatus::UnreadClaims => self.verified.as_ref()?.claims.as_ref().err(),
             _ => None,
         }
@@ -386,7 +386,7 @@ impl<C> View<C> {
 impl<C> Session<C> {
     /// Returns `Ok` while tokens may still be sent with the response.
     fn check_open(&self) -> Result<(), SessionErrorKind> {
-        if self.0.begun.standing == SessionStatus::InsecureHost {
+        if self.0.begun.status == SessionStatus::InsecureHost {
             return Err(SessionErrorKind::InsecureHost);
         }
         if self.sealed() { Err(SessionErrorKind::ResponseSent) } else { Ok(()) }
@@ -418,6 +418,6 @@ impl<C> Clone for Session<C> {
 
 impl<C> fmt::Debug for Session<C> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Session").field("begun", &self.0.begun.standing).finish_non_exhaustive()
+        f.debug_struct("Session").field("begun", &self.0.begun.status).finish_non_exhaustive()
     }
 }

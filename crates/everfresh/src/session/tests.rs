@@ -55,7 +55,7 @@ async fn a_session_that_is_over_gives_no_token_for_onward_calls() {
     world.pass(10 * 3600);
     world
         .send(cookie(&token), |session, _| async move {
-            assert_eq!(session.standing(), SessionStatus::Rejected);
+            assert_eq!(session.status(), SessionStatus::Rejected);
             assert_eq!(kind(session.access_token()), SessionErrorKind::NotSignedIn);
             assert_eq!(kind(session.refresh().await), SessionErrorKind::NotSignedIn);
             assert!(session.subject().is_none() && session.sid().is_none());
@@ -74,7 +74,7 @@ async fn an_unavailable_session_can_be_signed_out_and_tried_again() {
     let _ = world.events();
     let response = world
         .send(cookie(&token), |session, _| async move {
-            assert!(matches!(session.standing(), SessionStatus::Unavailable { .. }));
+            assert!(matches!(session.status(), SessionStatus::Unavailable { .. }));
             assert_eq!(kind(session.refresh().await), SessionErrorKind::Unavailable, "not 401");
             assert_eq!(kind(session.access_token()), SessionErrorKind::NotSignedIn);
             session.sign_out().await.unwrap();
@@ -137,7 +137,7 @@ async fn a_refresh_that_fails_takes_nothing_back() {
         .send(get(&[]), |session, _| async move {
             session.sign_in("alice", user("alice")).await.unwrap();
             assert_eq!(kind(session.refresh().await), SessionErrorKind::Unavailable);
-            who(&session)
+            show_user(&session)
         })
         .await;
     assert_eq!(response.body(), "alice");
@@ -146,7 +146,7 @@ async fn a_refresh_that_fails_takes_nothing_back() {
 
 #[tokio::test]
 async fn a_refresh_after_signing_in_leaves_by_the_same_carrier() {
-    let world = World::with(|b| b.carriers([Transport::cookies(), Transport::headers()]));
+    let world = World::with(|b| b.transports([Transport::cookies(), Transport::headers()]));
     let response = world
         .send(get(&[]), |session, _| async move {
             let sign_in = SignIn::new("alice", user("alice")).via(Transport::headers());
@@ -179,7 +179,7 @@ async fn a_flight_that_lands_after_the_handler_signed_out_changes_nothing() {
                     }
                     open.send(true).unwrap();
                     let _ = refresh.await.unwrap();
-                    who(&session)
+                    show_user(&session)
                 }
             })
             .await;
@@ -234,7 +234,7 @@ async fn a_flight_of_a_session_that_was_signed_out_elsewhere_brings_nothing() {
 #[tokio::test]
 async fn another_site_can_neither_sign_in_nor_out_by_cookie() {
     let world = World::with(|b| {
-        b.carriers([Transport::cookies(), Transport::headers()])
+        b.transports([Transport::cookies(), Transport::headers()])
             .trusted_origin("https://idp.example")
     });
     let token = world.sign_in("alice").await;
@@ -270,7 +270,7 @@ async fn another_site_can_neither_sign_in_nor_out_by_cookie() {
 
 #[tokio::test]
 async fn nobody_becomes_somebody_else_as_time_goes_by() {
-    let world = World::with(|b| b.carriers([Transport::headers(), Transport::cookies()]));
+    let world = World::with(|b| b.transports([Transport::headers(), Transport::cookies()]));
     let by_header = world
         .send(get(&[]), |session, _| async move {
             session.sign_in("bob", user("bob")).await.unwrap();
@@ -294,7 +294,7 @@ async fn nobody_becomes_somebody_else_as_time_goes_by() {
     for left in [500, 100, 10] {
         world.pass_until_left(token, left);
         let both = get(&[("authorization", &bob), ("cookie", &alice)]);
-        assert_eq!(world.me(both).await.body(), "bob", "{left} s left; the first carrier's");
+        assert_eq!(world.me(both).await.body(), "bob", "{left} s left; the first transport's");
     }
 }
 
@@ -332,7 +332,7 @@ async fn a_response_that_never_comes_seals_the_session_too() {
     assert!(hanging.await.unwrap_err().is_cancelled());
     let late = session.sign_in("alice", user("alice")).await;
     assert_eq!(kind(late), SessionErrorKind::ResponseSent);
-    assert_eq!(session.standing(), SessionStatus::Absent, "nobody was told");
+    assert_eq!(session.status(), SessionStatus::Absent, "nobody was told");
 }
 
 #[tokio::test]
@@ -382,7 +382,7 @@ async fn no_token_and_no_secret_in_logs_events_errors_or_debug() {
     let log = Log::listen();
 
     let world = World::with(|b| {
-        b.carriers([Transport::cookies(), Transport::headers()])
+        b.transports([Transport::cookies(), Transport::headers()])
             .inner_token(InnerToken::Fresh)
             .leeway(Duration::ZERO)
             .revalidate_with(|session| async move {
@@ -441,7 +441,7 @@ fn errors_answer_with_their_status() {
         (SessionErrorKind::ResponseSent, RejectionKind::Internal),
         (SessionErrorKind::Claims, RejectionKind::Internal),
         (SessionErrorKind::Misconfigured, RejectionKind::Internal),
-        (SessionErrorKind::UnknownCarrier, RejectionKind::Internal),
+        (SessionErrorKind::UnknownTransport, RejectionKind::Internal),
         (SessionErrorKind::Audience, RejectionKind::Internal),
     ] {
         let error = SessionError::from(kind);

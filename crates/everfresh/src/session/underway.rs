@@ -58,12 +58,12 @@ impl<C: ClaimSet> InFlight<C> {
     pub async fn defer(self) -> Option<Deferred<C>> {
         let session = self.session();
         if session.needs_time() {
-            session.ripen().await;
+            session.wait_for_only_copy().await;
         }
-        let leaving = session.close().filter(|leaving| !leaving.is_nothing());
+        let leaving = session.close().filter(|leaving| !leaving.is_empty());
         (leaving.is_some() || session.explains()).then(|| {
-            let (session, told) = (session.clone(), AtomicBool::new(false));
-            Deferred { session, leaving, told }
+            let (session, reported) = (session.clone(), AtomicBool::new(false));
+            Deferred { session, leaving, reported }
         })
     }
 }
@@ -73,14 +73,14 @@ pub struct Deferred<C> {
     session: Session<C>,
     leaving: Option<Leaving>,
     /// The result was reported.
-    told: AtomicBool,
+    reported: AtomicBool,
 }
 
 impl<C: ClaimSet> Deferred<C> {
     /// Writes it into the response's head, the same into each response.
     pub fn write(&self, response: &mut impl ResponseHead) {
         let sent = self.leaving.clone().map_or(Sent::Nothing, |leaving| {
-            let tell = !self.told.swap(true, Ordering::Relaxed);
+            let tell = !self.reported.swap(true, Ordering::Relaxed);
             self.session.deliver(response, leaving, tell)
         });
         self.session.explain(response, sent);
@@ -101,7 +101,7 @@ impl<C: ClaimSet, R: ResponseHead> Future for FinishFuture<C, R> {
         let session = this.underway.session();
         if this.recheck.is_none() && session.needs_time() {
             let session = session.clone();
-            this.recheck = Some(Box::pin(async move { session.ripen().await }));
+            this.recheck = Some(Box::pin(async move { session.wait_for_only_copy().await }));
         }
         if let Some(recheck) = &mut this.recheck {
             ready!(recheck.as_mut().poll(cx));

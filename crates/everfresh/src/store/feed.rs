@@ -13,7 +13,7 @@ const PIECE: usize = 1000;
 /// [`SessionStore::watch_revocations`](super::SessionStore::watch_revocations).
 #[derive(Clone)]
 pub struct RevocationSink {
-    hear: Arc<dyn Fn(FeedEvent<'_>) -> bool + Send + Sync>,
+    receive: Arc<dyn Fn(FeedEvent<'_>) -> bool + Send + Sync>,
     back: Duration,
 }
 
@@ -34,18 +34,18 @@ pub enum FeedEvent<'h> {
 }
 
 impl RevocationSink {
-    /// Makes a sink that calls `hear` for every event, in the task that watches. `hear` returns
+    /// Makes a sink that calls `receive` for every event, in the task that watches. `receive` returns
     /// whether the node still listens. `back` is the greatest age of an end that still matters: as
     /// long as an access token may live.
     pub fn new(
         back: Duration,
-        hear: impl Fn(FeedEvent<'_>) -> bool + Send + Sync + 'static,
+        receive: impl Fn(FeedEvent<'_>) -> bool + Send + Sync + 'static,
     ) -> Self {
-        Self { hear: Arc::new(hear), back }
+        Self { receive: Arc::new(receive), back }
     }
 
     /// Returns the greatest age of an end that still matters to a node that begins to watch.
-    pub fn back(&self) -> Duration {
+    pub fn lookback(&self) -> Duration {
         self.back
     }
 
@@ -53,25 +53,25 @@ impl RevocationSink {
     /// sessions, and at the end.
     pub async fn ended(&self, sids: &[SessionId]) {
         for piece in sids.chunks(PIECE) {
-            (self.hear)(FeedEvent::Ended(piece));
+            (self.receive)(FeedEvent::Ended(piece));
             tokio::task::yield_now().await;
         }
     }
 
     /// Reports that the watch has caught up, and that each further end is reported as it happens.
     pub fn live(&self) {
-        (self.hear)(FeedEvent::Live);
+        (self.receive)(FeedEvent::Live);
     }
 
     /// Reports that ends may be missed from now on.
     pub fn lost(&self, error: &StoreError) {
-        (self.hear)(FeedEvent::Lost(error));
+        (self.receive)(FeedEvent::Lost(error));
     }
 
     /// Returns whether the node has stopped listening. Ask every minute or so, and stop watching
     /// once it has.
     pub fn is_closed(&self) -> bool {
-        !(self.hear)(FeedEvent::Ping)
+        !(self.receive)(FeedEvent::Ping)
     }
 }
 
@@ -93,8 +93,8 @@ mod tests {
     async fn other_tasks_take_turns_however_many_ends_are_told() {
         let pieces = Arc::new(Mutex::new(Vec::new()));
         let told = pieces.clone();
-        let ear = RevocationSink::new(Duration::ZERO, move |heard| {
-            let FeedEvent::Ended(sids) = heard else { return true };
+        let sink = RevocationSink::new(Duration::ZERO, move |event| {
+            let FeedEvent::Ended(sids) = event else { return true };
             told.lock().unwrap().push(sids.len());
             true
         });
@@ -108,7 +108,7 @@ mod tests {
         });
         let sids: Vec<_> =
             (0..100_000_u128).map(|n| SessionId::from_bytes(n.to_be_bytes())).collect();
-        ear.ended(&sids).await;
+        sink.ended(&sids).await;
         other.abort();
         let pieces = pieces.lock().unwrap();
         assert_eq!(pieces.iter().sum::<usize>(), sids.len());

@@ -438,7 +438,7 @@ pub trait SessionStore: Send + Sync + 'static {
 
     /// Reports every session that is ended by [`revoke`](Self::revoke) or
     /// [`revoke_subject`](Self::revoke_subject), in this process or another. First it reports the
-    /// sessions that ended within [`RevocationSink::back`], then it calls `live()`, then it reports
+    /// sessions that ended within [`RevocationSink::lookback`], then it calls `live()`, then it reports
     /// each further session as it ends. A session that is reported twice does no harm. The access
     /// tokens of a session that is never reported stay good on this node until they expire. Read
     /// earlier ends in pages, and report each page by one [`RevocationSink::ended`], which lets the
@@ -453,9 +453,9 @@ pub trait SessionStore: Send + Sync + 'static {
     /// anew.
     fn watch_revocations(
         &self,
-        ear: RevocationSink,
+        sink: RevocationSink,
     ) -> impl Future<Output = Result<(), StoreError>> + Send {
-        let _ = ear;
+        let _ = sink;
         async { Ok(()) }
     }
 }
@@ -487,18 +487,18 @@ pub(crate) trait ErasedStore: Send + Sync {
         limit: usize,
     ) -> BoxFuture<'s, Result<Vec<SessionId>, StoreError>>;
     fn sweep(&self, limit: usize) -> BoxFuture<'_, Result<usize, StoreError>>;
-    fn watch_revocations(&self, ear: RevocationSink) -> BoxFuture<'_, Result<(), StoreError>>;
+    fn watch_revocations(&self, sink: RevocationSink) -> BoxFuture<'_, Result<(), StoreError>>;
 }
 
 /// Boxes one call of the store, in its own span.
 fn call<'c, T>(
-    what: &'static str,
+    operation: &'static str,
     work: impl Future<Output = Result<T, StoreError>> + Send + 'c,
 ) -> BoxFuture<'c, Result<T, StoreError>> {
     let span = tracing::debug_span!(
         target: "everfresh",
         "everfresh.store",
-        call = what,
+        call = operation,
         failed = tracing::field::Empty,
     );
     let noted = span.clone();
@@ -563,7 +563,7 @@ impl<S: SessionStore> ErasedStore for S {
         call("sweep", SessionStore::sweep(self, limit))
     }
 
-    fn watch_revocations(&self, ear: RevocationSink) -> BoxFuture<'_, Result<(), StoreError>> {
-        Box::pin(SessionStore::watch_revocations(self, ear))
+    fn watch_revocations(&self, sink: RevocationSink) -> BoxFuture<'_, Result<(), StoreError>> {
+        Box::pin(SessionStore::watch_revocations(self, sink))
     }
 }

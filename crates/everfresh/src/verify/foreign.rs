@@ -121,7 +121,7 @@ impl TrustedIssuer {
         match self.judge(kinds, token, now) {
             Err(reason) if lacks_key(token.as_bytes(), reason, &self.keys) => {
                 match self.keys.seek() {
-                    Seek::InVain => Err(NotRead::Refused(reason)),
+                    Seek::NotFound => Err(NotRead::Refused(reason)),
                     Seek::Unavailable { .. } => Err(NotRead::Unavailable),
                     Seek::InFlight(fetch) => {
                         fetch.await;

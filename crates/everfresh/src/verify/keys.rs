@@ -272,7 +272,7 @@ impl Keys {
 
     /// Asks the source for a key that the set lacks.
     pub(crate) fn seek(&self) -> Seek {
-        self.source.as_ref().map_or(Seek::InVain, |source| source.seek())
+        self.source.as_ref().map_or(Seek::NotFound, |source| source.seek())
     }
 
     fn from_set(set: KeySet) -> Self {

@@ -269,8 +269,8 @@ pub(crate) fn verify<C: DeserializeOwned>(
 /// Returns the token's `exp`. The token is not verified.
 pub(crate) fn expiry(token: &[u8]) -> Option<Timestamp> {
     let payload = jws::Compact::split(token).ok()?.payload().ok()?;
-    let nothing = Expected { issuer: "", audience: "" };
-    let (raw, ()) = claims::parse(&payload, nothing).ok()?;
+    let unchecked = Expected { issuer: "", audience: "" };
+    let (raw, ()) = claims::parse(&payload, unchecked).ok()?;
     raw.exp.map(Timestamp::from_secs)
 }
 

@@ -16,7 +16,7 @@ use std::time::Duration;
 ///    time, and at most one in a fixed number of seconds, however often `seek` is called.
 /// 2. `seek` gets no part of the token, so that a client can't choose what is fetched and from
 ///    where.
-/// 3. The engine answers [`Seek::InVain`] with 401. Return it if the set was fetched as recently as
+/// 3. The engine answers [`Seek::NotFound`] with 401. Return it if the set was fetched as recently as
 ///    rule 1 allows, even if a newer set might have the key. Any client can use up the fetches
 ///    that rule 1 allows. With [`Seek::Unavailable`] instead, an attacker could keep the users
 ///    whose key is gone at 503, although they need to sign in again. Return `Unavailable` for a
@@ -30,7 +30,7 @@ pub trait KeySource: Send + Sync + 'static {
 #[non_exhaustive]
 pub enum Seek {
     /// The set is as new as the limits of fetching allow. The token does not count.
-    InVain,
+    NotFound,
     /// The set is being fetched in a task of its own. The engine verifies the token again when this
     /// future is ready. A request waits no longer than the waiter limit (3 s).
     InFlight(Pin<Box<dyn Future<Output = ()> + Send>>),
@@ -45,7 +45,7 @@ pub enum Seek {
 impl fmt::Debug for Seek {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::InVain => f.write_str("InVain"),
+            Self::NotFound => f.write_str("InVain"),
             Self::InFlight(_) => f.write_str("InFlight"),
             Self::Unavailable { retry_after } => {
                 f.debug_struct("Unavailable").field("retry_after", retry_after).finish()

@@ -131,7 +131,7 @@ fn each_reads_what_the_other_makes() {
         let auth = engine(ours, TokenProfile::Jwt);
         let theirs = jsonwebtoken::encode(&Header::new(alg), &claims(), &encoding).unwrap();
         let session = session(&auth, &theirs);
-        assert_eq!(session.standing(), SessionStatus::Present, "{alg:?}");
+        assert_eq!(session.status(), SessionStatus::Present, "{alg:?}");
         assert_eq!(session.claims().unwrap().name, "Alice");
 
         let own = session.access_token().unwrap();
@@ -151,6 +151,6 @@ fn the_apps_own_calls_work_before_and_after_ours() {
     };
     roundtrip();
     let auth = engine(Key::hmac(Algorithm::HS256, &SECRET).unwrap(), TokenProfile::AtJwt);
-    assert_eq!(session(&auth, "a.b.c").standing(), SessionStatus::Rejected);
+    assert_eq!(session(&auth, "a.b.c").status(), SessionStatus::Rejected);
     roundtrip();
 }

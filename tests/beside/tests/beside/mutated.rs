@@ -76,7 +76,7 @@ fn accepts(auth: &Engine<User>, token: &str) -> bool {
     let Ok(request) = request.body(()) else { return false };
     match auth.begin(&request) {
         Progress::Pass(session) => {
-            session.standing() == SessionStatus::Present && !is_stale(&session)
+            session.status() == SessionStatus::Present && !is_stale(&session)
         }
         Progress::Wait(_) => false,
     }

@@ -43,7 +43,7 @@ fn sign_in(auth: &Engine<User>, n: usize) -> Response<()> {
 
 fn tokens(alg: Alg) -> Kept {
     let material = Material::new(alg);
-    let builder = builder(&material).carriers([everfresh::Transport::headers()]);
+    let builder = builder(&material).transports([everfresh::Transport::headers()]);
     let auth = builder.token_cache(2 * COUNT).refresh_with(Reissue::new()).build();
     let auth = auth.expect("a good configuration");
     let requests: Vec<Request<()>> = (0..COUNT)

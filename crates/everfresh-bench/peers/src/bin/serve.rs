@@ -59,7 +59,7 @@ fn engine(alg: Alg, subject: &str, rotates: bool) -> Engine<User> {
     let builder = Engine::builder(Material::new(alg).keys())
         .issuer("https://app.example")
         .audience("app")
-        .carriers([Transport::cookies(), Transport::headers()])
+        .transports([Transport::cookies(), Transport::headers()])
         .insecure_dev_only()
         .token_cache(if subject == "uncached" { 0 } else { 10_000 });
     let builder = match rotates {

@@ -81,16 +81,16 @@ pub async fn debug_headers_say_what_became_of_a_request<A: Adapter>() {
     world.sign_in("alice").await;
     let fresh = told(&world.browser.get("/me").await);
     let expected =
-        "carrier=0;by=cookie, verdict=fresh, decision=pass, standing=present, sends=nothing";
+        "transport=0;by=cookie, verdict=fresh, decision=pass, status=present, sends=nothing";
     assert_eq!(fresh, expected);
     world.expire().await;
     let refreshed = told(&world.browser.get("/me").await);
-    let expected = "carrier=0;by=cookie, verdict=expired, decision=wait, flight=started, \
-                    outcome=refreshed, standing=present, sends=tokens";
+    let expected = "transport=0;by=cookie, verdict=expired, decision=wait, flight=started, \
+                    outcome=refreshed, status=present, sends=tokens";
     assert_eq!(refreshed, expected);
     let mut stranger = world.browser.stranger();
     let nobody = told(&stranger.get("/me").await);
-    assert!(nobody.ends_with("verdict=absent, decision=pass, standing=absent, sends=nothing"));
+    assert!(nobody.ends_with("verdict=absent, decision=pass, status=absent, sends=nothing"));
 }
 
 /// The token of the next request is another one, of the same session.

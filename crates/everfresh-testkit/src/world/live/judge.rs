@@ -275,7 +275,7 @@ impl World {
         match self.hub.wires().hasty.first() {
             Some(sid) => Broken::new(
                 Wrong::Rotated,
-                format!("{:?} twice in an overlap", self.ledger.find(*sid)),
+                format!("{:?} twice in a reuse interval", self.ledger.find(*sid)),
             ),
             None => Ok(()),
         }

@@ -23,7 +23,7 @@
 //!    or one that is older still, the session is over: that one alone.
 //! 4. A session is rotated once per access token that was presented when it had run out (from 4 s
 //!    before its end, the window of so short a life), or in place of none; never twice within an
-//!    overlap; and all who race get the same bytes. What a restored store adopts does not count,
+//!    reuse interval; and all who race get the same bytes. What a restored store adopts does not count,
 //!    and tokens that come again after a backup count again.
 //!
 //! What it takes for granted

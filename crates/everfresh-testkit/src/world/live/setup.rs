@@ -99,7 +99,7 @@ impl fmt::Display for Setup {
         let (nodes, store) = self.skews.split_at(NODES);
         write!(
             f,
-            "overlap {reuse_interval} s, access tokens {lifetime} s, delay {} s at the most; clocks of the \
+            "reuse interval {reuse_interval} s, access tokens {lifetime} s, delay {} s at the most; clocks of the \
              nodes off by {nodes:?} s, the store's by {store:?} s",
             (TICK * self.delay as u32).as_secs()
         )?;

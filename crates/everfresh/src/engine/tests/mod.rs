@@ -59,7 +59,7 @@ async fn an_expired_token_is_refreshed_before_the_handler_runs() {
         .send(cookie(&token), |session, _| async move {
             assert!(session.is_refreshed());
             assert!(session.expires_at() > Some(START.plus(Duration::from_secs(900)).into()));
-            who(&session)
+            show_user(&session)
         })
         .await;
     assert_eq!(response.body(), "alice");
@@ -96,7 +96,7 @@ async fn the_advisory_window_refreshes_beside_the_request() {
             // The handler takes its time; the flight lands meanwhile.
             tokio::task::yield_now().await;
             tokio::task::yield_now().await;
-            who(&session)
+            show_user(&session)
         })
         .await;
     let new = token_of(&response).expect("done in time, so it leaves with this response");
@@ -289,7 +289,7 @@ async fn signing_in_again_replaces_the_session_of_this_request() {
             let first = session.sid();
             session.sign_in("bob", user("bob")).await.unwrap();
             assert_ne!(session.sid(), first);
-            who(&session)
+            show_user(&session)
         })
         .await;
     assert_eq!(response.body(), "bob", "handlers see it at once");
@@ -308,7 +308,7 @@ async fn signing_out_wins_over_a_refresh_in_the_same_request() {
         let response = world
             .send(cookie(&token), |session, _| async move {
                 session.sign_out().await.unwrap();
-                assert_eq!(session.standing(), SessionStatus::Absent);
+                assert_eq!(session.status(), SessionStatus::Absent);
                 Response::new(String::new())
             })
             .await;
@@ -337,7 +337,7 @@ async fn sealed_after_the_head_is_sent() {
     assert_eq!(session.refresh().await.unwrap_err().kind(), SessionErrorKind::ResponseSent);
     assert_eq!(session.subject().as_deref(), Some("alice"), "nothing changed");
     session.sign_out().await.unwrap();
-    assert_eq!(session.standing(), SessionStatus::Absent);
+    assert_eq!(session.status(), SessionStatus::Absent);
 }
 
 // Rows: F13.
@@ -349,7 +349,7 @@ async fn a_refresh_by_the_handler_is_the_middlewares_own() {
         session.refresh().await.unwrap();
         session.refresh().await.unwrap();
         assert!(session.is_refreshed());
-        who(&session)
+        show_user(&session)
     };
     let fresh = world.send(cookie(&token), refresh).await;
     assert!(token_of(&fresh).is_some(), "on demand, though the token is fresh");
@@ -396,7 +396,7 @@ async fn claims_that_cant_travel_are_refused_before_anything_is_sent() {
             async move {
                 let problem = session.sign_in("x", User { name: large }).await.unwrap_err();
                 assert_eq!(problem.kind(), SessionErrorKind::Misconfigured);
-                assert_eq!(session.standing(), SessionStatus::Absent);
+                assert_eq!(session.status(), SessionStatus::Absent);
                 Response::new(String::new())
             }
         })
@@ -465,7 +465,7 @@ async fn an_adapter_goes_the_same_way_by_hand() {
     let underway = world.auth.attach(session, &mut request);
     assert_eq!(request.headers()["cookie"], format!("{COOKIE_NAME}={token}; a=1"));
     let session = underway.session().clone();
-    let response = underway.finish(who(&session)).await;
+    let response = underway.finish(show_user(&session)).await;
     assert!(token_of(&response).is_some());
     let too_late = session.sign_in("bob", user("bob")).await.unwrap_err();
     assert_eq!(too_late.kind(), SessionErrorKind::ResponseSent);

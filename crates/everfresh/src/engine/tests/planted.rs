@@ -13,7 +13,7 @@ const REFRESH: &str = "__Secure-rt";
 
 fn shared(builder: EngineBuilder<User>) -> EngineBuilder<User> {
     let cookie = |name: &str| Location::Cookie(CookieSpec::new(name).domain("example.com"));
-    builder.carriers([Transport::new(cookie(ACCESS), cookie(REFRESH))])
+    builder.transports([Transport::new(cookie(ACCESS), cookie(REFRESH))])
 }
 
 fn world() -> (World, MemoryStore) {

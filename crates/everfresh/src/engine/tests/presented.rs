@@ -9,7 +9,7 @@ use crate::{CookieSpec, Location, SessionErrorKind, SignIn, Transport};
 // Rows: S05.
 #[tokio::test]
 async fn several_credentials_in_one_place_are_a_bad_request() {
-    let world = World::with(|b| b.carriers([Transport::cookies(), Transport::headers()]));
+    let world = World::with(|b| b.transports([Transport::cookies(), Transport::headers()]));
     let token = world.sign_in("alice").await;
     let value = format!("Bearer {token}");
     let twice = get(&[("authorization", &value), ("authorization", &value)]);
@@ -24,7 +24,7 @@ async fn several_credentials_in_one_place_are_a_bad_request() {
 // Rows: S06.
 #[tokio::test]
 async fn a_token_in_the_query_is_no_token() {
-    let world = World::with(|b| b.carriers([Transport::cookies(), Transport::headers()]));
+    let world = World::with(|b| b.transports([Transport::cookies(), Transport::headers()]));
     let token = world.sign_in("alice").await;
     let mut request = get(&[]);
     *request.uri_mut() = format!("/?access_token={token}").parse().unwrap();
@@ -33,10 +33,10 @@ async fn a_token_in_the_query_is_no_token() {
 
 #[tokio::test]
 async fn a_bad_token_in_one_place_never_hides_a_good_one_in_another() {
-    for carriers in
+    for transports in
         [[Transport::cookies(), Transport::headers()], [Transport::headers(), Transport::cookies()]]
     {
-        let world = World::with(|b| b.carriers(carriers));
+        let world = World::with(|b| b.transports(transports));
         let cookies = SignIn::new("alice", user("alice")).via(Transport::cookies());
         let response = world
             .send(get(&[]), move |session, _| {
@@ -106,7 +106,7 @@ async fn shadow_cookies_never_depend_on_order() {
 // Rows: F115, S81, S82.
 #[tokio::test]
 async fn a_cross_site_post_neither_counts_nor_refreshes() {
-    let world = World::with(|b| b.carriers([Transport::cookies(), Transport::headers()]));
+    let world = World::with(|b| b.transports([Transport::cookies(), Transport::headers()]));
     let token = world.sign_in("alice").await;
     let pair = format!("{COOKIE_NAME}={token}");
     let value = format!("Bearer {token}");
@@ -137,7 +137,7 @@ async fn tokens_go_back_the_way_they_came() {
         Location::Header("x-rt".parse().unwrap()),
     );
     let list = [Transport::cookies(), Transport::headers(), own];
-    let world = World::with(|b| b.carriers(list));
+    let world = World::with(|b| b.transports(list));
     let token = world.sign_in("alice").await;
     world.pass(900);
     let names = |response: &Response<String>| {
@@ -167,7 +167,7 @@ async fn an_unknown_carrier_is_an_error() {
             let sign_in = SignIn::new("alice", user("alice")).via(other.clone());
             async move {
                 let problem = session.sign_in_with(sign_in).await.unwrap_err();
-                assert_eq!(problem.kind(), SessionErrorKind::UnknownCarrier);
+                assert_eq!(problem.kind(), SessionErrorKind::UnknownTransport);
                 Response::new(String::new())
             }
         })
@@ -214,7 +214,7 @@ async fn an_expired_session_in_the_same_place_is_a_conflict_while_it_can_be_refr
 
 #[tokio::test]
 async fn of_two_expired_tokens_the_first_carriers_counts() {
-    let world = World::with(|b| b.carriers([Transport::headers(), Transport::cookies()]));
+    let world = World::with(|b| b.transports([Transport::headers(), Transport::cookies()]));
     let sign_in = async |name: &'static str, via: Transport| {
         let response = world
             .send(get(&[]), move |session, _| {

@@ -28,7 +28,7 @@ fn worlds(
 ) -> (World, World, Arc<AtomicUsize>) {
     let (keys, asked) = sourced(Keys::new(key("old")).unwrap(), answer);
     let both = [Transport::cookies(), Transport::headers()];
-    let app = World::keyed(keys, |b| b.carriers(both));
+    let app = World::keyed(keys, |b| b.transports(both));
     let clock = app.clock.clone();
     let issuer = World::keyed(of_the_issuer(), |b| b.clock(clock));
     (app, issuer, asked)
@@ -74,7 +74,7 @@ async fn what_the_set_can_judge_asks_nobody() {
 // Rows: F111.
 #[tokio::test]
 async fn a_key_that_is_sought_in_vain_is_refused_at_once() {
-    let (app, issuer, count) = worlds(|_, _| Seek::InVain);
+    let (app, issuer, count) = worlds(|_, _| Seek::NotFound);
     let token = issuer.sign_in("alice").await;
     for n in 1..=3 {
         assert!(matches!(app.auth.begin(&cookie(&token)), Progress::Pass(_)), "nothing is awaited");
@@ -90,7 +90,7 @@ async fn a_key_that_is_sought_in_vain_is_refused_at_once() {
 async fn a_key_that_comes_while_it_is_sought_counts() {
     let (app, issuer, _) = worlds(|_, set| {
         set.replace_with(&rotated());
-        Seek::InVain
+        Seek::NotFound
     });
     let token = issuer.sign_in("alice").await;
     assert_eq!(app.me(cookie(&token)).await.body(), "alice");
@@ -144,11 +144,11 @@ async fn a_fetch_is_awaited_for_the_waiter_limit_and_no_longer() {
 #[tokio::test(start_paused = true)]
 async fn the_limit_is_one_for_the_key_and_the_refresh_after_it() {
     let slow = || Seek::InFlight(Box::pin(tokio::time::sleep(Duration::from_secs(2))));
-    let answer = move |before, _: &Keys| if before == 0 { slow() } else { Seek::InVain };
+    let answer = move |before, _: &Keys| if before == 0 { slow() } else { Seek::NotFound };
     let (keys, _) = sourced(Keys::new(key("old")).unwrap(), answer);
     let both = [Transport::cookies(), Transport::headers()];
     let app = World::keyed(keys, |b| {
-        b.carriers(both)
+        b.transports(both)
             .leeway(Duration::ZERO)
             .revalidate_with(|_| std::future::pending::<Result<Revalidated<User>, &str>>())
     });
@@ -183,7 +183,7 @@ async fn a_fetch_that_began_too_early_is_followed_by_one_more() {
 async fn a_fetch_in_vain_refuses_what_waited_for_it() {
     let (app, issuer, count) = worlds(|before, set| match before {
         0 => brings(Keys::new(key("old")).unwrap(), set),
-        _ => Seek::InVain,
+        _ => Seek::NotFound,
     });
     let token = issuer.sign_in("alice").await;
     assert_eq!(app.me(cookie(&token)).await.status(), StatusCode::UNAUTHORIZED);
@@ -247,7 +247,7 @@ async fn a_refresh_token_helps_where_the_key_stays_away() {
     let in_time = beside_a_refresh_token(|_, set| brings(rotated(), set)).await;
     assert_eq!((in_time.body().as_str(), set_cookies(&in_time).len()), ("alice", 0));
     for answer in [
-        || Seek::InVain,
+        || Seek::NotFound,
         || Seek::Unavailable { retry_after: Duration::from_secs(9) },
         || Seek::InFlight(Box::pin(std::future::ready(()))),
     ] {

@@ -12,7 +12,7 @@ use metrics_util::debugging::{DebugValue, DebuggingRecorder};
 use tracing::field::Visit;
 use tracing::span::{Attributes, Id, Record};
 
-use super::metrics::How;
+use super::metrics::FlightEntry;
 use super::*;
 use crate::decide::{Decision, Verdict, Window};
 use crate::testing::*;
@@ -156,11 +156,17 @@ fn what_is_counted_is_what_the_list_says() {
                 core.metrics.decided(decision, verdict);
             }
         }
-        for how in [How::Started, How::Joined, How::Replayed, How::BackedOff, How::Full] {
-            core.metrics.flies(how);
+        for entry in [
+            FlightEntry::Started,
+            FlightEntry::Joined,
+            FlightEntry::Replayed,
+            FlightEntry::BackedOff,
+            FlightEntry::Full,
+        ] {
+            core.metrics.entered(entry);
         }
-        core.metrics.took_off();
-        core.metrics.flew(Duration::from_millis(3));
+        core.metrics.flight_started();
+        core.metrics.flight_took(Duration::from_millis(3));
         core.metrics.waited(Duration::from_millis(2));
         // The last word of each, so that neither is 0 for being unused.
         core.emit(&Event::FeedLive);

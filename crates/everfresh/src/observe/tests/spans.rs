@@ -93,7 +93,7 @@ async fn a_refresh_is_a_span_of_its_own_and_so_is_the_wait_for_it() {
 
     let [wait] = &spans.named("everfresh.wait")[..] else { panic!("{:?}", spans.all()) };
     assert_eq!((wait.parent, &*wait.level), (Some("request"), "info"));
-    assert_eq!((&*wait.fields["how"], &*wait.fields["outcome"]), ("started", "refreshed"));
+    assert_eq!((&*wait.fields["entry"], &*wait.fields["outcome"]), ("started", "refreshed"));
     let [refresh] = &spans.named("everfresh.refresh")[..] else { panic!("{:?}", spans.all()) };
     assert_eq!((refresh.parent, refresh.follows), (None, Some("request")));
     assert_eq!((&*refresh.level, &*refresh.fields["outcome"]), ("info", "refreshed"));
@@ -137,8 +137,8 @@ async fn a_span_says_how_a_refresh_failed() {
         assert_eq!(world.me(cookie(&token)).await.status(), 503);
     }
     let waits: Vec<_> = spans.named("everfresh.wait").into_iter().map(|span| span.fields).collect();
-    let hows: Vec<_> = waits.iter().map(|fields| &*fields["how"]).collect();
-    assert_eq!(hows, ["started", "backed_off"]);
+    let entries: Vec<_> = waits.iter().map(|fields| &*fields["entry"]).collect();
+    assert_eq!(entries, ["started", "backed_off"]);
     assert!(waits.iter().all(|fields| fields["outcome"] == "unavailable"));
     assert_eq!(spans.named("everfresh.refresh").len(), 1);
     assert_eq!(spans.named("everfresh.refresh")[0].fields["outcome"], "unavailable");

@@ -129,7 +129,7 @@ fn only_refresh_tokens_larger_than_a_cookie_travel_in_pieces() {
         [(0, false), (MAX_NAME_AND_VALUE, false), (MAX_NAME_AND_VALUE + 1, true)]
     {
         let world = told(Told { largest, ..Told::default() });
-        assert_eq!(world.auth.core.carriers.any_pieces(), pieces, "{largest}");
+        assert_eq!(world.auth.core.transports.any_pieces(), pieces, "{largest}");
         let token = RefreshToken::new("x".repeat(MAX_NAME_AND_VALUE));
         let fits = context(&world).check_size("s", &token);
         let reported = world.events();

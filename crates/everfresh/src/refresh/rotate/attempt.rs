@@ -8,7 +8,7 @@ use crate::clock::Timestamp;
 use crate::error::Failure;
 use crate::mint::{ClaimsObject, SessionClaims};
 use crate::observe::Event;
-use crate::refresh::rotation_rules::{Answer, consult};
+use crate::refresh::rotation_rules::{Answer, decide};
 use crate::refresh::token::{Credential, RefreshToken};
 use crate::refresh::{Context, RefreshRequest, Tokens};
 use crate::store::{Loaded, Rotation, SessionId, SessionRecord};
@@ -37,7 +37,7 @@ impl Rotate {
 
     /// Mints an access token for a row as it is, or as it will be.
     fn tokens(&self, cx: &Context, row: &SessionRecord, now: Timestamp) -> Result<Tokens, Failure> {
-        cx.mint_for(&grant_of(row)?, self.rest(row, now))
+        cx.mint_for(&session_claims_of(row)?, self.rest(row, now))
     }
 
     /// Mints an access token and derives the refresh token, before a rotation is written: the
@@ -95,10 +95,10 @@ impl Rotate {
         cx: &Context,
         row: &mut SessionRecord,
     ) -> Result<(), Failure> {
-        let mut grant = grant_of(row)?;
-        match cx.revalidate(&mut grant).await {
+        let mut session_claims = session_claims_of(row)?;
+        match cx.revalidate(&mut session_claims).await {
             Ok(()) => {
-                row.claims = grant.claims.as_str().to_owned();
+                row.claims = session_claims.claims.as_str().to_owned();
                 Ok(())
             }
             Err(Failure::Rejected) => {
@@ -111,7 +111,7 @@ impl Rotate {
     }
 
     /// Ends a session that two parties hold, and reports the reuse.
-    pub(super) async fn theft(
+    pub(super) async fn end_for_reuse(
         &self,
         cx: &Context,
         row: &SessionRecord,
@@ -143,7 +143,7 @@ impl Rotate {
         let mut loaded = self.load(cx, credential.sid).await?;
         self.belongs(credential, &loaded.record, admitted.client.as_deref())?;
         let rotation_rules = |loaded: &Loaded| {
-            consult(&loaded.record, credential.generation, self.reuse_interval, loaded.now)
+            decide(&loaded.record, credential.generation, self.reuse_interval, loaded.now)
         };
         // The keeper sends nothing to another server for a token that is refused.
         if rotation_rules(&loaded) != Answer::Reuse {
@@ -210,12 +210,12 @@ impl Rotate {
             // A request that asks late may show a token that was current when it arrived. It is not
             // reported as reuse, and it gets no tokens.
             Answer::Reuse if self.is_late(cx, admitted.waited, taken_up) => Err(Failure::SOON),
-            Answer::Reuse => Err(self.theft(cx, row).await?),
+            Answer::Reuse => Err(self.end_for_reuse(cx, row).await?),
         }
     }
 }
 
-pub(super) fn grant_of(row: &SessionRecord) -> Result<SessionClaims, Failure> {
+pub(super) fn session_claims_of(row: &SessionRecord) -> Result<SessionClaims, Failure> {
     Ok(SessionClaims {
         subject: row.subject.clone(),
         sid: row.sid.to_string(),

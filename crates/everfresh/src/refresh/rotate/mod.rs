@@ -14,7 +14,7 @@ use crate::error::{ConfigError, Failure};
 use crate::mint::random_id;
 use crate::refresh::cookie_loss::Recoveries;
 use crate::refresh::keeper::{ErasedUpstreamTokenKeeper, UpstreamTokenKeeper};
-use crate::refresh::rotation_rules::{Answer, consult};
+use crate::refresh::rotation_rules::{Answer, decide};
 use crate::refresh::token::{Credential, KeyRing, Scope, named_session};
 use crate::refresh::{
     Closing, Context, FlightKey, Presented, RefreshRequest, RefreshToken, Refresher,
@@ -298,7 +298,7 @@ impl Refresher for Rotate {
         if self.belongs(&credential, row, admitted.client.as_deref()).is_err() {
             return false;
         }
-        match consult(row, credential.generation, self.reuse_interval, loaded.now) {
+        match decide(row, credential.generation, self.reuse_interval, loaded.now) {
             Answer::Again { reanchor: false } => !row.confirmed,
             Answer::Again { reanchor: true } => {
                 self.change(&cx, &loaded, row, false).await.unwrap_or(false)
@@ -309,37 +309,40 @@ impl Refresher for Rotate {
 
     async fn sign_in(&self, cx: Context, opening: SignInRequest) -> Result<Tokens, Failure> {
         let (ring, _) = self.keys()?;
-        let sid = SessionId::parse(&opening.grant.sid).ok_or(Failure::Misconfigured)?;
+        let sid = SessionId::parse(&opening.session_claims.sid).ok_or(Failure::Misconfigured)?;
         let former = opening.former.as_deref().and_then(SessionId::parse);
-        self.admit(&cx, &opening.grant.subject, former).await?;
-        let absolute = opening.grant.session_expires.since(opening.grant.auth_time);
+        self.admit(&cx, &opening.session_claims.subject, former).await?;
+        let absolute =
+            opening.session_claims.session_expires.since(opening.session_claims.auth_time);
         let upstream = match (&self.keeper, opening.issued) {
             (None, None) => None,
             (Some(keeper), Some(issued)) => {
-                Some(keeper.seal_new(&cx, sid, &opening.grant.subject, issued).await?)
+                Some(keeper.seal_new(&cx, sid, &opening.session_claims.subject, issued).await?)
             }
             // Tokens that no keeper would renew, or a session without the tokens it should rest on.
             _ => return Err(Failure::Misconfigured),
         };
         let new = NewSession {
             sid,
-            subject: opening.grant.subject.clone(),
+            subject: opening.session_claims.subject.clone(),
             key_id: ring.current(),
             idle_lifetime: self.idle_lifetime,
             absolute_lifetime: absolute,
-            persistent: opening.grant.persistent,
-            claims: opening.grant.claims.as_str().to_owned(),
+            persistent: opening.session_claims.persistent,
+            claims: opening.session_claims.claims.as_str().to_owned(),
             attributes: opening.attributes,
             salt: random_id().map_err(|_| Failure::SOON)?,
             upstream,
         };
         // The tokens are minted, and found to fit, before the store keeps anything.
         let tokens = {
-            let now = opening.grant.auth_time;
+            let now = opening.session_claims.auth_time;
             self.both_tokens(&cx, &new.clone().into_record(now), now)?
         };
         self.store.create(new).await.map_err(|error| failed(&cx, &error))?;
-        if let Err(failure) = self.make_room(&cx, &opening.grant.subject, sid, former).await {
+        if let Err(failure) =
+            self.make_room(&cx, &opening.session_claims.subject, sid, former).await
+        {
             // Revoked again: otherwise a store that can't list sessions would have no limit.
             let _ = self.store.revoke(sid).await;
             return Err(failure);
@@ -421,8 +424,8 @@ impl Refresher for Rotate {
         keeper.access_token(&loaded.record)
     }
 
-    async fn watch_revocations(&self, ear: RevocationSink) -> Result<(), StoreError> {
-        self.store.watch_revocations(ear).await
+    async fn watch_revocations(&self, sink: RevocationSink) -> Result<(), StoreError> {
+        self.store.watch_revocations(sink).await
     }
 
     async fn drain(&self, cx: Context) -> usize {

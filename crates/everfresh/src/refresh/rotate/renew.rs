@@ -15,11 +15,11 @@
 
 use std::time::Duration;
 
-use super::attempt::grant_of;
+use super::attempt::session_claims_of;
 use super::{Rotate, failed};
 use crate::error::Failure;
 use crate::mint::SessionClaims;
-use crate::refresh::rotation_rules::{Answer, consult};
+use crate::refresh::rotation_rules::{Answer, decide};
 use crate::refresh::{Context, ReissueRequest, Tokens};
 use crate::store::{Loaded, SessionId, SessionRecord};
 
@@ -38,12 +38,12 @@ impl Rotate {
             Some(text) => Some(self.open(text.expose().as_bytes()).ok_or(Failure::Rejected)?),
             None => None,
         };
-        let (sid, generation) = match (&credential, &renewal.grant) {
+        let (sid, generation) = match (&credential, &renewal.session_claims) {
             (Some(credential), _) => (credential.sid, credential.generation),
-            (None, Some(grant)) => {
-                let sid = SessionId::parse(&grant.sid).ok_or(Failure::Rejected)?;
+            (None, Some(session_claims)) => {
+                let sid = SessionId::parse(&session_claims.sid).ok_or(Failure::Rejected)?;
                 // A token without a generation was minted for a call onward: no client holds it.
-                (sid, grant.generation.ok_or(Failure::Foreign)?)
+                (sid, session_claims.generation.ok_or(Failure::Foreign)?)
             }
             (None, None) => return Err(Failure::Rejected),
         };
@@ -52,21 +52,22 @@ impl Rotate {
         let two_hold_it = match &credential {
             Some(credential) => {
                 self.belongs(credential, row, client)?;
-                consult(row, generation, self.reuse_interval, loaded.now) == Answer::Reuse
+                decide(row, generation, self.reuse_interval, loaded.now) == Answer::Reuse
             }
             None => is_outdated(row, generation, client)?,
         };
         if two_hold_it {
             return Err(match self.is_late(cx, Duration::ZERO, began) {
                 true => Failure::SOON,
-                false => self.theft(cx, row).await?,
+                false => self.end_for_reuse(cx, row).await?,
             });
         }
         let Loaded { record: mut row, now } = self.renewed(cx, loaded, false).await?;
         self.revalidate(cx, &mut row).await?;
-        let grant = SessionClaims { generation: Some(generation), ..grant_of(&row)? };
+        let session_claims =
+            SessionClaims { generation: Some(generation), ..session_claims_of(&row)? };
         let lifetime = renewal.lifetime.into_iter().chain(self.rest(&row, now)).min();
-        let tokens = cx.mint_for(&grant, lifetime)?;
+        let tokens = cx.mint_for(&session_claims, lifetime)?;
         let confirmed = self.store.confirm(sid, generation, true).await;
         confirmed.map_err(|error| failed(cx, &error))?;
         Ok(tokens)

@@ -27,7 +27,7 @@ async fn late_tokens_leave_while_nobody_has_shown_their_successor() {
     for _ in 0..2 {
         assert!(may_leave(&pair).await, "at once");
         world.pass(20);
-        assert!(may_leave(&pair).await, "after half of the overlap, which begins anew");
+        assert!(may_leave(&pair).await, "after half of the reuse interval, which begins anew");
     }
     visit(&world, &mut next).await;
     for _ in 0..8 {
@@ -92,7 +92,7 @@ async fn a_successor_that_is_given_again_is_as_old_as_its_rotation() {
         recheck_at.unwrap() - world.auth.core.settings.clock.monotonic()
     };
     let first = again().await;
-    assert_eq!(left(first.recheck_at), secs(15), "half of the overlap");
+    assert_eq!(left(first.recheck_at), secs(15), "half of the reuse interval");
     for (passed, expected) in [(5, 10), (9, 1)] {
         world.pass(passed);
         let tokens = again().await;

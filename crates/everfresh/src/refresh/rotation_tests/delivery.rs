@@ -3,8 +3,8 @@
 use super::*;
 use crate::{InnerToken, SessionStatus, Transport};
 
-fn carriers(first: Transport, second: Transport) -> (World, MemoryStore) {
-    World::rotating_with(move |b| b.carriers([first, second]))
+fn transports(first: Transport, second: Transport) -> (World, MemoryStore) {
+    World::rotating_with(move |b| b.transports([first, second]))
 }
 
 // Rows: S79.
@@ -13,7 +13,7 @@ async fn a_refresh_token_in_a_cookie_never_crosses_into_a_header() {
     for (first, second) in
         [(Transport::cookies(), Transport::headers()), (Transport::headers(), Transport::cookies())]
     {
-        let (world, _) = carriers(first, second);
+        let (world, _) = transports(first, second);
         let response = world
             .send(get(&[]), |session, _| async move {
                 let sign_in = SignIn::new("alice", user("alice")).via(Transport::cookies());
@@ -78,7 +78,7 @@ async fn only_a_client_can_show_a_generation() {
 // Rows: S82.
 #[tokio::test]
 async fn login_csrf_needs_only_one_cookie_of_the_pair() {
-    let world = World::rotating_with(|b| b.carriers([Transport::bearer_with_cookie()])).0;
+    let world = World::rotating_with(|b| b.transports([Transport::bearer_with_cookie()])).0;
     let cross = request("POST", &[("sec-fetch-site", "cross-site")]);
     let response = world
         .send(cross, |session, _| async move {
@@ -100,7 +100,7 @@ async fn a_refresh_token_alone_is_enough_to_sign_out() {
     expire(&world, &pair);
     let response = world
         .send(pair.refresh_only(), |session, _| async move {
-            assert!(matches!(session.standing(), SessionStatus::Unavailable { .. }));
+            assert!(matches!(session.status(), SessionStatus::Unavailable { .. }));
             session.sign_out().await.unwrap();
             empty()
         })

@@ -126,13 +126,13 @@ impl crate::store::SessionStore for Cut {
         self.store.sweep(limit).await
     }
 
-    async fn watch_revocations(&self, ear: RevocationSink) -> Result<(), StoreError> {
+    async fn watch_revocations(&self, sink: RevocationSink) -> Result<(), StoreError> {
         let mut up = self.up.subscribe();
         if !*up.borrow_and_update() {
             return Err(StoreError::new("it is cut"));
         }
         tokio::select! {
-            done = self.store.watch_revocations(ear) => done,
+            done = self.store.watch_revocations(sink) => done,
             _ = up.wait_for(|up| !up) => Err(StoreError::new("it is cut")),
         }
     }

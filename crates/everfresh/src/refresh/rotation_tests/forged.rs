@@ -47,10 +47,10 @@ async fn a_forged_refresh_token_takes_no_other_ones_successor() {
             let session = waiting.settle().await;
             let mut response = empty();
             world.auth.finish(&session, &mut response);
-            let (standing, cookies) = (session.standing(), set_cookies(&response).len());
+            let (status, cookies) = (session.status(), set_cookies(&response).len());
             let expected =
                 if good { (SessionStatus::Present, 2) } else { (SessionStatus::Rejected, 0) };
-            assert_eq!((standing, cookies), expected, "{order:?}");
+            assert_eq!((status, cookies), expected, "{order:?}");
         }
     }
     assert_eq!((store.len(), saw(&world, "ReuseDetected")), (2, 0));

@@ -8,7 +8,7 @@ async fn a_handler_that_refreshes_late_accuses_nobody() {
     let (world, store) = World::rotating();
     let old = world.sign_in_pair("alice").await;
     let clock = world.clock.clone();
-    let quick = world.service(|session, _| async move { who(&session) });
+    let quick = world.service(|session, _| async move { show_user(&session) });
     let pair = old.clone();
     let response = world
         .send(old.request(), move |session, _| {

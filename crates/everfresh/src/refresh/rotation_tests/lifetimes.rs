@@ -87,7 +87,7 @@ async fn an_ended_session_is_refused_while_its_access_token_is_good() {
                 assert!(session.sign_out_other(&sid).await.unwrap());
                 assert!(!session.sign_out_other(&sid).await.unwrap(), "once");
                 assert!(!session.sign_out_other("AAAAAAAAAAAAAAAAAAAAAA").await.unwrap());
-                who(&session)
+                show_user(&session)
             }
         })
         .await;
@@ -185,7 +185,7 @@ async fn a_slow_response_carries_only_what_may_still_be_carried() {
         let old = world.sign_in_pair("alice").await;
         expire(&world, &old);
         let clock = world.clock.clone();
-        let quick = world.service(|session, _| async move { who(&session) });
+        let quick = world.service(|session, _| async move { show_user(&session) });
         let pair = old.clone();
         let response = world
             .send(old.request(), move |session, _| {
@@ -199,7 +199,7 @@ async fn a_slow_response_carries_only_what_may_still_be_carried() {
                         quick.oneshot(twin.refresh_only()).await.unwrap();
                     }
                     clock.advance(Duration::from_secs(20));
-                    who(&session)
+                    show_user(&session)
                 }
             })
             .await;
@@ -222,7 +222,7 @@ async fn a_slow_response_with_a_refresh_beside_it_is_looked_at_again_too() {
     let old = world.sign_in_pair("alice").await;
     world.pass_until_left(&old.access, 100);
     let clock = world.clock.clone();
-    let quick = world.service(|session, _| async move { who(&session) });
+    let quick = world.service(|session, _| async move { show_user(&session) });
     let pair = old.clone();
     let response = world
         .send(old.request(), move |session, _| {
@@ -236,7 +236,7 @@ async fn a_slow_response_with_a_refresh_beside_it_is_looked_at_again_too() {
                 let twin = pair.after(&twin);
                 clock.advance(Duration::from_secs(40));
                 quick.oneshot(twin.refresh_only()).await.unwrap();
-                who(&session)
+                show_user(&session)
             }
         })
         .await;

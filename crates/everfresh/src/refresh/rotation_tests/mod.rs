@@ -239,7 +239,7 @@ async fn a_thousand_racers_get_one_successor() {
     let (world, store) = World::rotating();
     let pair = world.sign_in_pair("alice").await;
     expire(&world, &pair);
-    let service = world.service(|session, _| async move { who(&session) });
+    let service = world.service(|session, _| async move { show_user(&session) });
     let racers: Vec<_> =
         (0..1000).map(|_| tokio::spawn(service.clone().oneshot(pair.request()))).collect();
     let mut successors = BTreeSet::new();

@@ -16,7 +16,7 @@ async fn claims_that_travel<C: ClaimSet + PartialEq + std::fmt::Debug>(
     let auth = Engine::<C>::builder(Keys::new(named_key("k")).unwrap())
         .issuer("https://app.example")
         .audience("app")
-        .carriers([Transport::headers()])
+        .transports([Transport::headers()])
         .token_profile(profile)
         .refresh_with(Reissue::new())
         .build()

@@ -87,7 +87,7 @@ async fn another_service_is_named_and_somebody_is_signed_in() {
                     let refused = kind(session.access_token_for(own, minute));
                     assert_eq!(refused, SessionErrorKind::Audience);
                 }
-                match session.standing() {
+                match session.status() {
                     SessionStatus::Present => {
                         let none = kind(session.access_token_for(BILLING, Duration::ZERO));
                         assert_eq!(none, SessionErrorKind::Rejected);

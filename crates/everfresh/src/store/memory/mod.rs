@@ -341,9 +341,9 @@ impl SessionStore for MemoryStore {
         Ok(swept)
     }
 
-    async fn watch_revocations(&self, ear: RevocationSink) -> Result<(), StoreError> {
+    async fn watch_revocations(&self, sink: RevocationSink) -> Result<(), StoreError> {
         let mut news = self.inner.last_ended.subscribe();
-        let since = self.inner.clock.now().minus(ear.back());
+        let since = self.inner.clock.now().minus(sink.lookback());
         let mut told = 0;
         loop {
             news.mark_unchanged();
@@ -357,12 +357,12 @@ impl SessionStore for MemoryStore {
                 told = *last;
                 let matter = untold.iter().filter(|(_, at, _)| *at >= since);
                 let sids: Vec<_> = matter.map(|(.., sid)| *sid).collect();
-                ear.ended(&sids).await;
+                sink.ended(&sids).await;
             }
-            ear.live();
+            sink.live();
             // A node that stopped listening is noticed within a minute.
             let _ = tokio::time::timeout(FOLLOW_STEP, news.changed()).await;
-            if ear.is_closed() {
+            if sink.is_closed() {
                 return Ok(());
             }
         }

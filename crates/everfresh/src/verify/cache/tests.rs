@@ -32,7 +32,7 @@ fn token(n: u64) -> String {
 
 impl Cache<()> {
     /// Who the token is, by the table.
-    fn who(&self, token: &str, keys: u64, now: Timestamp) -> Option<String> {
+    fn owner(&self, token: &str, keys: u64, now: Timestamp) -> Option<String> {
         let found = self.find(token.as_bytes(), keys, now)?;
         Some(found.subject.as_deref().unwrap().into())
     }
@@ -52,7 +52,7 @@ fn a_token_is_found_as_it_came_and_nothing_else_is() {
     let cache = Cache::new(64);
     let token = token(1);
     cache.keep(&token, "alice", 60);
-    assert_eq!(cache.who(&token, KEYS, NOW).as_deref(), Some("alice"));
+    assert_eq!(cache.owner(&token, KEYS, NOW).as_deref(), Some("alice"));
     for at in 0..token.len() {
         let mut tampered = token.clone().into_bytes();
         tampered[at] ^= 1;
@@ -64,7 +64,7 @@ fn a_token_is_found_as_it_came_and_nothing_else_is() {
     }
     let longer = format!("x{token}");
     assert!(cache.find(longer.as_bytes(), KEYS, NOW).is_none(), "its end is the same");
-    assert_eq!(cache.who(&token, KEYS, NOW).as_deref(), Some("alice"), "it was left alone");
+    assert_eq!(cache.owner(&token, KEYS, NOW).as_deref(), Some("alice"), "it was left alone");
 }
 
 // Rows: S32.
@@ -73,9 +73,9 @@ fn an_entry_dies_at_its_very_expiry() {
     let cache = Cache::new(64);
     let (token, before, at) = (token(1), Duration::from_millis(59_999), Duration::from_secs(60));
     cache.keep(&token, "alice", 60);
-    assert!(cache.who(&token, KEYS, NOW.plus(before)).is_some());
-    assert!(cache.who(&token, KEYS, NOW.plus(at)).is_none());
-    assert!(cache.who(&token, KEYS, NOW).is_none(), "and does not come back");
+    assert!(cache.owner(&token, KEYS, NOW.plus(before)).is_some());
+    assert!(cache.owner(&token, KEYS, NOW.plus(at)).is_none());
+    assert!(cache.owner(&token, KEYS, NOW).is_none(), "and does not come back");
     assert_eq!(cache.count(), 0);
 }
 
@@ -84,7 +84,7 @@ fn an_entry_dies_at_its_very_expiry() {
 fn an_entry_dies_when_the_keys_change() {
     let cache = Cache::new(64);
     cache.keep(&token(1), "alice", 60);
-    assert!(cache.who(&token(1), KEYS + 1, NOW).is_none());
+    assert!(cache.owner(&token(1), KEYS + 1, NOW).is_none());
     assert_eq!(cache.count(), 0);
 }
 
@@ -93,8 +93,8 @@ fn before_it_is_valid_an_entry_does_not_count() {
     let cache = Cache::new(64);
     cache.keep(&token(1), "alice", 60);
     let first = NOW.minus(Duration::from_secs(10));
-    assert!(cache.who(&token(1), KEYS, first).is_some());
-    assert!(cache.who(&token(1), KEYS, first.minus(Duration::from_millis(1))).is_none());
+    assert!(cache.owner(&token(1), KEYS, first).is_some());
+    assert!(cache.owner(&token(1), KEYS, first.minus(Duration::from_millis(1))).is_none());
 }
 
 #[test]
@@ -103,8 +103,8 @@ fn what_is_forgotten_is_gone() {
     cache.keep(&token(1), "alice", 60);
     cache.keep(&token(2), "bob", 60);
     cache.forget(token(1).as_bytes());
-    assert!(cache.who(&token(1), KEYS, NOW).is_none());
-    assert_eq!(cache.who(&token(2), KEYS, NOW).as_deref(), Some("bob"));
+    assert!(cache.owner(&token(1), KEYS, NOW).is_none());
+    assert_eq!(cache.owner(&token(2), KEYS, NOW).as_deref(), Some("bob"));
 }
 
 // Rows: S32.
@@ -113,10 +113,10 @@ fn a_flood_fills_it_and_no_more() {
     let cache = Cache::new(256);
     for n in 0..10_000 {
         cache.keep(&token(n), &format!("user-{n}"), 60 + n);
-        assert_eq!(cache.who(&token(n), KEYS, NOW).unwrap(), format!("user-{n}"));
+        assert_eq!(cache.owner(&token(n), KEYS, NOW).unwrap(), format!("user-{n}"));
     }
     assert_eq!(cache.count(), 256);
-    let known = (0..10_000).filter(|n| cache.who(&token(*n), KEYS, NOW).is_some()).count();
+    let known = (0..10_000).filter(|n| cache.owner(&token(*n), KEYS, NOW).is_some()).count();
     assert_eq!(known, 256, "and each of them is found");
 }
 
@@ -127,13 +127,13 @@ fn who_expires_first_makes_room_and_the_dead_before_anyone() {
         cache.keep(&token(n), "early", 100 * n);
     }
     cache.keep(&token(9), "late", 5000);
-    assert!(cache.who(&token(1), KEYS, NOW).is_none());
-    assert!((2..=9).all(|n| cache.who(&token(n), KEYS, NOW).is_some()));
+    assert!(cache.owner(&token(1), KEYS, NOW).is_none());
+    assert!((2..=9).all(|n| cache.owner(&token(n), KEYS, NOW).is_some()));
 
     cache.insert(token(9).as_bytes(), KEYS - 1, &verified("late", 5000));
     cache.keep(&token(10), "later", 50);
-    assert!((2..=8).all(|n| cache.who(&token(n), KEYS, NOW).is_some()), "others stay");
-    assert!(cache.who(&token(10), KEYS, NOW).is_some(), "in the place of former keys' token");
+    assert!((2..=8).all(|n| cache.owner(&token(n), KEYS, NOW).is_some()), "others stay");
+    assert!(cache.owner(&token(10), KEYS, NOW).is_some(), "in the place of former keys' token");
 }
 
 #[test]
@@ -143,7 +143,7 @@ fn one_token_has_one_place() {
         cache.keep(&token(1), "alice", secs);
     }
     assert_eq!(cache.count(), 1);
-    assert!(cache.who(&token(1), KEYS, NOW.plus(Duration::from_secs(98))).is_some());
+    assert!(cache.owner(&token(1), KEYS, NOW.plus(Duration::from_secs(98))).is_some());
 }
 
 #[test]
@@ -166,7 +166,7 @@ fn without_places_it_is_off() {
         let cache = Cache::new(entries);
         cache.keep(&token(1), "alice", 60);
         cache.forget(token(1).as_bytes());
-        assert!(cache.who(&token(1), KEYS, NOW).is_none());
+        assert!(cache.owner(&token(1), KEYS, NOW).is_none());
     }
 }
 
@@ -175,7 +175,7 @@ fn short_tokens_are_no_trouble() {
     let cache = Cache::new(8);
     for short in ["", "a", "a.b.c"] {
         cache.keep(short, "alice", 60);
-        assert!(cache.who(short, KEYS, NOW).is_some());
+        assert!(cache.owner(short, KEYS, NOW).is_some());
     }
 }
 
@@ -194,8 +194,8 @@ fn many_threads_in_few_places_never_mix_tokens_up() {
                     if round % 97 == 0 {
                         cache.forget(token(n).as_bytes());
                     }
-                    if let Some(who) = cache.who(&token(n), KEYS, NOW) {
-                        assert_eq!(who, n.to_string());
+                    if let Some(owner) = cache.owner(&token(n), KEYS, NOW) {
+                        assert_eq!(owner, n.to_string());
                     }
                 }
             });

@@ -72,8 +72,8 @@ impl fmt::Display for KeyError {
                 "the {algorithm:?} secret has {found} bytes, {algorithm:?} needs at least {needed} \
                  (RFC 7518 section 3.2); make one with `openssl rand -hex 32`"
             ),
-            Self::WeakSecret(why) => {
-                write!(f, "the secret is {why}; make one with `openssl rand -hex 32`")
+            Self::WeakSecret(reason) => {
+                write!(f, "the secret is {reason}; make one with `openssl rand -hex 32`")
             }
             Self::Pem(found) => write!(
                 f,
@@ -93,9 +93,9 @@ impl fmt::Display for KeyError {
                 "the RSA key has {bits} bits; allowed are 2048 to 8192 (RFC 7518 section 3.3); \
                  make one with `openssl genpkey -algorithm RSA -pkeyopt rsa_keygen_bits:2048`"
             ),
-            Self::Jwk(why) => write!(
+            Self::Jwk(reason) => write!(
                 f,
-                "this JWK can't be used: {why}; wanted is a key for signatures: RSA, P-256, P-384, \
+                "this JWK can't be used: {reason}; wanted is a key for signatures: RSA, P-256, P-384, \
                  Ed25519 or `oct`"
             ),
             Self::Kid(found) => {

@@ -48,7 +48,7 @@ pub struct Key {
 
 /// The longest header that is cached, in bytes. A longer one is read each time, which limits how
 /// many bytes of an issuer a key keeps.
-const MAX_FAMILIAR: usize = 256;
+const MAX_CACHED_HEADERS: usize = 256;
 
 impl Key {
     /// Creates a key from a shared secret for HS256, HS384 or HS512. The secret is raw bytes, not
@@ -74,8 +74,8 @@ impl Key {
         if secret.len() < needed {
             return Err(KeyError::SecretTooShort { algorithm: alg, found: secret.len(), needed });
         }
-        if let Some(why) = weakness(secret) {
-            return Err(KeyError::WeakSecret(why));
+        if let Some(reason) = weakness(secret) {
+            return Err(KeyError::WeakSecret(reason));
         }
         let signer = Signer::hmac(alg, secret);
         Self::signing(alg, signer)
@@ -186,7 +186,7 @@ impl Key {
     /// no valid key. An `oct` JWK must also pass the rules of [`hmac`](Self::hmac).
     pub fn from_jwk(jwk: &Jwk) -> Result<Self, KeyError> {
         let common = &jwk.common;
-        let refuse = |why: &str| Err(KeyError::Jwk(why.into()));
+        let refuse = |reason: &str| Err(KeyError::Jwk(reason.into()));
         if !matches!(common.public_key_use, None | Some(PublicKeyUse::Signature)) {
             return refuse("its `use` is not `sig`");
         }
@@ -298,7 +298,7 @@ impl Key {
 
     /// Caches a header that this key has signed.
     pub(crate) fn cache_header(&self, encoded: &str, header: Header) {
-        if encoded.len() <= MAX_FAMILIAR {
+        if encoded.len() <= MAX_CACHED_HEADERS {
             // Another thread may have set the header first.
             let _ = self.cached_header.set((encoded.into(), header));
         }

@@ -124,7 +124,7 @@ fn read_asking(
 fn a_key_that_is_not_known_yet_is_fetched_once() {
     let of_new_key = token("k2", "JWT", &theirs());
     let unknown = NotRead::Refused(InvalidReason::UnknownKey);
-    assert_eq!(read_asking(&of_new_key, |_, _| Seek::InVain), (Err(unknown), 1));
+    assert_eq!(read_asking(&of_new_key, |_, _| Seek::NotFound), (Err(unknown), 1));
     let retry_after = Duration::from_secs(7);
     let away = move |_, _: &Keys| Seek::Unavailable { retry_after };
     assert_eq!(read_asking(&of_new_key, away), (Err(NotRead::Unavailable), 1));
@@ -138,7 +138,7 @@ fn a_key_that_is_not_known_yet_is_fetched_once() {
     let elsewhere = |kid| token(kid, "JWT", &with(theirs(), "aud", json!("another")));
     let refused = NotRead::Refused(InvalidReason::Audience);
     assert_eq!(read_asking(&elsewhere("k2"), fetches), (Err(refused), 1));
-    let (read, asked) = read_asking(&elsewhere("k1"), |_, _| Seek::InVain);
+    let (read, asked) = read_asking(&elsewhere("k1"), |_, _| Seek::NotFound);
     assert_eq!((read, asked), (Err(refused), 0), "what is wrong whatever the key asks nobody");
 }
 
@@ -147,7 +147,7 @@ fn a_key_that_is_not_known_yet_is_fetched_once() {
 fn only_a_token_that_nothing_else_is_wrong_with_may_lack_a_key() {
     let known = hs256().with_kid("k1").unwrap();
     let fixed = Keys::new(known).unwrap();
-    let (fetched, _) = sourced(fixed.clone(), |_, _| Seek::InVain);
+    let (fetched, _) = sourced(fixed.clone(), |_, _| Seek::NotFound);
     let unnamed = sign(&header(), &claims());
     let named = |kid: &str| sign(&with(header(), "kid", json!(kid)), &claims());
     let lacks = |token: &str, reason| lacks_key(token.as_bytes(), reason, &fetched);

@@ -34,9 +34,9 @@ fn rsa_keys_have_2048_bits_or_more() {
 #[test]
 fn a_jwk_that_is_not_taken_says_why() {
     let key = |jwk: Value| Key::from_jwk(&serde_json::from_value(jwk).unwrap());
-    let says = |jwk: Value, why: &str| {
+    let says = |jwk: Value, reason: &str| {
         let problem = key(jwk).unwrap_err().to_string();
-        assert!(problem.contains(why), "{problem:?} lacks {why:?}");
+        assert!(problem.contains(reason), "{problem:?} lacks {reason:?}");
     };
     let ec = || jwk_set()["keys"][1].clone();
     let oct = || json!({"kty": "oct", "k": B64.encode(SECRET)});
@@ -225,7 +225,7 @@ fn a_key_is_lacking_if_none_for_the_algorithm_has_its_name() {
     let named = |alg| Key::from_der(alg, material.private(alg)).unwrap().with_kid("one").unwrap();
     let (keys, _) =
         crate::testing::sourced(Keys::verifying([named(Algorithm::ES256)]).unwrap(), |_, _| {
-            Seek::InVain
+            Seek::NotFound
         });
     for (alg, lacks) in [(Algorithm::ES256, false), (Algorithm::RS256, true)] {
         let header = json!({"typ": "at+jwt", "alg": alg, "kid": "one"});

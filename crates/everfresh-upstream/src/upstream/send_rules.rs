@@ -61,7 +61,7 @@ pub(super) enum SendDecision {
 
 /// Returns the table's decision. `due` states that the tokens are due for a refresh, and
 /// `unanswered` that this node knows that no answer will come for the row's reservation.
-pub(super) fn consult(
+pub(super) fn decide(
     upstream: &StoredUpstreamTokens,
     due: bool,
     unanswered: bool,
@@ -95,7 +95,7 @@ mod tests {
     use super::*;
 
     const NOW: Timestamp = Timestamp::from_secs(1_000);
-    const CLAIM: ReservationId = [7; 16];
+    const ID: ReservationId = [7; 16];
 
     fn secs(secs: u64) -> Duration {
         Duration::from_secs(secs)
@@ -105,7 +105,7 @@ mod tests {
         StoredUpstreamTokens {
             seq: 4,
             tries,
-            reservation: (tries > 0).then_some(CLAIM),
+            reservation: (tries > 0).then_some(ID),
             reserved_at: NOW.minus(secs(age)),
             sealed: Vec::new(),
             expires: NOW,
@@ -113,14 +113,14 @@ mod tests {
     }
 
     fn ask(row: &StoredUpstreamTokens, replay: Replay, unanswered: bool) -> SendDecision {
-        consult(row, true, unanswered, NOW, Rules { replay, limit: secs(30) })
+        decide(row, true, unanswered, NOW, Rules { replay, limit: secs(30) })
     }
 
     // Rows: S57.
     #[test]
     fn a_token_is_sent_once_unless_the_policy_says_more() {
         let within = |grace| Replay::Within(secs(grace));
-        let again = |age| SendDecision::Send { replaces: Some((CLAIM, NOW.minus(secs(age)))) };
+        let again = |age| SendDecision::Send { replaces: Some((ID, NOW.minus(secs(age)))) };
         for (tries, age, replay, unanswered, expected) in [
             (0, 0, Replay::Never, false, SendDecision::Send { replaces: None }),
             (0, 900, within(60), true, SendDecision::Send { replaces: None }),
@@ -145,13 +145,8 @@ mod tests {
             let found = ask(&row(tries, age), replay, unanswered);
             assert_eq!(found, expected, "{tries} tries, {age} s, {replay:?}, {unanswered}");
         }
-        let kept = consult(
-            &row(1, 99),
-            false,
-            true,
-            NOW,
-            Rules { replay: Replay::Never, limit: secs(30) },
-        );
+        let kept =
+            decide(&row(1, 99), false, true, NOW, Rules { replay: Replay::Never, limit: secs(30) });
         assert_eq!(kept, SendDecision::Keep, "what lasts is not touched");
     }
 }

@@ -14,45 +14,45 @@ use super::body::{BoxError, Incoming, Permission, SentFlag, incoming};
 use super::error::{self, HttpError};
 
 /// Sends a request to its server, once.
-pub(super) trait Carrier: Send + Sync {
-    fn carry(
+pub(super) trait HttpTransport: Send + Sync {
+    fn send(
         &self,
         request: Request<Bytes>,
         permission: Option<Permission>,
-        departure: SentFlag,
+        sent_flag: SentFlag,
     ) -> BoxFuture<'static, Result<Response<Incoming>, HttpError>>;
 }
 
 /// The application's own Tower service. The permission is polled once the service is ready. From
 /// then on the service alone controls the request, which counts as sent.
-pub(super) struct Given<S>(pub(super) Mutex<S>);
+pub(super) struct TowerTransport<S>(pub(super) Mutex<S>);
 
-impl<S, B> Carrier for Given<S>
+impl<S, B> HttpTransport for TowerTransport<S>
 where
     S: Service<Request<Full<Bytes>>, Response = Response<B>> + Clone + Send + 'static,
     S::Error: Into<BoxError>,
     S::Future: Send,
     B: Body<Data: Send, Error: Into<BoxError>> + Send + 'static,
 {
-    fn carry(
+    fn send(
         &self,
         request: Request<Bytes>,
         permission: Option<Permission>,
-        departure: SentFlag,
+        sent_flag: SentFlag,
     ) -> BoxFuture<'static, Result<Response<Incoming>, HttpError>> {
         let mut service = self.0.lock().unwrap_or_else(PoisonError::into_inner).clone();
         Box::pin(async move {
             let ready = poll_fn(|cx| service.poll_ready(cx)).await;
-            ready.map_err(|error| classify(&*error.into(), &departure))?;
+            ready.map_err(|error| classify(&*error.into(), &sent_flag))?;
             if let Some(permission) = permission
                 && !permission.await
             {
-                return Err(departure.withhold());
+                return Err(sent_flag.mark_withheld());
             }
-            departure.depart();
+            sent_flag.mark_sent();
             match service.call(request.map(Full::new)).await {
                 Ok(answer) => Ok(answer.map(incoming)),
-                Err(error) => Err(classify(&*error.into(), &departure)),
+                Err(error) => Err(classify(&*error.into(), &sent_flag)),
             }
         })
     }
@@ -61,9 +61,9 @@ where
 /// Returns the [`HttpError`] for an error, which depends on how far the request had got.
 pub(super) fn classify(
     error: &(dyn std::error::Error + 'static),
-    departure: &SentFlag,
+    sent_flag: &SentFlag,
 ) -> HttpError {
-    if departure.is_withheld() {
+    if sent_flag.is_withheld() {
         return HttpError::Withheld;
     }
     // The connector or the application's service classified the error itself.
@@ -81,13 +81,13 @@ pub(super) fn classify(
                 None => HttpError::Connect { cause },
             };
         }
-        if departure.has_departed()
+        if sent_flag.is_sent()
             && error::find::<hyper::Error>(error).is_some_and(hyper::Error::is_parse)
         {
             return HttpError::Garbled { cause };
         }
     }
-    match departure.has_departed() {
+    match sent_flag.is_sent() {
         true => HttpError::Lost { cause },
         false => HttpError::Unsent { cause },
     }

@@ -20,7 +20,7 @@ pub(super) struct UpstreamTokens {
     /// The lifetime of the access token.
     pub(super) expires_in: Duration,
     /// The subject of the tokens, if a verified token named one.
-    pub(super) who: Option<String>,
+    pub(super) subject: Option<String>,
 }
 
 /// The sealed form.
@@ -31,7 +31,7 @@ struct Form<'t> {
     refresh: Option<Cow<'t, str>>,
     expires_in: u64,
     #[serde(skip_serializing_if = "Option::is_none")]
-    who: Option<Cow<'t, str>>,
+    subject: Option<Cow<'t, str>>,
 }
 
 impl UpstreamTokens {
@@ -42,7 +42,7 @@ impl UpstreamTokens {
             access: self.access.expose().into(),
             refresh: self.refresh.as_ref().map(|token| token.expose().into()),
             expires_in: self.expires_in.as_millis().try_into().unwrap_or(u64::MAX),
-            who: self.who.as_deref().map(Into::into),
+            subject: self.subject.as_deref().map(Into::into),
         };
         let text = Zeroizing::new(serde_json::to_vec(&form).ok()?);
         sealer.seal(&place(sid, seq), &text)
@@ -67,11 +67,11 @@ impl UpstreamTokens {
             access: AccessToken::new(form.access.into_owned()),
             refresh: form.refresh.map(|token| RefreshToken::new(token.into_owned())),
             expires_in: Duration::from_millis(form.expires_in),
-            who: form.who.map(Cow::into_owned),
+            subject: form.subject.map(Cow::into_owned),
         })
     }
 }
 
 fn place(sid: SessionId, seq: u64) -> Vec<u8> {
-    [b"custody".as_slice(), sid.as_bytes(), &seq.to_be_bytes()].concat()
+    [b"upstream".as_slice(), sid.as_bytes(), &seq.to_be_bytes()].concat()
 }
