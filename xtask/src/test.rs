@@ -22,17 +22,7 @@ pub(crate) fn run() -> ExitCode {
         return ExitCode::FAILURE;
     }
 
-    let mut workspace = cargo(&root);
-    workspace.args(["test", "--workspace", "--no-fail-fast"]);
-    match tools::json_suite(&root) {
-        // Its tests are the ones that a plain `cargo test` passes over, and counts as ignored.
-        Ok(suite) => workspace.env("EVERFRESH_JSON_SUITE", suite).args(["--", "--include-ignored"]),
-        Err(missing) => {
-            report.note(format!("skipped: {missing}"));
-            &mut workspace
-        }
-    };
-    report.step("the workspace", &mut workspace);
+    report.step("the workspace", cargo(&root).args(["test", "--workspace", "--no-fail-fast"]));
     each_alone(&root, &mut report);
 
     report.begin("tests/COVERAGE.md is as `cargo xtask coverage` writes it");
@@ -161,7 +151,7 @@ fn browsers(root: &Path, report: &mut Report) {
     }
 }
 
-/// What needs an engine for sessions, or an identity provider.
+/// What needs an engine for sessions, an identity provider, or vectors from npm.
 fn servers(root: &Path, report: &mut Report) {
     for (name, test, found) in [
         ("sessions in Redis", "redis", tools::redis()),
@@ -170,6 +160,11 @@ fn servers(root: &Path, report: &mut Report) {
     ] {
         gated(root, report, name, test, found, &mut cargo(root));
     }
+    let mut command = cargo(root);
+    let suite = tools::json_suite(root).map(|suite| {
+        command.env(tools::JSON_SUITE, suite);
+    });
+    gated(root, report, "JSONTestSuite", "json_suite", suite, &mut command);
     let engines = tools::redis().and_then(|()| tools::postgres());
     gated(root, report, "many nodes", "cluster", engines, &mut cargo(root));
 }
@@ -177,7 +172,7 @@ fn servers(root: &Path, report: &mut Report) {
 /// What tests that need something are behind. All at once and of the whole workspace, so that
 /// nothing is built in two ways.
 const GATES: &str = "everfresh-tests/browser,everfresh-tests/cluster,everfresh-tests/idp,\
-                     everfresh-tests/postgres,everfresh-tests/redis";
+                     everfresh-tests/json_suite,everfresh-tests/postgres,everfresh-tests/redis";
 
 /// Tests behind a feature, for what they need is not everywhere.
 fn gated(

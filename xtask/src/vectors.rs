@@ -17,30 +17,35 @@ pub(crate) fn run(root: &Path) -> ExitCode {
             return ExitCode::FAILURE;
         }
     };
-    let mut command = cargo(root);
-    command.env("EVERFRESH_JSON_SUITE", suite);
-    command.args(["test", "--package", "everfresh", "--lib", "vectors::", "--"]);
-    command.args(["--nocapture", "--test-threads=1", "--include-ignored"]);
-    let output = match command.stderr(Stdio::inherit()).output() {
-        Ok(output) => output,
-        Err(error) => {
-            println!("can't run cargo: {error}");
-            return ExitCode::FAILURE;
-        }
-    };
-    let text = String::from_utf8_lossy(&output.stdout);
-    // Behind the name of its test, on the same line.
-    let said = text.lines().filter_map(|line| line.split_once(SAYS)).map(|(_, said)| said);
-    let (mut passed, mut total) = (0, 0);
-    for line in said {
-        println!("{line}");
-        if let Some((some, all)) = counts(line) {
-            passed += some;
-            total += all;
+    let (mut passed, mut total, mut succeeded) = (0, 0, true);
+    for tests in [
+        &["--package", "everfresh", "--lib", "vectors::"][..],
+        &["--package", "everfresh-tests", "--features", "json_suite", "--test", "json_suite"],
+    ] {
+        let mut command = cargo(root);
+        command.arg("test").args(tests).args(["--", "--nocapture", "--test-threads=1"]);
+        command.env(tools::JSON_SUITE, &suite);
+        let output = match command.stderr(Stdio::inherit()).output() {
+            Ok(output) => output,
+            Err(error) => {
+                println!("can't run cargo: {error}");
+                return ExitCode::FAILURE;
+            }
+        };
+        succeeded &= output.status.success();
+        let text = String::from_utf8_lossy(&output.stdout);
+        // Behind the name of its test, on the same line.
+        let said = text.lines().filter_map(|line| line.split_once(SAYS)).map(|(_, said)| said);
+        for line in said {
+            println!("{line}");
+            if let Some((some, all)) = counts(line) {
+                passed += some;
+                total += all;
+            }
         }
     }
     println!("{passed} of {total} passed");
-    match output.status.success() && total > 0 {
+    match succeeded && total > 0 {
         true => ExitCode::SUCCESS,
         false => ExitCode::FAILURE,
     }

@@ -1,8 +1,7 @@
-//! Test vectors of others: Wycheproof, the examples of the RFCs, `JSONTestSuite`.
+//! Test vectors of others: Wycheproof and the examples of the RFCs.
 //!
 //! `tests/VECTORS.md` says where each of them comes from.
 
-mod json_suite;
 mod rfcs;
 mod wycheproof;
 
