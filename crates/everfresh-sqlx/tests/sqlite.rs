@@ -176,12 +176,12 @@ async fn no_refresh_token_is_in_the_file() {
         .refresh_with(Rotate::new(sqlite.store.clone()))
         .build()
         .unwrap();
-    let mut response = http::Response::new(());
     let Progress::Pass(session) = auth.begin(&http::Request::new(())) else {
         panic!("nothing to await")
     };
     session.sign_in("alice", ()).await.unwrap();
-    auth.finish(&session, &mut response);
+    let underway = auth.attach(session, &mut http::Request::new(()));
+    let response = underway.finish(http::Response::new(())).await;
     let cookies: Vec<_> = response.headers().get_all("set-cookie").iter().collect();
     assert_eq!(cookies.len(), 2);
     sqlite.store.close().await;

@@ -110,6 +110,7 @@ mod endpoint;
 mod engine;
 mod error;
 mod extract;
+mod flow;
 mod forward;
 #[cfg(fuzzing)]
 #[doc(hidden)]

@@ -11,10 +11,11 @@ use http::{Request, Response};
 use serde::{Deserialize, Serialize};
 use tower_service::Service;
 
+use crate::adapter::ResponseHead;
 use crate::upstream::{KeySource, Seek};
 use crate::{
-    Algorithm, Clock, Engine, EngineBuilder, Key, Keys, ManualClock, MemoryStore, Reissue, Rotate,
-    Session, Timestamp,
+    Algorithm, ClaimSet, Clock, Engine, EngineBuilder, Key, Keys, ManualClock, MemoryStore,
+    Reissue, Rotate, Session, Timestamp,
 };
 
 pub(crate) const SECRET: &str = "o4ATj9fibxU9TCgPurGrjRk6RGBgu53zA";
@@ -339,4 +340,13 @@ impl std::io::Write for Lines {
     fn flush(&mut self) -> std::io::Result<()> {
         Ok(())
     }
+}
+
+/// Sends `response` with what the session's changes add to it, as adapters do.
+pub(crate) async fn finish<C: ClaimSet, R: ResponseHead>(
+    auth: &Engine<C>,
+    session: &Session<C>,
+    response: R,
+) -> R {
+    auth.attach(session.clone(), &mut get(&[])).finish(response).await
 }

@@ -64,7 +64,7 @@ impl Search {
 const TABLE: &str = "crates/everfresh/src/refresh/rotation_rules.rs";
 const ROTATE: &str = "crates/everfresh/src/refresh/rotate/attempt.rs";
 const MEMORY: &str = "crates/everfresh/src/store/memory/mod.rs";
-const FLOW: &str = "crates/everfresh/src/session/flow.rs";
+const LATE: &str = "crates/everfresh/src/flow/late.rs";
 
 const RULES: &[Rule] = &[
     Rule {
@@ -118,7 +118,7 @@ const RULES: &[Rule] = &[
     },
     Rule {
         name: "a late response asks again",
-        file: FLOW,
+        file: LATE,
         with: "self.0.core.settings.clock.monotonic() >= *at",
         without: "self.0.core.settings.clock.monotonic() >= *at && false",
         search: Search::Rotation(["3", "14"]),

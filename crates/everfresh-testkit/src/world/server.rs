@@ -59,7 +59,7 @@ impl Server {
                 panic!("nothing to wait for")
             };
             session.sign_in("alice", ()).await.expect("signed in");
-            cookies(&world.finish(&session))
+            cookies(&world.finish(&session).await)
         });
         let record = runtime.block_on(world.store.list("alice")).expect("a store").remove(0);
         let mut refresh = HashMap::new();
@@ -123,10 +123,7 @@ impl Server {
             let elapsed = TICK * (REUSE_INTERVAL / 2) as u32;
             world.clock.advance(elapsed);
             world.store.restore(shifted(late, elapsed));
-            if session.is_late() {
-                session.recheck().await;
-            }
-            !cookies(&world.finish(&session)).is_empty()
+            !cookies(&world.finish(&session).await).is_empty()
         });
         world.clock.set_wall(NOW.plus(TICK * (REUSE_INTERVAL / 2) as u32));
         let after = self.runtime.block_on(world.store.load(self.record.sid)).expect("a store");
@@ -241,10 +238,7 @@ impl World {
         if lands {
             settle().await;
         }
-        if session.is_late() {
-            session.recheck().await;
-        }
-        let response = self.finish(&session);
+        let response = self.finish(&session).await;
         // What runs beside a request ends, whoever waits for it.
         settle().await;
         (session, response)
@@ -254,10 +248,9 @@ impl World {
         self.begin(request, true).await
     }
 
-    fn finish(&self, session: &Session<()>) -> Response<()> {
-        let mut response = Response::new(());
-        self.auth.finish(session, &mut response);
-        response
+    async fn finish(&self, session: &Session<()>) -> Response<()> {
+        let underway = self.auth.attach(session.clone(), &mut Request::new(()));
+        underway.finish(Response::new(())).await
     }
 }
 

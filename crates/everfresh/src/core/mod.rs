@@ -11,6 +11,7 @@ use std::time::Duration;
 
 use tokio::runtime::Handle;
 
+use crate::clock::Timestamp;
 use crate::error::Failure;
 use crate::node::{FeedState, Revoked, Seen, Watches};
 use crate::observe::Event;
@@ -19,6 +20,7 @@ use crate::refresh::ErasedRefresher;
 use crate::refresh::flight::FlightGroup;
 use crate::runtime::{Found, Runtime};
 use crate::transport::Transports;
+use crate::verify::Verified;
 
 pub(crate) use fit::Fit;
 pub(crate) use settings::Settings;
@@ -85,7 +87,7 @@ impl Core {
     /// Records that the session is over. From now on this node refuses its access tokens, for as
     /// long as one may live if clocks differ by up to an hour.
     pub(crate) fn revoke_here(&self, sid: &str) {
-        let now = self.settings.clock.now();
+        let now = self.now();
         let until = now.plus(self.longest_life());
         self.revoked.insert(sid, until, now);
         self.watches.end(sid);
@@ -96,6 +98,20 @@ impl Core {
         /// Tokens of a node whose clock is ahead by this much live longer on this node.
         const SKEW: Duration = Duration::from_secs(60 * 60);
         self.settings.access_lifetime + self.settings.rules.leeway + SKEW
+    }
+
+    /// Returns until when this token may be used if no refresh is available: its expiry plus the
+    /// leeway, which is at most a quarter of its lifetime, and never past the end of its session.
+    pub(crate) fn usable_until<C>(&self, verified: &Verified<C>) -> Timestamp {
+        let quarter = verified.lifetime(self.settings.access_lifetime) / 4;
+        let until = verified.expires.plus(self.settings.rules.leeway.min(quarter));
+        verified.session_expires.map_or(until, |end| until.min(end))
+    }
+
+    /// Returns the present time of the wall clock. A request reads it when it arrives and after each
+    /// wait, and hands it down.
+    pub(crate) fn now(&self) -> Timestamp {
+        self.settings.clock.now()
     }
 
     /// Runs the task to its end, also if the caller is dropped.

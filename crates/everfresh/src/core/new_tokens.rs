@@ -1,6 +1,7 @@
 //! What is checked of new tokens before a client gets them.
 
 use super::Core;
+use crate::clock::Timestamp;
 use crate::error::Failure;
 use crate::mint::ClaimSet;
 use crate::observe::Event;
@@ -15,8 +16,9 @@ impl Core {
     pub(crate) fn verify_own<C: ClaimSet>(
         &self,
         token: &AccessToken,
+        now: Timestamp,
     ) -> Result<Verified<C>, Failure> {
-        let (now, token) = (self.settings.clock.now(), token.expose().as_bytes());
+        let token = token.expose().as_bytes();
         let verified = verify(token, &self.settings.keys.current(), &self.settings.rules, now);
         let verified: Verified<C> = verified.map_err(|reason| {
             self.emit(&Event::TokenRefused { reason });
@@ -56,7 +58,7 @@ impl Core {
         if !self.settings.keys.has_source() {
             return;
         }
-        let (now, token) = (self.settings.clock.now(), token.expose().as_bytes());
+        let (now, token) = (self.now(), token.expose().as_bytes());
         if let Err(reason) =
             verify::<()>(token, &self.settings.keys.current(), &self.settings.rules, now)
             && verify::lacks_key(token, reason, &self.settings.keys)

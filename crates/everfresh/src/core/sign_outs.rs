@@ -10,6 +10,7 @@ use futures::FutureExt as _;
 use tokio::task::JoinHandle;
 
 use super::Core;
+use crate::clock::Timestamp;
 use crate::error::Failure;
 use crate::observe::Event;
 use crate::refresh::flight::within;
@@ -97,10 +98,9 @@ impl Core {
     }
 
     /// Returns the session that `closing` would end, as far as it is known without the store.
-    pub(crate) fn named(&self, closing: &Closing) -> Option<String> {
-        let refresh = closing.refresh.as_ref().map(|token| token.expose().as_bytes());
-        let admitted =
-            || self.refresher.identify(Presented::new(None, refresh), self.settings.clock.now());
+    pub(crate) fn named(&self, closing: &Closing, now: Timestamp) -> Option<String> {
+        let presented = Presented::with(None, closing.refresh.as_ref());
+        let admitted = || self.refresher.identify(presented, now);
         closing.sid.clone().or_else(|| admitted().map(|one| one.sid.into()))
     }
 
@@ -109,7 +109,7 @@ impl Core {
     async fn sign_out_by_token(self: &Arc<Self>, closing: Closing) -> Result<(), Failure> {
         let core = self.clone();
         self.detached(async move {
-            let named = core.named(&closing);
+            let named = core.named(&closing, core.now());
             let ended = core.refresher.sign_out(Context::new(core.clone()), closing).await;
             match (ended, named) {
                 (Ok(None), _) => {}

@@ -46,11 +46,10 @@ impl From<Failure> for RefreshError {
             // All that is known of the presented token is that it does not count now.
             Failure::Rejected | Failure::InDoubt | Failure::UnreadClaims => Self::Expired,
             Failure::Foreign => Self::Invalid,
-            Failure::Unavailable { retry_after } => Self::Later(retry_after),
-            Failure::NoRuntime => Self::Later(Duration::from_secs(1)),
-            Failure::Misconfigured | Failure::TooManySessions => {
-                Self::Later(Duration::from_secs(60))
-            }
+            Failure::Unavailable { .. }
+            | Failure::NoRuntime
+            | Failure::Misconfigured
+            | Failure::TooManySessions => Self::Later(failure.retry_after()),
         }
     }
 }
@@ -63,9 +62,9 @@ pub(super) struct Granted {
 
 impl Served {
     pub(super) fn good<C: ClaimSet>(&self, engine: &Engine<C>, granted: &Granted) -> Reply {
-        let core = &engine.core;
+        let (core, now) = (&engine.core, engine.core.now());
         let Granted { tokens, attributes } = granted;
-        let verified = match core.verify_own::<C>(&tokens.access) {
+        let verified = match core.verify_own::<C>(&tokens.access, now) {
             Ok(verified) => verified,
             Err(failure) => return self.bad(core, failure.into()),
         };
@@ -76,7 +75,7 @@ impl Served {
             body.insert(name.to_string(), value.as_ref().into());
         }
         if let Some(name) = &answer.expires_in {
-            let left = verified.expires.since(core.settings.clock.now()).as_secs();
+            let left = verified.expires.since(now).as_secs();
             body.insert(name.to_string(), left.into());
         }
         if let (Successor::Member(name), Some(refresh)) = (&answer.successor, &tokens.refresh) {
@@ -104,7 +103,7 @@ impl Served {
         }
         let mut reply = super::reply(&body);
         reply.headers_mut().insert(PRAGMA, HeaderValue::from_static("no-cache"));
-        let rest = tokens.session_expires.since(core.settings.clock.now());
+        let rest = tokens.session_expires.since(now);
         let max_age = tokens.persistent.then_some(rest);
         let access = self.access_cookie.as_ref().map(|cookie| (cookie, tokens.access.expose()));
         let refresh = self.refresh_cookie.as_ref().zip(tokens.refresh.as_ref());

@@ -61,10 +61,8 @@ async fn refresh<C: ClaimSet>(
 ) -> Result<Reply, Rejection> {
     session.require()?;
     session.refresh().await?;
-    let left = |end: Option<SystemTime>| {
-        let now = engine.core.settings.clock.now();
-        end.map(|end| Timestamp::from(end).since(now).as_secs())
-    };
+    let now = engine.core.now();
+    let left = |end: Option<SystemTime>| end.map(|end| Timestamp::from(end).since(now).as_secs());
     Ok(reply(&json!({
         "sub": session.subject(),
         "sid": session.sid(),

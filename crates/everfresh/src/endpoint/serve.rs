@@ -206,7 +206,7 @@ impl Served {
         renewal: ReissueRequest,
     ) -> Result<Granted, RefreshError> {
         let core = &engine.core;
-        let now = core.settings.clock.now();
+        let now = core.now();
         let (session_claims, expires) = shown.pick(|token| {
             let verified = verify::<C>(
                 token.as_bytes(),
@@ -243,11 +243,11 @@ impl Served {
         body: &Map<String, Value>,
     ) -> Result<Granted, RefreshError> {
         let core = &engine.core;
-        let now = core.settings.clock.now();
+        let now = core.now();
         let (token, sid) = shown.pick(|token| {
-            let presented = Presented::new(None, Some(token.as_bytes()));
-            let admission = core.refresher.identify(presented, now).ok_or(RefreshError::Invalid)?;
-            let FlightKey { sid, fingerprint } = admission;
+            let token = RefreshToken::new(token.to_owned());
+            let identified = core.refresher.identify(Presented::with(None, Some(&token)), now);
+            let FlightKey { sid, fingerprint } = identified.ok_or(RefreshError::Invalid)?;
             if core.revoked.contains(&sid, now) {
                 return Err(Failure::Rejected.into());
             }
@@ -257,7 +257,7 @@ impl Served {
         if client.is_some() && widens(body, &attributes) {
             return Err(RefreshError::Scope);
         }
-        let refresh = Some(RefreshToken::new(token.to_owned()));
+        let refresh = Some(token);
         let tokens = match self.dialect.answer.successor {
             Successor::Nowhere => {
                 let renewal = ReissueRequest { refresh, client, ..ReissueRequest::default() };

@@ -3,6 +3,7 @@
 mod dialects;
 mod doors;
 mod files;
+mod misconfigured;
 mod speaking;
 
 use http::StatusCode;

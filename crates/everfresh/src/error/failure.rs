@@ -42,6 +42,16 @@ impl Failure {
     /// Unavailable; to be tried again in a second.
     pub const SOON: Self = Self::Unavailable { retry_after: Duration::from_secs(1) };
 
+    /// Returns how long a client waits before it tries again: a minute if an operator or the user has
+    /// to act first.
+    pub(crate) fn retry_after(self) -> Duration {
+        match self {
+            Self::Unavailable { retry_after } => retry_after,
+            Self::Misconfigured | Self::TooManySessions => Duration::from_secs(60),
+            _ => Duration::from_secs(1),
+        }
+    }
+
     /// Returns the failure's name in metrics and spans.
     pub const fn name(&self) -> &'static str {
         match self {

@@ -19,7 +19,7 @@ use zeroize::Zeroizing;
 
 use crate::cookie::chunks;
 use crate::head::HeaderFields;
-use crate::refresh::RefreshToken;
+use crate::refresh::{Opened, RefreshToken};
 use crate::transport::{CookieFinder, MAX_TRANSPORTS, Place, Side, Transports};
 use crate::verify::{InvalidReason, MAX_TOKEN};
 
@@ -57,10 +57,10 @@ impl Candidate<'_> {
     }
 
     /// Returns the candidate as a refresh token of its transport. Returns `None` if it is not
-    /// UTF-8.
-    pub(crate) fn as_refresh_token(&self) -> Option<(usize, RefreshToken)> {
+    /// UTF-8. `opened`: what it was found to be.
+    pub(crate) fn as_refresh_token(&self, opened: Opened) -> Option<(usize, RefreshToken)> {
         let text = std::str::from_utf8(self.token).ok()?;
-        Some((self.transport, RefreshToken::new(text.to_owned())))
+        Some((self.transport, RefreshToken::opened(text.to_owned(), opened)))
     }
 }
 

@@ -8,9 +8,10 @@ use http::{Request, Response};
 use pin_project_lite::pin_project;
 use tower_service::Service;
 
-use crate::engine::PendingSession;
+use crate::engine::Engine;
+use crate::flow::{FinishFuture, InFlight, PendingSession};
 use crate::mint::ClaimSet;
-use crate::session::{FinishFuture, InFlight, Session};
+use crate::session::Session;
 
 pin_project! {
     /// The future of [`Refresh`](super::Refresh).
@@ -36,7 +37,7 @@ pin_project! {
         /// small.
         PendingSession {
             settle: Pin<Box<dyn Future<Output = Session<C>> + Send>>,
-            ready: Option<Box<(S, Req)>>,
+            ready: Option<Box<(Engine<C>, S, Req)>>,
         },
         /// The inner service has been called. `underway` is `None` if a layer further outside
         /// finishes the session.
@@ -63,9 +64,15 @@ where
         Self { state: State::Calling { underway: None, inner } }
     }
 
-    pub(super) fn waiting(waiting: PendingSession<C>, service: S, request: Req) -> Self {
+    pub(super) fn waiting(
+        engine: Engine<C>,
+        waiting: PendingSession<C>,
+        service: S,
+        request: Req,
+    ) -> Self {
         let settle = Box::pin(waiting.settle());
-        Self { state: State::PendingSession { settle, ready: Some(Box::new((service, request))) } }
+        let ready = Some(Box::new((engine, service, request)));
+        Self { state: State::PendingSession { settle, ready } }
     }
 }
 
@@ -84,8 +91,8 @@ where
                     let session = ready!(settle.as_mut().poll(cx));
                     // PANIC: taken once, since the state is replaced below in the same poll.
                     let ready = ready.take().expect("polled after completion");
-                    let (mut service, mut request) = *ready;
-                    let underway = session.enter(&mut request);
+                    let (engine, mut service, mut request) = *ready;
+                    let underway = engine.attach(session, &mut request);
                     request.extensions_mut().insert(underway.session().clone());
                     let inner = service.call(request);
                     this.state.set(State::Calling { underway: Some(underway), inner });

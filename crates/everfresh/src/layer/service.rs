@@ -7,7 +7,8 @@ use http::{Request, Response};
 use tower_service::Service;
 
 use super::future::ResponseFuture;
-use crate::engine::{Engine, Progress};
+use crate::engine::Engine;
+use crate::flow::Progress;
 use crate::mint::ClaimSet;
 
 /// Reads, verifies and refreshes the token of each request. Returned by [`Engine::layer`].
@@ -49,7 +50,7 @@ where
                 // Calls the service that was polled ready, because its clone was not polled.
                 let clone = self.inner.clone();
                 let ready = std::mem::replace(&mut self.inner, clone);
-                ResponseFuture::waiting(waiting, ready, request)
+                ResponseFuture::waiting(self.engine.clone(), waiting, ready, request)
             }
         }
     }

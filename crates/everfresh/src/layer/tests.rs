@@ -328,8 +328,7 @@ async fn two_engines_around_a_route_work_each_for_itself() {
     let (pair, admin) = (users.sign_in_pair("alice").await, admins.auth.clone());
     let session = admin.begin(&get(&[])).settle().await;
     session.sign_in("root", user("root")).await.unwrap();
-    let mut signed_in = Response::new(());
-    admin.finish(&session, &mut signed_in);
+    let signed_in = finish(&admin, &session, Response::new(())).await;
     let token = signed_in.headers()["authorization"].to_str().unwrap();
     let both = [("cookie", &*pair.header()), ("authorization", token)];
     users.pass(900);
@@ -341,7 +340,7 @@ async fn two_engines_around_a_route_work_each_for_itself() {
     // A request that is made of an answered one begins anew.
     let mut again = cookie(&pair.access);
     let session = users.auth.begin(&again).settle().await;
-    users.auth.finish(&session, &mut Response::new(()));
+    finish(&users.auth, &session, Response::new(())).await;
     again.extensions_mut().insert(session);
     assert!(!users.auth.has_begun(again.extensions().get()));
 }

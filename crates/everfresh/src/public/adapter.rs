@@ -53,8 +53,7 @@
 //! ```
 
 pub use crate::endpoint::{BODY_LIMIT, Call, Endpoint, Reply};
-pub use crate::engine::{PendingSession, Progress};
+pub use crate::flow::{Deferred, FinishFuture, InFlight, PendingSession, Progress};
 #[doc(inline)]
 pub use crate::handler_types;
 pub use crate::head::{HeaderFields, RequestHead, ResponseHead};
-pub use crate::session::{Deferred, FinishFuture, InFlight};

@@ -143,7 +143,7 @@ impl Context {
 
     /// Returns the wall-clock time of the engine's clock.
     pub fn now(&self) -> Timestamp {
-        self.core.settings.clock.now()
+        self.core.now()
     }
 
     /// Asks the app whether the session goes on, and with which claims. Call it before a one-time

@@ -29,6 +29,7 @@ use tracing::{Instrument as _, Span};
 
 use super::single_flight::{Entry, Leader, Outcome};
 use super::{Context, Failure, FlightKey, RefreshRequest};
+use crate::clock::Timestamp;
 use crate::core::Core;
 use crate::observe::Event;
 use crate::observe::metrics::FlightEntry;
@@ -132,10 +133,11 @@ pub(crate) fn join_or_start(
     key: &FlightKey,
     admitted: impl FnOnce() -> RefreshRequest,
     mode: Mode,
+    now: Timestamp,
 ) -> (Flight, FlightEntry) {
     // A refresh token alone does not say that its session has ended, and a store that is down or
     // another server may not know it either.
-    if core.revoked.contains(&key.sid, core.settings.clock.now()) {
+    if core.revoked.contains(&key.sid, now) {
         core.metrics.entered(FlightEntry::Replayed);
         return (Flight::Done(Err(Failure::Rejected)), FlightEntry::Replayed);
     }
@@ -246,7 +248,7 @@ async fn run(
     if let Ok(tokens) = &result {
         core.learn_key(&tokens.access).await;
         if let Some(expires) = expiry(tokens.access.expose().as_bytes()) {
-            let left = expires.since(core.settings.clock.now());
+            let left = expires.since(core.now());
             reuse_interval = reuse_interval.min(left / 2);
             if left.is_zero() {
                 core.emit(&Event::ExpiredOnArrival { sid });

@@ -39,6 +39,7 @@ pub use requests::{
 pub(crate) use rotate::RENEWABLE;
 pub use rotate::{AtMaxSessions, Rotate};
 pub use sealer::{Sealer, UnsealError};
+pub(crate) use token::Opened;
 #[cfg(fuzzing)]
 pub(crate) use token::Scope;
 pub use token::{KeyRing, RefreshToken};

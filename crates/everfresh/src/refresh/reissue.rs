@@ -107,7 +107,7 @@ mod tests {
         let identify = |refresher: &Reissue, expires, session_expires, now| {
             let (expires, session_expires) = (at(expires), at(session_expires));
             let held = VerifiedToken { sid: "s", fingerprint: 7, expires, session_expires };
-            let admission = refresher.identify(Presented::new(Some(held), None), at(now));
+            let admission = refresher.identify(Presented::with(Some(held), None), at(now));
             admission.inspect(|of| assert_eq!((&*of.sid, of.fingerprint), ("s", 7))).is_some()
         };
         let reissue = Reissue::new().grace(Duration::from_secs(60));
@@ -117,7 +117,7 @@ mod tests {
         assert!(!identify(&reissue, 1000, 1030, 1030), "the session is over");
         let none = Reissue::new().grace(Duration::ZERO);
         assert!(identify(&none, 1000, 9000, 999) && !identify(&none, 1000, 9000, 1000));
-        let refresh_token = Presented::new(None, Some(b"text"));
-        assert_eq!(reissue.identify(refresh_token, at(0)), None);
+        let token = crate::refresh::RefreshToken::new("text".into());
+        assert_eq!(reissue.identify(Presented::with(None, Some(&token)), at(0)), None);
     }
 }

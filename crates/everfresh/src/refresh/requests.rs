@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::time::Duration;
 
-use super::{AccessTokenResponse, RefreshToken};
+use super::{AccessTokenResponse, Opened, RefreshToken};
 use crate::clock::Timestamp;
 use crate::mint::SessionClaims;
 
@@ -16,11 +16,24 @@ pub struct Presented<'p> {
     pub access: Option<VerifiedToken<'p>>,
     /// The refresh token as the client sent it, unverified.
     pub refresh: Option<&'p [u8]>,
+    pub(super) opened: Option<&'p Opened>,
 }
 
 impl<'p> Presented<'p> {
-    pub(crate) fn new(access: Option<VerifiedToken<'p>>, refresh: Option<&'p [u8]>) -> Self {
-        Self { access, refresh }
+    /// What a request presents whose refresh token is kept as `token`.
+    pub(crate) fn with(access: Option<VerifiedToken<'p>>, token: Option<&'p RefreshToken>) -> Self {
+        let refresh = token.map(|token| token.expose().as_bytes());
+        Self { access, refresh, opened: token.map(RefreshToken::memo) }
+    }
+
+    /// What a request presents whose refresh token is still in its head. `opened`: what that token
+    /// was found to be.
+    pub(crate) fn brought(
+        access: Option<VerifiedToken<'p>>,
+        text: &'p [u8],
+        opened: &'p Opened,
+    ) -> Self {
+        Self { access, refresh: Some(text), opened: Some(opened) }
     }
 }
 

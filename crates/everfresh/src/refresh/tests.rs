@@ -306,8 +306,10 @@ async fn a_flight_that_lands_late_takes_no_newer_one_off_the_board() {
     let world = World::with(|b| b.refresh_with(numbered));
     let core = &world.auth.core;
     let key = FlightKey { sid: "s".into(), fingerprint: 1 };
-    let start =
-        || join_or_start(core, &key, || RefreshRequest::new(None, None, true), Mode::Blocking).0;
+    let start = || {
+        let request = || RefreshRequest::new(None, None, true);
+        join_or_start(core, &key, request, Mode::Blocking, core.now()).0
+    };
     let settle = async || {
         for _ in 0..8 {
             tokio::task::yield_now().await;

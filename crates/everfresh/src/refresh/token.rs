@@ -8,7 +8,7 @@
 
 use std::fmt;
 use std::hash::{BuildHasher as _, RandomState};
-use std::sync::LazyLock;
+use std::sync::{LazyLock, OnceLock};
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD as B64;
@@ -27,24 +27,72 @@ const TEXT: usize = 124;
 /// A refresh token as text, ready to be sent.
 ///
 /// `Debug` shows only its length.
-#[derive(Clone, PartialEq, Eq)]
-pub struct RefreshToken(Zeroizing<String>);
+#[derive(Clone)]
+pub struct RefreshToken {
+    text: Zeroizing<String>,
+    /// Empty if the text does not come from a request, or was not needed yet.
+    opened: Opened,
+}
 
 impl RefreshToken {
     /// Wraps the text of a token.
     pub fn new(token: String) -> Self {
-        Self(Zeroizing::new(token))
+        Self::opened(token, Opened::default())
+    }
+
+    /// `opened`: what this very text was found to be.
+    pub(crate) fn opened(token: String, opened: Opened) -> Self {
+        Self { text: Zeroizing::new(token), opened }
     }
 
     /// Returns the token's text. A party that holds it can keep the session alive.
     pub fn expose(&self) -> &str {
-        &self.0
+        &self.text
+    }
+
+    pub(super) fn memo(&self) -> &Opened {
+        &self.opened
+    }
+}
+
+impl PartialEq for RefreshToken {
+    fn eq(&self, other: &Self) -> bool {
+        self.text == other.text
+    }
+}
+
+impl Eq for RefreshToken {}
+
+/// What [`Rotate`](super::Rotate) found the text of a refresh token to be. It goes with the text
+/// through a request, so that its tag is verified once.
+#[derive(Clone, Default)]
+pub(crate) struct Opened(OnceLock<Box<Finding>>);
+
+#[derive(Clone)]
+struct Finding {
+    /// Whose finding it is. Another refresher has other keys.
+    owner: u64,
+    credential: Option<Credential>,
+}
+
+impl Opened {
+    /// Returns what the token is to `owner`, which opens it by `open` unless it did so before.
+    pub(super) fn by(
+        &self,
+        owner: u64,
+        open: impl Fn() -> Option<Credential>,
+    ) -> Option<Credential> {
+        let find = || Box::new(Finding { owner, credential: open() });
+        match &**self.0.get_or_init(find) {
+            finding if finding.owner == owner => finding.credential.clone(),
+            _ => open(),
+        }
     }
 }
 
 impl fmt::Debug for RefreshToken {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "RefreshToken({} bytes)", self.0.len())
+        write!(f, "RefreshToken({} bytes)", self.text.len())
     }
 }
 
@@ -140,6 +188,8 @@ impl KeyRing {
 
     /// Decodes a presented token and verifies its outer tag, without I/O.
     pub(crate) fn open(&self, scope: &Scope, text: &[u8]) -> Result<Credential, NotOurs> {
+        #[cfg(test)]
+        OPENED.set(OPENED.get() + 1);
         if text.len() != TEXT {
             return Err(NotOurs::Foreign);
         }
@@ -153,8 +203,8 @@ impl KeyRing {
             key_id: u32::from_be_bytes(fixed(&body[1..5])),
             sid: SessionId::from_bytes(fixed(&body[5..21])),
             generation: u64::from_be_bytes(fixed(&body[21..])),
-            body: fixed(body),
-            inner: fixed(inner),
+            body: Zeroizing::new(fixed(body)),
+            inner: Zeroizing::new(fixed(inner)),
         };
         let key = self.key(credential.key_id).ok_or(NotOurs::UnknownKey)?;
         if !key.outer.verify(&[body, &scope.0], outer) {
@@ -164,6 +214,12 @@ impl KeyRing {
         credential.generation = credential.generation.min(u64::MAX - 2);
         Ok(credential)
     }
+}
+
+#[cfg(test)]
+thread_local! {
+    /// How often this thread opened a refresh token.
+    pub(crate) static OPENED: std::cell::Cell<usize> = const { std::cell::Cell::new(0) };
 }
 
 /// Returns the session that a text names, if the text has the length of a refresh token. Nothing is
@@ -232,8 +288,8 @@ pub(crate) struct Credential {
     pub(crate) sid: SessionId,
     pub(crate) generation: u64,
     pub(crate) key_id: u32,
-    body: [u8; BODY],
-    inner: [u8; TAG],
+    body: Zeroizing<[u8; BODY]>,
+    inner: Zeroizing<[u8; TAG]>,
 }
 
 impl Credential {
@@ -247,12 +303,13 @@ impl Credential {
         /// The remaining bits for generations last for years at a rotation a minute.
         const TAG_BITS: u32 = 40;
         let generation = self.generation.min(u64::MAX >> TAG_BITS);
-        (generation << TAG_BITS) + (MARKS.hash_one(self.inner) >> (u64::BITS - TAG_BITS))
+        (generation << TAG_BITS) + (MARKS.hash_one(*self.inner) >> (u64::BITS - TAG_BITS))
     }
 
     /// Returns whether the inner tag fits the row's salt.
     pub(crate) fn fits(&self, ring: &KeyRing, salt: &[u8; 16]) -> bool {
-        ring.key(self.key_id).is_some_and(|key| key.inner.verify(&[&self.body, salt], &self.inner))
+        ring.key(self.key_id)
+            .is_some_and(|key| key.inner.verify(&[&*self.body, salt], &*self.inner))
     }
 }
 

@@ -16,6 +16,7 @@ use std::time::Duration;
 use http::header::{AUTHORIZATION, CACHE_CONTROL, COOKIE, EXPIRES, SET_COOKIE, VARY};
 use http::{HeaderName, HeaderValue};
 
+use crate::clock::Timestamp;
 use crate::cookie::{CookieSpec, chunks};
 use crate::core::Core;
 use crate::head::{HeaderFields, ResponseHead};
@@ -72,6 +73,7 @@ pub(crate) fn apply(
     response: &mut impl ResponseHead,
     outgoing: Outgoing,
     tell: bool,
+    now: Timestamp,
 ) -> Sent {
     let tell = |event: Event<'_>| {
         if tell {
@@ -87,7 +89,10 @@ pub(crate) fn apply(
         }
         Outgoing::Tokens { transport, tokens, asked } => {
             let policy = if asked { CachePolicy::Override } else { core.settings.cache_policy };
-            deliver(core, response, transport, &tokens, policy, tell)
+            let rest = tokens.session_expires.since(now);
+            let delivery =
+                Delivery { transport, max_age: tokens.persistent.then_some(rest), policy };
+            deliver(core, response, delivery, &tokens, tell)
         }
     }
 }
@@ -119,12 +124,19 @@ fn clear(
     Sent::Cleared
 }
 
+/// How tokens leave.
+struct Delivery {
+    transport: usize,
+    /// For how long cookies persist, if they do.
+    max_age: Option<Duration>,
+    policy: CachePolicy,
+}
+
 fn deliver(
     core: &Core,
     response: &mut impl ResponseHead,
-    transport: usize,
+    Delivery { transport, max_age, policy }: Delivery,
     tokens: &Tokens,
-    policy: CachePolicy,
     tell: impl FnOnce(Event<'_>),
 ) -> Sent {
     let (pieces, transport) = (core.transports.pieces(transport), core.transports.get(transport));
@@ -140,8 +152,6 @@ fn deliver(
         }
         return Sent::Withheld;
     }
-    let rest = tokens.session_expires.since(core.settings.clock.now());
-    let max_age = tokens.persistent.then_some(rest);
     let access = (&transport.access, tokens.access.expose());
     let refresh = tokens.refresh.as_ref().map(|token| (&transport.refresh, token.expose()));
     for (location, token) in [Some(access), refresh].into_iter().flatten() {

@@ -226,7 +226,7 @@ impl<C: ClaimSet> Session<C> {
         let claims = ClaimsObject::of_app(&sign_in.claims)
             .and_then(|claims| claims.fit_for(core.settings.profile))
             .map_err(|problem| SessionError::claims(problem.to_string()))?;
-        let now = core.settings.clock.now();
+        let now = core.now();
         let lifetime = sign_in.lifetime.unwrap_or(core.settings.session_lifetime);
         let sid = mint::new_sid().map_err(|_| Failure::SOON)?;
         let session_claims = SessionClaims {
@@ -242,11 +242,11 @@ impl<C: ClaimSet> Session<C> {
         let SignIn { attributes, issued, .. } = sign_in;
         let former = self.closing();
         core.settle(&session_claims.subject).await?;
-        let named = core.named(&former);
+        let named = core.named(&former, now);
         let opening = SignInRequest { session_claims, attributes, issued, former: named };
         let tokens = core.refresher.sign_in(context.clone(), opening).await?;
         core.check_fit(&sid, Some(&tokens.access), tokens.refresh.as_ref())?;
-        let verified = core.verify_own::<C>(&tokens.access)?;
+        let verified = core.verify_own::<C>(&tokens.access, core.now())?;
         let view = View::of(verified);
         let outgoing = Outgoing::Tokens { transport, tokens, asked: true };
         if !self.replace(view, outgoing) {
@@ -305,13 +305,15 @@ impl<C: ClaimSet> Session<C> {
         if self.is_refreshed() {
             return Ok(());
         }
-        let mut joined = self.join_flight(Mode::Blocking).ok_or(SessionErrorKind::NotSignedIn)?;
         let core = &self.0.core;
+        let joined = self.join_flight(Mode::Blocking, core.now());
+        let mut joined = joined.ok_or(SessionErrorKind::NotSignedIn)?;
         let result = joined.wait(core, core.settings.refresh_timeout).await;
         self.note_flight(joined.entry, outcome_of(&result));
-        let end = self.accept(result, &joined);
+        let now = core.now();
+        let end = self.accept(result, &joined, now);
         let failed = end.as_ref().err().copied();
-        match self.conclude(end, &joined, true) {
+        match self.conclude(end, &joined, true, now) {
             false => Err(SessionErrorKind::ResponseSent.into()),
             true => failed.map_or(Ok(()), |failure| Err(failure.into())),
         }

@@ -2,32 +2,26 @@
 //! sign out.
 
 mod change;
-mod debug;
-mod flow;
+mod refreshing;
+mod state;
 #[cfg(test)]
 mod tests;
-mod underway;
 mod watch;
 
 use std::fmt;
-use std::sync::atomic::{AtomicU8, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
-use crate::clock::Timestamp;
-use crate::core::Core;
-use crate::decide::{Decision, Verdict};
-use crate::error::{Failure, SessionErrorKind};
+use crate::error::SessionErrorKind;
 use crate::mint::ClaimSet;
-use crate::observe::metrics::FlightEntry;
-use crate::refresh::flight::Flight;
-use crate::refresh::{Closing, RefreshRequest, RefreshToken, Tokens};
+use crate::refresh::Closing;
 use crate::reject::{Rejection, RejectionKind};
-use crate::respond::Outgoing;
-use crate::verify::{InvalidReason, UnreadClaims, Verified, is_nameless};
+use crate::verify::{InvalidReason, Verified, is_nameless};
 
 pub use change::SignIn;
-pub use underway::{Deferred, FinishFuture, InFlight};
+pub(crate) use refreshing::recheck_of;
+use state::Shared;
+pub(crate) use state::{RequestFacts, State, View};
 pub use watch::{EndReason, SessionWatch};
 
 /// What a request is entitled to.
@@ -79,109 +73,9 @@ pub enum SessionStatus {
 /// }
 /// # let _ = greeting(&http::Request::new(()));
 /// ```
-pub struct Session<C>(Arc<Shared<C>>);
-
-struct Shared<C> {
-    core: Arc<Core>,
-    /// The state at the request's start. It never changes, so that the fresh path takes no lock.
-    begun: View<C>,
-    request: RequestFacts,
-    flags: AtomicU8,
-    /// Created at the first change to the session, which most requests never make.
-    state: OnceLock<Box<Mutex<State<C>>>>,
-}
-
-/// The facts that are kept of a request.
-pub(crate) struct RequestFacts {
-    /// The transport that brought the tokens, or else the first one.
-    pub(crate) transport: usize,
-    /// When the request began, by the wall clock.
-    pub(crate) began: Timestamp,
-    /// Whether the app's own site caused the request.
-    pub(crate) same_origin: bool,
-    /// Whether the request is user activity, which restarts the session's idle time.
-    pub(crate) user_activity: bool,
-    /// The verdict on its access token, and the decision.
-    pub(crate) verdict: Verdict,
-    pub(crate) decision: Decision,
-    /// Whether the request is a top-level navigation that waits for a refresh.
-    pub(crate) navigates: bool,
-    /// The refresh token, as it came.
-    pub(crate) refresh: Option<RefreshToken>,
-    /// Whether the request carried a refresh token that does not count.
-    pub(crate) refused_refresh: bool,
-}
-
-/// The session was changed: `state` counts in place of `begun`.
-const TOUCHED: u8 = 1;
-/// The response's head is complete.
-const SEALED: u8 = 2;
-
-/// What is known of the session at some moment.
-pub(crate) struct View<C> {
-    pub(crate) status: SessionStatus,
-    pub(crate) reason: Option<InvalidReason>,
-    /// The token that the status is about. With a status other than `Present`, the token that was
-    /// known before, if any.
-    pub(crate) verified: Option<Arc<Verified<C>>>,
-}
-
-struct State<C> {
-    /// In place of `begun`, once something changed.
-    now: Option<View<C>>,
-    outgoing: Outgoing,
-    beside: Option<JoinedFlight<C>>,
-    /// How the request came to a flight, and the outcome. Kept only for `debug_headers`, and boxed
-    /// to keep the state small for all other requests.
-    flight_outcome: Option<Box<(FlightEntry, &'static str)>>,
-    refreshed: bool,
-    /// Counts the handler's changes. The result of a flight that began before a change is
-    /// discarded.
-    changes: u32,
-    /// The refresher reported that the session is over.
-    dead: bool,
-    /// When the outgoing tokens have to be checked again, and the request that they were issued
-    /// for.
-    recheck: Option<(Duration, RefreshRequest)>,
-}
-
-impl<C> Default for State<C> {
-    fn default() -> Self {
-        Self {
-            now: None,
-            outgoing: Outgoing::Nothing,
-            beside: None,
-            flight_outcome: None,
-            refreshed: false,
-            changes: 0,
-            dead: false,
-            recheck: None,
-        }
-    }
-}
-
-/// The result of a flight after it was checked.
-type Accepted<C> = Result<(Tokens, Verified<C>), Failure>;
-
-/// A flight, and what it refreshes.
-struct JoinedFlight<C> {
-    flight: Flight,
-    entry: FlightEntry,
-    sid: Box<str>,
-    /// The access token that was presented, if its signature was good.
-    of: Option<Arc<Verified<C>>>,
-    /// The refresh token that belongs to it.
-    refresh: Option<RefreshToken>,
-    /// How many changes the handler had made when the request joined the flight.
-    changes: u32,
-}
+pub struct Session<C>(pub(crate) Arc<Shared<C>>);
 
 impl<C: ClaimSet> Session<C> {
-    pub(crate) fn begin(core: Arc<Core>, request: RequestFacts, begun: View<C>) -> Self {
-        let (flags, state) = (AtomicU8::new(0), OnceLock::new());
-        Self(Arc::new(Shared { core, begun, request, flags, state }))
-    }
-
     /// Returns what this request is entitled to.
     pub fn status(&self) -> SessionStatus {
         self.view(|view| view.status)
@@ -275,7 +169,7 @@ impl<C: ClaimSet> Session<C> {
     /// The age check of [`Self::require_recent`] alone.
     pub(crate) fn recent(&self, max_age: Duration) -> Result<(), Rejection> {
         let began = self.user(|verified| verified.auth_time).flatten();
-        match began.is_some_and(|at| self.0.core.settings.clock.now().since(at) <= max_age) {
+        match began.is_some_and(|at| self.0.core.now().since(at) <= max_age) {
             true => Ok(()),
             false => Err(Rejection::new(RejectionKind::NotRecent)
                 .with_body(self.0.core.settings.rejection_body.clone())),
@@ -310,17 +204,6 @@ impl<C: ClaimSet> Session<C> {
         rejection.with_body(self.0.core.settings.rejection_body.clone())
     }
 
-    fn touched(&self) -> bool {
-        self.0.flags.load(Ordering::Acquire) & TOUCHED != 0
-    }
-
-    fn view<T>(&self, read: impl FnOnce(&View<C>) -> T) -> T {
-        match self.touched() {
-            false => read(&self.0.begun),
-            true => read(self.lock().now.as_ref().unwrap_or(&self.0.begun)),
-        }
-    }
-
     /// Reads the token of the signed-in user.
     fn verified<T>(&self, read: impl FnOnce(&Verified<C>) -> T) -> Option<T> {
         self.view(|view| match view.status {
@@ -351,36 +234,6 @@ impl<C: ClaimSet> Session<C> {
         let sid = self.user(|verified| verified.sid.to_string());
         Closing { sid, refresh: self.refresh_token() }
     }
-
-    fn lock(&self) -> MutexGuard<'_, State<C>> {
-        self.0.state.get_or_init(Box::default).lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-impl<C> View<C> {
-    /// A view without a user, for this reason.
-    pub(crate) fn without_token(status: SessionStatus, reason: Option<InvalidReason>) -> Self {
-        Self { status, reason, verified: None }
-    }
-
-    /// The view of the user that this token was issued for.
-    pub(crate) fn of(verified: Verified<C>) -> Self {
-        let status = match verified.claims {
-            Ok(_) => SessionStatus::Present,
-            // Another issuer's token: the engine checks that claims are readable before it issues a
-            // token.
-            Err(_) => SessionStatus::UnreadClaims,
-        };
-        Self { status, reason: None, verified: Some(Arc::new(verified)) }
-    }
-
-    /// Returns the claims that the app's type does not take, if the token is good.
-    pub(crate) fn unread(&self) -> Option<&UnreadClaims> {
-        match self.status {
-            SessionStatus::UnreadClaims => self.verified.as_ref()?.claims.as_ref().err(),
-            _ => None,
-        }
-    }
 }
 
 impl<C> Session<C> {
@@ -390,23 +243,6 @@ impl<C> Session<C> {
             return Err(SessionErrorKind::InsecureHost);
         }
         if self.sealed() { Err(SessionErrorKind::ResponseSent) } else { Ok(()) }
-    }
-
-    /// Returns the core of the engine that began the session.
-    pub(crate) fn core(&self) -> &Arc<Core> {
-        &self.0.core
-    }
-
-    pub(crate) fn sealed(&self) -> bool {
-        self.0.flags.load(Ordering::Acquire) & SEALED != 0
-    }
-
-    /// Seals the session: later changes are too late for its response.
-    fn seal(&self) {
-        // The session is nearly always sealed by now, and a load costs less than a write.
-        if !self.sealed() {
-            self.0.flags.fetch_or(SEALED, Ordering::AcqRel);
-        }
     }
 }
 

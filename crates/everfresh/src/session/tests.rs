@@ -370,8 +370,7 @@ fn the_runtime_is_the_one_around_build() {
         let Progress::Pass(session) = auth.begin(&get(&[])) else { panic!("nothing to wait for") };
         session.sign_in("alice", user("alice")).await.unwrap();
         session.refresh().await.unwrap();
-        let mut response = empty();
-        auth.finish(&session, &mut response);
+        let response = finish(&auth, &session, empty()).await;
         assert!(response.headers().contains_key(SET_COOKIE));
     });
 }

@@ -106,12 +106,10 @@ pub(super) async fn handle(engine: Engine<()>, request: Request<()>, kind: Kind)
 
 /// The response leaves: its `Set-Cookie` fields.
 pub(super) async fn leave(engine: &Engine<()>, open: &Open) -> Vec<String> {
-    if open.session.is_late() {
-        open.session.recheck().await;
-    }
     let mut response = Response::new(());
     *response.status_mut() = open.status;
-    engine.finish(&open.session, &mut response);
+    let underway = engine.attach(open.session.clone(), &mut Request::new(()));
+    let response = underway.finish(response).await;
     let fields = response.headers().get_all(http::header::SET_COOKIE).iter();
     fields.map(|value| value.to_str().expect("text").to_owned()).collect()
 }

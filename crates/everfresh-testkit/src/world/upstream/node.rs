@@ -207,7 +207,7 @@ impl Beginning {
             };
             let sign_in = SignIn::new("alice", ()).backed_by(issued);
             session.sign_in_with(sign_in).await.expect("signed in");
-            leave(&node.engine, &session, StatusCode::OK)
+            leave(&node.engine, session, StatusCode::OK).await
         });
         hub.clock.advance(Duration::from_secs(2 * LIFE));
         node.pass(Duration::from_secs(2 * LIFE));
@@ -249,16 +249,13 @@ async fn handle(engine: Engine<()>, request: Request<()>, wish: Wish) -> Answer 
             Err(_) => StatusCode::INTERNAL_SERVER_ERROR,
         },
     };
-    if session.is_late() {
-        session.recheck().await;
-    }
-    leave(&engine, &session, status)
+    leave(&engine, session, status).await
 }
 
-fn leave(engine: &Engine<()>, session: &Session<()>, status: StatusCode) -> Answer {
+async fn leave(engine: &Engine<()>, session: Session<()>, status: StatusCode) -> Answer {
     let mut response = Response::new(());
     *response.status_mut() = status;
-    engine.finish(session, &mut response);
+    let response = engine.attach(session, &mut Request::new(())).finish(response).await;
     let (mut cookies, mut cleared) = (Jar::default(), false);
     for field in response.headers().get_all(SET_COOKIE) {
         let pair = field.to_str().expect("text").split(';').next().unwrap_or_default();

@@ -74,12 +74,11 @@ impl<C: Claims> Node<C> {
         act: impl AsyncFnOnce(&Session<C>) -> Result<String, Rejection>,
     ) -> Response<String> {
         let session = self.auth.begin(&pair.request()).settle().await;
-        let mut response = match act(&session).await {
+        let response = match act(&session).await {
             Ok(body) => Response::new(body),
             Err(rejection) => rejection.into_response::<Vec<u8>>().map(|_| String::new()),
         };
-        self.auth.finish(&session, &mut response);
-        response
+        finish(&self.auth, &session, response).await
     }
 
     async fn me(&self, pair: &Pair) -> Response<String> {
@@ -118,10 +117,8 @@ impl<C: Claims> Node<C> {
         let request = request.header("cookie", pair.header()).body(()).unwrap();
         let session = self.auth.begin(&request).settle().await;
         let call = endpoint.read(&request);
-        let mut reply =
-            endpoint.answer(call, Some(body.to_string().as_bytes()), Ok(&session)).await;
-        self.auth.finish(&session, &mut reply);
-        reply
+        let reply = endpoint.answer(call, Some(body.to_string().as_bytes()), Ok(&session)).await;
+        finish(&self.auth, &session, reply).await
     }
 
     fn told(&self, what: &str) -> Vec<String> {

@@ -15,7 +15,7 @@ use crate::mint::random_id;
 use crate::refresh::cookie_loss::Recoveries;
 use crate::refresh::keeper::{ErasedUpstreamTokenKeeper, UpstreamTokenKeeper};
 use crate::refresh::rotation_rules::{Answer, decide};
-use crate::refresh::token::{Credential, KeyRing, Scope, named_session};
+use crate::refresh::token::{Credential, KeyRing, Opened, Scope, named_session};
 use crate::refresh::{
     Closing, Context, FlightKey, Presented, RefreshRequest, RefreshToken, Refresher,
     ReissueRequest, Sealer, SessionInfo, Setup, SignInRequest, Tokens,
@@ -31,6 +31,9 @@ pub(crate) use renew::RENEWABLE;
 
 /// How many times a refresh reads the row again after another rotation changed it first.
 const TRIES: usize = 5;
+
+/// The id of the next refresher of this process.
+static NEXT_ID: AtomicU64 = AtomicU64::new(1);
 
 /// Keeps sessions in a store and rotates their refresh tokens.
 ///
@@ -63,6 +66,8 @@ pub struct Rotate {
     store: Arc<dyn ErasedStore>,
     ring: Option<KeyRing>,
     scope: Option<Scope>,
+    /// Tells what this refresher found a token to be from what another one did. Set by `prepare`.
+    id: u64,
     reuse_interval: Duration,
     idle_lifetime: Duration,
     max_sessions: usize,
@@ -85,6 +90,7 @@ impl Rotate {
             store: Arc::new(store),
             ring: None,
             scope: None,
+            id: 0,
             reuse_interval: Duration::from_secs(30),
             idle_lifetime: Duration::from_secs(14 * 24 * 60 * 60),
             max_sessions: limit::DEFAULT,
@@ -172,9 +178,18 @@ impl Rotate {
         if genuine && row.client() == client { Ok(()) } else { Err(Failure::Foreign) }
     }
 
-    fn open(&self, text: &[u8]) -> Option<Credential> {
+    /// Returns what this text is, if its outer tag is good. `opened`: what it was found to be before.
+    fn open(&self, text: &[u8], opened: Option<&Opened>) -> Option<Credential> {
         let (ring, scope) = self.keys().ok()?;
-        ring.open(scope, text).ok()
+        let open = || ring.open(scope, text).ok();
+        match opened {
+            Some(opened) => opened.by(self.id, open),
+            None => open(),
+        }
+    }
+
+    fn open_token(&self, token: &RefreshToken) -> Option<Credential> {
+        self.open(token.expose().as_bytes(), Some(token.memo()))
     }
 
     /// Returns the session that this refresh token may end: its row exists, both tags are good, and
@@ -184,7 +199,7 @@ impl Rotate {
         cx: &Context,
         refresh: &RefreshToken,
     ) -> Result<Option<SessionId>, Failure> {
-        let Some(credential) = self.open(refresh.expose().as_bytes()) else { return Ok(None) };
+        let Some(credential) = self.open_token(refresh) else { return Ok(None) };
         let loaded = self.store.load(credential.sid).await.map_err(|error| failed(cx, &error))?;
         let Some(Loaded { record: row, .. }) = loaded else { return Ok(None) };
         let genuine = credential.fits(self.keys()?.0, &row.salt);
@@ -225,6 +240,7 @@ impl Refresher for Rotate {
         if self.ring.is_none() {
             self.ring = Some(setup.derive_ring()?);
         }
+        self.id = NEXT_ID.fetch_add(1, Ordering::Relaxed);
         let scope = self.scope.insert(setup.scope()).clone();
         if let (Some(keeper), Some(ring)) = (&self.keeper, &self.ring) {
             keeper.prepare(setup, Sealer::new(ring.clone(), scope))?;
@@ -247,7 +263,7 @@ impl Refresher for Rotate {
     }
 
     fn identify(&self, presented: Presented<'_>, _: Timestamp) -> Option<FlightKey> {
-        let credential = self.open(presented.refresh?)?;
+        let credential = self.open(presented.refresh?, presented.opened)?;
         Some(FlightKey {
             sid: credential.sid.to_string().into(),
             fingerprint: credential.fingerprint(),
@@ -259,8 +275,8 @@ impl Refresher for Rotate {
     }
 
     async fn refresh(&self, cx: Context, admitted: RefreshRequest) -> Result<Tokens, Failure> {
-        let text = admitted.refresh.as_ref().ok_or(Failure::Rejected)?;
-        let credential = self.open(text.expose().as_bytes()).ok_or(Failure::Rejected)?;
+        let token = admitted.refresh.as_ref().ok_or(Failure::Rejected)?;
+        let credential = self.open_token(token).ok_or(Failure::Rejected)?;
         let began = cx.monotonic();
         for _ in 0..TRIES {
             if let Some(tokens) = self.attempt(&cx, &credential, &admitted, began).await? {
@@ -291,7 +307,7 @@ impl Refresher for Rotate {
     /// Consults the rotation rules again, without reporting reuse. Only the same successor, which
     /// no client has shown yet, may still leave with a response that took so long.
     async fn may_still_deliver(&self, cx: Context, admitted: RefreshRequest) -> bool {
-        let opened = admitted.refresh.as_ref().and_then(|text| self.open(text.expose().as_bytes()));
+        let opened = admitted.refresh.as_ref().and_then(|token| self.open_token(token));
         let Some(credential) = opened else { return false };
         let Ok(loaded) = self.load(&cx, credential.sid).await else { return false };
         let row = &loaded.record;

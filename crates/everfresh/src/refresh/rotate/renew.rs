@@ -35,7 +35,7 @@ impl Rotate {
         let began = cx.monotonic();
         let client = renewal.client.as_deref();
         let credential = match &renewal.refresh {
-            Some(text) => Some(self.open(text.expose().as_bytes()).ok_or(Failure::Rejected)?),
+            Some(token) => Some(self.open_token(token).ok_or(Failure::Rejected)?),
             None => None,
         };
         let (sid, generation) = match (&credential, &renewal.session_claims) {

@@ -45,8 +45,7 @@ async fn a_forged_refresh_token_takes_no_other_ones_successor() {
         gate.add_permits(1);
         for (good, waiting) in waiting {
             let session = waiting.settle().await;
-            let mut response = empty();
-            world.auth.finish(&session, &mut response);
+            let response = finish(&world.auth, &session, empty()).await;
             let (status, cookies) = (session.status(), set_cookies(&response).len());
             let expected =
                 if good { (SessionStatus::Present, 2) } else { (SessionStatus::Rejected, 0) };

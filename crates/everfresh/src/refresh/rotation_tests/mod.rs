@@ -11,6 +11,7 @@ mod forged;
 mod late;
 mod lifetimes;
 mod limit;
+mod once;
 mod sign_outs;
 mod upstream;
 

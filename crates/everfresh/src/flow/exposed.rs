@@ -1,9 +1,9 @@
 //! Requests whose tokens would leave this machine unencrypted, with `insecure_dev_only`.
 
-use super::Engine;
 use crate::clock::Timestamp;
 use crate::core::Core;
 use crate::decide::{Decision, Verdict};
+use crate::engine::Engine;
 use crate::head::RequestHead;
 use crate::mint::ClaimSet;
 use crate::origin::is_local;
@@ -37,7 +37,7 @@ impl<C: ClaimSet> Engine<C> {
             refresh: None,
             refused_refresh: false,
         };
-        Session::begin(
+        Session::new(
             self.core.clone(),
             request,
             View::without_token(SessionStatus::InsecureHost, None),

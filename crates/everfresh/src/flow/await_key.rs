@@ -9,8 +9,10 @@ use std::time::Duration;
 use tokio::time::Instant;
 use tracing::Instrument as _;
 
-use super::assess::{Assessed, Refreshing};
-use super::{Engine, OriginFacts, RequestKind};
+use super::facts::{OriginFacts, RequestKind};
+use super::select::Assessed;
+use super::select_refresh::Refreshing;
+use crate::engine::Engine;
 use crate::extract::Kept;
 use crate::mint::ClaimSet;
 use crate::refresh::flight::within;
@@ -62,8 +64,8 @@ impl<C: ClaimSet> AwaitKey<C> {
                 }
                 None => false,
             };
-            let now = core.settings.clock.now();
-            let mut assessed = engine.assess(&access.found(), now);
+            let now = core.now();
+            let mut assessed = engine.select(&access.found(), now);
             if assessed.lacks_key
                 && let Some(next) = engine.seek_key(&mut assessed, &access.found(), now)
             {
@@ -77,19 +79,19 @@ impl<C: ClaimSet> AwaitKey<C> {
             break (assessed, now);
         };
         let refresh = refresh.as_ref().map(Kept::found);
-        let mut chosen = engine.choose(&assessed, refresh.as_ref(), false, now);
+        let mut chosen = engine.select_refresh(&assessed, refresh.as_ref(), false, now);
         if let Refreshing::Doubt(sessions) = chosen {
             let known = within(core, left(), core.learn_ends(sessions)).await == Some(true);
-            now = core.settings.clock.now();
-            assessed = engine.assess(&access.found(), now);
-            chosen = engine.choose(&assessed, refresh.as_ref(), true, now);
+            now = core.now();
+            assessed = engine.select(&access.found(), now);
+            chosen = engine.select_refresh(&assessed, refresh.as_ref(), true, now);
             if !known && matches!(chosen, Refreshing::Conflict) {
                 assessed = Assessed::unknown(SOON);
                 chosen = Refreshing::Nothing;
             }
         }
         let refresh = refresh.as_ref();
-        let (session, waits) = engine.decide(assessed, chosen, refresh, facts, || manner, now);
+        let (session, waits) = engine.conclude(assessed, chosen, refresh, facts, || manner, now);
         if waits {
             session.wait(Some(left())).await;
         }

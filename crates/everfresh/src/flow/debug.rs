@@ -5,11 +5,11 @@
 
 use http::{HeaderName, HeaderValue};
 
-use super::SessionStatus;
 use crate::decide::{Decision, Verdict};
 use crate::head::HeaderFields;
 use crate::observe::metrics::FlightEntry;
 use crate::respond::Sent;
+use crate::session::SessionStatus;
 use crate::transport::Location;
 use crate::verify::InvalidReason;
 

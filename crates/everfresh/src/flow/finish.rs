@@ -1,16 +1,20 @@
-//! The steps after the decision, for every adapter: the inner service is called, and the response's
-//! head is completed or never comes.
+//! Step 6, for every adapter: the response's head is completed, or never comes.
 
 use std::fmt;
 use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll, ready};
 
-use super::Session;
-use super::flow::Leaving;
-use crate::head::{RequestHead, ResponseHead};
+use super::debug::Account;
+use super::late::Leaving;
+use crate::clock::Timestamp;
+use crate::head::ResponseHead;
 use crate::mint::ClaimSet;
-use crate::respond::Sent;
+use crate::respond::{self, Outgoing, Sent};
+use crate::session::Session;
+
+/// The status by which pages and clients know that the user has to sign in.
+const UNAUTHORIZED: u16 = 401;
 
 /// A request that the inner service is processing. For adapters; returned by
 /// [`Engine::attach`](crate::Engine::attach).
@@ -19,7 +23,7 @@ use crate::respond::Sent;
 /// no response that a later sign-in could be sent with. An adapter therefore holds it for as long
 /// as there may be a response.
 #[must_use = "the session is sealed when this is dropped"]
-pub struct InFlight<C>(Session<C>);
+pub struct InFlight<C>(pub(super) Session<C>);
 
 /// A future of the response with a complete head: returned by [`InFlight::finish`].
 ///
@@ -31,15 +35,6 @@ pub struct FinishFuture<C, R> {
     underway: InFlight<C>,
     response: Option<R>,
     recheck: Option<Pin<Box<dyn Future<Output = ()> + Send>>>,
-}
-
-impl<C: ClaimSet> Session<C> {
-    /// Step 5: changes what the inner service sees of the tokens. The returned value holds the
-    /// session until there is a response.
-    pub(crate) fn enter(self, head: &mut impl RequestHead) -> InFlight<C> {
-        self.attach(head);
-        InFlight(self)
-    }
 }
 
 impl<C: ClaimSet> InFlight<C> {
@@ -60,11 +55,72 @@ impl<C: ClaimSet> InFlight<C> {
         if session.needs_time() {
             session.wait_for_only_copy().await;
         }
-        let leaving = session.close().filter(|leaving| !leaving.is_empty());
+        let leaving = session.close_at().map(|(leaving, _)| leaving);
+        let leaving = leaving.filter(|leaving| !leaving.is_empty());
         (leaving.is_some() || session.explains()).then(|| {
             let (session, reported) = (session.clone(), AtomicBool::new(false));
             Deferred { session, leaving, reported }
         })
+    }
+}
+
+impl<C: ClaimSet> Session<C> {
+    /// Seals the session. Returns what is sent with its response, if the session was changed, and
+    /// the time of that.
+    fn close_at(&self) -> Option<(Leaving, Timestamp)> {
+        self.close().then(|| {
+            let now = self.core().now();
+            (self.leaving(now), now)
+        })
+    }
+
+    /// Writes the changes into the response's head. `tell`: emits the event of the outcome.
+    fn deliver(
+        &self,
+        response: &mut impl ResponseHead,
+        leaving: Leaving,
+        tell: bool,
+        now: Timestamp,
+    ) -> Sent {
+        let outgoing = match leaving.outgoing {
+            // A page with status 401 for a session that is over: its cookies are of no use any
+            // more.
+            Outgoing::Nothing if leaving.dead && response.status() == UNAUTHORIZED => {
+                Outgoing::Clear { dead: true }
+            }
+            outgoing => outgoing,
+        };
+        respond::apply(&self.0.core, response, outgoing, tell, now)
+    }
+
+    fn explain(&self, response: &mut impl ResponseHead, sent: Sent) {
+        if self.explains() {
+            self.account(sent).write(response.fields_mut());
+        }
+    }
+
+    /// Returns whether every response has the headers of `debug_headers`.
+    fn explains(&self) -> bool {
+        self.0.core.settings.debug_headers
+    }
+
+    /// Returns what `debug_headers` shows of this request.
+    fn account(&self, sent: Sent) -> Account<'_> {
+        let (core, request) = (&self.0.core, &self.0.request);
+        let (status, reason) = self.view(|view| (view.status, view.reason));
+        let flight_outcome = self.lock().flight_outcome.as_deref().copied();
+        let generation = self.generation();
+        Account {
+            transport: request.transport,
+            by: &core.transports.get(request.transport).access,
+            verdict: request.verdict,
+            decision: request.decision,
+            flight_outcome,
+            status,
+            reason,
+            generation,
+            sent,
+        }
     }
 }
 
@@ -81,7 +137,8 @@ impl<C: ClaimSet> Deferred<C> {
     pub fn write(&self, response: &mut impl ResponseHead) {
         let sent = self.leaving.clone().map_or(Sent::Nothing, |leaving| {
             let tell = !self.reported.swap(true, Ordering::Relaxed);
-            self.session.deliver(response, leaving, tell)
+            let now = self.session.core().now();
+            self.session.deliver(response, leaving, tell, now)
         });
         self.session.explain(response, sent);
     }
@@ -108,7 +165,11 @@ impl<C: ClaimSet, R: ResponseHead> Future for FinishFuture<C, R> {
         }
         // PANIC: taken once, since a future is not polled after it was ready.
         let mut response = this.response.take().expect("polled after completion");
-        session.finish(&mut response);
+        let sent = match session.close_at() {
+            None => Sent::Nothing,
+            Some((leaving, now)) => session.deliver(&mut response, leaving, true, now),
+        };
+        session.explain(&mut response, sent);
         Poll::Ready(response)
     }
 }

@@ -1,0 +1,69 @@
+//! Steps 1 to 3 in order: extract, verify, decide.
+
+use super::await_key::AwaitKey;
+use super::facts::{OriginFacts, RequestKind};
+use super::select_refresh::Refreshing;
+use super::wait::{Pending, PendingSession, Progress};
+use crate::decide::Occasion;
+use crate::engine::Engine;
+use crate::extract::{Found, brings_cookie, extract, join_pieces};
+use crate::head::RequestHead;
+use crate::mint::ClaimSet;
+use crate::observe::Event;
+use crate::origin;
+use crate::session::{SessionStatus, View};
+use crate::transport::Side;
+
+impl<C: ClaimSet> Engine<C> {
+    /// Steps 1 to 3 of the path of a request: extract, verify, decide; and the start of step 4.
+    pub fn begin(&self, head: &impl RequestHead) -> Progress<C> {
+        let core = &self.core;
+        let now = core.now();
+        if core.is_exposed(head) {
+            return Progress::Pass(self.exposed(now));
+        }
+
+        let same_origin = core.settings.csrf_handled_elsewhere
+            || !origin::is_cross_site(head, &core.settings.trusted_origins);
+        let found = extract(head.fields(), &core.transports, Side::Access, same_origin, &[]);
+        let mut assessed = self.select(&found, now);
+        if assessed.view.status == SessionStatus::Absent
+            && !same_origin
+            && brings_cookie(head.fields(), &core.transports)
+        {
+            core.emit(&Event::CrossSite);
+            assessed.view = View::without_token(SessionStatus::CrossSite, None);
+        }
+        let joined = join_pieces(head.fields(), &core.transports, same_origin);
+        let extract_refresh =
+            || extract(head.fields(), &core.transports, Side::Refresh, same_origin, &joined);
+        let refresh = core.refresher.uses_refresh_tokens().then(extract_refresh);
+        let user_activity = match &core.settings.background {
+            Some(background) => !background(head.method(), head.path()),
+            None => true,
+        };
+        let facts = OriginFacts { same_origin, user_activity };
+        let manner = || RequestKind::of(head);
+
+        if assessed.lacks_key
+            && manner().occasion != Occasion::Preflight
+            && let Some(fetch) = self.seek_key(&mut assessed, &found, now)
+        {
+            let kept = (found.keep(), refresh.as_ref().map(Found::keep));
+            let await_key = AwaitKey::new(self.clone(), Some(fetch), kept, facts, manner());
+            return Progress::Wait(PendingSession(Pending::AwaitKey(Box::new(await_key))));
+        }
+        let chosen = self.select_refresh(&assessed, refresh.as_ref(), false, now);
+        if matches!(chosen, Refreshing::Doubt(_)) && manner().occasion != Occasion::Preflight {
+            let kept = (found.keep(), refresh.as_ref().map(Found::keep));
+            let await_key = AwaitKey::new(self.clone(), None, kept, facts, manner());
+            return Progress::Wait(PendingSession(Pending::AwaitKey(Box::new(await_key))));
+        }
+        let (session, waits) =
+            self.conclude(assessed, chosen, refresh.as_ref(), facts, manner, now);
+        match waits {
+            false => Progress::Pass(session),
+            true => Progress::Wait(PendingSession(Pending::Refresh(session))),
+        }
+    }
+}

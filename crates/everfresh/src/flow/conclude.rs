@@ -1,0 +1,150 @@
+//! Step 3: decides by what the tokens are worth, and begins the session.
+
+use super::facts::{OriginFacts, RequestKind};
+use super::select::Assessed;
+use super::select_refresh::Refreshing;
+use crate::clock::Timestamp;
+use crate::decide::{Decision, Verdict, decide};
+use crate::engine::Engine;
+use crate::extract::Found;
+use crate::mint::ClaimSet;
+use crate::observe::Event;
+use crate::refresh::flight::Mode;
+use crate::refresh::{Context, Presented};
+use crate::session::{RequestFacts, Session, SessionStatus, View};
+use crate::verify::{InvalidReason, Verified};
+
+impl<C: ClaimSet> Engine<C> {
+    /// Decides what to do, now that the tokens are assessed. Returns the session, and whether the
+    /// request waits for a refresh.
+    pub(super) fn conclude(
+        &self,
+        assessed: Assessed<C>,
+        chosen: Refreshing,
+        refresh: Option<&Found<'_>>,
+        facts: OriginFacts,
+        manner: impl FnOnce() -> RequestKind,
+        now: Timestamp,
+    ) -> (Session<C>, bool) {
+        let core = &self.core;
+        let Assessed { mut verdict, transport, mut view, .. } = assessed;
+        if let Some(reason) = view.reason {
+            core.emit(&Event::TokenRefused { reason });
+        }
+        let picked = match chosen {
+            Refreshing::Token(picked) => Some(picked),
+            Refreshing::Nothing => None,
+            Refreshing::Doubt(_) | Refreshing::Conflict => {
+                let reason = InvalidReason::Conflict;
+                core.emit(&Event::TokenRefused { reason });
+                (verdict, view) =
+                    (Verdict::Invalid, View::without_token(SessionStatus::Rejected, Some(reason)));
+                None
+            }
+        };
+        let brought = |found: &Found<'_>| !found.candidates().is_empty() || found.flaw.is_some();
+        let refused_refresh = picked.is_none() && refresh.is_some_and(brought);
+        if picked.as_ref().is_some_and(|picked| !picked.beside) {
+            // The refresh token is another session's, so the expired access token is ignored.
+            (verdict, view) = (Verdict::Absent, View::without_token(SessionStatus::Absent, None));
+        }
+        // Without a verified access token the refresh token's transport counts, so that no token
+        // moves from a cookie to a place that scripts can read.
+        let transport = match (&picked, &view.verified) {
+            (Some(picked), None) => Some(picked.transport),
+            _ => transport,
+        };
+        let refresh = picked.map(|picked| picked.token);
+
+        let refreshable = || {
+            if view.verified.is_none() && refresh.is_none() {
+                return false;
+            }
+            let held = view.verified.as_deref().map(Verified::as_verified_token);
+            core.refresher.identify(Presented::with(held, refresh.as_ref()), now).is_some()
+        };
+        // Revalidation may return other claims, whatever the token's age.
+        let unread = view.unread().cloned();
+        let due = match unread.is_some() && core.settings.revalidate.is_some() {
+            true => Verdict::Expired,
+            false => verdict,
+        };
+        // The request's kind is read only if something could be refreshed.
+        let (decision, navigates) = match due != Verdict::Fresh && refreshable() {
+            false => (Decision::Pass, false),
+            true => {
+                let RequestKind { occasion, navigates } = manner();
+                let decision = decide(due, occasion);
+                (decision, navigates && decision == Decision::Wait)
+            }
+        };
+        if let (Some(unread), Decision::Pass) = (unread, decision) {
+            core.tell_unread(&unread);
+            core.emit(&Event::TokenRefused { reason: InvalidReason::Claims });
+            view.reason = Some(InvalidReason::Claims);
+        }
+
+        core.metrics.decided(decision, verdict);
+        let OriginFacts { same_origin, user_activity } = facts;
+        let transport = transport.unwrap_or(0);
+        let request = RequestFacts {
+            transport,
+            same_origin,
+            began: now,
+            user_activity,
+            verdict,
+            decision,
+            navigates,
+            refresh,
+            refused_refresh,
+        };
+        let session = Session::new(core.clone(), request, view);
+        session.note_presented();
+        if decision == Decision::Advise {
+            session.advise(now);
+        }
+        (session, decision == Decision::Wait)
+    }
+}
+
+impl<C: ClaimSet> Session<C> {
+    /// Records that the client presented a token. Watches of the session are extended, and a
+    /// generation that is presented for the first time is reported to the refresher. Only tokens
+    /// that clients present confirm a rotation. The report runs beside the request, and is repeated
+    /// on a later request if it failed.
+    fn note_presented(&self) {
+        let Some(verified) = &self.0.begun.verified else { return };
+        let sid = &*verified.sid;
+        let core = &self.0.core;
+        core.watches.extend(sid, verified.expires);
+        let Some(generation) = verified.generation else { return };
+        // If every request is user activity, rotations extend the idle time, and no report has to.
+        let user_activity = core.settings.background.is_some() && self.0.request.user_activity;
+        if verified.reported.is(user_activity) || !core.seen.first(sid, generation, user_activity) {
+            return;
+        }
+        let Some(runtime) = core.runtime() else {
+            return core.seen.forget(sid, generation, user_activity);
+        };
+        let (core, sid, verified) = (core.clone(), sid.to_owned(), verified.clone());
+        let report = async move {
+            let cx = Context::new(core.clone());
+            let confirmed =
+                core.refresher.clone().confirm(cx, sid.clone(), generation, user_activity);
+            match confirmed.await {
+                Ok(_) => verified.reported.note(user_activity),
+                Err(_) => core.seen.forget(&sid, generation, user_activity),
+            }
+        };
+        runtime.spawn(report);
+    }
+
+    /// Starts or joins a flight beside the request. Its result is sent with the response if it is
+    /// ready.
+    fn advise(&self, now: Timestamp) {
+        if let Some(joined) = self.join_flight(Mode::Background, now) {
+            self.note_flight(joined.entry, "underway");
+            self.keep_beside(joined);
+        }
+    }
+}
