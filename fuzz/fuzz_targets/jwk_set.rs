@@ -3,23 +3,26 @@
 
 #![no_main]
 
-use everfresh::{Algorithm, JwkSet, Keys};
+use everfresh::{Algorithm, Keys};
 use libfuzzer_sys::fuzz_target;
+use serde_json::Value;
 
 fuzz_target!(|data: &[u8]| {
-    let Ok(set) = serde_json::from_slice::<JwkSet>(data) else { return };
-    let Ok(keys) = Keys::from_jwk_set(&set) else { return };
+    let Ok(set) = std::str::from_utf8(data) else { return };
+    let Ok(keys) = Keys::from_jwk_set(set) else { return };
     assert!(!keys.can_sign());
     let public = keys.public_jwk_set();
-    if public.keys.is_empty() {
-        // Shared secrets are none of anybody's.
+    let parsed: Value = serde_json::from_str(&public).expect("JSON");
+    let published = parsed["keys"].as_array().expect("an array");
+    if published.is_empty() {
+        // The set holds shared secrets alone, which are not published.
         return;
     }
     let again = Keys::from_jwk_set(&public).expect("what we publish can be read");
     assert_eq!(again.public_jwk_set(), public);
-    for key in &public.keys {
-        let alg = key.common.key_algorithm.expect("an algorithm").to_string();
+    for key in published {
+        let alg: Algorithm = key["alg"].as_str().expect("an algorithm").parse().expect("a known one");
         let hmac = [Algorithm::HS256, Algorithm::HS384, Algorithm::HS512];
-        assert!(hmac.iter().all(|hmac| format!("{hmac:?}") != alg), "a secret is published");
+        assert!(!hmac.contains(&alg), "a secret is published");
     }
 });

@@ -9,7 +9,6 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
 
-use everfresh::JwkSet;
 use everfresh::dialect::ClientSecret;
 use everfresh_upstream::{HttpClient, SecureUrl};
 use serde::Deserialize;
@@ -42,7 +41,7 @@ pub struct IdentitySettings {
     /// What access tokens are.
     pub access_tokens: AccessTokens,
     /// The public keys of the client `pkj`, which exists only with them.
-    pub pkj_keys: Option<JwkSet>,
+    pub pkj_keys: Option<Value>,
 }
 
 /// What becomes of a refresh token that was used.

@@ -152,8 +152,6 @@ pub use config::{EngineBuilder, Revalidated, Revalidation};
 pub use cookie::{CookieSpec, SameSite};
 pub use engine::Engine;
 pub use error::{ConfigError, Failure, SessionError, SessionErrorKind};
-pub use jsonwebtoken::Algorithm;
-pub use jsonwebtoken::jwk::{Jwk, JwkSet};
 pub use mint::ClaimSet;
 pub use node::RevocationFeed;
 pub use observe::Event;
@@ -167,4 +165,6 @@ pub use session::{EndReason, Session, SessionStatus, SessionWatch, SignIn};
 #[doc(inline)]
 pub use store::{MemoryStore, SessionId};
 pub use transport::{Location, Transport};
-pub use verify::{InvalidReason, Key, KeyError, Keys, TokenProfile, TrustedIssuer, UnreadClaims};
+pub use verify::{
+    Algorithm, InvalidReason, Key, KeyError, Keys, TokenProfile, TrustedIssuer, UnreadClaims,
+};

@@ -312,7 +312,7 @@ fn encode_payload(registered: &PayloadOut<'_>, own: &ClaimsObject) -> Result<Str
 
 struct HeaderOut<'t> {
     typ: &'static str,
-    alg: jsonwebtoken::Algorithm,
+    alg: crate::verify::Algorithm,
     kid: Option<&'t str>,
 }
 

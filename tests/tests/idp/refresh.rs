@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use everfresh::dialect::{AccessTokenResponse, ClientAuthentication, Dialect, RefreshOutcome};
-use everfresh::{Algorithm, Clock, JwkSet, Key, Keys};
+use everfresh::{Algorithm, Clock, Key, Keys};
 use everfresh_tests::idp::{IdentityProvider, IdentitySettings, Rotation, secret};
 use everfresh_upstream::{HttpClient, Provider, SecureUrl};
 use futures::future::join_all;
@@ -52,11 +52,12 @@ fn successor(issued: &AccessTokenResponse) -> String {
 }
 
 /// A key of ours, and what the provider is told of it.
-fn own_key() -> (Arc<Key>, JwkSet) {
+fn own_key() -> (Arc<Key>, serde_json::Value) {
     let pair = rcgen::KeyPair::generate_for(&rcgen::PKCS_ECDSA_P256_SHA256).unwrap();
     let key = || Key::from_der(Algorithm::ES256, &pair.serialize_der()).unwrap();
     let key = || key().with_kid("ours").unwrap();
-    (Arc::new(key()), Keys::new(key()).unwrap().public_jwk_set())
+    let set = Keys::new(key()).unwrap().public_jwk_set();
+    (Arc::new(key()), serde_json::from_str(&set).unwrap())
 }
 
 #[tokio::test]

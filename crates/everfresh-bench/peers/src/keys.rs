@@ -121,7 +121,8 @@ impl Material {
     /// For jwt-compact, in actix-jwt-auth-middleware.
     pub fn compact_jwk(&self) -> jwt_compact::jwk::JsonWebKey<'static> {
         let set = self.keys().public_jwk_set();
-        let mut jwk = serde_json::to_value(&set.keys[0]).expect("JSON");
+        let mut set: serde_json::Value = serde_json::from_str(&set).expect("JSON");
+        let mut jwk = set["keys"][0].take();
         // It knows no such members.
         let members = jwk.as_object_mut().expect("an object");
         members.retain(|name, _| ["kty", "n", "e", "crv", "x", "y"].contains(&&**name));

@@ -2,11 +2,11 @@
 
 use std::time::Duration;
 
-use everfresh::{Algorithm, Jwk, JwkSet, KeyError, Keys};
+use everfresh::{Algorithm, KeyError, Keys};
 use http::HeaderMap;
 use http::header::{AGE, CACHE_CONTROL};
 use serde::Deserialize;
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use crate::fetch::{FetchProblem, parse};
 use crate::http::Answer;
@@ -38,13 +38,11 @@ pub(super) fn read(answer: &Answer, rsa: Algorithm) -> Result<Keys, FetchProblem
         return Err(FetchProblem::SharedSecret);
     }
     for key in keys.iter_mut().filter(|key| key["kty"] == "RSA") {
-        if let (Value::Object(members), Ok(rsa)) = (key, serde_json::to_value(rsa)) {
-            members.entry("alg").or_insert(rsa);
+        if let Value::Object(members) = key {
+            members.entry("alg").or_insert_with(|| rsa.to_string().into());
         }
     }
-    // Each key is parsed by itself, so a key of an unknown kind does not affect the others.
-    let keys = keys.into_iter().filter_map(|key| serde_json::from_value::<Jwk>(key).ok());
-    Ok(Keys::from_jwk_set(&JwkSet { keys: keys.collect() })?)
+    Ok(Keys::from_jwk_set(&json!({ "keys": keys }).to_string())?)
 }
 
 /// Returns how long an answer stays fresh (RFC 9111 section 4.2), within `LEAST` and `MOST`.

@@ -48,7 +48,7 @@ struct Signer {
 impl Signer {
     async fn new(kid: &str) -> Self {
         let keys = Keys::new(key(kid)).unwrap();
-        let jwks = serde_json::to_value(keys.public_jwk_set()).unwrap();
+        let jwks = serde_json::from_str(&keys.public_jwk_set()).unwrap();
         let auth = Engine::<Value>::builder(keys)
             .issuer("https://id.example")
             .audience("app")

@@ -256,7 +256,8 @@ impl KeyServer {
 
     fn publish(&self, keys: &[&Signer]) {
         let keys: Vec<_> = keys.iter().map(|key| key.key().public_jwk().unwrap()).collect();
-        *self.set.lock().unwrap() = json!({ "keys": keys });
+        let keys = keys.iter().map(|key| serde_json::from_str::<Value>(key).unwrap());
+        *self.set.lock().unwrap() = json!({ "keys": keys.collect::<Vec<_>>() });
     }
 }
 

@@ -50,6 +50,10 @@ fn key_errors() -> Vec<Says<KeyError>> {
                 &["RS256 needs an RSA key", "can't be read as a key"],
             ),
             KeyError::NotForAlgorithm { found: None, .. } => (
+                KeyError::UnknownAlgorithm("HS265".into()),
+                &["\"HS265\"", "allowed are HS256, HS384", "EdDSA"],
+            ),
+            KeyError::UnknownAlgorithm(_) => (
                 KeyError::RsaSize { bits: 1024 },
                 &["1024 bits", "2048 to 8192", "openssl genpkey"],
             ),

@@ -317,15 +317,15 @@ async fn public_keys_are_published_and_secrets_are_not() {
     let reply = jwks(&world).await;
     assert_eq!(reply.headers()["content-type"], "application/jwk-set+json");
     assert_eq!(reply.headers()["cache-control"], "public, max-age=300");
-    let set: crate::JwkSet = serde_json::from_slice(reply.body()).unwrap();
-    let others = Keys::from_jwk_set(&set).unwrap();
+    let set = std::str::from_utf8(reply.body()).unwrap();
+    let others = Keys::from_jwk_set(set).unwrap();
     let issued = crate::Engine::<User>::builder(others)
         .issuer("https://app.example")
         .audience("app")
         .refresh_with(crate::Reissue::new())
         .build();
     assert!(issued.is_err(), "they verify and can't sign");
-    assert_eq!(set.keys[0].common.key_id.as_deref(), Some("now"));
+    assert_eq!(body(&reply)["keys"][0]["kid"], "now");
     // Others need no session to read them, so no layer either.
     let endpoint = world.auth.endpoints().pop().unwrap();
     let call = endpoint.read(&at("GET", "/.well-known/jwks.json", &[]));

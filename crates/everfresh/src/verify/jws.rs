@@ -1,17 +1,15 @@
 //! The compact serialization (RFC 7515 section 3.1), and a strict reader for headers.
 
 use std::fmt;
-use std::str::FromStr;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD as B64;
-use jsonwebtoken::Algorithm;
 use serde::de::{Deserialize, Deserializer, Error as _, MapAccess, Visitor};
 
-use super::InvalidReason;
 use super::crypto::MAX_SIGNATURE;
 use super::json::{AnyValue, Name, Names};
 use super::key::is_kid;
+use super::{Algorithm, InvalidReason};
 
 /// The longest token that is read, in bytes. A longer one costs one comparison.
 pub(crate) const MAX_TOKEN: usize = 8 * 1024;
@@ -149,7 +147,7 @@ impl<'de> Visitor<'de> for HeaderVisitor {
             match &*name {
                 "alg" => {
                     let Name(text) = map.next_value()?;
-                    alg = Some(Algorithm::from_str(&text).map_err(A::Error::custom)?);
+                    alg = Some(text.parse::<Algorithm>().map_err(A::Error::custom)?);
                 }
                 "kid" => {
                     let text: String = map.next_value()?;

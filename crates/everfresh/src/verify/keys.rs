@@ -6,9 +6,11 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use arc_swap::ArcSwap;
-use jsonwebtoken::jwk::JwkSet;
-use jsonwebtoken::{Algorithm, AlgorithmFamily};
+use jsonwebtoken::jwk::Jwk;
+use serde::Deserialize;
+use serde_json::{Value, json};
 
+use super::Algorithm;
 use super::jws::Header;
 use super::key::{Key, KeyError};
 use super::source::{KeySource, Seek};
@@ -60,6 +62,12 @@ struct Shared {
     /// The `kid`s of the secrets that a key ring was derived from. Such a ring lives as long as its
     /// engine, even if the secret is retired.
     derived_from: Mutex<Vec<Option<String>>>,
+}
+
+/// A JWK set as it is read.
+#[derive(Deserialize)]
+struct JwkSet {
+    keys: Vec<Value>,
 }
 
 /// One state of the keys.
@@ -130,7 +138,8 @@ impl Keys {
         Ok(Self::from_set(KeySet::of_own(keys, false)?))
     }
 
-    /// Creates a set of every usable signature key of a JWK set. The keys only verify.
+    /// Creates a set of every usable signature key of a JWK set, the JSON text of RFC 7517 section
+    /// 5. The keys only verify.
     ///
     /// Keys that can't be used (encryption keys, unknown kinds or curves) are ignored. Public keys
     /// may share a `kid` (RFC 7517 section 4.5). The same key counts once. If different keys share
@@ -138,14 +147,18 @@ impl Keys {
     ///
     /// # Errors
     ///
-    /// Returns [`KeyError::Empty`] if no usable key is left, and an error if there are more than 64
-    /// keys, two secrets (`oct`) have the same `kid`, or secrets and public keys are mixed.
-    pub fn from_jwk_set(set: &JwkSet) -> Result<Self, KeyError> {
-        if set.keys.len() > MAX_KEYS {
-            return Err(KeyError::TooMany(set.keys.len()));
+    /// Returns [`KeyError::Jwk`] if the text is no JWK set, [`KeyError::Empty`] if no usable key is
+    /// left, and an error if there are more than 64 keys, two secrets (`oct`) have the same `kid`, or secrets and public keys are mixed.
+    pub fn from_jwk_set(json: &str) -> Result<Self, KeyError> {
+        let unread = |_| KeyError::Jwk("the text is no JWK set, an object with `keys`".into());
+        let JwkSet { keys: jwks } = serde_json::from_str(json).map_err(unread)?;
+        if jwks.len() > MAX_KEYS {
+            return Err(KeyError::TooMany(jwks.len()));
         }
         let mut keys: Vec<Arc<Key>> = Vec::new();
-        for key in set.keys.iter().filter_map(|jwk| Key::from_jwk(jwk).ok()) {
+        // Each key is read by itself, so a key of an unknown kind does not affect the others.
+        let jwks = jwks.into_iter().filter_map(|jwk| serde_json::from_value::<Jwk>(jwk).ok());
+        for key in jwks.filter_map(|jwk| Key::from_parsed(&jwk).ok()) {
             if !keys.iter().any(|other| other.is_same_public(&key)) {
                 keys.push(Arc::new(key));
             }
@@ -228,8 +241,8 @@ impl Keys {
         self.current().signs
     }
 
-    /// Returns the public keys of the set, with which other servers verify everfresh's tokens.
-    /// Shared secrets are left out.
+    /// Returns the public keys of the set as the JSON text of a JWK set, with which other servers
+    /// verify everfresh's tokens. Shared secrets are left out.
     ///
     /// ```
     /// use everfresh::Keys;
@@ -237,12 +250,14 @@ impl Keys {
     /// # fn main() -> Result<(), everfresh::KeyError> {
     /// # let secret: &[u8] = &std::array::from_fn::<u8, 32, _>(|n| (n * 37 + 11) as u8);
     /// let keys = Keys::hs256(secret)?;
-    /// assert!(keys.public_jwk_set().keys.is_empty());
+    /// assert_eq!(keys.public_jwk_set(), r#"{"keys":[]}"#);
     /// # Ok(())
     /// # }
     /// ```
-    pub fn public_jwk_set(&self) -> JwkSet {
-        JwkSet { keys: self.current().keys.iter().filter_map(|key| key.public_jwk()).collect() }
+    pub fn public_jwk_set(&self) -> String {
+        let set = self.current();
+        let keys: Vec<_> = set.keys.iter().filter_map(|key| key.to_public_jwk()).collect();
+        json!({ "keys": keys }).to_string()
     }
 
     /// Derives a secret for another purpose from each key, or returns `None` if a key is not a
@@ -321,7 +336,7 @@ impl fmt::Debug for Keys {
 }
 
 fn is_hmac(key: &Key) -> bool {
-    key.algorithm().family() == AlgorithmFamily::Hmac
+    key.algorithm().is_hmac()
 }
 
 /// Returns an error if one of the keys has the `kid` of `key`.

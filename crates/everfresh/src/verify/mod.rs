@@ -11,6 +11,7 @@
 //!    If `typ` names no kind of token, no claim names another kind.
 //! 5. A token is *expired* only if it passes all these rules.
 
+mod algorithm;
 mod cache;
 mod claims;
 mod crypto;
@@ -35,6 +36,7 @@ use serde_json::Value;
 use crate::clock::Timestamp;
 use claims::Expected;
 
+pub use algorithm::Algorithm;
 pub(crate) use cache::Cache;
 pub(crate) use claims::{REGISTERED, look_like_another_kind, parse_own, read_own};
 pub(crate) use crypto::same_bytes;

@@ -8,10 +8,10 @@ use aws_lc_rs::signature::{
     self, EcdsaKeyPair, EcdsaSigningAlgorithm, Ed25519KeyPair, KeyPair as _, ParsedPublicKey,
     RsaEncoding, RsaParameters, VerificationAlgorithm,
 };
-use jsonwebtoken::Algorithm;
 use zeroize::Zeroizing;
 
 use super::{PublicParts, Refused};
+use crate::verify::Algorithm;
 
 /// A prepared key that signs.
 #[expect(clippy::large_enum_variant, reason = "one per key, behind an Arc")]

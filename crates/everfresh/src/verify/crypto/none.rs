@@ -1,10 +1,10 @@
 //! The module for a build without a backend. No key can be created, so nothing is signed or
 //! verified.
 
-use jsonwebtoken::Algorithm;
 use zeroize::Zeroizing;
 
 use super::{PublicParts, Refused};
+use crate::verify::Algorithm;
 
 pub(crate) enum Signer {}
 

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use jsonwebtoken::{Algorithm, AlgorithmFamily};
+use crate::verify::Algorithm;
 
 /// An error in a key or a set of keys. Its text says how to correct it.
 ///
@@ -32,6 +32,8 @@ pub enum KeyError {
         /// What the bytes hold instead, if they could be read.
         found: Option<&'static str>,
     },
+    /// No signature algorithm that everfresh accepts has this name.
+    UnknownAlgorithm(String),
     /// The RSA modulus does not have 2,048 to 8,192 bits.
     RsaSize {
         /// How many bits it has.
@@ -88,6 +90,10 @@ impl fmt::Display for KeyError {
                 "{algorithm:?} needs {}, but these bytes can't be read as a key",
                 needed_for(*algorithm)
             ),
+            Self::UnknownAlgorithm(name) => {
+                let names = Algorithm::ALL.map(Algorithm::name).join(", ");
+                write!(f, "no signature algorithm {name:?} is known; allowed are {names}")
+            }
             Self::RsaSize { bits } => write!(
                 f,
                 "the RSA key has {bits} bits; allowed are 2048 to 8192 (RFC 7518 section 3.3); \
@@ -142,7 +148,7 @@ fn needed_for(algorithm: Algorithm) -> &'static str {
         Algorithm::ES256 => "an EC key on P-256",
         Algorithm::ES384 => "an EC key on P-384",
         Algorithm::EdDSA => "an Ed25519 key",
-        other if other.family() == AlgorithmFamily::Hmac => "a secret (Key::hmac)",
+        other if other.is_hmac() => "a secret (Key::hmac)",
         _ => "an RSA key of 2048 to 8192 bits",
     }
 }

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use jsonwebtoken::Algorithm;
+use crate::verify::Algorithm;
 use zeroize::Zeroizing;
 
 use super::{Key, KeyError};

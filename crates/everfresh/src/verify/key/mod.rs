@@ -13,8 +13,8 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD as B64;
 use jsonwebtoken::jwk::{
     AlgorithmParameters, EllipticCurve, Jwk, KeyAlgorithm, KeyOperations, PublicKeyUse,
 };
-use jsonwebtoken::{Algorithm, AlgorithmFamily};
 
+use super::Algorithm;
 use super::crypto::{self, Refused, Signer, Verifier};
 use super::jws::Header;
 
@@ -155,7 +155,7 @@ impl Key {
     }
 
     fn from_public_der(alg: Algorithm, der: &[u8]) -> Result<Self, KeyError> {
-        if alg.family() == AlgorithmFamily::Rsa
+        if alg.is_rsa()
             && let Some(bits) = crypto::rsa_bits(der)
         {
             check_rsa_size(bits)?;
@@ -173,18 +173,35 @@ impl Key {
         Ok(Self { alg, kid: None, verifier, signer: None, public, cached_header: OnceLock::new() })
     }
 
-    /// Creates a key from a public JWK, or from an `oct` JWK, which also signs. The key has the
-    /// JWK's `kid`.
+    /// Creates a key from the JSON text of a public JWK, or of an `oct` JWK, which also signs. The
+    /// key has the JWK's `kid`.
     ///
     /// `use` must be `sig`, `key_ops` must allow verifying, and `alg` must fit `kty` and `crv` (RFC
-    /// 7517 sections 4.2 to 4.4). `jsonwebtoken` does not check these rules. An RSA JWK without
-    /// `alg` is for RS256.
+    /// 7517 sections 4.2 to 4.4). An RSA JWK without `alg` is for RS256.
     ///
     /// # Errors
     ///
-    /// Returns an error if the JWK breaks one of these rules, is of an unsupported kind, or holds
-    /// no valid key. An `oct` JWK must also pass the rules of [`hmac`](Self::hmac).
-    pub fn from_jwk(jwk: &Jwk) -> Result<Self, KeyError> {
+    /// Returns an error if the text is no JWK, breaks one of these rules, is of an unsupported
+    /// kind, or holds no valid key. An `oct` JWK must also pass the rules of [`hmac`](Self::hmac).
+    ///
+    /// ```
+    /// use everfresh::{Algorithm, Key};
+    ///
+    /// # fn main() -> Result<(), everfresh::KeyError> {
+    /// let key = Key::from_jwk(
+    ///     r#"{"kty": "OKP", "crv": "Ed25519", "kid": "2026-11",
+    ///         "x": "11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo"}"#,
+    /// )?;
+    /// assert_eq!(key.algorithm(), Algorithm::EdDSA);
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn from_jwk(json: &str) -> Result<Self, KeyError> {
+        let unread = |_| KeyError::Jwk("the text is no JWK".into());
+        Self::from_parsed(&serde_json::from_str(json).map_err(unread)?)
+    }
+
+    pub(crate) fn from_parsed(jwk: &Jwk) -> Result<Self, KeyError> {
         let common = &jwk.common;
         let refuse = |reason: &str| Err(KeyError::Jwk(reason.into()));
         if !matches!(common.public_key_use, None | Some(PublicKeyUse::Signature)) {
@@ -202,7 +219,7 @@ impl Key {
         let named = match common.key_algorithm {
             None => None,
             Some(KeyAlgorithm::UNKNOWN_ALGORITHM) => return refuse("its `alg` is not supported"),
-            Some(name) => match Algorithm::try_from(name) {
+            Some(name) => match name.to_string().parse() {
                 Ok(alg) => Some(alg),
                 Err(_) => return refuse("its `alg` is not a signature algorithm"),
             },
@@ -214,7 +231,7 @@ impl Key {
         };
         let key = match &jwk.algorithm {
             AlgorithmParameters::RSA(rsa) => {
-                let alg = alg(Algorithm::RS256, AlgorithmFamily::Rsa.algorithms())?;
+                let alg = alg(Algorithm::RS256, Algorithm::RSA)?;
                 let (n, e) = (member(&rsa.n, "n")?, member(&rsa.e, "e")?);
                 // Some issuers include the sign octet of ASN.1 in `n`.
                 let n = n.strip_prefix(&[0]).unwrap_or(&n);
@@ -251,7 +268,7 @@ impl Key {
                 Self::verifying(alg, Verifier::from_public(alg, &x), PublicParts::Ed25519(x))?
             }
             AlgorithmParameters::OctetKey(oct) => {
-                let alg = alg(Algorithm::HS256, AlgorithmFamily::Hmac.algorithms())?;
+                let alg = alg(Algorithm::HS256, Algorithm::HMAC)?;
                 Self::hmac(alg, &member(&oct.value, "k")?)?
             }
             _ => return refuse("its `kty` is not supported"),
@@ -321,8 +338,7 @@ impl Key {
     /// `label` must not be a message that a token signs. It contains a space, which no token does.
     pub(crate) fn derive(&self, label: &str) -> Option<Vec<u8>> {
         debug_assert!(label.contains(' '));
-        let hmac = self.alg.family() == AlgorithmFamily::Hmac;
-        hmac.then(|| self.sign(label.as_bytes())).flatten()
+        self.alg.is_hmac().then(|| self.sign(label.as_bytes())).flatten()
     }
 
     pub(crate) fn sign(&self, message: &[u8]) -> Option<Vec<u8>> {

@@ -2,11 +2,10 @@
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD as B64;
-use jsonwebtoken::Algorithm;
-use jsonwebtoken::jwk::Jwk;
 use serde_json::{Value, json};
 
 use super::Key;
+use crate::verify::Algorithm;
 
 /// The numbers of a public key, big-endian.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -17,9 +16,14 @@ pub(crate) enum PublicParts {
 }
 
 impl Key {
-    /// Returns the public key as a JWK for publication (RFC 7517, RFC 8037), or `None` for a shared
-    /// secret.
-    pub fn public_jwk(&self) -> Option<Jwk> {
+    /// Returns the public key as the JSON text of a JWK for publication (RFC 7517, RFC 8037), or
+    /// `None` for a shared secret.
+    pub fn public_jwk(&self) -> Option<String> {
+        self.to_public_jwk().map(|jwk| jwk.to_string())
+    }
+
+    /// Returns [`public_jwk`](Self::public_jwk) as a JSON value.
+    pub(crate) fn to_public_jwk(&self) -> Option<Value> {
         let mut jwk = match self.public.as_ref()? {
             PublicParts::Rsa { n, e } => {
                 json!({"kty": "RSA", "n": B64.encode(n), "e": B64.encode(e)})
@@ -33,10 +37,10 @@ impl Key {
             }
         };
         jwk["use"] = "sig".into();
-        jwk["alg"] = serde_json::to_value(self.alg).unwrap_or(Value::Null);
+        jwk["alg"] = self.alg.name().into();
         if let Some(kid) = self.kid() {
             jwk["kid"] = kid.into();
         }
-        serde_json::from_value(jwk).ok()
+        Some(jwk)
     }
 }

@@ -9,20 +9,23 @@ use aws_lc_rs::signature::{
 
 use super::*;
 
-const ALL: [Algorithm; 12] = [
-    Algorithm::HS256,
-    Algorithm::HS384,
-    Algorithm::HS512,
-    Algorithm::RS256,
-    Algorithm::RS384,
-    Algorithm::RS512,
-    Algorithm::PS256,
-    Algorithm::PS384,
-    Algorithm::PS512,
-    Algorithm::ES256,
-    Algorithm::ES384,
-    Algorithm::EdDSA,
-];
+const ALL: [Algorithm; 12] = Algorithm::ALL;
+
+#[test]
+fn an_algorithm_is_read_and_written_by_its_registered_name() {
+    for alg in ALL {
+        // The debugged name is the variant's.
+        assert_eq!(format!("{alg}"), format!("{alg:?}"));
+        assert_eq!(alg.to_string().parse(), Ok(alg));
+        assert_eq!(json!(alg), json!(alg.to_string()));
+        // The types that read key sets know the same names.
+        assert!(alg.name().parse::<jsonwebtoken::Algorithm>().is_ok(), "{alg}");
+    }
+    for name in ["none", "hs256", "HS256 ", "ES512", "Ed25519", ""] {
+        let unknown = KeyError::UnknownAlgorithm(name.into());
+        assert_eq!(name.parse::<Algorithm>(), Err(unknown));
+    }
+}
 
 /// Private keys made anew for every run, PKCS#8.
 pub(super) struct Material {
@@ -82,9 +85,9 @@ impl Material {
     }
 
     fn key(&self, alg: Algorithm) -> Key {
-        match alg.family() {
-            jsonwebtoken::AlgorithmFamily::Hmac => Key::hmac(alg, &self.secret).unwrap(),
-            _ => Key::from_der(alg, self.private(alg)).unwrap(),
+        match alg.is_hmac() {
+            true => Key::hmac(alg, &self.secret).unwrap(),
+            false => Key::from_der(alg, self.private(alg)).unwrap(),
         }
     }
 

@@ -46,8 +46,7 @@ fn key(jwk: &Value) -> Result<Key, String> {
         let key = Key::hmac_of_a_vector(Algorithm::HS256, &secret);
         return key.map_err(|error| error.to_string());
     }
-    let jwk = serde_json::from_value(jwk.clone()).map_err(|error| error.to_string())?;
-    Key::from_jwk(&jwk).map_err(|error| error.to_string())
+    Key::from_jwk(&jwk.to_string()).map_err(|error| error.to_string())
 }
 
 fn keys(jwk: &Value) -> Result<Keys, String> {
