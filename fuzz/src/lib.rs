@@ -47,7 +47,7 @@ impl World {
         let runtime =
             tokio::runtime::Builder::new_current_thread().enable_time().build().expect("a runtime");
         let clock = ManualClock::starting_at(Timestamp::from_secs(START));
-        let store = MemoryStore::with_clock(clock.clone());
+        let store = MemoryStore::new().clock(clock.clone());
         let builder = Engine::builder(Keys::hs256(SECRET).expect("a secret"))
             .issuer(ISSUER)
             .audience(AUDIENCE)

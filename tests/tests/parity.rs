@@ -47,7 +47,7 @@ fn engine(clock: &ManualClock) -> Engine<User> {
         .transports([Transport::cookies(), Transport::headers()])
         .insecure_dev_only()
         .clock(clock.clone())
-        .refresh_with(Rotate::new(MemoryStore::with_clock(clock.clone())));
+        .refresh_with(Rotate::new(MemoryStore::new().clock(clock.clone())));
     with_dialects(builder).build().unwrap()
 }
 

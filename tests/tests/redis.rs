@@ -29,7 +29,7 @@ fn apart() -> (RedisStoreBuilder, ManualClock, String) {
     static COUNT: AtomicU32 = AtomicU32::new(0);
     let prefix = format!("test-{}:", COUNT.fetch_add(1, Ordering::Relaxed));
     let clock = ManualClock::starting_at(Timestamp::from_secs(1_800_000_000));
-    (RedisStore::builder().prefix(&*prefix).clock(clock.clone()), clock, prefix)
+    (RedisStore::builder().prefix(&*prefix), clock, prefix)
 }
 
 impl Harness for Redis {
@@ -40,7 +40,7 @@ impl Harness for Redis {
     async fn open() -> Self {
         let (builder, clock, prefix) = apart();
         let store = builder.open(&Database::shared_redis().url()).await.expect("a server");
-        Self { store, clock, prefix }
+        Self { store: store.clock(clock.clone()), clock, prefix }
     }
 
     fn store(&self) -> &RedisStore {
@@ -83,7 +83,8 @@ mod cluster {
             let url = SHARED.get_or_init(Database::redis_cluster).url();
             let connection = ClusterClient::new([url]).unwrap().get_async_connection().await;
             let (builder, clock, _) = super::apart();
-            Self { store: builder.with_connection(connection.unwrap()).unwrap(), clock }
+            let store = builder.with_connection(connection.unwrap()).unwrap();
+            Self { store: store.clock(clock.clone()), clock }
         }
 
         fn store(&self) -> &Self::Store {
@@ -100,8 +101,8 @@ mod cluster {
     async fn an_end_that_was_not_told_is_told_by_the_next_try() {
         let cluster = SHARED.get_or_init(Database::redis_cluster);
         let connection = ClusterClient::new([cluster.url()]).unwrap().get_async_connection().await;
-        let (builder, _, prefix) = super::apart();
-        let store = builder.with_connection(connection.unwrap()).unwrap();
+        let (builder, clock, prefix) = super::apart();
+        let store = builder.with_connection(connection.unwrap()).unwrap().clock(clock);
         super::check_untold(&store, cluster, &prefix).await;
     }
 
@@ -181,7 +182,9 @@ async fn no_call_looks_at_all_of_many_sessions() {
         let mut bytes = [7; 16];
         bytes[..4].copy_from_slice(&n.to_be_bytes());
         let sid = SessionId::from_bytes(bytes);
-        store.create(NewSession { sid, ..session(1, "alice") }).await.unwrap();
+        let mut new = session(1, "alice");
+        new.sid = sid;
+        store.create(new).await.unwrap();
     }
     let mut scripts = async || {
         let stats: String =

@@ -64,7 +64,7 @@ impl World {
 
     fn rotating() -> Self {
         let clock = ManualClock::starting_at(Timestamp::from_secs(1_800_000_000));
-        let store = MemoryStore::with_clock(clock.clone());
+        let store = MemoryStore::new().clock(clock.clone());
         let world = Self::with(|b| b.clock(clock.clone()).refresh_with(Rotate::new(store)));
         Self { clock, ..world }
     }

@@ -12,15 +12,15 @@
 //! 4. A handler that takes [`Session<User>`](Session) can sign in, sign out and refresh.
 //! 5. [`endpoints`] returns a router with the refresh endpoint, the list of a user's sessions and
 //!    the public keys. Merge it into the router inside the layer.
-//! 6. `auth.require()` is a second layer for routes that all require a signed-in user. It goes
-//!    inside the first layer.
+//! 6. [`require(&auth)`](require) is a second layer for routes that all require a signed-in user. It
+//!    goes inside the first layer.
 //!
 //! # Caveats
 //! * `.layer(..)` covers the routes that were added before it, and not the routes added later.
 //! * A limit (a timeout, a concurrency limit) inside the layer is held while a request waits for a
 //!   refresh. Put limits outside, which in axum means after `.layer(auth.layer())`.
 //! * Extractors select the engine by the type of the claims. If two engines cover a route, give
-//!   each engine its own claims type. `auth.require()` and [`endpoints`] take the engine itself.
+//!   each engine its own claims type. [`require`] and [`endpoints`] take the engine itself.
 //! * A CORS layer goes outside as well, because it answers preflight requests and names the header
 //!   fields that scripts may read.
 //!
@@ -75,6 +75,7 @@ use axum_core::body::Body;
 use axum_core::extract::{FromRequestParts, OptionalFromRequestParts, Request};
 use axum_core::response::{IntoResponse, Response};
 use everfresh::adapter::{BODY_LIMIT, Endpoint};
+use everfresh::layer::RequireLayer;
 use everfresh::{ClaimSet, Engine};
 use http::request::Parts;
 
@@ -146,9 +147,37 @@ async fn answer<C: ClaimSet>(endpoint: Endpoint<C>, request: Request) -> Respons
     endpoint.answer(call, body.as_deref(), session).await.map(Body::from)
 }
 
+/// Returns a second layer, for routes that all require a signed-in user. It goes inside the first
+/// layer, and is the same as `auth.require()`.
+///
+/// It answers in place of the handler with 401, 403 or 503, and with 500 if the layer of the same
+/// engine is missing.
+///
+/// ```
+/// # use axum::{Router, routing::get};
+/// # use everfresh::{Engine, Keys, Reissue};
+/// use everfresh_axum::require;
+///
+/// # fn main() -> Result<(), everfresh::ConfigError> {
+/// # let secret: &[u8] = &std::array::from_fn::<u8, 32, _>(|n| (n * 37 + 11) as u8);
+/// # let auth = Engine::<()>::builder(Keys::hs256(secret)?)
+/// #     .issuer("https://app.example").audience("app").refresh_with(Reissue::new()).build()?;
+/// let members = Router::new().route("/", get(|| async { "members" })).layer(require(&auth));
+/// let app: Router = Router::new().nest("/members", members).layer(auth.layer());
+/// # let _ = app;
+/// # Ok(())
+/// # }
+/// ```
+pub fn require<C: ClaimSet>(auth: &Engine<C>) -> RequireLayer<C> {
+    auth.require()
+}
+
+const MISSING: &str = "There is no everfresh session in this request: add `.layer(auth.layer())` \
+                       to the router, after its routes, with the same claims type.";
+
 fn session<C: ClaimSet>(parts: &Parts) -> Result<&everfresh::Session<C>, Rejection> {
     let session = parts.extensions.get();
-    session.ok_or_else(|| Rejection(everfresh::Rejection::missing_layer()))
+    session.ok_or_else(|| Rejection(everfresh::Rejection::missing_layer().with_detail(MISSING)))
 }
 
 impl IntoResponse for Rejection {

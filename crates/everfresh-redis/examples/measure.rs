@@ -86,8 +86,8 @@ async fn rotations(store: RedisStore, task: u32) -> Outcome<()> {
     let sid = sid(task);
     let from = store.load(sid).await?.ok_or("a live session")?.record.generation;
     for from in from..from + u64::from(ROTATIONS) {
-        let rotation =
-            Rotation { sid, from, to: from + 1, key_id: 1, claims: None, user_activity: true };
+        let mut rotation = Rotation::new(sid, from, from + 1, 1);
+        rotation.user_activity = true;
         assert!(store.rotate(rotation).await?, "nobody else is there");
     }
     Ok(())
@@ -106,16 +106,10 @@ fn sid(n: u32) -> SessionId {
 }
 
 fn session(n: u32) -> NewSession {
-    NewSession {
-        sid: sid(n),
-        subject: format!("user {n}"),
-        key_id: 1,
-        idle_lifetime: Duration::from_secs(86_400),
-        absolute_lifetime: Duration::from_secs(864_000),
-        persistent: true,
-        claims: r#"{"name":"Ada Lovelace"}"#.into(),
-        attributes: BTreeMap::from([("device".into(), "Firefox on Linux".into())]),
-        salt: [n as u8; 16],
-        upstream: None,
-    }
+    let day = Duration::from_secs(86_400);
+    let mut new = NewSession::new(sid(n), format!("user {n}"), day, 10 * day);
+    (new.key_id, new.salt) = (1, [n as u8; 16]);
+    new.claims = r#"{"name":"Ada Lovelace"}"#.into();
+    new.attributes = BTreeMap::from([("device".into(), "Firefox on Linux".into())]);
+    new
 }

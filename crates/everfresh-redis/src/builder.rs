@@ -3,7 +3,6 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use everfresh::Clock;
 use everfresh::store::StoreError;
 use redis::aio::ConnectionLike;
 use redis::{Client, ErrorKind, IntoConnectionInfo as _};
@@ -23,7 +22,6 @@ const UP: &str = "see that the server is up and that this machine may reach it";
 pub struct RedisStoreBuilder {
     prefix: String,
     limit: Duration,
-    clock: Option<Clock>,
 }
 
 impl RedisStore {
@@ -44,7 +42,7 @@ impl RedisStore {
 
 impl RedisStoreBuilder {
     pub(crate) fn new() -> Self {
-        Self { prefix: PREFIX.into(), limit: LIMIT, clock: None }
+        Self { prefix: PREFIX.into(), limit: LIMIT }
     }
 
     /// Sets the prefix of every key, so that several apps can share a server. The default is
@@ -59,12 +57,6 @@ impl RedisStoreBuilder {
     /// not allowed.
     pub fn time_limit(mut self, limit: Duration) -> Self {
         self.limit = limit;
-        self
-    }
-
-    /// Sets a clock in place of the server's, for tests. Keys still expire by the server's clock.
-    pub fn clock(mut self, clock: impl Into<Clock>) -> Self {
-        self.clock = Some(clock.into());
         self
     }
 
@@ -140,8 +132,8 @@ impl RedisStoreBuilder {
         if self.limit.is_zero() {
             return Err(StoreError::new("`time_limit` is 0; allowed is more than that"));
         }
-        let Self { prefix, limit, clock } = self;
-        Ok(Settings { prefix, limit, clock, client: None })
+        let Self { prefix, limit } = self;
+        Ok(Settings { prefix, limit, clock: None, client: None })
     }
 }
 

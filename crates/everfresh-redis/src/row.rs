@@ -101,23 +101,16 @@ pub(crate) fn decode(sid: SessionId, value: &[u8]) -> Result<SessionRecord, Stor
         NONE => None,
         length => Some(Box::new(bytes.upstream(length)?)),
     };
-    Ok(SessionRecord {
-        sid,
-        claims: bytes.text(claims)?,
-        subject: bytes.text(subject)?,
-        attributes: serde_json::from_slice(bytes.0).map_err(StoreError::new)?,
-        generation,
-        key_id,
-        confirmed,
-        rotated_at,
-        created_at,
-        idle_expires,
-        absolute_expires,
-        idle_lifetime,
-        persistent,
-        salt,
-        upstream,
-    })
+    let claims = bytes.text(claims)?;
+    let mut record = SessionRecord::new(sid, bytes.text(subject)?);
+    record.claims = claims;
+    record.attributes = serde_json::from_slice(bytes.0).map_err(StoreError::new)?;
+    (record.generation, record.key_id, record.confirmed) = (generation, key_id, confirmed);
+    (record.rotated_at, record.created_at) = (rotated_at, created_at);
+    (record.idle_expires, record.absolute_expires) = (idle_expires, absolute_expires);
+    (record.idle_lifetime, record.persistent) = (idle_lifetime, persistent);
+    (record.salt, record.upstream) = (salt, upstream);
+    Ok(record)
 }
 
 /// The bytes that have not been read yet.
@@ -160,15 +153,13 @@ impl<'b> Bytes<'b> {
         let seq = self.number(8)?;
         let tries = self.small()?;
         let reservation = self.sixteen()?;
-        Ok(StoredUpstreamTokens {
-            seq,
-            tries,
-            // Tokens without a try have no reservation.
-            reservation: (tries > 0).then_some(reservation),
-            reserved_at: self.time()?,
-            expires: self.time()?,
-            sealed: self.take(sealed as usize)?.to_vec(),
-        })
+        let (reserved_at, expires) = (self.time()?, self.time()?);
+        let sealed = self.take(sealed as usize)?.to_vec();
+        let mut upstream = StoredUpstreamTokens::new(sealed, expires);
+        (upstream.seq, upstream.tries, upstream.reserved_at) = (seq, tries, reserved_at);
+        // Tokens without a try have no reservation.
+        upstream.reservation = (tries > 0).then_some(reservation);
+        Ok(upstream)
     }
 }
 

@@ -36,6 +36,7 @@ pub struct RedisStore<C = Connection> {
     pub(crate) settings: Arc<Settings>,
 }
 
+#[derive(Clone)]
 pub(crate) struct Settings {
     pub(crate) prefix: String,
     pub(crate) limit: Duration,
@@ -48,6 +49,12 @@ pub(crate) struct Settings {
 impl<C> RedisStore<C> {
     pub(crate) fn replaces(connection: C, settings: Arc<Settings>) -> Self {
         Self { connection, settings }
+    }
+
+    /// Sets a clock in place of the server's, for tests. Keys still expire by the server's clock.
+    pub fn clock(mut self, clock: impl Into<Clock>) -> Self {
+        Arc::make_mut(&mut self.settings).clock = Some(clock.into());
+        self
     }
 
     pub(crate) fn connection(&self) -> C
@@ -181,7 +188,7 @@ impl<C: ConnectionLike + Clone + Send + Sync + 'static> SessionStore for RedisSt
         let found: Option<(u64, Vec<u8>)> = self.run(&scripts::LOAD, &self.key(sid), &[]).await?;
         let Some((now, value)) = found else { return Ok(None) };
         let now = Timestamp::default().plus(Duration::from_millis(now));
-        Ok(Some(Loaded { record: row::decode(sid, &value)?, now }))
+        Ok(Some(Loaded::new(row::decode(sid, &value)?, now)))
     }
 
     async fn rotate(&self, rotation: Rotation) -> Result<bool, StoreError> {

@@ -77,14 +77,9 @@ async fn rotate_all(store: &SqliteStore, sids: &[SessionId]) -> Result<f64, Box<
     let began = Instant::now();
     for sid in sids {
         let record = store.load(*sid).await?.ok_or("a live session")?.record;
-        let rotation = Rotation {
-            sid: *sid,
-            from: record.generation,
-            to: record.generation + 1,
-            key_id: record.key_id,
-            claims: Some(record.claims),
-            user_activity: true,
-        };
+        let from = record.generation;
+        let mut rotation = Rotation::new(*sid, from, from + 1, record.key_id);
+        (rotation.claims, rotation.user_activity) = (Some(record.claims), true);
         assert!(store.rotate(rotation).await?, "nobody else is there");
     }
     Ok(began.elapsed().as_secs_f64() * 1e6 / sids.len() as f64)

@@ -122,8 +122,8 @@ async fn bare(pool: PgPool, id: i64) -> Outcome<()> {
 async fn rotations(store: PostgresStore, sid: SessionId) -> Outcome<()> {
     let from = store.load(sid).await?.ok_or("a live session")?.record.generation;
     for from in from..from + ROTATIONS as u64 {
-        let rotation =
-            Rotation { sid, from, to: from + 1, key_id: 1, claims: None, user_activity: true };
+        let mut rotation = Rotation::new(sid, from, from + 1, 1);
+        rotation.user_activity = true;
         assert!(store.rotate(rotation).await?, "nobody else is there");
     }
     Ok(())

@@ -295,7 +295,7 @@ impl SessionStore for PostgresStore {
             now!(),
         ))?;
         let rows = self.rows(statement.bind(sid.as_bytes().to_vec())).await?;
-        let loaded = |row| Ok(Loaded { record: record(row)?, now: time(row, "now")? });
+        let loaded = |row| Ok(Loaded::new(record(row)?, time(row, "now")?));
         rows.first().map(loaded).transpose()
     }
 

@@ -63,35 +63,31 @@ columns!(sqlx::postgres::PgRow, |row| {
 });
 
 pub(crate) fn record(row: &impl Columns) -> Result<SessionRecord, StoreError> {
-    Ok(SessionRecord {
-        sid: sid(row)?,
-        subject: row.subject()?,
-        generation: unsigned(row, "generation")?,
-        key_id: u32::try_from(unsigned(row, "key_id")?).map_err(StoreError::new)?,
-        confirmed: row.truth("confirmed")?,
-        rotated_at: time(row, "rotated_at")?,
-        created_at: time(row, "created_at")?,
-        idle_expires: time(row, "idle_expires")?,
-        absolute_expires: time(row, "absolute_expires")?,
-        idle_lifetime: Duration::from_millis(unsigned(row, "idle_lifetime")?),
-        persistent: row.truth("persistent")?,
-        salt: sixteen(row, "salt")?.ok_or_else(|| StoreError::new("a row without salt"))?,
-        claims: row.text("claims")?,
-        attributes: serde_json::from_str(&row.text("attributes")?).map_err(StoreError::new)?,
-        upstream: upstream(row)?.map(Box::new),
-    })
+    let mut record = SessionRecord::new(sid(row)?, row.subject()?);
+    record.generation = unsigned(row, "generation")?;
+    record.key_id = u32::try_from(unsigned(row, "key_id")?).map_err(StoreError::new)?;
+    record.confirmed = row.truth("confirmed")?;
+    record.rotated_at = time(row, "rotated_at")?;
+    record.created_at = time(row, "created_at")?;
+    record.idle_expires = time(row, "idle_expires")?;
+    record.absolute_expires = time(row, "absolute_expires")?;
+    record.idle_lifetime = Duration::from_millis(unsigned(row, "idle_lifetime")?);
+    record.persistent = row.truth("persistent")?;
+    record.salt = sixteen(row, "salt")?.ok_or_else(|| StoreError::new("a row without salt"))?;
+    record.claims = row.text("claims")?;
+    record.attributes = serde_json::from_str(&row.text("attributes")?).map_err(StoreError::new)?;
+    record.upstream = upstream(row)?.map(Box::new);
+    Ok(record)
 }
 
 fn upstream(row: &impl Columns) -> Result<Option<StoredUpstreamTokens>, StoreError> {
     let Some(sealed) = row.bytes("up_sealed")? else { return Ok(None) };
-    Ok(Some(StoredUpstreamTokens {
-        seq: unsigned(row, "up_seq")?,
-        tries: u32::try_from(unsigned(row, "up_tries")?).map_err(StoreError::new)?,
-        reservation: sixteen(row, "up_claim")?,
-        reserved_at: time(row, "up_claimed_at")?,
-        sealed,
-        expires: time(row, "up_expires")?,
-    }))
+    let mut upstream = StoredUpstreamTokens::new(sealed, time(row, "up_expires")?);
+    upstream.seq = unsigned(row, "up_seq")?;
+    upstream.tries = u32::try_from(unsigned(row, "up_tries")?).map_err(StoreError::new)?;
+    upstream.reservation = sixteen(row, "up_claim")?;
+    upstream.reserved_at = time(row, "up_claimed_at")?;
+    Ok(Some(upstream))
 }
 
 /// Returns the session id of a row.

@@ -191,7 +191,7 @@ impl SessionStore for SqliteStore {
         .fetch_optional(&self.pool)
         .await
         .map_err(StoreError::new)?;
-        row.map(|row| Ok(Loaded { record: record(&row)?, now })).transpose()
+        row.map(|row| Ok(Loaded::new(record(&row)?, now))).transpose()
     }
 
     async fn rotate(&self, rotation: Rotation) -> Result<bool, StoreError> {

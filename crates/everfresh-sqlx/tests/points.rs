@@ -151,7 +151,7 @@ async fn whatever_fails_at_whatever_step_in_memory_the_next_request_is_served() 
     let faults = [Refuse, Mute, HangUp, HangUpAfter, Stall, Hold];
     each("Rotate in memory", &faults, async |aim, fault| {
         let clock = clock();
-        let world = World::new(clock.clone(), MemoryStore::with_clock(clock));
+        let world = World::new(clock.clone(), MemoryStore::new().clock(clock));
         world.survive(aim, fault).await;
         world.points
     })

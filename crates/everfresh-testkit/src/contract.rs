@@ -1,12 +1,12 @@
 //! The application that the suite and the contract servers share, for every framework.
 
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
 use everfresh::dialect::{AccessTokenResponse, Dialect};
 use everfresh::refresher::RefreshToken;
 use everfresh::{
     AccessToken, EndReason, EngineBuilder, Rejection, Session, SessionError, SessionWatch, SignIn,
-    Transport,
+    Timestamp, Transport,
 };
 use serde::{Deserialize, Serialize};
 
@@ -97,12 +97,11 @@ pub fn chunks() -> impl Iterator<Item = String> + Send {
 /// Returns the response of `GET /me`.
 pub fn me(session: &Session<User>) -> Result<Me, Rejection> {
     session.claims()?;
-    let seconds = |time: SystemTime| time.duration_since(UNIX_EPOCH).map_or(0, |d| d.as_secs());
     Ok(Me {
         sub: session.subject().unwrap_or_default(),
         sid: session.sid().unwrap_or_default(),
         r#gen: session.generation(),
-        exp: session.expires_at().map_or(0, seconds),
+        exp: session.expires_at().map_or(0, Timestamp::as_secs),
     })
 }
 

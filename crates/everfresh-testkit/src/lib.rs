@@ -47,7 +47,7 @@
 //! # #[tokio::main(flavor = "current_thread")]
 //! # async fn main() -> Result<(), Box<dyn std::error::Error>> {
 //! let clock = ManualClock::starting_at(Timestamp::from_secs(1_800_000_000));
-//! let store = MemoryStore::with_clock(clock.clone());
+//! let store = MemoryStore::new().clock(clock.clone());
 //! # let secret: &[u8] = &std::array::from_fn::<u8, 32, _>(|n| (n * 37 + 11) as u8);
 //! let auth = Engine::<()>::builder(Keys::hs256(secret)?)
 //!     .issuer("https://app.example")

@@ -15,7 +15,7 @@ impl Harness for Memory {
 
     async fn open() -> Self {
         let clock = ManualClock::starting_at(Timestamp::from_secs(1_800_000_000));
-        Self { store: MemoryStore::with_clock(clock.clone()), clock }
+        Self { store: MemoryStore::new().clock(clock.clone()), clock }
     }
 
     fn store(&self) -> &MemoryStore {

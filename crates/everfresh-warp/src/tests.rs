@@ -404,7 +404,7 @@ async fn a_layer_twice_around_routes_is_one_session() {
         .issuer("https://app.example")
         .audience("app")
         .clock(Clock::from(clock.clone()))
-        .refresh_with(Rotate::new(MemoryStore::with_clock(clock.clone())))
+        .refresh_with(Rotate::new(MemoryStore::new().clock(clock.clone())))
         .build()
         .unwrap();
     let routes = auth.layer().layer(service(login().or(me()), auth.clone()));

@@ -107,7 +107,7 @@ mod tests {
             subject: subject(),
             signed_in_at: START,
             last_used_at: START,
-            expires: START,
+            expires_at: START,
             attributes: attributes(),
         };
         let revalidation =

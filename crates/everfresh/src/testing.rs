@@ -112,7 +112,7 @@ impl World {
         change: impl FnOnce(EngineBuilder<User>) -> EngineBuilder<User>,
     ) -> (Self, MemoryStore) {
         let clock = ManualClock::starting_at(START);
-        let store = MemoryStore::with_clock(clock.clone());
+        let store = MemoryStore::new().clock(clock.clone());
         (Self::node(&clock, &store, change), store)
     }
 

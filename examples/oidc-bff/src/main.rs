@@ -122,7 +122,7 @@ async fn profile(
     _: Claims<User>,
     session: Session<User>,
 ) -> Result<String, Failed> {
-    let token = session.issued_access_token().await?;
+    let token = session.upstream_access_token().await?;
     Ok(relying.user_info(&token).await?)
 }
 

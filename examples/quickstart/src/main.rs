@@ -125,7 +125,7 @@ async fn end_session(
     session: Session<User>,
     UrlPath(sid): UrlPath<String>,
 ) -> Result<StatusCode, Error> {
-    let found = session.sign_out_other(&sid).await?;
+    let found = session.sign_out_session(&sid).await?;
     Ok(if found { StatusCode::NO_CONTENT } else { StatusCode::NOT_FOUND })
 }
 
@@ -172,16 +172,16 @@ fn secret(file: &Path) -> Result<Vec<u8>, Box<dyn std::error::Error>> {
 }
 
 #[expect(clippy::disallowed_methods, reason = "shown to people; nothing is decided by it")]
-fn now() -> SystemTime {
-    SystemTime::now()
+fn now() -> Timestamp {
+    SystemTime::now().into()
 }
 
-fn left(until: Option<SystemTime>) -> Duration {
-    until.and_then(|until| until.duration_since(now()).ok()).unwrap_or_default()
+fn left(until: Option<Timestamp>) -> Duration {
+    until.map_or(Duration::ZERO, |until| until.since(now()))
 }
 
 fn ago(time: Timestamp) -> u64 {
-    Timestamp::from(now()).since(time).as_secs()
+    now().since(time).as_secs()
 }
 
 fn problem(detail: &str) -> Response {

@@ -106,7 +106,7 @@ impl World {
     ) -> Self {
         let turns = Turns::new();
         let clock = ManualClock::starting_at(Timestamp::from_secs(1_800_000_000));
-        let store = Store::new(MemoryStore::with_clock(clock.clone()), turns.clone());
+        let store = Store::new(MemoryStore::new().clock(clock.clone()), turns.clone());
         let (nodes, alive) = (0..nodes)
             .map(|_| {
                 let fingerprint = Arc::new(());

@@ -62,14 +62,10 @@ async fn hammer(store: impl SessionStore, task: u8) {
             }
         };
         let n = sid.as_bytes()[0];
-        let rotation = Rotation {
-            sid,
-            from: record.generation,
-            to: record.generation + 1,
-            key_id: record.key_id,
-            claims: round.is_multiple_of(2).then_some(record.claims),
-            user_activity: true,
-        };
+        let from = record.generation;
+        let mut rotation = Rotation::new(sid, from, from + 1, record.key_id);
+        rotation.claims = round.is_multiple_of(2).then_some(record.claims);
+        rotation.user_activity = true;
         if matches!(store.rotate(rotation).await, Ok(true)) {
             say(&format!("rotated {n} {}", record.generation));
         }

@@ -106,7 +106,7 @@ fn play(seed: u64, terms: Terms) -> (Tally, Option<Broken>) {
     let faults = Rc::new(RefCell::new(faults));
 
     let mut clocks = vec![ManualClock::starting_at(start)];
-    let rows = MemoryStore::with_clock(clocks[0].clone());
+    let rows = MemoryStore::new().clock(clocks[0].clone());
     let serving = (rows.clone(), ledger.clone());
     sim.host(store::HOST, move || store::serve(serving.0.clone(), serving.1.clone()));
     let serving = (provider.clone(), ledger.clone());

@@ -58,11 +58,14 @@ async fn perform(rows: &MemoryStore, ledger: &Ledger, asked: Asked) -> Result<Sa
             Said::Done
         }
         Asked::Load(id) => match rows.load(sid(id)).await? {
-            Some(Loaded { record, now }) => Said::Row(Some(Box::new(record.into())), moment(now)),
+            Some(Loaded { record, now, .. }) => {
+                Said::Row(Some(Box::new(record.into())), moment(now))
+            }
             None => Said::Row(None, 0),
         },
         Asked::Rotate { sid: id, from, to, key_id, claims, user_activity } => {
-            let rotation = Rotation { sid: sid(id), from, to, key_id, claims, user_activity };
+            let mut rotation = Rotation::new(sid(id), from, to, key_id);
+            (rotation.claims, rotation.user_activity) = (claims, user_activity);
             let made = rows.rotate(rotation).await?;
             if made && to != from {
                 ledger.rotated(sid(id), from);
@@ -97,9 +100,10 @@ async fn perform(rows: &MemoryStore, ledger: &Ledger, asked: Asked) -> Result<Sa
             Said::Made(made)
         }
         Asked::Publish { sid: id, seq, sealed, expires_in, claims } => {
-            let tokens =
-                NewUpstreamTokens { sealed, expires_in: Duration::from_millis(expires_in) };
-            let made = rows.publish(Publication { sid: sid(id), seq, tokens, claims }).await?;
+            let tokens = NewUpstreamTokens::new(sealed, Duration::from_millis(expires_in));
+            let mut new = Publication::new(sid(id), seq, tokens);
+            new.claims = claims;
+            let made = rows.publish(new).await?;
             if made {
                 ledger.unclaimed(sid(id));
             }
@@ -188,9 +192,7 @@ impl SessionStore for Remote {
 
     async fn load(&self, sid: SessionId) -> Result<Option<Loaded>, StoreError> {
         match self.ask(Asked::Load(*sid.as_bytes())).await? {
-            Said::Row(row, now) => {
-                Ok(row.map(|row| Loaded { record: (*row).into(), now: at(now) }))
-            }
+            Said::Row(row, now) => Ok(row.map(|row| Loaded::new((*row).into(), at(now)))),
             _ => Err(unexpected()),
         }
     }

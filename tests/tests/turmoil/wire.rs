@@ -159,21 +159,14 @@ impl From<NewSession> for Begun {
 
 impl From<Begun> for NewSession {
     fn from(begun: Begun) -> Self {
-        Self {
-            sid: sid(begun.sid),
-            subject: begun.subject,
-            key_id: begun.key_id,
-            idle_lifetime: Duration::from_millis(begun.idle),
-            absolute_lifetime: Duration::from_millis(begun.absolute),
-            persistent: begun.persistent,
-            claims: begun.claims,
-            attributes: begun.attributes,
-            salt: begun.salt,
-            upstream: begun.upstream.map(|(sealed, expires_in)| NewUpstreamTokens {
-                sealed,
-                expires_in: Duration::from_millis(expires_in),
-            }),
-        }
+        let [idle, absolute] = [begun.idle, begun.absolute].map(Duration::from_millis);
+        let mut new = Self::new(sid(begun.sid), begun.subject, idle, absolute);
+        (new.key_id, new.salt, new.persistent) = (begun.key_id, begun.salt, begun.persistent);
+        (new.claims, new.attributes) = (begun.claims, begun.attributes);
+        new.upstream = begun.upstream.map(|(sealed, expires_in)| {
+            NewUpstreamTokens::new(sealed, Duration::from_millis(expires_in))
+        });
+        new
     }
 }
 
@@ -192,18 +185,20 @@ impl From<Reservation> for Claimed {
 impl From<Claimed> for Reservation {
     fn from(claimed: Claimed) -> Self {
         let replaces = claimed.replaces.map(|(id, time)| (id, at(time)));
-        Self { sid: sid(claimed.sid), seq: claimed.seq, id: claimed.id, replaces }
+        let mut reservation = Self::new(sid(claimed.sid), claimed.seq, claimed.id);
+        reservation.replaces = replaces;
+        reservation
     }
 }
 
 impl Asked {
     pub(crate) fn rotate(rotation: Rotation) -> Self {
-        let Rotation { sid, from, to, key_id, claims, user_activity } = rotation;
+        let Rotation { sid, from, to, key_id, claims, user_activity, .. } = rotation;
         Self::Rotate { sid: *sid.as_bytes(), from, to, key_id, claims, user_activity }
     }
 
     pub(crate) fn publish(new: Publication) -> Self {
-        let Publication { sid, seq, tokens, claims } = new;
+        let Publication { sid, seq, tokens, claims, .. } = new;
         let (sealed, expires_in) = (tokens.sealed, millis(tokens.expires_in));
         Self::Publish { sid: *sid.as_bytes(), seq, sealed, expires_in, claims }
     }
@@ -240,32 +235,21 @@ impl From<SessionRecord> for Row {
 
 impl From<Row> for SessionRecord {
     fn from(row: Row) -> Self {
-        Self {
-            sid: sid(row.sid),
-            subject: row.subject,
-            generation: row.generation,
-            key_id: row.key_id,
-            confirmed: row.confirmed,
-            rotated_at: at(row.rotated_at),
-            created_at: at(row.created_at),
-            idle_expires: at(row.idle_expires),
-            absolute_expires: at(row.absolute_expires),
-            idle_lifetime: Duration::from_millis(row.idle_lifetime),
-            persistent: row.persistent,
-            claims: row.claims,
-            attributes: row.attributes,
-            salt: row.salt,
-            upstream: row.upstream.map(|kept| {
-                Box::new(StoredUpstreamTokens {
-                    seq: kept.seq,
-                    tries: kept.tries,
-                    reservation: kept.reservation,
-                    reserved_at: at(kept.reserved_at),
-                    sealed: kept.sealed,
-                    expires: at(kept.expires),
-                })
-            }),
-        }
+        let mut record = Self::new(sid(row.sid), row.subject);
+        (record.generation, record.key_id) = (row.generation, row.key_id);
+        (record.confirmed, record.persistent) = (row.confirmed, row.persistent);
+        (record.rotated_at, record.created_at) = (at(row.rotated_at), at(row.created_at));
+        record.idle_expires = at(row.idle_expires);
+        record.absolute_expires = at(row.absolute_expires);
+        record.idle_lifetime = Duration::from_millis(row.idle_lifetime);
+        (record.claims, record.attributes, record.salt) = (row.claims, row.attributes, row.salt);
+        record.upstream = row.upstream.map(|kept| {
+            let mut tokens = StoredUpstreamTokens::new(kept.sealed, at(kept.expires));
+            (tokens.seq, tokens.tries) = (kept.seq, kept.tries);
+            (tokens.reservation, tokens.reserved_at) = (kept.reservation, at(kept.reserved_at));
+            Box::new(tokens)
+        });
+        record
     }
 }
 

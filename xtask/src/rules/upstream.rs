@@ -34,8 +34,8 @@ pub(super) const RULES: &[Rule] = &[
     Rule {
         name: "tokens are published whoever holds the claim",
         file: EXCHANGE,
-        with: "            let publication = Publication {",
-        without: "            if let Ok(Some(row)) = keeping.store.load(sid).await\n                && row.record.upstream.is_some_and(|upstream| upstream.reservation != Some(reservation.id))\n            {\n                return Some(ExchangeResult::Lost);\n            }\n            let publication = Publication {",
+        with: "            let publication = Publication::new(",
+        without: "            if let Ok(Some(row)) = shared.store.load(sid).await\n                && row.record.upstream.is_some_and(|upstream| upstream.reservation != Some(reservation.id))\n            {\n                return Some(ExchangeResult::Lost);\n            }\n            let publication = Publication::new(",
         search: Search::Upstream("grace"),
     },
     Rule {

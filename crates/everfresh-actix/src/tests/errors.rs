@@ -164,7 +164,7 @@ async fn a_request_that_is_held_and_must_change_is_answered_and_its_session_goes
         panic!("the handler would see the refresh token")
     }
     let clock = ManualClock::starting_at(Timestamp::from_secs(1_800_000_000));
-    let store = MemoryStore::with_clock(Clock::from(clock.clone()));
+    let store = MemoryStore::new().clock(Clock::from(clock.clone()));
     let world = World::with(|builder| {
         builder.clock(Clock::from(clock.clone())).refresh_with(Rotate::new(store))
     });

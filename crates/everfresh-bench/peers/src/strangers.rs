@@ -73,16 +73,9 @@ pub async fn in_any(store: &impl SessionStore, count: usize) {
 fn session(n: usize) -> NewSession {
     let mut sid = [7; 16];
     sid[..8].copy_from_slice(&n.to_be_bytes());
-    NewSession {
-        sid: SessionId::from_bytes(sid),
-        subject: format!("user {n}"),
-        key_id: 1,
-        idle_lifetime: DAY,
-        absolute_lifetime: 10 * DAY,
-        persistent: true,
-        claims: r#"{"name":"Ada Lovelace"}"#.into(),
-        attributes: BTreeMap::new(),
-        salt: [n as u8; 16],
-        upstream: None,
-    }
+    let mut new =
+        NewSession::new(SessionId::from_bytes(sid), format!("user {n}"), DAY, 10 * DAY);
+    (new.key_id, new.salt) = (1, [n as u8; 16]);
+    new.claims = r#"{"name":"Ada Lovelace"}"#.into();
+    new
 }

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use everfresh::store::{Loaded, Rotation, SessionRecord, SessionStore};
 
-use super::{Harness, id, next, session};
+use super::{Harness, id, next, session, with};
 
 async fn row<H: Harness>(harness: &H, n: u8) -> Option<SessionRecord> {
     harness.store().load(id(n)).await.expect("a store that works").map(|loaded| loaded.record)
@@ -33,8 +33,8 @@ pub async fn what_is_kept_comes_back_whole<H: Harness>() {
     let harness = H::open().await;
     for n in 1..=2 {
         create(&harness, n, "alice").await;
-        let Loaded { record, now } = loaded(&harness, n).await;
-        let expected = SessionRecord { ..session(n, "alice").into_record(record.created_at) };
+        let Loaded { record, now, .. } = loaded(&harness, n).await;
+        let expected = session(n, "alice").into_record(record.created_at);
         assert_eq!(record, expected);
         assert_eq!(record.rotated_at, record.created_at);
         assert!(!record.confirmed && record.generation == 0);
@@ -77,7 +77,7 @@ pub async fn an_unknown_session_is_none<H: Harness>() {
     create(&harness, 1, "alice").await;
     let Loaded { record, .. } = loaded(&harness, 1).await;
     assert_eq!(row(&harness, 9).await, None);
-    assert!(!rotate(&harness, Rotation { sid: id(9), ..next(&record) }).await);
+    assert!(!rotate(&harness, with(next(&record), |next| next.sid = id(9))).await);
     harness.store().confirm(id(9), 0, false).await.expect("no error");
     assert!(!harness.store().revoke(id(9)).await.expect("no error"));
     assert!(harness.store().list("nobody").await.expect("no error").is_empty());
@@ -90,22 +90,17 @@ pub async fn a_rotation_moves_the_row_it_has_seen<H: Harness>() {
     create(&harness, 1, "alice").await;
     harness.store().confirm(id(1), 0, false).await.expect("confirmed");
     harness.pass(Duration::from_secs(2)).await;
-    let Loaded { record, now } = loaded(&harness, 1).await;
+    let Loaded { record, now, .. } = loaded(&harness, 1).await;
     assert!(record.confirmed);
     let claims = r#"{"n":"changed"}"#.to_owned();
-    let rotation = Rotation { claims: Some(claims.clone()), ..next(&record) };
+    let rotation = with(next(&record), |next| next.claims = Some(claims.clone()));
     assert!(rotate(&harness, rotation).await);
-    let expected = SessionRecord {
-        generation: 1,
-        key_id: 8,
-        confirmed: false,
-        rotated_at: now,
-        idle_expires: now.plus(record.idle_lifetime),
-        claims,
-        ..record
-    };
+    let mut expected = record.clone();
+    (expected.generation, expected.key_id, expected.confirmed) = (1, 8, false);
+    (expected.rotated_at, expected.idle_expires) = (now, now.plus(record.idle_lifetime));
+    expected.claims = claims;
     assert_eq!(row(&harness, 1).await, Some(expected.clone()));
-    assert!(rotate(&harness, Rotation { claims: None, ..next(&expected) }).await);
+    assert!(rotate(&harness, with(next(&expected), |next| next.claims = None)).await);
     assert_eq!(row(&harness, 1).await.map(|row| row.claims), Some(expected.claims), "as they were");
 }
 
@@ -117,7 +112,7 @@ pub async fn a_rotation_from_another_generation_changes_nothing<H: Harness>() {
     assert!(rotate(&harness, next(&record)).await);
     let after = row(&harness, 1).await;
     assert!(!rotate(&harness, next(&record)).await);
-    assert!(!rotate(&harness, Rotation { from: 2, to: 3, ..next(&record) }).await);
+    assert!(!rotate(&harness, with(next(&record), |next| (next.from, next.to) = (2, 3))).await);
     assert_eq!(row(&harness, 1).await, after);
 }
 
@@ -126,15 +121,17 @@ pub async fn the_same_generation_is_given_again_only_while_unconfirmed<H: Harnes
     let harness = H::open().await;
     create(&harness, 1, "alice").await;
     harness.pass(Duration::from_secs(2)).await;
-    let Loaded { record, now } = loaded(&harness, 1).await;
-    let again = Rotation { to: record.generation, key_id: record.key_id, ..next(&record) };
+    let Loaded { record, now, .. } = loaded(&harness, 1).await;
+    let again = with(next(&record), |next| {
+        (next.to, next.key_id) = (record.generation, record.key_id);
+    });
     assert!(rotate(&harness, again.clone()).await);
     let after = loaded(&harness, 1).await.record;
-    assert_eq!(after, SessionRecord { rotated_at: now, ..record });
+    assert_eq!(after, with(record, |record| record.rotated_at = now));
     harness.store().confirm(id(1), 0, false).await.expect("confirmed");
     assert!(!rotate(&harness, again).await);
     let last = loaded(&harness, 1).await.record;
-    assert_eq!(last, SessionRecord { confirmed: true, ..after });
+    assert_eq!(last, with(after, |after| after.confirmed = true));
 }
 
 /// What confirms late confirms nothing.
@@ -237,7 +234,7 @@ pub async fn only_what_slides_moves_the_idle_end<H: Harness>() {
     create(&harness, 1, "alice").await;
     let first = loaded(&harness, 1).await.record;
     harness.pass(Duration::from_secs(2)).await;
-    assert!(rotate(&harness, Rotation { user_activity: false, ..next(&first) }).await);
+    assert!(rotate(&harness, with(next(&first), |next| next.user_activity = false)).await);
     let rotated = loaded(&harness, 1).await.record;
     assert_eq!((rotated.generation, rotated.idle_expires), (1, first.idle_expires));
     harness.store().confirm(id(1), 1, false).await.expect("confirmed");
@@ -245,7 +242,7 @@ pub async fn only_what_slides_moves_the_idle_end<H: Harness>() {
     harness.store().confirm(id(1), 0, true).await.expect("no error");
     assert_eq!(loaded(&harness, 1).await.record.idle_expires, first.idle_expires, "an old sight");
     harness.store().confirm(id(1), 1, true).await.expect("confirmed again");
-    let Loaded { record, now } = loaded(&harness, 1).await;
+    let Loaded { record, now, .. } = loaded(&harness, 1).await;
     let expected = now.plus(first.idle_lifetime);
     assert!(record.idle_expires > first.idle_expires && record.idle_expires <= expected);
     assert!(record.confirmed && record.rotated_at == rotated.rotated_at);
@@ -293,7 +290,10 @@ pub async fn generations_may_be_large<H: Harness>() {
     create(&harness, 1, "alice").await;
     let Loaded { record, .. } = loaded(&harness, 1).await;
     let large = 1 << 62;
-    assert!(rotate(&harness, Rotation { to: large, key_id: u32::MAX, ..next(&record) }).await);
+    assert!(
+        rotate(&harness, with(next(&record), |next| (next.to, next.key_id) = (large, u32::MAX)))
+            .await
+    );
     let record = loaded(&harness, 1).await.record;
     assert_eq!((record.generation, record.key_id), (large, u32::MAX));
     harness.store().confirm(id(1), large, false).await.expect("no error");

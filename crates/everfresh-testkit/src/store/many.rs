@@ -7,7 +7,7 @@ use std::time::Duration;
 use everfresh::SessionId;
 use everfresh::store::{NewSession, SessionStore};
 
-use super::{Harness, id, next, session};
+use super::{Harness, id, next, session, with};
 
 /// More than any store ends or lists at a time.
 const MANY: u32 = 1100;
@@ -18,7 +18,7 @@ const AT_A_TIME: usize = 50;
 fn numbered(n: u32, subject: &str) -> NewSession {
     let mut bytes = [0xff; 16];
     bytes[..4].copy_from_slice(&n.to_be_bytes());
-    NewSession { sid: SessionId::from_bytes(bytes), ..session(0, subject) }
+    with(session(0, subject), |new| new.sid = SessionId::from_bytes(bytes))
 }
 
 /// Signs a subject in that often.

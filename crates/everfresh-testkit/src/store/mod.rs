@@ -37,30 +37,25 @@ pub fn id(n: u8) -> SessionId {
 
 /// Returns a session with an idle lifetime of one hour and an absolute lifetime of one day.
 pub fn session(n: u8, subject: &str) -> NewSession {
-    NewSession {
-        sid: id(n),
-        subject: subject.into(),
-        key_id: 7,
-        idle_lifetime: Duration::from_secs(3600),
-        absolute_lifetime: Duration::from_secs(86_400),
-        persistent: n.is_multiple_of(2),
-        claims: format!(r#"{{"n":{n}}}"#),
-        attributes: BTreeMap::from([("device".into(), format!("device {n}"))]),
-        salt: [n; 16],
-        upstream: None,
-    }
+    let (hour, day) = (Duration::from_secs(3600), Duration::from_secs(86_400));
+    let mut new = NewSession::new(id(n), subject, hour, day);
+    (new.key_id, new.salt, new.persistent) = (7, [n; 16], n.is_multiple_of(2));
+    new.claims = format!(r#"{{"n":{n}}}"#);
+    new.attributes = BTreeMap::from([("device".into(), format!("device {n}"))]);
+    new
 }
 
 /// Returns the next rotation of a row.
 pub fn next(row: &SessionRecord) -> Rotation {
-    Rotation {
-        sid: row.sid,
-        from: row.generation,
-        to: row.generation + 1,
-        key_id: row.key_id + 1,
-        claims: Some(row.claims.clone()),
-        user_activity: true,
-    }
+    let mut next = Rotation::new(row.sid, row.generation, row.generation + 1, row.key_id + 1);
+    (next.claims, next.user_activity) = (Some(row.claims.clone()), true);
+    next
+}
+
+/// Returns a value after a change.
+fn with<T>(mut value: T, change: impl FnOnce(&mut T)) -> T {
+    change(&mut value);
+    value
 }
 
 /// Defines one test for each case, for a [`Harness`].

@@ -5,24 +5,24 @@ use std::time::Duration;
 
 use everfresh::Timestamp;
 use everfresh::store::{
-    NewSession, NewUpstreamTokens, Publication, Reservation, SessionRecord, SessionStore as _,
+    NewUpstreamTokens, Publication, Reservation, SessionRecord, SessionStore as _,
     StoredUpstreamTokens, UpstreamTokenStore,
 };
 
-use super::{Harness, id, next, session};
+use super::{Harness, id, next, session, with};
 
 const HOUR: Duration = Duration::from_secs(3600);
 
 const THEN: Timestamp = Timestamp::from_secs(1_000_000_000);
 
 fn tokens(n: u8) -> NewUpstreamTokens {
-    NewUpstreamTokens { sealed: vec![n, 0, 255, n], expires_in: HOUR / 2 }
+    NewUpstreamTokens::new(vec![n, 0, 255, n], HOUR / 2)
 }
 
 /// A session with tokens in custody.
 async fn open<H: Harness<Store: UpstreamTokenStore>>() -> H {
     let harness = H::open().await;
-    let new = NewSession { upstream: Some(tokens(1)), ..session(1, "alice") };
+    let new = with(session(1, "alice"), |new| new.upstream = Some(tokens(1)));
     harness.store().create(new).await.expect("kept");
     harness
 }
@@ -37,12 +37,13 @@ async fn upstream<H: Harness>(harness: &H) -> StoredUpstreamTokens {
 
 /// Over a claim that was made in the year 2001, if over any.
 fn reservation(seq: u64, n: u8, replaces: Option<u8>) -> Reservation {
-    Reservation { sid: id(1), seq, id: [n; 16], replaces: replaces.map(|n| ([n; 16], THEN)) }
+    let replaces = replaces.map(|n| ([n; 16], THEN));
+    with(Reservation::new(id(1), seq, [n; 16]), |new| new.replaces = replaces)
 }
 
 fn publication(seq: u64, n: u8) -> Publication {
     let claims = (n < 10).then(|| format!(r#"{{"n":{n}}}"#));
-    Publication { sid: id(1), seq, tokens: tokens(n), claims }
+    with(Publication::new(id(1), seq, tokens(n)), |new| new.claims = claims)
 }
 
 async fn claims<H: Harness<Store: UpstreamTokenStore>>(
@@ -139,7 +140,7 @@ pub async fn a_publication_counts_whoever_claimed<H: Harness<Store: UpstreamToke
     harness.pass(Duration::from_secs(2)).await;
     assert!(publishes(&harness, 0, 2).await, "no fence but the sequence");
     let now = harness.store().load(id(1)).await.expect("no error").expect("there").now;
-    let expected = StoredUpstreamTokens { seq: 1, ..tokens(2).into_stored(now) };
+    let expected = with(tokens(2).into_stored(now), |tokens| tokens.seq = 1);
     assert_eq!(upstream(&harness).await, expected);
     let after = record(&harness).await;
     assert_eq!(after.claims, r#"{"n":2}"#);

@@ -71,7 +71,7 @@ impl World {
     /// Starts a server that stores and rotates sessions.
     pub async fn rotating<A: Adapter>() -> Self {
         let clock = ManualClock::starting_at(START);
-        let store = MemoryStore::with_clock(clock.clone());
+        let store = MemoryStore::new().clock(clock.clone());
         Self::on::<A>(clock, |builder| with_dialects(builder.refresh_with(Rotate::new(store))))
             .await
     }

@@ -108,7 +108,8 @@ impl Server {
         let token = self.refresh[&absolute(refresh)].clone();
         // Any request that rotates will do: only what it presented counts later.
         let generation = absolute(refresh);
-        let began = SessionRecord { generation, ..self.row(Row { age: OLD, confirmed: true }) };
+        let mut began = self.row(Row { age: OLD, confirmed: true });
+        began.generation = generation;
         let world = World::new(&self.runtime, NOW);
         world.store.restore(began);
         let late = self.row(row);
@@ -138,13 +139,11 @@ impl Server {
     }
 
     fn row(&self, row: Row) -> SessionRecord {
-        SessionRecord {
-            generation: BASE,
-            confirmed: row.confirmed,
-            rotated_at: NOW.minus(TICK * row.age as u32),
-            idle_expires: NOW.plus(Duration::from_secs(86_400)),
-            ..self.record.clone()
-        }
+        let mut record = self.record.clone();
+        (record.generation, record.confirmed) = (BASE, row.confirmed);
+        record.rotated_at = NOW.minus(TICK * row.age as u32);
+        record.idle_expires = NOW.plus(Duration::from_secs(86_400));
+        record
     }
 
     fn world(&self, row: Row) -> World {
@@ -184,12 +183,10 @@ impl Server {
             past => NOW.minus(TICK * u32::from(past.unsigned_abs())).minus(TICK * LIFETIME as u32),
         };
         let world = World::new(&self.runtime, minted);
-        world.store.restore(SessionRecord {
-            generation,
-            rotated_at: minted,
-            idle_expires: minted.plus(Duration::from_secs(86_400)),
-            ..self.record.clone()
-        });
+        let mut record = self.record.clone();
+        (record.generation, record.rotated_at) = (generation, minted);
+        record.idle_expires = minted.plus(Duration::from_secs(86_400));
+        world.store.restore(record);
         // Sooner than the reuse interval after the rotation: a new access token alone.
         let request = request(&[("__Host-refresh_token", &self.refresh[&generation])]);
         let response = self.runtime.block_on(world.visit(&request)).1;
@@ -271,7 +268,7 @@ struct Reporting {
 
 impl Reporting {
     fn new(clock: &ManualClock) -> Self {
-        Self { store: MemoryStore::with_clock(clock.clone()), seen: Arc::default() }
+        Self { store: MemoryStore::new().clock(clock.clone()), seen: Arc::default() }
     }
 
     fn restore(&self, record: SessionRecord) {
@@ -336,8 +333,9 @@ fn row_at(record: &SessionRecord, now: Timestamp) -> Row {
     Row { age, confirmed: record.confirmed }
 }
 
-fn shifted(record: SessionRecord, by: Duration) -> SessionRecord {
-    SessionRecord { rotated_at: record.rotated_at.plus(by), ..record }
+fn shifted(mut record: SessionRecord, by: Duration) -> SessionRecord {
+    record.rotated_at = record.rotated_at.plus(by);
+    record
 }
 
 fn request(cookies: &[(&str, &str)]) -> Request<()> {

@@ -260,10 +260,7 @@ impl Refresher for InCookies {
         let token = presented.refresh?;
         let content = self.open(token)?;
         let over = now >= Timestamp::from_secs(content.session_exp);
-        (!over).then(|| FlightKey {
-            sid: (*content.sid).into(),
-            fingerprint: fingerprint(&content, token),
-        })
+        (!over).then(|| FlightKey::new(&*content.sid, fingerprint(&content, token)))
     }
 
     async fn refresh(&self, cx: Context, admitted: RefreshRequest) -> Result<Tokens, Failure> {

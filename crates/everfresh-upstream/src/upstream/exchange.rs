@@ -72,7 +72,8 @@ impl<S: UpstreamTokenStore> Exchange<S> {
         if getrandom::fill(&mut id).is_err() {
             return (ExchangeResult::Unavailable { retry_after: SOON, tried: false }, None);
         }
-        let reservation = Reservation { sid, seq, id, replaces: self.replaces };
+        let mut reservation = Reservation::new(sid, seq, id);
+        reservation.replaces = self.replaces;
         let (state, mut outcome) = watch::channel(ReservationState::NotRequested);
         let token = self.tokens.presented(&shared.endpoint.upstream.dialect);
         let permission =
@@ -176,11 +177,10 @@ impl<S: UpstreamTokenStore> Exchange<S> {
                 None => attempts.again().await?,
             }
         };
-        let new_tokens =
-            NewUpstreamTokens { sealed: sealed.clone(), expires_in: tokens.expires_in };
+        let new_tokens = NewUpstreamTokens::new(sealed.clone(), tokens.expires_in);
         let (mut attempts, mut reported) = (Attempts::new(WRITES), false);
         loop {
-            let publication = Publication { sid, seq, tokens: new_tokens.clone(), claims: None };
+            let publication = Publication::new(sid, seq, new_tokens.clone());
             match shared.store.publish(publication).await {
                 Ok(true) if tokens.expires_in.is_zero() => return Some(expired(cx, sid)),
                 Ok(true) => return Some(ExchangeResult::Published),

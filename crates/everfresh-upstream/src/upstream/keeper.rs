@@ -189,7 +189,7 @@ impl<S: UpstreamTokenStore> UpstreamTokenKeeper for Keeper<S> {
             }
         };
         let sealed = tokens.seal(sealer, sid, 0).ok_or(Failure::SOON)?;
-        Ok(NewUpstreamTokens { sealed, expires_in: tokens.expires_in })
+        Ok(NewUpstreamTokens::new(sealed, tokens.expires_in))
     }
 
     async fn renew(

@@ -102,14 +102,10 @@ mod tests {
     }
 
     fn row(tries: u32, age: u64) -> StoredUpstreamTokens {
-        StoredUpstreamTokens {
-            seq: 4,
-            tries,
-            reservation: (tries > 0).then_some(ID),
-            reserved_at: NOW.minus(secs(age)),
-            sealed: Vec::new(),
-            expires: NOW,
-        }
+        let mut row = StoredUpstreamTokens::new(Vec::new(), NOW);
+        (row.seq, row.tries, row.reserved_at) = (4, tries, NOW.minus(secs(age)));
+        row.reservation = (tries > 0).then_some(ID);
+        row
     }
 
     fn ask(row: &StoredUpstreamTokens, replay: Replay, unanswered: bool) -> SendDecision {

@@ -36,7 +36,7 @@ impl Server {
         clock: &ManualClock,
         watch: impl Fn() + Send + Sync + 'static,
     ) -> Self {
-        let store = MemoryStore::with_clock(clock.clone());
+        let store = MemoryStore::new().clock(clock.clone());
         let auth = Engine::builder(Keys::hs256("QP39wGezPLiareEzAkyJmcSjdaiVfxPN").unwrap())
             .issuer("https://id.example")
             .audience("there")
@@ -180,7 +180,7 @@ async fn each_dialect_refreshes_at_its_own_server() {
             assert_eq!(world.upstream(&client).await, (n as u64, 0), "{}", dialect.name);
         }
         let upstream_access_token = |session: Session<User>| async move {
-            Ok(session.issued_access_token().await?.expose().to_owned())
+            Ok(session.upstream_access_token().await?.expose().to_owned())
         };
         let token = world.node().send(&mut client, upstream_access_token).await.body;
         assert_eq!(token.split('.').count(), 3, "{}", dialect.name);

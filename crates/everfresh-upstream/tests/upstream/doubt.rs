@@ -136,7 +136,7 @@ async fn after_the_grace_nothing_is_replayed() {
     let mut client = world.expired("ada").await;
     // A node claimed it, and died.
     let row = world.row(&client).await.unwrap();
-    let claim = Reservation { sid: row.sid, seq: 0, id: [7; 16], replaces: None };
+    let claim = Reservation::new(row.sid, 0, [7; 16]);
     assert!(world.store.store.reserve(claim).await.unwrap());
     world.pass(19);
     for _ in 0..3 {
@@ -154,7 +154,7 @@ async fn a_dead_nodes_claim_is_waited_for_and_then_in_doubt() {
     world.tick();
     let mut client = world.expired("ada").await;
     let row = world.row(&client).await.unwrap();
-    let claim = Reservation { sid: row.sid, seq: 0, id: [7; 16], replaces: None };
+    let claim = Reservation::new(row.sid, 0, [7; 16]);
     assert!(world.store.store.reserve(claim).await.unwrap());
     let began = world.clock.now();
     let mut statuses = Vec::new();

@@ -192,7 +192,7 @@ async fn sessions_have_what_they_rest_on_for_calls_onward() {
     let world = World::new();
     let mut client = world.adopt("ada").await;
     let upstream_access_token = |session: everfresh::Session<User>| async move {
-        Ok(session.issued_access_token().await?.expose().to_owned())
+        Ok(session.upstream_access_token().await?.expose().to_owned())
     };
     let answer = world.node().send(&mut client, upstream_access_token).await;
     assert!(answer.body.starts_with("at.ada.0."), "{}", answer.body);

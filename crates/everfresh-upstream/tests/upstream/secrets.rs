@@ -70,7 +70,7 @@ async fn no_token_and_no_secret_in_logs_events_or_debug() {
             let out = world
                 .node()
                 .send(&mut client, |session| async move {
-                    let issued = session.issued_access_token().await;
+                    let issued = session.upstream_access_token().await;
                     let shown = format!("{session:?} {issued:?}");
                     session.sign_out().await?;
                     Ok(shown)

@@ -127,7 +127,7 @@ impl World {
         upstream: impl Fn() -> Upstream,
         build: impl Fn(EngineBuilder<User>) -> EngineBuilder<User>,
     ) -> Self {
-        let store = Wire::new(MemoryStore::with_clock(clock.clone()));
+        let store = Wire::new(MemoryStore::new().clock(clock.clone()));
         let node = |_| {
             Node::new(&clock, |builder| {
                 build(builder.refresh_with(upstream().kept_in(store.clone())))

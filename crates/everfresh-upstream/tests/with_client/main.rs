@@ -247,7 +247,7 @@ async fn tokens_of_any_bytes_come_back_as_they_were() {
         assert_eq!(names(&visit.await), [ACCESS, REFRESH], "{text:?}");
         world
             .visit(|session| async move {
-                let token = session.issued_access_token().await.unwrap();
+                let token = session.upstream_access_token().await.unwrap();
                 assert_eq!(token.expose(), format!("at {text}"));
             })
             .await;
@@ -310,7 +310,7 @@ async fn calls_onward_are_made_with_what_the_client_holds() {
     world.sign_in().await;
     world.pass(LIFE);
     let visit = world.visit(|session| async move {
-        let token = session.issued_access_token().await.unwrap();
+        let token = session.upstream_access_token().await.unwrap();
         assert_eq!(token.expose(), access(1, LIFE));
     });
     assert_eq!(visit.await.seen, "");

@@ -21,6 +21,10 @@ pub type List<T> = Cow<'static, [T]>;
 /// of your own is a value of this type, written in Rust or read from a file
 /// ([`from_json`](Self::from_json), or any other format that serde supports).
 ///
+/// The types of a dialect can be written as constants, so a release that adds a member is a new
+/// major version for a dialect that names all of them. One that changes a constant, as below, goes
+/// on compiling.
+///
 /// ```
 /// use everfresh::dialect::Dialect;
 ///

@@ -1,7 +1,7 @@
 //! Everfresh's own endpoints: refresh, the sessions of a user, and public keys.
 
 use std::collections::BTreeMap;
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use http::header::{CACHE_CONTROL, CONTENT_TYPE};
 use http::{HeaderValue, Response, StatusCode};
@@ -62,7 +62,7 @@ async fn refresh<C: ClaimSet>(
     session.require()?;
     session.refresh().await?;
     let now = engine.core.now();
-    let left = |end: Option<SystemTime>| end.map(|end| Timestamp::from(end).since(now).as_secs());
+    let left = |end: Option<Timestamp>| end.map(|end| end.since(now).as_secs());
     Ok(reply(&json!({
         "sub": session.subject(),
         "sid": session.sid(),
@@ -86,7 +86,7 @@ async fn sessions<C: ClaimSet>(
             "sid": one.sid,
             "signed_in_at": one.signed_in_at.as_secs(),
             "last_used_at": one.last_used_at.as_secs(),
-            "expires_at": one.expires.as_secs(),
+            "expires_at": one.expires_at.as_secs(),
             "attributes": shown(&engine.core, one.attributes),
         })
     });
@@ -117,7 +117,7 @@ async fn sign_out_one<C: ClaimSet>(
         return Ok(no_content());
     }
     ends_others(engine, session)?;
-    if !session.sign_out_other(sid).await? {
+    if !session.sign_out_session(sid).await? {
         return Ok(problem(
             StatusCode::NOT_FOUND,
             "There is no such session of yours: `GET` on the list of sessions names those that there \

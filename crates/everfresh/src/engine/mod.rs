@@ -63,6 +63,12 @@ impl<C: ClaimSet> Engine<C> {
         self.core.revocation_feed.feed(self.core.settings.clock.monotonic())
     }
 
+    /// Returns what the engine gives its refresher in each call, for tests of a refresher of your
+    /// own: see [`refresher`](crate::refresher).
+    pub fn context(&self) -> Context {
+        Context::new(self.core.clone())
+    }
+
     /// Ends the engine. No refresh starts any more, and the engine waits for the refreshes under
     /// way, 30 s at the most. Then it tries once more the sign-outs that the store did not take,
     /// for 10 s at the most. Call it after the server has stopped and before the store is closed.
@@ -74,7 +80,7 @@ impl<C: ClaimSet> Engine<C> {
     pub async fn shutdown(&self) -> usize {
         let refreshes = self.core.flights.drain(&self.core).await;
         let sign_outs = self.core.drain_sign_outs().await;
-        refreshes + sign_outs + self.core.refresher.drain(Context::new(self.core.clone())).await
+        refreshes + sign_outs + self.core.refresher.drain(self.context()).await
     }
 }
 

@@ -20,6 +20,11 @@ pub struct Presented<'p> {
 }
 
 impl<'p> Presented<'p> {
+    /// Makes what a request presents.
+    pub fn new(access: Option<VerifiedToken<'p>>, refresh: Option<&'p [u8]>) -> Self {
+        Self { access, refresh, opened: None }
+    }
+
     /// What a request presents whose refresh token is kept as `token`.
     pub(crate) fn with(access: Option<VerifiedToken<'p>>, token: Option<&'p RefreshToken>) -> Self {
         let refresh = token.map(|token| token.expose().as_bytes());
@@ -51,9 +56,22 @@ pub struct VerifiedToken<'p> {
     pub session_expires: Timestamp,
 }
 
+impl<'p> VerifiedToken<'p> {
+    /// Makes the claims of a token, as a test of a refresher needs them.
+    pub fn new(
+        sid: &'p str,
+        fingerprint: u64,
+        expires: Timestamp,
+        session_expires: Timestamp,
+    ) -> Self {
+        Self { sid, fingerprint, expires, session_expires }
+    }
+}
+
 /// The key of a refresh that a request may start or join: the session, and a fingerprint of the
 /// tokens. Requests with equal keys get the same tokens.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[non_exhaustive]
 pub struct FlightKey {
     /// The session's id.
     pub sid: Box<str>,
@@ -67,6 +85,13 @@ pub struct FlightKey {
     /// If a request brings several refresh tokens of one session, the one with the greatest
     /// fingerprint counts.
     pub fingerprint: u64,
+}
+
+impl FlightKey {
+    /// Makes the key of a session's tokens.
+    pub fn new(sid: impl Into<Box<str>>, fingerprint: u64) -> Self {
+        Self { sid: sid.into(), fingerprint }
+    }
 }
 
 /// A request for new tokens that [`Refresher::identify`] admitted.
@@ -89,7 +114,9 @@ pub struct RefreshRequest {
 }
 
 impl RefreshRequest {
-    pub(crate) fn new(
+    /// Makes a request that arrived just now, without an authenticated client, and waits for its
+    /// tokens.
+    pub fn new(
         session_claims: Option<SessionClaims>,
         refresh: Option<RefreshToken>,
         user_activity: bool,
@@ -147,6 +174,13 @@ pub struct SignInRequest {
     pub former: Option<String>,
 }
 
+impl SignInRequest {
+    /// Makes a request for a session with these claims, and nothing else.
+    pub fn new(session_claims: SessionClaims) -> Self {
+        Self { session_claims, attributes: BTreeMap::new(), issued: None, former: None }
+    }
+}
+
 /// A request to sign out.
 #[derive(Clone, Debug, Default)]
 #[non_exhaustive]
@@ -160,8 +194,8 @@ pub struct Closing {
 }
 
 impl Closing {
-    /// Ends this session, whatever else the request brought.
-    pub(crate) fn of(sid: impl Into<String>) -> Self {
+    /// Makes a request that ends this session, whatever else the request brought.
+    pub fn of(sid: impl Into<String>) -> Self {
         Self { sid: Some(sid.into()), refresh: None }
     }
 }

@@ -105,7 +105,7 @@ pub struct SessionInfo {
     /// When the session was last refreshed.
     pub last_used_at: Timestamp,
     /// When the session ends unless it is refreshed.
-    pub expires: Timestamp,
+    pub expires_at: Timestamp,
     /// The app's notes about the session.
     pub attributes: BTreeMap<String, String>,
 }
@@ -116,7 +116,7 @@ impl fmt::Debug for SessionInfo {
             .field("sid", &self.sid)
             .field("signed_in_at", &self.signed_in_at)
             .field("last_used_at", &self.last_used_at)
-            .field("expires", &self.expires)
+            .field("expires_at", &self.expires_at)
             .finish_non_exhaustive()
     }
 }

@@ -175,7 +175,7 @@ impl<C: ClaimSet> Session<C> {
     /// # Errors
     /// `NotSignedIn`; `Unavailable`; `Rejected` if the session is over there; `Misconfigured` if
     /// sessions are not based on another server's tokens.
-    pub async fn issued_access_token(&self) -> Result<AccessToken, SessionError> {
+    pub async fn upstream_access_token(&self) -> Result<AccessToken, SessionError> {
         let sid = self.sid().ok_or(SessionErrorKind::NotSignedIn)?;
         let core = self.0.core.clone();
         let cx = Context::new(core.clone());
@@ -338,7 +338,7 @@ impl<C: ClaimSet> Session<C> {
     /// # Errors
     /// `NotSignedIn`; `Unavailable`. If the store did not take the sign-out, it is tried again, as
     /// in [`sign_out`](Self::sign_out).
-    pub async fn sign_out_other(&self, sid: &str) -> Result<bool, SessionError> {
+    pub async fn sign_out_session(&self, sid: &str) -> Result<bool, SessionError> {
         let subject = self.user_subject().ok_or(SessionErrorKind::NotSignedIn)?;
         let cx = Context::new(self.0.core.clone());
         let found = self.0.core.refresher.find(cx, sid.to_owned()).await?;

@@ -10,8 +10,9 @@ mod watch;
 
 use std::fmt;
 use std::sync::Arc;
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
+use crate::clock::Timestamp;
 use crate::error::SessionErrorKind;
 use crate::mint::ClaimSet;
 use crate::refresh::Closing;
@@ -125,18 +126,18 @@ impl<C: ClaimSet> Session<C> {
     }
 
     /// Returns when the access token expires. The engine refreshes the token before that.
-    pub fn expires_at(&self) -> Option<SystemTime> {
-        self.verified(|verified| verified.expires.into())
+    pub fn expires_at(&self) -> Option<Timestamp> {
+        self.verified(|verified| verified.expires)
     }
 
     /// Returns when the session ends, however often it is refreshed.
-    pub fn session_expires_at(&self) -> Option<SystemTime> {
-        self.verified(|verified| verified.session_expires.map(Into::into))?
+    pub fn session_expires_at(&self) -> Option<Timestamp> {
+        self.verified(|verified| verified.session_expires)?
     }
 
     /// Returns when the user signed in.
-    pub fn signed_in_at(&self) -> Option<SystemTime> {
-        self.verified(|verified| verified.auth_time.map(Into::into))?
+    pub fn signed_in_at(&self) -> Option<Timestamp> {
+        self.verified(|verified| verified.auth_time)?
     }
 
     /// Returns whether this request got new tokens, which are sent with its response.

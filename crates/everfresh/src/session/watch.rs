@@ -2,12 +2,13 @@
 
 use std::fmt;
 use std::sync::Arc;
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use futures::future::select;
 use tokio::sync::watch;
 
 use super::Session;
+use crate::clock::Timestamp;
 use crate::core::Core;
 use crate::mint::ClaimSet;
 use crate::node::Until;
@@ -77,8 +78,8 @@ impl<C: ClaimSet> Session<C> {
 
 impl SessionWatch {
     /// Returns when the newest access token of the session that this node knows of expires.
-    pub fn at(&self) -> SystemTime {
-        self.until.borrow().expires.into()
+    pub fn expires_at(&self) -> Timestamp {
+        self.until.borrow().expires
     }
 
     /// Waits until the connection should end. Cancel safe; may be awaited again.

@@ -46,7 +46,7 @@
 //!
 //!     async fn load(&self, sid: SessionId) -> Result<Option<Loaded>, StoreError> {
 //!         let row = self.lock()?.get(&sid).filter(|row| !self.is_over(row)).cloned();
-//!         Ok(row.map(|record| Loaded { record, now: self.clock.now() }))
+//!         Ok(row.map(|record| Loaded::new(record, self.clock.now())))
 //!     }
 //!
 //!     async fn rotate(&self, to: Rotation) -> Result<bool, StoreError> {
@@ -175,6 +175,7 @@ impl fmt::Debug for SessionId {
 /// One session, as a store keeps it. Nothing in it can be replayed: the refresh token is derived
 /// from it and from a key that no store sees.
 #[derive(Clone, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct SessionRecord {
     /// The session's id.
     pub sid: SessionId,
@@ -209,6 +210,29 @@ pub struct SessionRecord {
 }
 
 impl SessionRecord {
+    /// Makes a record whose other members are zero, empty or `false`: of a session that is over. A
+    /// store sets each member that it reads from its row; `everfresh_testkit::store_suite!` finds a
+    /// member that a store leaves out.
+    pub fn new(sid: SessionId, subject: impl Into<String>) -> Self {
+        Self {
+            sid,
+            subject: subject.into(),
+            generation: 0,
+            key_id: 0,
+            confirmed: false,
+            rotated_at: Timestamp::default(),
+            created_at: Timestamp::default(),
+            idle_expires: Timestamp::default(),
+            absolute_expires: Timestamp::default(),
+            idle_lifetime: Duration::ZERO,
+            persistent: false,
+            claims: String::new(),
+            attributes: BTreeMap::new(),
+            salt: [0; 16],
+            upstream: None,
+        }
+    }
+
     /// Returns the client that the session's refresh tokens were issued to, if they are bound to
     /// one: the attribute `client_id`.
     pub(crate) fn client(&self) -> Option<&str> {
@@ -251,6 +275,7 @@ impl fmt::Debug for Rotation {
 
 /// A session's record, and the store's own time when it was read.
 #[derive(Clone, Debug)]
+#[non_exhaustive]
 pub struct Loaded {
     /// The session's record.
     pub record: SessionRecord,
@@ -258,8 +283,16 @@ pub struct Loaded {
     pub now: Timestamp,
 }
 
+impl Loaded {
+    /// Makes what [`SessionStore::load`] returns. `now` is the time by the store's clock.
+    pub fn new(record: SessionRecord, now: Timestamp) -> Self {
+        Self { record, now }
+    }
+}
+
 /// A new session. The store adds its own time.
 #[derive(Clone)]
+#[non_exhaustive]
 pub struct NewSession {
     /// The session's id.
     pub sid: SessionId,
@@ -284,6 +317,28 @@ pub struct NewSession {
 }
 
 impl NewSession {
+    /// Makes a new session as a test of a store needs it: without claims and attributes, with
+    /// cookies that outlive the browser.
+    pub fn new(
+        sid: SessionId,
+        subject: impl Into<String>,
+        idle_lifetime: Duration,
+        absolute_lifetime: Duration,
+    ) -> Self {
+        Self {
+            sid,
+            subject: subject.into(),
+            key_id: 0,
+            idle_lifetime,
+            absolute_lifetime,
+            persistent: true,
+            claims: "{}".into(),
+            attributes: BTreeMap::new(),
+            salt: [0; 16],
+            upstream: None,
+        }
+    }
+
     /// Returns the record that a store keeps. `now` is the time by the store's clock.
     pub fn into_record(self, now: Timestamp) -> SessionRecord {
         let absolute_expires = now.plus(self.absolute_lifetime);
@@ -309,6 +364,7 @@ impl NewSession {
 
 /// A compare-and-set of a session's row: what it must still be, and what it becomes.
 #[derive(Clone)]
+#[non_exhaustive]
 pub struct Rotation {
     /// The session's id.
     pub sid: SessionId,
@@ -324,6 +380,14 @@ pub struct Rotation {
     pub claims: Option<String>,
     /// Whether a new generation counts as user activity, which moves `idle_expires`.
     pub user_activity: bool,
+}
+
+impl Rotation {
+    /// Makes a rotation as a test of a store needs it: one that keeps the row's claims and does not
+    /// count as user activity.
+    pub fn new(sid: SessionId, from: u64, to: u64, key_id: u32) -> Self {
+        Self { sid, from, to, key_id, claims: None, user_activity: false }
+    }
 }
 
 /// A failure of a store. The session may well be good.

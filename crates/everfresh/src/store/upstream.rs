@@ -13,6 +13,7 @@ pub type ReservationId = [u8; 16];
 
 /// Tokens of another server, as a session's row holds them.
 #[derive(Clone, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct StoredUpstreamTokens {
     /// How often the tokens were replaced. Every change names this number, and is made only if the
     /// row still has it.
@@ -31,6 +32,7 @@ pub struct StoredUpstreamTokens {
 
 /// Tokens of another server that a session begins with.
 #[derive(Clone, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct NewUpstreamTokens {
     /// The tokens, sealed.
     pub sealed: Vec<u8>,
@@ -39,6 +41,12 @@ pub struct NewUpstreamTokens {
 }
 
 impl NewUpstreamTokens {
+    /// Makes the tokens of a new session. `sealed` comes from a
+    /// [`Sealer`](crate::upstream::Sealer).
+    pub fn new(sealed: Vec<u8>, expires_in: Duration) -> Self {
+        Self { sealed, expires_in }
+    }
+
     /// Returns what a store keeps. `now` is the time by the store's clock.
     pub fn into_stored(self, now: Timestamp) -> StoredUpstreamTokens {
         let expires = now.plus(self.expires_in);
@@ -56,6 +64,7 @@ impl NewUpstreamTokens {
 
 /// A reservation of a refresh token: the mark that it is being sent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Reservation {
     /// The session.
     pub sid: SessionId,
@@ -68,8 +77,16 @@ pub struct Reservation {
     pub replaces: Option<(ReservationId, Timestamp)>,
 }
 
+impl Reservation {
+    /// Makes a reservation that replaces none.
+    pub fn new(sid: SessionId, seq: u64, id: ReservationId) -> Self {
+        Self { sid, seq, id, replaces: None }
+    }
+}
+
 /// New tokens of another server for a session.
 #[derive(Clone, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Publication {
     /// The session.
     pub sid: SessionId,
@@ -79,6 +96,13 @@ pub struct Publication {
     pub tokens: NewUpstreamTokens,
     /// The app's claims from now on. None: they stay as they are.
     pub claims: Option<String>,
+}
+
+impl Publication {
+    /// Makes a publication that keeps the row's claims.
+    pub fn new(sid: SessionId, seq: u64, tokens: NewUpstreamTokens) -> Self {
+        Self { sid, seq, tokens, claims: None }
+    }
 }
 
 /// A store that keeps tokens of another server in its sessions' rows.
@@ -130,6 +154,12 @@ pub trait UpstreamTokenStore: SessionStore {
 }
 
 impl StoredUpstreamTokens {
+    /// Makes the tokens of a row that were never sent. A store sets the other members from its row.
+    pub fn new(sealed: Vec<u8>, expires: Timestamp) -> Self {
+        let (seq, tries, reservation) = (0, 0, None);
+        Self { seq, tries, reservation, reserved_at: Timestamp::default(), sealed, expires }
+    }
+
     /// Returns whether an access token with this `lifetime` should be renewed now. The moment
     /// differs between sessions, so that they are not renewed together.
     pub fn is_due(&self, sid: SessionId, lifetime: Duration, now: Timestamp) -> bool {

@@ -270,5 +270,6 @@ fn resigned_tokens_are_no_different() {
 }
 
 fn is_stale(session: &Session<User>) -> bool {
-    session.expires_at().is_none_or(|expires| expires < SystemTime::now() + Duration::from_secs(1))
+    let soon = Timestamp::from(SystemTime::now()).plus(Duration::from_secs(1));
+    session.expires_at().is_none_or(|expires| expires < soon)
 }

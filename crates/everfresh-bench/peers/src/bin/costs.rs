@@ -63,13 +63,13 @@ async fn cost(material: &Material, store: &str, path: &std::path::Path, sessions
     let builder: EngineBuilder<User> = match store {
         "resign" => builder.refresh_with(Reissue::new()),
         "memory" => {
-            let store = MemoryStore::with_clock(clock.clone()).capacity(2_000_000);
+            let store = MemoryStore::new().clock(clock.clone()).capacity(2_000_000);
             strangers::in_any(&store, strangers).await;
             builder.refresh_with(Rotate::new(store).key_ring(ring()))
         }
         "redis" => {
-            let store = RedisStore::builder().clock(clock.clone()).open(&url).await;
-            let store = store.expect("a store");
+            let store = RedisStore::open(&url).await;
+            let store = store.expect("a store").clock(clock.clone());
             strangers::in_any(&store, strangers).await;
             builder.refresh_with(Rotate::new(store).key_ring(ring()))
         }

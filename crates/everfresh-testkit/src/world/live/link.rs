@@ -55,7 +55,7 @@ pub(super) struct Wires {
 
 impl Hub {
     pub(super) fn new(clock: ManualClock, reuse_interval: Duration) -> Self {
-        let store = MemoryStore::with_clock(clock.clone());
+        let store = MemoryStore::new().clock(clock.clone());
         Self { store, clock, reuse_interval, wires: Arc::default() }
     }
 

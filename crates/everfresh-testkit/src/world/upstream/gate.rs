@@ -98,7 +98,7 @@ impl Hub {
             pending: Vec::new(),
             numbers: Vec::new(),
         };
-        let store = MemoryStore::with_clock(clock.clone());
+        let store = MemoryStore::new().clock(clock.clone());
         Self { store, clock, wires: Arc::new(Mutex::new(wires)) }
     }
 

@@ -174,7 +174,7 @@ async fn email_from_the_database(
 async fn a_session_of_the_former_release_is_401_and_goes_on_at_the_old_node() {
     let mut kept = None;
     let rotate = |clock: &ManualClock| {
-        let store = MemoryStore::with_clock(clock.clone());
+        let store = MemoryStore::new().clock(clock.clone());
         kept = Some(store.clone());
         Rotate::new(store)
     };
@@ -242,13 +242,13 @@ async fn heals<R: Refresher + Clone>(refresher: impl Fn(&ManualClock) -> R) {
 #[tokio::test]
 async fn a_hook_gives_new_claims_to_a_fresh_token_and_to_an_expired_one() {
     heals(|_| Reissue::new()).await;
-    heals(|clock| Rotate::new(MemoryStore::with_clock(clock.clone()))).await;
+    heals(|clock| Rotate::new(MemoryStore::new().clock(clock.clone()))).await;
 }
 
 // Rows: N1.
 #[tokio::test]
 async fn what_the_hook_answers_decides() {
-    let rotate = |clock: &ManualClock| Rotate::new(MemoryStore::with_clock(clock.clone()));
+    let rotate = |clock: &ManualClock| Rotate::new(MemoryStore::new().clock(clock.clone()));
     for advance in [0, 900] {
         let keep = |_| async { Ok::<_, &str>(Revalidated::Keep) };
         let (clock, old, new) = nodes(rotate, |builder| builder.revalidate_with(keep));
@@ -281,7 +281,7 @@ async fn what_the_hook_answers_decides() {
 // Rows: N1.
 #[tokio::test]
 async fn ending_sessions_needs_no_claims() {
-    let rotate = |clock: &ManualClock| Rotate::new(MemoryStore::with_clock(clock.clone()));
+    let rotate = |clock: &ManualClock| Rotate::new(MemoryStore::new().clock(clock.clone()));
     for advance in [0, 900] {
         let (clock, old, new) = nodes(rotate, |builder| builder);
         let (pair, there) = (old.sign_in().await, old.sign_in().await);
@@ -313,7 +313,7 @@ async fn ending_sessions_needs_no_claims() {
 // Rows: N1.
 #[tokio::test]
 async fn a_late_twin_of_the_old_nodes_rotation_gets_nothing_that_is_refused_here() {
-    let rotate = |clock: &ManualClock| Rotate::new(MemoryStore::with_clock(clock.clone()));
+    let rotate = |clock: &ManualClock| Rotate::new(MemoryStore::new().clock(clock.clone()));
     let (clock, old, new) = nodes(rotate, |builder| builder);
     let pair = old.sign_in().await;
     clock.advance(secs(900));
@@ -327,7 +327,7 @@ async fn a_late_twin_of_the_old_nodes_rotation_gets_nothing_that_is_refused_here
 // Rows: N1.
 #[tokio::test]
 async fn dialects_mint_nothing_and_the_old_nodes_go_on() {
-    let rotate = |clock: &ManualClock| Rotate::new(MemoryStore::with_clock(clock.clone()));
+    let rotate = |clock: &ManualClock| Rotate::new(MemoryStore::new().clock(clock.clone()));
     let dialects = [
         ("/v1/auth/jwt/refresh", "token", false, StatusCode::UNAUTHORIZED),
         ("/v1/auth/refresh", "refresh_token", true, StatusCode::UNAUTHORIZED),

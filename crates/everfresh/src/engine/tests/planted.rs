@@ -134,7 +134,7 @@ async fn what_is_left_of_a_session_that_is_over_takes_no_part() {
 async fn where_it_cant_be_known_which_counts_the_answer_is_503() {
     let down = std::sync::Arc::new(std::sync::atomic::AtomicBool::new(false));
     let clock = crate::ManualClock::starting_at(START);
-    let store = Failing(MemoryStore::with_clock(clock.clone()), down.clone());
+    let store = Failing(MemoryStore::new().clock(clock.clone()), down.clone());
     let mut world =
         World::with(|b| shared(b.clock(clock.clone()).refresh_with(Rotate::new(store))));
     world.clock = clock;

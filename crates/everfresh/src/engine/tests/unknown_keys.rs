@@ -232,7 +232,7 @@ async fn beside_a_refresh_token(
 ) -> Response<String> {
     let ring = || crate::KeyRing::new(b"a ring's secret of more than 32 bytes").unwrap();
     let clock = crate::ManualClock::starting_at(START);
-    let store = crate::MemoryStore::with_clock(clock.clone());
+    let store = crate::MemoryStore::new().clock(clock.clone());
     let rotate = || crate::Rotate::new(store.clone()).key_ring(ring());
     let (keys, _) = sourced(Keys::new(key("old")).unwrap(), answer);
     let app = World::keyed(keys, |b| b.clock(clock.clone()).refresh_with(rotate()));

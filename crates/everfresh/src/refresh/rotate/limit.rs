@@ -9,6 +9,7 @@ use crate::store::SessionId;
 /// What a sign-in does for a subject that has as many sessions as
 /// [`Rotate::max_sessions`](crate::Rotate::max_sessions) allows.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum AtMaxSessions {
     /// The user is signed in. Their oldest session ends as by a sign-out, with
     /// [`Event::OverLimit`](crate::Event::OverLimit).

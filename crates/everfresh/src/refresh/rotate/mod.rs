@@ -468,7 +468,7 @@ impl From<SessionRecord> for SessionInfo {
             subject: record.subject,
             signed_in_at: record.created_at,
             last_used_at: record.rotated_at,
-            expires: record.idle_expires.min(record.absolute_expires),
+            expires_at: record.idle_expires.min(record.absolute_expires),
             attributes,
         }
     }

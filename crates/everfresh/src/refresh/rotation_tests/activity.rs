@@ -28,7 +28,7 @@ async fn polling_keeps_nobody_signed_in_and_a_person_stays() {
     const HOUR: Duration = Duration::from_secs(3600);
     let build = || {
         let clock = ManualClock::starting_at(START);
-        let store = MemoryStore::with_clock(clock.clone());
+        let store = MemoryStore::new().clock(clock.clone());
         let rotate = Rotate::new(store).idle_lifetime(HOUR);
         let mut world = World::with(|b| {
             b.clock(clock.clone())
@@ -175,7 +175,7 @@ impl SessionStore for Failing {
 async fn a_store_that_fails_while_it_is_written_loses_no_session() {
     for failures in [1, 2, 3, 8] {
         let clock = ManualClock::starting_at(START);
-        let store = MemoryStore::with_clock(clock.clone());
+        let store = MemoryStore::new().clock(clock.clone());
         let failing = Failing(store.clone(), Arc::new(AtomicUsize::new(0)));
         let count = failing.1.clone();
         let rotate = Rotate::new(failing);

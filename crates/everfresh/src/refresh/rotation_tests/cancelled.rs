@@ -68,7 +68,7 @@ impl SessionStore for Slow {
 
 fn slow_world() -> (World, MemoryStore) {
     let clock = crate::ManualClock::starting_at(START);
-    let store = MemoryStore::with_clock(clock.clone());
+    let store = MemoryStore::new().clock(clock.clone());
     let slow = Slow(store.clone());
     let mut world = World::with(|b| b.clock(clock.clone()).refresh_with(Rotate::new(slow)));
     world.clock = clock;

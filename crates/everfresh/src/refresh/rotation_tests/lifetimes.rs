@@ -84,9 +84,9 @@ async fn an_ended_session_is_refused_while_its_access_token_is_good() {
             let sid = sid.clone();
             async move {
                 assert_eq!(session.sessions().await.unwrap().len(), 2);
-                assert!(session.sign_out_other(&sid).await.unwrap());
-                assert!(!session.sign_out_other(&sid).await.unwrap(), "once");
-                assert!(!session.sign_out_other("AAAAAAAAAAAAAAAAAAAAAA").await.unwrap());
+                assert!(session.sign_out_session(&sid).await.unwrap());
+                assert!(!session.sign_out_session(&sid).await.unwrap(), "once");
+                assert!(!session.sign_out_session("AAAAAAAAAAAAAAAAAAAAAA").await.unwrap());
                 show_user(&session)
             }
         })
@@ -250,7 +250,7 @@ async fn a_slow_response_with_a_refresh_beside_it_is_looked_at_again_too() {
 async fn a_store_that_is_down_signs_nobody_out() {
     let (world, store) = World::rotating_with(|b| b.leeway(Duration::ZERO));
     let pair = world.sign_in_pair("alice").await;
-    let down = MemoryStore::with_clock(world.clock.clone()).capacity(0);
+    let down = MemoryStore::new().clock(world.clock.clone()).capacity(0);
     let full = World::node(&world.clock, &down, |b| b);
     full.send(get(&[]), |session, _| async move {
         let problem = session.sign_in("bob", user("bob")).await.unwrap_err();

@@ -6,7 +6,7 @@ use crate::AtMaxSessions;
 
 fn limited(change: impl FnOnce(Rotate) -> Rotate) -> (World, MemoryStore) {
     let clock = crate::ManualClock::starting_at(START);
-    let store = MemoryStore::with_clock(clock.clone());
+    let store = MemoryStore::new().clock(clock.clone());
     let rotate = change(Rotate::new(store.clone()));
     let mut world = World::with(|b| b.clock(clock.clone()).refresh_with(rotate));
     world.clock = clock;
@@ -185,8 +185,8 @@ async fn any_session_of_ones_own_can_be_ended() {
         .send(own.request(), move |session, _| {
             let (unseen, bobs) = (unseen.clone(), bobs.clone());
             async move {
-                assert!(session.sign_out_other(&unseen).await.unwrap());
-                assert!(!session.sign_out_other(&bobs).await.unwrap());
+                assert!(session.sign_out_session(&unseen).await.unwrap());
+                assert!(!session.sign_out_session(&bobs).await.unwrap());
                 empty()
             }
         })

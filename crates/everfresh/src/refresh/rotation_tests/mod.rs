@@ -283,7 +283,7 @@ async fn three_nodes_with_skewed_clocks_rotate_once() {
 async fn a_rotation_that_loses_derives_the_winners_bytes() {
     // Both nodes have read the row before either writes: the gate holds them in the hook.
     let store_clock = crate::ManualClock::starting_at(START);
-    let store = MemoryStore::with_clock(store_clock.clone());
+    let store = MemoryStore::new().clock(store_clock.clone());
     let (open, gate) = tokio::sync::watch::channel(0_u32);
     let node = || {
         let gate = gate.clone();

@@ -63,7 +63,7 @@ impl SessionStore for Broken {
 
 fn broken() -> (World, Broken) {
     let clock = crate::ManualClock::starting_at(START);
-    let store = Broken(MemoryStore::with_clock(clock.clone()), Arc::default());
+    let store = Broken(MemoryStore::new().clock(clock.clone()), Arc::default());
     let rotate = Rotate::new(store.clone());
     let mut world = World::with(|b| b.clock(clock.clone()).refresh_with(rotate));
     world.clock = clock;

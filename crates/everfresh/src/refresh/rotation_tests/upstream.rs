@@ -80,7 +80,7 @@ fn resting_with(
     change: impl FnOnce(crate::EngineBuilder<User>) -> crate::EngineBuilder<User>,
 ) -> (World, Depot) {
     let clock = crate::ManualClock::starting_at(START);
-    let store = MemoryStore::with_clock(clock.clone());
+    let store = MemoryStore::new().clock(clock.clone());
     let depot = Depot { store: store.clone(), asked: Arc::default(), fails: Arc::default() };
     let refresher = Rotate::backed_by(store, depot.clone());
     let mut world = World::with(|b| {
@@ -111,8 +111,8 @@ async fn sign_in(world: &World, expires_in: Duration) -> Pair {
 /// How long this access token is good.
 async fn left(world: &World, pair: &Pair) -> u64 {
     let answer = world.send(pair.request(), |session, _| async move {
-        let at = session.watch().unwrap().at();
-        Response::new(at.duration_since(std::time::UNIX_EPOCH).unwrap().as_secs().to_string())
+        let at = session.watch().unwrap().expires_at();
+        Response::new(at.as_secs().to_string())
     });
     let at: u64 = answer.await.body().parse().unwrap();
     at - world.clock.now().as_secs()
@@ -206,7 +206,7 @@ async fn calls_onward_get_the_token_that_the_session_rests_on() {
     let upstream_access_token = async || {
         world
             .send(pair.request(), |session, _| async move {
-                Response::new(match session.issued_access_token().await {
+                Response::new(match session.upstream_access_token().await {
                     Ok(token) => token.expose().to_owned(),
                     Err(error) => format!("{:?}", error.kind()),
                 })

@@ -57,11 +57,11 @@ const SWEEP_STEP: usize = 4;
 #[derive(Clone)]
 pub struct MemoryStore {
     inner: Arc<Inner>,
+    clock: Clock,
     capacity: usize,
 }
 
 struct Inner {
-    clock: Clock,
     hasher: RandomState,
     shards: Vec<Mutex<Shard>>,
     count: AtomicUsize,
@@ -75,14 +75,8 @@ struct Inner {
 impl MemoryStore {
     /// Makes an empty store for up to a million sessions.
     pub fn new() -> Self {
-        Self::with_clock(Clock::system())
-    }
-
-    /// Makes an empty store with this clock.
-    pub fn with_clock(clock: impl Into<Clock>) -> Self {
         let shards = (0..SHARDS).map(|_| Mutex::default()).collect();
         let inner = Inner {
-            clock: clock.into(),
             hasher: RandomState::new(),
             shards,
             count: AtomicUsize::new(0),
@@ -90,7 +84,13 @@ impl MemoryStore {
             ended: Mutex::default(),
             last_ended: watch::Sender::new(0),
         };
-        Self { inner: Arc::new(inner), capacity: DEFAULT_CAPACITY }
+        Self { inner: Arc::new(inner), clock: Clock::system(), capacity: DEFAULT_CAPACITY }
+    }
+
+    /// Sets the clock, for tests.
+    pub fn clock(mut self, clock: impl Into<Clock>) -> Self {
+        self.clock = clock.into();
+        self
     }
 
     /// Sets how many sessions the store keeps at the most. While it is full of sessions that are
@@ -153,7 +153,7 @@ impl MemoryStore {
         sid: SessionId,
         change: impl FnOnce(&mut StoredUpstreamTokens, Timestamp) -> bool,
     ) -> bool {
-        let now = self.inner.clock.now();
+        let now = self.clock.now();
         let mut shard = self.shard(sid);
         let upstream = shard.live(sid, now).and_then(|row| row.upstream.as_deref_mut());
         upstream.is_some_and(|upstream| change(upstream, now))
@@ -168,7 +168,7 @@ impl MemoryStore {
         // Under the lock, so that numbers are in order.
         self.inner.last_ended.send_modify(|last| *last += 1);
         let last = *self.inner.last_ended.borrow();
-        ended.push_back((last, self.inner.clock.now(), sid));
+        ended.push_back((last, self.clock.now(), sid));
     }
 
     /// Ends a session, and tells the watches.
@@ -189,7 +189,7 @@ impl MemoryStore {
     /// Applies `take` to up to `limit` sessions of a subject that are not over, in the order of
     /// [`page_of`](Self::page_of), and returns the results.
     fn walk<T>(&self, subject: &str, limit: usize, take: impl Fn(&Row) -> T) -> Vec<T> {
-        let now = self.inner.clock.now();
+        let now = self.clock.now();
         let (mut found, mut page) = (Vec::new(), self.page_of(subject, None));
         while found.len() < limit
             && let Some(last) = page.last().copied()
@@ -217,7 +217,7 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 
 impl SessionStore for MemoryStore {
     async fn create(&self, new: NewSession) -> Result<(), StoreError> {
-        let now = self.inner.clock.now();
+        let now = self.clock.now();
         let record = new.into_record(now);
         let sid = record.sid;
         let taken = || StoreError::new("the session's id is taken");
@@ -251,13 +251,13 @@ impl SessionStore for MemoryStore {
     }
 
     async fn load(&self, sid: SessionId) -> Result<Option<Loaded>, StoreError> {
-        let now = self.inner.clock.now();
+        let now = self.clock.now();
         let mut shard = self.shard(sid);
         Ok(shard.live(sid, now).map(|row| Loaded { record: (&*row).into(), now }))
     }
 
     async fn rotate(&self, rotation: Rotation) -> Result<bool, StoreError> {
-        let now = self.inner.clock.now();
+        let now = self.clock.now();
         let mut shard = self.shard(rotation.sid);
         let Some(row) = shard.live(rotation.sid, now) else { return Ok(false) };
         let again = rotation.from == rotation.to;
@@ -286,7 +286,7 @@ impl SessionStore for MemoryStore {
         generation: u64,
         user_activity: bool,
     ) -> Result<(), StoreError> {
-        let now = self.inner.clock.now();
+        let now = self.clock.now();
         let mut shard = self.shard(sid);
         if let Some(row) = shard.live(sid, now)
             && row.generation == generation
@@ -331,7 +331,7 @@ impl SessionStore for MemoryStore {
     }
 
     async fn sweep(&self, limit: usize) -> Result<usize, StoreError> {
-        let now = self.inner.clock.now();
+        let now = self.clock.now();
         let mut swept = 0;
         for shard in &self.inner.shards {
             let removed = lock(shard).sweep(now, limit - swept);
@@ -343,7 +343,7 @@ impl SessionStore for MemoryStore {
 
     async fn watch_revocations(&self, sink: RevocationSink) -> Result<(), StoreError> {
         let mut news = self.inner.last_ended.subscribe();
-        let since = self.inner.clock.now().minus(sink.lookback());
+        let since = self.clock.now().minus(sink.lookback());
         let mut told = 0;
         loop {
             news.mark_unchanged();
@@ -383,7 +383,7 @@ impl UpstreamTokenStore for MemoryStore {
     }
 
     async fn publish(&self, new: Publication) -> Result<bool, StoreError> {
-        let now = self.inner.clock.now();
+        let now = self.clock.now();
         let mut shard = self.shard(new.sid);
         let Some(row) = shard.live(new.sid, now) else { return Ok(false) };
         let Some(upstream) = row.upstream.as_mut().filter(|upstream| upstream.seq == new.seq)

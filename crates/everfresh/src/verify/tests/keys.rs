@@ -33,13 +33,8 @@ fn rsa_keys_have_2048_bits_or_more() {
 // Rows: S40.
 #[test]
 fn a_jwk_that_is_not_taken_says_why() {
-<<<<<<< HEAD
-    let key = |jwk: Value| Key::from_jwk(&serde_json::from_value(jwk).unwrap());
-    let says = |jwk: Value, reason: &str| {
-=======
     let key = |jwk: Value| Key::from_jwk(&jwk.to_string());
-    let says = |jwk: Value, why: &str| {
->>>>>>> 982199d (Take jsonwebtoken out of public signatures)
+    let says = |jwk: Value, reason: &str| {
         let problem = key(jwk).unwrap_err().to_string();
         assert!(problem.contains(reason), "{problem:?} lacks {reason:?}");
     };
