@@ -91,7 +91,7 @@ use warp::{Filter, Reply};
 
 pub use endpoints::endpoints;
 pub use everfresh::Session;
-pub use server::{Server, serve, service};
+pub use server::{Listener, Server, serve, service};
 
 everfresh::adapter::handler_types!();
 

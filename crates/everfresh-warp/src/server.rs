@@ -148,7 +148,7 @@ impl<F, C, L> Server<F, C, L>
 where
     F: Filter<Extract: Reply, Error: Into<warp::Rejection>> + Send + Sync + 'static,
     C: ClaimSet,
-    L: Accept,
+    L: Listener,
 {
     /// Serves HTTP/1 and HTTP/2, until the signal of [`graceful`](Self::graceful) if there is one.
     ///
@@ -198,7 +198,13 @@ where
 /// A connection and the address of its peer.
 type Connection<L> = (<L as Accept>::Stream, Option<SocketAddr>);
 
-/// A listener of a server. The trait is sealed, as warp's own is.
+/// What a [`Server`] listens with: a Tokio `TcpListener` or `UnixListener`. The trait is sealed, as
+/// warp's own is.
+pub trait Listener: Accept {}
+
+impl<L: Accept> Listener for L {}
+
+/// The part of [`Listener`] that other crates can't implement.
 pub trait Accept: Send {
     type Stream: AsyncRead + AsyncWrite + Unpin + Send + 'static;
 
