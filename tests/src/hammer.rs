@@ -198,7 +198,7 @@ macro_rules! hammer_suite {
         }
 
         #[tokio::test(flavor = "multi_thread")]
-        async fn a_cut_network_holds_nobody_for_longer_than_the_limit() {
+        async fn a_cut_network_delays_no_request_beyond_the_limit() {
             const LIMIT: Duration = Duration::from_secs(10);
 
             let database: Database = $start();

@@ -204,7 +204,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn whatever_is_allowed_here_is_allowed_by_the_engine() {
+    async fn every_decision_allowed_here_is_allowed_by_the_engine() {
         for (name, values) in [
             ("ACCESS_TTL", ["1", "86400"]),
             ("SESSION_TTL", ["1", "315360000"]),

@@ -13,7 +13,7 @@ use http::header::CONTENT_TYPE;
 use http::{HeaderValue, Method};
 
 #[tokio::test]
-async fn a_person_stays_signed_in_past_expiry() {
+async fn a_user_stays_signed_in_past_expiry() {
     let world = World::new().await;
     world.sign_in("Ada").await;
     assert_eq!(world.request().await, ("200".into(), "fresh".into()));

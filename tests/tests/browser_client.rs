@@ -101,7 +101,7 @@ async fn two_tabs_refresh_once_by_vote() {
 }
 
 #[tokio::test]
-async fn a_sign_out_is_heard_in_every_tab() {
+async fn a_sign_out_reaches_every_tab() {
     let world = World::new().await;
     world.sign_in("Grace").await;
     load(&world, json!({})).await;

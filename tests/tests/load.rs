@@ -7,7 +7,7 @@ use std::time::Duration;
 use everfresh_tests::load::{Kept, Plan, run};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn under_load_nobody_is_lost_and_nothing_leaks() {
+async fn under_load_no_session_is_lost_and_nothing_leaks() {
     let pairs = [
         ("axum", env!("CARGO_BIN_EXE_serve-axum"), Kept::Memory),
         ("actix", env!("CARGO_BIN_EXE_serve-actix"), Kept::Sqlite),

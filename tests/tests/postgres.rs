@@ -257,7 +257,7 @@ async fn rotations_leave_the_indexes_alone() {
 
 /// A sweep doesn't stop at sessions that were used since they were given a day.
 #[tokio::test]
-async fn a_sweep_finds_what_is_over_behind_what_is_not() {
+async fn a_sweep_finds_ended_sessions_behind_live_ones() {
     let postgres = Postgres::open().await;
     for n in 1..=20 {
         postgres.store.create(session(n, "alice")).await.unwrap();
@@ -280,7 +280,7 @@ async fn a_sweep_finds_what_is_over_behind_what_is_not() {
 
 // Rows: S46.
 #[tokio::test]
-async fn what_was_acknowledged_is_there_after_a_crash_of_the_server() {
+async fn acknowledged_writes_survive_a_crash_of_the_server() {
     let mut database = Database::postgres();
     let store = PostgresStore::open(&database.url()).await.unwrap();
     for n in 1..=2 {

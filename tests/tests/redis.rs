@@ -98,7 +98,7 @@ mod cluster {
 
     // Rows: L7.
     #[tokio::test]
-    async fn an_end_that_was_not_told_is_told_by_the_next_try() {
+    async fn an_unpublished_end_is_published_by_the_next_attempt() {
         let cluster = SHARED.get_or_init(Database::redis_cluster);
         let connection = ClusterClient::new([cluster.url()]).unwrap().get_async_connection().await;
         let (builder, clock, prefix) = super::apart();
@@ -166,7 +166,7 @@ async fn check_untold<S: SessionStore + UpstreamTokenStore>(
 
 // Rows: L7.
 #[tokio::test]
-async fn an_end_that_was_not_told_is_told_by_the_next_try() {
+async fn an_unpublished_end_is_published_by_the_next_attempt() {
     let redis = Redis::open().await;
     check_untold(&redis.store, Database::shared_redis(), &redis.prefix).await;
 }
@@ -320,7 +320,7 @@ async fn a_full_server_loses_nothing_that_was_acknowledged() {
 
 // Rows: S46.
 #[tokio::test]
-async fn what_was_acknowledged_is_there_after_a_crash_of_the_server() {
+async fn acknowledged_writes_survive_a_crash_of_the_server() {
     let mut database = Database::redis();
     let store = RedisStore::open(&database.url()).await.unwrap();
     for n in 1..=2 {

@@ -170,7 +170,7 @@ mod tests {
     }
 
     #[test]
-    fn what_failed_is_named() {
+    fn a_failed_step_is_named() {
         assert_eq!(failed("test a::b ... FAILED"), Some("a::b"));
         assert_eq!(failed("  ✖ a tab asks (3ms)"), Some("a tab asks (3ms)"));
         assert_eq!(failed("test a::b ... ok"), None);

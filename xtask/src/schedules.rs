@@ -223,7 +223,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_printed_is_added_up() {
+    fn printed_counts_are_added_up() {
         let mut figures = Figures::default();
         for line in [
             "test models::f01 ... loom: 120 schedules: three ask at once",

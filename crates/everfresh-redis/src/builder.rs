@@ -158,7 +158,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_server_that_cant_be_reached_says_where_and_what_to_do() {
+    async fn an_unreachable_server_is_an_error_with_its_address_and_remedy() {
         let problem =
             RedisStoreBuilder::new().open("redis://:hunter2@127.0.0.1:1/").await.unwrap_err();
         check_error(&problem.to_string(), &["connect to 127.0.0.1:1", "refused", "is up"]);

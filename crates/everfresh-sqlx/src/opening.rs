@@ -131,7 +131,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn tables_that_are_not_ours_are_told_by_their_migration() {
+    fn tables_that_are_not_ours_are_recognized_by_their_migration() {
         let text = |error| cant_migrate(error, "another file", |_| "look at it").to_string();
         for (error, says) in [
             (MigrateError::VersionMissing(7), ["migration 7", "newer version", "another file"]),
@@ -152,7 +152,7 @@ mod tests {
 
     #[cfg(feature = "sqlite")]
     #[tokio::test]
-    async fn a_file_that_cant_be_opened_says_why_and_what_to_do() {
+    async fn an_error_to_open_a_file_names_its_cause_and_remedy() {
         use crate::SqliteStore;
 
         let folder = tempfile::tempdir().unwrap();
@@ -188,7 +188,7 @@ mod tests {
 
     #[cfg(feature = "postgres")]
     #[tokio::test]
-    async fn a_server_that_cant_be_reached_says_where_and_what_to_do() {
+    async fn an_unreachable_server_is_an_error_with_its_address_and_remedy() {
         use crate::PostgresStore;
 
         for (url, says) in [

@@ -86,7 +86,7 @@ async fn a_thousand_racers_rotate_once() {
 
 // Rows: S54, R30.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_file_that_stays_locked_is_503_and_nobody_is_signed_out() {
+async fn a_file_that_stays_locked_is_503_and_signs_no_user_out() {
     use sqlx::Connection as _;
 
     let world = World::new().await;

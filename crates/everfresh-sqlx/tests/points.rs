@@ -146,7 +146,7 @@ async fn each(name: &str, faults: &[Fault], run: impl AsyncFn(Aim, Fault) -> Poi
 
 // Rows: F16, S56.
 #[tokio::test(start_paused = true)]
-async fn whatever_fails_at_whatever_step_in_memory_the_next_request_is_served() {
+async fn a_failure_at_any_step_in_memory_lets_the_next_request_be_served() {
     use Fault::{HangUp, HangUpAfter, Hold, Mute, Refuse, Stall};
     let faults = [Refuse, Mute, HangUp, HangUpAfter, Stall, Hold];
     each("Rotate in memory", &faults, async |aim, fault| {
@@ -160,7 +160,7 @@ async fn whatever_fails_at_whatever_step_in_memory_the_next_request_is_served() 
 
 // Rows: F16, S56.
 #[tokio::test]
-async fn whatever_fails_at_whatever_step_in_a_file_the_next_request_is_served() {
+async fn a_failure_at_any_step_in_a_file_lets_the_next_request_be_served() {
     use Fault::{HangUp, HangUpAfter, Mute, Refuse, Stall};
     let faults = [Refuse, Mute, HangUp, HangUpAfter, Stall];
     each("Rotate in SQLite", &faults, async |aim, fault| {

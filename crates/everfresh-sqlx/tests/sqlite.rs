@@ -92,7 +92,7 @@ async fn a_node_that_was_away_reads_every_page_of_ends() {
 
 // Rows: S46.
 #[tokio::test]
-async fn what_was_acknowledged_is_there_after_a_restart() {
+async fn acknowledged_writes_survive_a_restart() {
     let mut sqlite = Sqlite::open().await;
     for n in 1..=2 {
         sqlite.store.create(session(n, "alice")).await.unwrap();
@@ -214,7 +214,7 @@ async fn migrations_stand_beside_the_apps_own() {
 
 /// As earlier versions wrote them, in a table that is named for nobody.
 #[tokio::test]
-async fn a_file_whose_migrations_were_nobodys_goes_on() {
+async fn a_file_with_unmarked_migrations_is_still_opened() {
     let mut sqlite = Sqlite::open().await;
     sqlite.store.create(session(1, "alice")).await.unwrap();
     let options = SqliteConnectOptions::new().filename(sqlite.folder.path().join("sessions.db"));

@@ -57,7 +57,7 @@ mod tests {
     }
 
     #[test]
-    fn what_breaks_a_rule_is_found() {
+    fn a_broken_rule_is_found() {
         let good = "`leeway` is 301s; allowed are 0 s to 300 s";
         assert!(holds(|| check_error(good, &["`leeway`", "301", "300 s"])));
         assert!(holds(|| check_error("HS256 needs a secret; give one", &[])));

@@ -36,14 +36,14 @@ fn no_long_schedule_by_chance_sends_a_token_twice_or_loses_one() {
 
 /// The limit that the docs state: whoever answers 500 to what he has done loses the session.
 #[test]
-fn what_is_done_and_answered_with_500_is_told() {
+fn work_done_and_answered_with_500_is_reported() {
     let plan = Plan { broken: true, sign_out: false, ..Plan::wide(Model::Strict) };
     let tally = kept(wander(plan, 1, 300)).tally;
     assert!(tally.lost > 10, "{tally:?}");
 }
 
 #[test]
-fn a_schedule_that_breaks_a_promise_is_told_in_short() {
+fn a_schedule_that_breaks_a_promise_is_printed_in_short_form() {
     // A server that takes each token once, treated like one whose tokens don't rotate.
     let plan = Plan { sign_out: false, ..Plan::narrow(Model::Mistaken) };
     let failed = explore(plan, 1_000_000).failed.expect("a token is sent twice");

@@ -29,7 +29,7 @@ fn kept(plan: Plan) -> Tally {
 
 // Rows: F02, F03, F08, F12, F15, F33, F37, F49, F62, F80, S54.
 #[test]
-fn nobody_honest_is_signed_out() {
+fn no_honest_client_is_signed_out() {
     let tally = kept(Plan { strict: true, refreshing: true, ..Plan::new(1, 450, false) });
     eprintln!("{tally:#?}");
     assert!(tally.rotations <= tally.expiries, "one generation per expiry at the most");
@@ -43,7 +43,7 @@ fn nobody_honest_is_signed_out() {
 
 // Rows: F31, F32, F34, F35, S44.
 #[test]
-fn a_thief_is_noticed_at_once_and_the_other_device_lives_on() {
+fn a_thief_is_noticed_at_once_and_the_other_device_stays_signed_in() {
     let tally = kept(Plan { refreshing: true, ..Plan::new(1, 450, true) });
     eprintln!("{tally:#?}");
     let unnoticed = tally.unnoticed() + tally.worthless;
@@ -54,7 +54,7 @@ fn a_thief_is_noticed_at_once_and_the_other_device_lives_on() {
 }
 
 #[test]
-fn a_network_slower_than_the_rules_bear_is_told_by_its_shortest_schedule() {
+fn a_network_too_slow_for_the_rules_is_shown_by_the_shortest_schedule() {
     // Three reuse intervals on the way.
     let plan = Plan { quarters: 12, ..Plan::new(1, 50, false) };
     let Played { tally, failed } = play(plan);

@@ -98,7 +98,7 @@ fn fetch_problems() -> Vec<Says<FetchProblem>> {
 }
 
 #[test]
-fn every_error_of_a_call_says_what_to_look_at() {
+fn every_error_of_a_call_names_what_to_check() {
     let all = http_errors();
     assert_eq!(all.len(), 10);
     for (error, says) in all {
@@ -120,7 +120,7 @@ fn every_error_of_a_call_says_what_to_look_at() {
 }
 
 #[test]
-fn every_address_that_cant_be_called_says_what_to_write() {
+fn every_refused_address_error_names_the_allowed_form() {
     let refused = |text: &str| -> UrlError { text.parse::<SecureUrl>().unwrap_err() };
     let here: SecureUrl = "http://127.0.0.1/".parse().unwrap();
     let there: SecureUrl = "https://id.example/?a=b".parse().unwrap();
@@ -143,7 +143,7 @@ fn every_address_that_cant_be_called_says_what_to_write() {
 
 #[cfg(feature = "client")]
 #[test]
-fn every_problem_with_certificates_says_where_they_come_from() {
+fn every_certificate_error_names_the_source_of_the_certificates() {
     use crate::ClientError;
 
     let first: Says<_> =

@@ -310,7 +310,7 @@ mod tests {
 
     // Rows: F114.
     #[tokio::test]
-    async fn metadata_lead_nowhere_where_the_issuer_is_not() {
+    async fn metadata_can_not_direct_calls_away_from_the_issuer() {
         let here = Server::new(|_| Response::new(full(""))).await;
         for member in ["token_endpoint", "jwks_uri", "revocation_endpoint"] {
             for bad in [

@@ -346,7 +346,7 @@ async fn a_401_is_hidden_by_no_other_route() {
 }
 
 #[tokio::test]
-async fn what_a_handler_said_comes_before_what_a_filter_said() {
+async fn a_handlers_rejection_comes_before_a_filters() {
     fn fails() -> Result<&'static str, SessionError> {
         Err(everfresh::SessionErrorKind::Unavailable.into())
     }
@@ -365,7 +365,7 @@ async fn what_a_handler_said_comes_before_what_a_filter_said() {
 }
 
 #[tokio::test]
-async fn who_recovers_everything_asks_for_our_answer() {
+async fn an_app_that_recovers_every_rejection_can_return_ours() {
     async fn own(rejection: warp::Rejection) -> Result<Response, Infallible> {
         let ours = answer(&rejection);
         Ok(ours.unwrap_or_else(|| StatusCode::IM_A_TEAPOT.into_response()))

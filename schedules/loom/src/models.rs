@@ -119,7 +119,7 @@ fn wait(outcome: &mut Outcome) -> FlightResult {
 
 // Rows: F01.
 #[test]
-fn twins_fly_once_and_get_the_same() {
+fn equal_requests_share_one_flight_and_its_result() {
     explore("three ask at once", || {
         let field = Field::new();
         let twins = [(); 2].map(|()| {
@@ -137,7 +137,7 @@ fn twins_fly_once_and_get_the_same() {
 
 // Rows: F16.
 #[test]
-fn the_last_who_waits_leaves_and_who_comes_late_gets_the_result() {
+fn the_last_waiting_request_leaves_and_a_late_one_gets_the_result() {
     explore("the last waiter leaves while a flight lands, and another comes", || {
         let field = Field::new();
         let (running, number) = field.start(1);
@@ -165,7 +165,7 @@ fn the_last_who_waits_leaves_and_who_comes_late_gets_the_result() {
 }
 
 #[test]
-fn a_flight_that_is_dropped_leaves_nobody_waiting() {
+fn a_dropped_flight_leaves_no_request_waiting() {
     explore("a flight's runtime ends while others join", || {
         let field = Field::new();
         let (running, _) = field.start(1);
@@ -185,7 +185,7 @@ fn a_flight_that_is_dropped_leaves_nobody_waiting() {
 
 // Rows: F14, S47.
 #[test]
-fn what_lands_after_a_sign_out_is_kept_for_nobody() {
+fn a_result_that_comes_after_a_sign_out_is_not_kept() {
     explore("a sign-out while a flight lands, and the next flight of that token", || {
         let field = Field::new();
         let (running, number) = field.start(1);
@@ -209,7 +209,7 @@ fn what_lands_after_a_sign_out_is_kept_for_nobody() {
 
 // Rows: F17.
 #[test]
-fn after_a_shutdown_nothing_is_in_the_air() {
+fn after_a_shutdown_no_flight_runs() {
     // Of one token: a map's order is by chance, and loom has to be able to run the same one again.
     explore("a shutdown while two ask", || {
         let field = Field::new();
@@ -246,7 +246,7 @@ fn after_a_shutdown_nothing_is_in_the_air() {
 
 // Rows: F72.
 #[test]
-fn a_failure_is_told_to_all_who_wait_and_not_tried_again_at_once() {
+fn a_failure_reaches_every_waiting_request_and_is_not_retried_at_once() {
     explore("a flight fails while others ask", || {
         let field = Field::new();
         let (running, _) = field.start(1);

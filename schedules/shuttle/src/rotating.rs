@@ -50,7 +50,7 @@ fn tabs_that_hang_up_on_two_nodes() {
 
 // Rows: F16.
 #[test]
-fn when_everybody_hangs_up_the_next_one_is_served() {
+fn when_every_client_hangs_up_the_next_request_is_served() {
     explore("Rotate: three tabs that all hang up", || {
         let world = World::rotating(1);
         let old = world.expired();
@@ -104,7 +104,7 @@ fn a_sign_out_among_refreshes_leaves_nothing_that_is_good() {
 
 // Rows: F17.
 #[test]
-fn a_shutdown_among_refreshes_waits_for_what_took_off() {
+fn a_shutdown_waits_for_the_refreshes_that_have_started() {
     explore("Rotate: a shutdown while others refresh", || {
         let world = World::rotating(1);
         let old = world.expired();
@@ -134,7 +134,7 @@ fn a_shutdown_among_refreshes_waits_for_what_took_off() {
 
 // Rows: F18.
 #[test]
-fn who_waited_long_enough_is_told_and_the_next_one_is_served() {
+fn a_request_that_waited_long_enough_gets_503_and_the_next_one_is_served() {
     explore("Rotate: time runs out for those who wait", || {
         let world = World::rotating(1);
         let old = world.expired();

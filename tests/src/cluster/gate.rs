@@ -138,7 +138,7 @@ mod tests {
     use super::*;
 
     #[tokio::test]
-    async fn it_closes_at_the_message_that_was_named_and_loses_nothing() {
+    async fn the_fault_proxy_closes_at_the_named_message_and_loses_nothing() {
         let server = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let gate = Gate::start(server.local_addr().unwrap()).await;
         let echo = tokio::spawn(async move {

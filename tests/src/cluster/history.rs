@@ -194,7 +194,7 @@ mod tests {
     }
 
     #[test]
-    fn what_one_place_would_have_said_is_taken() {
+    fn a_history_that_a_single_server_allows_is_accepted() {
         use Did::{Refresh, Revoke, Verify};
         use Said::{Alive, Ended, Over};
         assert!(holds(&[]));
@@ -245,7 +245,7 @@ mod tests {
     }
 
     #[test]
-    fn what_no_one_place_would_have_said_is_refused() {
+    fn a_history_that_no_single_server_allows_is_refused() {
         use Did::{Refresh, Revoke, Verify};
         use Said::{Alive, Ended, Nothing, Over};
         // Signed out for no reason.

@@ -185,7 +185,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_kept_is_told() {
+    fn a_broken_limit_is_reported() {
         let plan = Plan {
             pairs: Vec::new(),
             time: Duration::ZERO,

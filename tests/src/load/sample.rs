@@ -170,7 +170,7 @@ mod tests {
     }
 
     #[test]
-    fn a_process_tells_of_itself() {
+    fn a_process_reports_its_own_figures() {
         let own = std::process::id();
         assert!(memory(own).unwrap() > 100);
         let before = descriptors(own).unwrap();

@@ -44,21 +44,21 @@ macro_rules! figures {
 
         // Rows: S46.
         #[tokio::test(flavor = "multi_thread")]
-        async fn a_node_that_is_killed_at_any_step_signs_nobody_out() {
+        async fn a_node_killed_at_any_step_signs_no_user_out() {
             let _alone = alone().await;
             faults::strike($ground, Blow::Kill, Rests::OnItself).await;
         }
 
         // Rows: S46.
         #[tokio::test(flavor = "multi_thread")]
-        async fn a_node_that_is_stopped_at_any_step_signs_nobody_out() {
+        async fn a_node_stopped_at_any_step_signs_no_user_out() {
             let _alone = alone().await;
             faults::strike($ground, Blow::Stop, Rests::OnItself).await;
         }
 
         // Rows: S57.
         #[tokio::test(flavor = "multi_thread")]
-        async fn a_killed_node_sends_no_token_twice_and_loses_what_it_alone_had_heard() {
+        async fn a_killed_node_sends_no_token_twice_and_loses_only_its_unstored_answers() {
             let _alone = alone().await;
             faults::strike($ground, Blow::Kill, Rests::OnAnother).await;
         }
@@ -72,7 +72,7 @@ macro_rules! figures {
 
         // Rows: S43.
         #[tokio::test(flavor = "multi_thread")]
-        async fn what_four_nodes_answer_is_what_one_place_would() {
+        async fn four_nodes_answer_as_one_server_would() {
             let _alone = alone().await;
             histories::are_linearizable($ground).await;
         }
@@ -86,7 +86,7 @@ macro_rules! figures {
 
         // Rows: S46.
         #[tokio::test(flavor = "multi_thread")]
-        async fn outages_sign_nobody_out_and_lose_nothing_that_was_acknowledged() {
+        async fn outages_sign_no_user_out_and_lose_no_acknowledged_write() {
             let _alone = alone().await;
             outages::are_survived($ground).await;
         }

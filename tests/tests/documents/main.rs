@@ -108,7 +108,7 @@ fn is_shell(block: &page::Block) -> bool {
 }
 
 #[test]
-fn every_link_leads_somewhere() {
+fn every_link_has_a_target() {
     let (root, pages) = (root(), page::all(&root()));
     let dead: Vec<_> = pages.iter().flat_map(|page| dead_links(&root, page, &pages)).collect();
     assert!(dead.is_empty(), "{dead:#?}");
@@ -116,14 +116,14 @@ fn every_link_leads_somewhere() {
 }
 
 #[test]
-fn every_command_names_what_there_is() {
+fn every_command_names_existing_files_and_tests() {
     let (workspace, pages) = (Workspace::read(&root()), page::all(&root()));
     let wrong: Vec<_> = pages.iter().flat_map(|page| wrong_commands(&workspace, page)).collect();
     assert!(wrong.is_empty(), "{wrong:#?}");
 }
 
 #[test]
-fn what_a_reader_is_told_to_run_runs() {
+fn the_commands_in_the_documents_run() {
     let root = root();
     run::build(&root);
     let mut unused: Vec<_> = NOT_RUN.iter().map(|(text, _)| *text).collect();
@@ -191,7 +191,7 @@ fn figures_of_the_index_are_those_of_their_pages() {
 
 /// The manifest in docs/first-app.md has what each of the examples needs, at the same versions.
 #[test]
-fn an_app_of_ones_own_depends_on_what_the_examples_do() {
+fn an_app_needs_only_the_examples_dependencies() {
     let root = root();
     let manifest = |path: &str| -> toml::Table {
         std::fs::read_to_string(root.join(path)).unwrap().parse().unwrap()

@@ -53,7 +53,7 @@ impl World {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn people_sign_in_at_the_provider_and_stay_signed_in() {
+async fn users_sign_in_at_the_provider_and_stay_signed_in() {
     let world = World::start();
     let tabs = Tabs::new();
     assert!(world.sign_in(&tabs, "alice").await.contains("Hello, alice"));
@@ -81,7 +81,7 @@ async fn people_sign_in_at_the_provider_and_stay_signed_in() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn another_browsers_sign_in_is_not_taken() {
+async fn another_browsers_sign_in_is_refused() {
     let world = World::start();
     // Somebody signs in up to the last step, and has another person go on from there.
     let thief = Tabs::new();

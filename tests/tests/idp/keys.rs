@@ -100,7 +100,7 @@ async fn access_token(idp: &IdentityProvider, sub: &str) -> String {
 }
 
 #[tokio::test]
-async fn the_provider_says_where_its_endpoints_are() {
+async fn the_providers_metadata_name_its_endpoints() {
     let idp = start("RS256");
     let provider = discover(&idp).await;
     assert_eq!(provider.issuer(), idp.url());

@@ -61,7 +61,7 @@ fn own_key() -> (Arc<Key>, serde_json::Value) {
 }
 
 #[tokio::test]
-async fn each_way_to_say_who_we_are_is_understood() {
+async fn each_client_authentication_method_is_accepted() {
     let (key, public) = own_key();
     let lifetime = Duration::from_secs(77);
     let settings = IdentitySettings {
@@ -96,7 +96,7 @@ async fn each_way_to_say_who_we_are_is_understood() {
 }
 
 #[tokio::test]
-async fn who_is_not_believed_is_misconfigured_and_loses_nothing() {
+async fn an_unauthenticated_client_is_misconfigured_and_loses_nothing() {
     let (_, public) = own_key();
     let (stranger, _) = own_key();
     let settings = IdentitySettings { pkj_keys: Some(public), ..IdentitySettings::default() };
@@ -135,7 +135,7 @@ async fn a_token_that_does_not_rotate_stays() {
 }
 
 #[tokio::test]
-async fn what_ended_at_the_provider_is_rejected() {
+async fn a_session_that_ended_at_the_provider_is_rejected() {
     let settings = IdentitySettings {
         refresh_lifetime: Duration::from_secs(1),
         ..IdentitySettings::default()
@@ -169,7 +169,7 @@ async fn a_token_that_was_used_ends_its_family() {
 /// What everfresh is held against: every task that finds its token expired refreshes it.
 // Rows: F01.
 #[tokio::test(flavor = "multi_thread")]
-async fn a_naive_client_loses_every_session() {
+async fn a_client_that_ignores_rotation_loses_every_session() {
     const SESSIONS: usize = 10;
     const TASKS: usize = 64;
     let idp = IdentityProvider::start(&IdentitySettings::default());

@@ -177,7 +177,7 @@ fn promise(name: &str, rests: Rests) {
 
 // Rows: F01, F03, S46.
 #[test]
-fn over_a_failing_network_nobody_honest_is_signed_out() {
+fn over_a_failing_network_no_honest_client_is_signed_out() {
     promise("rotate", Rests::OnItself);
 }
 
@@ -195,14 +195,14 @@ fn first_broken(terms: Terms) -> Broken {
 }
 
 #[test]
-fn an_overlap_shorter_than_messages_take_is_found_out() {
+fn the_search_finds_a_reuse_interval_shorter_than_message_delays() {
     let (reuse_interval, held) = (Duration::from_secs(1), Duration::from_secs(4));
     let what = first_broken(Terms { reuse_interval, held, ..Terms::of(Rests::OnItself) }).what;
     assert!(what.contains("stolen") || what.contains("signed out"), "{what}");
 }
 
 #[test]
-fn a_policy_that_sends_one_time_tokens_twice_is_found_out() {
+fn the_search_finds_a_policy_that_sends_one_time_tokens_twice() {
     let what = first_broken(Terms::of(Rests::OnAnother(Replay::Always))).what;
     assert!(what.contains("came again"), "{what}");
 }

@@ -266,7 +266,7 @@ mod tests {
     }
 
     #[test]
-    fn a_part_is_named_once() {
+    fn a_section_is_named_once() {
         let mut names = PARTS.map(|part| part.name);
         names.sort_unstable();
         assert!(names.windows(2).all(|pair| pair[0] != pair[1]));

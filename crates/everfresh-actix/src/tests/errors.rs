@@ -101,7 +101,7 @@ async fn an_error_answers_the_same_each_time_it_is_asked() {
 
 // Rows: R3.
 #[tokio::test]
-async fn what_comes_of_an_error_is_reported_once() {
+async fn the_outcome_of_an_error_is_reported_once() {
     let told: Arc<Mutex<Vec<String>>> = Arc::default();
     let hook = told.clone();
     let world = World::with(|builder| {

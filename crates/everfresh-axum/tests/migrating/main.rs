@@ -68,13 +68,13 @@ impl Jar {
 
 // Rows: N2.
 #[test]
-fn these_are_the_handlers_of_the_page() {
+fn the_page_lists_exactly_these_handlers() {
     assert!(PAGE.contains(&format!("```rust\n{}```", include_str!("exchange.rs"))));
 }
 
 // Rows: N2.
 #[tokio::test]
-async fn after_exchange_and_sign_out_the_old_cookie_is_gone() {
+async fn after_exchange_and_sign_out_the_old_cookie_is_deleted() {
     let app = exchange::app();
     let mut jar = Jar::with_the_old_cookie();
     assert_eq!(jar.send(&app, "POST", "/auth/exchange").await, StatusCode::NO_CONTENT);

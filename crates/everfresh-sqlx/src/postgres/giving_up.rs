@@ -46,7 +46,7 @@ mod tests {
 
     // Rows: R2.
     #[tokio::test(start_paused = true)]
-    async fn what_was_there_when_a_server_refused_is_given_up_and_what_came_later_is_not() {
+    async fn connections_from_before_a_refusal_are_closed_and_later_ones_are_kept() {
         let given_up = GivenUp::default();
         assert!(!given_up.is_outdated(Duration::from_secs(3600)), "no server has refused");
         given_up.note();

@@ -100,7 +100,7 @@ mod tests {
     use super::*;
 
     #[tokio::test]
-    async fn a_cut_silences_what_is_there_and_what_comes() {
+    async fn a_cut_silences_open_and_new_connections() {
         let server = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let cable = Cable::start(server.local_addr().unwrap()).await;
         tokio::spawn(async move {

@@ -86,7 +86,7 @@ async fn a_request_passes_and_the_connection_goes_on() {
 }
 
 #[tokio::test]
-async fn what_fails_before_is_not_seen_by_the_server() {
+async fn a_fault_before_the_call_keeps_it_from_the_server() {
     let (proxy, served) = world().await;
     proxy.next(Fault::CutBefore);
     assert_eq!(Client::send(&proxy).await.rest().await.unwrap(), "");
@@ -101,7 +101,7 @@ async fn what_fails_before_is_not_seen_by_the_server() {
 }
 
 #[tokio::test]
-async fn what_fails_after_was_done_by_the_server() {
+async fn a_fault_after_the_call_leaves_the_servers_work_done() {
     let (proxy, served) = world().await;
     proxy.all(Fault::CutAfter);
     assert_eq!(Client::send(&proxy).await.rest().await.unwrap(), "");
@@ -120,7 +120,7 @@ async fn what_fails_after_was_done_by_the_server() {
 }
 
 #[tokio::test]
-async fn what_is_held_comes_when_the_test_says_so_and_what_is_swallowed_never() {
+async fn held_bytes_arrive_on_release_and_swallowed_bytes_never() {
     let (proxy, served) = world().await;
     proxy.next(Fault::Hold);
     proxy.next(Fault::Swallow);
@@ -139,7 +139,7 @@ async fn what_is_held_comes_when_the_test_says_so_and_what_is_swallowed_never() 
 }
 
 #[tokio::test]
-async fn an_answer_drips() {
+async fn an_answer_that_arrives_in_drips_is_read() {
     let (proxy, _) = world().await;
     proxy.next(Fault::Drip(Duration::from_micros(1)));
     let mut client = Client::send(&proxy).await;

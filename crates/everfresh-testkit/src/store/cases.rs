@@ -29,7 +29,7 @@ async fn sweeps<H: Harness>(harness: &H, limit: usize, found: usize) {
 }
 
 /// Every field.
-pub async fn what_is_kept_comes_back_whole<H: Harness>() {
+pub async fn kept_entries_are_returned_unchanged<H: Harness>() {
     let harness = H::open().await;
     for n in 1..=2 {
         create(&harness, n, "alice").await;
@@ -85,7 +85,7 @@ pub async fn an_unknown_session_is_none<H: Harness>() {
 }
 
 /// Generation, key, times and claims; a new generation is not confirmed.
-pub async fn a_rotation_moves_the_row_it_has_seen<H: Harness>() {
+pub async fn a_rotation_changes_only_the_generation_it_has_read<H: Harness>() {
     let harness = H::open().await;
     create(&harness, 1, "alice").await;
     harness.store().confirm(id(1), 0, false).await.expect("confirmed");
@@ -117,7 +117,7 @@ pub async fn a_rotation_from_another_generation_changes_nothing<H: Harness>() {
 }
 
 /// Re-anchoring.
-pub async fn the_same_generation_is_given_again_only_while_unconfirmed<H: Harness>() {
+pub async fn the_same_generation_is_returned_again_only_while_unconfirmed<H: Harness>() {
     let harness = H::open().await;
     create(&harness, 1, "alice").await;
     harness.pass(Duration::from_secs(2)).await;
@@ -149,7 +149,7 @@ pub async fn only_the_current_generation_is_confirmed<H: Harness>() {
 }
 
 /// F33, F80.
-pub async fn a_revoked_session_is_gone_for_every_step<H: Harness>() {
+pub async fn a_revoked_session_is_missing_for_every_call<H: Harness>() {
     let harness = H::open().await;
     create(&harness, 1, "alice").await;
     create(&harness, 2, "alice").await;
@@ -229,7 +229,7 @@ pub async fn a_rotation_moves_the_idle_end_and_not_the_absolute_one<H: Harness>(
 /// F86: a rotation that no person caused leaves the idle end where it was; a person's sight of a
 /// generation moves it.
 // Rows: F86.
-pub async fn only_what_slides_moves_the_idle_end<H: Harness>() {
+pub async fn only_user_activity_moves_the_idle_end<H: Harness>() {
     let harness = H::open().await;
     create(&harness, 1, "alice").await;
     let first = loaded(&harness, 1).await.record;
@@ -249,7 +249,7 @@ pub async fn only_what_slides_moves_the_idle_end<H: Harness>() {
 }
 
 /// A person's sight never moves the end past the absolute one, nor brings an ended session back.
-pub async fn a_sight_that_slides_passes_no_limit<H: Harness>() {
+pub async fn user_activity_extends_no_session_beyond_its_limit<H: Harness>() {
     let harness = H::open().await;
     let mut short = session(1, "alice");
     short.absolute_lifetime = Duration::from_secs(6);
@@ -267,7 +267,7 @@ pub async fn a_sight_that_slides_passes_no_limit<H: Harness>() {
 
 /// Row 53 of the security list.
 // Rows: S53.
-pub async fn a_sweep_is_bounded_and_takes_only_what_is_over<H: Harness>() {
+pub async fn a_sweep_is_bounded_and_removes_only_ended_sessions<H: Harness>() {
     let harness = H::open().await;
     for n in 1..=10 {
         let mut new = session(n, "alice");

@@ -78,7 +78,7 @@ async fn open<H: Harness>(sessions: u8) -> H {
 
 /// By `revoke` and by `revoke_subject`, by this handle of the store or another; and not of those
 /// that go on.
-pub async fn who_follows_hears_of_every_session_that_is_ended<H: Harness>() {
+pub async fn a_watcher_gets_every_end_of_a_session<H: Harness>() {
     let harness: H = open(6).await;
     let first = Follower::new(&harness, HOUR).await;
     let second = Follower::new(&harness, HOUR).await;
@@ -99,7 +99,7 @@ pub async fn who_follows_hears_of_every_session_that_is_ended<H: Harness>() {
 }
 
 /// A node that was away catches up before it says that it has.
-pub async fn who_follows_late_hears_of_what_was<H: Harness>() {
+pub async fn a_late_watcher_gets_the_earlier_ends<H: Harness>() {
     let harness: H = open(3).await;
     assert!(harness.store().revoke(id(1)).await.expect("no error"));
     harness.pass(Duration::from_secs(1)).await;
@@ -113,7 +113,7 @@ pub async fn who_follows_late_hears_of_what_was<H: Harness>() {
 }
 
 /// What can't matter any more is not told for ever.
-pub async fn what_ended_long_ago_is_not_told<H: Harness>() {
+pub async fn ends_of_long_ago_are_not_reported<H: Harness>() {
     let harness: H = open(2).await;
     assert!(harness.store().revoke(id(1)).await.expect("no error"));
     harness.pass(2 * HOUR).await;
@@ -125,7 +125,7 @@ pub async fn what_ended_long_ago_is_not_told<H: Harness>() {
 
 /// The feed tells no rotation, confirmation or sign-in. Revoking what is not there may be told,
 /// since a former try may have ended it without telling.
-pub async fn only_ends_are_told<H: Harness>() {
+pub async fn only_ends_of_sessions_are_published<H: Harness>() {
     let harness: H = open(2).await;
     let follower = Follower::new(&harness, HOUR).await;
     let store = harness.store();
@@ -161,10 +161,10 @@ pub async fn of_many_ends_at_once_none_is_missed<H: Harness>() {
 macro_rules! feed_suite {
     ($harness:ty) => {
         $crate::store_suite!($harness; feed:
-            who_follows_hears_of_every_session_that_is_ended
-            who_follows_late_hears_of_what_was
-            what_ended_long_ago_is_not_told
-            only_ends_are_told
+            a_watcher_gets_every_end_of_a_session
+            a_late_watcher_gets_the_earlier_ends
+            ends_of_long_ago_are_not_reported
+            only_ends_of_sessions_are_published
             of_many_ends_at_once_none_is_missed
         );
     };

@@ -38,7 +38,7 @@ async fn sign_in<H: Harness>(harness: &H, subject: &str, times: u32) -> HashSet<
 
 /// By when they began, whatever was used since, and no more than were asked for.
 // Rows: M6.
-pub async fn the_newest_sessions_are_those_that_began_last<H: Harness>() {
+pub async fn the_newest_sessions_are_the_ones_that_began_last<H: Harness>() {
     let harness = H::open().await;
     let newest = async |limit| harness.store().newest("alice", limit).await.expect("no error");
     assert!(newest(10).await.is_empty());

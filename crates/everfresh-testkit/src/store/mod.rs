@@ -63,28 +63,28 @@ fn with<T>(mut value: T, change: impl FnOnce(&mut T)) -> T {
 macro_rules! store_suite {
     ($harness:ty) => {
         $crate::store_suite!($harness; cases:
-            what_is_kept_comes_back_whole
+            kept_entries_are_returned_unchanged
             text_of_any_kind_comes_back_whole
             an_id_is_taken_once
             an_unknown_session_is_none
-            a_rotation_moves_the_row_it_has_seen
+            a_rotation_changes_only_the_generation_it_has_read
             a_rotation_from_another_generation_changes_nothing
-            the_same_generation_is_given_again_only_while_unconfirmed
+            the_same_generation_is_returned_again_only_while_unconfirmed
             only_the_current_generation_is_confirmed
-            a_revoked_session_is_gone_for_every_step
+            a_revoked_session_is_missing_for_every_call
             a_subject_is_revoked_but_for_one_session
             a_list_holds_the_live_sessions_of_one_subject_latest_first
             a_session_ends_when_idle
             a_rotation_moves_the_idle_end_and_not_the_absolute_one
-            only_what_slides_moves_the_idle_end
-            a_sight_that_slides_passes_no_limit
-            a_sweep_is_bounded_and_takes_only_what_is_over
+            only_user_activity_moves_the_idle_end
+            user_activity_extends_no_session_beyond_its_limit
+            a_sweep_is_bounded_and_removes_only_ended_sessions
             generations_may_be_large
             of_many_rotations_at_once_one_succeeds
             after_a_revocation_was_acknowledged_nothing_succeeds
         );
         $crate::store_suite!($harness; many:
-            the_newest_sessions_are_those_that_began_last
+            the_newest_sessions_are_the_ones_that_began_last
             the_newest_sessions_are_not_over
             every_one_of_many_sessions_is_ended_but_one
             of_many_sessions_a_thousand_are_listed

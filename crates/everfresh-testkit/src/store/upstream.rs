@@ -65,7 +65,7 @@ async fn publishes<H: Harness<Store: UpstreamTokenStore>>(harness: &H, seq: u64,
 }
 
 /// As they were given, with times of the store's clock.
-pub async fn tokens_in_custody_come_back_whole<H: Harness<Store: UpstreamTokenStore>>() {
+pub async fn upstream_tokens_are_returned_unchanged<H: Harness<Store: UpstreamTokenStore>>() {
     let harness = open::<H>().await;
     let record = record(&harness).await;
     let upstream = *record.upstream.clone().expect("in custody");
@@ -77,7 +77,7 @@ pub async fn tokens_in_custody_come_back_whole<H: Harness<Store: UpstreamTokenSt
 }
 
 /// A token is sent by one.
-pub async fn a_token_is_claimed_once<H: Harness<Store: UpstreamTokenStore>>() {
+pub async fn a_token_is_reserved_once<H: Harness<Store: UpstreamTokenStore>>() {
     let harness = open::<H>().await;
     harness.pass(Duration::from_secs(2)).await;
     assert!(!claims(&harness, reservation(1, 7, None)).await, "other tokens");
@@ -95,7 +95,7 @@ pub async fn a_token_is_claimed_once<H: Harness<Store: UpstreamTokenStore>>() {
 }
 
 /// Nobody takes back what is not his.
-pub async fn a_claim_is_released_by_its_owner_alone<H: Harness<Store: UpstreamTokenStore>>() {
+pub async fn a_reservation_is_released_by_its_owner_alone<H: Harness<Store: UpstreamTokenStore>>() {
     let harness = open::<H>().await;
     assert!(!releases(&harness, reservation(0, 7, None)).await, "there is none");
     assert!(claims(&harness, reservation(0, 7, None)).await);
@@ -132,7 +132,7 @@ pub async fn the_end_of_a_session_gives_its_row<H: Harness<Store: UpstreamTokenS
 }
 
 /// The answer counts, however late, and once.
-pub async fn a_publication_counts_whoever_claimed<H: Harness<Store: UpstreamTokenStore>>() {
+pub async fn a_publication_counts_without_the_reservation<H: Harness<Store: UpstreamTokenStore>>() {
     let harness = open::<H>().await;
     let before = record(&harness).await;
     assert!(claims(&harness, reservation(0, 7, None)).await);
@@ -154,7 +154,7 @@ pub async fn a_publication_counts_whoever_claimed<H: Harness<Store: UpstreamToke
 }
 
 /// A rotation of the handle and a change of the tokens don't get in each other's way.
-pub async fn a_rotation_leaves_tokens_in_custody<H: Harness<Store: UpstreamTokenStore>>() {
+pub async fn a_rotation_keeps_the_upstream_tokens<H: Harness<Store: UpstreamTokenStore>>() {
     let harness = open::<H>().await;
     assert!(claims(&harness, reservation(0, 7, None)).await);
     let before = upstream(&harness).await;
@@ -167,7 +167,7 @@ pub async fn a_rotation_leaves_tokens_in_custody<H: Harness<Store: UpstreamToken
 }
 
 /// Signed out, over, never there, or without tokens: nothing succeeds.
-pub async fn without_tokens_nothing_is_claimed<H: Harness<Store: UpstreamTokenStore>>() {
+pub async fn without_tokens_nothing_is_reserved<H: Harness<Store: UpstreamTokenStore>>() {
     let harness = H::open().await;
     assert!(!claims(&harness, reservation(0, 7, None)).await);
     harness.store().create(session(1, "alice")).await.expect("kept");
@@ -188,7 +188,7 @@ pub async fn without_tokens_nothing_is_claimed<H: Harness<Store: UpstreamTokenSt
 }
 
 /// 32 racers, 20 rounds.
-pub async fn of_many_claims_at_once_one_succeeds<H: Harness<Store: UpstreamTokenStore>>() {
+pub async fn of_many_concurrent_reservations_one_succeeds<H: Harness<Store: UpstreamTokenStore>>() {
     let harness = open::<H>().await;
     for round in 0..20 {
         let racers: Vec<_> = (0..32)
@@ -223,14 +223,14 @@ pub async fn of_many_claims_at_once_one_succeeds<H: Harness<Store: UpstreamToken
 macro_rules! custody_suite {
     ($harness:ty) => {
         $crate::store_suite!($harness; upstream:
-            tokens_in_custody_come_back_whole
-            a_token_is_claimed_once
-            a_claim_is_released_by_its_owner_alone
+            upstream_tokens_are_returned_unchanged
+            a_token_is_reserved_once
+            a_reservation_is_released_by_its_owner_alone
             the_end_of_a_session_gives_its_row
-            a_publication_counts_whoever_claimed
-            a_rotation_leaves_tokens_in_custody
-            without_tokens_nothing_is_claimed
-            of_many_claims_at_once_one_succeeds
+            a_publication_counts_without_the_reservation
+            a_rotation_keeps_the_upstream_tokens
+            without_tokens_nothing_is_reserved
+            of_many_concurrent_reservations_one_succeeds
         );
     };
 }

@@ -150,7 +150,7 @@ macro_rules! adapter_suite {
             tokens_are_delivered_in_headers_on_demand
             a_hundred_fresh_requests_set_nothing
             an_expired_cookie_is_refreshed
-            the_advisory_window_brings_a_new_token_with_this_answer_or_the_next
+            in_the_advisory_window_this_response_or_the_next_has_the_new_token
             a_bearer_token_goes_back_as_one
             tokens_leave_with_errors
             head_is_refreshed_too
@@ -161,7 +161,7 @@ macro_rules! adapter_suite {
             signing_in_again_is_another_session
             a_tampered_token_is_401_and_sets_nothing
             no_token_is_401_without_an_error_code
-            public_routes_are_for_everybody
+            public_routes_admit_every_visitor
             two_credentials_are_a_bad_request
             a_cross_site_post_does_not_count
             a_preflight_touches_nothing
@@ -177,13 +177,13 @@ macro_rules! adapter_suite {
             a_stolen_refresh_token_ends_the_session
             a_signed_out_session_is_over_for_every_token
             a_refresh_token_never_reaches_the_handler
-            a_person_sees_and_ends_sessions_by_the_endpoints
+            a_user_lists_and_ends_sessions_by_the_endpoints
             public_keys_are_served
             every_dialect_is_served_to_its_clients
             a_large_body_is_refused
             a_socket_gets_its_cookies_and_lives_while_the_session_does
             a_socket_of_another_site_does_not_count
-            debug_headers_say_what_became_of_a_request
+            debug_headers_show_the_outcome_of_a_request
         );
     };
     ($adapter:ty: $($case:ident)*) => {

@@ -75,7 +75,7 @@ async fn a_form_and_json_arrive_as_they_should() {
 
 // Rows: F77, S64.
 #[tokio::test]
-async fn whatever_fails_a_request_is_sent_once_and_the_error_says_whether() {
+async fn a_failed_request_is_sent_at_most_once_and_its_error_states_whether() {
     let server = echo().await;
     let proxy = FaultProxy::start(server.address).await;
     let url = url(proxy.address());
@@ -126,7 +126,7 @@ async fn whatever_fails_a_request_is_sent_once_and_the_error_says_whether() {
 /// in its hands: the case in which hyper-util would send again by itself.
 // Rows: F77.
 #[tokio::test]
-async fn a_connection_that_was_closed_meanwhile_is_an_error_and_no_reason_to_send_again() {
+async fn a_connection_closed_in_the_meantime_is_an_error_and_nothing_is_sent_again() {
     use std::io::{Read as _, Write as _};
 
     let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
@@ -173,7 +173,7 @@ async fn nobody() -> std::net::SocketAddr {
 }
 
 #[tokio::test]
-async fn what_could_not_connect_was_not_sent() {
+async fn a_request_that_could_not_connect_was_not_sent() {
     let refused = refresh(&client(), &url(nobody().await)).await.unwrap_err();
     assert!(matches!(&refused, HttpError::Connect { .. }), "{refused:?}");
     assert!(refused.certainly_unsent() && refused.to_string().contains("refused"), "{refused}");
@@ -195,7 +195,7 @@ async fn what_could_not_connect_was_not_sent() {
 
 // Rows: S64.
 #[tokio::test]
-async fn a_certificate_that_nobody_trusts_gets_nothing() {
+async fn an_untrusted_certificate_is_sent_nothing() {
     let trusting = |certificate: &Certificate| {
         let builder = HttpClient::builder().trust_pem(certificate.pem.as_bytes());
         builder.unwrap().build().unwrap()
@@ -249,7 +249,7 @@ fn a_pem_without_a_certificate_is_an_error() {
 
 // Rows: S37, S64.
 #[tokio::test]
-async fn a_redirect_is_an_answer_and_nobody_is_sent_to() {
+async fn a_redirect_is_an_answer_and_is_not_followed() {
     let elsewhere = echo().await;
     for status in [301, 302, 303, 307, 308] {
         let there = elsewhere.url("/stolen").to_string();
@@ -269,7 +269,7 @@ async fn a_redirect_is_an_answer_and_nobody_is_sent_to() {
 
 // Rows: S37.
 #[tokio::test]
-async fn an_answer_is_read_as_far_as_it_may_be_long() {
+async fn an_answer_is_read_up_to_its_size_limit() {
     let sent = Arc::new(AtomicUsize::new(0));
     let counted = sent.clone();
     let server = Server::new(move |request| {
@@ -338,7 +338,7 @@ async fn an_idle_connection_is_used_for_a_second() {
 }
 
 #[tokio::test]
-async fn permission_is_asked_when_the_connection_is_there_and_nothing_leaves_before() {
+async fn permission_is_polled_once_connected_and_nothing_is_sent_before() {
     let certificate = Certificate::of("127.0.0.1");
     let handler = |request: Request<Bytes>| Response::new(full(request.into_body()));
     let secure = Server::secure(&certificate, handler).await;
@@ -422,7 +422,7 @@ impl Service<Request<Full<Bytes>>> for Failing {
 }
 
 #[tokio::test]
-async fn a_service_of_ones_own_is_believed_to_have_sent_unless_it_says_otherwise() {
+async fn an_apps_service_counts_as_having_sent_unless_its_error_denies_it() {
     let here: SecureUrl = "https://id.example/token".parse().unwrap();
     let fails = async |ready, error| {
         let client = HttpClient::over(Failing { ready, error });
@@ -444,7 +444,7 @@ async fn a_service_of_ones_own_is_believed_to_have_sent_unless_it_says_otherwise
 
 // Rows: S64.
 #[tokio::test]
-async fn nothing_that_was_sent_or_answered_is_shown() {
+async fn no_request_or_answer_body_is_shown_by_debug() {
     use tracing_subscriber::fmt::MakeWriter;
 
     #[derive(Clone, Default)]

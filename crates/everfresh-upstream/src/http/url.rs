@@ -236,7 +236,7 @@ mod tests {
 
     // Rows: F114.
     #[test]
-    fn a_document_leads_nowhere_where_its_author_is_not() {
+    fn a_document_can_not_direct_calls_to_another_host() {
         let leads = |from: &str, to: &str| url(to).unwrap().named_by(&url(from).unwrap()).is_ok();
         for to in ["https://id.example/x", "https://www.keys.example/x", "https://ID.EXAMPLE/x"] {
             assert!(leads("https://id.example/realm", to), "{to}");

@@ -71,7 +71,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_an_answer_says_of_its_age_counts_within_limits() {
+    fn an_answers_max_age_counts_within_limits() {
         let of = |fields: &[(&'static str, &str)]| {
             let fields = fields.iter().map(|(name, value)| {
                 (name.parse().unwrap(), value.parse::<http::HeaderValue>().unwrap())

@@ -243,7 +243,7 @@ async fn ten_thousand_unknown_keys_are_one_fetch_in_thirty_seconds() {
 /// key that comes up meanwhile counts once it can be fetched.
 // Rows: L11.
 #[tokio::test(start_paused = true)]
-async fn a_stranger_who_spends_each_fetch_makes_no_outage_of_a_401() {
+async fn unknown_keys_from_a_stranger_turn_no_401_into_a_503() {
     let (gone, stays) = (Signer::new("gone").await, Signer::new("stays").await);
     let coming = Signer::new("coming").await;
     let issuer = Issuer::new(&gone.jwks);
@@ -295,7 +295,7 @@ async fn the_cooldown_is_between_a_second_and_an_hour() {
 
 // Rows: S35.
 #[tokio::test(start_paused = true)]
-async fn those_who_wait_wait_for_one_fetch_and_are_not_too_many() {
+async fn waiting_requests_share_one_fetch_and_are_bounded() {
     let (former, coming) = (Signer::new("a").await, Signer::new("b").await);
     let issuer = Issuer::new(&former.jwks);
     let remote = issuer.fetch().await.unwrap();
@@ -325,7 +325,7 @@ async fn those_who_wait_wait_for_one_fetch_and_are_not_too_many() {
 
 // Rows: S41.
 #[tokio::test(start_paused = true)]
-async fn a_rotation_at_the_issuer_costs_nobody_a_401() {
+async fn a_key_rotation_at_the_issuer_costs_no_request_a_401() {
     let signers = [Signer::new("a").await, Signer::new("b").await, Signer::new("c").await];
     let issuer = Issuer::new(&signers[0].jwks);
     let remote = issuer.fetch().await.unwrap();
@@ -413,7 +413,7 @@ async fn an_issuer_that_is_down_is_asked_less_and_less() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn nothing_is_fetched_for_keys_that_nobody_holds() {
+async fn unused_key_sets_are_not_fetched_again() {
     let signer = Signer::new("a").await;
     let issuer = Issuer::new(&signer.jwks);
     let remote = issuer.fetch().await.unwrap();
@@ -430,7 +430,7 @@ async fn nothing_is_fetched_for_keys_that_nobody_holds() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn asked_for_by_hand_a_set_is_fetched_once_however_many_ask() {
+async fn explicit_refreshes_of_a_key_set_share_one_fetch() {
     let (former, coming) = (Signer::new("a").await, Signer::new("b").await);
     let issuer = Issuer::new(&former.jwks);
     let remote = issuer.fetch().await.unwrap();
@@ -516,7 +516,7 @@ async fn nothing_that_a_token_names_is_fetched() {
 }
 
 #[test]
-fn problems_are_told_apart() {
+fn problems_are_distinguished() {
     let url: SecureUrl = URL.parse().unwrap();
     let error = FetchError::new(&url, KeyError::Empty);
     assert_eq!(error.problem(), &FetchProblem::Keys(KeyError::Empty));

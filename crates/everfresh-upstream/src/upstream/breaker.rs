@@ -106,7 +106,7 @@ mod tests {
 
     // Rows: F72.
     #[test]
-    fn what_a_server_asks_for_is_kept() {
+    fn a_servers_retry_after_is_kept() {
         let breaker = Breaker::default();
         let (now, asked) = (Duration::ZERO, Some(Duration::from_secs(30)));
         assert!(!(0..4).any(|_| breaker.failed(now, asked)));

@@ -15,7 +15,7 @@ fn lost() -> HttpError {
 
 // Rows: F18.
 #[tokio::test(start_paused = true)]
-async fn an_answer_beyond_the_waiter_limit_is_the_next_requests() {
+async fn an_answer_after_the_refresh_timeout_serves_the_next_request() {
     let world = World::new();
     world.tick();
     let mut client = world.expired("ada").await;
@@ -64,7 +64,7 @@ async fn an_answer_beyond_the_flight_limit_revives_the_session() {
 
 // Rows: F16.
 #[tokio::test(start_paused = true)]
-async fn who_hangs_up_stops_nothing() {
+async fn a_client_that_hangs_up_stops_no_exchange() {
     let world = World::new();
     world.tick();
     let client = world.expired("ada").await;
@@ -149,7 +149,7 @@ async fn after_the_grace_nothing_is_replayed() {
 
 // Rows: S57.
 #[tokio::test(start_paused = true)]
-async fn a_dead_nodes_claim_is_waited_for_and_then_in_doubt() {
+async fn a_dead_nodes_reservation_is_waited_for_and_then_in_doubt() {
     let world = World::new();
     world.tick();
     let mut client = world.expired("ada").await;
@@ -193,7 +193,7 @@ async fn tokens_that_do_not_rotate_are_sent_as_often_as_needed() {
 
 // Rows: S57.
 #[tokio::test(start_paused = true)]
-async fn who_was_stopped_after_the_claim_does_not_send() {
+async fn a_node_stopped_after_its_reservation_does_not_send() {
     // The store takes its time with the answer to the claim; the process might have been stopped
     // for as long.
     let world = World::new();
@@ -232,7 +232,7 @@ async fn a_request_with_a_good_token_does_not_wait_for_a_provider_that_hangs() {
 
 // Rows: F73.
 #[tokio::test(start_paused = true)]
-async fn first_seen_shortly_before_its_end_it_waits_for_half_of_a_waiters_limit() {
+async fn a_token_first_seen_shortly_before_its_expiry_waits_half_of_the_refresh_timeout() {
     let world = World::new();
     world.tick();
     let client = world.adopt("ada").await;
@@ -271,7 +271,7 @@ async fn good_tokens_in_the_row_are_enough_while_the_provider_hangs() {
 
 // Rows: F73.
 #[tokio::test(start_paused = true)]
-async fn who_can_do_without_hears_of_the_answer_soon() {
+async fn a_request_with_a_valid_token_gets_its_answer_soon() {
     // On another node than the one that asks, shortly before the end.
     let world = World::nodes(2);
     world.tick();

@@ -204,7 +204,7 @@ async fn good_tokens_and_every_answer() {
 
 // Rows: F71, F72.
 #[tokio::test]
-async fn what_the_provider_asks_for_is_told_and_kept() {
+async fn the_providers_retry_after_is_passed_on_and_kept() {
     let world = World::new();
     let mut client = world.expired("ada").await;
     world.provider.next(Act::Say(503, &[("retry-after", "30")], ""));
@@ -220,7 +220,7 @@ async fn what_the_provider_asks_for_is_told_and_kept() {
 
 // Rows: F71.
 #[tokio::test]
-async fn a_wrong_client_secret_is_an_alarm_and_nobodys_end() {
+async fn a_wrong_client_secret_is_an_alarm_and_ends_no_session() {
     let world = World::new();
     let mut clients = Vec::new();
     for n in 0..5 {
@@ -245,7 +245,7 @@ async fn a_wrong_client_secret_is_an_alarm_and_nobodys_end() {
 
 // Rows: F76.
 #[tokio::test(start_paused = true)]
-async fn who_is_told_no_looks_whether_another_node_was_told_yes() {
+async fn a_refused_node_checks_whether_another_node_succeeded() {
     // Two nodes send the same token, as after a store that forgot a claim; the second one is quick,
     // and the first one hears one of the things that providers say then.
     for (status, body) in [

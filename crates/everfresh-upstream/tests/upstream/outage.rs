@@ -68,7 +68,7 @@ async fn calls_stay_within_the_budget_and_the_first_refresh_after_it_succeeds() 
 
 // Rows: F72.
 #[tokio::test(start_paused = true)]
-async fn one_session_is_left_alone_for_longer_and_longer() {
+async fn the_pauses_of_a_failing_session_grow() {
     let world = World::new();
     let mut client = world.expired("ada").await;
     world.provider.all(Act::Say(500, &[], ""));

@@ -150,7 +150,7 @@ async fn survive(aim: Aim, fault: Fault) -> (Points, Fate) {
 // Rows: F16, F18, S57.
 #[expect(clippy::print_stdout, reason = "what `cargo xtask schedules` adds up")]
 #[tokio::test(start_paused = true)]
-async fn whatever_fails_at_whatever_step_nothing_is_sent_twice() {
+async fn a_failure_at_any_step_sends_no_token_twice() {
     use Fault::{HangUp, HangUpAfter, Hold, Mute, Refuse, Stall};
     for fault in [Refuse, Mute, HangUp, HangUpAfter, Stall, Hold] {
         let fates = at_each_step(fault, async |aim| survive(aim, fault).await).await;

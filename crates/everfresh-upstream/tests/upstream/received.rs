@@ -108,7 +108,7 @@ fn answering(world: &World, member: &'static str, token: impl Into<String>) {
 
 // Rows: S61, F39.
 #[tokio::test]
-async fn another_persons_token_is_refused_and_nothing_of_it_leaves() {
+async fn another_users_token_is_refused_and_never_delivered() {
     let now = START.plus(secs(LIFE + 1));
     let stranger = Signer::new("one");
     let good = claims("ada", now, LIFE);
@@ -154,7 +154,7 @@ async fn another_persons_token_is_refused_and_nothing_of_it_leaves() {
 
 // Rows: S61.
 #[tokio::test]
-async fn what_a_sign_in_brings_is_read_as_well() {
+async fn tokens_of_a_sign_in_are_checked_as_well() {
     let world = World::set(|u| u.access_tokens_by(shared()).id_tokens_by(shared()));
     let good = sign(&claims("ada", START, LIFE));
     let other = sign(&claims("bob", START, LIFE));
@@ -170,7 +170,7 @@ async fn what_a_sign_in_brings_is_read_as_well() {
 
 // Rows: F64.
 #[tokio::test]
-async fn an_id_token_that_does_not_come_again_is_not_missed() {
+async fn a_refresh_without_an_id_token_is_accepted() {
     let (world, mut client) = with_jwts("id_token").await;
     for n in 1..=5 {
         assert_eq!(world.get(&mut client).await.status, 200);
@@ -263,7 +263,7 @@ impl KeyServer {
 
 // Rows: S61.
 #[tokio::test(start_paused = true)]
-async fn tokens_by_a_new_key_wait_until_the_key_can_be_had() {
+async fn tokens_by_a_new_key_wait_for_the_key() {
     let server = KeyServer::default();
     let (old, new) = (Signer::new("old"), Signer::new("new"));
     server.publish(&[&old]);
@@ -323,7 +323,7 @@ async fn clocks_that_differ_by_an_hour_cost_no_call_and_no_session() {
 
 // Rows: F62.
 #[tokio::test]
-async fn a_node_whose_clock_differs_from_the_others_by_an_hour() {
+async fn a_clock_an_hour_off_costs_no_session() {
     for (ahead, behind) in [(3600, 0), (0, 3600)] {
         let world = World::new();
         let mut client = world.adopt("ada").await;
@@ -349,7 +349,7 @@ async fn a_node_whose_clock_differs_from_the_others_by_an_hour() {
 
 // Rows: F63.
 #[tokio::test]
-async fn whatever_expires_in_is_nobody_asks_at_every_request() {
+async fn no_value_of_expires_in_causes_a_call_at_every_request() {
     for odd in [
         Value::Null,
         json!("300"),
@@ -382,7 +382,7 @@ async fn whatever_expires_in_is_nobody_asks_at_every_request() {
 
 // Rows: F67.
 #[tokio::test]
-async fn what_is_over_when_it_comes_is_a_failure_and_no_loop() {
+async fn tokens_that_are_expired_on_arrival_are_a_failure_and_no_loop() {
     let world = World::set(|upstream| upstream.access_tokens_by(shared()));
     let token = sign(&claims("ada", START, LIFE));
     let mut client = world.node().adopt_issued("ada", first(&token, None)).await.unwrap();
@@ -427,7 +427,7 @@ async fn what_is_over_when_it_comes_is_a_failure_and_no_loop() {
 
 // Rows: S62.
 #[tokio::test]
-async fn token_type_is_compared_without_case_and_what_is_unknown_is_ignored() {
+async fn token_type_is_compared_without_case_and_unknown_members_are_ignored() {
     for (member, value, status) in [
         ("token_type", json!("BEARER"), 200),
         ("token_type", json!("bearer"), 200),
@@ -457,7 +457,7 @@ async fn token_type_is_compared_without_case_and_what_is_unknown_is_ignored() {
 
 // Rows: F63.
 #[tokio::test]
-async fn a_jwt_that_nobody_checks_still_says_how_long_it_lives() {
+async fn an_unverified_jwt_still_limits_its_lifetime() {
     for (said, expected) in [(json!(null), 120), (json!(60), 60), (json!(300), 120)] {
         let world = World::new();
         let clock = world.clock.clone();

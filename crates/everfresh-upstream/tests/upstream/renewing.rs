@@ -11,7 +11,7 @@ use crate::world::*;
 
 // Rows: F60.
 #[tokio::test]
-async fn expired_tokens_are_renewed_there_and_ours_leave_with_the_response() {
+async fn expired_tokens_are_refreshed_upstream_and_ours_leave_with_the_response() {
     let world = World::new();
     let mut client = world.expired("ada").await;
     let before = client.clone();
@@ -30,7 +30,7 @@ async fn expired_tokens_are_renewed_there_and_ours_leave_with_the_response() {
 }
 
 #[tokio::test]
-async fn our_access_token_never_outlives_the_one_it_rests_on() {
+async fn our_access_token_never_outlives_its_upstream_token() {
     for ours in [60, 300, 3600] {
         let world = World::with(1, |u| u, move |builder| builder.access_lifetime(secs(ours)));
         let mut client = world.adopt("ada").await;
@@ -99,7 +99,7 @@ async fn two_generations_of_the_handle_join_one_exchange() {
 
 // Rows: F03, S55.
 #[tokio::test(start_paused = true)]
-async fn of_two_nodes_one_asks_and_the_other_is_answered_from_the_row() {
+async fn of_two_nodes_one_calls_the_server_and_the_other_reads_the_row() {
     let world = World::nodes(2);
     world.tick();
     let client = world.expired("ada").await;
@@ -170,7 +170,7 @@ async fn in_the_advisory_window_the_request_goes_on_and_the_next_one_has_the_tok
 
 // Rows: F110.
 #[tokio::test]
-async fn a_strangers_refresh_token_causes_no_call_to_anybody() {
+async fn a_strangers_refresh_token_causes_no_call() {
     let world = World::new();
     let client = world.expired("ada").await;
     let (before, tampered) = (world.store.steps(), client.refresh.replace(['a', 'b', 'c'], "d"));
@@ -188,7 +188,7 @@ async fn a_strangers_refresh_token_causes_no_call_to_anybody() {
 }
 
 #[tokio::test]
-async fn sessions_have_what_they_rest_on_for_calls_onward() {
+async fn sessions_offer_their_upstream_token_for_calls() {
     let world = World::new();
     let mut client = world.adopt("ada").await;
     let upstream_access_token = |session: everfresh::Session<User>| async move {
@@ -215,7 +215,7 @@ async fn sessions_have_what_they_rest_on_for_calls_onward() {
 
 // Rows: F72, S68.
 #[tokio::test(start_paused = true)]
-async fn so_many_calls_at_once_and_the_others_wait_their_turn() {
+async fn concurrent_calls_are_limited_and_the_others_wait() {
     let world = World::set(|upstream| upstream.max_calls(3));
     world.tick();
     let mut clients = Vec::new();
@@ -246,7 +246,7 @@ async fn so_many_calls_at_once_and_the_others_wait_their_turn() {
 }
 
 #[tokio::test]
-async fn what_is_issued_lasts_until_its_windows_and_no_longer() {
+async fn issued_tokens_last_until_their_windows_and_no_longer() {
     // From 5 s to a day: over a day, one call per lifetime, less what the windows take.
     for life in [5_u64, 60, 300, 3600, 86_400] {
         let world = World::with(1, |u| u, move |b| b.access_lifetime(secs(life.min(86_400))));

@@ -148,7 +148,7 @@ async fn a_contradiction_is_found_when_the_engine_is_built() {
 }
 
 #[tokio::test]
-async fn a_session_rests_on_tokens_or_there_is_none() {
+async fn an_upstream_session_without_tokens_is_refused() {
     let world = World::new();
     let answer = world
         .node()

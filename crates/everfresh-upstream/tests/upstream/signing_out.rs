@@ -35,7 +35,7 @@ fn refresh_token(family: &str, n: u64) -> String {
 
 // Rows: S66.
 #[tokio::test(start_paused = true)]
-async fn who_signs_out_has_his_token_revoked_there() {
+async fn a_sign_out_revokes_the_upstream_token() {
     let world = World::new();
     let mut client = world.adopt("ada").await;
     let answer = world.node().send(&mut client, sign_out).await;
@@ -57,7 +57,7 @@ async fn who_signs_out_has_his_token_revoked_there() {
 
 // Rows: S66.
 #[tokio::test(start_paused = true)]
-async fn what_is_not_known_there_is_fine_and_what_is_busy_is_asked_again() {
+async fn an_unknown_token_counts_as_revoked_and_a_busy_server_is_asked_again() {
     for (statuses, calls) in [
         (&[200][..], 1),
         (&[503], 2),
@@ -79,7 +79,7 @@ async fn what_is_not_known_there_is_fine_and_what_is_busy_is_asked_again() {
 
 // Rows: F80.
 #[tokio::test(start_paused = true)]
-async fn nothing_comes_back_after_a_sign_out_and_the_late_token_is_revoked() {
+async fn after_a_sign_out_a_late_token_is_revoked_and_not_stored() {
     let world = World::nodes(2);
     world.tick();
     let client = world.expired("ada").await;
@@ -157,7 +157,7 @@ async fn signed_out_everywhere_is_revoked_everywhere() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_thief_ends_what_the_session_rests_on_as_well() {
+async fn reuse_revokes_the_upstream_tokens_as_well() {
     let world = World::new();
     let old = world.adopt("ada").await;
     let mut client = old.clone();
@@ -174,7 +174,7 @@ async fn a_thief_ends_what_the_session_rests_on_as_well() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_rests_on_an_access_token_alone_revokes_that() {
+async fn a_session_with_an_access_token_alone_revokes_that_token() {
     let provider = crate::provider::Provider::new();
     let client = provider.client();
     let upstream = move || {

@@ -49,7 +49,7 @@ fn world_at(url_text: String, provider: Provider, replay: Replay) -> World {
 
 // Rows: S57, F77.
 #[tokio::test]
-async fn whatever_happens_to_the_connection_nothing_is_sent_twice() {
+async fn no_failure_of_the_connection_sends_a_token_twice() {
     // Whether the proxy has all of the request, so that it may have arrived.
     for (fault, status, next, taken) in [
         (Fault::Pass, 200, 200, 1),
@@ -78,7 +78,7 @@ async fn whatever_happens_to_the_connection_nothing_is_sent_twice() {
 
 // Rows: S57.
 #[tokio::test]
-async fn what_may_be_sent_again_is_sent_once_more() {
+async fn a_token_that_may_be_sent_again_is_sent_once_more() {
     for fault in [Fault::CutBefore, Fault::ResetAfter, Fault::CutMidway, Fault::Garble] {
         let provider = Provider::new();
         provider.keeps_tokens();
@@ -94,7 +94,7 @@ async fn what_may_be_sent_again_is_sent_once_more() {
 
 // Rows: F70.
 #[tokio::test]
-async fn nobody_there_or_nobody_trusted_costs_no_claim() {
+async fn an_unreachable_or_untrusted_server_costs_no_reservation() {
     let provider = Provider::new();
     let plain = listen(provider.clone()).await;
     let closed = {

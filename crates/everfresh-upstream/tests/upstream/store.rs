@@ -90,7 +90,7 @@ async fn a_lost_acknowledgement_is_looked_up_and_nothing_is_sent_twice() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_claim_that_was_not_made_sends_nothing() {
+async fn without_a_reservation_no_token_is_sent() {
     let world = World::new();
     world.tick();
     let mut client = world.expired("ada").await;
@@ -104,7 +104,7 @@ async fn a_claim_that_was_not_made_sends_nothing() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_claim_that_nobody_knows_of_is_given_back_when_the_store_answers() {
+async fn a_reservation_of_unknown_outcome_is_released_when_the_store_answers() {
     let world = World::new();
     world.tick();
     let mut client = world.expired("ada").await;

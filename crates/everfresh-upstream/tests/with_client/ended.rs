@@ -30,7 +30,7 @@ async fn a_spent_cookie_is_worth_what_the_other_server_says_and_no_more() {
 
 // Rows: H1.
 #[tokio::test]
-async fn a_disabled_account_counts_at_the_next_expiry_whoever_holds_the_cookie() {
+async fn a_disabled_account_is_refused_at_the_next_expiry_with_every_copy_of_the_cookie() {
     let (issuer, clock) = (Issuer::new(), ManualClock::starting_at(NOW));
     let mut world = World::new(issuer.sealed(), &clock);
     world.sign_in().await;
@@ -76,7 +76,7 @@ async fn a_sign_out_counts_at_once_for_every_cookie_of_the_session() {
 
 // Rows: L4.
 #[tokio::test]
-async fn what_the_other_server_has_ended_is_not_asked_for_again() {
+async fn a_session_that_the_other_server_ended_is_not_refreshed_again() {
     let (issuer, clock) = (Issuer::new(), ManualClock::starting_at(NOW));
     let mut world = World::new(issuer.sealed(), &clock);
     world.sign_in().await;
@@ -91,7 +91,7 @@ async fn what_the_other_server_has_ended_is_not_asked_for_again() {
 
 // Rows: H4.
 #[tokio::test]
-async fn an_access_token_that_comes_too_late_is_no_reason_to_sign_in() {
+async fn an_access_token_that_comes_too_late_forces_no_sign_in() {
     let (issuer, clock) = (Issuer::new(), ManualClock::starting_at(NOW));
     let keys = Keys::hs256(OTHER_SECRET).unwrap();
     let read = TrustedIssuer::new(keys, "https://id.example", "app");

@@ -25,7 +25,7 @@ use world::*;
 
 // Rows: S83.
 #[tokio::test]
-async fn sealed_tokens_are_refreshed_once_per_expiry_and_nobody_can_read_them() {
+async fn sealed_tokens_are_refreshed_once_per_expiry_and_unreadable_to_clients() {
     let (issuer, clock) = (Issuer::new(), ManualClock::starting_at(NOW));
     let mut world = World::new(issuer.sealed(), &clock);
     let visit = world.sign_in().await;
@@ -172,7 +172,7 @@ async fn a_result_leaves_with_the_response_that_asked_for_it() {
 
 // Rows: F15.
 #[tokio::test]
-async fn a_lost_response_is_made_up_for_by_the_next_request() {
+async fn a_lost_response_is_recovered_by_the_next_request() {
     let (issuer, clock) = (Issuer::new(), ManualClock::starting_at(NOW));
     let mut world = World::new(issuer.sealed(), &clock);
     world.sign_in().await;
@@ -263,7 +263,7 @@ async fn tokens_of_any_bytes_come_back_as_they_were() {
 
 // Rows: M12.
 #[tokio::test]
-async fn what_does_not_fit_is_an_error_of_the_sign_in() {
+async fn tokens_that_do_not_fit_are_an_error_of_the_sign_in() {
     let (issuer, clock) = (Issuer::new(), ManualClock::starting_at(NOW));
     let mut world = World::new(issuer.sealed(), &clock);
     let issued = AccessTokenResponse::new(AccessToken::new(access(0, LIFE)))
@@ -279,7 +279,7 @@ async fn what_does_not_fit_is_an_error_of_the_sign_in() {
 
 // Rows: H2.
 #[tokio::test]
-async fn a_flight_belongs_to_the_very_cookie_that_was_shown() {
+async fn a_flight_belongs_to_the_exact_cookie_that_was_presented() {
     let (issuer, clock) = (Issuer::new(), ManualClock::starting_at(NOW));
     let mut world = World::new(issuer.sealed(), &clock);
     world.sign_in().await;
@@ -302,7 +302,7 @@ async fn a_flight_belongs_to_the_very_cookie_that_was_shown() {
 }
 
 #[tokio::test]
-async fn calls_onward_are_made_with_what_the_client_holds() {
+async fn upstream_calls_use_the_access_token_in_the_clients_cookie() {
     let (issuer, clock) = (Issuer::new(), ManualClock::starting_at(NOW));
     let refresher = issuer.sealed();
     let mut world =

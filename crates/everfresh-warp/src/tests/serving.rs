@@ -111,7 +111,7 @@ async fn an_address_that_is_taken_is_an_error_and_no_panic() {
 }
 
 #[tokio::test]
-async fn a_stop_is_final_and_lets_requests_end() {
+async fn a_shutdown_is_final_and_lets_requests_end() {
     let (clock, auth) = world();
     let (stop, stopped) = tokio::sync::oneshot::channel::<()>();
     let (reached, handler) = tokio::sync::mpsc::unbounded_channel();
@@ -167,7 +167,7 @@ impl Accept for Failing {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_want_of_file_descriptors_is_waited_out_and_a_broken_connection_is_not() {
+async fn a_lack_of_file_descriptors_is_waited_out_and_a_broken_connection_is_not() {
     use io::ErrorKind::{ConnectionAborted, Other};
     let (_, auth) = world();
     for (failures, seconds) in [

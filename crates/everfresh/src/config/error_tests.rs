@@ -169,7 +169,7 @@ fn config_errors() -> Vec<Says<ConfigError>> {
 }
 
 #[test]
-fn every_configuration_error_says_what_to_do() {
+fn every_configuration_error_states_its_remedy() {
     for (error, says) in key_errors() {
         check_error(&error.to_string(), says);
         assert_eq!(format!("{error:?}"), error.to_string());
@@ -194,7 +194,7 @@ fn refused(change: impl FnOnce(EngineBuilder<()>) -> EngineBuilder<()>) -> Strin
 }
 
 #[test]
-fn every_check_of_the_builder_says_what_to_do() {
+fn every_check_of_the_builder_states_its_remedy() {
     let cookie = |cookie: CookieSpec| {
         let refresh = Location::Header("x-rt".parse().unwrap());
         refused(|b| b.transports([Transport::new(Location::Cookie(cookie), refresh)]))
@@ -249,7 +249,7 @@ fn no_secret_is_in_a_key_error() {
 }
 
 #[test]
-fn every_check_of_a_dialect_names_the_field_and_what_is_wanted() {
+fn every_check_of_a_dialect_names_the_field_and_the_allowed_form() {
     type Change = fn(&mut Value);
     let changes: [(Change, &[&str]); 12] = [
         (|d| d["path"] = "a b".into(), &["`path`", "\"a b\"", "wanted is"]),
@@ -344,7 +344,7 @@ fn check_problem(response: &http::Response<Vec<u8>>, says: &[&str]) {
 }
 
 #[test]
-fn every_rejection_says_what_to_do() {
+fn every_rejection_states_its_remedy() {
     let all = rejections();
     assert_eq!(all.len(), 10);
     for (kind, says) in all {
@@ -355,7 +355,7 @@ fn every_rejection_says_what_to_do() {
 }
 
 #[tokio::test]
-async fn every_problem_of_an_endpoint_says_what_to_do() {
+async fn every_problem_of_an_endpoint_states_its_remedy() {
     let (world, _) = World::rotating_with(|b| b.dialect(Dialect::FREDDY));
     let stateless = World::new();
     for (world, method, path, body, says) in [
@@ -437,7 +437,7 @@ fn failures() -> Vec<Says<Failure>> {
 }
 
 #[test]
-fn every_error_to_a_handler_says_what_to_do() {
+fn every_error_to_a_handler_states_its_remedy() {
     let all = session_errors();
     assert_eq!(all.len(), 11);
     for (kind, says) in all {

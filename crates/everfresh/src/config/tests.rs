@@ -65,7 +65,7 @@ fn the_defaults_are_good() {
 }
 
 #[test]
-fn each_problem_names_its_setting_and_says_what_is_allowed() {
+fn each_problem_names_its_setting_and_the_allowed_values() {
     let own_header = |name: &str| Location::Header(name.parse().unwrap());
     let none = CookieSpec::new("__Host-at").same_site(SameSite::None);
     let none = Transport::new(Location::Cookie(none), own_header("x-rt"));
@@ -131,7 +131,7 @@ fn each_problem_names_its_setting_and_says_what_is_allowed() {
 
 // Rows: M14.
 #[test]
-fn clients_have_an_id_of_their_own_and_a_secret_that_nobody_guesses() {
+fn clients_have_an_id_of_their_own_and_a_strong_secret() {
     let secret = |text: &str| Some(text.to_owned());
     let good = "0123456789abcdef";
     for (found, words) in [
@@ -240,7 +240,7 @@ fn lifetimes_are_whole_seconds() {
 
 // Rows: N9.
 #[test]
-fn what_main_prints_of_an_error_is_its_sentence() {
+fn main_prints_an_errors_sentence() {
     fn main(secret: &str) -> Result<(), Box<dyn std::error::Error>> {
         Engine::<()>::builder(Keys::hs256(secret)?).build()?;
         Ok(())

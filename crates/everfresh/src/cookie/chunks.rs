@@ -155,7 +155,7 @@ mod tests {
 
     // Rows: F42.
     #[test]
-    fn what_is_torn_is_no_token_and_what_is_foreign_hides_none() {
+    fn torn_pieces_are_no_token_and_foreign_pieces_hide_none() {
         let (old, new) = (token(9000), token(9001));
         let (old_pieces, new_pieces) = (split(&old).unwrap(), split(&new).unwrap());
         for torn in 0..3 {
@@ -180,7 +180,7 @@ mod tests {
 
     // Rows: S09, F43.
     #[test]
-    fn counts_and_order_are_nothing_to_believe() {
+    fn counts_and_order_prove_nothing_by_themselves() {
         let pieces = split(&token(9000)).unwrap();
         let swapped: Jar =
             [(0, 0), (1, 2), (2, 1)].map(|(n, m)| (n, vec![pieces[m].clone()])).into();

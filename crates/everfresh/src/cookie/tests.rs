@@ -175,7 +175,7 @@ proptest! {
     /// Row 69: what validates is what a browser takes.
     // Rows: S69.
     #[test]
-    fn what_validates_a_browser_takes(
+    fn a_validated_cookie_is_accepted_by_a_browser(
         name in "(__Host-|__Secure-|__host-|__HOST-)?[a-z]{1,8}",
         domain in proptest::option::of("[a-z]{1,5}\\.com"),
         path in "(/|/app)",

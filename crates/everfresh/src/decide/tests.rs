@@ -110,7 +110,7 @@ fn the_table() {
 
 // Rows: F10, F11.
 #[test]
-fn occasions_are_told_by_method_and_fields() {
+fn request_kinds_are_derived_from_method_and_fields() {
     let of = |method: &str, name: &'static str, value: &str| {
         let request = Request::builder().method(method).header(name, value).body(()).unwrap();
         Occasion::of(&request)
@@ -134,7 +134,7 @@ fn occasions_are_told_by_method_and_fields() {
 
 // Rows: F101.
 #[test]
-fn what_lasts_is_told_by_method_and_fields() {
+fn lasting_requests_are_recognized_by_method_and_fields() {
     let of = |method: &str, name: &'static str, value: &str| {
         let request = Request::builder().method(method).header(name, value).body(()).unwrap();
         Occasion::of(&request)

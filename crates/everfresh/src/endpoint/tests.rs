@@ -226,7 +226,7 @@ async fn sessions_are_listed_and_ended_one_by_one() {
 
 // Rows: N3.
 #[tokio::test]
-async fn logout_all_ends_every_session_of_the_person_and_tells_of_each_once() {
+async fn logout_all_ends_every_session_of_the_user_and_reports_each_once() {
     let (world, store) = World::rotating();
     let here = world.sign_in_pair("alice").await;
     let there = world.sign_in_pair("alice").await;
@@ -247,7 +247,7 @@ async fn logout_all_ends_every_session_of_the_person_and_tells_of_each_once() {
 }
 
 #[tokio::test]
-async fn where_nothing_is_kept_there_is_no_list() {
+async fn without_stored_sessions_there_is_no_list() {
     let world = World::new();
     let token = world.sign_in("alice").await;
     let cookies = format!("{COOKIE_NAME}={token}");
@@ -279,7 +279,7 @@ fn a_path_is_at_one_endpoint_or_none() {
 }
 
 #[tokio::test]
-async fn another_method_is_told_which_is_allowed() {
+async fn another_method_gets_405_with_the_allowed_one() {
     let world = World::new();
     for endpoint in world.auth.endpoints() {
         let template = endpoint.path();

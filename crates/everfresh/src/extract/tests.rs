@@ -196,7 +196,7 @@ fn only_configured_places_are_read() {
 
 // Rows: S07.
 #[test]
-fn junk_by_its_length_or_dots_is_noted_and_not_looked_at() {
+fn junk_is_recognized_by_its_length_or_dots_without_parsing() {
     for size in [8 * 1024 + 1, 64 * 1024] {
         let junk = format!("__Host-access_token={}", "j".repeat(size));
         assert_eq!(in_cookies(&[junk.as_bytes()]), (vec![], Some(InvalidReason::TooLong)));
@@ -335,7 +335,7 @@ fn a_refresh_token_in_pieces_is_found_whole_and_in_its_place() {
 }
 
 #[test]
-fn what_is_kept_is_what_was_found() {
+fn kept_candidates_equal_the_extracted_ones() {
     let names = [("a0", "r0"), ("a1", "r1"), ("a2", "r2"), ("a3", "r3")];
     let list = names.map(|(access, refresh)| in_cookies_named(access, refresh)).to_vec();
     let transports = Transports::build(list, false, false).unwrap();

@@ -130,7 +130,7 @@ fn pairs(field: &str) -> Vec<&str> {
 proptest! {
     // Rows: S10, R19.
     #[test]
-    fn what_is_cut_out_of_a_cookie_field_is_ours_and_all_of_ours(
+    fn exactly_our_cookies_are_cut_out_of_a_cookie_field(
         parts in proptest::collection::vec(
             prop_oneof![
                 Just("__Host-refresh_token="), Just("__Host-access_token="), Just("_token="),

@@ -159,7 +159,7 @@ async fn an_upgrade_keeps_its_101_and_carries_the_cookie() {
 
 // Rows: F100, F101.
 #[tokio::test]
-async fn what_lasts_is_refreshed_before_its_head_leaves() {
+async fn lasting_responses_are_refreshed_before_their_head_leaves() {
     let world = World::with(|b| {
         b.revalidate_with(|_| async {
             tokio::task::yield_now().await;
@@ -389,7 +389,7 @@ async fn a_client_that_hangs_up_while_waiting_does_not_end_the_refresh() {
 
 // Rows: F73.
 #[tokio::test(start_paused = true)]
-async fn an_outage_stalls_nobody_whose_token_is_good() {
+async fn an_outage_stalls_no_request_with_a_good_token() {
     let world = World::with(|b| {
         b.revalidate_with(|_| std::future::pending::<Result<crate::Revalidated<User>, &str>>())
     });
@@ -408,7 +408,7 @@ async fn an_outage_stalls_nobody_whose_token_is_good() {
 
 // Rows: F18.
 #[tokio::test(start_paused = true)]
-async fn a_waiter_goes_on_after_three_seconds_and_the_flight_goes_on_without_it() {
+async fn a_request_stops_waiting_after_three_seconds_and_the_flight_goes_on() {
     let (open, gate) = tokio::sync::watch::channel(false);
     let world = World::with(|b| {
         b.leeway(Duration::ZERO).revalidate_with(move |_| {

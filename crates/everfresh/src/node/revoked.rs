@@ -195,7 +195,7 @@ mod tests {
 
     // Rows: M9.
     #[test]
-    fn an_end_costs_the_same_however_many_are_known() {
+    fn an_end_costs_the_same_for_any_number_of_sessions() {
         let counting = Counting::default();
         let revoked = Revoked(Shards::with_hasher(counting.clone()));
         let hashed = |work: &dyn Fn()| {
@@ -221,7 +221,7 @@ mod tests {
 
     // Rows: M9.
     #[test]
-    fn what_is_heard_again_is_known() {
+    fn a_repeated_event_is_recognized() {
         let revoked = Revoked::new();
         let buckets = |revoked: &Revoked| -> usize {
             revoked.0.each().map(|ends| ends.due.values().map(Vec::len).sum::<usize>()).sum()
@@ -248,7 +248,7 @@ mod tests {
 
     // Rows: M9.
     #[test]
-    fn a_full_shard_gives_up_what_expires_first() {
+    fn a_full_shard_drops_the_entry_that_expires_first() {
         let (hasher, mut ends) = (RandomState::new(), Ends::default());
         for (n, minute) in [(1_u64, 9), (2, 5), (3, 7)] {
             let key: Key = u128::from(n).to_be_bytes();

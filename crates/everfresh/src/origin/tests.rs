@@ -44,7 +44,7 @@ fn sec_fetch_site_decides_for_unsafe_methods() {
 
 // Rows: S81, R21.
 #[test]
-fn without_it_the_origin_is_held_against_the_host() {
+fn without_sec_fetch_site_the_origin_is_compared_with_the_host() {
     for (origin, expected) in [
         ("https://app.example", false),
         ("http://app.example", false),
@@ -128,7 +128,7 @@ fn trusted_origins_are_written_as_browsers_do() {
 
 // Rows: L9.
 #[test]
-fn an_origin_is_trusted_at_the_paths_that_it_is_named_for() {
+fn an_origin_is_trusted_only_at_its_configured_paths() {
     let foreign = |at: &str, path: &str| {
         let trusted = [Trusted::new("https://id.example".into(), Some(at.into()))];
         let request = Request::post(path).header("host", "app.example");

@@ -119,7 +119,7 @@ fn late() -> Brought {
 
 // Rows: H4.
 #[tokio::test]
-async fn an_expired_token_that_a_refresh_brings_signs_nobody_in() {
+async fn an_expired_token_that_a_refresh_returns_signs_no_user_in() {
     let brings = Brings::new(GOOD);
     let world = brings.world();
     let token = world.sign_in("alice").await;
@@ -186,7 +186,7 @@ async fn a_token_that_expired_while_the_handler_worked_is_not_delivered() {
 
 // Rows: H4.
 #[tokio::test]
-async fn a_handlers_refresh_says_that_it_brought_nothing() {
+async fn a_handlers_refresh_reports_a_refused_result() {
     let brings = Brings::new(GOOD);
     let world = brings.world();
     for (left, status) in [(800, SessionStatus::Present), (0, SessionStatus::Rejected)] {
@@ -209,7 +209,7 @@ async fn a_handlers_refresh_says_that_it_brought_nothing() {
 
 // Rows: H4.
 #[tokio::test]
-async fn an_expired_token_that_a_sign_in_brings_signs_nobody_in() {
+async fn an_expired_token_that_a_sign_in_returns_signs_no_user_in() {
     let world = Brings::new(late()).world();
     let response = world
         .send(get(&[]), |session, _| async move {

@@ -110,7 +110,7 @@ mod tests {
 
     // Rows: F72.
     #[test]
-    fn what_the_other_side_asks_for_is_kept() {
+    fn the_other_sides_retry_after_is_kept() {
         let mut backoff = Backoff::default();
         let retry_after = Duration::from_secs(45);
         backoff.note("a", Some(Failure::Unavailable { retry_after }), NOW, 0);
@@ -120,7 +120,7 @@ mod tests {
     }
 
     #[test]
-    fn what_was_not_tried_waits_and_counts_as_no_failure() {
+    fn an_untried_refresh_waits_and_counts_as_no_failure() {
         let after = |secs| Failure::Unavailable { retry_after: Duration::from_secs(secs) };
         let mut backoff = Backoff::default();
         backoff.hold("a", after(20), NOW);
@@ -152,7 +152,7 @@ mod tests {
     }
 
     #[test]
-    fn a_full_memory_is_looked_through_once_a_second() {
+    fn a_full_memory_is_swept_once_a_second() {
         let mut backoff = Backoff::default();
         for n in 0..MAX_SESSIONS {
             backoff.note(&n.to_string(), Some(Failure::SOON), NOW, 0);

@@ -48,7 +48,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn three_in_a_row_are_told_once_and_a_rotation_ends_the_row() {
+    fn three_repeats_are_reported_once_and_a_rotation_ends_the_count() {
         let cookie_loss = Recoveries::default();
         let sid = SessionId::from_bytes([1; 16]);
         let many: Vec<_> = (0..5).map(|_| cookie_loss.note(sid)).collect();

@@ -98,7 +98,7 @@ mod tests {
     }
 
     #[test]
-    fn the_one_before_gets_the_successor_within_the_overlap_or_until_that_was_shown() {
+    fn the_previous_generation_gets_the_successor_within_the_interval_or_until_confirmation() {
         for age in [0, 14_999, 15_000, 30_000] {
             assert_eq!(answer(-1, true, age), Answer::Again { reanchor: false }, "{age} ms");
         }
@@ -111,7 +111,7 @@ mod tests {
     }
 
     #[test]
-    fn older_ones_are_theft_and_later_ones_are_taken_over() {
+    fn older_generations_are_reuse_and_later_ones_are_adopted() {
         for confirmed in [true, false] {
             for age in [0, 14_999, 30_000, DAY] {
                 for older in [-2, -3, -5] {

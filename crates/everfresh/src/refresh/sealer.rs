@@ -108,7 +108,7 @@ mod tests {
 
     // Rows: S83.
     #[test]
-    fn what_is_sealed_opens_in_its_place_alone() {
+    fn sealed_bytes_open_in_their_own_location_alone() {
         let sealer = sealer(KeyRing::new(OCTOBER).unwrap());
         let sealed = sealer.seal(b"row 1", b"a token").unwrap();
         assert_eq!(sealer.open(b"row 1", &sealed).unwrap().as_slice(), b"a token");
@@ -127,7 +127,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_sealed_takes_no_more_room_than_it_needs() {
+    fn sealed_bytes_take_no_more_room_than_needed() {
         let sealer = sealer(KeyRing::new(OCTOBER).unwrap());
         for length in [0, 7, 1000, 4000] {
             let sealed = sealer.seal(b"row 1", &vec![b'x'; length]).unwrap();

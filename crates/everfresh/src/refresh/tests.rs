@@ -88,7 +88,7 @@ async fn signing_out_drops_what_is_kept() {
 }
 
 #[tokio::test]
-async fn an_app_without_claims_of_its_own_is_asked_like_any_other() {
+async fn an_app_without_claims_is_revalidated_like_any_other() {
     let clock = crate::ManualClock::starting_at(START);
     let auth = crate::Engine::<()>::builder(Keys::hs256(SECRET).unwrap())
         .issuer("https://app.example")
@@ -221,7 +221,7 @@ async fn a_session_whose_refresh_failed_is_left_alone_for_a_while() {
 
 // Rows: F17.
 #[tokio::test]
-async fn a_shutdown_waits_for_what_is_in_the_air_and_lets_nothing_take_off() {
+async fn a_shutdown_waits_for_running_flights_and_starts_no_new_one() {
     let (open, gate) = tokio::sync::watch::channel(false);
     let world = World::with(|b| {
         b.leeway(Duration::ZERO).revalidate_with(move |_| {
@@ -300,7 +300,7 @@ impl Refresher for Numbered {
 
 // Rows: F14.
 #[tokio::test]
-async fn a_flight_that_lands_late_takes_no_newer_one_off_the_board() {
+async fn a_flight_that_ends_late_removes_no_newer_flight() {
     let let_go = tokio::sync::watch::Sender::new(0);
     let numbered = Numbered { started: AtomicUsize::new(0), let_go: let_go.clone() };
     let world = World::with(|b| b.refresh_with(numbered));
@@ -449,7 +449,7 @@ async fn a_session_that_ends_with_the_browser_stays_one() {
 
 // Rows: M8.
 #[tokio::test]
-async fn a_token_that_does_not_say_so_is_of_a_session_that_outlives_the_browser() {
+async fn a_token_without_session_persistent_belongs_to_a_persistent_session() {
     let world = World::new();
     let token = world.sign_in("alice").await;
     let payload = URL_SAFE_NO_PAD.decode(token.split('.').nth(1).unwrap()).unwrap();

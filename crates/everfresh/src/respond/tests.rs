@@ -43,7 +43,7 @@ async fn the_handlers_own_cookies_survive_in_order() {
 
 // Rows: S71.
 #[tokio::test]
-async fn what_the_handler_does_under_our_names_wins() {
+async fn a_handlers_cookies_under_our_names_win() {
     for own in [
         "__Host-access_token=; Max-Age=0; Path=/; Secure",
         "__Host-access_token=theirs; Path=/; Secure",
@@ -109,7 +109,7 @@ async fn a_response_with_our_tokens_is_for_no_shared_cache() {
 
 // Rows: S73.
 #[tokio::test]
-async fn by_policy_the_tokens_stay_back_or_the_route_is_noticed() {
+async fn by_policy_tokens_are_withheld_or_the_route_is_reported() {
     let with = |policy| World::with(move |b: EngineBuilder<User>| b.cache_policy(policy));
     let public = [("cache-control", "public, max-age=60"), ("vary", "accept")];
 
@@ -152,7 +152,7 @@ async fn vary_is_appended_and_not_repeated() {
 
 // Rows: S79.
 #[tokio::test]
-async fn tokens_in_headers_only_for_those_who_sent_them_there() {
+async fn tokens_return_in_headers_only_to_clients_that_sent_them_there() {
     let world = World::with(|b| b.transports([Transport::cookies(), Transport::headers()]));
     let token = world.sign_in("alice").await;
     world.pass(900);
@@ -210,7 +210,7 @@ async fn debug_headers_are_off_unless_they_are_switched_on() {
 }
 
 #[tokio::test]
-async fn debug_headers_say_what_became_of_a_request() {
+async fn debug_headers_show_the_outcome_of_a_request() {
     let (world, _) = World::rotating_with(|b| b.debug_headers(true));
     let at = "transport=0;by=cookie";
     assert_eq!(
@@ -268,7 +268,7 @@ async fn debug_headers_say_what_became_of_a_request() {
 }
 
 #[tokio::test]
-async fn debug_headers_tell_of_tokens_that_stay_back_and_of_a_refresh_beside() {
+async fn debug_headers_show_withheld_tokens_and_background_refreshes() {
     let world = World::with(|b| b.debug_headers(true).cache_policy(CachePolicy::SkipTokens));
     let told = debug(&respond(&world, &[("cache-control", "public, max-age=60")]).await);
     assert!(told.ends_with("outcome=refreshed, status=present, sends=withheld"), "{told}");

@@ -62,7 +62,7 @@ fn a_runtime_that_was_set_is_replaced_once_it_has_ended() {
 
 // Rows: N7.
 #[test]
-fn without_any_runtime_a_refresh_says_so() {
+fn without_any_runtime_a_refresh_reports_it() {
     let world = World::with(waits);
     let token = block_on(world.sign_in("alice"));
     assert_eq!(block_on(refreshed(&world, &token)), None);
@@ -94,7 +94,7 @@ fn a_sign_out_works_when_the_runtime_has_ended() {
 
 // Rows: R12.
 #[test]
-fn a_refresh_whose_runtime_ends_under_way_says_so() {
+fn a_refresh_whose_runtime_ends_reports_it() {
     let first = runtime();
     let world = World::with(|b| {
         b.leeway(Duration::ZERO)
@@ -117,7 +117,7 @@ fn a_refresh_whose_runtime_ends_under_way_says_so() {
 /// What ended elsewhere meanwhile is caught up with.
 // Rows: R12.
 #[test]
-fn the_feed_is_followed_on_the_next_runtime() {
+fn the_feed_is_watched_on_the_next_runtime() {
     let calm = async || {
         for _ in 0..50 {
             tokio::task::yield_now().await;

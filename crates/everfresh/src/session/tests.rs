@@ -49,7 +49,7 @@ fn gated() -> (World, watch::Sender<bool>) {
 }
 
 #[tokio::test]
-async fn a_session_that_is_over_gives_no_token_for_onward_calls() {
+async fn an_ended_session_yields_no_upstream_access_token() {
     let world = World::new();
     let token = world.sign_in("alice").await;
     world.pass(10 * 3600);
@@ -145,7 +145,7 @@ async fn a_refresh_that_fails_takes_nothing_back() {
 }
 
 #[tokio::test]
-async fn a_refresh_after_signing_in_leaves_by_the_same_carrier() {
+async fn a_refresh_after_signing_in_leaves_by_the_same_transport() {
     let world = World::with(|b| b.transports([Transport::cookies(), Transport::headers()]));
     let response = world
         .send(get(&[]), |session, _| async move {
@@ -161,7 +161,7 @@ async fn a_refresh_after_signing_in_leaves_by_the_same_carrier() {
 
 // Rows: F80.
 #[tokio::test]
-async fn a_flight_that_lands_after_the_handler_signed_out_changes_nothing() {
+async fn a_flight_that_ends_after_a_sign_out_changes_nothing() {
     for sign_in_again in [false, true] {
         let (world, open) = gated();
         let token = world.sign_in("alice").await;
@@ -200,7 +200,7 @@ async fn a_flight_that_lands_after_the_handler_signed_out_changes_nothing() {
 
 // Rows: F80.
 #[tokio::test]
-async fn a_flight_of_a_session_that_was_signed_out_elsewhere_brings_nothing() {
+async fn a_flight_of_a_session_signed_out_on_another_node_returns_nothing() {
     let (world, open) = gated();
     let token = world.sign_in("alice").await;
     world.pass_until_left(&token, 100);
@@ -269,7 +269,7 @@ async fn another_site_can_neither_sign_in_nor_out_by_cookie() {
 }
 
 #[tokio::test]
-async fn nobody_becomes_somebody_else_as_time_goes_by() {
+async fn no_client_changes_its_user_as_tokens_expire() {
     let world = World::with(|b| b.transports([Transport::headers(), Transport::cookies()]));
     let by_header = world
         .send(get(&[]), |session, _| async move {
@@ -300,7 +300,7 @@ async fn nobody_becomes_somebody_else_as_time_goes_by() {
 
 // Rows: F44.
 #[tokio::test]
-async fn a_dead_cookie_locks_nobody_out() {
+async fn a_dead_cookie_locks_no_user_out() {
     let world = World::new();
     let old = world.sign_in("alice").await;
     world.pass(20 * 3600);
@@ -336,7 +336,7 @@ async fn a_response_that_never_comes_seals_the_session_too() {
 }
 
 #[tokio::test]
-async fn whoever_signs_in_gets_the_token_whatever_the_cache_policy() {
+async fn a_sign_in_gets_its_tokens_under_every_cache_policy() {
     for policy in [CachePolicy::SkipTokens, CachePolicy::Fail] {
         let world = World::with(|b| b.cache_policy(policy));
         let response = world
@@ -450,7 +450,7 @@ fn errors_answer_with_their_status() {
 }
 
 #[test]
-fn an_adapter_says_in_its_own_words_that_the_layer_is_missing() {
+fn an_adapter_names_the_missing_layer_in_its_own_words() {
     let rejection = Rejection::missing_layer().with_detail("wrap the app");
     assert_eq!(rejection.kind(), RejectionKind::MissingLayer);
     assert_eq!(rejection.to_string(), "wrap the app");

@@ -189,7 +189,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_watch_on_the_machines_clock_needs_no_news() {
+    async fn a_watch_ends_by_the_machines_clock_without_an_event() {
         let clock = crate::Clock::system();
         let world = World::with(|b| b.clock(clock).access_lifetime(Duration::from_secs(1)));
         let token = world.sign_in("alice").await;

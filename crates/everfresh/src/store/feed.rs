@@ -90,7 +90,7 @@ mod tests {
 
     // Rows: M9.
     #[tokio::test]
-    async fn other_tasks_take_turns_however_many_ends_are_told() {
+    async fn other_tasks_take_turns_with_any_number_of_ends() {
         let pieces = Arc::new(Mutex::new(Vec::new()));
         let told = pieces.clone();
         let sink = RevocationSink::new(Duration::ZERO, move |event| {

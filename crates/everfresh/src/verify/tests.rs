@@ -92,7 +92,7 @@ fn refusal(token: impl AsRef<[u8]>) -> InvalidReason {
 }
 
 #[test]
-fn a_good_token_gives_its_claims() {
+fn a_good_token_yields_its_claims() {
     let verified = check(sign(&header(), &claims())).unwrap();
     assert_eq!(*verified.claims.unwrap(), User { name: "Alice".into() });
     assert_eq!(verified.subject.as_deref(), Some("alice"));
@@ -202,7 +202,7 @@ fn none_and_unknown_algorithms_are_refused() {
 
 // Rows: S15, S16.
 #[test]
-fn crit_and_b64_are_refused_whatever_they_say() {
+fn crit_and_b64_are_refused_with_any_value() {
     for crit in [
         json!([]),
         json!(["exp"]),

@@ -125,7 +125,7 @@ fn claims() -> Value {
 }
 
 #[test]
-fn each_reads_what_the_other_makes() {
+fn each_version_reads_the_tokens_of_the_other() {
     beside::install();
     for Case { alg, ours, encoding, decoding } in cases() {
         let auth = engine(ours, TokenProfile::Jwt);

@@ -101,7 +101,7 @@ fn accepted_of<S: Strategy>(
 
 /// Tokens with a good signature and any header and claims: ours is the stricter reader.
 #[test]
-fn what_we_accept_they_accept() {
+fn every_token_we_accept_is_accepted_by_jsonwebtoken() {
     let auth = engine(Key::hmac(Algorithm::HS256, &SECRET).unwrap(), TokenProfile::Jwt);
     let strategy = (
         proptest::collection::vec((name(), member()), 0..3),
@@ -241,7 +241,7 @@ fn mutated_tokens_are_no_different() {
 /// algorithm: what we accept, they accept.
 // Rows: S27, S29.
 #[test]
-fn resigned_tokens_are_no_different() {
+fn reissued_tokens_cost_the_same() {
     beside::install();
     let (engines, cases) = signers();
     let strategy = (

@@ -48,7 +48,7 @@ fn dates_are_read_with_a_fraction_and_with_an_exponent() {
 
 // Rows: R6.
 #[test]
-fn how_long_an_answer_says_its_token_lives_is_read_alike() {
+fn the_lifetime_in_an_answer_is_read_alike_by_every_dialect() {
     for (text, secs) in [
         ("3600", Some(3600)),
         ("3600.0", Some(3600)),

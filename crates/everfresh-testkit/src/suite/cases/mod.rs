@@ -70,7 +70,7 @@ pub async fn a_hundred_fresh_requests_set_nothing<A: Adapter>() {
 }
 
 /// Behind its switch, one field of every response says what became of its request.
-pub async fn debug_headers_say_what_became_of_a_request<A: Adapter>() {
+pub async fn debug_headers_show_the_outcome_of_a_request<A: Adapter>() {
     const DEBUG: &str = "everfresh-debug";
     let mut world = World::new::<A>().await;
     world.sign_in("alice").await;
@@ -111,7 +111,7 @@ pub async fn an_expired_cookie_is_refreshed<A: Adapter>() {
 }
 
 /// The request goes on at once; the token comes with its answer or with the next one's.
-pub async fn the_advisory_window_brings_a_new_token_with_this_answer_or_the_next<A: Adapter>() {
+pub async fn in_the_advisory_window_this_response_or_the_next_has_the_new_token<A: Adapter>() {
     let mut world = World::new::<A>().await;
     let old = world.sign_in("alice").await;
     world.pass_until_left(100).await;
@@ -259,7 +259,7 @@ pub async fn no_token_is_401_without_an_error_code<A: Adapter>() {
 }
 
 /// The layer itself rejects nothing.
-pub async fn public_routes_are_for_everybody<A: Adapter>() {
+pub async fn public_routes_admit_every_visitor<A: Adapter>() {
     let mut world = World::new::<A>().await;
     assert_eq!(world.browser.get("/open").await.status, 200);
     let token = world.sign_in("alice").await;

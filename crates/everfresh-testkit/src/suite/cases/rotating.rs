@@ -124,7 +124,7 @@ pub async fn a_refresh_token_never_reaches_the_handler<A: Adapter>() {
 }
 
 /// The endpoints that everfresh brings, as a page of the app uses them.
-pub async fn a_person_sees_and_ends_sessions_by_the_endpoints<A: Adapter>() {
+pub async fn a_user_lists_and_ends_sessions_by_the_endpoints<A: Adapter>() {
     let mut world = World::rotating::<A>().await;
     world.sign_in("alice").await;
     let mut other = world.browser.stranger();

@@ -52,7 +52,7 @@ async fn a_set_that_cant_be_used_is_an_error_at_start_that_says_why() {
 
 // Rows: S36.
 #[tokio::test(start_paused = true)]
-async fn whatever_comes_later_the_last_good_set_is_kept() {
+async fn the_last_good_set_is_kept_after_any_bad_one() {
     let (signer, coming) = (Signer::new("a").await, Signer::new("b").await);
     for (does, says) in bad_answers(&signer.jwks) {
         let issuer = Issuer::new(&signer.jwks);
@@ -223,7 +223,7 @@ async fn a_network_that_fails_leaves_the_set_as_it_was() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn fetches_are_counted_by_what_came_of_them() {
+async fn fetches_are_counted_by_outcome() {
     use metrics_util::debugging::{DebugValue, DebuggingRecorder};
 
     let recorder = DebuggingRecorder::new();

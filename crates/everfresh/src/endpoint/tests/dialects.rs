@@ -134,7 +134,7 @@ async fn vijil_takes_a_good_or_an_expired_token_by_cookie_or_header() {
 }
 
 #[tokio::test]
-async fn vijil_says_404_when_the_user_is_gone_and_503_when_nobody_knows() {
+async fn vijil_answers_404_for_a_deleted_user_and_503_in_doubt() {
     for (revalidated, status) in [(Ok(Revalidated::End), 404), (Err("the database is down"), 503)] {
         let revalidated = std::sync::Mutex::new(Some(revalidated));
         let world = World::rotating_with(|b| {
@@ -177,7 +177,7 @@ async fn an_endpoint_waits_as_long_as_a_request_and_no_longer() {
 }
 
 #[tokio::test]
-async fn jwt_auth_pro_rotates_and_tells_of_the_user() {
+async fn jwt_auth_pro_rotates_and_returns_the_user() {
     let world = world();
     let dialect = &Dialect::JWT_AUTH_PRO;
     let Tokens { refresh: first, .. } = sign_in(&world, "alice").await;
@@ -345,7 +345,7 @@ pub(super) fn basic_of(id: &str, secret: &str) -> String {
 
 // Rows: S63.
 #[tokio::test]
-async fn oauth2_answers_clients_that_say_who_they_are_in_one_way() {
+async fn oauth2_accepts_clients_that_authenticate_in_one_way() {
     let world = world();
     let dialect = &Dialect::OAUTH2;
     let Tokens { refresh, .. } = sign_in_client(&world, "alice", "app").await;

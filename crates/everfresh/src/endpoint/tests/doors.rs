@@ -93,7 +93,7 @@ async fn a_clients_refresh_token_is_refreshed_by_that_client_alone() {
 
 // Rows: M2.
 #[tokio::test]
-async fn an_old_token_of_a_client_accuses_nobody_in_other_hands() {
+async fn an_old_token_of_a_client_presented_by_another_client_ends_no_session() {
     let world = world();
     let first = sign_in_client(&world, "alice", "app").await;
     let mut refresh = first.refresh.clone();
@@ -234,7 +234,7 @@ async fn a_copied_access_token_dies_as_its_session_moves_on() {
 
 // Rows: M5.
 #[tokio::test]
-async fn with_resign_a_token_is_renewed_within_its_grace_at_every_door() {
+async fn with_reissue_a_token_is_renewed_within_its_grace_at_every_endpoint() {
     let world = World::with(|b| {
         let reissue = Reissue::new().grace(Duration::from_secs(60));
         b.refresh_with(reissue).insecure_dev_only().dialect(Dialect::VIJIL)

@@ -20,7 +20,7 @@ fn every_constant_is_sound_and_survives_a_file() {
 }
 
 #[test]
-fn what_is_wrong_with_a_file_is_told_by_its_field() {
+fn an_error_in_a_file_names_its_field() {
     let file = serde_json::to_value(&Dialect::OAUTH2).unwrap();
     for (pointer, value, field, says) in [
         ("/path", json!("token"), "path", "an absolute path"),

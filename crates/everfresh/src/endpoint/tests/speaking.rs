@@ -87,7 +87,7 @@ async fn each_dialects_client_is_understood_by_its_server() {
 
 // Rows: S63.
 #[tokio::test]
-async fn a_client_says_who_it_is_in_one_way_and_never_in_the_uri() {
+async fn a_client_authenticates_in_one_way_and_never_in_the_uri() {
     let key = Key::hmac(Algorithm::HS256, b"o4ATj9fibxU9TCgPurGrjRk6RGBgu53zA").unwrap();
     let key = Arc::new(key.with_kid("k1").unwrap());
     let id = || "a b:c".to_owned();
@@ -161,7 +161,7 @@ fn read(dialect: &Dialect, status: u16, headers: &[(&str, &str)], body: &str) ->
 
 // Rows: F70, F71, F76, S58.
 #[test]
-fn what_each_answer_means() {
+fn each_answer_has_its_outcome() {
     let later = |seconds: Option<u64>| RefreshOutcome::Unavailable {
         retry_after: seconds.map(Duration::from_secs),
     };
@@ -203,7 +203,7 @@ fn what_each_answer_means() {
 
 // Rows: F63, F74, S60, S62.
 #[test]
-fn odd_answers_are_read_for_what_they_say() {
+fn odd_answers_are_read_by_their_content() {
     let given_of = |body: &str| given(read(&Dialect::OAUTH2, 200, &[], body));
     for (expires_in, expected) in [
         ("3600", Some(3600)),

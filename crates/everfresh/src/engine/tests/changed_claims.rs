@@ -247,7 +247,7 @@ async fn a_hook_gives_new_claims_to_a_fresh_token_and_to_an_expired_one() {
 
 // Rows: N1.
 #[tokio::test]
-async fn what_the_hook_answers_decides() {
+async fn the_hooks_answer_decides() {
     let rotate = |clock: &ManualClock| Rotate::new(MemoryStore::new().clock(clock.clone()));
     for advance in [0, 900] {
         let keep = |_| async { Ok::<_, &str>(Revalidated::Keep) };
@@ -312,7 +312,7 @@ async fn ending_sessions_needs_no_claims() {
 
 // Rows: N1.
 #[tokio::test]
-async fn a_late_twin_of_the_old_nodes_rotation_gets_nothing_that_is_refused_here() {
+async fn a_late_request_of_the_old_nodes_rotation_gets_no_refused_token() {
     let rotate = |clock: &ManualClock| Rotate::new(MemoryStore::new().clock(clock.clone()));
     let (clock, old, new) = nodes(rotate, |builder| builder);
     let pair = old.sign_in().await;

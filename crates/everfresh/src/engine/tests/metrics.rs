@@ -6,7 +6,7 @@ use super::*;
 use crate::InvalidReason;
 
 #[tokio::test]
-async fn what_happens_is_counted() {
+async fn every_event_is_counted() {
     let recorder = DebuggingRecorder::new();
     let snapshotter = recorder.snapshotter();
     let _recorder = ::metrics::set_default_local_recorder(&recorder);

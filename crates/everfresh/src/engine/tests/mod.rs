@@ -70,7 +70,7 @@ async fn an_expired_token_is_refreshed_before_the_handler_runs() {
 
 // Rows: F02.
 #[tokio::test]
-async fn late_twins_get_the_same_token() {
+async fn late_requests_get_the_same_token() {
     let world = World::new();
     let token = world.sign_in("alice").await;
     world.pass(900);
@@ -134,7 +134,7 @@ async fn a_preflight_touches_nothing() {
 }
 
 #[tokio::test]
-async fn resign_takes_a_token_until_grace_after_its_expiry() {
+async fn reissue_accepts_a_token_until_grace_after_its_expiry() {
     let grace = Duration::from_secs(600);
     let world = World::with(|b| b.refresh_with(Reissue::new().grace(grace)));
     let token = world.sign_in("alice").await;
@@ -342,7 +342,7 @@ async fn sealed_after_the_head_is_sent() {
 
 // Rows: F13.
 #[tokio::test]
-async fn a_refresh_by_the_handler_is_the_middlewares_own() {
+async fn a_refresh_by_the_handler_joins_the_middlewares_refresh() {
     let world = World::new();
     let token = world.sign_in("alice").await;
     let refresh = |session: crate::Session<User>, _| async move {
@@ -406,7 +406,7 @@ async fn claims_that_cant_travel_are_refused_before_anything_is_sent() {
 }
 
 #[tokio::test]
-async fn a_token_for_onward_calls_is_another_one_of_the_same_session() {
+async fn a_token_for_upstream_calls_is_another_token_of_the_same_session() {
     let world = World::new();
     let token = world.sign_in("alice").await;
     let response = world
@@ -453,7 +453,7 @@ async fn a_session_reports_its_times() {
 }
 
 #[tokio::test]
-async fn an_adapter_goes_the_same_way_by_hand() {
+async fn an_adapter_can_run_each_step_by_hand() {
     let world = World::new();
     let token = world.sign_in("alice").await;
     world.pass(900);

@@ -66,7 +66,7 @@ async fn a_planted_access_token_never_beats_the_refresh_token_beside_it() {
 
 // Rows: M4.
 #[tokio::test]
-async fn of_two_planted_tokens_and_the_persons_own_none_counts() {
+async fn of_two_planted_tokens_and_the_users_own_none_counts() {
     let (world, store) = world();
     let (_, refresh) = sign_in(&world, "victim").await;
     world.pass(1000);
@@ -86,7 +86,7 @@ async fn of_two_planted_tokens_and_the_persons_own_none_counts() {
 
 // Rows: M4.
 #[tokio::test]
-async fn who_signed_in_anew_keeps_a_fresh_token_untouched() {
+async fn a_client_that_signed_in_again_keeps_its_fresh_token() {
     let (world, _) = world();
     let (old, _) = sign_in(&world, "alice").await;
     world.pass(1000);
@@ -106,7 +106,7 @@ async fn who_signed_in_anew_keeps_a_fresh_token_untouched() {
 
 // Rows: M4, F44.
 #[tokio::test]
-async fn what_is_left_of_a_session_that_is_over_takes_no_part() {
+async fn leftover_tokens_of_an_ended_session_take_no_part() {
     let (first, store) = world();
     let (old_access, old) = sign_in(&first, "alice").await;
     let header = format!("{ACCESS}={old_access}; {REFRESH}={old}");
@@ -131,7 +131,7 @@ async fn what_is_left_of_a_session_that_is_over_takes_no_part() {
 
 // Rows: M4.
 #[tokio::test]
-async fn where_it_cant_be_known_which_counts_the_answer_is_503() {
+async fn if_the_token_that_counts_is_unknown_the_answer_is_503() {
     let down = std::sync::Arc::new(std::sync::atomic::AtomicBool::new(false));
     let clock = crate::ManualClock::starting_at(START);
     let store = Failing(MemoryStore::new().clock(clock.clone()), down.clone());

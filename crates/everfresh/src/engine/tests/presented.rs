@@ -156,7 +156,7 @@ async fn tokens_go_back_the_way_they_came() {
 }
 
 #[tokio::test]
-async fn an_unknown_carrier_is_an_error() {
+async fn an_unknown_transport_is_an_error() {
     let world = World::new();
     let other = Transport::new(
         Location::Cookie(CookieSpec::new("a")),
@@ -213,7 +213,7 @@ async fn an_expired_session_in_the_same_place_is_a_conflict_while_it_can_be_refr
 }
 
 #[tokio::test]
-async fn of_two_expired_tokens_the_first_carriers_counts() {
+async fn of_two_expired_tokens_the_first_transports_counts() {
     let world = World::with(|b| b.transports([Transport::headers(), Transport::cookies()]));
     let sign_in = async |name: &'static str, via: Transport| {
         let response = world

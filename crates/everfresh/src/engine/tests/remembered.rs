@@ -46,7 +46,7 @@ async fn a_token_is_verified_once() {
 }
 
 #[tokio::test]
-async fn it_can_be_turned_off_and_has_a_limit() {
+async fn the_cache_can_be_turned_off_and_has_a_limit() {
     let world = World::with(|builder| builder.token_cache(0));
     let token = world.sign_in("alice").await;
     assert_eq!(world.me(cookie(&token)).await.body(), "alice");

@@ -40,7 +40,7 @@ fn asked(count: &AtomicUsize) -> usize {
 
 // Rows: S41.
 #[tokio::test]
-async fn a_key_that_came_up_meanwhile_costs_nobody_a_401() {
+async fn a_key_published_in_the_meantime_costs_no_request_a_401() {
     let (app, issuer, count) = worlds(|_, set| brings(rotated(), set));
     let token = issuer.sign_in("alice").await;
     for _ in 0..3 {
@@ -54,7 +54,7 @@ async fn a_key_that_came_up_meanwhile_costs_nobody_a_401() {
 
 // Rows: S35.
 #[tokio::test]
-async fn what_the_set_can_judge_asks_nobody() {
+async fn a_token_whose_key_is_in_the_set_causes_no_fetch() {
     let (app, _, count) = worlds(|_, _| panic!("asked"));
     let token = app.sign_in("alice").await;
     assert_eq!(app.me(cookie(&token)).await.body(), "alice");
@@ -73,7 +73,7 @@ async fn what_the_set_can_judge_asks_nobody() {
 
 // Rows: F111.
 #[tokio::test]
-async fn a_key_that_is_sought_in_vain_is_refused_at_once() {
+async fn a_key_that_the_set_still_lacks_is_refused_at_once() {
     let (app, issuer, count) = worlds(|_, _| Seek::NotFound);
     let token = issuer.sign_in("alice").await;
     for n in 1..=3 {
@@ -123,7 +123,7 @@ fn beside(cookie: &str, bearer: &str) -> Request<()> {
 }
 
 #[tokio::test]
-async fn a_good_token_beside_an_unknown_one_waits_for_nobody() {
+async fn a_good_token_beside_an_unknown_one_does_not_wait() {
     let (app, issuer, count) = worlds(|_, _| panic!("asked"));
     let (unknown, known) = (issuer.sign_in("alice").await, app.sign_in("bob").await);
     assert_eq!(app.me(beside(&unknown, &known)).await.body(), "bob");
@@ -132,7 +132,7 @@ async fn a_good_token_beside_an_unknown_one_waits_for_nobody() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_fetch_is_awaited_for_the_waiter_limit_and_no_longer() {
+async fn a_request_waits_for_a_fetch_until_the_refresh_timeout() {
     let (app, issuer, _) = worlds(|_, _| Seek::InFlight(Box::pin(std::future::pending())));
     let token = issuer.sign_in("alice").await;
     let began = Instant::now();
@@ -180,7 +180,7 @@ async fn a_fetch_that_began_too_early_is_followed_by_one_more() {
 }
 
 #[tokio::test]
-async fn a_fetch_in_vain_refuses_what_waited_for_it() {
+async fn a_fetch_without_the_key_refuses_the_waiting_tokens() {
     let (app, issuer, count) = worlds(|before, set| match before {
         0 => brings(Keys::new(key("old")).unwrap(), set),
         _ => Seek::NotFound,
@@ -267,7 +267,7 @@ fn without_a_runtime_a_fetch_that_is_ready_counts() {
 }
 
 #[test]
-fn what_waits_shows_no_token() {
+fn a_pending_session_shows_no_token() {
     let (app, issuer, _) = worlds(|_, set| brings(rotated(), set));
     let token = futures::executor::block_on(issuer.sign_in("alice"));
     let step = app.auth.begin(&cookie(&token));

@@ -51,7 +51,7 @@ fn the_page_names_every_metric_and_no_other() {
 }
 
 #[test]
-fn the_page_tells_of_every_event_what_it_is() {
+fn the_page_explains_every_event() {
     let rows = table(&document("observability.md"), "Events");
     let before = || {
         let world = World::new();
@@ -105,7 +105,7 @@ fn the_page_tells_of_every_event_what_it_is() {
 }
 
 #[test]
-fn alerts_mention_what_there_is() {
+fn alerts_name_existing_metrics_and_labels() {
     let page = document("observability.md");
     let blocks: Vec<_> = page.split("```promql\n").skip(1).collect();
     assert!(blocks.len() >= 2);
@@ -134,7 +134,7 @@ fn expressions(panels: &Value) -> Vec<(String, String)> {
 }
 
 #[test]
-fn the_dashboard_mentions_what_there_is_and_all_of_it() {
+fn the_dashboard_shows_every_metric_and_no_other() {
     let dashboard: Value = serde_json::from_str(&document("grafana/everfresh.json")).unwrap();
     assert!(dashboard["schemaVersion"].as_u64() >= Some(39));
     let mut names = BTreeSet::new();

@@ -64,7 +64,7 @@ fn check_matcher(metric: &Metric, matcher: &str) -> Result<(), String> {
 }
 
 #[test]
-fn what_is_not_ours_is_found() {
+fn foreign_items_are_found() {
     for good in [
         r#"sum by (outcome) (rate(everfresh_refreshes_total{outcome!="refreshed", job=~"$job"}[5m]))"#,
         "histogram_quantile(0.9, sum by (le) (rate(everfresh_flight_seconds_bucket[5m])))",

@@ -138,7 +138,7 @@ fn is_elsewhere((name, _): &Series) -> bool {
 }
 
 #[test]
-fn what_is_counted_is_what_the_list_says() {
+fn the_recorded_metrics_are_the_listed_ones() {
     let seen = recorded(|| {
         let world = World::new();
         let core = &world.auth.core;
@@ -188,7 +188,7 @@ fn every_counter_is_there_from_the_start() {
 }
 
 #[tokio::test]
-async fn what_is_under_way_goes_up_and_down() {
+async fn the_gauge_of_running_refreshes_goes_up_and_down() {
     let recorder = DebuggingRecorder::new();
     let snapshotter = recorder.snapshotter();
     let _recorder = ::metrics::set_default_local_recorder(&recorder);

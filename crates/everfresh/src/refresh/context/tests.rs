@@ -89,7 +89,7 @@ async fn a_refresher_is_told_whether_the_request_can_do_without_it() {
 
 // Rows: F72.
 #[tokio::test]
-async fn what_was_not_tried_does_not_count_against_its_session() {
+async fn an_untried_refresh_does_not_count_against_its_session() {
     let calls = Arc::new(AtomicUsize::new(0));
     let world = told(Told { untried: Some(calls.clone()), ..Told::default() });
     let token = world.sign_in("alice").await;
@@ -105,7 +105,7 @@ async fn what_was_not_tried_does_not_count_against_its_session() {
 }
 
 #[tokio::test]
-async fn a_head_waits_for_what_is_kept_nowhere_else() {
+async fn a_head_waits_for_tokens_that_are_stored_nowhere_else() {
     for delivers_only_copy in [true, false] {
         let (open, gate) = watch::channel(false);
         let world = told(Told { delivers_only_copy, gate: Some(gate), ..Told::default() });
@@ -173,7 +173,7 @@ async fn a_refresher_learns_the_engines_limits() {
 }
 
 #[tokio::test]
-async fn what_nobody_waits_for_runs_on_the_engines_runtime() {
+async fn background_work_runs_on_the_engines_runtime() {
     let ran = Arc::new(AtomicBool::new(false));
     let fingerprint = ran.clone();
     context(&World::new()).spawn(async move { fingerprint.store(true, Ordering::SeqCst) });

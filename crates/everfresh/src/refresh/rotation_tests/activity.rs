@@ -24,7 +24,7 @@ async fn go(world: &World, path: &str, pair: &mut Pair) -> StatusCode {
 
 // Rows: F86.
 #[tokio::test]
-async fn polling_keeps_nobody_signed_in_and_a_person_stays() {
+async fn polling_extends_no_session_and_user_activity_does() {
     const HOUR: Duration = Duration::from_secs(3600);
     let build = || {
         let clock = ManualClock::starting_at(START);
@@ -67,7 +67,7 @@ async fn polling_keeps_nobody_signed_in_and_a_person_stays() {
 
 // Rows: F22, F121.
 #[tokio::test]
-async fn a_client_that_keeps_no_cookies_is_told_of_once() {
+async fn a_client_that_keeps_no_cookies_is_reported_once() {
     let (world, _) = World::rotating();
     let pair = world.sign_in_pair("alice").await;
     expire(&world, &pair);
@@ -94,7 +94,7 @@ async fn a_client_that_keeps_no_cookies_is_told_of_once() {
 
 // Rows: F62.
 #[tokio::test]
-async fn clocks_an_hour_apart_sign_nobody_out_and_storm_nothing() {
+async fn clocks_an_hour_apart_sign_no_user_out_and_cause_no_storm() {
     let (home, store) = World::rotating();
     let skewed = |by: i64| {
         let now = home.clock.now().as_secs().saturating_add_signed(by);

@@ -14,7 +14,7 @@ fn presented(pair: &Pair) -> Option<RefreshToken> {
 
 // Rows: F13.
 #[tokio::test]
-async fn late_tokens_leave_while_nobody_has_shown_their_successor() {
+async fn late_tokens_are_delivered_until_their_successor_was_presented() {
     let (world, _) = World::rotating();
     let may_leave = async |pair: &Pair| {
         let admitted = RefreshRequest::new(None, presented(pair), true);
@@ -63,7 +63,7 @@ async fn an_access_token_alone_says_the_generation_that_was_presented() {
 }
 
 #[tokio::test]
-async fn every_64th_sign_in_sweeps_what_is_over_out_of_the_store() {
+async fn every_64th_sign_in_sweeps_ended_sessions_out_of_the_store() {
     let (world, store) = World::rotating();
     for _ in 0..62 {
         world.sign_in("alice").await;
@@ -79,7 +79,7 @@ async fn every_64th_sign_in_sweeps_what_is_over_out_of_the_store() {
 
 // Rows: F13.
 #[tokio::test]
-async fn a_successor_that_is_given_again_is_as_old_as_its_rotation() {
+async fn a_successor_that_is_returned_again_is_as_old_as_its_rotation() {
     let (world, _) = World::rotating();
     let pair = world.sign_in_pair("alice").await;
     expire(&world, &pair);

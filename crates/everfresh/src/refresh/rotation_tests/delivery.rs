@@ -52,7 +52,7 @@ async fn a_sign_in_and_a_refresh_in_one_handler_lose_no_refresh_token() {
 }
 
 #[tokio::test]
-async fn only_a_client_can_show_a_generation() {
+async fn only_a_client_can_confirm_a_generation() {
     let (world, store) = World::rotating_with(|b| b.inner_token(InnerToken::Fresh));
     let pair = world.sign_in_pair("alice").await;
     expire(&world, &pair);
@@ -111,7 +111,7 @@ async fn a_refresh_token_alone_is_enough_to_sign_out() {
 
 // Rows: F120.
 #[test]
-fn an_active_person_is_never_idle() {
+fn an_active_user_is_never_idle() {
     let build = |idle: u64, reuse_interval: u64| {
         let secs = Duration::from_secs;
         let rotate = Rotate::new(MemoryStore::new())

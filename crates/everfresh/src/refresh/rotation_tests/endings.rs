@@ -103,7 +103,7 @@ async fn a_refresh_token_ends_its_session_if_it_is_the_current_one_or_the_one_be
 
 // Rows: M1.
 #[tokio::test]
-async fn who_comes_back_after_a_week_signs_out_by_the_refresh_token() {
+async fn after_a_week_a_sign_out_works_by_the_refresh_token() {
     let (world, store) = World::rotating();
     for method in ["POST", "OPTIONS"] {
         let pair = world.sign_in_pair("alice").await;

@@ -40,7 +40,7 @@ async fn a_session_that_ends_on_one_node_is_refused_on_all_at_once() {
 }
 
 #[tokio::test]
-async fn a_node_that_starts_hears_of_sessions_that_ended_before() {
+async fn a_node_that_starts_learns_of_sessions_that_ended_before() {
     let (world, store) = World::rotating();
     let pair = world.sign_in_pair("alice").await;
     assert_eq!(store.revoke_subject("alice", None).await.unwrap().len(), 1);
@@ -160,7 +160,7 @@ async fn a_node_that_lost_the_feed_says_so_and_catches_up() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn whoever_follows_stops_when_the_engine_is_gone() {
+async fn a_watcher_stops_when_the_engine_is_dropped() {
     let (world, store) = World::rotating();
     calm().await;
     drop(world);

@@ -17,7 +17,7 @@ fn forged(pair: &Pair) -> Pair {
 
 // Rows: S55.
 #[tokio::test]
-async fn a_forged_refresh_token_takes_no_other_ones_successor() {
+async fn a_forged_refresh_token_gets_no_other_tokens_successor() {
     let gate = Arc::new(Semaphore::new(0));
     let held = gate.clone();
     let (world, store) = World::rotating_with(|b| {

@@ -4,7 +4,7 @@ use super::*;
 
 // Rows: F13, F34.
 #[tokio::test]
-async fn a_handler_that_refreshes_late_accuses_nobody() {
+async fn a_handler_that_refreshes_late_causes_no_reuse_alarm() {
     let (world, store) = World::rotating();
     let old = world.sign_in_pair("alice").await;
     let clock = world.clock.clone();
@@ -41,7 +41,7 @@ async fn a_handler_that_refreshes_late_accuses_nobody() {
 /// A process that is stopped, or a hook that takes its time, in the middle of a rotation.
 // Rows: S46.
 #[tokio::test]
-async fn a_node_that_is_stopped_while_it_rotates_accuses_nobody() {
+async fn a_node_stopped_while_it_rotates_causes_no_reuse_alarm() {
     let stop = Arc::new(tokio::sync::Semaphore::new(0));
     let (home, store) = World::rotating();
     let stopped = World::node(&home.clock, &store, |b| {
@@ -119,7 +119,7 @@ async fn a_session_that_is_over_stays_so_for_tokens_of_a_node_that_is_ahead() {
 
 // Rows: F80.
 #[tokio::test]
-async fn tokens_of_a_session_that_ended_meanwhile_stay_back() {
+async fn tokens_of_a_session_that_ended_in_the_meantime_are_withheld() {
     let (world, _) = World::rotating();
     let pair = world.sign_in_pair("alice").await;
     expire(&world, &pair);

@@ -126,7 +126,7 @@ async fn sign_out_of_all_others_and_of_all() {
 }
 
 #[tokio::test]
-async fn sessions_tell_their_device_and_last_use() {
+async fn sessions_list_their_device_and_last_use() {
     let (world, _) = World::rotating();
     let response = world
         .send(get(&[]), |session, _| async move {
@@ -154,7 +154,7 @@ async fn sessions_tell_their_device_and_last_use() {
 
 // Rows: F08.
 #[tokio::test]
-async fn cookies_are_cleared_only_where_a_person_sees_a_401() {
+async fn cookies_are_cleared_only_on_a_page_with_status_401() {
     let (world, _) = World::rotating();
     let pair = world.sign_in_pair("alice").await;
     world
@@ -179,7 +179,7 @@ async fn cookies_are_cleared_only_where_a_person_sees_a_401() {
 }
 
 #[tokio::test]
-async fn a_slow_response_carries_only_what_may_still_be_carried() {
+async fn a_slow_response_carries_only_tokens_that_may_still_be_delivered() {
     for shown_meanwhile in [false, true] {
         let (world, store) = World::rotating();
         let old = world.sign_in_pair("alice").await;
@@ -217,7 +217,7 @@ async fn a_slow_response_carries_only_what_may_still_be_carried() {
 }
 
 #[tokio::test]
-async fn a_slow_response_with_a_refresh_beside_it_is_looked_at_again_too() {
+async fn a_slow_response_with_a_background_refresh_is_checked_again_too() {
     let (world, store) = World::rotating();
     let old = world.sign_in_pair("alice").await;
     world.pass_until_left(&old.access, 100);
@@ -247,7 +247,7 @@ async fn a_slow_response_with_a_refresh_beside_it_is_looked_at_again_too() {
 
 // Rows: S54.
 #[tokio::test]
-async fn a_store_that_is_down_signs_nobody_out() {
+async fn a_store_that_is_down_signs_no_user_out() {
     let (world, store) = World::rotating_with(|b| b.leeway(Duration::ZERO));
     let pair = world.sign_in_pair("alice").await;
     let down = MemoryStore::new().clock(world.clock.clone()).capacity(0);
@@ -313,7 +313,7 @@ async fn a_refresh_that_fails_moves_no_idle_limit() {
 
 // Rows: F66.
 #[tokio::test]
-async fn a_wall_clock_that_steps_revives_nothing_and_storms_nothing() {
+async fn a_wall_clock_step_revives_no_session_and_causes_no_storm() {
     let (world, store) = World::rotating();
     let pair = world.sign_in_pair("alice").await;
     expire(&world, &pair);

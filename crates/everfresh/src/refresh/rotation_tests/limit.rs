@@ -88,7 +88,7 @@ async fn signing_in_over_a_session_ends_that_one_and_no_other() {
 
 // Rows: M6.
 #[tokio::test]
-async fn a_session_that_is_over_takes_nobodys_place() {
+async fn an_ended_session_takes_no_other_sessions_place() {
     let (world, _) = limited(|rotate| rotate.max_sessions(2));
     let mut used = world.sign_in_pair("alice").await;
     world.pass(60);
@@ -123,7 +123,7 @@ async fn a_lowered_limit_is_reached_by_and_by() {
 
 // Rows: M6.
 #[tokio::test]
-async fn there_is_a_limit_without_being_asked_for() {
+async fn the_session_limit_is_on_by_default() {
     let (world, store) = limited(|rotate| rotate);
     for _ in 0..210 {
         world.sign_in_pair("alice").await;
@@ -161,7 +161,7 @@ fn a_limit_out_of_range_is_an_error() {
 /// Also a session that no list shows, and never somebody else's.
 // Rows: M6.
 #[tokio::test]
-async fn any_session_of_ones_own_can_be_ended() {
+async fn any_of_the_users_own_sessions_can_be_ended() {
     let (world, store) = limited(|rotate| rotate);
     let own = world.sign_in_pair("alice").await;
     let bob = world.sign_in_pair("bob").await;

@@ -111,7 +111,7 @@ async fn a_request_with_the_old_tokens_gets_the_same_successor_within_the_reuse_
 
 // Rows: F15.
 #[tokio::test]
-async fn a_lost_response_is_made_good_an_hour_later() {
+async fn a_lost_response_is_recovered_an_hour_later() {
     let (world, store) = World::rotating();
     let old = world.sign_in_pair("alice").await;
     expire(&world, &old);
@@ -125,7 +125,7 @@ async fn a_lost_response_is_made_good_an_hour_later() {
 
 // Rows: F31, F34, F35, S44.
 #[tokio::test]
-async fn an_old_token_after_its_successor_was_shown_ends_this_session_alone() {
+async fn an_old_token_after_its_successor_was_presented_ends_this_session_alone() {
     for shown_by_access_token_alone in [false, true] {
         let (world, store) = World::rotating();
         let thief = world.sign_in_pair("alice").await;
@@ -154,7 +154,7 @@ async fn an_old_token_after_its_successor_was_shown_ends_this_session_alone() {
 
 // Rows: F32.
 #[tokio::test]
-async fn a_grandparent_is_theft_even_within_the_reuse_interval() {
+async fn a_token_two_generations_old_is_reuse_even_within_the_reuse_interval() {
     let (world, _) = World::rotating();
     let first = world.sign_in_pair("alice").await;
     expire(&world, &first);
@@ -168,7 +168,7 @@ async fn a_grandparent_is_theft_even_within_the_reuse_interval() {
 
 // Rows: F33, S47.
 #[tokio::test]
-async fn after_a_sign_out_no_token_gives_anything() {
+async fn after_a_sign_out_no_token_gets_an_answer() {
     let (world, store) = World::rotating();
     let old = world.sign_in_pair("alice").await;
     expire(&world, &old);
@@ -192,7 +192,7 @@ async fn after_a_sign_out_no_token_gives_anything() {
 
 // Rows: F37.
 #[tokio::test]
-async fn a_restored_store_is_ahead_of_and_nobody_is_signed_out() {
+async fn tokens_ahead_of_a_restored_store_sign_no_user_out() {
     let (world, store) = World::rotating();
     let mut pair = world.sign_in_pair("alice").await;
     let backup = store.list("alice").await.unwrap().remove(0);
@@ -339,7 +339,7 @@ async fn an_access_token_outlives_its_rotation() {
 }
 
 #[tokio::test]
-async fn sooner_than_the_overlap_only_the_access_token_is_new() {
+async fn within_the_reuse_interval_only_the_access_token_is_new() {
     let (world, store) = World::rotating();
     let pair = world.sign_in_pair("alice").await;
     let response = world
@@ -356,7 +356,7 @@ async fn sooner_than_the_overlap_only_the_access_token_is_new() {
 
 // Rows: S11.
 #[tokio::test]
-async fn a_refresh_token_alone_keeps_a_person_signed_in() {
+async fn a_refresh_token_alone_keeps_a_user_signed_in() {
     let (world, _) = World::rotating();
     for access in ["", "x", "a.b.c"] {
         let mut pair = world.sign_in_pair("alice").await;

@@ -165,7 +165,7 @@ async fn a_sign_in_comes_after_a_sign_out_of_all_that_waits() {
 
 // Rows: L6.
 #[tokio::test(start_paused = true)]
-async fn what_waits_at_shutdown_is_tried_once_more_and_counted() {
+async fn sign_outs_that_wait_at_shutdown_are_tried_once_more_and_counted() {
     for (calls, left) in [(2, 0), (usize::MAX, 2)] {
         let (world, store) = broken();
         let pairs = [world.sign_in_pair("alice").await, world.sign_in_pair("bob").await];
@@ -182,7 +182,7 @@ async fn what_waits_at_shutdown_is_tried_once_more_and_counted() {
 
 // Rows: L6.
 #[tokio::test(start_paused = true)]
-async fn a_session_that_is_over_by_itself_is_tried_no_more() {
+async fn a_sign_out_of_a_session_that_has_expired_is_retried_no_more() {
     let (world, store) = broken();
     let pair = world.sign_in_pair("alice").await;
     fail(&store, usize::MAX);
@@ -213,7 +213,7 @@ async fn no_more_than_4096_sign_outs_wait() {
 /// A store that can't tell of sessions lets nobody in without a limit.
 // Rows: M6.
 #[tokio::test(start_paused = true)]
-async fn where_the_limit_cant_be_looked_at_nobody_is_signed_in() {
+async fn if_the_limit_cant_be_checked_no_user_is_signed_in() {
     let (world, store) = broken();
     fail(&store, 1);
     let response = world.send(get(&[]), |session, _| async move {

@@ -119,7 +119,7 @@ async fn left(world: &World, pair: &Pair) -> u64 {
 }
 
 #[test]
-fn a_custodian_checks_its_settings_when_the_engine_is_built() {
+fn a_keeper_checks_its_settings_when_the_engine_is_built() {
     let build = |lifetime| {
         let store = MemoryStore::new();
         let depot = Depot { store: store.clone(), asked: Arc::default(), fails: Arc::default() };
@@ -137,7 +137,7 @@ fn a_custodian_checks_its_settings_when_the_engine_is_built() {
 }
 
 #[tokio::test]
-async fn a_session_rests_on_tokens_where_there_is_somebody_to_renew_them_and_only_there() {
+async fn upstream_tokens_are_accepted_only_with_a_keeper() {
     let (depot, _) = resting();
     let (rotating, _) = World::rotating();
     for (world, issued) in [(depot, false), (rotating, true)] {
@@ -156,7 +156,7 @@ async fn a_session_rests_on_tokens_where_there_is_somebody_to_renew_them_and_onl
 }
 
 #[tokio::test]
-async fn an_access_token_lives_no_longer_than_the_one_it_rests_on() {
+async fn an_access_token_lives_no_longer_than_its_upstream_token() {
     let (world, depot) = resting();
     let pair = sign_in(&world, LIFE).await;
     assert_eq!(depot.asked(), ["deposit for alice"]);
@@ -171,7 +171,7 @@ async fn an_access_token_lives_no_longer_than_the_one_it_rests_on() {
 }
 
 #[tokio::test]
-async fn what_a_session_rests_on_is_renewed_before_it_is_refreshed() {
+async fn upstream_tokens_are_refreshed_before_the_session() {
     let (world, depot) = resting();
     let pair = sign_in(&world, LIFE).await;
     depot.asked();
@@ -199,7 +199,7 @@ async fn what_a_session_rests_on_is_renewed_before_it_is_refreshed() {
 }
 
 #[tokio::test]
-async fn calls_onward_get_the_token_that_the_session_rests_on() {
+async fn upstream_calls_get_the_sessions_upstream_token() {
     let (world, depot) = resting();
     let pair = sign_in(&world, LIFE).await;
     depot.asked();
@@ -221,7 +221,7 @@ async fn calls_onward_get_the_token_that_the_session_rests_on() {
 }
 
 #[tokio::test]
-async fn whatever_ends_gives_back_what_it_rested_on() {
+async fn every_end_of_a_session_revokes_its_upstream_tokens() {
     let (world, depot) = resting();
     let one = sign_in(&world, LIFE).await;
     let _another = sign_in(&world, LIFE).await;
@@ -244,7 +244,7 @@ async fn whatever_ends_gives_back_what_it_rested_on() {
 
 // Rows: M6.
 #[tokio::test]
-async fn a_session_over_the_limit_gives_back_what_it_rested_on() {
+async fn a_session_over_the_limit_revokes_its_upstream_tokens() {
     let (before, depot) = resting();
     let one = sign_in(&before, LIFE).await;
     let rotate = Rotate::backed_by(depot.store.clone(), depot.clone()).max_sessions(1);
@@ -258,7 +258,7 @@ async fn a_session_over_the_limit_gives_back_what_it_rested_on() {
 }
 
 #[tokio::test]
-async fn a_session_that_the_app_ends_gives_back_what_it_rested_on() {
+async fn a_session_that_the_app_ends_revokes_its_upstream_tokens() {
     let over = Arc::new(std::sync::atomic::AtomicBool::new(false));
     let ends = over.clone();
     let (world, depot) = resting_with(|b| {
@@ -278,7 +278,7 @@ async fn a_session_that_the_app_ends_gives_back_what_it_rested_on() {
 
 // Rows: F17.
 #[tokio::test]
-async fn a_shutdown_says_what_a_custodian_left_undone() {
+async fn a_shutdown_counts_the_exchanges_that_a_keeper_left() {
     let (world, _) = resting();
     assert_eq!(world.auth.shutdown().await, 3);
     let (world, _) = World::rotating();

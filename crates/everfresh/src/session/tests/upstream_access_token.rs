@@ -62,7 +62,7 @@ async fn a_token_for_another_service_counts_there_and_is_refreshed_nowhere() {
 
 // Rows: L14.
 #[tokio::test]
-async fn it_lives_no_longer_than_the_engines_own_tokens_and_the_session() {
+async fn a_token_for_another_audience_outlives_neither_the_engines_tokens_nor_the_session() {
     let (world, _) = World::rotating_with(|b| b.session_lifetime(Duration::from_secs(1000)));
     let mut pair = world.sign_in_pair("alice").await;
     let long = payload(&token_for(&world, &pair.header(), BILLING, 86_400).await);
@@ -76,7 +76,7 @@ async fn it_lives_no_longer_than_the_engines_own_tokens_and_the_session() {
 
 // Rows: L14.
 #[tokio::test]
-async fn another_service_is_named_and_somebody_is_signed_in() {
+async fn a_token_for_another_service_needs_an_audience_and_a_signed_in_user() {
     let world = World::new();
     let token = world.sign_in("alice").await;
     let minute = Duration::from_secs(60);

@@ -76,7 +76,7 @@ mod tests {
     }
 
     #[test]
-    fn each_of_somebodys_sessions_is_there_until_it_is_removed() {
+    fn each_session_of_a_subject_is_listed_until_it_is_removed() {
         let [one, two, other] = [1, 2, 3].map(entry);
         let mut subjects = Subjects::default();
         let of = |subjects: &Subjects, subject: &str| subjects.before(subject, None, 9);
@@ -96,7 +96,7 @@ mod tests {
     }
 
     #[test]
-    fn they_are_read_page_by_page() {
+    fn ends_are_read_page_by_page() {
         let mut subjects = Subjects::default();
         for n in 1..=5 {
             subjects.insert("ann", entry(n));

@@ -48,7 +48,7 @@ impl Cache<()> {
 }
 
 #[test]
-fn a_token_is_found_as_it_came_and_nothing_else_is() {
+fn a_token_is_found_only_byte_for_byte() {
     let cache = Cache::new(64);
     let token = token(1);
     cache.keep(&token, "alice", 60);
@@ -89,7 +89,7 @@ fn an_entry_dies_when_the_keys_change() {
 }
 
 #[test]
-fn before_it_is_valid_an_entry_does_not_count() {
+fn an_entry_does_not_count_before_its_nbf() {
     let cache = Cache::new(64);
     cache.keep(&token(1), "alice", 60);
     let first = NOW.minus(Duration::from_secs(10));
@@ -98,7 +98,7 @@ fn before_it_is_valid_an_entry_does_not_count() {
 }
 
 #[test]
-fn what_is_forgotten_is_gone() {
+fn a_forgotten_session_has_no_result() {
     let cache = Cache::new(64);
     cache.keep(&token(1), "alice", 60);
     cache.keep(&token(2), "bob", 60);
@@ -109,7 +109,7 @@ fn what_is_forgotten_is_gone() {
 
 // Rows: S32.
 #[test]
-fn a_flood_fills_it_and_no_more() {
+fn a_flood_of_entries_stays_within_the_bound() {
     let cache = Cache::new(256);
     for n in 0..10_000 {
         cache.keep(&token(n), &format!("user-{n}"), 60 + n);
@@ -121,7 +121,7 @@ fn a_flood_fills_it_and_no_more() {
 }
 
 #[test]
-fn who_expires_first_makes_room_and_the_dead_before_anyone() {
+fn expired_entries_are_dropped_before_the_next_to_expire() {
     let cache = Cache::new(8);
     for n in 1..=8 {
         cache.keep(&token(n), "early", 100 * n);
@@ -137,7 +137,7 @@ fn who_expires_first_makes_room_and_the_dead_before_anyone() {
 }
 
 #[test]
-fn one_token_has_one_place() {
+fn one_token_is_sent_in_one_place() {
     let cache = Cache::new(8);
     for secs in 1..100 {
         cache.keep(&token(1), "alice", secs);
@@ -161,7 +161,7 @@ fn every_bit_of_a_tokens_end_counts_for_its_place() {
 }
 
 #[test]
-fn without_places_it_is_off() {
+fn without_entries_the_cache_is_off() {
     for entries in [0, 7] {
         let cache = Cache::new(entries);
         cache.keep(&token(1), "alice", 60);

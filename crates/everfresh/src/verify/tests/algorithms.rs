@@ -153,7 +153,7 @@ fn public_key_bytes_are_no_hmac_secret() {
 
 // Rows: S31.
 #[test]
-fn the_twin_of_an_ecdsa_token_is_the_same_session() {
+fn the_second_signature_form_of_an_ecdsa_token_is_the_same_session() {
     // n - s verifies as well as s: nothing may be denied or replayed by a token's bytes alone.
     let material = Material::new();
     let key = material.key(Algorithm::ES256);

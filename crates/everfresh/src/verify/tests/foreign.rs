@@ -30,7 +30,7 @@ fn read(issuer: &TrustedIssuer, token: &str) -> Result<Received, NotRead> {
 }
 
 #[test]
-fn a_token_says_whose_it_is_and_for_how_long_it_was_made() {
+fn a_tokens_subject_and_lifetime_are_read() {
     let issuer = issuer(Keys::new(named_key("k1")).unwrap());
     let expected = Received {
         subject: Some("alice".into()),
@@ -47,7 +47,7 @@ fn a_token_says_whose_it_is_and_for_how_long_it_was_made() {
 }
 
 #[test]
-fn what_is_not_theirs_or_not_for_us_is_refused() {
+fn tokens_of_another_issuer_or_audience_are_refused() {
     let issuer = issuer(Keys::new(named_key("k1")).unwrap());
     for (token, reason) in [
         (token("k1", "logout+jwt", &theirs()), InvalidReason::Type),
@@ -64,7 +64,7 @@ fn what_is_not_theirs_or_not_for_us_is_refused() {
 
 // Rows: M13.
 #[test]
-fn id_tokens_and_access_tokens_are_read_each_for_what_they_are() {
+fn id_tokens_and_access_tokens_are_each_read_as_their_own_kind() {
     let issuer = issuer(Keys::new(named_key("k1")).unwrap());
     let now = Timestamp::from_secs(NOW);
     let read_id = |token: &str| block_on(issuer.read_id_token(token, now)).map(|read| read.subject);

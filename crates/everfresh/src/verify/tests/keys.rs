@@ -32,7 +32,7 @@ fn rsa_keys_have_2048_bits_or_more() {
 
 // Rows: S40.
 #[test]
-fn a_jwk_that_is_not_taken_says_why() {
+fn a_refused_jwk_names_the_reason() {
     let key = |jwk: Value| Key::from_jwk(&jwk.to_string());
     let says = |jwk: Value, reason: &str| {
         let problem = key(jwk).unwrap_err().to_string();
@@ -177,7 +177,7 @@ fn a_secrets_kid_twice_is_an_error_and_so_is_no_usable_key() {
 
 // Rows: R5.
 #[test]
-fn public_keys_that_share_a_kid_are_told_apart_by_their_algorithm() {
+fn public_keys_that_share_a_kid_are_distinguished_by_their_algorithm() {
     let material = Material::new();
     let algs = [Algorithm::RS256, Algorithm::PS256, Algorithm::ES256];
     let private = |alg| Key::from_der(alg, material.private(alg)).unwrap().with_kid("one").unwrap();
@@ -324,7 +324,7 @@ fn a_debugged_key_shows_no_key() {
 }
 
 #[test]
-fn what_is_published_verifies_what_was_signed_and_holds_nothing_private() {
+fn published_keys_verify_signatures_and_hold_no_private_part() {
     let material = Material::new();
     for alg in
         [Algorithm::RS256, Algorithm::PS512, Algorithm::ES256, Algorithm::ES384, Algorithm::EdDSA]
@@ -349,7 +349,7 @@ fn what_is_published_verifies_what_was_signed_and_holds_nothing_private() {
 }
 
 #[test]
-fn a_header_is_known_again_only_as_a_key_has_signed_it() {
+fn a_header_is_cached_only_after_its_signature_was_verified() {
     let keys = Keys::new(hs256()).unwrap();
     let check = |token: &str| {
         let set = keys.current();

@@ -14,7 +14,7 @@ fn a_session_token_names_its_session() {
 }
 
 #[test]
-fn a_token_that_names_no_session_gets_a_name_that_no_issuer_would_write() {
+fn a_token_without_a_session_id_gets_an_id_that_no_issuer_would_write() {
     let foreign = Rules { needs_session: false, ..rules() };
     let sid = |claims: &Value| check_by(&foreign, sign(&header(), claims)).unwrap().sid;
     assert_eq!(&*sid(&claims()), "s1");
@@ -32,7 +32,7 @@ fn a_token_that_names_no_session_gets_a_name_that_no_issuer_would_write() {
 }
 
 #[test]
-fn what_was_reported_is_told_apart_by_who_showed_it() {
+fn a_reported_repeat_is_distinguished_by_the_client_that_presented_it() {
     for user_activity in [false, true] {
         let reported = Reported::default();
         assert!(!reported.is(user_activity));
