@@ -70,7 +70,7 @@ fn native_item(endpoint: Option<NativeEndpoint>, methods: &str) -> PathItem {
             .summary(Some("Refresh the session; new tokens leave the way the old came."))
             .response("200", json("The session was refreshed.", refreshed())),
         Some(NativeEndpoint::Sessions) => operation
-            .summary(Some("The sessions of whoever is signed in, the latest first."))
+            .summary(Some("The signed-in user's sessions, the latest first."))
             .response("200", json("The sessions.", sessions())),
         Some(NativeEndpoint::OneSession) => operation
             .summary(Some("End one of one's own sessions."))
@@ -85,7 +85,7 @@ fn native_item(endpoint: Option<NativeEndpoint>, methods: &str) -> PathItem {
             .response("204", plain("The session is over."))
             .response("404", problem("There is no such session.")),
         Some(NativeEndpoint::LogoutAll) => operation
-            .summary(Some("End every session of whoever is signed in."))
+            .summary(Some("Ends every session of the signed-in user."))
             .response("204", plain("They are over.")),
         _ => operation
             .summary(Some("The public keys that verify access tokens (RFC 7517)."))
@@ -93,9 +93,15 @@ fn native_item(endpoint: Option<NativeEndpoint>, methods: &str) -> PathItem {
     };
     let operation = match endpoint != Some(NativeEndpoint::Jwks) {
         true => operation
-            .response("401", problem("Nobody is signed in (any more)."))
+            .response("401", problem("No user is signed in, or the session has ended."))
             .response("403", problem("Another site caused the request."))
-            .response("503", problem("Not now; nothing is lost. See Retry-After.")),
+            .response(
+                "503",
+                problem(
+                    "The session can't be checked or refreshed at the moment, and stays as it is. \
+                     Try again after Retry-After.",
+                ),
+            ),
         false => operation,
     };
     let operation = operation.build();
@@ -164,7 +170,13 @@ fn dialect_operation(dialect: &Dialect) -> OperationBuilder {
     for (status, failures) in by_status {
         operation = operation.response(status.to_string(), failure(&failures));
     }
-    operation.response("503", problem("Not now; nothing is lost. See Retry-After."))
+    operation.response(
+        "503",
+        problem(
+            "The session can't be checked or refreshed at the moment, and stays as it is. Try \
+             again after Retry-After.",
+        ),
+    )
 }
 
 /// Returns the content type and schema of a dialect's request body, if it has one.

@@ -13,12 +13,12 @@ use crate::store::{RedisStore, Settings};
 const PREFIX: &str = "everfresh:";
 const LIMIT: Duration = Duration::from_secs(2);
 
-const UP: &str = "see that the server is up and that this machine may reach it";
+const UP: &str = "make sure that the server is up and that this machine can reach it";
 
 /// Opens a [`RedisStore`] with settings other than the defaults. [`RedisStore::builder`] creates
 /// it.
 #[derive(Clone, Debug)]
-#[must_use = "nothing is opened before `open` or `with_connection`"]
+#[must_use = "the builder opens a connection only in `open` or `with_connection`"]
 pub struct RedisStoreBuilder {
     prefix: String,
     limit: Duration,
@@ -90,11 +90,9 @@ impl RedisStoreBuilder {
             Ok(Ok(link)) => link,
             Ok(Err(error)) => {
                 let remedy = match error.code() {
-                    Some("NOAUTH" | "WRONGPASS" | "NOPERM") => {
-                        "see that user and password are right"
-                    }
+                    Some("NOAUTH" | "WRONGPASS" | "NOPERM") => "check the user and the password",
                     _ if error.kind() == ErrorKind::AuthenticationFailed => {
-                        "see that user and password are right"
+                        "check the user and the password"
                     }
                     _ => UP,
                 };
@@ -103,7 +101,7 @@ impl RedisStoreBuilder {
             }
             Err(_) => {
                 let limit = settings.limit;
-                let problem = format!("no connection to {address} within {limit:?}; {UP}");
+                let problem = format!("could not connect to {address} within {limit:?}; {UP}");
                 return Err(StoreError::new(problem));
             }
         };

@@ -56,8 +56,8 @@ pub(crate) fn cant_migrate(
 ) -> StoreError {
     let text = match &error {
         MigrateError::VersionMissing(number) | MigrateError::VersionTooNew(number, _) => format!(
-            "its tables have migration {number}, which this version of everfresh does not know; use \
-             the newer version that made them, or {other}"
+            "its tables have migration {number}, which this version of everfresh does not know; \
+             use the newer version that made them, or {other}"
         ),
         MigrateError::VersionMismatch(number) => format!(
             "its tables have another migration {number} than this version of everfresh; use the \
@@ -103,7 +103,7 @@ pub(crate) fn sqlite_remedy(code: Option<&str>) -> &'static str {
         Some(11 | 26) => "name another file, or restore a backup of this one",
         Some(13) => "make room on its disk",
         Some(14) => "its folder must be there, and this process must be able to write to it",
-        _ => "see that this process can read and write the file",
+        _ => "make sure that this process can read and write the file",
     }
 }
 
@@ -111,16 +111,15 @@ pub(crate) fn sqlite_remedy(code: Option<&str>) -> &'static str {
 #[cfg(feature = "postgres")]
 pub(crate) fn postgres_remedy(code: Option<&str>) -> &'static str {
     match code {
-        Some("28000" | "28P01") => {
-            "see that user and password are right, and that pg_hba.conf lets them in"
-        }
+        Some("28000" | "28P01") => "check the user, the password and the entry in pg_hba.conf",
         Some("3D000") => "make the database first, with `createdb`",
         Some("42501") => {
-            "let this user make tables, or have one who may run the files in migrations/postgres"
+            "grant this database user CREATE on the schema, or run the files in \
+             migrations/postgres as a user with that privilege"
         }
         Some("53300") => "raise max_connections, or let other clients end first",
-        Some(_) => "see what the server's log says",
-        None => "see that the server is up and that this machine may reach it",
+        Some(_) => "read the server's log",
+        None => "make sure that the server is up and that this machine can reach it",
     }
 }
 

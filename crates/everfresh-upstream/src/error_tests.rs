@@ -19,36 +19,40 @@ fn walk<E>(first: Says<E>, next: impl Fn(&E) -> Option<Says<E>>) -> Vec<Says<E>>
 fn http_errors() -> Vec<Says<HttpError>> {
     let cause = || "refused".to_owned();
     let (limit, status) = (Duration::from_secs(5), StatusCode::OK);
-    walk((HttpError::Connect { cause: cause() }, &["no connection: refused", "is up"]), |error| {
-        Some(match error {
-            HttpError::Connect { .. } => {
-                (HttpError::ConnectTimeout { limit }, &["no connection within 5s", "is up"])
-            }
-            HttpError::ConnectTimeout { .. } => {
-                (HttpError::Tls { cause: cause() }, &["secure", "refused", "`trust_pem`"])
-            }
-            HttpError::Tls { .. } => {
-                (HttpError::Unsent { cause: cause() }, &["not sent: refused", "tried again"])
-            }
-            HttpError::Unsent { .. } => (HttpError::Withheld, &["not sent", "permission"]),
-            HttpError::Withheld => {
-                (HttpError::Timeout { limit }, &["no answer within 5s", "may have been done"])
-            }
-            HttpError::Timeout { .. } => {
-                (HttpError::Lost { cause: cause() }, &["lost: refused", "may have been done"])
-            }
-            HttpError::Lost { .. } => {
-                (HttpError::Garbled { cause: cause() }, &["no HTTP: refused", "the address"])
-            }
-            HttpError::Garbled { .. } => {
-                (HttpError::Cut { status }, &["status 200", "too soon", "may have been done"])
-            }
-            HttpError::Cut { .. } => {
-                (HttpError::TooLarge { status, limit: 9 }, &["status 200", "more than 9 bytes"])
-            }
-            HttpError::TooLarge { .. } => return None,
-        })
-    })
+    walk(
+        (HttpError::Connect { cause: cause() }, &["could not connect: refused", "is up"]),
+        |error| {
+            Some(match error {
+                HttpError::Connect { .. } => {
+                    (HttpError::ConnectTimeout { limit }, &["could not connect within 5s", "is up"])
+                }
+                HttpError::ConnectTimeout { .. } => {
+                    (HttpError::Tls { cause: cause() }, &["secure", "refused", "`trust_pem`"])
+                }
+                HttpError::Tls { .. } => {
+                    (HttpError::Unsent { cause: cause() }, &["not sent: refused", "try it again"])
+                }
+                HttpError::Unsent { .. } => (HttpError::Withheld, &["not sent", "permission"]),
+                HttpError::Withheld => (
+                    HttpError::Timeout { limit },
+                    &["did not answer within 5s", "may have been done"],
+                ),
+                HttpError::Timeout { .. } => {
+                    (HttpError::Lost { cause: cause() }, &["lost: refused", "may have been done"])
+                }
+                HttpError::Lost { .. } => {
+                    (HttpError::Garbled { cause: cause() }, &["not HTTP: refused", "the address"])
+                }
+                HttpError::Garbled { .. } => {
+                    (HttpError::Cut { status }, &["status 200", "too soon", "may have been done"])
+                }
+                HttpError::Cut { .. } => {
+                    (HttpError::TooLarge { status, limit: 9 }, &["status 200", "more than 9 bytes"])
+                }
+                HttpError::TooLarge { .. } => return None,
+            })
+        },
+    )
 }
 
 fn fetch_problems() -> Vec<Says<FetchProblem>> {
@@ -59,17 +63,16 @@ fn fetch_problems() -> Vec<Says<FetchProblem>> {
                 &["answered 302, not 200", "give the address"],
             ),
             FetchProblem::Status(StatusCode::FOUND) => {
-                (FetchProblem::Status(StatusCode::NOT_FOUND), &["answered 404", "is there"])
+                (FetchProblem::Status(StatusCode::NOT_FOUND), &["answered 404", "has the document"])
             }
             FetchProblem::Status(StatusCode::NOT_FOUND) => {
-                (FetchProblem::Status(StatusCode::BAD_GATEWAY), &["answered 502", "log says"])
+                (FetchProblem::Status(StatusCode::BAD_GATEWAY), &["answered 502", "server's log"])
             }
-            FetchProblem::Status(_) => (
-                FetchProblem::Json("EOF at line 1".into()),
-                &["JSON", "EOF", "the address is right"],
-            ),
+            FetchProblem::Status(_) => {
+                (FetchProblem::Json("EOF at line 1".into()), &["JSON", "EOF", "check the address"])
+            }
             FetchProblem::Json(_) => {
-                (FetchProblem::Keys(KeyError::Empty), &["no usable key", "give"])
+                (FetchProblem::Keys(KeyError::Empty), &["no usable key", "at least one"])
             }
             FetchProblem::Keys(_) => {
                 (FetchProblem::SharedSecret, &["a shared secret", "must hold public keys only"])
@@ -90,7 +93,7 @@ fn fetch_problems() -> Vec<Says<FetchProblem>> {
             }
             FetchProblem::Endpoint { .. } => (
                 FetchProblem::Missing { member: "jwks_uri" },
-                &["no `jwks_uri`", "give that address"],
+                &["no `jwks_uri`", "configure that address"],
             ),
             FetchProblem::Missing { .. } => return None,
         })
@@ -126,14 +129,14 @@ fn every_refused_address_error_names_the_allowed_form() {
     let there: SecureUrl = "https://id.example/?a=b".parse().unwrap();
     let address: SecureUrl = "https://10.0.0.7/".parse().unwrap();
     for (error, says) in [
-        (refused("https://id.example/#a"), ["id.example/#a", "leave it out"]),
+        (refused("https://id.example/#a"), ["id.example/#a", "remove the"]),
         (refused("https:// x"), ["not a URL", "write `https://`"]),
         (refused("id.example"), ["not absolute", "write `https://`"]),
-        (refused("https://me:hunter2@id.example/"), ["..@id.example", "leave that out"]),
+        (refused("https://me:hunter2@id.example/"), ["..@id.example", "remove it"]),
         (refused("https://127.1/"), ["neither a name nor an address", "write one"]),
         (refused("http://id.example/"), ["http://id.example/", "must be https"]),
-        (there.issuer_path().unwrap_err(), ["it has a query", "leave it out"]),
-        (here.named_by(&there).unwrap_err(), ["127.0.0.1", "only a document from here"]),
+        (there.issuer_path().unwrap_err(), ["the issuer has a query", "remove the"]),
+        (here.named_by(&there).unwrap_err(), ["127.0.0.1", "only a document from this machine"]),
         (address.named_by(&there).unwrap_err(), ["10.0.0.7", "a host's name"]),
     ] {
         check_error(&error.to_string(), &says);
@@ -158,7 +161,7 @@ fn every_certificate_error_names_the_source_of_the_certificates() {
                 (ClientError::NoCertificate, &["`trust_pem`", "BEGIN CERTIFICATE"])
             }
             ClientError::NoCertificate => {
-                (ClientError::Certificate { cause: "BadEncoding".into() }, &["BadEncoding", "give"])
+                (ClientError::Certificate { cause: "BadEncoding".into() }, &["BadEncoding", "pass"])
             }
             ClientError::Certificate { .. } => return None,
         })

@@ -105,20 +105,20 @@ impl fmt::Display for FetchError {
                     _ if status.is_redirection() => {
                         "redirects are not followed, so give the address itself"
                     }
-                    _ if status.is_server_error() => "see what that server's log says",
-                    _ => "see that the document is there, and for everybody",
+                    _ if status.is_server_error() => "read that server's log",
+                    _ => {
+                        "make sure that the server has the document and serves it without \
+                         authentication"
+                    }
                 })
             }
             FetchProblem::Json(problem) => {
-                write!(
-                    f,
-                    "not the JSON that it should be: {problem}; see that the address is right"
-                )
+                write!(f, "not the expected JSON: {problem}; check the address")
             }
             FetchProblem::Keys(error) => error.fmt(f),
             FetchProblem::SharedSecret => f.write_str(
-                "holds a shared secret (`oct`), with which whoever reads it could sign; a key set \
-                 that is fetched must hold public keys only",
+                "holds a shared secret (`oct`), and every client that reads it could sign tokens \
+                 with it; a fetched key set must hold public keys only",
             ),
             FetchProblem::Issuer { found, expected } => write!(
                 f,
@@ -127,7 +127,7 @@ impl fmt::Display for FetchError {
             ),
             FetchProblem::Endpoint { member, error } => write!(f, "its `{member}` {error}"),
             FetchProblem::Missing { member } => {
-                write!(f, "names no `{member}`; give that address yourself")
+                write!(f, "names no `{member}`; configure that address")
             }
         }
     }

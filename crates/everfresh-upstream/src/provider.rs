@@ -301,7 +301,7 @@ mod tests {
         }
         for odd in [json!({}), json!({"issuer": [ISSUER]}), json!([]), json!(null)] {
             let problem = of(odd).await.unwrap_err().to_string();
-            assert!(problem.contains("not the JSON that it should be"), "{problem}");
+            assert!(problem.contains("not the expected JSON"), "{problem}");
         }
         let twice = r#"{"issuer": "https://id.example/realms/a", "issuer": "https://x.example"}"#;
         let (twice, _) = discover(ISSUER, move |_| Response::new(full(twice))).await;

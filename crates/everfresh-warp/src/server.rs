@@ -65,7 +65,10 @@ where
 ///
 /// If the routes include a WebSocket, serve connections with upgrades. For client addresses, see
 /// [`remote`](crate::remote).
-#[expect(clippy::needless_pass_by_value, reason = "an engine is a handle; a reference says less")]
+#[expect(
+    clippy::needless_pass_by_value,
+    reason = "an engine is a cheap handle, which is passed by value"
+)]
 pub fn service<F, C, B>(
     routes: F,
     auth: Engine<C>,
@@ -84,7 +87,7 @@ where
 }
 
 /// A server of routes inside the layer. [`serve`] creates it. It has the methods of warp's server.
-#[must_use = "a server does nothing until it is run"]
+#[must_use = "a server serves nothing until it is run"]
 pub struct Server<F, C, L = ()> {
     routes: F,
     auth: Engine<C>,

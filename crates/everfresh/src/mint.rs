@@ -71,12 +71,12 @@ impl fmt::Display for ClaimsProblem {
             Self::NotSerializable(reason) => write!(f, "the claims can't be serialized: {reason}"),
             Self::NotAnObject(found) => write!(
                 f,
-                "the claims are no JSON object but {found}; make them a struct or a map, or `()`"
+                "the claims are {found}, not a JSON object; make them a struct, a map or `()`"
             ),
             Self::Unreadable(reason) => write!(
                 f,
-                "the claims serialize to an object that can't be read back: {reason}; see that \
-                 `Serialize` and `Deserialize` fit each other"
+                "the claims serialize to an object that can't be deserialized: {reason}; make \
+                 `Serialize` and `Deserialize` match each other"
             ),
             Self::OfAnotherKind => f.write_str(
                 "the claims hold `nonce`, `at_hash`, `c_hash`, `s_hash` or `events`, which \
@@ -149,7 +149,7 @@ impl ClaimsObject {
             Some(b'{') => {}
             Some(b'"') => {
                 return Err(ClaimsProblem::NotAnObject(
-                    "a string, as which serde writes a variant without members",
+                    "a string, which is how serde writes a variant without members",
                 ));
             }
             Some(b'[') => return Err(ClaimsProblem::NotAnObject("an array")),

@@ -115,32 +115,35 @@ impl Rejection {
                 "Sign in again: the session is over, or its access token is not valid."
             }
             RejectionKind::NotRecent => {
-                "Sign in again: this needs a sign-in that is more recent. The session goes on."
+                "Sign in again: this request needs a more recent sign-in. The session stays valid."
             }
             RejectionKind::InvalidRequest => {
-                "The request carries several credentials where one is allowed: send one."
+                "The request carries several credentials, and one is allowed: send one."
             }
             RejectionKind::CrossSite => {
                 "Another site caused this request, so the session in its cookies does not count: \
-                 send it from the site itself."
+                 send the request from the app's own site."
             }
             RejectionKind::TooManySessions => {
-                "You are signed in on as many devices as you may be: sign out on another one first."
+                "You are signed in on the maximum number of devices: sign out on another device \
+                 first."
             }
             RejectionKind::Unavailable => {
-                "The session can't be checked or refreshed at the moment. Nothing is lost; try again."
+                "The session can't be checked or refreshed at the moment. It stays as it is; try \
+                 again."
             }
             RejectionKind::MissingLayer => {
-                "There is no everfresh session in this request: add `.layer(auth.layer())` around \
-                 this service, outside of whatever asks for a session, with the same claims type."
+                "The request has no everfresh session: add `.layer(auth.layer())` around this \
+                 service, outside of all layers and handlers that use a session, with the same \
+                 claims type."
             }
             RejectionKind::InsecureHost => {
                 "This server was built with `insecure_dev_only()`, and the request names another \
-                 host than this machine: leave that out and serve https, or name the host by \
-                 `insecure_dev_host`."
+                 host than this machine: remove that setting and serve https, or allow the host \
+                 with `insecure_dev_host`."
             }
             RejectionKind::Internal => {
-                "The server could not do this with the session; its log says why."
+                "The server could not change the session; its log has the reason."
             }
         }
     }

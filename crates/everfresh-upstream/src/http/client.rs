@@ -41,7 +41,7 @@ const MAX_HEAD: usize = 32 * 1024;
 
 /// Builds everfresh's own [`HttpClient`]. Made by [`HttpClient::builder`].
 #[derive(Clone, Debug)]
-#[must_use = "nothing is built before `build()`"]
+#[must_use = "the builder builds nothing until `build()` is called"]
 pub struct HttpClientBuilder {
     connect_limit: Duration,
     more: Vec<CertificateDer<'static>>,
@@ -210,11 +210,11 @@ impl fmt::Display for ClientError {
                 )
             }
             Self::NoCertificate => f.write_str(
-                "`trust_pem`: there is no certificate in it; give PEM, which begins with BEGIN \
+                "`trust_pem`: the text holds no certificate; pass PEM, which begins with BEGIN \
                  CERTIFICATE",
             ),
             Self::Certificate { cause } => {
-                write!(f, "`trust_pem`: {cause}; give a certificate authority's own certificate")
+                write!(f, "`trust_pem`: {cause}; pass a certificate authority's own certificate")
             }
         }
     }

@@ -114,7 +114,7 @@ pub(crate) fn find<'e, E: Error + 'static>(error: &'e (dyn Error + 'static)) -> 
 }
 
 /// The advice for errors of connecting.
-const UP: &str = "see that the server is up and that this machine may reach it";
+const UP: &str = "make sure that the server is up and that this machine can reach it";
 
 /// The warning for errors after something was sent.
 const DONE: &str = "the request may have been done all the same";
@@ -122,30 +122,38 @@ const DONE: &str = "the request may have been done all the same";
 impl fmt::Display for HttpError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Connect { cause } => write!(f, "no connection: {cause}; {UP}"),
-            Self::ConnectTimeout { limit } => write!(f, "no connection within {limit:?}; {UP}"),
+            Self::Connect { cause } => write!(f, "the client could not connect: {cause}; {UP}"),
+            Self::ConnectTimeout { limit } => {
+                write!(f, "the client could not connect within {limit:?}; {UP}")
+            }
             Self::Tls { cause } => {
                 write!(
                     f,
-                    "no secure connection: {cause}; see that its certificate is one that this \
-                           machine trusts, or name its authority by `trust_pem`"
+                    "no secure connection: {cause}; make sure that this machine trusts its \
+                     certificate, or add its authority with `trust_pem`"
                 )
             }
-            Self::Unsent { cause } => write!(f, "not sent: {cause}; it may be tried again"),
+            Self::Unsent { cause } => write!(f, "the request was not sent: {cause}; try it again"),
             Self::Withheld => {
-                f.write_str("not sent: the permission that it was to wait for was refused")
+                f.write_str("the request was not sent, because its permission was refused")
             }
-            Self::Timeout { limit } => write!(f, "no answer within {limit:?}; {DONE}"),
+            Self::Timeout { limit } => {
+                write!(f, "the server did not answer within {limit:?}; {DONE}")
+            }
             Self::Lost { cause } => write!(f, "the connection was lost: {cause}; {DONE}"),
             Self::Garbled { cause } => {
-                write!(f, "the answer is no HTTP: {cause}; see that the address is a web server's")
+                write!(
+                    f,
+                    "the answer is not HTTP: {cause}; make sure that the address is a web \
+                     server's"
+                )
             }
             Self::Cut { status } => {
                 write!(f, "the answer, with status {}, ended too soon; {DONE}", status.as_u16())
             }
             Self::TooLarge { status, limit } => write!(
                 f,
-                "the answer, with status {}, has more than {limit} bytes, which is all that is read",
+                "the answer, with status {}, has more than {limit} bytes, the limit of this call",
                 status.as_u16()
             ),
         }

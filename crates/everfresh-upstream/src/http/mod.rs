@@ -135,7 +135,7 @@ impl HttpClient {
 }
 
 /// A request that has not been sent yet. Made by [`HttpClient::get`] and [`HttpClient::post`].
-#[must_use = "nothing is sent before `send()`"]
+#[must_use = "the call is sent only by `send()`"]
 pub struct Call<'c> {
     client: &'c HttpClient,
     request: Request<Bytes>,

@@ -63,7 +63,11 @@ impl SecureUrl {
     pub(crate) fn issuer_path(&self) -> Result<&str, UrlError> {
         match self.uri.query() {
             None => Ok(self.uri.path().strip_suffix('/').unwrap_or(self.uri.path())),
-            Some(_) => Err(error(&self.text, "it has a query, which no issuer has; leave it out")),
+            Some(_) => Err(error(
+                &self.text,
+                "the issuer has a query, which OpenID Connect Discovery does not allow; remove \
+                 the query",
+            )),
         }
     }
 
@@ -88,7 +92,7 @@ impl SecureUrl {
         if self.is_loopback() {
             return Err(error(
                 &self.text,
-                "it leads to this machine, which only a document from here may name",
+                "the address is this machine's, and only a document from this machine may name it",
             ));
         }
         if self.host().parse::<IpAddr>().is_ok() {
@@ -107,7 +111,10 @@ impl FromStr for SecureUrl {
     fn from_str(text: &str) -> Result<Self, UrlError> {
         let refuse = |problem| Err(error(text, problem));
         if text.contains('#') {
-            return refuse("it has a fragment, which no server is sent; leave it out");
+            return refuse(
+                "the address has a fragment, which clients never send to servers; remove the \
+                 fragment",
+            );
         }
         let Ok(uri) = text.parse::<Uri>() else {
             return refuse("it is not a URL; write `https://` and a host");
@@ -119,7 +126,7 @@ impl FromStr for SecureUrl {
             return Err(UrlError {
                 // The text before the `@` may be a password.
                 found: format!("{scheme}://..@{}", authority.host()),
-                problem: "it has a user in it; leave that out, since secrets don't belong into URLs",
+                problem: "the address contains a user; remove it, because URLs must hold no secrets",
             });
         }
         let host = authority.host().trim_matches(['[', ']']);

@@ -297,7 +297,11 @@ impl Remote {
                 state.next = Instant::now() + kept;
             }
             Err(error) => {
-                tracing::warn!(target: "everfresh", %error, "keys not fetched, the former ones stay");
+                tracing::warn!(
+                    target: "everfresh",
+                    %error,
+                    "keys were not fetched; the former keys stay in use"
+                );
                 let pause = RETRY * 2_u32.pow(state.failures.min(8));
                 state.failures = state.failures.saturating_add(1);
                 state.error = Some(error);

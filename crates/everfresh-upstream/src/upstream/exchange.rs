@@ -193,7 +193,13 @@ impl<S: UpstreamTokenStore> Exchange<S> {
                     Ok(Some(loaded)) => {
                         let upstream = loaded.record.upstream.as_deref();
                         let moved = upstream.is_none_or(|upstream| upstream.seq > seq);
-                        tracing::error!(target: "everfresh", %sid, moved, "new tokens came too late");
+                        tracing::error!(
+                            target: "everfresh",
+                            %sid,
+                            moved,
+                            "the row changed before the new tokens were stored; the tokens are \
+                             discarded"
+                        );
                         return Some(ExchangeResult::Lost);
                     }
                     Ok(None) => {

@@ -107,7 +107,7 @@ pub enum Replay {
 /// session.sign_in_with(SignIn::new("user-17", ()).backed_by(issued)).await
 /// # }
 /// ```
-#[must_use = "it does nothing before an engine has it: `kept_in(store)`"]
+#[must_use = "an upstream refreshes nothing until an engine uses it; call `kept_in(store)`"]
 #[derive(Clone)]
 pub struct Upstream {
     http: HttpClient,
@@ -248,7 +248,7 @@ impl Upstream {
         if self.max_calls == 0 {
             return Err(ConfigError::Unfit {
                 setting: "Upstream::max_calls",
-                found: "is 0, so nothing would ever be refreshed".into(),
+                found: "is 0, so no session could be refreshed".into(),
                 remedy: "allowed is 1 or more, and the default is 128",
             });
         }
@@ -256,7 +256,7 @@ impl Upstream {
         if names_client && self.client.is_none() {
             return missing(
                 "Upstream::client",
-                "the server wants to know who calls it; a public client is \
+                "the other server identifies its clients; for a public client use \
                  `ClientAuthentication::None { id }`",
             );
         }

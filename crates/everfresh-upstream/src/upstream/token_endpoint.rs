@@ -79,7 +79,12 @@ impl TokenEndpoint {
         let request = match upstream.dialect.request(token, upstream.client.as_ref(), cx.now()) {
             Ok(request) => request,
             Err(error) => {
-                tracing::error!(target: "everfresh", sid, %error, "a refresh can't be written");
+                tracing::error!(
+                    target: "everfresh",
+                    sid,
+                    %error,
+                    "the dialect can't write a refresh request with this token"
+                );
                 return Sent::Unwritable;
             }
         };
@@ -131,8 +136,7 @@ impl TokenEndpoint {
                 target: "everfresh",
                 sid,
                 %status,
-                "refresh: the other server does not take what it was sent; look at the client's \
-                 id and secret"
+                "the other server refuses the refresh request; check the client's id and secret"
             ),
             _ => {}
         }

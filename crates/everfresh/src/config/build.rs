@@ -29,12 +29,12 @@ impl<C: ClaimSet> EngineBuilder<C> {
         required(
             "issuer",
             &settings.rules.issuer,
-            "name who issues the tokens, such as `https://app.example`",
+            "name the issuer of the tokens, such as `https://app.example`",
         )?;
         required(
             "audience",
             &settings.rules.audience,
-            "name whom the tokens are for, such as `app`",
+            "name the audience of the tokens, such as `app`",
         )?;
         if settings.client_id.is_none() && settings.profile == TokenProfile::Rfc9068 {
             required("client_id", "", "RFC 9068 section 2.2 requires the claim in every token")?;
@@ -42,7 +42,7 @@ impl<C: ClaimSet> EngineBuilder<C> {
         let Some(mut refresher) = self.refresher else {
             return Err(ConfigError::Missing {
                 setting: "refresh_with",
-                remedy: "say what makes fresh tokens, such as `Reissue::new()`",
+                remedy: "pass a refresher, such as `Reissue::new()`",
             });
         };
         within("access_lifetime", settings.access_lifetime, 1, DAY)?;
@@ -73,7 +73,7 @@ impl<C: ClaimSet> EngineBuilder<C> {
                 return Err(ConfigError::Unfit {
                     setting: "insecure_dev_host",
                     found: "is set without `insecure_dev_only`".into(),
-                    remedy: "leave it out where cookies are Secure, which are for every host",
+                    remedy: "remove it: Secure cookies need no such host",
                 });
             }
         }
@@ -104,7 +104,10 @@ impl<C: ClaimSet> EngineBuilder<C> {
             tracing::warn!(target: "everfresh", "insecure_dev_only: cookies travel without Secure");
         }
         if settings.debug_headers {
-            tracing::warn!(target: "everfresh", "debug_headers: responses say why tokens don't count");
+            tracing::warn!(
+                target: "everfresh",
+                "debug_headers: responses say why tokens don't count"
+            );
         }
         let cache = Cache::new(self.token_cache);
         settings.rules.needs_session = refresher.mints();

@@ -75,7 +75,7 @@ pub(super) fn endpoints(
         if dialect.client_authentication && clients.is_empty() {
             return Err(ConfigError::Missing {
                 setting: "client",
-                remedy: "clients of this dialect say who they are, so name each of them by \
+                remedy: "clients of this dialect authenticate, so register each of them with \
                          `.client(id, secret)`",
             });
         }

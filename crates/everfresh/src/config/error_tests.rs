@@ -58,7 +58,7 @@ fn key_errors() -> Vec<Says<KeyError>> {
                 &["1024 bits", "2048 to 8192", "openssl genpkey"],
             ),
             KeyError::RsaSize { .. } => {
-                (KeyError::Jwk("its `use` is not `sig`".into()), &["JWK", "`use`", "wanted is"])
+                (KeyError::Jwk("its `use` is not `sig`".into()), &["JWK", "`use`", "use a key"])
             }
             KeyError::Jwk(_) => (
                 KeyError::Kid("caf\u{e9}\n".into()),
@@ -71,7 +71,7 @@ fn key_errors() -> Vec<Says<KeyError>> {
                 (KeyError::DuplicateKid("a".into()), &["the kid \"a\"", "every key needs its own"])
             }
             KeyError::DuplicateKid(_) => {
-                (KeyError::MixedFamilies, &["HMAC and public", "give one"])
+                (KeyError::MixedFamilies, &["HMAC keys and public", "use only one kind"])
             }
             KeyError::MixedFamilies => (KeyError::Empty, &["no usable key", "at least one"]),
             KeyError::Empty => (KeyError::TooMany(65), &["65 keys", "1 to 64"]),
@@ -85,8 +85,8 @@ fn key_errors() -> Vec<Says<KeyError>> {
 }
 
 fn config_errors() -> Vec<Says<ConfigError>> {
-    let first = ConfigError::Missing { setting: "issuer", remedy: "name who issues the tokens" };
-    walk((first, &["`issuer` is missing", "name who"]), |error| {
+    let first = ConfigError::Missing { setting: "issuer", remedy: "name the issuer" };
+    walk((first, &["`issuer` is missing", "name the issuer"]), |error| {
         Some(match error {
             ConfigError::Missing { .. } => (
                 ConfigError::Unfit {
@@ -110,10 +110,10 @@ fn config_errors() -> Vec<Says<ConfigError>> {
                 &["`token_cache` is 2000000", "allowed are 0 to 1000000"],
             ),
             ConfigError::CacheSize { .. } => {
-                (ConfigError::Key(KeyError::Empty), &["`keys`: ", "no usable key", "give"])
+                (ConfigError::Key(KeyError::Empty), &["`keys`: ", "no usable key", "at least one"])
             }
             ConfigError::Key(_) => {
-                (ConfigError::NoSigningKey, &["`keys` only verify", "give a private key"])
+                (ConfigError::NoSigningKey, &["`keys` can only verify", "pass a private key"])
             }
             ConfigError::NoSigningKey => {
                 (ConfigError::TransportCount { found: 5 }, &["`transports` holds 5", "1 to 4"])
@@ -268,10 +268,10 @@ fn every_check_of_a_dialect_names_the_field_and_the_allowed_form() {
             &["`errors.invalid.status`", "\"200\"", "400 to 599"],
         ),
         (|d| d["errors"]["invalid"]["body"] = "{".into(), &["`errors.invalid.body`", "JSON"]),
-        (|d| d["errors"]["client"] = Value::Null, &["`errors.client`", "missing", "say what"]),
+        (|d| d["errors"]["client"] = Value::Null, &["`errors.client`", "missing", "the reply to"]),
         (
             |d| d["errors"]["unsupported"] = Value::Null,
-            &["`errors.unsupported`", "missing", "say what"],
+            &["`errors.unsupported`", "missing", "the reply to"],
         ),
         (|d| d["rejected"][0]["from"] = 200.into(), &["`rejected[0]`", "200 to", "400 to 499"]),
         (|d| d["token"] = "access".into(), &["dialect's `"]),
@@ -303,10 +303,10 @@ fn rejections() -> Vec<Says<RejectionKind>> {
             }
             RejectionKind::NotRecent => (RejectionKind::InvalidRequest, &["several", "send one"]),
             RejectionKind::InvalidRequest => {
-                (RejectionKind::CrossSite, &["Another site", "send it from"])
+                (RejectionKind::CrossSite, &["Another site", "send the request from"])
             }
             RejectionKind::CrossSite => {
-                (RejectionKind::TooManySessions, &["as many devices", "sign out"])
+                (RejectionKind::TooManySessions, &["maximum number of devices", "sign out"])
             }
             RejectionKind::TooManySessions => {
                 (RejectionKind::Unavailable, &["can't be", "try again"])
@@ -319,7 +319,7 @@ fn rejections() -> Vec<Says<RejectionKind>> {
                 (RejectionKind::InsecureHost, &["`insecure_dev_only()`", "serve https"])
             }
             RejectionKind::InsecureHost => {
-                (RejectionKind::Internal, &["could not", "log says why"])
+                (RejectionKind::Internal, &["could not", "log has the reason"])
             }
             RejectionKind::Internal => return None,
         })
@@ -388,7 +388,7 @@ async fn every_problem_of_an_endpoint_states_its_remedy() {
 }
 
 fn session_errors() -> Vec<Says<SessionErrorKind>> {
-    walk((SessionErrorKind::ResponseSent, &["head has left", "before the handler"]), |kind| {
+    walk((SessionErrorKind::ResponseSent, &["head has been sent", "before the handler"]), |kind| {
         Some(match kind {
             SessionErrorKind::ResponseSent => (SessionErrorKind::Claims, &["claims", "make them"]),
             SessionErrorKind::Claims => {
@@ -397,7 +397,9 @@ fn session_errors() -> Vec<Says<SessionErrorKind>> {
             SessionErrorKind::UnknownTransport => {
                 (SessionErrorKind::Audience, &["another service's", "`access_token`"])
             }
-            SessionErrorKind::Audience => (SessionErrorKind::NotSignedIn, &["nobody", "`sign_in`"]),
+            SessionErrorKind::Audience => {
+                (SessionErrorKind::NotSignedIn, &["no user", "`sign_in`"])
+            }
             SessionErrorKind::NotSignedIn => {
                 (SessionErrorKind::CrossSite, &["another site", "`trusted_origin`"])
             }
@@ -406,13 +408,13 @@ fn session_errors() -> Vec<Says<SessionErrorKind>> {
             }
             SessionErrorKind::InsecureHost => (SessionErrorKind::Rejected, &["is over", "sign in"]),
             SessionErrorKind::Rejected => {
-                (SessionErrorKind::TooManySessions, &["as many", "sign out of"])
+                (SessionErrorKind::TooManySessions, &["maximum number", "sign out of"])
             }
             SessionErrorKind::TooManySessions => {
                 (SessionErrorKind::Unavailable, &["at the moment", "try again in 1 s"])
             }
             SessionErrorKind::Unavailable => {
-                (SessionErrorKind::Misconfigured, &["configuration", "see the event"])
+                (SessionErrorKind::Misconfigured, &["configuration", "the event in the log"])
             }
             SessionErrorKind::Misconfigured => return None,
         })
@@ -424,13 +426,13 @@ fn failures() -> Vec<Says<Failure>> {
         Some(match failure {
             Failure::Rejected => (Failure::SOON, &["unavailable", "try again in 1 s"]),
             Failure::Unavailable { .. } => (Failure::Misconfigured, &["misconfigured", "the log"]),
-            Failure::Misconfigured => (Failure::InDoubt, &["nobody knows", "a late answer"]),
-            Failure::InDoubt => (Failure::Foreign, &["not this session's", "sign in"]),
+            Failure::Misconfigured => (Failure::InDoubt, &["the outcome", "a late answer"]),
+            Failure::InDoubt => (Failure::Foreign, &["another session", "sign in"]),
             Failure::Foreign => (Failure::UnreadClaims, &["don't fit", "`revalidate_with`"]),
             Failure::UnreadClaims => {
                 (Failure::NoRuntime, &["tokio runtime", "`build()`", "`runtime`"])
             }
-            Failure::NoRuntime => (Failure::TooManySessions, &["as many", "sign out of"]),
+            Failure::NoRuntime => (Failure::TooManySessions, &["maximum number", "sign out of"]),
             Failure::TooManySessions => return None,
         })
     })
@@ -457,9 +459,9 @@ fn every_error_to_a_handler_states_its_remedy() {
             ClaimsProblem::NotSerializable("a map's key is no text".into()),
             ["serialized", "no text"],
         ),
-        (ClaimsProblem::NotAnObject("an array"), ["no JSON object but an array", "make them"]),
+        (ClaimsProblem::NotAnObject("an array"), ["an array, not a JSON object", "make them"]),
         (ClaimsProblem::OfAnotherKind, ["`nonce`", "rename that member"]),
-        (ClaimsProblem::Unreadable("x".into()), ["can't be read back: x", "fit each other"]),
+        (ClaimsProblem::Unreadable("x".into()), ["can't be deserialized: x", "match each other"]),
         (ClaimsProblem::Registered("sub".into()), ["\"sub\"", "rename that member"]),
     ] {
         check_error(&problem.to_string(), &says);
@@ -467,7 +469,7 @@ fn every_error_to_a_handler_states_its_remedy() {
     for sealed in [UnsealError::UnknownKey, UnsealError::Foreign] {
         let says = match sealed {
             UnsealError::UnknownKey => ["not in the ring", "former key"],
-            UnsealError::Foreign => ["not sealed here", "only who"],
+            UnsealError::Foreign => ["not sealed with these keys", "another location"],
         };
         check_error(&sealed.to_string(), &says);
     }

@@ -46,7 +46,7 @@ pub use revalidate::{Revalidated, Revalidation};
 /// | `public_attributes` | all but registered names and `scope` |
 /// | `recent_sign_in` | none: sign-ins of any age |
 /// | `debug_headers` | off |
-#[must_use = "nothing is built before `build()`"]
+#[must_use = "the builder builds nothing until `build()` is called"]
 pub struct EngineBuilder<C> {
     settings: Settings,
     refresher: Option<Box<dyn ErasedRefresher>>,

@@ -249,7 +249,7 @@ fn main_prints_an_errors_sentence() {
     let short = "Error: the HS256 secret has 5 bytes, HS256 needs at least 32 (RFC 7518 section \
                  3.2); make one with `openssl rand -hex 32`";
     assert_eq!(printed("short"), short);
-    assert!(printed(SECRET).starts_with("Error: `issuer` is missing: name who"));
+    assert!(printed(SECRET).starts_with("Error: `issuer` is missing; name the issuer"));
 }
 
 #[test]

@@ -146,8 +146,8 @@ impl CookieSpec {
         let prefixed = ["__host-", "__secure-", "__http-"].iter().any(|p| lower.starts_with(p));
         if prefixed && !self.secure {
             return wrong(
-                "its prefix needs Secure; take another name where there is none \
-                 (`insecure_dev_only`)",
+                "its prefix needs the attribute Secure, which `insecure_dev_only` removes; use a \
+                 name without a prefix",
             );
         }
         if self.same_site == SameSite::None && !self.secure {

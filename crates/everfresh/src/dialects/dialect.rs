@@ -370,13 +370,15 @@ impl Dialect {
         if self.client_authentication && client.is_none() {
             return Err(DialectError::new(
                 "errors.client",
-                "is missing; clients authenticate, so say what those are told who fail to",
+                "is missing; the dialect authenticates clients, so it needs the reply to a client \
+                 that fails to authenticate",
             ));
         }
         if !self.fixed.is_empty() && unsupported.is_none() {
             return Err(DialectError::new(
                 "errors.unsupported",
-                "is missing; members are fixed, so say what those are told who send others",
+                "is missing; the dialect has fixed members, so it needs the reply to a request \
+                 with other values",
             ));
         }
         for (at, one) in self.rejected.iter().enumerate() {

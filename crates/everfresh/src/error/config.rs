@@ -99,7 +99,7 @@ pub enum ConfigError {
 impl fmt::Display for ConfigError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Missing { setting, remedy } => write!(f, "`{setting}` is missing: {remedy}"),
+            Self::Missing { setting, remedy } => write!(f, "`{setting}` is missing; {remedy}"),
             Self::Unfit { setting, found, remedy } => write!(f, "`{setting}` {found}; {remedy}"),
             Self::OutOfRange { setting, found, least, most } => write!(
                 f,
@@ -112,7 +112,7 @@ impl fmt::Display for ConfigError {
             }
             Self::Key(error) => write!(f, "`keys`: {error}"),
             Self::NoSigningKey => f.write_str(
-                "`keys` only verify, but the refresher mints tokens: give a private key or a \
+                "`keys` can only verify, but the refresher mints tokens; pass a private key or a \
                  secret as the first key",
             ),
             Self::TransportCount { found } => {
@@ -120,16 +120,16 @@ impl fmt::Display for ConfigError {
             }
             Self::TransportClash { location } => write!(
                 f,
-                "`transports` uses {location} for two tokens that could not be told apart; give \
-                 each its own"
+                "`transports` uses {location} for two tokens, which the engine could not \
+                 distinguish; give each its own"
             ),
             Self::Cookie { name, problem } => {
                 write!(f, "`transports`: the cookie {name:?}: {problem}")
             }
             Self::Scheme { found } => write!(
                 f,
-                "`transports`: `Location::Authorization({found:?})` is no scheme; it must be an RFC \
-                 9110 token such as `Bearer`"
+                "`transports`: `Location::Authorization({found:?})` is no scheme; it must be an \
+                 RFC 9110 token such as `Bearer`"
             ),
             Self::HeaderLocation { name } => write!(
                 f,
@@ -158,7 +158,7 @@ impl fmt::Display for ConfigError {
             ),
             Self::NoTimer => f.write_str(
                 "`runtime`: the tokio runtime has no timer; build it with `enable_time()` or \
-                 `enable_all()` (tokio says so by a panic, whose text may stand above)",
+                 `enable_all()` (tokio reports this by a panic, whose text may be printed above)",
             ),
         }
     }

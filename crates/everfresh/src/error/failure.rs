@@ -75,24 +75,24 @@ impl fmt::Display for Failure {
                 write!(f, "refresh is unavailable; try again in {seconds} s")
             }
             Self::Misconfigured => {
-                f.write_str("refresh is misconfigured; the log says what to change")
+                f.write_str("refresh is misconfigured; the log names the setting to change")
             }
             Self::NoRuntime => f.write_str(
-                "no tokio runtime is there to do it, or the one that did has ended; call `build()` \
-                 in the runtime that lives as long as the server, or name it by `runtime`; in \
-                 tests build one engine per test",
+                "the engine has no tokio runtime, or its runtime has ended; call `build()` in a \
+                 runtime that lives as long as the server, or set `runtime`; in tests build one \
+                 engine per test",
             ),
             Self::InDoubt => f.write_str(
-                "nobody knows what became of a refresh; a late answer revives the session",
+                "the outcome of a refresh is unknown; a late answer of the other server revives \
+                 the session",
             ),
-            Self::Foreign => {
-                f.write_str("the token is not this session's; sign in again to get one that is")
-            }
+            Self::Foreign => f.write_str("the token belongs to another session; sign in again"),
             Self::UnreadClaims => f.write_str(
-                "the session's claims don't fit the app's type; give new ones in `revalidate_with`",
+                "the session's claims don't fit the app's type; return new claims from \
+                 `revalidate_with`",
             ),
             Self::TooManySessions => f.write_str(
-                "the person has as many sessions as they may; sign out of another one first",
+                "the user has the maximum number of sessions; sign out of another session first",
             ),
         }
     }

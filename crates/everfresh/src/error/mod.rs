@@ -126,7 +126,7 @@ impl fmt::Display for SessionError {
         }
         f.write_str(match self.kind {
             SessionErrorKind::ResponseSent => {
-                "the response's head has left; sign in or refresh before the handler returns"
+                "the response's head has been sent; sign in or refresh before the handler returns"
             }
             SessionErrorKind::Claims => {
                 "the claims can't go into a token; make them an object without registered names"
@@ -135,25 +135,27 @@ impl fmt::Display for SessionError {
                 "the transport is not one of the engine's; name it in `.transports(..)` too"
             }
             SessionErrorKind::Audience => {
-                "the audience must be another service's; for this one there is `access_token`"
+                "the audience must be another service's; for this service use `access_token`"
             }
-            SessionErrorKind::NotSignedIn => "nobody is signed in; call `sign_in` first",
+            SessionErrorKind::NotSignedIn => "no user is signed in; call `sign_in` first",
             SessionErrorKind::CrossSite => {
-                "another site caused this request; name it by `trusted_origin` or `trusted_origin_for` if it may"
+                "another site caused this request; allow its origin with `trusted_origin` or \
+                 `trusted_origin_for`"
             }
             SessionErrorKind::InsecureHost => {
-                "the request names another host than this machine, which `insecure_dev_only` is \
-                 not for; leave that out, or name the host by `insecure_dev_host`"
+                "the request names another host than this machine, and `insecure_dev_only` allows \
+                 only this machine; remove that setting, or allow the host with \
+                 `insecure_dev_host`"
             }
             SessionErrorKind::Rejected => "the session is over; sign in again",
             SessionErrorKind::TooManySessions => {
-                "the person has as many sessions as they may; sign out of another one first"
+                "the user has the maximum number of sessions; sign out of another session first"
             }
             SessionErrorKind::Unavailable => {
                 "the session can't be changed at the moment; try again"
             }
             SessionErrorKind::Misconfigured => {
-                "the configuration does not allow it; see the event that came with this"
+                "the configuration does not allow this; the event in the log names the cause"
             }
         })
     }

@@ -8,7 +8,7 @@ use crate::refresh::flight::{Mode, outcome_of};
 use crate::session::Session;
 
 /// A request that has begun. States what to do before the inner service is called.
-#[must_use = "a request goes on by what this says"]
+#[must_use = "the request continues according to this value"]
 #[derive(Debug)]
 pub enum Progress<C> {
     /// Call the inner service at once. A refresh may have been started beside it.

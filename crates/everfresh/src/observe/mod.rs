@@ -240,7 +240,12 @@ impl Event<'_> {
             }
             // `Event::UnreadClaims` reports it, at a limited rate.
             Self::RefreshFailed { sid, failure: Failure::UnreadClaims } => {
-                tracing::debug!(target: "everfresh", sid, failure = "UnreadClaims", "refresh failed");
+                tracing::debug!(
+                    target: "everfresh",
+                    sid,
+                    failure = "UnreadClaims",
+                    "refresh failed"
+                );
             }
             Self::RefreshFailed { sid, failure } => {
                 tracing::error!(target: "everfresh", sid, ?failure, "refresh failed");
@@ -251,44 +256,85 @@ impl Event<'_> {
                 "a token does not fit its cookie or header; make the claims smaller"
             ),
             Self::ExpiredOnArrival { sid } => {
-                tracing::warn!(target: "everfresh", sid, "a refresh brought an expired access token");
+                tracing::warn!(
+                    target: "everfresh",
+                    sid,
+                    "a refresh returned an expired access token"
+                );
             }
-            Self::StaleServed { sid } => tracing::warn!(target: "everfresh", sid, "stale served"),
-            Self::SignedIn { sid } => tracing::info!(target: "everfresh", sid, "signed in"),
-            Self::SignedOut { sid } => tracing::info!(target: "everfresh", sid, "signed out"),
+            Self::StaleServed { sid } => tracing::warn!(
+                target: "everfresh",
+                sid,
+                "a request continued with a stale token, within the leeway"
+            ),
+            Self::SignedIn { sid } => tracing::info!(target: "everfresh", sid, "a user signed in"),
+            Self::SignedOut { sid } => tracing::info!(
+                target: "everfresh",
+                sid,
+                "a session was signed out"
+            ),
             Self::OverLimit { sid } => {
                 tracing::info!(target: "everfresh", sid, "the oldest session was ended");
             }
             Self::CookiesCleared { dead } => {
-                tracing::debug!(target: "everfresh", dead, "cookies cleared");
+                tracing::debug!(
+                    target: "everfresh",
+                    dead,
+                    "the response deletes the session's cookies"
+                );
             }
             Self::RefreshTokenIgnored => {
-                tracing::info!(target: "everfresh", "a refresh token was ignored");
+                tracing::info!(
+                    target: "everfresh",
+                    "a refresh token of another session was ignored"
+                );
             }
             Self::Replayed { sid, confirmed } => {
-                tracing::debug!(target: "everfresh", sid, confirmed, "refresh token replayed");
+                tracing::debug!(
+                    target: "everfresh",
+                    sid,
+                    confirmed,
+                    "the successor of a used refresh token was returned again"
+                );
             }
             Self::CookieNotSticking { sid } => {
-                tracing::warn!(target: "everfresh", sid, "new tokens don't stick to the client");
+                tracing::warn!(
+                    target: "everfresh",
+                    sid,
+                    "the client does not keep its new cookies"
+                );
             }
             Self::ReuseDetected { sid } => {
-                tracing::warn!(target: "everfresh", sid, "refresh token reuse: session ended");
+                tracing::warn!(
+                    target: "everfresh",
+                    sid,
+                    "a refresh token was reused; its session was ended"
+                );
             }
             Self::AheadOfStore { sid } => {
-                tracing::warn!(target: "everfresh", sid, "a client is ahead of the store");
+                tracing::warn!(
+                    target: "everfresh",
+                    sid,
+                    "a client's token is ahead of the store; the store was restored"
+                );
             }
             // Logged where the error is known.
             Self::StoreFailed | Self::FeedLost => {}
             Self::UnreadClaims { problem } => tracing::warn!(
                 target: "everfresh",
                 problem,
-                "sessions have claims that the app's type does not take"
+                "the app's type does not accept the claims of some sessions; return new claims \
+                 from `revalidate_with`"
             ),
             Self::IssuedRefused { sid } => {
                 tracing::error!(target: "everfresh", sid, "issued tokens were refused");
             }
             Self::InDoubt { sid } => {
-                tracing::warn!(target: "everfresh", sid, "a refresh token was sent, and no answer came");
+                tracing::warn!(
+                    target: "everfresh",
+                    sid,
+                    "a refresh token was sent, and no answer came"
+                );
             }
             Self::Unpersisted { sid } => {
                 tracing::error!(target: "everfresh", sid, "new tokens are not stored yet");
@@ -297,7 +343,7 @@ impl Event<'_> {
                 tracing::error!(target: "everfresh", sid, "new tokens were not stored for a day");
             }
             Self::FeedLive => {
-                tracing::info!(target: "everfresh", "the feed of ended sessions is back");
+                tracing::info!(target: "everfresh", "the revocation feed is connected again");
             }
             Self::UpstreamDown => {
                 tracing::error!(target: "everfresh", "the other server fails");
@@ -309,14 +355,17 @@ impl Event<'_> {
                 tracing::error!(target: "everfresh", sid, ?failure, "a session was not ended");
             }
             Self::RevokeAllFailed { failure, .. } => {
-                tracing::error!(target: "everfresh", ?failure, "a person's sessions were not ended");
+                tracing::error!(target: "everfresh", ?failure, "a user's sessions were not ended");
             }
             Self::CrossSite => {
-                tracing::info!(target: "everfresh", "cookies of a cross-site request not counted");
+                tracing::info!(
+                    target: "everfresh",
+                    "the cookies of a cross-site request were ignored"
+                );
             }
             Self::RuntimeEnded => tracing::error!(
                 target: "everfresh",
-                "the engine's tokio runtime has ended; build the engine in the one that lives as \
+                "the engine's tokio runtime has ended; build the engine in a runtime that lives as \
                  long as the server, or one engine per test"
             ),
             Self::NoRuntime => tracing::error!(
@@ -325,7 +374,7 @@ impl Event<'_> {
             ),
             Self::TokensWithheld => tracing::warn!(
                 target: "everfresh",
-                "tokens kept back from a 304 or a response for shared caches"
+                "new tokens were withheld from a 304 or from a response for shared caches"
             ),
         }
     }

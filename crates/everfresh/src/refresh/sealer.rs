@@ -85,7 +85,7 @@ impl fmt::Display for UnsealError {
                 "it is sealed with a key that is not in the ring; give the ring its former key"
             }
             Self::Foreign => {
-                "it was not sealed here, or for another place; only who sealed it can open it"
+                "the bytes were not sealed with these keys, or were sealed for another location"
             }
         })
     }

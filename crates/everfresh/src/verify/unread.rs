@@ -70,7 +70,9 @@ fn blame(error: &serde_json::Error) -> String {
     match (kind, text.rsplit_once(", expected ")) {
         (Some(kind), Some((_, expected))) => format!("{kind}, expected {expected}"),
         (Some(kind), None) => (*kind).to_owned(),
-        (None, _) => "a member is not what the type takes".to_owned(),
+        (None, _) => {
+            "a member has another type or value than the app's claims type accepts".to_owned()
+        }
     }
 }
 

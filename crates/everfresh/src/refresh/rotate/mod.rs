@@ -234,7 +234,7 @@ impl Refresher for Rotate {
             return Err(ConfigError::Unfit {
                 setting: "Rotate::max_sessions",
                 found: format!("is {}", self.max_sessions),
-                remedy: "allowed are 1 to 500 sessions a person",
+                remedy: "allowed are 1 to 500 sessions per user",
             });
         }
         if self.ring.is_none() {

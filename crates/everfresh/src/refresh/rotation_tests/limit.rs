@@ -64,7 +64,9 @@ async fn a_sign_in_beyond_the_limit_is_refused_where_the_app_wants_that() {
     let second = world.sign_in_pair("alice").await;
     let refused = sign_in(&world, get(&[])).await;
     assert_eq!(refused.status(), StatusCode::FORBIDDEN, "{}", refused.body());
-    assert!(set_cookies(&refused).is_empty() && refused.body().contains("as many devices"));
+    assert!(
+        set_cookies(&refused).is_empty() && refused.body().contains("maximum number of devices")
+    );
     assert!(is_in(&world, &first).await && is_in(&world, &second).await);
     assert_eq!(store.len(), 2);
     world.sign_in_pair("bob").await;

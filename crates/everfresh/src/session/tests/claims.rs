@@ -67,7 +67,7 @@ async fn claims_that_cant_be_read_back_are_refused_in_words() {
     let refused = claims_that_travel(Lopsided { level: 1 }, TokenProfile::AtJwt).await.unwrap_err();
     assert_eq!(refused.kind(), SessionErrorKind::Claims);
     let text = refused.to_string();
-    assert!(text.contains("can't be read back") && text.contains("`level`"), "{text}");
+    assert!(text.contains("can't be deserialized") && text.contains("`level`"), "{text}");
 }
 
 // Rows: M13.

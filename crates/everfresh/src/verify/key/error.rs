@@ -101,7 +101,7 @@ impl fmt::Display for KeyError {
             ),
             Self::Jwk(reason) => write!(
                 f,
-                "this JWK can't be used: {reason}; wanted is a key for signatures: RSA, P-256, P-384, \
+                "this JWK can't be used: {reason}; use a key for signatures: RSA, P-256, P-384, \
                  Ed25519 or `oct`"
             ),
             Self::Kid(found) => {
@@ -119,10 +119,9 @@ impl fmt::Display for KeyError {
                 write!(f, "two keys have the kid {kid:?}; every key needs its own")
             }
             Self::MixedFamilies => f.write_str(
-                "there are HMAC and public keys in one set; give one or the other (RFC 8725 \
-                 section 2.1)",
+                "the set holds HMAC keys and public keys; use only one kind (RFC 8725 section 2.1)",
             ),
-            Self::Empty => f.write_str("there is no usable key; give at least one"),
+            Self::Empty => f.write_str("the set has no usable key; add at least one"),
             Self::TooMany(found) => {
                 write!(f, "there are {found} keys in a set; allowed are 1 to 64")
             }
