@@ -100,7 +100,7 @@ everfresh::adapter::handler_types!(Session);
 #[derive(Debug)]
 pub struct OptionalClaims<C>(pub Option<Claims<C>>);
 
-const MISSING: &str = "There is no everfresh session in this request: add \
+const MISSING: &str = "The request has no everfresh session: add \
                        `.wrap(Refresh::new(auth))` to the app, with the same claims type.";
 
 macro_rules! extractor {

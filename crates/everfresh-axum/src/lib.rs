@@ -172,7 +172,7 @@ pub fn require<C: ClaimSet>(auth: &Engine<C>) -> RequireLayer<C> {
     auth.require()
 }
 
-const MISSING: &str = "There is no everfresh session in this request: add `.layer(auth.layer())` \
+const MISSING: &str = "The request has no everfresh session: add `.layer(auth.layer())` \
                        to the router, after its routes, with the same claims type.";
 
 fn session<C: ClaimSet>(parts: &Parts) -> Result<&everfresh::Session<C>, Rejection> {

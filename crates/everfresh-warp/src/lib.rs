@@ -137,7 +137,7 @@ fn extract<C: ClaimSet, T: Send + 'static>(
     warp::ext::optional().and_then(move |session: Option<Session<C>>| {
         let session = session.ok_or_else(|| {
             everfresh::Rejection::missing_layer().with_detail(
-                "There is no everfresh session in this request: serve these routes with \
+                "The request has no everfresh session: serve these routes with \
                  `everfresh_warp::serve(routes, auth)`, with the same claims type.",
             )
         });
