@@ -16,7 +16,7 @@ pub enum Failure {
         retry_after: Duration,
     },
     /// No refresh is possible until an operator changes the configuration. Answered as
-    /// `Unavailable`, and reported as an error event.
+    /// `Unavailable` with a `Retry-After` of a minute, and reported as an error event.
     Misconfigured,
     /// A refresh token of another server that can be used once was sent, and its outcome is
     /// unknown. A request whose access token is still good goes on; any other is answered with 401.

@@ -86,7 +86,7 @@ impl SessionWatch {
     pub async fn ended(&mut self) -> EndReason {
         loop {
             let until = *self.until.borrow_and_update();
-            let now = self.core.settings.clock.now();
+            let now = self.core.now();
             if until.over || self.core.revoked.contains(&self.sid, now) {
                 return EndReason::SignedOut;
             }
