@@ -90,8 +90,8 @@ impl<C: ClaimSet> Engine<C> {
 
 impl<C: ClaimSet> Endpoint<C> {
     /// Returns the path, with parameters as axum and actix-web write them: `/auth/sessions/{sid}`.
-    /// An adapter may mount it under a prefix. [`NativePaths`] moves the paths of everfresh's own
-    /// endpoints.
+    /// An adapter may mount it under a prefix. [`NativePaths`](crate::NativePaths) moves the paths
+    /// of everfresh's own endpoints.
     pub fn path(&self) -> &str {
         match &self.kind {
             Kind::Native(_, path) => path,

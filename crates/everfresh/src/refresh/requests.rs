@@ -79,7 +79,7 @@ pub struct FlightKey {
     /// token's signature. It has to cover the whole text of every token that the refresh depends
     /// on. A request with the same session and fingerprint joins the refresh of another request and
     /// gets its tokens, also after the refresh has ended
-    /// ([`result_window`](Refresher::result_window)). A fingerprint of the access token alone
+    /// ([`result_window`](super::Refresher::result_window)). A fingerprint of the access token alone
     /// returns the next refresh token to a request that never showed the former one.
     ///
     /// If a request brings several refresh tokens of one session, the one with the greatest
@@ -94,7 +94,7 @@ impl FlightKey {
     }
 }
 
-/// A request for new tokens that [`Refresher::identify`] admitted.
+/// A request for new tokens that [`Refresher::identify`](super::Refresher::identify) admitted.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct RefreshRequest {

@@ -57,7 +57,7 @@ pub struct AccessTokenResponse {
     pub expires_in: Option<Duration>,
     /// The response's other members that the dialect lists ([`Answer::members`]), by name.
     ///
-    /// [`Answer::members`]: super::dialect::Answer::members
+    /// [`Answer::members`]: crate::dialect::Answer::members
     pub members: BTreeMap<String, String>,
 }
 
