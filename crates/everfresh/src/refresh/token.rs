@@ -72,19 +72,25 @@ pub(crate) struct Opened(OnceLock<Box<Finding>>);
 struct Finding {
     /// Whose finding it is. Another refresher has other keys.
     owner: u64,
+    /// Of which text. A refresher around another one may hand it a part of what was presented.
+    text: Zeroizing<Vec<u8>>,
     credential: Option<Credential>,
 }
 
 impl Opened {
-    /// Returns what the token is to `owner`, which opens it by `open` unless it did so before.
+    /// Returns what the text is to `owner`, which opens it by `open` unless it did so before.
     pub(super) fn by(
         &self,
         owner: u64,
+        text: &[u8],
         open: impl Fn() -> Option<Credential>,
     ) -> Option<Credential> {
-        let find = || Box::new(Finding { owner, credential: open() });
+        let copy = || Zeroizing::new(text.to_vec());
+        let find = || Box::new(Finding { owner, text: copy(), credential: open() });
         match &**self.0.get_or_init(find) {
-            finding if finding.owner == owner => finding.credential.clone(),
+            finding if finding.owner == owner && **finding.text == *text => {
+                finding.credential.clone()
+            }
             _ => open(),
         }
     }

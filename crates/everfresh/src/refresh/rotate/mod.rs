@@ -183,7 +183,7 @@ impl Rotate {
         let (ring, scope) = self.keys().ok()?;
         let open = || ring.open(scope, text).ok();
         match opened {
-            Some(opened) => opened.by(self.id, open),
+            Some(opened) => opened.by(self.id, text, open),
             None => open(),
         }
     }

@@ -69,3 +69,17 @@ async fn a_token_that_another_engine_opened_is_opened_anew() {
     assert!(identify(&theirs).is_none(), "its keys are others");
     assert!(identify(&ours).is_some());
 }
+
+#[tokio::test]
+async fn what_one_text_was_found_to_be_is_not_taken_for_another() {
+    let world = World::rotating().0;
+    let pair = world.sign_in_pair("alice").await;
+    let core = &world.auth.core;
+    let token = crate::refresh::RefreshToken::new(pair.refresh.clone());
+    let mut presented = crate::refresh::Presented::with(None, Some(&token));
+    assert!(core.refresher.identify(presented, core.now()).is_some());
+    // As a refresher does that stands around this one.
+    let forged = pair.refresh.replacen(|c: char| c.is_ascii(), "_", 1);
+    presented.refresh = Some(forged.as_bytes());
+    assert!(core.refresher.identify(presented, core.now()).is_none());
+}
