@@ -3,7 +3,7 @@
 #![no_main]
 
 use everfresh::Timestamp;
-use everfresh::dialect::{ClientAuthentication, Dialect};
+use everfresh::dialect::{ClientAuthentication, Dialect, Place, RequestValues};
 use http::{HeaderMap, StatusCode};
 use libfuzzer_sys::fuzz_target;
 
@@ -21,9 +21,12 @@ fuzz_target!(|text: &str| {
 
     let client = ClientAuthentication::None { id: "web".into() };
     let now = Timestamp::from_secs(1_800_000_000);
-    let request = dialect.request("a-token", Some(&client), now).expect("a sound dialect asks");
-    assert_eq!(request.uri().path(), &*dialect.path);
-    assert!(request.uri().query().is_none(), "no token in a URL");
+    let settings = dialect.settings().map(|name| (name.to_owned(), "a".to_owned().into())).collect();
+    let values = RequestValues::new("a-token").access_token("a.b.c").client(&client);
+    let request = dialect.request(&values.settings(&settings), now).expect("a sound dialect asks");
+    let in_query = dialect.request.places.iter().any(|one| matches!(one, Place::Query(_)));
+    let query = request.uri().query().unwrap_or_default();
+    assert!(in_query || !query.contains("a-token"), "no token in a URL unasked");
     for status in [200, 400, 401, 403, 404, 500] {
         let status = StatusCode::from_u16(status).expect("a status");
         for body in ["", "{}", r#"{"error":"invalid_grant","detail":"x","access_token":"a"}"#] {

@@ -61,7 +61,7 @@ impl UpstreamSettings {
         let client =
             client_id.map(|id| (id, lookup("UPSTREAM_CLIENT_SECRET").map(ClientSecret::from)));
         let revocation = address("UPSTREAM_REVOCATION")?;
-        if (dialect.client_authentication || revocation.is_some()) && client.is_none() {
+        if (dialect.request.client.is_some() || revocation.is_some()) && client.is_none() {
             return Err(missing(
                 "UPSTREAM_CLIENT_ID",
                 "the name that the other server knows us by",

@@ -56,8 +56,8 @@ async fn stay_signed_in(dialect: &Dialect, issuer: SocketAddr, program: &str) {
         ],
     );
     let mut there = browser(issuer);
-    let whom = match dialect.token {
-        _ if dialect.client_authentication => "client",
+    let whom = match dialect.request.token {
+        _ if dialect.request.client.is_some() => "client",
         TokenKind::Access { .. } => "access-token",
         TokenKind::Refresh => "nobody",
     };

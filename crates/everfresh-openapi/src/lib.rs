@@ -32,8 +32,9 @@
 #[cfg(test)]
 mod tests;
 
-use everfresh::dialect::Dialect;
-use everfresh::dialect::{Failed, Kind, Place, Successor, TokenKind};
+use everfresh::dialect::{
+    Body, Dialect, ErrorResponse, Fixed, FixedValue, Method, Place, ServedValue, Serving, TokenKind,
+};
 use everfresh::{ClaimSet, Engine, NativeEndpoint};
 use serde_json::Value;
 use utoipa::openapi::path::{OperationBuilder, ParameterBuilder, ParameterIn};
@@ -54,7 +55,15 @@ pub fn document<C: ClaimSet>(auth: &Engine<C>) -> OpenApi {
     let paths = auth.endpoints().iter().fold(PathsBuilder::new(), |paths, endpoint| {
         let path = endpoint.path();
         let item = match endpoint.dialect() {
-            Some(dialect) => PathItem::new(HttpMethod::Post, dialect_operation(dialect)),
+            Some(dialect) => {
+                let method = match dialect.request.method {
+                    Method::Put => HttpMethod::Put,
+                    Method::Patch => HttpMethod::Patch,
+                    // A dialect that is served has a body, and so no `GET`.
+                    _ => HttpMethod::Post,
+                };
+                PathItem::new(method, dialect_operation(dialect, path))
+            }
             None => native_item(endpoint.native(), endpoint.methods()),
         };
         paths.path(path, item)
@@ -115,8 +124,9 @@ fn native_item(endpoint: Option<NativeEndpoint>, methods: &str) -> PathItem {
     PathItem::from_http_methods(methods, operation)
 }
 
-fn dialect_operation(dialect: &Dialect) -> OperationBuilder {
-    let what = match dialect.token {
+fn dialect_operation(dialect: &Dialect, path: &str) -> OperationBuilder {
+    let request = &dialect.request;
+    let what = match request.token {
         TokenKind::Refresh => "Exchange a refresh token for an access token.".to_owned(),
         TokenKind::Access { expired_for: 0 } => {
             "Exchange a valid access token for a new one.".to_owned()
@@ -127,16 +137,16 @@ fn dialect_operation(dialect: &Dialect) -> OperationBuilder {
     };
     let mut operation = OperationBuilder::new()
         .tag(&*dialect.name)
-        .operation_id(Some(format!("refresh_{}", dialect.name)))
+        .operation_id(Some(operation_id(dialect, path)))
         .summary(Some(what));
-    for place in &*dialect.places {
+    for place in &*request.places {
         let (name, within) = match place {
             Place::Cookie(name) => (&**name, ParameterIn::Cookie),
             Place::Header(name) => (&**name, ParameterIn::Header),
             Place::Authorization(_) => ("Authorization", ParameterIn::Header),
-            Place::Json(_) | Place::Form(_) => continue,
+            Place::Query(_) | Place::Body(_) => continue,
         };
-        let required = if dialect.places.len() == 1 { Required::True } else { Required::False };
+        let required = if request.places.len() == 1 { Required::True } else { Required::False };
         let parameter = ParameterBuilder::new()
             .name(name)
             .parameter_in(within)
@@ -151,15 +161,15 @@ fn dialect_operation(dialect: &Dialect) -> OperationBuilder {
     if let Some((content_type, schema)) = body(dialect) {
         let content = ContentBuilder::new().schema(Some(schema)).build();
         let body = RequestBodyBuilder::new().content(content_type, content);
-        let needed = if dialect.ttl.is_some() { Required::False } else { Required::True };
+        let needed = if request.lifetime.is_some() { Required::False } else { Required::True };
         operation = operation.request_body(Some(body.required(Some(needed)).build()));
     }
     operation = operation.response("200", json("New tokens.", answer(dialect)));
-    let errors = &dialect.errors;
+    let Some(Serving { errors, .. }) = &dialect.serving else { return operation };
     let always =
         [&errors.missing, &errors.invalid, &errors.expired, &errors.user_gone, &errors.malformed];
     let sometimes = [&errors.client, &errors.unsupported, &errors.scope].into_iter().flatten();
-    let mut by_status: Vec<(u16, Vec<&Failed>)> = Vec::new();
+    let mut by_status: Vec<(u16, Vec<&ErrorResponse>)> = Vec::new();
     for failed in always.into_iter().chain(sometimes) {
         match by_status.iter_mut().find(|(status, _)| *status == failed.status) {
             Some((_, others)) if others.contains(&failed) => {}
@@ -179,64 +189,85 @@ fn dialect_operation(dialect: &Dialect) -> OperationBuilder {
     )
 }
 
+/// Returns an id that no other operation of the document has. A dialect may have several paths.
+fn operation_id(dialect: &Dialect, path: &str) -> String {
+    match dialect.paths.iter().position(|one| path.ends_with(&**one)) {
+        Some(at) if at > 0 => format!("refresh_{}_{}", dialect.name, at + 1),
+        _ => format!("refresh_{}", dialect.name),
+    }
+}
+
 /// Returns the content type and schema of a dialect's request body, if it has one.
 fn body(dialect: &Dialect) -> Option<(&'static str, RefOr<Schema>)> {
+    let request = &dialect.request;
     let mut object = ObjectBuilder::new();
-    let mut content_type = None;
-    for place in &*dialect.places {
-        let (kind, name) = match place {
-            Place::Json(name) => ("application/json", name),
-            Place::Form(name) => ("application/x-www-form-urlencoded", name),
+    let mut has_body = request.client.is_some();
+    for place in &*request.places {
+        let Place::Body(path) = place else { continue };
+        has_body = true;
+        object = member(object, path, of(Type::String)).required(first(path));
+    }
+    if let Some(life) = &request.lifetime {
+        has_body = true;
+        object = member(object, &life.member, of(Type::Integer));
+    }
+    for Fixed { name, value } in &*request.members {
+        let (kind, value) = match value {
+            FixedValue::Text(text) => (Type::String, text.to_string()),
+            FixedValue::Integer(integer) => (Type::Integer, integer.to_string()),
+            FixedValue::Bool(value) => (Type::Boolean, value.to_string()),
             _ => continue,
         };
-        content_type = Some(kind);
-        object = object.property(&**name, of(Type::String)).required(&**name);
+        has_body = true;
+        let schema = ObjectBuilder::new().schema_type(kind).enum_values(Some([value]));
+        object = member(object, name, Schema::from(schema.build()).into()).required(first(name));
     }
-    if let Some(ttl) = &dialect.ttl {
-        content_type = content_type.or(Some("application/json"));
-        object = object.property(&**ttl, of(Type::Integer));
-    }
-    for fixed in &*dialect.fixed {
-        let value =
-            ObjectBuilder::new().schema_type(Type::String).enum_values(Some([&*fixed.value]));
-        object = object.property(&*fixed.name, value).required(&*fixed.name);
-    }
-    if dialect.client_authentication {
-        let optional = ["client_id", "client_secret", "scope"];
+    if let Some(client) = &request.client {
+        let optional = [&*client.id, &*client.secret, "scope"];
         object = optional
             .into_iter()
-            .fold(object, |object, name| object.property(name, of(Type::String)));
+            .fold(object, |object, name| member(object, name, of(Type::String)));
     }
-    content_type.map(|content_type| (content_type, Schema::from(object.build()).into()))
+    let content_type = match request.body {
+        Body::Json => "application/json",
+        Body::Form => "application/x-www-form-urlencoded",
+    };
+    has_body.then(|| (content_type, Schema::from(object.build()).into()))
 }
 
 /// Returns the schema of a dialect's successful answer.
 fn answer(dialect: &Dialect) -> RefOr<Schema> {
-    let answer = &dialect.answer;
-    let mut object = ObjectBuilder::new()
-        .property(&*answer.access_token, of(Type::String))
-        .required(&*answer.access_token)
-        .additional_properties(Some(AdditionalProperties::FreeForm(true)));
-    if let Some(token_type) = &answer.token_type {
-        object = object.property(&*token_type.name, of(Type::String));
-    }
-    if let Some(expires_in) = &answer.expires_in {
-        object = object.property(&**expires_in, of(Type::Integer));
-    }
-    if let Successor::Member(name) = &answer.successor {
-        object = object.property(&**name, of(Type::String));
-    }
-    for member in &*answer.members {
-        let kind = match member.kind {
-            Kind::String => Type::String,
-            Kind::Integer => Type::Integer,
+    let mut object =
+        ObjectBuilder::new().additional_properties(Some(AdditionalProperties::FreeForm(true)));
+    for served in dialect.serving.iter().flat_map(|serving| serving.members.iter()) {
+        let kind = match &served.value {
+            ServedValue::ExpiresIn | ServedValue::ExpiresAt | ServedValue::IntegerAttribute(_) => {
+                Type::Integer
+            }
+            _ => Type::String,
         };
-        object = object.property(&*member.name, of(kind));
+        object = member(object, &served.name, of(kind));
+        if served.value == ServedValue::AccessToken {
+            object = object.required(first(&served.name));
+        }
     }
     Schema::from(object.build()).into()
 }
 
-fn failure(failures: &[&Failed]) -> ResponseBuilder {
+/// Adds a member, or the object that it is in.
+fn member(object: ObjectBuilder, path: &str, schema: RefOr<Schema>) -> ObjectBuilder {
+    match path.split_once('.') {
+        Some((first, _)) => object.property(first, of(Type::Object)),
+        None => object.property(path, schema),
+    }
+}
+
+/// Returns the first name of a path.
+fn first(path: &str) -> &str {
+    path.split('.').next().unwrap_or(path)
+}
+
+fn failure(failures: &[&ErrorResponse]) -> ResponseBuilder {
     let mut content = ContentBuilder::new();
     if let [only] = failures {
         content = content.example(serde_json::from_str(&only.body).ok());

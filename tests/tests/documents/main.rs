@@ -278,3 +278,12 @@ fn a_wrong_name_a_dead_link_and_an_unknown_command_are_found() {
     let unstarted = lines("curl -i http://127.0.0.1:3000/   # 200\n").remove(0);
     assert!(Reader::new(&root).run(&unstarted).unwrap().is_err());
 }
+
+#[test]
+fn every_dialect_of_the_page_about_them_is_read() {
+    let name = "docs/dialects.md";
+    let page = Page::parse(name, &std::fs::read_to_string(root().join(name)).unwrap());
+    let files = page.blocks.iter().filter(|block| block.language.as_deref() == Some("json"));
+    let read = files.map(|file| everfresh::dialect::Dialect::from_json(&file.text).unwrap());
+    assert_ne!(read.count(), 0);
+}

@@ -3,7 +3,9 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use everfresh::dialect::{AccessTokenResponse, ClientAuthentication, Dialect, RefreshOutcome};
+use everfresh::dialect::{
+    AccessTokenResponse, ClientAuthentication, Dialect, RefreshOutcome, RequestValues,
+};
 use everfresh::{Algorithm, Clock, Key, Keys};
 use everfresh_tests::idp::{IdentityProvider, IdentitySettings, Rotation, secret};
 use everfresh_upstream::{HttpClient, Provider, SecureUrl};
@@ -30,7 +32,8 @@ impl Client {
 
     async fn refresh(&self, token: &str) -> RefreshOutcome {
         let now = Clock::system().now();
-        let request = Dialect::OAUTH2.request(token, Some(&self.who), now).unwrap();
+        let request =
+            Dialect::OAUTH2.request(&RequestValues::new(token).client(&self.who), now).unwrap();
         let answer = self.http.post(&self.endpoint).like(request).send().await.unwrap();
         Dialect::OAUTH2.read(answer.status, &answer.headers, &answer.body, now)
     }
@@ -74,6 +77,7 @@ async fn each_client_authentication_method_is_accepted() {
         id: "pkj".into(),
         key: key.clone(),
         audience,
+        x5t: None,
     };
     for (id, who) in [
         ("web", basic("web")),
@@ -108,7 +112,7 @@ async fn an_unauthenticated_client_is_misconfigured_and_loses_nothing() {
         ClientAuthentication::Basic { id: "nobody".into(), secret: secret() },
         ClientAuthentication::Post { id: "web-post".into(), secret: "s".into() },
         ClientAuthentication::None { id: "web".into() },
-        ClientAuthentication::PrivateKeyJwt { id: pkj, key: stranger, audience },
+        ClientAuthentication::PrivateKeyJwt { id: pkj, key: stranger, audience, x5t: None },
     ] {
         let client = Client::new(&idp, who).await;
         assert_eq!(client.refresh(&token).await, RefreshOutcome::Misconfigured, "{:?}", client.who);

@@ -15,7 +15,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http::header::{ACCEPT, CONTENT_TYPE, USER_AGENT};
-use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, StatusCode};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, StatusCode, Uri};
 use http_body::Body;
 use http_body_util::Full;
 use serde::de::DeserializeOwned;
@@ -186,10 +186,13 @@ impl<'c> Call<'c> {
         self.body("application/json", value.to_string())
     }
 
-    /// Takes the method, header fields and body of another request. The call keeps its own address
-    /// and ignores the request's URI. All of the values are marked sensitive.
+    /// Takes the method, query, header fields and body of another request. The call keeps its own
+    /// address and adds the query to its own. All of the values are marked sensitive.
     pub fn like(mut self, request: Request<Vec<u8>>) -> Self {
         let (mut parts, body) = request.into_parts();
+        if let Some(query) = parts.uri.query() {
+            *self.request.uri_mut() = with_query(self.request.uri(), query);
+        }
         parts.headers.iter_mut().for_each(|(_, value)| {
             // Any of the values may hold a token, so none of them is shown.
             value.set_sensitive(true);
@@ -266,6 +269,18 @@ impl<'c> Call<'c> {
             Err(_) => Err(HttpError::Unsent { cause: format!("not within {limit:?}") }),
         }
     }
+}
+
+/// Returns the URI with these parameters behind its own. It stays as it is if it would be too long
+/// for a URI.
+fn with_query(uri: &Uri, query: &str) -> Uri {
+    let (path, joint) = match uri.query() {
+        Some(own) => (format!("{}?{own}", uri.path()), '&'),
+        None => (uri.path().to_owned(), '?'),
+    };
+    let mut parts = uri.clone().into_parts();
+    parts.path_and_query = format!("{path}{joint}{query}").parse().ok();
+    Uri::from_parts(parts).unwrap_or_else(|_| uri.clone())
 }
 
 /// A complete answer.

@@ -1,5 +1,6 @@
 //! Another server's tokens, stored with the client in sealed cookies.
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::time::Duration;
 
@@ -66,6 +67,9 @@ struct Content {
     refresh: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     subject: Option<String>,
+    /// The members that the dialect keeps, by path.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    kept: BTreeMap<String, String>,
     /// The lifetime of the access token in seconds, and its expiry by this node's clock.
     expires_in: u64,
     expires: u64,
@@ -126,9 +130,8 @@ impl InCookies {
         content: &Content,
     ) -> Result<AccessTokenResponse, Failure> {
         let tokens = content.tokens();
-        let token = tokens.presented(&self.endpoint.upstream.dialect);
         let permission = Box::pin(std::future::ready(true));
-        let sending = self.endpoint.send(cx, &content.sid, token, permission);
+        let sending = self.endpoint.send(cx, &content.sid, &tokens, permission);
         let unavailable = |retry_after| Err(Failure::Unavailable { retry_after });
         match sending.instrument(span(&content.sid)).await {
             Sent::Unsent { retry_after, tried } => {
@@ -187,6 +190,7 @@ impl Content {
             refresh: self.refresh.clone().map(RefreshToken::new),
             expires_in: Duration::from_secs(self.expires_in),
             subject: self.subject.clone(),
+            kept: self.kept.clone(),
         }
     }
 
@@ -195,6 +199,7 @@ impl Content {
         self.access = tokens.access.expose().to_owned();
         self.refresh = tokens.refresh.map(|token| token.expose().to_owned());
         (self.subject, self.expires_in) = (tokens.subject, tokens.expires_in.as_secs());
+        self.kept = tokens.kept;
         self.expires = now.plus(tokens.expires_in).as_secs();
     }
 
@@ -313,6 +318,7 @@ impl Refresher for InCookies {
             access: String::new(),
             refresh: None,
             subject: None,
+            kept: BTreeMap::new(),
             expires_in: 0,
             expires: 0,
         };

@@ -75,10 +75,10 @@ impl<S: UpstreamTokenStore> Exchange<S> {
         let mut reservation = Reservation::new(sid, seq, id);
         reservation.replaces = self.replaces;
         let (state, mut outcome) = watch::channel(ReservationState::NotRequested);
-        let token = self.tokens.presented(&shared.endpoint.upstream.dialect);
         let permission =
             reserve_before_send(shared.clone(), cx.clone(), reservation, Arc::new(state));
-        let sent = shared.endpoint.send(cx, &sid.to_string(), token, Box::pin(permission)).await;
+        let sent =
+            shared.endpoint.send(cx, &sid.to_string(), &self.tokens, Box::pin(permission)).await;
         // An answer may come before the body was polled, while the reservation is being made.
         let settled = outcome.wait_for(|state| *state != ReservationState::Requested).await;
         let state = settled.map_or(ReservationState::Unknown, |state| *state);
@@ -118,8 +118,12 @@ impl<S: UpstreamTokenStore> Exchange<S> {
             Sent::NoAnswer => return ExchangeResult::NoAnswer,
             Sent::Unwritable => return ExchangeResult::Misconfigured,
         };
-        let refused =
-            matches!(answered, RefreshOutcome::Unavailable { .. } | RefreshOutcome::Misconfigured);
+        let refused = matches!(
+            answered,
+            RefreshOutcome::Unavailable { .. }
+                | RefreshOutcome::NotIssued
+                | RefreshOutcome::Misconfigured
+        );
         if refused && !self.release(reservation).await && state == ReservationState::Granted {
             return ExchangeResult::Lost;
         }
@@ -129,6 +133,9 @@ impl<S: UpstreamTokenStore> Exchange<S> {
             RefreshOutcome::Unavailable { retry_after } => {
                 let retry_after = retry_after.unwrap_or(SOON);
                 ExchangeResult::Unavailable { retry_after, tried: true }
+            }
+            RefreshOutcome::NotIssued => {
+                ExchangeResult::Unavailable { retry_after: SOON, tried: true }
             }
             RefreshOutcome::Misconfigured => ExchangeResult::Misconfigured,
             _ => ExchangeResult::NoAnswer,

@@ -82,7 +82,7 @@ impl<S: UpstreamTokenStore> Keeper<S> {
                 }
                 SendDecision::Send { replaces } => {
                     if tokens.refresh.is_none()
-                        && self.shared.endpoint.upstream.dialect.token == TokenKind::Refresh
+                        && self.shared.endpoint.upstream.dialect.request.token == TokenKind::Refresh
                     {
                         return Err(Failure::Rejected);
                     }

@@ -13,17 +13,20 @@ mod shared;
 mod token_endpoint;
 mod tokens;
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::time::Duration;
 
-use everfresh::dialect::Place;
-use everfresh::dialect::{ClientAuthentication, Dialect};
+use everfresh::dialect::{ClientAuthentication, Dialect, Place, RequestValues};
 use everfresh::refresher::Setup;
 use everfresh::store::UpstreamTokenStore;
 use everfresh::{ConfigError, Rotate, TrustedIssuer};
 
+use zeroize::Zeroizing;
+
 use crate::http::{HttpClient, SecureUrl, UrlError};
 use keeper::Keeper;
+use tokens::UpstreamTokens;
 
 pub use cookies::InCookies;
 
@@ -120,6 +123,8 @@ pub struct Upstream {
     revocation: Option<SecureUrl>,
     access_tokens: Option<TrustedIssuer>,
     id_tokens: Option<TrustedIssuer>,
+    settings: BTreeMap<String, Zeroizing<String>>,
+    ask_for: Option<Duration>,
 }
 
 impl Upstream {
@@ -128,16 +133,20 @@ impl Upstream {
         Self::at(http, Dialect::OAUTH2, token_endpoint)
     }
 
-    /// Refreshes by a dialect, at the dialect's own path on this server.
+    /// Refreshes by a dialect, at the dialect's first path on this server, or at this URL itself if
+    /// the dialect has no path.
     ///
     /// # Errors
     /// Returns an error if the dialect's path does not make a valid URL.
     pub fn new(http: &HttpClient, dialect: Dialect, server: &SecureUrl) -> Result<Self, UrlError> {
-        let url = server.with_path(&dialect.path)?;
+        let url = match dialect.paths.first() {
+            Some(path) => server.with_path(path)?,
+            None => server.clone(),
+        };
         Ok(Self::at(http, dialect, url))
     }
 
-    /// Refreshes by a dialect at this URL. The dialect's own path is ignored.
+    /// Refreshes by a dialect at this URL. The dialect's own paths are ignored.
     pub fn at(http: &HttpClient, dialect: Dialect, url: SecureUrl) -> Self {
         Self {
             http: http.clone(),
@@ -150,6 +159,8 @@ impl Upstream {
             revocation: None,
             access_tokens: None,
             id_tokens: None,
+            settings: BTreeMap::new(),
+            ask_for: None,
         }
     }
 
@@ -204,6 +215,33 @@ impl Upstream {
         self
     }
 
+    /// Sets the value of a setting that the dialect names
+    /// ([`FixedValue::Setting`](everfresh::dialect::FixedValue::Setting)), such as an API key. Every
+    /// setting of the dialect is required.
+    pub fn setting(mut self, name: impl Into<String>, value: impl Into<String>) -> Self {
+        self.settings.insert(name.into(), Zeroizing::new(value.into()));
+        self
+    }
+
+    /// Asks the other server for access tokens that live this long, within the range that the
+    /// dialect names ([`LifetimeMember`](everfresh::dialect::LifetimeMember)). By default the
+    /// server decides.
+    pub fn ask_for(mut self, lifetime: Duration) -> Self {
+        self.ask_for = Some(lifetime);
+        self
+    }
+
+    /// Returns the values of a request that presents `token`, which is one of these tokens.
+    fn values<'v>(&'v self, tokens: &'v UpstreamTokens, token: &'v str) -> RequestValues<'v> {
+        let mut values = RequestValues::new(token)
+            .access_token(tokens.access.expose())
+            .settings(&self.settings)
+            .kept(&tokens.kept);
+        values.client = self.client.as_ref();
+        values.lifetime = self.ask_for;
+        values
+    }
+
     /// Stores the tokens, sealed, in the sessions' rows. Returns a [`Rotate`], whose own settings
     /// apply as well.
     pub fn kept_in<S: UpstreamTokenStore + Clone>(self, store: S) -> Rotate {
@@ -252,7 +290,7 @@ impl Upstream {
                 remedy: "allowed is 1 or more, and the default is 128",
             });
         }
-        let names_client = self.dialect.client_authentication || self.revocation.is_some();
+        let names_client = self.dialect.request.client.is_some() || self.revocation.is_some();
         if names_client && self.client.is_none() {
             return missing(
                 "Upstream::client",
@@ -261,13 +299,28 @@ impl Upstream {
             );
         }
         self.dialect.check().map_err(ConfigError::Dialect)?;
+        if let Some(name) = self.dialect.settings().find(|name| !self.settings.contains_key(*name))
+        {
+            return Err(ConfigError::Unfit {
+                setting: "Upstream::setting",
+                found: format!("lacks {name:?}, which `dialect` {:?} sends", self.dialect.name),
+                remedy: "give its value by `.setting(name, value)`",
+            });
+        }
+        if self.ask_for.is_some() && self.dialect.request.lifetime.is_none() {
+            return Err(ConfigError::Unfit {
+                setting: "Upstream::ask_for",
+                found: format!("is set, and `dialect` {:?} can't ask", self.dialect.name),
+                remedy: "leave it out, or name the member in the dialect's `request.lifetime`",
+            });
+        }
         Ok(())
     }
 
     /// Returns whether the dialect sends the token in the request's head, which leaves before the
     /// body is polled.
     fn token_in_head(&self) -> bool {
-        !matches!(self.dialect.places.first(), Some(Place::Json(_) | Place::Form(_)))
+        !matches!(self.dialect.request.places.first(), Some(Place::Body(_)))
     }
 }
 

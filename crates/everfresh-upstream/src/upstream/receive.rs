@@ -80,6 +80,11 @@ impl Upstream {
             refresh: issued
                 .refresh_token
                 .or_else(|| former.and_then(|tokens| tokens.refresh.clone())),
+            kept: {
+                let mut kept = former.map(|tokens| tokens.kept.clone()).unwrap_or_default();
+                kept.extend(issued.members);
+                kept
+            },
             access: issued.access_token,
             subject,
         })
@@ -89,13 +94,14 @@ impl Upstream {
 /// Returns the lifetime of a JWT that is not verified: `exp` less `iat`. The token came from the
 /// configured address, so it is trusted as much as `expires_in` in the same answer.
 fn made_for_as_it_says(token: &str) -> Option<Duration> {
+    // RFC 7519 section 2: a date may have a fraction.
     #[derive(Deserialize)]
     struct Times {
-        iat: u64,
-        exp: u64,
+        iat: f64,
+        exp: f64,
     }
     let mut parts = token.split('.').skip(1);
     let payload = URL_SAFE_NO_PAD.decode(parts.next()?).ok()?;
     let Times { iat, exp } = serde_json::from_slice(&payload).ok()?;
-    exp.checked_sub(iat).filter(|seconds| *seconds > 0).map(Duration::from_secs)
+    Duration::try_from_secs_f64(exp - iat).ok().filter(|lifetime| !lifetime.is_zero())
 }

@@ -1,9 +1,8 @@
-//! Revocation of tokens at the other server (RFC 7009).
+//! Revocation of tokens at the other server: by RFC 7009, or as the dialect says.
 
 use std::time::Duration;
 
-use everfresh::dialect::Dialect;
-use everfresh::dialect::{Fixed, Place};
+use everfresh::dialect::{Body, ClientMembers, Fixed, FixedValue, Place, RequestFormat};
 use everfresh::refresher::Context;
 use http::StatusCode;
 
@@ -24,14 +23,10 @@ pub(super) fn revoke(upstream: &Upstream, cx: &Context, tokens: UpstreamTokens) 
             Some(refresh) => (refresh.expose(), "refresh_token"),
             None => (tokens.access.expose(), "access_token"),
         };
-        // RFC 7009 section 2.1: a form, with the client's authentication.
-        let dialect = Dialect {
-            places: vec![Place::Form("token".into())].into(),
-            fixed: vec![Fixed { name: "token_type_hint".into(), value: hint.into() }].into(),
-            ..Dialect::OAUTH2
-        };
+        let format = upstream.dialect.sign_out.clone().unwrap_or_else(|| rfc7009(hint));
+        let values = upstream.values(&tokens, token);
         for n in 0..TRIES {
-            let request = dialect.request(token, upstream.client.as_ref(), cx_task.now());
+            let request = format.write(&values, cx_task.now());
             let Ok(request) = request else { return };
             match upstream.http.post(&url).like(request).send().await {
                 // Section 2.2: the server answers 200 also for a token that it does not know.
@@ -50,4 +45,14 @@ pub(super) fn revoke(upstream: &Upstream, cx: &Context, tokens: UpstreamTokens) 
         }
         tracing::warn!(target: "everfresh", "a token was not revoked: no answer");
     });
+}
+
+/// Returns the request of RFC 7009 section 2.1: a form, with the client's authentication.
+fn rfc7009(hint: &'static str) -> RequestFormat {
+    let mut format = RequestFormat::new(Place::Body("token".into()));
+    format.body = Body::Form;
+    format.client = Some(ClientMembers::OAUTH2);
+    let value = FixedValue::Text(hint.into());
+    format.members = vec![Fixed { name: "token_type_hint".into(), value }].into();
+    format
 }

@@ -12,6 +12,7 @@ use tracing::Span;
 
 use super::Upstream;
 use super::breaker::Breaker;
+use super::tokens::UpstreamTokens;
 use crate::http::Answer;
 
 /// How long a node waits for an answer. A late answer holds the only copy of the next token.
@@ -66,7 +67,7 @@ impl TokenEndpoint {
         &self,
         cx: &Context,
         sid: &str,
-        token: &str,
+        tokens: &UpstreamTokens,
         permission: BoxFuture<'static, bool>,
     ) -> Sent {
         let Self { upstream, breaker, slots } = self;
@@ -76,7 +77,9 @@ impl TokenEndpoint {
         if let Err(retry_after) = breaker.ask(cx.monotonic()) {
             return Sent::Unsent { retry_after, tried: false };
         }
-        let request = match upstream.dialect.request(token, upstream.client.as_ref(), cx.now()) {
+        let token = tokens.presented(&upstream.dialect);
+        let request = upstream.dialect.request(&upstream.values(tokens, token), cx.now());
+        let request = match request {
             Ok(request) => request,
             Err(error) => {
                 tracing::error!(
@@ -127,11 +130,31 @@ impl TokenEndpoint {
             {
                 self.failed(cx, *retry_after);
             }
+            // A page of a proxy in front of the server: the server itself did not answer.
+            RefreshOutcome::NotIssued => self.failed(cx, None),
             _ if breaker.succeeded() => cx.emit(&Event::UpstreamUp),
             _ => {}
         }
         match &answered {
-            RefreshOutcome::InDoubt => cx.emit(&Event::InDoubt { sid }),
+            RefreshOutcome::InDoubt => {
+                if status.is_success() {
+                    let member = upstream.dialect.wanted();
+                    tracing::error!(
+                        target: "everfresh",
+                        sid,
+                        %status,
+                        member,
+                        "refresh: the answer has no access token where the dialect looks for it"
+                    );
+                }
+                cx.emit(&Event::InDoubt { sid });
+            }
+            RefreshOutcome::NotIssued => tracing::warn!(
+                target: "everfresh",
+                sid,
+                %status,
+                "refresh: the answer is a success without tokens"
+            ),
             RefreshOutcome::Misconfigured => tracing::error!(
                 target: "everfresh",
                 sid,

@@ -1,6 +1,7 @@
 //! The other server's tokens, as a session's row holds them: sealed.
 
 use std::borrow::Cow;
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use everfresh::dialect::Dialect;
@@ -21,6 +22,8 @@ pub(super) struct UpstreamTokens {
     pub(super) expires_in: Duration,
     /// The subject of the tokens, if a verified token named one.
     pub(super) subject: Option<String>,
+    /// The members that the dialect keeps of the answers, by path.
+    pub(super) kept: BTreeMap<String, String>,
 }
 
 /// The sealed form.
@@ -32,6 +35,8 @@ struct Form<'t> {
     expires_in: u64,
     #[serde(skip_serializing_if = "Option::is_none")]
     subject: Option<Cow<'t, str>>,
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    kept: BTreeMap<String, String>,
 }
 
 impl UpstreamTokens {
@@ -43,6 +48,7 @@ impl UpstreamTokens {
             refresh: self.refresh.as_ref().map(|token| token.expose().into()),
             expires_in: self.expires_in.as_millis().try_into().unwrap_or(u64::MAX),
             subject: self.subject.as_deref().map(Into::into),
+            kept: self.kept.clone(),
         };
         let text = Zeroizing::new(serde_json::to_vec(&form).ok()?);
         sealer.seal(&place(sid, seq), &text)
@@ -50,7 +56,7 @@ impl UpstreamTokens {
 
     /// Returns the token that the dialect presents for a refresh.
     pub(super) fn presented(&self, dialect: &Dialect) -> &str {
-        match (&self.refresh, &dialect.token) {
+        match (&self.refresh, &dialect.request.token) {
             (Some(refresh), TokenKind::Refresh) => refresh.expose(),
             _ => self.access.expose(),
         }
@@ -68,6 +74,7 @@ impl UpstreamTokens {
             refresh: form.refresh.map(|token| RefreshToken::new(token.into_owned())),
             expires_in: Duration::from_millis(form.expires_in),
             subject: form.subject.map(Cow::into_owned),
+            kept: form.kept,
         })
     }
 }

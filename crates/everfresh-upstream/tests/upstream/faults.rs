@@ -51,12 +51,15 @@ fn matrix() -> Vec<(Act, Fate)> {
         (say(502, HTML), Later),
         (Act::Say(503, &[("retry-after", "30")], ""), Later),
         (say(504, HTML), Doubt),
-        (say(200, HTML), Doubt),
-        (say(200, ""), Doubt),
+        (say(200, HTML), Later),
+        (say(200, ""), Later),
+        (say(202, HTML), Later),
+        (say(200, r#"{"error":"temporarily_unavailable"}"#), Later),
+        (say(200, r#"{"ok":false}"#), Later),
         (say(200, "{}"), Doubt),
         (say(200, r#"{"access_token":null,"token":7}"#), Doubt),
         (say(200, r#"{"access_token":"at.ada.1.pssst","token":"at.ada.1.ps"#), Doubt),
-        (say(204, ""), Doubt),
+        (say(204, ""), Later),
         (Act::Say(301, &[("location", "https://elsewhere.example/")], ""), Later),
         (Act::Say(307, &[("location", "https://elsewhere.example/")], ""), Later),
         (Act::Say(303, &[("location", "/token")], ""), Later),
@@ -79,30 +82,39 @@ fn rejections(dialect: &Dialect) -> Vec<Act> {
     match &*dialect.name {
         "vijil" => vec![
             say(401, r#"{"detail":"Invalid token"}"#),
+            say(401, r#"{"detail":{"code":"invalid"}}"#),
             say(403, r#"{"detail":"Not authenticated"}"#),
             say(404, r#"{"detail":"User not found"}"#),
         ],
-        "jwt_auth_pro" => vec![say(
-            403,
-            r#"{"code":"jwt_auth_invalid_token","message":"Expired.","data":{"status":403}}"#,
-        )],
+        "jwt_auth_pro" => vec![
+            say(
+                403,
+                r#"{"code":"jwt_auth_invalid_token","message":"Expired.","data":{"status":403}}"#,
+            ),
+            say(
+                403,
+                r#"{"code":"jwt_auth_expired_refresh_token","message":"Expired.","data":{"status":403}}"#,
+            ),
+        ],
         "freddy" => vec![
             say(401, r#"{"detail":"Invalid refresh token"}"#),
             say(400, r#"{"detail":"Refresh token has expired"}"#),
+            say(401, r#"{"success":false,"error":{"code":"INVALID_TOKEN","message":"No"}}"#),
         ],
         "redis_enterprise" => vec![say(401, r#"{"error":"unauthorized"}"#), say(401, "")],
         "galileo" => vec![say(401, r#"{"detail":"No"}"#), say(403, r#"{"detail":"No"}"#)],
-        _ => vec![say(400, r#"{"error":"invalid_grant"}"#)],
+        _ => vec![
+            say(400, r#"{"error":"invalid_grant"}"#),
+            say(403, r#"{"error":"invalid_grant"}"#),
+            say(400, r#"{"error":"login_required"}"#),
+        ],
     }
 }
 
 fn world_of(dialect: &Dialect) -> World {
     let provider = Provider::new();
-    if dialect.token != everfresh::dialect::TokenKind::Refresh {
-        // Whoever presents it keeps it: nothing is used up.
-        provider.keeps_tokens();
-    }
-    if dialect.answer.successor == everfresh::dialect::Successor::Nowhere {
+    if dialect.serving.as_ref().is_some_and(|serving| !serving.rotates) {
+        // The client keeps the token that it presents: nothing is used up.
         provider.keeps_tokens();
     }
     let client = provider.client();

@@ -117,7 +117,7 @@ async fn a_contradiction_is_found_when_the_engine_is_built() {
     let grace = |seconds| move |u| own(u).replay(Replay::Within(secs(seconds)));
     let broken = |upstream: Upstream| {
         let mut dialect = Dialect::VIJIL;
-        dialect.places = Vec::new().into();
+        dialect.request.places = Vec::new().into();
         let _ = upstream;
         Upstream::at(&Provider::new().client(), dialect, url("https://id.example/token"))
     };
@@ -143,7 +143,7 @@ async fn a_contradiction_is_found_when_the_engine_is_built() {
     }
     let http = Provider::new().client();
     let mut dialect = Dialect::VIJIL;
-    dialect.path = "no path".into();
+    dialect.paths = vec!["no path".into()].into();
     assert!(Upstream::new(&http, dialect, &url("https://id.example/")).is_err());
 }
 

@@ -184,7 +184,7 @@ async fn a_session_with_an_access_token_alone_revokes_that_token() {
             .client(public_client())
             .revoke_at(url("https://id.example/revoke"))
     };
-    assert_ne!(everfresh::dialect::Dialect::VIJIL.token, TokenKind::Refresh);
+    assert_ne!(everfresh::dialect::Dialect::VIJIL.request.token, TokenKind::Refresh);
     let world = World::over(provider, 1, upstream, |builder| builder);
     let issued = everfresh::dialect::AccessTokenResponse::new(everfresh::AccessToken::new(
         crate::provider::Grant { family: "ada".into(), n: 0 }.access(),

@@ -5,8 +5,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::cookie::is_host_only;
-use crate::dialects::dialect::{TokenKind, is_path};
-use crate::dialects::{Clients, Dialect, Served};
+use crate::dialects::request::TokenKind;
+use crate::dialects::{Clients, Dialect, Served, is_path};
 use crate::error::ConfigError;
 use crate::paths::{NativeEndpoint, NativePaths, is_at};
 use crate::refresh::ErasedRefresher;
@@ -51,7 +51,7 @@ pub(super) fn endpoints(
 ) -> Result<Vec<Arc<Served>>, ConfigError> {
     let mut served: Vec<Arc<Served>> = Vec::new();
     for dialect in dialects {
-        if dialect.token == TokenKind::Refresh && !refresher.uses_refresh_tokens() {
+        if dialect.request.token == TokenKind::Refresh && !refresher.uses_refresh_tokens() {
             return Err(ConfigError::Unfit {
                 setting: "refresh_with",
                 found: format!(
@@ -61,7 +61,7 @@ pub(super) fn endpoints(
                 remedy: "use a refresher that has some, such as `Rotate`",
             });
         }
-        if dialect.client_authentication && !refresher.binds_clients() {
+        if dialect.request.client.is_some() && !refresher.binds_clients() {
             return Err(ConfigError::Unfit {
                 setting: "refresh_with",
                 found: format!(
@@ -72,21 +72,22 @@ pub(super) fn endpoints(
                 remedy: "use a refresher that does, such as `Rotate`",
             });
         }
-        if dialect.client_authentication && clients.is_empty() {
+        if dialect.request.client.is_some() && clients.is_empty() {
             return Err(ConfigError::Missing {
                 setting: "client",
                 remedy: "clients of this dialect authenticate, so register each of them with \
                          `.client(id, secret)`",
             });
         }
-        let one = Served::new(dialect, transports, insecure).map_err(ConfigError::Dialect)?;
-        let path = &one.dialect().path;
-        let own = native.iter().find(|(_, own)| is_at(own, path));
-        if own.is_some() || served.iter().any(|other| other.dialect().path == *path) {
-            let native = own.map(|(native, _)| *native);
-            return Err(ConfigError::EndpointClash { path: path.to_string(), native });
+        for one in Served::new(&dialect, transports, insecure).map_err(ConfigError::Dialect)? {
+            let path = one.path();
+            let own = native.iter().find(|(_, own)| is_at(own, path));
+            if own.is_some() || served.iter().any(|other| other.path() == path) {
+                let native = own.map(|(native, _)| *native);
+                return Err(ConfigError::EndpointClash { path: path.to_owned(), native });
+            }
+            served.push(Arc::new(one));
         }
-        served.push(Arc::new(one));
     }
     warn_of_cookies(&served, transports);
     Ok(served)

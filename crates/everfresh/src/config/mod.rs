@@ -312,7 +312,7 @@ impl<C: ClaimSet> EngineBuilder<C> {
     /// # use everfresh::dialect::Dialect;
     /// # fn auth(secret: &[u8]) -> Result<(), everfresh::ConfigError> {
     /// let mut mobile = Dialect::FREDDY.clone();
-    /// mobile.path = "/auth/refresh".into();
+    /// mobile.paths = vec!["/auth/refresh".into()].into();
     /// let auth = Engine::<()>::builder(Keys::hs256(secret)?)
     ///     .issuer("https://app.example")
     ///     .audience("app")

@@ -177,7 +177,7 @@ fn a_host_is_named_for_the_insecure_mode_alone() {
 fn everfreshs_own_endpoints_make_room_for_a_dialect() {
     let at = |path: &'static str| {
         let mut dialect = Dialect::VIJIL;
-        dialect.path = path.into();
+        dialect.paths = vec![path.into()].into();
         dialect
     };
     let paths = |b: EngineBuilder<()>| {

@@ -201,7 +201,7 @@ impl CookieSpec {
         let mut cookie = Cookie::build((&*self.name, value));
         if let Some(max_age) = max_age {
             let seconds = i64::try_from(max_age.min(MAX_AGE).as_secs()).ok()?;
-            cookie = cookie.max_age(cookie::time::Duration::seconds(seconds));
+            cookie = cookie.max_age(time::Duration::seconds(seconds));
         }
         self.render(cookie.build())
     }
@@ -210,7 +210,7 @@ impl CookieSpec {
     /// Without Partitioned it would delete another cookie.
     pub(crate) fn delete(&self) -> Option<HeaderValue> {
         let gone = Cookie::build((&*self.name, ""))
-            .max_age(cookie::time::Duration::ZERO)
+            .max_age(time::Duration::ZERO)
             .expires(Expiration::DateTime(OffsetDateTime::UNIX_EPOCH));
         self.render(gone.build())
     }

@@ -9,6 +9,7 @@ use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
 use serde_json::json;
 use zeroize::Zeroizing;
 
+use super::request::ClientMembers;
 use crate::clock::Timestamp;
 use crate::error::DialectError;
 use crate::mint::new_sid;
@@ -34,6 +35,14 @@ pub enum ClientAuthentication {
         /// Its secret.
         secret: ClientSecret,
     },
+    /// Id and secret are sent by HTTP Basic as they are, for servers that don't decode them as form
+    /// values.
+    RawBasic {
+        /// The client's id. It must not have a colon.
+        id: String,
+        /// Its secret.
+        secret: ClientSecret,
+    },
     /// Id and secret are sent in the body.
     Post {
         /// The client's id.
@@ -49,6 +58,9 @@ pub enum ClientAuthentication {
         key: Arc<Key>,
         /// The audience of the assertion (`aud`): the endpoint's URL, or the issuer.
         audience: String,
+        /// The SHA-1 thumbprint of the key's certificate in base64url (`x5t`, RFC 7515 section
+        /// 4.1.7), for servers that find the key by it, such as Microsoft Entra ID.
+        x5t: Option<String>,
     },
 }
 
@@ -75,34 +87,45 @@ impl fmt::Debug for ClientSecret {
 }
 
 impl ClientAuthentication {
-    /// Writes the client's parameters into the body, or returns the value of `Authorization`.
+    /// Writes the client's parameters by `add`, or returns the value of `Authorization`.
     pub(super) fn write(
         &self,
-        path: &str,
+        members: &ClientMembers,
         now: Timestamp,
-        body: &mut Vec<(&str, String)>,
+        add: &mut impl FnMut(&str, String),
     ) -> Result<Option<String>, DialectError> {
+        let wrong = |problem: &str| Err(DialectError::new("request.client", problem));
+        let basic = |pair: Zeroizing<String>| {
+            Ok(Some(format!("Basic {}", STANDARD.encode(pair.as_bytes()))))
+        };
         match self {
-            Self::None { id } => body.push(("client_id", id.clone())),
+            Self::None { id } => add(&members.id, id.clone()),
             Self::Basic { id, secret } => {
                 let encode = |text: &str| -> String {
                     form_urlencoded::byte_serialize(text.as_bytes()).collect()
                 };
-                let pair = Zeroizing::new(format!("{}:{}", encode(id), encode(&secret.0)));
-                return Ok(Some(format!("Basic {}", STANDARD.encode(pair.as_bytes()))));
+                return basic(Zeroizing::new(format!("{}:{}", encode(id), encode(&secret.0))));
+            }
+            Self::RawBasic { id, .. } if id.contains(':') => {
+                return wrong("the id has a colon, which HTTP Basic can't carry; use `Basic`");
+            }
+            Self::RawBasic { id, secret } => {
+                return basic(Zeroizing::new(format!("{id}:{}", &*secret.0)));
             }
             Self::Post { id, secret } => {
-                body.push(("client_id", id.clone()));
-                body.push(("client_secret", secret.0.to_string()));
+                add(&members.id, id.clone());
+                add(&members.secret, secret.0.to_string());
             }
-            Self::PrivateKeyJwt { id, key, audience } => {
+            Self::PrivateKeyJwt { id, key, audience, x5t } => {
                 const TYPE: &str = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer";
-                let assertion = assertion(id, key, audience, now).ok_or_else(|| {
-                    DialectError::new("client_authentication", format!("no key signs for {path}"))
-                })?;
-                body.push(("client_id", id.clone()));
-                body.push(("client_assertion_type", TYPE.to_owned()));
-                body.push(("client_assertion", assertion));
+                match assertion(id, key, audience, x5t.as_deref(), now) {
+                    Some(assertion) => {
+                        add(&members.id, id.clone());
+                        add("client_assertion_type", TYPE.to_owned());
+                        add("client_assertion", assertion);
+                    }
+                    None => return wrong("the client's key signs no assertion"),
+                }
             }
         }
         Ok(None)
@@ -111,11 +134,20 @@ impl ClientAuthentication {
 
 /// Signs a client assertion (RFC 7523 section 3). Issuer and subject are the client, the `jti` is
 /// new, and the assertion is valid for one minute.
-fn assertion(id: &str, key: &Key, audience: &str, now: Timestamp) -> Option<String> {
+fn assertion(
+    id: &str,
+    key: &Key,
+    audience: &str,
+    x5t: Option<&str>,
+    now: Timestamp,
+) -> Option<String> {
     let part = |value: serde_json::Value| URL_SAFE_NO_PAD.encode(value.to_string());
     let mut header = json!({"alg": key.algorithm(), "typ": "JWT"});
     if let Some(kid) = key.kid() {
         header["kid"] = kid.into();
+    }
+    if let Some(x5t) = x5t {
+        header["x5t"] = x5t.into();
     }
     let claims = json!({
         "iss": id,
@@ -135,6 +167,7 @@ impl fmt::Debug for ClientAuthentication {
         let (name, id) = match self {
             Self::None { id } => ("None", id),
             Self::Basic { id, .. } => ("Basic", id),
+            Self::RawBasic { id, .. } => ("RawBasic", id),
             Self::Post { id, .. } => ("Post", id),
             Self::PrivateKeyJwt { id, .. } => ("PrivateKeyJwt", id),
         };

@@ -10,6 +10,8 @@ use http::header::AUTHORIZATION;
 use serde_json::{Map, Value};
 use zeroize::Zeroizing;
 
+use super::path::find;
+use super::request::ClientMembers;
 use crate::error::ConfigError;
 use crate::extract::credential;
 use crate::head::{HeaderFields as _, RequestHead};
@@ -98,17 +100,18 @@ impl Clients {
     pub(crate) fn authenticate(
         &self,
         basic: Option<Basic>,
+        members: &ClientMembers,
         body: &Map<String, Value>,
     ) -> Result<String, Unknown> {
-        let member = |name: &str| body.get(name).and_then(Value::as_str);
+        let member = |path: &str| find(body, path).and_then(Value::as_str);
         let by_basic = basic.is_some();
         let refused = Unknown::Client { basic: by_basic };
         let (id, secret) = match basic {
-            Some(_) if member("client_secret").is_some() => return Err(Unknown::Malformed),
+            Some(_) if member(&members.secret).is_some() => return Err(Unknown::Malformed),
             Some(basic) => basic.map(|(id, secret)| (id, Some(secret))).map_err(|()| refused)?,
             None => {
-                let id = member("client_id").ok_or(refused)?;
-                let secret = member("client_secret");
+                let id = member(&members.id).ok_or(refused)?;
+                let secret = member(&members.secret);
                 (id.to_owned(), secret.map(|secret| Zeroizing::new(secret.to_owned())))
             }
         };

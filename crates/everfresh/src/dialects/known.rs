@@ -1,34 +1,41 @@
 //! Six dialects as constants. The docs of each constant say what the product's documents leave
 //! open.
 
-use super::dialect::{
-    Answer, Dialect, Errors, Expected, Failed, Fixed, Is, Kind, List, Member, Place, Rejected,
-    Source, Successor, Text, TokenKind,
+use super::dialect::{Dialect, List, Text};
+use super::request::{
+    Body, ClientMembers, Fixed, FixedValue, LifetimeMember, Method, Place, RequestFormat, TokenKind,
 };
+use super::response::{
+    Condition, ExpiresIn, Outcome, ResponseFormat, Rule, Source, Statuses, Test, Unit,
+};
+use super::serving::{ErrorResponse, Errors, ServedMember, ServedValue, Serving};
 
 const fn text(text: &'static str) -> Text {
     Text::Borrowed(text)
 }
 
-const fn failed(status: u16, body: &'static str) -> Failed {
-    Failed { status, body: text(body) }
+const fn error(status: u16, body: &'static str) -> ErrorResponse {
+    ErrorResponse { status, body: text(body) }
 }
 
-/// `FastAPI`'s validation error for a missing value.
-const fn field_required(body: &'static str) -> Failed {
-    failed(422, body)
+const fn served(name: &'static str, value: ServedValue) -> ServedMember {
+    ServedMember { name: text(name), value }
 }
 
-const fn expected(at: &'static str, is: Is) -> Expected {
-    Expected { at: text(at), is }
+const fn attribute(name: &'static str) -> ServedMember {
+    served(name, ServedValue::Attribute(text(name)))
 }
 
-const fn member(name: &'static str, from: Source, kind: Kind) -> Member {
-    Member { name: text(name), from, kind }
+const fn member(path: &'static str) -> Source {
+    Source::Member(text(path))
 }
 
-const fn attribute(name: &'static str, kind: Kind) -> Member {
-    member(name, Source::Attribute(text(name)), kind)
+const fn is(member: &'static str, test: Test) -> Condition {
+    Condition { member: text(member), is: Some(test), is_not: None }
+}
+
+const fn seconds(member: &'static str) -> ExpiresIn {
+    ExpiresIn { member: text(member), unit: Unit::Seconds }
 }
 
 /// Builds a list from a constant of its own, because its elements own their contents.
@@ -38,6 +45,49 @@ macro_rules! list {
         List::Borrowed(LIST)
     }};
 }
+
+/// A request without query parameters and header fields of its own. Constants can't leave out
+/// members, so each is an argument.
+const fn request(
+    token: TokenKind,
+    places: List<Place>,
+    body: Body,
+    members: List<Fixed>,
+    lifetime: Option<LifetimeMember>,
+) -> RequestFormat {
+    let client = match body {
+        Body::Json => None,
+        Body::Form => Some(ClientMembers::OAUTH2),
+    };
+    RequestFormat {
+        method: Method::Post,
+        token,
+        places,
+        access_token: None,
+        body,
+        members,
+        query: List::Borrowed(&[]),
+        headers: List::Borrowed(&[]),
+        client,
+        lifetime,
+        not_before_end: None,
+    }
+}
+
+const fn response(
+    access_token: List<Source>,
+    refresh_token: List<Source>,
+    id_token: List<Source>,
+    expires_in: List<ExpiresIn>,
+    keep: List<Text>,
+) -> ResponseFormat {
+    let expires_at = List::Borrowed(&[]);
+    ResponseFormat { access_token, refresh_token, id_token, expires_in, expires_at, keep }
+}
+
+const NO_SOURCE: List<Source> = List::Borrowed(&[]);
+const NO_MEMBERS: List<Fixed> = List::Borrowed(&[]);
+const EXPIRES_IN: List<ExpiresIn> = list![ExpiresIn: seconds("expires_in")];
 
 impl Dialect {
     /// All six dialects.
@@ -56,7 +106,9 @@ impl Dialect {
     /// Vijil's documents leave three things open. The cookie's name and the scheme are
     /// `access_token` and `Bearer` here. This constant accepts a token that expired up to an hour
     /// ago. The two errors ("token is invalid or user not found") have the statuses 401 and 404
-    /// here, in the format of the framework that the documents name.
+    /// here, in the format of the framework that the documents name. At 401 a client takes a
+    /// `detail` of any type for the end of the session; at 403 and 404, where the framework answers
+    /// requests that it can't read with a list, a text alone.
     ///
     /// # Security
     /// A copied access token could be renewed for as long as its session lasts. Therefore the
@@ -66,243 +118,356 @@ impl Dialect {
     /// once a client has presented the current generation. The cookie's name has no `__Host-`
     /// prefix, so a sibling subdomain can plant one.
     pub const VIJIL: Self = Self {
+        schema: None,
         name: text("vijil"),
-        path: text("/v1/auth/jwt/refresh"),
-        token: TokenKind::Access { expired_for: 3600 },
-        places: list![Place:
-            Place::Authorization(text("Bearer")),
-            Place::Cookie(text("access_token")),
+        paths: list![Text: text("/v1/auth/jwt/refresh")],
+        request: request(
+            TokenKind::Access { expired_for: 3600 },
+            list![Place:
+                Place::Authorization(text("Bearer")),
+                Place::Cookie(text("access_token")),
+            ],
+            Body::Json,
+            NO_MEMBERS,
+            None,
+        ),
+        response: response(
+            list![Source: member("access_token")],
+            NO_SOURCE,
+            NO_SOURCE,
+            EXPIRES_IN,
+            list![Text:],
+        ),
+        rules: list![Rule:
+            Rule {
+                status: list![Statuses: Statuses::only(401)],
+                when: list![Condition: is("detail", Test::Present)],
+                outcome: Outcome::Rejected,
+            },
+            Rule {
+                status: list![Statuses: Statuses { from: 403, to: 404 }],
+                when: list![Condition: is("detail", Test::String)],
+                outcome: Outcome::Rejected,
+            },
         ],
-        fixed: list![Fixed:],
-        ttl: None,
-        client_authentication: false,
-        answer: Answer {
-            access_token: text("access_token"),
+        sign_out: None,
+        serving: Some(Serving {
+            rotates: false,
+            members: list![ServedMember:
+                served("access_token", ServedValue::AccessToken),
+                served("token_type", ServedValue::Text(text("bearer"))),
+            ],
             access_cookie: Some(text("access_token")),
-            token_type: Some(Fixed { name: text("token_type"), value: text("bearer") }),
-            expires_in: None,
-            successor: Successor::Nowhere,
-            members: list![Member:],
-        },
-        errors: Errors {
-            missing: failed(401, r#"{"detail":"Not authenticated"}"#),
-            invalid: failed(401, r#"{"detail":"Invalid token"}"#),
-            expired: failed(401, r#"{"detail":"Invalid token"}"#),
-            user_gone: failed(404, r#"{"detail":"User not found"}"#),
-            malformed: failed(401, r#"{"detail":"Invalid token"}"#),
-            client: None,
-            unsupported: None,
-            scope: None,
-        },
-        rejected: list![Rejected:
-            Rejected {
-                from: 401,
-                to: 401,
-                body: list![Expected: expected("detail", Is::String)],
+            refresh_cookie: None,
+            errors: Errors {
+                missing: error(401, r#"{"detail":"Not authenticated"}"#),
+                invalid: error(401, r#"{"detail":"Invalid token"}"#),
+                expired: error(401, r#"{"detail":"Invalid token"}"#),
+                user_gone: error(404, r#"{"detail":"User not found"}"#),
+                malformed: error(401, r#"{"detail":"Invalid token"}"#),
+                client: None,
+                unsupported: None,
+                scope: None,
             },
-            Rejected {
-                from: 403,
-                to: 404,
-                body: list![Expected: expected("detail", Is::String)],
-            },
-        ],
+        }),
     };
 
     /// JWT Auth Pro for `WordPress`: `POST /wp-json/jwt-auth/v1/token/refresh` takes a JSON
-    /// `refresh_token`. It returns `token`, the next `refresh_token` and the user's fields, all of
-    /// which are optional in a response that the client reads.
+    /// `refresh_token`. By its document it returns `token`, the next `refresh_token` and the user's
+    /// fields. The plugin itself returns `access_token`, `expires_in`, `token_type` and the next
+    /// `refresh_token`. A client reads both, and the engine serves both at once.
     ///
     /// The user's fields come from attributes of the session with the same names, set at sign-in.
     /// The product's document has the path without the server's `/wp-json`, and clients call it
     /// with that prefix. 403 with its code is the only documented error, so a body that can't be
-    /// read gets it too.
+    /// read gets it too. The plugin revokes a refresh token before it has stored the next one, so
+    /// its code for a refresh that failed in between leaves the session in doubt.
     pub const JWT_AUTH_PRO: Self = Self {
+        schema: None,
         name: text("jwt_auth_pro"),
-        path: text("/wp-json/jwt-auth/v1/token/refresh"),
-        token: TokenKind::Refresh,
-        places: list![Place: Place::Json(text("refresh_token"))],
-        fixed: list![Fixed:],
-        ttl: None,
-        client_authentication: false,
-        answer: Answer {
-            access_token: text("token"),
+        paths: list![Text: text("/wp-json/jwt-auth/v1/token/refresh")],
+        request: request(
+            TokenKind::Refresh,
+            list![Place: Place::Body(text("refresh_token"))],
+            Body::Json,
+            NO_MEMBERS,
+            None,
+        ),
+        response: response(
+            list![Source: member("token"), member("access_token")],
+            list![Source: member("refresh_token")],
+            NO_SOURCE,
+            EXPIRES_IN,
+            list![Text:
+                text("user_id"),
+                text("user_email"),
+                text("user_nicename"),
+                text("user_display_name"),
+            ],
+        ),
+        rules: list![Rule:
+            Rule {
+                status: list![Statuses: Statuses { from: 400, to: 404 }],
+                when: list![Condition:
+                    is(
+                        "code",
+                        Test::OneOf(list![Text:
+                            text("jwt_auth_invalid_token"),
+                            text("jwt_auth_invalid_refresh_token"),
+                            text("jwt_auth_expired_refresh_token"),
+                            text("jwt_auth_user_not_found"),
+                        ]),
+                    ),
+                    is("message", Test::String),
+                    is("data.status", Test::Integer),
+                ],
+                outcome: Outcome::Rejected,
+            },
+            Rule {
+                status: list![Statuses: Statuses { from: 400, to: 404 }],
+                when: list![Condition: is(
+                    "code",
+                    Test::OneOf(list![Text: text("jwt_auth_refresh_failed")]),
+                )],
+                outcome: Outcome::InDoubt,
+            },
+        ],
+        sign_out: None,
+        serving: Some(Serving {
+            rotates: true,
+            members: list![ServedMember:
+                served("token", ServedValue::AccessToken),
+                served("access_token", ServedValue::AccessToken),
+                served("token_type", ServedValue::Text(text("Bearer"))),
+                served("expires_in", ServedValue::ExpiresIn),
+                served("refresh_token", ServedValue::RefreshToken),
+                served("user_id", ServedValue::IntegerAttribute(text("user_id"))),
+                attribute("user_email"),
+                attribute("user_nicename"),
+                attribute("user_display_name"),
+            ],
             access_cookie: None,
-            token_type: None,
-            expires_in: None,
-            successor: Successor::Member(text("refresh_token")),
-            members: list![Member:
-                attribute("user_id", Kind::Integer),
-                attribute("user_email", Kind::String),
-                attribute("user_nicename", Kind::String),
-                attribute("user_display_name", Kind::String),
-            ],
-        },
-        errors: {
-            const INVALID: Failed = failed(
-                403,
-                r#"{"code":"jwt_auth_invalid_token","message":"The refresh token is invalid or expired.","data":{"status":403}}"#,
-            );
-            Errors {
-                missing: INVALID,
-                invalid: INVALID,
-                expired: INVALID,
-                user_gone: INVALID,
-                malformed: INVALID,
-                client: None,
-                unsupported: None,
-                scope: None,
-            }
-        },
-        rejected: list![Rejected: Rejected {
-            from: 403,
-            to: 403,
-            body: list![Expected:
-                expected("code", Is::OneOf(list![Text: text("jwt_auth_invalid_token")])),
-                expected("message", Is::String),
-                expected("data.status", Is::Integer),
-            ],
-        }],
+            refresh_cookie: None,
+            errors: {
+                const INVALID: ErrorResponse = error(
+                    403,
+                    r#"{"code":"jwt_auth_invalid_token","message":"The refresh token is invalid or expired.","data":{"status":403}}"#,
+                );
+                Errors {
+                    missing: INVALID,
+                    invalid: INVALID,
+                    expired: INVALID,
+                    user_gone: INVALID,
+                    malformed: INVALID,
+                    client: None,
+                    unsupported: None,
+                    scope: None,
+                }
+            },
+        }),
     };
 
-    /// Freddy: `POST /v1/auth/refresh` takes a JSON `refresh_token` and returns `token` and
-    /// `device_id`.
+    /// Freddy: `POST /v1/auth/refresh` takes a JSON `refresh_token` and returns, by its page,
+    /// `token` and `device_id`. Freddy's page on the response object and its Python SDK have
+    /// `access_token` and `refresh_token`, which the SDK requires. A client reads both, and the
+    /// engine serves both at once.
     ///
-    /// The text of Freddy's document mentions a new refresh token, and the documented response has
-    /// none. One of the documented clients takes a `refresh_token` if there is one, and the other
-    /// does not. By default the refresh token therefore stays the same. To rotate it, set
-    /// `answer.successor` to that member. The statuses of errors are not documented, and are 401
-    /// here; Freddy's clients read only the body. `device_id` is an attribute of the session.
+    /// One of the documented clients takes a new `refresh_token` if there is one, and the other
+    /// does not. By default the refresh token therefore stays the same, and the response repeats
+    /// it. To rotate it, set `serving.rotates`. The statuses of errors are not documented, and are
+    /// 401 here; Freddy's clients read only the body. `device_id` is an attribute of the session.
     pub const FREDDY: Self = Self {
+        schema: None,
         name: text("freddy"),
-        path: text("/v1/auth/refresh"),
-        token: TokenKind::Refresh,
-        places: list![Place: Place::Json(text("refresh_token"))],
-        fixed: list![Fixed:],
-        ttl: None,
-        client_authentication: false,
-        answer: Answer {
-            access_token: text("token"),
+        paths: list![Text: text("/v1/auth/refresh")],
+        request: request(
+            TokenKind::Refresh,
+            list![Place: Place::Body(text("refresh_token"))],
+            Body::Json,
+            NO_MEMBERS,
+            None,
+        ),
+        response: response(
+            list![Source: member("token"), member("access_token")],
+            list![Source: member("refresh_token"), member("refreshToken")],
+            NO_SOURCE,
+            EXPIRES_IN,
+            list![Text: text("device_id")],
+        ),
+        rules: list![Rule:
+            Rule {
+                status: list![Statuses: Statuses { from: 400, to: 499 }],
+                when: list![Condition: is(
+                    "detail",
+                    Test::OneOf(list![Text:
+                        text("Invalid refresh token"),
+                        text("Refresh token has expired"),
+                    ]),
+                )],
+                outcome: Outcome::Rejected,
+            },
+            // The envelope of errors that the vendor's newer hosts have.
+            Rule {
+                status: list![Statuses: Statuses::only(401)],
+                when: list![Condition:
+                    is("success", Test::OneOf(list![Text: text("false")])),
+                    is("error.code", Test::Present),
+                ],
+                outcome: Outcome::Rejected,
+            },
+        ],
+        sign_out: None,
+        serving: Some(Serving {
+            rotates: false,
+            members: list![ServedMember:
+                served("token", ServedValue::AccessToken),
+                attribute("device_id"),
+                served("access_token", ServedValue::AccessToken),
+                served("refresh_token", ServedValue::RefreshToken),
+                served("token_type", ServedValue::Text(text("bearer"))),
+                served("expires_in", ServedValue::ExpiresIn),
+            ],
             access_cookie: None,
-            token_type: None,
-            expires_in: None,
-            successor: Successor::Nowhere,
-            members: list![Member: attribute("device_id", Kind::String)],
-        },
-        errors: {
-            const INVALID: Failed = failed(401, r#"{"detail":"Invalid refresh token"}"#);
-            const EXPIRED: Failed = failed(401, r#"{"detail":"Refresh token has expired"}"#);
-            Errors {
-                missing: INVALID,
-                invalid: INVALID,
-                expired: EXPIRED,
-                user_gone: INVALID,
-                malformed: INVALID,
-                client: None,
-                unsupported: None,
-                scope: None,
-            }
-        },
-        rejected: list![Rejected: Rejected {
-            from: 400,
-            to: 499,
-            body: list![Expected: expected(
-                "detail",
-                Is::OneOf(list![Text:
-                    text("Invalid refresh token"),
-                    text("Refresh token has expired"),
-                ]),
-            )],
-        }],
+            refresh_cookie: None,
+            errors: {
+                const INVALID: ErrorResponse = error(401, r#"{"detail":"Invalid refresh token"}"#);
+                Errors {
+                    missing: INVALID,
+                    invalid: INVALID,
+                    expired: error(401, r#"{"detail":"Refresh token has expired"}"#),
+                    user_gone: INVALID,
+                    malformed: INVALID,
+                    client: None,
+                    unsupported: None,
+                    scope: None,
+                }
+            },
+        }),
     };
 
     /// Redis Enterprise: `POST /v1/users/refresh_jwt` takes a valid token in `Authorization: JWT`
     /// and an optional JSON `ttl` in seconds, and returns `access_token`. Clients must refresh
     /// before the token expires.
     ///
-    /// The `ttl` is limited to at least 1 s and at most what the configuration and the session
-    /// allow. The product's document has 401 for "the token is invalid or password has expired";
-    /// the app's revalidation decides the latter. A `ttl` of another type, which the document does
-    /// not mention, is answered with 400.
+    /// The product's documents have a `ttl` of 1 to 86,400 s, and 300 s by default. The engine
+    /// never gives more than its configuration and the session allow. The document has 401 for
+    /// "the token is invalid or password has expired"; the app's revalidation decides the latter.
+    /// A `ttl` of another type, which the document does not mention, is answered with 400. Newer
+    /// pages of the product show the scheme `Bearer`, which the engine takes too.
     ///
     /// # Security
     /// As for [`VIJIL`](Self::VIJIL), the endpoint renews only sessions whose sign-in allows it.
     pub const REDIS_ENTERPRISE: Self = Self {
+        schema: None,
         name: text("redis_enterprise"),
-        path: text("/v1/users/refresh_jwt"),
-        token: TokenKind::Access { expired_for: 0 },
-        places: list![Place: Place::Authorization(text("JWT"))],
-        fixed: list![Fixed:],
-        ttl: Some(text("ttl")),
-        client_authentication: false,
-        answer: Answer {
-            access_token: text("access_token"),
+        paths: list![Text: text("/v1/users/refresh_jwt")],
+        request: request(
+            TokenKind::Access { expired_for: 0 },
+            list![Place:
+                Place::Authorization(text("JWT")),
+                Place::Authorization(text("Bearer")),
+            ],
+            Body::Json,
+            NO_MEMBERS,
+            Some(LifetimeMember { member: text("ttl"), min: 1, max: 86_400, default: Some(300) }),
+        ),
+        response: response(
+            list![Source: member("access_token")],
+            NO_SOURCE,
+            NO_SOURCE,
+            list![ExpiresIn:],
+            list![Text:],
+        ),
+        rules: list![Rule: Rule {
+            status: list![Statuses: Statuses::only(401)],
+            when: list![Condition:],
+            outcome: Outcome::Rejected,
+        }],
+        sign_out: None,
+        serving: Some(Serving {
+            rotates: false,
+            members: list![ServedMember: served("access_token", ServedValue::AccessToken)],
             access_cookie: None,
-            token_type: None,
-            expires_in: None,
-            successor: Successor::Nowhere,
-            members: list![Member:],
-        },
-        errors: {
-            const UNAUTHORIZED: Failed = failed(401, r#"{"error":"unauthorized"}"#);
-            Errors {
-                missing: UNAUTHORIZED,
-                invalid: UNAUTHORIZED,
-                expired: UNAUTHORIZED,
-                user_gone: UNAUTHORIZED,
-                malformed: failed(400, r#"{"error":"ttl must be a whole number of seconds"}"#),
-                client: None,
-                unsupported: None,
-                scope: None,
-            }
-        },
-        rejected: list![Rejected: Rejected { from: 401, to: 401, body: list![Expected:] }],
+            refresh_cookie: None,
+            errors: {
+                const UNAUTHORIZED: ErrorResponse = error(
+                    401,
+                    r#"{"error_code":"unauthorized","message":"The token is invalid or the password has expired."}"#,
+                );
+                Errors {
+                    missing: UNAUTHORIZED,
+                    invalid: UNAUTHORIZED,
+                    expired: UNAUTHORIZED,
+                    user_gone: UNAUTHORIZED,
+                    malformed: error(
+                        400,
+                        r#"{"error_code":"bad_request","message":"ttl must be a whole number of seconds."}"#,
+                    ),
+                    client: None,
+                    unsupported: None,
+                    scope: None,
+                }
+            },
+        }),
     };
 
     /// Galileo: `POST /v1/refresh_token` takes the cookie `refresh_token` and returns
-    /// `access_token` and `token_type`, which is `bearer` by default.
+    /// `access_token` and `token_type`, which is `bearer` by default. The vendor's SDK calls
+    /// `/refresh_token`, which the engine serves too.
     ///
     /// A missing cookie is answered with the framework's 422 with `loc`, `msg` and `type`. The
     /// answer to an invalid cookie is not documented, and is 401 with `detail` here. The response
     /// sets the next refresh token in the cookie. The cookie's name has no `__Host-` prefix, so a
     /// sibling subdomain can plant one.
     pub const GALILEO: Self = Self {
+        schema: None,
         name: text("galileo"),
-        path: text("/v1/refresh_token"),
-        token: TokenKind::Refresh,
-        places: list![Place: Place::Cookie(text("refresh_token"))],
-        fixed: list![Fixed:],
-        ttl: None,
-        client_authentication: false,
-        answer: Answer {
-            access_token: text("access_token"),
+        paths: list![Text: text("/v1/refresh_token"), text("/refresh_token")],
+        request: request(
+            TokenKind::Refresh,
+            list![Place: Place::Cookie(text("refresh_token"))],
+            Body::Json,
+            NO_MEMBERS,
+            None,
+        ),
+        response: response(
+            list![Source: member("access_token")],
+            list![Source: Source::Cookie(text("refresh_token"))],
+            NO_SOURCE,
+            list![ExpiresIn:],
+            list![Text:],
+        ),
+        rules: list![Rule: Rule {
+            status: list![Statuses: Statuses::only(401), Statuses::only(403)],
+            when: list![Condition: is("detail", Test::Present)],
+            outcome: Outcome::Rejected,
+        }],
+        sign_out: None,
+        serving: Some(Serving {
+            rotates: true,
+            members: list![ServedMember:
+                served("access_token", ServedValue::AccessToken),
+                served("token_type", ServedValue::Text(text("bearer"))),
+            ],
             access_cookie: None,
-            token_type: Some(Fixed { name: text("token_type"), value: text("bearer") }),
-            expires_in: None,
-            successor: Successor::Cookie(text("refresh_token")),
-            members: list![Member:],
-        },
-        errors: {
-            const INVALID: Failed = failed(401, r#"{"detail":"Invalid refresh token"}"#);
-            Errors {
-                missing: field_required(
-                    r#"{"detail":[{"loc":["cookie","refresh_token"],"msg":"Field required","type":"missing"}]}"#,
-                ),
-                invalid: INVALID,
-                expired: INVALID,
-                user_gone: INVALID,
-                malformed: INVALID,
-                client: None,
-                unsupported: None,
-                scope: None,
-            }
-        },
-        rejected: {
-            const DETAIL: &[Expected] = &[expected("detail", Is::Present)];
-            list![Rejected:
-                Rejected { from: 401, to: 401, body: List::Borrowed(DETAIL) },
-                Rejected { from: 403, to: 403, body: List::Borrowed(DETAIL) },
-            ]
-        },
+            refresh_cookie: Some(text("refresh_token")),
+            errors: {
+                const INVALID: ErrorResponse = error(401, r#"{"detail":"Invalid refresh token"}"#);
+                Errors {
+                    missing: error(
+                        422,
+                        r#"{"detail":[{"loc":["cookie","refresh_token"],"msg":"Field required","type":"missing"}]}"#,
+                    ),
+                    invalid: INVALID,
+                    expired: INVALID,
+                    user_gone: INVALID,
+                    malformed: INVALID,
+                    client: None,
+                    unsupported: None,
+                    scope: None,
+                }
+            },
+        }),
     };
 
     /// OAuth 2: the refresh token grant (RFC 6749 section 6). The endpoint takes a form and returns
@@ -311,42 +476,69 @@ impl Dialect {
     /// The attribute `client_id` of a session names the client that its refresh token was issued
     /// to. Only that client can use the token, here and at any other endpoint (sections 6 and
     /// 10.4). The attribute `scope` is the granted scope.
+    ///
+    /// For a client, `invalid_grant` ends the session with any status from 400 to 499, since
+    /// servers differ in the status. So do the errors of OpenID Connect by which a server says that
+    /// the user has to sign in there again (OpenID Connect Core 1.0 section 3.1.2.6).
     pub const OAUTH2: Self = Self {
+        schema: None,
         name: text("oauth2"),
-        path: text("/oauth/token"),
-        token: TokenKind::Refresh,
-        places: list![Place: Place::Form(text("refresh_token"))],
-        fixed: list![Fixed: Fixed { name: text("grant_type"), value: text("refresh_token") }],
-        ttl: None,
-        client_authentication: true,
-        answer: Answer {
-            access_token: text("access_token"),
-            access_cookie: None,
-            token_type: Some(Fixed { name: text("token_type"), value: text("Bearer") }),
-            expires_in: Some(text("expires_in")),
-            successor: Successor::Member(text("refresh_token")),
-            members: list![Member:],
-        },
-        errors: {
-            const GRANT: Failed = failed(400, r#"{"error":"invalid_grant"}"#);
-            Errors {
-                missing: failed(400, r#"{"error":"invalid_request"}"#),
-                invalid: GRANT,
-                expired: GRANT,
-                user_gone: GRANT,
-                malformed: failed(400, r#"{"error":"invalid_request"}"#),
-                client: Some(failed(401, r#"{"error":"invalid_client"}"#)),
-                unsupported: Some(failed(400, r#"{"error":"unsupported_grant_type"}"#)),
-                scope: Some(failed(400, r#"{"error":"invalid_scope"}"#)),
-            }
-        },
-        rejected: list![Rejected: Rejected {
-            from: 400,
-            to: 400,
-            body: list![Expected: expected(
+        paths: list![Text: text("/oauth/token")],
+        request: request(
+            TokenKind::Refresh,
+            list![Place: Place::Body(text("refresh_token"))],
+            Body::Form,
+            list![Fixed: Fixed {
+                name: text("grant_type"),
+                value: FixedValue::Text(text("refresh_token")),
+            }],
+            None,
+        ),
+        response: response(
+            list![Source: member("access_token")],
+            list![Source: member("refresh_token")],
+            list![Source: member("id_token")],
+            EXPIRES_IN,
+            list![Text:],
+        ),
+        rules: list![Rule: Rule {
+            status: list![Statuses: Statuses { from: 400, to: 499 }],
+            when: list![Condition: is(
                 "error",
-                Is::OneOf(list![Text: text("invalid_grant")]),
+                Test::OneOf(list![Text:
+                    text("invalid_grant"),
+                    text("interaction_required"),
+                    text("login_required"),
+                    text("consent_required"),
+                    text("account_selection_required"),
+                ]),
             )],
+            outcome: Outcome::Rejected,
         }],
+        sign_out: None,
+        serving: Some(Serving {
+            rotates: true,
+            members: list![ServedMember:
+                served("access_token", ServedValue::AccessToken),
+                served("token_type", ServedValue::Text(text("Bearer"))),
+                served("expires_in", ServedValue::ExpiresIn),
+                served("refresh_token", ServedValue::RefreshToken),
+            ],
+            access_cookie: None,
+            refresh_cookie: None,
+            errors: {
+                const GRANT: ErrorResponse = error(400, r#"{"error":"invalid_grant"}"#);
+                Errors {
+                    missing: error(400, r#"{"error":"invalid_request"}"#),
+                    invalid: GRANT,
+                    expired: GRANT,
+                    user_gone: GRANT,
+                    malformed: error(400, r#"{"error":"invalid_request"}"#),
+                    client: Some(error(401, r#"{"error":"invalid_client"}"#)),
+                    unsupported: Some(error(400, r#"{"error":"unsupported_grant_type"}"#)),
+                    scope: Some(error(400, r#"{"error":"invalid_scope"}"#)),
+                }
+            },
+        }),
     };
 }

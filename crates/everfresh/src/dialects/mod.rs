@@ -1,15 +1,24 @@
 //! Dialects: the wire formats of refresh endpoints as data, and what both sides make of them without a
 //! network.
 
+mod check;
 mod client;
 mod clients;
 pub(crate) mod dialect;
 mod known;
+mod path;
+mod read;
+pub(crate) mod request;
+pub(crate) mod response;
 mod served;
-mod speak;
+pub(crate) mod serving;
+mod write;
 
+pub(crate) use check::is_path;
 pub use client::{ClientAuthentication, ClientSecret};
 pub(crate) use clients::{Basic, Clients, Named, Unknown, basic};
 pub use dialect::Dialect;
+pub(crate) use path::{find, insert};
+pub use read::RefreshOutcome;
 pub(crate) use served::{Served, ServedEndpoints};
-pub use speak::RefreshOutcome;
+pub use write::RequestValues;

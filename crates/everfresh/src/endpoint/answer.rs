@@ -9,12 +9,12 @@ use serde_json::{Map, Value};
 
 use super::{Reply, json};
 use crate::core::Core;
-use crate::dialects::dialect::{Failed, Fixed, Kind, Source, Successor};
-use crate::dialects::{Served, Unknown};
+use crate::dialects::serving::{ErrorResponse, ServedMember, ServedValue};
+use crate::dialects::{Served, Unknown, insert};
 use crate::engine::Engine;
 use crate::error::Failure;
 use crate::mint::ClaimSet;
-use crate::refresh::Tokens;
+use crate::refresh::{RefreshToken, Tokens};
 use crate::reject::{Rejection, RejectionKind};
 
 /// Why the response has no token. The variants match [`crate::dialects::dialect::Errors`].
@@ -57,49 +57,47 @@ impl From<Failure> for RefreshError {
 /// The tokens of a successful response, and the attributes of their session.
 pub(super) struct Granted {
     pub(super) tokens: Tokens,
+    /// The refresh token that the client has to use next, if it presented one.
+    pub(super) refresh: Option<RefreshToken>,
     pub(super) attributes: BTreeMap<String, String>,
 }
 
 impl Served {
     pub(super) fn good<C: ClaimSet>(&self, engine: &Engine<C>, granted: &Granted) -> Reply {
         let (core, now) = (&engine.core, engine.core.now());
-        let Granted { tokens, attributes } = granted;
+        let Granted { tokens, refresh, attributes } = granted;
         let verified = match core.verify_own::<C>(&tokens.access, now) {
             Ok(verified) => verified,
             Err(failure) => return self.bad(core, failure.into()),
         };
-        let answer = &self.dialect.answer;
-        let mut body = Map::new();
-        body.insert(answer.access_token.to_string(), tokens.access.expose().into());
-        if let Some(Fixed { name, value }) = &answer.token_type {
-            body.insert(name.to_string(), value.as_ref().into());
-        }
-        if let Some(name) = &answer.expires_in {
-            let left = verified.expires.since(now).as_secs();
-            body.insert(name.to_string(), left.into());
-        }
-        if let (Successor::Member(name), Some(refresh)) = (&answer.successor, &tokens.refresh) {
-            body.insert(name.to_string(), refresh.expose().into());
-        }
         let claims = match &verified.claims {
             Ok(claims) => serde_json::to_value(&**claims).unwrap_or_default(),
             Err(unread) => unread.json().clone(),
         };
-        for member in &*answer.members {
-            let text = match &member.from {
-                Source::Subject => verified.subject.as_deref().map(str::to_owned),
-                Source::Sid => Some(verified.sid.to_string()),
-                Source::Attribute(name) => attributes.get(&**name).cloned().or_else(|| {
-                    let claim = claims.get(&**name)?;
-                    Some(claim.as_str().map_or_else(|| claim.to_string(), str::to_owned))
-                }),
+        let attribute = |name: &str| {
+            attributes.get(name).cloned().or_else(|| {
+                let claim = claims.get(name)?;
+                Some(claim.as_str().map_or_else(|| claim.to_string(), str::to_owned))
+            })
+        };
+        let mut body = Map::new();
+        for ServedMember { name, value } in &*self.serving.members {
+            let value = match value {
+                ServedValue::AccessToken => Some(tokens.access.expose().into()),
+                ServedValue::RefreshToken => refresh.as_ref().map(|token| token.expose().into()),
+                ServedValue::ExpiresIn => Some(verified.expires.since(now).as_secs().into()),
+                ServedValue::ExpiresAt => Some(verified.expires.as_secs().into()),
+                ServedValue::Text(text) => Some(text.as_ref().into()),
+                ServedValue::Subject => verified.subject.as_deref().map(Value::from),
+                ServedValue::Sid => Some((*verified.sid).into()),
+                ServedValue::Attribute(name) => attribute(name).map(Value::from),
+                ServedValue::IntegerAttribute(name) => {
+                    attribute(name).and_then(|text| Some(text.parse::<i64>().ok()?.into()))
+                }
             };
-            let value = match (text, member.kind) {
-                (Some(text), Kind::String) => Some(Value::from(text)),
-                (Some(text), Kind::Integer) => text.parse::<i64>().ok().map(Value::from),
-                (None, _) => None,
-            };
-            body.extend(value.map(|value| (member.name.to_string(), value)));
+            if let Some(value) = value {
+                insert(&mut body, name, value);
+            }
         }
         let mut reply = super::reply(&body);
         reply.headers_mut().insert(PRAGMA, HeaderValue::from_static("no-cache"));
@@ -118,8 +116,8 @@ impl Served {
     }
 
     pub(super) fn bad(&self, core: &Core, error: RefreshError) -> Reply {
-        let errors = &self.dialect.errors;
-        let failed: &Failed = match error {
+        let errors = &self.serving.errors;
+        let failed: &ErrorResponse = match error {
             RefreshError::Missing => &errors.missing,
             RefreshError::Invalid => &errors.invalid,
             RefreshError::Expired => &errors.expired,
@@ -134,7 +132,7 @@ impl Served {
                 return rejection.retry_after(retry_after).with_body(body).into_response();
             }
         };
-        // `Failed::check` checked the status when the engine was built.
+        // `Dialect::check` checked the status when the engine was built.
         let status = StatusCode::from_u16(failed.status).unwrap_or(StatusCode::BAD_REQUEST);
         let mut reply = json(status, failed.body.as_bytes().to_vec());
         if let RefreshError::Client { basic: true } = error {

@@ -125,7 +125,7 @@ impl<C: ClaimSet> Endpoint<C> {
     pub fn methods(&self) -> &'static str {
         match &self.kind {
             Kind::Native(native, _) => native.methods(),
-            Kind::Dialect(_) => "POST",
+            Kind::Dialect(served) => served.methods(),
         }
     }
 

@@ -19,8 +19,9 @@ use super::answer::{Granted, RefreshError};
 use super::shown::{Good, Shown};
 use crate::cookie::chunks;
 use crate::core::Core;
-use crate::dialects::dialect::{Fixed, Place, Successor, TokenKind};
-use crate::dialects::{Basic, Served, basic};
+use crate::dialects::request::{Body, Fixed, FixedValue, Place, TokenKind};
+use crate::dialects::serving::{ServedMember, ServedValue};
+use crate::dialects::{Basic, Served, basic, find};
 use crate::engine::Engine;
 use crate::error::Failure;
 use crate::extract::{cookie_values, credential};
@@ -60,8 +61,8 @@ impl Served {
             || !origin::is_cross_site(head, &core.settings.trusted_origins);
         let fields = head.fields();
         let mut shown = Shown::default();
-        let mut in_body = self.dialect.ttl.is_some();
-        for (at, (place, finder)) in self.dialect.places.iter().zip(&self.finders).enumerate() {
+        let request = &self.dialect.request;
+        for (at, (place, finder)) in request.places.iter().zip(&self.finders).enumerate() {
             match (place, finder) {
                 (Place::Cookie(_), Some(finder)) if same_origin => {
                     shown.add(at, cookie_values(fields, finder));
@@ -74,12 +75,11 @@ impl Served {
                     let first = name.and_then(|name| fields.values(&name).next());
                     shown.add(at, first.into_iter());
                 }
-                (Place::Json(_) | Place::Form(_), _) => in_body = true,
                 _ => {}
             }
         }
-        let basic = self.dialect.client_authentication.then(|| basic(head)).flatten();
-        ParsedCall { shown, basic, wants_body: in_body || self.dialect.client_authentication }
+        let basic = request.client.as_ref().and_then(|_| basic(head));
+        ParsedCall { shown, basic, wants_body: request.has_body() }
     }
 
     pub(super) async fn answer<C: ClaimSet>(
@@ -90,7 +90,8 @@ impl Served {
         session: Option<&Session<C>>,
     ) -> Reply {
         // The layer withholds refresh tokens from the services inside it, including this endpoint.
-        if let Some(session) = session.filter(|_| self.dialect.token == TokenKind::Refresh) {
+        if let Some(session) = session.filter(|_| self.dialect.request.token == TokenKind::Refresh)
+        {
             match session.refresh_token_from(|location| self.looks_at(location)) {
                 Ok(kept) => {
                     let kept = kept.map(|token| token.expose().as_bytes());
@@ -115,7 +116,7 @@ impl Served {
 
     /// Returns whether a transport's location is one of the dialect's places.
     fn looks_at(&self, location: &Location) -> bool {
-        self.dialect.places.iter().any(|place| match (place, location) {
+        self.dialect.request.places.iter().any(|place| match (place, location) {
             (Place::Cookie(name), Location::Cookie(cookie)) => cookie.name() == name,
             (Place::Authorization(scheme), Location::Authorization(own)) => {
                 scheme.eq_ignore_ascii_case(own)
@@ -132,20 +133,24 @@ impl Served {
         body: &[u8],
     ) -> Result<Granted, RefreshError> {
         let body = self.body(body)?;
-        let client = match self.dialect.client_authentication {
-            true => Some(engine.served().clients.authenticate(asked.basic.take(), &body)?),
-            false => None,
+        let request = &self.dialect.request;
+        let client = match &request.client {
+            Some(members) => {
+                let clients = &engine.served().clients;
+                Some(clients.authenticate(asked.basic.take(), members, &body)?)
+            }
+            None => None,
         };
-        for Fixed { name, value } in &*self.dialect.fixed {
-            match body.get(&**name).and_then(Value::as_str) {
-                Some(found) if found == value => {}
+        for Fixed { name, value } in &*request.members {
+            match find(&body, name) {
+                Some(found) if is_fixed(found, value, request.body) => {}
                 Some(_) => return Err(RefreshError::Unsupported),
                 None => return Err(RefreshError::Malformed),
             }
         }
-        for (at, place) in self.dialect.places.iter().enumerate() {
-            let (Place::Json(name) | Place::Form(name)) = place else { continue };
-            match body.get(&**name) {
+        for (at, place) in request.places.iter().enumerate() {
+            let Place::Body(path) = place else { continue };
+            match find(&body, path) {
                 Some(Value::String(token)) if token.is_empty() => {}
                 // A token that is too long is invalid, not missing.
                 Some(Value::String(token)) if token.len() > chunks::MAX_TEXT => {
@@ -161,28 +166,34 @@ impl Served {
         if asked.shown.is_empty() {
             return Err(RefreshError::Missing);
         }
-        let ttl = match self.dialect.ttl.as_deref().and_then(|name| body.get(name)) {
-            None => None,
-            Some(Value::Number(ttl)) if ttl.is_u64() || ttl.is_i64() => {
-                Some(Duration::from_secs(ttl.as_u64().unwrap_or(0).max(1)))
-            }
-            Some(_) => return Err(RefreshError::Malformed),
-        };
-        match self.dialect.token {
+        let lifetime = self.lifetime(&body)?;
+        match request.token {
             TokenKind::Access { expired_for } => {
                 let grace = Duration::from_secs(expired_for.into());
-                let renewal = ReissueRequest { client, lifetime: ttl, ..ReissueRequest::default() };
+                let renewal = ReissueRequest { client, lifetime, ..ReissueRequest::default() };
                 self.by_access(engine, &asked.shown, grace, renewal).await
             }
             TokenKind::Refresh => self.by_refresh(engine, &asked.shown, client, &body).await,
         }
     }
 
+    /// Returns the lifetime that the request asks for, or else the dialect's own.
+    fn lifetime(&self, body: &Map<String, Value>) -> Result<Option<Duration>, RefreshError> {
+        let Some(life) = &self.dialect.request.lifetime else { return Ok(None) };
+        let seconds = match find(body, &life.member) {
+            None => life.default.map(u64::from),
+            Some(Value::Number(asked)) if asked.is_u64() || asked.is_i64() => {
+                Some(asked.as_u64().unwrap_or(0).clamp(life.min.into(), life.max.into()))
+            }
+            Some(_) => return Err(RefreshError::Malformed),
+        };
+        Ok(seconds.map(Duration::from_secs))
+    }
+
     /// Returns the members of the body, including those that the dialect does not use. A form must
     /// not have a parameter twice.
     fn body(&self, bytes: &[u8]) -> Result<Map<String, Value>, RefreshError> {
-        let places = &self.dialect.places;
-        if places.iter().any(|place| matches!(place, Place::Form(_))) {
+        if self.dialect.request.body == Body::Form {
             let mut members = Map::new();
             for (name, value) in form_urlencoded::parse(bytes) {
                 // RFC 6749 section 3.2: parameters must not be included more than once.
@@ -232,7 +243,8 @@ impl Served {
             ..renewal
         };
         let tokens = self.renew(engine, &sid, renewal).await?;
-        Ok(Granted { tokens, attributes: self.attributes(engine, &sid).await? })
+        let attributes = self.attributes(engine, &sid).await?;
+        Ok(Granted { tokens, refresh: None, attributes })
     }
 
     async fn by_refresh<C: ClaimSet>(
@@ -257,20 +269,21 @@ impl Served {
         if client.is_some() && widens(body, &attributes) {
             return Err(RefreshError::Scope);
         }
-        let refresh = Some(token);
-        let tokens = match self.dialect.answer.successor {
-            Successor::Nowhere => {
+        let refresh = Some(token.clone());
+        let tokens = match self.serving.rotates {
+            false => {
                 let renewal = ReissueRequest { refresh, client, ..ReissueRequest::default() };
                 self.renew(engine, &sid, renewal).await?
             }
-            _ => {
+            true => {
                 let admitted = RefreshRequest::new(None, refresh, true).shown_by(client.as_deref());
                 let tokens = self.finish_flight(engine, &sid, |cx| cx.refresh(admitted)).await?;
                 core.emit(&Event::Refreshed { sid: &sid });
                 tokens
             }
         };
-        Ok(Granted { tokens, attributes })
+        let refresh = tokens.refresh.clone().unwrap_or(token);
+        Ok(Granted { tokens, refresh: Some(refresh), attributes })
     }
 
     async fn renew<C>(
@@ -315,12 +328,28 @@ impl Served {
         engine: &Engine<C>,
         sid: &str,
     ) -> Result<BTreeMap<String, String>, RefreshError> {
-        if self.dialect.answer.members.is_empty() && !self.dialect.client_authentication {
+        let shows = |member: &ServedMember| {
+            matches!(member.value, ServedValue::Attribute(_) | ServedValue::IntegerAttribute(_))
+        };
+        if self.dialect.request.client.is_none() && !self.serving.members.iter().any(shows) {
             return Ok(BTreeMap::new());
         }
         let cx = Context::new(engine.core.clone());
         let found = engine.core.refresher.find(cx, sid.to_owned()).await?;
         Ok(found.map(|session| session.attributes).unwrap_or_default())
+    }
+}
+
+/// Returns whether a member of a request's body has its fixed value. A form has texts alone.
+fn is_fixed(found: &Value, fixed: &FixedValue, body: Body) -> bool {
+    match (fixed, body) {
+        (FixedValue::Text(text), _) => found == &**text,
+        (FixedValue::Integer(integer), Body::Json) => found == integer,
+        (FixedValue::Bool(value), Body::Json) => found == value,
+        (FixedValue::Integer(integer), Body::Form) => found == &integer.to_string(),
+        (FixedValue::Bool(value), Body::Form) => found == &value.to_string(),
+        // `check` refuses to serve what only a client's configuration has.
+        (FixedValue::Setting(_) | FixedValue::Kept(_), _) => false,
     }
 }
 

@@ -8,17 +8,14 @@
 //!
 //! ```
 //! use std::time::{Duration, SystemTime};
-//! use everfresh::dialect::{ClientAuthentication, Dialect, RefreshOutcome};
+//! use everfresh::dialect::{ClientAuthentication, Dialect, RefreshOutcome, RequestValues};
 //!
 //! # fn main() -> Result<(), everfresh::dialect::DialectError> {
-//! let mut format = Dialect::OAUTH2.clone();
-//! format.path = "/connect/token".into();
-//! format.check()?;
-//!
+//! let format = Dialect::OAUTH2;
 //! let client = ClientAuthentication::None { id: "app".into() };
 //! let now = SystemTime::now().into();
-//! let request = format.request("the-refresh-token", Some(&client), now)?;
-//! assert_eq!(request.uri(), "/connect/token");
+//! let values = RequestValues::new("the-refresh-token").client(&client);
+//! let request = format.request(&values, now)?;
 //! assert!(request.body().starts_with(b"grant_type=refresh_token"));
 //!
 //! let body = br#"{"access_token": "new", "token_type": "Bearer", "expires_in": 300}"#;
@@ -31,10 +28,16 @@
 //! # }
 //! ```
 
-pub use crate::dialects::dialect::{
-    Answer, Errors, Expected, Failed, Fixed, Is, Kind, List, Member, Place, Rejected, Source,
-    Successor, Text, TokenKind,
+pub use crate::dialects::dialect::{List, Text};
+pub use crate::dialects::request::{
+    Body, ClientMembers, Fixed, FixedValue, LifetimeMember, Method, Place, RequestFormat, TokenKind,
 };
-pub use crate::dialects::{ClientAuthentication, ClientSecret, Dialect, RefreshOutcome};
+pub use crate::dialects::response::{
+    Condition, ExpiresIn, Outcome, ResponseFormat, Rule, Source, Statuses, Test, Unit,
+};
+pub use crate::dialects::serving::{ErrorResponse, Errors, ServedMember, ServedValue, Serving};
+pub use crate::dialects::{
+    ClientAuthentication, ClientSecret, Dialect, RefreshOutcome, RequestValues,
+};
 pub use crate::error::DialectError;
 pub use crate::refresh::AccessTokenResponse;

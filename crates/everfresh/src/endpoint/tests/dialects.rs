@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 
 use super::*;
 use crate::dialect::Dialect;
-use crate::dialect::{Place, Successor, Text};
+use crate::dialect::{Place, Text};
 use crate::{ConfigError, EngineBuilder, NativePaths, Revalidated, Rotate, SignIn};
 
 /// A world over `Rotate` that serves every dialect, and signs in with what they tell of a user.
@@ -41,7 +41,7 @@ pub(super) async fn sign_in_client(
 
 /// What a client of the dialect holds.
 pub(super) async fn sign_in_for(world: &World, dialect: &Dialect) -> Tokens {
-    match dialect.client_authentication {
+    match dialect.request.client.is_some() {
         true => sign_in_client(world, "alice", "app").await,
         false => sign_in(world, "alice").await,
     }
@@ -79,7 +79,8 @@ pub(super) async fn post(
     fields: &[(&str, &str)],
     body: &str,
 ) -> Reply {
-    call_with(world, &dialect.path, at("POST", &dialect.path, fields), body.as_bytes()).await
+    let path = &*dialect.paths[0];
+    call_with(world, path, at("POST", path, fields), body.as_bytes()).await
 }
 
 /// Whether the engine takes this access token.
@@ -124,7 +125,7 @@ async fn vijil_takes_a_good_or_an_expired_token_by_cookie_or_header() {
         let reply = post(&world, dialect, &[field], "").await;
         assert_eq!(reply.status().as_u16(), status);
         assert!(body(&reply)["detail"].is_string(), "as FastAPI says it");
-        assert!(dialect.is_rejected(reply.status(), reply.body()));
+        assert!(dialect.is_rejected(reply.status(), reply.headers(), reply.body()));
     }
     let forged = [("cookie", &*cookie), ("sec-fetch-site", "cross-site")];
     assert_eq!(post(&world, dialect, &forged, "").await.status(), StatusCode::UNAUTHORIZED);
@@ -172,7 +173,7 @@ async fn an_endpoint_waits_as_long_as_a_request_and_no_longer() {
     let began = tokio::time::Instant::now();
     let reply = post(&world, &Dialect::VIJIL, &[("authorization", &header)], "").await;
     assert_eq!(reply.status(), StatusCode::SERVICE_UNAVAILABLE);
-    assert!(!Dialect::VIJIL.is_rejected(reply.status(), reply.body()));
+    assert!(!Dialect::VIJIL.is_rejected(reply.status(), reply.headers(), reply.body()));
     assert_eq!(began.elapsed().as_secs(), 3);
 }
 
@@ -196,7 +197,8 @@ async fn jwt_auth_pro_rotates_and_returns_the_user() {
             (&json!("ada"), &json!("Ada"))
         );
         assert!(is_good(&world, text(&told["token"])).await);
-        assert_eq!(told.as_object().unwrap().len(), 6);
+        assert_eq!(told["access_token"], told["token"], "as the plugin itself has it");
+        assert_eq!(told.as_object().unwrap().len(), 9);
         assert_ne!(text(&told["refresh_token"]), refresh);
         refresh = text(&told["refresh_token"]).to_owned();
     }
@@ -213,7 +215,10 @@ async fn jwt_auth_pro_rotates_and_returns_the_user() {
         let told = body(&reply);
         assert_eq!(told["code"], "jwt_auth_invalid_token");
         assert_eq!(told["data"]["status"], 403);
-        assert!(told["message"].is_string() && dialect.is_rejected(reply.status(), reply.body()));
+        assert!(
+            told["message"].is_string()
+                && dialect.is_rejected(reply.status(), reply.headers(), reply.body())
+        );
     }
 }
 
@@ -232,7 +237,11 @@ async fn freddy_keeps_the_refresh_token_unless_rotation_is_asked_for() {
         }
         let told = body(&reply);
         assert_eq!(told["device_id"], "device-123");
-        assert_eq!(told.as_object().unwrap().len(), 2);
+        assert_eq!(
+            (&told["access_token"], text(&told["refresh_token"])),
+            (&told["token"], &*refresh)
+        );
+        assert_eq!(told.as_object().unwrap().len(), 6);
         assert!(is_good(&world, text(&told["token"])).await);
     }
     assert!(world.clock.now().since(START).as_secs() >= 30 * 86_400, "idle is not this");
@@ -246,7 +255,7 @@ async fn freddy_keeps_the_refresh_token_unless_rotation_is_asked_for() {
     );
 
     let mut rotating = Dialect::FREDDY;
-    rotating.answer.successor = Successor::Member("refresh_token".into());
+    rotating.serving.as_mut().unwrap().rotates = true;
     let world = World::rotating_with(|b| b.insecure_dev_only().dialect(rotating)).0;
     let Tokens { refresh, .. } = sign_in(&world, "alice").await;
     world.pass(60);
@@ -276,7 +285,7 @@ async fn redis_enterprise_takes_a_valid_token_and_a_shorter_ttl() {
         claims["exp"].as_u64().unwrap() - claims["iat"].as_u64().unwrap()
     };
     for (ttl, least, most) in [
-        (json!(null), 855, 900),
+        (json!(null), 285, 300),
         (json!(300), 285, 300),
         (json!(1), 1, 1),
         (json!(0), 1, 1),
@@ -292,7 +301,7 @@ async fn redis_enterprise_takes_a_valid_token_and_a_shorter_ttl() {
         let reply = post(&world, dialect, &[("authorization", &jwt)], &asks).await;
         assert_eq!(reply.status(), StatusCode::BAD_REQUEST, "{ttl}");
     }
-    for wrong in ["JWT a.b.c".to_owned(), format!("Bearer {access}"), "JWT".into()] {
+    for wrong in ["JWT a.b.c".to_owned(), format!("Basic {access}"), "JWT".into()] {
         let reply = post(&world, dialect, &[("authorization", &wrong)], "").await;
         assert_eq!(reply.status(), StatusCode::UNAUTHORIZED, "{wrong}");
     }
@@ -442,7 +451,7 @@ async fn a_scope_is_never_widened() {
 async fn a_large_body_is_refused_unread() {
     let world = world();
     let endpoints = world.auth.endpoints();
-    let endpoint = endpoints.iter().find(|one| one.path() == Dialect::FREDDY.path).unwrap();
+    let endpoint = endpoints.iter().find(|one| one.path() == Dialect::FREDDY.paths[0]).unwrap();
     let call = endpoint.read(&at("POST", "/v1/auth/refresh", &[]));
     assert!(call.wants_body());
     let reply = endpoint.answer(call, None, Err(crate::Rejection::missing_layer())).await;
@@ -467,13 +476,13 @@ fn a_dialect_that_cant_be_served_is_an_error_at_build() {
     };
     assert!(build(&twice).contains("/v1/auth/refresh"));
     let mut own = Dialect::FREDDY;
-    own.path = "/auth/refresh".into();
+    own.paths = vec!["/auth/refresh".into()].into();
     let problem = build(&|b| b.refresh_with(rotate()).dialect(own.clone()));
     assert!(problem.contains("own endpoint for refresh"), "{problem}");
-    own.path = Text::Borrowed("nowhere");
-    own.places = vec![Place::Cookie("a b".into())].into();
+    own.paths = vec![Text::Borrowed("nowhere")].into();
+    own.request.places = vec![Place::Cookie("a b".into())].into();
     let problem = build(&|b| b.refresh_with(rotate()).dialect(own.clone()));
-    assert!(problem.contains("`path`"), "{problem}");
+    assert!(problem.contains("`paths`"), "{problem}");
     assert!(matches!(
         crate::Engine::<User>::builder(Keys::hs256(SECRET).unwrap())
             .issuer("i")
@@ -489,7 +498,7 @@ fn a_dialect_that_cant_be_served_is_an_error_at_build() {
 #[tokio::test]
 async fn a_dialect_stands_where_everfreshs_own_endpoint_was() {
     let mut dialect = Dialect::FREDDY;
-    dialect.path = "/auth/refresh".into();
+    dialect.paths = vec!["/auth/refresh".into()].into();
     let served = dialect.clone();
     let world = World::rotating_with(|b| {
         b.insecure_dev_only().native_paths(NativePaths::under("/session")).dialect(served)

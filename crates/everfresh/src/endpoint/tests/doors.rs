@@ -267,8 +267,9 @@ fn a_refresher_that_binds_no_client_serves_none() {
         .client("app", Some("s3cret-s3cret-s3cret".into()))
         .dialect({
             let mut dialect = Dialect::VIJIL;
-            dialect.client_authentication = true;
-            dialect.errors.client = Some(dialect.errors.invalid.clone());
+            dialect.request.client = Some(crate::dialect::ClientMembers::OAUTH2);
+            let errors = &mut dialect.serving.as_mut().unwrap().errors;
+            errors.client = Some(errors.invalid.clone());
             dialect
         })
         .build();
@@ -331,6 +332,11 @@ async fn a_session_that_this_node_knows_to_be_over_gets_nothing_by_a_dialect() {
     world.auth.core.revoke_here(sid.await.body());
     for dialect in [Dialect::FREDDY, Dialect::JWT_AUTH_PRO] {
         let reply = post(&world, &dialect, &[], &sent).await;
-        assert_eq!(reply.status().as_u16(), dialect.errors.expired.status, "{}", dialect.name);
+        assert_eq!(
+            reply.status().as_u16(),
+            dialect.serving.as_ref().unwrap().errors.expired.status,
+            "{}",
+            dialect.name
+        );
     }
 }

@@ -9,21 +9,33 @@ use serde_json::json;
 use super::dialects::{sign_in_for, world};
 use super::*;
 use crate::dialect::{AccessTokenResponse, ClientAuthentication, Dialect, RefreshOutcome};
-use crate::dialect::{Place, Successor, TokenKind};
+use crate::dialect::{Place, RequestValues, TokenKind};
 use crate::{Algorithm, Key, Timestamp};
 
 fn client() -> ClientAuthentication {
     ClientAuthentication::Basic { id: "app".into(), secret: "s3cret:%&+0123456789".into() }
 }
 
+/// The request that presents this token.
+fn ask(
+    dialect: &Dialect,
+    token: &str,
+    client: Option<&ClientAuthentication>,
+    now: Timestamp,
+) -> Result<http::Request<Vec<u8>>, crate::dialect::DialectError> {
+    let mut values = RequestValues::new(token);
+    values.client = client;
+    dialect.request(&values, now)
+}
+
 /// One exchange, server and client of one dialect.
 async fn exchange(world: &World, dialect: &Dialect, token: &str) -> RefreshOutcome {
     let now = world.clock.now();
-    let client = dialect.client_authentication.then(client);
-    let request = dialect.request(token, client.as_ref(), now).unwrap();
+    let client = dialect.request.client.is_some().then(client);
+    let request = ask(dialect, token, client.as_ref(), now).unwrap();
     let (head, body) = request.into_parts();
     let request = http::Request::from_parts(head, ());
-    let reply = call_with(world, &dialect.path, request, &body).await;
+    let reply = call_with(world, &dialect.paths[0], request, &body).await;
     let (head, body) = reply.into_parts();
     dialect.read(head.status, &head.headers, &body, now)
 }
@@ -40,8 +52,9 @@ fn given(answered: RefreshOutcome) -> AccessTokenResponse {
 fn a_token_that_the_server_would_read_as_another_one_is_not_sent() {
     let now = Timestamp::from_secs(1_800_000_000);
     let refused = |place: Place, token: &str| {
-        let dialect = Dialect { places: vec![place].into(), ..Dialect::FREDDY };
-        dialect.request(token, None, now).is_err()
+        let mut dialect = Dialect::FREDDY;
+        dialect.request.places = vec![place].into();
+        ask(&dialect, token, None, now).is_err()
     };
     for token in ["a b", "a;b", "\"q\"", "a,b", "a\\b", "a\r\nb", "\u{fc}"] {
         assert!(refused(Place::Cookie("t".into()), token), "{token:?}");
@@ -51,8 +64,8 @@ fn a_token_that_the_server_would_read_as_another_one_is_not_sent() {
         assert!(refused(Place::Authorization("Bearer".into()), token), "{token:?}");
     }
     for token in ["a b", "a;b", "\"q\"", "\u{fc}"] {
-        assert!(!refused(Place::Json("t".into()), token), "{token:?}");
-        assert!(!refused(Place::Form("t".into()), token), "{token:?}");
+        assert!(!refused(Place::Body("t".into()), token), "{token:?}");
+        assert!(!refused(Place::Query("t".into()), token), "{token:?}");
     }
     assert!(!refused(Place::Cookie("t".into()), "aaa.bbb-_~+/=ccc"));
 }
@@ -62,17 +75,17 @@ async fn each_dialects_client_is_understood_by_its_server() {
     for dialect in Dialect::ALL {
         let world = world();
         let tokens = sign_in_for(&world, dialect).await;
-        let by_access = matches!(dialect.token, TokenKind::Access { .. });
+        let by_access = matches!(dialect.request.token, TokenKind::Access { .. });
         let mut token = if by_access { tokens.access } else { tokens.refresh };
+        let is_short = dialect.request.lifetime.is_some();
         for _ in 0..3 {
-            world.pass(600);
+            world.pass(if is_short { 250 } else { 600 });
             let given = given(exchange(&world, dialect, &token).await);
             let me = get(&[("cookie", &format!("access_token={}", given.access_token.expose()))]);
             assert_eq!(world.me(me).await.body(), "alice", "{}", dialect.name);
-            let advances = dialect.answer.successor != Successor::Nowhere;
-            assert_eq!(given.refresh_token.is_some(), advances, "{}", dialect.name);
-            for member in &*dialect.answer.members {
-                assert!(given.members.contains_key(&*member.name), "{}", member.name);
+            assert_eq!(given.refresh_token.is_none(), by_access, "{}", dialect.name);
+            for path in &*dialect.response.keep {
+                assert!(given.members.contains_key(&**path), "{path}");
             }
             match given.refresh_token {
                 Some(next) => token = next.expose().to_owned(),
@@ -93,16 +106,16 @@ async fn a_client_authenticates_in_one_way_and_never_in_the_uri() {
     let id = || "a b:c".to_owned();
     let audience = "https://as.example/token".to_owned();
     let now = Timestamp::from_secs(1_800_000_000);
-    let ask = |client: &ClientAuthentication| {
-        let request = Dialect::OAUTH2.request("r/t+1", Some(client), now).unwrap();
-        assert_eq!(request.uri(), "/oauth/token");
+    let sent = |client: &ClientAuthentication| {
+        let request = ask(&Dialect::OAUTH2, "r/t+1", Some(client), now).unwrap();
+        assert_eq!(request.uri(), "/");
         let body = String::from_utf8(request.body().clone()).unwrap();
         assert!(body.starts_with("grant_type=refresh_token&refresh_token=r%2Ft%2B1"), "{body}");
         let authorization = request.headers().get("authorization").cloned();
         (authorization.map(|value| value.to_str().unwrap().to_owned()), body)
     };
     let (basic, body) =
-        ask(&ClientAuthentication::Basic { id: id(), secret: "s:%&+\u{e9}".into() });
+        sent(&ClientAuthentication::Basic { id: id(), secret: "s:%&+\u{e9}".into() });
     // RFC 6749 section 2.3.1: each is encoded as a form value before they are joined.
     let encoded = base64::Engine::encode(
         &base64::engine::general_purpose::STANDARD,
@@ -110,14 +123,15 @@ async fn a_client_authenticates_in_one_way_and_never_in_the_uri() {
     );
     assert_eq!(basic.unwrap(), format!("Basic {encoded}"));
     assert!(!body.contains("client_"), "{body}");
-    let (none, body) = ask(&ClientAuthentication::Post { id: id(), secret: "s:%&+".into() });
+    let (none, body) = sent(&ClientAuthentication::Post { id: id(), secret: "s:%&+".into() });
     assert_eq!(none, None);
     assert!(body.ends_with("&client_id=a+b%3Ac&client_secret=s%3A%25%26%2B"), "{body}");
-    let (none, body) = ask(&ClientAuthentication::None { id: id() });
+    let (none, body) = sent(&ClientAuthentication::None { id: id() });
     assert_eq!(none, None);
     assert!(body.ends_with("&client_id=a+b%3Ac"), "{body}");
-    let assertion = ClientAuthentication::PrivateKeyJwt { id: id(), key: key.clone(), audience };
-    let (none, body) = ask(&assertion);
+    let assertion =
+        ClientAuthentication::PrivateKeyJwt { id: id(), key: key.clone(), audience, x5t: None };
+    let (none, body) = sent(&assertion);
     assert_eq!(none, None);
     let assertion = body.split("client_assertion=").nth(1).unwrap();
     let parts: Vec<_> = assertion.split('.').collect();
@@ -139,10 +153,10 @@ async fn a_client_authenticates_in_one_way_and_never_in_the_uri() {
     assert!(key.verify(signed.as_bytes(), &signature.unwrap()));
     assert!(!body.contains("client_secret"));
 
-    let nobody = Dialect::OAUTH2.request("t", None, now).unwrap_err();
-    assert_eq!(nobody.field(), "client_authentication");
+    let nobody = ask(&Dialect::OAUTH2, "t", None, now).unwrap_err();
+    assert_eq!(nobody.field(), "request.client");
     for hostile in ["a\r\nb", "a\nb: c"] {
-        let problem = Dialect::GALILEO.request(hostile, None, now).unwrap_err();
+        let problem = ask(&Dialect::GALILEO, hostile, None, now).unwrap_err();
         assert!(!problem.to_string().contains(hostile), "no token in an error");
     }
     let shown = format!("{:?}", ClientAuthentication::Post { id: id(), secret: "hidden".into() });
@@ -171,7 +185,12 @@ fn each_answer_has_its_outcome() {
         (400, None, r#"{"error":"invalid_request"}"#, later(None)),
         (400, None, "<html>", later(None)),
         (401, None, r#"{"error":"invalid_client"}"#, RefreshOutcome::Misconfigured),
-        (401, None, invalid_grant, later(None)),
+        (401, None, invalid_grant, RefreshOutcome::Rejected),
+        (403, None, invalid_grant, RefreshOutcome::Rejected),
+        (400, None, r#"{"error":"login_required"}"#, RefreshOutcome::Rejected),
+        (400, None, "\u{feff}{\"error\":\"invalid_grant\"}", RefreshOutcome::Rejected),
+        (400, None, r#"{"error":"invalid_client"}"#, RefreshOutcome::Misconfigured),
+        (403, None, r#"{"error":"invalid_client"}"#, later(None)),
         (403, None, "the firewall says no", later(None)),
         (404, None, "", later(None)),
         (408, None, "", RefreshOutcome::InDoubt),
@@ -187,14 +206,19 @@ fn each_answer_has_its_outcome() {
         (503, Some("Sat, 06 Nov 1993 08:49:47 GMT"), "", later(Some(0))),
         (504, None, invalid_grant, RefreshOutcome::InDoubt),
         (307, None, "", RefreshOutcome::Misconfigured),
-        (200, None, "<html>signed in</html>", RefreshOutcome::InDoubt),
+        (200, None, "<html>signed in</html>", RefreshOutcome::NotIssued),
+        (202, None, "", RefreshOutcome::NotIssued),
+        (200, None, r#"{"error":"bad_refresh_token"}"#, RefreshOutcome::NotIssued),
+        (200, None, r#"{"ok":false}"#, RefreshOutcome::NotIssued),
+        (200, None, r#"{"success":false,"error":{}}"#, RefreshOutcome::NotIssued),
+        (200, None, r#"{"error":false,"ok":true}"#, RefreshOutcome::InDoubt),
+        (411, None, "", RefreshOutcome::Misconfigured),
         (200, None, r#"{"access_token":"a.b"#, RefreshOutcome::InDoubt),
         (200, None, r#"{"access_token":7}"#, RefreshOutcome::InDoubt),
         (200, None, r#"{"access_token":""}"#, RefreshOutcome::InDoubt),
-        (200, None, "[]", RefreshOutcome::InDoubt),
-        (200, None, "", RefreshOutcome::InDoubt),
-        (200, None, r#"{"access_token":"a","token_type":"mac"}"#, RefreshOutcome::InDoubt),
-        (204, None, "", RefreshOutcome::InDoubt),
+        (200, None, "[]", RefreshOutcome::NotIssued),
+        (200, None, "", RefreshOutcome::NotIssued),
+        (204, None, "", RefreshOutcome::NotIssued),
     ] {
         let headers: Vec<_> = headers.map(|value| ("retry-after", value)).into_iter().collect();
         assert_eq!(read(&Dialect::OAUTH2, status, &headers, body), expected, "{status} {body}");
@@ -265,15 +289,174 @@ fn odd_answers_are_read_by_their_content() {
 fn each_place_is_written() {
     let now = Timestamp::from_secs(0);
     let mut own = Dialect::GALILEO;
-    own.places = vec![Place::Header("x-refresh".into())].into();
-    let request = own.request("t", None, now).unwrap();
+    own.request.places = vec![Place::Header("x-refresh".into())].into();
+    let request = ask(&own, "t", None, now).unwrap();
     assert_eq!(request.headers()["x-refresh"], "t");
     assert!(request.headers()["x-refresh"].is_sensitive() && request.body().is_empty());
-    let cookie = Dialect::GALILEO.request("t", None, now).unwrap();
+    let cookie = ask(&Dialect::GALILEO, "t", None, now).unwrap();
     assert_eq!(cookie.headers()["cookie"], "refresh_token=t");
-    let jwt = Dialect::REDIS_ENTERPRISE.request("t", None, now).unwrap();
+    let jwt = ask(&Dialect::REDIS_ENTERPRISE, "t", None, now).unwrap();
     assert_eq!(jwt.headers()["authorization"], "JWT t");
-    let json = Dialect::FREDDY.request("t\"\\", None, now).unwrap();
+    let json = ask(&Dialect::FREDDY, "t\"\\", None, now).unwrap();
     assert_eq!(json.headers()["content-type"], "application/json");
     assert_eq!(json.body(), br#"{"refresh_token":"t\"\\"}"#);
+}
+
+/// A dialect for calling, from the members of a file.
+fn file(request: &Value, response: &Value, rules: &Value) -> Dialect {
+    let file = json!({"name": "acme", "request": request, "response": response, "rules": rules});
+    Dialect::from_json(&file.to_string()).unwrap()
+}
+
+#[test]
+fn an_answer_is_read_by_alternatives_and_paths() {
+    let dialect = file(
+        &json!({"places": [{"body": "refresh_token"}]}),
+        &json!({
+            "access_token": ["data.access_token", "tokens.0", {"cookie": "at"}, {"header": "x-at"}],
+            "refresh_token": ["data.refresh_token", {"cookie": "rt"}],
+            "id_token": "data.id_token",
+            "expires_in": [{"member": "data.minutes", "unit": "minutes"}, {"member": "ms", "unit": "milliseconds"}],
+            "expires_at": ["data.expires"],
+            "keep": ["instance_url", "data.scope"],
+        }),
+        &json!([]),
+    );
+    let nested = r#"{"data":{"access_token":"a","refresh_token":"r","id_token":"i","minutes":"2","scope":"x y"},
+                     "instance_url":"https://eu.example"}"#;
+    let told = given(read(&dialect, 200, &[], nested));
+    assert_eq!(told.access_token.expose(), "a");
+    assert_eq!(told.refresh_token.unwrap().expose(), "r");
+    assert_eq!(told.id_token.unwrap().expose(), "i");
+    assert_eq!(told.expires_in, Some(Duration::from_secs(120)));
+    let kept = [("data.scope", "x y"), ("instance_url", "https://eu.example")];
+    assert_eq!(told.members, kept.map(|(a, b)| (a.into(), b.into())).into());
+
+    let set = [("set-cookie", "at=c; HttpOnly"), ("set-cookie", "rt=d; Path=/")];
+    let told = given(read(&dialect, 204, &set, ""));
+    assert_eq!(told.access_token.expose(), "c");
+    assert_eq!(told.refresh_token.unwrap().expose(), "d");
+    let told = given(read(&dialect, 200, &[("x-at", "Bearer h")], ""));
+    assert_eq!((told.access_token.expose(), told.refresh_token), ("h", None));
+    let form = [("content-type", "application/x-www-form-urlencoded; charset=utf-8")];
+    let mut by_form = dialect.clone();
+    by_form.response.access_token =
+        vec![crate::dialect::Source::Member("access_token".into())].into();
+    let told = given(read(&by_form, 200, &form, "access_token=f%2B&ms=60000"));
+    assert_eq!((told.access_token.expose(), told.expires_in.unwrap().as_secs()), ("f+", 60));
+    for (expires, left) in [
+        ("784111837", Some(60)),
+        ("784111837000", Some(60)),
+        ("\"784111837\"", Some(60)),
+        ("\"Sun, 06 Nov 1994 08:50:37 GMT\"", Some(60)),
+        ("\"1994-11-06T08:50:37Z\"", Some(60)),
+        ("\"1994-11-06T09:50:37.250+01:00\"", Some(60)),
+        ("\"1994-11-06T08:50:37\"", Some(60)),
+        ("784111777", None),
+        ("\"soon\"", None),
+        ("-1", None),
+        ("1e400", None),
+    ] {
+        let body = format!(r#"{{"tokens":["t"],"data":{{"expires":{expires}}}}}"#);
+        let RefreshOutcome::Issued(told) = read(&dialect, 200, &[], &body) else {
+            assert_eq!(expires, "1e400", "is no JSON to some readers");
+            continue;
+        };
+        assert_eq!(told.expires_in.map(|left| left.as_secs()), left, "{expires}");
+    }
+    let latin1 = b"{\"tokens\":[\"t\"],\"name\":\"Jos\xe9\"}";
+    let now = Timestamp::from_secs(784_111_777);
+    let told = dialect.read(StatusCode::OK, &HeaderMap::new(), latin1, now);
+    assert_eq!(given(told).access_token.expose(), "t");
+}
+
+#[test]
+fn rules_say_what_a_response_means() {
+    let dialect = file(
+        &json!({"places": [{"body": "refresh_token"}]}),
+        &json!({"access_token": "token"}),
+        &json!([
+            {"status": "2xx", "when": [{"member": "ok", "is": {"one_of": ["false"]}},
+                                       {"member": "error", "is": {"one_of": ["token_revoked"]}}], "outcome": "rejected"},
+            {"status": 400, "when": [{"member": "error_description", "is": {"starts_with": ["expired"]},
+                                      "is_not": {"contains": ["already being processed"]}}], "outcome": "rejected"},
+            {"status": ["400-403", 418], "when": [{"member": "error_codes", "is": {"one_of": ["7000215"]}}], "outcome": "misconfigured"},
+            {"status": "5xx", "when": [{"is": {"contains": ["user is gone"]}}], "outcome": "rejected"},
+            {"status": 409, "outcome": "unavailable"},
+            {"status": 500, "outcome": "in_doubt"},
+        ]),
+    );
+    let later = || RefreshOutcome::Unavailable { retry_after: None };
+    for (status, body, expected) in [
+        (200, r#"{"ok":false,"error":"token_revoked"}"#, RefreshOutcome::Rejected),
+        (200, r#"{"ok":true,"error":"token_revoked"}"#, RefreshOutcome::NotIssued),
+        (400, r#"{"error_description":"expired"}"#, RefreshOutcome::Rejected),
+        (400, r#"{"error_description":"expired; already being processed"}"#, later()),
+        (400, r#"{"error_description":"other"}"#, later()),
+        (403, r#"{"error_codes":[1,7000215]}"#, RefreshOutcome::Misconfigured),
+        (418, r#"{"error_codes":7000215}"#, RefreshOutcome::Misconfigured),
+        (404, r#"{"error_codes":[7000215]}"#, later()),
+        (503, "sorry, the user is gone.", RefreshOutcome::Rejected),
+        (500, "oops", RefreshOutcome::InDoubt),
+        (503, "oops", later()),
+        (409, "", later()),
+    ] {
+        assert_eq!(read(&dialect, status, &[], body), expected, "{status} {body}");
+    }
+}
+
+#[test]
+fn a_request_has_what_the_file_says() {
+    let dialect = file(
+        &json!({
+            "method": "PUT",
+            "places": [{"body": "AuthParameters.REFRESH_TOKEN"}],
+            "access_token": {"authorization": "Bearer"},
+            "members": [{"name": "AuthFlow", "value": "REFRESH_TOKEN_AUTH"},
+                        {"name": "AuthParameters.DEVICE", "value": {"kept": "device"}},
+                        {"name": "count", "value": 2}, {"name": "persist", "value": true}],
+            "query": [{"name": "key", "value": {"setting": "api key"}}],
+            "headers": [{"name": "X-Version", "value": "2022-06-28"}],
+            "client": {"id": "ClientId"},
+            "lifetime": {"member": "ttl", "min": 60, "max": 3600},
+        }),
+        &json!({"access_token": "token"}),
+        &json!([]),
+    );
+    assert_eq!(dialect.settings().collect::<Vec<_>>(), ["api key"]);
+    let now = Timestamp::from_secs(0);
+    let client = ClientAuthentication::Post { id: "app".into(), secret: "s3cret".into() };
+    let settings = [("api key".to_owned(), zeroize::Zeroizing::new("a&b".to_owned()))].into();
+    let kept = [("device".to_owned(), "d-1".to_owned())].into();
+    let values = RequestValues::new("rt").access_token("at").client(&client);
+    let values = values.lifetime(Duration::from_secs(7200)).kept(&kept);
+    let lacks = dialect.request(&values, now).unwrap_err();
+    assert_eq!(lacks.field(), "request.query");
+    assert!(lacks.to_string().contains("`api key`"), "{lacks}");
+    let request = dialect.request(&values.settings(&settings), now).unwrap();
+    assert_eq!((request.method().as_str(), request.uri().query()), ("PUT", Some("key=a%26b")));
+    assert_eq!(request.headers()["authorization"], "Bearer at");
+    assert_eq!(request.headers()["x-version"], "2022-06-28");
+    let sent: Value = serde_json::from_slice(request.body()).unwrap();
+    let expected = json!({
+        "AuthFlow": "REFRESH_TOKEN_AUTH",
+        "AuthParameters": {"REFRESH_TOKEN": "rt", "DEVICE": "d-1"},
+        "count": 2,
+        "persist": true,
+        "ttl": 3600,
+        "ClientId": "app",
+        "client_secret": "s3cret",
+    });
+    assert_eq!(sent, expected);
+
+    let raw = ClientAuthentication::RawBasic { id: "app".into(), secret: "a8Q~x+/=".into() };
+    let request = ask(&Dialect::OAUTH2, "r", Some(&raw), now).unwrap();
+    assert_eq!(request.headers()["authorization"], "Basic YXBwOmE4UX54Ky89");
+    let raw = ClientAuthentication::RawBasic { id: "a:b".into(), secret: "s".into() };
+    assert_eq!(ask(&Dialect::OAUTH2, "r", Some(&raw), now).unwrap_err().field(), "request.client");
+    let empty = ask(&Dialect::VIJIL, "a.b.c", None, now).unwrap();
+    assert_eq!(
+        (&empty.headers()["content-length"], empty.body().len()),
+        (&"0".parse().unwrap(), 0)
+    );
 }
