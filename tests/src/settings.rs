@@ -156,7 +156,7 @@ fn seconds(name: &str, found: Option<String>, default: u64, most: u64) -> Result
 
 #[cfg(test)]
 mod tests {
-    use everfresh_testkit::texts::check_error;
+    use everfresh_error_texts::check_error;
 
     use super::*;
 

@@ -147,7 +147,7 @@ fn limit(found: Option<String>) -> Result<Option<Duration>, String> {
 
 #[cfg(test)]
 mod tests {
-    use everfresh_testkit::texts::check_error;
+    use everfresh_error_texts::check_error;
 
     use super::*;
 

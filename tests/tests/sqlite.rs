@@ -1,4 +1,4 @@
-//! Several processes on one SQLite file, some of them killed. F03, F30, rows 43 and 46.
+//! Several processes on one SQLite file, some of them killed. F03, F30, rows S43 and S46.
 //!
 //! `HAMMER_SECONDS` makes it longer than a few seconds.
 

@@ -1,4 +1,4 @@
-//! Counts, not times: what the fresh path allocates. Rows 7 and 8 of the security list.
+//! Counts, not times: what the fresh path allocates. Rows S07 and S08 of `tests/COVERAGE.md`.
 
 use allocation_counter::{AllocationInfo, measure};
 use everfresh::Engine;

@@ -137,7 +137,7 @@ impl RedisStoreBuilder {
 
 #[cfg(test)]
 mod tests {
-    use everfresh_testkit::texts::check_error;
+    use everfresh_error_texts::check_error;
 
     use super::*;
 

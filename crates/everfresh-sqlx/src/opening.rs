@@ -125,7 +125,7 @@ pub(crate) fn postgres_remedy(code: Option<&str>) -> &'static str {
 
 #[cfg(test)]
 mod tests {
-    use everfresh_testkit::texts::check_error;
+    use everfresh_error_texts::check_error;
 
     use super::*;
 

@@ -8,8 +8,8 @@ use std::time::Duration;
 
 use everfresh::store::SessionStore;
 use everfresh::{Engine, Keys, ManualClock, MemoryStore, Revalidated, Rotate, Session, Timestamp};
+use everfresh_model::points::{Aim, Fault, PointStore, Points, at_each_step};
 use everfresh_sqlx::SqliteStore;
-use everfresh_testkit::points::{Aim, Fault, PointStore, Points, at_each_step};
 use http::header::{COOKIE, RETRY_AFTER, SET_COOKIE};
 use http::{Request, Response, StatusCode};
 use tempfile::TempDir;

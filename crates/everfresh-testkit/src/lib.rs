@@ -1,15 +1,11 @@
-//! Tools to test code that uses everfresh, and everfresh itself.
+//! Tools to test code that uses everfresh: apps, adapters and stores.
 //!
 //! * [`Jar`]: a browser's cookie jar by the rules of RFC 6265bis, on a manual clock.
 //! * [`Browser`]: an HTTP client with a jar, over real sockets.
 //! * [`adapter_suite!`]: the cases that every adapter passes, one test each.
 //! * [`store_suite!`]: the cases that every session store passes.
-//! * [`world`]: an exhaustive search of every order of events around a rotating session, and long
-//!   random schedules of several nodes, with crashes, outages and a thief.
 //! * [`fault`]: a proxy that cuts, resets, holds or garbles requests and responses, on command.
-//! * [`points`]: faults at each step of a run in turn, until a run has no such step.
 //! * [`contract`]: the small application that the adapter suite drives.
-//! * [`texts`]: the rules for error texts, so that a reader knows what to do.
 //!
 //! # Rules
 //! 1. Time is an [`everfresh::ManualClock`]: an expiry takes one line, and no test sleeps. Pass the
@@ -80,11 +76,8 @@ mod browser;
 pub mod contract;
 pub mod fault;
 mod jar;
-pub mod points;
 pub mod store;
 pub mod suite;
-pub mod texts;
-pub mod world;
 
 pub use browser::{Answer, Browser};
 pub use jar::{Jar, Refused, Site};

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use ::http::StatusCode;
 use everfresh::KeyError;
-use everfresh_testkit::texts::check_error;
+use everfresh_error_texts::check_error;
 
 use crate::{DiscoveryError, FetchError, FetchProblem, HttpError, SecureUrl, UrlError};
 

@@ -139,10 +139,6 @@ pub mod store;
 mod sync;
 #[cfg(test)]
 mod testing;
-#[cfg(test)]
-#[path = "../../everfresh-testkit/src/texts.rs"]
-#[expect(unreachable_pub, reason = "the testkit's, for all other crates; it stands on this one")]
-mod texts;
 mod transport;
 mod verify;
 

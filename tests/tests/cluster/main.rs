@@ -1,5 +1,5 @@
 //! Several nodes over one store, as the contract servers: one rotation however many ask, and nobody
-//! signed out whatever is killed, stopped or cut. F01, F03, F30, rows 43, 46 and 57.
+//! signed out whatever is killed, stopped or cut. F01, F03, F30, rows S43, S46 and S57.
 //!
 //! Each engine is a module. SQLite needs nothing; the features `redis` and `postgres` need their
 //! servers, and `cargo xtask test` sees to them. What runs is a short form; the figures come from

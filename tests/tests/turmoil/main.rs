@@ -1,5 +1,5 @@
 //! Nodes, a store and another server over a simulated network: partitions, held and slow messages,
-//! crashes, by a seed. F01, F03, F19, rows 46, 54 and 57.
+//! crashes, by a seed. F01, F03, F19, rows S46, S54 and S57.
 //!
 //! The nodes are real engines with the Tower layer, served by hyper; the store answers over the same
 //! network; browsers have three tabs each, and talk to all nodes. Time is the simulation's.

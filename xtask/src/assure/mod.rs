@@ -151,7 +151,7 @@ fn world(root: &Path, full: bool) -> Vec<Row> {
     };
     let run = |example: &str, words: [&str; 2]| {
         let mut command = cargo(root);
-        command.args(["run", "--release", "--package", "everfresh-testkit", "--example", example]);
+        command.args(["run", "--release", "--package", "everfresh-model", "--example", example]);
         said(command.arg("--").args(words))
     };
     let (lines, succeeded) = run("search", search);

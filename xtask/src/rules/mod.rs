@@ -133,8 +133,13 @@ const RULES: &[Rule] = &[
 ];
 
 /// The members of the copy; what they don't need is not built.
-const COPIED: [&str; 3] =
-    ["crates/everfresh", "crates/everfresh-testkit", "crates/everfresh-upstream"];
+const COPIED: [&str; 5] = [
+    "crates/everfresh",
+    "crates/everfresh-testkit",
+    "crates/everfresh-upstream",
+    "tests/error-texts",
+    "tests/model",
+];
 
 /// Says of each rule whether it was missed, as soon as it is known. The error names what could not
 /// be done.
@@ -167,7 +172,7 @@ fn search(copy: &Path, search: Search) -> Result<bool, String> {
     let mut command = Command::new(std::env::var_os("CARGO").unwrap_or("cargo".into()));
     command
         .current_dir(copy)
-        .args(["run", "--quiet", "--release", "-p", "everfresh-testkit", "--example", example])
+        .args(["run", "--quiet", "--release", "-p", "everfresh-model", "--example", example])
         .arg("--")
         .args(words)
         // Warnings about what a missing rule leaves unused are no news.

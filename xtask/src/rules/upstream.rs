@@ -1,4 +1,5 @@
-//! The rules of design section 6: who may send a token that can be used once, and what comes of it.
+//! The rules of another server's tokens: which node may send one that can be used once, and what
+//! comes of it.
 
 use super::{Rule, Search};
 

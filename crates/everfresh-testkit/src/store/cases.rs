@@ -164,7 +164,7 @@ pub async fn a_revoked_session_is_missing_for_every_call<H: Harness>() {
     assert_eq!(left.iter().map(|row| row.sid).collect::<Vec<_>>(), [id(2)]);
 }
 
-/// Row 52 of the security list.
+/// Row S52 of `tests/COVERAGE.md`.
 pub async fn a_subject_is_revoked_but_for_one_session<H: Harness>() {
     let harness = H::open().await;
     for n in 1..=3 {
@@ -208,7 +208,7 @@ pub async fn a_session_ends_when_idle<H: Harness>() {
     assert_eq!(listed.iter().map(|row| row.sid).collect::<Vec<_>>(), [id(2)]);
 }
 
-/// Row 48 of the security list.
+/// Row S48 of `tests/COVERAGE.md`.
 pub async fn a_rotation_moves_the_idle_end_and_not_the_absolute_one<H: Harness>() {
     let harness = H::open().await;
     let mut short = session(1, "alice");
@@ -265,7 +265,7 @@ pub async fn user_activity_extends_no_session_beyond_its_limit<H: Harness>() {
     sweeps(&harness, 10, 1).await;
 }
 
-/// Row 53 of the security list.
+/// Row S53 of `tests/COVERAGE.md`.
 // Rows: S53.
 pub async fn a_sweep_is_bounded_and_removes_only_ended_sessions<H: Harness>() {
     let harness = H::open().await;
@@ -300,7 +300,7 @@ pub async fn generations_may_be_large<H: Harness>() {
     assert!(loaded(&harness, 1).await.record.confirmed);
 }
 
-/// F30, row 43 of the security list: 32 racers, 20 rounds.
+/// F30, row S43 of `tests/COVERAGE.md`: 32 racers, 20 rounds.
 pub async fn of_many_rotations_at_once_one_succeeds<H: Harness>() {
     let harness = H::open().await;
     create(&harness, 1, "alice").await;
@@ -321,7 +321,7 @@ pub async fn of_many_rotations_at_once_one_succeeds<H: Harness>() {
     }
 }
 
-/// F80, row 47 of the security list.
+/// F80, row S47 of `tests/COVERAGE.md`.
 pub async fn after_a_revocation_was_acknowledged_nothing_succeeds<H: Harness>() {
     let harness = H::open().await;
     for round in 1..=20 {

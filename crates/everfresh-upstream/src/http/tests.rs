@@ -1,4 +1,4 @@
-//! The client against servers and networks that fail: rows 37 and 64 of the security list, F77.
+//! The client against servers and networks that fail: rows S37 and S64 of `tests/COVERAGE.md`, F77.
 
 #![cfg(feature = "client")]
 

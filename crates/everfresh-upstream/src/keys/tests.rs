@@ -1,4 +1,4 @@
-//! Another issuer's keys, as an engine sees them: rows 35 to 41 of the security list, F111, F114.
+//! Another issuer's keys, as an engine sees them: rows S35 to S41 of `tests/COVERAGE.md`, F111, F114.
 
 #![cfg(feature = "client")]
 

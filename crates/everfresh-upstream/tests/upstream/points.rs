@@ -4,7 +4,7 @@
 use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
-use everfresh_testkit::points::{Aim, Fault, PointStore, Points, at_each_step};
+use everfresh_model::points::{Aim, Fault, PointStore, Points, at_each_step};
 use everfresh_upstream::{HttpClient, HttpError, Upstream};
 use futures::future::BoxFuture;
 use futures::stream::{self, BoxStream, StreamExt as _};

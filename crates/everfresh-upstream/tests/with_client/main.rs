@@ -15,8 +15,8 @@ use everfresh::{
     AccessToken, ConfigError, Engine, InnerToken, KeyRing, Keys, ManualClock, SessionErrorKind,
     SessionStatus, SignIn,
 };
+use everfresh_error_texts::check_error;
 use everfresh_testkit::Site;
-use everfresh_testkit::texts::check_error;
 use everfresh_upstream::Replay;
 use http::header::{COOKIE, SET_COOKIE};
 use http::{Request, Response};

@@ -11,12 +11,12 @@ use crate::error::ConfigError;
 use crate::mint::ClaimsProblem;
 use crate::store::StoreError;
 use crate::testing::*;
-use crate::texts::{self, check_detail, check_error};
 use crate::upstream::UnsealError;
 use crate::{
     Algorithm, CookieSpec, Engine, Failure, Key, KeyError, Location, MemoryStore, NativeEndpoint,
     Reissue, Rejection, RejectionKind, Rotate, SessionError, SessionErrorKind,
 };
+use everfresh_error_texts::{SECRET, check_detail, check_error};
 
 /// An error, and what its text has to say: the setting, what was found, what to do.
 type Says<E> = (E, &'static [&'static str]);
@@ -237,14 +237,14 @@ fn every_check_of_the_builder_states_its_remedy() {
 fn no_secret_is_in_a_key_error() {
     let pem = "-----BEGIN PRIVATE KEY-----\nhunter2\n-----END PRIVATE KEY-----";
     for error in [
-        Keys::hs256(texts::SECRET).unwrap_err(),
-        Keys::hs256(texts::SECRET.repeat(10)).err().unwrap_or(KeyError::Empty),
+        Keys::hs256(SECRET).unwrap_err(),
+        Keys::hs256(SECRET.repeat(10)).err().unwrap_or(KeyError::Empty),
         Key::from_pem(Algorithm::RS256, pem.as_bytes()).unwrap_err(),
-        Key::from_pem(Algorithm::RS256, texts::SECRET.as_bytes()).unwrap_err(),
-        Key::from_der(Algorithm::ES256, texts::SECRET.as_bytes()).unwrap_err(),
+        Key::from_pem(Algorithm::RS256, SECRET.as_bytes()).unwrap_err(),
+        Key::from_der(Algorithm::ES256, SECRET.as_bytes()).unwrap_err(),
     ] {
         check_error(&error.to_string(), &[]);
-        assert!(!format!("{error:?}").contains(texts::SECRET), "{error:?}");
+        assert!(!format!("{error:?}").contains(SECRET), "{error:?}");
     }
 }
 

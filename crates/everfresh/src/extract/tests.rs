@@ -1,4 +1,4 @@
-//! Rows 1 to 9 of the security list: taking the token from the request.
+//! Rows S01 to S09 of `tests/COVERAGE.md`: taking the token from the request.
 
 use http::header::HeaderMap;
 use http::{HeaderName, HeaderValue};
@@ -260,7 +260,7 @@ fn cookies_of_another_sites_request_are_not_found() {
 }
 
 proptest! {
-    /// Row 1: whatever stands beside our cookie, ours is found and nothing else is.
+    /// Row S01: whatever stands beside our cookie, ours is found and nothing else is.
     // Rows: S01.
     #[test]
     fn a_neighbour_never_matters(

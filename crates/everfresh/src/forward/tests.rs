@@ -1,4 +1,4 @@
-//! Row 10 of the security list, F46: what the inner service sees of the tokens.
+//! Row S10 of `tests/COVERAGE.md`, F46: what the inner service sees of the tokens.
 
 use http::{HeaderMap, Request, Response};
 use proptest::prelude::*;

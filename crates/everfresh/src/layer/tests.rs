@@ -1,4 +1,4 @@
-//! Tower's contract, and what stands around and inside the layer: row 75 of the security list,
+//! Tower's contract, and what stands around and inside the layer: row S75 of `tests/COVERAGE.md`,
 //! F21.
 
 use std::convert::Infallible;

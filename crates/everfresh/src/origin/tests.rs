@@ -1,4 +1,4 @@
-//! Row 81 and 82 of the security list, F115: requests that another site caused.
+//! Row S81 and S82 of `tests/COVERAGE.md`, F115: requests that another site caused.
 
 use http::Request;
 

@@ -1,4 +1,4 @@
-//! Rows 71, 73 and 74 of the security list, F21, F50, F55: what a response carries.
+//! Rows S71, S73 and S74 of `tests/COVERAGE.md`, F21, F50, F55: what a response carries.
 
 use http::header::{HeaderMap, HeaderValue};
 use http::{Response, StatusCode};

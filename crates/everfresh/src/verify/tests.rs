@@ -1,4 +1,4 @@
-//! Rows 7 and 11 to 34 of the security list: what a token must be to count.
+//! Rows S07 and S11 to S34 of `tests/COVERAGE.md`: what a token must be to count.
 
 use std::collections::BTreeMap;
 use std::time::Duration;

@@ -350,7 +350,7 @@ pub async fn a_session_ends_at_its_limit<A: Adapter>() {
     assert!(answer.set_cookies().is_empty());
 }
 
-/// Design section 7: while a session may be good, nobody is signed out.
+/// While a session may be good, no response signs its client out.
 pub async fn an_outage_is_503_and_touches_no_cookie<A: Adapter>() {
     let mut world = World::with::<A>(|builder| {
         builder.leeway(Duration::ZERO).revalidate_with(|_| async {
@@ -423,7 +423,7 @@ pub async fn hostile_cookies_hide_no_good_one<A: Adapter>() {
     }
 }
 
-/// F44 and row 1 of the security list, byte by byte on the wire.
+/// F44 and row S01 of `tests/COVERAGE.md`, byte by byte on the wire.
 pub async fn bytes_that_are_no_text_hide_no_good_cookie<A: Adapter>() {
     let mut world = World::new::<A>().await;
     let token = world.sign_in("alice").await;

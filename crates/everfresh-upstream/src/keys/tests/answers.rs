@@ -1,4 +1,4 @@
-//! Answers that are no key set, and networks that give none: rows 36 to 38 and 40.
+//! Answers that are no key set, and networks that give none: rows S36 to S38 and S40.
 
 use super::*;
 

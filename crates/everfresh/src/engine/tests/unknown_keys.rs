@@ -1,5 +1,5 @@
 //! Tokens by keys that the set lacks: who waits, who is asked, and who is refused at once. Rows
-//! 35 and 41 of the security list, F111.
+//! S35 and S41 of `tests/COVERAGE.md`, F111.
 
 use std::sync::atomic::AtomicUsize;
 

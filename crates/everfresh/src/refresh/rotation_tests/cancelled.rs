@@ -1,4 +1,4 @@
-//! F16, row 56: a client that hangs up at any point of a refresh loses nothing.
+//! F16, row S56: a client that hangs up at any point of a refresh loses nothing.
 
 use std::pin::pin;
 use std::task::{Context as TaskContext, Waker};

@@ -1,4 +1,4 @@
-//! Rows 12, 14 and 31: every algorithm signs and verifies, and none stands in for another.
+//! Rows S12, S14 and S31: every algorithm signs and verifies, and none stands in for another.
 
 use aws_lc_rs::encoding::AsDer as _;
 use aws_lc_rs::rsa::KeySize;

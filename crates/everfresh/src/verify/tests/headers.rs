@@ -1,4 +1,4 @@
-//! What a header may cost: row 7, for what comes before the signature.
+//! What a header may cost: row S07, for what comes before the signature.
 
 use super::*;
 use crate::verify::json::FEW;

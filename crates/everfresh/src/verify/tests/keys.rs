@@ -1,4 +1,4 @@
-//! Rows 12, 30, 38, 40 and 41, and every way in which a key can be wrong but for `secrets`.
+//! Rows S12, S30, S38, S40 and S41, and every way in which a key can be wrong but for `secrets`.
 
 use super::algorithms::Material;
 use super::*;

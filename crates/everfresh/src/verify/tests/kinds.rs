@@ -1,4 +1,4 @@
-//! Rows 23 and 25: kinds of tokens that have no `typ` of their own, and audiences elsewhere.
+//! Rows S23 and S25: kinds of tokens that have no `typ` of their own, and audiences elsewhere.
 
 use super::*;
 

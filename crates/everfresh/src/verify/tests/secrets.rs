@@ -1,4 +1,4 @@
-//! Row 30 for shared secrets: what is no secret.
+//! Row S30 for shared secrets: what is no secret.
 
 use super::algorithms::Material;
 use super::*;

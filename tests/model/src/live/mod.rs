@@ -40,7 +40,7 @@
 //! are a few: a node that is built anew forgets, while a request that it had goes on.
 //!
 //! ```
-//! use everfresh_testkit::world::live::{Plan, play};
+//! use everfresh_model::live::{Plan, play};
 //!
 //! let played = play(Plan::new(1, 5, false));
 //! assert!(played.failed.is_none(), "{}", played.failed.unwrap());

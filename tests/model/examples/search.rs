@@ -1,13 +1,13 @@
 //! Searches every order of events around a rotating session, with the real engine.
 //!
-//! Run with: `cargo run --release -p everfresh-testkit --example search -- 3 14`
+//! Run with: `cargo run --release -p everfresh-model --example search -- 3 14`
 //! (requests in flight, ticks)
 
 #![expect(clippy::print_stdout, reason = "a program for people at a terminal")]
 
 use std::process::ExitCode;
 
-use everfresh_testkit::world::{Bounds, Server, search};
+use everfresh_model::{Bounds, Oracle, search};
 
 fn main() -> ExitCode {
     let mut numbers = std::env::args().skip(1).map(|word| word.parse());
@@ -24,7 +24,7 @@ fn main() -> ExitCode {
         ticks: ticks.clamp(1, 120),
         states: 60_000_000,
     };
-    let found = search(&mut Server::new(), bounds);
+    let found = search(&mut Oracle::new(), bounds);
     let what = if found.complete { "all of them" } else { "and then stopped" };
     println!(
         "{bounds:?}: {} states, {what}; {} questions to the engine",

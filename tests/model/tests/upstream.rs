@@ -1,6 +1,6 @@
 //! The world of upstream tokens, as far as a test's time goes. `examples/upstream.rs` goes further.
 
-use everfresh_testkit::world::upstream::{Explored, Model, Plan, Wrong, explore, wander};
+use everfresh_model::upstream::{Explored, Model, Plan, Wrong, explore, wander};
 
 const MODELS: [Model; 4] = [Model::Strict, Model::Grace, Model::Lenient, Model::Fixed];
 

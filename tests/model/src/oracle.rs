@@ -39,7 +39,7 @@ pub struct Outcome {
 
 /// Answers questions about the engine.
 #[derive(Debug)]
-pub struct Server {
+pub struct Oracle {
     runtime: Runtime,
     record: SessionRecord,
     refresh: HashMap<u64, String>,
@@ -48,7 +48,7 @@ pub struct Server {
     rechecked: HashMap<(Row, i8), (bool, Option<Row>)>,
 }
 
-impl Server {
+impl Oracle {
     /// A server with one session.
     pub fn new() -> Self {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
@@ -196,7 +196,7 @@ impl Server {
     }
 }
 
-impl Default for Server {
+impl Default for Oracle {
     fn default() -> Self {
         Self::new()
     }

@@ -4,7 +4,7 @@
 //! of another server. Which steps there are comes from the runs themselves ([`at_each_step`]):
 //!
 //! ```
-//! use everfresh_testkit::points::{Fault, Points, at_each_step};
+//! use everfresh_model::points::{Fault, Points, at_each_step};
 //!
 //! # tokio::runtime::Builder::new_current_thread().build().unwrap().block_on(async {
 //! let hits = at_each_step(Fault::Refuse, async |aim| {

@@ -27,7 +27,7 @@
 //! * The pause after failures is random, so the nodes' steady clocks leap over it.
 //!
 //! ```
-//! use everfresh_testkit::world::upstream::{Model, Plan, wander};
+//! use everfresh_model::upstream::{Model, Plan, wander};
 //!
 //! let explored = wander(Plan::wide(Model::Strict), 1, 20);
 //! assert!(explored.failed.is_none(), "{}", explored.failed.unwrap());

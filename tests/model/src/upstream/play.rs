@@ -6,9 +6,9 @@ use everfresh::SessionId;
 
 use super::gate::{Hub, Id, Kind, Made, Pending, What, down};
 use super::judge::{Broken, Ledger};
-use super::node::{Beginning, Jar, MOMENT, Node, START, Wish};
+use super::node::{Beginning, Cookies, MOMENT, Node, START, Wish};
 use super::server::{Model, Said};
-use super::step::{Fate, Move, Span, letter};
+use super::step::{ChangeResult, Move, Span, letter};
 use super::{Plan, Tally};
 
 /// How many polls a node may get between the store's answer and where it is stopped.
@@ -30,7 +30,7 @@ pub(super) struct World {
     pub(super) hub: Hub,
     pub(super) nodes: Vec<Node>,
     pub(super) sid: SessionId,
-    pub(super) jar: Jar,
+    pub(super) jar: Cookies,
     pub(super) ledger: Ledger,
     pub(super) tally: Tally,
     pub(super) trace: Option<Vec<String>>,
@@ -122,14 +122,18 @@ impl World {
                 (Move::Reach(id, None), mishaps.collect())
             }
             Kind::Answer => (Move::Hear(id, true), vec![Move::Hear(id, false)]),
-            _ if down => (Move::Change(id, Fate::Failed), vec![Move::Change(id, Fate::Mute)]),
+            _ if down => {
+                (Move::Change(id, ChangeResult::Failed), vec![Move::Change(id, ChangeResult::Mute)])
+            }
             kind => {
-                let mut mishaps =
-                    vec![Move::Change(id, Fate::Mute), Move::Change(id, Fate::Failed)];
+                let mut mishaps = vec![
+                    Move::Change(id, ChangeResult::Mute),
+                    Move::Change(id, ChangeResult::Failed),
+                ];
                 if kind == Kind::Reservation {
                     mishaps.extend((1..=POLLS).map(|polls| Move::Stop(id, polls)));
                 }
-                (Move::Change(id, Fate::Done), mishaps)
+                (Move::Change(id, ChangeResult::Done), mishaps)
             }
         }
     }
@@ -170,7 +174,7 @@ impl World {
             }
             Move::Change(id, fate) => self.change(id, fate)?,
             Move::Stop(id, polls) => {
-                self.change(id, Fate::Done)?;
+                self.change(id, ChangeResult::Done)?;
                 self.nodes[id.node].stop_after(polls);
             }
             Move::Reach(id, instead) => self.reach(id, instead)?,
@@ -217,20 +221,20 @@ impl World {
         wires.pending.remove(at)
     }
 
-    fn change(&mut self, id: Id, fate: Fate) -> Result<(), Broken> {
+    fn change(&mut self, id: Id, fate: ChangeResult) -> Result<(), Broken> {
         let Pending { what: What::Change(change, answer), .. } = self.take(id) else {
             unreachable!("a change of the row")
         };
         let made = match fate {
-            Fate::Failed => Err(down()),
-            Fate::Done | Fate::Mute => {
+            ChangeResult::Failed => Err(down()),
+            ChangeResult::Done | ChangeResult::Mute => {
                 let made = self.hub.make(change.clone());
                 if matches!(made, Ok(Made(true, _))) {
                     self.note_change(id, &change)?;
                 } else {
                     self.say(|_| "    in vain".to_owned());
                 }
-                if fate == Fate::Done { made } else { Err(down()) }
+                if fate == ChangeResult::Done { made } else { Err(down()) }
             }
         };
         self.ledger.note_fate(id, fate);

@@ -1,14 +1,14 @@
 //! The exhaustive search and the live world, as far as a test's time goes. `examples/search.rs` and
 //! `examples/schedules.rs` go further.
 
-use everfresh_testkit::world::live::{Plan, Played, Tally, Wrong, play, trace};
-use everfresh_testkit::world::{Bounds, Server, search};
+use everfresh_model::live::{Plan, Played, Tally, Wrong, play, trace};
+use everfresh_model::{Bounds, Oracle, search};
 
 // Rows: F09, F15.
 #[test]
 fn no_order_of_events_signs_an_honest_browser_out() {
     let bounds = Bounds { in_flight: 2, ticks: 14, states: 3_000_000 };
-    let found = search(&mut Server::new(), bounds);
+    let found = search(&mut Oracle::new(), bounds);
     if let Some(trace) = &found.trace {
         panic!("signed out after {} states:\n{}", found.states, trace.join("\n"));
     }

@@ -1,6 +1,6 @@
 //! Plays random schedules of a live world, without and with a thief.
 //!
-//! Run with: `cargo run --release -p everfresh-testkit --example schedules -- 10000`
+//! Run with: `cargo run --release -p everfresh-model --example schedules -- 10000`
 //! (schedules, and the first one's seed; a single one is told line by line. Behind them,
 //! `refreshing`: handlers ask for a refresh themselves; `strict`: what is known and counted is
 //! broken, too)
@@ -9,7 +9,7 @@
 
 use std::process::ExitCode;
 
-use everfresh_testkit::world::live::{Plan, play, trace};
+use everfresh_model::live::{Plan, play, trace};
 
 fn main() -> ExitCode {
     let words: Vec<_> = std::env::args().skip(1).collect();

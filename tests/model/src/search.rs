@@ -3,7 +3,7 @@
 use std::collections::HashSet;
 use std::fmt;
 
-use super::{DELAY, LIFETIME, LONG_EXPIRED, OLD, Presented, REUSE_INTERVAL, Row, Server, Tokens};
+use super::{DELAY, LIFETIME, LONG_EXPIRED, OLD, Oracle, Presented, REUSE_INTERVAL, Row, Tokens};
 
 /// How far the search goes.
 #[derive(Clone, Copy, Debug)]
@@ -74,7 +74,7 @@ enum Event {
 }
 
 /// Visits every state that an honest browser and the network can bring about.
-pub fn search(server: &mut Server, bounds: Bounds) -> Found {
+pub fn search(server: &mut Oracle, bounds: Bounds) -> Found {
     let start = State {
         row: Row { age: 0, confirmed: false },
         jar: Presented { refresh: 0, access: 0, left: LIFETIME },
@@ -147,7 +147,7 @@ fn events(state: &State, bounds: Bounds) -> Vec<Event> {
     events
 }
 
-fn step(server: &mut Server, state: &State, event: Event) -> Result<State, Expelled> {
+fn step(server: &mut Oracle, state: &State, event: Event) -> Result<State, Expelled> {
     let mut next = state.clone();
     match event {
         Event::Send => next.flights.push(Flight::Sent(state.jar, 0)),
@@ -242,7 +242,7 @@ fn age_tokens(tokens: &mut Tokens) {
 
 /// The server's part. What the response carries, if anything, relative to the row afterwards.
 fn process(
-    server: &mut Server,
+    server: &mut Oracle,
     next: &mut State,
     at: usize,
     lands: bool,

@@ -9,7 +9,7 @@ use serde::Deserialize;
 
 use super::held::Held;
 use super::node::Open;
-use crate::{Jar, Site};
+use everfresh_testkit::{Jar, Site};
 
 /// Who asks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -9,7 +9,7 @@ use super::gate::{Change, Id, Kind, What};
 use super::node::{Answer, Asked, MOMENT, WAITS, Wish};
 use super::play::World;
 use super::server::{Model, Said};
-use super::step::{Fate, letter};
+use super::step::{ChangeResult, letter};
 
 /// Which promise was broken.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -74,8 +74,8 @@ pub(super) struct Ledger {
 }
 
 impl Ledger {
-    pub(super) fn note_fate(&mut self, id: Id, fate: Fate) {
-        self.unheard |= id.kind == Kind::Revoke && fate != Fate::Done;
+    pub(super) fn note_fate(&mut self, id: Id, fate: ChangeResult) {
+        self.unheard |= id.kind == Kind::Revoke && fate != ChangeResult::Done;
     }
 
     pub(super) fn note_reached(&mut self, id: Id, token: u64, said: Said, instead: Option<Said>) {

@@ -1,7 +1,7 @@
 //! Drives the protocol of upstream tokens, with real engines: every schedule within bounds, or many
 //! by chance.
 //!
-//! Run with: `cargo run --release -p everfresh-testkit --example upstream -- exhaustive 2`
+//! Run with: `cargo run --release -p everfresh-model --example upstream -- exhaustive 2`
 //! (mishaps per schedule), or `.. -- random 10000` (schedules). Behind that, in any order: `nodes=3`,
 //! `requests=3`, `passes=2`, `steps=24`, `seed=1`, `most=1000000` schedules, and one of `strict`,
 //! `grace`, `lenient` and `fixed`, the kind of server; all four unless one is named. `broken`: the
@@ -11,7 +11,7 @@
 
 use std::process::ExitCode;
 
-use everfresh_testkit::world::upstream::{Model, Plan, explore, wander};
+use everfresh_model::upstream::{Model, Plan, explore, wander};
 
 const MODELS: [(&str, Model); 4] = [
     ("strict", Model::Strict),

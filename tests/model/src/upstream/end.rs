@@ -6,7 +6,7 @@ use super::gate::Kind;
 use super::judge::Broken;
 use super::node::Wish;
 use super::play::World;
-use super::step::{Fate, Move, Span};
+use super::step::{ChangeResult, Move, Span};
 
 /// How often what stands at the gate may be let through before everything has calmed down.
 const ROUNDS: usize = 64;
@@ -37,7 +37,7 @@ impl World {
             self.apply(match id.kind {
                 Kind::Request => Move::Reach(id, None),
                 Kind::Answer => Move::Hear(id, true),
-                _ => Move::Change(id, Fate::Done),
+                _ => Move::Change(id, ChangeResult::Done),
             })?;
         }
         Ok(())

@@ -62,14 +62,14 @@ pub(super) struct Asked {
 #[derive(Clone, Debug)]
 pub(super) struct Answer {
     pub(super) status: StatusCode,
-    pub(super) cookies: Jar,
+    pub(super) cookies: Cookies,
     /// A cookie was taken away.
     pub(super) cleared: bool,
 }
 
 /// A browser's two cookies.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Jar {
+pub(super) struct Cookies {
     pub(super) access: Option<String>,
     pub(super) refresh: Option<String>,
 }
@@ -77,7 +77,7 @@ pub(super) struct Jar {
 /// How every world begins: a session whose tokens at the other server have run out.
 pub(super) struct Beginning {
     pub(super) record: SessionRecord,
-    pub(super) jar: Jar,
+    pub(super) jar: Cookies,
 }
 
 pub(super) struct Node {
@@ -139,7 +139,7 @@ impl Node {
         self.run(behind + MOMENT);
     }
 
-    pub(super) fn ask(&mut self, wish: Wish, jar: &Jar, now: Duration, after: bool) {
+    pub(super) fn ask(&mut self, wish: Wish, jar: &Cookies, now: Duration, after: bool) {
         if wish == Wish::Visit {
             // The pause after a failure is random, and tested elsewhere: the steady clock leaps
             // over it.
@@ -221,7 +221,7 @@ impl Beginning {
     }
 }
 
-fn request(jar: &Jar, wish: Wish) -> Request<()> {
+fn request(jar: &Cookies, wish: Wish) -> Request<()> {
     let mut pairs: Vec<_> = jar.refresh.iter().map(|token| format!("{REFRESH}={token}")).collect();
     if wish == Wish::SignOut {
         pairs.extend(jar.access.iter().map(|token| format!("{ACCESS}={token}")));
@@ -256,7 +256,7 @@ async fn leave(engine: &Engine<()>, session: Session<()>, status: StatusCode) ->
     let mut response = Response::new(());
     *response.status_mut() = status;
     let response = engine.attach(session, &mut Request::new(())).finish(response).await;
-    let (mut cookies, mut cleared) = (Jar::default(), false);
+    let (mut cookies, mut cleared) = (Cookies::default(), false);
     for field in response.headers().get_all(SET_COOKIE) {
         let pair = field.to_str().expect("text").split(';').next().unwrap_or_default();
         match pair.split_once('=') {

@@ -9,7 +9,7 @@ use super::server::{GRACE, Model, Said};
 
 /// What becomes of a change of the row.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Fate {
+pub(super) enum ChangeResult {
     Done,
     /// Done, and the answer is an error.
     Mute,
@@ -23,7 +23,7 @@ pub(super) enum Move {
     /// A request comes in.
     Ask(usize, Wish),
     /// The store gets to a change.
-    Change(Id, Fate),
+    Change(Id, ChangeResult),
     /// The same, done; and the node is stopped so many polls after it has got the answer.
     Stop(Id, u8),
     /// The other server gets a request, or the network says something in its place.
@@ -68,7 +68,7 @@ impl Move {
     pub(super) fn is_fault(self) -> bool {
         match self {
             Self::Ask(_, wish) => wish == Wish::SignOut,
-            Self::Change(_, fate) => fate != Fate::Done,
+            Self::Change(_, fate) => fate != ChangeResult::Done,
             Self::Reach(_, instead) => instead.is_some(),
             Self::Hear(_, heard) => !heard,
             Self::Stop(..) | Self::Crash(_) | Self::Pause(_) | Self::Down => true,
@@ -101,11 +101,11 @@ impl fmt::Display for Move {
         match *self {
             Self::Ask(node, Wish::Visit) => write!(f, "a request comes to {}", letter(node)),
             Self::Ask(node, Wish::SignOut) => write!(f, "somebody signs out at {}", letter(node)),
-            Self::Change(id, Fate::Done) => write!(f, "{id} reaches the store"),
-            Self::Change(id, Fate::Mute) => {
+            Self::Change(id, ChangeResult::Done) => write!(f, "{id} reaches the store"),
+            Self::Change(id, ChangeResult::Mute) => {
                 write!(f, "{id} reaches the store, whose answer is lost")
             }
-            Self::Change(id, Fate::Failed) => write!(f, "{id} does not reach the store"),
+            Self::Change(id, ChangeResult::Failed) => write!(f, "{id} does not reach the store"),
             Self::Stop(id, polls) => {
                 let node = letter(id.node);
                 write!(f, "{id} reaches the store, and {node} is stopped {polls} polls later")

@@ -1,27 +1,48 @@
-//! Worlds in which the rules of rotation are tried out: browsers with several requests in flight,
-//! responses that are lost, late or overtaken, handlers that are slow, confirmations that come late
-//! or never, and a server that is the real engine over a real store.
+//! Models of everfresh: what proves its rules, with the real engine and real stores.
 //!
 //! * [`search`] visits every state that can be reached around one session, breadth first, and gives
 //!   the shortest way to the first in which an honest browser is signed out.
-//! * [`Server`] asks the engine for it, and answers from memory what it was asked before, which
+//! * [`Oracle`] asks the engine for it, and answers from memory what it was asked before, which
 //!   changes nothing: an engine is made anew for every question and keeps nothing between two.
 //! * [`live`] goes through long schedules by chance: several nodes that crash and whose clocks
 //!   differ, outages, keys that rotate, backups, and a thief.
+//! * [`upstream`] goes through every short schedule, and long ones by chance, of sessions whose tokens
+//!   another server issues.
+//! * [`points`] puts a fault at each step of a run in turn, until a run has no such step.
 //!
-//! In both the network delivers within a quarter of the reuse interval, or not at all; handlers and
-//! confirmations take as long as they like.
+//! Browsers have several requests in flight; responses are lost, late or overtaken; handlers are
+//! slow; confirmations come late or never. In [`search`] and [`live`] the network delivers within a
+//! quarter of the reuse interval, or not at all; handlers and confirmations take as long as they
+//! like.
 //!
 //! In the search, time goes by in ticks. Generations and times are relative to the session's row,
 //! so that states that differ in nothing but their age are one.
+//!
+//! # Words
+//! | name | what it is, in every model |
+//! |---|---|
+//! | `World` | all that takes part in one run: nodes, clients, the store, the clock |
+//! | `Node` | a process with an engine of its own, over the store that all nodes share |
+//! | `Oracle` | the engine as a function of what a request presents |
+//! | `Server` | another server, which issues tokens to an app's node |
+//! | `Link`, `Hub`, `Wires` | one node's way to the store; all of them; their state behind one lock |
+//! | `Flight` | a request or its response on its way |
+//! | `Tokens`, `Cookies` | what a client holds or a message carries |
+//! | `Event`, `Move` | one step of a schedule |
+//! | `Plan` | which schedules to play: a seed, how many, with what faults |
+//! | `Ledger` | what is known of each session or token, to judge answers by |
+//! | `Wrong`, `Broken` | which promise was broken; with the words that say how |
+//! | `Failed` | the shortest schedule that breaks a promise, and its trace |
+//! | `Tally` | how often each thing happened |
 
 pub mod live;
+mod oracle;
+pub mod points;
 mod search;
-mod server;
 pub mod upstream;
 
+pub use oracle::{Oracle, Outcome};
 pub use search::{Bounds, Found, search};
-pub use server::{Outcome, Server};
 
 /// How many ticks a token counts after its rotation.
 pub const REUSE_INTERVAL: i8 = 4;
