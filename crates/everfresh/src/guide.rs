@@ -15,7 +15,7 @@
 //! | find out what is wrong | [`troubleshooting`] |
 //! | come from another crate | [`migrating`] |
 //!
-//! The same pages are in the repository's folder `docs`. Their examples are compiled with all
+//! The same pages are in the crate's folder `docs`. Their examples are compiled with all
 //! adapters at hand, by the repository's tests.
 
 /// What pages call each other, here; in the files these names are defined as other files.
@@ -39,7 +39,7 @@ macro_rules! guides {
         $(
             #[doc = links!()]
             #[doc = ""]
-            #[doc = include_str!(concat!("../guides/", stringify!($name), ".md"))]
+            #[doc = include_str!(concat!("../docs/", stringify!($name), ".md"))]
             pub mod $name {}
         )*
     };

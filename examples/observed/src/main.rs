@@ -14,7 +14,7 @@
 //!
 //! After 20 s the access token has expired, and `/me` has `everfresh.wait` inside its own span. The
 //! header `everfresh-debug` of each response reports the outcome for its request. For the rest, see
-//! `docs/observability.md`. `docs/grafana/everfresh.json` is a dashboard for `/metrics`.
+//! `crates/everfresh/docs/observability.md`. `docs/grafana/everfresh.json` is a dashboard for `/metrics`.
 
 mod telemetry;
 

@@ -64,8 +64,11 @@ const REASONS: &[(&str, &str)] = &[
         "l5",
         "held by the types: what holds such a token is `Zeroizing`, and no map keeps one; the request's body in the HTTP client is not wiped",
     ),
-    ("r11", "said by docs/testing.md, rules 3 and 5"),
-    ("r17", "said by docs/scaling.md and by `PostgresStore::open`; the tests have no PgBouncer"),
+    ("r11", "said by crates/everfresh/docs/testing.md, rules 3 and 5"),
+    (
+        "r17",
+        "said by crates/everfresh/docs/scaling.md and by `PostgresStore::open`; the tests have no PgBouncer",
+    ),
     (
         "n4",
         "said by the documentation of everfresh-upstream, and shown by the tests in tests/idp/keys.rs",

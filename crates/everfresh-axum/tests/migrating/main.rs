@@ -1,4 +1,4 @@
-//! The handlers of `docs/migrating.md` that take people along, word for word.
+//! The handlers of `crates/everfresh/docs/migrating.md` that take people along, word for word.
 
 #![allow(clippy::unwrap_used, reason = "a test that can't go on fails")]
 
@@ -39,7 +39,7 @@ use axum::body::Body;
 use axum::http::{Request, StatusCode};
 use tower::ServiceExt as _;
 
-const PAGE: &str = include_str!("../../../../docs/migrating.md");
+const PAGE: &str = include_str!("../../../../crates/everfresh/docs/migrating.md");
 
 /// A browser's cookies, by name.
 struct Jar(BTreeMap<String, String>);

@@ -368,7 +368,7 @@ impl<C: ClaimSet> EngineBuilder<C> {
 
     /// Adds a field `everfresh-debug` to every response, which tells developers what became of its
     /// request, such as `transport=0;by=cookie, verdict=expired, decision=wait, flight=started,
-    /// outcome=refreshed, status=present, generation=3, sends=tokens`. `docs/observability.md`
+    /// outcome=refreshed, status=present, generation=3, sends=tokens`. `crates/everfresh/docs/observability.md`
     /// says what each word means.
     ///
     /// Off unless set, and not for production, because it tells every client why a token does not

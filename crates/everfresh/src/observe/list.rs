@@ -54,7 +54,7 @@ pub(super) const UPSTREAM_DOWN: &str = "everfresh_upstream_down";
 /// Every metric that everfresh keeps. [`Engine`](crate::Engine) keeps all but the last one, which
 /// `everfresh-upstream` keeps of the keys that it fetches.
 ///
-/// `docs/observability.md` says what each metric means and what to do when it rises.
+/// `crates/everfresh/docs/observability.md` says what each metric means and what to do when it rises.
 pub const METRICS: &[Metric] = &[
     Metric {
         name: DECISIONS,

@@ -1,5 +1,5 @@
 //! What operators should know: typed events for audit logs, `tracing`, and metrics.
-//! `docs/observability.md` lists all of it; the tests compare that page with this code.
+//! `crates/everfresh/docs/observability.md` lists all of it; the tests compare that page with this code.
 
 mod list;
 pub(crate) mod metrics;

@@ -1,4 +1,4 @@
-//! `docs/observability.md` and `docs/grafana/everfresh.json`.
+//! `crates/everfresh/docs/observability.md` and `docs/grafana/everfresh.json`.
 
 use serde_json::Value;
 
@@ -6,7 +6,7 @@ use super::expressions::mentioned;
 use super::*;
 
 fn document(path: &str) -> String {
-    let path = format!("{}/../../docs/{path}", env!("CARGO_MANIFEST_DIR"));
+    let path = format!("{}/{path}", env!("CARGO_MANIFEST_DIR"));
     std::fs::read_to_string(&path).unwrap_or_else(|error| panic!("{path}: {error}"))
 }
 
@@ -30,7 +30,7 @@ fn labels_of(metric: &Metric) -> String {
 
 #[test]
 fn the_page_names_every_metric_and_no_other() {
-    let rows = table(&document("observability.md"), "Metrics");
+    let rows = table(&document("docs/observability.md"), "Metrics");
     let expected: Vec<_> = METRICS
         .iter()
         .map(|metric| {
@@ -52,7 +52,7 @@ fn the_page_names_every_metric_and_no_other() {
 
 #[test]
 fn the_page_explains_every_event() {
-    let rows = table(&document("observability.md"), "Events");
+    let rows = table(&document("docs/observability.md"), "Events");
     let before = || {
         let world = World::new();
         // What goes down has been up.
@@ -106,7 +106,7 @@ fn the_page_explains_every_event() {
 
 #[test]
 fn alerts_name_existing_metrics_and_labels() {
-    let page = document("observability.md");
+    let page = document("docs/observability.md");
     let blocks: Vec<_> = page.split("```promql\n").skip(1).collect();
     assert!(blocks.len() >= 2);
     let mut alerts = 0;
@@ -135,7 +135,8 @@ fn expressions(panels: &Value) -> Vec<(String, String)> {
 
 #[test]
 fn the_dashboard_shows_every_metric_and_no_other() {
-    let dashboard: Value = serde_json::from_str(&document("grafana/everfresh.json")).unwrap();
+    let dashboard: Value =
+        serde_json::from_str(&document("../../docs/grafana/everfresh.json")).unwrap();
     assert!(dashboard["schemaVersion"].as_u64() >= Some(39));
     let mut names = BTreeSet::new();
     for (title, expression) in expressions(&dashboard["panels"]) {
