@@ -13,7 +13,8 @@ use std::collections::BTreeMap;
 use aws_lc_rs::hmac;
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD as B64;
-use everfresh::{Engine, Keys, ManualClock, Progress, Reissue, SessionStatus, Timestamp};
+use everfresh::adapter::Progress;
+use everfresh::{Engine, Keys, ManualClock, Reissue, SessionStatus, Timestamp};
 use http::Request;
 use serde_json::{Map, Value};
 
@@ -116,7 +117,7 @@ fn check(part: &str, tokens: impl Fn(&Case) -> Vec<(Wanted, String)>) {
             let Progress::Pass(session) = auth.begin(&request.body(()).unwrap()) else {
                 panic!("{}: nothing to wait for", case.name)
             };
-            let read = session.standing() == SessionStatus::Present
+            let read = session.status() == SessionStatus::Present
                 && matches!(session.optional_claims(), Ok(Some(_)));
             match wanted {
                 Wanted::Either(reason) => excuse = Some(reason),
