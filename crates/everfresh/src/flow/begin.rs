@@ -1,6 +1,6 @@
 //! Steps 1 to 3 in order: extract, verify, decide.
 
-use super::await_key::AwaitKey;
+use super::await_key::{AwaitKey, Fetch};
 use super::facts::{OriginFacts, RequestKind};
 use super::select_refresh::Refreshing;
 use super::wait::{Pending, PendingSession, Progress};
@@ -49,15 +49,11 @@ impl<C: ClaimSet> Engine<C> {
             && manner().occasion != Occasion::Preflight
             && let Some(fetch) = self.seek_key(&mut assessed, &found, now)
         {
-            let kept = (found.keep(), refresh.as_ref().map(Found::keep));
-            let await_key = AwaitKey::new(self.clone(), Some(fetch), kept, facts, manner());
-            return Progress::Wait(PendingSession(Pending::AwaitKey(Box::new(await_key))));
+            return self.await_key(Some(fetch), &found, refresh.as_ref(), facts, manner());
         }
         let chosen = self.select_refresh(&assessed, refresh.as_ref(), false, now);
         if matches!(chosen, Refreshing::Doubt(_)) && manner().occasion != Occasion::Preflight {
-            let kept = (found.keep(), refresh.as_ref().map(Found::keep));
-            let await_key = AwaitKey::new(self.clone(), None, kept, facts, manner());
-            return Progress::Wait(PendingSession(Pending::AwaitKey(Box::new(await_key))));
+            return self.await_key(None, &found, refresh.as_ref(), facts, manner());
         }
         let (session, waits) =
             self.conclude(assessed, chosen, refresh.as_ref(), facts, manner, now);
@@ -65,5 +61,21 @@ impl<C: ClaimSet> Engine<C> {
             false => Progress::Pass(session),
             true => Progress::Wait(PendingSession(Pending::Refresh(session))),
         }
+    }
+
+    /// The request waits for the key of its token, or until the refresher has reported which of its
+    /// sessions are over.
+    #[cold]
+    fn await_key(
+        &self,
+        fetch: Option<Fetch>,
+        found: &Found<'_>,
+        refresh: Option<&Found<'_>>,
+        facts: OriginFacts,
+        kind: RequestKind,
+    ) -> Progress<C> {
+        let kept = (found.keep(), refresh.map(Found::keep));
+        let await_key = AwaitKey::new(self.clone(), fetch, kept, facts, kind);
+        Progress::Wait(PendingSession(Pending::AwaitKey(Box::new(await_key))))
     }
 }

@@ -10,7 +10,7 @@ use crate::extract::Found;
 use crate::mint::ClaimSet;
 use crate::observe::Event;
 use crate::refresh::flight::Mode;
-use crate::refresh::{Context, Presented};
+use crate::refresh::{Context, Presented, RefreshToken};
 use crate::session::{RequestFacts, Session, SessionStatus, View};
 use crate::verify::{InvalidReason, Verified};
 
@@ -35,10 +35,7 @@ impl<C: ClaimSet> Engine<C> {
             Refreshing::Token(picked) => Some(picked),
             Refreshing::Nothing => None,
             Refreshing::Doubt(_) | Refreshing::Conflict => {
-                let reason = InvalidReason::Conflict;
-                core.emit(&Event::TokenRefused { reason });
-                (verdict, view) =
-                    (Verdict::Invalid, View::without_token(SessionStatus::Rejected, Some(reason)));
+                (verdict, view) = (Verdict::Invalid, self.refuse_conflict());
                 None
             }
         };
@@ -56,32 +53,14 @@ impl<C: ClaimSet> Engine<C> {
         };
         let refresh = picked.map(|picked| picked.token);
 
-        let refreshable = || {
-            if view.verified.is_none() && refresh.is_none() {
-                return false;
-            }
-            let held = view.verified.as_deref().map(Verified::as_verified_token);
-            core.refresher.identify(Presented::with(held, refresh.as_ref()), now).is_some()
-        };
-        // Revalidation may return other claims, whatever the token's age.
-        let unread = view.unread().cloned();
-        let due = match unread.is_some() && core.settings.revalidate.is_some() {
-            true => Verdict::Expired,
-            false => verdict,
-        };
-        // The request's kind is read only if something could be refreshed.
-        let (decision, navigates) = match due != Verdict::Fresh && refreshable() {
+        let unread = view.unread().is_some();
+        let could_refresh = view.verified.is_some() || refresh.is_some();
+        let (decision, navigates) = match could_refresh && (verdict != Verdict::Fresh || unread) {
             false => (Decision::Pass, false),
-            true => {
-                let RequestKind { occasion, navigates } = manner();
-                let decision = decide(due, occasion);
-                (decision, navigates && decision == Decision::Wait)
-            }
+            true => self.decide_due(verdict, &view, refresh.as_ref(), manner, now),
         };
-        if let (Some(unread), Decision::Pass) = (unread, decision) {
-            core.tell_unread(&unread);
-            core.emit(&Event::TokenRefused { reason: InvalidReason::Claims });
-            view.reason = Some(InvalidReason::Claims);
+        if unread && decision == Decision::Pass {
+            self.refuse_unread(&mut view);
         }
 
         core.metrics.decided(decision, verdict);
@@ -104,6 +83,56 @@ impl<C: ClaimSet> Engine<C> {
             session.advise(now);
         }
         (session, decision == Decision::Wait)
+    }
+
+    /// Decides for a token that is not fresh, or whose claims the app's type does not take. Returns
+    /// the decision, and whether the request is a top-level navigation that waits.
+    ///
+    /// Outside of [`conclude`](Self::conclude), so that requests with a fresh token don't carry it.
+    #[inline(never)]
+    fn decide_due(
+        &self,
+        verdict: Verdict,
+        view: &View<C>,
+        refresh: Option<&RefreshToken>,
+        manner: impl FnOnce() -> RequestKind,
+        now: Timestamp,
+    ) -> (Decision, bool) {
+        let core = &self.core;
+        // Revalidation may return other claims, whatever the token's age.
+        let due = match view.unread().is_some() && core.settings.revalidate.is_some() {
+            true => Verdict::Expired,
+            false => verdict,
+        };
+        let refreshable = || {
+            let held = view.verified.as_deref().map(Verified::as_verified_token);
+            core.refresher.identify(Presented::with(held, refresh), now).is_some()
+        };
+        // The request's kind is read only if something could be refreshed.
+        if due == Verdict::Fresh || !refreshable() {
+            return (Decision::Pass, false);
+        }
+        let RequestKind { occasion, navigates } = manner();
+        let decision = decide(due, occasion);
+        (decision, navigates && decision == Decision::Wait)
+    }
+
+    /// The request goes on without a user, because an attacker may have planted its tokens.
+    #[cold]
+    fn refuse_conflict(&self) -> View<C> {
+        let reason = InvalidReason::Conflict;
+        self.core.emit(&Event::TokenRefused { reason });
+        View::without_token(SessionStatus::Rejected, Some(reason))
+    }
+
+    /// The request goes on without a user, because the app's type does not take the claims.
+    #[cold]
+    fn refuse_unread(&self, view: &mut View<C>) {
+        if let Some(unread) = view.unread().cloned() {
+            self.core.tell_unread(&unread);
+        }
+        self.core.emit(&Event::TokenRefused { reason: InvalidReason::Claims });
+        view.reason = Some(InvalidReason::Claims);
     }
 }
 
