@@ -281,7 +281,7 @@ fn a_wrong_name_a_dead_link_and_an_unknown_command_are_found() {
 
 #[test]
 fn every_dialect_of_the_page_about_them_is_read() {
-    let name = "docs/dialects.md";
+    let name = "crates/everfresh/docs/dialects.md";
     let page = Page::parse(name, &std::fs::read_to_string(root().join(name)).unwrap());
     let files = page.blocks.iter().filter(|block| block.language.as_deref() == Some("json"));
     let read = files.map(|file| everfresh::dialect::Dialect::from_json(&file.text).unwrap());
