@@ -91,12 +91,12 @@ fn bare(request: Request<()>) {
 }
 
 #[library_benchmark]
-#[bench::no_token(args = (nothing()), config = at_most(2_190))]
-#[bench::known_bearer(args = (bearer()), config = at_most(3_420))]
-#[bench::known_cookie(args = (cookie(0)), config = at_most(4_060))]
-#[bench::known_cookie_among_50(args = (cookie(50)), config = at_most(8_920))]
-#[bench::known_cookies_of_rotate(args = (rotating()), config = at_most(7_780))]
-#[bench::first_sight(args = (first_sight()), config = at_most(30_830))]
+#[bench::no_token(args = (nothing()), config = at_most(2_160))]
+#[bench::known_bearer(args = (bearer()), config = at_most(3_250))]
+#[bench::known_cookie(args = (cookie(0)), config = at_most(4_010))]
+#[bench::known_cookie_among_50(args = (cookie(50)), config = at_most(8_870))]
+#[bench::known_cookies_of_rotate(args = (rotating()), config = at_most(7_660))]
+#[bench::first_sight(args = (first_sight()), config = at_most(30_610))]
 fn serve(prepared: Prepared) -> Refresh<Bare, User> {
     let Prepared(mut service, request) = prepared;
     drop(black_box(service.call(black_box(request)).now_or_never()));

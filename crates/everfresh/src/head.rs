@@ -3,7 +3,7 @@
 //! Frameworks differ in their types (actix-web 4 still uses `http` 0.2). The engine reads heads
 //! through these traits, so an adapter only converts types.
 
-use http::header::{HeaderMap, HeaderName, HeaderValue};
+use http::header::{HeaderMap, HeaderName, HeaderValue, ValueIter};
 use http::{Request, Response, StatusCode};
 
 /// The header fields of a request or a response.
@@ -63,10 +63,30 @@ pub trait ResponseHead {
     fn fields_mut(&mut self) -> &mut Self::Fields;
 }
 
+/// Returns whether the map certainly has no such field. Among few fields, comparing names is faster
+/// than hashing one.
+#[inline]
+fn lacks(map: &HeaderMap, name: &HeaderName) -> bool {
+    const FEW: usize = 8;
+    map.keys_len() <= FEW && !map.keys().any(|other| other == name)
+}
+
+/// The values of the fields of one name, if there are any.
+struct Values<'h>(Option<ValueIter<'h, HeaderValue>>);
+
+impl<'h> Iterator for Values<'h> {
+    type Item = &'h [u8];
+
+    #[inline]
+    fn next(&mut self) -> Option<&'h [u8]> {
+        self.0.as_mut()?.next().map(HeaderValue::as_bytes)
+    }
+}
+
 impl HeaderFields for HeaderMap {
     #[inline]
     fn values<'h>(&'h self, name: &HeaderName) -> impl Iterator<Item = &'h [u8]> {
-        self.get_all(name).into_iter().map(HeaderValue::as_bytes)
+        Values((!lacks(self, name)).then(|| self.get_all(name).into_iter()))
     }
 
     fn append(&mut self, name: &HeaderName, value: HeaderValue) {
@@ -74,7 +94,9 @@ impl HeaderFields for HeaderMap {
     }
 
     fn remove(&mut self, name: &HeaderName) {
-        Self::remove(self, name);
+        if !lacks(self, name) {
+            Self::remove(self, name);
+        }
     }
 }
 

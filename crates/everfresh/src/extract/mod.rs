@@ -91,6 +91,12 @@ impl<'h> Found<'h> {
         &self.found
     }
 
+    /// Whether the request brought any text in the places of these tokens.
+    #[inline]
+    pub(crate) fn is_brought(&self) -> bool {
+        !self.found.is_empty() || self.flaw.is_some()
+    }
+
     /// Whether this transport brought so many that none of them counts.
     pub(crate) fn gave_up(&self, transport: usize) -> bool {
         self.given_up == Some(transport)

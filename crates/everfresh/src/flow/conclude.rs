@@ -39,8 +39,7 @@ impl<C: ClaimSet> Engine<C> {
                 None
             }
         };
-        let brought = |found: &Found<'_>| !found.candidates().is_empty() || found.flaw.is_some();
-        let refused_refresh = picked.is_none() && refresh.is_some_and(brought);
+        let refused_refresh = picked.is_none() && refresh.is_some_and(Found::is_brought);
         if picked.as_ref().is_some_and(|picked| !picked.beside) {
             // The refresh token is another session's, so the expired access token is ignored.
             (verdict, view) = (Verdict::Absent, View::without_token(SessionStatus::Absent, None));

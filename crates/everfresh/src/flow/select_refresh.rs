@@ -64,12 +64,14 @@ impl<C: ClaimSet> Engine<C> {
         asked: bool,
         now: Timestamp,
     ) -> Refreshing {
-        let Some(found) = refresh else { return Refreshing::Nothing };
-        if found.candidates().is_empty() && found.flaw.is_none() {
-            return Refreshing::Nothing;
+        match refresh {
+            Some(found) if found.is_brought() => {
+                let Assessed { verdict, transport, view, .. } = assessed;
+                let verified = view.verified.as_deref();
+                self.core.pick_refresh(found, *verdict, *transport, verified, asked, now)
+            }
+            _ => Refreshing::Nothing,
         }
-        let Assessed { verdict, transport, view, .. } = assessed;
-        self.core.pick_refresh(found, *verdict, *transport, view.verified.as_deref(), asked, now)
     }
 }
 
