@@ -10,7 +10,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use everfresh::store::{FeedEvent, NewSession, RevocationSink, SessionStore, UpstreamTokenStore};
+use everfresh::store::{FeedEvent, RevocationSink, SessionStore, UpstreamTokenStore};
 use everfresh::{ManualClock, SessionId, Timestamp};
 use everfresh_redis::{RedisStore, RedisStoreBuilder};
 use everfresh_testkit::fault::Cable;
