@@ -21,7 +21,8 @@ fuzz_target!(|text: &str| {
 
     let client = ClientAuthentication::None { id: "web".into() };
     let now = Timestamp::from_secs(1_800_000_000);
-    let settings = dialect.settings().map(|name| (name.to_owned(), "a".to_owned().into())).collect();
+    let settings =
+        dialect.settings().map(|name| (name.to_owned(), "a".to_owned().into())).collect();
     let values = RequestValues::new("a-token").access_token("a.b.c").client(&client);
     let request = dialect.request(&values.settings(&settings), now).expect("a sound dialect asks");
     let in_query = dialect.request.places.iter().any(|one| matches!(one, Place::Query(_)));

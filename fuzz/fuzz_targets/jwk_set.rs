@@ -21,7 +21,8 @@ fuzz_target!(|data: &[u8]| {
     let again = Keys::from_jwk_set(&public).expect("what we publish can be read");
     assert_eq!(again.public_jwk_set(), public);
     for key in published {
-        let alg: Algorithm = key["alg"].as_str().expect("an algorithm").parse().expect("a known one");
+        let alg: Algorithm =
+            key["alg"].as_str().expect("an algorithm").parse().expect("a known one");
         let hmac = [Algorithm::HS256, Algorithm::HS384, Algorithm::HS512];
         assert!(!hmac.contains(&alg), "a secret is published");
     }

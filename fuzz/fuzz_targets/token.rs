@@ -42,11 +42,6 @@ fuzz_target!(|data: &[u8]| {
         let Ok(value) = HeaderValue::from_bytes(&[scheme, &edited].concat()) else { return };
         let session = world.settle(&request([(name, value)]));
         let is_ours = edited.trim_ascii() == token.as_bytes();
-        assert_eq!(
-            session.status() == SessionStatus::Present,
-            is_ours,
-            "{:?}",
-            session.status()
-        );
+        assert_eq!(session.status() == SessionStatus::Present, is_ours, "{:?}", session.status());
     });
 });

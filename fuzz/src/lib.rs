@@ -5,8 +5,10 @@ use std::convert::Infallible;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD as B64;
-use everfresh::{Engine, EngineBuilder, Keys, ManualClock, MemoryStore, Rotate, Session, Timestamp, Transport};
 use everfresh::adapter::Progress;
+use everfresh::{
+    Engine, EngineBuilder, Keys, ManualClock, MemoryStore, Rotate, Session, Timestamp, Transport,
+};
 use http::{HeaderName, HeaderValue, Request, Response};
 use serde::{Deserialize, Serialize};
 use tokio::runtime::Runtime;

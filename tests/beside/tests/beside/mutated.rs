@@ -198,7 +198,7 @@ fn signers() -> (Vec<Engine<User>>, Vec<Signer>) {
 /// A token signed by jsonwebtoken, whatever its header and payload are.
 fn sign_by(case: &Signer, header: &[u8], payload: &[u8]) -> String {
     let signed = format!("{}.{}", B64.encode(header), B64.encode(payload));
-    let signature = jsonwebtoken::crypto::sign(signed.as_bytes(), &case.encoding, case.alg);
+    let signature = jsonwebtoken::crypto::sign(signed.as_bytes(), &case.encoding, theirs(case.alg));
     format!("{signed}.{}", signature.unwrap())
 }
 
@@ -270,6 +270,6 @@ fn reissued_tokens_cost_the_same() {
 }
 
 fn is_stale(session: &Session<User>) -> bool {
-    let soon = Timestamp::from(SystemTime::now()).plus(Duration::from_secs(1));
+    let soon = everfresh::Timestamp::from(SystemTime::now()).plus(Duration::from_secs(1));
     session.expires_at().is_none_or(|expires| expires < soon)
 }

@@ -1,8 +1,8 @@
 //! Numbers of tokens and of answers, whatever features of `serde_json` the app's other crates want.
 
-use everfresh::{Algorithm, Key, Keys, Timestamp, TrustedIssuer};
 use everfresh::dialect::{Dialect, RefreshOutcome};
 use everfresh::upstream::Received;
+use everfresh::{Algorithm, Key, Keys, Timestamp, TrustedIssuer};
 use futures::executor::block_on;
 
 use super::*;
@@ -20,7 +20,8 @@ fn read(dates: &str) -> Result<Received, String> {
     let payload = format!(r#"{{"iss":"https://id.example","aud":"app","sub":"alice",{dates}}}"#);
     let signed = format!("{}.{}", b64(r#"{"alg":"HS256"}"#), b64(&payload));
     let key = EncodingKey::from_secret(&SECRET);
-    let signature = jsonwebtoken::crypto::sign(signed.as_bytes(), &key, Algorithm::HS256).unwrap();
+    let signature =
+        jsonwebtoken::crypto::sign(signed.as_bytes(), &key, theirs(Algorithm::HS256)).unwrap();
     let token = format!("{signed}.{signature}");
     block_on(issuer.read(&token, Timestamp::from_secs(NOW)))
         .map_err(|refused| format!("{refused:?}"))
