@@ -157,7 +157,7 @@ impl RequestFormat {
         names(&self.headers, "headers", is_header, "a header field's name")?;
         for (index, Fixed { name, value }) in self.headers.iter().enumerate() {
             let field = format!("{at}.headers[{index}]");
-            let taken = ["content-length", "content-type", "host", "transfer-encoding"];
+            let taken = ["content-length", "host", "transfer-encoding"];
             let free = !taken.iter().any(|taken| name.eq_ignore_ascii_case(taken));
             require(&format!("{field}.name"), name, free, "a field that HTTP does not set itself")?;
             if let FixedValue::Text(text) = value {

@@ -59,6 +59,9 @@ pub struct Dialect {
     pub schema: Option<Text>,
     /// The dialect's name in logs and errors.
     pub name: Text,
+    /// The address of the vendor's document that the dialect follows. It is not read.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub document: Option<Text>,
     /// The endpoint's absolute paths, 4 at the most: an engine serves each, and a client uses the
     /// first. A dialect for calling needs none if the app gives the whole URL.
     #[serde(default, deserialize_with = "one_or_many", skip_serializing_if = "is_default")]
@@ -87,6 +90,7 @@ impl Dialect {
         Self {
             schema: None,
             name: name.into(),
+            document: None,
             paths: List::default(),
             request,
             response,

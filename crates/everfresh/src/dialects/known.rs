@@ -120,6 +120,7 @@ impl Dialect {
     pub const VIJIL: Self = Self {
         schema: None,
         name: text("vijil"),
+        document: None,
         paths: list![Text: text("/v1/auth/jwt/refresh")],
         request: request(
             TokenKind::Access { expired_for: 3600 },
@@ -185,6 +186,7 @@ impl Dialect {
     pub const JWT_AUTH_PRO: Self = Self {
         schema: None,
         name: text("jwt_auth_pro"),
+        document: None,
         paths: list![Text: text("/wp-json/jwt-auth/v1/token/refresh")],
         request: request(
             TokenKind::Refresh,
@@ -279,6 +281,7 @@ impl Dialect {
     pub const FREDDY: Self = Self {
         schema: None,
         name: text("freddy"),
+        document: None,
         paths: list![Text: text("/v1/auth/refresh")],
         request: request(
             TokenKind::Refresh,
@@ -360,6 +363,7 @@ impl Dialect {
     pub const REDIS_ENTERPRISE: Self = Self {
         schema: None,
         name: text("redis_enterprise"),
+        document: None,
         paths: list![Text: text("/v1/users/refresh_jwt")],
         request: request(
             TokenKind::Access { expired_for: 0 },
@@ -422,6 +426,7 @@ impl Dialect {
     pub const GALILEO: Self = Self {
         schema: None,
         name: text("galileo"),
+        document: None,
         paths: list![Text: text("/v1/refresh_token"), text("/refresh_token")],
         request: request(
             TokenKind::Refresh,
@@ -483,6 +488,7 @@ impl Dialect {
     pub const OAUTH2: Self = Self {
         schema: None,
         name: text("oauth2"),
+        document: None,
         paths: list![Text: text("/oauth/token")],
         request: request(
             TokenKind::Refresh,

@@ -283,7 +283,9 @@ impl Draft {
                         ("application/x-www-form-urlencoded", form.finish().into_bytes())
                     }
                 };
-                self.headers.insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
+                // A dialect may name its own, such as `application/x-amz-json-1.1`.
+                let own = HeaderValue::from_static(content_type);
+                self.headers.entry(CONTENT_TYPE).or_insert(own);
                 bytes
             }
         };
