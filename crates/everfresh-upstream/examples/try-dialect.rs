@@ -73,7 +73,8 @@ async fn main() -> Result<(), Box<dyn Error>> {
             println!("{name}: {}", value.to_str().unwrap_or(MASK));
         }
     }
-    println!("{} bytes with the members {}\n", answer.body.len(), members(&answer.body));
+    let names = json_members(&answer.body).unwrap_or_else(|| "no JSON object".into());
+    println!("{} bytes: {names}\n", answer.body.len());
     match dialect.read(answer.status, &answer.headers, &answer.body, now) {
         RefreshOutcome::Issued(issued) => {
             let show = env::var("SHOW_TOKENS").is_ok_and(|show| show == "1");
@@ -132,20 +133,21 @@ fn settings(dialect: &Dialect) -> Result<BTreeMap<String, Zeroizing<String>>, Bo
     Ok(settings)
 }
 
-/// The members of a request's body, and the values of those that are fixed in the file.
+/// The format of a request's body, and the names of its members.
 fn body(dialect: &Dialect, bytes: &[u8]) -> String {
     if bytes.is_empty() {
         return "(no body)".into();
     }
-    format!("{:?} with the members {}", dialect.request.body, members(bytes))
+    let names = json_members(bytes).unwrap_or_else(|| {
+        let form = form_urlencoded::parse(bytes).map(|(name, _)| name.into_owned());
+        format!("members {}", form.collect::<Vec<_>>().join(", "))
+    });
+    format!("{:?}: {names}", dialect.request.body)
 }
 
-/// The names of the members of a JSON object or a form, without their values.
-fn members(bytes: &[u8]) -> String {
-    let object: Result<serde_json::Map<String, serde_json::Value>, _> = serde_json::from_slice(bytes);
-    let names: Vec<String> = match object {
-        Ok(object) => object.keys().cloned().collect(),
-        Err(_) => form_urlencoded::parse(bytes).map(|(name, _)| name.into_owned()).take(20).collect(),
-    };
-    names.join(", ")
+/// The names of the members of a JSON object, without their values.
+fn json_members(bytes: &[u8]) -> Option<String> {
+    let object: serde_json::Map<String, serde_json::Value> = serde_json::from_slice(bytes).ok()?;
+    let names: Vec<&str> = object.keys().map(String::as_str).collect();
+    Some(format!("members {}", names.join(", ")))
 }
