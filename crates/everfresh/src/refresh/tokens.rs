@@ -55,9 +55,8 @@ pub struct AccessTokenResponse {
     pub id_token: Option<AccessToken>,
     /// How long the access token is valid from now, if the response says so.
     pub expires_in: Option<Duration>,
-    /// The response's other members that the dialect lists ([`Answer::members`]), by name.
-    ///
-    /// [`Answer::members`]: crate::dialect::Answer::members
+    /// The response's other members that the dialect
+    /// [keeps](crate::dialect::ResponseFormat::keep), by path.
     pub members: BTreeMap<String, String>,
 }
 
