@@ -22,10 +22,10 @@ use tokio::net::TcpListener;
 
 use crate::METRICS_TYPE;
 
-/// What axum takes of a body.
+/// axum's limit of a request body.
 const BODY_LIMIT: usize = 2 * 1024 * 1024;
 
-/// Serves until `stop` ends, and then what is under way.
+/// Serves until `stop` ends, and then finishes the pending requests.
 pub async fn serve(
     listener: TcpListener,
     auth: Engine<User>,
@@ -134,7 +134,8 @@ async fn slow(session: Session<User>, request: HttpRequest) -> Result<Json<Me>, 
     Ok(me(session).await?)
 }
 
-/// Reads the body whoever sent it: actix-web closes a connection whose request was not read.
+/// Reads the body of every client, because actix-web closes a connection whose request was not
+/// read.
 async fn echo(
     session: Session<User>,
     body: Result<Bytes, actix_web::Error>,
@@ -188,7 +189,7 @@ async fn socket(
             tokio::select! {
                 (code, reason) = &mut end => {
                     let reason = CloseReason { code: code.into(), description: Some(reason.into()) };
-                    // Whoever has gone by now needs no goodbye.
+                    // A client that has disconnected needs no close frame.
                     let _ = socket.close(Some(reason)).await;
                     break;
                 }
@@ -199,7 +200,7 @@ async fn socket(
     Ok(response)
 }
 
-/// What can't be read is answered in axum's words: so axum reads it.
+/// Requests that can't be read are answered in axum's words, so axum reads them.
 fn query<T: DeserializeOwned>(request: &HttpRequest) -> Result<T, actix_web::Error> {
     let uri = format!("/?{}", request.query_string()).parse().unwrap_or_default();
     let query = Query::try_from_uri(&uri);
@@ -226,7 +227,7 @@ async fn upgradable(request: &HttpRequest) -> Result<(), actix_web::Error> {
     }
     let (mut parts, ()) = parts.body(()).unwrap_or_default().into_parts();
     match WebSocketUpgrade::from_request_parts(&mut parts, &()).await {
-        // All that is missing is a connection of axum's.
+        // Only axum's connection is missing.
         Ok(_) | Err(ConnectionNotUpgradable(_)) => Ok(()),
         Err(problem) => Err(refuse(problem.status(), problem.body_text())),
     }

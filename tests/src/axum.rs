@@ -19,7 +19,7 @@ use tokio::net::TcpListener;
 
 use crate::METRICS_TYPE;
 
-/// Serves until `stop` ends, and then what is under way.
+/// Serves until `stop` ends, and then finishes the pending requests.
 pub async fn serve(
     listener: TcpListener,
     auth: Engine<User>,
@@ -110,7 +110,7 @@ async fn socket(
             tokio::select! {
                 (code, reason) = &mut end => {
                     let frame = CloseFrame { code, reason: reason.into() };
-                    // Whoever has gone by now needs no goodbye.
+                    // A client that has disconnected needs no close frame.
                     let _ = socket.send(Message::Close(Some(frame))).await;
                     break;
                 }

@@ -1,4 +1,4 @@
-//! A real browser on the quickstart, by Chromium and its driver.
+//! A real browser on the quickstart, with Chromium and its driver.
 
 #![expect(clippy::unwrap_used, reason = "a test that can't go on fails")]
 
@@ -14,13 +14,13 @@ use crate::process::{Running, Workplace};
 /// Longer than the quickstart's tokens live.
 const PATIENCE: Duration = Duration::from_secs(40);
 
-/// A quickstart and a browser on it. The parts end in this order.
+/// A quickstart and a browser on it. The fields are dropped in this order.
 ///
-/// Needs `QUICKSTART`, the path of the built program, and `chromedriver` on the path. Every function
-/// panics where something is not as it should be.
+/// Needs `QUICKSTART`, the path of the built program, and `chromedriver` on the path. Every
+/// function panics if it finds an unexpected state.
 #[derive(Debug)]
 pub struct World {
-    /// The tab that is looked at.
+    /// The current tab.
     pub page: Client,
     _driver: Running,
     _quickstart: Running,
@@ -30,7 +30,7 @@ pub struct World {
 }
 
 impl World {
-    /// A new browser on the page of a quickstart of its own.
+    /// Opens a new browser on the page of a new quickstart.
     pub async fn new() -> Self {
         let built = PathBuf::from(std::env::var_os("QUICKSTART").expect("QUICKSTART is set"));
         let workplace = Workplace::new().unwrap();
@@ -47,8 +47,7 @@ impl World {
         let port = port.trim_end_matches('.');
 
         let profile = format!("--user-data-dir={}/profile", workplace.path().display());
-        // Chromium keeps its sandbox. It would call home in the background, which is nobody's
-        // business here.
+        // Chromium keeps its sandbox. Its background connections to the vendor are switched off.
         let arguments = [
             "--headless=new",
             "--disable-gpu",
@@ -80,7 +79,7 @@ impl World {
         self.visible("#signed-in").await;
     }
 
-    /// Waits until something is to be seen.
+    /// Waits until an element is visible.
     pub async fn visible(&self, css: &str) {
         self.until(&format!(
             "(() => {{ const e = document.querySelector({css:?}); return !!e && e.checkVisibility() }})()"
@@ -107,7 +106,7 @@ impl World {
         }
     }
 
-    /// What a script returns in the end; promises are awaited.
+    /// The final result of a script; promises are awaited.
     pub async fn run(&self, script: &str) -> Value {
         let script = format!(
             "const done = arguments[arguments.length - 1];\n\
@@ -116,7 +115,7 @@ impl World {
         self.page.execute_async(&script, vec![]).await.unwrap()
     }
 
-    /// Opens the quickstart in another tab and looks at it. Gives the tab that was looked at.
+    /// Opens the quickstart in another tab and switches to it. Returns the former tab.
     pub async fn another_tab(&self) -> WindowHandle {
         let before = self.page.window().await.unwrap();
         let tab = self.page.new_window(true).await.unwrap().handle;
@@ -130,12 +129,12 @@ impl World {
         self.page.find(Locator::Css(css)).await.unwrap().click().await.unwrap();
     }
 
-    /// Waits until the token's last second is over, by the page's own count.
+    /// Waits until the token has expired, by the page's own counter.
     pub async fn expired(&self) {
         self.until("document.querySelector('#seconds').textContent === '0'").await;
     }
 
-    /// Sends one request and gives its status and outcome.
+    /// Sends one request and returns its status and outcome.
     pub async fn request(&self) -> (String, String) {
         let rows = "document.querySelectorAll('#log li').length";
         let before = self.page.execute(&format!("return {rows}"), vec![]).await.unwrap();

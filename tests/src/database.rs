@@ -1,4 +1,4 @@
-//! Redis and PostgreSQL for tests: real servers on free ports, with data that is theirs alone.
+//! Redis and PostgreSQL for tests: real servers on free ports, with data of their own.
 
 use std::ffi::OsString;
 use std::io::{self, BufRead as _, BufReader, Write as _};
@@ -17,8 +17,8 @@ const TRIES: u32 = 100;
 /// Between two of them.
 const PAUSE: Duration = Duration::from_millis(100);
 
-/// A server on 127.0.0.1. It ends, and its data with it, when this is dropped or this process is
-/// over.
+/// A server on 127.0.0.1. It stops and its data is removed when this is dropped or the process
+/// ends.
 #[derive(Debug)]
 pub struct Database {
     kind: Kind,
@@ -36,14 +36,14 @@ enum Kind {
 }
 
 impl Database {
-    /// A Redis that writes every change to its log before it answers. `REDIS_SERVER` names
-    /// another program, such as `valkey-server`.
+    /// A Redis that logs every change before it answers. `REDIS_SERVER` names another program, such
+    /// as `valkey-server`.
     pub fn redis() -> Self {
         Self::start(Kind::Redis)
     }
 
-    /// A Redis that is one node of a cluster and has all its slots, which is enough for it to
-    /// refuse what touches two of them.
+    /// A Redis that is the only node of a cluster and has all its slots. It refuses commands that
+    /// touch two slots, as a larger cluster does.
     pub fn redis_cluster() -> Self {
         let database = Self::start(Kind::RedisCluster);
         database.tell("CLUSTER ADDSLOTSRANGE 0 16383", "+OK");
@@ -51,7 +51,7 @@ impl Database {
         database
     }
 
-    /// Says a line to Redis until its answer holds that.
+    /// Sends a line to Redis until the answer contains `wanted`.
     fn tell(&self, line: &str, wanted: &str) {
         let connection = TcpStream::connect(self.address()).expect("a server");
         let mut answers = BufReader::new(&connection);
@@ -68,18 +68,18 @@ impl Database {
         panic!("{line}: no {wanted}");
     }
 
-    /// A PostgreSQL as it comes.
+    /// A PostgreSQL with default settings.
     pub fn postgres() -> Self {
         Self::start(Kind::Postgres)
     }
 
-    /// One Redis for all tests of this process. They keep apart by prefixes.
+    /// One Redis for all tests of this process. Each test uses its own prefix.
     pub fn shared_redis() -> &'static Self {
         static SHARED: OnceLock<Database> = OnceLock::new();
         SHARED.get_or_init(Self::redis)
     }
 
-    /// One PostgreSQL for all tests of this process. They keep apart by schemas.
+    /// One PostgreSQL for all tests of this process. Each test uses its own schema.
     pub fn shared_postgres() -> &'static Self {
         static SHARED: OnceLock<Database> = OnceLock::new();
         SHARED.get_or_init(Self::postgres)
@@ -96,17 +96,17 @@ impl Database {
         database
     }
 
-    /// Where it listens.
+    /// The address that it listens on.
     pub fn address(&self) -> SocketAddr {
         (Ipv4Addr::LOCALHOST, self.port).into()
     }
 
-    /// As `STORE` names it.
+    /// The address in the form of `STORE`.
     pub fn url(&self) -> String {
         self.url_by(self.address())
     }
 
-    /// As `STORE` names it, by way of a proxy.
+    /// The address in the form of `STORE`, through a proxy.
     pub fn url_by(&self, proxy: SocketAddr) -> String {
         match self.kind {
             Kind::Redis | Kind::RedisCluster => format!("redis://{proxy}"),
@@ -114,12 +114,12 @@ impl Database {
         }
     }
 
-    /// Ends it as a crash would.
+    /// Kills it, as a crash would.
     pub fn kill(&mut self) {
         *self.running() = None;
     }
 
-    /// Stops it where it is, or lets it go on.
+    /// Pauses it, or continues it.
     pub fn signal(&self, signal: Signal) {
         if let Some(running) = &*self.running() {
             running.signal(signal);
@@ -130,11 +130,11 @@ impl Database {
         self.running.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Starts it, after a crash if it runs, on the same port and with the same data.
+    /// Starts it on the same port and with the same data. Kills it first if it runs.
     pub fn restart(&mut self) {
         self.kill();
         let port = self.port.to_string();
-        // The port that a cluster's nodes talk by; there are no others.
+        // The port for the connections between the nodes of a cluster. There are no other nodes.
         let bus = free_port().expect("a free port").to_string();
         let (program, arguments) = match self.kind {
             Kind::Redis => (redis_program(), redis_arguments(&port).to_vec()),
@@ -149,7 +149,7 @@ impl Database {
             let mut running = running.unwrap_or_else(|error| panic!("{program:?}: {error}"));
             match running.find("eady to accept connections") {
                 Ok(_) => return *self.running() = Some(running),
-                // PostgreSQL's processes look after each other; they may be at it still.
+                // PostgreSQL's processes watch each other and may still be shutting down.
                 Err(said) => assert!(tries < TRIES, "{program:?}: {said}"),
             }
             std::thread::sleep(PAUSE);
@@ -188,7 +188,7 @@ fn postgres_arguments(port: &str) -> [&str; 10] {
     ]
 }
 
-/// On the path, or where Debian has it.
+/// A program on the path, or in Debian's folder.
 fn postgres_program(name: &str) -> OsString {
     let path = std::env::var_os("PATH").unwrap_or_default();
     if std::env::split_paths(&path).any(|folder| folder.join(name).is_file()) {

@@ -1,6 +1,6 @@
-//! The Rust examples of every document compile, and those that can run do. They are doc tests of
-//! this crate, since it alone has every adapter and store at hand. `tests/documents` holds this
-//! list against the documents that there are.
+//! Compiles the Rust examples of every document, and runs those that can run. They are doc tests of
+//! this crate, because it alone depends on every adapter and store. `tests/documents` compares this
+//! list with the existing documents.
 
 macro_rules! documents {
     ($($name:ident: $file:literal)*) => {

@@ -1,5 +1,5 @@
-//! Many processes that rotate, confirm and revoke the same few sessions, some of them killed; and
-//! what the store acknowledged to all of them, held against what it has.
+//! Starts several processes that rotate, confirm and revoke the same few sessions, and kills some
+//! of them. Compares the changes that the store acknowledged with its content.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
@@ -15,7 +15,7 @@ use crate::process::{Running, Workplace};
 /// How many sessions are hammered.
 pub const SESSIONS: u8 = 24;
 
-/// Sessions from here on are revoked at some time.
+/// Sessions from this number on may be revoked.
 pub const REVOKED_FROM: u8 = 16;
 
 /// The id of a session.
@@ -23,12 +23,12 @@ pub fn id(n: u8) -> SessionId {
     SessionId::from_bytes([n; 16])
 }
 
-/// `HAMMER_SECONDS`: how long; a few seconds unless it is set.
+/// `HAMMER_SECONDS`: the duration, by default a few seconds.
 pub fn seconds() -> u64 {
     std::env::var("HAMMER_SECONDS").map_or(4, |seconds| seconds.parse().expect("whole seconds"))
 }
 
-/// The sessions that are hammered.
+/// Creates the sessions.
 pub async fn fill(store: &impl SessionStore) {
     for n in 0..SESSIONS {
         let mut new = session(n, "alice");
@@ -37,7 +37,7 @@ pub async fn fill(store: &impl SessionStore) {
     }
 }
 
-/// Processes on one store, and a folder for them.
+/// Processes on one store, and their folder.
 #[derive(Debug)]
 pub struct Hammer {
     /// Where they are at home.
@@ -47,7 +47,7 @@ pub struct Hammer {
 }
 
 impl Hammer {
-    /// With the program that was built, on a `STORE`.
+    /// Uses the built program on a `STORE`.
     pub fn new(built: &str, store: &str) -> Self {
         let workplace = Workplace::new().expect("a folder");
         let program = workplace.program(Path::new(built)).expect("a copy");
@@ -63,7 +63,7 @@ impl Hammer {
         hammer
     }
 
-    /// Four at once, to their end. Gives what was acknowledged.
+    /// Runs four processes at once, to their end. Returns the acknowledged changes.
     pub fn four(&self) -> Vec<String> {
         let hammers: Vec<_> = (0..4).map(|_| self.start(seconds())).collect();
         let mut said = Vec::new();
@@ -74,13 +74,13 @@ impl Hammer {
         said
     }
 
-    /// One that works on while others are killed. Gives what was acknowledged.
+    /// Runs one process to the end while others are killed. Returns the acknowledged changes.
     pub async fn kill(&self, kills: u64) -> Vec<String> {
         let mut said = Vec::new();
         let steady = self.start(3600);
         for _ in 0..kills {
             let victim = self.start(3600);
-            // Somewhere in the middle of its work, which began when it was ready.
+            // In the middle of its work, which began when it was ready.
             tokio::time::sleep(Duration::from_millis(150)).await;
             said.extend(killed(victim));
         }
@@ -88,7 +88,8 @@ impl Hammer {
         said
     }
 
-    /// Two that work on while something happens to the server. Gives what was acknowledged.
+    /// Runs two processes while `happens` does something to the server. Returns the acknowledged
+    /// changes.
     pub async fn during(&self, happens: impl AsyncFnOnce()) -> Vec<String> {
         let hammers = [self.start(3600), self.start(3600)];
         happens().await;
@@ -102,8 +103,8 @@ fn killed(mut hammer: Running) -> Vec<String> {
     hammer.rest()
 }
 
-/// What the store acknowledged to all processes together, held against the store. Gives the number
-/// of rotations.
+/// Compares the acknowledged changes of all processes with the store. Returns the number of
+/// rotations.
 pub async fn check(store: &impl SessionStore, said: &[String]) -> usize {
     let mut rotated: BTreeMap<u8, BTreeSet<u64>> = BTreeMap::new();
     let mut revoked = BTreeSet::new();
@@ -129,14 +130,14 @@ pub async fn check(store: &impl SessionStore, said: &[String]) -> usize {
         let last = rotated.get(&n).and_then(|rotated| rotated.last()).map_or(0, |from| from + 1);
         match loaded {
             Some(loaded) => assert!(loaded.record.generation >= last, "session {n} went back"),
-            // Killed between the revocation and the word of it.
+            // The process was killed after the revocation and before it printed the line.
             None => assert!(n >= REVOKED_FROM, "session {n} was lost"),
         }
     }
     rotated.values().map(BTreeSet::len).sum()
 }
 
-/// Makes the tests of one engine, given how it is started and what opens a store on it.
+/// Creates the tests of one engine. The arguments start a server and open a store on it.
 #[macro_export]
 macro_rules! hammer_suite {
     ($start:path, $open:path) => {
@@ -187,7 +188,7 @@ macro_rules! hammer_suite {
                     tokio::time::sleep(Duration::from_millis(400)).await;
                     database.restart();
                 }
-                // They found it again.
+                // The processes have reconnected.
                 tokio::time::sleep(Duration::from_millis(400)).await;
             };
             let said = hammer.during(crashes).await;

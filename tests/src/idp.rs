@@ -1,6 +1,6 @@
 //! A real identity provider for tests: npm's certified `oidc-provider`, on loopback.
 //!
-//! Its program lies in `tests/idp`. Node.js and npm are needed; `cargo xtask test` sees to both.
+//! Its program is in `tests/idp`. It needs Node.js and npm, which `cargo xtask test` provides.
 
 use std::collections::BTreeMap;
 use std::fs::File;
@@ -17,14 +17,14 @@ use serde_json::{Value, json};
 
 use crate::process::{Running, Workplace};
 
-/// Whom access tokens are for that are JWTs.
+/// The audience of access tokens that are JWTs.
 pub const AUDIENCE: &str = "https://api.everfresh.test";
 
-/// The secret of the clients `web` and `web-post`: all that may be in one (RFC 6749 appendix A.2)
-/// and that a form or HTTP Basic could garble.
+/// The secret of the clients `web` and `web-post`. It contains the characters allowed in a secret
+/// (RFC 6749 appendix A.2) that a form or HTTP Basic could garble.
 pub const SECRET: &str = "s%3A+/ =&:\"~";
 
-/// As [`SECRET`], for those who present it.
+/// [`SECRET`] as a client presents it.
 pub fn secret() -> ClientSecret {
     SECRET.into()
 }
@@ -32,30 +32,30 @@ pub fn secret() -> ClientSecret {
 /// How the provider behaves.
 #[derive(Clone, Debug)]
 pub struct IdentitySettings {
-    /// What becomes of a refresh token that was used.
+    /// How refresh tokens rotate.
     pub rotation: Rotation,
-    /// How long an access token lives: whole seconds.
+    /// The lifetime of an access token, in whole seconds.
     pub access_lifetime: Duration,
-    /// How long a refresh token lives: whole seconds.
+    /// The lifetime of a refresh token, in whole seconds.
     pub refresh_lifetime: Duration,
-    /// What access tokens are.
+    /// The format of access tokens.
     pub access_tokens: AccessTokens,
-    /// The public keys of the client `pkj`, which exists only with them.
+    /// The public keys of the client `pkj`. Without keys there is no such client.
     pub pkj_keys: Option<Value>,
 }
 
-/// What becomes of a refresh token that was used.
+/// How refresh tokens rotate.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Rotation {
-    /// Another one takes its place; used again, it ends its whole family.
+    /// Each use issues a new token. A second use ends the token family.
     Rotated,
-    /// It is given again.
+    /// Each use returns the same token.
     Repeated,
-    /// It stays good, and the answer says nothing of it.
+    /// The token stays valid, and the answer omits it.
     Omitted,
 }
 
-/// What access tokens are.
+/// The format of access tokens.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum AccessTokens {
     /// Random text.
@@ -78,7 +78,7 @@ impl Default for IdentitySettings {
     }
 }
 
-/// What a sign-in at the provider gave.
+/// The tokens of a sign-in at the provider.
 #[derive(Clone, Deserialize)]
 pub struct IssuedTokens {
     /// The access token.
@@ -97,7 +97,7 @@ impl std::fmt::Debug for IssuedTokens {
     }
 }
 
-/// What the provider was asked since it started.
+/// The requests to the provider since its start.
 #[derive(Clone, Debug, Deserialize)]
 pub struct Counts {
     /// Calls of the token endpoint by `grant_type`.
@@ -106,14 +106,14 @@ pub struct Counts {
     pub paths: BTreeMap<String, u64>,
 }
 
-/// How the token endpoint was called with one `grant_type`.
+/// The requests to the token endpoint with one `grant_type`.
 #[derive(Clone, Debug, Default, Deserialize)]
 pub struct GrantCounts {
     /// How often.
     pub calls: u64,
     /// Its answers: `ok`, or the `error`.
     pub outcomes: BTreeMap<String, u64>,
-    /// How many seconds old the refresh tokens were that were rotated.
+    /// The ages of the rotated refresh tokens, in seconds, with their counts.
     pub ages: BTreeMap<u64, u64>,
 }
 
@@ -130,7 +130,7 @@ impl Counts {
 }
 
 impl GrantCounts {
-    /// How many refresh tokens were rotated that were at least so many seconds old.
+    /// How many rotated refresh tokens were at least the given number of seconds old.
     pub fn rotated_after(&self, seconds: u64) -> u64 {
         self.ages.range(seconds..).map(|(_, count)| count).sum()
     }
@@ -139,8 +139,9 @@ impl GrantCounts {
 /// A running provider. Its clients: `web` (`client_secret_basic`), `web-post`
 /// (`client_secret_post`), `spa` (public), and `pkj` (`private_key_jwt`) if it has keys.
 ///
-/// All of them may send people to `/callback` at any port of 127.0.0.1, where they sign in with any
-/// name. It ends with this handle, or with this process. Whatever can't be had is a panic.
+/// All clients may redirect to `/callback` at any port of 127.0.0.1. A user can sign in with any
+/// name. The provider stops when this handle is dropped or the process ends. A missing requirement
+/// causes a panic.
 #[derive(Debug)]
 pub struct IdentityProvider {
     issuer: String,
@@ -150,7 +151,7 @@ pub struct IdentityProvider {
 }
 
 impl IdentityProvider {
-    /// Starts one, and installs what it needs if that has not happened yet.
+    /// Starts a provider. Installs its packages first if necessary.
     pub fn start(settings: &IdentitySettings) -> Self {
         install();
         let workplace = Workplace::new().expect("a folder");
@@ -181,17 +182,17 @@ impl IdentityProvider {
         Self { issuer, client, _server: server, _workplace: workplace }
     }
 
-    /// Its issuer: the address that it listens on.
+    /// Its issuer, which is the address that it listens on.
     pub fn url(&self) -> &str {
         &self.issuer
     }
 
-    /// Tokens of `n` new sign-ins of `sub` at a client, without a browser.
+    /// The tokens of `n` new sign-ins of `sub` at a client, without a browser.
     pub async fn tokens(&self, client: &str, sub: &str, n: usize) -> Vec<IssuedTokens> {
         self.post("tokens", &json!({"client": client, "sub": sub, "n": n})).await
     }
 
-    /// What it was asked until now.
+    /// The requests that it received so far.
     pub async fn counts(&self) -> Counts {
         read(self.client.get(&self.control("counts"))).await
     }
@@ -201,7 +202,7 @@ impl IdentityProvider {
         self.post::<Value>("revoke", &json!({"sub": sub})).await;
     }
 
-    /// Signs with other keys from now on. `keep`: the former ones stay published.
+    /// Signs with new keys from now on. `keep`: the former keys stay published.
     pub async fn rotate_keys(&self, keep: bool) {
         self.post::<Value>("rotate-keys", &json!({"keep": keep})).await;
     }
@@ -227,8 +228,8 @@ fn source() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("idp")
 }
 
-/// `npm ci` in `tests/idp`, unless what is there is as new as the lock file. Once at a time,
-/// however many processes run tests.
+/// Runs `npm ci` in `tests/idp`, unless the installed packages are as new as the lock file.
+/// Processes that run tests take turns.
 fn install() {
     let lock_file = source().join("package-lock.json");
     let lock = File::open(&lock_file).expect("tests/idp/package-lock.json");

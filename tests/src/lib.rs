@@ -1,7 +1,7 @@
 //! The contract servers: one small application, served by every framework.
 //!
-//! They are for driving, by the tests here and by any HTTP client; the examples are for reading.
-//! What they answer is written down in `tests/CONTRACT.md`.
+//! The tests here and any HTTP client use them; the examples are for reading. `tests/CONTRACT.md`
+//! specifies their answers.
 
 pub mod actix;
 pub mod axum;
@@ -28,7 +28,7 @@ use tokio::runtime::Handle;
 
 pub use serve::run;
 
-/// `GET /metrics`: what the engines of this process count, as Prometheus reads it.
+/// `GET /metrics`: the metrics of this process's engines, in Prometheus format.
 pub(crate) fn metrics() -> String {
     let mut text = recorder().map_or_else(String::new, PrometheusHandle::render);
     if let Some(runtime) = RUNTIME.get() {
@@ -38,23 +38,23 @@ pub(crate) fn metrics() -> String {
     text
 }
 
-/// How many tasks live on the runtime that the engine is on: its own, and the connections' where the
-/// framework has them there.
+/// The number of live tasks on the engine's runtime: the engine's own, and those of connections if
+/// the framework runs them there.
 pub(crate) const TASKS: &str = "contract_tasks";
 
-/// That runtime, once a server runs.
+/// That runtime, set once a server runs.
 static RUNTIME: OnceLock<Handle> = OnceLock::new();
 
-/// Counts the tasks of the runtime that this is called on.
+/// Counts the tasks of the current runtime.
 pub(crate) fn count_tasks() {
-    // A second server in a process has the first one's.
+    // A second server in the process keeps the first one's runtime.
     let _ = RUNTIME.set(Handle::current());
 }
 
-/// The recorder of this process. Engines that were built before it is asked for count nothing.
+/// The recorder of this process. Engines that were built before the first call record nothing.
 pub(crate) fn recorder() -> Option<&'static PrometheusHandle> {
     static RECORDER: OnceLock<Option<PrometheusHandle>> = OnceLock::new();
-    /// Seconds: a request waits for 3 at the most, a refresh takes 30.
+    /// In seconds: a request waits for at most 3, a refresh takes at most 30.
     const BUCKETS: [f64; 10] = [0.001, 0.003, 0.01, 0.03, 0.1, 0.3, 1.0, 3.0, 10.0, 30.0];
     let install = || PrometheusBuilder::new().set_buckets(&BUCKETS)?.install_recorder();
     RECORDER.get_or_init(|| install().ok()).as_ref()
@@ -63,7 +63,7 @@ pub(crate) fn recorder() -> Option<&'static PrometheusHandle> {
 /// The content type of [`metrics`].
 pub(crate) const METRICS_TYPE: &str = "text/plain; version=0.0.4";
 
-/// `GET /openapi.json`: what the engine serves, as a document.
+/// `GET /openapi.json`: the engine's endpoints as a document.
 pub(crate) fn openapi(auth: &everfresh::Engine<everfresh_testkit::contract::User>) -> String {
     // A document of plain values is always JSON.
     everfresh_openapi::document(auth).to_json().unwrap_or_default()

@@ -1,4 +1,5 @@
-//! Child processes of the tests: unprivileged, in a process group of their own, ended with it.
+//! Child processes of the tests: unprivileged, each in a process group of its own, which ends with
+//! the handle.
 
 use std::ffi::OsStr;
 use std::io::{self, BufRead as _, BufReader, Read};
@@ -13,26 +14,26 @@ use std::time::Duration;
 use rustix::process::{Pid, Signal, geteuid, kill_process_group};
 use tempfile::TempDir;
 
-/// `nobody` and `nogroup`: what servers and browsers run as where the tests run as root.
+/// The user `nobody` and the group `nogroup`, for servers and browsers if the tests run as root.
 const NOBODY: u32 = 65534;
 
-/// Held while a program is copied and while one is started: a child that is forked meanwhile
-/// would hold the copy open for writing, and what is being written can't be run.
+/// Held while a program is copied and while one is started. A child forked during the copy would
+/// keep the copy open for writing, and a file open for writing can't be executed.
 static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
 
 fn one_at_a_time() -> MutexGuard<'static, ()> {
     ONE_AT_A_TIME.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// How long a child may take to say that it is ready, and to end.
+/// The time limit for a child to report that it is ready, and to end.
 const PATIENCE: Duration = Duration::from_secs(60);
 
-/// A folder that children may read and write; removed when dropped.
+/// A folder that children can read and write; removed when dropped.
 #[derive(Debug)]
 pub struct Workplace(TempDir);
 
 impl Workplace {
-    /// An empty one.
+    /// Creates an empty folder.
     pub fn new() -> io::Result<Self> {
         let folder = tempfile::Builder::new().prefix("everfresh-").tempdir()?;
         if geteuid().is_root() {
@@ -41,12 +42,12 @@ impl Workplace {
         Ok(Self(folder))
     }
 
-    /// Where it is.
+    /// The path of the folder.
     pub fn path(&self) -> &Path {
         self.0.path()
     }
 
-    /// A copy of a program, for children who may not read where it was built.
+    /// Copies a program, because children may not be able to read the build folder.
     pub fn program(&self, built: &Path) -> io::Result<PathBuf> {
         let copy = self.path().join(built.file_name().unwrap_or(OsStr::new("program")));
         let _alone = one_at_a_time();
@@ -55,14 +56,15 @@ impl Workplace {
         Ok(copy)
     }
 
-    /// A copy of a folder, for the same. Links in it are left out.
+    /// Copies a folder for the same reason. Symbolic links in it are left out.
     pub fn folder(&self, from: &Path) -> io::Result<PathBuf> {
         let copy = self.path().join(from.file_name().unwrap_or(OsStr::new("folder")));
         copy_folder(from, &copy)?;
         Ok(copy)
     }
 
-    /// Gives a file that was made here to the children, and those that belong to it (`-wal`).
+    /// Makes a file that was created here, and its companion files (`-wal`), writable for the
+    /// children.
     pub fn share(&self, file: &Path) -> io::Result<()> {
         if !geteuid().is_root() {
             return Ok(());
@@ -113,20 +115,20 @@ pub struct Running {
     child: Child,
     lines: Receiver<String>,
     stderr: Option<std::thread::JoinHandle<String>>,
-    /// What a guard reads from: closed when this process ends, however it does.
+    /// The guard reads from this pipe, which closes when this process ends for any reason.
     _alive: Option<ChildStdin>,
 }
 
 impl Running {
-    /// Starts a command and listens to what it says. Its standard input ends when we do.
+    /// Starts a command and reads its output. Its standard input closes when this process ends.
     pub fn start(mut command: Command) -> io::Result<Self> {
         command.stdin(Stdio::piped());
         Self::listen(command)
     }
 
-    /// Starts a program that must not outlive this process even if nothing is dropped, as with a
-    /// `static` or where this process is killed: it ends then, and the workplace is removed. What
-    /// it says on standard error is among its lines.
+    /// Starts a program that must not outlive this process, even if no destructor runs, as with a
+    /// `static` or a killed process. The program then ends, and the workplace is removed. Its
+    /// standard error is included in its lines.
     pub fn start_guarded(
         workplace: &Workplace,
         program: impl AsRef<OsStr>,
@@ -167,14 +169,15 @@ impl Running {
         Ok(Self { child, lines, stderr, _alive })
     }
 
-    /// What follows `mark` in the first line on standard output that holds it.
+    /// The text after `mark` in the first line of standard output that contains it.
     ///
-    /// Panics with what the child said if it ends, or takes a minute, without.
+    /// Panics with the child's output if the child ends, or a minute passes, without such a line.
     pub fn wait_for(&mut self, mark: &str) -> String {
         self.find(mark).unwrap_or_else(|said| panic!("no {mark:?}: {said}"))
     }
 
-    /// As [`wait_for`](Self::wait_for); the error is what the child said instead. It is over then.
+    /// As [`wait_for`](Self::wait_for), but returns the child's output as the error. The child has
+    /// ended then.
     pub fn find(&mut self, mark: &str) -> Result<String, String> {
         let mut said = Vec::new();
         loop {
@@ -191,12 +194,12 @@ impl Running {
         }
     }
 
-    /// All lines on standard output that were not read yet, once it has ended.
+    /// The unread lines of standard output, after its end.
     pub fn rest(&self) -> Vec<String> {
         self.lines.iter().collect()
     }
 
-    /// The process.
+    /// The process id.
     pub fn id(&self) -> u32 {
         self.child.id()
     }
@@ -213,7 +216,7 @@ impl Running {
         self.child.wait()
     }
 
-    /// All that it said on standard error, once it has ended.
+    /// The whole standard error, after its end.
     pub fn stderr(&mut self) -> String {
         self.stderr.take().and_then(|text| text.join().ok()).unwrap_or_default()
     }

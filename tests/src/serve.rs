@@ -1,4 +1,4 @@
-//! Listening: loopback only, says where, stops on SIGTERM and SIGINT.
+//! Listens on loopback only, prints the address, and stops on SIGTERM and SIGINT.
 
 use std::net::Ipv4Addr;
 use std::pin::Pin;
@@ -9,10 +9,10 @@ use tokio::net::TcpListener;
 
 use crate::settings::{Settings, exit};
 
-/// What ends a server.
+/// The future that ends a server.
 type Stop = Pin<Box<dyn Future<Output = ()> + Send>>;
 
-/// The whole of a contract server: settings from the environment, an engine, a socket.
+/// A whole contract server: settings from the environment, an engine, a socket.
 pub async fn run<Fut: Future<Output = std::io::Result<()>>>(
     serve: impl FnOnce(TcpListener, Engine<User>, Stop) -> Fut,
 ) {

@@ -1,4 +1,5 @@
-//! The servers' environment: every variable, what is allowed, and one clear line where it isn't.
+//! The servers' environment variables with their allowed values. A bad value produces a one-line
+//! error.
 
 use std::fmt::Display;
 use std::str::FromStr;
@@ -13,7 +14,7 @@ use crate::upstream::UpstreamSettings;
 
 const DAY: u64 = 24 * 60 * 60;
 
-/// What the environment says.
+/// The settings from the environment.
 #[derive(Clone, Debug)]
 pub struct Settings {
     /// `PORT`: 0 lets the system choose. Default 3000.
@@ -39,8 +40,8 @@ impl Settings {
         settings.unwrap_or_else(|problem| exit(&problem))
     }
 
-    /// Reads settings from `lookup`. The error is one line that names the variable, what was
-    /// found and what is allowed.
+    /// Reads settings from `lookup`. The error is one line with the variable, its value and the
+    /// allowed values.
     pub fn read(lookup: impl Fn(&str) -> Option<String>) -> Result<Self, String> {
         let secret = match lookup("SECRET") {
             Some(secret) => secret,
@@ -73,7 +74,7 @@ impl Settings {
         })
     }
 
-    /// An engine as the contract has it.
+    /// The engine that the contract specifies.
     pub async fn engine(&self) -> Result<Engine<User>, String> {
         let keys = Keys::hs256(&self.secret).map_err(|error| format!("SECRET: {error}"))?;
         let builder = Engine::builder(keys)
@@ -98,7 +99,7 @@ impl Settings {
     }
 }
 
-/// A rotation over a store: of our own tokens, or of handles for another server's.
+/// A rotation over a store, of the server's own tokens or of handles for another server's.
 struct Kept(Option<everfresh_upstream::Upstream>);
 
 impl UseStore for Kept {
@@ -118,7 +119,7 @@ pub fn exit(problem: &str) -> ! {
     std::process::exit(2)
 }
 
-/// What was found, to be shown: no more of it than tells what it was.
+/// The value for an error message, shortened.
 fn shortened(found: &str) -> String {
     const SHOWN: usize = 60;
     let start: String = found.chars().take(SHOWN).collect();
@@ -149,7 +150,8 @@ fn number<N: FromStr + PartialOrd + Display + Copy>(
     })
 }
 
-/// What the engine allows, so that the variable is named and not the engine's own setting.
+/// The engine's limits, checked here so that the error names the variable instead of the engine's
+/// setting.
 fn seconds(name: &str, found: Option<String>, default: u64, most: u64) -> Result<Duration, String> {
     number(name, found, default, 1, most).map(Duration::from_secs)
 }

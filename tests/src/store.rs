@@ -1,4 +1,4 @@
-//! `STORE`: where a contract server keeps its sessions.
+//! `STORE`: the session store of a contract server.
 
 use std::fmt;
 use std::path::PathBuf;
@@ -8,7 +8,7 @@ use everfresh::store::{StoreError, UpstreamTokenStore};
 use everfresh_redis::RedisStore;
 use everfresh_sqlx::{PostgresStore, SqliteStore};
 
-/// Where sessions are kept.
+/// The kinds of session stores.
 #[derive(Clone, PartialEq, Eq)]
 pub enum Store {
     /// `memory`: in the process.
@@ -21,24 +21,24 @@ pub enum Store {
     Postgres(String),
 }
 
-/// What is done with a store, whichever it is.
+/// An operation on a store of any kind.
 pub trait UseStore {
-    /// What comes of it.
+    /// The result.
     type Output;
 
-    /// Does it.
+    /// Runs the operation.
     fn use_store(self, store: impl UpstreamTokenStore + Clone) -> Self::Output;
 }
 
 impl Store {
-    /// Reads a `STORE`. The error is one line that says what is allowed.
+    /// Parses a `STORE`. The error is one line with the allowed values.
     pub fn read(found: &str) -> Result<Self, String> {
         match found.split_once(':') {
             None if found == "memory" => Ok(Self::Memory),
             Some(("sqlite", path)) if !path.is_empty() => Ok(Self::Sqlite(path.into())),
             Some(("redis", rest)) if rest.starts_with("//") => Ok(Self::Redis(found.into())),
             Some(("postgres", rest)) if rest.starts_with("//") => Ok(Self::Postgres(found.into())),
-            // An address may hold a password.
+            // The value is left out, because an address may contain a password.
             _ => Err(format!(
                 "STORE={:?}: allowed is memory, sqlite:PATH, redis://HOST or postgres://HOST",
                 found.split("//").next().unwrap_or_default().chars().take(60).collect::<String>(),
@@ -46,7 +46,8 @@ impl Store {
         }
     }
 
-    /// Opens it for this. The error is one line, without the address: it may hold a password.
+    /// Opens the store and runs `user` on it. The error is one line without the address, which may
+    /// contain a password.
     pub async fn open<U: UseStore>(&self, user: U) -> Result<U::Output, String> {
         let problem = |problem: StoreError| format!("STORE={self:?}: {problem}");
         Ok(match self {

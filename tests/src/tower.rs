@@ -1,4 +1,4 @@
-//! The contract as a bare Tower service on hyper.
+//! The contract as a plain Tower service on hyper.
 
 use std::convert::Infallible;
 use std::sync::Arc;
@@ -33,7 +33,7 @@ use tower::{ServiceBuilder, service_fn};
 
 type Reply = Response<UnsyncBoxBody<Bytes, Infallible>>;
 
-/// Serves until `stop` ends, and then what is under way.
+/// Serves until `stop` ends, and then finishes the pending requests.
 pub async fn serve(
     listener: TcpListener,
     auth: Engine<User>,
@@ -48,7 +48,7 @@ pub async fn serve(
         let stream = tokio::select! {
             accepted = listener.accept() => match accepted {
                 Ok((stream, _)) => stream,
-                // A connection that broke before it was accepted.
+                // The connection broke before it was accepted.
                 Err(_) => continue,
             },
             () = &mut stop => break,
@@ -58,7 +58,7 @@ pub async fn serve(
         let connection = builder.serve_connection_with_upgrades(TokioIo::new(stream), service);
         let connection = connections.watch(connection.into_owned());
         tokio::spawn(async move {
-            // A client that hangs up is no news.
+            // A client that disconnects is not an error.
             let _ = connection.await;
         });
     }
@@ -72,7 +72,7 @@ async fn route(
     request: Request<Incoming>,
 ) -> Result<Reply, Infallible> {
     let (endpoints, document) = &*own;
-    // The layer is around this service: there is always a session.
+    // The layer is around this service, so there is always a session.
     let session = request.extensions().get::<Session<User>>().cloned();
     if let Some(endpoint) = endpoints.iter().find(|one| one.is_at(request.uri().path())) {
         let call = endpoint.read(&request);
@@ -99,7 +99,7 @@ async fn route(
     }))
 }
 
-/// A JSON body; what is wrong with one is said in axum's words.
+/// A JSON body; errors are in axum's words.
 async fn json<T: DeserializeOwned>(request: Request<Incoming>) -> Result<T, Reply> {
     match Json::<T>::from_request(request.map(Body::new), &()).await {
         Ok(Json(value)) => Ok(value),
@@ -192,7 +192,7 @@ fn socket(mut request: Request<Incoming>, expires: SessionWatch) -> Reply {
             tokio::select! {
                 (code, reason) = &mut end => {
                     let frame = CloseFrame { code: code.into(), reason: reason.into() };
-                    // Whoever has gone by now needs no goodbye.
+                    // A client that has disconnected needs no close frame.
                     let _ = socket.close(Some(frame)).await;
                     break;
                 }

@@ -1,4 +1,4 @@
-//! `REFRESH=upstream`: the server that sessions rest on, by the environment.
+//! `REFRESH=upstream`: the settings of the server whose tokens back the sessions.
 
 use std::time::Duration;
 
@@ -6,7 +6,7 @@ use everfresh::TrustedIssuer;
 use everfresh::dialect::{ClientAuthentication, ClientSecret, Dialect};
 use everfresh_upstream::{HttpClient, JwksUrl, Replay, SecureUrl, Upstream};
 
-/// What the environment says of it.
+/// The settings from the environment.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct UpstreamSettings {
     url: SecureUrl,
@@ -18,7 +18,7 @@ pub(crate) struct UpstreamSettings {
     jwks: Option<Jwks>,
 }
 
-/// Where its keys are, and what its tokens must say.
+/// The address of its keys, and the required claims of its tokens.
 #[derive(Clone, Debug, PartialEq)]
 struct Jwks {
     url: SecureUrl,
@@ -78,10 +78,10 @@ impl UpstreamSettings {
         })
     }
 
-    /// The refresher, with its keys fetched.
+    /// The refresher, after it has fetched the keys.
     pub(crate) async fn open(&self) -> Result<Upstream, String> {
         let http = HttpClient::new().map_err(|error| format!("UPSTREAM_URL: {error}"))?;
-        // An address without a path is a server, which has the dialect at its own path.
+        // An address without a path is a server that has the dialect at its default path.
         let bare = self.url.as_str().matches('/').count() <= 2 || self.url.as_str().ends_with('/');
         let mut upstream = match bare {
             true => Upstream::new(&http, self.dialect.clone(), &self.url)

@@ -22,7 +22,7 @@ use warp::reply::{Json as JsonReply, Response};
 use warp::ws::{Message, Ws};
 use warp::{Filter, Reply};
 
-/// Serves until `stop` ends, and then what is under way.
+/// Serves until `stop` ends, and then finishes the pending requests.
 pub async fn serve(
     listener: TcpListener,
     auth: Engine<User>,
@@ -110,7 +110,7 @@ fn socket(expires: SessionWatch, upgrade: Ws) -> impl Reply {
         loop {
             tokio::select! {
                 (code, reason) = &mut end => {
-                    // Whoever has gone by now needs no goodbye.
+                    // A client that has disconnected needs no close frame.
                     let _ = socket.send(Message::close_with(code, reason)).await;
                     break;
                 }
@@ -120,7 +120,7 @@ fn socket(expires: SessionWatch, upgrade: Ws) -> impl Reply {
     })
 }
 
-/// What is no upgrade, in axum's words.
+/// Answers a request that is not an upgrade, in axum's words.
 async fn no_socket(
     _: SessionWatch,
     method: Method,
@@ -139,7 +139,7 @@ fn cookies(headers: HeaderMap) -> Vec<u8> {
     contract::cookies(&headers)
 }
 
-/// What the contract answers to requests that no route takes, in axum's words.
+/// The answer to a request without a matching route, in axum's words.
 #[derive(Debug)]
 struct Refused {
     status: StatusCode,
@@ -172,7 +172,7 @@ async fn recover(rejection: Rejection) -> Result<Response, Rejection> {
     Ok(response)
 }
 
-/// Says how long the body is, which hyper leaves out of answers to HEAD where it is empty.
+/// Adds the length of the body, which hyper omits for an empty answer to HEAD.
 fn sized(reply: impl Reply) -> Response {
     let mut response = reply.into_response();
     if let Some(length) = response.body().size_hint().exact() {
@@ -189,13 +189,13 @@ fn post(path: &'static str) -> impl Filter<Extract = (), Error = Rejection> + Co
     route(path, &[Method::POST], "POST")
 }
 
-/// The path, to the letter, and a method.
+/// Matches the exact path and a method.
 fn route(
     path: &'static str,
     methods: &'static [Method],
     allow: &'static str,
 ) -> impl Filter<Extract = (), Error = Rejection> + Copy {
-    // A tunnel has no path, and `path::full` panics over that.
+    // A tunnel has no path, and `path::full` panics then.
     let has_path = |method: Method| {
         ready(if method == Method::CONNECT { Err(warp::reject::not_found()) } else { Ok(method) })
     };
@@ -247,7 +247,7 @@ fn headers() -> impl Filter<Extract = (HeaderMap,), Error = Infallible> + Copy {
     warp::header::headers_cloned()
 }
 
-/// Reads as axum does: the same limit, the same order of what is looked at.
+/// Reads as axum does: with the same limit and the same order of checks.
 async fn read<T: FromRequest<()>>(
     headers: HeaderMap,
     chunks: impl Stream<Item = Result<impl Buf, warp::Error>> + Send + 'static,

@@ -1,9 +1,9 @@
 //! Plays random schedules of a live world, without and with a thief.
 //!
-//! Run with: `cargo run --release -p everfresh-model --example schedules -- 10000`
-//! (schedules, and the first one's seed; a single one is told line by line. Behind them,
-//! `refreshing`: handlers ask for a refresh themselves; `strict`: what is known and counted is
-//! broken, too)
+//! Run with: `cargo run --release -p everfresh-model --example schedules -- 10000`. The arguments
+//! are the number of schedules and the first seed; a single schedule is printed line by line.
+//! Options after them: `refreshing` (handlers request refreshes themselves) and `strict` (known
+//! violations, which are otherwise only counted, fail the run).
 
 #![expect(clippy::print_stdout, reason = "a program for people at a terminal")]
 

@@ -1,11 +1,11 @@
 //! Drives the protocol of upstream tokens, with real engines: every schedule within bounds, or many
-//! by chance.
+//! random ones.
 //!
-//! Run with: `cargo run --release -p everfresh-model --example upstream -- exhaustive 2`
-//! (mishaps per schedule), or `.. -- random 10000` (schedules). Behind that, in any order: `nodes=3`,
-//! `requests=3`, `passes=2`, `steps=24`, `seed=1`, `most=1000000` schedules, and one of `strict`,
-//! `grace`, `lenient` and `fixed`, the kind of server; all four unless one is named. `broken`: the
-//! server answers 500 to what it has done, which is a limit of the protocol.
+//! Run with: `cargo run --release -p everfresh-model --example upstream -- exhaustive 2` (faults
+//! per schedule), or `.. -- random 10000` (schedules). Further options, in any order: `nodes=3`,
+//! `requests=3`, `passes=2`, `steps=24`, `seed=1`, `most=1000000` schedules, and one kind of
+//! server: `strict`, `grace`, `lenient` or `fixed`. All four run unless one is named. With `broken`
+//! the server does the work and then answers 500, which is a limit of the protocol.
 
 #![expect(clippy::print_stdout, reason = "a program for people at a terminal")]
 
@@ -20,7 +20,7 @@ const MODELS: [(&str, Model); 4] = [
     ("fixed", Model::Fixed),
 ];
 
-/// What was asked for.
+/// The options of the command line.
 struct Wish {
     exhaustive: bool,
     models: Vec<(&'static str, Model)>,

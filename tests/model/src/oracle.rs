@@ -16,24 +16,25 @@ use tokio::runtime::Runtime;
 
 use super::{LIFETIME, LONG_EXPIRED, OLD, Presented, REUSE_INTERVAL, Row, Tokens};
 
-/// How long a tick is. Lifetimes stay below 20 s, where minted ones don't vary.
+/// The length of a tick. Lifetimes stay below 20 s, where the engine does not spread them.
 const TICK: Duration = Duration::from_secs(2);
 
 const NOW: Timestamp = Timestamp::from_secs(1_800_000_000);
 
-/// The row's generation in every question; what is asked is relative to it.
+/// The row's generation in every question; all generations are relative to it.
 const BASE: u64 = 20;
 
-/// What the server made of a request.
+/// The result of a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Outcome {
-    /// The row afterwards, and by how many generations it moved. None: the session was ended.
+    /// The row afterwards, and the number of generations it advanced. `None`: the session was
+    /// ended.
     pub row: Option<(Row, i8)>,
-    /// What the response carries. Generations are relative to the row before.
+    /// The response's tokens. Generations are relative to the row before.
     pub tokens: Tokens,
     /// Whether the browser was served.
     pub served: bool,
-    /// The generation that the server will report as seen, relative to the row before.
+    /// The generation that the server will confirm, relative to the row before.
     pub confirms: Option<i8>,
 }
 
@@ -63,7 +64,8 @@ impl Oracle {
         });
         let record = runtime.block_on(world.store.list("alice")).expect("a store").remove(0);
         let mut refresh = HashMap::new();
-        // Each generation's token, from the engine: rotated again and again, long after.
+        // The engine makes each generation's token by repeated rotation, each time after the reuse
+        // interval.
         for generation in 0..=2 * BASE {
             let current = pair.remove("__Host-refresh_token").expect("a refresh token");
             refresh.insert(generation, current.clone());
@@ -75,7 +77,7 @@ impl Oracle {
         Self { runtime, record, refresh, access, processed, rechecked }
     }
 
-    /// Processes a request. `lands`: a refresh that runs beside it is done before the response.
+    /// Processes a request. `lands`: a refresh beside it finishes before the response.
     pub fn process(&mut self, row: Row, presented: Presented, lands: bool) -> Outcome {
         if let Some(known) = self.processed.get(&(row, presented, lands)) {
             return *known;
@@ -99,14 +101,14 @@ impl Oracle {
         outcome
     }
 
-    /// Whether a response that took at least half the reuse interval, for a request with this refresh
-    /// token, may still carry its tokens; and the row afterwards.
+    /// Whether a response may still carry its tokens if it took at least half the reuse interval
+    /// and its request presented this refresh token. Also returns the row afterwards.
     pub fn recheck(&mut self, row: Row, refresh: i8) -> (bool, Option<Row>) {
         if let Some(known) = self.rechecked.get(&(row, refresh)) {
             return *known;
         }
         let token = self.refresh[&absolute(refresh)].clone();
-        // Any request that rotates will do: only what it presented counts later.
+        // Any request that rotates will do, because only its refresh token matters later.
         let generation = absolute(refresh);
         let mut began = self.row(Row { age: OLD, confirmed: true });
         began.generation = generation;
@@ -120,7 +122,7 @@ impl Oracle {
             };
             let session = waiting.settle().await;
             assert!(session.is_refreshed(), "the token of the current generation rotates");
-            // Time is measured from the row, so it is the row that is moved and not the clock.
+            // Time is measured from the row, so the row moves and the clock stays.
             let elapsed = TICK * (REUSE_INTERVAL / 2) as u32;
             world.clock.advance(elapsed);
             world.store.restore(shifted(late, elapsed));
@@ -133,7 +135,7 @@ impl Oracle {
         (attached, after)
     }
 
-    /// How many different questions the engine was asked.
+    /// The number of distinct questions to the engine.
     pub fn asked(&self) -> usize {
         self.processed.len() + self.rechecked.len()
     }
@@ -172,7 +174,8 @@ impl Oracle {
         Tokens { refresh, access }
     }
 
-    /// An access token of a generation that expires in so many ticks, minted by the engine.
+    /// An access token of the given generation that expires in the given number of ticks, minted by
+    /// the engine.
     fn access_token(&mut self, generation: u64, left: i8) -> String {
         let key = (generation, i64::from(left));
         if let Some(known) = self.access.get(&key) {
@@ -187,7 +190,7 @@ impl Oracle {
         (record.generation, record.rotated_at) = (generation, minted);
         record.idle_expires = minted.plus(Duration::from_secs(86_400));
         world.store.restore(record);
-        // Sooner than the reuse interval after the rotation: a new access token alone.
+        // Within the reuse interval after the rotation the engine issues only a new access token.
         let request = request(&[("__Host-refresh_token", &self.refresh[&generation])]);
         let response = self.runtime.block_on(world.visit(&request)).1;
         let token = cookies(&response).remove("__Host-access_token").expect("an access token");
@@ -236,7 +239,7 @@ impl World {
             settle().await;
         }
         let response = self.finish(&session).await;
-        // What runs beside a request ends, whoever waits for it.
+        // A refresh beside a request finishes, whether or not a request waits for it.
         settle().await;
         (session, response)
     }
@@ -251,15 +254,15 @@ impl World {
     }
 }
 
-/// Lets every task that can go on do so.
+/// Runs every task that can make progress.
 async fn settle() {
     for _ in 0..16 {
         tokio::task::yield_now().await;
     }
 }
 
-/// The store in memory, which notes confirmations in place of making them: the world decides when
-/// they come, and whether.
+/// The store in memory. It records confirmations instead of applying them, because the world
+/// decides whether and when they arrive.
 #[derive(Clone)]
 struct Reporting {
     store: MemoryStore,

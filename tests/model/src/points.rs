@@ -1,7 +1,7 @@
-//! Faults at each step of a run in turn, until a run has no such step.
+//! Injects faults at each step of a run in turn, until a run has no further step.
 //!
-//! A step is whatever a test says: a call of the store ([`PointStore`]), of the app's revalidation,
-//! of another server. Which steps there are comes from the runs themselves ([`at_each_step`]):
+//! A test defines its steps: calls of the store ([`PointStore`]), of the app's revalidation, or of
+//! another server. [`at_each_step`] finds the steps from the runs themselves:
 //!
 //! ```
 //! use everfresh_model::points::{Fault, Points, at_each_step};
@@ -33,18 +33,18 @@ use everfresh::store::{
 use everfresh::{ManualClock, SessionId};
 use tokio::sync::watch;
 
-/// What happens at a step.
+/// The fault that happens at a step.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Fault {
-    /// It fails, and nothing was done.
+    /// The call fails without an effect.
     Refuse,
-    /// It is done, and the answer is lost.
+    /// The call takes effect, and its answer is lost.
     Mute,
-    /// Whoever sent the request is gone before it is done.
+    /// The client disconnects before the call takes effect.
     HangUp,
-    /// Whoever sent the request is gone when it is done.
+    /// The client disconnects after the call took effect.
     HangUpAfter,
-    /// The process is stopped before it: 40 s by the clock, more than an reuse interval.
+    /// The process is paused before the call: 40 s by the clock, more than a reuse interval.
     Stall,
     /// The answer takes 4 s by tokio's clock, longer than a request waits.
     Hold,
@@ -60,11 +60,11 @@ const HOLD: Duration = Duration::from_secs(4);
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Aim(Option<(&'static str, usize, Fault)>);
 
-/// Runs something once without a fault; and then, for each name of a step that any run has had, with
-/// this fault at the first step of that name, the second, and so on until a run has no such one. The
-/// order in which steps come need not be the same each time.
+/// Runs a test once without a fault. Then, for each step name that any run has had, runs it with
+/// the fault at the first step of that name, the second, and so on, until a run has no further
+/// step. The order of the steps may differ between runs.
 ///
-/// Gives what each fault hit, and what came of that run.
+/// Returns the step that each fault hit, with the result of that run.
 pub async fn at_each_step<T>(
     fault: Fault,
     run: impl AsyncFn(Aim) -> (Points, T),
@@ -87,7 +87,7 @@ pub async fn at_each_step<T>(
     hits
 }
 
-/// The steps of a run, and which of them fails. A handle: clones share them.
+/// The steps of a run, and the one that fails. A handle: clones share the state.
 #[derive(Clone, Debug)]
 pub struct Points {
     state: Arc<Mutex<State>>,
@@ -98,18 +98,19 @@ pub struct Points {
 #[derive(Debug, Default)]
 struct State {
     aim: Option<Aim>,
-    /// How many steps there were, by name, in the order of the first of each.
+    /// The number of steps by name, in the order of first occurrence.
     passed: Vec<(&'static str, usize)>,
     hit: Option<&'static str>,
 }
 
 impl Points {
-    /// Nothing is counted and nothing fails until [`arm`](Self::arm).
+    /// Counts no step and injects no fault until [`arm`](Self::arm).
     pub fn new() -> Self {
         Self { state: Arc::default(), hung_up: watch::Sender::new(false), clock: None }
     }
 
-    /// The clock that goes on while a process is stopped. Without one [`Fault::Stall`] does nothing.
+    /// The clock that advances while a process is paused. Without a clock [`Fault::Stall`] has no
+    /// effect.
     pub fn with_clock(clock: ManualClock) -> Self {
         Self { clock: Some(clock), ..Self::new() }
     }
@@ -118,18 +119,18 @@ impl Points {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// From now on steps are counted, and the one that is aimed at fails.
+    /// Starts counting steps, and injects the fault at the step in `aim`.
     pub fn arm(&self, aim: Aim) {
         *self.state() = State { aim: Some(aim), ..State::default() };
         self.hung_up.send_replace(false);
     }
 
-    /// From now on nothing is counted, and nothing fails any more.
+    /// Stops counting steps and injecting faults.
     pub fn disarm(&self) {
         self.state().aim = None;
     }
 
-    /// The name of the step that failed; none, if the run had no such step.
+    /// The name of the step that failed; `None` if the run had no such step.
     pub fn hit(&self) -> Option<&'static str> {
         self.state().hit
     }
@@ -157,7 +158,7 @@ impl Points {
         Some(fault)
     }
 
-    /// Takes a step. `error` makes an error of what happened.
+    /// Takes a step. `error` turns a description of the fault into an error.
     pub async fn step<T, E>(
         &self,
         name: &'static str,
@@ -194,7 +195,7 @@ impl Points {
         }
     }
 
-    /// Whoever waits is gone, and has been noticed to be.
+    /// The client has disconnected, and the server has noticed.
     async fn hang_up(&self) {
         self.hung_up.send_replace(true);
         for _ in 0..8 {
@@ -202,7 +203,8 @@ impl Points {
         }
     }
 
-    /// A request, until a step hangs up on it; then it is dropped. None: it was.
+    /// Runs a request until a step disconnects its client, which drops the request. Returns `None`
+    /// then.
     pub async fn request<F: Future>(&self, request: F) -> Option<F::Output> {
         let mut hung_up = self.hung_up.subscribe();
         let mut hung_up = pin!(hung_up.wait_for(|hung_up| *hung_up));

@@ -1,4 +1,4 @@
-//! Every order of events, breadth first.
+//! All orders of events, breadth first.
 
 use std::collections::HashSet;
 use std::fmt;
@@ -8,7 +8,7 @@ use super::{DELAY, LIFETIME, LONG_EXPIRED, OLD, Oracle, Presented, REUSE_INTERVA
 /// How far the search goes.
 #[derive(Clone, Copy, Debug)]
 pub struct Bounds {
-    /// How many requests may be under way at once: at most 3.
+    /// How many requests may be in transit at once: at most 3.
     pub in_flight: usize,
     /// How many ticks may pass.
     pub ticks: u8,
@@ -16,28 +16,28 @@ pub struct Bounds {
     pub states: usize,
 }
 
-/// What a search came to.
+/// The result of a search.
 #[derive(Debug)]
 pub struct Found {
     /// How many different states were reached.
     pub states: usize,
-    /// How many questions the engine was asked for it.
+    /// How many questions the search asked the engine.
     pub asked: usize,
     /// Whether every state within the bounds was visited.
     pub complete: bool,
-    /// The shortest way to a state in which an honest browser was signed out.
+    /// The shortest path to a state in which an honest browser was signed out.
     pub trace: Option<Vec<String>>,
 }
 
-/// One request of the browser's, somewhere between the click and the jar.
+/// One request of the browser's, between the click and the jar.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 enum Flight {
-    /// On its way to the server, for so many ticks.
+    /// In transit to the server, for the given number of ticks.
     Sent(Presented, i8),
-    /// The server has its tokens; the handler takes its time. The refresh token that it brought,
-    /// and how many ticks ago the one that it got came to be.
+    /// The server has processed it, and the handler is slow. Holds the generation of the presented
+    /// refresh token, the response's tokens, and how many ticks ago the new token was issued.
     Slow(i8, Tokens, i8),
-    /// On its way back, for so many ticks.
+    /// In transit to the browser, for the given number of ticks.
     Answered(Tokens, i8),
 }
 
@@ -46,18 +46,18 @@ struct State {
     row: Row,
     jar: Presented,
     flights: Vec<Flight>,
-    /// Generations that are to be reported as seen.
+    /// Generations that await confirmation.
     confirms: Vec<i8>,
     ticks: u8,
-    /// The store was restored from a backup: once at the most.
+    /// The store was restored from a backup. This happens once at most.
     restored: bool,
 }
 
-/// What happens next.
+/// The next event.
 #[derive(Clone, Copy, Debug)]
 enum Event {
     Send,
-    /// The server processes a request; a refresh beside it lands in time, or does not.
+    /// The server processes a request. A refresh beside it finishes in time, or does not.
     Process(usize, bool),
     /// The same, and the handler is slow.
     ProcessSlowly(usize),
@@ -67,13 +67,13 @@ enum Event {
     Lose(usize),
     Confirm(usize),
     LoseConfirm(usize),
-    /// The store is as it was a generation ago, all at once: a failover that lost a write, a
-    /// restored backup. That generation was confirmed, or not.
+    /// The store loses one generation: a failover lost a write, or a backup was restored. That
+    /// generation was confirmed, or not.
     Restore(bool),
     Tick,
 }
 
-/// Visits every state that an honest browser and the network can bring about.
+/// Visits every state that an honest browser and the network can produce.
 pub fn search(server: &mut Oracle, bounds: Bounds) -> Found {
     let start = State {
         row: Row { age: 0, confirmed: false },
@@ -84,7 +84,7 @@ pub fn search(server: &mut Oracle, bounds: Bounds) -> Found {
         restored: false,
     };
     let mut known: HashSet<Packed> = HashSet::from([pack(&start)]);
-    // Where each state came from, for the way back.
+    // The predecessor of each state, to print the path.
     let mut visited: Vec<(State, u32, Event)> = vec![(start, 0, Event::Tick)];
     let mut at = 0;
     while at < visited.len() && visited.len() < bounds.states {
@@ -161,7 +161,7 @@ fn step(server: &mut Oracle, state: &State, event: Event) -> Result<State, Expel
         Event::ProcessSlowly(at) => {
             let tokens = process(server, &mut next, at, true)?;
             match (tokens, next.flights[at]) {
-                // What it brought was put relative to the row as it is now.
+                // The generations of this request are relative to the current row.
                 (Some(tokens), Flight::Sent(presented, _)) if tokens.refresh.is_some() => {
                     next.flights[at] = Flight::Slow(presented.refresh, tokens, next.row.age);
                 }
@@ -194,7 +194,7 @@ fn step(server: &mut Oracle, state: &State, event: Event) -> Result<State, Expel
         }
         Event::Lose(at) => drop(next.flights.remove(at)),
         Event::Confirm(at) => {
-            // The store's own rule, which its suite holds it to.
+            // The store's own rule, which the store suite checks.
             if next.confirms.remove(at) == 0 {
                 next.row.confirmed = true;
             }
@@ -240,7 +240,7 @@ fn age_tokens(tokens: &mut Tokens) {
     }
 }
 
-/// The server's part. What the response carries, if anything, relative to the row afterwards.
+/// The server's part. Returns the response's tokens, if any, relative to the row afterwards.
 fn process(
     server: &mut Oracle,
     next: &mut State,
@@ -261,7 +261,7 @@ fn process(
     Ok((tokens != Tokens::default()).then_some(tokens))
 }
 
-/// The row moved by so many generations: everything is put relative to where it is now.
+/// The row advanced by the given number of generations. Makes everything relative to the new row.
 fn rebase(state: &mut State, by: i8) {
     if by == 0 {
         return;
@@ -269,7 +269,7 @@ fn rebase(state: &mut State, by: i8) {
     state.jar.refresh -= by;
     state.jar.access -= by;
     state.confirms.iter_mut().for_each(|generation| *generation -= by);
-    // What can never be the current generation again confirms nothing.
+    // A generation that can't become current again can't be confirmed.
     state.confirms.retain(|generation| *generation >= 0);
     for flight in &mut state.flights {
         match flight {
@@ -295,7 +295,7 @@ fn rebase_tokens(tokens: &mut Tokens, by: i8) {
     }
 }
 
-/// A state in as few bytes as it takes to tell it from others.
+/// A state, packed into few bytes.
 type Packed = Box<[u8]>;
 
 fn pack(state: &State) -> Packed {
@@ -339,7 +339,7 @@ fn trace(visited: &[(State, u32, Event)], mut at: usize, last: Event) -> Vec<Str
     lines
 }
 
-/// What a state was, and what happened then.
+/// A state, and the event that followed.
 struct Line<'s>(&'s State, Event);
 
 impl fmt::Display for Line<'_> {

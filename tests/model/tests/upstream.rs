@@ -1,4 +1,4 @@
-//! The world of upstream tokens, as far as a test's time goes. `examples/upstream.rs` goes further.
+//! The world of upstream tokens, within the time of a test. `examples/upstream.rs` goes further.
 
 use everfresh_model::upstream::{Explored, Model, Plan, Wrong, explore, wander};
 
@@ -34,7 +34,7 @@ fn no_long_schedule_by_chance_sends_a_token_twice_or_loses_one() {
     }
 }
 
-/// The limit that the docs state: whoever answers 500 to what he has done loses the session.
+/// The documented limit: a server that processes a refresh and answers 500 loses the session.
 #[test]
 fn work_done_and_answered_with_500_is_reported() {
     let plan = Plan { broken: true, sign_out: false, ..Plan::wide(Model::Strict) };
@@ -44,7 +44,7 @@ fn work_done_and_answered_with_500_is_reported() {
 
 #[test]
 fn a_schedule_that_breaks_a_promise_is_printed_in_short_form() {
-    // A server that takes each token once, treated like one whose tokens don't rotate.
+    // A server that accepts each token once, configured as if its tokens did not rotate.
     let plan = Plan { sign_out: false, ..Plan::narrow(Model::Mistaken) };
     let failed = explore(plan, 1_000_000).failed.expect("a token is sent twice");
     assert_eq!(failed.wrong, Wrong::Reused);

@@ -1,5 +1,5 @@
-//! Hammers one store: many tasks that rotate, confirm and revoke the same few sessions, and say on
-//! standard output what the store acknowledged. The test reads it and counts.
+//! Loads one store with many tasks that rotate, confirm and revoke the same few sessions. Prints
+//! every change that the store acknowledged. The test reads the output and counts.
 //!
 //! Arguments: a `STORE`, seconds, tasks.
 
@@ -12,7 +12,7 @@ use everfresh_tests::hammer::{REVOKED_FROM, SESSIONS, id};
 use everfresh_tests::settings::exit;
 use everfresh_tests::store::{Store, UseStore};
 
-/// After an error, which is no answer: locked for too long, or away.
+/// The pause after an error, such as a lock timeout or an unreachable store.
 const PAUSE: Duration = Duration::from_millis(10);
 
 #[tokio::main(flavor = "multi_thread", worker_threads = 2)]
@@ -44,7 +44,7 @@ impl UseStore for Hammers {
     }
 }
 
-/// Goes round the sessions, each task from another one.
+/// Visits the sessions in turn; each task starts at another one.
 async fn hammer(store: impl SessionStore, task: u8) {
     let mut round = u32::from(task);
     loop {
@@ -79,7 +79,7 @@ async fn hammer(store: impl SessionStore, task: u8) {
     }
 }
 
-/// One write, so that what is killed was either said or not.
+/// A single write, so that a killed process has printed the whole line or nothing.
 fn say(line: &str) {
     let mut stdout = std::io::stdout().lock();
     let _ = stdout.write_all(format!("{line}\n").as_bytes()).and_then(|()| stdout.flush());

@@ -1,7 +1,8 @@
-//! Load on every contract server with every store; `cargo xtask load` runs it.
+//! Loads every contract server with every store; `cargo xtask load` runs it.
 //!
-//! Arguments: `--seconds N` for all together (600), `--people N` (48), `--seed N` (1), `--out FOLDER`
-//! for pictures and samples (none), `--without STORE` any number of times, `--only SERVER` as well.
+//! Arguments: `--seconds N` for all servers together (600), `--people N` (48), `--seed N` (1),
+//! `--out FOLDER` for pictures and samples (none), `--without STORE` any number of times, `--only
+//! SERVER` as well.
 
 #![expect(clippy::print_stdout, reason = "the figures are what it is run for")]
 

@@ -1,4 +1,4 @@
-//! The contract server as a bare Tower service on hyper.
+//! The contract server as a plain Tower service on hyper.
 //!
 //! Run with: `cargo run -p everfresh-tests --bin serve-tower`
 

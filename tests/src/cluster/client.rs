@@ -1,4 +1,4 @@
-//! A client that holds tokens by hand, and says of each request which node gets it.
+//! A client that handles tokens itself and chooses the node of each request.
 
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -21,7 +21,7 @@ const PATIENCE: Duration = Duration::from_secs(100);
 #[derive(Clone, Debug)]
 pub struct Client(Hyper<HttpConnector, Full<Bytes>>);
 
-/// What somebody holds.
+/// The tokens that a client holds.
 #[derive(Clone, Default, PartialEq, Eq)]
 pub struct Tokens {
     /// The access token.
@@ -37,17 +37,17 @@ impl std::fmt::Debug for Tokens {
 }
 
 impl Tokens {
-    /// The refresh token alone: to a node, whoever presents it is expired.
+    /// The refresh token alone, which nodes treat like a request with an expired access token.
     pub fn expired(&self) -> Self {
         Self { access: None, refresh: self.refresh.clone() }
     }
 
-    /// The access token alone: what is refused then is refused without the store.
+    /// The access token alone, which a node refuses without the store.
     pub fn access_alone(&self) -> Self {
         Self { access: self.access.clone(), refresh: None }
     }
 
-    /// As a browser does: what came takes the place of what was.
+    /// Replaces tokens as a browser does.
     pub fn take(&mut self, new: Self) {
         self.access = new.access.or_else(|| self.access.take());
         self.refresh = new.refresh.or_else(|| self.refresh.take());
@@ -65,13 +65,13 @@ impl Tokens {
 pub struct Answer {
     /// The status code.
     pub status: u16,
-    /// What `GET /me` says.
+    /// The answer of `GET /me`.
     pub me: Option<MeAnswer>,
     /// New tokens.
     pub tokens: Tokens,
 }
 
-/// The part of it that tests need.
+/// The fields that the tests need.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct MeAnswer {
     /// The session.
@@ -89,7 +89,7 @@ impl Default for Client {
 impl Client {
     /// One without connections.
     pub fn new() -> Self {
-        // What a killed node leaves unanswered is for the test to see.
+        // Without retries, so that the test sees requests that a killed node leaves unanswered.
         let http = Hyper::builder(TokioExecutor::new()).retry_canceled_requests(false).build_http();
         Self(http)
     }
@@ -99,12 +99,12 @@ impl Client {
         self.try_sign_in(node, user).await.expect("204")
     }
 
-    /// The same, of a node that may be unable to.
+    /// The same at a node that may fail.
     pub async fn try_sign_in(&self, node: SocketAddr, user: &str) -> Option<Tokens> {
         self.begin(node, "/login", &json!({"user": user})).await
     }
 
-    /// `POST /adopt`: a session that rests on another server's tokens, which last for a second.
+    /// `POST /adopt`: a session backed by another server's tokens, which last for a second.
     pub async fn adopt(&self, node: SocketAddr, user: &str, refresh_token: &str) -> Tokens {
         let body = json!({
             "sub": user,
@@ -112,8 +112,8 @@ impl Client {
             "refresh_token": refresh_token,
             "expires_in": 1,
         });
-        // Our access token ends with theirs, in whole seconds: late in a second it has expired on
-        // arrival, and the sign-in is answered 503.
+        // Our access token expires with the other server's, in whole seconds. Late in a second it
+        // has expired on arrival, and the sign-in is answered 503.
         for _ in 0..20 {
             if let Some(tokens) = self.begin(node, "/adopt", &body).await {
                 return tokens;
@@ -129,7 +129,7 @@ impl Client {
         (answer.status == 204).then_some(answer.tokens)
     }
 
-    /// `GET /me`. Nothing if the node did not answer.
+    /// `GET /me`. `None` if the node did not answer.
     pub async fn me(&self, node: SocketAddr, tokens: &Tokens) -> Option<Answer> {
         self.send(node, Method::GET, "/me", tokens, String::new()).await
     }
@@ -139,7 +139,7 @@ impl Client {
         self.send(node, Method::POST, "/logout", tokens, String::new()).await
     }
 
-    /// How many requests have begun to wait for a refresh on a node, as `GET /metrics` says it.
+    /// How many requests have started to wait for a refresh on a node, read from `GET /metrics`.
     pub async fn waits(&self, node: SocketAddr) -> u64 {
         let request = Request::get(format!("http://{node}/metrics")).body(Full::default());
         let answer = self.0.request(request.expect("a request")).await.expect("it runs");

@@ -1,4 +1,4 @@
-//! A gate between a node and its store's engine, that closes at a given message.
+//! A gate between a node and its database server that closes at a given message.
 
 use std::io;
 use std::net::SocketAddr;
@@ -14,15 +14,15 @@ use tokio::task::{AbortHandle, JoinSet};
 pub enum Way {
     /// To the engine.
     Asked,
-    /// From it.
+    /// From the server.
     Answered,
 }
 
-/// TCP to a server on this machine, message by message: what one read gives is taken for one,
-/// which holds as long as each side waits for the other.
+/// A TCP proxy to a server on this machine that counts messages. It takes the result of one read
+/// for one message, which is right as long as each side waits for the other.
 ///
-/// Once closed, it holds everything that goes either way, and loses none of it: what a node sent
-/// before it was killed arrives when the gate is opened. Ends with all connections when dropped.
+/// Once closed, it holds all bytes in both directions and loses none. Messages that a node sent
+/// before it was killed arrive when the gate is opened. Dropping it ends all connections.
 #[derive(Debug)]
 pub struct Gate {
     address: SocketAddr,
@@ -33,7 +33,7 @@ pub struct Gate {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum State {
     Open,
-    /// So many messages pass that way, and none after them.
+    /// The given number of messages may still pass in this direction.
     Counting(Way, usize),
     Closed,
 }
@@ -53,7 +53,7 @@ impl Gate {
         self.address
     }
 
-    /// Lets so many messages pass that way, and closes at the next one.
+    /// Lets the given number of messages pass in this direction, and closes at the next one.
     pub fn close_after(&self, way: Way, messages: usize) {
         self.state.send_replace(State::Counting(way, messages));
     }
@@ -65,7 +65,7 @@ impl Gate {
 
     /// Waits until it is closed.
     pub async fn closed(&self) {
-        // The sender lives as long as we do.
+        // The sender lives as long as this gate.
         let _ = self.state.subscribe().wait_for(|state| *state == State::Closed).await;
     }
 }
@@ -77,7 +77,7 @@ impl Drop for Gate {
 }
 
 async fn accept(listener: TcpListener, server: SocketAddr, state: Arc<watch::Sender<State>>) {
-    // Dropped with this task, and all connections with it.
+    // Dropped with this task, which ends all connections.
     let mut connections = JoinSet::new();
     while let Ok((client, _)) = listener.accept().await {
         connections.spawn(carry(client, server, state.clone()));

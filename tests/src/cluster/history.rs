@@ -1,14 +1,15 @@
-//! What clients saw of one session, and whether some order of single steps explains it.
+//! The answers that clients got for one session, and a search for an order of single steps that
+//! explains them.
 //!
-//! A session is two things, each of which has to be linearizable: there is a moment between a call's
-//! beginning and its end at which it took effect at once. The row in the store says which generation
-//! there is, or that the session is over. Each node has a mark by which it refuses access tokens of a
-//! session that is over; it is set once, when the node is told, and never taken back. Until then it
-//! also gives the answer of a refresh that is under way to whoever comes with the same token.
+//! A session consists of two parts, each of which must be linearizable: every call takes effect at
+//! one moment between its beginning and its end. The store's row holds the current generation, or
+//! records that the session is over. Each node has a mark that makes it refuse access tokens of an
+//! ended session. The node sets the mark once, when it learns of the end, and never clears it.
+//! Until then it also returns the result of a pending refresh to every request with the same token.
 //!
-//! The search is that of Wing and Gong, with Lowe's memory of what was tried: a session has few
-//! states, and without the memory, as in the testers of model checkers, eight clients at once are too
-//! many.
+//! The search is by Wing and Gong, with Lowe's memory of tried states. A session has few states.
+//! Without the memory, eight concurrent clients are too many for a search, as in the testers of
+//! model checkers.
 
 use std::collections::HashSet;
 use std::fmt;
@@ -17,10 +18,10 @@ use std::time::Duration;
 /// The most calls of one history.
 pub(super) const MOST: usize = 128;
 
-/// What a client asked of a node.
+/// A client's request to a node.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Did {
-    /// Presented the refresh token of this generation, and nothing else.
+    /// Presented only the refresh token of this generation.
     Refresh(u64),
     /// Presented an access token alone.
     Verify,
@@ -28,16 +29,16 @@ pub enum Did {
     Revoke,
 }
 
-/// What the node said.
+/// The node's answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Said {
-    /// Welcome; a refresh brought tokens of this generation.
+    /// Accepted; a refresh brought tokens of this generation.
     Alive(u64),
     /// Done: signed out.
     Ended,
     /// 401.
     Over,
-    /// 503, or no answer: whatever was asked for may have been done, or may yet be.
+    /// 503 or no answer: the request may have taken effect, or may still do so.
     Nothing,
 }
 
@@ -46,13 +47,13 @@ pub enum Said {
 pub struct Call {
     /// The node.
     pub node: usize,
-    /// What was asked.
+    /// The request.
     pub did: Did,
     /// When, by the clock of all clients.
     pub began: Duration,
     /// When the answer was there.
     pub ended: Duration,
-    /// What it was.
+    /// The answer.
     pub said: Said,
 }
 
@@ -68,7 +69,7 @@ impl fmt::Debug for Call {
 #[derive(Clone, Debug, Default)]
 pub struct History(Vec<Call>);
 
-/// The row: its generation, or that the session is over.
+/// The row: its generation, or `None` if the session is over.
 type Row = Option<u64>;
 
 impl History {
@@ -89,19 +90,18 @@ impl History {
         self.0.is_empty()
     }
 
-    /// Whether some order of single steps explains all answers, of a session that began at
-    /// generation 0.
+    /// Whether some order of single steps explains all answers. The session starts at generation 0.
     pub fn is_linearizable(&self) -> bool {
         !self.takes_back() && self.fits_a_row()
     }
 
-    /// Whether a node took an access token after it had said that the session is over.
+    /// Whether a node accepted an access token after it had reported the session's end.
     fn takes_back(&self) -> bool {
         let taken = |call: &Call| matches!((call.did, call.said), (Did::Verify, Said::Alive(_)));
         self.0.iter().any(|call| taken(call) && self.knew_the_end(call))
     }
 
-    /// Whether the node had said that the session is over before this call began.
+    /// Whether the node had reported the session's end before this call began.
     fn knew_the_end(&self, call: &Call) -> bool {
         let says = |one: &Call| matches!(one.said, Said::Over | Said::Ended);
         self.0.iter().any(|one| one.node == call.node && says(one) && one.ended < call.began)
@@ -131,7 +131,7 @@ impl History {
                 continue;
             }
             let left = || self.0.iter().enumerate().filter(|(n, _)| done & (1 << n) == 0);
-            // What has no answer may take effect whenever it likes.
+            // A call without an answer may take effect at any later time.
             let ends = left().filter(|(_, call)| call.said != Said::Nothing);
             let first_end = ends.map(|(_, call)| call.ended).min().unwrap_or(Duration::MAX);
             for (n, call) in left().take_while(|(_, call)| call.began <= first_end) {
@@ -143,8 +143,8 @@ impl History {
         false
     }
 
-    /// Whether a sign-out had begun at the node that answers. There access tokens are refused from
-    /// its first moment on, and refreshes that land; the store is told then.
+    /// Whether a sign-out had begun at the answering node. From that moment the node refuses access
+    /// tokens and the results of refreshes; only then it calls the store.
     fn signs_out(&self, call: &Call) -> bool {
         let begun = |one: &Call| one.did == Did::Revoke && one.began <= call.ended;
         self.0.iter().any(|one| one.node == call.node && begun(one))
@@ -152,7 +152,7 @@ impl History {
 }
 
 impl Call {
-    /// What the row can be after this call; nothing if it can't have been answered so.
+    /// The possible rows after this call; `None` for each that the answer rules out.
     fn changes(&self, row: Row, signs_out: bool) -> [Option<Row>; 2] {
         let (kept, over) = (Some(row), Some(None));
         match (self.did, self.said, row) {
@@ -165,7 +165,7 @@ impl Call {
             (Did::Refresh(shown), Said::Over, Some(now)) if shown < now => {
                 [over, kept.filter(|_| signs_out)]
             }
-            // An access token counts until its node hears that the session is over.
+            // A node accepts an access token until it learns that the session is over.
             (Did::Verify, Said::Alive(_), _) => [kept, None],
             (Did::Refresh(_) | Did::Verify, Said::Over, None) => [kept, None],
             (Did::Refresh(_) | Did::Verify, Said::Over, Some(_)) if signs_out => [kept, None],
@@ -198,7 +198,7 @@ mod tests {
         use Did::{Refresh, Revoke, Verify};
         use Said::{Alive, Ended, Over};
         assert!(holds(&[]));
-        // Racers are given one successor, and a late one the same.
+        // Racing requests get the same successor, and so does a late one.
         assert!(holds(&[
             call(0, Refresh(0), 0, 9, Alive(1)),
             call(1, Refresh(0), 1, 8, Alive(1)),
@@ -206,7 +206,8 @@ mod tests {
             call(2, Refresh(1), 12, 13, Alive(1)),
             call(2, Refresh(1), 14, 15, Alive(2)),
         ]));
-        // While it is signed out, it may be alive or over; another node may not have heard.
+        // During the sign-out the session may be live or over. Another node may not have learned of
+        // the end.
         assert!(holds(&[
             call(0, Revoke, 0, 9, Ended),
             call(1, Refresh(0), 1, 5, Alive(0)),
@@ -214,7 +215,7 @@ mod tests {
             call(1, Verify, 10, 11, Alive(0)),
             call(1, Verify, 12, 13, Over),
         ]));
-        // A theft ends the session in the store first, and then its node knows.
+        // A detected reuse ends the session in the store first, and then on its node.
         assert!(holds(&[
             call(0, Refresh(0), 0, 1, Alive(1)),
             call(0, Refresh(1), 2, 3, Alive(2)),
@@ -222,7 +223,7 @@ mod tests {
             call(1, Refresh(2), 5, 6, Over),
             call(0, Verify, 7, 8, Alive(2)),
         ]));
-        // It counts at its own node while the store is still being told.
+        // The node accepts the access token while the call to the store is pending.
         assert!(holds(&[
             call(0, Revoke, 0, 9, Ended),
             call(0, Verify, 1, 2, Over),
@@ -236,7 +237,8 @@ mod tests {
             call(1, Refresh(0), 4, 5, Over),
             call(0, Refresh(2), 6, 7, Over),
         ]));
-        // Who joins a refresh is told what it comes to, wherever the session was signed out since.
+        // A request that joins a refresh gets its result, even if another node signed the session
+        // out meanwhile.
         assert!(holds(&[
             call(0, Refresh(0), 0, 9, Alive(1)),
             call(1, Revoke, 1, 2, Ended),
@@ -251,7 +253,8 @@ mod tests {
         // Signed out for no reason.
         assert!(!holds(&[call(0, Refresh(0), 0, 1, Over)]));
         assert!(!holds(&[call(0, Verify, 0, 1, Over)]));
-        // Nobody joins on another node, with another token, when it has ended, or after all.
+        // No request joins a refresh of another node, of another token, or one that has finished,
+        // and a refresh can't be revived.
         let began = [call(0, Refresh(0), 0, 9, Alive(1)), call(1, Revoke, 1, 2, Ended)];
         for wrong in [
             call(1, Refresh(0), 3, 9, Alive(1)),
@@ -268,30 +271,31 @@ mod tests {
             call(0, Refresh(0), 0, 1, Alive(1)),
             call(1, Refresh(0), 2, 3, Alive(0)),
         ]));
-        // After the sign-out was answered, nothing is refreshed anywhere, and nothing counts there.
+        // After the answer to a sign-out, no node refreshes the session, and its own node accepts
+        // no access token.
         for (node, did) in [(0, Refresh(0)), (1, Refresh(0)), (0, Verify)] {
             let calls = [call(0, Revoke, 0, 1, Ended), call(node, did, 2, 3, Alive(0))];
             assert!(!holds(&calls), "{calls:?}");
         }
-        // Access tokens that were refused once stay so.
+        // A node that refused an access token refuses it from then on.
         assert!(!holds(&[
             call(0, Revoke, 0, 9, Ended),
             call(0, Verify, 1, 2, Over),
             call(0, Verify, 3, 4, Alive(0)),
         ]));
-        // Elsewhere it counts when the store has been told.
+        // Another node accepts the access token after the store was told.
         assert!(!holds(&[
             call(0, Revoke, 0, 9, Ended),
             call(1, Verify, 1, 2, Over),
             call(1, Refresh(0), 3, 4, Alive(0)),
         ]));
-        // A node that has said so does not take it back.
+        // A node that reported the end keeps reporting it.
         assert!(!holds(&[
             call(0, Revoke, 0, 9, Ended),
             call(1, Verify, 1, 2, Over),
             call(1, Verify, 3, 4, Alive(0)),
         ]));
-        // What had no answer explains a rotation, and no more than one.
+        // A call without an answer explains one rotation, and no second one.
         let lost = call(0, Refresh(0), 0, 1, Nothing);
         assert!(holds(&[lost, call(1, Refresh(1), 2, 3, Alive(1))]));
         assert!(!holds(&[lost, call(1, Refresh(2), 2, 3, Alive(2))]));

@@ -1,5 +1,5 @@
-//! Another server that sessions rest on: OAuth 2 refreshes, tokens that are taken once, and a
-//! hand on each step.
+//! Another server that backs sessions: an OAuth 2 token endpoint with single-use refresh tokens,
+//! which a test can hold at each step.
 
 use std::collections::HashMap;
 use std::net::SocketAddr;
@@ -16,12 +16,12 @@ use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio::task::AbortHandle;
 
-/// Where an answer can be held.
+/// The steps at which a test can hold an answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Step {
-    /// The token is there, and nothing was done about it.
+    /// The token has arrived and is not consumed yet.
     Received,
-    /// The next token was made, the one before is void, and nobody has heard of it.
+    /// The next token is issued and the previous one is invalid, but the answer is not sent yet.
     Issued,
 }
 
@@ -66,7 +66,7 @@ impl Issuer {
         Self { address, shared, serving }
     }
 
-    /// What a contract server's environment says of it. `limit`: how long a refresh may take.
+    /// The environment of a contract server that uses it. `limit`: the time limit of a refresh.
     pub fn settings(&self, limit: u64) -> [(&'static str, String); 5] {
         [
             ("REFRESH", "upstream".into()),
@@ -77,7 +77,7 @@ impl Issuer {
         ]
     }
 
-    /// Somebody signs in. Gives the refresh token.
+    /// Signs a user in. Returns the refresh token.
     pub fn sign_in(&self, name: &str) -> String {
         self.shared.families().insert(name.to_owned(), Family::default());
         format!("{name}.0")
@@ -88,16 +88,16 @@ impl Issuer {
         self.change(name, |family| family.hold = Some(step));
     }
 
-    /// Waits until it has.
+    /// Waits until an answer is held.
     pub async fn held(&self, name: &str) {
         let mut held = self.shared.held.subscribe();
         while !self.family(name).is_held {
-            // The sender lives as long as we do.
+            // The sender lives as long as this issuer.
             let _ = held.changed().await;
         }
     }
 
-    /// Lets it go on.
+    /// Releases the held answer.
     pub fn release(&self, name: &str) {
         self.change(name, |family| family.hold = None);
     }
@@ -107,7 +107,7 @@ impl Issuer {
         self.family(name).calls
     }
 
-    /// Whether one of them was sent twice: all of them are void since.
+    /// Whether a token was sent twice, which made all of them invalid.
     pub fn is_reused(&self, name: &str) -> bool {
         self.family(name).is_reused
     }
@@ -150,7 +150,7 @@ impl Shared {
     }
 }
 
-/// RFC 6749 section 6, with reuse detection as RFC 9700 section 4.14.2 has it.
+/// RFC 6749 section 6, with the reuse detection of RFC 9700 section 4.14.2.
 async fn token(State(shared): State<Arc<Shared>>, Form(form): Form<RefreshForm>) -> Response {
     let bad = || (StatusCode::BAD_REQUEST, Json(json!({"error": "invalid_grant"}))).into_response();
     let parts = form.refresh_token.rsplit_once('.');
@@ -158,7 +158,7 @@ async fn token(State(shared): State<Arc<Shared>>, Form(form): Form<RefreshForm>)
         return bad();
     };
     let name = name.to_owned();
-    // A client that hangs up, as a killed one does, ends no request halfway.
+    // A client that disconnects, such as a killed node, does not interrupt a request.
     let work = tokio::spawn(async move {
         shared.stop_at(&name, Step::Received).await;
         let taken = shared.change(&name, |family| {

@@ -1,5 +1,5 @@
-//! Several nodes over one store, as processes of their own; clients that choose between them; and
-//! ways to stop a node at a given step of its work.
+//! Several nodes over one store, as separate processes; clients that choose a node; and ways to
+//! stop a node at a given step.
 
 mod client;
 mod gate;
@@ -24,10 +24,10 @@ use crate::database::Database;
 use crate::process::{Running, Workplace};
 use crate::store::{Store, UseStore};
 
-/// What the nodes of all clusters sign with.
+/// The signing secret of all nodes.
 const SECRET: &str = "o4ATj9fibxU9TCgPurGrjRk6RGBgu53zA";
 
-/// What a cluster's sessions lie in.
+/// The store of a cluster.
 #[derive(Debug)]
 pub enum Ground {
     /// A file, beside the nodes.
@@ -57,8 +57,8 @@ struct Node {
 }
 
 impl Cluster {
-    /// Without a node yet. `built`: the program of a contract server; `settings`: its environment,
-    /// but for the store and the secret.
+    /// A cluster without nodes. `built`: the program of a contract server; `settings`: its
+    /// environment, except for the store and the secret.
     pub fn new(built: &str, ground: Ground, settings: &[(&str, &str)]) -> Self {
         let workplace = Workplace::new().expect("a folder");
         let program = workplace.program(Path::new(built)).expect("a copy");
@@ -66,7 +66,7 @@ impl Cluster {
         Self { nodes: Vec::new(), settings: settings.collect(), program, workplace, ground }
     }
 
-    /// With so many nodes.
+    /// A cluster with the given number of nodes.
     pub fn of(nodes: usize, built: &str, ground: Ground, settings: &[(&str, &str)]) -> Self {
         let mut cluster = Self::new(built, ground, settings);
         for _ in 0..nodes {
@@ -75,7 +75,7 @@ impl Cluster {
         cluster
     }
 
-    /// One node more, which reaches a server's store by way of `proxy` if there is one. Gives its
+    /// Adds a node, which reaches a server's store through `proxy` if there is one. Returns its
     /// number.
     pub fn add(&mut self, proxy: Option<SocketAddr>) -> usize {
         let store = match (&self.ground, proxy) {
@@ -120,12 +120,12 @@ impl Cluster {
         process.wait().expect("it ends");
     }
 
-    /// Stops a node where it is.
+    /// Pauses a node.
     pub fn pause(&self, n: usize) {
         self.nodes[n].process.signal(Signal::STOP);
     }
 
-    /// Lets it go on.
+    /// Continues a node.
     pub fn go_on(&self, n: usize) {
         self.nodes[n].process.signal(Signal::CONT);
     }
@@ -135,7 +135,7 @@ impl Cluster {
         self.workplace.path().join("sessions.db")
     }
 
-    /// The store, as the tests see it.
+    /// Opens the store for the tests.
     pub fn store(&self) -> Store {
         match &self.ground {
             Ground::Sqlite => Store::Sqlite(self.file()),
@@ -150,7 +150,7 @@ impl Cluster {
     }
 }
 
-/// A session's id, as `GET /me` says it.
+/// A session's id, from the text in `GET /me`.
 pub fn sid(text: &str) -> SessionId {
     SessionId::parse(text).expect("an id")
 }
@@ -172,12 +172,12 @@ impl UseStore for Load {
     }
 }
 
-/// A number from the environment, for those who want more than the short form of a test.
+/// A number from the environment, for longer runs than a test's short form.
 pub fn figure(name: &str, short: usize) -> usize {
     std::env::var(name).map_or(short, |number| number.parse().expect("a whole number"))
 }
 
-/// The value below which so many percent lie. `sorted` is.
+/// The value below which the given percentage lies. `sorted` must be sorted.
 pub fn percentile(sorted: &[Duration], percent: usize) -> Duration {
     let last = sorted.len().saturating_sub(1);
     sorted.get((sorted.len() * percent / 100).min(last)).copied().unwrap_or_default()

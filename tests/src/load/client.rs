@@ -1,4 +1,4 @@
-//! HTTP as the load's people speak it, with tokens in cookies or in header fields.
+//! HTTP for the clients of the load test, with tokens in cookies or in header fields.
 
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -14,7 +14,7 @@ use hyper_util::rt::TokioExecutor;
 
 const REFRESH_FIELD: &str = "x-refresh-token";
 
-/// Longer than anything waits at a server that is saturated.
+/// Longer than any wait at a saturated server.
 const PATIENCE: Duration = Duration::from_secs(30);
 
 /// Sends requests to one server. Clones share the connections.
@@ -24,14 +24,14 @@ pub(super) struct Client {
     address: SocketAddr,
 }
 
-/// Where somebody's tokens travel.
+/// How a client's tokens travel.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) enum Carried {
     Cookies,
     Fields,
 }
 
-/// What somebody holds.
+/// The tokens that a client holds.
 #[derive(Clone, Default)]
 pub(super) struct Tokens {
     pub(super) access: Option<String>,
@@ -39,7 +39,7 @@ pub(super) struct Tokens {
 }
 
 impl Tokens {
-    /// What came takes the place of what was.
+    /// Replaces tokens with newer ones.
     pub(super) fn take(&mut self, new: Self) {
         self.access = new.access.or_else(|| self.access.take());
         self.refresh = new.refresh.or_else(|| self.refresh.take());
@@ -71,13 +71,13 @@ pub(super) struct Answer {
 
 impl Client {
     pub(super) fn new(address: SocketAddr) -> Self {
-        // As a browser does: what could not be written since the server had closed an idle connection
-        // is sent over another one.
+        // As a browser does, it resends a request that could not be written because the server had
+        // closed an idle connection.
         let http = Hyper::builder(TokioExecutor::new()).build_http();
         Self { http, address }
     }
 
-    /// Nothing if there was no whole answer.
+    /// `None` without a complete answer.
     pub(super) async fn send(&self, ask: Ask, carried: Carried, with: &Tokens) -> Option<Answer> {
         let mut request = Request::builder()
             .method(ask.method)

@@ -1,4 +1,4 @@
-//! People with their devices, each of which asks for one thing after the other, in several tabs.
+//! Users and their devices. Each device sends one request after the other, in several tabs.
 
 use std::collections::VecDeque;
 use std::net::SocketAddr;
@@ -16,11 +16,11 @@ use super::ground::Weather;
 use super::hostile;
 use super::tally::Tally;
 
-/// How long whoever is owed an answer at the end asks for it: longer than the longest pause after
-/// failures.
+/// How long a device that expects an answer at the end keeps asking: longer than the longest
+/// back-off.
 const PATIENCE: Duration = Duration::from_secs(70);
 
-/// After an answer that is no answer, so that a server that is away is not drowned.
+/// The pause after a failed request, so that an unreachable server is not flooded.
 const PAUSE: Duration = Duration::from_millis(100);
 
 /// Everybody.
@@ -41,20 +41,20 @@ struct Device {
     number: usize,
     user: String,
     carried: Carried,
-    /// How often this device signed in or out, as far as it was begun.
+    /// How many sign-ins and sign-outs this device has begun.
     own: AtomicU64,
     everywhere: Arc<Everywhere>,
     state: Mutex<State>,
     random: Mutex<Rng>,
 }
 
-/// A person's sign-outs of all devices.
+/// A user's sign-outs of all devices.
 #[derive(Default)]
 struct Everywhere {
     begun: AtomicU64,
-    /// Those that may yet end what begins meanwhile.
+    /// Pending ones, which may still end sessions that begin meanwhile.
     under_way: AtomicU64,
-    /// What the person did lately, to be told where a session is lost.
+    /// The user's recent actions, printed if a session is lost.
     lately: Mutex<VecDeque<String>>,
 }
 
@@ -77,12 +77,12 @@ impl Everywhere {
 #[derive(Default)]
 struct State {
     tokens: Tokens,
-    /// Signed in since this count of sign-ins and sign-outs, and owed a session until there is
-    /// another one.
+    /// The count of sign-ins and sign-outs at which the device signed in. The device must be served
+    /// until the count changes.
     since: Option<(u64, u64)>,
 }
 
-/// What a request is, for what may be answered to it.
+/// The kind of a request, which determines the allowed answers.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Kind {
     Visit,
@@ -123,7 +123,7 @@ impl Crowd {
         Self { devices, world }
     }
 
-    /// Everybody comes, and stays for so long. Then every connection is closed.
+    /// Runs all devices for the given time. Then closes every connection.
     pub(super) async fn come(&self, time: Duration) {
         let until = Instant::now() + time;
         let client = Client::new(self.world.address);
@@ -140,7 +140,7 @@ impl Crowd {
         }
     }
 
-    /// Each device that is signed in is served: at once, or when its session's pause is over.
+    /// Each device that is signed in is served, at once or after its session's back-off.
     pub(super) async fn all_are_back(&self) {
         let client = Client::new(self.world.address);
         let until = Instant::now() + PATIENCE;
@@ -153,7 +153,7 @@ impl Crowd {
         self.world.requests.load(Ordering::Relaxed)
     }
 
-    /// Counts anew, but for what must not be.
+    /// Resets the counters, except for the violations.
     pub(super) fn forget(&self) {
         let mut tally = self.world.tally();
         *tally = Tally {
@@ -186,12 +186,12 @@ impl Device {
         draw(&mut self.random.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
-    /// The count of sign-ins and sign-outs that this device's session depends on.
+    /// The count of sign-ins and sign-outs that affect this device's session.
     fn count(&self) -> (u64, u64) {
         (self.own.load(Ordering::SeqCst), self.everywhere.begun.load(Ordering::SeqCst))
     }
 
-    /// A sign-in or a sign-out, from when until when, and how it was answered.
+    /// Records a sign-in or a sign-out with its start, its end and its answer.
     fn note(&self, world: &World, what: &str, sent: Instant, status: Option<u16>) {
         let from = sent.duration_since(world.began).as_secs_f64();
         let until = world.began.elapsed().as_secs_f64();
@@ -204,7 +204,7 @@ impl Device {
         match since {
             Some(since) if since == self.count() => {}
             None => return self.sign_in(world, client).await,
-            // Signed out from another device, which it sees, or is about to see.
+            // Signed out by another device. This device has learned of it, or soon will.
             Some(_) => {
                 self.ask(world, client, (Kind::Visit, Ask::get("/me"))).await;
                 return self.sign_in(world, client).await;
@@ -262,7 +262,7 @@ impl Device {
         match answer {
             Some(answer) if status == Some(204) => {
                 world.tally().signed_in += 1;
-                // Unless the person signed out everywhere meanwhile: then nobody knows.
+                // If the user signed out everywhere meanwhile, the state is unknown.
                 let since = (self.count() == since).then_some(since);
                 *self.state() = State { tokens: answer.tokens, since };
             }
@@ -270,7 +270,7 @@ impl Device {
         }
     }
 
-    /// One request of a tab, with what the device holds by then.
+    /// Sends one request of a tab, with the device's current tokens.
     async fn ask(&self, world: &World, client: &Client, (kind, ask): (Kind, Ask)) {
         let (tokens, since) = {
             let state = self.state();
@@ -291,7 +291,7 @@ impl Device {
         }
     }
 
-    /// What an answer means. `owed`: whoever asked has a session, unless there was a sign-out since.
+    /// Judges an answer. `owed`: the client has a session, unless a sign-out happened since.
     fn judge(
         &self,
         world: &World,
@@ -331,8 +331,8 @@ impl Device {
         Some(answer.status)
     }
 
-    /// Somebody else, with tokens that don't count, some of them spoiled copies of this device's.
-    /// Over a connection of their own: a server may close one whose request it has not read.
+    /// A stranger sends invalid tokens, some of them corrupted copies of this device's. It uses a
+    /// connection of its own, because a server may close one whose request it has not read.
     async fn hostile(&self, world: &World) {
         let good = self.state().tokens.clone();
         let (ask, tokens) = self.draw(|random| hostile::ask(random, &good));
@@ -342,7 +342,7 @@ impl Device {
         world.tally().hostile += 1;
     }
 
-    /// Asks, and is gone before the answer is there.
+    /// Sends a request and disconnects before the answer.
     async fn hang_up(&self, world: &World, client: &Client) {
         let tokens = self.state().tokens.clone();
         let (pause, path) = self.draw(|random| {
@@ -350,16 +350,16 @@ impl Device {
             (Duration::from_micros(random.u64(..20_000)), path)
         });
         let answer = client.send(Ask::get(path), self.carried, &tokens);
-        // Whatever it says is lost, new tokens included.
+        // The answer is dropped, including new tokens.
         let _ = tokio::time::timeout(pause, answer).await;
         world.requests.fetch_add(1, Ordering::Relaxed);
         world.tally().broken_off += 1;
     }
 
-    /// Signs out while another tab asks for something.
+    /// Signs out while another tab sends a request.
     async fn sign_out(&self, world: &World, client: &Client, everywhere: bool) {
         let tokens = self.state().tokens.clone();
-        // From here on the answers to all that is under way may be 401.
+        // From here on, all pending requests may be answered 401.
         let path = if everywhere {
             self.everywhere.under_way.fetch_add(1, Ordering::SeqCst);
             self.everywhere.begun.fetch_add(1, Ordering::SeqCst);
@@ -378,7 +378,7 @@ impl Device {
         *self.state() = State::default();
         if everywhere {
             if status != Some(204) {
-                // It may yet be done, and end what begins meanwhile.
+                // The sign-out may still take effect, and end sessions that begin meanwhile.
                 tokio::time::sleep(GRACE).await;
             }
             self.everywhere.under_way.fetch_sub(1, Ordering::SeqCst);
@@ -388,7 +388,7 @@ impl Device {
                 true => world.tally().signed_out_everywhere += 1,
                 false => world.tally().signed_out += 1,
             }
-            // What it held is worth nothing now, at the node that was told.
+            // The node that processed the sign-out must refuse its tokens now.
             let answer = client.send(Ask::get("/me"), self.carried, &tokens).await;
             let status = self.judge(world, Kind::SignOut, "GET /me", answer.as_ref(), None);
             if status == Some(200) {

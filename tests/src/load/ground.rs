@@ -1,4 +1,4 @@
-//! What a server's sessions lie in, and how that fails.
+//! The store of a server under load, and its outages.
 
 use std::fmt;
 use std::path::{Path, PathBuf};
@@ -14,14 +14,15 @@ use tokio::time::Instant;
 use super::GRACE;
 use crate::database::Database;
 
-/// When the first outage begins, and how far they are apart.
+/// The time before the first outage, and the time between outages.
 const FIRST: Duration = Duration::from_secs(3);
 const EVERY: Duration = Duration::from_secs(25);
 
-/// How long what is cut or stopped stays so: longer than a store's limit, for some of it to fail.
+/// How long a connection stays cut or a server stopped: longer than a store's time limit, so that
+/// some calls fail.
 const OUTAGE: Duration = Duration::from_secs(4);
 
-/// How long SQLite's file is locked by somebody else: longer than a writer waits.
+/// How long another writer locks SQLite's file: longer than a writer waits.
 const LOCKED: Duration = Duration::from_secs(7);
 
 /// A kind of store.
@@ -31,9 +32,9 @@ pub enum Kept {
     Memory,
     /// In a file.
     Sqlite,
-    /// In a `redis-server`, by way of a cable that can be cut.
+    /// In a `redis-server`, behind a cable that can be cut.
     Redis,
-    /// In PostgreSQL, by way of a cable that can be cut.
+    /// In PostgreSQL, behind a cable that can be cut.
     Postgres,
 }
 
@@ -41,7 +42,7 @@ impl Kept {
     /// All of them.
     pub const ALL: [Self; 4] = [Self::Memory, Self::Sqlite, Self::Redis, Self::Postgres];
 
-    /// Whether somebody means this one.
+    /// Whether `name` is this store's name.
     pub fn is_named(self, name: &str) -> bool {
         self.to_string().eq_ignore_ascii_case(name)
     }
@@ -58,7 +59,7 @@ impl fmt::Display for Kept {
     }
 }
 
-/// Whether the store is away, or was a moment ago.
+/// Whether the store is failing, or failed a moment ago.
 #[derive(Debug, Default)]
 pub(super) struct Weather(Mutex<Option<Until>>);
 
@@ -86,13 +87,13 @@ impl Weather {
         }
     }
 
-    /// Whether it ever was.
+    /// Whether it ever failed.
     pub(super) fn was_bad(&self) -> bool {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).is_some()
     }
 }
 
-/// A store, and a hand on it.
+/// A store, and the control over its outages.
 pub(super) struct Ground {
     place: Place,
     weather: Arc<Weather>,
@@ -126,7 +127,7 @@ impl Ground {
         self.weather.clone()
     }
 
-    /// What `STORE` says.
+    /// The value of `STORE`.
     pub(super) fn setting(&self) -> String {
         match &self.place {
             Place::Memory => "memory".into(),
@@ -137,8 +138,8 @@ impl Ground {
         }
     }
 
-    /// Fails now and then until `time` is over, the last time early enough for all to recover.
-    /// `turn` chooses what happens first. Gives the number of outages.
+    /// Causes outages until `time` is over. The last one ends early enough for recovery. `turn`
+    /// selects the first kind of outage. Returns the number of outages.
     pub(super) async fn faults(&mut self, time: Duration, turn: usize) -> usize {
         if let Place::Memory = self.place {
             return 0;
@@ -186,7 +187,7 @@ impl Ground {
     }
 }
 
-/// Somebody else writes, and takes his time.
+/// Another writer locks the file for a while.
 async fn lock(path: &Path) -> Result<(), sqlx::Error> {
     let options = SqliteConnectOptions::new().filename(path).busy_timeout(LOCKED);
     let mut other: SqliteConnection = options.connect().await?;

@@ -1,5 +1,4 @@
-//! What strangers send: tokens that are none, bodies that are too much, and connections that dawdle
-//! or break off.
+//! Hostile input: invalid tokens, oversized bodies, and connections that are slow or break off.
 
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -10,7 +9,7 @@ use tokio::net::TcpStream;
 
 use super::client::{Ask, Tokens};
 
-/// A request with tokens that don't count. `good` are somebody's, to be spoiled.
+/// A request with invalid tokens. `good`: valid tokens, to be corrupted.
 pub(super) fn ask(random: &mut Rng, good: &Tokens) -> (Ask, Tokens) {
     const NONE: &str = "eyJhbGciOiJub25lIn0.eyJzdWIiOiJhZG1pbiJ9.";
     let spoil = |token: &Option<String>, random: &mut Rng| {
@@ -45,14 +44,14 @@ pub(super) fn ask(random: &mut Rng, good: &Tokens) -> (Ask, Tokens) {
     (ask, tokens)
 }
 
-/// A connection that ends badly. No answer is waited for.
+/// Opens a connection that ends badly. Does not wait for an answer.
 pub(super) async fn break_off(server: SocketAddr, random: &mut Rng) {
     let Ok(mut stream) = TcpStream::connect(server).await else { return };
     let pause = Duration::from_millis(random.u64(..200));
     let head = "GET /me HTTP/1.1\r\nhost: localhost\r\ncookie: access_token=";
     let sent: &[u8] = match random.u8(..5) {
-        // Nothing at all, half of a head, half of a body, no HTTP, and a request whose answer is
-        // not read.
+        // The cases: no bytes, half of a head, half of a body, bytes that are not HTTP, and a
+        // request whose answer is not read.
         0 => b"",
         1 => &head.as_bytes()[..random.usize(..head.len())],
         2 => {
@@ -61,7 +60,7 @@ pub(super) async fn break_off(server: SocketAddr, random: &mut Rng) {
         3 => b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03",
         _ => b"GET /stream HTTP/1.1\r\nhost: localhost\r\n\r\n",
     };
-    // A byte at a time, or all of it.
+    // Sends one byte at a time, or all at once.
     if random.bool() {
         for byte in sent {
             if stream.write_all(&[*byte]).await.is_err() {

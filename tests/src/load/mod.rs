@@ -1,15 +1,17 @@
-//! Mixed traffic at saturation against contract servers, with expiries, sign-outs, strangers and
-//! faults; and what became of sessions, memory, descriptors and tasks.
+//! Mixed traffic at saturation against contract servers, with expiries, sign-outs, hostile clients
+//! and faults. Afterwards it checks sessions, memory, descriptors and tasks.
 //!
-//! What is held against each server, with each store
-//! 1. No 5xx of ours. A 503 while the store is away, or within [`GRACE`] after that, is counted apart:
-//!    it is what is promised then. What the app answers 500 itself (`GET /fail`) is, too.
-//! 2. No session is lost: whoever signed in, and was signed out by nobody, gets no 401, and is served
-//!    at the end. None is taken for stolen, and no connection is dropped.
-//! 3. Resident memory is flat: its median over the last third of the load is no higher than over the
-//!    first by more than [`Plan::growth`]. The load begins after a warm-up of the same traffic.
-//! 4. When nobody comes any more, descriptors and tasks go back to what they were after the warm-up,
-//!    give or take [`SPARE`], the connections of a store's pool.
+//! # Checks of each server with each store
+//! 1. No unexpected 5xx. A 503 during an outage of the store, or within [`GRACE`] after it, is
+//!    counted separately, because it is the documented answer then. The same holds for the app's
+//!    own 500 (`GET /fail`).
+//! 2. No session is lost: a client that signed in and was not signed out gets no 401, and is served
+//!    at the end. No reuse is reported, and no connection is dropped.
+//! 3. Resident memory is flat: its median over the last third of the load exceeds the median over
+//!    the first third by at most [`Plan::growth`]. The load begins after a warm-up of the same
+//!    traffic.
+//! 4. After the last request, descriptors and tasks return to their level after the warm-up, within
+//!    [`SPARE`], the number of connections in a store's pool.
 
 mod client;
 mod crowd;
@@ -35,36 +37,37 @@ pub use plot::{csv, draw};
 pub use sample::Sample;
 pub use tally::Tally;
 
-/// How long after an outage of the store a 503 is still its doing: sessions whose refresh failed are
-/// left alone for a while.
+/// How long after an outage of the store a 503 is still expected, because the engine backs off from
+/// sessions whose refresh failed.
 pub const GRACE: Duration = Duration::from_secs(10);
 
-/// How many descriptors and tasks may be left of a load: as many as a store's pool has connections.
+/// How many descriptors and tasks may remain after a load: the number of connections in a store's
+/// pool.
 pub const SPARE: u64 = 12;
 
-/// How long a server may take to come to rest.
+/// The time limit for a server to come to rest.
 const REST: Duration = Duration::from_secs(20);
 
-/// What runs.
+/// The settings of a run.
 #[derive(Clone, Debug)]
 pub struct Plan {
-    /// Contract servers by name, each with its stores.
+    /// Contract servers by name, with the program and the store of each.
     pub pairs: Vec<(String, PathBuf, Kept)>,
-    /// How long all of them together are under load; a fifth of it is warm-up.
+    /// The duration of the load for all of them together. The first fifth is warm-up.
     pub time: Duration,
-    /// How many people there are; every third one has two devices.
+    /// The number of users. Every third user has two devices.
     pub people: usize,
     /// `ACCESS_TTL`, in seconds.
     pub access: u64,
     /// `REUSE_INTERVAL`, in seconds.
     pub reuse_interval: u64,
-    /// By how many KiB memory may grow.
+    /// How much memory may grow, in KiB.
     pub growth: u64,
-    /// What the traffic is drawn from.
+    /// The seed of the traffic.
     pub seed: u64,
 }
 
-/// What became of one server with one store.
+/// The result of one server with one store.
 #[derive(Clone, Debug)]
 pub struct Outcome {
     /// The server.
@@ -75,19 +78,20 @@ pub struct Outcome {
     pub tally: Tally,
     /// Outages of the store.
     pub faults: usize,
-    /// Sessions that the server took for stolen. Nobody steals any.
+    /// Sessions with a reported reuse. The load has no thief.
     pub reuses: u64,
-    /// A sample a second, of the load without its warm-up.
+    /// One sample per second, without the warm-up.
     pub samples: Vec<Sample>,
-    /// Memory over the first and the last third of them, in KiB.
+    /// Median memory over the first and the last third of the samples, in KiB.
     pub memory: (u64, u64),
-    /// After the warm-up, and at the end, with nobody there.
+    /// The levels after the warm-up and at the end, without clients.
     pub rest: (Level, Level),
-    /// Each promise that was not kept, in words.
+    /// A description of each broken promise.
     pub broken: Vec<String>,
 }
 
-/// Runs all pairs, one after the other. Panics where something can't be had, such as a server.
+/// Runs all pairs, one after the other. Panics if a requirement, such as a server program, is
+/// missing.
 pub async fn run(plan: &Plan, mut tell: impl FnMut(&Outcome)) -> Vec<Outcome> {
     let share = plan.time / u32::try_from(plan.pairs.len().max(1)).unwrap_or(1);
     let mut outcomes = Vec::new();

@@ -7,7 +7,7 @@ use plotters::prelude::*;
 
 use super::{Kept, Outcome};
 
-/// Reads well on white and on black; the background is left out.
+/// Readable on white and on black; the background is transparent.
 const INK: RGBColor = RGBColor(125, 133, 144);
 
 fn color(store: Kept) -> RGBColor {
@@ -19,7 +19,7 @@ fn color(store: Kept) -> RGBColor {
     }
 }
 
-/// Every sample, a line each.
+/// All samples, one per line.
 pub fn csv(outcomes: &[Outcome]) -> String {
     let mut text = String::from("server,store,second,memory_kib,descriptors,tasks,requests\n");
     for outcome in outcomes {
@@ -40,8 +40,8 @@ pub fn csv(outcomes: &[Outcome]) -> String {
     text
 }
 
-/// One picture for each server, `load-NAME.svg` in this folder: resident memory over time, a line for
-/// each store.
+/// Draws one picture for each server, `load-NAME.svg` in this folder: resident memory over time,
+/// with a line for each store.
 pub fn draw(outcomes: &[Outcome], folder: &Path) -> Result<(), String> {
     let mut servers: Vec<&str> = outcomes.iter().map(|outcome| &*outcome.server).collect();
     servers.dedup();
@@ -91,7 +91,7 @@ fn picture(
     for (n, outcome) in outcomes.iter().enumerate() {
         let (points, color) = (points(outcome), color(outcome.store));
         chart.draw_series(LineSeries::new(points, color.stroke_width(2)))?;
-        // The names stand above one another, whatever the lines do.
+        // The names are stacked, independent of the lines.
         let at = (long * 1.01, high * (0.97 - 0.07 * n as f64));
         let name = ("sans-serif", 13).into_font().color(&color);
         chart.draw_series([Text::new(outcome.store.to_string(), at, name)])?;

@@ -1,4 +1,4 @@
-//! What a server's process holds: memory, descriptors, tasks.
+//! The resources of a server's process: memory, descriptors, tasks.
 
 use std::io;
 use std::net::SocketAddr;
@@ -10,33 +10,33 @@ use hyper_util::rt::TokioIo;
 use tokio::net::TcpStream;
 use tokio::time::{Instant, timeout};
 
-/// How long the server may take to say how many tasks it has.
+/// The time limit for a server to report its tasks.
 const PATIENCE: Duration = Duration::from_secs(20);
 
-/// Between two looks at a server that comes to rest.
+/// The time between two samples of a server that comes to rest.
 const LOOK: Duration = Duration::from_millis(250);
 
-/// One look at a server under load.
+/// One sample of a server under load.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Sample {
-    /// Since the load began, in seconds.
+    /// The time since the start of the load, in seconds.
     pub at: f64,
     /// Resident memory, in KiB.
     pub memory: u64,
     /// Open descriptors.
     pub descriptors: u64,
-    /// Tasks alive on the runtime of the engine.
+    /// Live tasks on the engine's runtime.
     pub tasks: u64,
-    /// Requests that were answered until then.
+    /// Requests answered so far.
     pub requests: u64,
 }
 
-/// What a server at rest holds.
+/// The resources of an idle server.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Level {
     /// Open descriptors.
     pub descriptors: u64,
-    /// Tasks alive on the runtime of the engine.
+    /// Live tasks on the engine's runtime.
     pub tasks: u64,
 }
 
@@ -50,7 +50,7 @@ impl Sampler {
         Self { process, address }
     }
 
-    /// A sample a second, for so long.
+    /// Takes one sample per second for the given time.
     pub(super) async fn every_second(
         &self,
         began: Instant,
@@ -69,8 +69,8 @@ impl Sampler {
         samples
     }
 
-    /// What is left when nobody comes: as soon as it is no more than `wanted` and what a pool may
-    /// have, or nothing moves any more, or `most` is over.
+    /// The level without clients. Returns as soon as it is at most `wanted` plus a pool's
+    /// connections, stops changing, or `most` is over.
     pub(super) async fn rest(&self, wanted: Option<Level>, most: Duration) -> Level {
         let until = Instant::now() + most;
         let mut last = self.level().await;
@@ -95,10 +95,10 @@ impl Sampler {
         Level { descriptors: descriptors(self.process).expect("the server runs"), tasks }
     }
 
-    /// How many sessions the server took for stolen.
+    /// How many sessions had a reported reuse.
     pub(super) async fn reuses(&self) -> u64 {
         const REUSES: &str = "everfresh_reuse_total{kind=\"reuse_detected\"}";
-        // What never happened is not listed.
+        // Metrics that are zero are not listed.
         number(&self.metrics().await, REUSES).unwrap_or_default()
     }
 
@@ -120,7 +120,7 @@ fn descriptors(process: u32) -> io::Result<u64> {
     Ok(std::fs::read_dir(format!("/proc/{process}/fd"))?.count() as u64)
 }
 
-/// What `GET /metrics` says, over a connection of its own.
+/// The answer of `GET /metrics`, over a connection of its own.
 async fn metrics(server: SocketAddr) -> Option<String> {
     let stream = TcpStream::connect(server).await.ok()?;
     let connecting = hyper::client::conn::http1::handshake(TokioIo::new(stream)).await;
@@ -137,7 +137,7 @@ fn number(metrics: &str, name: &str) -> Option<u64> {
     metrics.lines().find_map(|line| line.strip_prefix(name)?.trim().parse().ok())
 }
 
-/// The median of memory over the first third of the samples, and over the last.
+/// The medians of memory over the first and the last third of the samples.
 pub(super) fn thirds(samples: &[Sample]) -> (u64, u64) {
     let third = samples.len().div_ceil(3);
     let median = |part: &[Sample]| {

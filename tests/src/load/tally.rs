@@ -1,8 +1,8 @@
-//! What is counted of requests and their answers.
+//! Counters of requests and their answers.
 
 use std::fmt;
 
-/// How many broken promises are told in words.
+/// How many broken promises are described.
 const TOLD: usize = 20;
 
 /// Sums over requests.
@@ -12,29 +12,29 @@ pub struct Tally {
     pub requests: u64,
     /// Answers with a new access token.
     pub refreshed: u64,
-    /// Sign-ins, sign-outs of one device, and of all devices of a person.
+    /// Sign-ins.
     pub signed_in: u64,
     /// Sign-outs of one device.
     pub signed_out: u64,
     /// Sign-outs of all devices of a person.
     pub signed_out_everywhere: u64,
-    /// Answers 401 to whoever had nothing, something hostile, or was signed out.
+    /// Answers 401 to clients without tokens, with hostile tokens, or after a sign-out.
     pub refused: u64,
     /// Requests with hostile tokens or bodies.
     pub hostile: u64,
-    /// Connections that dawdled or broke off.
+    /// Connections that were slow or broke off.
     pub broken_off: u64,
-    /// Answers 503 while the store was away.
+    /// Answers 503 during outages of the store.
     pub away: u64,
-    /// Answers 500 that are the app's own.
+    /// The app's own answers 500.
     pub own: u64,
-    /// Answers 5xx that are ours.
+    /// Unexpected answers 5xx.
     pub ours: u64,
     /// Sessions that were lost.
     pub lost: u64,
-    /// Requests without an answer, of those that waited for one.
+    /// Requests that waited for an answer and got none.
     pub unanswered: u64,
-    /// The first of what must not be, in words.
+    /// Descriptions of the first violations.
     pub wrong: Vec<String>,
 }
 
@@ -45,7 +45,7 @@ impl Tally {
         }
     }
 
-    /// Both together.
+    /// The sum of both.
     #[must_use]
     pub fn and(mut self, other: &Self) -> Self {
         self.requests += other.requests;

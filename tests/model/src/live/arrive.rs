@@ -1,4 +1,4 @@
-//! The way of a request: sent, processed by a node, answered, back in the jar.
+//! The path of a request: sent, processed by a node, answered, stored in the jar.
 
 use everfresh::SessionId;
 use http::StatusCode;
@@ -21,7 +21,7 @@ impl World {
         }
     }
 
-    /// A request as this client makes it now. Who sees a 401, or has nothing, signs in.
+    /// A request as this client makes it now. A client that gets a 401, or has no tokens, signs in.
     pub(super) fn asks(&mut self, who: Who, kind: Kind, navigates: bool) -> Asked {
         let now = self.now();
         let client = self.client(who);
@@ -40,8 +40,8 @@ impl World {
         Asked { who, kind, navigates, cookies, tokens }
     }
 
-    /// A node processes a request, and it is judged. `lands`: what runs beside it is done before
-    /// the handler is.
+    /// A node processes a request, and the result is judged. `lands`: a refresh beside the request
+    /// finishes before the handler does.
     async fn process(
         &mut self,
         asked: &Asked,
@@ -77,7 +77,7 @@ impl World {
         self.judge_rows().await
     }
 
-    /// A request reaches a node. Its handler answers at once, or takes its time.
+    /// A request reaches a node. Its handler answers at once or later.
     pub(super) async fn arrive(&mut self, at: usize, mut pick: Pick) -> Result<(), Broken> {
         let mut flight = self.flights.remove(at);
         let node = pick.of(NODES);
@@ -101,7 +101,7 @@ impl World {
         }
     }
 
-    /// A slow handler goes on, or is done.
+    /// A slow handler continues, or finishes.
     pub(super) async fn leave(&mut self, at: usize, mut pick: Pick) -> Result<(), Broken> {
         let mut flight = self.flights.remove(at);
         let Stage::Slow(mut slow) = flight.stage else { return Ok(()) };
@@ -137,14 +137,14 @@ impl World {
         if let Some(session) = held.refresh {
             self.ledger.ran_out(session, &format!("by the handler of {number}"));
         }
-        // What it shows may end a stolen session; the row alone says so.
+        // The presented tokens may end a stolen session; only the row tells.
         self.crowded = true;
         self.judge_rows().await?;
         self.crowded = false;
         Ok(())
     }
 
-    /// A response sets out.
+    /// A response is sent.
     fn answer(&mut self, mut flight: Flight, held: &Held, answer: Answer) -> Result<(), Broken> {
         let number = flight.number;
         self.say(|world| format!("{number} is answered: {}", world.tell_cookies(&answer.cookies)));
@@ -169,19 +169,19 @@ impl World {
         };
         let latest = self.ledger.latest(Who::Browser).filter(|latest| holds(self) == Some(*latest));
         self.browser.keep(answer, now);
-        // It set out before the sign-in, and nobody can call it back.
+        // It was sent before the sign-in, and no server can revoke a response in transit.
         let overtaken = latest.is_some() && holds(self) != latest;
         self.tally.overtaken += u64::from(overtaken);
     }
 
-    /// Requests that are under way arrive in one moment, at any node, and race in the store.
+    /// All requests in transit arrive in one moment, at any node, and race in the store.
     pub(super) async fn together(&mut self, mut pick: Pick) -> Result<(), Broken> {
         let visits = |flight: &Flight| {
             let visit = matches!(flight.asked.kind, Kind::Visit | Kind::Prefetch);
             visit && matches!(flight.stage, Stage::Sent)
         };
         if self.hub.wires().outage.is_some() {
-            // What fails in one moment would be left alone for a random time.
+            // A refresh that fails in this moment would cause a back-off of random length.
             while let Some(at) = self.flights.iter().position(visits) {
                 self.arrive(at, pick).await?;
             }
@@ -219,7 +219,7 @@ impl World {
         Ok(())
     }
 
-    /// A client whose network is good asks and is answered.
+    /// A client with a good network sends a request and gets the answer at once.
     pub(super) async fn at_once(
         &mut self,
         who: Who,
@@ -267,7 +267,7 @@ impl World {
         self.tell_tokens(&Tokens::set(cookies))
     }
 
-    /// A session's number. Its id is another one each time.
+    /// A session's number. The id differs in each run.
     pub(super) fn name(&self, sid: SessionId) -> String {
         self.ledger.find(sid).map_or("?".into(), |session| session.to_string())
     }

@@ -1,4 +1,4 @@
-//! Who asks, with what: jars, requests, and what the tokens in them say.
+//! Clients and their requests: jars, and the contents of the tokens in them.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD as B64;
@@ -11,7 +11,7 @@ use super::held::Held;
 use super::node::Open;
 use everfresh_testkit::{Jar, Site};
 
-/// Who asks.
+/// The client that sends a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Who {
     Browser,
@@ -19,7 +19,7 @@ pub(super) enum Who {
     Thief,
 }
 
-/// For what.
+/// The kind of request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Kind {
     Visit,
@@ -31,7 +31,7 @@ pub(super) enum Kind {
 const ACCESS: &str = "__Host-access_token";
 const REFRESH: &str = "__Host-refresh_token";
 
-/// An access token, as the world reads it.
+/// The model's reading of an access token.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Access {
     pub(super) sid: SessionId,
@@ -40,7 +40,7 @@ pub(super) struct Access {
     pub(super) text: String,
 }
 
-/// A refresh token, as the world reads it.
+/// The model's reading of a refresh token.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Refresh {
     pub(super) sid: SessionId,
@@ -80,7 +80,7 @@ impl Refresh {
 pub(super) struct Tokens {
     pub(super) access: Option<Access>,
     pub(super) refresh: Option<Refresh>,
-    /// A response deletes one of our cookies.
+    /// True if a response deletes one of the session's cookies.
     pub(super) cleared: bool,
 }
 
@@ -98,7 +98,7 @@ impl Tokens {
         tokens
     }
 
-    /// Of `Set-Cookie` fields.
+    /// Reads the tokens from `Set-Cookie` fields.
     pub(super) fn set(cookies: &[String]) -> Self {
         Self::read(cookies.iter().filter_map(|cookie| cookie.split(';').next()))
     }
@@ -108,11 +108,11 @@ impl Tokens {
     }
 }
 
-/// A jar, and what the last answer said.
+/// A jar, and whether the last answer was a refusal.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Client {
     jar: Jar,
-    /// The last answer was 401: there is a sign-in page to see.
+    /// The last answer was 401, so the browser shows a sign-in page.
     pub(super) refused: bool,
 }
 
@@ -135,12 +135,12 @@ fn site() -> Site {
     Site::https("world.test", "/")
 }
 
-/// What is asked, and with which tokens.
+/// A request with the tokens that it presents.
 #[derive(Clone, Debug)]
 pub(super) struct Asked {
     pub(super) who: Who,
     pub(super) kind: Kind,
-    /// Somebody goes to a page, and would see a 401.
+    /// True for a navigation, whose 401 the user would see.
     pub(super) navigates: bool,
     pub(super) cookies: String,
     pub(super) tokens: Tokens,
@@ -165,25 +165,25 @@ impl Asked {
     }
 }
 
-/// What comes back.
+/// The response to a request.
 #[derive(Clone, Debug)]
 pub(super) struct Answer {
     pub(super) status: StatusCode,
     pub(super) cookies: Vec<String>,
 }
 
-/// One request of the browser's, somewhere between the click and the jar.
+/// One request of the browser's, between the click and the jar.
 pub(super) struct Flight {
     pub(super) number: u32,
     pub(super) asked: Asked,
-    /// The tick at which it set out, or its response did.
+    /// The tick at which the request or its response was sent.
     pub(super) since: u64,
     pub(super) stage: Stage,
 }
 
 pub(super) enum Stage {
     Sent,
-    /// A node has it, and its handler takes its time.
+    /// A node has the request, and its handler is slow.
     Slow(Box<Slow>),
     Back(Answer),
 }
@@ -191,9 +191,9 @@ pub(super) enum Stage {
 pub(super) struct Slow {
     pub(super) node: usize,
     pub(super) open: Open,
-    /// What held when it arrived.
+    /// The facts at its arrival.
     pub(super) held: Held,
-    /// How often it is still left to itself.
+    /// How many more times the handler is left waiting.
     pub(super) patience: usize,
 }
 

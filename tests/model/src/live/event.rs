@@ -1,17 +1,17 @@
-//! What happens in a schedule: events drawn from a seed before anything runs, so that nothing that
-//! the engine draws for itself (ids, salts) has a say in it, and any of them can be left out.
+//! The events of a schedule. They are drawn from a seed before the run starts, so the engine's own
+//! random values (ids, salts) don't influence them. Any event can be left out.
 
 use super::setup::Habit;
 
-/// Something happens. To what exactly, the pick says, of whatever there is at that moment; where
-/// there is nothing to do, nothing happens.
+/// One event. The pick selects its target among the candidates at that moment. Without a candidate
+/// the event has no effect.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Event {
     pub(super) what: What,
     pub(super) pick: Pick,
-    /// Its place in the schedule that was drawn, by which the requests are numbered.
+    /// Its position in the drawn schedule, by which the requests are numbered.
     pub(super) place: u32,
-    /// The request that it is about, where a former run has told.
+    /// The request that it applies to, if a former run recorded that.
     pub(super) about: Option<u32>,
 }
 
@@ -19,25 +19,25 @@ pub(super) struct Event {
 pub(super) enum What {
     /// Time passes.
     Tick,
-    /// Hours pass in sleep; then every tab asks at once.
+    /// The device sleeps for hours; then every tab sends a request at once.
     Sleep,
-    /// A tab of the browser asks for something.
+    /// A browser tab sends a request.
     Send,
-    /// A tab fetches ahead what it may never show.
+    /// A tab prefetches a page that it may never show.
     Prefetch,
-    /// A tab signs in, whoever is signed in.
+    /// A tab signs in, over any existing session.
     SignIn,
     /// A tab signs out.
     SignOut,
-    /// A request or a response goes one step further.
+    /// A request or a response advances by one step.
     Work,
-    /// Every request under way arrives in the same moment.
+    /// All requests in transit arrive in the same moment.
     Together,
     /// A request or a response is lost; a slow handler never ends.
     Lose,
     /// A confirmation reaches the store, or is lost.
     Confirm,
-    /// The person's other device asks for something.
+    /// The user's other device sends a request.
     Device,
     /// A node crashes and comes back.
     Crash,
@@ -51,18 +51,18 @@ pub(super) enum What {
     Outage,
     /// A thief copies the jar.
     Copy,
-    /// The thief asks for something.
+    /// The thief sends a request.
     Thief,
-    /// The browser comes no more.
+    /// The browser stops sending requests.
     Gone,
 }
 
-/// A number that picks among what there is.
+/// A number that picks one of the candidates.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Pick(pub(super) u32);
 
 impl Pick {
-    /// One of `bound`; what is left of the number picks next.
+    /// Picks one of `bound`; the quotient is kept for the next pick.
     pub(super) fn of(&mut self, bound: usize) -> usize {
         let bound = bound.max(1) as u32;
         let picked = self.0 % bound;
@@ -76,7 +76,7 @@ impl Pick {
     }
 }
 
-/// How often each event comes, of a thousand. The rest are the thief's, or steps further.
+/// How often each event occurs, in thousandths. The rest are the thief's requests or `Work`.
 const OFTEN: [(u32, What); 15] = [
     (480, What::Work),
     (110, What::Send),
@@ -95,7 +95,7 @@ const OFTEN: [(u32, What); 15] = [
     (8, What::Backup),
 ];
 
-/// How often a backup is put back, of a thousand.
+/// How often a backup is restored, in thousandths.
 const RESTORES: u32 = 2;
 
 /// The events of a schedule.
@@ -136,7 +136,7 @@ fn what(random: &mut Random, habit: Option<Habit>) -> What {
 pub(super) struct Random(u64);
 
 impl Random {
-    /// Neighbouring seeds have nothing in common: the first number of one is the state of another.
+    /// Mixes the seed, so that neighbouring seeds produce unrelated sequences.
     pub(super) fn new(seed: u64) -> Self {
         let mut random = Self(seed);
         random.0 = random.next();

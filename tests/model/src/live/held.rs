@@ -1,4 +1,4 @@
-//! What holds when a request arrives: what it presents, and what the store knows of that.
+//! The facts when a request arrives: the tokens that it presents, and the store's rows for them.
 
 use everfresh::store::SessionRecord;
 use everfresh::{SessionId, Timestamp};
@@ -8,7 +8,7 @@ use super::link::Outage;
 use super::play::World;
 use super::setup::LEEWAY;
 
-/// What held when a request arrived.
+/// The facts at a request's arrival.
 #[derive(Clone, Debug)]
 pub(super) struct Held {
     /// The sessions of its tokens.
@@ -16,34 +16,34 @@ pub(super) struct Held {
     pub(super) refresh: Option<usize>,
     /// Seconds until the access token expires, by the node's clock.
     pub(super) left: i64,
-    /// The node remembers that the access token's session is over.
+    /// The node remembers that the access token's session has ended.
     pub(super) knows: bool,
     pub(super) access_alive: bool,
     /// The row of the refresh token's session.
     pub(super) row: Option<SessionRecord>,
-    /// The refresh token's session has to be served.
+    /// The node must serve the refresh token's session.
     pub(super) owed: bool,
-    /// The refresh token is held against the row.
+    /// The node compares the refresh token with the row.
     pub(super) consulted: bool,
-    /// Which says that two hold the session.
+    /// The comparison detects two holders of the session.
     pub(super) theft: bool,
     pub(super) outage: Option<Outage>,
 }
 
 impl Held {
-    /// The two tokens are of different sessions.
+    /// The two tokens belong to different sessions.
     pub(super) fn mixed(&self) -> bool {
         self.access.is_some() && self.refresh.is_some() && self.access != self.refresh
     }
 
-    /// The access token still counts.
+    /// The access token is still valid.
     pub(super) fn good(&self) -> bool {
         self.access.is_some() && self.left > -(LEEWAY.as_secs() as i64) && !self.knows
     }
 }
 
 impl World {
-    /// Looks at everything before a request is processed.
+    /// Collects the facts before a request is processed.
     pub(super) async fn look(&mut self, asked: &Asked, node: usize) -> Held {
         let Tokens { access, refresh, .. } = &asked.tokens;
         let of = |sid: SessionId| self.ledger.find(sid);
@@ -62,14 +62,14 @@ impl World {
             None => None,
         };
         let outage = self.hub.wires().outage;
-        // Tokens of so short a life are refreshed from 4 s before their end; where they are
-        // fetched ahead, from 2 s.
+        // Tokens with such a short lifetime are refreshed from 4 s before their expiry; for a
+        // prefetch, from 2 s.
         let window = if asked.kind == Kind::Prefetch { 2 } else { 4 };
         let consulted = refresh_of.is_some()
             && match access_of {
                 None => true,
                 _ if knows => true,
-                // Once it has expired, another session's refresh token counts in its stead.
+                // After its expiry, a refresh token of another session counts instead.
                 same => left <= 0 || same == refresh_of && left <= window,
             };
         let theft = consulted
@@ -78,7 +78,7 @@ impl World {
                 self.tells_two(row, token.generation, self.hub.clock.now())
             });
         let owed = refresh_of.is_some_and(|session| self.ledger.is_owed(session, self.tick));
-        // Beside an access token of another session it may count, for reasons of the node's.
+        // Beside an access token of another session it may count, depending on the node's state.
         let other = access_of.is_some() && access_of != refresh_of;
         if let (true, Some(session)) = (consulted || other, refresh_of) {
             let none = refresh.as_ref().map(|token| token.generation.to_string());
@@ -89,8 +89,8 @@ impl World {
         Held { access, refresh, left, knows, access_alive, row, owed, consulted, theft, outage }
     }
 
-    /// Whether a generation that is shown tells that two hold the session: its successor was shown
-    /// as well, and the reuse interval is over; or it is older still.
+    /// Whether a presented generation proves two holders: its successor was presented as well and
+    /// the reuse interval is over, or the generation is older still.
     fn tells_two(&self, row: &SessionRecord, generation: u64, now: Timestamp) -> bool {
         let closed = row.confirmed && now.since(row.rotated_at) > self.setup.reuse_interval();
         generation + 1 < row.generation || generation + 1 == row.generation && closed

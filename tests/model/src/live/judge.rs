@@ -1,4 +1,4 @@
-//! What every answer is held against.
+//! The promises that every answer is checked against.
 
 use std::fmt;
 
@@ -12,22 +12,23 @@ use super::link::Outage;
 use super::node::Open;
 use super::play::World;
 
-/// What must not happen.
+/// A promise that was broken.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Wrong {
-    /// An honest browser was signed out: not served, its session ended, or its cookies cleared.
+    /// An honest browser was signed out: it was not served, its session ended, or its cookies were
+    /// cleared.
     SignedOut,
-    /// A session that was over was served, or given tokens.
+    /// A session that had ended was served, or got tokens.
     Revived,
-    /// Two holders showed different generations, and the session lived on.
+    /// Two holders presented different generations, and the session continued.
     Unnoticed,
-    /// A session was rotated more often than its access tokens ran out, or to two successors.
+    /// A session was rotated more often than its access tokens expired, or to two successors.
     Rotated,
-    /// An outage showed: tokens, or an answer that promised too much or too little.
+    /// A wrong answer in an outage: it carried tokens, or promised too much or too little.
     Outage,
 }
 
-/// A promise that was broken, and how.
+/// A broken promise with its description.
 #[derive(Clone, Debug)]
 pub(super) struct Broken {
     pub(super) wrong: Wrong,
@@ -41,7 +42,7 @@ impl Broken {
 }
 
 impl World {
-    /// Judges what was made of a request. `alone`: nothing else was processed meanwhile.
+    /// Judges the result of a request. `alone`: no other request was processed meanwhile.
     pub(super) async fn judge(
         &mut self,
         asked: &Asked,
@@ -67,8 +68,8 @@ impl World {
         }
     }
 
-    /// Whoever is served must hold a session that is not over, or a good access token of one that
-    /// this node knows nothing of.
+    /// A client that is served must hold a session that has not ended, or a valid access token
+    /// whose session this node does not know to have ended.
     fn judge_served(&mut self, node: usize, held: &Held, open: &Open) -> Result<(), Broken> {
         if open.status != StatusCode::OK {
             return Ok(());
@@ -89,7 +90,8 @@ impl World {
         if held.access != Some(session) || !held.good() {
             return Broken::new(Wrong::Revived, format!("session {session} is over, and served"));
         }
-        // A node whose clock is behind takes what others minted for longer than it remembers.
+        // A node whose clock is behind accepts access tokens of other nodes for longer than it
+        // remembers the end.
         if !self.ledger.learned(session, node) {
             return Ok(());
         }
@@ -124,8 +126,8 @@ impl World {
             let how = format!("two hold session {session}, and it lives on");
             return Broken::new(Wrong::Unnoticed, how);
         }
-        // An access token of a former session, which arrived after the sign-in, hides the refresh
-        // token of this one once it has expired.
+        // An access token of a former session arrived after the sign-in. Once expired, it hides the
+        // refresh token of this session.
         let theft = stolen && held.theft;
         if held.mixed() && !theft && (!held.good() || held.outage.is_some()) {
             let hidden = status == StatusCode::UNAUTHORIZED;
@@ -152,7 +154,7 @@ impl World {
         Broken::new(if outage { Wrong::Outage } else { Wrong::SignedOut }, how)
     }
 
-    /// Somebody signed in or out.
+    /// Judges a sign-in or a sign-out.
     async fn judge_change(
         &mut self,
         asked: &Asked,
@@ -166,7 +168,7 @@ impl World {
         let fitting = match (asked.kind, held.outage) {
             (_, None) => done,
             (Kind::SignIn, Some(_)) => failed,
-            // Where nothing is left to end, nothing can fail.
+            // If no session is left to end, nothing can fail.
             (_, Some(_)) => done || failed,
         };
         if !fitting {
@@ -176,8 +178,8 @@ impl World {
         if asked.kind == Kind::SignIn && !done {
             return Ok(());
         }
-        // Of two sessions the one that the access token names is ended; one whose sign-out failed
-        // before may live on.
+        // With tokens of two sessions, the session of the access token is ended. A session whose
+        // sign-out failed before may continue.
         let one = held.access.or(held.refresh).filter(|_| !held.mixed());
         let one = one.filter(|one| done && self.ledger[*one].fate == Fate::Kept);
         for session in presented {
@@ -199,7 +201,7 @@ impl World {
         Ok(())
     }
 
-    /// Judges a slow response by the session whose tokens it brings, as that is by now.
+    /// Judges a slow response by the current state of the session whose tokens it carries.
     pub(super) fn judge_late(&mut self, node: usize, cookies: &[String]) -> Result<(), Broken> {
         let sent = Tokens::set(cookies).refresh.and_then(|token| self.ledger.find(token.sid));
         match sent {
@@ -212,7 +214,7 @@ impl World {
         }
     }
 
-    /// Judges what leaves with a response.
+    /// Judges the cookies of a response.
     pub(super) fn judge_cookies(
         &mut self,
         asked: &Asked,
@@ -227,7 +229,7 @@ impl World {
         if tokens.cleared && visit && (owed || !seen) {
             return Broken::new(Wrong::SignedOut, "cookies of a session that is not over cleared");
         }
-        // A node that was told to end a session, or heard of its end, needs no store to say so.
+        // A node that processed a sign-out, or learned of the end, reports it without the store.
         let over = held.refresh.is_some_and(|session| self.ledger[session].fate != Fate::Kept);
         let known_over = tokens.cleared && over;
         if held.outage == Some(Outage::Refusing) && visit && !tokens.is_empty() && !known_over {
@@ -250,7 +252,7 @@ impl World {
         Ok(())
     }
 
-    /// After every event: whose row is gone, and who was rotated too often.
+    /// After every event: checks which rows are gone, and which sessions were rotated too often.
     pub(super) async fn judge_rows(&mut self) -> Result<(), Broken> {
         let alive: Vec<_> =
             self.ledger.all().filter(|(_, known)| known.alive).map(|(n, k)| (n, k.sid)).collect();
@@ -259,7 +261,7 @@ impl World {
             match self.hub.row(sid).await {
                 Some(row) => self.ledger.saw(session, &row),
                 None if self.ledger.missed(session, now) => {}
-                // Several requests in one moment: who came first is not told.
+                // Several requests in one moment: their order is unknown.
                 None if self.ledger[session].stolen && self.crowded => {
                     self.ledger[session].fate = Fate::Ended;
                     self.noticed = true;

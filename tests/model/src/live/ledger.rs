@@ -1,4 +1,4 @@
-//! What the world knows of every session: whose it is, what became of it, and what is owed to it.
+//! The known state of every session: its holder, its fate, and whether nodes must serve it.
 
 use std::collections::{HashMap, HashSet};
 use std::time::Duration;
@@ -9,18 +9,18 @@ use everfresh::{SessionId, Timestamp};
 use super::browser::{Refresh, Who};
 use super::setup::{ABSOLUTE, LEEWAY, NODES, SKEW, TICK};
 
-/// What became of a session.
+/// The fate of a session.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Fate {
-    /// Its holder counts on it.
+    /// Its holder relies on it.
     Kept,
     /// Signed out, or signed in over.
     Left,
     /// Past a limit.
     Over,
-    /// Two held it, and it was noticed.
+    /// Two clients held it, and the reuse was detected.
     Ended,
-    /// Younger than the backup that was put back.
+    /// Created after the backup that was restored.
     Lost,
 }
 
@@ -29,16 +29,16 @@ pub(super) struct Known {
     pub(super) sid: SessionId,
     pub(super) who: Who,
     pub(super) fate: Fate,
-    /// Its row was there when it was last looked for.
+    /// Its row existed at the last look.
     pub(super) alive: bool,
     /// A thief holds its tokens.
     pub(super) stolen: bool,
-    /// When each node learned that it is over, by the node's clock.
+    /// When each node learned of its end, by the node's clock.
     learned: [Option<Timestamp>; NODES],
-    /// When it ends, by the store's clock.
+    /// When it expires, by the store's clock.
     ends: Timestamp,
     born: u64,
-    /// How many access tokens of it ran out in somebody's hands.
+    /// How many of its access tokens expired while a client held them.
     pub(super) expiries: u64,
 }
 
@@ -46,9 +46,9 @@ pub(super) struct Known {
 #[derive(Default)]
 pub(super) struct Ledger {
     sessions: Vec<Known>,
-    /// Access tokens that ran out, and were presented all the same.
+    /// Access tokens that a client presented after their expiry.
     due: HashSet<(usize, String)>,
-    /// The refresh token of each generation: every racer must get the same.
+    /// The refresh token of each generation: all racing requests must get the same one.
     successors: HashMap<(usize, u64), String>,
 }
 
@@ -68,14 +68,14 @@ impl Ledger {
         self.sessions.iter().enumerate()
     }
 
-    /// The latest session of a client's that it counts on.
+    /// The latest session that a client relies on.
     pub(super) fn latest(&self, who: Who) -> Option<usize> {
         let own = |known: &Known| known.who == who && known.fate == Fate::Kept && known.alive;
         self.sessions.iter().rposition(own)
     }
 
-    /// Whether whoever presents this session has to be served. Near its absolute end clocks that
-    /// differ may say that it is over.
+    /// Whether a node must serve a client with this session. Near the absolute end, nodes with
+    /// different clocks may treat it as expired.
     pub(super) fn is_owed(&self, session: usize, tick: u64) -> bool {
         let known = &self.sessions[session];
         let age = TICK * (tick - known.born) as u32;
@@ -83,14 +83,14 @@ impl Ledger {
         known.fate == Fate::Kept && known.alive && age < near_the_end
     }
 
-    /// The row is there, as it is.
+    /// Records that the row exists, with its content.
     pub(super) fn saw(&mut self, session: usize, row: &SessionRecord) {
         let known = &mut self.sessions[session];
         known.alive = true;
         known.ends = row.idle_expires.min(row.absolute_expires);
     }
 
-    /// The row is gone. False if nothing explains it.
+    /// Records that the row is gone. Returns false if no event explains it.
     pub(super) fn missed(&mut self, session: usize, now: Timestamp) -> bool {
         let known = &mut self.sessions[session];
         known.alive = false;
@@ -100,12 +100,12 @@ impl Ledger {
         known.fate != Fate::Kept
     }
 
-    /// A node has learned that this session is over.
+    /// A node has learned of this session's end.
     pub(super) fn teach(&mut self, session: usize, node: usize, now: Timestamp) {
         self.sessions[session].learned[node] = Some(now);
     }
 
-    /// Whether a node remembers that this session is over: for an access token's life.
+    /// Whether a node remembers this session's end. It does for one access token lifetime.
     pub(super) fn remembers(
         &self,
         session: usize,
@@ -117,7 +117,7 @@ impl Ledger {
         learned.is_some_and(|at| now < at.plus(lifetime).plus(LEEWAY))
     }
 
-    /// Whether it ever learned of it.
+    /// Whether the node ever learned of it.
     pub(super) fn learned(&self, session: usize, node: usize) -> bool {
         self.sessions[session].learned[node].is_some()
     }
@@ -127,14 +127,15 @@ impl Ledger {
         self.sessions.iter_mut().for_each(|known| known.learned[node] = None);
     }
 
-    /// An access token of this session has run out, or there is none.
+    /// An access token of this session has expired, or there is none.
     pub(super) fn ran_out(&mut self, session: usize, access: &str) {
         if self.due.insert((session, access.into())) {
             self.sessions[session].expiries += 1;
         }
     }
 
-    /// A refresh token leaves. False if another one of the same generation left before.
+    /// A response carries a refresh token. Returns false if another token of the same generation
+    /// was sent before.
     pub(super) fn leaves(&mut self, session: usize, token: &Refresh) -> bool {
         let known = self.successors.entry((session, token.generation)).or_default();
         if known.is_empty() {
@@ -143,7 +144,7 @@ impl Ledger {
         *known == token.text
     }
 
-    /// A backup was put back: generations come again, and so may the tokens before them.
+    /// A backup was restored, so generations and the tokens before them may occur again.
     pub(super) fn rewind(&mut self) {
         self.due.clear();
         self.successors.clear();

@@ -1,5 +1,5 @@
-//! The way from a node to the store: fails during an outage, takes its time where requests race,
-//! and keeps confirmations back until the schedule says what becomes of them.
+//! The connection from a node to the store. It fails during an outage, is slow where requests race,
+//! and holds confirmations until the schedule decides their fate.
 
 use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -11,13 +11,13 @@ use everfresh::{ManualClock, MemoryStore, SessionId, Timestamp};
 /// How a store fails.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Outage {
-    /// Nothing is done.
+    /// Every call fails without an effect.
     Refusing,
-    /// It can be read; what is written is done, and the answer is lost.
+    /// Reads succeed. Writes take effect, but their answers are lost.
     Mute,
 }
 
-/// A confirmation under way: which node's, and of what.
+/// A pending confirmation: its node, and its content.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(super) struct Report {
     pub(super) node: usize,
@@ -25,7 +25,7 @@ pub(super) struct Report {
     pub(super) generation: u64,
 }
 
-/// The store, and what is between it and the nodes.
+/// The store, and the connections between it and the nodes.
 #[derive(Clone)]
 pub(super) struct Hub {
     pub(super) store: MemoryStore,
@@ -37,17 +37,18 @@ pub(super) struct Hub {
 #[derive(Default)]
 pub(super) struct Wires {
     pub(super) outage: Option<Outage>,
-    /// How often a call gives way to others before it answers.
+    /// How often a call yields to other tasks before it answers.
     pub(super) pauses: usize,
     /// Confirmations under way.
     pub(super) reports: Vec<Report>,
-    /// What each node has reported: a table of fingerprints may forget, and report again.
+    /// The confirmations of each node. A node's table of fingerprints may evict one, and the node
+    /// confirms again.
     reported: HashSet<Report>,
-    /// How often each session was rotated, and when last.
+    /// How often each session was rotated, and the time of the last rotation.
     rotated: HashMap<SessionId, (u64, Timestamp)>,
-    /// The latest generation that each session ever had.
+    /// The highest generation of each session.
     highest: HashMap<SessionId, u64>,
-    /// Rotations to a generation that there was before the store was put back.
+    /// Rotations to a generation that existed before the store was restored.
     pub(super) adopted: u64,
     /// Sessions that were rotated twice within the reuse interval.
     pub(super) hasty: Vec<SessionId>,
@@ -85,7 +86,7 @@ impl Wires {
         self.rotated.get(&sid).map_or(0, |(times, _)| *times)
     }
 
-    /// A node is gone: it sends nothing more, and its successor knows nothing of what it sent.
+    /// A node crashed: it sends nothing more, and its successor doesn't know its pending calls.
     pub(super) fn hang_up(&mut self, node: usize) {
         self.reports.retain(|report| report.node != node);
         self.renew(node);
@@ -96,7 +97,7 @@ impl Wires {
         self.reported.retain(|report| report.node != node);
     }
 
-    /// The store was put back: what it did since never happened.
+    /// The store was restored, and its later changes are undone.
     pub(super) fn rewind(&mut self) {
         self.rotated.values_mut().for_each(|(_, last)| *last = Timestamp::default());
     }
@@ -104,7 +105,7 @@ impl Wires {
     fn note(&mut self, rotation: &Rotation, now: Timestamp, reuse_interval: Duration) {
         let highest = self.highest.entry(rotation.sid).or_default();
         if rotation.to > rotation.from && rotation.to <= *highest {
-            // There was this generation before the store was put back.
+            // This generation existed before the store was restored.
             self.adopted += 1;
         } else if rotation.to > rotation.from {
             *highest = rotation.to;

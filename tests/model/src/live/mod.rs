@@ -1,43 +1,45 @@
-//! A live world: real engines, real sessions held open, the real store, driven by a seed.
+//! A live world: real engines, real pending sessions and the real store, driven by a seed.
 //!
-//! What there is
-//! 1. Three nodes over one store, each on a clock of its own; any two clocks differ by an hour at
-//!    the most, and run alike. Nodes crash, and go over to new keys of the ring one by one.
-//! 2. A browser with a jar and eight requests under way: on the network, in slow handlers, on the
-//!    way back; lost, overtaken, or all in one moment. It prefetches, sleeps for hours, signs out,
-//!    and signs in over what it has.
-//! 3. The same person's other device, whose network is good.
-//! 4. Confirmations that come late or never. A store that refuses everything for a while, or does
-//!    what it is asked and loses the answer. Backups that are put back.
-//! 5. Perhaps a thief, who copies the jar at any moment and uses it: mostly with pauses, sometimes
-//!    in lock-step, sometimes in place of a browser that comes no more.
+//! # Contents of the world
+//! 1. Three nodes over one store, each with a clock of its own. All clocks run at the same speed,
+//!    and any two differ by an hour at most. Nodes crash, and switch to new keys of the ring one by
+//!    one.
+//! 2. A browser with a jar and eight concurrent requests: in transit, in slow handlers, or on the
+//!    way back. They may be lost, overtaken, or all arrive in one moment. The browser prefetches,
+//!    sleeps for hours, signs out, and signs in over an existing session.
+//! 3. The same user's other device, which has a good network.
+//! 4. Confirmations that arrive late or never. A store that refuses everything for a while, or
+//!    executes a call and loses the answer. Backups that are restored.
+//! 5. In some schedules a thief, which copies the jar at any moment and uses it: mostly with
+//!    pauses, sometimes in lock-step, sometimes after the browser has stopped.
 //!
-//! What is held against every answer
-//! 1. Whoever presents a session that is not over is served, and its cookies stay. It is over by
-//!    its holder's sign-out or sign-in, past a limit (an hour before the absolute one, since clocks
-//!    differ), or because two held it. While the store refuses everything, an access token that is
-//!    good goes on, everything else is 503, and no cookie is touched.
-//! 2. A session that is over is served by nobody but a node that was not told, until the access
-//!    token expires; and gets no tokens from anyone.
-//! 3. As soon as a generation is shown whose successor was shown as well, and the reuse interval is over,
-//!    or one that is older still, the session is over: that one alone.
-//! 4. A session is rotated once per access token that was presented when it had run out (from 4 s
-//!    before its end, the window of so short a life), or in place of none; never twice within an
-//!    reuse interval; and all who race get the same bytes. What a restored store adopts does not count,
-//!    and tokens that come again after a backup count again.
+//! # Checks of every answer
+//! 1. A client that presents a live session is served and keeps its cookies. A session ends by its
+//!    holder's sign-out or sign-in, by a limit (from an hour before the absolute one, since clocks
+//!    differ), or because two clients held it. While the store refuses everything, a valid access
+//!    token is accepted, every other request is answered 503, and no cookie changes.
+//! 2. An ended session is served only by a node that has not learned of the end, until the access
+//!    token expires. No node issues tokens for it.
+//! 3. A session ends, and no other session does, as soon as a client presents a generation whose
+//!    successor was presented before, if the reuse interval is over. An older generation ends it as
+//!    well.
+//! 4. A session is rotated once per access token that was presented after its expiry (for such
+//!    short lifetimes: from 4 s before it), or without an access token. It is never rotated twice
+//!    within a reuse interval, and all racing requests get the same bytes. Rotations that a
+//!    restored store adopts don't count. Tokens that occur again after a backup count again.
 //!
-//! What it takes for granted
-//! * The network delivers within a quarter of the reuse interval, or not at all; handlers take as long as
-//!   they like.
-//! * Whoever puts a backup back stops the nodes first, for more than an reuse interval. Sessions revoked
-//!   since come back, and younger ones are lost.
-//! * The back-off after failures is random, so it is leapt over: the nodes' steady clocks run ahead
-//!   while the store fails. Lifetimes are so short that nothing else the engine draws by chance
-//!   matters: a seed gives the same schedule, line by line.
+//! # Assumptions
+//! * The network delivers within a quarter of the reuse interval, or not at all. Handlers have no
+//!   time limit.
+//! * An operator who restores a backup stops the nodes first, for more than a reuse interval.
+//!   Sessions revoked since the backup return, and sessions created since are lost.
+//! * The back-off after failures is random. The nodes' steady clocks jump past it while the store
+//!   fails. Lifetimes are so short that no other random value of the engine matters, so a seed
+//!   always produces the same schedule.
 //!
-//! What is counted, and broken where [`Plan::strict`] says so: [`Tally::shadowed`],
-//! [`Tally::posthumous`], [`Tally::outlived`]. Without a thief there is none of it. With one there
-//! are a few: a node that is built anew forgets, while a request that it had goes on.
+//! [`Tally::shadowed`], [`Tally::posthumous`] and [`Tally::outlived`] are counted, and fail the run
+//! only with [`Plan::strict`]. Without a thief none of them occurs. With a thief a few occur,
+//! because a restarted node forgets while one of its requests continues.
 //!
 //! ```
 //! use everfresh_model::live::{Plan, play};
@@ -85,30 +87,32 @@ pub struct Plan {
     pub steps: usize,
     /// Whether a thief copies the browser's jar.
     pub thief: bool,
-    /// How many quarters of the reuse interval a request or a response may be on its way. The rules bear
-    /// one.
+    /// The transit limit of a request or a response, in quarters of the reuse interval. The rules
+    /// allow one quarter.
     pub quarters: u64,
-    /// Whether slow handlers ask for a refresh themselves, some of them with a token that other
-    /// requests have left behind.
+    /// Whether slow handlers request refreshes themselves, some with a token that other requests
+    /// have already replaced.
     pub refreshing: bool,
-    /// Whether what [`Tally`] counts as `shadowed`, `posthumous` and `outlived` breaks a promise.
+    /// Whether the violations that [`Tally`] counts as `shadowed`, `posthumous` and `outlived` fail
+    /// the run.
     pub strict: bool,
 }
 
 impl Plan {
-    /// So many schedules of 300 events, in a network that delivers within a quarter of the reuse interval.
+    /// The given number of schedules with 300 events each. The network delivers within a quarter of
+    /// the reuse interval.
     pub fn new(seed: u64, schedules: u32, thief: bool) -> Self {
         let (refreshing, strict) = (false, false);
         Self { seed, schedules, steps: 300, thief, quarters: 1, refreshing, strict }
     }
 }
 
-/// What many schedules came to.
+/// The result of many schedules.
 #[derive(Clone, Debug)]
 pub struct Played {
     /// The sums.
     pub tally: Tally,
-    /// Of the first schedules that broke a promise, the one that could be made the shortest.
+    /// The shortest of the first failures, after shrinking.
     pub failed: Option<Failed>,
 }
 
@@ -119,7 +123,7 @@ pub struct Failed {
     pub seed: u64,
     /// Which promise.
     pub wrong: Wrong,
-    /// What happened, line by line.
+    /// The events of the run, line by line.
     pub trace: Vec<String>,
 }
 
@@ -130,10 +134,10 @@ impl fmt::Display for Failed {
     }
 }
 
-/// How many failures are made short, for the shortest of them.
+/// How many failures are shrunk to find the shortest.
 const SHRUNK: usize = 8;
 
-/// Runs schedules, and makes short what breaks a promise. Builds a runtime, so it can't be called
+/// Runs schedules, and shrinks those that break a promise. Builds a runtime, so it can't be called
 /// within one.
 pub fn play(plan: Plan) -> Played {
     let runtime = runtime();
@@ -151,12 +155,12 @@ pub fn play(plan: Plan) -> Played {
             failed.push(Failed { seed, wrong: broken.wrong, trace });
         }
     }
-    // What signs people out is told first.
+    // Failures that sign out an honest client come first.
     let key = |failed: &Failed| (failed.wrong != Wrong::SignedOut, failed.trace.len());
     Played { tally, failed: failed.into_iter().min_by_key(key) }
 }
 
-/// Every line of the schedule of `plan.seed`, the same each time. Not within a runtime.
+/// Every line of the schedule of `plan.seed`, the same each time. Can't be called within a runtime.
 pub fn trace(plan: Plan) -> Vec<String> {
     let (setup, events) = schedule(plan.seed, plan);
     traced(&runtime(), setup, &events)
@@ -186,7 +190,7 @@ fn traced(runtime: &Runtime, setup: Setup, events: &[Event]) -> Vec<String> {
     trace
 }
 
-/// As far as it goes: the world then, and which promise was broken.
+/// Runs as far as possible. Returns the world at that point, and the broken promise.
 async fn go(setup: Setup, events: &[Event], traced: bool) -> (World, Option<Broken>) {
     let mut world = World::begin(setup, traced).await.expect("whoever signs in is signed in");
     for event in events {

@@ -1,4 +1,4 @@
-//! A node: a real engine on a clock of its own, with the keys that it was given.
+//! A node: a real engine with a clock and keys of its own.
 
 use std::time::Duration;
 
@@ -12,15 +12,15 @@ use super::browser::Kind;
 use super::link::Link;
 use super::setup::{ABSOLUTE, IDLE, LEEWAY, Setup};
 
-/// Longer than the longest pause that the engine makes after failures.
+/// Longer than the engine's longest back-off.
 const LONG: Duration = Duration::from_secs(64);
 
 pub(super) struct Node {
     pub(super) engine: Engine<()>,
     pub(super) clock: ManualClock,
-    /// The newest key of the ring that it has.
+    /// The newest key of the ring that this node has.
     pub(super) newest: usize,
-    /// The one that it derives with.
+    /// The key that it derives with.
     pub(super) current: usize,
     setup: Setup,
     link: Link,
@@ -32,22 +32,22 @@ impl Node {
         Self { engine, clock, newest: 0, current: 0, setup, link }
     }
 
-    /// Begins anew: what it had in memory is gone.
+    /// Restarts the node without its former memory.
     pub(super) fn rebuild(&mut self) {
         let ring = ring(self.current, self.newest);
         self.engine = build(&self.setup, &self.clock, self.link.clone(), ring);
     }
 
-    /// The engine leaves a session whose refresh failed alone for a random time, which is tested
-    /// elsewhere. Here its steady clock leaps over that, so that a schedule is the same each time;
-    /// responses under way are then taken for late, and looked at again.
+    /// After a failed refresh the engine backs off for a random time, which other tests cover. Here
+    /// the steady clock jumps past the back-off, so that each run of a schedule is the same. The
+    /// engine then takes pending responses for late ones and checks them again.
     pub(super) fn leap(&self) {
         let now = self.clock.now();
         self.clock.advance(LONG);
         self.clock.set_wall(now);
     }
 
-    /// How many seconds are left until then, by this node's clock.
+    /// The seconds until then, by this node's clock.
     pub(super) fn left(&self, expires: Timestamp) -> i64 {
         expires.as_secs() as i64 - self.clock.now().as_secs() as i64
     }
@@ -76,7 +76,7 @@ fn ring(current: usize, newest: usize) -> KeyRing {
     former.fold(ring, |ring, n| ring.and_former(secret(n).as_bytes()).expect("another secret"))
 }
 
-/// What a node made of a request, before its response leaves.
+/// The result of a request, before its response is sent.
 pub(super) struct Open {
     pub(super) session: Session<()>,
     pub(super) status: StatusCode,
@@ -104,7 +104,7 @@ pub(super) async fn handle(engine: Engine<()>, request: Request<()>, kind: Kind)
     Open { session, status }
 }
 
-/// The response leaves: its `Set-Cookie` fields.
+/// Sends the response and returns its `Set-Cookie` fields.
 pub(super) async fn leave(engine: &Engine<()>, open: &Open) -> Vec<String> {
     let mut response = Response::new(());
     *response.status_mut() = open.status;
@@ -114,7 +114,7 @@ pub(super) async fn leave(engine: &Engine<()>, open: &Open) -> Vec<String> {
     fields.map(|value| value.to_str().expect("text").to_owned()).collect()
 }
 
-/// Lets every task that can go on do so.
+/// Runs every task that can make progress.
 pub(super) async fn settle() {
     for _ in 0..16 {
         tokio::task::yield_now().await;

@@ -1,4 +1,4 @@
-//! What is done to nodes and store from outside: restarts, keys, backups.
+//! Operations on nodes and store: restarts, key rotation, backups.
 
 use everfresh::store::SessionStore as _;
 
@@ -9,15 +9,16 @@ use super::play::World;
 use super::setup::NODES;
 
 impl World {
-    /// A node begins anew.
+    /// Restarts a node.
     pub(super) fn renew(&mut self, node: usize) {
         self.hub.wires().renew(node);
         self.ledger.forget(node);
         self.nodes[node].rebuild();
     }
 
-    /// Every node gets a new key before one derives with it; then they go over one by one, and
-    /// now and then one goes back. A node finishes what it has with the keys that it had.
+    /// Every node gets a new key before any node derives with it. Then the nodes switch one by one,
+    /// and sometimes a node switches back. A node finishes its pending requests with its former
+    /// keys.
     pub(super) fn turn_keys(&mut self, mut pick: Pick) {
         let newest = self.nodes.iter().map(|node| node.newest).max().unwrap_or(0);
         let first = pick.of(NODES);
@@ -50,8 +51,8 @@ impl World {
         self.say(|world| format!("{} sessions are saved", world.backup.len()));
     }
 
-    /// The nodes are stopped, the rows are put back, and after more than an reuse interval the nodes are
-    /// there again. Sessions that were revoked since come back; younger ones are lost.
+    /// Stops the nodes, restores the rows, and restarts the nodes after more than one reuse
+    /// interval. Sessions revoked since the backup return; sessions created since then are lost.
     pub(super) async fn restore(&mut self) {
         self.tally.restores += 1;
         self.say(|world| format!("{} sessions are put back", world.backup.len()));

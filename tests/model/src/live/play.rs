@@ -1,4 +1,4 @@
-//! The world of one schedule, and what each event does to it.
+//! The world of one schedule, and the effect of each event on it.
 
 use everfresh::Timestamp;
 use everfresh::store::SessionRecord;
@@ -27,7 +27,7 @@ pub(super) struct World {
     pub(super) ledger: Ledger,
     pub(super) backup: Vec<SessionRecord>,
     outage_ends: u64,
-    /// The browser comes no more.
+    /// The browser sends no more requests.
     gone: bool,
     /// Several requests are processed in one moment.
     pub(super) crowded: bool,
@@ -35,9 +35,9 @@ pub(super) struct World {
     pub(super) noticed: bool,
     /// The thief was served.
     pub(super) served: bool,
-    /// Who held a refresh token of the stolen session against its row, in order.
+    /// The clients that presented a refresh token of the stolen session, in order.
     pub(super) turns: Vec<Who>,
-    /// What happened so far: the events, and which requests they were about.
+    /// The events so far, and the requests that they applied to.
     pub(super) did: Vec<Event>,
     pub(super) tally: Tally,
     pub(super) trace: Option<Vec<String>>,
@@ -77,7 +77,7 @@ impl World {
         Ok(world)
     }
 
-    /// What the browser's clock says, which is right.
+    /// The time by the browser's clock, which is correct.
     pub(super) fn now(&self) -> Timestamp {
         START.plus(TICK * self.tick as u32)
     }
@@ -97,7 +97,7 @@ impl World {
             self.confirm(0, false).await;
         }
         self.judge_rows().await?;
-        // In lock-step: at once whenever the browser was refreshed.
+        // Lock-step: the thief sends a request right after each refresh of the browser.
         let turned = self.turns[before..].contains(&Who::Browser);
         if self.setup.habit == Some(Habit::LockStep) && turned {
             self.at_once(Who::Thief, Kind::Visit, Pick(event.place)).await?;
@@ -185,7 +185,7 @@ impl World {
         Ok(())
     }
 
-    /// The request that the event under way is about, and what is left of its pick.
+    /// The request that the current event applies to, and the rest of its pick.
     fn about(&mut self) -> Option<(usize, Pick)> {
         let event = self.did.last_mut()?;
         let at = match event.about {
@@ -197,7 +197,7 @@ impl World {
         Some((at, event.pick))
     }
 
-    /// Time passes. What was on its way for too long is lost.
+    /// Time passes. Messages that were in transit for too long are lost.
     pub(super) fn pass(&mut self, ticks: u64) {
         self.tick += ticks;
         for clock in self.nodes.iter().map(|node| &node.clock).chain([&self.hub.clock]) {
@@ -218,7 +218,7 @@ impl World {
         self.say(|_| format!("{} is lost", flight.number));
     }
 
-    /// What handlers were at on a node, or on all of them, is lost.
+    /// Drops the unfinished handlers of one node, or of all nodes.
     pub(super) fn drop_slow(&mut self, of: Option<usize>) {
         let lost = |flight: &Flight| match &flight.stage {
             Stage::Slow(slow) => of.is_none_or(|of| of == slow.node),
@@ -241,7 +241,7 @@ impl World {
         self.flights.push(Flight { number, asked, since: self.tick, stage: Stage::Sent });
     }
 
-    /// What becomes of a confirmation, if there is one.
+    /// Delivers or drops a confirmation, if there is one.
     async fn confirm(&mut self, at: usize, lost: bool) {
         let report = {
             let mut wires = self.hub.wires();

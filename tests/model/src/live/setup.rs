@@ -1,4 +1,4 @@
-//! What a schedule begins with: lifetimes, clocks, the thief's habit.
+//! The initial state of a schedule: lifetimes, clocks, the thief's habit.
 
 use std::fmt;
 use std::time::Duration;
@@ -8,8 +8,8 @@ use everfresh::{ManualClock, Timestamp};
 use super::Plan;
 use super::event::Random;
 
-/// How long a tick is. With lifetimes below 20 s, and every clock on an even second, nothing that
-/// the engine spreads by chance (an `exp`, a window) moves anything across a tick.
+/// The length of a tick. Lifetimes are below 20 s and every clock shows an even second, so the
+/// engine's random spread (of `exp`, of the refresh window) moves no event into another tick.
 pub(super) const TICK: Duration = Duration::from_secs(2);
 
 pub(super) const START: Timestamp = Timestamp::from_secs(1_800_000_000);
@@ -17,41 +17,41 @@ pub(super) const START: Timestamp = Timestamp::from_secs(1_800_000_000);
 /// How many nodes there are.
 pub(super) const NODES: usize = 3;
 
-/// How long a session may be idle, and how long it lives.
+/// The idle limit and the absolute lifetime of a session.
 pub(super) const IDLE: Duration = Duration::from_secs(6 * 3600);
 pub(super) const ABSOLUTE: Duration = Duration::from_secs(24 * 3600);
 
-/// How long an access token counts after its end where no refresh is to be had.
+/// How long an access token is accepted after its expiry if no refresh is possible.
 pub(super) const LEEWAY: Duration = TICK;
 
-/// How far clocks differ at the most, in seconds.
+/// The largest difference between two clocks, in seconds.
 pub(super) const SKEW: u64 = 3600;
 
-/// What a thief does with what he copied.
+/// How a thief uses the copied tokens.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Habit {
     /// Comes now and then.
     Pauses,
-    /// Comes whenever the browser was refreshed, at once.
+    /// Sends a request right after each refresh of the browser.
     LockStep,
-    /// Comes now and then, and soon the browser comes no more.
+    /// Sends requests now and then. The browser soon stops.
     TakeOver,
 }
 
-/// What a schedule begins with. Times are in ticks.
+/// The initial state of a schedule. Times are in ticks.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Setup {
     pub(super) reuse_interval: u64,
     pub(super) lifetime: u64,
-    /// How long a request or a response may be on its way.
+    /// How long a request or a response may be in transit.
     pub(super) delay: u64,
-    /// By how many seconds the nodes' clocks differ from true time, and the store's.
+    /// By how many seconds the clocks of the nodes and of the store differ from true time.
     pub(super) skews: [i64; NODES + 1],
     /// Confirmations reach the store at once.
     pub(super) prompt: bool,
     /// Slow handlers ask for a refresh themselves.
     pub(super) refreshing: bool,
-    /// What is known and counted is broken, too.
+    /// Known violations, which are otherwise only counted, fail the run.
     pub(super) strict: bool,
     pub(super) habit: Option<Habit>,
 }
@@ -85,7 +85,7 @@ impl Setup {
         TICK * self.lifetime as u32
     }
 
-    /// The clock of a node, or behind them the store's, at the start.
+    /// The initial clock of a node; the index after the last node is the store's.
     pub(super) fn clock(&self, at: usize) -> ManualClock {
         let secs = START.as_secs().saturating_add_signed(self.skews[at]);
         ManualClock::starting_at(Timestamp::from_secs(secs))

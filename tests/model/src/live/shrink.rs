@@ -1,4 +1,4 @@
-//! Makes a schedule that breaks a promise short.
+//! Shortens a schedule that breaks a promise.
 
 use tokio::runtime::Runtime;
 
@@ -7,15 +7,15 @@ use super::go;
 use super::judge::Wrong;
 use super::setup::Setup;
 
-/// Leaves out every event without which the same promise is broken, and makes the others simple.
+/// Leaves out every event that is not needed to break the same promise, and simplifies the others.
 pub(super) fn shrink(
     runtime: &Runtime,
     setup: Setup,
     events: Vec<Event>,
     wrong: Wrong,
 ) -> Vec<Event> {
-    // The events up to where it breaks, each with the request that it is about; nothing if it
-    // does not.
+    // The events up to the violation, each with the request that it applies to; `None` if no
+    // promise is broken.
     let breaks = |events: &[Event]| {
         let (world, broken) = runtime.block_on(go(setup, events, false));
         (broken?.wrong == wrong).then_some(world.did)
@@ -48,7 +48,8 @@ fn leave_out(events: &mut Vec<Event>, breaks: &impl Fn(&[Event]) -> Option<Vec<E
     }
 }
 
-/// A night is a long time, and every tab asks after it: a while may do. So may the simplest pick.
+/// Simplifies events: a short wait may replace a night's sleep with its requests from every tab,
+/// and the simplest pick may do as well.
 fn simplify(events: &mut [Event], breaks: &impl Fn(&[Event]) -> Option<Vec<Event>>) {
     for at in 0..events.len() {
         let kept = events[at];

@@ -1,61 +1,65 @@
-//! What became of many schedules.
+//! Counters over many schedules.
 
 use super::browser::Who;
 use super::play::World;
 
-/// What became of many schedules.
+/// Counters over many schedules.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Tally {
     /// How many schedules there were.
     pub schedules: u32,
     /// How many in which a promise was broken.
     pub broken: u32,
-    /// How many of those in which an honest browser was signed out.
+    /// How many of them signed an honest browser out.
     pub signed_out: u32,
-    /// A thief copied a jar, and it was noticed: the session was ended.
+    /// A thief copied a jar, the reuse was detected, and the session was ended.
     pub noticed: u32,
-    /// A thief was served and not noticed, since he and the browser took turns within the reuse interval,
-    /// or before a confirmation arrived.
+    /// A thief was served and not detected, because the thief and the browser took turns within the
+    /// reuse interval or before a confirmation arrived.
     pub lock_step: u32,
-    /// A thief was served and not noticed: after his first refresh the browser came no more.
+    /// A thief was served and not detected, because the browser stopped after the thief's first
+    /// refresh.
     pub took_over: u32,
-    /// A thief was served and not noticed: once the browser had gone on, he came no more.
+    /// A thief was served and not detected, because the thief stopped once the browser had
+    /// refreshed.
     pub let_go: u32,
-    /// A thief was served by the copied access token alone, until that ran out.
+    /// A thief was served only with the copied access token, until it expired.
     pub borrowed: u32,
-    /// A thief copied a jar and never got anything for it.
+    /// A thief copied a jar and was never served.
     pub worthless: u32,
     /// How many requests were processed.
     pub requests: u64,
-    /// How many of those were answered with 503, since the store was failing.
+    /// How many of those were answered with 503 because the store failed.
     pub unavailable: u64,
     /// How many requests and responses were lost.
     pub lost: u64,
     /// How many rotations there were.
     pub rotations: u64,
-    /// How many access tokens ran out and were presented: no less than the rotations.
+    /// How many access tokens were presented after their expiry: at least the number of rotations.
     pub expiries: u64,
-    /// Rotations to what a client held when the store was behind it.
+    /// Rotations to the generation that a client held while the store was behind it.
     pub adopted: u64,
     /// How many nodes crashed.
     pub crashes: u64,
     /// How often the store failed for a while.
     pub outages: u64,
-    /// How often a node went over to a new key of the ring.
+    /// How often a node switched to a new key of the ring.
     pub key_switches: u64,
     /// How often a backup was put back.
     pub restores: u64,
     /// How many sessions there were.
     pub sessions: u64,
-    /// Responses of a former session that reached the jar after those of a sign-in. The session
-    /// that they replace there lives on without a holder; no server can call them back.
+    /// Responses of a former session that reached the jar after the responses of a sign-in. They
+    /// replace the new session, which then has no holder. No server can revoke responses in
+    /// transit.
     pub overtaken: u64,
-    /// Good refresh tokens that did not count beside an expired access token of a former session.
+    /// Valid refresh tokens that were ignored beside an expired access token of a former session.
     pub shadowed: u64,
-    /// Responses of slow handlers that brought tokens of a session that their node knew to be over.
+    /// Responses of slow handlers with tokens of a session whose end their node knew.
     pub posthumous: u64,
-    /// Access tokens of a session that was over, minted by a node whose clock was ahead, and served
-    /// by one that had known it once: it remembers for an access token's life and an hour.
+    /// Access tokens of an ended session, minted by a node whose clock was ahead, and accepted by a
+    /// node that had forgotten the end. A node remembers it for one access token lifetime plus an
+    /// hour.
     pub outlived: u32,
 }
 
@@ -89,14 +93,14 @@ impl Tally {
         self
     }
 
-    /// A thief who was served and not noticed, in any way.
+    /// Thieves that were served and not detected, of any kind.
     pub fn unnoticed(&self) -> u32 {
         self.lock_step + self.took_over + self.let_go + self.borrowed
     }
 }
 
 impl World {
-    /// What became of this schedule.
+    /// The counters of this schedule.
     pub(super) fn sum(&self) -> Tally {
         let mut tally = Tally { schedules: 1, ..self.tally };
         let wires = self.hub.wires();
@@ -115,7 +119,7 @@ impl World {
     /// How the theft went.
     fn theft<'t>(&self, tally: &'t mut Tally) -> &'t mut u32 {
         let thief = |who: &&Who| **who == Who::Thief;
-        // As the two took turns: from the thief's first on.
+        // The turns of the two clients, from the thief's first.
         let mut turns = self.turns.iter().skip_while(|who| !thief(who));
         if self.noticed {
             &mut tally.noticed

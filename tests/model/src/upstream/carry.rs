@@ -1,4 +1,4 @@
-//! HTTP between a node and the other server: a Tower service that stops at the gate.
+//! HTTP between a node and the other server: a Tower service that waits at the gate.
 
 use std::pin::Pin;
 use std::task::{Context, Poll};

@@ -1,4 +1,4 @@
-//! How a schedule ends: everything calms down, and somebody asks once more.
+//! The end of a schedule: all faults stop, and a client sends one more request.
 
 use http::StatusCode;
 
@@ -8,7 +8,7 @@ use super::node::Wish;
 use super::play::World;
 use super::step::{ChangeResult, Move, Span};
 
-/// How often what stands at the gate may be let through before everything has calmed down.
+/// How often the pending operations at the gate are let through before the world is at rest.
 const ROUNDS: usize = 64;
 
 impl World {
@@ -19,10 +19,10 @@ impl World {
                 self.apply(Move::Resume(node))?;
             }
         }
-        // What dead nodes left behind never arrives.
+        // Operations that dead nodes left behind never arrive.
         self.hub.wires().pending.retain(|pending| !pending.is_orphan());
         self.let_through()?;
-        // Long enough for whoever tries again, and for what is in doubt.
+        // Long enough for clients that retry, and for tokens in doubt.
         for _ in 0..2 {
             self.pass(Span::Limit.length(self.plan.model))?;
             self.let_through()?;
@@ -43,14 +43,14 @@ impl World {
         Ok(())
     }
 
-    /// A last request, and what it is answered.
+    /// Sends a last request and returns its status.
     pub(super) fn finally(&mut self, node: usize) -> Result<StatusCode, Broken> {
         let counts = |world: &Self| (world.tally.served, world.tally.refused);
         let before = counts(self);
         self.apply(Move::Ask(node, Wish::Visit))?;
         self.let_through()?;
         if counts(self) == before {
-            // It waits for something, or it was told to come again.
+            // The request waits for an operation, or was told to retry.
             self.pass(super::node::WAITS)?;
             self.let_through()?;
         }

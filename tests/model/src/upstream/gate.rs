@@ -1,5 +1,5 @@
-//! Where everything stops that a node asks of the store or of the other server, until the schedule
-//! says what becomes of it.
+//! The gate: every call of a node to the store or to the other server waits here until the schedule
+//! decides its fate.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -13,20 +13,20 @@ use tokio::sync::oneshot;
 
 use super::server::{Model, Said, Server};
 
-/// What kind of thing stands at the gate.
+/// The kind of a pending operation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Kind {
     Reservation,
     Release,
     Publish,
     Revoke,
-    /// A refresh token on its way to the other server.
+    /// A refresh token in transit to the other server.
     Request,
     /// The answer on its way back.
     Answer,
 }
 
-/// Names what stands at the gate: the node's first claim, its second answer.
+/// Names a pending operation, such as a node's first claim or its second answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Id {
     pub(super) node: usize,
@@ -56,12 +56,12 @@ pub(super) enum What {
 pub(super) struct Pending {
     pub(super) id: Id,
     pub(super) what: What,
-    /// Which life of the node it is of.
+    /// The life of the node that asked. Each restart starts a new one.
     pub(super) life: u32,
 }
 
 impl Pending {
-    /// Whether the node that asked is gone.
+    /// Whether the node that asked has crashed.
     pub(super) fn is_orphan(&self) -> bool {
         match &self.what {
             What::Change(_, answer) => answer.is_closed(),
@@ -80,12 +80,12 @@ pub(super) struct Hub {
 
 pub(super) struct Wires {
     pub(super) server: Server,
-    /// The store does nothing.
+    /// The store fails every call.
     pub(super) down: bool,
     /// Time since the beginning.
     pub(super) now: Duration,
     pub(super) pending: Vec<Pending>,
-    /// How many of each kind each node has had.
+    /// How many operations of each kind each node has started.
     numbers: Vec<Id>,
 }
 
@@ -141,7 +141,7 @@ fn ready<T>(future: impl Future<Output = T>) -> T {
     }
 }
 
-/// The way from one node to the store and to the other server.
+/// The connection from one node to the store and to the other server.
 #[derive(Clone)]
 pub(super) struct Link {
     pub(super) hub: Hub,
@@ -174,7 +174,7 @@ pub(super) fn down() -> StoreError {
     StoreError::new("the store is down")
 }
 
-/// What only reads, and what has nothing to do with claims, is done at once.
+/// Reads, and calls unrelated to claims, pass at once.
 impl SessionStore for Link {
     async fn create(&self, new: NewSession) -> Result<(), StoreError> {
         self.up()?;

@@ -1,4 +1,4 @@
-//! What is held against every step, and against the end.
+//! The promises that every step and the end are checked against.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -15,27 +15,28 @@ use super::step::{ChangeResult, letter};
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Wrong {
-    /// The other server got a token again that it had consumed.
+    /// The other server received a token again that it had consumed.
     Reused,
-    /// A token that may be used once was sent, or claimed, while another node had done so.
+    /// A single-use token was sent or claimed although another node had done so.
     SentTwice,
-    /// Tokens that a node had got, or that nobody had sent, were of no use in the end.
+    /// Tokens that a node had received, or that no node had sent, were useless at the end.
     Lost,
-    /// The session was ended, and nobody had asked for it.
+    /// The session ended without a sign-out.
     Ended,
-    /// Somebody was refused whose session was neither over nor in doubt.
+    /// A request was refused although its session was neither over nor in doubt.
     Refused,
-    /// Cookies of a session were cleared that was not over.
+    /// A response cleared the cookies of a session that was not over.
     Cleared,
     /// A request was not answered within the waiter limit.
     Hung,
-    /// A request was served while the row held nothing that is good.
+    /// A request was served although the row held no valid token.
     Unfounded,
-    /// A session was served that had been signed out.
+    /// A session was served after its sign-out.
     Resurrected,
-    /// A token of a session that was signed out still counts at the other server.
+    /// A token of a signed-out session is still valid at the other server.
     NotRevoked,
-    /// The same steps led elsewhere: the world is not deterministic, and proves nothing.
+    /// The same steps led to another state. The world is not deterministic, and the run proves
+    /// nothing.
     Diverged,
 }
 
@@ -49,25 +50,25 @@ pub(super) fn broken(wrong: Wrong, how: impl Into<String>) -> Broken {
     Broken { wrong, how: how.into() }
 }
 
-/// What happened, as far as it bears on what may be expected.
+/// The events of a run, as far as they decide which results are allowed.
 #[derive(Debug, Default)]
 pub(super) struct Ledger {
-    /// Somebody has asked to be signed out.
+    /// A client has asked to sign out.
     pub(super) signs_out: bool,
-    /// The node that was asked, unless it has crashed since: it refuses the session, whatever became
-    /// of the row.
+    /// The node that was asked, unless it has crashed since. It refuses the session regardless of
+    /// the row.
     pub(super) asked_to_end: Option<usize>,
     /// The row is gone.
     pub(super) over: bool,
-    /// Who made the claim that stands.
+    /// The node that made the current claim.
     claimant: Option<usize>,
-    /// Refreshes that may have arrived, by the token.
+    /// Refreshes that may have arrived, by token.
     sent: BTreeMap<Id, u64>,
-    /// The refresh token that each node has heard of and not lost.
+    /// The refresh token that each node has received and not lost.
     heard: BTreeMap<usize, u64>,
-    /// Something happened after which a session may stay in doubt.
+    /// An event after which a session may stay in doubt.
     pub(super) doubtful: bool,
-    /// A sign-out may not have heard that the row is gone.
+    /// A sign-out may have missed that the row is gone.
     unheard: bool,
     /// Something was done and answered with 500.
     broken: bool,
@@ -112,7 +113,7 @@ impl World {
         match change {
             Change::Reservation(claim) => {
                 self.ledger.claimant = Some(id.node);
-                // Whose place was taken can't give his claim back any more.
+                // A node whose claim was replaced can't withdraw it any more.
                 self.ledger.doubtful |= claim.replaces.is_some();
                 let tries = self.upstream().map_or(0, |upstream| upstream.0);
                 if tries > 1 && self.plan.model == Model::Strict {
@@ -135,13 +136,13 @@ impl World {
         Ok(())
     }
 
-    /// How often the row's token was sent, and the sequence number; nothing once the row is gone.
+    /// How often the row's token was sent, and its sequence number; `None` once the row is gone.
     fn upstream(&self) -> Option<(u32, u64)> {
         let upstream = self.hub.row(self.sid)?.upstream?;
         Some((upstream.tries, upstream.seq))
     }
 
-    /// What is on its way to the other server.
+    /// Checks the requests in transit to the other server.
     pub(super) fn look_at_sends(&mut self) -> Result<(), Broken> {
         let strict = self.plan.model == Model::Strict;
         for pending in &self.hub.wires().pending {
@@ -168,7 +169,7 @@ impl World {
 
     pub(super) fn judge_answer(&mut self, asked: &Asked, answer: &Answer) -> Result<(), Broken> {
         let upstream = self.upstream();
-        // A node where somebody signs out says so at once.
+        // A node that was asked to sign out refuses the session at once.
         let over = self.ledger.over || self.ledger.signs_out;
         if answer.cleared && !over {
             return Err(broken(Wrong::Cleared, "the cookies are gone, and the session is not"));
@@ -210,7 +211,7 @@ impl World {
         }
     }
 
-    /// Whether the session has to be as good as ever once everything has calmed down.
+    /// Whether the session must be fully usable once the world is at rest.
     fn must_be_good(&self) -> bool {
         let current = self.hub.wires().server.current;
         match self.plan.model {
@@ -223,15 +224,15 @@ impl World {
         }
     }
 
-    /// Whether the other server must have been told of a sign-out.
+    /// Whether the other server must have received a revocation.
     fn must_be_revoked(&self) -> bool {
         let current = self.hub.wires().server.current;
         let known = current == 0 || self.ledger.heard.values().any(|token| *token == current);
         known && !self.ledger.unheard && !self.ledger.doubtful
     }
 
-    /// Everything calms down: what is late arrives, what was stopped goes on. Then the session is
-    /// good, or there is a reason why not.
+    /// Lets the world come to rest: late messages arrive, and stopped nodes continue. The session
+    /// must then be usable, unless an event explains why not.
     pub(super) fn end(&mut self) -> Result<(), Broken> {
         self.say(|_| "-- everything calms down".to_owned());
         self.calm()?;
@@ -268,7 +269,7 @@ impl World {
             self.tally.lost += 1;
             return if must { Err(broken(Wrong::Lost, how)) } else { Ok(()) };
         }
-        // What is in the row has to be good for the time after this, too.
+        // The tokens in the row must stay usable after this expiry, too.
         self.pass(Duration::from_secs(super::carry::LIFE + 100))?;
         let last = self.nodes.len() - 1;
         match self.finally(last)? {

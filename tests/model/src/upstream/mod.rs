@@ -1,30 +1,30 @@
-//! A world around tokens of another server: real engines, the real refresher, a store and a server
-//! in which everything happens when the schedule says so.
+//! A world around tokens of another server: real engines and the real refresher, with a store and a
+//! server whose every operation the schedule controls.
 //!
-//! What there is
-//! 1. Nodes over one store, each with an engine of its own on a runtime of its own, whose time
-//!    stands still. They die, and begin anew with an empty memory; they are stopped between two
-//!    polls of a task, while all clocks go on.
-//! 2. One session whose tokens at the other server have run out, and requests for it, at any node.
-//!    Perhaps somebody signs out.
-//! 3. The row: a change is made, or not, and its acknowledgement arrives, or not. The store fails
-//!    for a while.
+//! # Contents of the world
+//! 1. Nodes over one store, each with an engine and a runtime of its own, whose time stands still.
+//!    Nodes crash and restart with an empty memory. Nodes are stopped between two polls of a task,
+//!    while all clocks continue.
+//! 2. One session whose tokens at the other server have expired, and requests for it at any node.
+//!    In some schedules a client signs out.
+//! 3. The row: a change takes effect or fails, and its acknowledgement arrives or is lost. The
+//!    store fails for a while.
 //! 4. The other server ([`Model`]): a request reaches it, finds no connection, is lost, or is
-//!    answered with 503. An answer arrives, however late, or is lost.
+//!    answered with 503. An answer arrives, at any time, or is lost.
 //!
-//! What is held against every schedule is listed at [`Wrong`]. In the end everything calms down:
-//! late answers arrive, stopped nodes go on, the store works. Then a session is as good as ever,
-//! today and at the next expiry, if its last tokens reached a node that lived to store them, or if
-//! its token was never sent. Other ones are in doubt: refused, with their cookies.
+//! [`Wrong`] lists the checks of every schedule. At the end all faults stop: late answers arrive,
+//! stopped nodes continue, and the store works. A session must then be fully usable, now and at the
+//! next expiry, if its last tokens reached a node that lived to store them, or if its token was
+//! never sent. Other sessions are in doubt: their requests are refused and keep their cookies.
 //!
-//! [`explore`] tries every schedule within the bounds of a [`Plan`], and [`wander`] many longer ones
-//! by chance. Both print the first that breaks a promise, made as short as it gets.
+//! [`explore`] tries every schedule within the bounds of a [`Plan`], and [`wander`] many longer
+//! random ones. Both print the first schedule that breaks a promise, shortened.
 //!
-//! What it takes for granted
-//! * The store keeps what it acknowledged, and the other server does what it answers: one that
-//!   answers 500 to what it has done is a limit of the protocol ([`Plan::broken`] lets it happen).
-//! * What was sent to a server of [`Model::Grace`] arrives before time passes, or never.
-//! * The pause after failures is random, so the nodes' steady clocks leap over it.
+//! # Assumptions
+//! * The store keeps what it acknowledged. The other server's answers are true; a server that
+//!   processes a request and answers 500 is a limit of the protocol, which [`Plan::broken`] allows.
+//! * A request to a server of [`Model::Grace`] arrives before time passes, or never.
+//! * The back-off after failures is random, so the nodes' steady clocks jump past it.
 //!
 //! ```
 //! use everfresh_model::upstream::{Model, Plan, wander};
@@ -59,40 +59,40 @@ pub struct Plan {
     pub nodes: usize,
     /// How many requests come.
     pub asks: usize,
-    /// How many mishaps there are: crashes, stops, outages, losses, refused connections, a sign-out.
+    /// The number of faults: crashes, stops, outages, losses, refused connections, a sign-out.
     pub faults: usize,
-    /// How often time passes: a second, or the limit of a refresh.
+    /// How often time passes: by a second, or by the time limit of a refresh.
     pub passes: usize,
-    /// How many steps there are before everything calms down.
+    /// The number of steps before all faults stop.
     pub steps: usize,
-    /// Whether somebody signs out.
+    /// Whether a client signs out.
     pub sign_out: bool,
-    /// Whether the other server does what it is asked and answers 500, which may cost the session.
+    /// Whether the other server may process a request and answer 500, which may end the session.
     pub broken: bool,
 }
 
 impl Plan {
-    /// Narrow enough for every schedule to be tried: two requests, two mishaps.
+    /// Small enough to try every schedule: two requests, two faults.
     pub fn narrow(model: Model) -> Self {
         let (sign_out, broken) = (true, false);
         Self { model, nodes: 2, asks: 2, faults: 2, passes: 1, steps: 16, sign_out, broken }
     }
 
-    /// For chance: three nodes, ten requests, eight mishaps.
+    /// For random schedules: three nodes, ten requests, eight faults.
     pub fn wide(model: Model) -> Self {
         let (sign_out, broken) = (true, false);
         Self { model, nodes: 3, asks: 10, faults: 8, passes: 8, steps: 80, sign_out, broken }
     }
 }
 
-/// What many schedules came to.
+/// The result of many schedules.
 #[derive(Clone, Debug)]
 pub struct Explored {
     /// The sums.
     pub tally: Tally,
     /// Whether these were all there are.
     pub complete: bool,
-    /// The first that broke a promise.
+    /// The first schedule that broke a promise.
     pub failed: Option<Failed>,
 }
 
@@ -101,7 +101,7 @@ pub struct Explored {
 pub struct Failed {
     /// Which promise.
     pub wrong: Wrong,
-    /// What happened, line by line.
+    /// The events of the run, line by line.
     pub trace: Vec<String>,
 }
 
@@ -122,20 +122,20 @@ pub struct Tally {
     pub steps: u64,
     /// Calls to the other server.
     pub calls: u64,
-    /// New tokens that the row took.
+    /// New tokens stored in the row.
     pub published: u64,
     /// Requests that were served.
     pub served: u64,
     /// Requests that were answered 401.
     pub refused: u64,
-    /// Those among them whose session was in doubt.
+    /// How many of those were refused because their session was in doubt.
     pub in_doubt: u64,
-    /// Requests that were told to come again.
+    /// Requests that were answered 503.
     pub unavailable: u64,
     /// Schedules whose session was signed out.
     pub signed_out: u64,
-    /// Schedules whose last answer from the other server was lost, or may have been, and with it
-    /// the session.
+    /// Schedules in which the last answer of the other server was lost, or may have been, and the
+    /// session with it.
     pub lost: u64,
 }
 

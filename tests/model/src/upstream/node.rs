@@ -1,4 +1,4 @@
-//! A node: a real engine on a runtime of its own, which runs as far as the schedule lets it.
+//! A node: a real engine on a runtime of its own, which the schedule advances step by step.
 
 use std::time::Duration;
 
@@ -26,19 +26,19 @@ pub(super) const START: Timestamp = Timestamp::from_secs(1_800_000_000);
 /// How long a refresh may take before it is in doubt.
 pub(super) const LIMIT: Duration = Duration::from_secs(10);
 
-/// How long a request waits at the most: the engine's own limit.
+/// How long a request waits at most: the engine's own limit.
 pub(super) const WAITS: Duration = Duration::from_secs(3);
 
-/// The shortest time that passes. Everything that can go on has done so afterwards.
+/// The shortest time that passes. Afterwards every task that could make progress has done so.
 pub(super) const MOMENT: Duration = Duration::from_millis(1);
 
-/// Longer than the longest pause that the engine makes after failures.
+/// Longer than the engine's longest back-off.
 const LONG: Duration = Duration::from_secs(64);
 
 const ACCESS: &str = "__Host-access_token";
 const REFRESH: &str = "__Host-refresh_token";
 
-/// What somebody wants of a node.
+/// The kinds of requests that a client sends to a node.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Wish {
     /// A page, with an access token that has expired.
@@ -46,19 +46,19 @@ pub(super) enum Wish {
     SignOut,
 }
 
-/// A request that a node works on.
+/// A request that a node processes.
 pub(super) struct Asked {
     pub(super) wish: Wish,
-    /// When it came, later by as long as the node was stopped.
+    /// Its arrival time, plus the time for which the node was stopped.
     pub(super) since: Duration,
-    /// The session was over when it came.
+    /// The session was over at its arrival.
     pub(super) after: bool,
     /// The node was stopped meanwhile.
     pub(super) stopped: bool,
     pub(super) task: JoinHandle<Answer>,
 }
 
-/// What a request was answered.
+/// The answer to a request.
 #[derive(Clone, Debug)]
 pub(super) struct Answer {
     pub(super) status: StatusCode,
@@ -74,7 +74,7 @@ pub(super) struct Cookies {
     pub(super) refresh: Option<String>,
 }
 
-/// How every world begins: a session whose tokens at the other server have run out.
+/// The initial state of every world: a session whose tokens at the other server have expired.
 pub(super) struct Beginning {
     pub(super) record: SessionRecord,
     pub(super) jar: Cookies,
@@ -101,7 +101,7 @@ impl Node {
         Self { life, asked: Vec::new(), stopped, behind, clock, engine, runtime }
     }
 
-    /// Time passes, here too, unless the node is stopped.
+    /// Time passes for this node, unless it is stopped.
     pub(super) fn pass(&mut self, by: Duration) {
         self.clock.advance(by);
         if self.stopped {
@@ -116,12 +116,12 @@ impl Node {
             if by > MOMENT {
                 tokio::time::advance(by - MOMENT).await;
             }
-            // With time standing still this is over when nothing else can go on.
+            // Time stands still, so this returns only when no other task can make progress.
             tokio::time::sleep(MOMENT).await;
         });
     }
 
-    /// Runs for so many polls of a task, and then stops. Clocks go on.
+    /// Runs for the given number of task polls, and then stops. Clocks continue.
     pub(super) fn stop_after(&mut self, polls: u8) {
         self.runtime.block_on(async {
             for _ in 0..polls {
@@ -141,8 +141,8 @@ impl Node {
 
     pub(super) fn ask(&mut self, wish: Wish, jar: &Cookies, now: Duration, after: bool) {
         if wish == Wish::Visit {
-            // The pause after a failure is random, and tested elsewhere: the steady clock leaps
-            // over it.
+            // The back-off after a failure is random and covered by other tests. The steady clock
+            // jumps past it.
             let wall = self.clock.now();
             self.clock.advance(LONG);
             self.clock.set_wall(wall);
@@ -152,7 +152,7 @@ impl Node {
         self.asked.push(Asked { wish, since: now, after, stopped: false, task });
     }
 
-    /// What was answered by now.
+    /// The answers so far.
     pub(super) fn answers(&mut self) -> Vec<(Asked, Answer)> {
         let mut answers = Vec::new();
         while let Some(at) = self.asked.iter().position(|asked| asked.task.is_finished()) {
@@ -166,7 +166,7 @@ impl Node {
 
 fn runtime() -> Runtime {
     let mut builder = tokio::runtime::Builder::new_current_thread();
-    // Between two polls of tasks whoever drives it is asked whether to go on.
+    // The runtime calls this between two polls of tasks, to ask whether to continue.
     let runtime = builder.enable_time().start_paused(true).event_interval(1).build();
     runtime.expect("a runtime")
 }
@@ -211,7 +211,7 @@ impl Beginning {
         });
         hub.clock.advance(Duration::from_secs(2 * LIFE));
         node.pass(Duration::from_secs(2 * LIFE));
-        // An access token that is good, to sign out with: from an engine that knows of no custody.
+        // A valid access token for signing out, from an engine without upstream tokens.
         let plain = build(Rotate::new(hub.store.clone()), &node.clock, &node.runtime);
         let request = request(&signed_in.cookies, Wish::Visit);
         let renewed = node.runtime.block_on(handle(plain, request, Wish::Visit));
@@ -229,7 +229,7 @@ fn request(jar: &Cookies, wish: Wish) -> Request<()> {
     let mut request = Request::new(());
     let fields = request.headers_mut();
     fields.insert(COOKIE, pairs.join("; ").parse().expect("a header value"));
-    // Of all requests those may lose their cookies.
+    // Navigations are the only requests whose cookies may be cleared.
     fields.insert("sec-fetch-mode", http::HeaderValue::from_static("navigate"));
     request
 }

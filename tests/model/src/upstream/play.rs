@@ -11,10 +11,10 @@ use super::server::{Model, Said};
 use super::step::{ChangeResult, Move, Span, letter};
 use super::{Plan, Tally};
 
-/// How many polls a node may get between the store's answer and where it is stopped.
+/// How many task polls a node may get between the store's answer and its stop.
 const POLLS: u8 = 4;
 
-/// What stands at the gate, and whether the node that it is of is gone.
+/// A pending operation at the gate, and whether its node has crashed.
 #[derive(Clone, Copy)]
 struct At {
     id: Id,
@@ -65,7 +65,7 @@ impl World {
         self.hub.wires().now
     }
 
-    /// Everything that may happen next, the most ordinary first. Empty: nothing goes on.
+    /// All possible next moves, the most ordinary first. Empty if the schedule is at its end.
     pub(super) fn moves(&self) -> Vec<Move> {
         if self.did.len() >= self.plan.steps {
             return Vec::new();
@@ -75,7 +75,7 @@ impl World {
         for At { id, orphan } in &gate {
             let (ordinary, mishaps) = self.fates(*id, down);
             moves.push(ordinary);
-            // What a dead node left is done, or never.
+            // An operation of a crashed node either takes effect or is lost.
             faults.extend(mishaps.into_iter().filter(|_| !orphan));
         }
         let stopped = self.nodes.iter().any(|node| node.stopped);
@@ -94,7 +94,8 @@ impl World {
                 faults.extend([Move::Pause(number), Move::Crash(number)]);
             }
         }
-        // Who counts from when he sent can't keep a grace that begins when that arrives.
+        // A node counts from the time of sending, so it can't keep a grace period that starts at
+        // the arrival.
         let prompt = self.plan.model == Model::Grace;
         let on_its_way = gate.iter().any(|at| at.id.kind == Kind::Request && !at.orphan);
         if self.passes > 0 && waited_for && !(prompt && on_its_way) {
@@ -108,11 +109,11 @@ impl World {
         if self.faults > 0 {
             moves.append(&mut faults);
         }
-        // Where nothing is under way and nobody comes any more, nothing else matters.
+        // If no operation is pending and no request will follow, further moves have no effect.
         if self.asks == 0 && !waited_for && !down { Vec::new() } else { moves }
     }
 
-    /// What may become of what stands at the gate.
+    /// The possible fates of a pending operation.
     fn fates(&self, id: Id, down: bool) -> (Move, Vec<Move>) {
         match id.kind {
             Kind::Request => {
@@ -144,7 +145,7 @@ impl World {
         (wires.pending.iter().map(at).collect(), wires.down)
     }
 
-    /// The nodes that were met so far, and one more: all others are alike.
+    /// The nodes used so far, and one more, because all unused nodes are alike.
     fn met(&self) -> usize {
         let met = self.did.iter().filter_map(|did| match did {
             Move::Ask(node, _) => Some(node + 1),
@@ -153,14 +154,15 @@ impl World {
         (met.max().unwrap_or(0) + 1).min(self.nodes.len())
     }
 
-    /// A node that works on a request is asked no other, and none whose steady clock can't leap.
+    /// A node gets no second request while it processes one, and none while its steady clock can't
+    /// jump.
     fn is_askable(&self, number: usize, gate: &[At]) -> bool {
         let node = &self.nodes[number];
         let claims = gate.iter().any(|at| at.id.kind == Kind::Reservation && at.id.node == number);
         !node.stopped && node.asked.is_empty() && !claims
     }
 
-    /// Does it, and lets everything go on that can.
+    /// Makes a move, then runs every task that can make progress.
     pub(super) fn apply(&mut self, what: Move) -> Result<(), Broken> {
         self.did.push(what);
         self.faults = self.faults.saturating_sub(usize::from(what.is_fault()));
@@ -205,7 +207,7 @@ impl World {
         self.nodes[node].ask(wish, &self.jar, now, after);
     }
 
-    /// Time passes for everybody. Judges what comes of it.
+    /// Time passes for all nodes. Judges the result.
     pub(super) fn pass(&mut self, by: Duration) -> Result<(), Broken> {
         self.hub.wires().now += by;
         self.hub.clock.advance(by);
@@ -238,7 +240,7 @@ impl World {
             }
         };
         self.ledger.note_fate(id, fate);
-        // A node that is gone hears nothing.
+        // A crashed node receives nothing.
         let _ = answer.send(made);
         Ok(())
     }
@@ -258,7 +260,7 @@ impl World {
         self.ledger.note_reached(id, token, said, instead);
         match instead {
             Some(said) => drop(answer.send(said)),
-            // Nobody is there to hear it.
+            // The receiver is gone.
             None if answer.is_closed() => {}
             None => {
                 let id = Id { kind: Kind::Answer, ..id };
@@ -283,12 +285,12 @@ impl World {
         self.ledger.note_crash(node, engaged);
         let life = self.nodes[node].life + 1;
         self.nodes[node] = Node::new(&self.hub, self.plan.model, node, life);
-        // Answers have nobody to go to.
+        // Answers whose receiver has crashed.
         let deaf = |p: &Pending| p.id.kind == Kind::Answer && p.is_orphan();
         self.hub.wires().pending.retain(|p| !deaf(p));
     }
 
-    /// Answers that requests have got, one after the other.
+    /// Judges the answers that requests have received, one after the other.
     fn look(&mut self) -> Result<(), Broken> {
         self.look_at_sends()?;
         for node in 0..self.nodes.len() {

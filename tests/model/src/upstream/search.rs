@@ -1,4 +1,4 @@
-//! Every schedule within bounds, or many by chance; and what breaks a promise, made short.
+//! All schedules within bounds, or many random ones. A schedule that breaks a promise is shortened.
 
 use super::judge::{Broken, broken};
 use super::node::Beginning;
@@ -6,16 +6,16 @@ use super::play::World;
 use super::step::Move;
 use super::{Explored, Failed, Plan, Tally, Wrong};
 
-/// Tries every schedule: first those without a mishap, then those with one, and so on, so that the
-/// first that breaks a promise has the fewest. Stops after so many.
+/// Tries every schedule: first those without a fault, then those with one fault, and so on, so the
+/// first violation found has the fewest faults. Stops after `most` schedules.
 ///
-/// Stateless: each schedule runs from its beginning, with real engines.
+/// Stateless: each schedule runs from the beginning, with real engines.
 pub fn explore(plan: Plan, most: u64) -> Explored {
     let beginning = Beginning::new(plan.model);
     let mut explored = Explored { tally: Tally::default(), complete: true, failed: None };
     for faults in 0..=plan.faults {
         let plan = Plan { faults, ..plan };
-        // What was chosen at each step, and out of how many.
+        // The choice at each step, and the number of alternatives.
         let mut path: Vec<(usize, usize)> = Vec::new();
         loop {
             if explored.tally.schedules >= most {
@@ -40,17 +40,17 @@ pub fn explore(plan: Plan, most: u64) -> Explored {
     explored
 }
 
-/// Tries schedules by chance, from this seed on.
+/// Tries random schedules, starting with this seed.
 pub fn wander(plan: Plan, seed: u64, schedules: u64) -> Explored {
     let beginning = Beginning::new(plan.model);
     let mut explored = Explored { tally: Tally::default(), complete: false, failed: None };
     for seed in (seed..).take(schedules as usize) {
         let mut random = Random(seed.wrapping_mul(0x9E37_79B9_7F4A_7C15));
-        // A sign-out leaves little to see behind it.
+        // A sign-out hides most later violations, so only some schedules have one.
         let plan = Plan { sign_out: plan.sign_out && seed % 4 == 0, ..plan };
         let mut world = World::begin(plan, &beginning, false);
         let end = world.go(|moves| {
-            // Mishaps are as likely as all the rest together, where there is any of both.
+            // Faults are as likely as all other moves together, if there are moves of both kinds.
             let ordinary = moves.iter().take_while(|what| !what.is_fault()).count();
             let mishaps = moves.len() - ordinary;
             match random.below(5) {
@@ -68,14 +68,14 @@ pub fn wander(plan: Plan, seed: u64, schedules: u64) -> Explored {
     explored
 }
 
-/// What came of one schedule.
+/// The result of one schedule.
 struct Ran {
     tally: Tally,
     did: Vec<Move>,
     broken: Option<Broken>,
 }
 
-/// Follows the path, and goes on with what comes first.
+/// Follows the path, then always takes the first move.
 fn run(plan: Plan, beginning: &Beginning, path: &mut Vec<(usize, usize)>) -> Ran {
     let mut world = World::begin(plan, beginning, false);
     let (mut at, mut diverged) = (0, false);
@@ -94,9 +94,9 @@ fn run(plan: Plan, beginning: &Beginning, path: &mut Vec<(usize, usize)>) -> Ran
     Ran { tally: world.sum(), did: world.did, broken: end.err() }
 }
 
-/// The shortest schedule that breaks the same promise, in words.
+/// The shortest schedule that breaks the same promise, with a description.
 fn told(plan: Plan, beginning: &Beginning, did: Vec<Move>, broken: &Broken) -> Failed {
-    // What is left out is made up for by nothing: bounds are for the search.
+    // Shrinking must not add moves, so the bounds of the search don't apply.
     let wide = Plan { faults: usize::MAX, asks: usize::MAX, passes: usize::MAX, ..plan };
     let wide = Plan { steps: usize::MAX, ..wide };
     let mut shortest = did;
@@ -122,7 +122,7 @@ fn told(plan: Plan, beginning: &Beginning, did: Vec<Move>, broken: &Broken) -> F
     Failed { wrong: broken.wrong, trace }
 }
 
-/// Does what can be done of it, in order.
+/// Makes the moves that are possible, in order.
 fn replay(
     plan: Plan,
     beginning: &Beginning,
@@ -146,7 +146,7 @@ fn replay(
 }
 
 impl World {
-    /// Goes on as `choose` says until nothing is left to choose, and comes to an end.
+    /// Makes the moves that `choose` selects until none is left, and ends the schedule.
     fn go(&mut self, mut choose: impl FnMut(&[Move]) -> usize) -> Result<(), Broken> {
         loop {
             let moves = self.moves();

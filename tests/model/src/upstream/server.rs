@@ -4,23 +4,24 @@ use std::time::Duration;
 
 use everfresh_upstream::Replay;
 
-/// How long a server of [`Model::Grace`] or [`Model::Lenient`] gives the same successor again.
+/// How long a server of [`Model::Grace`] or [`Model::Lenient`] returns the same successor.
 pub(super) const GRACE: Duration = Duration::from_secs(16);
 
-/// What kind of server refreshes the sessions, and how everfresh is told to treat it.
+/// The kind of server that refreshes the sessions, with everfresh's setting for it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Model {
-    /// Takes each refresh token once; a second time it ends the family of tokens (RFC 9700 section
+    /// Accepts each refresh token once. A second use ends the token family (RFC 9700 section
     /// 4.14.2). `Replay::Never`.
     Strict,
-    /// Gives the same successor again for 16 s, and after that it is strict. `Replay::Within`. What
-    /// is sent to it arrives before time passes, or never.
+    /// Returns the same successor for 16 s, and is strict afterwards. `Replay::Within`. A request
+    /// to it arrives before time passes, or never.
     Grace,
-    /// The same, and after that it says no and does nothing. What is sent to it may arrive late.
+    /// The same, but afterwards it refuses and changes nothing. A request to it may arrive late.
     Lenient,
     /// Its refresh tokens don't rotate. `Replay::Always`.
     Fixed,
-    /// As `Strict`, under `Replay::Always`: a setting that sends tokens twice.
+    /// Behaves as `Strict`, but is configured as `Replay::Always`, a wrong setting that sends
+    /// tokens twice.
     Mistaken,
 }
 
@@ -34,20 +35,20 @@ impl Model {
     }
 }
 
-/// What it says.
+/// The server's answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Said {
     /// Tokens: the refresh token of this number.
     Issued(u64),
     /// `invalid_grant`.
     Refused,
-    /// 503, and nothing was done.
+    /// 503; the request had no effect.
     Busy,
-    /// 500, and what was done before is done.
+    /// 500; the request took effect.
     Broken,
-    /// No connection: certainly nothing was sent.
+    /// No connection: the request was certainly not sent.
     Unsent,
-    /// A connection that ended: nobody knows.
+    /// The connection ended: it is unknown whether the request took effect.
     Lost,
 }
 
@@ -55,15 +56,15 @@ pub(super) enum Said {
 #[derive(Debug)]
 pub(super) struct Server {
     model: Model,
-    /// The one that counts.
+    /// The token that is valid.
     pub(super) current: u64,
-    /// When the one before it was consumed.
+    /// When the previous token was consumed.
     consumed_at: Duration,
-    /// The family was ended by whoever holds it.
+    /// The client that holds the family has revoked it.
     pub(super) revoked: bool,
-    /// A token that was consumed came again: the family was ended.
+    /// A consumed token was presented again, and the family was ended.
     pub(super) reused: bool,
-    /// How often it was asked for tokens.
+    /// How many token requests it received.
     pub(super) calls: u64,
 }
 
@@ -97,7 +98,7 @@ impl Server {
         }
     }
 
-    /// RFC 7009. A token that was consumed is none any more.
+    /// RFC 7009. A consumed token is no longer a token.
     pub(super) fn revoke(&mut self, token: u64) {
         self.revoked |= token == self.current;
     }

@@ -1,4 +1,4 @@
-//! What may happen next, and how it is told.
+//! The possible moves, and their descriptions.
 
 use std::fmt;
 use std::time::Duration;
@@ -7,7 +7,7 @@ use super::gate::{Id, Kind};
 use super::node::{LIMIT, Wish};
 use super::server::{GRACE, Model, Said};
 
-/// What becomes of a change of the row.
+/// The fate of a change to the row.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum ChangeResult {
     Done,
@@ -24,18 +24,19 @@ pub(super) enum Move {
     Ask(usize, Wish),
     /// The store gets to a change.
     Change(Id, ChangeResult),
-    /// The same, done; and the node is stopped so many polls after it has got the answer.
+    /// The change takes effect, and the node stops the given number of polls after it got the
+    /// answer.
     Stop(Id, u8),
-    /// The other server gets a request, or the network says something in its place.
+    /// The other server gets a request, or the network answers instead.
     Reach(Id, Option<Said>),
     /// Its answer arrives, or is lost.
     Hear(Id, bool),
-    /// A node dies, and begins anew.
+    /// A node crashes and restarts.
     Crash(usize),
-    /// A node is stopped where it is.
+    /// A node is paused at this point.
     Pause(usize),
     Resume(usize),
-    /// The store fails from now on, or no longer.
+    /// Starts or ends an outage of the store.
     Down,
     Up,
     Pass(Span),
@@ -44,7 +45,7 @@ pub(super) enum Move {
 /// How much time passes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Span {
-    /// More than the time in which a token is sent after its claim was asked for.
+    /// More than the time within which a token is sent after its claim.
     Second,
     /// More than the time after which a claim is in doubt.
     Limit,
@@ -64,7 +65,7 @@ impl Span {
 }
 
 impl Move {
-    /// Whether it is a mishap. The number of those in a schedule is bounded.
+    /// Whether this is a fault. A schedule has a limited number of faults.
     pub(super) fn is_fault(self) -> bool {
         match self {
             Self::Ask(_, wish) => wish == Wish::SignOut,
