@@ -36,7 +36,7 @@ fuzz_target!(|data: &[u8]| {
             assert!(issued.expires_in.is_none_or(|life| !life.is_zero() && life <= most));
             let refresh = issued.refresh_token.as_ref().map(|token| token.expose());
             assert!(refresh.is_none_or(|refresh| !refresh.is_empty()));
-            // Longer than what is printed anyhow.
+            // Longer than any text that is printed anyway.
             if access.len() > 40 {
                 assert!(!format!("{answered:?}").contains(access), "a token is printed");
             }
@@ -54,7 +54,7 @@ fuzz_target!(|data: &[u8]| {
         RefreshOutcome::Misconfigured => assert!(!status.is_success() && !status.is_server_error()),
         _ => {}
     }
-    // Nothing but what the dialect says ends a session.
+    // Only an answer that the dialect calls a rejection ends a session.
     let rejected = dialect.is_rejected(status, &headers, rest);
     assert_eq!(answered == RefreshOutcome::Rejected, rejected);
 });

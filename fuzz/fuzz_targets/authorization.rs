@@ -1,4 +1,5 @@
-//! `Authorization` fields, one per line: exactly one, one credential, a scheme without case.
+//! `Authorization` fields, one per line: exactly one field, one credential, a case-insensitive
+//! scheme.
 
 #![no_main]
 

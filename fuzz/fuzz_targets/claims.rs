@@ -1,5 +1,5 @@
-//! Any header and any payload, signed by our key: what is accepted keeps every rule, as a lenient
-//! reader of JSON sees it.
+//! Any header and any payload, signed with our key. An accepted token satisfies every rule, as
+//! checked by a lenient JSON parser.
 
 #![no_main]
 
@@ -36,7 +36,7 @@ fuzz_target!(|data: &[u8]| {
         let date = |name: &str| payload.get(name).map(|date| date.as_f64().expect("a date"));
         let now = START as f64;
         let exp = date("exp").expect("exp");
-        // A token that is over may be used for the leeway, 30 s, while nothing refreshes it.
+        // An expired token is accepted within the leeway, 30 s, if nothing refreshes it.
         assert!(exp > now - 30.0 && (exp > now || !passes || session.expires_at().is_some()));
         assert!(date("session_exp").expect("session_exp") > now - 30.0);
         assert!(date("nbf").is_none_or(|nbf| nbf < now + 31.0));

@@ -1,5 +1,5 @@
-//! `Cookie` fields, one per line: what a slow and simple reader finds is what the engine finds, and
-//! neighbours never matter.
+//! `Cookie` fields, one per line. The engine finds the same values as a slow and simple parser,
+//! whatever other cookies there are.
 
 #![no_main]
 

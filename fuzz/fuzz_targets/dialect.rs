@@ -1,4 +1,5 @@
-//! A dialect's file: what is taken survives a file, writes requests and reads answers.
+//! A dialect's file. An accepted dialect can be saved and loaded, writes requests and reads
+//! answers.
 
 #![no_main]
 

@@ -1,5 +1,4 @@
-//! A JWK set of another server: every key that is taken has its strength, and is published as it
-//! was taken.
+//! A JWK set of another server. Every accepted key is strong enough, and is published unchanged.
 
 #![no_main]
 
@@ -15,7 +14,7 @@ fuzz_target!(|data: &[u8]| {
     let parsed: Value = serde_json::from_str(&public).expect("JSON");
     let published = parsed["keys"].as_array().expect("an array");
     if published.is_empty() {
-        // The set holds shared secrets alone, which are not published.
+        // The set has only shared secrets, which are not published.
         return;
     }
     let again = Keys::from_jwk_set(&public).expect("what we publish can be read");

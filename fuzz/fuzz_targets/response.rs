@@ -1,5 +1,5 @@
-//! A handler's response, status and fields, when somebody signed in, signed out or was refreshed:
-//! what is ours is there once and for nobody else, what is the handler's stays.
+//! A handler's response, status and fields, after a sign-in, a sign-out or a refresh. everfresh's
+//! fields occur once, and only for this client. The handler's fields remain.
 
 #![no_main]
 

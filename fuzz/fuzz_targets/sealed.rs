@@ -1,5 +1,5 @@
-//! Sealed tokens and cookies in several pieces: whole ones come back, among anything else; nothing
-//! that was not sealed opens.
+//! Sealed tokens, and cookies in several pieces. Complete ones are opened among arbitrary other
+//! cookies. A text that was not sealed never opens.
 
 #![no_main]
 
@@ -10,7 +10,7 @@ const PLACE: &[u8] = b"session 1";
 
 fuzz_target!(|data: &[u8]| {
     let Some((mode, rest)) = data.split_first() else { return };
-    // The values of up to four cookies, one name's after the other's.
+    // The values of up to four cookies, grouped by name.
     let strangers: Vec<Vec<Vec<u8>>> = rest
         .split(|byte| *byte == b'\n')
         .take(4)
@@ -26,7 +26,7 @@ fuzz_target!(|data: &[u8]| {
             }
             assert!(sealed_by_us.open(PLACE, rest).is_err());
         }
-        // Strangers around a token of ours, of a length that the input says.
+        // Other values around one of our tokens, whose length the input sets.
         1 => {
             let length = rest.iter().take(2).fold(0, |sum, byte| sum * 256 + usize::from(*byte));
             let token: String = ('a'..='z').cycle().take(length).collect();
@@ -41,13 +41,14 @@ fuzz_target!(|data: &[u8]| {
                 return;
             }
             for (values, piece) in cookies.iter_mut().zip(&pieces) {
-                // The first, as of two cookies of one name the nearer one comes.
+                // The first position, because the browser sends the cookie with the longer path
+                // first.
                 values.insert(0, piece.clone().into_bytes());
             }
             let joined = join(&cookies);
             assert!(joined.iter().any(|one| one == token.as_bytes()), "{length} bytes are lost");
         }
-        // What was sealed and changed.
+        // A sealed text that was changed.
         _ => {
             let (edits, plain) = rest.split_at(rest.len().min(3));
             let mut sealed = sealed_by_us.seal(PLACE, plain).expect("random bytes");

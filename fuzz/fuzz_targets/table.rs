@@ -1,5 +1,5 @@
-//! The decision table, by requests: which token, how old, beside which refresh token, with which
-//! fields. An invalid token never gets past it by itself.
+//! Requests for the decision table: which access token, of what age, with which refresh token and
+//! which fields. An invalid access token alone never signs a request in.
 
 #![no_main]
 
@@ -24,7 +24,7 @@ const FIELDS: [&str; 10] = [
     "host",
 ];
 
-/// Breaks a token's last part, if the number says so.
+/// Corrupts a token's last part for some values of `how`.
 fn broken(token: &str, how: u8) -> String {
     let mut bytes = token.as_bytes().to_vec();
     let at = bytes.len() - 1 - usize::from(how) % 40;

@@ -1,4 +1,5 @@
-//! Edits of a good access token or a good refresh token: any other text than the token is refused.
+//! Edits of a valid access token or a valid refresh token. Any text other than the token is
+//! refused.
 
 #![no_main]
 
@@ -7,7 +8,7 @@ use everfresh_fuzz::{World, request, with_world};
 use http::HeaderValue;
 use libfuzzer_sys::fuzz_target;
 
-/// Edits of four bytes: what to do, where (two bytes), and with which byte.
+/// Edits of four bytes each: the operation, the position (two bytes), and the new byte.
 fn edit(token: &str, script: &[u8]) -> Vec<u8> {
     let mut bytes = token.as_bytes().to_vec();
     for step in script.chunks_exact(4) {

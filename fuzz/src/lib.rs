@@ -1,4 +1,4 @@
-//! What the targets share: an engine whose clock stands still, and one person's tokens.
+//! The shared part of the targets: an engine whose clock stands still, and one user's tokens.
 
 use std::cell::RefCell;
 use std::convert::Infallible;
@@ -82,20 +82,20 @@ impl World {
         (access, refresh.expect("a refresh token"))
     }
 
-    /// What becomes of a request, after a refresh if it has to wait for one.
+    /// The session of a request, after a refresh if the request must wait for one.
     pub fn settle(&self, request: &Request<()>) -> Session<Claims> {
         let step = self.auth.begin(request);
         self.runtime.block_on(async { step.settle().await })
     }
 
-    /// What to do with a request, with nothing left running.
+    /// The engine's decision for a request, with no task left running.
     pub fn begin(&self, request: &Request<()>) -> (bool, Session<Claims>) {
         let step = self.auth.begin(request);
         let passes = matches!(step, Progress::Pass(_));
         (passes, self.runtime.block_on(step.settle()))
     }
 
-    /// A request and its response, from head to head.
+    /// A request and its response, headers only.
     pub fn respond<Fut: Future<Output = ()>>(
         &self,
         mut request: Request<()>,
@@ -112,8 +112,8 @@ impl World {
         })
     }
 
-    /// Text in which one byte stands for Alice's access token and another for her refresh token,
-    /// so that a fuzzer need not guess them.
+    /// Replaces one byte by Alice's access token and another by her refresh token, so that a fuzzer
+    /// need not guess them.
     pub fn fill(&self, text: &[u8]) -> Vec<u8> {
         let mut filled = Vec::with_capacity(text.len());
         for byte in text {
@@ -127,7 +127,8 @@ impl World {
     }
 }
 
-/// Runs `body` with a world that lives for some thousand inputs, since its sessions stay.
+/// Runs `body` with a world that is replaced after some thousand inputs, because its sessions
+/// accumulate.
 pub fn with_world(new: fn() -> World, body: impl FnOnce(&World)) {
     thread_local!(static WORLD: RefCell<Option<(World, u32)>> = const { RefCell::new(None) });
     WORLD.with_borrow_mut(|world| {
@@ -140,7 +141,7 @@ pub fn with_world(new: fn() -> World, body: impl FnOnce(&World)) {
     });
 }
 
-/// The lines that can be values of a header field.
+/// The lines that are valid values of a header field.
 pub fn values(lines: &[u8]) -> impl Iterator<Item = HeaderValue> {
     lines.split(|byte| *byte == b'\n').filter_map(|line| HeaderValue::from_bytes(line).ok())
 }

@@ -1,4 +1,4 @@
-//! The one suite, for every adapter.
+//! Runs the shared suite for every adapter.
 
 use everfresh::Engine;
 use everfresh_testkit::contract::User;

@@ -1,7 +1,7 @@
 //! A real browser on the quickstart: signed in, past expiry, in two tabs, under load.
 //!
-//! Needs `chromium` and `chromedriver`; `cargo xtask test` sees to both and sets `QUICKSTART` to
-//! the program's path.
+//! Needs `chromium` and `chromedriver`, which `cargo xtask test` provides. It also sets
+//! `QUICKSTART` to the program's path.
 
 #![allow(clippy::unwrap_used, reason = "a test that can't go on fails")]
 
@@ -80,7 +80,7 @@ async fn a_stolen_copy_ends_the_session_when_it_comes_back() {
     world.expired().await;
     assert_eq!(world.request().await, ("200".into(), "refreshed".into()));
     assert_eq!(world.request().await, ("200".into(), "fresh".into()));
-    // The quickstart's reuse interval is 5 s; its tokens live for 15 s.
+    // The quickstart's reuse interval is 5 s. Its access tokens live for 15 s.
     world.until("Number(document.querySelector('#seconds').textContent) <= 8").await;
     world.click("#replay").await;
     world.visible("#signin").await;

@@ -1,6 +1,7 @@
 //! `js/everfresh-client` in a real browser, with the quickstart.
 //!
-//! As `browser.rs`, and `CLIENT` is the path of the built module; `cargo xtask test` builds it.
+//! Needs the same programs as `browser.rs`. `CLIENT` is the path of the built module, which `cargo
+//! xtask test` builds.
 
 #![allow(clippy::unwrap_used, reason = "a test that can't go on fails")]
 
@@ -15,7 +16,7 @@ use http::StatusCode;
 use serde_json::{Value, json};
 use tokio::net::TcpListener;
 
-/// Loads the client into the tab, as `auth`; what it hears is kept in `heard`.
+/// Loads the client into the tab as `auth`, and records its events in `heard`.
 async fn load(world: &World, options: Value) {
     let module = std::fs::read_to_string(std::env::var_os("CLIENT").expect("CLIENT is set"));
     let loaded = world
@@ -77,7 +78,7 @@ async fn two_tabs_refresh(prepare: &str) {
             world.run("delete window.ended").await;
         }
         assert_eq!(called, round);
-        // Within a second of its end, one more would be this one.
+        // Within a second of its expiry another refresh would be legitimate.
         let over = "performance.now() - performance.getEntriesByType('resource')
             .findLast(({ name }) => name.endsWith('/auth/refresh')).responseEnd > 1500";
         for tab in &tabs {
@@ -121,14 +122,14 @@ async fn a_sign_out_reaches_every_tab() {
     world.close().await;
 }
 
-/// Answers each body 503 the first time, and with the body the second time; keeps all.
+/// Answers each body 503 at first, and repeats the body the second time. Records all bodies.
 async fn busy_server(asked: Arc<Mutex<Vec<String>>>) -> String {
     let answer = async move |body: String| -> Response {
         let mut asked = asked.lock().unwrap();
         let again = asked.contains(&body);
         asked.push(body.clone());
         let mut headers = HeaderMap::new();
-        // It is another origin: what scripts may read has to be said.
+        // The page has another origin, so the server must expose the fields that scripts may read.
         headers.insert("access-control-allow-origin", "*".parse().unwrap());
         headers.insert("access-control-expose-headers", "retry-after, expires-in".parse().unwrap());
         headers.insert("expires-in", "60".parse().unwrap());

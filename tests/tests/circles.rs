@@ -1,15 +1,15 @@
-//! A module's imports never lead back to it.
+//! No chain of imports leads from a module back to itself.
 //!
-//! In the core a module is a top folder or file of `src`, in the other crates it is a file. A file and
-//! the folder that it stands in may use each other, since a folder's `mod.rs` presents its files.
+//! In the core, a module is a top-level folder or file of `src`. In the other crates it is a file.
+//! A file and its own folder may use each other, because the folder's `mod.rs` exports its files.
 
 #![allow(clippy::unwrap_used, reason = "a test that can't go on fails")]
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
-/// The one pair of the core that may use each other: the core holds the refresher, and the refresher
-/// gets the core.
+/// The only pair in the core that may use each other: the core holds the refresher, and the
+/// refresher gets the core.
 const PAIR: [&str; 2] = ["core", "refresh"];
 
 type Imports = BTreeMap<String, BTreeSet<String>>;
@@ -40,7 +40,7 @@ fn files(src: &Path) -> BTreeMap<String, PathBuf> {
     found
 }
 
-/// Code without comments and without what stands behind `#[cfg(test)]`.
+/// The code without comments and without items under `#[cfg(test)]`.
 fn product(text: &str) -> String {
     let lines: Vec<_> = text.lines().map(|line| line.split("//").next().unwrap()).collect();
     let mut kept = String::new();
@@ -51,7 +51,7 @@ fn product(text: &str) -> String {
             kept.push('\n');
             continue;
         }
-        // The item behind it ends with its `;`, or with the brace that closes it.
+        // The item ends with a `;`, or with the brace that closes it.
         let mut depth = 0;
         for line in lines.by_ref() {
             depth += line.matches('{').count();
@@ -64,7 +64,7 @@ fn product(text: &str) -> String {
     kept
 }
 
-/// The paths that a tree of imports names: `a::{b, c::d}` names `a::b` and `a::c::d`.
+/// The paths in a tree of imports: `a::{b, c::d}` contains `a::b` and `a::c::d`.
 fn paths(tree: &str) -> Vec<String> {
     let tree = tree.trim();
     let Some((before, rest)) = tree.split_once('{') else {
@@ -89,7 +89,7 @@ fn paths(tree: &str) -> Vec<String> {
     named.flat_map(|part| paths(&format!("{}{}", before.trim(), part.trim()))).collect()
 }
 
-/// What a file imports: the modules of its crate that its `use` lines and its paths name.
+/// The imports of a file: the modules of its crate in its `use` lines and paths.
 fn imports(text: &str, module: &str, all: &BTreeMap<String, PathBuf>) -> BTreeSet<String> {
     let code = product(text);
     let mut named = Vec::new();
@@ -103,7 +103,7 @@ fn imports(text: &str, module: &str, all: &BTreeMap<String, PathBuf>) -> BTreeSe
         named.push(code[at..].split(|c| !word(c)).next().unwrap().to_owned());
     }
     let parent = |path: &str| path.rsplit_once("::").map_or("", |(above, _)| above).to_owned();
-    // A folder's file is the folder: `super` from it leads above the folder.
+    // The `mod.rs` of a folder stands for the folder, so `super` in it leads above the folder.
     let mut found = BTreeSet::new();
     for path in named {
         let (mut base, mut rest) = (module.to_owned(), &*path);
@@ -152,7 +152,7 @@ fn graph(krate: &str, name: impl Fn(&str) -> String) -> Imports {
     graph
 }
 
-/// The modules that lead back to themselves.
+/// The modules on a circle.
 fn circle(graph: &Imports) -> BTreeSet<String> {
     let reached = |from: &str| {
         let mut seen = BTreeSet::new();

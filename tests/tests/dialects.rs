@@ -1,5 +1,5 @@
-//! Each dialect's server against its own client, over sockets: one contract server signs in and
-//! serves every dialect, another one rests on it.
+//! Each dialect's server against its own client, over sockets. One contract server signs users in
+//! and serves every dialect. Another one is backed by it.
 
 #![allow(clippy::unwrap_used, reason = "a test that can't go on fails")]
 
@@ -17,7 +17,7 @@ use futures::future::join_all;
 use serde_json::json;
 use tokio::time::Instant;
 
-/// The life of an access token, and how long each dialect is watched: over several of them.
+/// The lifetime of an access token, and the observation time of each dialect: several lifetimes.
 const LIFE: u64 = 4;
 const WATCHED: Duration = Duration::from_secs(10);
 
@@ -40,11 +40,12 @@ fn serve(program: &str, settings: &[(&str, String)]) -> Server {
 }
 
 fn browser(address: SocketAddr) -> Browser {
-    // Only the jar's clock; nothing here depends on a cookie's end.
+    // Only the jar uses this clock. No test here depends on a cookie's expiry.
     Browser::new(address, ManualClock::starting_at(Timestamp::from_secs(0)))
 }
 
-/// Signs in where the dialect is served, rests a session on it elsewhere, and stays signed in there.
+/// Signs in at the server of the dialect, adopts the tokens at the other server, and stays signed
+/// in there.
 async fn stay_signed_in(dialect: &Dialect, issuer: SocketAddr, program: &str) {
     let server = serve(
         program,
@@ -67,7 +68,7 @@ async fn stay_signed_in(dialect: &Dialect, issuer: SocketAddr, program: &str) {
     let access = signed_in.field("authorization").unwrap().strip_prefix("Bearer ").unwrap();
     let tokens = json!({
         "access_token": access, "refresh_token": signed_in.field("x-refresh-token").unwrap(),
-        // Tokens expire at whole seconds, some of the first of which may be over.
+        // Tokens expire at whole seconds, so part of the first second may be over.
         "expires_in": LIFE - 1, "sub": "alice",
     });
     let mut here = browser(server.address);

@@ -1,10 +1,10 @@
-//! `JSONTestSuite`: each of its texts as a header, as a member of a header, as claims and as a claim of
-//! a token whose signature is good.
+//! `JSONTestSuite`: tests each of its texts as a header, as a member of a header, as claims and as
+//! a claim. The tokens have valid signatures.
 //!
-//! `y_` must be read, `n_` refused, `i_` may be either. everfresh refuses names that come twice
-//! although JSON has them (RFC 7515 section 4, RFC 7519 section 4).
+//! Texts named `y_` must be accepted, `n_` refused, and `i_` may be either. everfresh refuses
+//! duplicate names although JSON allows them (RFC 7515 section 4, RFC 7519 section 4).
 //!
-//! `cargo xtask test` takes the suite from its npm package and names the file by [`SUITE`].
+//! `cargo xtask test` gets the suite from its npm package and passes its path in [`SUITE`].
 
 #![allow(clippy::unwrap_used, reason = "a test that can't go on fails")]
 
@@ -18,8 +18,8 @@ use everfresh::{Engine, Keys, ManualClock, Reissue, SessionStatus, Timestamp};
 use http::Request;
 use serde_json::{Map, Value};
 
-/// The environment variable that names the suite: a JSON array of names and inputs. An input is
-/// text, so bytes that are no UTF-8 stand in it as U+FFFD.
+/// The environment variable with the path of the suite: a JSON array of names and inputs. An input
+/// is text, so bytes that are not UTF-8 appear in it as U+FFFD.
 const SUITE: &str = "EVERFRESH_JSON_SUITE";
 
 /// The number of texts in the suite.
@@ -32,14 +32,14 @@ struct Case {
 }
 
 impl Case {
-    /// The text with these members before its own, if it begins as an object does.
+    /// The text with these members before its own, if it starts like an object.
     fn behind(&self, members: &str) -> Option<String> {
         let rest = self.input.trim_ascii().strip_prefix('{')?;
         let comma = if rest.trim_ascii().starts_with('}') { "" } else { "," };
         Some(format!("{{{members}{comma}{rest}"))
     }
 
-    /// Whether the suite says that the text is JSON. None if it says nothing.
+    /// Whether the suite declares the text as JSON. `None` if the suite leaves it open.
     fn is_json(&self) -> Option<bool> {
         match self.name.as_bytes()[0] {
             b'y' => Some(true),
@@ -58,11 +58,11 @@ const BY_THE_APP: &str =
     "inside the app's own claim: its type decides whether a name may come twice";
 const EITHER: &str = "the suite leaves it open: read or refused, but by no panic";
 
-/// What a text should come to.
+/// The expected result for a text.
 enum Wanted {
     Read,
     Refused,
-    /// It is not compared, for this reason.
+    /// Any result, for this reason.
     Either(&'static str),
 }
 
@@ -76,7 +76,7 @@ impl From<Option<bool>> for Wanted {
     }
 }
 
-/// An engine that trusts the key of [`token`], at a time when the token is good.
+/// An engine that trusts the key of [`token`], at a time when the token is valid.
 fn engine() -> Engine<Map<String, Value>> {
     Engine::builder(Keys::hs256(SECRET).unwrap())
         .issuer("https://app.example")
@@ -100,8 +100,8 @@ fn token(header: &str, claims: &str) -> String {
     format!("{signed}.{}", B64.encode(hmac::sign(&key, signed.as_bytes())))
 }
 
-/// Puts each text in a token, once or more, and compares what the engine made of it with what it
-/// should come to. Prints the totals, which `cargo xtask vectors` reads.
+/// Puts each text into one or more tokens, and compares the engine's result with the expected one.
+/// Prints the totals, which `cargo xtask vectors` reads.
 #[expect(clippy::print_stdout, reason = "`cargo xtask vectors` reads it")]
 fn check(part: &str, tokens: impl Fn(&Case) -> Vec<(Wanted, String)>) {
     let auth = engine();
@@ -153,8 +153,8 @@ fn a_headers_member_is_read_as_json_test_suite_says() {
     });
 }
 
-/// As the whole header it lacks `alg`, so none may be read; with `alg` before its first member,
-/// an object may.
+/// As the whole header, every text lacks `alg` and must be refused. With `alg` before its first
+/// member, an object may be accepted.
 // Rows: S27, S29.
 #[test]
 fn a_header_is_read_as_json_test_suite_says() {
@@ -163,8 +163,8 @@ fn a_header_is_read_as_json_test_suite_says() {
     });
 }
 
-/// As all claims it lacks `iss`, so none may be read; with these before its first member, an
-/// object may (RFC 7519 section 3).
+/// As all claims, every text lacks `iss` and must be refused. With the required claims before its
+/// first member, an object may be accepted (RFC 7519 section 3).
 // Rows: S27, S29.
 #[test]
 fn claims_are_read_as_json_test_suite_says() {

@@ -1,5 +1,5 @@
 //! The short form of `cargo xtask load`: each contract server for a few seconds, with stores that
-//! need no server of their own.
+//! need no server.
 
 use std::path::Path;
 use std::time::Duration;
@@ -22,7 +22,7 @@ async fn under_load_no_session_is_lost_and_nothing_leaks() {
         people: 16,
         access: 2,
         reuse_interval: 3,
-        // In so short a time buffers and caches still fill.
+        // In such a short time buffers and caches still fill.
         growth: 32 * 1024,
         seed: 1,
     };

@@ -1,11 +1,11 @@
-//! The identity provider is down for a while, under load, in real time: a contract server whose
-//! sessions rest on it, and a proxy between the two that answers 503.
+//! The identity provider is down for a while, under load, in real time. A contract server's
+//! sessions are backed by the provider, and a proxy between the two answers 503.
 //!
 //! ```sh
 //! OUTAGE_SECONDS=60 OUTAGE_RATE=500 cargo test --release -p everfresh-tests --test outage -- --nocapture
 //! ```
 //!
-//! Without the variables it is down for 4 s under 200 requests a second.
+//! Without the variables the provider is down for 4 s under 200 requests a second.
 
 #![allow(clippy::unwrap_used, reason = "a test that can't go on fails")]
 
@@ -34,8 +34,8 @@ use tokio::time::Instant;
 /// How many sessions there are.
 const SESSIONS: u64 = 240;
 
-/// What a request may take that waits for nothing: half of what one waits that has to. Whoever
-/// waited for the provider would be over it.
+/// The time limit of a request that waits for no refresh: half of a waiting request's limit. A
+/// request that waited for the provider would exceed it.
 const NO_WAIT: Duration = Duration::from_millis(1500);
 
 /// A provider with one-time refresh tokens.
@@ -90,24 +90,24 @@ async fn issue(
     Json(tokens).into_response()
 }
 
-/// What requests came to.
+/// The results of requests.
 #[derive(Debug, Default)]
 struct Tally {
     /// With a good access token.
     good: usize,
-    /// Of those, answered with anything but 200.
+    /// The ones among them with an answer other than 200.
     failed: usize,
-    /// How long each of those took.
+    /// The duration of each of them.
     took: Vec<Duration>,
     /// Without one, and answered 503.
     unavailable: usize,
     /// Without one, and given another.
     renewed: usize,
-    /// With one that was over, and let pass within the leeway.
+    /// Requests with an expired token, accepted within the leeway.
     stale: usize,
     /// Answered 401.
     refused: usize,
-    /// Responses that cleared a cookie.
+    /// Responses that deleted a cookie.
     cleared: usize,
     /// When the first one was renewed.
     first_renewed: Option<Instant>,
@@ -118,7 +118,7 @@ impl Tally {
         self.took.iter().copied().max().unwrap_or_default()
     }
 
-    /// Of what was sorted.
+    /// A percentile of sorted values.
     fn percentile(&self, of: usize) -> Duration {
         self.took.get(self.took.len() * of / 100).copied().unwrap_or_default()
     }
@@ -132,7 +132,7 @@ fn expires(browser: &Browser) -> Timestamp {
     Timestamp::from_secs(payload["exp"].as_u64().unwrap())
 }
 
-/// One request of somebody.
+/// One request of a client.
 async fn request(browser: &mut Browser, tally: &Mutex<Tally>) {
     let clock = Clock::system();
     let until = expires(browser);
@@ -142,7 +142,7 @@ async fn request(browser: &mut Browser, tally: &Mutex<Tally>) {
     let mut tally = tally.lock().unwrap();
     tally.cleared +=
         usize::from(answer.set_cookies().iter().any(|cookie| cookie.contains("Max-Age=0")));
-    // Good for the whole of it.
+    // Valid for the whole outage.
     if clock.now() < until {
         tally.good += 1;
         tally.failed += usize::from(answer.status != 200);
@@ -161,7 +161,7 @@ async fn request(browser: &mut Browser, tally: &Mutex<Tally>) {
     }
 }
 
-/// So many requests a second, for so long.
+/// Sends the given number of requests per second, for the given time.
 async fn load(
     browsers: &[Arc<tokio::sync::Mutex<Browser>>],
     rate: u64,
@@ -173,7 +173,7 @@ async fn load(
     let (end, mut requests) = (Instant::now() + time, tokio::task::JoinSet::new());
     while Instant::now() < end {
         tick.tick().await;
-        // Somebody who waits for an answer asks nothing else.
+        // A browser that waits for an answer sends no other request.
         let free = loop {
             *at += 1;
             if let Ok(free) = browsers[*at % browsers.len()].clone().try_lock_owned() {
@@ -215,7 +215,7 @@ async fn the_provider_is_down_and_comes_back() {
     let mut server = Running::start(command).unwrap();
     let address: SocketAddr = server.wait_for("listening on http://").parse().unwrap();
 
-    // Half of the sessions are over at some time of the outage, the other half long after it.
+    // The tokens of half of the sessions expire during the outage, the others long after it.
     let clock = ManualClock::starting_at(Timestamp::from_secs(0));
     let first = Browser::new(address, clock);
     let mut browsers = Vec::new();
@@ -268,16 +268,18 @@ async fn the_provider_is_down_and_comes_back() {
     assert!(down.good > 0 && down.unavailable > 0, "there were both");
     assert_eq!((down.failed, after.failed), (0, 0));
     assert!(down.slowest() < NO_WAIT, "{:?}", down.slowest());
-    // What a row holds may outlast an access token of ours by a moment: another one is made from it.
+    // The other server's token may outlive our access token by a moment. Another access token is
+    // then made from it.
     assert_eq!((down.refused, down.cleared), (0, 0));
     assert_eq!((after.refused, after.cleared), (0, 0));
-    // Five failures are noticed, and as many may be on their way; then one call a second.
+    // Five failures open the circuit breaker, and as many calls may be pending. Then there is one
+    // call per second.
     let budget = usize::try_from(seconds).unwrap() + 10;
     assert!(calls <= budget, "{calls} calls, {budget} allowed");
     assert!(first.unwrap() < Duration::from_secs(2), "{first:?}");
     assert_eq!(reused, 0);
 
-    // Nobody was lost: whoever has to wait a little is back then.
+    // No session was lost. Every client is served after its back-off.
     let patience = Instant::now() + Duration::from_secs(61);
     for browser in &browsers {
         let mut browser = browser.lock().await;

@@ -1,7 +1,7 @@
-//! One recorded script, played on every server; the answers have to be the same, byte by byte.
+//! Plays one recorded script on every server. The answers must be equal, byte by byte.
 //!
-//! What differs by chance is told apart first: tokens, ids, and times that depend on a token's
-//! jitter. `Date` and the framing of a body are the connection's and not compared.
+//! Random parts are replaced first: tokens, ids, and times that depend on a token's jitter. `Date`
+//! and the framing of a body belong to the connection and are not compared.
 
 #![allow(clippy::unwrap_used, reason = "a test that can't go on fails")]
 
@@ -28,7 +28,7 @@ struct Step {
     /// With the cookies of the jar.
     #[serde(default)]
     cookies: bool,
-    /// Seconds that pass before it.
+    /// Seconds that pass before the request.
     #[serde(default)]
     pass: u64,
 }
@@ -99,7 +99,8 @@ fn read(raw: &[u8], jar: &mut BTreeMap<String, String>) -> Answer {
                 chunked = true;
                 continue;
             }
-            // Its value is the body's, which is compared; of what HEAD leaves out it is not.
+            // Its value follows from the body, which is compared. An answer to HEAD has no body, so
+            // it is not compared.
             "content-length" => continue,
             "set-cookie" => {
                 let (cookie, rest) = value.split_once('=').unwrap();
@@ -131,7 +132,7 @@ fn dechunked(mut rest: &str) -> String {
     body
 }
 
-/// Tokens and ids are longer than any word; times that a token's jitter moves have names.
+/// Tokens and ids are longer than any word. Times that depend on a token's jitter have names.
 fn apart_from_chance(text: &str) -> String {
     const TIMES: [&str; 3] = ["\"exp\":", "\"expires_in\":", "\"expires_at\":"];
     let is_word = |c: char| c.is_ascii_alphanumeric() || "-_.".contains(c);
@@ -185,7 +186,7 @@ async fn one_script_gets_the_same_answers_from_every_server() {
         names.join(", "),
         different.len()
     );
-    // A script that gets nowhere would find everybody alike.
+    // A script that has no effect would find all servers equal.
     let statuses: std::collections::BTreeSet<_> =
         expected.iter().map(|answer| answer.status.split(' ').nth(1).unwrap()).collect();
     let wanted = ["200", "204", "400", "401", "403", "404", "405", "415", "422", "500"];

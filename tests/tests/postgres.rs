@@ -1,6 +1,6 @@
-//! The store suite on a real PostgreSQL, and what only a server can show.
+//! The store suite on a real PostgreSQL, and tests that need a real server.
 //!
-//! Needs PostgreSQL's programs; `cargo xtask test` sees to them.
+//! Needs PostgreSQL's programs, which `cargo xtask test` provides.
 
 #![allow(clippy::unwrap_used, reason = "a test that can't go on fails")]
 
@@ -23,7 +23,7 @@ struct Postgres {
     url: String,
 }
 
-/// A schema that no other test has.
+/// A schema for one test.
 async fn apart() -> String {
     static COUNT: AtomicU32 = AtomicU32::new(0);
     let schema = format!("test_{}", COUNT.fetch_add(1, Ordering::Relaxed));
@@ -57,7 +57,7 @@ everfresh_testkit::store_suite!(Postgres);
 everfresh_testkit::custody_suite!(Postgres);
 everfresh_testkit::feed_suite!(Postgres);
 
-/// Everything that a node hears which begins to follow, until it has caught up.
+/// All events that a node gets from the start of its feed until it has caught up.
 async fn caught_up(store: impl everfresh::store::SessionStore) -> HashSet<SessionId> {
     let (tell, mut received) = watch::channel((false, HashSet::new()));
     let tell = Mutex::new(tell);
@@ -77,7 +77,7 @@ async fn caught_up(store: impl everfresh::store::SessionStore) -> HashSet<Sessio
     waited.expect("in time").unwrap().1.clone()
 }
 
-/// Those of one moment are several pages, too.
+/// Ends with the same time span several pages, too.
 // Rows: M9.
 #[tokio::test]
 async fn a_node_that_was_away_reads_every_page_of_ends() {
@@ -110,7 +110,7 @@ async fn time_is_the_servers() {
 #[tokio::test]
 async fn limits_are_set_on_every_connection() {
     let postgres = Postgres::open().await;
-    // What the store's own connections have, told by the server.
+    // The settings of the store's own connections, read from the server.
     let mut connection = PgConnection::connect(&postgres.url).await.unwrap();
     let lock = "BEGIN; LOCK TABLE everfresh_sessions";
     sqlx::raw_sql(lock).execute(&mut connection).await.unwrap();
@@ -120,7 +120,7 @@ async fn limits_are_set_on_every_connection() {
     assert!(postgres.store.load(id(1)).await.unwrap().is_none(), "it goes on");
 }
 
-/// Those who lose a race are told so, whatever the database makes of transactions by default.
+/// The loser of a race gets a result instead of an error, with any default isolation level.
 #[tokio::test]
 async fn a_stricter_default_isolation_makes_no_errors() {
     let postgres = Postgres::open().await;
@@ -145,7 +145,7 @@ async fn a_stricter_default_isolation_makes_no_errors() {
     }
 }
 
-/// However many there are, each statement is short.
+/// Each statement is short, independent of the number of sessions.
 // Rows: M6.
 #[tokio::test]
 async fn no_statement_ends_more_than_a_thousand_sessions() {
@@ -168,8 +168,9 @@ async fn no_statement_ends_more_than_a_thousand_sessions() {
     assert_eq!(postgres.store.newest("alice", 9).await.unwrap(), newest);
 }
 
-/// Connections to what became a standby stay open, and are of no use when the server can write
-/// again: a session's `default_transaction_read_only` is what it was when it began.
+/// Connections to a server that became a standby stay open. They remain read-only when the server
+/// is writable again, because a session keeps the `default_transaction_read_only` that it started
+/// with.
 // Rows: R2.
 #[tokio::test]
 async fn a_connection_to_a_read_only_server_is_given_up() {
@@ -183,7 +184,7 @@ async fn a_connection_to_a_read_only_server_is_given_up() {
     say("SELECT pg_terminate_backend(pid) FROM pg_stat_activity \
          WHERE datname = 'postgres' AND pid <> pg_backend_pid()")
     .await;
-    // All connections that the pool may have: each of them is read-only.
+    // All connections that the pool may have. Each of them is read-only.
     let refused = async || {
         let loads = (0..10).map(|_| store.load(id(1)));
         futures::future::join_all(loads).await;
@@ -192,7 +193,7 @@ async fn a_connection_to_a_read_only_server_is_given_up() {
     let problem = loop {
         match refused().await {
             Some(problem) if problem.contains("read-only") => break problem,
-            // A connection that was terminated brings one more error.
+            // A terminated connection causes one more error.
             found => assert!(found.is_some_and(|found| !found.is_empty()), "it is read-only"),
         }
     };
@@ -217,17 +218,17 @@ async fn migrations_stand_beside_the_apps_own() {
                checksum bytea NOT NULL, execution_time bigint NOT NULL); \
                INSERT INTO _sqlx_migrations VALUES (20260101, 'own', now(), true, '', 0)";
     sqlx::raw_sql(own).execute(&mut connection).await.unwrap();
-    // Of many nodes that start at once, too.
+    // This also holds for many nodes that start at once.
     let opened = futures::future::join_all((0..4).map(|_| PostgresStore::open(&url))).await;
     for store in opened {
         store.unwrap().create(session(1, "alice")).await.ok();
     }
 }
 
-/// A rotation writes no index: HOT, as long as there is room on the page.
+/// A rotation writes no index entry (HOT update) while the page has room.
 #[tokio::test]
 async fn rotations_leave_the_indexes_alone() {
-    // Alone on its server: a transaction of somebody else would keep old versions from going.
+    // On a server of its own, because a transaction of another test would keep old versions alive.
     let database = Database::postgres();
     let store = PostgresStore::open(&database.url()).await.unwrap();
     for n in 1..=100 {
@@ -243,7 +244,7 @@ async fn rotations_leave_the_indexes_alone() {
     let mut connection = PgConnection::connect(&database.url()).await.unwrap();
     let counts = "SELECT n_tup_upd, n_tup_hot_upd FROM pg_stat_user_tables \
                   WHERE relid = 'everfresh_sessions'::regclass";
-    // Told a little later than they happen.
+    // The server updates these statistics with a delay.
     let (all, hot) = loop {
         let row = sqlx::query(counts).fetch_one(&mut connection).await.unwrap();
         let (all, hot): (i64, i64) = (row.get(0), row.get(1));
@@ -255,7 +256,7 @@ async fn rotations_leave_the_indexes_alone() {
     assert!(hot * 100 >= all * 90, "{hot} of {all}");
 }
 
-/// A sweep doesn't stop at sessions that were used since they were given a day.
+/// A sweep does not stop at sessions that were used after their sweep day was set.
 #[tokio::test]
 async fn a_sweep_finds_ended_sessions_behind_live_ones() {
     let postgres = Postgres::open().await;
@@ -292,7 +293,7 @@ async fn acknowledged_writes_survive_a_crash_of_the_server() {
     database.kill();
     assert!(store.load(id(1)).await.is_err(), "an error, and no answer made up");
     database.restart();
-    // Each connection that was there may bring one more error.
+    // Each old connection may cause one more error.
     let loaded = loop {
         if let Ok(loaded) = store.load(id(1)).await {
             break loaded;

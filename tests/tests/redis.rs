@@ -1,7 +1,8 @@
-//! The store suite on a real Redis, alone and as a node of a cluster, and what only a server can
-//! show.
+//! The store suite on a real Redis, standalone and as a node of a cluster, and tests that need a
+//! real server.
 //!
-//! Needs `redis-server`; `cargo xtask test` sees to it. `REDIS_SERVER=valkey-server` tests Valkey.
+//! Needs `redis-server`, which `cargo xtask test` provides. `REDIS_SERVER=valkey-server` tests
+//! Valkey.
 
 #![allow(clippy::unwrap_used, reason = "a test that can't go on fails")]
 
@@ -24,7 +25,7 @@ struct Redis {
     prefix: String,
 }
 
-/// Settings under a prefix that no other test has, by a clock that a test moves.
+/// Settings with a prefix for one test, and a clock that the test controls.
 fn apart() -> (RedisStoreBuilder, ManualClock, String) {
     static COUNT: AtomicU32 = AtomicU32::new(0);
     let prefix = format!("test-{}:", COUNT.fetch_add(1, Ordering::Relaxed));
@@ -120,7 +121,7 @@ async fn size(connection: &mut MultiplexedConnection) -> usize {
     redis::cmd("DBSIZE").query_async(connection).await.unwrap()
 }
 
-/// What a node hears that begins to follow.
+/// The events that a node gets at the start of its feed.
 async fn received<S: SessionStore>(store: &S) -> HashSet<SessionId> {
     let received = Arc::new(Mutex::new((HashSet::new(), false)));
     let listening = received.clone();
@@ -138,7 +139,7 @@ async fn received<S: SessionStore>(store: &S) -> HashSet<SessionId> {
     received.0.clone()
 }
 
-/// Each way to end a session, where the row can be deleted and the stream can't be written.
+/// Each way to end a session, when the row can be deleted and the stream can't be written.
 async fn check_untold<S: SessionStore + UpstreamTokenStore>(
     store: &S,
     database: &Database,
@@ -171,7 +172,7 @@ async fn an_unpublished_end_is_published_by_the_next_attempt() {
     check_untold(&redis.store, Database::shared_redis(), &redis.prefix).await;
 }
 
-/// A list looks at a thousand rows, and what a sign-in asks for at little more than its limit.
+/// A list reads a thousand rows. A sign-in reads few more rows than its limit.
 // Rows: M6.
 #[tokio::test]
 async fn no_call_looks_at_all_of_many_sessions() {
@@ -193,7 +194,7 @@ async fn no_call_looks_at_all_of_many_sessions() {
         let calls = line.split("calls=").nth(1).unwrap().split(',').next().unwrap();
         calls.parse::<usize>().unwrap()
     };
-    // The first calls find that the server has yet to learn a script.
+    // The first calls load the scripts into the server.
     store.newest("alice", 1).await.unwrap();
     store.load(id(1)).await.unwrap();
     let before = scripts().await;
@@ -205,8 +206,8 @@ async fn no_call_looks_at_all_of_many_sessions() {
     assert!(listed <= 1025, "{listed} for a list");
 }
 
-/// After a failover by address: the server that the store is connected to has become a replica,
-/// and its address leads to another one.
+/// After a failover by address: the store's current server has become a replica, and its address
+/// leads to another server.
 // Rows: R1.
 #[tokio::test]
 async fn a_server_that_became_a_replica_is_given_up() {
@@ -225,7 +226,7 @@ async fn a_server_that_became_a_replica_is_given_up() {
     assert!(size(&mut connect(&new).await).await > 0);
 }
 
-/// By the server's own time: nobody has to sweep.
+/// By the server's own clock, without a sweep.
 #[tokio::test]
 async fn keys_go_with_their_sessions_by_the_servers_time() {
     let database = Database::redis();
@@ -252,7 +253,7 @@ async fn keys_go_with_their_sessions_by_the_servers_time() {
     assert_eq!(store.list("alice").await.unwrap().len(), 1);
 }
 
-/// An entry whose session is gone is taken out by whoever comes across it.
+/// The next call that finds an entry whose session is gone removes it.
 #[tokio::test]
 async fn a_stale_index_does_no_harm_and_is_pruned() {
     let redis = Redis::open().await;
@@ -262,7 +263,7 @@ async fn a_stale_index_does_no_harm_and_is_pruned() {
         redis.store.create(session(n, "alice")).await.unwrap();
     }
     redis.store.create(session(9, "mallory")).await.unwrap();
-    // A session went without a word, and somebody else's is entered.
+    // A session disappeared without an event, and another user's session has an entry.
     let gone = format!("{}{{{}}}", redis.prefix, id(1));
     let () = redis::cmd("DEL").arg(gone).query_async(&mut connection).await.unwrap();
     let foreign = redis::cmd("ZADD").arg(&index).arg(2e15).arg(&id(9).as_bytes()[..]).clone();
@@ -282,7 +283,7 @@ async fn a_stale_index_does_no_harm_and_is_pruned() {
     assert_eq!(count.query_async::<u32>(&mut connection).await.unwrap(), 0);
 }
 
-/// Sign-ins without end, none of them used: their entries don't pile up.
+/// Repeated sign-ins with unused sessions: their entries don't accumulate.
 #[tokio::test]
 async fn an_index_is_pruned_as_it_grows() {
     let redis = Redis::open().await;
@@ -332,7 +333,7 @@ async fn acknowledged_writes_survive_a_crash_of_the_server() {
     database.kill();
     assert!(store.load(id(1)).await.is_err(), "an error, and no answer made up");
     database.restart();
-    // The first one may hear of the old connection; it tries the new one for those who come.
+    // The first call may fail on the old connection. It opens the new one for later calls.
     let _ = store.load(id(1)).await;
     assert_eq!(store.load(id(1)).await.unwrap().unwrap().record.generation, 1);
     assert!(store.load(id(2)).await.unwrap().is_none(), "nothing is resurrected");

@@ -1,4 +1,4 @@
-//! The contract servers as processes: their environment, real time, and a clean stop.
+//! The contract servers as processes: their environment, real time, and a graceful shutdown.
 
 #![allow(clippy::unwrap_used, reason = "a test that can't go on fails")]
 
@@ -53,7 +53,7 @@ fn serve(program: &str, settings: &[(&str, &str)]) -> Server {
 }
 
 fn browser(server: &Server) -> Browser {
-    // Only the jar's clock; nothing in these tests depends on a cookie's end.
+    // Only the jar uses this clock. No test here depends on a cookie's expiry.
     Browser::new(server.address, ManualClock::starting_at(Timestamp::from_secs(0)))
 }
 
@@ -71,7 +71,7 @@ async fn a_token_of_two_seconds_is_refreshed_in_real_time() {
         assert_eq!(answer.status, 204);
         let first: Me = browser.get("/me").await.json();
         let mut renewed = 0;
-        // As often as it takes, for two expiries; each answer must be good.
+        // Sends requests until two expiries have passed. Each answer must be good.
         while renewed < 2 {
             tokio::time::sleep(Duration::from_millis(100)).await;
             let answer = browser.get("/me").await;

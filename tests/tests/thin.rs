@@ -1,10 +1,10 @@
-//! Adapters convert types: few lines, and nothing in them that names a header, a cookie or a rule.
+//! Adapters only convert types: they have few lines, and name no header, cookie or rule.
 
 #![allow(clippy::unwrap_used, reason = "a test that can't go on fails")]
 
 use std::path::{Path, PathBuf};
 
-/// What only the core may name.
+/// Words that only the core may use.
 const POLICY: [&str; 14] = [
     "access_token",
     "refresh_token",

@@ -1,13 +1,13 @@
-//! `cargo xtask bench`: everfresh beside its peers, one measurement after the other.
+//! `cargo xtask bench`: compares everfresh with its peers, one measurement after the other.
 
 use std::process::{Command, ExitCode};
 
 use crate::{test, tools};
 
-/// Where the peers are: a workspace of their own.
+/// The workspace of the peers.
 const PEERS: &str = "crates/everfresh-bench/peers";
 
-/// In this order; the last one draws what the others recorded.
+/// The order of the programs. The last one draws the results of the others.
 const PROGRAMS: [&str; 7] = ["counts", "memory", "times", "threads", "costs", "sockets", "plot"];
 
 pub(crate) fn run() -> ExitCode {

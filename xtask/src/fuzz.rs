@@ -1,4 +1,4 @@
-//! Each fuzz target in turn, from the seeds that are in the repository.
+//! Runs each fuzz target in turn, from the seeds in the repository.
 
 use std::io::{BufRead as _, BufReader};
 use std::path::Path;
@@ -7,10 +7,10 @@ use std::process::{ExitCode, Stdio};
 use crate::test::cargo;
 use crate::tools;
 
-/// Coverage feedback without sanitizers: there is no `unsafe` of ours for them to look into.
+/// Coverage feedback without sanitizers, because the project has no `unsafe` code.
 const BUILD: [&str; 4] = ["--fuzz-dir", "fuzz", "--sanitizer", "none"];
 
-/// The longest input, in bytes: a few more than a cookie or a token may have.
+/// The longest input, in bytes: slightly longer than the longest allowed cookie or token.
 const LONGEST: &str = "-max_len=20000";
 
 /// `cargo xtask fuzz [--seconds N] [TARGET ..]`.
@@ -58,7 +58,7 @@ fn targets(root: &Path) -> Vec<String> {
     names
 }
 
-/// Runs one target: how often, and whether it held.
+/// Runs one target. Returns the number of runs, and whether it passed.
 fn fuzz(root: &Path, name: &str, seconds: u32) -> (u64, bool) {
     let corpus = root.join("fuzz/corpus").join(name);
     if let Err(error) = std::fs::create_dir_all(&corpus) {
@@ -67,11 +67,11 @@ fn fuzz(root: &Path, name: &str, seconds: u32) -> (u64, bool) {
     }
     let mut command = cargo(root);
     command.args(["fuzz", "run"]).args(BUILD).arg(name);
-    // What is found goes into the first folder; the seeds stay as they are.
+    // The first folder receives new inputs. The seeds stay unchanged.
     command.arg(corpus).arg(root.join("fuzz/seeds").join(name));
     command.args(["--", LONGEST, "-print_final_stats=1"]);
     command.arg(format!("-max_total_time={seconds}"));
-    // Flags that only nightly takes otherwise.
+    // These flags otherwise need a nightly toolchain.
     command.env("RUSTC_BOOTSTRAP", "1").stderr(Stdio::piped());
     let mut child = match command.spawn() {
         Ok(child) => child,
@@ -97,7 +97,7 @@ fn executed(line: &str) -> Option<u64> {
     line.strip_prefix("stat::number_of_executed_units:")?.trim().parse().ok()
 }
 
-/// `#1024  NEW    cov: ..`, of which there are thousands.
+/// `#1024 NEW cov: ..`, a line that occurs thousands of times.
 fn is_progress(line: &str) -> bool {
     line.starts_with('#') && line.contains("cov: ")
 }

@@ -1,4 +1,4 @@
-//! `cargo xtask load`: traffic at saturation on every contract server with every store.
+//! `cargo xtask load`: saturating traffic on every contract server with every store.
 
 use std::path::Path;
 use std::process::{Command, ExitCode};
@@ -30,8 +30,8 @@ pub(crate) fn run(root: &Path, arguments: &[&str]) -> ExitCode {
     if succeeds(&mut command) { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
 
-/// The program, built with all servers, where the stores are that it starts. The error has been told.
-/// What is built for debugging checks more, and is built sooner.
+/// Builds the program with all servers, if the servers of the stores are installed. Errors are
+/// already printed. A debug build checks more and builds faster.
 pub(crate) fn prepared(root: &Path, seconds: u32, release: bool) -> Result<Command, ()> {
     if let Err(missing) = tools::redis().and_then(|()| tools::postgres()) {
         eprintln!("xtask: {missing}");

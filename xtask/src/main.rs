@@ -1,4 +1,4 @@
-//! The project's chores. `cargo xtask` lists them.
+//! The project's tasks. `cargo xtask` lists them.
 
 #![expect(clippy::print_stdout, reason = "a program for people at a terminal")]
 

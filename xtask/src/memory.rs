@@ -1,6 +1,6 @@
-//! `cargo xtask memory`: the core's tests under `AddressSanitizer`, which sees every use of memory
-//! that is not there (any more) and every leak, also in the C that signs; and under Miri, which sees
-//! what the language leaves undefined, where the toolchain has it.
+//! `cargo xtask memory`: runs the core's tests under `AddressSanitizer` and, if the toolchain has
+//! it, under Miri. The sanitizer detects invalid memory accesses and leaks, also in the C code that
+//! signs. Miri detects undefined behaviour.
 
 use std::path::Path;
 use std::process::{Command, ExitCode};
@@ -8,7 +8,7 @@ use std::process::{Command, ExitCode};
 use crate::test::{cargo, said};
 use crate::tools;
 
-/// Tests that sign nothing: of what parses, decides and keeps.
+/// Tests without signatures, for parsing, decisions and storage.
 const WITHOUT_KEYS: [&str; 9] = [
     "backoff::",
     "cache::",
@@ -21,11 +21,11 @@ const WITHOUT_KEYS: [&str; 9] = [
     "secret::",
 ];
 
-/// What came of each: its name, and how many tests passed, or why none ran.
+/// The result of one run: its name, and the number of passed tests or the reason why none ran.
 pub(crate) struct Outcome {
     pub(crate) what: &'static str,
     pub(crate) figure: String,
-    /// None where it can't be had.
+    /// `None` if the tool is not available.
     pub(crate) kept: Option<bool>,
 }
 
@@ -51,7 +51,7 @@ fn sanitized(root: &Path) -> Outcome {
     let mut command = cargo(root);
     command.args(["test", "--package", "everfresh", "--lib", "--target", &target]);
     command.arg("--target-dir").arg(tools::target(root).join("sanitized"));
-    // A sanitizer is no part of stable Rust, but ships with it.
+    // Sanitizers are unstable in Rust, but the stable toolchain contains them.
     command.env("RUSTC_BOOTSTRAP", "1").env("RUSTFLAGS", "-Zsanitizer=address");
     let (lines, succeeded) = said(&mut command);
     outcome(WHAT, &lines, succeeded, "no error, no leak")
@@ -59,7 +59,7 @@ fn sanitized(root: &Path) -> Outcome {
 
 fn interpreted(root: &Path) -> Outcome {
     const WHAT: &str = "The core's tests under Miri";
-    // Not the cargo that runs this, which knows its own toolchain alone.
+    // Through rustup, because the cargo that runs this task only knows its own toolchain.
     let nightly = || {
         let mut command = Command::new("cargo");
         command.current_dir(root).arg("+nightly");
@@ -70,7 +70,7 @@ fn interpreted(root: &Path) -> Outcome {
         let figure = "no nightly toolchain with miri (`rustup +nightly component add miri`)";
         return Outcome { what: WHAT, figure: figure.into(), kept: None };
     }
-    // It runs no C, and so no signatures.
+    // Miri runs no C code, and so no signatures.
     let mut command = nightly();
     command.args(["miri", "test", "--package", "everfresh", "--lib"]);
     command.args(["--no-default-features", "--features", "tower", "--"]).args(WITHOUT_KEYS);

@@ -1,8 +1,9 @@
-//! `cargo xtask mutants`: the code that says who somebody is, changed in one place at a time; tests
-//! must notice. `.cargo/mutants.toml` says what is changed, and what need not be noticed, and why.
+//! `cargo xtask mutants`: changes the code that identifies clients in one place at a time. Tests
+//! must fail. `.cargo/mutants.toml` sets which code is changed, and which changes need no failing
+//! test, with the reason.
 //!
-//! The core's own tests alone, which take seconds. It goes on where it was stopped; what was found
-//! lies in `target/mutants`, without which it begins anew.
+//! Only the core's own tests run, which takes seconds per change. An interrupted run continues. The
+//! results are in `target/mutants`; without that folder a run starts over.
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
@@ -11,17 +12,17 @@ use std::process::{Command, ExitCode};
 use crate::test::cargo;
 use crate::tools;
 
-/// Tests that take longer than most, and look at nothing that is changed.
+/// Slow tests that don't cover the changed code.
 const SLOW: [&str; 3] = [
     "a_revoked_session_is_refused_until",
     "a_watch_on_the_machines_clock",
     "observe::tests::documents",
 ];
 
-/// After so many seconds a test hangs, which counts as noticed.
+/// The time limit of a test, in seconds. A test that hangs counts as failed.
 const HANGS: &str = "20";
 
-/// What was found so far, by the mutants' names.
+/// The results so far, by the mutants' names.
 #[derive(Debug, Default)]
 pub(crate) struct Found {
     pub(crate) killed: BTreeSet<String>,
@@ -30,13 +31,14 @@ pub(crate) struct Found {
     pub(crate) unviable: BTreeSet<String>,
 }
 
-/// `cargo xtask mutants [NAME ..]`: those only whose names match, which begin with their file's path.
+/// `cargo xtask mutants [NAME ..]`: only mutants whose names match. A name starts with the path of
+/// the file.
 pub(crate) fn run(root: &Path, wanted: &[&str]) -> ExitCode {
     if let Err(missing) = tools::subcommand("mutants", "27.1.0") {
         println!("{missing}");
         return ExitCode::FAILURE;
     }
-    // What a run found that was stopped before its end.
+    // The results of an interrupted run.
     if let Err(problem) = note(root) {
         println!("{problem}");
         return ExitCode::FAILURE;
@@ -44,7 +46,7 @@ pub(crate) fn run(root: &Path, wanted: &[&str]) -> ExitCode {
     let mut command = mutants(root);
     command.args(wanted.iter().flat_map(|name| ["--re", name]));
     command.args(["--", "--"]).args(SLOW.iter().flat_map(|name| ["--skip", name]));
-    // 2 is for mutants that were missed, 3 for tests that hang.
+    // 2 means that mutants were missed, 3 that tests hang.
     match command.status().map(|status| status.code()) {
         Ok(Some(0 | 2 | 3)) => {}
         other => {
@@ -66,10 +68,10 @@ pub(crate) fn run(root: &Path, wanted: &[&str]) -> ExitCode {
 fn mutants(root: &Path) -> Command {
     let mut command = cargo(root);
     command.args(["mutants", "--package", "everfresh", "--iterate", "--no-shuffle"]);
-    // As an argument of cargo's, so that the library is not built beside its tests.
+    // A cargo argument, so that only the tests of the library are built.
     command.arg("--cargo-arg=--lib");
     command.args(["--timeout", HANGS, "--jobs", "2", "--output"]).arg(folder(root));
-    // Nobody debugs what is built here.
+    // These builds need no debug information.
     command.env("CARGO_PROFILE_DEV_DEBUG", "0");
     command
 }
@@ -78,13 +80,13 @@ fn folder(root: &Path) -> PathBuf {
     tools::target(root).join("mutants")
 }
 
-/// The names in a file of the folder; none if there is no such file.
+/// The names in a file of the folder; empty if the file doesn't exist.
 fn names(root: &Path, file: &str) -> BTreeSet<String> {
     let text = std::fs::read_to_string(folder(root).join(file)).unwrap_or_default();
     text.lines().map(ToOwned::to_owned).collect()
 }
 
-/// Each run tells of itself alone: adds what the last one found.
+/// Adds the results of the last run, because each run reports only its own.
 fn note(root: &Path) -> Result<(), String> {
     let last = |name: &str| names(root, &format!("mutants.out/{name}.txt"));
     let path = folder(root);
@@ -93,7 +95,7 @@ fn note(root: &Path) -> Result<(), String> {
     all.killed.extend(last("caught").into_iter().chain(last("timeout")));
     all.unviable.extend(last("unviable"));
     all.missed.extend(last("missed"));
-    // What the code no longer says is no mutant any more.
+    // Mutants of code that no longer exists are dropped.
     let mut list = cargo(root);
     list.args(["mutants", "--package", "everfresh", "--list"]);
     let listed = list.output().map_err(|error| format!("cargo mutants --list: {error}"))?;
@@ -116,7 +118,7 @@ fn note(root: &Path) -> Result<(), String> {
     Ok(())
 }
 
-/// What all runs found.
+/// The results of all runs.
 pub(crate) fn found(root: &Path) -> Found {
     Found {
         killed: names(root, "killed.txt"),

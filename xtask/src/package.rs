@@ -1,6 +1,6 @@
-//! Whether every crate could be published as it is: what its manifest says, what is in its package,
-//! whether the packages build without this repository around them, and whether an app can be built
-//! from what docs/first-app.md says.
+//! Whether every crate can be published as it is. Checks each manifest and the contents of each
+//! package, builds the packages without this repository, and builds an app by the steps of
+//! docs/first-app.md.
 
 use std::path::Path;
 use std::process::{Command, ExitCode};
@@ -10,7 +10,7 @@ use crate::supply::PUBLISHED;
 use crate::test::{cargo, root};
 use crate::tools;
 
-/// What every manifest has to say.
+/// Fields that every manifest must have.
 const FIELDS: [&str; 9] = [
     "description",
     "license",
@@ -23,7 +23,7 @@ const FIELDS: [&str; 9] = [
     "documentation",
 ];
 
-/// What every package has to hold.
+/// Files that every package must contain.
 const FILES: [&str; 5] = ["Cargo.toml", "LICENSE-APACHE", "LICENSE-MIT", "README.md", "src/lib.rs"];
 
 /// The programs that docs/first-app.md tells its reader to copy.
@@ -44,9 +44,9 @@ pub(crate) fn package(root: &Path, report: &mut Report) {
         report.check(&format!("{folder}: {problems}"), problems.is_empty());
     }
 
-    // Built from the packages alone, which find each other before any of them is published.
+    // Builds from the packages alone. They find each other before any of them is published.
     let mut command = cargo(root);
-    // What is needed was fetched when the tree was built.
+    // The dependencies were downloaded when the workspace was built.
     command.args(["package", "--quiet", "--offline", "--locked", "--allow-dirty"]);
     for folder in PUBLISHED {
         command.args(["--package", folder.trim_start_matches("crates/")]);
@@ -66,7 +66,7 @@ pub(crate) fn package(root: &Path, report: &mut Report) {
     report.run("documentation without a warning", command.env("RUSTDOCFLAGS", "-D warnings"));
 }
 
-/// What is wrong with a crate's manifest, and with what would be in its package.
+/// The errors in a crate's manifest and in the contents of its package.
 fn problems(root: &Path, folder: &str) -> Vec<String> {
     let manifest = match std::fs::read_to_string(root.join(folder).join("Cargo.toml")) {
         Ok(manifest) => manifest,
@@ -103,7 +103,8 @@ fn files(root: &Path, folder: &str) -> Result<Vec<String>, String> {
     }
 }
 
-/// The command that builds the apps of docs/first-app.md: its manifest, around the examples that it names.
+/// The command that builds the apps of docs/first-app.md, with its manifest and the examples that
+/// it names.
 fn own_app(root: &Path) -> Result<Command, String> {
     let folder = tools::target(root).join("own-app");
     let problem = |path: &Path, error| format!("{}: {error}", path.display());

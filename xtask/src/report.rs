@@ -1,4 +1,4 @@
-//! Runs the steps of the tests, and says at the end how many tests passed, and which did not.
+//! Runs the steps of the tests. Prints at the end how many tests passed, and which failed.
 
 use std::io::{BufRead as _, BufReader};
 use std::process::{Command, Stdio};
@@ -22,13 +22,13 @@ impl Tally {
     }
 }
 
-/// What was run so far.
+/// The results so far.
 #[derive(Debug, Default)]
 pub(crate) struct Report {
     total: Tally,
-    /// What is said again at the end, where everybody looks.
+    /// Notes that are repeated at the end, where they are noticed.
     notes: Vec<String>,
-    /// Each step and when it began.
+    /// Each step and its start time.
     steps: Vec<(String, Instant)>,
 }
 
@@ -56,19 +56,19 @@ impl Report {
         self.check(name, held);
     }
 
-    /// Something that is no test, and has to be known all the same.
+    /// A note that is not a test result.
     pub(crate) fn note(&mut self, note: String) {
         self.notes.push(note);
     }
 
-    /// Counts tests that can't run here, at least one, so that what is missing is never invisible.
+    /// Counts tests that can't run here, at least one, so that a missing program is always visible.
     pub(crate) fn skip(&mut self, why: &str, count: usize) {
         println!("\n== skipped: {why}");
         self.total.skipped += u32::try_from(count).unwrap_or(u32::MAX).max(1);
         self.notes.push(format!("skipped: {why}"));
     }
 
-    /// Runs `cargo test` or `npm test`, and adds up what they say.
+    /// Runs `cargo test` or `npm test`, and adds its counts.
     pub(crate) fn step(&mut self, name: &str, command: &mut Command) {
         self.begin(name);
         let mut tally = Tally::default();
@@ -90,7 +90,8 @@ impl Report {
         }
         let succeeded = child.wait().is_ok_and(|status| status.success());
         if !succeeded && tally.failed == 0 {
-            // It did not compile, or a test binary died: nothing was counted, and something failed.
+            // It did not compile, or a test binary crashed. No test was counted, so the step counts
+            // as failed.
             self.check(name, false);
         }
         let Tally { passed, failed, .. } = tally;
@@ -98,7 +99,7 @@ impl Report {
         self.total.add(tally);
     }
 
-    /// How long each step took, without the steps of less than five seconds.
+    /// The duration of each step, without steps of less than five seconds.
     #[expect(clippy::disallowed_methods, reason = "the time of each step is printed")]
     fn times(&self) -> impl Iterator<Item = (&str, Duration)> {
         const SHORT: Duration = Duration::from_secs(5);
@@ -108,7 +109,8 @@ impl Report {
         lasted.filter(|(_, lasted)| *lasted >= SHORT)
     }
 
-    /// The last lines. Whether all is well; a skipped test is not, where nothing may be skipped.
+    /// Prints the last lines. Returns whether all tests passed; with `strict`, a skipped test
+    /// counts as failed.
     pub(crate) fn end(&self, strict: bool) -> bool {
         println!();
         for (name, lasted) in self.times() {
@@ -144,7 +146,7 @@ fn parse_result(line: &str) -> Option<Tally> {
     })
 }
 
-/// One of the lines at the end of Node's test runner: `# pass 4`, or `ℹ pass 4` for people.
+/// One of the last lines of Node's test runner: `# pass 4`, or `ℹ pass 4` on a terminal.
 fn parse_node(line: &str) -> Option<Tally> {
     let (word, count) = line.strip_prefix("# ").or(line.strip_prefix("ℹ "))?.split_once(' ')?;
     let count = count.parse().ok()?;

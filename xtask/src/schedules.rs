@@ -1,5 +1,5 @@
-//! `cargo xtask schedules`: every order of threads, orders of tasks by chance, and a fault at every
-//! step; and what the first of these find when the single flight is broken on purpose.
+//! `cargo xtask schedules`: every order of threads, random orders of tasks, and a fault at every
+//! step. It also checks that the first two find a single flight that is broken on purpose.
 
 use std::path::Path;
 use std::process::{Command, ExitCode};
@@ -12,7 +12,7 @@ const SINGLE_FLIGHT: &str = "crates/everfresh/src/refresh/single_flight.rs";
 const BACKOFF: &str = "crates/everfresh/src/refresh/backoff.rs";
 const MODELS: &str = "schedules/loom";
 
-/// A way to break the single flight, which some order must show.
+/// A way to break the single flight, which some order must detect.
 struct Break {
     name: &'static str,
     with: &'static str,
@@ -64,7 +64,7 @@ const BREAKS: &[Break] = &[
     },
 ];
 
-/// What the runs of one kind come to.
+/// The sums over the runs of one kind.
 #[derive(Debug, Default, PartialEq, Eq)]
 struct Figures {
     runs: u64,
@@ -74,7 +74,7 @@ struct Figures {
     in_doubt: u64,
 }
 
-/// All of it, as long as it takes: some minutes.
+/// Runs everything, which takes some minutes.
 pub(crate) fn run(root: &Path) -> ExitCode {
     let mut held = true;
     let mut lines = Vec::new();
@@ -111,8 +111,8 @@ pub(crate) fn run(root: &Path) -> ExitCode {
     if held { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
 
-/// Breaks the single flight in each way alone, and returns whether some order showed it. The error names what
-/// could not be done.
+/// Breaks the single flight in one way at a time, and returns whether some order detected it. The
+/// error is the operation that failed.
 pub(crate) fn each_break(
     root: &Path,
     mut say: impl FnMut(&'static str, bool),
@@ -155,7 +155,7 @@ fn shown(copy: &Path, target: &Path) -> Result<bool, String> {
     }
 }
 
-/// The tests of a package, with what they print; `filter` may end in a part of their names.
+/// The tests of a package with their output. `filter` may end with parts of their names.
 fn test(root: &Path, package: &str, filter: &[&str]) -> Command {
     let mut command = cargo(root);
     command
@@ -168,7 +168,7 @@ fn test(root: &Path, package: &str, filter: &[&str]) -> Command {
     command
 }
 
-/// Adds up what the tests print. Whether they passed.
+/// Adds up the numbers in the output of the tests. Returns whether they passed.
 fn count(command: &mut Command, kind: &str, figures: &mut Figures) -> bool {
     let output = match command.stderr(std::process::Stdio::inherit()).output() {
         Ok(output) => output,
@@ -185,7 +185,7 @@ fn count(command: &mut Command, kind: &str, figures: &mut Figures) -> bool {
 }
 
 impl Figures {
-    /// `loom: 12 schedules: ..` or `fail points: 7 injected, 6 survived, 1 in doubt: ..`, wherever
+    /// `loom: 12 schedules: ..` or `fail points: 7 injected, 6 survived, 1 in doubt: ..`, anywhere
     /// in a line.
     fn add(&mut self, kind: &str, line: &str) {
         let Some((_, said)) = line.split_once(&format!("{kind}: ")) else { return };

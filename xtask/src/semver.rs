@@ -1,5 +1,5 @@
-//! `cargo xtask semver [COMMIT]`: whether the version of each crate that is published says what
-//! changed for those who call it: since its latest release, or since a commit.
+//! `cargo xtask semver [COMMIT]`: whether the version of each published crate fits its API changes
+//! since the latest release, or since a commit.
 
 use std::path::Path;
 use std::process::ExitCode;

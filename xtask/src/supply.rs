@@ -1,5 +1,5 @@
-//! What the tree holds: licences, sources, advisories; and that the oldest versions which the
-//! manifests allow are enough.
+//! Checks of the dependencies: licences, sources, advisories, and a build with the oldest versions
+//! that the manifests allow.
 
 use std::path::Path;
 use std::process::ExitCode;
@@ -11,7 +11,7 @@ use crate::tools::{self, Missing};
 pub(crate) const UNREACHABLE: &str =
     "advisories were not looked at: the advisory database can't be fetched";
 
-/// What is published.
+/// The published crates.
 pub(crate) const PUBLISHED: [&str; 9] = [
     "crates/everfresh",
     "crates/everfresh-actix",
@@ -24,7 +24,7 @@ pub(crate) const PUBLISHED: [&str; 9] = [
     "crates/everfresh-warp",
 ];
 
-/// Each part of `deny.toml` and whether it holds; `None` where that can't be known here.
+/// Each part of `deny.toml`, and whether it passes; `None` if this machine can't check it.
 pub(crate) fn deny(root: &Path) -> Result<Vec<(&'static str, Option<bool>)>, Missing> {
     tools::subcommand("deny", "0.20.2")?;
     let check = |part| succeeds(cargo(root).args(["deny", "--locked", "check", part]));
@@ -54,7 +54,7 @@ pub(crate) fn deny_alone(root: &Path) -> ExitCode {
     if bad { ExitCode::FAILURE } else { ExitCode::SUCCESS }
 }
 
-/// `cargo xtask minimal`: in a copy, since another lock file is needed.
+/// `cargo xtask minimal`: in a copy, because it needs another lock file.
 pub(crate) fn minimal(root: &Path) -> ExitCode {
     let copy = tools::target(root).join("minimal");
     if let Err(problem) = copy_members(root, &copy, &PUBLISHED) {
@@ -62,7 +62,7 @@ pub(crate) fn minimal(root: &Path) -> ExitCode {
         return ExitCode::FAILURE;
     }
     let _ = std::fs::remove_file(copy.join("Cargo.lock"));
-    // What only nightly has, which any toolchain can be asked for.
+    // Nightly options, which any toolchain accepts with `RUSTC_BOOTSTRAP`.
     let steps: [&[&str]; 2] = [
         &["generate-lockfile", "-Z", "direct-minimal-versions"],
         &["check", "--workspace", "--all-features", "--locked"],

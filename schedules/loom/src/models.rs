@@ -1,4 +1,4 @@
-//! The models: a few threads each, and what must hold in every order of their steps.
+//! The models: a few threads each, and the conditions that hold in every order of their steps.
 
 use std::sync::Arc;
 use std::sync::atomic::AtomicUsize as Counter;
@@ -12,18 +12,18 @@ use loom::thread;
 use crate::refresh::single_flight::{Entry, FlightGroup, FlightResult, Leader, Outcome};
 use crate::refresh::{Failure, FlightKey, Tokens};
 
-/// How often threads are interrupted in one run, and with `SCHEDULES=long`. Beyond that the orders
-/// are too many, and mistakes seldom need more.
+/// How many preemptions one run has, normally and with `SCHEDULES=long`. With more there are too
+/// many orders, and errors rarely need more.
 const PREEMPTIONS: usize = 3;
 const LONG: usize = 4;
 
 const NOW: Duration = Duration::from_secs(100);
 const REUSE_INTERVAL: Duration = Duration::from_secs(30);
 
-/// Nothing is left alone for less than it might be.
+/// The random value with the full back-off.
 const RANDOM: u8 = u8::MAX;
 
-/// Runs a model in every order, and says how many there were.
+/// Runs a model in every order, and prints their number.
 #[expect(clippy::print_stdout, reason = "what `cargo xtask schedules` adds up")]
 fn explore(name: &str, model: impl Fn() + Send + Sync + 'static) {
     let runs = Arc::new(Counter::new(0));
@@ -39,11 +39,11 @@ fn explore(name: &str, model: impl Fn() + Send + Sync + 'static) {
     println!("loom: {} schedules: {name}", runs.load(Relaxed));
 }
 
-/// The single flight, and the flights that run.
+/// The single flight, and the running flights.
 #[derive(Clone)]
 struct Field {
     flights: FlightGroup,
-    /// How many flights there were, and how many are running and listed.
+    /// How many flights were started, and how many are running and listed.
     started: Arc<Counter>,
     aloft: Arc<AtomicUsize>,
 }
@@ -61,7 +61,7 @@ impl Field {
         self.flights.enter(&key(fingerprint), || NOW)
     }
 
-    /// A flight that starts, of which there is no other.
+    /// Starts a flight. No other flight of this key runs.
     fn start(&self, fingerprint: u64) -> (Leader, usize) {
         let Entry::Lead(running) = self.enter(fingerprint) else { panic!("somebody flies it") };
         (running, self.take_off())
@@ -72,15 +72,16 @@ impl Field {
         self.started.fetch_add(1, Relaxed) + 1
     }
 
-    /// As the core flies: lands, and then announces. Gives what was announced.
+    /// Completes a flight as the core does: first it lands, then it announces the result. Returns
+    /// the announced result.
     fn fly(&self, running: Leader, end: FlightResult) -> FlightResult {
         let result = running.complete(end, false, NOW, RANDOM, REUSE_INTERVAL);
         running.publish(result.clone());
         result
     }
 
-    /// Somebody asks and waits, as the core does; whoever starts the flight flies it. One of a key
-    /// at a time.
+    /// A request asks and waits, as in the core. The one that starts the flight also completes it.
+    /// One request per key at a time.
     fn ask(&self, fingerprint: u64) -> FlightResult {
         match self.enter(fingerprint) {
             Entry::Lead(running) => {
@@ -99,7 +100,7 @@ impl Field {
         }
     }
 
-    /// Nothing runs any more, and so much is kept.
+    /// No flight is running, and the given number of results is kept.
     fn assert_kept(&self, results: usize) {
         let (running, kept, ends) = self.flights.sizes();
         assert_eq!(running, 0, "a flight that ended is still listed");
@@ -148,7 +149,7 @@ fn the_last_waiting_request_leaves_and_a_late_one_gets_the_result() {
         let hasty = thread::spawn(move || {
             drop(waiting);
             match hasty.enter(1) {
-                // Hangs up as soon as it has joined.
+                // This request is dropped as soon as it has joined.
                 Entry::Join(_) => {}
                 Entry::Cached(tokens) => assert_eq!(tokens, Tokens(1)),
                 Entry::Lead(_) | Entry::BackedOff(_) | Entry::Full => {
@@ -173,7 +174,7 @@ fn a_dropped_flight_leaves_no_request_waiting() {
         let twin = field.clone();
         let twin = thread::spawn(move || twin.ask(1));
         for result in [field.ask(1), twin.join().unwrap()] {
-            // Told at once, or the first of a new flight.
+            // It got the failure of the dropped flight at once, or started a new flight.
             assert!(matches!(result, Err(Failure::SOON) | Ok(Tokens(2))), "{result:?}");
         }
         ending.join().unwrap();
@@ -196,7 +197,8 @@ fn a_result_that_comes_after_a_sign_out_is_not_kept() {
         field.flights.forget("s");
         assert_eq!(field.ask(1), Ok(Tokens(2)), "nothing from before the sign-out");
         let late = late.join().unwrap();
-        // Before the sign-out it was given what there was, or told by a flight that was forgotten.
+        // Before the sign-out it got a kept result, or the result of a flight that was then
+        // forgotten.
         let told = matches!(late, Ok(Tokens(1 | 2)) | Err(Failure::Rejected));
         assert!(told, "{late:?}");
         let landed = flight.join().unwrap();
@@ -210,7 +212,7 @@ fn a_result_that_comes_after_a_sign_out_is_not_kept() {
 // Rows: F17.
 #[test]
 fn after_a_shutdown_no_flight_runs() {
-    // Of one token: a map's order is by chance, and loom has to be able to run the same one again.
+    // One key only, because a map's order is random and loom must be able to repeat an order.
     explore("a shutdown while two ask", || {
         let field = Field::new();
         let asking = [(); 2].map(|()| {
@@ -219,7 +221,7 @@ fn after_a_shutdown_no_flight_runs() {
                 Entry::Lead(running) => {
                     field.aloft.fetch_add(1, Ordering::SeqCst);
                     let number = field.take_off();
-                    // What a flight does with the store, it has done when it is announced.
+                    // A flight's store calls are complete when its result is announced.
                     field.aloft.fetch_sub(1, Ordering::SeqCst);
                     field.fly(running, Ok(Tokens(number)))
                 }

@@ -1,4 +1,4 @@
-//! The core's files, and what they need around them.
+//! The core's files, and the items that they need around them.
 
 use std::time::Duration;
 
@@ -14,7 +14,7 @@ pub(crate) struct FlightKey {
     pub(crate) fingerprint: u64,
 }
 
-/// What a flight brings: its number.
+/// The result of a flight: its number.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Tokens(pub(crate) usize);
 

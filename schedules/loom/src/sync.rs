@@ -1,11 +1,11 @@
-//! The types that the single flight is made of, as in the core, but loom's.
+//! The types under the single flight, as in the core, but from loom.
 
 pub(crate) use std::sync::PoisonError;
 
 pub(crate) use loom::sync::{Mutex, MutexGuard};
 
-/// As much of tokio's channel as a flight needs. tokio's own can't be used: which of two who wait it
-/// wakes first is by chance, and loom has to be able to run the same order again.
+/// The part of tokio's channel that a flight needs. tokio's own can't be used, because it wakes
+/// waiting tasks in a random order, and loom must be able to repeat an order.
 pub(crate) mod watch {
     use std::future::poll_fn;
     use std::sync::Arc;
@@ -16,7 +16,7 @@ pub(crate) mod watch {
     #[derive(Debug)]
     struct State<T> {
         value: T,
-        /// Whoever would send is gone.
+        /// The sender is gone.
         closed: bool,
         waiting: Vec<Waker>,
     }
@@ -35,7 +35,7 @@ pub(crate) mod watch {
         (Sender(shared.clone()), Receiver(shared))
     }
 
-    /// Changes the state, and then wakes all who wait.
+    /// Changes the state, and then wakes all waiting tasks.
     fn change<T, R>(shared: &Shared<T>, change: impl FnOnce(&mut State<T>) -> R) -> R {
         let (changed, waiting) = {
             let mut state = shared.lock().unwrap();
@@ -57,7 +57,7 @@ pub(crate) mod watch {
 
     impl<T> Drop for Sender<T> {
         fn drop(&mut self) {
-            // A model that has failed has no more orders to try.
+            // A failed model tries no further orders.
             if !std::thread::panicking() {
                 change(&self.0, |state| state.closed = true);
             }
@@ -69,7 +69,7 @@ pub(crate) mod watch {
             Arc::ptr_eq(&self.0, &other.0)
         }
 
-        /// The value as soon as it is such a one. None: nobody is there any more to send it.
+        /// The value as soon as `such` holds for it. `None`: the sender is gone.
         pub(crate) async fn wait_for(&mut self, such: impl Fn(&T) -> bool) -> Option<T> {
             poll_fn(|cx| {
                 let mut state = self.0.lock().unwrap();

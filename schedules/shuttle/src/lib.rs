@@ -1,13 +1,13 @@
-//! Orders in which requests, refreshes, a store and a provider take turns, by chance.
+//! Random orders in which requests, refreshes, a store and a provider take turns.
 //!
-//! Requests are tasks of shuttle, which says each time who goes on; some of them hang up. Each call
-//! of the store, and of the provider, waits for its turn before it is made and before it is
-//! answered. What the engine spawns runs on tokio, one task at a time, when it is its turn
-//! (`turns.rs`). So one schedule is one order of all that, and shuttle can run it again: a schedule
-//! that fails is printed, for `shuttle::replay`.
+//! Requests are shuttle tasks, and shuttle selects the next one each time. Some requests are
+//! dropped. Each call to the store and to the provider waits for its turn before it takes effect
+//! and before it returns. Tasks that the engine spawns run on tokio, one at a time, at their turn
+//! (`turns.rs`). A schedule is therefore one order of all steps, and shuttle can repeat it. It
+//! prints a failed schedule for `shuttle::replay`.
 //!
-//! Threads are no part of it: what happens between two awaits is one step. For those there is
-//! `schedules/loom`.
+//! Threads are not covered, because the steps between two awaits are one step here.
+//! `schedules/loom` covers them.
 //!
 //! `SCHEDULES=long cargo test --release -p everfresh-shuttle` tries many more.
 

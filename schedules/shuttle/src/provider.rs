@@ -1,4 +1,4 @@
-//! Another server with one-time tokens, whose calls take turns.
+//! Another server with single-use tokens, whose calls take turns.
 
 use std::sync::{Arc, Mutex, MutexGuard};
 
@@ -20,13 +20,13 @@ pub(crate) struct Provider {
     ledger: Arc<Mutex<Ledger>>,
 }
 
-/// What it was sent.
+/// The tokens that it received.
 #[derive(Default)]
 pub(crate) struct Ledger {
-    /// The number of the token that is good.
+    /// The number of the valid token.
     latest: u64,
     pub(crate) taken: usize,
-    /// Tokens that had been taken before.
+    /// How many consumed tokens it received.
     pub(crate) reuses: usize,
     pub(crate) revoked: usize,
 }
@@ -47,7 +47,7 @@ impl Provider {
             .with_expires_in(LIFE)
     }
 
-    /// The way to it.
+    /// The connection to it.
     pub(crate) fn client(&self) -> HttpClient {
         let provider = self.clone();
         HttpClient::over(service_fn(move |request| {

@@ -1,4 +1,4 @@
-//! Sessions that rotate: one rotation for each expiry, and everybody who stays is answered.
+//! Sessions that rotate: one rotation for each expiry, and an answer for every request that waits.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -9,7 +9,7 @@ use shuttle::future::spawn;
 
 use crate::world::{Handler, Pair, World, answer, explore};
 
-/// Two who stay and two who hang up, and whoever comes then.
+/// Two requests that wait, two that are dropped, and one afterwards.
 fn tabs(nodes: usize) {
     let world = World::rotating(nodes);
     let old = world.expired();

@@ -1,4 +1,4 @@
-//! A store in memory whose steps take turns, and what they did.
+//! A store in memory whose steps take turns, with a record of the steps.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};

@@ -1,4 +1,5 @@
-//! Who goes on: shuttle chooses among requests, hands that let calls pass, and whoever runs tokio.
+//! The scheduler: shuttle selects among requests, the tasks that let calls pass, and the task that
+//! runs tokio.
 
 use std::collections::VecDeque;
 use std::future::poll_fn;
@@ -12,7 +13,7 @@ use shuttle::future::{block_on, spawn, yield_now};
 use tokio::runtime::Runtime;
 use tokio::sync::oneshot;
 
-/// How many calls may be let pass in another order than they came.
+/// How many tasks let calls pass, each in its own order.
 const HANDS: usize = 3;
 
 /// A handle: clones share the turns.
@@ -24,12 +25,12 @@ pub(crate) struct Turns {
 
 #[derive(Default)]
 struct State {
-    /// Calls wait for their turn. Before and after a schedule they don't.
+    /// Calls wait for their turn. They don't before and after a schedule.
     on: bool,
     calls: VecDeque<oneshot::Sender<()>>,
     hands: Vec<Waker>,
     driver: Option<Waker>,
-    /// How many turns tokio may need until nothing is left to do.
+    /// How many turns tokio may need until its tasks are idle.
     rounds: usize,
     over: bool,
 }
@@ -54,7 +55,7 @@ impl Turns {
         self.state.lock().unwrap()
     }
 
-    /// Waits for its turn: a call of a store or of a provider.
+    /// Waits for the turn of a call to the store or to the provider.
     pub(crate) async fn turn(&self) {
         let turn = {
             let mut state = self.state();
@@ -69,7 +70,7 @@ impl Turns {
         let _ = turn.await;
     }
 
-    /// Something happened that tokio's tasks may have waited for.
+    /// An event happened that tokio's tasks may wait for.
     fn kick(&self) {
         let rounds = 2 * self.runtime.metrics().num_alive_tasks() + 4;
         let mut state = self.state();
@@ -94,14 +95,14 @@ impl Turns {
                 }
             });
             let Some(call) = next.await else { return };
-            // Another hand may be quicker.
+            // Another task may be first.
             yield_now().await;
             let _ = call.send(());
             self.kick();
         }
     }
 
-    /// Runs what the engines spawned.
+    /// Runs the tasks that the engines spawned.
     async fn drive(self) {
         loop {
             let goes_on = poll_fn(|cx| {
@@ -133,8 +134,8 @@ impl Turns {
         self.kick();
     }
 
-    /// Until so many tasks are left of those that were spawned. A task that never ends fails the
-    /// schedule by its number of steps.
+    /// Runs until the given number of spawned tasks is left. A task that never ends fails the
+    /// schedule by its step limit.
     pub(crate) async fn settle(&self, left: usize) {
         while self.runtime.metrics().num_alive_tasks() > left {
             self.kick();
@@ -142,8 +143,8 @@ impl Turns {
         }
     }
 
-    /// Plays a scene in an order that shuttle chooses. Who waits for ever is found by shuttle: it
-    /// has nobody left to choose.
+    /// Plays a scene in an order that shuttle selects. shuttle reports a deadlock if every task
+    /// waits forever.
     pub(crate) fn play<T>(&self, scene: impl Future<Output = T>) -> T {
         self.state().on = true;
         let hands = [(); HANDS].map(|()| spawn(self.clone().let_pass()));
@@ -162,7 +163,7 @@ impl Turns {
         outcome
     }
 
-    /// A request that goes on when it is its turn, until somebody hangs up. None: it was hung up.
+    /// A request that continues at its turn, until the test drops it. `None`: it was dropped.
     pub(crate) fn send<F: Future>(&self, request: F) -> (Sent<F>, Line) {
         let line = Line::default();
         (Sent { turns: self.clone(), request: Some(Box::pin(request)), line: line.clone() }, line)

@@ -1,4 +1,5 @@
-//! Sessions that rest on a provider's one-time tokens: sent once for each expiry, whoever asks.
+//! Sessions backed by a provider's single-use tokens: each token is sent once per expiry,
+//! regardless of the number of requests.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -13,10 +14,10 @@ use shuttle::future::{spawn, yield_now};
 use crate::provider::Provider;
 use crate::world::{World, answer, explore};
 
-/// Time goes by in such steps. A node looks at a row that another one renews every 25 ms and more.
+/// The step of time. A node reads a row that another node is renewing every 25 ms or more.
 const TICK: Duration = Duration::from_millis(10);
 
-/// Two who stay and one who hangs up, and whoever comes then.
+/// Two requests that wait, one that is dropped, and one afterwards.
 fn tabs(nodes: usize) {
     let sign_in = SignIn::new("ada", ()).backed_by(Provider::first());
     let provider = std::cell::OnceCell::new();
@@ -44,7 +45,7 @@ fn tabs(nodes: usize) {
         let hasty = world.hasty(0, &old);
         for visit in staying {
             let answer = answer(visit).await;
-            // Time may be up for who waits.
+            // A waiting request may time out.
             let expected = [StatusCode::OK, StatusCode::SERVICE_UNAVAILABLE];
             assert!(expected.contains(&answer.status), "{}", answer.status);
         }

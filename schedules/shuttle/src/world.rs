@@ -19,7 +19,7 @@ use tower::{ServiceBuilder, ServiceExt as _, service_fn};
 use crate::store::Store;
 use crate::turns::{Line, Turns};
 
-/// How long access tokens live, ours and the provider's.
+/// The lifetime of access tokens, ours and the provider's.
 pub(crate) const LIFE: Duration = Duration::from_secs(300);
 
 const ACCESS: &str = "__Host-access_token";
@@ -29,10 +29,11 @@ const REFRESH: &str = "__Host-refresh_token";
 const SCHEDULES: usize = 45;
 const LONG: usize = 2_000;
 
-/// How often PCT lets somebody overtake whoever should come first, at the most.
+/// The most priority changes in a schedule of PCT.
 const DEPTHS: [usize; 3] = [2, 3, 5];
 
-/// Plays a scene in many orders: by chance at each step, and by priorities that change a few times.
+/// Plays a scene in many orders: with a random choice at each step, and with priorities that change
+/// a few times.
 #[expect(clippy::print_stdout, reason = "what `cargo xtask schedules` adds up")]
 pub(crate) fn explore(name: &str, scene: impl Fn() + Send + Sync + 'static) {
     let played = Arc::new(AtomicUsize::new(0));
@@ -55,12 +56,12 @@ pub(crate) fn explore(name: &str, scene: impl Fn() + Send + Sync + 'static) {
 
 fn config() -> Config {
     let mut config = Config::new();
-    // Signatures and futures need more than the default.
+    // Signatures and futures need more stack than the default.
     config.stack_size = 1 << 20;
     config
 }
 
-/// What a handler does.
+/// The action of a handler.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Handler {
     Me,
@@ -87,7 +88,7 @@ pub(crate) struct World {
     pub(crate) store: Store,
     pub(crate) turns: Turns,
     pub(crate) nodes: Vec<Engine<()>>,
-    /// Each engine holds one of these, and nobody else.
+    /// Held by each engine and nothing else.
     alive: Vec<Weak<()>>,
     sign_in: SignIn<()>,
 }
@@ -128,7 +129,7 @@ impl World {
         Self { clock, store, turns, nodes, alive, sign_in }
     }
 
-    /// Somebody whose access token has expired.
+    /// A client whose access token has expired.
     pub(crate) fn expired(&self) -> Pair {
         let signing_in = self.request(0, &Pair::default(), Handler::SignIn);
         let pair = self.turns.runtime().block_on(signing_in).pair;
@@ -164,7 +165,7 @@ impl World {
         }
     }
 
-    /// Sends a request, and gives the line to hang up.
+    /// Sends a request. Also returns the sender that drops it.
     pub(crate) fn send(
         &self,
         node: usize,
@@ -175,12 +176,12 @@ impl World {
         (spawn(sent), line)
     }
 
-    /// A visit that stays for its answer.
+    /// A visit that waits for its answer.
     pub(crate) fn visit(&self, node: usize, pair: &Pair) -> JoinHandle<Option<Answer>> {
         self.send(node, pair, Handler::Me).0
     }
 
-    /// A visit that hangs up at some moment, or has been answered by then.
+    /// A visit that is dropped at some moment, unless it was answered before.
     pub(crate) fn hasty(&self, node: usize, pair: &Pair) -> [JoinHandle<()>; 2] {
         let (visit, line) = self.send(node, pair, Handler::Me);
         let visit = spawn(async move {
@@ -189,12 +190,12 @@ impl World {
         [visit, spawn(async move { line.hang_up() })]
     }
 
-    /// Nothing that was spawned runs any more, and nothing holds an engine that is let go.
+    /// Checks that no spawned task is left, and that every dropped engine is freed.
     pub(crate) async fn end(self) {
         for node in &self.nodes {
             assert_eq!(node.shutdown().await, 0, "everything ended");
         }
-        // Each engine keeps one task, by which it notices that the runtime ends.
+        // Each engine keeps one task, which notices the end of the runtime.
         self.turns.settle(self.nodes.len()).await;
         let Self { nodes, alive, turns, .. } = self;
         drop(nodes);
@@ -232,7 +233,7 @@ impl Pair {
     }
 }
 
-/// What came of a visit that stayed.
+/// The answer of a visit that waited.
 pub(crate) async fn answer(visit: JoinHandle<Option<Answer>>) -> Answer {
     visit.await.unwrap().expect("nobody hung up")
 }

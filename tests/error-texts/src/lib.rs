@@ -1,16 +1,16 @@
-//! What the text of an error has to be, wherever it comes from, so that whoever reads it can act.
+//! Rules for the text of every error, so that its reader can act on it.
 //!
-//! 1. It says what was wrong, what was found, and what is allowed or what to do: the words that the
-//!    caller names are in it.
-//! 2. It is one line of one or two sentences, 500 characters at the most.
-//! 3. It stands after a colon: it begins in lower case, unless with a name, and ends without a full
-//!    stop. What is answered to clients is the other way round: whole sentences.
-//! 4. No secret is in it.
+//! 1. It states what was wrong, what was found, and what is allowed or what to do. The words that
+//!    the caller names are in it.
+//! 2. It is one line of one or two sentences, at most 500 characters.
+//! 3. It can follow a colon: it starts in lower case, unless with a name, and ends without a full
+//!    stop. Texts for clients are whole sentences instead.
+//! 4. It contains no secret.
 
-/// What no error may hold, if it was anywhere near: tests put it into keys, passwords and tokens.
+/// A secret that no error may contain. Tests put it into keys, passwords and tokens.
 pub const SECRET: &str = "hunter2";
 
-/// Checks the text of an error. `says`: what it is about, what was found, what to do.
+/// Checks the text of an error. `says`: the subject, the value found, and the remedy.
 ///
 /// # Panics
 /// If the text breaks a rule.
@@ -26,7 +26,7 @@ pub fn check_error(text: &str, says: &[&str]) {
     );
 }
 
-/// Checks what a client is told: the `detail` of a problem (RFC 9457).
+/// Checks a text for clients: the `detail` of a problem (RFC 9457).
 ///
 /// # Panics
 /// If the text breaks a rule.

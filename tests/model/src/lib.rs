@@ -24,7 +24,7 @@
 //! | `Node` | a process with an engine of its own, over the store that all nodes share |
 //! | `Oracle` | the engine as a function of what a request presents |
 //! | `Server` | another server, which issues tokens to an app's node |
-//! | `Link`, `Hub`, `Wires` | one node's store connection; all of them; their state behind one lock |
+//! | `Link`, `Hub`, `Wires` | one node's store connection; all of them; their shared state |
 //! | `Flight` | a request or its response in transit |
 //! | `Tokens`, `Cookies` | the tokens that a client holds or a message carries |
 //! | `Event`, `Move` | one step of a schedule |

@@ -1,11 +1,13 @@
-//! A node is struck in the middle of a flight, at each step of it, and the others go on.
+//! A node fails in the middle of a flight, at each step of it, and the other nodes continue.
 //!
-//! The steps of a flight are what passes between its node and others: each message to the store's
-//! engine and from it, and, where sessions rest on another server, its call there. A gate holds one
-//! of them, and the blow falls while the node waits; what was held arrives afterwards. SQLite has no
-//! messages: its file is locked, so that a write waits. Between the steps blows fall by time.
+//! The steps of a flight are the messages between its node and other servers: each message to and
+//! from the store's server, and, for sessions backed by another server, the call to it. A gate
+//! holds one message, and the fault strikes while the node waits. The held message arrives
+//! afterwards. SQLite has no messages, so its file is locked to make a write wait. Faults between
+//! steps are timed.
 //!
-//! `STOP_SECONDS=33` stops nodes for longer than any flight may take, `STRIKES=3` repeats it all.
+//! `STOP_SECONDS=33` stops nodes for longer than any flight may take, `STRIKES=3` repeats
+//! everything.
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -21,47 +23,47 @@ use tokio::time::Instant;
 
 use crate::SERVE;
 
-/// What happens to a node.
+/// The fault of a node.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Blow {
     Kill,
     Stop,
 }
 
-/// What a session's tokens are made from.
+/// The source of a session's tokens.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Rests {
     OnItself,
-    /// On tokens of another server, which takes each of them once.
+    /// Tokens of another server, which accepts each one once.
     OnAnother,
 }
 
-/// When it happens.
+/// The moment of the fault.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Moment {
-    /// At this message, after so many of them.
+    /// At the message after the given number of messages.
     Message(Way, usize),
     /// While a write waits for the file.
     Locked,
-    /// While the other server has the token, or an answer that nobody has heard.
+    /// While the other server holds the token, or an answer that it has not sent.
     Call(Step),
-    /// So long after the request.
+    /// The given time after the request.
     After(Duration),
 }
 
-/// As short as it can be set: a session is due again after it.
+/// The smallest setting. A session must rotate again after it.
 const REUSE_INTERVAL: Duration = Duration::from_secs(1);
 
-/// How long a call of the other server may take, in seconds.
+/// The time limit of a call to the other server, in seconds.
 const CALL_LIMIT: u64 = 2;
 
-/// More than a flight takes on a node that runs.
+/// Longer than any flight on a running node.
 const PATIENCE: Duration = Duration::from_secs(40);
 
-/// How long somebody tries while a node is stopped, which may hold SQLite's lock.
+/// How long a client tries while a stopped node may hold SQLite's lock.
 const SHORT_PATIENCE: Duration = Duration::from_secs(3);
 
-/// As many flights as a node may have opened connections for.
+/// The number of flights for which a node may have opened connections.
 const WARM: usize = 4;
 
 /// More messages either way than a flight has.
@@ -77,7 +79,7 @@ struct Victim {
     request: Option<JoinHandle<Option<Answer>>>,
 }
 
-/// All refresh tokens that anybody was given, by session and generation.
+/// All refresh tokens that any client got, by session and generation.
 #[derive(Default)]
 struct Successors(BTreeMap<(String, u64), String>);
 
@@ -107,14 +109,14 @@ pub(crate) async fn strike(ground: Ground, blow: Blow, rests: Rests) {
             let name = format!("user-{round}-{n}");
             victims.push(victim(&mut cluster, &client, &issuer, rests, name, *moment).await);
         }
-        // By then the sessions are due, here and at the other server.
+        // The access tokens have expired by then, here and at the other server.
         tokio::time::sleep(REUSE_INTERVAL + Duration::from_millis(200)).await;
         let course = Course { client: &client, issuer: &issuer, blow, rests };
         course.run(&mut cluster, victims).await;
     }
 }
 
-/// Every step of a flight, and moments between them.
+/// Every step of a flight, and moments between steps.
 fn moments(ground: &Ground, rests: Rests) -> Vec<Moment> {
     let mut moments = Vec::new();
     match ground {
@@ -131,7 +133,7 @@ fn moments(ground: &Ground, rests: Rests) -> Vec<Moment> {
     moments
 }
 
-/// A node that will be struck, and a session for it.
+/// A node that will fail, and a session for it.
 async fn victim(
     cluster: &mut Cluster,
     client: &Client,
@@ -149,7 +151,7 @@ async fn victim(
         Rests::OnItself => client.sign_in(node, name).await,
         Rests::OnAnother => client.adopt(node, name, &issuer.sign_in(name)).await,
     };
-    // Its first flights open connections and prepare statements; a later one is the one to strike.
+    // Its first flights open connections and prepare statements. The fault strikes a later one.
     for other in 0..WARM {
         let other = begin(cluster.node(0), &format!("{name}-other-{other}")).await;
         let warm = client.me(cluster.node(node), &other.expired()).await.unwrap();
@@ -178,7 +180,7 @@ impl Course<'_> {
         let moved = rows.iter().flatten().filter(|row| row.generation > 0).count();
         let claimed = rows.iter().flatten().filter(|row| claim_stands(row)).count();
 
-        // Their browsers turn to the other nodes, at once and again when they are due.
+        // Their browsers switch to the other nodes, at once and again after an expiry.
         let mut successors = Successors::default();
         let others = [cluster.node(0), cluster.node(1)];
         for due in [Duration::ZERO, REUSE_INTERVAL + Duration::from_millis(100)] {
@@ -192,7 +194,7 @@ impl Course<'_> {
             for (victim, (answers, tokens)) in victims.iter_mut().zip(turns) {
                 answers.iter().for_each(|answer| successors.note(answer));
                 victim.tokens = tokens;
-                // What the node had said, or was told, arrives when others have moved on.
+                // The held message of the node arrives when the others have moved on.
                 if let Some(gate) = &victim.gate {
                     gate.open();
                 }
@@ -206,12 +208,13 @@ impl Course<'_> {
         }
         for victim in &mut victims {
             let Some(request) = victim.request.take() else { continue };
-            // Whatever it says now: it is no other successor, and it ends nothing.
+            // A late answer must carry no other successor and must not end the session.
             if let Some(answer) = request.await.unwrap() {
                 successors.note(&answer);
             }
         }
-        // What was in doubt revives when the node that goes on has told what it heard.
+        // Tokens in doubt become usable when the continued node publishes the answer that it
+        // received.
         let revives = self.blow == Blow::Stop;
         let ask = |victim: &Victim| self.ask(others, victim.tokens.clone(), PATIENCE, revives);
         let turns = join_all(victims.iter().map(ask)).await;
@@ -233,8 +236,8 @@ impl Course<'_> {
             lost.iter().map(|victim| victim.moment).collect::<Vec<_>>(),
         );
         self.judge(&victims, &lost, &rows, &successors);
-        // Where no flight was struck before it and none after it, the moments are wrong. A stopped
-        // process that holds SQLite's file stops all.
+        // Some flights must be struck before the change in the store and some after it. Otherwise
+        // the moments are wrong. A stopped process that holds SQLite's file stops all nodes.
         if self.blow == Blow::Kill || victims[0].gate.is_some() {
             assert!((1..victims.len()).contains(&(moved + claimed)), "{moved} {claimed}");
         }
@@ -259,20 +262,20 @@ impl Course<'_> {
                 (Moment::Message(..), Some(gate)) => gate.closed().await,
                 (Moment::Call(_), _) => self.issuer.held(&victim.name).await,
                 (Moment::After(time), _) => tokio::time::sleep(time).await,
-                // Nothing tells that it waits for the file. It does, for five seconds.
+                // No signal shows that the node waits for the file. It waits for five seconds.
                 _ => tokio::time::sleep(Duration::from_millis(300)).await,
             }
         };
         tokio::select! {
             () = moment => victim.request = Some(request),
-            // The flight has no such step. Its answer is lost on the way.
+            // The flight has no such step. Its answer is dropped.
             answer = &mut request => drop(answer),
         }
         match self.blow {
             Blow::Kill => cluster.kill(victim.node),
             Blow::Stop => {
-                // One that is read when the node goes on, after others have moved on, looks like a
-                // token of long ago, and is one.
+                // If the continued node reads the token after the others have moved on, the token
+                // counts as a reused one, rightly.
                 let reading = async { while self.client.waits(node).await == before {} };
                 tokio::time::timeout(PATIENCE, reading).await.expect("it reads what it is sent");
                 cluster.pause(victim.node);
@@ -283,8 +286,8 @@ impl Course<'_> {
         }
     }
 
-    /// Presents a session to each of these nodes until it is known what becomes of it, or for so
-    /// long. `revives`: also where the answer is 401.
+    /// Presents a session to each of these nodes until the outcome is known, or for the given time.
+    /// `revives`: retries even after a 401.
     async fn ask(
         &self,
         nodes: [SocketAddr; 2],
@@ -326,7 +329,7 @@ impl Course<'_> {
             if self.rests == Rests::OnAnother {
                 assert!(!self.issuer.is_reused(&victim.name), "{:?}: sent twice", victim.moment);
                 assert!(self.issuer.calls(&victim.name) <= 1);
-                // A claim was made, and its answer was heard by nobody who could tell.
+                // A claim was made, and its answer reached no node that could publish it.
                 assert_eq!(is_lost, claim_stands(row), "{:?}", victim.moment);
             }
             if is_lost {
@@ -340,12 +343,12 @@ impl Course<'_> {
     }
 }
 
-/// Somebody sent the token, and the row has nothing of what came of it.
+/// A node sent the token, and the row has no result.
 fn claim_stands(row: &everfresh::store::SessionRecord) -> bool {
     row.upstream.as_deref().is_some_and(|upstream| upstream.tries > 0)
 }
 
-/// The one writer that SQLite's file has.
+/// A writer that holds SQLite's lock.
 async fn locked(cluster: &Cluster) -> SqliteConnection {
     let options = SqliteConnectOptions::new().filename(cluster.file());
     let mut connection = options.connect().await.unwrap();

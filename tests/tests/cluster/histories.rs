@@ -1,4 +1,4 @@
-//! What many clients saw of four nodes, held against one session at one place.
+//! Checks that the answers of four nodes to many clients match one session in one place.
 //!
 //! `CALLS=100000` makes it longer than some seconds.
 
@@ -24,7 +24,7 @@ const CALLS_EACH: usize = 21;
 /// At a time.
 const SESSIONS: usize = 40;
 
-/// What the clients of one session share: the tokens of each generation.
+/// The tokens of each generation, shared by the clients of one session.
 type Shared = Arc<Mutex<BTreeMap<u64, Tokens>>>;
 
 pub(crate) async fn are_linearizable(ground: Ground) {
@@ -60,11 +60,11 @@ pub(crate) async fn are_linearizable(ground: Ground) {
     );
     assert_eq!(violations, 0);
     assert!(rotations > sessions && ends > sessions / 4, "something happens in them");
-    // What has no answer explains much.
+    // Calls without an answer explain almost any history, so they must be few.
     assert!(unanswered * 20 < calls, "{unanswered}");
 }
 
-/// One session. Gives what its clients saw, and how often it was rotated.
+/// Plays one session. Returns the answers of its clients, and the number of rotations.
 async fn play(
     client: Client,
     nodes: Vec<SocketAddr>,
@@ -93,7 +93,8 @@ async fn play(
     (seen.into_iter().flat_map(|seen| seen.unwrap()).collect(), generations as usize)
 }
 
-/// Mostly the newest refresh token, now and then the one before, an access token, or the end.
+/// Presents mostly the newest refresh token, sometimes the previous one or an access token, or
+/// signs out.
 async fn call(client: &Client, node: SocketAddr, shared: &Shared) -> (Did, Option<Answer>) {
     let held = {
         let held = shared.lock().unwrap();
@@ -114,7 +115,8 @@ fn understand(did: Did, answer: Option<Answer>, shared: &Shared) -> Said {
         (200, Some(me)) => {
             let mut shared = shared.lock().unwrap();
             let held = shared.entry(me.generation).or_default();
-            // A rotation's answer has both; whoever keeps a refresh token gets an access token.
+            // A rotation returns both tokens. A client that keeps its refresh token gets an access
+            // token.
             if let (Some(before), Some(now)) = (&held.refresh, &answer.tokens.refresh) {
                 assert_eq!(before, now, "two successors of one generation");
             }

@@ -1,8 +1,10 @@
-//! Several nodes over one store, as the contract servers: one rotation however many ask, and nobody
-//! signed out whatever is killed, stopped or cut. F01, F03, F30, rows S43, S46 and S57.
+//! Several nodes over one store, as contract servers. Concurrent requests cause one rotation, and
+//! no client is signed out when nodes or servers are killed or stopped, or a connection is cut.
+//! F01, F03, F30, rows S43, S46 and S57.
 //!
-//! Each engine is a module. SQLite needs nothing; the features `redis` and `postgres` need their
-//! servers, and `cargo xtask test` sees to them. What runs is a short form; the figures come from
+//! Each database has a module. SQLite needs no server. The features `redis` and `postgres` need
+//! servers, which `cargo xtask test` provides. By default a short form runs. The published figures
+//! come from
 //!
 //! ```sh
 //! ROUNDS=1000 STOP_SECONDS=33 STRIKES=3 OUTAGES=60 CALLS=100000 SIGN_OUTS=300 \
@@ -21,7 +23,7 @@ use tokio::sync::{Mutex, MutexGuard};
 
 const SERVE: &str = env!("CARGO_BIN_EXE_serve-axum");
 
-/// Three or more servers and hundreds of clients are enough for a machine.
+/// A machine has room for only one test with several servers and hundreds of clients at a time.
 async fn alone() -> MutexGuard<'static, ()> {
     static ONE_AT_A_TIME: Mutex<()> = Mutex::const_new(());
     ONE_AT_A_TIME.lock().await

@@ -1,5 +1,5 @@
-//! Browsers at work on three nodes while nodes are killed, the engine is restarted and its network
-//! is cut.
+//! Browsers send requests to three nodes while nodes are killed, the database restarts and its
+//! connection is cut.
 //!
 //! `OUTAGES=60` makes it longer than some seconds.
 
@@ -19,13 +19,13 @@ use crate::SERVE;
 const NODES: usize = 3;
 const BROWSERS: usize = 24;
 
-/// How often each of them asks two nodes at once.
+/// The interval at which each browser sends requests to two nodes at once.
 const EVERY: Duration = Duration::from_millis(200);
 
-/// Between two outages: longer than it takes to find back.
+/// The time between two outages: longer than a recovery takes.
 const CALM: Duration = Duration::from_secs(1);
 
-/// What all of them know.
+/// The state shared by all browsers.
 struct World {
     client: Client,
     /// They change when a node is killed.
@@ -35,7 +35,7 @@ struct World {
     over: AtomicBool,
 }
 
-/// What became of one browser.
+/// The result of one browser.
 #[derive(Default)]
 struct Course {
     served: usize,
@@ -53,7 +53,7 @@ pub(crate) async fn are_survived(ground: Ground) {
     };
     let settings = [("REUSE_INTERVAL", "1"), ("ACCESS_TTL", "900")];
     let mut cluster = Cluster::new(SERVE, ground, &settings);
-    // The first one's engine is at the other end of a cable.
+    // The first node reaches the database through a cable.
     cluster.add(cable.as_ref().map(Cable::address));
     for _ in 1..NODES {
         cluster.add(None);
@@ -124,7 +124,7 @@ impl World {
     }
 }
 
-/// Two tabs that come back at the same time, each to a node of its own, and share their cookies.
+/// Two tabs that send requests at the same time to different nodes, and share their cookies.
 async fn browse(world: Arc<World>, mut tokens: Tokens) -> Course {
     let mut course = Course::default();
     while !world.is_over() {
@@ -132,7 +132,7 @@ async fn browse(world: Arc<World>, mut tokens: Tokens) -> Course {
         let shown = tokens.expired();
         let tabs = [first, first + 1].map(|n| world.client.me(world.node(n), &shown));
         for answer in join_all(tabs).await {
-            // Nothing: the node was killed.
+            // No answer: the node was killed.
             let status = answer.as_ref().map_or(503, |answer| answer.status);
             match status {
                 200 => course.served += 1,
@@ -160,12 +160,13 @@ async fn browse(world: Arc<World>, mut tokens: Tokens) -> Course {
     course
 }
 
-/// Gives the sessions whose sign-in was answered.
+/// Returns the sessions whose sign-in was answered.
 async fn sign_in_again_and_again(world: Arc<World>) -> Vec<String> {
     let mut acknowledged = Vec::new();
     while !world.is_over() {
         let node = world.node(acknowledged.len());
-        // One session a user: beyond `Rotate::max_sessions`, a sign-in ends the user's oldest one.
+        // One session per user, because a sign-in beyond `Rotate::max_sessions` ends the user's
+        // oldest session.
         let user = format!("late-{}", acknowledged.len());
         if let Some(tokens) = world.client.try_sign_in(node, &user).await
             && let Some(answer) = world.client.me(node, &tokens.access_alone()).await

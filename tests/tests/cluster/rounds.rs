@@ -1,4 +1,4 @@
-//! The herd: 300 requests at once on three nodes, with one session whose token has expired.
+//! The herd: 300 concurrent requests on three nodes, with one session whose token has expired.
 //!
 //! `ROUNDS=1000` makes it longer than some seconds.
 
@@ -15,7 +15,7 @@ use crate::SERVE;
 const NODES: usize = 3;
 const HERD: usize = 300;
 
-/// Longer than the access tokens live: after it a session is expired, and due for a rotation.
+/// Longer than the lifetime of access tokens. After it a session must rotate again.
 const REUSE_INTERVAL: Duration = Duration::from_secs(3);
 
 pub(crate) async fn one_rotation_a_round(ground: Ground) {

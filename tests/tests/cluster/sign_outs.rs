@@ -1,4 +1,4 @@
-//! How soon a sign-out on one node counts on all of them.
+//! How long a sign-out takes from one node to all nodes.
 //!
 //! `SIGN_OUTS=300` makes it longer than some seconds.
 
@@ -26,7 +26,7 @@ pub(crate) async fn reach_three_nodes(ground: Ground) {
         for node in &nodes {
             assert_eq!(client.me(*node, &alone).await.unwrap().status, 200);
         }
-        // From the moment that somebody asks for it, until the last node has refused.
+        // From the request to sign out until the last node has refused the session.
         let began = Instant::now();
         let refused = nodes.iter().map(|node| {
             let (client, node, alone) = (client.clone(), *node, alone.clone());

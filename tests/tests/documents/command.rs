@@ -1,14 +1,14 @@
-//! A command as a document shows it.
+//! A command in a document.
 
 /// A line of a block for the shell.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Line {
-    /// Without its comment, and joined where it goes on behind a backslash.
+    /// The text without its comment, joined with the lines that continue it after a backslash.
     pub(crate) text: String,
     pub(crate) comment: String,
 }
 
-/// What a line calls.
+/// A parsed command.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Command {
     /// `NAME=value`, as they are written.
@@ -39,7 +39,7 @@ pub(crate) fn lines(block: &str) -> Vec<Line> {
     lines.filter(|line| !line.text.is_empty()).collect()
 }
 
-/// Where a comment begins: a `#` at the beginning or behind a space, outside of quotes.
+/// The start of a comment: a `#` at the beginning or after a space, outside of quotes.
 fn comment_of(line: &str) -> Option<usize> {
     let (mut quote, mut before) = (None, ' ');
     for (at, c) in line.char_indices() {
@@ -71,20 +71,20 @@ impl Command {
         self.words.first().map_or("", String::as_str)
     }
 
-    /// The value behind one of these options of cargo's, before `--`.
+    /// The value of one of these cargo options, before `--`.
     pub(crate) fn option(&self, names: &[&str]) -> Option<&str> {
         let own = self.words.iter().take_while(|word| *word != "--");
         own.skip_while(|word| !names.contains(&word.as_str())).nth(1).map(String::as_str)
     }
 
-    /// What stands behind `--`.
+    /// The arguments after `--`.
     pub(crate) fn rest(&self) -> &[String] {
         let at = self.words.iter().position(|word| word == "--");
         at.map_or(&[], |at| &self.words[at + 1..])
     }
 }
 
-/// Splits at spaces outside of quotes and of `$(..)`. Quotes are taken off.
+/// Splits at spaces outside of quotes and of `$(..)`. Removes the quotes.
 fn words(text: &str) -> Vec<String> {
     let (mut words, mut word, mut quote, mut depth) = (Vec::new(), String::new(), None, 0_u32);
     for c in text.chars() {

@@ -1,5 +1,5 @@
-//! What the documents say: their links lead somewhere, their commands name what there is, and what
-//! a reader is told to run runs, and answers as the document says.
+//! Checks of the documents: their links lead to existing targets, their commands name existing
+//! things, and the commands that a reader is told to run succeed and print what the document says.
 
 #![allow(clippy::unwrap_used, reason = "a test that can't go on fails")]
 
@@ -15,7 +15,8 @@ use page::Page;
 use run::Reader;
 use workspace::Workspace;
 
-/// Commands of blocks that are checked and not run, and why. Each is there, or this test fails.
+/// Commands of blocks that are checked and not run, with the reason. The test fails if one is
+/// missing from the documents.
 const NOT_RUN: [(&str, &str); 8] = [
     ("cargo test -p everfresh", "`cargo xtask test` runs these tests"),
     ("cargo xtask test", "this test is a part of it"),
@@ -45,14 +46,14 @@ const NOT_RUN: [(&str, &str); 8] = [
     ),
 ];
 
-/// Languages whose blocks are for a shell.
+/// Languages of shell blocks.
 const SHELL: [&str; 4] = ["sh", "bash", "shell", "console"];
 
 fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap().to_owned()
 }
 
-/// What is wrong with the links of a page, among all pages.
+/// The errors in a page's links, given all pages.
 fn dead_links(root: &Path, page: &Page, pages: &[Page]) -> Vec<String> {
     let name = &page.name;
     let undefined = page.undefined.iter().map(|link| format!("{name}: [{link}] is not defined"));
@@ -75,7 +76,7 @@ fn dead_links(root: &Path, page: &Page, pages: &[Page]) -> Vec<String> {
     undefined.chain(dead).collect()
 }
 
-/// What is wrong with the commands that a page names, wherever it does.
+/// The errors in the commands of a page, in blocks and in running text.
 fn wrong_commands(workspace: &Workspace, page: &Page) -> Vec<String> {
     let is_ours = |text: &&str| matches!(Command::parse(text).program(), "cargo" | "npm");
     let mut named = page.spans.clone();
@@ -91,7 +92,7 @@ fn wrong_commands(workspace: &Workspace, page: &Page) -> Vec<String> {
         }
     }
     let wrong = named.iter().map(String::as_str).filter(is_ours).filter_map(|text| {
-        // A word about cargo is no command.
+        // A mention of cargo alone is not a command.
         let command = Command::parse(text);
         let problem = workspace.check(&command).err().filter(|_| command.words.len() > 1)?;
         Some(format!("{}: `{text}`: {problem}", page.name))
@@ -163,7 +164,7 @@ fn every_rust_example_is_compiled() {
     }
 }
 
-/// Each number of the table of figures stands on the page that it is measured in.
+/// Each number in the table of figures also occurs in the page of its measurement.
 #[test]
 fn figures_of_the_index_are_those_of_their_pages() {
     let root = root();
@@ -189,7 +190,7 @@ fn figures_of_the_index_are_those_of_their_pages() {
     assert!(numbers > 10, "{numbers} figures");
 }
 
-/// The manifest in docs/first-app.md has what each of the examples needs, at the same versions.
+/// The manifest in docs/first-app.md has all dependencies of each example, at the same versions.
 #[test]
 fn an_app_needs_only_the_examples_dependencies() {
     let root = root();
@@ -226,7 +227,7 @@ fn an_app_needs_only_the_examples_dependencies() {
     }
 }
 
-/// The checks themselves: what is wrong is found.
+/// Tests the checks themselves: they find errors.
 #[test]
 fn a_wrong_name_a_dead_link_and_an_unknown_command_are_found() {
     let (root, workspace) = (root(), Workspace::read(&root()));

@@ -1,4 +1,4 @@
-//! A document, as GitHub reads it: its code, its links, and what can be linked to.
+//! A document as GitHub parses it: its code, its links, and its link targets.
 
 use std::path::{Path, PathBuf};
 
@@ -6,7 +6,7 @@ use pulldown_cmark::{
     BrokenLink, CodeBlockKind, CowStr, Event, LinkType, Options, Parser, Tag, TagEnd,
 };
 
-/// What is not looked into.
+/// Folders that are skipped.
 const PASSED_OVER: [&str; 2] = ["target", "node_modules"];
 
 /// A document.
@@ -17,25 +17,25 @@ pub(crate) struct Page {
     pub(crate) blocks: Vec<Block>,
     /// Code within text.
     pub(crate) spans: Vec<String>,
-    /// Where its links lead, those of HTML included.
+    /// The targets of its links, including HTML links.
     pub(crate) links: Vec<String>,
-    /// Names of links that are nowhere defined.
+    /// Link names without a definition.
     pub(crate) undefined: Vec<String>,
-    /// What can follow a `#`.
+    /// The possible link fragments.
     pub(crate) anchors: Vec<String>,
-    /// Rows of tables: the code and text of each cell.
+    /// Table rows: the code and text of each cell.
     pub(crate) rows: Vec<Vec<String>>,
 }
 
 /// A block of code.
 #[derive(Debug)]
 pub(crate) struct Block {
-    /// `None` where it is indented, and no more.
+    /// `None` for an indented block.
     pub(crate) language: Option<String>,
     pub(crate) text: String,
 }
 
-/// Every document of the project: Markdown, and what examples say of themselves.
+/// Every document of the project: Markdown files, and the docs of examples.
 pub(crate) fn all(root: &Path) -> Vec<Page> {
     let mut files = Vec::new();
     walk(root, &mut files);
@@ -60,7 +60,7 @@ fn walk(folder: &Path, files: &mut Vec<PathBuf>) {
         let name = entry.file_name().into_string().unwrap();
         let is_example =
             name.ends_with(".rs") && path.components().any(|part| part.as_os_str() == "examples");
-        // A symbolic link is another name of a document that is there.
+        // A symbolic link is another name of an existing document.
         if kind.is_dir() && !name.starts_with('.') && !PASSED_OVER.contains(&&*name) {
             walk(&path, files);
         } else if kind.is_file() && (name.ends_with(".md") || is_example) {
@@ -69,7 +69,7 @@ fn walk(folder: &Path, files: &mut Vec<PathBuf>) {
     }
 }
 
-/// What stands in `//!` at the top of a source.
+/// The `//!` docs at the top of a source.
 fn inner_docs(source: &str) -> String {
     let lines = source.lines().map_while(|line| line.strip_prefix("//!"));
     lines.map(|line| format!("{}\n", line.strip_prefix(' ').unwrap_or(line))).collect()
@@ -80,7 +80,7 @@ impl Page {
         let mut page = Self { name: name.into(), ..Self::default() };
         let mut undefined = Vec::new();
         let note = |broken: BrokenLink<'_>| -> Option<(CowStr<'_>, CowStr<'_>)> {
-            // `[x]` alone is often no link at all.
+            // `[x]` alone is often not a link.
             if matches!(broken.link_type, LinkType::Reference | LinkType::Collapsed) {
                 undefined.push(broken.reference.to_string());
             }
@@ -133,8 +133,8 @@ impl Page {
         page
     }
 
-    /// Where a link of this page leads, if not to another server: a path from the root, and what
-    /// follows its `#`. `Err`: out of the repository.
+    /// The target of a link of this page within the repository: a path from the root, and the
+    /// fragment. `None` for links to other servers. `Err` for paths outside of the repository.
     pub(crate) fn resolve<'l>(&self, link: &'l str) -> Option<Result<(String, &'l str), ()>> {
         if link.contains("://") || link.starts_with("mailto:") {
             return None;
@@ -163,8 +163,8 @@ fn add(text: &str, heading: &mut Option<String>, cell: &mut Option<String>) {
     }
 }
 
-/// What GitHub makes of a heading: lower case, no punctuation, hyphens for spaces; a number behind
-/// it if it is there already.
+/// GitHub's anchor for a heading: lower case, no punctuation, hyphens for spaces, and a number if
+/// the anchor is taken.
 fn anchor(heading: &str, taken: &[String]) -> String {
     let kept = heading.trim().to_lowercase();
     let kept = kept.chars().filter(|c| c.is_alphanumeric() || matches!(c, ' ' | '-' | '_'));

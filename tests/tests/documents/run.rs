@@ -1,4 +1,4 @@
-//! Runs what a document tells its reader to run, in a folder of its own.
+//! Runs the commands that a document tells its reader to run, in a folder of its own.
 
 use std::path::{Path, PathBuf};
 use std::process::Command as Process;
@@ -8,12 +8,12 @@ use tempfile::TempDir;
 
 use crate::command::{Command, Line};
 
-/// Where the programs of the documents say that they listen. Here they listen elsewhere.
+/// The address that the documents show. The test uses another one.
 const SHOWN: &str = "127.0.0.1:3000";
 
 /// A reader at a terminal, with one document.
 pub(crate) struct Reader {
-    /// Beside a clone that is called `everfresh`, as in docs/first-app.md.
+    /// Next to a clone named `everfresh`, as in docs/first-app.md.
     folder: TempDir,
     programs: PathBuf,
     server: Option<Server>,
@@ -32,7 +32,8 @@ impl Reader {
         Self { folder, programs: programs(), server: None }
     }
 
-    /// Runs one line, and holds what came of it against its comment. `None`: not for us to run.
+    /// Runs one line and compares its output with its comment. `None` if the test doesn't run such
+    /// lines.
     pub(crate) fn run(&mut self, line: &Line) -> Option<Result<(), String>> {
         let command = Command::parse(&line.text);
         let words: Vec<&str> = command.words.iter().map(String::as_str).collect();
@@ -45,8 +46,8 @@ impl Reader {
         }
     }
 
-    /// Starts the server that `cargo run` would, on a free port, and waits until it listens. It
-    /// takes the place of the one before.
+    /// Starts the server that `cargo run` would start, on a free port, and waits until it listens.
+    /// It replaces the previous server.
     fn start(&mut self, command: &Command) -> Result<(), String> {
         let program = command.option(&["--bin"]).or(command.option(&["-p", "--package"]));
         let program = program.ok_or("which program?")?;
@@ -57,7 +58,7 @@ impl Reader {
         let (settings, arguments) = (command.environment.join(" "), command.rest().join(" "));
         let mut shell = workplace.command("bash");
         shell.arg("-c").arg(format!("{settings} exec {} {arguments}", copy.display()));
-        // Only what the document says is set, and nothing of whoever runs the tests.
+        // Sets only the variables of the document, without the environment of the test.
         let path = std::env::var_os("PATH").unwrap_or_default();
         shell.env_clear().env("PATH", path).env("PORT", "0");
         let mut process = Running::start(shell).map_err(|error| error.to_string())?;
@@ -85,7 +86,7 @@ impl Reader {
     }
 }
 
-/// What a comment promises: a status in front, and `code` that is in the answer.
+/// The promise of a comment: a status at the start, and `code` that the answer contains.
 fn holds(comment: &str, said: &str) -> Result<(), String> {
     let status = comment.get(..3).filter(|status| status.bytes().all(|b| b.is_ascii_digit()));
     if let Some(status) = status {
@@ -103,13 +104,13 @@ fn holds(comment: &str, said: &str) -> Result<(), String> {
     Ok(())
 }
 
-/// Where cargo puts programs: beside the folder of this test.
+/// The folder of cargo's programs, next to the folder of this test.
 fn programs() -> PathBuf {
     let own = std::env::current_exe().unwrap();
     own.ancestors().nth(2).unwrap().to_owned()
 }
 
-/// Builds what the documents run; nothing is to do where `cargo xtask test` has done so.
+/// Builds the programs of the documents, unless `cargo xtask test` has built them.
 pub(crate) fn build(root: &Path) {
     let mut cargo = Process::new(std::env::var_os("CARGO").unwrap_or("cargo".into()));
     cargo.args(["build", "--workspace", "--bins"]).current_dir(root);

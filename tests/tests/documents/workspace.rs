@@ -1,4 +1,5 @@
-//! What commands may name: packages, their targets and features, chores, scripts, tests.
+//! The names that commands may use: packages, their targets and features, xtask commands, scripts,
+//! tests.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -8,11 +9,11 @@ use serde::Deserialize;
 
 use crate::command::Command;
 
-/// The workspace, as its manifests have it.
+/// The workspace, from its manifests.
 pub(crate) struct Workspace {
     root: PathBuf,
     packages: Vec<Package>,
-    /// What `cargo xtask` prints.
+    /// The output of `cargo xtask`.
     help: String,
     /// Of the browser's client.
     scripts: BTreeMap<String, String>,
@@ -42,15 +43,15 @@ struct Scripts {
     scripts: BTreeMap<String, String>,
 }
 
-/// Options of cargo's that stand alone.
+/// Cargo options without a value.
 const FLAGS: [&str; 7] =
     ["--release", "--workspace", "--locked", "--no-deps", "--open", "--lib", "--all-features"];
 
-/// Options whose value is checked, and of which kind of target it is.
+/// Options whose value is checked, with the kind of target.
 const TARGETS: [(&str, &str); 4] =
     [("--example", "example"), ("--bin", "bin"), ("--test", "test"), ("--bench", "bench")];
 
-/// Subcommands that documents may speak of.
+/// Cargo subcommands that documents may use.
 const CARGO: [&str; 12] = [
     "bench",
     "build",
@@ -89,7 +90,7 @@ impl Workspace {
         }
     }
 
-    /// Whether everything that a command names is there.
+    /// Whether everything that a command names exists.
     pub(crate) fn check(&self, command: &Command) -> Checked {
         let words: Vec<&str> = command.words.iter().map(String::as_str).collect();
         match words[..] {
@@ -148,7 +149,7 @@ impl Workspace {
         self.check_words(command, package)
     }
 
-    /// Options that nobody knows, and tests that are asked for by a part of their name.
+    /// Checks for unknown options, and for tests selected by a part of their name.
     fn check_words(&self, command: &Command, package: Option<&Package>) -> Checked {
         let valued =
             ["-p", "--package", "--features", "-F", "--manifest-path", "--baseline-version"];

@@ -1,4 +1,4 @@
-//! The example `oidc-bff`: people sign in at the provider in a browser, and stay signed in.
+//! The example `oidc-bff`: users sign in at the provider in a browser, and stay signed in.
 
 use std::path::Path;
 use std::time::Duration;
@@ -11,7 +11,7 @@ use crate::tabs::Tabs;
 
 const LIFETIME: Duration = Duration::from_secs(2);
 
-/// The example, and the provider that it sends people to.
+/// The example, and its provider.
 struct World {
     idp: IdentityProvider,
     address: String,
@@ -39,7 +39,7 @@ impl World {
         format!("{}{path}", self.address)
     }
 
-    /// Signs in as a browser does, and gives where it ends: the app's start page.
+    /// Signs in as a browser does, and returns the last page: the app's start page.
     async fn sign_in(&self, tabs: &Tabs, name: &str) -> String {
         let login = self.at("/login");
         let (page, form) = tabs.watch_revocations(tabs.get(&login).await, &login).await;
@@ -64,7 +64,7 @@ async fn users_sign_in_at_the_provider_and_stay_signed_in() {
         for answer in join_all(herd).await {
             assert_eq!((answer.status().as_u16(), &answer.body()[..]), (200, &b"alice\n"[..]));
         }
-        // Tabs that are slower than a token's half life come upon the next one.
+        // Tabs slower than half of a token's lifetime may meet the next expiry.
         let refreshes = world.idp.counts().await.refreshes();
         let expiries = refreshes.rotated_after(LIFETIME.as_secs() / 2);
         assert!(expiries >= round && refreshes.calls == expiries, "{refreshes:?}");
@@ -83,7 +83,7 @@ async fn users_sign_in_at_the_provider_and_stay_signed_in() {
 #[tokio::test(flavor = "multi_thread")]
 async fn another_browsers_sign_in_is_refused() {
     let world = World::start();
-    // Somebody signs in up to the last step, and has another person go on from there.
+    // An attacker signs in up to the last step, and has a victim continue from there.
     let thief = Tabs::new();
     let login = world.at("/login");
     let (_, form) = thief.watch_revocations(thief.get(&login).await, &login).await;

@@ -1,5 +1,5 @@
-//! The figure: 64 clients in parallel on each session, four servers, and access tokens that live
-//! for two seconds. One call of the provider per expiry, and nobody signed out.
+//! The figure: 64 parallel clients on each session, four servers, and access tokens that live for
+//! two seconds. Each expiry causes one call to the provider, and no client is signed out.
 //!
 //! `EXPIRIES=1000` makes it longer than some ten seconds.
 
@@ -27,7 +27,7 @@ const SERVERS: usize = 4;
 const TASKS: usize = 64;
 const LIFETIME: Duration = Duration::from_secs(4);
 
-/// How many sessions find their token expired at the very same time.
+/// How many sessions have a token that expires at the same time.
 const AT_ONCE: usize = 4;
 
 fn expiries() -> usize {
@@ -42,7 +42,7 @@ struct Cluster {
 }
 
 impl Cluster {
-    /// `checked`: the servers read the provider's access tokens, which are JWTs.
+    /// `checked`: the servers verify the provider's access tokens, which are JWTs.
     fn start(idp: &IdentityProvider, checked: bool) -> Self {
         let workplace = Workplace::new().unwrap();
         let program = workplace.program(Path::new(SERVE)).unwrap();
@@ -87,14 +87,14 @@ async fn me(tabs: &Tabs, server: SocketAddr) -> (StatusCode, Option<Me>) {
     (answer.status(), serde_json::from_slice(answer.body()).ok())
 }
 
-/// What became of one session.
+/// The result of one session.
 #[derive(Default)]
 struct Course {
     answers: BTreeMap<u16, usize>,
     is_alive: bool,
 }
 
-/// A session, and its tabs that come back all at once whenever its token has expired.
+/// A session whose tabs all send requests at once after each expiry.
 async fn course(
     tabs: Tabs,
     sub: String,
@@ -104,7 +104,7 @@ async fn course(
 ) -> Course {
     let mut course = Course::default();
     for _ in 0..rounds {
-        // What the provider issued until now has expired by then; what the servers made of it, too.
+        // By then the provider's tokens have expired, and so have the servers' own.
         tokio::time::sleep(LIFETIME).await;
         let _turn = few.acquire().await.unwrap();
         let herd = (0..TASKS).map(|n| {
@@ -124,7 +124,7 @@ async fn course(
     course
 }
 
-/// Lets herds come until so many tokens have expired, and holds them to the figure.
+/// Runs herds until the given number of tokens have expired, and checks the figure.
 async fn figure(idp: &IdentityProvider, cluster: &Cluster, wanted: usize) {
     let sessions = (wanted / 10).clamp(8, 100);
     let rounds = wanted.div_ceil(sessions);
@@ -146,8 +146,8 @@ async fn figure(idp: &IdentityProvider, cluster: &Cluster, wanted: usize) {
         }
     }
     let refreshes = idp.counts().await.refreshes();
-    // A herd that is slower than a token's half life meets the next one: that counts as well. What
-    // is renewed sooner is waste.
+    // A herd slower than half of a token's lifetime meets the next expiry, which counts as well. An
+    // earlier renewal is waste.
     let expiries = refreshes.rotated_after(LIFETIME.as_secs() / 2);
     let per_expiry = refreshes.calls as f64 / expiries as f64;
     eprintln!(

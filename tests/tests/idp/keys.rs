@@ -1,4 +1,4 @@
-//! The provider's metadata and keys, and access tokens by them.
+//! The provider's metadata and keys, and access tokens signed with them.
 
 use std::convert::Infallible;
 
@@ -22,7 +22,7 @@ fn start(alg: &'static str) -> IdentityProvider {
     IdentityProvider::start(&IdentitySettings { access_tokens, ..IdentitySettings::default() })
 }
 
-/// Verifies, and leaves it at that.
+/// A refresher that only verifies.
 struct Elsewhere;
 
 impl Refresher for Elsewhere {
@@ -47,7 +47,7 @@ impl Refresher for Elsewhere {
     }
 }
 
-/// An app that takes the provider's tokens, and says who asks.
+/// An app that accepts the provider's tokens and returns the user.
 #[derive(Clone)]
 struct App(BoxCloneSyncService<Request<()>, Response<Vec<u8>>, Infallible>);
 
@@ -152,7 +152,7 @@ async fn a_token_by_a_new_key_counts_after_one_fetch() {
     }
 }
 
-/// The figure: 10,000 tokens with random `kid` are one fetch per cooldown.
+/// The figure: 10,000 tokens with a random `kid` cause one fetch per cooldown.
 // Rows: F111, S35.
 #[tokio::test]
 async fn ten_thousand_random_kids_are_one_fetch() {
@@ -175,7 +175,7 @@ async fn ten_thousand_random_kids_are_one_fetch() {
     assert!((1..=1 + elapsed.as_secs() / COOLDOWN).contains(&fetches));
 }
 
-/// A token as anybody can write it.
+/// A token that needs no key to make.
 fn random_kid() -> String {
     let mut kid = [0; 16];
     getrandom::fill(&mut kid).unwrap();

@@ -1,5 +1,5 @@
-//! A real identity provider, and what the library has to do with one: `oidc-provider`, certified,
-//! on loopback. Needs Node.js and npm; `cargo xtask test` sees to both.
+//! The library against a real identity provider: `oidc-provider`, certified, on loopback. Needs
+//! Node.js and npm, which `cargo xtask test` provides.
 
 #![allow(clippy::unwrap_used, reason = "a test that can't go on fails")]
 

@@ -54,7 +54,7 @@ fn successor(issued: &AccessTokenResponse) -> String {
     issued.refresh_token.as_ref().unwrap().expose().to_owned()
 }
 
-/// A key of ours, and what the provider is told of it.
+/// A key of the client, and its public part for the provider.
 fn own_key() -> (Arc<Key>, serde_json::Value) {
     let pair = rcgen::KeyPair::generate_for(&rcgen::PKCS_ECDSA_P256_SHA256).unwrap();
     let key = || Key::from_der(Algorithm::ES256, &pair.serialize_der()).unwrap();
@@ -117,7 +117,7 @@ async fn an_unauthenticated_client_is_misconfigured_and_loses_nothing() {
         let client = Client::new(&idp, who).await;
         assert_eq!(client.refresh(&token).await, RefreshOutcome::Misconfigured, "{:?}", client.who);
     }
-    // Another client's token: the server says so in the words of a session that is over.
+    // For another client's token the server answers as for an ended session.
     let other = Client::new(&idp, ClientAuthentication::None { id: "spa".into() }).await;
     assert_eq!(other.refresh(&token).await, RefreshOutcome::Rejected);
     Client::web(&idp).await.issued(&token).await;
@@ -170,7 +170,7 @@ async fn a_token_that_was_used_ends_its_family() {
     client.issued(&bystander).await;
 }
 
-/// What everfresh is held against: every task that finds its token expired refreshes it.
+/// The baseline for comparison: every task that finds its token expired refreshes it.
 // Rows: F01.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_client_that_ignores_rotation_loses_every_session() {

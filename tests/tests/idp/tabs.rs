@@ -1,4 +1,4 @@
-//! One person's browser, with many tabs at several servers of this machine.
+//! One user's browser, with many tabs at several servers of this machine.
 
 use std::sync::{Arc, Mutex};
 
@@ -47,7 +47,7 @@ impl Tabs {
         self.send(request.unwrap()).await
     }
 
-    /// Goes where an answer leads, from site to site, and gives the last one and where it was.
+    /// Follows redirects from site to site. Returns the last answer and its address.
     pub(crate) async fn watch_revocations(
         &self,
         mut answer: Response<Bytes>,
@@ -73,7 +73,7 @@ impl Tabs {
     }
 
     async fn send(&self, mut request: Request<Full<Bytes>>) -> Response<Bytes> {
-        // Ports are nothing to a cookie.
+        // Cookies ignore ports.
         let site = Site::https("127.0.0.1", request.uri().path());
         let cookies = self.jar.lock().unwrap().header(&site, now());
         if !cookies.is_empty() {

@@ -1,4 +1,4 @@
-//! A browser: a jar, three tabs, and whatever node each request goes to.
+//! A browser: a jar and three tabs. Each request goes to a random node.
 
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
@@ -30,19 +30,20 @@ use crate::provider::{self, Provider};
 
 const TABS: usize = 3;
 
-/// A request is answered within so long, and what its handler takes, unless the way to its node
-/// fails: a refresh is waited for, the store is asked before and after, and connecting takes a while.
+/// The time limit of an answer, plus the time of its handler, unless the connection to the node
+/// fails. It covers the wait for a refresh, store calls before and after it, and the connection
+/// setup.
 const BOUND: Duration = Duration::from_secs(8);
 
-/// When everything works again, whoever is owed a session is served within so long: a minute is the
-/// longest pause after failures.
+/// The time limit until every client with a session is served after the last fault. The longest
+/// back-off is a minute.
 const PATIENCE: Duration = Duration::from_secs(90);
 
 pub(crate) fn name(number: usize) -> String {
     format!("browser-{number}")
 }
 
-/// What a browser is made of.
+/// The configuration and state of a browser.
 pub(crate) struct Browser {
     pub(crate) number: usize,
     pub(crate) rests: Rests,
@@ -54,15 +55,15 @@ pub(crate) struct Browser {
     pub(crate) calm: Duration,
     pub(crate) seed: u64,
     pub(crate) held: RefCell<Held>,
-    /// Somebody is signing out: what is answered meanwhile counts for nothing.
+    /// A sign-out is pending, so answers meanwhile are not judged.
     pub(crate) leaving: Cell<bool>,
     /// How often it signed in.
     pub(crate) sign_ins: Cell<u64>,
-    /// Held by requests; a sign-in waits for all of them.
+    /// Locked by requests for reading; a sign-in waits for all of them.
     pub(crate) door: RwLock<()>,
 }
 
-/// What it holds.
+/// The tokens of the jar.
 #[derive(Clone, Default)]
 pub(crate) struct Held {
     access: Option<String>,
@@ -78,12 +79,12 @@ struct Answer {
 /// How a request ended.
 enum End {
     Answered(Answer),
-    /// The connection failed, or was given up: the way there was not good.
+    /// The connection failed or was given up, so it was not good.
     Lost,
 }
 
 impl Browser {
-    /// The host: until everything is calm, and it is known whether the session is there.
+    /// The host. It runs until the network is calm and the session's fate is known.
     pub(crate) async fn live(self: Rc<Self>) -> turmoil::Result {
         let mut random = Rng::with_seed(self.seed);
         self.sign_in(&mut random).await;
@@ -115,7 +116,7 @@ impl Browser {
         }
     }
 
-    /// A request that is owed an answer 200, or 503.
+    /// A request that must be answered 200 or 503.
     async fn visit(&self, random: &mut Rng, path: &str, takes: Duration) {
         let open = self.door.read().await;
         let (began, who, stays) = (self.ledger.now(), self.sign_ins.get(), !self.leaving.get());
@@ -148,7 +149,8 @@ impl Browser {
         }
     }
 
-    /// Whether its token may have been sent to the provider, and no answer was there by then.
+    /// Whether a node may have sent the session's token to the provider without getting an answer
+    /// by then.
     fn is_in_doubt(&self, since: Duration) -> bool {
         let sid = self.held.borrow().sid;
         self.rests != Rests::OnItself && sid.is_some_and(|sid| self.ledger.was_claimed(sid, since))
@@ -167,7 +169,7 @@ impl Browser {
         self.sign_in(random).await;
     }
 
-    /// Begins anew, when all that was under way is over.
+    /// Signs in again after all pending requests have finished.
     async fn sign_in(&self, random: &mut Rng) {
         let _alone = self.door.write().await;
         loop {
@@ -201,7 +203,7 @@ impl Browser {
         self.leaving.set(false);
     }
 
-    /// In the end it is served, or its session's last tokens are truly lost.
+    /// At the end the client is served, or its session's last tokens are really lost.
     async fn comes_back(&self, random: &mut Rng) {
         let until = self.ledger.now() + PATIENCE;
         let (mut refused, mut served) = (0, 0);
@@ -214,11 +216,11 @@ impl Browser {
                 match answer.status {
                     200 if served > 0 => return self.is_there(),
                     200 => {
-                        // Not by the token that it has: by another one, when that is over.
+                        // The current token may not suffice; a later one may, after its expiry.
                         (refused, served) = (0, 1);
                         tokio::time::sleep(provider::LIFE + provider::LIFE / 2).await;
                     }
-                    // Late answers, and offers to the store, have come by then.
+                    // Late answers, and publications to the store, have arrived by then.
                     401 => refused += 1,
                     _ => refused = 0,
                 }
@@ -241,10 +243,10 @@ impl Browser {
         let issued = self.provider.family(&self.person()).current;
         let last = format!("{}.{issued}", self.person());
         let sid = self.held.borrow().sid;
-        // The store in memory waits for nothing.
+        // The store in memory never waits.
         let row = sid.and_then(|sid| self.rows.load(sid).now_or_never()?.ok()?);
         let published = row.and_then(|loaded| Some(loaded.record.upstream?.seq));
-        // What is in the row was sent, and nobody knows what became of it.
+        // The token in the row was sent, and its result is unknown.
         if published != Some(issued) && self.ledger.is_known(&last) {
             self.ledger.wrong(format!("{last} reached a node that lives, and is lost"));
         }
@@ -291,10 +293,10 @@ impl Browser {
         let shaken = hyper::client::conn::http1::handshake(TokioIo::new(stream)).await;
         let (mut sender, connection) = shaken.ok()?;
         tokio::spawn(async move {
-            // What becomes of it is told to whoever sends.
+            // The sender gets the connection's error.
             let _ = connection.await;
         });
-        // Whoever sends, sends what the jar holds then.
+        // Sends the jar's contents at this moment.
         let held = self.held.borrow().clone();
         let who = self.sign_ins.get();
         let mut request = Request::builder().method(method).uri(path).header("host", "app.test");

@@ -1,4 +1,4 @@
-//! What goes wrong, and when: drawn from a seed before anything runs.
+//! The faults of a schedule, drawn from a seed before the run.
 
 use std::fmt;
 use std::time::Duration;
@@ -8,17 +8,17 @@ use turmoil::Sim;
 
 use crate::{BROWSERS, NODES, browser, node, provider, store};
 
-/// How long a link takes by itself, and when it is slow.
+/// The latency of a link, normally and when it is slow.
 pub(crate) const QUICK: Duration = Duration::from_millis(100);
 const SLOW: Duration = Duration::from_millis(700);
 
-/// Two faults of one link or host are so far apart, for what was held to arrive.
+/// The distance between two faults of one link or host. Held messages arrive in between.
 const GAP: Duration = Duration::from_millis(300);
 
 /// A kind of fault.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Kind {
-    /// Messages wait, and arrive when it is over.
+    /// Messages wait, and arrive after the fault.
     Hold,
     /// Messages are lost, both ways.
     Part,
@@ -26,7 +26,7 @@ enum Kind {
     PartOneWay,
     /// Messages take their time.
     Slow,
-    /// A host dies, and begins anew.
+    /// A host crashes and restarts.
     Crash,
 }
 
@@ -50,7 +50,7 @@ pub(crate) struct Faults {
 }
 
 impl Faults {
-    /// `held`: how long a message may be on its way.
+    /// `held`: how long a message may be in transit.
     pub(crate) fn draw(
         random: &mut Rng,
         length: Duration,
@@ -61,7 +61,7 @@ impl Faults {
         let mut links = Vec::new();
         for node in &nodes {
             links.extend((0..BROWSERS).map(|n| (browser::name(n), node.clone())));
-            // The ways behind the nodes fail as often as all before them.
+            // The links behind the nodes fail as often as all links before them.
             links.extend((0..BROWSERS).map(|_| (node.clone(), store::HOST.to_owned())));
             if has_provider {
                 links.extend((0..BROWSERS).map(|_| (node.clone(), provider::HOST.to_owned())));
@@ -104,7 +104,7 @@ impl Faults {
         self.all.len()
     }
 
-    /// Begins and ends what is due.
+    /// Starts and ends the faults that are due.
     pub(crate) fn apply(&mut self, sim: &mut Sim<'_>, now: Duration, mut tell: impl FnMut(String)) {
         for (fault, (begun, over)) in self.all.iter().zip(&mut self.begun) {
             let (a, b) = (&*fault.a, &*fault.b);
@@ -133,7 +133,7 @@ impl Faults {
         }
     }
 
-    /// Whether the way between a browser and a node was anything but good in this time.
+    /// Whether the link between a browser and a node had any fault in this time.
     pub(crate) fn touch(&self, browser: &str, node: &str, from: Duration, until: Duration) -> bool {
         self.all.iter().any(|fault| {
             let there = fault.a == node && fault.kind == Kind::Crash

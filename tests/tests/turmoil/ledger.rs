@@ -1,4 +1,4 @@
-//! What everybody knows who watches: what was promised, what happened, and what was broken.
+//! The record of a run: the promises, the events, and the violations.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -20,13 +20,13 @@ struct Kept {
     tally: Tally,
     /// The one refresh token of each session and generation.
     successors: BTreeMap<(SessionId, u64), String>,
-    /// Generations that the store moved on from.
+    /// Generations that the store rotated.
     rotated: BTreeSet<(SessionId, u64)>,
-    /// When a session's token was claimed, and until when the claim stood.
+    /// When a session's token was claimed, and when the claim ended.
     claims: BTreeMap<SessionId, Vec<(Duration, Option<Duration>)>>,
     /// How often each node began.
     lives: Vec<u32>,
-    /// Which node, in which life, has heard of which token of the provider.
+    /// Which node, in which life, has received which token of the provider.
     heard: BTreeMap<String, (usize, u32)>,
 }
 
@@ -41,7 +41,7 @@ pub(crate) struct Tally {
     pub(crate) rotations: u64,
     pub(crate) sign_outs: u64,
     pub(crate) faults: u64,
-    /// Sessions whose last tokens nobody has.
+    /// Sessions whose last tokens reached no node.
     pub(crate) lost: u64,
 }
 
@@ -95,14 +95,14 @@ impl Ledger {
         change(&mut self.kept().tally);
     }
 
-    /// The sums; what was broken, and all that led there.
+    /// The counters, the violation, and the events before it.
     pub(crate) fn close(&self) -> (Tally, Option<(String, Vec<String>)>) {
         let mut kept = self.kept();
         let wrong = kept.wrong.take();
         (kept.tally, wrong.map(|wrong| (wrong, std::mem::take(&mut kept.trace))))
     }
 
-    /// A client got this refresh token: the only one of its generation.
+    /// A client got this refresh token, which must be the only one of its generation.
     pub(crate) fn given(&self, token: &str) {
         let Some((sid, generation)) = read(token) else {
             return self.wrong("a refresh token that is none".into());
@@ -135,7 +135,7 @@ impl Ledger {
         kept.claims.entry(sid).or_default().push((now, None));
     }
 
-    /// The claim was given back, or new tokens were published.
+    /// The claim was withdrawn, or new tokens were published.
     pub(crate) fn unclaimed(&self, sid: SessionId) {
         self.tell(|| format!("the claim of {sid} is over"));
         let mut kept = self.kept();
@@ -145,7 +145,7 @@ impl Ledger {
         }
     }
 
-    /// Whether the session's token was claimed at any time since then.
+    /// Whether the session's token was claimed at any time since `since`.
     pub(crate) fn was_claimed(&self, sid: SessionId, since: Duration) -> bool {
         let kept = self.kept();
         let claims = kept.claims.get(&sid).into_iter().flatten();
@@ -168,7 +168,7 @@ impl Ledger {
         self.kept().heard.insert(token, (node, life));
     }
 
-    /// Whether a node that still lives has heard of this token.
+    /// Whether a live node has received this token.
     pub(crate) fn is_known(&self, token: &str) -> bool {
         let kept = self.kept();
         kept.heard.get(token).is_some_and(|(node, life)| kept.lives[*node] == *life)

@@ -1,28 +1,28 @@
-//! Nodes, a store and another server over a simulated network: partitions, held and slow messages,
-//! crashes, by a seed. F01, F03, F19, rows S46, S54 and S57.
+//! Nodes, a store and another server over a simulated network, driven by a seed: partitions, held
+//! and slow messages, crashes. F01, F03, F19, rows S46, S54 and S57.
 //!
-//! The nodes are real engines with the Tower layer, served by hyper; the store answers over the same
-//! network; browsers have three tabs each, and talk to all nodes. Time is the simulation's.
+//! The nodes are real engines with the Tower layer, served by hyper. The store answers over the
+//! same network. Each browser has three tabs and talks to all nodes. Time is the simulation's.
 //!
-//! What is held against every schedule
-//! 1. Nobody is signed out who did not sign out: no 401, no cookie taken away, nobody taken for a
-//!    thief; and everybody is served in the end. Messages arrive within a quarter of the reuse interval, or
-//!    never, as everfresh takes for granted; handlers take as long as they like.
-//! 2. Of each generation there is one successor, byte for byte, and the store rotates it once.
-//! 3. Everybody is served as who they are.
-//! 4. Whoever has a good way to a node has an answer within a bound.
-//! 5. With tokens of another server that takes each one once (`Replay::Never`), none is sent twice.
-//!    Who is refused has a token that was claimed, and who is lost one whose answer reached no node
-//!    that lived to store it.
+//! # Checks of every schedule
+//! 1. No client is signed out unless it signed out itself: it gets no 401, keeps its cookies, is
+//!    never taken for a thief, and is served at the end. Messages arrive within a quarter of the
+//!    reuse interval, or never, as everfresh assumes. Handlers have no time limit.
+//! 2. Each generation has one successor, byte for byte, and the store rotates it once.
+//! 3. Each client is served as the user that signed in.
+//! 4. A client with a good connection to a node gets an answer within a time limit.
+//! 5. If another server accepts each token only once (`Replay::Never`), no token is sent twice. A
+//!    refused client has a token that was claimed. A client that loses its session has a token
+//!    whose answer reached no node that lived to store it.
 //!
 //! ```sh
 //! SEEDS=10000 cargo test --release -p everfresh-tests --test turmoil -- --nocapture
 //! SEED=4711 cargo test -p everfresh-tests --test turmoil -- --nocapture
 //! ```
 //!
-//! A seed gives the same faults and the same requests each time. What the engine draws by itself (ids,
-//! salts, pauses after failures) it draws anew, so a failure may take a few tries; its trace is
-//! printed whole.
+//! A seed produces the same faults and the same requests each time. The engine's own random values
+//! (ids, salts, back-offs) differ, so reproducing a failure may take a few tries. Its trace is
+//! printed in full.
 
 #![allow(clippy::unwrap_used, reason = "a test that can't go on fails")]
 
@@ -53,7 +53,7 @@ use provider::Provider;
 const NODES: usize = 3;
 const BROWSERS: usize = 3;
 
-/// How far the simulation goes at a time: what happens within is concurrent.
+/// The step of the simulation. Events within one step are concurrent.
 const TICK: Duration = Duration::from_millis(75);
 
 /// How long there are faults.
@@ -62,13 +62,13 @@ const LENGTH: Duration = Duration::from_secs(24);
 /// Longer than any schedule takes.
 const LONGEST: Duration = Duration::from_secs(600);
 
-/// What a schedule takes for granted.
+/// The assumptions of a schedule.
 #[derive(Clone, Copy)]
 struct Terms {
     rests: Rests,
-    /// Four times as long as a message may be on its way.
+    /// Four times the longest transit time of a message.
     reuse_interval: Duration,
-    /// As long as a network holds one; a link takes some time by itself.
+    /// How long the network holds a message. A link adds some latency.
     held: Duration,
 }
 
@@ -113,7 +113,7 @@ fn play(seed: u64, terms: Terms) -> (Tally, Option<Broken>) {
     sim.host(provider::HOST, move || provider::serve(serving.0.clone(), serving.1.clone()));
     let skewed = random.bool();
     for number in 0..NODES {
-        // Clocks that differ run alike.
+        // Clocks that differ run at the same speed.
         let skew = Duration::from_secs(if skewed { random.u64(..60) } else { 0 });
         let clock = ManualClock::starting_at(start.plus(skew));
         clocks.push(clock.clone());
@@ -156,7 +156,7 @@ fn play(seed: u64, terms: Terms) -> (Tally, Option<Broken>) {
     (tally, broken.map(|(what, trace)| Broken { seed, what, trace }))
 }
 
-/// Runs many, and prints the first that breaks a promise.
+/// Runs many schedules, and prints the first that breaks a promise.
 #[expect(clippy::print_stdout, reason = "the figures are what it is run for")]
 fn promise(name: &str, rests: Rests) {
     let seeds = match std::env::var("SEED") {

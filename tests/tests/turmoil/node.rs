@@ -24,21 +24,21 @@ use crate::store::Remote;
 
 pub(crate) const PORT: u16 = 80;
 
-/// How long access tokens live: more than half of it is a window to refresh in.
+/// The lifetime of access tokens. More than half of it is the refresh window.
 const LIFE: Duration = Duration::from_secs(4);
 
 /// How long a refresh at the provider may take.
 pub(crate) const LIMIT: Duration = Duration::from_secs(4);
 
-/// What sessions rest on.
+/// The source of a session's tokens.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Rests {
     OnItself,
-    /// On the provider's tokens, each of which is sent as often as this says.
+    /// The provider's tokens, with this setting for resending.
     OnAnother(Replay),
 }
 
-/// What a node is made of.
+/// The configuration of a node.
 #[derive(Clone)]
 pub(crate) struct Node {
     pub(crate) number: usize,
@@ -66,7 +66,7 @@ impl Node {
             let service = TowerToHyperService::new(service.clone());
             tokio::spawn(async move {
                 let serving = hyper::server::conn::http1::Builder::new();
-                // A client that hangs up is no news.
+                // A client that disconnects is not an error.
                 let _ = serving.serve_connection(TokioIo::new(stream), service).await;
             });
         }
@@ -107,7 +107,7 @@ impl Node {
 type Reply = Response<Full<Bytes>>;
 
 async fn answer(request: Request<Incoming>) -> Reply {
-    // The layer is around this service: there is always a session.
+    // The layer is around this service, so there is always a session.
     let reply = match request.extensions().get::<Session<User>>().cloned() {
         Some(session) => route(&session, request).await,
         None => Err(Rejection::missing_layer()),

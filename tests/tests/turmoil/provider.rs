@@ -1,5 +1,5 @@
-//! Another server whose refresh tokens are good for once, on a host of its own; and a node's way
-//! to it.
+//! Another server with single-use refresh tokens, on a host of its own, and a node's connection to
+//! it.
 
 use std::collections::HashMap;
 use std::net::{IpAddr, Ipv4Addr};
@@ -25,8 +25,8 @@ use crate::ledger::Ledger;
 pub(crate) const HOST: &str = "provider";
 const PORT: u16 = 8000;
 
-/// What nodes are configured with: `SecureUrl` takes `http` for loopback alone, and the way there is
-/// ours.
+/// The nodes' configuration. `SecureUrl` accepts `http` for loopback only, and the test supplies
+/// the connection.
 pub(crate) const URL: &str = "https://provider.test/token";
 
 /// How long its access tokens live.
@@ -35,7 +35,7 @@ pub(crate) const LIFE: Duration = Duration::from_secs(4);
 /// How long a node tries to connect.
 const CONNECT: Duration = Duration::from_secs(2);
 
-/// What it knows, whether its host runs or not.
+/// The provider's state, which outlasts a crash of its host.
 #[derive(Debug, Default)]
 pub(crate) struct Provider(Mutex<Known>);
 
@@ -48,9 +48,9 @@ struct Known {
 /// The tokens of one sign-in, `name.number`.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Family {
-    /// The one that is good.
+    /// The token that is valid.
     pub(crate) current: u64,
-    /// One came that was not: all are void.
+    /// An invalid token was presented, which made all of them invalid.
     pub(crate) reused: bool,
 }
 
@@ -64,7 +64,7 @@ impl Provider {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Somebody signs in. Gives the refresh token.
+    /// Signs a user in. Returns the refresh token.
     pub(crate) fn sign_in(&self, name: &str) -> String {
         self.known().families.insert(name.to_owned(), Family::default());
         format!("{name}.0")
@@ -74,7 +74,7 @@ impl Provider {
         self.known().families.get(name).copied().unwrap_or_default()
     }
 
-    /// The next token, if this is the one that is good (RFC 9700 section 4.14.2).
+    /// The next token, if `token` is the valid one (RFC 9700 section 4.14.2).
     fn refresh(&self, token: &str, ledger: &Ledger) -> Option<String> {
         let (name, number) = token.rsplit_once('.')?;
         let mut known = self.known();
@@ -91,7 +91,7 @@ impl Provider {
         Some(format!("{name}.{}", family.current))
     }
 
-    /// How long it takes until it looks at a request, and until it answers.
+    /// The time until it processes a request, and the time until it answers.
     fn pauses(&self) -> [Duration; 2] {
         let mut known = self.known();
         let mut draw = || {
@@ -111,7 +111,7 @@ pub(crate) async fn serve(provider: Arc<Provider>, ledger: Arc<Ledger>) -> turmo
         let service = service_fn(move |request| token(provider.clone(), ledger.clone(), request));
         tokio::spawn(async move {
             let serving = hyper::server::conn::http1::Builder::new();
-            // Whoever hangs up is no news.
+            // A client that disconnects is not an error.
             let _ = serving.serve_connection(TokioIo::new(stream), service).await;
         });
     }
@@ -126,7 +126,7 @@ async fn token(
     let field =
         body.split(|byte| *byte == b'&').find_map(|pair| pair.strip_prefix(b"refresh_token="));
     let token = String::from_utf8_lossy(field.unwrap_or_default()).into_owned();
-    // A client that hangs up ends no request halfway.
+    // A client that disconnects does not interrupt a request.
     let work = tokio::spawn(async move {
         let [before, after] = provider.pauses();
         tokio::time::sleep(before).await;
@@ -156,7 +156,7 @@ async fn token(
 
 type Connecting = Pin<Box<dyn Future<Output = Result<SendRequest<Full<Bytes>>, HttpError>> + Send>>;
 
-/// A node's way there: one connection a call, made before the call's permission is asked for.
+/// A node's connection: a new one for each call, opened before the call asks for permission.
 pub(crate) struct Dial {
     connecting: Option<Connecting>,
     sender: Option<SendRequest<Full<Bytes>>>,
@@ -164,7 +164,7 @@ pub(crate) struct Dial {
 }
 
 impl Dial {
-    /// `heard` is told of each refresh token that arrives.
+    /// `heard` is called with each refresh token that arrives.
     pub(crate) fn new(heard: impl Fn(String) + Send + Sync + 'static) -> Self {
         Self { connecting: None, sender: None, heard: Arc::new(heard) }
     }
@@ -216,7 +216,7 @@ async fn connect() -> Result<SendRequest<Full<Bytes>>, HttpError> {
         let (sender, connection) =
             shaken.map_err(|error| HttpError::Connect { cause: error.to_string() })?;
         tokio::spawn(async move {
-            // What becomes of it is told to whoever sends.
+            // The sender gets the connection's error.
             let _ = connection.await;
         });
         Ok(sender)

@@ -1,4 +1,4 @@
-//! A store on a host of its own, and a node's way to it.
+//! A store on a host of its own, and a node's connection to it.
 
 use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
@@ -23,18 +23,18 @@ const PORT: u16 = 7000;
 /// How long a node waits for the store.
 const LIMIT: Duration = Duration::from_secs(1);
 
-/// How often the store says that nothing has ended, and for how long it may be silent.
+/// The interval of the store's keep-alive messages, and the time limit for its silence.
 const BEAT: Duration = Duration::from_millis(500);
 const SILENCE: Duration = Duration::from_millis(2000);
 
-/// The host: rows that outlast it, and what is told of them.
+/// The host: rows that outlast it, and their events.
 pub(crate) async fn serve(rows: MemoryStore, ledger: Arc<Ledger>) -> turmoil::Result {
     let listener = TcpListener::bind((IpAddr::from(Ipv4Addr::UNSPECIFIED), PORT)).await?;
     loop {
         let (stream, _) = listener.accept().await?;
         let (rows, ledger) = (rows.clone(), ledger.clone());
         tokio::spawn(async move {
-            // Whoever hangs up is no news.
+            // A client that disconnects is not an error.
             let _ = answer(stream, rows, &ledger).await;
         });
     }
@@ -117,7 +117,7 @@ async fn perform(rows: &MemoryStore, ledger: &Ledger, asked: Asked) -> Result<Sa
     })
 }
 
-/// Tells of ends until the node is gone.
+/// Sends the sessions that end until the node is gone.
 async fn feed(
     rows: &MemoryStore,
     back: Duration,

@@ -1,4 +1,4 @@
-//! What a node and the store say to each other: a JSON value a line.
+//! The protocol between a node and the store: one JSON value per line.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -14,7 +14,7 @@ use tokio::io::{AsyncBufRead, AsyncBufReadExt as _, AsyncWrite, AsyncWriteExt as
 
 type Id = [u8; 16];
 
-/// What a node asks.
+/// A node's request.
 #[derive(Serialize, Deserialize)]
 pub(crate) enum Asked {
     Create(Box<Begun>),
@@ -49,13 +49,13 @@ pub(crate) enum Asked {
         claims: Option<String>,
     },
     End(Id),
-    /// Answered by a line for each session that ends, and by others now and then.
+    /// Answered by a line for each session that ends, and by keep-alive lines.
     Follow {
         back: u64,
     },
 }
 
-/// What the store says.
+/// The store's answer.
 #[derive(Serialize, Deserialize)]
 pub(crate) enum Said {
     Done,

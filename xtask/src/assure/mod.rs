@@ -1,5 +1,5 @@
-//! `cargo xtask assure`: what was run to find out whether promises are kept, as one table of figures,
-//! in `docs/assurance.md` as well.
+//! `cargo xtask assure`: runs every kind of check and prints the results as one table, which is
+//! also in `docs/assurance.md`.
 
 mod page;
 
@@ -9,8 +9,8 @@ use std::process::{Command, ExitCode};
 use crate::test::{cargo, coverage_file, said};
 use crate::{coverage, load, memory, mutants};
 
-/// One line of the table: what was found, and whether that is all there should be. None: what can't
-/// be had on this machine, which is no gap, nor is it kept.
+/// One line of the table: the result, and whether it is as it should be. `None`: this machine can't
+/// run the check, which is neither a pass nor a failure.
 #[derive(Debug, PartialEq, Eq)]
 struct Row {
     what: String,
@@ -24,7 +24,7 @@ impl Row {
     }
 }
 
-/// A part, by its name: what it runs.
+/// A part, by name, with the check that it runs.
 struct Part {
     name: &'static str,
     run: fn(&Path, bool) -> Vec<Row>,
@@ -182,7 +182,7 @@ fn turmoil(root: &Path, full: bool) -> Vec<Row> {
     command.args(["--", "--nocapture", "--test-threads=2"]);
     command.env("SEEDS", if full { "10000" } else { "100" }).env_remove("SEED");
     let (lines, succeeded) = said(&mut command);
-    // Behind the name of its test, on the same line.
+    // After the name of its test, on the same line.
     let said = lines.iter().filter_map(|line| line.split_once("turmoil, ")).map(|(_, said)| said);
     let figures: Vec<String> = said.filter_map(simulated).collect();
     let kept = succeeded && figures.len() == 2;
@@ -200,7 +200,7 @@ fn simulated(said: &str) -> Option<String> {
     Some(format!("{seeds}, {requests} requests, {faults} faults"))
 }
 
-/// What `cargo xtask mutants` found last, which takes an hour.
+/// The last result of `cargo xtask mutants`, which takes an hour.
 fn broken(root: &Path, _: bool) -> Vec<Row> {
     const WHAT: &str = "Mutants of the code, killed by tests";
     let mutants::Found { killed, missed, unviable } = mutants::found(root);

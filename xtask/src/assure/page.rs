@@ -9,7 +9,7 @@ const BEGIN: &str = "<!-- made by cargo xtask assure -->\n";
 const END: &str = "<!-- end of what cargo xtask assure makes -->";
 const HEAD: &str = "| part | what | figure | | when, at which commit |\n|---|---|---|---|---|\n";
 
-/// As the table has it.
+/// The verdict as the table shows it.
 pub(super) fn verdict(kept: Option<bool>) -> &'static str {
     match kept {
         Some(true) => "kept",
@@ -18,7 +18,7 @@ pub(super) fn verdict(kept: Option<bool>) -> &'static str {
     }
 }
 
-/// Puts what was found in the place of what was there of these parts.
+/// Replaces the former results of these parts.
 pub(super) fn write(
     root: &Path,
     order: &[&str],

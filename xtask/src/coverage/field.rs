@@ -1,6 +1,6 @@
-//! F: what goes wrong in the field, said as what must hold.
+//! F: failures observed in the field, as requirements.
 
-/// A row, and what must hold.
+/// A row, and its requirement.
 pub(super) const FIELD: &[(&str, &str)] = &[
     ("f01", "Any number of requests with one expired token cause one refresh."),
     (

@@ -1,9 +1,9 @@
-//! Rows that say in one sentence what must hold.
+//! Rows with a requirement in one sentence.
 //!
-//! H, M and L: a security review, by severity. R: public reports of users of other projects. N: the
-//! first use of everfresh by a newcomer.
+//! H, M and L: a security review, by severity. R: public reports of users of other projects. N: a
+//! newcomer's first use of everfresh.
 
-/// A row, and what must hold.
+/// A row, and its requirement.
 pub(super) const FINDINGS: &[(&str, &str)] = &[
     (
         "h1",

@@ -1,6 +1,6 @@
-//! S: what must hold by a standard or by a published vulnerability.
+//! S: requirements from standards and published vulnerabilities.
 
-/// A row, and what must hold.
+/// A row, and its requirement.
 pub(super) const HOLDS: &[(&str, &str)] = &[
     ("s01", "Every `Cookie` field is read as bytes, and a bad pair affects no other."),
     ("s02", "Cookie names are compared octet by octet."),

@@ -1,7 +1,7 @@
-//! `tests/COVERAGE.md`: which tests show which row of the project's lists.
+//! `tests/COVERAGE.md`: which tests cover which row of the project's lists.
 //!
-//! A test that shows rows has the comment `// Rows: F02, S11.` right above its attributes: `F` for
-//! what goes wrong in the field, `S` for what must hold, other letters for rows of [`FINDINGS`].
+//! A test that covers rows has the comment `// Rows: F02, S11.` right above its attributes. `F` is
+//! a failure from the field, `S` a requirement. Other letters are rows of [`FINDINGS`].
 
 mod field;
 mod findings;
@@ -17,7 +17,7 @@ use field::FIELD;
 use findings::FINDINGS;
 use holds::HOLDS;
 
-/// Rows that no test shows, and why.
+/// Rows without a test, with the reason.
 const REASONS: &[(&str, &str)] = &[
     ("f04", "there is no lease to run out: a rotation is one compare-and-set"),
     ("f06", "a waiter's limit never clears a cookie: shown by f70 and by the adapter suite"),
@@ -79,7 +79,7 @@ const REASONS: &[(&str, &str)] = &[
     ),
 ];
 
-/// The file as it should be, and what it says.
+/// The generated file, and its findings.
 #[derive(Default)]
 pub(crate) struct Coverage {
     /// The text of `tests/COVERAGE.md`.
@@ -88,9 +88,9 @@ pub(crate) struct Coverage {
     pub(crate) shown: usize,
     /// How many have a reason in place of a test.
     pub(crate) reasoned: usize,
-    /// Those with neither.
+    /// Rows with neither a test nor a reason.
     pub(crate) open: Vec<String>,
-    /// Comments that can't be read, or that name a row which is in no list.
+    /// Comments that can't be parsed, or that name an unknown row.
     pub(crate) wrong: Vec<String>,
 }
 
@@ -113,7 +113,7 @@ pub(crate) fn run(root: &Path) -> ExitCode {
     }
 }
 
-/// What the tests in these folders show.
+/// The coverage of the tests in these folders.
 pub(crate) fn generate(root: &Path) -> Coverage {
     let mut shown: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
     let mut wrong = Vec::new();
@@ -138,7 +138,7 @@ pub(crate) fn generate(root: &Path) -> Coverage {
     Coverage { wrong, ..tell(&shown, REASONS) }
 }
 
-/// Every row, and what must hold.
+/// Every row, and its requirement.
 fn all() -> impl Iterator<Item = &'static (&'static str, &'static str)> {
     FIELD.iter().chain(HOLDS).chain(FINDINGS)
 }
@@ -182,11 +182,12 @@ fn function(line: &str) -> Option<&str> {
     if before.starts_with("//") { None } else { rest.split(['(', '<']).next() }
 }
 
-/// How a comment begins that lists the rows of the test below it. It ends with a full stop.
+/// The start of a comment with the rows of the test below it. The comment ends with a full stop.
 const ROWS: &str = "// Rows: ";
 
-/// Each test that shows a row, with the row. The error is the line of a comment that cannot be read:
-/// one without a full stop, or with anything but attributes between it and a function.
+/// Each test that covers a row, with the row. The error is the line of a comment that can't be
+/// parsed: the full stop is missing, or something other than attributes follows before the
+/// function.
 fn tests_with_rows(text: &str) -> Result<Vec<(&str, &str)>, &str> {
     let mut found = Vec::new();
     let mut open: Option<&str> = None;

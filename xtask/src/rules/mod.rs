@@ -1,9 +1,9 @@
-//! Takes back each rule of rotation, and of upstream tokens, alone, and expects the world to find who
-//! suffers.
+//! Disables each rule of rotation, and of upstream tokens, one at a time, and expects the models to
+//! find a violation.
 //!
-//! A copy of the core, the testkit and `everfresh-upstream` is changed in one place, built, and
-//! searched. A search that finds nothing would mean that the rule is not needed, or that the search
-//! does not reach it.
+//! The task changes a copy of the core, the testkit and `everfresh-upstream` in one place, builds
+//! it, and runs a search. A search without a violation means that the rule is not needed, or that
+//! the search does not reach it.
 
 mod upstream;
 
@@ -12,7 +12,7 @@ use std::process::Command;
 
 use crate::tools;
 
-/// A rule, and the change that takes it back.
+/// A rule, and the change that disables it.
 struct Rule {
     name: &'static str,
     file: &'static str,
@@ -24,17 +24,18 @@ struct Rule {
 /// Where the rule is missed.
 #[derive(Clone, Copy)]
 enum Search {
-    /// The search of the table: requests in flight and ticks that are enough to show it.
+    /// The search of the table: enough requests in transit and ticks to find the violation.
     Rotation([&'static str; 2]),
-    /// The world of upstream tokens: this kind of server.
+    /// The world of upstream tokens, with this kind of server.
     Upstream(&'static str),
-    /// The same, from this schedule on, for what one in a hundred thousand shows. Where it is not
-    /// found any more, the search itself has changed: look for it again with a large number.
+    /// The same from this schedule on, for a violation in one of a hundred thousand schedules. If
+    /// the violation is no longer found, the search itself has changed; find a new start with a
+    /// large number of schedules.
     UpstreamFrom(&'static str, &'static str),
 }
 
 impl Search {
-    /// So many schedules by chance, of the same seeds each time, are more than enough.
+    /// The number of random schedules, always with the same seeds. It is more than enough.
     const SCHEDULES: &str = "60000";
 
     fn words(self) -> (&'static str, Vec<&'static str>) {
@@ -48,7 +49,7 @@ impl Search {
         }
     }
 
-    /// What the program says where nobody suffers, and where somebody does.
+    /// The program's output without and with a violation.
     fn outcomes(self) -> [&'static str; 2] {
         match self {
             Self::Rotation(_) => {
@@ -132,7 +133,7 @@ const RULES: &[Rule] = &[
     },
 ];
 
-/// The members of the copy; what they don't need is not built.
+/// The members of the copy, without those that they don't need.
 const COPIED: [&str; 5] = [
     "crates/everfresh",
     "crates/everfresh-testkit",
@@ -141,8 +142,8 @@ const COPIED: [&str; 5] = [
     "tests/model",
 ];
 
-/// Says of each rule whether it was missed, as soon as it is known. The error names what could not
-/// be done.
+/// Reports for each rule whether the search missed it, as soon as that is known. The error is the
+/// operation that failed.
 pub(crate) fn run(root: &Path, mut say: impl FnMut(&'static str, bool)) -> Result<(), String> {
     let copy = tools::target(root).join("rules");
     copy_members(root, &copy, &COPIED)?;
@@ -166,7 +167,7 @@ fn missed(root: &Path, copy: &Path, rule: &Rule) -> Result<bool, String> {
     found.map(|nobody_suffers| !nobody_suffers)
 }
 
-/// Whether the search found nobody who suffers.
+/// Whether the search found no violation.
 fn search(copy: &Path, search: Search) -> Result<bool, String> {
     let (example, words) = search.words();
     let mut command = Command::new(std::env::var_os("CARGO").unwrap_or("cargo".into()));
@@ -175,10 +176,10 @@ fn search(copy: &Path, search: Search) -> Result<bool, String> {
         .args(["run", "--quiet", "--release", "-p", "everfresh-model", "--example", example])
         .arg("--")
         .args(words)
-        // Warnings about what a missing rule leaves unused are no news.
+        // Hides warnings about code that is unused without the rule.
         .env("RUSTFLAGS", "--cap-lints=allow")
         .env("CARGO_PROFILE_RELEASE_LTO", "off")
-        // Each rule changes one function: what does not change is not built again.
+        // Each rule changes one function, so the rest is not built again.
         .env("CARGO_INCREMENTAL", "1")
         .env("CARGO_PROFILE_RELEASE_CODEGEN_UNITS", "256")
         .env("CARGO_TARGET_DIR", copy.join("target"));
@@ -198,7 +199,7 @@ fn stderr(bytes: &[u8]) -> String {
     text.lines().take(40).collect::<Vec<_>>().join("\n")
 }
 
-/// A copy of the workspace that has these members and no others, and the lock file.
+/// A copy of the workspace with only these members, and with the lock file.
 pub(crate) fn copy_members(root: &Path, copy: &Path, members: &[&str]) -> Result<(), String> {
     for name in members.iter().chain(&["Cargo.lock"]) {
         let _ = std::fs::remove_dir_all(copy.join(name));

@@ -1,5 +1,5 @@
-//! The rules of another server's tokens: which node may send one that can be used once, and what
-//! comes of it.
+//! The rules for another server's tokens: which node may send a single-use token, and how its
+//! answer is handled.
 
 use super::{Rule, Search};
 

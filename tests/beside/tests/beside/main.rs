@@ -1,4 +1,5 @@
-//! What we accept, `jsonwebtoken::decode` accepts; and neither gets in the other's way.
+//! `jsonwebtoken::decode` accepts every token that everfresh accepts, and neither library disturbs
+//! the other.
 
 mod mutated;
 mod numbers;
@@ -25,7 +26,7 @@ struct User {
     name: String,
 }
 
-/// One algorithm, as both libraries want its keys.
+/// One algorithm with its keys for both libraries.
 struct Case {
     alg: Algorithm,
     ours: Key,
@@ -96,7 +97,7 @@ fn engine(key: Key, profile: TokenProfile) -> Engine<User> {
         .unwrap()
 }
 
-/// The same algorithm by its registered name, as `jsonwebtoken` has it.
+/// The same algorithm in `jsonwebtoken`, by its registered name.
 fn theirs(alg: Algorithm) -> jsonwebtoken::Algorithm {
     alg.to_string().parse().unwrap()
 }

@@ -1,4 +1,5 @@
-//! Tokens with anything in them, and changed in any way: what we accept, `jsonwebtoken` accepts.
+//! Tokens with arbitrary content and arbitrary changes: `jsonwebtoken` accepts every token that
+//! everfresh accepts.
 
 use std::time::{Duration, SystemTime};
 
@@ -15,11 +16,11 @@ fn sign(header: &str, payload: &str) -> String {
     format!("{signed}.{}", B64.encode(aws_lc_rs::hmac::sign(&key, signed.as_bytes())))
 }
 
-/// A number with a fraction. With the features of `json`, `jsonwebtoken` reads no date that is one,
-/// and everfresh does: `numbers.rs` shows that.
+/// A number with a fraction. With the features of `json`, `jsonwebtoken` reads no date with a
+/// fraction, and everfresh does, which `numbers.rs` tests.
 const FRACTION: &str = if cfg!(feature = "json") { "15" } else { "1.5" };
 
-/// Values that stress a reader.
+/// Values that stress a parser.
 fn member() -> impl Strategy<Value = String> {
     prop_oneof![
         Just("1".into()),
@@ -70,7 +71,7 @@ fn object(base: &Value, drop: &[usize], extra: &[(String, String)], turn: usize)
     format!("{{{}}}", members.join(","))
 }
 
-/// Whether the engine takes a token as it is, without refreshing it.
+/// Whether the engine accepts a token without refreshing it.
 fn accepts(auth: &Engine<User>, token: &str) -> bool {
     let request = http::Request::builder().header("cookie", format!("__Host-access_token={token}"));
     let Ok(request) = request.body(()) else { return false };
@@ -82,7 +83,7 @@ fn accepts(auth: &Engine<User>, token: &str) -> bool {
     }
 }
 
-/// Runs `check` on many values and gives how often it said that the token was accepted.
+/// Runs `check` on many values and returns how many tokens were accepted.
 fn accepted_of<S: Strategy>(
     cases: u32,
     strategy: &S,
@@ -99,7 +100,7 @@ fn accepted_of<S: Strategy>(
     accepted.get()
 }
 
-/// Tokens with a good signature and any header and claims: ours is the stricter reader.
+/// Tokens with a valid signature and arbitrary header and claims. everfresh is the stricter parser.
 #[test]
 fn every_token_we_accept_is_accepted_by_jsonwebtoken() {
     let auth = engine(Key::hmac(Algorithm::HS256, &SECRET).unwrap(), TokenProfile::Jwt);
@@ -118,7 +119,7 @@ fn every_token_we_accept_is_accepted_by_jsonwebtoken() {
         }
         let mut validation = validation(Algorithm::HS256);
         validation.validate_nbf = true;
-        validation.leeway = 30; // ours for `nbf`
+        validation.leeway = 30; // everfresh's leeway for `nbf`
         let key = DecodingKey::from_secret(&SECRET);
         let read = jsonwebtoken::decode::<User>(&token, &key, &validation);
         prop_assert!(read.is_ok(), "{header} {payload}: {:?}", read.err());
@@ -127,7 +128,7 @@ fn every_token_we_accept_is_accepted_by_jsonwebtoken() {
     assert!(accepted > 1000, "the property was tried on {accepted} accepted tokens");
 }
 
-/// One change of a text's bytes, the place as a part of its length.
+/// One change of a text's bytes. The position is a fraction of its length.
 #[derive(Clone, Debug)]
 enum Edit {
     Flip(f64, u8),
@@ -187,7 +188,7 @@ struct Signer {
     decoding: DecodingKey,
 }
 
-/// For each algorithm an engine, and what signs for it.
+/// An engine and a signer for each algorithm.
 fn signers() -> (Vec<Engine<User>>, Vec<Signer>) {
     let signer = |Case { alg, ours, encoding, decoding }| {
         (engine(ours, TokenProfile::Jwt), Signer { alg, encoding, decoding })
@@ -195,20 +196,20 @@ fn signers() -> (Vec<Engine<User>>, Vec<Signer>) {
     cases().into_iter().map(signer).unzip()
 }
 
-/// A token signed by jsonwebtoken, whatever its header and payload are.
+/// A token signed by jsonwebtoken, with an arbitrary header and payload.
 fn sign_by(case: &Signer, header: &[u8], payload: &[u8]) -> String {
     let signed = format!("{}.{}", B64.encode(header), B64.encode(payload));
     let signature = jsonwebtoken::crypto::sign(signed.as_bytes(), &case.encoding, theirs(case.alg));
     format!("{signed}.{}", signature.unwrap())
 }
 
-/// Which algorithm: RSA keys sign slowly in builds for tests, so they come less often.
+/// The index of an algorithm. RSA keys sign slowly in test builds, so they are less frequent.
 fn algorithm() -> impl Strategy<Value = usize> {
     prop_oneof![8 => 0_usize..3, 1 => 3_usize..9, 4 => 9_usize..12]
 }
 
-/// Bits flipped, bytes put, inserted, removed and doubled, the rest cut off, by every algorithm: if
-/// we still accept it, so do they.
+/// Flips bits, replaces, inserts, removes and doubles bytes, and truncates, for every algorithm. If
+/// everfresh still accepts the token, `jsonwebtoken` does too.
 // Rows: S28.
 #[test]
 fn mutated_tokens_are_no_different() {
@@ -237,8 +238,8 @@ fn mutated_tokens_are_no_different() {
     assert!(accepted > 1000, "{accepted} tokens were accepted");
 }
 
-/// The text of the header and of the claims changed in the same ways and signed again, by every
-/// algorithm: what we accept, they accept.
+/// Changes the text of the header and of the claims in the same ways and signs it again, for every
+/// algorithm. `jsonwebtoken` accepts every token that everfresh accepts.
 // Rows: S27, S29.
 #[test]
 fn reissued_tokens_cost_the_same() {
@@ -260,7 +261,7 @@ fn reissued_tokens_cost_the_same() {
         }
         let mut validation = validation(case.alg);
         validation.validate_nbf = true;
-        validation.leeway = 30; // ours for `nbf`
+        validation.leeway = 30; // everfresh's leeway for `nbf`
         let read = jsonwebtoken::decode::<User>(&token, &case.decoding, &validation);
         let (header, payload) = (B64.encode(header), B64.encode(payload));
         prop_assert!(read.is_ok(), "{header} {payload}: {:?}", read.err());

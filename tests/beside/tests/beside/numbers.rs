@@ -1,4 +1,5 @@
-//! Numbers of tokens and of answers, whatever features of `serde_json` the app's other crates want.
+//! Numbers in tokens and answers, with any features of `serde_json` that the app's other crates
+//! enable.
 
 use everfresh::dialect::{Dialect, RefreshOutcome};
 use everfresh::upstream::Received;
@@ -9,7 +10,7 @@ use super::*;
 
 const NOW: u64 = 1_800_000_000;
 
-/// What is read of a token with these claims beside `iss`, `aud` and `sub`.
+/// The parsed token with these claims beside `iss`, `aud` and `sub`.
 fn read(dates: &str) -> Result<Received, String> {
     beside::install();
     let issuer = TrustedIssuer::new(
