@@ -1,4 +1,4 @@
-//! What is actix-web's own: extractors on an app, errors, header types, workers, hang-ups.
+//! The actix-web parts: extractors in an app, errors, header types, workers, disconnects.
 
 use std::collections::HashSet;
 use std::net::{SocketAddr, TcpListener};
@@ -79,7 +79,7 @@ impl World {
         Answer::of(try_call_service(&app, request).await).await
     }
 
-    /// The cookie of somebody who has signed in.
+    /// The cookie of a signed-in user.
     async fn sign_in(&self, name: &str) -> String {
         let answer = self.send("POST", &format!("/login/{name}"), "").await;
         assert_eq!(answer.status, 204);
@@ -145,7 +145,7 @@ struct Answer {
 }
 
 impl Answer {
-    /// An error is made an answer as `HttpServer` does it.
+    /// Turns an error into an answer as `HttpServer` does.
     async fn of<B: MessageBody>(result: Result<ServiceResponse<B>, actix_web::Error>) -> Self {
         match result {
             Ok(response) => Self::read(response.into()).await,
@@ -161,7 +161,7 @@ impl Answer {
         Self { status, cookies, body: String::from_utf8(body.to_vec()).unwrap() }
     }
 
-    /// Our cookie, as the next request brings it.
+    /// Our cookie, as the next request sends it.
     fn token(&self) -> Option<String> {
         let ours = self.cookies.iter().find(|cookie| cookie.starts_with(COOKIE))?;
         Some(ours.split(';').next()?.to_owned())
@@ -243,7 +243,7 @@ async fn require_answers_for_a_scope() {
     assert!(answer.token().is_some());
 }
 
-/// Byte for byte what every other adapter answers.
+/// The answer equals every other adapter's, byte for byte.
 #[test]
 fn a_rejection_is_the_answer_that_the_core_makes() {
     use SessionErrorKind::*;
@@ -291,7 +291,7 @@ async fn a_handlers_own_cookies_stay_and_ours_comes_after_them() {
     assert!(answer.cookies[2].starts_with(COOKIE) && answer.cookies.len() == 3);
 }
 
-/// Tells its session to the test, and never answers.
+/// Sends its session to the test, and never answers.
 async fn hang(
     session: Session<User>,
     tell: web::Data<mpsc::UnboundedSender<everfresh::Session<User>>>,

@@ -1,6 +1,6 @@
-//! What it costs a node to learn of sessions that ended elsewhere, and to open and close watches,
-//! and for how long other requests wait meanwhile. Times are those of the thread on a processor,
-//! so that what else the machine does is not in them.
+//! The cost of learning which sessions ended on another node, and of opening and closing watches.
+//! Also the longest wait of other requests meanwhile. Times are the thread's own processor time, so
+//! other load on the machine does not count.
 //!
 //! Run with: `cargo bench -p everfresh-bench --bench ends`
 
@@ -22,17 +22,17 @@ use http::Request;
 use tokio::sync::Notify;
 use tower::{Service as _, ServiceBuilder};
 
-/// How many ends a page has, as stores read them.
+/// How many ends one page of a store holds.
 const PAGE: usize = 5000;
 
-/// What this thread has had of a processor.
+/// The processor time of this thread.
 fn spent() -> Duration {
     let stat = std::fs::read_to_string("/proc/thread-self/schedstat").expect("Linux");
     let nanos = stat.split(' ').next().and_then(|first| first.parse().ok());
     Duration::from_nanos(nanos.expect("a number"))
 }
 
-/// A refresher whose feed tells of so many ends each time that it is told to.
+/// A refresher whose feed reports the given number of ends each time it is notified.
 struct Tells {
     ends: usize,
     again: Arc<Notify>,
@@ -72,13 +72,13 @@ impl Refresher for Tells {
     }
 }
 
-/// An id that looks like any other.
+/// A pseudo-random id.
 fn spread(n: usize) -> [u8; 16] {
     let n = n as u128 + 1;
     n.wrapping_mul(0x9e37_79b9_7f4a_7c15_f39c_c060_5ced_c835).to_be_bytes()
 }
 
-/// What it takes until the feed is live, and the longest that a request waited for its turn.
+/// The time until the feed is live, and the longest time that a request waited for its turn.
 async fn learn(auth: &Engine<User>, again: &Notify, beside: bool) -> (Duration, Duration) {
     let learnt = Arc::new(AtomicBool::new(false));
     let ends = learnt.clone();
@@ -118,7 +118,7 @@ fn ends(number: usize) {
                 .build()
                 .expect("a good configuration");
             let first = learn(&auth, &again, beside).await;
-            // The connection is lost, and all of it is told again.
+            // The connection is lost, and every end is reported again.
             again.notify_one();
             while auth.feed() == RevocationFeed::Live {
                 tokio::task::yield_now().await;

@@ -1,4 +1,4 @@
-//! What the layer adds to a bare service.
+//! The cost of the layer around a bare service.
 //!
 //! Run with: `cargo bench -p everfresh-bench`
 

@@ -1,9 +1,9 @@
-//! How many instructions the layer spends on one request, by callgrind, and the budget for each:
-//! what was counted when it was last changed for a reason, and a tenth for other compilers and
-//! C libraries.
+//! How many instructions the layer executes per request, counted by callgrind, and the budget for
+//! each kind of request. A budget is the count at its last justified change, plus a tenth for other
+//! compilers and C libraries.
 //!
-//! Counts are those of x86-64. callgrind knows no SHA instructions, so HMAC counts eight times what
-//! it costs.
+//! Counts are for x86-64. callgrind has no SHA instructions, so HMAC counts eight times its real
+//! cost.
 //!
 //! Run with: `cargo xtask budget`
 
@@ -25,10 +25,10 @@ use gungraun::{
 use http::Request;
 use tower::{Service as _, ServiceBuilder};
 
-/// One request, and the service that it is for.
+/// One request, and the service that handles it.
 struct Prepared(Refresh<Bare, User>, Request<()>);
 
-/// What is made once per process is made, and a token that can be remembered is.
+/// Creates everything that is created once per process, and caches the token if possible.
 fn prepare(auth: &Engine<User>, request: &Request<()>) -> Prepared {
     let mut service = ServiceBuilder::new().layer(auth.layer()).service(Bare);
     for _ in 0..3 {
@@ -51,7 +51,8 @@ fn cookie(others: usize) -> Prepared {
     prepare(&auth, &with_cookie(&block_on(token(&auth)), others))
 }
 
-/// With the default that has sign-out and theft detection: two cookies, one of them for us alone.
+/// The default settings with sign-out and reuse detection: two cookies, one of them only for
+/// everfresh.
 fn rotating() -> Prepared {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build();
     let runtime = runtime.expect("a runtime");
@@ -59,7 +60,7 @@ fn rotating() -> Prepared {
     let auth = rotating_engine();
     let request = with_cookies(&runtime.block_on(cookies(&auth)));
     let prepared = prepare(&auth, &request);
-    // What was shown for the first time is reported beside the request.
+    // The first use of a generation is reported beside the request.
     runtime.block_on(async {
         for _ in 0..8 {
             tokio::task::yield_now().await;
@@ -82,7 +83,7 @@ fn at_most(instructions: u64) -> LibraryBenchmarkConfig {
     config
 }
 
-// What a request costs without any layer: served and dropped.
+// The cost of a request without a layer: served and dropped.
 #[library_benchmark]
 #[bench::without_headers(args = (Request::new(())))]
 #[bench::with_bearer(args = (with_bearer(&block_on(token(&engine())))))]

@@ -1,4 +1,4 @@
-//! What the benchmarks and the counts share: one bare service, and the layer around it.
+//! The shared part of the benchmarks and the counts: one bare service, and the layer around it.
 
 use std::convert::Infallible;
 
@@ -8,10 +8,10 @@ use http::{HeaderValue, Request, Response};
 use serde::{Deserialize, Serialize};
 use tower::{Service, ServiceExt as _};
 
-/// The app's own claims, as small as they usually are.
+/// The app's own claims, of a typical small size.
 #[derive(Debug, Serialize, Deserialize)]
 pub struct User {
-    /// What the person is called.
+    /// The user's name.
     pub name: String,
 }
 
@@ -51,12 +51,12 @@ pub fn engine_with(keys: Keys) -> Engine<User> {
     build(Engine::builder(keys))
 }
 
-/// The same, which verifies each token at each request.
+/// The same without a token cache, so each request verifies its token.
 pub fn engine_without_cache() -> Engine<User> {
     build(Engine::builder(keys()).token_cache(0))
 }
 
-/// An engine whose sessions are kept in memory and rotate.
+/// An engine with rotating sessions in memory.
 pub fn rotating_engine() -> Engine<User> {
     let builder = Engine::builder(keys()).refresh_with(Rotate::new(MemoryStore::new()));
     finish(builder)
@@ -81,7 +81,7 @@ pub async fn token(auth: &Engine<User>) -> String {
     cookie.split_once('=').expect("a pair").1.to_owned()
 }
 
-/// The cookies of somebody who has just signed in, as a browser sends them.
+/// The cookies of a user who has just signed in, as a browser sends them.
 pub async fn cookies(auth: &Engine<User>) -> Vec<String> {
     let service = tower::ServiceBuilder::new().layer(auth.layer()).service(tower::service_fn(
         |request: Request<()>| async move {
@@ -99,7 +99,7 @@ pub async fn cookies(auth: &Engine<User>) -> Vec<String> {
     response.headers().get_all(SET_COOKIE).iter().map(pair).collect()
 }
 
-/// A request with all cookies of somebody who has signed in.
+/// A request with all cookies of a signed-in user.
 pub fn with_cookies(cookies: &[String]) -> Request<()> {
     let mut request = Request::new(());
     request.headers_mut().insert(COOKIE, cookies.join("; ").parse().expect("a header value"));
@@ -124,7 +124,7 @@ pub fn with_bearer(token: &str) -> Request<()> {
     request
 }
 
-/// A copy of a request's head, as each round of a measurement needs one.
+/// A copy of a request's head, which each round of a measurement needs.
 pub fn copy(request: &Request<()>) -> Request<()> {
     let mut copy = Request::new(());
     *copy.headers_mut() = request.headers().clone();

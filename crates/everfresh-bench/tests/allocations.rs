@@ -1,4 +1,4 @@
-//! Counts, not times: what the fresh path allocates. Rows S07 and S08 of `tests/COVERAGE.md`.
+//! Counts the allocations of the fresh path. Rows S07 and S08 of `tests/COVERAGE.md`.
 
 use allocation_counter::{AllocationInfo, measure};
 use everfresh::Engine;
@@ -12,8 +12,8 @@ use futures::executor::block_on;
 use http::Request;
 use tower::{Service as _, ServiceBuilder};
 
-/// What one request allocates inside the layer, beyond what it came with. The second of two, so
-/// that what is made once per process is made.
+/// The allocations of one request inside the layer. Counts the second of two requests, so that
+/// allocations made once per process don't count.
 fn counted(request: &Request<()>) -> AllocationInfo {
     counted_by(&engine(), request)
 }
@@ -22,7 +22,7 @@ fn counted_by(auth: &Engine<User>, request: &Request<()>) -> AllocationInfo {
     let mut service = ServiceBuilder::new().layer(auth.layer()).service(Bare);
     let mut round = || {
         let request = copy(request);
-        // The bare service alone allocates nothing, so all of this is ours.
+        // The bare service alone allocates nothing, so all of these are the layer's.
         measure(|| drop(service.call(request).now_or_never()))
     };
     round();
@@ -44,7 +44,7 @@ fn a_known_token_costs_what_no_token_costs() {
     let token = good_token();
     for request in [with_cookie(&token, 0), with_cookie(&token, 50), with_bearer(&token)] {
         let counted = counted(&request);
-        // The session and the request's extensions, whatever the token.
+        // The session and the request's extensions, for any token.
         assert!(counted.count_total <= 4, "{counted:?}");
         assert!(counted.bytes_total <= 800, "{counted:?}");
         assert!(counted.count_current <= 0, "and the request is given back: {counted:?}");
@@ -68,8 +68,8 @@ fn a_refresh_token_costs_its_own_copy_and_a_new_field_without_it() {
     let runtime = tokio::runtime::Builder::new_current_thread().build().expect("a runtime");
     let request = with_cookies(&runtime.block_on(cookies(&auth)));
     let counted = counted_by(&auth, &request);
-    // Its text, kept for a refresh that the handler may ask for; where it stands in the field; and
-    // the field that the inner service sees.
+    // The token's text, kept for a refresh by the handler; its position in the field; and the field
+    // that the inner service sees.
     assert!(counted.count_total <= 4 + 4, "{counted:?}");
 }
 
@@ -78,8 +78,8 @@ fn a_token_that_is_not_known_costs_its_claims_as_well() {
     let token = good_token();
     for request in [with_cookie(&token, 0), with_cookie(&token, 50), with_bearer(&token)] {
         let counted = counted_by(&engine_without_cache(), &request);
-        // The payload as text, the claims' strings and names, the verified token. The cookies and
-        // the signature cost nothing, and neither does the header.
+        // The payload as text, the strings and names of the claims, and the verified token.
+        // Cookies, signature and header cost no allocation.
         assert!(counted.count_total <= 11, "{counted:?}");
         assert!(counted.bytes_total <= 1400, "{counted:?}");
     }
@@ -103,7 +103,7 @@ fn a_token_is_remembered_by_two_allocations() {
     assert!(remembering <= forgetful + 2, "{remembering} and {forgetful}");
 }
 
-/// Where keys come from that nobody needs.
+/// A key source that is never used.
 struct Unasked;
 
 impl KeySource for Unasked {

@@ -1,8 +1,8 @@
-//! What a session costs in Redis, and a rotation beside the least that any compare-and-set costs
-//! there: a script that reads a small value, compares it and writes it.
+//! The cost of a session in Redis, and the cost of a rotation compared with a minimal
+//! compare-and-set: a script that reads a small value, compares it and writes it.
 //!
-//! Run with, on a server whose database is empty:
-//! `cargo run --release -p everfresh-redis --example measure -- redis://127.0.0.1:6379`
+//! Run with, on a server whose database is empty: `cargo run --release -p everfresh-redis --example
+//! measure -- redis://127.0.0.1:6379`
 
 #![expect(clippy::print_stdout, reason = "a program for people at a terminal")]
 #![expect(clippy::disallowed_methods, reason = "it measures")]
@@ -47,7 +47,8 @@ async fn main() -> Outcome<()> {
     let one: u64 = redis::cmd("MEMORY").arg("USAGE").arg(key).query_async(&mut connection).await?;
     println!("{both} bytes a session among {SESSIONS}, its person's index included; {one} its key");
 
-    // In turn, so that what else the machine does falls on both; the quickest round of each.
+    // Both take turns, so that other load on the machine affects both. The fastest round of each
+    // counts.
     let mut best = [0.0_f64; 2];
     for _ in 0..ROUNDS {
         best[0] = best[0].max(per_second(|task| bare(connection.clone(), task)).await?);

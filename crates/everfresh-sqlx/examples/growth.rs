@@ -1,4 +1,4 @@
-//! What a rotation costs in SQLite, among a thousand sessions and among a million.
+//! The cost of a rotation in SQLite, among a thousand sessions and among a million.
 //!
 //! Run with: `cargo run --release -p everfresh-sqlx --example growth`
 
@@ -22,7 +22,8 @@ async fn main() -> Result<(), Box<dyn Error>> {
     let (small, large) = (tempfile::tempdir()?, tempfile::tempdir()?);
     let small = filled(&small.path().join("sessions.db"), 1000).await?;
     let large = filled(&large.path().join("sessions.db"), 1_000_000).await?;
-    // In turn, so that what else the machine does falls on both; the quickest round of each.
+    // Both take turns, so that other load on the machine affects both. The fastest round of each
+    // counts.
     let mut best = [f64::MAX; 2];
     for _ in 0..ROUNDS {
         for (best, (store, sids)) in best.iter_mut().zip([&small, &large]) {
@@ -37,7 +38,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
     Ok(())
 }
 
-/// A file with so many sessions, and the ids of some of them.
+/// A file with the given number of sessions, and the ids of some of them.
 async fn filled(
     path: &Path,
     sessions: u64,
@@ -56,7 +57,7 @@ async fn filled(
     .bind(i64::try_from(sessions)?)
     .execute(&mut connection)
     .await?;
-    // Out of the write-ahead log and into the file.
+    // Moves the rows from the write-ahead log into the file.
     sqlx::query("PRAGMA wal_checkpoint(TRUNCATE)").execute(&mut connection).await?;
     let rows = sqlx::query("SELECT sid FROM everfresh_sessions ORDER BY random() LIMIT ?")
         .bind(i64::try_from(SAMPLES)?)

@@ -1,9 +1,8 @@
-//! What a session costs in PostgreSQL, and a rotation beside the least that any compare-and-set
-//! costs there: `UPDATE t SET n = n + 1 WHERE id = $1 AND n = $2`, over the same connections.
+//! The cost of a session in PostgreSQL, and the cost of a rotation compared with a minimal
+//! compare-and-set: `UPDATE t SET n = n + 1 WHERE id = $1 AND n = $2`, over the same connections.
 //!
-//! Run with, on a database that has no sessions:
-//! `cargo run --release -p everfresh-sqlx --features postgres --example postgres -- \
-//! postgres://user@127.0.0.1/database`
+//! Run with, on a database that has no sessions: `cargo run --release -p everfresh-sqlx --features
+//! postgres --example postgres -- \ postgres://user@127.0.0.1/database`
 
 #![expect(clippy::print_stdout, reason = "a program for people at a terminal")]
 #![expect(clippy::disallowed_methods, reason = "it measures")]
@@ -35,7 +34,8 @@ async fn main() -> Outcome<()> {
     let store = PostgresStore::open(&url).await?;
     let sids = filled(&pool).await?;
 
-    // In turn, so that what else the machine does falls on both; the quickest round of each.
+    // Both take turns, so that other load on the machine affects both. The fastest round of each
+    // counts.
     let mut best = [0.0_f64; 2];
     for _ in 0..ROUNDS {
         best[0] = best[0].max(per_second(|task| bare(pool.clone(), task as i64)).await?);

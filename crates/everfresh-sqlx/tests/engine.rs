@@ -1,4 +1,4 @@
-//! The engine over SQLite: many at once, and a file that stays locked.
+//! The engine over SQLite: concurrent requests, and a file that stays locked.
 
 #![allow(clippy::unwrap_used, reason = "a test that can't go on fails")]
 
@@ -38,7 +38,7 @@ impl World {
         Self { store, auth, clock, folder }
     }
 
-    /// Signs in where the path says so, and answers 200 or as the session is entitled to.
+    /// Signs in on the path for it. Otherwise answers 200, or the status that the session implies.
     async fn send(&self, path: &str, cookies: &str) -> Response<Vec<u8>> {
         let inner = service_fn(|request: Request<()>| async move {
             let session: Session<()> = request.extensions().get::<Session<()>>().unwrap().clone();

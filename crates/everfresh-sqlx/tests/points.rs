@@ -1,5 +1,5 @@
-//! Something goes wrong at each step of a refresh in turn: the store's, the app's revalidation, the
-//! client's line, the clock. The next request of that browser is served, whatever it was.
+//! Injects a fault at each step of a refresh in turn: into the store, the app's revalidation, the
+//! client's connection, the clock. The browser's next request must be served.
 
 #![allow(clippy::unwrap_used, reason = "a test that can't go on fails")]
 
@@ -52,7 +52,7 @@ impl<S: SessionStore + Clone> World<S> {
         Self { store, auth, clock, points }
     }
 
-    /// Signs in where the path says so, and answers 200 or as the session is entitled to.
+    /// Signs in on the path for it. Otherwise answers 200, or the status that the session implies.
     async fn send(&self, path: &str, jar: &Jar) -> Response<Vec<u8>> {
         let inner = service_fn(|request: Request<()>| async move {
             let session: Session<()> = request.extensions().get::<Session<()>>().unwrap().clone();
@@ -67,14 +67,14 @@ impl<S: SessionStore + Clone> World<S> {
         service.oneshot(request.body(()).unwrap()).await.unwrap()
     }
 
-    /// Somebody whose access token has expired.
+    /// A client whose access token has expired.
     async fn expired(&self) -> Jar {
         let jar = Jar::default().after(&self.send("/login", &Jar::default()).await);
         self.clock.advance(Duration::from_secs(900));
         jar
     }
 
-    /// A request with this fault, and what the browser does then.
+    /// Sends a request with this fault, and then the browser's next requests.
     async fn survive(&self, aim: Aim, fault: Fault) {
         let old = self.expired().await;
         self.points.arm(aim);
@@ -97,7 +97,7 @@ impl<S: SessionStore + Clone> World<S> {
         let next = self.send("/", &jar).await;
         assert_eq!(next.status(), StatusCode::OK, "{case}: the next request of this browser");
         let next = jar.after(&next);
-        // A tab that was sent with the old cookies, and comes last, but within the reuse interval.
+        // A request with the old cookies that arrives last, within the reuse interval.
         if fault != Fault::Stall {
             let late = self.send("/", &old).await;
             assert_eq!(late.status(), StatusCode::OK, "{case}: a late tab");

@@ -1,4 +1,4 @@
-//! The store suite on SQLite, and what only a file can show.
+//! The store suite on SQLite, and tests that need a real file.
 
 use std::collections::HashSet;
 use std::sync::Mutex;
@@ -53,7 +53,7 @@ everfresh_testkit::store_suite!(Sqlite);
 everfresh_testkit::custody_suite!(Sqlite);
 everfresh_testkit::feed_suite!(Sqlite);
 
-/// Everything that a node hears which begins to follow, until it has caught up.
+/// All events that a node gets from the start of its feed until it has caught up.
 async fn caught_up(store: impl everfresh::store::SessionStore) -> HashSet<SessionId> {
     let (tell, mut received) = watch::channel((false, HashSet::new()));
     let tell = Mutex::new(tell);
@@ -111,7 +111,7 @@ async fn a_full_disk_loses_nothing_that_was_acknowledged() {
 
     let mut sqlite = Sqlite::open().await;
     sqlite.store.close().await;
-    // SQLite answers as on a full disk once the file has this many pages.
+    // SQLite reports a full disk once the file has this many pages.
     let options = SqliteConnectOptions::new()
         .filename(sqlite.folder.path().join("sessions.db"))
         .journal_mode(SqliteJournalMode::Wal)
@@ -205,14 +205,14 @@ async fn migrations_stand_beside_the_apps_own() {
     let store = SqliteStore::with_pool(pool.clone()).await.unwrap();
     store.create(session(1, "alice")).await.unwrap();
     SqliteStore::with_pool(pool.clone()).await.unwrap();
-    // Nor is it taken for ours where ours is gone: its rows are an app's.
+    // If the store's table is missing, the store does not use the app's table instead.
     sqlx::raw_sql("DROP TABLE everfresh_migrations").execute(&pool).await.unwrap();
     SqliteStore::with_pool(pool.clone()).await.unwrap_err();
     let own = sqlx::query_scalar::<_, i64>("SELECT version FROM _sqlx_migrations");
     assert_eq!(own.fetch_all(&pool).await.unwrap(), [20_260_101]);
 }
 
-/// As earlier versions wrote them, in a table that is named for nobody.
+/// A file of an earlier version, whose migrations are in a table without everfresh's name.
 #[tokio::test]
 async fn a_file_with_unmarked_migrations_is_still_opened() {
     let mut sqlite = Sqlite::open().await;
@@ -226,7 +226,7 @@ async fn a_file_with_unmarked_migrations_is_still_opened() {
     assert!(sqlite.store.load(id(1)).await.unwrap().is_some());
 }
 
-/// What sqlx writes of an app's migrations.
+/// sqlx's record of an app's migrations.
 const APPS_OWN: &str = "CREATE TABLE _sqlx_migrations (version BIGINT PRIMARY KEY, description TEXT \
      NOT NULL, installed_on TIMESTAMP NOT NULL, success BOOLEAN NOT NULL, checksum BLOB NOT NULL, \
      execution_time BIGINT NOT NULL); INSERT INTO _sqlx_migrations VALUES (20260101, 'own', 0, 1, x'', 0)";

@@ -1,5 +1,5 @@
-//! Every text that somebody reads who has to act on it, held against the testkit's rules. Each list
-//! is a walk by a match that names every kind: a new one does not compile until it stands here.
+//! Checks every error text against the testkit's rules. Each list goes through all kinds by an
+//! exhaustive match, so a new kind does not compile until it is listed.
 
 use std::time::Duration;
 
@@ -9,7 +9,7 @@ use everfresh_error_texts::check_error;
 
 use crate::{DiscoveryError, FetchError, FetchProblem, HttpError, SecureUrl, UrlError};
 
-/// An error, and what its text has to say: what it is about, what was found, what to do.
+/// An error, and the words that its text must contain: the subject, the value found, the remedy.
 type Says<E> = (E, &'static [&'static str]);
 
 fn walk<E>(first: Says<E>, next: impl Fn(&E) -> Option<Says<E>>) -> Vec<Says<E>> {

@@ -1,4 +1,4 @@
-//! What is warp's own: filters, rejections in `or` chains, and the server.
+//! The warp parts: filters, rejections in `or` chains, and the server.
 
 use std::convert::Infallible;
 use std::io;
@@ -83,7 +83,7 @@ struct Answer {
     body: String,
 }
 
-/// An answer as it is: status, header fields in order, body.
+/// A whole answer: status, header fields in order, body.
 async fn whole(response: Response) -> String {
     let head = format!("{} {:?}", response.status(), response.headers());
     let body = response.into_body().collect().await.unwrap().to_bytes();
@@ -113,7 +113,7 @@ where
     read(service(routes, auth.clone()).oneshot(request).await.unwrap()).await
 }
 
-/// Signs in, and gives the cookie.
+/// Signs in, and returns the cookie.
 async fn sign_in(auth: &Engine<User>, name: &str) -> String {
     let path = format!("/login/{name}");
     let answer = send(login(), auth, request("POST", &path, "")).await;

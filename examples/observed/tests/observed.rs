@@ -1,4 +1,4 @@
-//! The example as somebody runs it: a process, a browser, a collector.
+//! The example as an operator runs it: a process, a browser, a collector.
 
 #![allow(clippy::unwrap_used, reason = "a test that can't go on fails")]
 
@@ -27,7 +27,7 @@ use tokio::process::{Child, ChildStdout, Command};
 use tonic::transport::server::TcpIncoming;
 use tonic::{Request, Response, Status};
 
-/// Somebody who collects traces.
+/// A collector of traces.
 #[derive(Clone, Default)]
 struct Collector(Arc<Mutex<Vec<ExportTraceServiceRequest>>>);
 
@@ -66,9 +66,9 @@ struct Observed {
     child: Child,
     lines: Lines<BufReader<ChildStdout>>,
     browser: Browser,
-    /// All that it wrote so far.
+    /// The output so far.
     written: String,
-    /// Every token that it gave.
+    /// Every token that it issued.
     tokens: BTreeSet<String>,
 }
 
@@ -95,7 +95,7 @@ impl Observed {
         Self { child, lines, browser, written, tokens: BTreeSet::new() }
     }
 
-    /// Sends a request with the jar's cookies, or with this one alone. Gives status and body.
+    /// Sends a request with the jar's cookies, or with this one alone. Returns status and body.
     async fn send(&mut self, method: Method, path: &str, only: Option<&str>) -> (u16, String) {
         let form = (CONTENT_TYPE, HeaderValue::from_static("application/x-www-form-urlencoded"));
         let body = if path == "/login" { Bytes::from("name=Ada") } else { Bytes::new() };
@@ -115,7 +115,7 @@ impl Observed {
         self.send(Method::GET, "/metrics", None).await.1
     }
 
-    /// Ends it as an operator does, and reads what it wrote.
+    /// Stops it as an operator does, and reads its output.
     async fn stop(mut self) -> (ExitStatus, String, BTreeSet<String>) {
         let pid = Pid::from_raw(self.child.id().unwrap().try_into().unwrap()).unwrap();
         kill_process(pid, Signal::TERM).unwrap();
@@ -136,7 +136,7 @@ fn value(metrics: &str, series: &str) -> f64 {
     line.unwrap_or_else(|| panic!("{series} in\n{metrics}")).trim().parse().unwrap()
 }
 
-/// A token's end is what nobody can make up, and its own: beginnings are alike.
+/// The end of a token is unique and can't be guessed. Tokens start alike.
 fn holds(text: &str, token: &str) -> bool {
     text.contains(&token[token.len() - 16..]) || text.contains(&token[token.len() / 2..][..16])
 }
@@ -162,7 +162,7 @@ async fn counters_move_spans_are_exported_and_no_token_is_in_either() {
     for _ in 0..3 {
         assert_eq!(app.send(Method::GET, "/me", None).await, (200, "You are Ada\n".into()));
     }
-    // As after a while: the access token is gone, and the refresh token is not.
+    // The state after a while: the access token is gone, and the refresh token remains.
     let refresh = app.browser.jar.get("refresh_token").unwrap().to_owned();
     let only = format!("refresh_token={refresh}");
     assert_eq!(app.send(Method::GET, "/me", Some(&only)).await.0, 200);

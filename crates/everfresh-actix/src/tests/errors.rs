@@ -1,4 +1,4 @@
-//! Errors of middlewares inside, and requests that a middleware outside holds.
+//! Errors of inner middlewares, and requests that an outer middleware holds.
 
 use std::fmt;
 
@@ -8,7 +8,7 @@ use super::*;
 
 type Failed = Result<ServiceResponse<BoxBody>, actix_web::Error>;
 
-/// F21: whatever it is that leaves.
+/// F21: for any kind of error.
 // Rows: F21.
 #[tokio::test]
 async fn tokens_leave_with_an_error_of_a_middleware_inside() {
@@ -17,7 +17,7 @@ async fn tokens_leave_with_an_error_of_a_middleware_inside() {
     async fn fail(_: ServiceRequest, _: Next<BoxBody>) -> Failed {
         Err(ErrorBadGateway("the upstream is down"))
     }
-    /// An error whose response can be had once, with a cookie of its own.
+    /// An error whose response can be taken only once, with a cookie of its own.
     async fn fail_once(_: ServiceRequest, _: Next<BoxBody>) -> Failed {
         let mut response = HttpResponse::ImATeapot();
         let response = response.append_header(("set-cookie", "own=1")).body("short and stout");
@@ -65,7 +65,8 @@ async fn deny(_: ServiceRequest, _: Next<BoxBody>) -> Failed {
     Err(Mine("not for you").into())
 }
 
-/// What a middleware outside sees of the error before it passes it on, as loggers do.
+/// The answers, with an outer middleware that inspects the error before it passes it on, as loggers
+/// do.
 async fn answers(world: &World, cookie: &str) -> (Vec<Answer>, actix_web::Error) {
     let app = App::new().configure(routes).wrap(from_fn(deny)).wrap(world.refresh());
     let app = init_service(app).await;
@@ -156,7 +157,7 @@ async fn a_request_that_needs_no_change_is_left_alone() {
     assert!(answer.token().is_some());
 }
 
-/// In actix-web, asking for the fields of a request that other code holds panics.
+/// In actix-web, reading the fields of a request that other code holds panics.
 // Rows: R10.
 #[tokio::test]
 async fn a_request_that_is_held_and_must_change_is_answered_and_its_session_goes_on() {

@@ -1,4 +1,4 @@
-//! The handlers of `crates/everfresh/docs/migrating.md` that take people along, word for word.
+//! The handlers of `crates/everfresh/docs/migrating.md` that migrate users, word for word.
 
 #![allow(clippy::unwrap_used, reason = "a test that can't go on fails")]
 
@@ -6,7 +6,7 @@
 mod exchange {
     include!("exchange.rs");
 
-    /// The page's handlers, and what an app has beside them.
+    /// The page's handlers, with the rest of an app.
     pub(super) fn app() -> axum::Router {
         use axum::routing::{get, post};
         use everfresh::{Engine, Keys, MemoryStore, Rotate};
@@ -83,11 +83,11 @@ async fn after_exchange_and_sign_out_the_old_cookie_is_deleted() {
     assert_eq!(jar.send(&app, "POST", "/auth/exchange").await, StatusCode::NO_CONTENT);
     assert_eq!(jar.send(&app, "POST", "/logout").await, StatusCode::NO_CONTENT);
     assert_eq!(jar.send(&app, "GET", "/me").await, StatusCode::UNAUTHORIZED);
-    // What a page does at its start.
+    // The first request of a page.
     assert_eq!(jar.send(&app, "POST", "/auth/exchange").await, StatusCode::UNAUTHORIZED);
     assert_eq!(jar.send(&app, "GET", "/me").await, StatusCode::UNAUTHORIZED);
 
-    // Another browser, or a thief, has the old cookie still.
+    // Another browser, or a thief, still has the old cookie.
     let mut other = Jar::with_the_old_cookie();
     assert_eq!(other.send(&app, "POST", "/auth/exchange").await, StatusCode::NO_CONTENT);
     assert_eq!(other.send(&app, "POST", "/logout-everywhere").await, StatusCode::NO_CONTENT);

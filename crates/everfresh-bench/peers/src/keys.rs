@@ -1,4 +1,4 @@
-//! One key of each algorithm, made anew in each run, and everybody's view of it.
+//! One new key of each algorithm per run, in the form that each subject needs.
 
 use aws_lc_rs::encoding::{AsDer as _, Pkcs8V1Der, PublicKeyX509Der};
 use aws_lc_rs::signature::{
@@ -9,7 +9,7 @@ use everfresh::{Algorithm, Key, Keys};
 /// The secret of HS256.
 pub const SECRET: &str = "o4ATj9fibxU9TCgPurGrjRk6RGBgu53zA";
 
-/// The algorithms that are compared.
+/// The compared algorithms.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[allow(missing_docs)]
 pub enum Alg {
@@ -23,7 +23,7 @@ impl Alg {
     /// All of them.
     pub const ALL: [Self; 4] = [Self::HS256, Self::RS256, Self::ES256, Self::EdDSA];
 
-    /// As tokens call it.
+    /// The algorithm's name in tokens.
     pub fn name(self) -> &'static str {
         match self {
             Self::HS256 => "HS256",
@@ -36,7 +36,7 @@ impl Alg {
 
 /// One key.
 pub struct Material {
-    /// What it is for.
+    /// The key's algorithm.
     pub alg: Alg,
     private_pem: String,
     /// SPKI; empty for the secret.
@@ -118,12 +118,12 @@ impl Material {
         (key.expect("a good key"), validation)
     }
 
-    /// For jwt-compact, in actix-jwt-auth-middleware.
+    /// For jwt-compact, which actix-jwt-auth-middleware uses.
     pub fn compact_jwk(&self) -> jwt_compact::jwk::JsonWebKey<'static> {
         let set = self.keys().public_jwk_set();
         let mut set: serde_json::Value = serde_json::from_str(&set).expect("JSON");
         let mut jwk = set["keys"][0].take();
-        // It knows no such members.
+        // jwt-compact rejects these members.
         let members = jwk.as_object_mut().expect("an object");
         members.retain(|name, _| ["kty", "n", "e", "crv", "x", "y"].contains(&&**name));
         serde_json::from_value(jwk).expect("a JWK")

@@ -1,9 +1,9 @@
 //! everfresh beside its peers: the same tokens, the same inner service, one run.
 //!
-//! `cargo xtask bench` runs what is in `bin/`, one after the other:
-//! `times` and `counts` measure every [`Subject`] in this process, `threads` one token on several
-//! threads, `sockets` all of it over loopback, `costs` what making and keeping tokens costs; `plot`
-//! draws what they recorded.
+//! `cargo xtask bench` runs the programs in `bin/`, one after the other. `times` and `counts`
+//! measure every [`Subject`] in this process. `threads` measures one token on several threads,
+//! `sockets` all subjects over loopback, and `costs` the cost of issuing and storing tokens. `plot`
+//! draws the results.
 
 pub mod keys;
 pub mod record;
@@ -17,12 +17,12 @@ pub use subjects::Subject;
 
 use serde::{Deserialize, Serialize};
 
-/// The app's own claims, the same for everybody.
+/// The app's own claims, the same for every user.
 #[derive(Clone, Debug, Serialize, Deserialize, actix_jwt_auth_middleware::FromRequest)]
 pub struct User {
-    /// What the person is called.
+    /// The user's name.
     pub name: String,
 }
 
-/// Who is signed in, in every token and every session.
+/// The user in every token and every session.
 pub const NAME: &str = "Ada Lovelace";

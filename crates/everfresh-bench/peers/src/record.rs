@@ -5,37 +5,37 @@ use std::path::PathBuf;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-/// What one subject took for one request.
+/// The duration of one request with one subject.
 #[derive(Clone, Debug, Serialize, serde::Deserialize)]
 pub struct Time {
     /// The algorithm of the token.
     pub algorithm: String,
     /// How the token travels.
     pub carried: String,
-    /// What the subject stands in.
+    /// The host of the subject.
     pub host: String,
-    /// Who it is.
+    /// The name of the subject.
     pub subject: String,
     /// Median of the rounds, in nanoseconds.
     pub ns: f64,
-    /// The tenth and the ninetieth of a hundred rounds.
+    /// The tenth and the ninetieth percentile of a hundred rounds.
     pub p10: f64,
     /// See above.
     pub p90: f64,
-    /// Median of what each round took above the bare host in the same round.
+    /// The median of the differences to the bare host in the same round.
     pub added_ns: f64,
 }
 
-/// What one subject allocated for one request, above its bare host.
+/// The allocations of one request with one subject, above its bare host.
 #[derive(Clone, Debug, Serialize, serde::Deserialize)]
 pub struct Count {
     /// The algorithm of the token.
     pub algorithm: String,
     /// How the token travels.
     pub carried: String,
-    /// What the subject stands in.
+    /// The host of the subject.
     pub host: String,
-    /// Who it is.
+    /// The name of the subject.
     pub subject: String,
     /// How many allocations.
     pub allocations: i64,
@@ -57,13 +57,13 @@ pub fn write<T: Serialize>(name: &str, rows: &[T]) {
     println!("wrote {} rows to {}", rows.len(), path.display());
 }
 
-/// Reads it again; nothing if it is not there.
+/// Reads the records again. Returns none if the file does not exist.
 pub fn read<T: DeserializeOwned>(name: &str) -> Vec<T> {
     let Ok(mut reader) = csv::Reader::from_path(path(name)) else { return Vec::new() };
     reader.deserialize().map(|row| row.expect("a row")).collect()
 }
 
-/// The value at a part of the way through sorted values.
+/// The value at a fraction of the way through sorted values.
 pub fn at(sorted: &[f64], part: f64) -> f64 {
     sorted[((sorted.len() - 1) as f64 * part).round() as usize]
 }
@@ -74,7 +74,7 @@ pub fn median(mut values: Vec<f64>) -> f64 {
     at(&values, 0.5)
 }
 
-/// What a whole request takes that signs in or is refreshed, median, in microseconds.
+/// The median duration of a whole request that signs in or refreshes, in microseconds.
 #[derive(Clone, Debug, Serialize, serde::Deserialize)]
 pub struct Cost {
     /// The algorithm of the tokens.
@@ -89,25 +89,26 @@ pub struct Cost {
     pub refresh_us: f64,
 }
 
-/// What one thread takes for a request while so many of them show the same token.
+/// The duration of a request on one thread while the given number of threads present the same
+/// token.
 #[derive(Clone, Debug, Serialize, serde::Deserialize)]
 pub struct Shared {
     /// How many threads.
     pub threads: usize,
-    /// What they share.
+    /// What the threads share.
     pub how: String,
-    /// The service without anything around it, median of the rounds, in nanoseconds.
+    /// The bare service, as the median of the rounds, in nanoseconds.
     pub bare_ns: f64,
     /// The same with everfresh.
     pub ours_ns: f64,
-    /// What that adds.
+    /// The added time.
     pub added_ns: f64,
 }
 
-/// What is kept of one thing.
+/// The size of a stored item.
 #[derive(Clone, Debug, Serialize, serde::Deserialize)]
 pub struct Kept {
-    /// Of what.
+    /// The kind of item.
     pub what: String,
     /// How many there were.
     pub count: usize,
@@ -122,13 +123,13 @@ pub struct Load {
     pub framework: String,
     /// `bare`, `everfresh`, or `without cache`.
     pub subject: String,
-    /// The algorithm of the token; none for bare.
+    /// The algorithm of the token; empty for bare.
     pub algorithm: String,
     /// Requests in a second, median of the rounds.
     pub per_second: f64,
-    /// Median of the rounds' ratios to the bare framework in the same round.
+    /// The median of the rounds' ratios to the bare framework in the same round.
     pub ratio: f64,
-    /// Latencies in microseconds, median of the rounds.
+    /// Latencies in microseconds, as the median of the rounds.
     pub p50_us: f64,
     /// See above.
     pub p99_us: f64,
@@ -136,7 +137,7 @@ pub struct Load {
     pub p999_us: f64,
 }
 
-/// Ten thousand sessions, each of which sends one request.
+/// Ten thousand sessions, each with one request.
 #[derive(Clone, Debug, Serialize, serde::Deserialize)]
 pub struct Storm {
     /// When.

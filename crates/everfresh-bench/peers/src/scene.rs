@@ -1,4 +1,4 @@
-//! What is measured: an algorithm, and how its token travels.
+//! The measured cases: an algorithm, and the transport of its token.
 
 use everfresh::{Engine, Reissue, Session, Transport};
 use everfresh::refresher::Refresher;
@@ -8,7 +8,7 @@ use tower::{ServiceBuilder, ServiceExt as _, service_fn};
 
 use crate::{Material, NAME, User};
 
-/// The cookie that carries the token, for everybody.
+/// The cookie that carries the token, for every subject.
 pub const TOKEN_COOKIE: &str = "__Host-access_token";
 
 /// How a token travels.
@@ -16,15 +16,15 @@ pub const TOKEN_COOKIE: &str = "__Host-access_token";
 pub enum Carried {
     /// In `Authorization`.
     Bearer,
-    /// In a cookie, among so many others.
+    /// In a cookie, among the given number of cookies.
     Cookie(usize),
 }
 
 impl Carried {
-    /// Those that are compared.
+    /// The compared transports.
     pub const ALL: [Self; 4] = [Self::Bearer, Self::Cookie(1), Self::Cookie(10), Self::Cookie(50)];
 
-    /// As it is recorded.
+    /// The name in the records.
     pub fn name(self) -> String {
         match self {
             Self::Bearer => "bearer".into(),
@@ -33,7 +33,7 @@ impl Carried {
     }
 }
 
-/// One token of one algorithm, and the head of the request that brings it.
+/// One token of one algorithm, and the head of the request that carries it.
 pub struct Scene {
     /// The key, and with it the algorithm.
     pub material: Material,
@@ -44,7 +44,7 @@ pub struct Scene {
 }
 
 impl Scene {
-    /// A scene with a new key and a token that is fresh for a day.
+    /// Creates a scene with a new key and a token that stays fresh for a day.
     pub async fn new(alg: crate::Alg, carried: Carried) -> Self {
         let material = Material::new(alg);
         let token = sign_in(&engine(&material, 0)).await;
@@ -56,7 +56,7 @@ impl Scene {
         self.fields_with(TOKEN_COOKIE, &self.token)
     }
 
-    /// The same with another cookie, for those whose sessions are no tokens.
+    /// The same with another cookie, for subjects whose sessions are not tokens.
     pub fn fields_with(&self, cookie: &str, value: &str) -> HeaderMap {
         match self.carried {
             Carried::Bearer => {
@@ -78,7 +78,7 @@ impl Scene {
     }
 }
 
-/// An engine that remembers so many tokens, and keeps no sessions.
+/// An engine that caches the given number of tokens and stores no sessions.
 pub fn engine(material: &Material, token_cache: usize) -> Engine<User> {
     engine_of(material, token_cache, Reissue::new())
 }
@@ -100,13 +100,13 @@ pub fn engine_of(
         .expect("a good configuration")
 }
 
-/// Signs in and gives the access token.
+/// Signs in and returns the access token.
 pub async fn sign_in(auth: &Engine<User>) -> String {
     let cookie = signed_in_cookies(auth).await.swap_remove(0);
     cookie.split_once('=').expect("a pair").1.to_owned()
 }
 
-/// Signs in and gives the cookies, as a browser sends them.
+/// Signs in and returns the cookies, as a browser sends them.
 pub async fn signed_in_cookies(auth: &Engine<User>) -> Vec<String> {
     let handler = service_fn(|request: Request<()>| async move {
         let session = request.extensions().get::<Session<User>>().expect("in a layer").clone();

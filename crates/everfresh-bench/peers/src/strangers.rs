@@ -1,5 +1,5 @@
-//! Sessions of others, for stores that are to be large: rows without a sign-in, and so without a
-//! commit, for each.
+//! Other users' sessions, to fill a store: rows that are inserted without a sign-in and a commit
+//! for each.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -11,10 +11,10 @@ use sqlx::{Connection as _, PgConnection, Row as _, SqliteConnection};
 
 const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 
-/// How many are made at once where a store takes them one by one.
+/// How many rows are inserted concurrently, for a store that takes them one by one.
 const AT_ONCE: usize = 512;
 
-/// Into a SQLite file, at this time. Gives the bytes of the file.
+/// Fills a SQLite file, with rows of this time. Returns the size of the file in bytes.
 pub async fn in_sqlite(path: &Path, count: usize, now_ms: u64) -> u64 {
     let path = path.to_string_lossy();
     let mut connection = SqliteConnection::connect(&path).await.expect("a file");
@@ -30,13 +30,14 @@ pub async fn in_sqlite(path: &Path, count: usize, now_ms: u64) -> u64 {
     .execute(&mut connection)
     .await
     .expect("rows");
-    // Out of the write-ahead log and into the file.
+    // Moves the rows from the write-ahead log into the file.
     let emptied = sqlx::query("PRAGMA wal_checkpoint(TRUNCATE)").execute(&mut connection).await;
     emptied.expect("a checkpoint");
     std::fs::metadata(&*path).expect("a file").len()
 }
 
-/// Into PostgreSQL, at this time. Gives the bytes of the table and its indexes.
+/// Fills PostgreSQL, with rows of this time. Returns the size of the table and its indexes in
+/// bytes.
 pub async fn in_postgres(url: &str, count: usize, now_ms: u64) -> u64 {
     let mut connection = PgConnection::connect(url).await.expect("a server");
     sqlx::query(

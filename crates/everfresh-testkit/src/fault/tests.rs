@@ -1,4 +1,4 @@
-//! Each fault, seen from both sides.
+//! Each fault, observed from the client and from the server.
 
 use std::convert::Infallible;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -13,7 +13,7 @@ use tokio::io::AsyncReadExt as _;
 
 use super::*;
 
-/// A server that answers with what it was sent, and counts.
+/// A server that echoes its requests and counts them.
 async fn server() -> (SocketAddr, Arc<AtomicUsize>) {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
@@ -37,7 +37,7 @@ async fn server() -> (SocketAddr, Arc<AtomicUsize>) {
     (address, count)
 }
 
-/// Sends these requests over one connection, and gives what comes back until it is closed.
+/// Sends these requests over one connection, and returns all bytes until the connection is closed.
 struct Client(TcpStream);
 
 const REQUEST: &[u8] = b"POST /x HTTP/1.1\r\nHost: x\r\nContent-Length: 10\r\n\r\n0123456789";

@@ -1,4 +1,4 @@
-//! The cases. Each is a test of its own by [`store_suite!`](crate::store_suite).
+//! The cases. [`store_suite!`](crate::store_suite) makes a test of each.
 
 use std::time::Duration;
 
@@ -22,7 +22,7 @@ async fn create<H: Harness>(harness: &H, n: u8, subject: &str) {
     harness.store().create(session(n, subject)).await.expect("kept");
 }
 
-/// A sweep finds that many, or none if the engine is quicker.
+/// A sweep removes the given number of sessions, or none if the engine has removed them already.
 async fn sweeps<H: Harness>(harness: &H, limit: usize, found: usize) {
     let swept = harness.store().sweep(limit).await.expect("no error");
     assert_eq!(swept, if H::KEEPS_ENDED_SESSIONS { found } else { 0 });
@@ -42,7 +42,7 @@ pub async fn kept_entries_are_returned_unchanged<H: Harness>() {
     }
 }
 
-/// Quotes, NUL, line ends, other scripts, nothing at all, and much.
+/// Quotes, NUL, line ends, other scripts, an empty text, and a long one.
 // Rows: R27.
 pub async fn text_of_any_kind_comes_back_whole<H: Harness>() {
     let harness = H::open().await;
@@ -63,7 +63,7 @@ pub async fn text_of_any_kind_comes_back_whole<H: Harness>() {
     }
 }
 
-/// Two people never share a session.
+/// Two users never share a session.
 pub async fn an_id_is_taken_once<H: Harness>() {
     let harness = H::open().await;
     create(&harness, 1, "alice").await;
@@ -71,7 +71,7 @@ pub async fn an_id_is_taken_once<H: Harness>() {
     assert_eq!(loaded(&harness, 1).await.record.subject, "alice");
 }
 
-/// And nothing can be done to it.
+/// Every operation on it fails or has no effect.
 pub async fn an_unknown_session_is_none<H: Harness>() {
     let harness = H::open().await;
     create(&harness, 1, "alice").await;
@@ -84,7 +84,7 @@ pub async fn an_unknown_session_is_none<H: Harness>() {
     assert!(harness.store().revoke_subject("nobody", None).await.expect("no error").is_empty());
 }
 
-/// Generation, key, times and claims; a new generation is not confirmed.
+/// Checks generation, key, times and claims. A new generation is not confirmed.
 pub async fn a_rotation_changes_only_the_generation_it_has_read<H: Harness>() {
     let harness = H::open().await;
     create(&harness, 1, "alice").await;
@@ -134,7 +134,7 @@ pub async fn the_same_generation_is_returned_again_only_while_unconfirmed<H: Har
     assert_eq!(last, with(after, |after| after.confirmed = true));
 }
 
-/// What confirms late confirms nothing.
+/// A late confirmation has no effect.
 pub async fn only_the_current_generation_is_confirmed<H: Harness>() {
     let harness = H::open().await;
     create(&harness, 1, "alice").await;
@@ -179,7 +179,7 @@ pub async fn a_subject_is_revoked_but_for_one_session<H: Harness>() {
     assert!(row(&harness, 4).await.is_some());
 }
 
-/// What a person is shown.
+/// The list that a user sees.
 pub async fn a_list_holds_the_live_sessions_of_one_subject_latest_first<H: Harness>() {
     let harness = H::open().await;
     for n in 1..=3 {
@@ -226,8 +226,8 @@ pub async fn a_rotation_moves_the_idle_end_and_not_the_absolute_one<H: Harness>(
     assert_eq!(row(&harness, 1).await, None);
 }
 
-/// F86: a rotation that no person caused leaves the idle end where it was; a person's sight of a
-/// generation moves it.
+/// F86: a rotation without user activity keeps the idle expiry. A confirmation with user activity
+/// moves it.
 // Rows: F86.
 pub async fn only_user_activity_moves_the_idle_end<H: Harness>() {
     let harness = H::open().await;
@@ -248,7 +248,8 @@ pub async fn only_user_activity_moves_the_idle_end<H: Harness>() {
     assert!(record.confirmed && record.rotated_at == rotated.rotated_at);
 }
 
-/// A person's sight never moves the end past the absolute one, nor brings an ended session back.
+/// User activity never moves the idle expiry past the absolute one, and never revives an ended
+/// session.
 pub async fn user_activity_extends_no_session_beyond_its_limit<H: Harness>() {
     let harness = H::open().await;
     let mut short = session(1, "alice");
@@ -300,7 +301,7 @@ pub async fn generations_may_be_large<H: Harness>() {
     assert!(loaded(&harness, 1).await.record.confirmed);
 }
 
-/// F30, row S43 of `tests/COVERAGE.md`: 32 racers, 20 rounds.
+/// F30, row S43 of `tests/COVERAGE.md`: 32 concurrent rotations, 20 rounds.
 pub async fn of_many_rotations_at_once_one_succeeds<H: Harness>() {
     let harness = H::open().await;
     create(&harness, 1, "alice").await;
@@ -334,7 +335,7 @@ pub async fn after_a_revocation_was_acknowledged_nothing_succeeds<H: Harness>() 
             })
             .collect();
         assert!(harness.store().revoke(id(round)).await.expect("no error"));
-        // Whatever they did before it, the session is gone.
+        // The session is gone, in any order of the operations.
         assert_eq!(row(&harness, round).await, None);
         for racer in racers {
             racer.await.expect("no panic");

@@ -1,5 +1,5 @@
-//! What a store tells of sessions that end, as cases. Each is a test of its own by
-//! [`feed_suite!`](crate::feed_suite).
+//! Cases for a store's feed of sessions that end. [`feed_suite!`](crate::feed_suite) makes a test
+//! of each.
 
 use std::collections::HashSet;
 use std::sync::{Arc, Mutex};
@@ -17,14 +17,14 @@ const HOUR: Duration = Duration::from_secs(3600);
 /// More than any feed takes.
 const PATIENCE: Duration = Duration::from_secs(20);
 
-/// Somebody who follows, until dropped.
+/// A watcher of the feed, until dropped.
 struct Follower {
     received: watch::Receiver<(bool, HashSet<SessionId>)>,
     task: JoinHandle<()>,
 }
 
 impl Follower {
-    /// Begins to follow and waits until it has caught up.
+    /// Starts to watch and waits until the watcher has caught up.
     async fn new<H: Harness>(harness: &H, back: Duration) -> Self {
         let (tell, received) = watch::channel((false, HashSet::new()));
         let tell = Arc::new(Mutex::new(tell));
@@ -76,8 +76,8 @@ async fn open<H: Harness>(sessions: u8) -> H {
     harness
 }
 
-/// By `revoke` and by `revoke_subject`, by this handle of the store or another; and not of those
-/// that go on.
+/// Sessions end by `revoke` and by `revoke_subject`, through this handle of the store or another.
+/// Live sessions are not reported.
 pub async fn a_watcher_gets_every_end_of_a_session<H: Harness>() {
     let harness: H = open(6).await;
     let first = Follower::new(&harness, HOUR).await;
@@ -98,7 +98,7 @@ pub async fn a_watcher_gets_every_end_of_a_session<H: Harness>() {
     }
 }
 
-/// A node that was away catches up before it says that it has.
+/// A node that was disconnected gets all missed ends before the report that it has caught up.
 pub async fn a_late_watcher_gets_the_earlier_ends<H: Harness>() {
     let harness: H = open(3).await;
     assert!(harness.store().revoke(id(1)).await.expect("no error"));
@@ -112,19 +112,19 @@ pub async fn a_late_watcher_gets_the_earlier_ends<H: Harness>() {
     assert!(follower.received().contains(&id(3)));
 }
 
-/// What can't matter any more is not told for ever.
+/// Ends that can't matter any more are dropped at some time.
 pub async fn ends_of_long_ago_are_not_reported<H: Harness>() {
     let harness: H = open(2).await;
     assert!(harness.store().revoke(id(1)).await.expect("no error"));
     harness.pass(2 * HOUR).await;
-    // The second is over by itself, which is no news.
+    // The second session has expired by itself, which is not reported.
     harness.store().sweep(1000).await.expect("no error");
     let follower = Follower::new(&harness, HOUR).await;
     assert_eq!(follower.received(), HashSet::new());
 }
 
-/// The feed tells no rotation, confirmation or sign-in. Revoking what is not there may be told,
-/// since a former try may have ended it without telling.
+/// The feed reports no rotation, confirmation or sign-in. A store may report the revocation of a
+/// missing session, because an earlier attempt may have ended it without a report.
 pub async fn only_ends_of_sessions_are_published<H: Harness>() {
     let harness: H = open(2).await;
     let follower = Follower::new(&harness, HOUR).await;
@@ -140,7 +140,7 @@ pub async fn only_ends_of_sessions_are_published<H: Harness>() {
     assert!(received.is_subset(&HashSet::from([id(2), id(9)])), "{received:?}");
 }
 
-/// Many ends at once, from many tasks: none is lost.
+/// Many tasks end sessions at once, and the feed reports every end.
 pub async fn of_many_ends_at_once_none_is_missed<H: Harness>() {
     let harness: H = open(200).await;
     let follower = Follower::new(&harness, HOUR).await;
@@ -156,7 +156,7 @@ pub async fn of_many_ends_at_once_none_is_missed<H: Harness>() {
     follower.until(|(_, ended)| ended.len() == 200).await;
 }
 
-/// Makes one test of every case, for a [`Harness`] whose store has a feed.
+/// Defines one test for each case, for a [`Harness`] whose store has a feed.
 #[macro_export]
 macro_rules! feed_suite {
     ($harness:ty) => {

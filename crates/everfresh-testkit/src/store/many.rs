@@ -1,5 +1,5 @@
-//! The cases of a subject with many sessions. Each is a test of its own by
-//! [`store_suite!`](crate::store_suite).
+//! The cases of a subject with many sessions. [`store_suite!`](crate::store_suite) makes a test of
+//! each.
 
 use std::collections::HashSet;
 use std::time::Duration;
@@ -21,7 +21,7 @@ fn numbered(n: u32, subject: &str) -> NewSession {
     with(session(0, subject), |new| new.sid = SessionId::from_bytes(bytes))
 }
 
-/// Signs a subject in that often.
+/// Signs a subject in the given number of times.
 async fn sign_in<H: Harness>(harness: &H, subject: &str, times: u32) -> HashSet<SessionId> {
     let all: Vec<_> = (0..times).map(|n| numbered(n, subject)).collect();
     for some in all.chunks(AT_A_TIME) {
@@ -36,7 +36,7 @@ async fn sign_in<H: Harness>(harness: &H, subject: &str, times: u32) -> HashSet<
     all.into_iter().map(|new| new.sid).collect()
 }
 
-/// By when they began, whatever was used since, and no more than were asked for.
+/// Ordered by start time, regardless of later use, and no more than requested.
 // Rows: M6.
 pub async fn the_newest_sessions_are_the_ones_that_began_last<H: Harness>() {
     let harness = H::open().await;
@@ -56,7 +56,7 @@ pub async fn the_newest_sessions_are_the_ones_that_began_last<H: Harness>() {
     assert_eq!(newest(3).await, [5, 3, 2].map(id));
 }
 
-/// A session that is over counts against no limit.
+/// An expired session does not count against a limit.
 // Rows: M6.
 pub async fn the_newest_sessions_are_not_over<H: Harness>() {
     let harness = H::open().await;
@@ -73,7 +73,7 @@ pub async fn the_newest_sessions_are_not_over<H: Harness>() {
     assert_eq!(newest, [5, 3].map(id));
 }
 
-/// All of them, however many, and nobody else's.
+/// All sessions of the subject, of any number, and no other subject's.
 // Rows: M6.
 pub async fn every_one_of_many_sessions_is_ended_but_one<H: Harness>() {
     let harness = H::open().await;
@@ -91,7 +91,7 @@ pub async fn every_one_of_many_sessions_is_ended_but_one<H: Harness>() {
     assert!(harness.store().load(id(1)).await.expect("no error").is_some(), "bob's");
 }
 
-/// A list has an end, and so has what is asked of the newest.
+/// A list has a maximum length, and so has a request for the newest sessions.
 // Rows: M6.
 pub async fn of_many_sessions_a_thousand_are_listed<H: Harness>() {
     let harness = H::open().await;

@@ -1,5 +1,5 @@
-//! The cases of a store that keeps tokens of another server in its rows. Each is a test of its own
-//! by [`custody_suite!`](crate::custody_suite).
+//! The cases of a store that keeps tokens of another server in its rows.
+//! [`custody_suite!`](crate::custody_suite) makes a test of each.
 
 use std::time::Duration;
 
@@ -35,7 +35,7 @@ async fn upstream<H: Harness>(harness: &H) -> StoredUpstreamTokens {
     *record(harness).await.upstream.expect("in custody")
 }
 
-/// Over a claim that was made in the year 2001, if over any.
+/// A reservation. The one that it replaces, if any, was made in the year 2001.
 fn reservation(seq: u64, n: u8, replaces: Option<u8>) -> Reservation {
     let replaces = replaces.map(|n| ([n; 16], THEN));
     with(Reservation::new(id(1), seq, [n; 16]), |new| new.replaces = replaces)
@@ -64,7 +64,7 @@ async fn publishes<H: Harness<Store: UpstreamTokenStore>>(harness: &H, seq: u64,
     harness.store().publish(publication(seq, n)).await.expect("no error")
 }
 
-/// As they were given, with times of the store's clock.
+/// Unchanged, with times of the store's clock.
 pub async fn upstream_tokens_are_returned_unchanged<H: Harness<Store: UpstreamTokenStore>>() {
     let harness = open::<H>().await;
     let record = record(&harness).await;
@@ -94,7 +94,7 @@ pub async fn a_token_is_reserved_once<H: Harness<Store: UpstreamTokenStore>>() {
     assert_eq!(upstream(&harness).await.tries, 2);
 }
 
-/// Nobody takes back what is not his.
+/// Only the owner of a reservation can release it.
 pub async fn a_reservation_is_released_by_its_owner_alone<H: Harness<Store: UpstreamTokenStore>>() {
     let harness = open::<H>().await;
     assert!(!releases(&harness, reservation(0, 7, None)).await, "there is none");
@@ -105,7 +105,7 @@ pub async fn a_reservation_is_released_by_its_owner_alone<H: Harness<Store: Upst
     let free = upstream(&harness).await;
     assert_eq!((free.tries, free.reservation), (0, None));
     assert!(!releases(&harness, reservation(0, 7, None)).await, "once");
-    // A second try that was not made leaves the first one in doubt.
+    // A released second attempt leaves the first one in doubt.
     assert!(
         claims(&harness, reservation(0, 7, None)).await
             && claims(&harness, reservation(0, 8, Some(7))).await
@@ -118,7 +118,7 @@ pub async fn a_reservation_is_released_by_its_owner_alone<H: Harness<Store: Upst
     assert!(!claims(&harness, reservation(0, 9, None)).await, "it was sent once, all the same");
 }
 
-/// Whoever ends a session gets what it held, and nobody else does.
+/// Only the caller that ends a session gets its tokens.
 pub async fn the_end_of_a_session_gives_its_row<H: Harness<Store: UpstreamTokenStore>>() {
     let harness = open::<H>().await;
     assert!(publishes(&harness, 0, 2).await);
@@ -153,7 +153,7 @@ pub async fn a_publication_counts_without_the_reservation<H: Harness<Store: Upst
     assert_eq!(record(&harness).await.claims, r#"{"n":2}"#, "as they were");
 }
 
-/// A rotation of the handle and a change of the tokens don't get in each other's way.
+/// A rotation of the handle and a change of the tokens don't disturb each other.
 pub async fn a_rotation_keeps_the_upstream_tokens<H: Harness<Store: UpstreamTokenStore>>() {
     let harness = open::<H>().await;
     assert!(claims(&harness, reservation(0, 7, None)).await);
@@ -166,7 +166,7 @@ pub async fn a_rotation_keeps_the_upstream_tokens<H: Harness<Store: UpstreamToke
     assert_eq!(record(&harness).await.generation, 1);
 }
 
-/// Signed out, over, never there, or without tokens: nothing succeeds.
+/// Every operation fails for a session that is signed out, expired, unknown, or without tokens.
 pub async fn without_tokens_nothing_is_reserved<H: Harness<Store: UpstreamTokenStore>>() {
     let harness = H::open().await;
     assert!(!claims(&harness, reservation(0, 7, None)).await);
@@ -218,7 +218,7 @@ pub async fn of_many_concurrent_reservations_one_succeeds<H: Harness<Store: Upst
     }
 }
 
-/// Makes one test of every case, for a [`Harness`] whose store is a [`UpstreamTokenStore`].
+/// Defines one test for each case, for a [`Harness`] whose store is a [`UpstreamTokenStore`].
 #[macro_export]
 macro_rules! custody_suite {
     ($harness:ty) => {

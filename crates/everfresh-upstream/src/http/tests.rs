@@ -24,7 +24,7 @@ fn client() -> HttpClient {
     HttpClient::new().unwrap()
 }
 
-/// Says what it was sent.
+/// Echoes the request.
 async fn echo() -> Server {
     Server::new(|request| {
         let fields = format!("{:?}", request.headers());
@@ -105,7 +105,7 @@ async fn a_failed_request_is_sent_at_most_once_and_its_error_states_whether() {
             }
             let before = proxy.counts().requests;
             proxy.next(fault.clone());
-            // What never ends has to be given up; everything else ends by itself.
+            // The client must give up responses that never end. The others end by themselves.
             let secs = if matches!(fault, Fault::Swallow | Fault::Drip(_)) { 1 } else { 60 };
             let call = call(&client, &url).limit(Duration::from_secs(secs));
             let error = call.send().await.unwrap_err();
@@ -115,15 +115,15 @@ async fn a_failed_request_is_sent_at_most_once_and_its_error_states_whether() {
             served += arrives;
             assert_eq!(proxy.counts().requests, before + 1, "{fault:?}: sent once");
             assert_eq!(server.requests(), served, "{fault:?}");
-            // What comes after is none the worse for it.
+            // The next request is not affected.
             assert_eq!(refresh(&client, &url).await.unwrap().status, StatusCode::OK);
             served += 1;
         }
     }
 }
 
-/// The server closes a connection while it is idle, and the client finds out with the next request
-/// in its hands: the case in which hyper-util would send again by itself.
+/// The server closes an idle connection, and the client notices when it sends the next request. In
+/// this case hyper-util alone would resend.
 // Rows: F77.
 #[tokio::test]
 async fn a_connection_closed_in_the_meantime_is_an_error_and_nothing_is_sent_again() {
@@ -147,7 +147,7 @@ async fn a_connection_closed_in_the_meantime_is_an_error_and_nothing_is_sent_aga
     refresh(&client, &url).await.unwrap();
     close.send(()).unwrap();
     is_closed.recv().unwrap();
-    // The news is there, and the task of the connection has not read it yet.
+    // The close has arrived, and the connection's task has not read it yet.
     tokio::task::yield_now().await;
     let error = refresh(&client, &url).await.unwrap_err();
     assert!(matches!(&error, HttpError::Unsent { .. }), "{error:?}");
@@ -167,7 +167,7 @@ async fn a_complete_error_is_an_answer() {
     assert_eq!(proxy.counts().requests, 1);
 }
 
-/// An address where nobody listens.
+/// An address where no server listens.
 async fn nobody() -> std::net::SocketAddr {
     TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap()
 }
@@ -178,7 +178,7 @@ async fn a_request_that_could_not_connect_was_not_sent() {
     assert!(matches!(&refused, HttpError::Connect { .. }), "{refused:?}");
     assert!(refused.certainly_unsent() && refused.to_string().contains("refused"), "{refused}");
 
-    // Somebody who listens and says nothing: TLS gets no answer.
+    // A server that accepts connections and sends nothing, so TLS gets no answer.
     let silent = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let limit = Duration::from_millis(50);
     let client = HttpClient::builder().connect_limit(limit).build().unwrap();
@@ -228,7 +228,7 @@ async fn an_untrusted_certificate_is_sent_nothing() {
         assert!(error.to_string().contains(says), "{error}");
         assert_eq!(server.requests(), 0);
     }
-    // Who speaks no TLS at all.
+    // A server without TLS.
     let plain = echo().await;
     let url = format!("https://{}/token", plain.address).parse().unwrap();
     let error = refresh(&client(), &url).await.unwrap_err();
@@ -275,7 +275,7 @@ async fn an_answer_is_read_up_to_its_size_limit() {
     let server = Server::new(move |request| {
         let counted = counted.clone();
         match request.uri().path() {
-            // A gigabyte, without saying so.
+            // A gigabyte, without a length in the head.
             "/endless" => {
                 let chunks = futures::stream::iter(0..16 * 1024).map(move |_| {
                     counted.fetch_add(64 * 1024, Ordering::SeqCst);
@@ -379,18 +379,18 @@ async fn permission_is_polled_once_connected_and_nothing_is_sent_before() {
             assert_eq!((count(n), proxy.counts().requests), (served[n], served[1]));
         }
     }
-    // Nowhere to ask it: nobody asks.
+    // If no server listens, the permission is not requested.
     let nowhere = url(nobody().await);
     let call = client.post(&nowhere).form([("t", SECRET)]).after(async { panic!("asked") });
     assert!(call.send().await.unwrap_err().certainly_unsent());
-    // Without a body, and over a service of one's own.
+    // Without a body, and over a custom service.
     let refused = client.get(&secure.url("/")).after(async { false }).send().await;
     assert_eq!(refused, Err(HttpError::Withheld));
     let given = crate::testing::over(|_| Response::new(full("")));
     assert!(given.post(&url(plain.address)).after(async { true }).send().await.is_ok());
     let refused = given.post(&url(plain.address)).after(async { false }).send().await;
     assert_eq!(refused, Err(HttpError::Withheld));
-    // It has to come in time.
+    // The permission must arrive in time.
     let limit = Duration::from_millis(100);
     let call = client.post(&secure.url("/")).form([("t", SECRET)]).limit(limit);
     let late = call.after(std::future::pending()).send().await.unwrap_err();
@@ -472,7 +472,8 @@ async fn no_request_or_answer_body_is_shown_by_debug() {
         .with_max_level(tracing_subscriber::filter::LevelFilter::TRACE)
         .with_writer(log.clone())
         .finish();
-    // A callsite that another thread meets first is off for everybody, unless that one listens too.
+    // A callsite that another thread reaches first is disabled for all threads, unless that thread
+    // has a subscriber too.
     let _ = tracing::subscriber::set_global_default(tracing_subscriber::registry());
     let _guard = tracing::subscriber::set_default(subscriber);
     tracing::trace!("the log works");

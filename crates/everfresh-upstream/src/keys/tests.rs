@@ -73,7 +73,7 @@ fn both(one: &Value, other: &Value) -> Value {
     json!({"keys": [one["keys"][0], other["keys"][0]]})
 }
 
-/// What the issuer does when it is asked for its keys.
+/// The issuer's reaction to a request for its keys.
 #[derive(Clone)]
 enum Does {
     Answer(String, &'static str),
@@ -89,7 +89,7 @@ struct Issuer(Arc<Shared>);
 struct Shared {
     does: Mutex<Does>,
     asked: AtomicUsize,
-    /// Nobody is answered while this is false.
+    /// The issuer answers no request while this is false.
     open: watch::Sender<bool>,
 }
 
@@ -140,7 +140,7 @@ impl Issuer {
     }
 }
 
-/// Verifies and never refreshes: somebody else's tokens.
+/// Verifies another issuer's tokens, and never refreshes.
 struct Elsewhere;
 
 impl Refresher for Elsewhere {
@@ -165,7 +165,7 @@ impl Refresher for Elsewhere {
     }
 }
 
-/// An app that takes the issuer's tokens.
+/// An app that accepts the issuer's tokens.
 fn app(
     remote: &RemoteKeys,
 ) -> impl Service<Request<()>, Response = Response<Vec<u8>>, Error = Infallible, Future: Send> + Clone
@@ -199,7 +199,7 @@ where
     ask(app, token).await.status().as_u16()
 }
 
-/// A token that anybody can write, by a key of this name.
+/// A token with a key id of this name, which needs no key to make.
 fn forged(header: &Value) -> String {
     let mut full = json!({"typ": "at+jwt", "alg": "ES256"});
     full.as_object_mut().unwrap().extend(header.as_object().unwrap().clone());
@@ -239,8 +239,8 @@ async fn ten_thousand_unknown_keys_are_one_fetch_in_thirty_seconds() {
     assert!(began.elapsed() < Duration::from_secs(100), "nobody has waited");
 }
 
-/// A stranger spends each fetch. Those whose key is gone are told so, and are not kept waiting; a
-/// key that comes up meanwhile counts once it can be fetched.
+/// A stranger uses up each fetch. Requests whose key is gone are refused and don't wait. A new key
+/// is accepted once it can be fetched.
 // Rows: L11.
 #[tokio::test(start_paused = true)]
 async fn unknown_keys_from_a_stranger_turn_no_401_into_a_503() {
@@ -352,7 +352,7 @@ async fn a_key_that_comes_up_right_after_a_fetch_in_the_background_need_not_wait
     issuer.has(&coming.jwks);
     assert_eq!(status(&app, &coming.token).await, 200);
     assert_eq!(issuer.asked(), 3);
-    // One that runs already is waited for.
+    // The request waits for a fetch that is already running.
     issuer.has(&former.jwks);
     pass(599).await;
     issuer.0.open.send_replace(false);

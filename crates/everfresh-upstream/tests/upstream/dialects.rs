@@ -1,4 +1,4 @@
-//! Every dialect: a session that rests on another everfresh, which serves the dialect.
+//! Every dialect: a session backed by another everfresh server, which serves the dialect.
 
 use bytes::Bytes;
 use everfresh::dialect::TokenKind;
@@ -19,14 +19,14 @@ use tower::{ServiceBuilder, ServiceExt as _, service_fn};
 use crate::provider::Provider;
 use crate::world::*;
 
-/// An everfresh that serves a dialect, without a socket.
+/// An everfresh server of a dialect, without a socket.
 #[derive(Clone)]
 struct Server {
     auth: Engine<User>,
     calls: Arc<AtomicUsize>,
-    /// Whether somebody changes a byte of what it is sent.
+    /// Whether a byte of each request is changed in transit.
     tampered: Arc<AtomicBool>,
-    /// What was there when it was called.
+    /// Called at each request.
     watch: Arc<dyn Fn() + Send + Sync>,
 }
 
@@ -53,7 +53,7 @@ impl Server {
         Self { auth, calls: Arc::default(), tampered: Arc::default(), watch: Arc::new(watch) }
     }
 
-    /// Signs somebody in there; what a client of its holds then.
+    /// Signs a user in there. Returns the tokens that its client gets.
     async fn sign_in(&self, dialect: &Dialect) -> AccessTokenResponse {
         let mut sign_in = SignIn::new("ada", User { name: "ada".into() });
         if dialect.request.client.is_some() {
@@ -135,7 +135,7 @@ fn tamper(headers: &mut http::HeaderMap, body: &mut [u8]) {
 }
 
 fn flip(bytes: &mut [u8]) {
-    // The tokens are the longest words of what is sent.
+    // The tokens are the longest words of the request.
     let mut words = bytes.split(|b| b"=&\" ;".contains(b)).collect::<Vec<_>>();
     words.sort_by_key(|word| word.len());
     let word = words.last().unwrap().to_vec();
@@ -144,13 +144,13 @@ fn flip(bytes: &mut [u8]) {
     bytes[at] = if bytes[at] == b'A' { b'B' } else { b'A' };
 }
 
-/// A session here that rests on one there, and the server.
+/// A session here that is backed by one there, and the server.
 async fn resting(dialect: &'static Dialect) -> (World, Client, Server) {
     let clock = ManualClock::starting_at(START);
     let claims = Arc::new(std::sync::Mutex::new(None::<crate::wire::Wire>));
     let seen = claims.clone();
     let server = Server::new(dialect, &clock, move || {
-        // The claim comes before whatever is sent, in head or body.
+        // The claim is recorded before the request is sent, for tokens in head or body.
         let wire = seen.lock().unwrap().clone().unwrap();
         assert!(wire.count("claim") > wire.count("publish"), "no claim was made");
     });
@@ -172,7 +172,7 @@ async fn each_dialect_refreshes_at_its_own_server() {
     for dialect in Dialect::ALL {
         let (world, mut client, server) = resting(dialect).await;
         for n in 1..=4 {
-            // Redis Enterprise takes no token that has expired.
+            // Redis Enterprise accepts no expired token.
             world.pass_until_left(&client, 3);
             let answer = world.get(&mut client).await;
             assert_eq!(answer.status, 200, "{}, refresh {n}", dialect.name);
@@ -195,7 +195,7 @@ async fn each_dialect_a_token_that_was_changed_on_its_way_ends_nothing_there() {
         world.pass_until_left(&client, 3);
         server.tampered.store(true, Ordering::SeqCst);
         let answer = world.get(&mut client).await;
-        // The server says that it is none of its tokens, in its own words: over is over.
+        // The server says in its own words that the token is unknown, so the session is over.
         assert_eq!(answer.status, 401, "{}", dialect.name);
         assert!(answer.left_cookies_alone(), "{}", dialect.name);
         assert!(world.row(&client).await.is_none(), "{}", dialect.name);
@@ -207,7 +207,7 @@ async fn each_dialect_a_session_that_ended_there_is_over_here() {
     for dialect in Dialect::ALL {
         let (world, _, server) = resting(dialect).await;
         let issued = server.sign_in(dialect).await;
-        // Beyond every limit of the server's; here it begins today.
+        // Past every limit of the server. The session here starts today.
         world.pass(31 * 24 * 3600);
         let mut client = world.node().adopt_issued("ada", issued).await.unwrap();
         world.pass_until_left(&client, 3);

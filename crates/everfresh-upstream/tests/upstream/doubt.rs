@@ -1,4 +1,4 @@
-//! A token was sent, and nobody knows what became of it.
+//! A token was sent, and its fate is unknown.
 
 use std::time::Duration;
 
@@ -43,7 +43,7 @@ async fn an_answer_beyond_the_flight_limit_revives_the_session() {
     let row = world.row(&client).await.unwrap().upstream.unwrap();
     tokio::time::sleep(secs(31)).await;
     for node in &world.nodes {
-        // Wherever it asks, whoever asks, for as long as it takes.
+        // The same answer on each node, for every request, at any later time.
         client.navigates = true;
         for _ in 0..3 {
             let answer = node.get(&mut client).await;
@@ -84,10 +84,10 @@ async fn a_client_that_hangs_up_stops_no_exchange() {
 async fn within_its_grace_a_token_is_sent_once_more() {
     let world = World::set(|upstream| upstream.replay(Replay::Within(secs(40))));
     world.tick();
-    // The provider gives the same successor again, as such providers do.
+    // The provider returns the same successor again, as providers with a grace period do.
     world.provider.keeps_tokens();
     let mut client = world.expired("ada").await;
-    // Who knows that no answer will come need not wait.
+    // A node that knows that no answer will come need not wait.
     world.provider.next(Act::TakeAndFail(lost()));
     assert_eq!(world.get(&mut client).await.status, 200);
     assert_eq!(world.provider.calls(), 2);
@@ -118,7 +118,8 @@ async fn an_answer_that_does_not_come_is_replayed_after_half_of_the_grace() {
         tokio::time::sleep(secs(10)).await;
         let answer = node.get(&mut client).await;
         assert_eq!((answer.status.as_u16(), world.provider.calls()), (503, 1));
-        // Whoever asks from then on; the one that listens still listens.
+        // After half of the grace period any request replays the token. The first call still waits
+        // for its answer.
         tokio::time::sleep(secs(10)).await;
         let mut answer = node.get(&mut client).await;
         if answer.status == 503 {
@@ -134,7 +135,7 @@ async fn an_answer_that_does_not_come_is_replayed_after_half_of_the_grace() {
 async fn after_the_grace_nothing_is_replayed() {
     let world = World::set(|upstream| upstream.replay(Replay::Within(secs(20))));
     let mut client = world.expired("ada").await;
-    // A node claimed it, and died.
+    // A node claimed it and crashed.
     let row = world.row(&client).await.unwrap();
     let claim = Reservation::new(row.sid, 0, [7; 16]);
     assert!(world.store.store.reserve(claim).await.unwrap());
@@ -194,8 +195,7 @@ async fn tokens_that_do_not_rotate_are_sent_as_often_as_needed() {
 // Rows: S57.
 #[tokio::test(start_paused = true)]
 async fn a_node_stopped_after_its_reservation_does_not_send() {
-    // The store takes its time with the answer to the claim; the process might have been stopped
-    // for as long.
+    // The store is slow to answer the claim. The process might as well have been stopped.
     let world = World::new();
     world.tick();
     let mut client = world.expired("ada").await;
@@ -250,7 +250,7 @@ async fn a_token_first_seen_shortly_before_its_expiry_waits_half_of_the_refresh_
 // Rows: F73.
 #[tokio::test(start_paused = true)]
 async fn good_tokens_in_the_row_are_enough_while_the_provider_hangs() {
-    // Ours live for a minute, the provider's for five.
+    // Our access tokens live for a minute, the provider's for five.
     let world = World::with(1, |upstream| upstream, |b| b.access_lifetime(secs(60)));
     world.tick();
     let mut client = world.adopt("ada").await;
@@ -261,7 +261,7 @@ async fn good_tokens_in_the_row_are_enough_while_the_provider_hangs() {
     assert_eq!(world.get(&mut client).await.status, 200);
     assert!(world.clock.now().since(began) < secs(2));
     assert!(client.expires() <= row.expires);
-    // What comes then is the next request's.
+    // The next request gets a later result.
     world.provider.release();
     world.until(async || world.upstream(&client).await == (1, 0)).await;
     world.pass(61);
@@ -272,7 +272,7 @@ async fn good_tokens_in_the_row_are_enough_while_the_provider_hangs() {
 // Rows: F73.
 #[tokio::test(start_paused = true)]
 async fn a_request_with_a_valid_token_gets_its_answer_soon() {
-    // On another node than the one that asks, shortly before the end.
+    // On another node than the one that refreshes, shortly before the expiry.
     let world = World::nodes(2);
     world.tick();
     let mut client = world.adopt("ada").await;

@@ -1,4 +1,4 @@
-//! What becomes of a session when the provider says no, something else, or nothing.
+//! The fate of a session when the provider refuses, sends another answer, or none.
 
 use everfresh::dialect::Dialect;
 use everfresh_upstream::{HttpError, Upstream};
@@ -6,14 +6,14 @@ use everfresh_upstream::{HttpError, Upstream};
 use crate::provider::{Act, Provider};
 use crate::world::*;
 
-/// What an answer comes to.
+/// The outcome of an answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Fate {
     /// The session is over.
     Over,
     /// Not now: 503, and the next try may succeed.
     Later,
-    /// Nobody knows: 401, cookies and row are left alone.
+    /// The outcome is unknown: 401, and cookies and row stay unchanged.
     Doubt,
 }
 use Fate::{Doubt, Later, Over};
@@ -22,7 +22,7 @@ fn lost() -> HttpError {
     HttpError::Lost { cause: "reset".into() }
 }
 
-/// F70, for whatever dialect: nothing here has the shape of a dialect's own error.
+/// F70, for every dialect: no case here has the form of a dialect's own error.
 fn matrix() -> Vec<(Act, Fate)> {
     const HTML: &str = "<html><body>It works!</body></html>";
     let say = |status, body| Act::Say(status, &[], body);
@@ -76,7 +76,7 @@ fn matrix() -> Vec<(Act, Fate)> {
     ]
 }
 
-/// How each dialect says that a session is over.
+/// The answers by which each dialect reports that a session is over.
 fn rejections(dialect: &Dialect) -> Vec<Act> {
     let say = |status, body| Act::Say(status, &[], body);
     match &*dialect.name {
@@ -114,7 +114,7 @@ fn rejections(dialect: &Dialect) -> Vec<Act> {
 fn world_of(dialect: &Dialect) -> World {
     let provider = Provider::new();
     if dialect.serving.as_ref().is_some_and(|serving| !serving.rotates) {
-        // The client keeps the token that it presents: nothing is used up.
+        // The client keeps the token that it presents, because it is not consumed.
         provider.keeps_tokens();
     }
     let client = provider.client();
@@ -125,12 +125,12 @@ fn world_of(dialect: &Dialect) -> World {
     World::over(provider, 1, upstream, |builder| builder)
 }
 
-/// Whether the token that a dialect sends is used up by sending it.
+/// Every dialect with every answer, and the outcome.
 fn all_cases() -> impl Iterator<Item = (&'static Dialect, Act, Fate)> {
     Dialect::ALL.into_iter().flat_map(|dialect| {
         let over = rejections(dialect).into_iter().map(|act| (act, Over));
         let rest = matrix().into_iter().map(move |(act, fate)| match act {
-            // Its document knows no other 401.
+            // Its documentation has no other 401.
             Act::Say(401, ..) if &*dialect.name == "redis_enterprise" => (act, Over),
             act => (act, fate),
         });
@@ -167,7 +167,7 @@ async fn expired_tokens_and_every_answer() {
                 assert_eq!((&now.sealed, now.expires), (&row.sealed, row.expires), "{case}");
             }
         }
-        // At the next request, when whatever pause there was is over.
+        // At the next request after any back-off.
         world.pass(61);
         client.navigates = true;
         let answer = world.get(&mut client).await;
@@ -191,7 +191,7 @@ async fn good_tokens_and_every_answer() {
         let case = format!("{}: {act:?}", dialect.name);
         let world = world_of(dialect);
         let mut client = world.adopt("ada").await;
-        // The request waits for the refresh, and could do without.
+        // The request waits for the refresh, but its access token is still valid.
         world.pass_until_left(&client, 5);
         world.provider.next(act.clone());
         let answer = world.get(&mut client).await;
@@ -204,7 +204,7 @@ async fn good_tokens_and_every_answer() {
         }
         assert_eq!((answer.status, &*answer.body), (http::StatusCode::OK, "ada"), "{case}");
         assert_eq!(world.upstream(&client).await, (0, u32::from(fate == Doubt)), "{case}");
-        // And again, as long as it is good.
+        // And again while the token is valid.
         assert_eq!(world.get(&mut client).await.status, 200, "{case}");
         world.pass(61);
         let answer = world.get(&mut client).await;
@@ -258,8 +258,8 @@ async fn a_wrong_client_secret_is_an_alarm_and_ends_no_session() {
 // Rows: F76.
 #[tokio::test(start_paused = true)]
 async fn a_refused_node_checks_whether_another_node_succeeded() {
-    // Two nodes send the same token, as after a store that forgot a claim; the second one is quick,
-    // and the first one hears one of the things that providers say then.
+    // Two nodes send the same token, as after a store that lost a claim. The second node succeeds
+    // first, and the first node gets one of the usual error answers.
     for (status, body) in [
         (400, r#"{"error":"invalid_grant"}"#),
         (400, r#"{"error":"invalid_request"}"#),

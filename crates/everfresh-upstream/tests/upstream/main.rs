@@ -1,5 +1,5 @@
-//! Sessions that rest on another server's tokens: real engines, a provider that does what a test
-//! says, a store that fails on command, and clocks that stand until they are moved.
+//! Sessions backed by another server's tokens: real engines, a provider that a test scripts, a
+//! store that fails on command, and manual clocks.
 
 #![cfg(feature = "client")]
 #![allow(clippy::unwrap_used, reason = "a test that can't go on fails")]

@@ -1,4 +1,4 @@
-//! The provider is down for a while, and comes back.
+//! The provider is down for a while, and recovers.
 
 use std::time::Duration;
 
@@ -7,7 +7,7 @@ use everfresh_upstream::HttpError;
 use crate::provider::Act;
 use crate::world::*;
 
-/// F72: a minute without the provider, many sessions, steady requests.
+/// F72: a minute without the provider, with many sessions and steady requests.
 // Rows: F72, S58.
 #[tokio::test(start_paused = true)]
 async fn calls_stay_within_the_budget_and_the_first_refresh_after_it_succeeds() {
@@ -21,7 +21,7 @@ async fn calls_stay_within_the_budget_and_the_first_refresh_after_it_succeeds() 
         for n in 0..200 {
             clients.push(world.adopt(&format!("p{n}")).await);
         }
-        // A third of them is good for the whole of it.
+        // The access tokens of a third of them are valid for the whole outage.
         world.pass(LIFE + 1);
         let mut fresh = Vec::new();
         for n in 0..100 {
@@ -40,7 +40,7 @@ async fn calls_stay_within_the_budget_and_the_first_refresh_after_it_succeeds() 
             assert!(answer.status == 200 && answer.left_cookies_alone());
             world.clock.advance(step);
         }
-        // Five until it is noticed, then one a second.
+        // Five calls open the circuit breaker, then one call per second.
         let calls = world.provider.calls();
         assert!((50..=66).contains(&calls), "{down:?}: {calls} calls in a minute");
         let events = world.node().events();
@@ -57,7 +57,7 @@ async fn calls_stay_within_the_budget_and_the_first_refresh_after_it_succeeds() 
         let took = world.clock.now().since(back);
         assert!(took <= Duration::from_millis(1000), "{down:?}: {took:?}");
         assert!(world.node().events().contains(&"UpstreamUp".to_owned()));
-        // Everybody is back within the longest pause, and nobody was signed out.
+        // Every client is served within the longest back-off, and no session was lost.
         world.pass(61);
         for client in clients.iter_mut().chain(&mut fresh) {
             assert_eq!(world.get(client).await.status, 200);
@@ -77,7 +77,8 @@ async fn the_pauses_of_a_failing_session_grow() {
         assert!(answer.status == 503 && answer.left_cookies_alone());
         world.clock.advance(Duration::from_millis(500));
     }
-    // Five minutes of 1, 2, 4, .. 60 s, by full jitter; without pauses there would be 600.
+    // Five minutes of back-offs of 1, 2, 4, .. 60 s with full jitter. Without back-off there would
+    // be 600 calls.
     let calls = world.provider.calls();
     assert!((5..=60).contains(&calls), "{calls}");
 }

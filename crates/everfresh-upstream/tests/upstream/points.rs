@@ -1,5 +1,5 @@
-//! Something goes wrong at each step between a request and its cookies in turn: the store's, the
-//! connection's, the answer's, the client's line, the clock.
+//! Injects a fault at each step between a request and its cookies in turn: into the store, the
+//! connection, the answer, the client's connection, the clock.
 
 use std::task::{Context, Poll, ready};
 
@@ -16,7 +16,7 @@ use tower::Service;
 use crate::provider::Provider;
 use crate::world::*;
 
-/// The way to the provider: a connection, a call, and the body of the answer are steps.
+/// The connection to the provider. The connect, the call, and the body of the answer are steps.
 struct Way {
     provider: Provider,
     points: Points,
@@ -74,15 +74,15 @@ impl Service<Request<Full<Bytes>>> for Way {
     }
 }
 
-/// What became of the browser.
+/// The fate of the browser's session.
 #[derive(Debug, PartialEq, Eq)]
 enum Fate {
     Served,
-    /// The token may have been taken, and what was given for it is lost.
+    /// The token may have been consumed, and its successor is lost.
     InDoubt,
 }
 
-/// A request with this fault, and what the browser does then.
+/// Sends a request with this fault, and then the browser's next requests.
 async fn survive(aim: Aim, fault: Fault) -> (Points, Fate) {
     let mut world = World::new();
     let points = Points::with_clock(world.clock.clone());
@@ -117,7 +117,7 @@ async fn survive(aim: Aim, fault: Fault) -> (Points, Fate) {
         answer = Some(world.get(&mut browser).await);
     }
     let answer = answer.expect("an answer");
-    // And the next request of this browser, and a tab that comes last.
+    // The next request of this browser, and one that arrives last.
     let next = world.get(&mut browser).await;
     assert_eq!(next.status, answer.status, "{case}");
     if fault != Fault::Stall {
@@ -160,7 +160,7 @@ async fn a_failure_at_any_step_sends_no_token_twice() {
         for step in ["load", "connect", "claim", "send", "read", "publish", "rotate"] {
             assert!(hits.contains(&step), "{step} is a step: {hits:?}");
         }
-        // Only where the one copy of the next token was lost on its way to us.
+        // Only if the only copy of the next token was lost in transit to the node.
         let expected: &[_] = if matches!(fault, Refuse | Mute) { &["send", "read"] } else { &[] };
         assert_eq!(doubtful, expected, "{fault:?}");
         println!(

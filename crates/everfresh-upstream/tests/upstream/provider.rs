@@ -1,5 +1,5 @@
-//! Another server, as a test wants it: issues one-time tokens, notices who sends one twice, does
-//! what the script says, and remembers what it got.
+//! Another server that a test scripts. It issues single-use tokens, detects a token that is sent
+//! twice, and records its requests.
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard};
@@ -12,41 +12,41 @@ use http_body_util::{BodyExt as _, Full};
 use serde_json::{Value, json};
 use tokio::sync::watch;
 
-/// In every token, so that a log that holds one is found out.
+/// In every token, so that a log with a token is detected.
 pub(crate) const SECRET_PART: &str = "pssst";
 
-/// What it does with a call.
+/// The reaction to a call.
 #[derive(Clone, Debug)]
 pub(crate) enum Act {
-    /// What its state says: tokens, or `invalid_grant` for one that was used.
+    /// By its state: tokens, or `invalid_grant` for a used token.
     Good,
-    /// This answer, and nothing else happens.
+    /// This answer, without an effect.
     Say(u16, &'static [(&'static str, &'static str)], &'static str),
-    /// This error of the connection, and nothing else happens.
+    /// This connection error, without an effect.
     Fail(HttpError),
-    /// As `Good`, but this is all that the caller hears.
+    /// As `Good`, but the caller gets this error.
     TakeAndFail(HttpError),
-    /// As `Good`, but this is what the caller hears.
+    /// As `Good`, but the caller gets this answer.
     TakeAndSay(u16, &'static str),
-    /// As `Good`, but answered when the test says so.
+    /// As `Good`, but answered when the test releases it.
     Hold,
-    /// Nothing happens, and this is answered when the test says so.
+    /// This answer, without an effect, when the test releases it.
     HoldAndSay(u16, &'static str),
-    /// Nothing happens, and no answer comes.
+    /// No effect and no answer.
     Hang,
 }
 
-/// What it got.
+/// A recorded request.
 #[derive(Clone, Debug)]
 pub(crate) struct Got {
     pub(crate) path: String,
     pub(crate) headers: HeaderMap,
     pub(crate) body: String,
-    /// The token among that.
+    /// The token in the request.
     pub(crate) token: String,
 }
 
-/// Who asks for tokens, as far as the provider knows.
+/// A token request, as far as the provider parses it.
 #[derive(Clone, Debug)]
 pub(crate) struct Grant {
     pub(crate) family: String,
@@ -90,7 +90,7 @@ pub(crate) struct Provider {
     releases: watch::Sender<usize>,
 }
 
-/// What every dialect finds its tokens in.
+/// An answer whose tokens every dialect finds.
 pub(crate) fn tokens(grant: &Grant) -> Value {
     json!({
         "access_token": grant.access(),
@@ -121,22 +121,22 @@ impl Provider {
         self.state.lock().unwrap()
     }
 
-    /// The next call that has no act of its own meets this one.
+    /// Sets the act of the next call without an act of its own.
     pub(crate) fn next(&self, act: Act) {
         self.state().script.push_back(act);
     }
 
-    /// Every call without an act of its own meets this one.
+    /// Sets the act of every call without an act of its own.
     pub(crate) fn all(&self, act: Act) {
         self.state().rest = act;
     }
 
-    /// What tokens it gives.
+    /// Sets the answer with tokens.
     pub(crate) fn answers(&self, answers: impl Fn(&Grant) -> Value + Send + 'static) {
         self.state().answers = Box::new(answers);
     }
 
-    /// The next revocations are answered with these statuses, and then with 200.
+    /// The statuses of the next revocations; afterwards 200.
     pub(crate) fn revocations(&self, statuses: &[u16]) {
         self.state().revoking = statuses.iter().copied().collect();
     }
@@ -146,12 +146,12 @@ impl Provider {
         self.state().rotates = false;
     }
 
-    /// Lets every answer go that is held now.
+    /// Releases every held answer.
     pub(crate) fn release(&self) {
         self.releases.send_modify(|releases| *releases += 1);
     }
 
-    /// How many tokens it was sent.
+    /// How many token requests it received.
     pub(crate) fn calls(&self) -> usize {
         self.state().got.len()
     }
@@ -160,24 +160,24 @@ impl Provider {
         self.state().got.clone()
     }
 
-    /// The tokens that it was told to take back.
+    /// The tokens that it was asked to revoke.
     pub(crate) fn revoked(&self) -> Vec<Got> {
         self.state().revoked.clone()
     }
 
-    /// How often it got a token that it had taken before.
+    /// How often it received a token that it had consumed before.
     pub(crate) fn reuses(&self) -> usize {
         self.state().reuses
     }
 
-    /// Waits until it was sent so many tokens.
+    /// Waits until it has received the given number of token requests.
     pub(crate) async fn until_calls(&self, calls: usize) {
         while self.calls() < calls {
             tokio::time::sleep(std::time::Duration::from_millis(1)).await;
         }
     }
 
-    /// The way to it.
+    /// The connection to it.
     pub(crate) fn client(&self) -> HttpClient {
         let provider = self.clone();
         HttpClient::over(tower::service_fn(move |request: Request<Full<Bytes>>| {
@@ -271,7 +271,7 @@ fn respond(status: u16, headers: &[(&'static str, &str)], body: &str) -> Respons
     response
 }
 
-/// Wherever the dialect puts it.
+/// Finds the token in any place that a dialect uses.
 fn find_token(headers: &HeaderMap, body: &str) -> String {
     let fields = ["authorization", "cookie"].iter().filter_map(|name| headers.get(*name));
     let texts = fields.filter_map(|value| value.to_str().ok()).chain([body]);

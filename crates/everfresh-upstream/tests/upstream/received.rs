@@ -1,4 +1,4 @@
-//! What the provider issues is read before it is kept: whose it is, by whose key, for how long.
+//! Tokens from the provider are verified before they are stored: their subject, key and lifetime.
 
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, LazyLock, Mutex};
@@ -20,7 +20,7 @@ use crate::provider::{Act, Grant, tokens};
 use crate::world::*;
 
 const ISSUER: &str = "https://id.example";
-/// A key of the provider's, or of somebody who would like to be it.
+/// A key of the provider, or of an attacker.
 #[derive(Clone)]
 struct Signer {
     pair: Arc<rcgen::KeyPair>,
@@ -69,7 +69,7 @@ fn shared() -> TrustedIssuer {
     issuer(Keys::verifying([OWN.key()]).unwrap())
 }
 
-/// Tokens of `sub` that a sign-in at the provider gave.
+/// Tokens of `sub` from a sign-in at the provider.
 fn first(access: &str, id: Option<&str>) -> AccessTokenResponse {
     let refresh = Grant { family: "ada".into(), n: 0 }.refresh();
     let issued = AccessTokenResponse::new(AccessToken::new(access.to_owned()))
@@ -81,7 +81,7 @@ fn first(access: &str, id: Option<&str>) -> AccessTokenResponse {
     }
 }
 
-/// Somebody with JWTs, expired; and the member of the answer in which another token comes next.
+/// A client with expired JWTs, and the member of the answer that carries the next token.
 async fn with_jwts(member: &'static str) -> (World, Client) {
     let world = World::set(move |upstream| match member {
         "access_token" => upstream.access_tokens_by(shared()),
@@ -140,7 +140,7 @@ async fn another_users_token_is_refused_and_never_delivered() {
             assert!(events.iter().any(|event| event.starts_with("IssuedRefused")), "{case}");
             let now = world.row(&client).await.unwrap().upstream.unwrap();
             assert_eq!((now.seq, &now.sealed), (0, &row.sealed), "{case}");
-            // The one-time token is used up, and nobody gets what it brought.
+            // The single-use token is consumed, and its successor is dropped.
             world.pass(61);
             let answer = world.get(&mut client).await;
             assert!(answer.status == 401 && answer.left_cookies_alone(), "{case}: {answer:?}");
@@ -177,7 +177,7 @@ async fn a_refresh_without_an_id_token_is_accepted() {
         assert_eq!(world.provider.calls(), n);
         world.pass(LIFE + 1);
     }
-    // But it counts when it does.
+    // It counts if it is present.
     answering(&world, "id_token", sign(&claims("bob", world.clock.now(), LIFE)));
     assert_eq!(world.get(&mut client).await.status, 503);
 }
@@ -230,7 +230,7 @@ async fn no_scope_is_asked_for_and_a_narrower_one_is_no_error() {
     assert!(!got.headers.contains_key("authorization") && !got.headers.contains_key("cookie"));
 }
 
-/// A place of keys that can be out of reach.
+/// A key server that can be out of reach.
 #[derive(Clone, Default)]
 struct KeyServer {
     set: Arc<Mutex<Value>>,
@@ -284,7 +284,7 @@ async fn tokens_by_a_new_key_wait_for_the_key() {
     assert_eq!(world.upstream(&holder).await, (0, 1));
     tokio::time::sleep(secs(10)).await;
     server.down.store(false, Ordering::SeqCst);
-    // What came is kept, and read when that can be done.
+    // The new tokens are stored, and verified when that is possible.
     tokio::time::sleep(secs(45)).await;
     assert_eq!(world.upstream(&holder).await, (1, 0));
     assert_eq!(world.get(&mut client).await.status, 200);
@@ -305,7 +305,7 @@ async fn clocks_that_differ_by_an_hour_cost_no_call_and_no_session() {
         world.provider.answers(move |grant| {
             let mut answer = tokens(grant);
             answer["access_token"] = sign(&claims("ada", theirs(clock.now()), LIFE)).into();
-            // What is said is what counts; here it is the token alone that says it.
+            // The answer has no lifetime, so the token's own counts.
             answer.as_object_mut().unwrap().remove("expires_in");
             answer
         });
@@ -335,7 +335,7 @@ async fn a_clock_an_hour_off_costs_no_session() {
         });
         let before = world.provider.calls();
         for _ in 0..60 {
-            // Both hold the same handle; what theirs rests on is the store's to say.
+            // Both hold the same handle. The store decides which upstream tokens back them.
             assert_eq!(world.get(&mut client).await.status, 200);
             assert_eq!(other.get(&mut client).await.status, 200);
             world.pass(10);
@@ -390,13 +390,13 @@ async fn tokens_that_are_expired_on_arrival_are_a_failure_and_no_loop() {
     let clock = world.clock.clone();
     world.provider.answers(move |grant| {
         let mut answer = tokens(grant);
-        // Without `iat`, only the end says how long it lives.
+        // Without `iat`, only the expiry limits the lifetime.
         let mut claims = claims("ada", clock.now(), 0);
         claims.as_object_mut().unwrap().remove("iat");
         answer["access_token"] = sign(&claims).into();
         answer
     });
-    // 60 s of requests, ten a second: pauses of up to 1, 2, 4, .. seconds.
+    // 60 s with ten requests per second: back-offs of up to 1, 2, 4, .. seconds.
     let mut calls_of_the_first = 0;
     for n in 0..600 {
         let answer = world.get(&mut client).await;
@@ -414,7 +414,7 @@ async fn tokens_that_are_expired_on_arrival_are_a_failure_and_no_loop() {
     assert_eq!(calls_of_the_first, 1);
     assert!(world.provider.calls() < 100, "{}", world.provider.calls());
     assert_eq!(world.provider.reuses(), 0, "each of them was kept for its refresh token");
-    // And the session is there when the provider is well.
+    // The session works again when the provider recovers.
     let clock = world.clock.clone();
     world.provider.answers(move |grant| {
         let mut answer = tokens(grant);
@@ -489,7 +489,7 @@ async fn no_access_token_is_taken_to_live_for_longer_than_a_year() {
             true => upstream.access_tokens_by(shared()),
             false => upstream,
         });
-        // At a sign-in, which says how long the token lives, or whose token does.
+        // At a sign-in, where the answer or the token states the lifetime.
         let said = AccessTokenResponse::new(AccessToken::new(sign(&claims("ada", START, LIFE))));
         let said = said.with_expires_in(Duration::MAX);
         for issued in [said, AccessTokenResponse::new(AccessToken::new(endless(START)))] {

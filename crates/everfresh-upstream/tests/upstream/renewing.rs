@@ -1,4 +1,4 @@
-//! One call per expiry, whoever asks and however many.
+//! One call per expiry, for any number of requests on any node.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -35,7 +35,7 @@ async fn our_access_token_never_outlives_its_upstream_token() {
         let world = World::with(1, |u| u, move |builder| builder.access_lifetime(secs(ours)));
         let mut client = world.adopt("ada").await;
         for n in 0..400 {
-            // Two steps of every kind: within a window, across one, past the end.
+            // Two steps of every kind: within a refresh window, into one, past the expiry.
             world.pass([1, 3, 7, 19, 53, 131, 311, 14][n % 8]);
             assert_eq!(world.get(&mut client).await.status, 200, "{ours} s, request {n}");
             let row = world.row(&client).await.unwrap();
@@ -82,7 +82,7 @@ async fn two_generations_of_the_handle_join_one_exchange() {
     let mut newer = older.clone();
     assert_eq!(world.get(&mut newer).await.status, 200);
     assert_ne!(newer.refresh, older.refresh);
-    // Both still count: the reuse interval is 30 s. What they rest on is over.
+    // Both are still valid, because the reuse interval is 30 s. Their upstream token has expired.
     world.pass(21);
     let mut twin = older.clone();
     world.provider.next(Act::Hold);
@@ -158,7 +158,7 @@ async fn in_the_advisory_window_the_request_goes_on_and_the_next_one_has_the_tok
     world.provider.until_calls(1).await;
     world.provider.release();
     world.until(async || world.upstream(&before).await == (1, 0)).await;
-    // A handler that takes its time; or the request after that.
+    // The new token is in the response of a slow handler, or in the next one.
     let slow = |session: everfresh::Session<User>| async move {
         tokio::time::sleep(Duration::from_millis(50)).await;
         Ok(session.claims()?.name.clone())
@@ -196,12 +196,12 @@ async fn sessions_offer_their_upstream_token_for_calls() {
     };
     let answer = world.node().send(&mut client, upstream_access_token).await;
     assert!(answer.body.starts_with("at.ada.0."), "{}", answer.body);
-    // Renewed in time, also where our own token is good.
+    // Renewed in time, even while our own access token is valid.
     world.pass_until_left(&client, 5);
     let answer = world.node().send(&mut client, upstream_access_token).await;
     assert!(answer.body.starts_with("at.ada.1."), "{}", answer.body);
     assert_eq!(world.provider.calls(), 1);
-    // While the provider is down, what is still good is given; what is over is not.
+    // While the provider is down, a valid token is returned, and an expired one is not.
     world.provider.all(Act::Say(500, &[], ""));
     world.pass_until_left(&client, 5);
     let answer = world.node().send(&mut client, upstream_access_token).await;
@@ -247,7 +247,8 @@ async fn concurrent_calls_are_limited_and_the_others_wait() {
 
 #[tokio::test]
 async fn issued_tokens_last_until_their_windows_and_no_longer() {
-    // From 5 s to a day: over a day, one call per lifetime, less what the windows take.
+    // Lifetimes from 5 s to a day. Over a day there is one call per lifetime, plus the effect of
+    // the windows.
     for life in [5_u64, 60, 300, 3600, 86_400] {
         let world = World::with(1, |u| u, move |b| b.access_lifetime(secs(life.min(86_400))));
         world.provider.answers(move |grant| {
@@ -267,7 +268,8 @@ async fn issued_tokens_last_until_their_windows_and_no_longer() {
         }
         let passed = world.clock.now().since(began).as_secs();
         let (least, calls) = (passed / life, world.provider.calls() as u64);
-        // No sooner than half of the life, or a quarter (300 s at the most) and a bit before its end.
+        // No sooner than at half of the lifetime, or at a quarter (at most 300 s) plus jitter
+        // before the expiry.
         let window = (life / 2).min((life / 4).clamp(5, 300) + life / 20 + 1);
         let most = passed / (life - window).max(1) + 2;
         assert!((least..=most).contains(&calls), "{life} s: {calls} calls, {least} to {most}");

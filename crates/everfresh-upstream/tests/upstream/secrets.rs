@@ -1,4 +1,4 @@
-//! Nothing that is a token or a secret is shown anywhere, and a bad configuration is found at once.
+//! No token and no secret appears in any output, and a bad configuration is found at once.
 
 use std::sync::{Arc, Mutex};
 
@@ -9,7 +9,7 @@ use everfresh_upstream::{HttpError, Replay, Upstream};
 use crate::provider::{Act, Provider, SECRET_PART};
 use crate::world::*;
 
-/// What a subscriber wrote.
+/// The output of a subscriber.
 #[derive(Clone, Default)]
 struct Log(Arc<Mutex<Vec<u8>>>);
 
@@ -34,7 +34,8 @@ async fn no_token_and_no_secret_in_logs_events_or_debug() {
         .with_max_level(tracing::Level::TRACE)
         .with_writer(move || writer.clone())
         .finish();
-    // A callsite that another thread meets first is off for everybody, unless that one listens too.
+    // A callsite that another thread reaches first is disabled for all threads, unless that thread
+    // has a subscriber too.
     let _ = tracing::subscriber::set_global_default(tracing_subscriber::registry());
     let _guard = tracing::subscriber::set_default(subscriber);
 
@@ -80,7 +81,7 @@ async fn no_token_and_no_secret_in_logs_events_or_debug() {
         }
         shown += &world.node().events().join("\n");
         shown += &format!("{:?}", world.node().auth);
-        // What is sealed shows nothing either.
+        // A sealed token shows nothing either.
         let client = world.adopt("ada").await;
         let upstream = world.row(&client).await.unwrap().upstream.unwrap();
         let sealed = String::from_utf8_lossy(&upstream.sealed).into_owned();

@@ -1,4 +1,4 @@
-//! Sign-out, while something is under way and while nothing is; and what the provider hears of it.
+//! Sign-outs with and without a pending refresh, and the revocations that the provider receives.
 
 use everfresh::Rejection;
 use everfresh::dialect::TokenKind;
@@ -11,7 +11,7 @@ async fn sign_out(session: everfresh::Session<User>) -> Result<String, Rejection
     Ok(String::new())
 }
 
-/// On another node, where nobody knows of an exchange, by another session of the same person.
+/// On another node, which has no pending refresh, by another session of the same user.
 async fn sign_out_elsewhere(world: &World) {
     let grant = crate::provider::Grant { family: "other".into(), n: 0 };
     let issued =
@@ -108,7 +108,7 @@ async fn a_sign_out_between_any_two_steps_is_final() {
         let world = World::nodes(2);
         world.tick();
         let client = world.expired("ada").await;
-        // The step is done, and its answer takes a while: the sign-out comes in between.
+        // The step takes effect, and its answer is slow. The sign-out arrives in between.
         world.store.next(step, crate::wire::Fault::Slow(300));
         let (node, mut first) = (world.node().clone(), client.clone());
         let first = tokio::spawn(async move { node.get(&mut first).await.status.as_u16() });
@@ -118,7 +118,7 @@ async fn a_sign_out_between_any_two_steps_is_final() {
         assert!(first == 401 || (first == 200 && step == "rotate"), "{step}: {first}");
         assert!(world.row(&client).await.is_none(), "{step}");
         tokio::time::sleep(secs(2)).await;
-        // The last one that the provider issued is among those that were revoked.
+        // The latest token that the provider issued is among the revoked ones.
         let latest = refresh_token("ada", world.provider.calls() as u64);
         let revoked = world.provider.revoked();
         assert!(tokens(&revoked).contains(&&*latest), "{step}: {:?}", tokens(&revoked));
@@ -218,9 +218,9 @@ async fn a_sign_out_counts_here_although_the_store_was_down() {
         }
     }
     assert_eq!(world.provider.calls(), 0);
-    // A page that answers 401 takes the dead cookies away, as it does for any session that is over.
+    // A page that answers 401 deletes the cookies, as for any session that is over.
     let mut page = Client { navigates: true, access: String::new(), ..client.clone() };
     assert_eq!(world.node().get(&mut page).await.set.len(), 2);
-    // The other node knows nothing of it.
+    // The other node has not learned of the end.
     assert_eq!(world.nodes[1].get(&mut client.clone()).await.status, 200);
 }

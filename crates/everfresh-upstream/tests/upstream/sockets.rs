@@ -1,4 +1,4 @@
-//! The same over sockets, with a network that fails on command.
+//! The same tests over sockets, with a network that fails on command.
 
 use std::net::SocketAddr;
 
@@ -50,7 +50,7 @@ fn world_at(url_text: String, provider: Provider, replay: Replay) -> World {
 // Rows: S57, F77.
 #[tokio::test]
 async fn no_failure_of_the_connection_sends_a_token_twice() {
-    // Whether the proxy has all of the request, so that it may have arrived.
+    // Whether the proxy gets the whole request, so that it may have arrived.
     for (fault, status, next, taken) in [
         (Fault::Pass, 200, 200, 1),
         (Fault::CutBefore, 401, 401, 0),
@@ -101,7 +101,7 @@ async fn an_unreachable_or_untrusted_server_costs_no_reservation() {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         listener.local_addr().unwrap()
     };
-    // A closed port; and TLS with somebody who speaks none.
+    // A closed port, and a server without TLS.
     for url in
         [format!("http://{closed}/token"), format!("https://localhost:{}/token", plain.port())]
     {

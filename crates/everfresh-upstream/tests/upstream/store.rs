@@ -1,4 +1,4 @@
-//! The store is down, or its answers get lost, at every step.
+//! The store fails, or its answers are lost, at every step.
 
 use std::time::Duration;
 
@@ -96,7 +96,8 @@ async fn without_a_reservation_no_token_is_sent() {
     let mut client = world.expired("ada").await;
     world.store.next("claim", Fault::Refused);
     let answer = world.get(&mut client).await;
-    // Looked up, not there: another one is made, or the next request makes it.
+    // The node looks for its reservation and finds none. It makes another one, or the next request
+    // does.
     assert!(answer.status == 200 || answer.status == 503);
     tokio::time::sleep(secs(2)).await;
     assert_eq!(world.get(&mut client).await.status, 200);
@@ -108,7 +109,7 @@ async fn a_reservation_of_unknown_outcome_is_released_when_the_store_answers() {
     let world = World::new();
     world.tick();
     let mut client = world.expired("ada").await;
-    // Made, its answer lost, and the look-up fails too.
+    // The reservation is made, but the answer is lost, and the look-up fails too.
     world.store.next("claim", Fault::Mute);
     world.store.next("load", Fault::Slow(0));
     world.store.next("load", Fault::Refused);
@@ -158,7 +159,7 @@ async fn shutdown_waits_for_an_exchange_and_for_the_store() {
     assert_eq!(shutdown.await.unwrap(), 0);
     assert_eq!(world.upstream(&client).await, (1, 0), "durable");
     assert_ne!(first.await.unwrap(), 401);
-    // Another process over the same store goes on from there.
+    // Another process over the same store continues from there.
     let node = Node::new(&world.clock, |builder| {
         builder.refresh_with(upstream(&world.provider).kept_in(world.store.clone()))
     });
@@ -208,7 +209,7 @@ async fn tokens_that_the_store_does_not_take_are_offered_for_a_day_and_no_longer
         tokio::time::sleep(secs(6)).await;
         assert_eq!(world.upstream(&holder).await, (u64::from(kept), u32::from(!kept)));
         world.pass(60);
-        // The token was sent once; what came of it is gone, and that is no reason to clear cookies.
+        // The token was sent once and its result is lost. That is no reason to delete cookies.
         let answer = world.get(&mut client).await;
         assert_eq!(answer.status, if kept { 200 } else { 401 });
         assert!(kept || answer.left_cookies_alone());

@@ -1,4 +1,4 @@
-//! The way to the store: counts, fails and loses acknowledgements as a test says.
+//! The connection to the store: it counts, fails and loses acknowledgements as a test sets it.
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::{Arc, Mutex};
@@ -12,11 +12,11 @@ use everfresh::{MemoryStore, SessionId};
 /// How a step of the store fails.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Fault {
-    /// Nothing is done.
+    /// The call fails without an effect.
     Refused,
-    /// It is done, and the answer is lost.
+    /// The call takes effect, and its answer is lost.
     Mute,
-    /// The answer takes so many milliseconds.
+    /// The answer takes the given number of milliseconds.
     Slow(u64),
 }
 
@@ -38,7 +38,7 @@ impl Wire {
         Self { store, state: Arc::default() }
     }
 
-    /// Whether nothing works from now on.
+    /// Whether every call fails from now on.
     pub(crate) fn down(&self, down: bool) {
         self.state.lock().unwrap().down = down;
     }

@@ -1,4 +1,4 @@
-//! Nodes over one store, in front of a provider; and clients that keep their cookies.
+//! Nodes over one store, backed by a provider, and clients with cookie jars.
 
 use std::convert::Infallible;
 use std::sync::{Arc, Mutex};
@@ -27,7 +27,7 @@ pub(crate) const START: Timestamp = Timestamp::from_secs(1_800_000_000);
 pub(crate) const ACCESS: &str = "__Host-access_token";
 pub(crate) const REFRESH: &str = "__Host-refresh_token";
 
-/// How long the provider's access tokens live, and ours at the most.
+/// The lifetime of the provider's access tokens, and the longest lifetime of ours.
 pub(crate) const LIFE: u64 = 300;
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -48,7 +48,7 @@ pub(crate) struct Node {
     events: Arc<Mutex<Vec<String>>>,
 }
 
-/// Somebody with a jar.
+/// A client with a cookie jar.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Client {
     pub(crate) access: String,
@@ -56,7 +56,7 @@ pub(crate) struct Client {
     pub(crate) navigates: bool,
 }
 
-/// A response, as far as it matters here.
+/// The parts of a response that the tests need.
 #[derive(Debug)]
 pub(crate) struct Answer {
     pub(crate) status: StatusCode,
@@ -78,7 +78,7 @@ pub(crate) fn public_client() -> ClientAuthentication {
     ClientAuthentication::None { id: "app".into() }
 }
 
-/// The refresher as most tests want it.
+/// A refresher with the settings of most tests.
 pub(crate) fn upstream(provider: &Provider) -> Upstream {
     Upstream::oauth2(&provider.client(), url("https://id.example/token"))
         .client(public_client())
@@ -141,8 +141,7 @@ impl World {
         &self.nodes[0]
     }
 
-    /// From now on the manual clock goes with tokio's, which moves by itself where nothing else
-    /// happens.
+    /// Couples the manual clock to tokio's, which advances while all tasks are idle.
     pub(crate) fn tick(&self) {
         let clock = self.clock.clone();
         tokio::spawn(async move {
@@ -158,13 +157,13 @@ impl World {
         self.clock.advance(secs(by));
     }
 
-    /// Time passes until the client's access token has so much left.
+    /// Advances the clocks until the client's access token has `left` seconds left.
     pub(crate) fn pass_until_left(&self, client: &Client, left: u64) {
         let until = client.expires().minus(secs(left));
         self.clock.advance(until.since(self.clock.now()));
     }
 
-    /// Signs somebody in with the first tokens of a family.
+    /// Signs a user in with the first tokens of a family.
     pub(crate) async fn adopt(&self, family: &str) -> Client {
         self.node().adopt(family).await
     }
@@ -173,20 +172,20 @@ impl World {
         self.node().get(client).await
     }
 
-    /// Somebody whose tokens, ours and theirs, are over.
+    /// A client whose access tokens, ours and the provider's, have expired.
     pub(crate) async fn expired(&self, family: &str) -> Client {
         let client = self.adopt(family).await;
         self.pass(LIFE + 1);
         client
     }
 
-    /// The session's row, whatever the way to the store does.
+    /// The session's row, read around any fault of the connection.
     pub(crate) async fn row(&self, client: &Client) -> Option<SessionRecord> {
         let sid = SessionId::parse(client.reserve("sid").as_str().unwrap()).unwrap();
         self.store.store.load(sid).await.unwrap().map(|loaded| loaded.record)
     }
 
-    /// How often its tokens were replaced, and how often the present ones were sent.
+    /// How often the row's tokens were replaced, and how often the current ones were sent.
     pub(crate) async fn upstream(&self, client: &Client) -> (u64, u32) {
         let upstream = self.row(client).await.expect("a row").upstream.expect("tokens");
         (upstream.seq, upstream.tries)
@@ -217,7 +216,7 @@ impl Node {
         Self { auth: build(builder).build().unwrap(), events }
     }
 
-    /// What happened since the last look.
+    /// The events since the last call.
     pub(crate) fn events(&self) -> Vec<String> {
         std::mem::take(&mut self.events.lock().unwrap())
     }
@@ -230,7 +229,7 @@ impl Node {
         self.adopt_issued(family, issued).await.unwrap()
     }
 
-    /// Signs somebody in who rests on these tokens. `Err`: what was answered.
+    /// Signs a user in whose session these tokens back. `Err`: the answer.
     pub(crate) async fn adopt_issued(
         &self,
         sub: &str,
@@ -250,12 +249,12 @@ impl Node {
         if answer.status == StatusCode::OK { Ok(client) } else { Err(answer) }
     }
 
-    /// A request of somebody who has to be signed in.
+    /// A request of a client that must be signed in.
     pub(crate) async fn get(&self, client: &mut Client) -> Answer {
         self.send(client, |session| async move { Ok(session.claims()?.name.clone()) }).await
     }
 
-    /// A request to a handler, and the cookies of its response into the jar.
+    /// A request to a handler. Stores the cookies of the response in the jar.
     pub(crate) async fn send<F, Fut>(&self, client: &mut Client, handler: F) -> Answer
     where
         F: Fn(Session<User>) -> Fut + Clone + Send + 'static,
@@ -327,7 +326,7 @@ impl Client {
 }
 
 impl Answer {
-    /// It neither set nor cleared a cookie.
+    /// The response neither set nor deleted a cookie.
     pub(crate) fn left_cookies_alone(&self) -> bool {
         self.set.is_empty()
     }

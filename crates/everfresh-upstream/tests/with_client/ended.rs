@@ -1,4 +1,4 @@
-//! What has ended, here or at the other server, and what comes too late.
+//! Sessions that ended, here or at the other server, and late requests.
 
 use std::time::Duration;
 
@@ -39,7 +39,7 @@ async fn a_disabled_account_is_refused_at_the_next_expiry_with_every_copy_of_the
     assert_eq!(world.look().await.status, SessionStatus::Present);
     world.pass(31);
     issuer.good.lock().unwrap().clear();
-    // Of a copy that is spent, and of the latest one, by a node that was started since.
+    // With a used copy and with the latest one, on a node that was started afterwards.
     let fresh = World::new(issuer.sealed(), &clock);
     for (node, sealed) in [(&world, &first), (&fresh, &world.sealed())] {
         node.pass(LIFE);
@@ -58,7 +58,7 @@ async fn a_sign_out_counts_at_once_for_every_cookie_of_the_session() {
     world.pass(LIFE);
     assert_eq!(world.look().await.status, SessionStatus::Present);
     let latest = world.sealed();
-    // Nothing is revoked at the other server, which would go on.
+    // The tokens stay valid at the other server, so only this node refuses the session.
     issuer.revoked.lock().unwrap().clear();
     world.sign_out().await;
     issuer.good.lock().unwrap().push("r1".into());

@@ -1,4 +1,4 @@
-//! Tokens of another server that lie sealed in the client's cookies.
+//! Tokens of another server, sealed in the client's cookies.
 
 #![expect(clippy::unwrap_used, reason = "tests")]
 
@@ -44,7 +44,7 @@ async fn sealed_tokens_are_refreshed_once_per_expiry_and_unreadable_to_clients()
     }
 }
 
-/// What would come back is kept nowhere else, so nothing is sent.
+/// The new tokens would be stored nowhere else, so the node sends no request.
 // Rows: N1.
 #[tokio::test]
 async fn sealed_tokens_are_not_spent_on_claims_that_do_not_fit() {
@@ -107,7 +107,7 @@ async fn large_tokens_take_several_cookies_and_leave_none_behind() {
         all.sort();
         assert_eq!(written, all, "each is written or deleted, once");
         let kept = pieces.iter().filter(|name| world.jar.get(name).is_some()).count();
-        // As base64, twice: an access token of some 250 bytes is in it as well.
+        // As base64, twice. An access token of some 250 bytes is included as well.
         assert!(kept > padding / 3_800, "{padding}: {kept}");
         let visit = world.look().await;
         assert_eq!(visit.status, SessionStatus::Present);
@@ -185,7 +185,8 @@ async fn a_lost_response_is_recovered_by_the_next_request() {
         let before = issuer.calls();
         let visit = world.look().await;
         assert_eq!((visit.status, names(&visit)), (SessionStatus::Present, vec![ACCESS, REFRESH]));
-        // A late twin takes the result of its flight; after that the other server is asked.
+        // A late concurrent request gets the kept result. Afterwards the node asks the other
+        // server.
         assert_eq!(issuer.calls() - before, usize::from(wait > 30), "after {wait} s");
     }
 }
@@ -205,7 +206,7 @@ async fn without_a_row_a_token_is_sent_again_only_if_the_policy_says_so() {
     world.pass(60);
     assert_eq!(world.look().await.status, SessionStatus::Present);
     assert_eq!(*issuer.sent.lock().unwrap(), ["r0", "r0"]);
-    // Where it says no, no engine is built.
+    // Otherwise `build()` fails.
     for replay in [Replay::Never, Replay::Within(Duration::from_secs(60))] {
         let built = Engine::<()>::builder(Keys::hs256(SECRET).unwrap())
             .issuer("https://app.example")
@@ -287,7 +288,8 @@ async fn a_flight_belongs_to_the_exact_cookie_that_was_presented() {
     world.pass(LIFE);
     world.look().await;
     let one = world.sealed();
-    // The same cookie again, after its result is forgotten: another one of the same number.
+    // The same cookie again, after its result is forgotten. It gets other tokens with the same
+    // number.
     world.pass(31);
     world.jar = kept;
     world.look().await;

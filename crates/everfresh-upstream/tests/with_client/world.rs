@@ -1,4 +1,4 @@
-//! A server whose refresh tokens stay good, a node in front of it, and a browser.
+//! A server whose refresh tokens stay valid, a node in front of it, and a browser.
 
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
@@ -26,30 +26,30 @@ pub(crate) const SECRET: &str = "o4ATj9fibxU9TCgPurGrjRk6RGBgu53zA";
 pub(crate) const OTHER_SECRET: &str = "Z8EoVK2UM8YxELyipgdDzaFjdKQSMfpve";
 pub(crate) const NOW: Timestamp = Timestamp::from_secs(1_800_000_000);
 pub(crate) const LIFE: u64 = 300;
-/// For so long an expired token goes on where no refresh is to be had.
+/// How long an expired token is accepted if no refresh is possible.
 pub(crate) const LEEWAY: u64 = 30;
 
-/// A server whose refresh tokens stay good when they are used, until they are revoked.
+/// A server whose refresh tokens stay valid after use, until they are revoked.
 pub(crate) struct Issuer {
     pub(crate) good: Mutex<Vec<String>>,
     pub(crate) generation: AtomicU64,
-    /// The refresh tokens that it was sent.
+    /// The refresh tokens that it received.
     pub(crate) sent: Mutex<Vec<String>>,
     pub(crate) revoked: Mutex<Vec<String>>,
-    /// How much longer its refresh tokens are than they need to be.
+    /// How many bytes its refresh tokens are longer than necessary.
     pub(crate) padding: AtomicUsize,
     pub(crate) fault: Mutex<Fault>,
-    /// Nobody is answered while this is false.
+    /// The server answers no request while this is false.
     pub(crate) open: watch::Sender<bool>,
 }
 
-/// What it does wrong.
+/// The server's fault.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Fault {
     Nothing,
-    /// It is gone after it has got the token.
+    /// It disconnects after it has received the token.
     Gone,
-    /// Its access tokens have expired when they come.
+    /// Its access tokens have expired on arrival.
     Late,
 }
 
@@ -66,7 +66,7 @@ impl Issuer {
         })
     }
 
-    /// As the app calls it.
+    /// The app's configuration for this server.
     pub(crate) fn sealed(self: &Arc<Self>) -> InCookies {
         self.upstream().replay(Replay::Always).sealed_in_cookies()
     }
@@ -136,7 +136,7 @@ impl Issuer {
         self.padding.store(padding, Ordering::SeqCst);
     }
 
-    /// Lets what runs beside requests come to its end.
+    /// Runs the tasks beside requests to their end.
     pub(crate) async fn settle() {
         for _ in 0..100 {
             tokio::task::yield_now().await;
@@ -175,10 +175,10 @@ pub(crate) struct World {
     pub(crate) jar: Jar,
 }
 
-/// What came of a visit.
+/// The result of a visit.
 pub(crate) struct Visit {
     pub(crate) status: SessionStatus,
-    /// The names and sizes of the cookies that were set, in order; 0: deleted.
+    /// The names and sizes of the cookies that were set, in order. The size 0 means deleted.
     pub(crate) set: Vec<(String, usize)>,
     /// The `Cookie` field that the handler saw.
     pub(crate) seen: String,
@@ -246,7 +246,7 @@ impl World {
         visit
     }
 
-    /// The same node, and a browser that holds this cookie of a session and nothing else.
+    /// The same node, and a browser that holds only this session cookie.
     pub(crate) fn thief(&self, sealed: &str) -> Self {
         let mut jar = Jar::new();
         let cookie = format!("{REFRESH}={sealed}; Secure; Path=/");

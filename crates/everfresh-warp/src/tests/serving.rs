@@ -1,4 +1,4 @@
-//! The server: addresses, upgrades, HTTP/2, stopping, and what can go wrong with a listener.
+//! The server: addresses, upgrades, HTTP/2, shutdown, and listener errors.
 
 use super::*;
 use crate::server::Accept;
@@ -148,7 +148,7 @@ async fn a_shutdown_is_final_and_lets_requests_end() {
     server.await.unwrap();
 }
 
-/// Fails in these ways, and then gives one connection.
+/// Fails with these errors, and then returns one connection.
 struct Failing(Vec<io::ErrorKind>, Option<DuplexStream>);
 
 impl Accept for Failing {

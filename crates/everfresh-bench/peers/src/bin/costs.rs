@@ -1,5 +1,5 @@
-//! What signing in and refreshing cost, whole requests, for each algorithm and store, and how that
-//! grows with the number of sessions.
+//! The cost of signing in and refreshing, in whole requests, for each algorithm and store, and its
+//! growth with the number of sessions.
 
 use std::time::{Duration, Instant};
 
@@ -15,7 +15,7 @@ use http::header::{COOKIE, SET_COOKIE};
 use http::{Request, Response};
 use tower::{Layer as _, Service};
 
-/// How many requests each figure is the median of.
+/// The number of requests behind each median.
 const MEASURED: usize = 400;
 const START: Timestamp = Timestamp::from_secs(1_800_000_000);
 const STORES: [&str; 5] = ["resign", "memory", "sqlite", "redis", "postgres"];
@@ -87,7 +87,7 @@ async fn cost(material: &Material, store: &str, path: &std::path::Path, sessions
     let auth = builder.build().expect("a good configuration");
     let mut service = auth.layer().layer(App);
 
-    // Ids are random, so these are all over the store.
+    // Ids are random, so these rows are spread over the store.
     let (mut signing_in, mut kept) = (Vec::new(), Vec::new());
     for _ in 0..MEASURED {
         let request = Request::builder().method("POST").body(()).expect("a request");
@@ -117,7 +117,7 @@ async fn cost(material: &Material, store: &str, path: &std::path::Path, sessions
     }
 }
 
-/// Public keys give no secret for refresh tokens.
+/// A public key can't derive refresh tokens, so the ring has a secret of its own.
 fn ring() -> KeyRing {
     KeyRing::new(b"a ring of its own, of 32 bytes or more").expect("a good secret")
 }
@@ -128,7 +128,7 @@ fn cookies(response: &Response<()>) -> String {
     pairs.collect::<Vec<_>>().join("; ")
 }
 
-/// Signs in by POST, and says by GET whether somebody is signed in.
+/// Signs in by POST, and reports by GET whether the client is signed in.
 #[derive(Clone)]
 struct App;
 

@@ -1,5 +1,5 @@
-//! What a request allocates with each subject, above the bare host. A program of its own, since
-//! counting costs time.
+//! The allocations of one request with each subject, above the bare host. This is a program of its
+//! own, because counting costs time.
 
 use std::collections::HashMap;
 

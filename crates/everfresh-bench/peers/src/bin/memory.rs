@@ -1,4 +1,4 @@
-//! What is kept: bytes per remembered token above the token itself, and per session in each store.
+//! Memory use: bytes per cached token beyond the token itself, and bytes per session in each store.
 
 use allocation_counter::measure;
 use everfresh::{Engine, EngineBuilder, MemoryStore, Reissue, Rotate, Session};
@@ -13,7 +13,7 @@ use http::{Request, Response};
 use tower::{Layer as _, Service, service_fn};
 
 const COUNT: usize = 10_000;
-/// In stores that grow by pages.
+/// For stores that grow by pages.
 const MANY: usize = 100_000;
 
 fn main() {
@@ -29,7 +29,7 @@ fn builder(material: &Material) -> EngineBuilder<User> {
     Engine::builder(material.keys()).issuer("https://app.example").audience("app")
 }
 
-/// Signs somebody in, and gives the response.
+/// Signs a user in and returns the response.
 fn sign_in(auth: &Engine<User>, n: usize) -> Response<()> {
     let mut service = auth.layer().layer(service_fn(move |request: Request<()>| async move {
         let session = request.extensions().get::<Session<User>>().expect("in a layer").clone();
@@ -115,7 +115,7 @@ fn in_servers_and_files() -> Vec<Kept> {
         .into()
 }
 
-/// What Redis says of its memory.
+/// Redis's report of its memory.
 async fn used(url: &str) -> u64 {
     let client = redis::Client::open(url).expect("an address");
     let mut connection = client.get_multiplexed_async_connection().await.expect("a server");

@@ -1,4 +1,4 @@
-//! Draws what was recorded, and writes its tables into `BENCHMARKS.md`, between the marks there.
+//! Draws the recorded data, and writes its tables into `BENCHMARKS.md`, between the marks there.
 
 use std::path::PathBuf;
 
@@ -6,7 +6,7 @@ use everfresh_peers::record::{Cost, Count, Kept, Load, Shared, Storm, Time, read
 use everfresh_peers::subjects::BARE;
 use plotters::prelude::*;
 
-/// Reads well on white and on black; the background is left out.
+/// Readable on white and on black; the background is transparent.
 const INK: RGBColor = RGBColor(125, 133, 144);
 const OURS: RGBColor = RGBColor(31, 136, 217);
 const OTHERS: RGBColor = RGBColor(200, 120, 40);
@@ -80,7 +80,8 @@ fn added(times: &[Time], algorithm: &str, carried: &str) -> Vec<(String, f64)> {
         .collect()
 }
 
-/// Horizontal bars in groups, on a scale of powers of ten where values differ by more than that.
+/// Horizontal bars in groups. The scale is logarithmic if values differ by more than a factor of
+/// ten.
 fn bars(name: &str, title: &str, groups: &[(&str, Vec<(String, f64)>)]) {
     const ROW: i32 = 20;
     let rows: i32 = groups.iter().map(|(_, bars)| bars.len() as i32 + 1).sum();
@@ -98,7 +99,7 @@ fn bars(name: &str, title: &str, groups: &[(&str, Vec<(String, f64)>)]) {
     };
     let mut y = 44;
     if wide {
-        // What a length means is said where it is no length.
+        // A logarithmic scale is labelled, because a bar's length is not proportional.
         let powers = (1..).map(|power| 10_f64.powi(power)).take_while(|power| *power <= most);
         for power in powers {
             let x = 270 + length(power);
@@ -157,7 +158,7 @@ fn curves(name: &str, title: &str, rows: &[Cost]) {
         let named = chart.draw_series(dots).expect("drawn").label(store);
         named.legend(move |at| Circle::new(at, 4, color.filled()));
     }
-    // Stores on disk take much the same; memory is far below.
+    // Stores on disk take similar amounts. The store in memory takes far less.
     let mut labels = chart.configure_series_labels();
     let labels = labels.position(SeriesLabelPosition::MiddleRight).label_font(style);
     labels.draw().expect("drawn");
@@ -202,7 +203,7 @@ fn times_table(times: &[Time], counts: &[Count], carried: &str) -> String {
     table
 }
 
-/// What everfresh adds as a part of what each peer does, in the same host, run and rounds.
+/// everfresh's added cost as a fraction of each peer's, in the same host, run and rounds.
 fn ratios_table(times: &[Time]) -> String {
     let mut table = String::from(
         "| token | beside | HS256 | RS256 | ES256 | EdDSA |\n|---|---|---|---|---|---|\n",

@@ -14,7 +14,7 @@ use http::{Request, Response};
 use tower::{Layer as _, ServiceExt as _, service_fn};
 use warp::Filter as _;
 
-/// In seconds, of those whose expiry is waited for.
+/// In seconds, for tokens whose expiry the test waits for.
 const SHORT: u64 = 4;
 
 fn main() {
@@ -72,7 +72,7 @@ fn engine(alg: Alg, subject: &str, rotates: bool) -> Engine<User> {
     builder.build().expect("a good configuration")
 }
 
-/// Signs somebody in.
+/// Signs a user in.
 async fn cookies(auth: &Engine<User>) -> String {
     let service = auth.layer().layer(service_fn(|request: Request<()>| async move {
         let session = request.extensions().get::<Session<User>>().expect("in a layer").clone();

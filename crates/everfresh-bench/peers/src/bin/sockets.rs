@@ -1,5 +1,5 @@
-//! Over loopback: each framework bare and with everfresh, the server on one processor and the load
-//! on another, in interleaved rounds. Then ten thousand sessions that expire at once.
+//! Over loopback, in interleaved rounds: each framework bare and with everfresh, the server on one
+//! processor and the load on another. Then ten thousand sessions that expire at once.
 
 use std::io::{BufRead as _, BufReader};
 use std::process::{Child, Command, Stdio};
@@ -125,8 +125,8 @@ fn wrk(server: &Server) -> Wrk {
     Wrk { per_second, p50_us, p99_us, p999_us }
 }
 
-/// Each session sends one request while its token is fresh, one when all have expired at once, and
-/// one more with the old tokens, as a late twin would.
+/// Each session sends one request while its token is fresh, one after all tokens have expired at
+/// once, and one more with the old tokens, like a late concurrent request.
 fn storms() -> Vec<Storm> {
     let own = std::process::id().to_string();
     Command::new("taskset").args(["-cp", "1", &own]).output().expect("taskset");
@@ -172,7 +172,7 @@ struct Answer {
     refreshed: bool,
 }
 
-/// One connection: its share of the sessions, one request after the other.
+/// One connection, with its share of the sessions. It sends one request after the other.
 async fn session(port: u16, cookies: &[String]) -> Vec<Answer> {
     let mut stream = TcpStream::connect(("127.0.0.1", port)).await.expect("a connection");
     stream.set_nodelay(true).expect("a socket");

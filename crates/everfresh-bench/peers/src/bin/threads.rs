@@ -1,6 +1,6 @@
-//! One known token on one thread and on several at once: what requests share must not make them
-//! wait for each other. Interleaved rounds; each thread has a clone of the service, as each
-//! connection of a server has.
+//! One known token on one thread and on several threads at once. Shared state must not make
+//! requests wait for each other. Rounds are interleaved. Each thread has a clone of the service, as
+//! each connection of a server does.
 
 use std::sync::Barrier;
 use std::time::Instant;
@@ -60,7 +60,7 @@ fn main() {
     write("threads.csv", &rows);
 }
 
-/// Nanoseconds per request and thread; a thread for each service, all at once.
+/// Nanoseconds per request and thread, with one thread for each service, all at once.
 fn at_once<S>(services: &[&S], fields: &HeaderMap) -> f64
 where
     S: Service<Request<()>, Response = Response<()>> + Clone + Sync + Send,
@@ -86,7 +86,7 @@ where
     })
 }
 
-/// Answers at once; 200 if it knows the name.
+/// Answers at once, with 200 if it finds the name.
 #[derive(Clone)]
 struct Inner(fn(&Extensions) -> bool);
 

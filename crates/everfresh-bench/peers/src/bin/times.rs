@@ -1,5 +1,5 @@
-//! How long a request takes with each subject, in interleaved rounds: in each round everybody is
-//! measured once, so that what disturbs the machine disturbs everybody.
+//! The duration of a request with each subject, in interleaved rounds. Each round measures every
+//! subject once, so a disturbance of the machine affects all of them.
 
 use std::collections::HashMap;
 use std::time::Instant;
@@ -10,7 +10,7 @@ use everfresh_peers::{Alg, Carried, Scene, Subject};
 use futures::executor::block_on;
 
 const ROUNDS: usize = 41;
-/// Nanoseconds that one subject is measured for in one round.
+/// The measurement time of one subject in one round, in nanoseconds.
 const SLICE: f64 = 1_000_000.0;
 
 fn main() {

@@ -45,7 +45,7 @@ where
     Subject { name, host: HOST, serve: Box::new(serve) }
 }
 
-/// The request type of actix-web's services has no name in actix-web.
+/// actix-web does not export the request type of its services.
 mod actix_http_request {
     pub(super) use actix_http::Request;
 }
@@ -78,7 +78,7 @@ pub(super) fn subjects(scene: &Scene) -> Vec<Subject> {
     subjects
 }
 
-/// ES256 as something that can be cloned, which the middleware asks for.
+/// ES256 as a cloneable type, which the middleware requires.
 #[derive(Clone)]
 struct P256;
 
@@ -105,7 +105,7 @@ impl Algorithm for P256 {
     }
 }
 
-/// In its header mode: the token is in a field of its own.
+/// In its header mode, with the token in a field of its own.
 fn theirs<A>(scene: &Scene, algorithm: A, key: A::VerifyingKey) -> Subject
 where
     A: Algorithm + Clone + 'static,

@@ -59,7 +59,8 @@ pub(super) fn subjects(scene: &Scene) -> Vec<Subject> {
     ]
 }
 
-/// What people write: `jsonwebtoken` in an extractor, its key and rules made once.
+/// Typical hand-written code: `jsonwebtoken` in an extractor, with a key and rules that are created
+/// once.
 struct ByHand(User);
 
 #[derive(Clone)]

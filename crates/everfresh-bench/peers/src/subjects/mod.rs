@@ -1,5 +1,5 @@
-//! Who is compared. Each answers one request at once, and its inner service reads the person's
-//! name: a request that is answered otherwise ends the run.
+//! The compared subjects. Each answers one request at once, and its inner service reads the user's
+//! name. Any other answer ends the run.
 
 mod actix;
 mod axum;
@@ -9,15 +9,15 @@ use crate::Scene;
 
 /// One way to serve a request.
 pub struct Subject {
-    /// Who it is.
+    /// The name of the subject.
     pub name: &'static str,
-    /// What it stands in: what is bare there is what it is compared with.
+    /// The host of the subject. Its baseline is the bare service in the same host.
     pub host: &'static str,
-    /// Serves one request, from a copy of its head to the dropped response. Gives the status.
+    /// Serves one request, from a copy of its head to the dropped response. Returns the status.
     pub serve: Box<dyn FnMut() -> u16>,
 }
 
-/// The name of whoever has no middleware.
+/// The name of the subject without middleware.
 pub const BARE: &str = "nothing";
 
 /// Everybody, for one scene.

@@ -19,7 +19,7 @@ use crate::keys::SECRET;
 use crate::scene::{TOKEN_COOKIE, engine, engine_of, signed_in_cookies};
 use crate::{Alg, Carried, NAME, Scene, User};
 
-/// Answers at once; 200 if it knows the name.
+/// Answers at once, with 200 if it finds the name.
 struct Inner<R> {
     knows: fn(&Extensions) -> bool,
     answer: fn(u16) -> R,
@@ -97,8 +97,7 @@ pub(super) fn subjects(scene: &Scene) -> Vec<Subject> {
     subjects
 }
 
-/// Both cookies, as most apps have them. A refresh token of bearer clients comes with refreshes
-/// alone.
+/// Both cookies, as in most apps. Bearer clients send their refresh token only to refresh.
 fn rotating(scene: &Scene, inner: Inner<Response<axum::body::Body>>) -> Option<Subject> {
     if scene.carried == Carried::Bearer {
         return None;
@@ -136,7 +135,7 @@ fn jwt_authorizer(scene: &Scene) -> Subject {
     subject("jwt-authorizer", "tower", scene.fields(), layer.layer(inner))
 }
 
-/// Sessions in memory, found by a random id in a cookie. Has no bearer tokens.
+/// Sessions in memory, found by a random id in a cookie. It has no bearer tokens.
 fn tower_sessions(scene: &Scene) -> Option<Subject> {
     if scene.carried == Carried::Bearer {
         return None;

@@ -1,4 +1,4 @@
-//! The cases. Each is a test of its own by [`adapter_suite!`](crate::adapter_suite).
+//! The cases. [`adapter_suite!`](crate::adapter_suite) makes a test of each.
 
 mod rotating;
 
@@ -32,7 +32,7 @@ fn cookie(token: &str) -> (HeaderName, HeaderValue) {
 
 const SEC_FETCH_SITE: HeaderName = HeaderName::from_static("sec-fetch-site");
 
-/// Sign-in sets the cookie once, for the session's length, and for no cache.
+/// A sign-in sets the cookie once, for the length of the session, and forbids caching.
 pub async fn sign_in_sets_one_cookie<A: Adapter>() {
     let mut world = World::new::<A>().await;
     let answer = world.browser.post_json("/login", &json!({"user": "alice"})).await;
@@ -46,7 +46,7 @@ pub async fn sign_in_sets_one_cookie<A: Adapter>() {
     assert_eq!(me.sub, "alice");
 }
 
-/// `?deliver=header` gives the tokens in headers, and then in no cookie.
+/// `?deliver=header` returns the tokens in headers and sets no cookie.
 pub async fn tokens_are_delivered_in_headers_on_demand<A: Adapter>() {
     let mut world = World::new::<A>().await;
     let answer = world.browser.post_json("/login?deliver=header", &json!({"user": "bob"})).await;
@@ -57,7 +57,7 @@ pub async fn tokens_are_delivered_in_headers_on_demand<A: Adapter>() {
     assert_eq!(world.browser.fetch(request).await.json::<Me>().sub, "bob");
 }
 
-/// Nothing is set while nothing changes.
+/// A request that changes nothing sets no cookie.
 pub async fn a_hundred_fresh_requests_set_nothing<A: Adapter>() {
     let mut world = World::new::<A>().await;
     world.sign_in("alice").await;
@@ -69,7 +69,7 @@ pub async fn a_hundred_fresh_requests_set_nothing<A: Adapter>() {
     }
 }
 
-/// Behind its switch, one field of every response says what became of its request.
+/// With the setting on, one field of every response describes the outcome of its request.
 pub async fn debug_headers_show_the_outcome_of_a_request<A: Adapter>() {
     const DEBUG: &str = "everfresh-debug";
     let mut world = World::new::<A>().await;
@@ -93,7 +93,7 @@ pub async fn debug_headers_show_the_outcome_of_a_request<A: Adapter>() {
     assert!(nobody.ends_with("verdict=absent, decision=pass, status=absent, sends=nothing"));
 }
 
-/// The token of the next request is another one, of the same session.
+/// The next request gets another token of the same session.
 pub async fn an_expired_cookie_is_refreshed<A: Adapter>() {
     let mut world = World::new::<A>().await;
     let old = world.sign_in("alice").await;
@@ -110,7 +110,7 @@ pub async fn an_expired_cookie_is_refreshed<A: Adapter>() {
     }
 }
 
-/// The request goes on at once; the token comes with its answer or with the next one's.
+/// The request continues at once. The new token is in its response or in the next one.
 pub async fn in_the_advisory_window_this_response_or_the_next_has_the_new_token<A: Adapter>() {
     let mut world = World::new::<A>().await;
     let old = world.sign_in("alice").await;
@@ -124,7 +124,7 @@ pub async fn in_the_advisory_window_this_response_or_the_next_has_the_new_token<
     panic!("no new token in a thousand requests");
 }
 
-/// What came in `Authorization` goes back in it.
+/// A token from `Authorization` is returned in `Authorization`.
 pub async fn a_bearer_token_goes_back_as_one<A: Adapter>() {
     let mut world = World::new::<A>().await;
     let token = world.sign_in("alice").await;
@@ -139,7 +139,7 @@ pub async fn a_bearer_token_goes_back_as_one<A: Adapter>() {
     assert_eq!(answer.field("vary"), Some("authorization"));
 }
 
-/// A handler that fails does not lose the token.
+/// A response of a failing handler still carries the token.
 pub async fn tokens_leave_with_errors<A: Adapter>() {
     let mut world = World::new::<A>().await;
     world.sign_in("alice").await;
@@ -160,7 +160,7 @@ pub async fn head_is_refreshed_too<A: Adapter>() {
     assert!(answer.body.is_empty() && token_of(&answer).is_some());
 }
 
-/// Ten chunks arrive, and the token came before them.
+/// Ten chunks arrive, after the token.
 pub async fn a_stream_is_untouched<A: Adapter>() {
     let mut world = World::new::<A>().await;
     world.sign_in("alice").await;
@@ -195,7 +195,7 @@ pub async fn a_slow_handler_gets_its_token<A: Adapter>() {
     assert!(token_of(&answer).is_some());
 }
 
-/// However old the token is, signing out leaves nothing that lives.
+/// A sign-out leaves no live cookie, for a token of any age.
 pub async fn signing_out_leaves_no_live_cookie<A: Adapter>() {
     for left in [800, 100, 10, 0] {
         let mut world = World::new::<A>().await;
@@ -214,7 +214,7 @@ pub async fn signing_out_leaves_no_live_cookie<A: Adapter>() {
     assert_eq!(world.browser.jar.get(ACCESS_COOKIE), None, "long after its end");
 }
 
-/// Whoever signs in again is somebody else from then on.
+/// A client that signs in again is the new user from then on.
 pub async fn signing_in_again_is_another_session<A: Adapter>() {
     let mut world = World::new::<A>().await;
     world.sign_in("alice").await;
@@ -226,7 +226,7 @@ pub async fn signing_in_again_is_another_session<A: Adapter>() {
     assert_ne!(alice.sid, bob.sid);
 }
 
-/// A token that was changed is no token, expired or not.
+/// A changed token is refused, expired or not.
 pub async fn a_tampered_token_is_401_and_sets_nothing<A: Adapter>() {
     let mut world = World::new::<A>().await;
     let token = world.sign_in("alice").await;
@@ -258,7 +258,7 @@ pub async fn no_token_is_401_without_an_error_code<A: Adapter>() {
     assert_eq!(answer.json::<Value>()["status"], 401);
 }
 
-/// The layer itself rejects nothing.
+/// The layer itself rejects no request.
 pub async fn public_routes_admit_every_visitor<A: Adapter>() {
     let mut world = World::new::<A>().await;
     assert_eq!(world.browser.get("/open").await.status, 200);
@@ -287,7 +287,7 @@ pub async fn two_credentials_are_a_bad_request<A: Adapter>() {
     assert_eq!(answer.field("www-authenticate"), Some("Bearer error=\"invalid_request\""));
 }
 
-/// A session in a cookie does not count where another site caused the request.
+/// A session in a cookie is ignored if another site caused the request.
 pub async fn a_cross_site_post_does_not_count<A: Adapter>() {
     let mut world = World::new::<A>().await;
     let token = world.sign_in("alice").await;
@@ -350,7 +350,7 @@ pub async fn a_session_ends_at_its_limit<A: Adapter>() {
     assert!(answer.set_cookies().is_empty());
 }
 
-/// While a session may be good, no response signs its client out.
+/// While a session may be valid, no response signs its client out.
 pub async fn an_outage_is_503_and_touches_no_cookie<A: Adapter>() {
     let mut world = World::with::<A>(|builder| {
         builder.leeway(Duration::ZERO).revalidate_with(|_| async {
@@ -371,7 +371,7 @@ pub async fn an_outage_is_503_and_touches_no_cookie<A: Adapter>() {
     assert_eq!(world.browser.get("/me").await.json::<Me>().sub, "bob", "and so does signing in");
 }
 
-/// F01: nobody is refused, and everybody is given the same successor.
+/// F01: no request is refused, and every request gets the same successor.
 pub async fn two_hundred_requests_at_one_expiry_get_one_token<A: Adapter>() {
     let mut world = World::new::<A>().await;
     world.sign_in("alice").await;
@@ -394,7 +394,8 @@ pub async fn two_hundred_requests_at_one_expiry_get_one_token<A: Adapter>() {
     assert_eq!(tokens.len(), 1, "one refresh");
 }
 
-/// Junk under our name and thousands of other cookies: no panic, no refresh, and ours counts.
+/// Malformed values under our cookie's name and thousands of other cookies cause no panic and no
+/// refresh, and our cookie is found.
 pub async fn hostile_cookies_hide_no_good_one<A: Adapter>() {
     let mut world = World::new::<A>().await;
     let token = world.sign_in("alice").await;
@@ -441,7 +442,7 @@ pub async fn bytes_that_are_no_text_hide_no_good_cookie<A: Adapter>() {
     }
 }
 
-/// F16: the next request is as good as if nothing had happened.
+/// F16: the next request succeeds as if the disconnect had not happened.
 pub async fn a_client_that_hangs_up_costs_nothing<A: Adapter>() {
     let mut world = World::new::<A>().await;
     let token = world.sign_in("alice").await;

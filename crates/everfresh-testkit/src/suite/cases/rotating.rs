@@ -1,4 +1,4 @@
-//! The cases of a server that keeps and rotates sessions.
+//! The cases of a server that stores and rotates sessions.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -22,7 +22,7 @@ fn both(access: &str, refresh: &str) -> (HeaderName, HeaderValue) {
     (COOKIE, value(&format!("{ACCESS_COOKIE}={access}; {REFRESH_COOKIE}={refresh}")))
 }
 
-/// One generation an expiry, and nothing set in between.
+/// One generation per expiry, and no cookie set in between.
 pub async fn a_rotating_session_sets_two_cookies_and_moves_on<A: Adapter>() {
     let mut world = World::rotating::<A>().await;
     world.sign_in("alice").await;
@@ -61,7 +61,8 @@ pub async fn a_rotating_session_in_headers_moves_on<A: Adapter>() {
     }
 }
 
-/// F01, F07, F09: nobody is refused, and the jar holds the same whatever comes last.
+/// F01, F07, F09: no request is refused, and the jar holds the same tokens for any order of the
+/// responses.
 // Rows: F12.
 pub async fn two_hundred_racers_get_one_refresh_token<A: Adapter>() {
     let mut world = World::rotating::<A>().await;
@@ -84,7 +85,7 @@ pub async fn two_hundred_racers_get_one_refresh_token<A: Adapter>() {
     assert!(!successors.contains(&refresh_token(&world)));
 }
 
-/// F31, F35: whoever comes second with what was used before ends the session for both.
+/// F31, F35: the second client to present a used refresh token ends the session for both.
 pub async fn a_stolen_refresh_token_ends_the_session<A: Adapter>() {
     let mut world = World::rotating::<A>().await;
     let access = world.sign_in("alice").await;
@@ -113,7 +114,7 @@ pub async fn a_signed_out_session_is_over_for_every_token<A: Adapter>() {
     assert!(answer.set_cookies().is_empty());
 }
 
-/// F46: `/cookies` gives back the cookies that it got.
+/// F46: `/cookies` returns the cookies that the handler sees.
 pub async fn a_refresh_token_never_reaches_the_handler<A: Adapter>() {
     let mut world = World::rotating::<A>().await;
     world.sign_in("alice").await;
@@ -123,7 +124,7 @@ pub async fn a_refresh_token_never_reaches_the_handler<A: Adapter>() {
     assert!(!seen.contains(REFRESH_COOKIE), "{seen}");
 }
 
-/// The endpoints that everfresh brings, as a page of the app uses them.
+/// everfresh's own endpoints, as a page of the app uses them.
 pub async fn a_user_lists_and_ends_sessions_by_the_endpoints<A: Adapter>() {
     let mut world = World::rotating::<A>().await;
     world.sign_in("alice").await;
@@ -159,7 +160,7 @@ pub async fn a_user_lists_and_ends_sessions_by_the_endpoints<A: Adapter>() {
     assert_eq!(world.browser.get("/auth/sessions").await.status, 401);
 }
 
-/// Anybody may read them.
+/// No authentication is required.
 pub async fn public_keys_are_served<A: Adapter>() {
     let world = World::rotating::<A>().await;
     let mut stranger = world.browser.stranger();
@@ -169,7 +170,7 @@ pub async fn public_keys_are_served<A: Adapter>() {
     assert_eq!(answer.json::<Value>(), json!({"keys": []}), "of a shared secret none");
 }
 
-/// A `WebSocket`, as far as this suite needs one.
+/// A minimal `WebSocket` client.
 struct Socket {
     stream: TcpStream,
     head: String,
@@ -209,7 +210,7 @@ impl Socket {
     }
 }
 
-/// The 101 carries the cookies; the socket ends with the session, or with its last token.
+/// The 101 carries the cookies. The socket ends with the session, or with its last token.
 // Rows: F100, F101.
 pub async fn a_socket_gets_its_cookies_and_lives_while_the_session_does<A: Adapter>() {
     let mut world = World::rotating::<A>().await;
@@ -222,11 +223,11 @@ pub async fn a_socket_gets_its_cookies_and_lives_while_the_session_does<A: Adapt
         line.split_once(':').is_some_and(|(name, _)| name.eq_ignore_ascii_case("set-cookie"))
     });
     assert_eq!(set.count(), 2, "{}", early.head);
-    // The page goes on, and with it the socket: past the end of the token that it began with.
+    // The page continues, and the socket with it, past the expiry of its first token.
     world.browser.get("/me").await;
     world.clock.advance(Duration::from_secs(600));
     world.browser.get("/me").await;
-    // No token lives longer; the jar's need not be the last one that was made.
+    // No token lives longer. The jar's token may not be the latest one.
     world.clock.advance(Duration::from_secs(900));
     assert_eq!(early.closed().await, (4401, "expired".into()));
 
@@ -239,7 +240,7 @@ pub async fn a_socket_gets_its_cookies_and_lives_while_the_session_does<A: Adapt
     assert!(refused.head.starts_with("HTTP/1.1 401"), "{}", refused.head);
 }
 
-/// A handshake is a GET that any site's page can cause, with our cookies.
+/// A handshake is a GET, which any site's page can cause with the user's cookies.
 // Rows: M11.
 pub async fn a_socket_of_another_site_does_not_count<A: Adapter>() {
     let trusted = "https://admin.example";
@@ -252,7 +253,7 @@ pub async fn a_socket_of_another_site_does_not_count<A: Adapter>() {
         ("origin: null\r\n", 403),
         (&*own, 101),
         ("origin: https://admin.example\r\nsec-fetch-site: cross-site\r\n", 101),
-        // A client that is no browser.
+        // A client other than a browser.
         ("", 101),
     ] {
         let socket = Socket::open_from(&world, &cookies, fields).await;
@@ -261,14 +262,14 @@ pub async fn a_socket_of_another_site_does_not_count<A: Adapter>() {
     }
 }
 
-/// Signs in for a dialect: the access token and the refresh token.
+/// Signs in for a dialect. Returns the access token and the refresh token.
 async fn sign_in_for(world: &mut World, whom: &str) -> (String, String) {
     let path = format!("/login?for={whom}");
     assert_eq!(world.browser.post_json(&path, &json!({"user": "alice"})).await.status, 204);
     (world.token(), refresh_token(world))
 }
 
-/// Each document's own request, and its own error.
+/// The request and the error of each dialect's documentation.
 pub async fn every_dialect_is_served_to_its_clients<A: Adapter>() {
     let mut world = World::rotating::<A>().await;
     let stranger = world.browser.stranger();
@@ -339,7 +340,7 @@ pub async fn every_dialect_is_served_to_its_clients<A: Adapter>() {
     assert_eq!(layer.status, 401);
 }
 
-/// 64 KiB are read, and no more.
+/// At most 64 KiB are read.
 // Rows: F110.
 pub async fn a_large_body_is_refused<A: Adapter>() {
     let mut world = World::rotating::<A>().await;

@@ -1,8 +1,8 @@
-//! Answers that are no key set, and networks that give none: rows S36 to S38 and S40.
+//! Answers that are not a key set, and networks that deliver none: rows S36 to S38 and S40.
 
 use super::*;
 
-/// Everything that can be wrong with an answer, and what is said of it.
+/// All kinds of bad answers, with the expected error text.
 fn bad_answers(good: &Value) -> Vec<(Does, &'static str)> {
     let answer = |body: String| Does::Answer(body, "max-age=600");
     let json = |body: Value| answer(body.to_string());
@@ -66,7 +66,7 @@ async fn the_last_good_set_is_kept_after_any_bad_one() {
             pass(600).await;
             assert_eq!(status(&app, &signer.token).await, 200);
         }
-        // What another key signed may be good: nobody knows.
+        // A token with another key may be valid, so the answer is not 401.
         let response = ask(&app, &coming.token).await;
         assert_eq!(response.status(), StatusCode::SERVICE_UNAVAILABLE, "{says}");
         if !matches!(does, Does::Hang) {
@@ -74,7 +74,7 @@ async fn the_last_good_set_is_kept_after_any_bad_one() {
             pass(11).await;
             assert_eq!(ask(&app, &coming.token).await.headers()[RETRY_AFTER], "19");
         }
-        // It heals by itself, and no later than for the next token after the cooldown.
+        // The state recovers by itself, at the latest for the first new token after the cooldown.
         pass(30).await;
         issuer.has(&both(&signer.jwks, &coming.jwks));
         assert_eq!(status(&app, &coming.token).await, 200, "{says}");
@@ -104,13 +104,13 @@ async fn of_a_set_the_usable_keys_count() {
     assert!(!remote.keys().can_sign());
 }
 
-/// The keys that were taken, as they would be published.
+/// The accepted keys, as they would be published.
 fn published(remote: &RemoteKeys) -> Vec<Value> {
     let set: Value = serde_json::from_str(&remote.keys().public_jwk_set()).unwrap();
     set["keys"].as_array().unwrap().clone()
 }
 
-/// An issuer that rotates into such a set goes on being followed.
+/// The keys of an issuer that rotates into such a set are still followed.
 // Rows: R5.
 #[tokio::test(start_paused = true)]
 async fn a_set_whose_keys_share_a_kid_is_taken() {
