@@ -206,7 +206,7 @@ async fn without_a_row_a_token_is_sent_again_only_if_the_policy_says_so() {
     world.pass(60);
     assert_eq!(world.look().await.status, SessionStatus::Present);
     assert_eq!(*issuer.sent.lock().unwrap(), ["r0", "r0"]);
-    // Otherwise `build()` fails.
+    // With any other replay setting `build()` fails.
     for replay in [Replay::Never, Replay::Within(Duration::from_secs(60))] {
         let built = Engine::<()>::builder(Keys::hs256(SECRET).unwrap())
             .issuer("https://app.example")

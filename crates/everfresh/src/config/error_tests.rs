@@ -1,7 +1,7 @@
-//! Every text that somebody reads who has to act on it, held against the rules of [`texts`].
+//! Checks every error text against the rules of [`texts`].
 //!
-//! Each list is a walk from the first kind of error to the last, by a match that names them all: a
-//! new one does not compile until it stands here, with what its text has to say.
+//! Each list goes through all kinds of errors by an exhaustive match, so a new kind does not
+//! compile until it is listed with the words that its text must contain.
 
 use http::StatusCode;
 use serde_json::Value;
@@ -18,7 +18,7 @@ use crate::{
 };
 use everfresh_error_texts::{SECRET, check_detail, check_error};
 
-/// An error, and what its text has to say: the setting, what was found, what to do.
+/// An error, and the words that its text must contain: the setting, the value found, the remedy.
 type Says<E> = (E, &'static [&'static str]);
 
 fn walk<E>(first: Says<E>, next: impl Fn(&E) -> Option<Says<E>>) -> Vec<Says<E>> {
@@ -180,7 +180,8 @@ fn every_configuration_error_states_its_remedy() {
     for (error, says) in errors {
         check_error(&error.to_string(), says);
         assert_eq!(format!("{error:?}"), error.to_string());
-        // Of a variant with a setting, the setting is in backticks; so a person can search for it.
+        // For an error with a setting, the setting is in backticks, so that a reader can search for
+        // it.
         assert!(error.to_string().contains('`'), "{error}");
     }
 }

@@ -1,4 +1,4 @@
-//! Rows S69, S70, S72, S77 and S78 of `tests/COVERAGE.md`: what our cookies look like.
+//! Rows S69, S70, S72, S77 and S78 of `tests/COVERAGE.md`: the form of our cookies.
 
 use proptest::prelude::*;
 
@@ -160,7 +160,7 @@ fn a_further_piece_differs_by_its_number_alone() {
 }
 
 proptest! {
-    /// Row S72: whatever the value, there is one cookie and its attributes are ours.
+    /// Row S72: for any value there is exactly one cookie, with our attributes.
     // Rows: S72.
     #[test]
     fn values_are_cookie_octets_or_nothing(value in "\\PC{0,40}|[ -~\r\n;,\"\\\\]{0,40}") {
@@ -172,7 +172,7 @@ proptest! {
         }
     }
 
-    /// Row S69: what validates is what a browser takes.
+    /// Row S69: a browser accepts every cookie that validates.
     // Rows: S69.
     #[test]
     fn a_validated_cookie_is_accepted_by_a_browser(

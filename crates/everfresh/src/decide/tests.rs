@@ -1,4 +1,4 @@
-//! The windows of each lifetime, and the table. F10, F11, F60, F61, F65.
+//! The refresh windows of each lifetime, and the decision table. F10, F11, F60, F61, F65.
 
 use http::Request;
 

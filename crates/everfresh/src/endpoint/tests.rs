@@ -1,4 +1,4 @@
-//! The endpoints as a browser, a stranger and another service see them.
+//! The endpoints as seen by a browser, an attacker and another service.
 
 mod dialects;
 mod doors;
@@ -177,7 +177,7 @@ async fn other_sessions_are_ended_by_a_recent_sign_in_where_the_app_wants_one() 
         http::Response::new(format!("{kinds:?}"))
     });
     assert_eq!(answers.await.body(), "[Err(NotRecent), Ok(())]", "a refresh is no sign-in");
-    // One's own session may always be ended, and a recent sign-in ends any.
+    // A client may always end its own session. After a recent sign-in it may end any of the user's.
     let own = format!("/auth/sessions/{}", sid_of(&world, &old).await);
     let cookies = old.header();
     let reply = call(&world, "/auth/sessions/{sid}", at("DELETE", &own, &[("cookie", &cookies)]));
@@ -326,7 +326,7 @@ async fn public_keys_are_published_and_secrets_are_not() {
         .build();
     assert!(issued.is_err(), "they verify and can't sign");
     assert_eq!(body(&reply)["keys"][0]["kid"], "now");
-    // Others need no session to read them, so no layer either.
+    // Other services read them without a session, so the layer is not needed.
     let endpoint = world.auth.endpoints().pop().unwrap();
     let call = endpoint.read(&at("GET", "/.well-known/jwks.json", &[]));
     assert_eq!(

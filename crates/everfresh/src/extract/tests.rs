@@ -1,4 +1,4 @@
-//! Rows S01 to S09 of `tests/COVERAGE.md`: taking the token from the request.
+//! Rows S01 to S09 of `tests/COVERAGE.md`: extraction of the token from the request.
 
 use http::header::HeaderMap;
 use http::{HeaderName, HeaderValue};
@@ -26,7 +26,7 @@ fn fields(pairs: &[(&'static str, &[u8])]) -> HeaderMap {
     fields
 }
 
-/// What was found, as `(transport, token)`, and the flaw. None of the tokens is known.
+/// The extracted tokens as `(transport, token)`, and the flaw. The cache knows none of them.
 fn found(fields: &HeaderMap) -> (Vec<(usize, String)>, Option<InvalidReason>) {
     let transports = transports();
     let presented = extract(fields, &transports, Side::Access, true, &[]);
@@ -260,7 +260,7 @@ fn cookies_of_another_sites_request_are_not_found() {
 }
 
 proptest! {
-    /// Row S01: whatever stands beside our cookie, ours is found and nothing else is.
+    /// Row S01: our cookie is found, and nothing else is, beside any other cookies.
     // Rows: S01.
     #[test]
     fn a_neighbour_never_matters(

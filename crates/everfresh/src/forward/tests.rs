@@ -1,4 +1,4 @@
-//! Row S10 of `tests/COVERAGE.md`, F46: what the inner service sees of the tokens.
+//! Row S10 of `tests/COVERAGE.md`, F46: the tokens that the inner service sees.
 
 use http::{HeaderMap, Request, Response};
 use proptest::prelude::*;
@@ -122,7 +122,7 @@ async fn a_named_header_is_stripped_and_replaced_too() {
     assert_eq!(seen(&world, get(&[("cookie", &twice)]), "cookie").await, [expected], "once");
 }
 
-/// A field's pairs without what stands between them.
+/// The pairs of a field, without separators.
 fn pairs(field: &str) -> Vec<&str> {
     field.split(';').map(|pair| pair.trim_matches([' ', '\t'])).filter(|p| !p.is_empty()).collect()
 }

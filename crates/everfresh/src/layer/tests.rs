@@ -1,5 +1,5 @@
-//! Tower's contract, and what stands around and inside the layer: row S75 of `tests/COVERAGE.md`,
-//! F21.
+//! Tower's contract, and other services around and inside the layer: row S75 of
+//! `tests/COVERAGE.md`, F21.
 
 use std::convert::Infallible;
 use std::sync::Arc;
@@ -15,7 +15,7 @@ use tower::{Service, ServiceBuilder, ServiceExt as _, service_fn};
 use crate::testing::*;
 use crate::{Rejection, RejectionKind, Session, Transport};
 
-/// Panics when called without having been polled ready, as Tower allows; clones are not ready.
+/// Panics when called before it was polled ready, as Tower allows. Clones are not ready.
 #[derive(Debug)]
 struct Picky {
     ready: bool,
@@ -238,7 +238,7 @@ async fn require_answers_for_the_service_inside() {
     assert!(body.contains(".layer(auth.layer())"), "{body}");
 }
 
-/// Says who is signed in, as far as the session goes that is in the request.
+/// Answers with the user of the request's session.
 async fn inner(request: Request<()>) -> Result<Response<String>, Infallible> {
     Ok(show_user(request.extensions().get::<Session<User>>().unwrap()))
 }
@@ -272,7 +272,7 @@ async fn require_lets_in_its_own_engines_sessions_alone() {
     let response = service((false, true)).oneshot(cookie(&admin)).await.unwrap();
     assert_eq!(response.body(), b"secrets");
 
-    // What everfresh answers itself is for its own engine's sessions, too.
+    // everfresh's own endpoints also accept only sessions of their own engine.
     let theirs = users.auth.begin(&cookie(&token)).settle().await;
     for endpoint in admins.auth.endpoints() {
         let call = endpoint.read(&request(endpoint.methods().split(',').next().unwrap(), &[]));
@@ -337,7 +337,7 @@ async fn two_engines_around_a_route_work_each_for_itself() {
     assert_eq!(response.headers().get_all("authorization").iter().count(), 1, "of the one");
     assert_eq!(set_cookies(&response).len(), 2, "of the other, once");
 
-    // A request that is made of an answered one begins anew.
+    // A request that is built from an answered one starts over.
     let mut again = cookie(&pair.access);
     let session = users.auth.begin(&again).settle().await;
     finish(&users.auth, &session, Response::new(())).await;

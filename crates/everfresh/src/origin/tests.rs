@@ -1,4 +1,4 @@
-//! Row S81 and S82 of `tests/COVERAGE.md`, F115: requests that another site caused.
+//! Row S81 and S82 of `tests/COVERAGE.md`, F115: cross-site requests.
 
 use http::Request;
 

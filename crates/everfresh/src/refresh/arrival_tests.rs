@@ -1,4 +1,4 @@
-//! What a refresh or a sign-in brings is checked before it counts, and before it leaves.
+//! The tokens of a refresh or a sign-in are checked before they count, and before they are sent.
 
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -19,11 +19,11 @@ use crate::{
 /// How long access tokens live.
 const LIFE: u64 = 900;
 
-/// As [`Reissue`] does, but that what it brings is as the test says.
+/// As [`Reissue`], but it returns tokens that the test sets.
 #[derive(Clone)]
 struct Brings {
     brought: Arc<Mutex<Brought>>,
-    /// Refreshes wait until this says so.
+    /// Refreshes wait while this is false.
     gate: watch::Sender<bool>,
     /// The largest refresh token, in bytes.
     largest: usize,
@@ -33,7 +33,7 @@ struct Brings {
 struct Brought {
     /// How long ago the access token was made.
     age: Duration,
-    /// How long it lives.
+    /// Its lifetime.
     life: Duration,
     refresh: Option<&'static str>,
 }
@@ -145,7 +145,7 @@ async fn an_expired_token_does_not_take_the_place_of_a_good_one() {
     let token = world.sign_in("alice").await;
     world.pass_until_left(&token, 100);
     brings.set(late());
-    // It runs beside the request, and is done before the head leaves.
+    // The refresh runs beside the request, and finishes before the head is sent.
     let handler = |session: crate::Session<User>, _| async move {
         for _ in 0..8 {
             tokio::task::yield_now().await;
@@ -230,7 +230,7 @@ async fn a_result_is_given_again_for_half_of_its_own_life() {
     let world = brings.world();
     let token = world.sign_in("alice").await;
     world.pass(LIFE);
-    // The chance in a token's life is less than a second here.
+    // The jitter of this lifetime is less than a second.
     brings.set(Brought { life: Duration::from_secs(10), ..GOOD });
     let first = token_of(&world.me(cookie(&token)).await);
     world.pass(4);
@@ -297,7 +297,7 @@ async fn a_refresh_token_that_cant_travel_is_an_error_and_an_event() {
         assert!(!refreshed.headers().contains_key("authorization"), "{case}");
         assert_eq!(saw(&world, "TokenTooLarge"), 1, "{case}");
     }
-    // What can travel does.
+    // A token that fits the transport is sent.
     let brings = Brings::new(Brought { refresh: Some("aaa.bbb.ccc"), ..GOOD });
     let pair = brings.world().sign_in_pair("alice").await;
     assert_eq!(pair.refresh, "aaa.bbb.ccc");

@@ -1,4 +1,4 @@
-//! Flights: one refresh however many ask, and nothing left behind. F01, F14, F16.
+//! Flights: one refresh for any number of requests, without leftovers. F01, F14, F16.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -23,7 +23,7 @@ use crate::testing::{named_key as key, *};
 use crate::upstream::Seek;
 use crate::{Keys, Revalidated, SignIn, Timestamp};
 
-/// A world whose revalidation counts its calls and takes a moment.
+/// A world whose revalidation counts its calls and is slow.
 fn counting() -> (World, Arc<AtomicUsize>) {
     let calls = Arc::new(AtomicUsize::new(0));
     let count = calls.clone();
@@ -82,7 +82,7 @@ async fn signing_out_drops_what_is_kept() {
             Response::new(String::new())
         })
         .await;
-    // With `Reissue` the old token still is one; but it gets nothing from before the sign-out.
+    // With `Reissue` the old token is still valid, but it gets no result from before the sign-out.
     assert_ne!(token_of(&world.me(cookie(&token)).await), first);
     assert_eq!(calls.load(Ordering::SeqCst), 2);
 }
@@ -163,7 +163,7 @@ async fn more_results_than_are_kept_never_stop_the_keeping() {
     for _ in 0..10 {
         tokens.push(world.sign_in("alice").await);
     }
-    // The table is filled as by a mass expiry, and drained by time.
+    // A mass expiry fills the table, and the passing time empties it.
     super::flight::tests::fill(&world.auth, 40_000);
     world.pass(900);
     let mut firsts = Vec::new();
@@ -208,7 +208,7 @@ async fn a_session_whose_refresh_failed_is_left_alone_for_a_while() {
     });
     let token = world.sign_in("alice").await;
     world.pass(900);
-    // However jittered: in 20 minutes of a request a second, a minute apart in the end.
+    // For any jitter: in 20 minutes with one request per second, refreshes end up a minute apart.
     for _ in 0..1200 {
         let response = world.me(cookie(&token)).await;
         assert_eq!(response.status(), StatusCode::SERVICE_UNAVAILABLE);
@@ -265,7 +265,7 @@ async fn a_shutdown_has_an_end() {
     assert_eq!(waiting.await.unwrap().unwrap().status(), StatusCode::OK, "the leeway");
 }
 
-/// Its flights end in the order in which they are let go; each brings a token of its own.
+/// Its flights end in the order of their release. Each returns a token of its own.
 struct Numbered {
     started: AtomicUsize,
     let_go: tokio::sync::watch::Sender<usize>,
@@ -319,11 +319,11 @@ async fn a_flight_that_ends_late_removes_no_newer_flight() {
         |flight: &Flight| flight.outcome().map(|end| end.unwrap().access.expose().to_owned());
 
     let old = start();
-    // Waiters come and go, and change nothing.
+    // Requests that come and go change nothing.
     for _ in 0..10 {
         drop(start());
     }
-    // Signed out, and begun anew.
+    // Signed out, and started again.
     core.flights.forget("s");
     let new = start();
     let_go.send_replace(1);
@@ -337,7 +337,7 @@ async fn a_flight_that_ends_late_removes_no_newer_flight() {
     assert_eq!(number(&start()).as_deref(), Some("1"), "and its result is the one that is kept");
 }
 
-/// Another issuer's: its tokens are signed by a key that has just come up there.
+/// Another issuer. Its tokens are signed with a key that was just added there.
 struct Issuer(Keys);
 
 impl Refresher for Issuer {
@@ -405,7 +405,7 @@ async fn a_refresh_that_brings_a_token_by_a_new_key_fetches_the_key() {
     }
 }
 
-/// Signs in as the browser's session lasts, and gives the token and its cookie.
+/// Signs in for the browser session. Returns the token and its cookie.
 async fn sign_in_briefly(world: &World) -> (String, String) {
     let response = world
         .send(get(&[]), |session, _| async move {
@@ -438,7 +438,7 @@ async fn a_session_that_ends_with_the_browser_stays_one() {
         .await;
     assert!(!set_cookies(&asked)[0].contains("Max-Age"));
 
-    // By an endpoint that mints for the holder of a token.
+    // Through an endpoint that mints access tokens for the holder of one.
     let vijil = world.auth.endpoints().pop().unwrap();
     let call = vijil.read(&request("POST", &[("authorization", &format!("Bearer {token}"))]));
     let session = world.auth.begin(&get(&[])).settle().await;

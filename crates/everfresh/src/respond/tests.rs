@@ -1,4 +1,4 @@
-//! Rows S71, S73 and S74 of `tests/COVERAGE.md`, F21, F50, F55: what a response carries.
+//! Rows S71, S73 and S74 of `tests/COVERAGE.md`, F21, F50, F55: the fields of a response.
 
 use http::header::{HeaderMap, HeaderValue};
 use http::{Response, StatusCode};
@@ -193,7 +193,7 @@ fn the_engine_is_shared_between_threads() {
     shared::<Session<User>>();
 }
 
-/// What `debug_headers` says of a response.
+/// The `debug_headers` field of a response.
 fn debug<B>(response: &Response<B>) -> String {
     let told = all(response.headers(), "everfresh-debug");
     assert_eq!(told.len(), 1, "{told:?}");

@@ -8,7 +8,7 @@ use crate::RevocationFeed;
 use crate::testing::*;
 use crate::{EngineBuilder, Revalidated, SessionErrorKind};
 
-/// What has to be waited for: nothing that is ready at once.
+/// Adds a refresh that must be awaited, because it is not ready at once.
 fn waits(builder: EngineBuilder<User>) -> EngineBuilder<User> {
     builder.leeway(Duration::ZERO).revalidate_with(|_| async {
         tokio::task::yield_now().await;
@@ -20,7 +20,7 @@ fn runtime() -> tokio::runtime::Runtime {
     tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap()
 }
 
-/// How often since it was asked before.
+/// How often the event occurred since the last call.
 fn saw(world: &World, event: &str) -> usize {
     world.events().iter().filter(|one| *one == event).count()
 }
@@ -33,7 +33,7 @@ async fn refreshed(world: &World, token: &str) -> Option<String> {
     new
 }
 
-/// As a `static` engine that several `#[tokio::test]` share.
+/// As with a `static` engine that several `#[tokio::test]` functions share.
 // Rows: N7, R12.
 #[test]
 fn an_engine_goes_on_from_one_runtime_to_the_next() {
@@ -114,7 +114,7 @@ fn a_refresh_whose_runtime_ends_reports_it() {
     });
 }
 
-/// What ended elsewhere meanwhile is caught up with.
+/// The engine catches up with sessions that ended elsewhere meanwhile.
 // Rows: R12.
 #[test]
 fn the_feed_is_watched_on_the_next_runtime() {
@@ -127,7 +127,7 @@ fn the_feed_is_watched_on_the_next_runtime() {
     let first = runtime();
     let pair = first.block_on(async {
         let pair = world.sign_in_pair("alice").await;
-        // Reported beside the request, which needs a runtime.
+        // The confirmation runs beside the request, which needs a runtime.
         world.me(pair.request()).await;
         calm().await;
         assert_eq!(world.auth.feed(), RevocationFeed::Live);

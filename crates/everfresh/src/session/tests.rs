@@ -1,4 +1,4 @@
-//! What handlers do to a session, in every order that was ever got wrong.
+//! The operations of handlers on a session, in every order that once had a bug.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -204,7 +204,7 @@ async fn a_flight_of_a_session_signed_out_on_another_node_returns_nothing() {
     let (world, open) = gated();
     let token = world.sign_in("alice").await;
     world.pass_until_left(&token, 100);
-    // Advisory: the flight is in the air while this response is being made.
+    // Advisory: the flight runs while the handler prepares this response.
     let slow = world
         .send(cookie(&token), {
             let logout = world.service(|session, _| async move {

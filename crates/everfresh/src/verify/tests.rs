@@ -1,4 +1,4 @@
-//! Rows S07 and S11 to S34 of `tests/COVERAGE.md`: what a token must be to count.
+//! Rows S07 and S11 to S34 of `tests/COVERAGE.md`: the conditions for a valid token.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -58,7 +58,7 @@ fn claims() -> Value {
     })
 }
 
-/// `base` with one member replaced, or taken away by `null`-as-absent.
+/// `base` with one member replaced, or removed for `None`.
 fn with(base: Value, name: &str, value: impl Into<Option<Value>>) -> Value {
     let mut object = base;
     match value.into() {
@@ -423,7 +423,7 @@ fn base64url_that_is_not_canonical_is_refused() {
             assert!(check(parts.join(".")).is_err(), "{}", parts.join("."));
         }
     }
-    // HS256 signatures are 32 bytes: 43 characters, the last with two spare bits.
+    // HS256 signatures have 32 bytes: 43 characters, whose last one has two spare bits.
     let last = good.chars().last().unwrap();
     let alphabet = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
     let value = alphabet.find(last).unwrap();

@@ -1,4 +1,4 @@
-//! Dialects, served to a client that was written against their documents.
+//! Dialects, served to a client that was written against their documentation.
 
 use http::StatusCode;
 use serde_json::{Value, json};
@@ -8,7 +8,8 @@ use crate::dialect::Dialect;
 use crate::dialect::{Place, Text};
 use crate::{ConfigError, EngineBuilder, NativePaths, Revalidated, Rotate, SignIn};
 
-/// A world over `Rotate` that serves every dialect, and signs in with what they tell of a user.
+/// A world with `Rotate` that serves every dialect, and signs in with the dialects' claims about a
+/// user.
 pub(super) fn world() -> World {
     World::rotating_with(every_dialect).0
 }
@@ -25,7 +26,7 @@ pub(super) struct Tokens {
     pub(super) refresh: String,
 }
 
-/// A session that belongs to no client, and whose access tokens may be renewed.
+/// A session without a client, whose access tokens may be renewed.
 pub(super) async fn sign_in(world: &World, name: &'static str) -> Tokens {
     sign_in_with(world, SignIn::new(name, user(name)).renewable_by_access_token()).await
 }
@@ -39,7 +40,7 @@ pub(super) async fn sign_in_client(
     sign_in_with(world, SignIn::new(name, user(name)).attribute("client_id", client)).await
 }
 
-/// What a client of the dialect holds.
+/// The tokens that a client of the dialect holds.
 pub(super) async fn sign_in_for(world: &World, dialect: &Dialect) -> Tokens {
     match dialect.request.client.is_some() {
         true => sign_in_client(world, "alice", "app").await,
@@ -228,7 +229,7 @@ async fn freddy_keeps_the_refresh_token_unless_rotation_is_asked_for() {
     let dialect = &Dialect::FREDDY;
     let Tokens { refresh, .. } = sign_in(&world, "alice").await;
     let asks = json!({"refresh_token": refresh}).to_string();
-    // Its documented clients keep the first one for as long as the session lives.
+    // Its documented clients keep the first refresh token for the life of the session.
     for _ in 0..30 {
         world.pass(86_400);
         let reply = post(&world, dialect, &[], &asks).await;
@@ -391,7 +392,7 @@ async fn oauth2_accepts_clients_that_authenticate_in_one_way() {
         (grant.to_vec(), (401, "invalid_client")),
         ([grant.to_vec(), vec![("client_id", "nobody")]].concat(), (401, "invalid_client")),
         ([grant.to_vec(), vec![("client_id", "app")]].concat(), (401, "invalid_client")),
-        // Another client's token, though the client is good (RFC 6749 section 6).
+        // Another client's token, although the client is valid (RFC 6749 section 6).
         ([grant.to_vec(), vec![("client_id", "page")]].concat(), (400, "invalid_grant")),
         (
             [grant.to_vec(), secret.to_vec(), vec![("client_id", "app")]].concat(),

@@ -1,4 +1,4 @@
-//! A token is worth the same at every door: the layer, the native endpoints, every dialect.
+//! A token has the same effect in the layer, at the native endpoints and in every dialect.
 
 use std::time::Duration;
 
@@ -15,7 +15,7 @@ fn both(tokens: &Tokens) -> String {
     format!("access_token={}; refresh_token={}", tokens.access, tokens.refresh)
 }
 
-/// Asks at every endpoint that takes a refresh token and authenticates nobody.
+/// Presents the token at every endpoint that takes a refresh token without client authentication.
 async fn at_each_dialect(world: &World, refresh: &str) -> Vec<StatusCode> {
     let json = json!({"refresh_token": refresh}).to_string();
     let cookie = format!("refresh_token={refresh}");
@@ -53,7 +53,7 @@ async fn a_clients_refresh_token_is_refreshed_by_that_client_alone() {
         let refused = at_each_dialect(&world, &tokens.refresh).await;
         assert!(refused.iter().all(|status| status.is_client_error()), "{refused:?}");
         assert_eq!(by_client(&world, &tokens.refresh, other).await, StatusCode::BAD_REQUEST);
-        // By the handler and by the native endpoint, beside an access token that is good.
+        // From the handler and at the native endpoint, beside a valid access token.
         let cookies = both(&tokens);
         let refresh = world.send(get(&[("cookie", &cookies)]), |session, _| async move {
             let failed = session.refresh().await.unwrap_err();
@@ -64,7 +64,7 @@ async fn a_clients_refresh_token_is_refreshed_by_that_client_alone() {
         assert!(set_cookies(&refresh.await).is_empty());
         let native = at("POST", "/auth/refresh", &[("cookie", &cookies)]);
         assert!(call(&world, "/auth/refresh", native).await.status().is_client_error());
-        // By the layer, with the refresh token alone; also right after the client's own refresh.
+        // In the layer, with the refresh token alone; also right after the client's own refresh.
         for refreshed in [false, true] {
             if refreshed {
                 assert_eq!(by_client(&world, &tokens.refresh, own).await, StatusCode::OK);
@@ -130,7 +130,7 @@ async fn of_two_sessions_in_one_place_none_counts_in_any_order() {
         let reply = post(&world, &Dialect::GALILEO, &[("cookie", &cookies)], "").await;
         assert_eq!(reply.status(), StatusCode::UNAUTHORIZED);
         assert!(set_cookies(&reply).is_empty());
-        // No sibling subdomain writes a header.
+        // A sibling subdomain can't set a header field.
         let fields = [("authorization", format!("Bearer {}", victim.access)), ("cookie", cookies)];
         let fields = fields.each_ref().map(|(name, value)| (*name, &**value));
         let told = body(&post(&world, &Dialect::VIJIL, &fields, "").await);
@@ -144,7 +144,7 @@ async fn of_two_sessions_in_one_place_none_counts_in_any_order() {
         assert_eq!(reply.status(), StatusCode::UNAUTHORIZED, "too many, in any order");
         crowd.reverse();
     }
-    // Of one session the latest counts, beside junk.
+    // Of one session's refresh tokens the latest counts, also beside malformed ones.
     world.pass(900);
     let reply = post(&world, &Dialect::GALILEO, &[("cookie", &both(&victim))], "").await;
     let cookies = set_cookies(&reply);
@@ -181,7 +181,7 @@ async fn an_access_token_is_renewed_only_if_its_session_was_signed_in_for_that()
         let events = world.events();
         assert!(events.iter().any(|event| event.starts_with("Renewed")), "{events:?}");
     }
-    // One that the service had minted for a call onward is no client's.
+    // An access token that was minted for a call to another service can't be renewed.
     let upstream_access_token = world
         .send(bearer_cookie(&tokens.access), |session, _| async move {
             Response::new(session.access_token().unwrap().expose().to_owned())
@@ -189,7 +189,7 @@ async fn an_access_token_is_renewed_only_if_its_session_was_signed_in_for_that()
     let upstream_access_token = upstream_access_token.await.into_body();
     assert_eq!(world.me(bearer_cookie(&upstream_access_token)).await.body(), "alice");
     assert_eq!(ask(vijil, &upstream_access_token).await.status(), StatusCode::UNAUTHORIZED);
-    // A client's session is renewed by that client alone, whatever it was signed in for.
+    // Only the session's own client renews it, even if the session was signed in for that.
     let sign_in = SignIn::new("carol", user("carol")).renewable_by_access_token();
     let bound = sign_in_with(&world, sign_in.attribute("client_id", "app")).await;
     assert_eq!(ask(vijil, &bound.access).await.status(), StatusCode::UNAUTHORIZED);
@@ -294,7 +294,8 @@ fn a_dialects_cookie_without_a_prefix_is_warned_about_at_build() {
         }
     }
 
-    // A callsite that another thread meets first is off for everybody, unless that one listens too.
+    // A callsite that another thread reaches first is disabled for all threads, unless that thread
+    // has a subscriber too.
     let _ = tracing::subscriber::set_global_default(tracing_subscriber::registry());
     let warned = |insecure: bool, dialects: &[&Dialect]| {
         let log = Log::default();

@@ -1,4 +1,4 @@
-//! Dialects as data: constants, files, and what ends a session.
+//! Dialects as data: constants, files, and the answers that end a session.
 
 use http::{HeaderMap, StatusCode};
 use serde_json::json;
@@ -212,7 +212,7 @@ fn only_a_dialects_own_words_end_a_session() {
     }
 }
 
-/// A file that an operator writes by hand.
+/// A handwritten file of an operator.
 const TOML: &str = r#"
 name = "acme"
 paths = "/session/renew"

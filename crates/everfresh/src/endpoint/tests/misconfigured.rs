@@ -1,4 +1,4 @@
-//! A refresh that an operator has to make possible again.
+//! A refresh that fails until an operator fixes the configuration.
 
 use http::StatusCode;
 use http::header::RETRY_AFTER;
@@ -10,7 +10,7 @@ use crate::dialect::Dialect;
 
 #[tokio::test]
 async fn a_misconfigured_refresh_has_one_retry_after_in_the_layer_and_at_dialects() {
-    // Claims that no cookie holds.
+    // Claims too large for any cookie.
     let hook = |_| async { Ok::<_, &str>(Revalidated::Replace(user(&"x".repeat(8000)))) };
     let dialects = [Dialect::FREDDY, Dialect::JWT_AUTH_PRO];
     let world = World::rotating_with(|builder| {

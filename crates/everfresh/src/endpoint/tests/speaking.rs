@@ -1,4 +1,4 @@
-//! Each dialect's client against its own server, and against answers of every kind.
+//! Each dialect's client against its own server, and against all kinds of answers.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -28,7 +28,7 @@ fn ask(
     dialect.request(&values, now)
 }
 
-/// One exchange, server and client of one dialect.
+/// One exchange between the server and the client of a dialect.
 async fn exchange(world: &World, dialect: &Dialect, token: &str) -> RefreshOutcome {
     let now = world.clock.now();
     let client = dialect.request.client.is_some().then(client);
@@ -116,7 +116,7 @@ async fn a_client_authenticates_in_one_way_and_never_in_the_uri() {
     };
     let (basic, body) =
         sent(&ClientAuthentication::Basic { id: id(), secret: "s:%&+\u{e9}".into() });
-    // RFC 6749 section 2.3.1: each is encoded as a form value before they are joined.
+    // RFC 6749 section 2.3.1: each part is form-encoded before they are joined.
     let encoded = base64::Engine::encode(
         &base64::engine::general_purpose::STANDARD,
         "a+b%3Ac:s%3A%25%26%2B%C3%A9",
@@ -302,7 +302,7 @@ fn each_place_is_written() {
     assert_eq!(json.body(), br#"{"refresh_token":"t\"\\"}"#);
 }
 
-/// A dialect for calling, from the members of a file.
+/// A client-side dialect, from the members of a file.
 fn file(request: &Value, response: &Value, rules: &Value) -> Dialect {
     let file = json!({"name": "acme", "request": request, "response": response, "rules": rules});
     Dialect::from_json(&file.to_string()).unwrap()

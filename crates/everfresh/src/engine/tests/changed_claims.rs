@@ -1,4 +1,4 @@
-//! The app's claims type changed: old and new nodes serve the same sessions side by side.
+//! The app's claims type changed, and old and new nodes serve the same sessions at the same time.
 
 use std::sync::{Arc, Mutex};
 
@@ -85,7 +85,7 @@ impl<C: Claims> Node<C> {
         self.ask(pair, async |session| Ok(session.claims()?.shown().to_owned())).await
     }
 
-    /// 401, and nothing of the session is touched.
+    /// The answer is 401, and the session stays unchanged.
     async fn does_not_know(&self, pair: &Pair) {
         let response = self.me(pair).await;
         assert_eq!(response.status(), StatusCode::UNAUTHORIZED);
@@ -139,7 +139,7 @@ impl Node<V1> {
     }
 }
 
-/// Both releases, each over a clone of what this makes.
+/// Both releases, each with a clone of the refresher that this creates.
 fn nodes<R: Refresher + Clone>(
     refresher: impl FnOnce(&ManualClock) -> R,
     change: impl FnOnce(EngineBuilder<V2>) -> EngineBuilder<V2>,
@@ -331,7 +331,7 @@ async fn dialects_mint_nothing_and_the_old_nodes_go_on() {
     let dialects = [
         ("/v1/auth/jwt/refresh", "token", false, StatusCode::UNAUTHORIZED),
         ("/v1/auth/refresh", "refresh_token", true, StatusCode::UNAUTHORIZED),
-        // The dialect's own status for a token that does not count.
+        // The dialect's own status for an invalid token.
         ("/wp-json/jwt-auth/v1/token/refresh", "refresh_token", true, StatusCode::FORBIDDEN),
     ];
     for (path, member, by_refresh, status) in dialects {

@@ -1,4 +1,4 @@
-//! What is counted, as a recorder sees it.
+//! The metrics, as a recorder sees them.
 
 use metrics_util::debugging::{DebugValue, DebuggingRecorder};
 
@@ -18,7 +18,7 @@ async fn every_event_is_counted() {
     world.pass_until_left(&pair.access, 0);
     let before = pair.clone();
     pair.keep(&world.me(pair.request()).await);
-    // The same again: its response was lost, as far as anybody knows.
+    // The same request again, as if its response had been lost.
     world.me(before.request()).await;
     world.me(cookie("a.b.c")).await;
     let snapshot = snapshotter.snapshot().into_vec();
@@ -34,7 +34,7 @@ async fn every_event_is_counted() {
         })
         .sum::<u64>()
     };
-    // The sign-in, three visits, and a token that is none.
+    // The sign-in, three visits, and an invalid token.
     assert_eq!(count("everfresh_decisions_total", "pass"), 5);
     assert_eq!(count("everfresh_decisions_total", "wait"), 2);
     assert_eq!(count("everfresh_flights_total", "started"), 2);

@@ -1,4 +1,5 @@
-//! The path of a request, seen from outside: what counts, when it is refreshed, what is answered.
+//! The path of a request, from outside: which token counts, when it is refreshed, what the answer
+//! is.
 
 mod changed_claims;
 mod metrics;
@@ -93,7 +94,7 @@ async fn the_advisory_window_refreshes_beside_the_request() {
     let response = world
         .send(cookie(&token), |session, _| async move {
             assert!(!session.is_refreshed(), "the request goes on with the token it has");
-            // The handler takes its time; the flight lands meanwhile.
+            // The handler is slow, and the flight lands meanwhile.
             tokio::task::yield_now().await;
             tokio::task::yield_now().await;
             show_user(&session)
@@ -138,7 +139,7 @@ async fn reissue_accepts_a_token_until_grace_after_its_expiry() {
     let grace = Duration::from_secs(600);
     let world = World::with(|b| b.refresh_with(Reissue::new().grace(grace)));
     let token = world.sign_in("alice").await;
-    let minted = 900; // less up to 45 s of jitter
+    let minted = 900; // minus up to 45 s of jitter
     world.pass(minted - 45 + 600 - 1);
     assert_eq!(world.me(cookie(&token)).await.status(), StatusCode::OK);
     world.pass(46);
@@ -428,7 +429,7 @@ async fn without_a_refresh_a_token_is_used_for_the_leeway_and_no_longer() {
         });
         let token = world.sign_in("alice").await;
         world.pass_until_left(&token, 0);
-        // A quarter of what it lived, which jitter makes up to 5 % shorter.
+        // A quarter of its lifetime, which jitter shortens by up to 5 %.
         world.pass(leeway - 1 - leeway / 20);
         assert_eq!(world.me(cookie(&token)).await.body(), "alice");
         world.pass(2 + leeway / 20);

@@ -25,7 +25,7 @@ fn value<'c>(cookies: &'c [String], name: &str) -> Option<&'c str> {
     found.and_then(|rest| rest.split(';').next())
 }
 
-/// Signs in: the access token and the refresh token.
+/// Signs in. Returns the access token and the refresh token.
 async fn sign_in(world: &World, name: &'static str) -> (String, String) {
     let response = world.send(get(&[]), move |session, _| async move {
         session.sign_in(name, user(name)).await.unwrap();
@@ -35,7 +35,7 @@ async fn sign_in(world: &World, name: &'static str) -> (String, String) {
     (value(&cookies, ACCESS).unwrap().into(), value(&cookies, REFRESH).unwrap().into())
 }
 
-/// A request with these cookies, in both orders.
+/// The answers to requests with these cookies, in both orders.
 async fn answers(world: &World, access: &[&str], refresh: &[&str]) -> [Response<String>; 2] {
     let mut pairs: Vec<_> = access.iter().map(|token| format!("{ACCESS}={token}")).collect();
     pairs.extend(refresh.iter().map(|token| format!("{REFRESH}={token}")));
@@ -57,7 +57,7 @@ async fn a_planted_access_token_never_beats_the_refresh_token_beside_it() {
             assert!(value(&set_cookies(&response), ACCESS).is_some(), "and a token of her own");
         }
     }
-    // Near its end it is worth no more.
+    // It still does not count shortly before its expiry.
     world.pass_until_left(&planted, 100);
     for response in answers(&world, &[&planted], &[&refresh]).await {
         assert_eq!(response.body(), "victim");
@@ -116,7 +116,7 @@ async fn leftover_tokens_of_an_ended_session_take_no_part() {
             Response::new(String::new())
         })
         .await;
-    // On a node that knows nothing of it.
+    // On a node that has not learned of the sign-out.
     let world = World::node(&first.clock, &store, shared);
     let (access, refresh) = sign_in(&world, "alice").await;
     for beside in [&[&*refresh, &*old][..], &[&*old]] {
@@ -162,7 +162,7 @@ async fn the_default_cookies_are_read_as_before() {
     world.clock.advance(Duration::from_secs(1));
 }
 
-/// A store that fails while it is told to.
+/// A store that fails on command.
 #[derive(Clone)]
 struct Failing(MemoryStore, std::sync::Arc<std::sync::atomic::AtomicBool>);
 

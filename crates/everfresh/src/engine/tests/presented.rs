@@ -1,4 +1,4 @@
-//! What a request may bring, and in how many places: which of it counts.
+//! The tokens that a request may present, in one or several places, and which of them counts.
 
 use http::header::WWW_AUTHENTICATE;
 use http::{Response, StatusCode};
@@ -57,7 +57,7 @@ async fn a_bad_token_in_one_place_never_hides_a_good_one_in_another() {
             let request = get(&[("cookie", &bad_pair), ("authorization", &value)]);
             assert_eq!(world.me(request).await.body(), "alice");
         }
-        // Expired in the cookie, fresh in the header: the fresh one counts, wherever it is.
+        // With an expired token in the cookie and a fresh one in the header, the fresh one counts.
         world.pass(900);
         let fresh = token_of(&world.me(cookie(&token)).await).unwrap();
         let value = format!("Bearer {fresh}");

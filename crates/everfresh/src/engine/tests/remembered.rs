@@ -1,4 +1,4 @@
-//! A token that was verified before is not verified again, and yet everything that may end it does.
+//! A cached token is not verified again, and still ends for every reason that ends a token.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -36,7 +36,8 @@ async fn a_token_is_verified_once() {
     assert_eq!(world.me(cookie(&token)).await.body(), "alice");
     assert!(world.remembered(&token).is_some());
 
-    // What nobody has signed counts if it is remembered: nobody looks at its signature again.
+    // A cached text without a signature counts, because the engine does not check the signature
+    // again.
     let (version, keys) =
         (world.auth.core.settings.keys.version(), world.auth.core.settings.keys.current());
     let alice = verify(token.as_bytes(), &keys, &world.auth.core.settings.rules, world.clock.now())
@@ -135,7 +136,7 @@ async fn a_token_expires_on_time_however_often_it_was_seen() {
     world.clock.advance(Duration::from_millis(999));
     assert_eq!(world.me(request()).await.body(), "alice");
     world.clock.advance(Duration::from_millis(1));
-    // A preflight is never refreshed, so it says what the token alone is worth.
+    // A preflight is never refreshed, so its answer depends on the access token alone.
     assert_eq!(world.me(request()).await.status(), StatusCode::UNAUTHORIZED);
     assert!(world.remembered(&token).is_none());
 }

@@ -1,5 +1,5 @@
-//! Tokens by keys that the set lacks: who waits, who is asked, and who is refused at once. Rows
-//! S35 and S41 of `tests/COVERAGE.md`, F111.
+//! Tokens whose keys are missing in the set: which requests wait, which source is asked, and which
+//! requests are refused at once. Rows S35 and S41 of `tests/COVERAGE.md`, F111.
 
 use std::sync::atomic::AtomicUsize;
 
@@ -21,8 +21,8 @@ fn of_the_issuer() -> Keys {
     Keys::new(key("new")).unwrap()
 }
 
-/// An engine that knows the key `old`, its issuer, who signs with `new` already, and how often the
-/// source was asked. `answer` is told how often before, and given the set to fill.
+/// An engine that knows the key `old`, its issuer, which already signs with `new`, and the number
+/// of calls to the key source. `answer` gets the number of earlier calls, and the set to fill.
 fn worlds(
     answer: impl Fn(usize, &Keys) -> Seek + Send + Sync + 'static,
 ) -> (World, World, Arc<AtomicUsize>) {
@@ -106,10 +106,10 @@ async fn keys_that_cant_be_had_are_an_outage_and_no_sign_out() {
     assert_eq!(response.headers()[RETRY_AFTER], "17");
     assert!(set_cookies(&response).is_empty());
     assert_eq!(app.events(), [""; 0]);
-    // Whom the set knows does not notice.
+    // A client whose key is in the set is not affected.
     let known = app.sign_in("bob").await;
     assert_eq!(app.me(cookie(&known)).await.body(), "bob");
-    // What has expired is refreshed as ever.
+    // An expired token is refreshed as usual.
     app.pass(900);
     let response = app.me(beside(&token, &known)).await;
     assert_eq!((response.body().as_str(), token_of(&response).is_some()), ("bob", false));
@@ -172,7 +172,8 @@ async fn a_fetch_that_began_too_early_is_followed_by_one_more() {
     let token = issuer.sign_in("alice").await;
     assert_eq!(app.me(cookie(&token)).await.body(), "alice");
     assert_eq!(asked(&count), 2);
-    // A source without an end is none of ours; the request has one all the same.
+    // A source that never succeeds. everfresh's own sources don't behave so, but the request ends
+    // in any case.
     let (app, issuer, count) = worlds(|_, set| brings(Keys::new(key("old")).unwrap(), set));
     let token = issuer.sign_in("alice").await;
     let response = app.me(cookie(&token)).await;
@@ -226,7 +227,8 @@ async fn a_preflight_waits_for_no_key() {
     assert_eq!(asked(&count), 0);
 }
 
-/// Beside a good refresh token: one engine whose access tokens the other one can't judge (yet).
+/// Two engines, of which one can't verify the other's access tokens yet. The request has a valid
+/// refresh token as well.
 async fn beside_a_refresh_token(
     answer: impl Fn(usize, &Keys) -> Seek + Send + Sync + 'static,
 ) -> Response<String> {

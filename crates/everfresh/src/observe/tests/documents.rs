@@ -10,7 +10,7 @@ fn document(path: &str) -> String {
     std::fs::read_to_string(&path).unwrap_or_else(|error| panic!("{path}: {error}"))
 }
 
-/// The rows of the table under this heading, each cut into its cells.
+/// The rows of the table under this heading, split into cells.
 fn table(page: &str, heading: &str) -> Vec<Vec<String>> {
     let (_, section) = page.split_once(&format!("\n## {heading}\n")).expect(heading);
     let section = section.split("\n## ").next().unwrap_or_default();
@@ -55,7 +55,7 @@ fn the_page_explains_every_event() {
     let rows = table(&document("docs/observability.md"), "Events");
     let before = || {
         let world = World::new();
-        // What goes down has been up.
+        // A gauge can only go down after it was up.
         world.auth.core.emit(&Event::UpstreamDown);
         world.auth.core.emit(&Event::FeedLive);
         world

@@ -1,4 +1,4 @@
-//! What a `PromQL` expression mentions, as far as it is ours.
+//! The names in a `PromQL` expression that belong to everfresh.
 
 use std::collections::BTreeSet;
 
@@ -7,8 +7,8 @@ use super::super::{METRICS, Metric, MetricKind};
 /// Labels that Prometheus itself adds.
 const ITS_OWN: [&str; 3] = ["job", "instance", "le"];
 
-/// Checks every metric, label and label's value that an expression mentions against the list. Gives
-/// the names of the metrics.
+/// Checks every metric, label and label value of an expression against the list. Returns the names
+/// of the metrics.
 pub(super) fn mentioned(expression: &str) -> Result<BTreeSet<&'static str>, String> {
     let mut names = BTreeSet::new();
     let mut labels: BTreeSet<&str> = ITS_OWN.into();
@@ -35,7 +35,7 @@ pub(super) fn mentioned(expression: &str) -> Result<BTreeSet<&'static str>, Stri
     Ok(names)
 }
 
-/// A series' metric: of a histogram one of the three that Prometheus makes of it.
+/// The metric of a series. A histogram has three series in Prometheus.
 fn find(series: &str) -> Result<&'static Metric, String> {
     let found = METRICS.iter().find(|metric| match metric.kind {
         MetricKind::Histogram => ["_bucket", "_sum", "_count"]
@@ -46,7 +46,7 @@ fn find(series: &str) -> Result<&'static Metric, String> {
     found.ok_or_else(|| format!("there is no metric `{series}`"))
 }
 
-/// `label="value"`, or with one of the other three operators.
+/// Checks `label="value"`, or one of the other three operators.
 fn check_matcher(metric: &Metric, matcher: &str) -> Result<(), String> {
     let (label, rest) = matcher.split_once(['=', '!']).ok_or_else(|| matcher.to_owned())?;
     let value = rest.trim_start_matches(['=', '~']);

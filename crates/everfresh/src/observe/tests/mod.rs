@@ -1,4 +1,4 @@
-//! The list, the code, the page, the dashboard: all say the same.
+//! Checks that the list, the code, the page and the dashboard agree.
 
 mod documents;
 mod expressions;
@@ -20,7 +20,7 @@ use crate::testing::*;
 /// A name, and a value for each label.
 type Series = (String, BTreeMap<String, String>);
 
-/// The event after this one: a new one does not compile until it has its place here.
+/// The next event. A new event does not compile until it has its place here.
 fn next(event: &Event<'_>) -> Option<Event<'static>> {
     let sid = "Zm9vYmFyYmF6cXV4";
     let failure = Failure::SOON;
@@ -85,13 +85,13 @@ fn next(event: &Event<'_>) -> Option<Event<'static>> {
     })
 }
 
-/// Every event, with every failure and either answer to each question.
+/// Every event, with every failure and both values of each flag.
 fn every_event() -> Vec<Event<'static>> {
     let first = Event::TokenRefused { reason: InvalidReason::Signature };
     std::iter::successors(Some(first), |event| next(event)).collect()
 }
 
-/// Does what is given under a recorder, and says which series there are then, and with which value.
+/// Runs `work` under a recorder, and returns the series with their values.
 fn recorded(work: impl FnOnce()) -> BTreeMap<Series, f64> {
     let recorder = DebuggingRecorder::new();
     let snapshotter = recorder.snapshotter();
@@ -132,7 +132,7 @@ fn listed() -> BTreeSet<Series> {
     series.collect()
 }
 
-/// What counts keys is in another crate, whose own test holds it against the list.
+/// Key fetches are counted in another crate, whose own test checks them against the list.
 fn is_elsewhere((name, _): &Series) -> bool {
     name == "everfresh_key_fetches_total"
 }
@@ -168,7 +168,7 @@ fn the_recorded_metrics_are_the_listed_ones() {
         core.metrics.flight_started();
         core.metrics.flight_took(Duration::from_millis(3));
         core.metrics.waited(Duration::from_millis(2));
-        // The last word of each, so that neither is 0 for being unused.
+        // The last event of each gauge, so that no used gauge is 0.
         core.emit(&Event::FeedLive);
         core.emit(&Event::UpstreamDown);
     });
@@ -199,7 +199,7 @@ async fn the_gauge_of_running_refreshes_goes_up_and_down() {
         let Some((.., DebugValue::Gauge(value))) = found else { panic!("no such gauge") };
         value.into_inner()
     };
-    // Each snapshot begins a gauge anew.
+    // Each snapshot resets a gauge.
     let mut sum = 0.0;
     let mut running = || {
         sum += changed();
@@ -227,10 +227,10 @@ async fn the_gauge_of_running_refreshes_goes_up_and_down() {
     assert_eq!(running(), 0.0);
 }
 
-/// What a subscriber was told of one event: its level and the names of its fields.
+/// A subscriber's record of one event: its level and the names of its fields.
 type Written = (tracing::Level, BTreeSet<String>);
 
-/// Keeps what is written with our target.
+/// Records the events with our target.
 #[derive(Clone, Default)]
 struct Log(Arc<Mutex<Vec<Written>>>);
 
@@ -266,9 +266,10 @@ impl tracing::Subscriber for Log {
     fn exit(&self, _: &Id) {}
 }
 
-/// What is written of one event.
+/// The record of one event.
 fn written(event: &Event<'_>) -> Option<Written> {
-    // A callsite that another thread meets first is off for everybody, unless that one listens too.
+    // A callsite that another thread reaches first is disabled for all threads, unless that thread
+    // has a subscriber too.
     let _ = tracing::subscriber::set_global_default(tracing_subscriber::registry());
     let log = Log::default();
     tracing::subscriber::with_default(log.clone(), || event.trace());

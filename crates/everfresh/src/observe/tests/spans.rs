@@ -9,7 +9,7 @@ use tracing_subscriber::registry::LookupSpan;
 
 use super::*;
 
-/// What is known of one span.
+/// The record of one span.
 #[derive(Clone, Debug, Default)]
 struct Span {
     name: &'static str,
@@ -26,14 +26,14 @@ impl Visit for Span {
     }
 }
 
-/// Keeps every span, in the order in which they begin.
+/// Records every span, in the order of their start.
 #[derive(Clone, Default)]
 struct Spans(Arc<Mutex<Vec<(u64, Span)>>>);
 
 impl Spans {
     fn change(&self, id: &Id, change: impl FnOnce(&mut Span)) {
         let mut spans = self.0.lock().unwrap();
-        // An id is given again once its span is closed.
+        // The id of a closed span is used again.
         let (_, span) = spans.iter_mut().rev().find(|(one, _)| *one == id.into_u64()).unwrap();
         change(span);
     }
@@ -72,7 +72,8 @@ impl<S: tracing::Subscriber + for<'s> LookupSpan<'s>> Layer<S> for Spans {
 }
 
 fn listen_everywhere() -> Spans {
-    // A callsite that another thread meets first is off for everybody, unless that one listens too.
+    // A callsite that another thread reaches first is disabled for all threads, unless that thread
+    // has a subscriber too.
     let _ = tracing::subscriber::set_global_default(tracing_subscriber::registry());
     Spans::default()
 }

@@ -1,4 +1,4 @@
-//! What a refresher and a custodian are told and given.
+//! The values that a refresher and a custodian receive.
 
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
@@ -20,13 +20,13 @@ fn context(world: &World) -> Context {
 /// As [`Reissue`] does, and more.
 #[derive(Clone, Default)]
 struct Told {
-    /// Whether each refresh was told that its request could do without it.
+    /// Whether each refresh was told that its request still has a valid token.
     token_still_valid: Arc<Mutex<Vec<bool>>>,
     delivers_only_copy: bool,
     largest: usize,
-    /// Refreshes wait until this says so.
+    /// Refreshes wait while this is false.
     gate: Option<watch::Receiver<bool>>,
-    /// Fails, and says that it tried nothing.
+    /// Fails, and reports that it attempted nothing.
     untried: Option<Arc<AtomicUsize>>,
 }
 
@@ -77,7 +77,7 @@ async fn a_refresher_is_told_whether_the_request_can_do_without_it() {
         let token = world.sign_in("alice").await;
         world.pass_until_left(&token, left);
         world.me(cookie(&token)).await;
-        // One that runs beside its request is under way by now.
+        // A refresh beside its request has started by now.
         tokio::task::yield_now().await;
         assert_eq!(
             std::mem::take(&mut *it.token_still_valid.lock().unwrap()),

@@ -1,4 +1,4 @@
-//! What counts as activity, what is noticed of clients that keep nothing, clocks that differ.
+//! User activity, clients that keep no cookies, and clocks that differ.
 
 use super::*;
 use crate::store::{Rotation, SessionRecord, SessionStore, StoreError};
@@ -14,7 +14,7 @@ fn at(path: &str, pair: &Pair) -> http::Request<()> {
     http::Request::builder().uri(path).header("cookie", pair.header()).body(()).unwrap()
 }
 
-/// One request to this path, by a browser that keeps what it gets.
+/// One request to this path, by a browser that stores the cookies.
 async fn go(world: &World, path: &str, pair: &mut Pair) -> StatusCode {
     let response = world.me(at(path, pair)).await;
     settle().await;
@@ -38,7 +38,7 @@ async fn polling_extends_no_session_and_user_activity_does() {
         world.clock = clock;
         world
     };
-    // A page that polls every 20 s, and nobody before it.
+    // A page that polls every 20 s, without a user.
     let world = build();
     let mut pair = world.sign_in_pair("alice").await;
     let (mut rotations, mut polls) = (0, 0);
@@ -52,10 +52,10 @@ async fn polling_extends_no_session_and_user_activity_does() {
     }
     assert!(rotations >= 3, "it was refreshed all the while");
     let idle = world.clock.now().since(START);
-    // The last access token outlives the session by less than its life.
+    // The last access token outlives the session by less than its own lifetime.
     assert!((HOUR..HOUR + Duration::from_secs(960)).contains(&idle), "{idle:?}");
 
-    // The same page, and somebody who clicks every 20 minutes, always between two rotations.
+    // The same page, with a user who clicks every 20 minutes, always between two rotations.
     let world = build();
     let mut pair = world.sign_in_pair("alice").await;
     for step in 1..=1000 {
@@ -78,7 +78,7 @@ async fn a_client_that_keeps_no_cookies_is_reported_once() {
     }
     assert_eq!(saw(&world, "CookieNotSticking"), 1);
 
-    // Two responses lost, and the third kept: nothing to tell.
+    // Two responses are lost and the third is kept, which is not reported.
     let mut pair = world.sign_in_pair("bob").await;
     for _ in 0..4 {
         expire(&world, &pair);
@@ -108,8 +108,8 @@ async fn clocks_an_hour_apart_sign_no_user_out_and_cause_no_storm() {
         }
         assert_eq!(go(&nodes[round % 3], "/", &mut pair).await, StatusCode::OK, "{round}");
     }
-    // An hour's skew makes tokens of 15 minutes look expired to a third of the requests at the
-    // worst; no request makes two generations.
+    // With an hour's skew, tokens of 15 minutes look expired to at most a third of the requests. No
+    // request causes two rotations.
     let generation = store.list("alice").await.unwrap()[0].generation;
     assert!((400 / 90..=134).contains(&generation), "{generation}");
 }
@@ -132,7 +132,7 @@ impl SessionStore for Failing {
         if left > 0 {
             self.1.store(left - 1, Ordering::SeqCst);
             if left.is_multiple_of(2) {
-                // Made, and its acknowledgement lost.
+                // The rotation takes effect, and its answer is lost.
                 self.0.rotate(rotation).await?;
             }
             return Err(StoreError::new("down"));

@@ -1,4 +1,4 @@
-//! What is done beside rotations: a second look at late tokens, access tokens alone, sweeping.
+//! Work beside rotations: checking late tokens again, renewing access tokens alone, sweeping.
 
 use super::*;
 use crate::error::Failure;
@@ -113,7 +113,7 @@ async fn the_app_is_asked_again_for_a_successor_that_is_older_than_the_reuse_int
     });
     let pair = world.sign_in_pair("alice").await;
     expire(&world, &pair);
-    // Each answer past half of the reuse interval is the rotation's new time.
+    // Each answer after half of the reuse interval resets the rotation's time.
     for (passed, expected) in [(0, 1), (14, 1), (16, 1), (30, 1), (31, 2), (31, 3)] {
         world.pass(passed);
         world.me(pair.request()).await;

@@ -1,4 +1,4 @@
-//! F16, row S56: a client that hangs up at any point of a refresh loses nothing.
+//! F16, row S56: a client that disconnects at any point of a refresh keeps its session.
 
 use std::pin::pin;
 use std::task::{Context as TaskContext, Waker};
@@ -6,7 +6,7 @@ use std::task::{Context as TaskContext, Waker};
 use super::*;
 use crate::store::{Loaded, NewSession, Rotation, SessionRecord, SessionStore, StoreError};
 
-/// A store that lets everything else go on before and after each step.
+/// A store that yields to other tasks before and after each step.
 #[derive(Clone)]
 struct Slow(MemoryStore);
 
@@ -75,8 +75,8 @@ fn slow_world() -> (World, MemoryStore) {
     (world, store)
 }
 
-/// Polls a request `polls` times, the world going on in between, and drops it. Says whether it
-/// was done by then.
+/// Polls a request `polls` times, running other tasks in between, and drops it. Returns whether it
+/// had finished.
 async fn hang_up_after<F: Future>(request: F, polls: usize) -> bool {
     let mut request = pin!(request);
     for _ in 0..polls {
@@ -127,7 +127,8 @@ async fn hanging_up_at_any_point_of_a_sign_out_ends_the_session_or_leaves_it() {
         for _ in 0..50 {
             tokio::task::yield_now().await;
         }
-        // Once the handler has asked for it, it happens, whoever is still there.
+        // The sign-out takes effect once the handler has asked for it, even if the client has
+        // disconnected.
         assert_eq!(store.is_empty(), points > 0, "after {points} polls");
         if done {
             break;

@@ -1,4 +1,5 @@
-//! Which tokens go where: none crosses, none is lost, none shows what only a client may show.
+//! The delivery of tokens: no response gets another client's tokens, no token is lost, and the
+//! inner service sees no refresh token.
 
 use super::*;
 use crate::{InnerToken, SessionStatus, Transport};
@@ -58,7 +59,7 @@ async fn only_a_client_can_confirm_a_generation() {
     expire(&world, &pair);
     let lost = world
         .send(pair.request(), |session, request| async move {
-            // What the inner service may send on, in either way.
+            // The inner service may forward both forms.
             let cookie = request.headers()["cookie"].to_str().unwrap().to_owned();
             let upstream_access_token = session.access_token().unwrap().expose().to_owned();
             Response::new(format!("{cookie}\n{COOKIE_NAME}={upstream_access_token}"))

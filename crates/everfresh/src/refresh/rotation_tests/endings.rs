@@ -1,4 +1,4 @@
-//! What ends a session: who is signed in, or a refresh token that is wholly good. Nothing else.
+//! A session ends only by a signed-in client, or by a fully valid refresh token.
 
 use super::*;
 use crate::refresh::{Closing, Context, RefreshToken};
@@ -16,7 +16,7 @@ async fn logout(world: &World, request: http::Request<()>) -> Response<String> {
         .await
 }
 
-/// By the refresh token alone, and what ended.
+/// Signs out by the refresh token alone. Returns the session that ended.
 async fn close(world: &World, refresh: &str) -> Option<String> {
     let refresh = Some(RefreshToken::new(refresh.to_owned()));
     let cx = Context::new(world.auth.core.clone());
@@ -31,7 +31,7 @@ async fn an_access_token_past_its_leeway_ends_nothing() {
         let old = world.sign_in_pair("alice").await;
         expire(&world, &old);
         let mut now = old.after(&world.me(old.request()).await);
-        // The leeway is 30 s; the person goes on being active.
+        // The leeway is 30 s. The user stays active.
         world.pass(31);
         for _ in 0..age / 3600 {
             world.pass(3600);
@@ -109,7 +109,7 @@ async fn after_a_week_a_sign_out_works_by_the_refresh_token() {
         let pair = world.sign_in_pair("alice").await;
         world.pass(7 * 86_400);
         let _ = world.events();
-        // A preflight refreshes nothing, so here the refresh token alone speaks for the person.
+        // A preflight causes no refresh, so here only the refresh token identifies the session.
         logout(&world, request(method, &[("cookie", &pair.header())])).await;
         assert!(store.is_empty(), "{method}");
         assert_eq!(saw(&world, "SignedOut"), 1);

@@ -1,4 +1,4 @@
-//! Sessions that end on another node: refused here from then on, without asking the store.
+//! Sessions that end on another node are refused here from then on, without a store call.
 
 use tokio::sync::watch;
 
@@ -6,7 +6,7 @@ use super::*;
 use crate::RevocationFeed;
 use crate::store::{RevocationSink, StoreError};
 
-/// Until the tasks that were spawned have nothing left to do.
+/// Runs the spawned tasks until they are idle.
 pub(super) async fn calm() {
     for _ in 0..50 {
         tokio::task::yield_now().await;

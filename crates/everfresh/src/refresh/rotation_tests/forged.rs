@@ -1,5 +1,5 @@
-//! A refresh token whose outer tag is good and whose inner one is not: made by somebody who has the
-//! key ring and not the store, or damaged on its way.
+//! A refresh token with a valid outer tag and an invalid inner tag: from an attacker that has the
+//! key ring and not the store, or damaged in transit.
 
 use tokio::sync::Semaphore;
 

@@ -1,4 +1,4 @@
-//! What comes late: a handler's refresh, a former session's token, an end that somebody else made.
+//! Late events: a handler's refresh, a former session's token, an end by another node.
 
 use super::*;
 
@@ -14,7 +14,7 @@ async fn a_handler_that_refreshes_late_causes_no_reuse_alarm() {
         .send(old.request(), move |session, _| {
             let (clock, quick, pair) = (clock.clone(), quick.clone(), pair.clone());
             async move {
-                // A long request. Meanwhile another tab is refreshed, and shows what it got.
+                // A long request. Meanwhile another tab is refreshed, and presents its new tokens.
                 clock.advance(Duration::from_secs(900));
                 let twin = pair.after(&quick.clone().oneshot(pair.request()).await.unwrap());
                 assert_eq!(quick.clone().oneshot(twin.request()).await.unwrap().body(), "alice");
@@ -31,14 +31,14 @@ async fn a_handler_that_refreshes_late_causes_no_reuse_alarm() {
         .await;
     assert!(set_cookies(&response).is_empty());
     assert_eq!((saw(&world, "ReuseDetected"), store.len()), (0, 1));
-    // Whoever shows it in a request of its own is accused all the same.
+    // In a new request the same token counts as reused.
     assert_eq!(world.me(old.refresh_only()).await.status(), StatusCode::SERVICE_UNAVAILABLE);
     world.pass(60);
     assert_eq!(world.me(old.refresh_only()).await.status(), StatusCode::UNAUTHORIZED);
     assert_eq!((saw(&world, "ReuseDetected"), store.len()), (1, 0));
 }
 
-/// A process that is stopped, or a hook that takes its time, in the middle of a rotation.
+/// A process that is stopped, or a slow hook, in the middle of a rotation.
 // Rows: S46.
 #[tokio::test]
 async fn a_node_stopped_while_it_rotates_causes_no_reuse_alarm() {
@@ -59,7 +59,8 @@ async fn a_node_stopped_while_it_rotates_causes_no_reuse_alarm() {
     expire(&home, &pair);
     let mut request = std::pin::pin!(stopped.me(old.request()));
     assert!(futures::poll!(&mut request).is_pending());
-    // The browser turns to another node, shows what it got there, and the reuse interval passes.
+    // The browser switches to another node and presents the tokens that it got there. Then the
+    // reuse interval ends.
     visit(&home, &mut pair).await;
     visit(&home, &mut pair).await;
     for _ in 0..10 {
@@ -70,7 +71,7 @@ async fn a_node_stopped_while_it_rotates_causes_no_reuse_alarm() {
     assert_eq!(request.await.status(), StatusCode::SERVICE_UNAVAILABLE);
     assert_eq!((saw(&stopped, "ReuseDetected"), store.len()), (0, 1));
     visit(&home, &mut pair).await;
-    // In a request that comes now it is what it looks like.
+    // In a new request the old token counts as reused.
     stopped.pass(60);
     stop.add_permits(1);
     assert_eq!(stopped.me(old.refresh_only()).await.status(), StatusCode::UNAUTHORIZED);
@@ -90,7 +91,7 @@ async fn an_expired_access_token_of_a_former_session_hides_no_refresh_token() {
     new.keep(&response);
     assert_eq!(world.me(new.request()).await.body(), "bob");
     assert_eq!(store.list("alice").await.unwrap()[0].generation, 0, "nothing came of that one");
-    // The refresh token of the same session comes first.
+    // The refresh token of the access token's session is preferred.
     let both = format!(
         "{COOKIE_NAME}={}; {REFRESH_NAME}={}; {REFRESH_NAME}={}",
         former.access, new.refresh, former.refresh

@@ -1,4 +1,4 @@
-//! How sessions end, and what is answered meanwhile.
+//! The end of sessions, and the answers until then.
 
 use super::*;
 
@@ -191,7 +191,7 @@ async fn a_slow_response_carries_only_tokens_that_may_still_be_delivered() {
             .send(old.request(), move |session, _| {
                 let (clock, quick, pair) = (clock.clone(), quick.clone(), pair.clone());
                 async move {
-                    // Another tab got the same successor meanwhile, and perhaps showed it.
+                    // Another tab got the same successor meanwhile, and may have presented it.
                     let twin = quick.clone().oneshot(pair.request()).await.unwrap();
                     let twin = pair.after(&twin);
                     if shown_meanwhile {
@@ -231,7 +231,8 @@ async fn a_slow_response_with_a_background_refresh_is_checked_again_too() {
                 for _ in 0..10 {
                     tokio::task::yield_now().await;
                 }
-                // The refresh beside this request has rotated; another tab goes on from there.
+                // The refresh beside this request has rotated. Another tab continues with its
+                // tokens.
                 let twin = quick.clone().oneshot(pair.refresh_only()).await.unwrap();
                 let twin = pair.after(&twin);
                 clock.advance(Duration::from_secs(40));
@@ -319,12 +320,12 @@ async fn a_wall_clock_step_revives_no_session_and_causes_no_storm() {
     expire(&world, &pair);
     let mut new = pair.after(&world.me(pair.request()).await);
     let now = world.clock.now();
-    // Back by an hour: the new token is from the future, and good.
+    // The clock goes back by an hour. The new token is from the future, and valid.
     world.clock.set_wall(now.minus(Duration::from_secs(3600)));
     for _ in 0..10 {
         assert!(set_cookies(&visit(&world, &mut new).await).is_empty(), "no storm");
     }
-    // What was signed out stays so.
+    // A signed-out session stays signed out.
     world
         .send(new.request(), |session, _| async move {
             session.sign_out().await.unwrap();

@@ -1,4 +1,4 @@
-//! How many sessions a person may have, and what becomes of those beyond that.
+//! The limit of a user's sessions, and the end of sessions beyond it.
 
 use super::feed::calm;
 use super::*;
@@ -13,7 +13,7 @@ fn limited(change: impl FnOnce(Rotate) -> Rotate) -> (World, MemoryStore) {
     (world, store)
 }
 
-/// Signs alice in with this request, and says what came of it.
+/// Signs alice in with this request, and returns the response.
 async fn sign_in(world: &World, request: http::Request<()>) -> Response<String> {
     let signed_in = world.send(request, |session, _| async move {
         match session.sign_in("alice", user("alice")).await {
@@ -160,7 +160,7 @@ fn a_limit_out_of_range_is_an_error() {
     }
 }
 
-/// Also a session that no list shows, and never somebody else's.
+/// This includes a session that no list shows, and excludes other users' sessions.
 // Rows: M6.
 #[tokio::test]
 async fn any_of_the_users_own_sessions_can_be_ended() {
@@ -197,7 +197,7 @@ async fn any_of_the_users_own_sessions_can_be_ended() {
     assert!(is_in(&world, &bob).await);
 }
 
-/// What a person can't fill by themselves: a store that is full refuses new sessions, and says so.
+/// A full store refuses new sessions with an error. One user alone can't fill it.
 // Rows: M6.
 #[tokio::test]
 async fn a_full_store_refuses_a_sign_in_and_ends_no_session() {

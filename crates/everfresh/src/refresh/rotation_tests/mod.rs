@@ -1,5 +1,5 @@
-//! Rotation as browsers, thieves and several nodes see it: groups A, B, C, F and H of what goes
-//! wrong in the field, group D of what must hold.
+//! Rotation as seen by browsers, thieves and several nodes: groups A, B, C, F and H of the failures
+//! from the field, group D of the requirements.
 
 mod activity;
 mod beside;
@@ -42,7 +42,7 @@ async fn generation(store: &MemoryStore, world: &World, pair: &Pair) -> Option<u
     store.load(sid).await.unwrap().map(|loaded| loaded.record.generation)
 }
 
-/// Lets time pass until the access token has expired, well after any reuse interval.
+/// Advances the clock until the access token has expired, well after any reuse interval.
 fn expire(world: &World, pair: &Pair) {
     world.pass_until_left(&pair.access, 0);
 }
@@ -132,7 +132,8 @@ async fn an_old_token_after_its_successor_was_presented_ends_this_session_alone(
         let elsewhere = world.sign_in_pair("alice").await;
         expire(&world, &thief);
         let mut victim = thief.after(&world.me(thief.request()).await);
-        // The successor is shown: by its access token on a fresh request, or by the refresh token.
+        // The successor is presented: by its access token in a fresh request, or by the refresh
+        // token.
         if shown_by_access_token_alone {
             visit(&world, &mut victim).await;
             tokio::task::yield_now().await;
@@ -200,7 +201,7 @@ async fn tokens_ahead_of_a_restored_store_sign_no_user_out() {
         expire(&world, &pair);
         visit(&world, &mut pair).await;
     }
-    // The backup is put back: the client is three generations ahead.
+    // The backup is restored, and the client is three generations ahead.
     let row = store.load(backup.sid).await.unwrap().unwrap().record;
     store.restore(crate::store::SessionRecord { idle_expires: row.idle_expires, ..backup });
     expire(&world, &pair);
@@ -221,7 +222,7 @@ async fn a_failover_that_loses_a_rotation_hurts_no_race() {
     expire(&world, &old);
     let new = old.after(&world.me(old.request()).await);
     store.restore(before);
-    // The tab that has the successor comes first, and one that was sent before it comes late.
+    // The tab with the successor arrives first, and an earlier request arrives late.
     let ahead = world.me(new.refresh_only()).await;
     assert_eq!(ahead.body(), "alice");
     assert_eq!(new.after(&ahead).refresh, new.refresh, "it keeps what it has");
@@ -281,7 +282,8 @@ async fn three_nodes_with_skewed_clocks_rotate_once() {
 // Rows: F05, F20.
 #[tokio::test]
 async fn a_rotation_that_loses_derives_the_winners_bytes() {
-    // Both nodes have read the row before either writes: the gate holds them in the hook.
+    // Both nodes have read the row before either of them writes, because the gate holds them in the
+    // hook.
     let store_clock = crate::ManualClock::starting_at(START);
     let store = MemoryStore::new().clock(store_clock.clone());
     let (open, gate) = tokio::sync::watch::channel(0_u32);
@@ -478,7 +480,7 @@ async fn a_refresh_token_beside_another_sessions_access_token_is_ignored() {
 async fn of_several_refresh_cookies_the_latest_of_one_session_counts() {
     let (world, store) = World::rotating();
     let mut new = world.sign_in_pair("alice").await;
-    // Often enough that no order is right by chance, and none in which the two came.
+    // Sixteen rounds with alternating order, so that no fixed order passes by chance.
     for rotations in 1..=16 {
         let old = new;
         expire(&world, &old);

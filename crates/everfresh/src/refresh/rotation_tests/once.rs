@@ -1,11 +1,11 @@
-//! A refresh token is opened once a request, and goes through it as what it was found to be.
+//! The engine opens a refresh token once per request, and passes the result on.
 
 use http::StatusCode;
 
 use super::*;
 use crate::refresh::token::OPENED;
 
-/// How often the tags of refresh tokens are verified while `work` runs.
+/// How many tags of refresh tokens are verified while `work` runs.
 async fn opened<T>(work: impl Future<Output = T>) -> (T, usize) {
     OPENED.set(0);
     let done = work.await;
@@ -78,7 +78,7 @@ async fn what_one_text_was_found_to_be_is_not_taken_for_another() {
     let token = crate::refresh::RefreshToken::new(pair.refresh.clone());
     let mut presented = crate::refresh::Presented::with(None, Some(&token));
     assert!(core.refresher.identify(presented, core.now()).is_some());
-    // As a refresher does that stands around this one.
+    // As a refresher does that wraps this one.
     let forged = pair.refresh.replacen(|c: char| c.is_ascii(), "_", 1);
     presented.refresh = Some(forged.as_bytes());
     assert!(core.refresher.identify(presented, core.now()).is_none());

@@ -1,9 +1,9 @@
-//! Sign-outs that the store can't take at the moment.
+//! Sign-outs while the store fails.
 
 use super::*;
 use crate::store::{Loaded, NewSession, Rotation, SessionRecord, SessionStore, StoreError};
 
-/// A store that fails a number of calls: all but those that create and load.
+/// A store whose next calls fail, except for those that create and load.
 #[derive(Clone)]
 struct Broken(MemoryStore, Arc<AtomicUsize>);
 
@@ -70,12 +70,12 @@ fn broken() -> (World, Broken) {
     (world, store)
 }
 
-/// From now on so many calls fail.
+/// The given number of calls fail from now on.
 fn fail(store: &Broken, calls: usize) {
     store.1.store(calls, Ordering::SeqCst);
 }
 
-/// Lets the tasks of this runtime go on for so long, by its paused clock.
+/// Runs the tasks of this runtime for the given time, by its paused clock.
 async fn wait(secs: u64) {
     tokio::time::sleep(Duration::from_secs(secs)).await;
 }
@@ -134,7 +134,7 @@ async fn a_sign_out_of_all_others_is_tried_until_the_store_takes_it() {
     assert_eq!(world.me(here.request()).await.status(), StatusCode::OK);
 }
 
-/// One that keeps failing keeps no other one waiting.
+/// A sign-out that keeps failing does not delay others.
 // Rows: L6.
 #[tokio::test(start_paused = true)]
 async fn sign_outs_that_wait_take_turns() {
@@ -202,7 +202,7 @@ async fn no_more_than_4096_sign_outs_wait() {
         let mut sid = [0; 16];
         sid[..4].copy_from_slice(&n.to_be_bytes());
         let sid = SessionId::from_bytes(sid).to_string();
-        // Twice: one that waits is there once.
+        // Twice, because a pending sign-out is queued only once.
         for _ in 0..=u32::from(n < 10) {
             assert!(world.auth.core.sign_out(crate::refresher::Closing::of(&*sid)).await.is_err());
         }
@@ -210,7 +210,7 @@ async fn no_more_than_4096_sign_outs_wait() {
     assert_eq!(saw(&world, "RevokeFailed"), 4);
 }
 
-/// A store that can't tell of sessions lets nobody in without a limit.
+/// If the store can't list a user's sessions, the limit can't be checked and the sign-in fails.
 // Rows: M6.
 #[tokio::test(start_paused = true)]
 async fn if_the_limit_cant_be_checked_no_user_is_signed_in() {

@@ -1,4 +1,4 @@
-//! Sessions that rest on tokens of another server: what is asked of a custodian, and when.
+//! Sessions backed by tokens of another server: the calls to a custodian, and their order.
 
 use std::sync::Mutex;
 
@@ -11,11 +11,11 @@ use crate::{AccessToken, Failure};
 
 const LIFE: Duration = Duration::from_secs(600);
 
-/// Keeps tokens as they came, and renews them by saying so.
+/// Keeps tokens as they are, and renews them in name only.
 #[derive(Clone)]
 struct Depot {
     store: MemoryStore,
-    /// What it was asked to do, in the order in which it was.
+    /// The calls that it received, in order.
     asked: Arc<Mutex<Vec<String>>>,
     fails: Arc<Mutex<Option<Failure>>>,
 }
@@ -94,7 +94,7 @@ fn resting() -> (World, Depot) {
     resting_with(|b| b)
 }
 
-/// Signs alice in, with an access token that lives for so long.
+/// Signs alice in, with an access token of this lifetime.
 async fn sign_in(world: &World, expires_in: Duration) -> Pair {
     let signed_in = world.send(get(&[]), move |session, _| async move {
         let issued =
@@ -191,7 +191,7 @@ async fn upstream_tokens_are_refreshed_before_the_session() {
     assert_eq!(depot.asked(), ["renew, spare: false"]);
     *depot.fails.lock().unwrap() = None;
 
-    // A thief's: nothing is sent anywhere for it, and what the session rested on is given back.
+    // A thief's token: no call is made with it, and the upstream tokens of the session are revoked.
     world.pass(60);
     assert_eq!(world.me(pair.refresh_only()).await.status(), StatusCode::UNAUTHORIZED);
     assert_eq!(depot.asked(), ["end"]);

@@ -1,4 +1,4 @@
-//! Which claims can be signed in with.
+//! The types of claims that can be used for a sign-in.
 
 use std::collections::BTreeMap;
 
@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use super::*;
 use crate::{ClaimSet, TokenProfile};
 
-/// Signs somebody in with these claims, and reads them back from the token that leaves.
+/// Signs a user in with these claims, and parses them from the issued token.
 async fn claims_that_travel<C: ClaimSet + PartialEq + std::fmt::Debug>(
     claims: C,
     profile: TokenProfile,

@@ -23,7 +23,7 @@ fn payload(token: &str) -> Value {
     serde_json::from_slice(&URL_SAFE_NO_PAD.decode(payload).unwrap()).unwrap()
 }
 
-/// An engine of the other service, with the very same keys.
+/// An engine of the other service, with the same keys.
 fn billing() -> World {
     World::with(|builder| builder.audience(BILLING))
 }
@@ -52,7 +52,8 @@ async fn a_token_for_another_service_counts_there_and_is_refreshed_nowhere() {
         assert_eq!(world.me(cookie(&token)).await.status(), StatusCode::UNAUTHORIZED);
         let refused = format!("TokenRefused {{ reason: {:?} }}", InvalidReason::Audience);
         assert_eq!(world.events(), [refused]);
-        // Not even where the same keys and that very audience resign what they are shown.
+        // Not even a service with the same keys, this audience and `Reissue` accepts it as a
+        // session.
         let billing = billing();
         assert_eq!(billing.me(cookie(&token)).await.status(), StatusCode::UNAUTHORIZED);
         let refused = format!("TokenRefused {{ reason: {:?} }}", InvalidReason::NoSession);

@@ -1,4 +1,4 @@
-//! Each way an entry dies, and what the table does when it is full.
+//! Each reason to drop an entry, and the behaviour of a full table.
 
 use std::time::Duration;
 
@@ -7,7 +7,7 @@ use super::*;
 const NOW: Timestamp = Timestamp::from_secs(1000);
 const KEYS: u64 = 7;
 
-/// What a token of `subject` says, good for so many seconds from now.
+/// The contents of a token of `subject` that is valid for the given number of seconds.
 fn verified(subject: &str, secs: u64) -> Arc<Verified<()>> {
     Arc::new(Verified {
         claims: Ok(Arc::new(())),
@@ -153,7 +153,7 @@ fn every_bit_of_a_tokens_end_counts_for_its_place() {
     for bit in 0..u128::BITS {
         assert_ne!(cache.hash(end ^ (1 << bit)), cache.hash(end), "bit {bit}");
     }
-    // Both halves of the product count, too: 2^63 times 2, and 2 times 3.
+    // Both halves of the product count: 2^63 times 2, and 2 times 3.
     let plain = Cache::<()> { secret: [0, 0], sets: Box::default() };
     assert_eq!(plain.hash(2 << 64 | 1 << 63), 1);
     assert_eq!(plain.hash(3 << 64 | 2), 6);

@@ -1,4 +1,4 @@
-//! Rows S12, S14 and S31: every algorithm signs and verifies, and none stands in for another.
+//! Rows S12, S14 and S31: every algorithm signs and verifies, and accepts no token of another one.
 
 use aws_lc_rs::encoding::AsDer as _;
 use aws_lc_rs::rsa::KeySize;
@@ -27,7 +27,7 @@ fn an_algorithm_is_read_and_written_by_its_registered_name() {
     }
 }
 
-/// Private keys made anew for every run, PKCS#8.
+/// Private keys, PKCS#8, generated for each run.
 pub(super) struct Material {
     pub(super) rsa: Vec<u8>,
     pub(super) rsa_public: Vec<u8>,
@@ -91,7 +91,7 @@ impl Material {
         }
     }
 
-    /// The public halves, as bytes that an attacker has.
+    /// The public halves, as bytes that an attacker knows.
     fn public_bytes(&self) -> Vec<Vec<u8>> {
         let p256 = EcdsaKeyPair::from_pkcs8(&ECDSA_P256_SHA256_FIXED_SIGNING, &self.p256).unwrap();
         let spki = p256.public_key().as_der().unwrap().as_ref().to_vec();
@@ -119,10 +119,11 @@ fn each_algorithm_verifies_its_own_tokens_and_no_others() {
         let check = |token: &str| verify::<User>(token.as_bytes(), &keys.current(), &rules(), now);
         assert!(check(&token_of(&material.key(own), own)).is_ok(), "{own:?}");
         for other in ALL.into_iter().filter(|other| *other != own) {
-            // Signed by our key, named as something else: the token does not choose.
+            // Signed with our key under another algorithm's name. The token does not select the
+            // algorithm.
             let named = check(&token_of(&material.key(own), other)).unwrap_err();
             assert_eq!(named, InvalidReason::UnknownKey, "{own:?} named {other:?}");
-            // Signed by another algorithm with the same material, named as ours.
+            // Signed with another algorithm and the same key material, under our algorithm's name.
             let signed = check(&token_of(&material.key(other), own));
             assert!(signed.is_err(), "{other:?} for {own:?}");
         }
@@ -137,7 +138,7 @@ fn public_key_bytes_are_no_hmac_secret() {
     for bytes in material.public_bytes() {
         let problem = Key::hmac(Algorithm::HS256, &bytes).unwrap_err();
         assert!(matches!(problem, KeyError::WeakSecret(_)), "{problem}");
-        // An attacker is not stopped by our constructor: sign with the bytes directly.
+        // An attacker does not need our constructor, so this signs with the bytes directly.
         let key = aws_lc_rs::hmac::Key::new(aws_lc_rs::hmac::HMAC_SHA256, &bytes);
         let signed =
             format!("{}.{}", B64.encode(header().to_string()), B64.encode(claims().to_string()));
@@ -154,7 +155,7 @@ fn public_key_bytes_are_no_hmac_secret() {
 // Rows: S31.
 #[test]
 fn the_second_signature_form_of_an_ecdsa_token_is_the_same_session() {
-    // n - s verifies as well as s: nothing may be denied or replayed by a token's bytes alone.
+    // n - s verifies as well as s, so a token's bytes alone must not identify it.
     let material = Material::new();
     let key = material.key(Algorithm::ES256);
     let keys = Keys::new(material.key(Algorithm::ES256)).unwrap();

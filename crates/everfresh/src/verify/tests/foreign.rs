@@ -1,4 +1,4 @@
-//! What is read of another issuer's token as it is received, and when its key is asked for.
+//! The reading of another issuer's tokens, and the requests for their keys.
 
 use std::sync::atomic::Ordering;
 
@@ -110,7 +110,7 @@ fn clocks_may_be_a_day_apart_and_no_more() {
     assert_eq!(late(NOW + DAY + 1), Err(NotRead::Refused(InvalidReason::NotYetValid)));
 }
 
-/// What is read of the token by a set of `k1` alone, and how often its source was asked for more.
+/// The result for the token with a set of `k1` alone, and the number of calls to its source.
 fn read_asking(
     token: &str,
     answer: impl Fn(usize, &Keys) -> Seek + Send + Sync + 'static,

@@ -1,9 +1,9 @@
-//! What a header may cost: row S07, for what comes before the signature.
+//! The cost of a header: row S07, for the part before the signature.
 
 use super::*;
 use crate::verify::json::FEW;
 
-/// Members that nobody knows, in an object of its own.
+/// An object with unknown members.
 fn object(members: usize) -> Value {
     (0..members)
         .map(|n| (format!("member-{n:03}"), json!(n)))
@@ -18,7 +18,7 @@ fn with_members(members: usize) -> Value {
     full
 }
 
-/// A key has signed all of these, so that a limit alone refuses them.
+/// All of these have a valid signature, so only the limit refuses them.
 // Rows: M10.
 #[test]
 fn a_header_has_sixteen_members_and_so_has_every_object_in_it() {
@@ -46,13 +46,13 @@ fn a_header_has_four_kilobytes() {
     assert_eq!(filled(4096).to_string().len(), 4096);
     assert!(check(sign(&filled(4096), &claims())).is_ok());
     assert_eq!(refusal(sign(&filled(4097), &claims())), InvalidReason::Header);
-    // The length comes first: what is too long is not even decoded.
+    // The length is checked first. A header that is too long is not even decoded.
     let undecodable = format!("{}.e30.AAAA", "!".repeat(5463));
     assert_eq!(refusal(undecodable), InvalidReason::Header);
 }
 
-/// The headers of Entra ID (for Microsoft Graph), AD FS, Keycloak, Cognito, an AWS load balancer, and
-/// one with the certificate that is in it.
+/// The headers of Entra ID (for Microsoft Graph), AD FS, Keycloak, Cognito, an AWS load balancer,
+/// and one with an embedded certificate.
 // Rows: M10.
 #[test]
 fn headers_of_real_issuers_are_read() {
@@ -76,7 +76,7 @@ fn headers_of_real_issuers_are_read() {
     }
 }
 
-/// Claims may be many: they are looked at for duplicates, too, after the sixteenth.
+/// There may be many claims. Duplicates are found after the sixteenth as well.
 // Rows: M10.
 #[test]
 fn a_claim_that_comes_twice_is_found_among_the_first_and_the_last() {

@@ -1,4 +1,4 @@
-//! Rows S12, S30, S38, S40 and S41, and every way in which a key can be wrong but for `secrets`.
+//! Rows S12, S30, S38, S40 and S41, and every defect of a key except for those in `secrets`.
 
 use super::algorithms::Material;
 use super::*;
@@ -13,7 +13,7 @@ fn pem_of(tag: &str, der: &[u8]) -> String {
 // Rows: S30.
 #[test]
 fn rsa_keys_have_2048_bits_or_more() {
-    // A 1,024-bit modulus, which nobody should ever use.
+    // A 1,024-bit modulus, which is too short for any use.
     let n = B64.encode([0xc5; 128]);
     let jwk = json!({"kty": "RSA", "n": n, "e": "AQAB"});
     let problem = Key::from_jwk(&jwk.to_string()).unwrap_err();
@@ -196,7 +196,7 @@ fn public_keys_that_share_a_kid_are_distinguished_by_their_algorithm() {
     let confused = check(&keys, Algorithm::PS256, &private(Algorithm::RS256));
     assert_eq!(confused, Err(InvalidReason::Signature));
 
-    // The very same key is one key, and two keys of one algorithm are tried in turn.
+    // Equal keys are one key. Two different keys of one algorithm are tried in turn.
     let same = set(&[jwk(Algorithm::RS256), jwk(Algorithm::RS256)]).unwrap();
     assert_eq!(published(&same).len(), 1);
     let other = Key::from_der(Algorithm::ES256, Material::new().private(Algorithm::ES256)).unwrap();
@@ -257,7 +257,7 @@ fn an_rsa_exponent_that_signs_nothing_is_refused_as_it_is_read() {
     for e in [&[3][..], &[17], &[1, 0, 1], &[1, 255, 255, 255, 255]] {
         assert!(read(e).is_ok(), "{e:?}");
     }
-    // The same, of PKCS#1, for keys that are given as DER or PEM.
+    // The same in PKCS#1, for keys in DER or PEM.
     for e in [1_u8, 2, 3] {
         let mut der = vec![0x30, 0x82, 0x01, 0x08, 0x02, 0x82, 0x01, 0x01, 0];
         der.extend(&n);

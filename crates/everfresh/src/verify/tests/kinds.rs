@@ -1,4 +1,4 @@
-//! Rows S23 and S25: kinds of tokens that have no `typ` of their own, and audiences elsewhere.
+//! Rows S23 and S25: kinds of tokens without a `typ` of their own, and audiences in other claims.
 
 use super::*;
 
@@ -15,7 +15,7 @@ fn as_id(claims: &Value) -> Result<(), InvalidReason> {
     by_kind(Kind::Id, &json!({"alg": "HS256"}), claims)
 }
 
-/// A claim of another kind, as it stands in tokens of that kind.
+/// A claim of another kind of token, with a typical value.
 fn foreign() -> [(&'static str, Value); 5] {
     let event = json!({"http://schemas.openid.net/event/backchannel-logout": {}});
     [
@@ -38,7 +38,7 @@ fn id_tokens_and_logout_tokens_are_no_access_tokens() {
         assert_eq!(by_kind(at_jwt, &header(), &token), Ok(()), "`typ` says what it is: {name}");
         let expected = if name == "events" { Err(InvalidReason::Type) } else { Ok(()) };
         assert_eq!(as_id(&token), expected, "{name}");
-        // A name counts, whatever it says.
+        // The claim's name counts, with any value.
         assert_eq!(as_jwt(&with(claims(), name, json!(null))), Err(InvalidReason::Type), "{name}");
     }
 }
@@ -92,7 +92,7 @@ fn a_typ_that_names_another_kind_is_refused_in_every_profile() {
     }
 }
 
-/// An access token of Amazon Cognito, as its developer guide shows it.
+/// An access token of Amazon Cognito, from its developer guide.
 fn cognito() -> Value {
     json!({
         "sub": "aaaaaaaa-bbbb-cccc-dddd-eeeeeeeeeeee",

@@ -1,4 +1,4 @@
-//! Row S30 for shared secrets: what is no secret.
+//! Row S30 for shared secrets: texts that are too weak.
 
 use super::algorithms::Material;
 use super::*;
@@ -66,7 +66,8 @@ fn a_sample_and_a_text_that_is_repeated_are_no_secrets() {
         let problem = of(few).unwrap_err().to_string();
         assert!(problem.contains("fewer than 10 different bytes"), "{few}: {problem}");
     }
-    // As `openssl rand` writes them in hexadecimal and in base64, and 15 bytes that come again.
+    // The output of `openssl rand` in hexadecimal and in base64, and a text whose first 15 bytes
+    // recur.
     for secret in [
         &b"6f1c0b9de27a4583b1d06e92c4f7a8350e9b7d21ac56f38047de19b8235ca6f4"[..],
         b"kHq3m8ZrT1vXy0LwBd7oN5sFjCe2uGpA9iKxQhWtV4E=",
@@ -76,7 +77,7 @@ fn a_sample_and_a_text_that_is_repeated_are_no_secrets() {
     }
 }
 
-/// Each text of 32 bytes or more that documents and examples show where a secret stands.
+/// Each text of 32 bytes or more that documents and examples show as a secret.
 // Rows: L1.
 #[test]
 fn no_document_shows_a_secret_that_would_be_taken() {
@@ -121,7 +122,7 @@ fn no_document_shows_a_secret_that_would_be_taken() {
 
 #[test]
 fn a_random_secret_is_never_taken_for_a_public_key() {
-    // Most 32 bytes are a point of Ed25519, and one in 256 begins as DER does.
+    // Most 32-byte strings are a point of Ed25519, and one in 256 starts like DER.
     for length in [32, 33, 44, 48, 64] {
         for second in 0..=255 {
             let mut secret: Vec<u8> =

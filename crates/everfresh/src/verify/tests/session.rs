@@ -1,4 +1,4 @@
-//! What a token says of its session.
+//! A token's claims about its session.
 
 use super::*;
 

@@ -1,4 +1,4 @@
-//! What claims and numbers look like, in a build with any features of `serde_json`.
+//! The forms of claims and numbers, in a build with any features of `serde_json`.
 
 use super::*;
 

@@ -1,6 +1,6 @@
-//! Test vectors of others: Wycheproof and the examples of the RFCs.
+//! Published test vectors: Wycheproof and the examples of the RFCs.
 //!
-//! `tests/VECTORS.md` says where each of them comes from.
+//! `tests/VECTORS.md` lists their sources.
 
 mod rfcs;
 mod wycheproof;
@@ -9,10 +9,10 @@ use std::collections::BTreeMap;
 
 use super::*;
 
-/// The payload of a compact JWS, if one of these keys signed it: steps 1 to 3 of the rules of
-/// verification. Payloads of vectors are no claims.
+/// The payload of a compact JWS, if one of these keys signed it: steps 1 to 3 of the verification
+/// rules. The payloads of vectors are not claims.
 ///
-/// Twice, since a header that a key has signed is not read again.
+/// Opens it twice, because a header that a key has signed is not parsed again.
 fn open(token: &str, keys: &Keys) -> Result<Vec<u8>, InvalidReason> {
     let first = open_once(token, keys);
     assert_eq!(open_once(token, keys), first, "the second time: {token}");
@@ -38,7 +38,7 @@ fn open_once(token: &str, keys: &Keys) -> Result<Vec<u8>, InvalidReason> {
 }
 
 fn key(jwk: &Value) -> Result<Key, String> {
-    // A secret that we would refuse as too plain, in Wycheproof's tests of base64.
+    // A secret in Wycheproof's base64 tests that everfresh would refuse as too simple.
     if let Some(secret) = jwk["k"].as_str().and_then(|text| B64.decode(text).ok())
         && secret.len() >= 32
         && secret.iter().all(|byte| *byte == secret[0])
@@ -53,11 +53,11 @@ fn keys(jwk: &Value) -> Result<Keys, String> {
     Keys::verifying([key(jwk)?]).map_err(|error| error.to_string())
 }
 
-/// What became of one file's vectors.
+/// The results of one file's vectors.
 struct Tally {
     name: &'static str,
     passed: usize,
-    /// Not tried, or expected to end otherwise than labelled: why, and how many.
+    /// Vectors that were not run or that differ from their label: the reasons, with counts.
     excused: BTreeMap<&'static str, usize>,
     failed: Vec<String>,
 }
@@ -78,7 +78,7 @@ impl Tally {
         *self.excused.entry(reason).or_default() += 1;
     }
 
-    /// Prints the totals; `expected` is how many vectors there are, so that none goes missing.
+    /// Prints the totals. `expected` is the number of vectors, so that none is skipped unnoticed.
     #[expect(clippy::print_stdout, reason = "`cargo xtask vectors` reads it")]
     fn end(self, expected: usize) {
         let Self { name, passed, excused, failed } = self;

@@ -56,7 +56,7 @@ fn each_signature_of_rfc_7515_verifies_with_its_own_key_alone() {
         let keys = keys(jwk).unwrap();
         let good = open(&format!("{header}.{PAYLOAD}.{signature}"), &keys);
         tally.note(name, good == Ok(B64.decode(PAYLOAD).unwrap()));
-        // Nobody else's key, header or signature.
+        // The key, header or signature of any other example fails.
         for (other, its_header, _, its_signature) in all.iter().filter(|(one, ..)| one != name) {
             for (header, signature) in
                 [(its_header, its_signature), (header, its_signature), (its_header, signature)]
@@ -83,8 +83,8 @@ fn rfc7520() -> Value {
     serde_json::from_str(include_str!("rfc7520.json")).unwrap()
 }
 
-/// The JSON forms of the signatures of one section (RFC 7515 section 7.2): the general one, and
-/// the flattened one where there is one signature.
+/// The JSON forms of the signatures of one section (RFC 7515 section 7.2): the general form, and
+/// the flattened form if there is one signature.
 fn json_forms(payload: &str, signatures: &[&Value]) -> Vec<String> {
     let of = |one: &Value| match one["protected"].as_str() {
         Some(protected) => json!({"protected": protected, "signature": one["signature"]}),
@@ -120,7 +120,7 @@ fn the_signatures_of_rfc_7520_are_judged_as_published() {
             continue;
         };
         let tail = example["signature"].as_str().unwrap();
-        // Where the key names no algorithm, the caller does.
+        // If the key names no algorithm, the caller does.
         let header: Value = serde_json::from_slice(&B64.decode(head).unwrap()).unwrap();
         jwk["alg"] = header["alg"].clone();
         let keys = keys(&jwk).unwrap();
@@ -131,7 +131,7 @@ fn the_signatures_of_rfc_7520_are_judged_as_published() {
         // The payload left out (section 4.5).
         let detached = open(&format!("{head}..{tail}"), &keys);
         tally.note(format!("{name}, detached"), detached == Err(InvalidReason::Malformed));
-        // The JSON forms are no tokens of ours.
+        // everfresh does not accept the JSON forms.
         let beside: Vec<_> =
             signatures.iter().filter(|other| other["section"] == example["section"]).collect();
         for form in json_forms(payload, &beside) {
@@ -158,14 +158,14 @@ fn of_the_keys_of_rfc_7520_the_usable_ones_are_read() {
     tally.end(6);
 }
 
-/// A payload that is not base64url was never meant for a token (RFC 7797 section 7).
+/// A payload that is not base64url can't be part of a compact token (RFC 7797 section 7).
 // Rows: S16.
 #[test]
 fn the_unencoded_payload_of_rfc_7797_is_refused() {
     let mut tally = Tally::new("RFC 7797, section 4");
     let jwk = &rfc7515()[0].2;
     let keys = keys(jwk).unwrap();
-    // The control of section 4.1 encodes its payload.
+    // The control of section 4.1 has an encoded payload.
     let control = "eyJhbGciOiJIUzI1NiJ9.JC4wMg.5mvfOroL-g7HyqJoozehmsaqmvTYGEq5jTI1gVvoEoQ";
     tally.note("4.1", open(control, &keys).as_deref() == Ok(b"$.02"));
     let head = "eyJhbGciOiJIUzI1NiIsImI2NCI6ZmFsc2UsImNyaXQiOlsiYjY0Il19";
@@ -174,7 +174,7 @@ fn the_unencoded_payload_of_rfc_7797_is_refused() {
     for token in [format!("{head}..{tail}"), format!("{head}.$.02.{tail}"), flattened.to_string()] {
         tally.note(format!("4.2 as {token}"), open(&token, &keys).is_err());
     }
-    // The same header over a payload that could be read, and signed.
+    // The same header over a readable payload, signed.
     let header = r#"{"alg":"HS256","b64":false,"crit":["b64"]}"#;
     let signer = key(jwk).unwrap();
     for header in [header, r#"{"alg":"HS256","b64":false}"#, r#"{"alg":"HS256","b64":true}"#] {

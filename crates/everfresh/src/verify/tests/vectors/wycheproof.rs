@@ -1,12 +1,12 @@
 //! Wycheproof's JWS, JWK and mixed files: forged, malformed and misused tokens and keys.
 //!
-//! The crate `wycheproof-ng-kdf-jose` carries the files.
+//! The files are in the crate `wycheproof-ng-kdf-jose`.
 
 use wycheproof_ng_kdf_jose::json_web::TestName;
 
 use super::*;
 
-/// Vectors that don't end as they are labelled, and why.
+/// Vectors that differ from their label, with the reason.
 const EXCUSED: &[(&str, u64, &str)] = &[
     (JWS, 346, "labelled valid: the key is for PS256, the header says PS384; a key has one alg"),
     (JWS, 350, "labelled valid: the key is for PS256, the header says PS384; a key has one alg"),
@@ -55,7 +55,7 @@ fn run(file: &'static str, expected: usize) {
             let id = test["tcId"].as_u64().unwrap();
             let token = test.get("jws").or(test.get("jwe")).unwrap();
             let token = token.as_str().map_or_else(|| token.to_string(), str::to_owned);
-            // Of encrypted tokens none is ours, whatever the label says of them.
+            // everfresh accepts no encrypted token, for any label.
             let valid = test["result"] == "valid" && test.get("jws").is_some();
             let opened = match &keys {
                 Ok(keys) => open(&token, keys).map_err(|reason| format!("{reason:?}")),
@@ -63,7 +63,7 @@ fn run(file: &'static str, expected: usize) {
             };
             let as_labelled = opened.is_ok() == valid;
             match EXCUSED.iter().find(|(of, other, _)| *of == file && *other == id) {
-                // An excuse that is not needed any more is one too many.
+                // An excuse for a vector that matches its label is an error.
                 Some((.., reason)) if !as_labelled => tally.excuse(reason),
                 Some(_) => tally.note(format!("{id} needs no excuse"), false),
                 None => {
@@ -76,8 +76,8 @@ fn run(file: &'static str, expected: usize) {
     tally.end(expected);
 }
 
-/// Among them confused algorithms, `none`, base64url that is not canonical, psychic signatures
-/// (CVE-2022-21449) and keys for encryption.
+/// These include confused algorithms, `none`, non-canonical base64url, psychic signatures
+/// (CVE-2022-21449) and encryption keys.
 // Rows: S12, S13, S14, S28, S38.
 #[test]
 fn signatures_of_wycheproof_are_judged_as_published() {
@@ -90,7 +90,7 @@ fn keys_of_wycheproof_are_judged_as_published() {
     run(JWK, 26);
 }
 
-/// JWK 4 as it was meant, with a second key that can be read.
+/// JWK 4 with a readable second key, as it was intended.
 // Rows: S38.
 #[test]
 fn a_kid_that_comes_twice_is_refused() {
@@ -102,7 +102,7 @@ fn a_kid_that_comes_twice_is_refused() {
     assert_eq!(problem, KeyError::DuplicateKid("kid-aes-sign".into()));
 }
 
-/// Tokens of five parts are none.
+/// Tokens of five parts are refused.
 // Rows: S07, S14.
 #[test]
 fn encrypted_tokens_of_wycheproof_are_refused() {
