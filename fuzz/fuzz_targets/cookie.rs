@@ -41,7 +41,7 @@ fuzz_target!(|data: &[u8]| {
             assert_eq!(session.subject().as_deref(), Some("alice"));
         }
 
-        // A neighbour, before and after.
+        // Another cookie, before and after.
         if access.is_empty() && refresh.is_empty() {
             for field in &texts {
                 let ours = format!("{ACCESS}={}", world.access);

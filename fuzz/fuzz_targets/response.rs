@@ -47,7 +47,7 @@ fuzz_target!(|data: &[u8]| {
         };
         let (access, refresh) = world.sign_in("alice");
         let request = match what % 4 {
-            // By a refresh.
+            // A refresh.
             0 => request([cookie(REFRESH, &refresh)]),
             1 | 2 => request([cookie(ACCESS, &access)]),
             _ => request([]),

@@ -18,7 +18,7 @@ fuzz_target!(|data: &[u8]| {
         .collect();
     let sealed_by_us = sealer(b"G6Hj5Vt5KX2ZcVFTVKCfpFG9VFUqWWbZ");
     match mode % 3 {
-        // Strangers alone.
+        // Foreign values only.
         0 => {
             for token in join(&strangers) {
                 assert!(token.len() <= 4 * 3800);

@@ -20,12 +20,12 @@ pub const AUDIENCE: &str = "app";
 pub const ACCESS: &str = "__Host-access_token";
 pub const REFRESH: &str = "__Host-refresh_token";
 
-/// The app's claims: anything.
+/// The app's claims, of any type.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct Claims(pub serde_json::Map<String, serde_json::Value>);
 
-/// An engine, and one session of Alice's.
+/// An engine, and one session of Alice.
 pub struct World {
     pub auth: Engine<Claims>,
     pub clock: ManualClock,
@@ -154,7 +154,7 @@ pub fn request(fields: impl IntoIterator<Item = (&'static str, HeaderValue)>) ->
     request
 }
 
-/// A compact token with a good signature.
+/// A compact token with a valid signature.
 pub fn sign(header: &[u8], payload: &[u8]) -> String {
     let key = aws_lc_rs::hmac::Key::new(aws_lc_rs::hmac::HMAC_SHA256, SECRET);
     let signed = format!("{}.{}", B64.encode(header), B64.encode(payload));

@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 
 use crate::process::{Running, Workplace};
 
-/// Longer than the quickstart's tokens live.
+/// Longer than the lifetime of the quickstart's tokens.
 const PATIENCE: Duration = Duration::from_secs(40);
 
 /// A quickstart and a browser on it. The fields are dropped in this order.
@@ -124,7 +124,7 @@ impl World {
         before
     }
 
-    /// Clicks.
+    /// Clicks an element.
     pub async fn click(&self, css: &str) {
         self.page.find(Locator::Css(css)).await.unwrap().click().await.unwrap();
     }

@@ -14,7 +14,7 @@ use crate::process::{Running, Workplace};
 /// How often a start is tried after a crash.
 const TRIES: u32 = 100;
 
-/// Between two of them.
+/// The pause between two attempts.
 const PAUSE: Duration = Duration::from_millis(100);
 
 /// A server on 127.0.0.1. It stops and its data is removed when this is dropped or the process
@@ -23,7 +23,7 @@ const PAUSE: Duration = Duration::from_millis(100);
 pub struct Database {
     kind: Kind,
     port: u16,
-    // Ends before its folder does.
+    // Dropped before its folder.
     running: Mutex<Option<Running>>,
     workplace: Workplace,
 }

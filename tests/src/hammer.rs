@@ -12,7 +12,7 @@ use rustix::process::Signal;
 
 use crate::process::{Running, Workplace};
 
-/// How many sessions are hammered.
+/// The number of sessions.
 pub const SESSIONS: u8 = 24;
 
 /// Sessions from this number on may be revoked.
@@ -40,7 +40,7 @@ pub async fn fill(store: &impl SessionStore) {
 /// Processes on one store, and their folder.
 #[derive(Debug)]
 pub struct Hammer {
-    /// Where they are at home.
+    /// Their home folder.
     pub workplace: Workplace,
     program: PathBuf,
     store: String,
@@ -54,7 +54,7 @@ impl Hammer {
         Self { workplace, program, store: store.into() }
     }
 
-    /// One process, which is at work.
+    /// One process that has started its work.
     pub fn start(&self, seconds: u64) -> Running {
         let mut command = self.workplace.command(&self.program);
         command.args([&self.store, &seconds.to_string(), "16"]);
@@ -210,7 +210,7 @@ macro_rules! hammer_suite {
             let hammer = Hammer::new(HAMMER, &url);
             let said = hammer.during(async || {
                 for _ in 0..seconds().div_ceil(2) {
-                    // As many as a pool has connections.
+                    // As many tasks as a pool has connections.
                     let loads = (0..10).map(|n| store.load(id(n)));
                     for loaded in futures::future::join_all(loads).await {
                         assert!(loaded.unwrap().is_some());

@@ -29,7 +29,7 @@ pub fn secret() -> ClientSecret {
     SECRET.into()
 }
 
-/// How the provider behaves.
+/// The settings of the provider.
 #[derive(Clone, Debug)]
 pub struct IdentitySettings {
     /// How refresh tokens rotate.
@@ -87,7 +87,7 @@ pub struct IssuedTokens {
     pub refresh_token: String,
     /// The ID token.
     pub id_token: String,
-    /// How many seconds the access token lives.
+    /// The lifetime of the access token, in seconds.
     pub expires_in: u64,
 }
 

@@ -28,7 +28,7 @@ fn engine(clock: &ManualClock) -> Engine<User> {
         .unwrap()
 }
 
-/// Only who is signed in gets to the service.
+/// Only requests of signed-in users reach the service.
 fn members_only(request: Request<()>) -> Result<Request<()>, Status> {
     let session = request.extensions().get::<Session<User>>();
     match session.map(Session::status) {

@@ -31,14 +31,14 @@ use serde_json::{Value, json};
 use tokio::net::TcpListener;
 use tokio::time::Instant;
 
-/// How many sessions there are.
+/// The number of sessions.
 const SESSIONS: u64 = 240;
 
 /// The time limit of a request that waits for no refresh: half of a waiting request's limit. A
 /// request that waited for the provider would exceed it.
 const NO_WAIT: Duration = Duration::from_millis(1500);
 
-/// A provider with one-time refresh tokens.
+/// A provider with single-use refresh tokens.
 #[derive(Clone, Default)]
 struct Provider {
     latest: Arc<Mutex<HashMap<String, u64>>>,
@@ -93,15 +93,15 @@ async fn issue(
 /// The results of requests.
 #[derive(Debug, Default)]
 struct Tally {
-    /// With a good access token.
+    /// Requests with a valid access token.
     good: usize,
     /// The ones among them with an answer other than 200.
     failed: usize,
     /// The duration of each of them.
     took: Vec<Duration>,
-    /// Without one, and answered 503.
+    /// Requests without one that were answered 503.
     unavailable: usize,
-    /// Without one, and given another.
+    /// Requests without one that got another.
     renewed: usize,
     /// Requests with an expired token, accepted within the leeway.
     stale: usize,
@@ -109,7 +109,7 @@ struct Tally {
     refused: usize,
     /// Responses that deleted a cookie.
     cleared: usize,
-    /// When the first one was renewed.
+    /// The time of the first renewal.
     first_renewed: Option<Instant>,
 }
 

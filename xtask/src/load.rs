@@ -6,7 +6,7 @@ use std::process::{Command, ExitCode};
 use crate::test::{cargo, succeeds};
 use crate::tools;
 
-/// Where its pictures and samples go.
+/// The folder of its pictures and samples.
 pub(crate) const OUT: &str = "docs/images";
 
 /// `cargo xtask load [--seconds N]`.

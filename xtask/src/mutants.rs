@@ -27,7 +27,7 @@ const HANGS: &str = "20";
 pub(crate) struct Found {
     pub(crate) killed: BTreeSet<String>,
     pub(crate) missed: BTreeSet<String>,
-    /// They don't build.
+    /// Mutants that don't compile.
     pub(crate) unviable: BTreeSet<String>,
 }
 

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use crate::test::succeeds;
 
-/// Tests, by how they ended.
+/// The number of tests by result.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 struct Tally {
     passed: u32,
@@ -33,7 +33,7 @@ pub(crate) struct Report {
 }
 
 impl Report {
-    /// Begins a step of single checks.
+    /// Starts a step of single checks.
     #[expect(clippy::disallowed_methods, reason = "the time of each step is printed")]
     pub(crate) fn begin(&mut self, name: &str) {
         println!("\n== {name}");

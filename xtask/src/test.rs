@@ -278,7 +278,7 @@ pub(crate) fn said(command: &mut Command) -> (Vec<String>, bool) {
     (lines, child.wait().is_ok_and(|status| status.success()))
 }
 
-/// npm, for the browser's client.
+/// npm, for the browser client.
 fn npm(root: &Path) -> Command {
     let mut command = Command::new("npm");
     command.current_dir(root.join("js/everfresh-client"));

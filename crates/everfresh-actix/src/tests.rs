@@ -86,7 +86,7 @@ impl World {
         answer.token().expect("a cookie")
     }
 
-    /// The same, when the token has expired.
+    /// The same, with an expired token.
     async fn expired(&self, name: &str) -> String {
         let cookie = self.sign_in(name).await;
         self.clock.advance(Duration::from_secs(900));
@@ -325,7 +325,7 @@ async fn a_request_that_is_dropped_seals_its_session() {
 struct Served {
     address: SocketAddr,
     handle: ServerHandle,
-    /// Lives for as long as a worker does.
+    /// Dropped when the worker stops.
     alive: Arc<()>,
 }
 

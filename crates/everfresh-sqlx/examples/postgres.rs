@@ -53,7 +53,7 @@ async fn main() -> Outcome<()> {
     Ok(())
 }
 
-/// Sessions enough, and the ids of some.
+/// Creates enough sessions, and returns the ids of some.
 async fn filled(pool: &PgPool) -> Outcome<Vec<SessionId>> {
     let there: i64 =
         sqlx::query_scalar("SELECT count(*) FROM everfresh_sessions").fetch_one(pool).await?;

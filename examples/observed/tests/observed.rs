@@ -61,7 +61,7 @@ impl Collector {
     }
 }
 
-/// The example, running.
+/// The running example.
 struct Observed {
     child: Child,
     lines: Lines<BufReader<ChildStdout>>,

@@ -40,7 +40,7 @@ impl Provider {
         self.ledger.lock().unwrap()
     }
 
-    /// The tokens that a session begins with.
+    /// The first tokens of a session.
     pub(crate) fn first() -> AccessTokenResponse {
         AccessTokenResponse::new(AccessToken::new("at.0".into()))
             .with_refresh_token(RefreshToken::new("rt.0".into()))

@@ -40,7 +40,7 @@ impl Turns {
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_time()
             .start_paused(true)
-            // One task a turn.
+            // One task per turn.
             .event_interval(1)
             .build()
             .unwrap();
@@ -127,7 +127,7 @@ impl Turns {
         }
     }
 
-    /// Time goes by, for both clocks.
+    /// Advances both clocks.
     pub(crate) fn pass(&self, clock: &ManualClock, time: Duration) {
         clock.advance(time);
         self.runtime.block_on(tokio::time::advance(time));
@@ -170,7 +170,7 @@ impl Turns {
     }
 }
 
-/// The line on which a request is made.
+/// The client's connection during a request.
 #[derive(Clone, Default)]
 pub(crate) struct Line(Arc<Mutex<(bool, Option<Waker>)>>);
 
@@ -184,7 +184,7 @@ impl Line {
     }
 }
 
-/// A request under way.
+/// A pending request.
 pub(crate) struct Sent<F> {
     turns: Turns,
     request: Option<Pin<Box<F>>>,

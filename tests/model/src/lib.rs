@@ -64,7 +64,7 @@ pub const LONG_EXPIRED: i8 = -1;
 pub struct Row {
     /// Ticks since the rotation; at most [`OLD`].
     pub age: i8,
-    /// A client has shown the current generation.
+    /// A client has presented the current generation.
     pub confirmed: bool,
 }
 

@@ -50,13 +50,13 @@ pub enum Fault {
     Hold,
 }
 
-/// How long a process is stopped.
+/// How long a process is paused.
 const STALL: Duration = Duration::from_secs(40);
 
 /// How long an answer is held.
 const HOLD: Duration = Duration::from_secs(4);
 
-/// Which step fails in a run, and how.
+/// The step that fails in a run, and its fault.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Aim(Option<(&'static str, usize, Fault)>);
 
@@ -228,7 +228,7 @@ impl Default for Points {
     }
 }
 
-/// A store each of whose calls is a step.
+/// A store. Each call to it is a step.
 #[derive(Clone, Debug)]
 pub struct PointStore<S> {
     store: S,

@@ -5,14 +5,14 @@ use std::fmt;
 
 use super::{DELAY, LIFETIME, LONG_EXPIRED, OLD, Oracle, Presented, REUSE_INTERVAL, Row, Tokens};
 
-/// How far the search goes.
+/// The bounds of the search.
 #[derive(Clone, Copy, Debug)]
 pub struct Bounds {
     /// How many requests may be in transit at once: at most 3.
     pub in_flight: usize,
     /// How many ticks may pass.
     pub ticks: u8,
-    /// How many states are visited at the most.
+    /// How many states are visited at most.
     pub states: usize,
 }
 
@@ -61,7 +61,7 @@ enum Event {
     Process(usize, bool),
     /// The same, and the handler is slow.
     ProcessSlowly(usize),
-    /// A slow handler's response leaves.
+    /// A slow handler's response is sent.
     Leave(usize),
     Deliver(usize),
     Lose(usize),

@@ -15,7 +15,7 @@ use std::collections::HashSet;
 use std::fmt;
 use std::time::Duration;
 
-/// The most calls of one history.
+/// The largest number of calls in one history.
 pub(super) const MOST: usize = 128;
 
 /// A client's request to a node.
@@ -34,7 +34,7 @@ pub enum Did {
 pub enum Said {
     /// Accepted; a refresh brought tokens of this generation.
     Alive(u64),
-    /// Done: signed out.
+    /// Signed out.
     Ended,
     /// 401.
     Over,
@@ -49,9 +49,9 @@ pub struct Call {
     pub node: usize,
     /// The request.
     pub did: Did,
-    /// When, by the clock of all clients.
+    /// The start, by the clock of all clients.
     pub began: Duration,
-    /// When the answer was there.
+    /// The time of the answer.
     pub ended: Duration,
     /// The answer.
     pub said: Said,
@@ -265,7 +265,7 @@ mod tests {
         }
         let over = [call(0, Verify, 3, 4, Over), call(0, Refresh(0), 5, 6, Alive(1))];
         assert!(!holds(&[&began[..], &over].concat()));
-        // A generation is left out, or comes back.
+        // A generation is skipped, or occurs again.
         assert!(!holds(&[call(0, Refresh(0), 0, 1, Alive(2))]));
         assert!(!holds(&[
             call(0, Refresh(0), 0, 1, Alive(1)),

@@ -42,7 +42,7 @@ struct Shared {
 /// The tokens of one sign-in: `name.number`.
 #[derive(Clone, Debug, Default)]
 struct Family {
-    /// Which one is good.
+    /// The number of the valid token.
     current: u64,
     calls: usize,
     is_reused: bool,
@@ -83,7 +83,7 @@ impl Issuer {
         format!("{name}.0")
     }
 
-    /// The next refresh of these tokens stops here.
+    /// Holds the next refresh of these tokens at this step.
     pub fn hold(&self, name: &str, step: Step) {
         self.change(name, |family| family.hold = Some(step));
     }

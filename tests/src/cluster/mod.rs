@@ -30,9 +30,9 @@ const SECRET: &str = "o4ATj9fibxU9TCgPurGrjRk6RGBgu53zA";
 /// The store of a cluster.
 #[derive(Debug)]
 pub enum Ground {
-    /// A file, beside the nodes.
+    /// A file next to the nodes.
     Sqlite,
-    /// A server, for this cluster alone.
+    /// A server for this cluster alone.
     Server(Database),
 }
 
@@ -42,9 +42,9 @@ pub struct Cluster {
     nodes: Vec<Node>,
     settings: Vec<(String, String)>,
     program: PathBuf,
-    // Outlives the nodes.
+    // Dropped after the nodes.
     workplace: Workplace,
-    /// Where the sessions are.
+    /// The location of the sessions.
     pub ground: Ground,
 }
 
@@ -97,17 +97,17 @@ impl Cluster {
         Node { process, address, store }
     }
 
-    /// Where a node listens.
+    /// The address of a node.
     pub fn node(&self, n: usize) -> SocketAddr {
         self.nodes[n].address
     }
 
-    /// Where all of them do.
+    /// The addresses of all nodes.
     pub fn addresses(&self) -> Vec<SocketAddr> {
         self.nodes.iter().map(|node| node.address).collect()
     }
 
-    /// `kill -9`, and a new process in its place.
+    /// `kill -9`, and a new process under the same number.
     pub fn restart(&mut self, n: usize) {
         self.kill(n);
         self.nodes[n] = self.start(self.nodes[n].store.clone());
@@ -143,7 +143,7 @@ impl Cluster {
         }
     }
 
-    /// The rows of these sessions, past all nodes.
+    /// The rows of these sessions, read without a node.
     pub async fn rows(&self, sids: &[SessionId]) -> Vec<Option<SessionRecord>> {
         let loading = self.store().open(Load(sids.to_vec())).await.expect("the store");
         loading.await

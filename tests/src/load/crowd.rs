@@ -23,7 +23,7 @@ const PATIENCE: Duration = Duration::from_secs(70);
 /// The pause after a failed request, so that an unreachable server is not flooded.
 const PAUSE: Duration = Duration::from_millis(100);
 
-/// Everybody.
+/// All users of one run.
 pub(super) struct Crowd {
     devices: Vec<Arc<Device>>,
     world: Arc<World>,

@@ -39,7 +39,7 @@ pub enum Kept {
 }
 
 impl Kept {
-    /// All of them.
+    /// All kinds of stores.
     pub const ALL: [Self; 4] = [Self::Memory, Self::Sqlite, Self::Redis, Self::Postgres];
 
     /// Whether `name` is this store's name.
@@ -106,7 +106,7 @@ enum Place {
 }
 
 impl Ground {
-    /// A new one; a file lies in `folder`.
+    /// A new store. A file is created in `folder`.
     pub(super) async fn start(kept: Kept, folder: &Path) -> Self {
         let start: fn() -> Database = match kept {
             Kept::Memory => return Self::at(Place::Memory),

@@ -28,7 +28,7 @@ pub(super) fn ask(random: &mut Rng, good: &Tokens) -> (Ask, Tokens) {
         0 => Tokens { access: Some(NONE.into()), refresh: None },
         1 => Tokens { access: spoil(&good.access, random), refresh: None },
         2 => Tokens { access: None, refresh: spoil(&good.refresh, random) },
-        // Each in the other's place.
+        // Each token in the other one's place.
         3 => Tokens { access: good.refresh.clone(), refresh: good.access.clone() },
         4 => Tokens { access: junk(random, 7000), refresh: junk(random, 300) },
         _ => Tokens { access: Some(".".repeat(random.usize(1..5000))), refresh: junk(random, 200) },
@@ -74,7 +74,7 @@ pub(super) async fn break_off(server: SocketAddr, random: &mut Rng) {
     let mut some = [0; 16];
     let _ = tokio::time::timeout(pause, stream.read(&mut some)).await;
     if random.bool() {
-        // A reset in place of an orderly end.
+        // A reset instead of an orderly close.
         let _ = stream.set_zero_linger();
     }
 }

@@ -16,7 +16,7 @@ pub struct Tally {
     pub signed_in: u64,
     /// Sign-outs of one device.
     pub signed_out: u64,
-    /// Sign-outs of all devices of a person.
+    /// Sign-outs of all devices of a user.
     pub signed_out_everywhere: u64,
     /// Answers 401 to clients without tokens, with hostile tokens, or after a sign-out.
     pub refused: u64,

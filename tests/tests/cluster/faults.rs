@@ -66,7 +66,7 @@ const SHORT_PATIENCE: Duration = Duration::from_secs(3);
 /// The number of flights for which a node may have opened connections.
 const WARM: usize = 4;
 
-/// More messages either way than a flight has.
+/// More messages in each direction than a flight has.
 const MESSAGES: usize = 10;
 
 struct Victim {

@@ -17,11 +17,11 @@ use crate::SERVE;
 
 const NODES: usize = 4;
 
-/// On each session.
+/// The calls on each session.
 const CLIENTS: usize = 6;
 const CALLS_EACH: usize = 21;
 
-/// At a time.
+/// The number of sessions at a time.
 const SESSIONS: usize = 40;
 
 /// The tokens of each generation, shared by the clients of one session.

@@ -28,7 +28,7 @@ const CALM: Duration = Duration::from_secs(1);
 /// The state shared by all browsers.
 struct World {
     client: Client,
-    /// They change when a node is killed.
+    /// The addresses change when a node is killed.
     nodes: Mutex<Vec<SocketAddr>>,
     /// The one refresh token of each session and generation.
     successors: Mutex<BTreeMap<(String, u64), String>>,

@@ -12,7 +12,7 @@ use crate::SERVE;
 
 const NODES: usize = 3;
 
-/// More than any feed takes.
+/// Longer than any feed takes.
 const PATIENCE: Duration = Duration::from_secs(20);
 
 pub(crate) async fn reach_three_nodes(ground: Ground) {

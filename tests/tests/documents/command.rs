@@ -1,6 +1,6 @@
 //! A command in a document.
 
-/// A line of a block for the shell.
+/// A line of a shell block.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Line {
     /// The text without its comment, joined with the lines that continue it after a backslash.
@@ -11,7 +11,7 @@ pub(crate) struct Line {
 /// A parsed command.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Command {
-    /// `NAME=value`, as they are written.
+    /// The assignments `NAME=value`, as written.
     pub(crate) environment: Vec<String>,
     /// The program and its arguments.
     pub(crate) words: Vec<String>,

@@ -15,7 +15,7 @@ pub(crate) struct Workspace {
     packages: Vec<Package>,
     /// The output of `cargo xtask`.
     help: String,
-    /// Of the browser's client.
+    /// The scripts of the browser client.
     scripts: BTreeMap<String, String>,
 }
 
@@ -180,7 +180,7 @@ impl Workspace {
     }
 }
 
-/// `NAME`, or `..`: for the reader to fill in.
+/// `NAME` or `..`, which the reader replaces.
 fn is_placeholder(name: &str) -> bool {
     name == ".." || name.bytes().all(|byte| byte.is_ascii_uppercase() || byte == b'_')
 }

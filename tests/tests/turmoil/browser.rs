@@ -51,13 +51,13 @@ pub(crate) struct Browser {
     pub(crate) provider: Arc<Provider>,
     pub(crate) rows: MemoryStore,
     pub(crate) faults: Rc<RefCell<Faults>>,
-    /// When everything works again.
+    /// The time at which all faults are over.
     pub(crate) calm: Duration,
     pub(crate) seed: u64,
     pub(crate) held: RefCell<Held>,
     /// A sign-out is pending, so answers meanwhile are not judged.
     pub(crate) leaving: Cell<bool>,
-    /// How often it signed in.
+    /// The number of its sign-ins.
     pub(crate) sign_ins: Cell<u64>,
     /// Locked by requests for reading; a sign-in waits for all of them.
     pub(crate) door: RwLock<()>,
@@ -76,7 +76,7 @@ struct Answer {
     me: Option<Me>,
 }
 
-/// How a request ended.
+/// The end of a request.
 enum End {
     Answered(Answer),
     /// The connection failed or was given up, so it was not good.

@@ -24,7 +24,7 @@ enum Kind {
     Part,
     /// Messages are lost, one way.
     PartOneWay,
-    /// Messages take their time.
+    /// Messages are slow.
     Slow,
     /// A host crashes and restarts.
     Crash,
@@ -41,11 +41,11 @@ struct Fault {
     b: String,
 }
 
-/// All of one schedule.
+/// All faults of one schedule.
 #[derive(Debug)]
 pub(crate) struct Faults {
     all: Vec<Fault>,
-    /// Which have begun, and which are over.
+    /// The faults that have started, and those that are over.
     begun: Vec<(bool, bool)>,
 }
 

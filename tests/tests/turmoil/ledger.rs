@@ -24,7 +24,7 @@ struct Kept {
     rotated: BTreeSet<(SessionId, u64)>,
     /// When a session's token was claimed, and when the claim ended.
     claims: BTreeMap<SessionId, Vec<(Duration, Option<Duration>)>>,
-    /// How often each node began.
+    /// The number of starts of each node.
     lives: Vec<u32>,
     /// Which node, in which life, has received which token of the provider.
     heard: BTreeMap<String, (usize, u32)>,
@@ -119,7 +119,7 @@ impl Ledger {
         read(token).map(|(sid, _)| sid)
     }
 
-    /// The store moved on from this generation.
+    /// The store rotated this generation.
     pub(crate) fn rotated(&self, sid: SessionId, from: u64) {
         self.count(|tally| tally.rotations += 1);
         self.tell(|| format!("the store rotates {sid} from {from}"));
@@ -152,7 +152,7 @@ impl Ledger {
         claims.into_iter().any(|(_, until)| until.is_none_or(|until| until >= since))
     }
 
-    /// A node begins: which of its lives this is.
+    /// A node starts. Returns the number of this life.
     pub(crate) fn begins(&self, node: usize) -> u32 {
         let mut kept = self.kept();
         if kept.lives.len() <= node {
@@ -162,7 +162,7 @@ impl Ledger {
         kept.lives[node]
     }
 
-    /// A node has heard of a token of the provider.
+    /// A node has received a token of the provider.
     pub(crate) fn heard(&self, node: usize, life: u32, token: String) {
         self.tell(|| format!("node {node} hears of {token}"));
         self.kept().heard.insert(token, (node, life));

@@ -56,10 +56,10 @@ const BROWSERS: usize = 3;
 /// The step of the simulation. Events within one step are concurrent.
 const TICK: Duration = Duration::from_millis(75);
 
-/// How long there are faults.
+/// The time span with faults.
 const LENGTH: Duration = Duration::from_secs(24);
 
-/// Longer than any schedule takes.
+/// Longer than any schedule.
 const LONGEST: Duration = Duration::from_secs(600);
 
 /// The assumptions of a schedule.

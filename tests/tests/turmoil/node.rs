@@ -27,7 +27,7 @@ pub(crate) const PORT: u16 = 80;
 /// The lifetime of access tokens. More than half of it is the refresh window.
 const LIFE: Duration = Duration::from_secs(4);
 
-/// How long a refresh at the provider may take.
+/// The time limit of a refresh at the provider.
 pub(crate) const LIMIT: Duration = Duration::from_secs(4);
 
 /// The source of a session's tokens.
@@ -53,7 +53,7 @@ pub(crate) fn name(number: usize) -> String {
 }
 
 impl Node {
-    /// The host: begins with an empty memory.
+    /// The host, which starts with an empty memory.
     pub(crate) async fn serve(self) -> turmoil::Result {
         let life = self.ledger.begins(self.number);
         let engine = self.engine(life)?;

@@ -29,10 +29,10 @@ const PORT: u16 = 8000;
 /// the connection.
 pub(crate) const URL: &str = "https://provider.test/token";
 
-/// How long its access tokens live.
+/// The lifetime of its access tokens.
 pub(crate) const LIFE: Duration = Duration::from_secs(4);
 
-/// How long a node tries to connect.
+/// The time limit of a node's connection attempt.
 const CONNECT: Duration = Duration::from_secs(2);
 
 /// The provider's state, which outlasts a crash of its host.

@@ -20,7 +20,7 @@ use crate::wire::{Asked, Begun, Said, at, hear, moment, say, sid};
 pub(crate) const HOST: &str = "store";
 const PORT: u16 = 7000;
 
-/// How long a node waits for the store.
+/// A node's time limit for a store call.
 const LIMIT: Duration = Duration::from_secs(1);
 
 /// The interval of the store's keep-alive messages, and the time limit for its silence.
@@ -147,7 +147,7 @@ async fn feed(
     }
 }
 
-/// A node's way to the store.
+/// A node's connection to the store.
 #[derive(Clone)]
 pub(crate) struct Remote;
 

@@ -72,7 +72,7 @@ pub(crate) fn run(root: &Path, arguments: &[&str]) -> ExitCode {
     if gaps == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
 
-/// Another chore of this program.
+/// Another task of this program.
 fn chore(root: &Path, words: &[&str]) -> (Vec<String>, bool) {
     let own = std::env::current_exe().unwrap_or_else(|_| "xtask".into());
     said(Command::new(own).current_dir(root).args(words))
@@ -132,7 +132,7 @@ fn target(line: &str) -> Option<(&str, u64, bool)> {
 fn schedules(root: &Path, _: bool) -> Vec<Row> {
     const WHAT: &str = "Orders of threads and tasks, and faults at every step";
     let (lines, succeeded) = chore(root, &["schedules"]);
-    // The last lines are the sums.
+    // The last lines are the totals.
     let sums: Vec<&str> = lines
         .iter()
         .rev()

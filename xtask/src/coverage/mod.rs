@@ -84,9 +84,9 @@ const REASONS: &[(&str, &str)] = &[
 pub(crate) struct Coverage {
     /// The text of `tests/COVERAGE.md`.
     pub(crate) text: String,
-    /// How many rows a test shows.
+    /// How many rows have a test.
     pub(crate) shown: usize,
-    /// How many have a reason in place of a test.
+    /// How many have a reason instead of a test.
     pub(crate) reasoned: usize,
     /// Rows with neither a test nor a reason.
     pub(crate) open: Vec<String>,

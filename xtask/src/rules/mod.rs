@@ -21,7 +21,7 @@ struct Rule {
     search: Search,
 }
 
-/// Where the rule is missed.
+/// The search that finds the violation.
 #[derive(Clone, Copy)]
 enum Search {
     /// The search of the table: enough requests in transit and ticks to find the violation.

@@ -18,9 +18,9 @@ pub struct Time {
     pub subject: String,
     /// Median of the rounds, in nanoseconds.
     pub ns: f64,
-    /// The tenth and the ninetieth percentile of a hundred rounds.
+    /// The tenth percentile of a hundred rounds.
     pub p10: f64,
-    /// See above.
+    /// The ninetieth percentile.
     pub p90: f64,
     /// The median of the differences to the bare host in the same round.
     pub added_ns: f64,
@@ -125,33 +125,33 @@ pub struct Load {
     pub subject: String,
     /// The algorithm of the token; empty for bare.
     pub algorithm: String,
-    /// Requests in a second, median of the rounds.
+    /// Requests per second, as the median of the rounds.
     pub per_second: f64,
     /// The median of the rounds' ratios to the bare framework in the same round.
     pub ratio: f64,
-    /// Latencies in microseconds, as the median of the rounds.
+    /// The median latency in microseconds, as the median of the rounds.
     pub p50_us: f64,
-    /// See above.
+    /// The ninety-ninth percentile.
     pub p99_us: f64,
-    /// See above.
+    /// The 99.9th percentile.
     pub p999_us: f64,
 }
 
 /// Ten thousand sessions, each with one request.
 #[derive(Clone, Debug, Serialize, serde::Deserialize)]
 pub struct Storm {
-    /// When.
+    /// The moment of the requests.
     pub moment: String,
     /// How many were answered with 200.
     pub good: usize,
     /// How many got new tokens.
     pub refreshed: usize,
-    /// Requests in a second.
+    /// Requests per second.
     pub per_second: f64,
-    /// Latencies in microseconds.
+    /// The median latency in microseconds.
     pub p50_us: f64,
-    /// See above.
+    /// The ninety-ninth percentile.
     pub p99_us: f64,
-    /// See above.
+    /// The 99.9th percentile.
     pub p999_us: f64,
 }

@@ -67,7 +67,7 @@ impl Scene {
         }
     }
 
-    /// Other cookies, and these in their midst.
+    /// Other cookies, with these in the middle.
     pub fn fields_of(&self, ours: &[String]) -> HeaderMap {
         let others = if let Carried::Cookie(others) = self.carried { others } else { 0 };
         let mut pairs: Vec<_> =

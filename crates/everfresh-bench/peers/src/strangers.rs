@@ -62,7 +62,7 @@ pub async fn in_postgres(url: &str, count: usize, now_ms: u64) -> u64 {
     row.get::<i64, _>(0) as u64
 }
 
-/// Into any store, one by one.
+/// Fills any store, one row at a time.
 pub async fn in_any(store: &impl SessionStore, count: usize) {
     let numbers: Vec<usize> = (0..count).collect();
     for some in numbers.chunks(AT_ONCE) {

@@ -28,7 +28,7 @@ async fn sweeps<H: Harness>(harness: &H, limit: usize, found: usize) {
     assert_eq!(swept, if H::KEEPS_ENDED_SESSIONS { found } else { 0 });
 }
 
-/// Every field.
+/// Checks every field.
 pub async fn kept_entries_are_returned_unchanged<H: Harness>() {
     let harness = H::open().await;
     for n in 1..=2 {

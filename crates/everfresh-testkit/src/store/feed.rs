@@ -14,7 +14,7 @@ use super::{Harness, id, next, session};
 
 const HOUR: Duration = Duration::from_secs(3600);
 
-/// More than any feed takes.
+/// Longer than any feed takes.
 const PATIENCE: Duration = Duration::from_secs(20);
 
 /// A watcher of the feed, until dropped.

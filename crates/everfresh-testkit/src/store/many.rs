@@ -9,10 +9,10 @@ use everfresh::store::{NewSession, SessionStore};
 
 use super::{Harness, id, next, session, with};
 
-/// More than any store ends or lists at a time.
+/// More sessions than any store ends or lists at once.
 const MANY: u32 = 1100;
 
-/// How many are made at a time.
+/// How many are created at once.
 const AT_A_TIME: usize = 50;
 
 fn numbered(n: u32, subject: &str) -> NewSession {

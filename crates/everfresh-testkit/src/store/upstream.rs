@@ -76,7 +76,7 @@ pub async fn upstream_tokens_are_returned_unchanged<H: Harness<Store: UpstreamTo
     assert_eq!(plain.record.upstream, None);
 }
 
-/// A token is sent by one.
+/// Only one of several nodes sends a token.
 pub async fn a_token_is_reserved_once<H: Harness<Store: UpstreamTokenStore>>() {
     let harness = open::<H>().await;
     harness.pass(Duration::from_secs(2)).await;
@@ -131,7 +131,7 @@ pub async fn the_end_of_a_session_gives_its_row<H: Harness<Store: UpstreamTokenS
     assert_eq!(harness.store().list("alice").await.expect("no error"), []);
 }
 
-/// The answer counts, however late, and once.
+/// A late answer counts, and it counts once.
 pub async fn a_publication_counts_without_the_reservation<H: Harness<Store: UpstreamTokenStore>>() {
     let harness = open::<H>().await;
     let before = record(&harness).await;

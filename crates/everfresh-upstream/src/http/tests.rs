@@ -186,7 +186,7 @@ async fn a_request_that_could_not_connect_was_not_sent() {
     let late = refresh(&client, &url).await.unwrap_err();
     assert_eq!(late, HttpError::ConnectTimeout { limit });
     assert!(late.certainly_unsent());
-    // Nor within the limit of the call.
+    // This also ends within the call's time limit.
     let limit = Duration::from_millis(50);
     let late = self::client().post(&url).form([("a", SECRET)]).limit(limit).send().await;
     let late = late.unwrap_err();

@@ -280,7 +280,7 @@ async fn the_cooldown_is_between_a_second_and_an_hour() {
         let began = Instant::now();
         let mut caused = Vec::new();
         while caused.len() < 2 {
-            // The background's are not of interest.
+            // Fetches in the background don't matter here.
             remote.refresh().await.unwrap();
             let before = issuer.asked();
             assert_eq!(status(&app, &unknown(1)).await, 401);

@@ -92,7 +92,7 @@ async fn within_its_grace_a_token_is_sent_once_more() {
     assert_eq!(world.get(&mut client).await.status, 200);
     assert_eq!(world.provider.calls(), 2);
     world.pass(LIFE + 1);
-    // Twice is all.
+    // The token is sent at most twice.
     world.provider.all(Act::TakeAndFail(lost()));
     let answer = world.get(&mut client).await;
     assert!(answer.status == 401 && answer.left_cookies_alone());
@@ -182,7 +182,7 @@ async fn tokens_that_do_not_rotate_are_sent_as_often_as_needed() {
     assert_eq!(world.get(&mut client).await.status, 200, "at once");
     assert_eq!(world.provider.calls(), 2);
     world.pass(LIFE + 1);
-    // However often the answer does not come.
+    // For any number of lost answers.
     for _ in 0..3 {
         world.provider.next(Act::Hang);
     }

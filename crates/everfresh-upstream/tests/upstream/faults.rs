@@ -11,7 +11,7 @@ use crate::world::*;
 enum Fate {
     /// The session is over.
     Over,
-    /// Not now: 503, and the next try may succeed.
+    /// 503 for now. The next attempt may succeed.
     Later,
     /// The outcome is unknown: 401, and cookies and row stay unchanged.
     Doubt,

@@ -50,7 +50,7 @@ pub(crate) struct Got {
 #[derive(Clone, Debug)]
 pub(crate) struct Grant {
     pub(crate) family: String,
-    /// Which of the family's tokens this is.
+    /// The token's number in the family.
     pub(crate) n: u64,
 }
 
@@ -141,7 +141,7 @@ impl Provider {
         self.state().revoking = statuses.iter().copied().collect();
     }
 
-    /// Its refresh tokens stay good.
+    /// Its refresh tokens stay valid.
     pub(crate) fn keeps_tokens(&self) {
         self.state().rotates = false;
     }

@@ -48,12 +48,12 @@ impl Wire {
         self.state.lock().unwrap().faults.entry(step).or_default().push_back(fault);
     }
 
-    /// How many steps there were.
+    /// The number of steps.
     pub(crate) fn steps(&self) -> usize {
         self.state.lock().unwrap().steps.values().sum()
     }
 
-    /// How many of this name.
+    /// The number of steps of this name.
     pub(crate) fn count(&self, step: &str) -> usize {
         self.state.lock().unwrap().steps.get(step).copied().unwrap_or(0)
     }

@@ -94,7 +94,7 @@ impl World {
         Self::with(n, |upstream| upstream, |builder| builder)
     }
 
-    /// With settings of its own.
+    /// Nodes with other settings.
     pub(crate) fn set(change: impl Fn(Upstream) -> Upstream) -> Self {
         Self::with(1, change, |builder| builder)
     }
@@ -119,7 +119,7 @@ impl World {
         Self::over_clock(ManualClock::starting_at(START), provider, n, upstream, build)
     }
 
-    /// The same by this clock.
+    /// The same with this clock.
     pub(crate) fn over_clock(
         clock: ManualClock,
         provider: Provider,
@@ -152,7 +152,7 @@ impl World {
         });
     }
 
-    /// Time passes at once.
+    /// Advances the clocks at once.
     pub(crate) fn pass(&self, by: u64) {
         self.clock.advance(secs(by));
     }
@@ -191,7 +191,7 @@ impl World {
         (upstream.seq, upstream.tries)
     }
 
-    /// Waits until something holds.
+    /// Waits until the condition holds.
     pub(crate) async fn until(&self, holds: impl AsyncFn() -> bool) {
         while !holds().await {
             tokio::time::sleep(Duration::from_millis(1)).await;

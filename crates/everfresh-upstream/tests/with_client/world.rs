@@ -144,7 +144,7 @@ impl Issuer {
     }
 }
 
-/// The connection is gone after the request.
+/// The connection closes after the request.
 #[derive(Debug)]
 pub(crate) struct Gone;
 

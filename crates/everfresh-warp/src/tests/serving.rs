@@ -136,7 +136,7 @@ async fn a_shutdown_is_final_and_lets_requests_end() {
     let mut handler = handler;
     handler.recv().await.expect("the handler runs");
     stop.send(()).unwrap();
-    // Not before the server's task ran again.
+    // After the server's task has run again.
     let mut attempts = 0;
     while let Ok(_let_in) = TcpStream::connect(address).await {
         attempts += 1;

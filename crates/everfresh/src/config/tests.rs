@@ -24,7 +24,7 @@ fn secs(secs: u64) -> Duration {
     Duration::from_secs(secs)
 }
 
-/// Another issuer makes the tokens.
+/// Another issuer mints the tokens.
 struct Elsewhere;
 
 impl Refresher for Elsewhere {

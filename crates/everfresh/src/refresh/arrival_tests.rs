@@ -16,7 +16,7 @@ use crate::{
     AccessToken, Failure, Reissue, SessionErrorKind, SessionStatus, Timestamp, Transport, mint,
 };
 
-/// How long access tokens live.
+/// The lifetime of access tokens, in seconds.
 const LIFE: u64 = 900;
 
 /// As [`Reissue`], but it returns tokens that the test sets.
@@ -31,7 +31,7 @@ struct Brings {
 
 #[derive(Clone, Copy)]
 struct Brought {
-    /// How long ago the access token was made.
+    /// The age of the access token.
     age: Duration,
     /// Its lifetime.
     life: Duration,
@@ -112,7 +112,7 @@ fn saw(world: &World, event: &str) -> usize {
     world.events().iter().filter(|one| one.starts_with(event)).count()
 }
 
-/// Over at this very second.
+/// It expires in this second.
 fn late() -> Brought {
     Brought { age: Duration::from_secs(LIFE), ..GOOD }
 }
@@ -252,7 +252,7 @@ async fn a_refresh_token_that_cant_travel_is_an_error_and_an_event() {
         ("\"q\"", cookies(), 0),
         ("a\nb", cookies(), 0),
         ("\u{fc}", cookies(), 0),
-        // Where a token may travel in several cookies.
+        // If a token may travel in several cookies.
         ("aaa.bbb.ccc", cookies(), 9_000),
         ("a b", cookies(), 9_000),
         ("a b", headers(), 0),

@@ -198,7 +198,7 @@ pub(super) struct Slow {
 }
 
 impl Flight {
-    /// Whether it is on the network.
+    /// Whether it is in transit.
     pub(super) fn travels(&self) -> bool {
         !matches!(self.stage, Stage::Slow(_))
     }

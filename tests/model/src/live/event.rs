@@ -39,13 +39,13 @@ pub(super) enum What {
     Confirm,
     /// The user's other device sends a request.
     Device,
-    /// A node crashes and comes back.
+    /// A node crashes and restarts.
     Crash,
     /// The next step of a rotation of the key ring.
     Keys,
-    /// The store is saved.
+    /// The store is backed up.
     Backup,
-    /// The nodes are stopped, and the store is put back as it was saved.
+    /// The nodes are stopped, and the store is restored from the backup.
     Restore,
     /// The store fails for a while.
     Outage,

@@ -14,7 +14,7 @@ use super::setup::{ABSOLUTE, LEEWAY, NODES, SKEW, TICK};
 pub(super) enum Fate {
     /// Its holder relies on it.
     Kept,
-    /// Signed out, or signed in over.
+    /// Ended by a sign-out, or replaced by a sign-in.
     Left,
     /// Past a limit.
     Over,

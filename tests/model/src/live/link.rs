@@ -39,7 +39,7 @@ pub(super) struct Wires {
     pub(super) outage: Option<Outage>,
     /// How often a call yields to other tasks before it answers.
     pub(super) pauses: usize,
-    /// Confirmations under way.
+    /// Pending confirmations.
     pub(super) reports: Vec<Report>,
     /// The confirmations of each node. A node's table of fingerprints may evict one, and the node
     /// confirms again.
@@ -68,7 +68,7 @@ impl Hub {
         self.wires.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// The session's row, whatever fails.
+    /// The session's row, read around any fault.
     pub(super) async fn row(&self, sid: SessionId) -> Option<SessionRecord> {
         self.store.load(sid).await.ok().flatten().map(|loaded| loaded.record)
     }

@@ -76,14 +76,14 @@ use shrink::shrink;
 pub use judge::Wrong;
 pub use tally::Tally;
 
-/// Which schedules run.
+/// The schedules to run.
 #[derive(Clone, Copy, Debug)]
 pub struct Plan {
-    /// The first schedule's; the others' follow.
+    /// The first seed. The others follow it.
     pub seed: u64,
-    /// How many schedules.
+    /// The number of schedules.
     pub schedules: u32,
-    /// How many events each has.
+    /// The number of events per schedule.
     pub steps: usize,
     /// Whether a thief copies the browser's jar.
     pub thief: bool,

@@ -82,7 +82,7 @@ pub(super) struct Open {
     pub(super) status: StatusCode,
 }
 
-/// A request comes in and is handled.
+/// A request arrives and is handled.
 pub(super) async fn handle(engine: Engine<()>, request: Request<()>, kind: Kind) -> Open {
     let session = match engine.begin(&request) {
         Progress::Pass(session) => session,

@@ -12,7 +12,7 @@ use super::node::{Node, settle};
 use super::setup::{Habit, NODES, START, Setup, TICK};
 use super::tally::Tally;
 
-/// How many tabs the browser has at the most.
+/// The largest number of tabs.
 const TABS: usize = 8;
 
 pub(super) struct World {
@@ -31,7 +31,7 @@ pub(super) struct World {
     gone: bool,
     /// Several requests are processed in one moment.
     pub(super) crowded: bool,
-    /// The theft was noticed.
+    /// The reuse was detected.
     pub(super) noticed: bool,
     /// The thief was served.
     pub(super) served: bool,

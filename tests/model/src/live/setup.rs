@@ -30,7 +30,7 @@ pub(super) const SKEW: u64 = 3600;
 /// How a thief uses the copied tokens.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Habit {
-    /// Comes now and then.
+    /// Sends a request now and then.
     Pauses,
     /// Sends a request right after each refresh of the browser.
     LockStep,
@@ -49,7 +49,7 @@ pub(super) struct Setup {
     pub(super) skews: [i64; NODES + 1],
     /// Confirmations reach the store at once.
     pub(super) prompt: bool,
-    /// Slow handlers ask for a refresh themselves.
+    /// Slow handlers request refreshes themselves.
     pub(super) refreshing: bool,
     /// Known violations, which are otherwise only counted, fail the run.
     pub(super) strict: bool,

@@ -6,9 +6,9 @@ use super::play::World;
 /// Counters over many schedules.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Tally {
-    /// How many schedules there were.
+    /// The number of schedules.
     pub schedules: u32,
-    /// How many in which a promise was broken.
+    /// How many schedules broke a promise.
     pub broken: u32,
     /// How many of them signed an honest browser out.
     pub signed_out: u32,
@@ -33,7 +33,7 @@ pub struct Tally {
     pub unavailable: u64,
     /// How many requests and responses were lost.
     pub lost: u64,
-    /// How many rotations there were.
+    /// The number of rotations.
     pub rotations: u64,
     /// How many access tokens were presented after their expiry: at least the number of rotations.
     pub expiries: u64,
@@ -41,13 +41,13 @@ pub struct Tally {
     pub adopted: u64,
     /// How many nodes crashed.
     pub crashes: u64,
-    /// How often the store failed for a while.
+    /// How often the store had an outage.
     pub outages: u64,
     /// How often a node switched to a new key of the ring.
     pub key_switches: u64,
-    /// How often a backup was put back.
+    /// How often a backup was restored.
     pub restores: u64,
-    /// How many sessions there were.
+    /// The number of sessions.
     pub sessions: u64,
     /// Responses of a former session that reached the jar after the responses of a sign-in. They
     /// replace the new session, which then has no holder. No server can revoke responses in
@@ -64,7 +64,7 @@ pub struct Tally {
 }
 
 impl Tally {
-    /// Both together.
+    /// The sum of both.
     pub(super) fn and(mut self, other: &Self) -> Self {
         self.schedules += other.schedules;
         self.broken += other.broken;
@@ -116,7 +116,7 @@ impl World {
         tally
     }
 
-    /// How the theft went.
+    /// The course of the theft.
     fn theft<'t>(&self, tally: &'t mut Tally) -> &'t mut u32 {
         let thief = |who: &&Who| **who == Who::Thief;
         // The turns of the two clients, from the thief's first.

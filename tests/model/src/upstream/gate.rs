@@ -22,7 +22,7 @@ pub(super) enum Kind {
     Revoke,
     /// A refresh token in transit to the other server.
     Request,
-    /// The answer on its way back.
+    /// The answer in transit to the node.
     Answer,
 }
 
@@ -82,7 +82,7 @@ pub(super) struct Wires {
     pub(super) server: Server,
     /// The store fails every call.
     pub(super) down: bool,
-    /// Time since the beginning.
+    /// The time since the start.
     pub(super) now: Duration,
     pub(super) pending: Vec<Pending>,
     /// How many operations of each kind each node has started.
@@ -110,7 +110,7 @@ impl Hub {
         Link { hub: self.clone(), node, life }
     }
 
-    /// The session's row, whatever fails.
+    /// The session's row, read around any fault.
     pub(super) fn row(&self, sid: SessionId) -> Option<SessionRecord> {
         ready(self.store.load(sid)).ok().flatten().map(|loaded| loaded.record)
     }

@@ -11,7 +11,7 @@ use super::play::World;
 use super::server::{Model, Said};
 use super::step::{ChangeResult, letter};
 
-/// Which promise was broken.
+/// The promise that was broken.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Wrong {
@@ -70,7 +70,7 @@ pub(super) struct Ledger {
     pub(super) doubtful: bool,
     /// A sign-out may have missed that the row is gone.
     unheard: bool,
-    /// Something was done and answered with 500.
+    /// The server did the work and answered 500.
     broken: bool,
 }
 

@@ -55,9 +55,9 @@ pub use server::Model;
 pub struct Plan {
     /// The other server.
     pub model: Model,
-    /// How many nodes there are: 1 to 3.
+    /// The number of nodes: 1 to 3.
     pub nodes: usize,
-    /// How many requests come.
+    /// The number of requests.
     pub asks: usize,
     /// The number of faults: crashes, stops, outages, losses, refused connections, a sign-out.
     pub faults: usize,
@@ -90,7 +90,7 @@ impl Plan {
 pub struct Explored {
     /// The sums.
     pub tally: Tally,
-    /// Whether these were all there are.
+    /// Whether these were all schedules within the bounds.
     pub complete: bool,
     /// The first schedule that broke a promise.
     pub failed: Option<Failed>,

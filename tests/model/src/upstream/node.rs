@@ -20,7 +20,7 @@ use super::carry::{Carry, LIFE, REVOKE, TOKEN, text};
 use super::gate::{Hub, Link};
 use super::server::Model;
 
-/// When the world begins.
+/// The start time of the world.
 pub(super) const START: Timestamp = Timestamp::from_secs(1_800_000_000);
 
 /// How long a refresh may take before it is in doubt.
@@ -63,7 +63,7 @@ pub(super) struct Asked {
 pub(super) struct Answer {
     pub(super) status: StatusCode,
     pub(super) cookies: Cookies,
-    /// A cookie was taken away.
+    /// A cookie was deleted.
     pub(super) cleared: bool,
 }
 

@@ -11,18 +11,18 @@ use super::server::{GRACE, Model, Said};
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum ChangeResult {
     Done,
-    /// Done, and the answer is an error.
+    /// The change is made, and the answer is an error.
     Mute,
-    /// Not done, and an error.
+    /// The change is not made, and the answer is an error.
     Failed,
 }
 
 /// One step of a schedule.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Move {
-    /// A request comes in.
+    /// A request arrives.
     Ask(usize, Wish),
-    /// The store gets to a change.
+    /// The store processes a change.
     Change(Id, ChangeResult),
     /// The change takes effect, and the node stops the given number of polls after it got the
     /// answer.

@@ -52,7 +52,7 @@ async fn cost(material: &Material, store: &str, path: &std::path::Path, sessions
         .issuer("https://app.example")
         .audience("app")
         .clock(clock.clone());
-    // Ends when this is over.
+    // The server stops when this is dropped.
     let server = match store {
         "redis" => Some(Database::redis()),
         "postgres" => Some(Database::postgres()),

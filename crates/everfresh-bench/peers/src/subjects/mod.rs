@@ -20,7 +20,7 @@ pub struct Subject {
 /// The name of the subject without middleware.
 pub const BARE: &str = "nothing";
 
-/// Everybody, for one scene.
+/// All subjects, for one scene.
 pub fn all(scene: &Scene) -> Vec<Subject> {
     let mut all = tower::subjects(scene);
     all.extend(axum::subjects(scene));

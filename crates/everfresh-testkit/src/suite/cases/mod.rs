@@ -185,7 +185,7 @@ pub async fn a_posted_body_is_untouched<A: Adapter>() {
     assert!(token_of(&answer).is_some());
 }
 
-/// A handler may take its time.
+/// A handler may be slow.
 pub async fn a_slow_handler_gets_its_token<A: Adapter>() {
     let mut world = World::new::<A>().await;
     world.sign_in("alice").await;

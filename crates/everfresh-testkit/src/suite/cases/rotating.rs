@@ -37,7 +37,7 @@ pub async fn a_rotating_session_sets_two_cookies_and_moves_on<A: Adapter>() {
     }
 }
 
-/// Both tokens go back the way they came.
+/// Both tokens are returned in the transport of the request.
 pub async fn a_rotating_session_in_headers_moves_on<A: Adapter>() {
     let mut world = World::rotating::<A>().await;
     let answer = world.browser.post_json("/login?deliver=header", &json!({"user": "bob"})).await;
@@ -181,7 +181,7 @@ impl Socket {
         Self::open_from(world, cookies, "").await
     }
 
-    /// With more fields, each with its line's end.
+    /// `more`: further fields, each with its line end.
     async fn open_from(world: &World, cookies: &str, fields: &str) -> Self {
         let mut stream = TcpStream::connect(world.address).await.expect("a connection");
         let request = format!(
@@ -322,7 +322,7 @@ pub async fn every_dialect_is_served_to_its_clients<A: Adapter>() {
         assert!(refused.json::<Value>().is_object(), "{path}");
         assert!(refused.set_cookies().is_empty());
     }
-    // A token is worth the same at every door.
+    // A token has the same effect at every endpoint.
     let bound_json = json!({"refresh_token": bound}).to_string();
     let unbound = form(&refresh);
     for (path, field, body, status) in [

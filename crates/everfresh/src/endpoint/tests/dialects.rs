@@ -84,7 +84,7 @@ pub(super) async fn post(
     call_with(world, path, at("POST", path, fields), body.as_bytes()).await
 }
 
-/// Whether the engine takes this access token.
+/// Whether the engine accepts this access token.
 pub(super) async fn is_good(world: &World, token: &str) -> bool {
     world.me(bearer_cookie(token)).await.status() == StatusCode::OK
 }

@@ -10,7 +10,7 @@ use super::*;
 use crate::dialect::Dialect;
 use crate::{Reissue, Rotate, SessionErrorKind, SignIn};
 
-/// The cookies of the layer, in this world.
+/// The names of the layer's cookies in this world.
 fn both(tokens: &Tokens) -> String {
     format!("access_token={}; refresh_token={}", tokens.access, tokens.refresh)
 }
@@ -27,7 +27,7 @@ async fn at_each_dialect(world: &World, refresh: &str) -> Vec<StatusCode> {
     statuses
 }
 
-/// Asks at the OAuth 2 endpoint.
+/// Presents the token at the OAuth 2 endpoint.
 async fn by_client(world: &World, refresh: &str, client: &str) -> StatusCode {
     let grant = [("grant_type", "refresh_token"), ("refresh_token", refresh)];
     let reply = match client {

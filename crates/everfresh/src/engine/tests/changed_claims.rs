@@ -13,13 +13,13 @@ use crate::{
     Revalidation, Rotate, Session, SessionStatus, SignIn,
 };
 
-/// The former release's.
+/// The claims of the old release.
 #[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 struct V1 {
     name: String,
 }
 
-/// The new one's.
+/// The claims of the new release.
 #[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 struct V2 {
     name: String,
@@ -183,7 +183,7 @@ async fn a_session_of_the_former_release_is_401_and_goes_on_at_the_old_node() {
     let row =
         async || format!("{:?}", crate::store::SessionStore::list(&store, "alice").await.unwrap());
     let mut pair = old.sign_in().await;
-    // Shown, which a node reports.
+    // The token is presented, and a node confirms it.
     assert_eq!(old.me(&pair).await.body(), "Alice");
     tokio::task::yield_now().await;
     for advance in [0, 890, 900, 3 * 86_400] {

@@ -76,7 +76,7 @@ async fn of_two_planted_tokens_and_the_users_own_none_counts() {
         assert!(set_cookies(&response).is_empty());
     }
     assert!(world.events().contains(&"TokenRefused { reason: Conflict }".to_owned()));
-    // Nor does a crowd of them hide hers.
+    // Many planted tokens don't hide the user's own either.
     let junk = ["1", "2", "3", "4"];
     for response in answers(&world, &[&planted], &[&junk[..], &[&refresh]].concat()).await {
         assert_eq!(response.status(), StatusCode::UNAUTHORIZED);

@@ -72,7 +72,7 @@ fn the_page_explains_every_event() {
             (event, None) => panic!("{event:?} counts nothing"),
         };
         let (level, fields) = match (&event, written(&event)) {
-            // Written where the error is known.
+            // Logged where the error occurs.
             (Event::StoreFailed | Event::FeedLost, None) => {
                 (tracing::Level::WARN, BTreeSet::from(["error".to_owned()]))
             }

@@ -17,7 +17,7 @@ fn context(world: &World) -> Context {
     Context::new(world.auth.core.clone())
 }
 
-/// As [`Reissue`] does, and more.
+/// As [`Reissue`], with more recording.
 #[derive(Clone, Default)]
 struct Told {
     /// Whether each refresh was told that its request still has a valid token.
@@ -152,7 +152,7 @@ fn tokens_of_another_server_are_due_before_our_own_windows_open() {
             assert!(!Context::is_due(sid, lifetime, due + step), "{sid}: {due:?} of {lifetime:?}");
         }
     }
-    // Never in the first half of its life.
+    // Never in the first half of the lifetime.
     let (lifetime, half) = (Duration::from_secs(10), Duration::from_secs(5));
     assert!(Context::is_due("a", lifetime, half));
     assert!(!Context::is_due("a", lifetime, half + step));

@@ -108,7 +108,7 @@ async fn sign_in(world: &World, expires_in: Duration) -> Pair {
     pair
 }
 
-/// How long this access token is good.
+/// How many seconds this access token remains valid.
 async fn left(world: &World, pair: &Pair) -> u64 {
     let answer = world.send(pair.request(), |session, _| async move {
         let at = session.watch().unwrap().expires_at();

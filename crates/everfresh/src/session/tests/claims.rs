@@ -54,7 +54,7 @@ async fn an_enums_variants_with_members_are_claims_and_one_without_is_refused_in
     assert!(text.contains("a string") && text.contains("variant without members"), "{text}");
 }
 
-/// Written by one name and read by another.
+/// Serialized under one name and deserialized under another.
 #[derive(Debug, PartialEq, Serialize, Deserialize)]
 struct Lopsided {
     #[serde(rename(serialize = "role"))]

@@ -31,7 +31,7 @@ fn token(n: u64) -> String {
 }
 
 impl Cache<()> {
-    /// Who the token is, by the table.
+    /// The owner of the token, from the table.
     fn owner(&self, token: &str, keys: u64, now: Timestamp) -> Option<String> {
         let found = self.find(token.as_bytes(), keys, now)?;
         Some(found.subject.as_deref().unwrap().into())

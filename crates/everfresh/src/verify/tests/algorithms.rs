@@ -14,7 +14,7 @@ const ALL: [Algorithm; 12] = Algorithm::ALL;
 #[test]
 fn an_algorithm_is_read_and_written_by_its_registered_name() {
     for alg in ALL {
-        // The debugged name is the variant's.
+        // `Debug` prints the variant's name.
         assert_eq!(format!("{alg}"), format!("{alg:?}"));
         assert_eq!(alg.to_string().parse(), Ok(alg));
         assert_eq!(json!(alg), json!(alg.to_string()));

@@ -208,7 +208,7 @@ fn public_keys_that_share_a_kid_are_distinguished_by_their_algorithm() {
     }
     two.retire("one").unwrap_err();
 
-    // One's own keys have a name each.
+    // Each of the app's own keys has a distinct name.
     let duplicate = KeyError::DuplicateKid("one".into());
     let own = || [private(Algorithm::RS256), private(Algorithm::ES256)];
     assert_eq!(Keys::verifying(own()).unwrap_err(), duplicate);

@@ -65,12 +65,12 @@ fn each_signature_of_rfc_7515_verifies_with_its_own_key_alone() {
                 tally.note(format!("{name} with {other}"), bad.is_err());
             }
         }
-        // A.5, which is not secured.
+        // A.5, an unsecured token.
         let none = open(&format!("eyJhbGciOiJub25lIn0.{PAYLOAD}."), &keys);
         let signed = open(&format!("eyJhbGciOiJub25lIn0.{PAYLOAD}.{signature}"), &keys);
         tally.note("A.5", none == Err(InvalidReason::Malformed));
         tally.note("A.5, with a signature", signed == Err(InvalidReason::Header));
-        // A.4's header: ES512, its curve's.
+        // A.4's header names ES512, which matches its curve.
         let es512 = open(&format!("eyJhbGciOiJFUzUxMiJ9.{PAYLOAD}.{signature}"), &keys);
         tally.note("A.4, another key's", es512 == Err(InvalidReason::Header));
     }
@@ -128,7 +128,7 @@ fn the_signatures_of_rfc_7520_are_judged_as_published() {
         tally.note(name, open(&token, &keys).as_deref() == Ok(&*text));
         let changed = open(&format!("{token}A"), &keys);
         tally.note(format!("{name}, changed"), changed.is_err());
-        // The payload left out (section 4.5).
+        // The payload is detached (section 4.5).
         let detached = open(&format!("{head}..{tail}"), &keys);
         tally.note(format!("{name}, detached"), detached == Err(InvalidReason::Malformed));
         // everfresh does not accept the JSON forms.
