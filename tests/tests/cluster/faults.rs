@@ -329,7 +329,7 @@ impl Course<'_> {
             if self.rests == Rests::OnAnother {
                 assert!(!self.issuer.is_reused(&victim.name), "{:?}: sent twice", victim.moment);
                 assert!(self.issuer.calls(&victim.name) <= 1);
-                // A claim was made, and its answer reached no node that could publish it.
+                // A reservation was made, and its answer reached no node that could publish it.
                 assert_eq!(is_lost, claim_stands(row), "{:?}", victim.moment);
             }
             if is_lost {

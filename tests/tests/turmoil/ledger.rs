@@ -22,7 +22,7 @@ struct Kept {
     successors: BTreeMap<(SessionId, u64), String>,
     /// Generations that the store rotated.
     rotated: BTreeSet<(SessionId, u64)>,
-    /// When a session's token was claimed, and when the claim ended.
+    /// When a session's token was reserved, and when the reservation ended.
     claims: BTreeMap<SessionId, Vec<(Duration, Option<Duration>)>>,
     /// The number of starts of each node.
     lives: Vec<u32>,
@@ -135,7 +135,7 @@ impl Ledger {
         kept.claims.entry(sid).or_default().push((now, None));
     }
 
-    /// The claim was withdrawn, or new tokens were published.
+    /// The reservation was released, or new tokens were published.
     pub(crate) fn unclaimed(&self, sid: SessionId) {
         self.tell(|| format!("the claim of {sid} is over"));
         let mut kept = self.kept();
@@ -145,7 +145,7 @@ impl Ledger {
         }
     }
 
-    /// Whether the session's token was claimed at any time since `since`.
+    /// Whether the session's token was reserved at any time since `since`.
     pub(crate) fn was_claimed(&self, sid: SessionId, since: Duration) -> bool {
         let kept = self.kept();
         let claims = kept.claims.get(&sid).into_iter().flatten();

@@ -12,7 +12,7 @@
 //! 3. Each client is served as the user that signed in.
 //! 4. A client with a good connection to a node gets an answer within a time limit.
 //! 5. If another server accepts each token only once (`Replay::Never`), no token is sent twice. A
-//!    refused client has a token that was claimed. A client that loses its session has a token
+//!    refused client has a token that was reserved. A client that loses its session has a token
 //!    whose answer reached no node that lived to store it.
 //!
 //! ```sh

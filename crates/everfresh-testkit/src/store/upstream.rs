@@ -19,7 +19,7 @@ fn tokens(n: u8) -> NewUpstreamTokens {
     NewUpstreamTokens::new(vec![n, 0, 255, n], HOUR / 2)
 }
 
-/// A session with tokens in custody.
+/// A session backed by upstream tokens.
 async fn open<H: Harness<Store: UpstreamTokenStore>>() -> H {
     let harness = H::open().await;
     let new = with(session(1, "alice"), |new| new.upstream = Some(tokens(1)));

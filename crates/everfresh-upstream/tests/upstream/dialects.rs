@@ -150,7 +150,7 @@ async fn resting(dialect: &'static Dialect) -> (World, Client, Server) {
     let claims = Arc::new(std::sync::Mutex::new(None::<crate::wire::Wire>));
     let seen = claims.clone();
     let server = Server::new(dialect, &clock, move || {
-        // The claim is recorded before the request is sent, for tokens in head or body.
+        // The reservation is stored before the request is sent, for tokens in head or body.
         let wire = seen.lock().unwrap().clone().unwrap();
         assert!(wire.count("claim") > wire.count("publish"), "no claim was made");
     });

@@ -135,7 +135,7 @@ async fn an_answer_that_does_not_come_is_replayed_after_half_of_the_grace() {
 async fn after_the_grace_nothing_is_replayed() {
     let world = World::set(|upstream| upstream.replay(Replay::Within(secs(20))));
     let mut client = world.expired("ada").await;
-    // A node claimed it and crashed.
+    // A node reserved it and crashed.
     let row = world.row(&client).await.unwrap();
     let claim = Reservation::new(row.sid, 0, [7; 16]);
     assert!(world.store.store.reserve(claim).await.unwrap());
@@ -195,7 +195,7 @@ async fn tokens_that_do_not_rotate_are_sent_as_often_as_needed() {
 // Rows: S57.
 #[tokio::test(start_paused = true)]
 async fn a_node_stopped_after_its_reservation_does_not_send() {
-    // The store is slow to answer the claim. The process might as well have been stopped.
+    // The store is slow to answer the reservation. The process might as well have been stopped.
     let world = World::new();
     world.tick();
     let mut client = world.expired("ada").await;

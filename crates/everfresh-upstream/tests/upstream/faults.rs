@@ -258,8 +258,8 @@ async fn a_wrong_client_secret_is_an_alarm_and_ends_no_session() {
 // Rows: F76.
 #[tokio::test(start_paused = true)]
 async fn a_refused_node_checks_whether_another_node_succeeded() {
-    // Two nodes send the same token, as after a store that lost a claim. The second node succeeds
-    // first, and the first node gets one of the usual error answers.
+    // Two nodes send the same token, as after a store that lost a reservation. The second node
+    // succeeds first, and the first node gets one of the usual error answers.
     for (status, body) in [
         (400, r#"{"error":"invalid_grant"}"#),
         (400, r#"{"error":"invalid_request"}"#),

@@ -26,7 +26,7 @@ pub(super) enum Kind {
     Answer,
 }
 
-/// Names a pending operation, such as a node's first claim or its second answer.
+/// Names a pending operation, such as a node's first reservation or its second answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Id {
     pub(super) node: usize,
@@ -174,7 +174,7 @@ pub(super) fn down() -> StoreError {
     StoreError::new("the store is down")
 }
 
-/// Reads, and calls unrelated to claims, pass at once.
+/// Reads, and calls unrelated to reservations, pass at once.
 impl SessionStore for Link {
     async fn create(&self, new: NewSession) -> Result<(), StoreError> {
         self.up()?;

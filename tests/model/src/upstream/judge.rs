@@ -17,7 +17,7 @@ use super::step::{ChangeResult, letter};
 pub enum Wrong {
     /// The other server received a token again that it had consumed.
     Reused,
-    /// A single-use token was sent or claimed although another node had done so.
+    /// A single-use token was sent or reserved although another node had done so.
     SentTwice,
     /// Tokens that a node had received, or that no node had sent, were useless at the end.
     Lost,
@@ -60,7 +60,7 @@ pub(super) struct Ledger {
     pub(super) asked_to_end: Option<usize>,
     /// The row is gone.
     pub(super) over: bool,
-    /// The node that made the current claim.
+    /// The node that holds the current reservation.
     claimant: Option<usize>,
     /// Refreshes that may have arrived, by token.
     sent: BTreeMap<Id, u64>,
@@ -113,7 +113,7 @@ impl World {
         match change {
             Change::Reservation(claim) => {
                 self.ledger.claimant = Some(id.node);
-                // A node whose claim was replaced can't withdraw it any more.
+                // A node whose reservation was replaced can't release it any more.
                 self.ledger.doubtful |= claim.replaces.is_some();
                 let tries = self.upstream().map_or(0, |upstream| upstream.0);
                 if tries > 1 && self.plan.model == Model::Strict {

@@ -45,9 +45,9 @@ pub(super) enum Move {
 /// How much time passes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Span {
-    /// More than the time within which a token is sent after its claim.
+    /// More than the time within which a token is sent after its reservation.
     Second,
-    /// More than the time after which a claim is in doubt.
+    /// More than the time after which a reservation is in doubt.
     Limit,
 }
 

@@ -1,4 +1,4 @@
-//! The values that a refresher and a custodian receive.
+//! The values that a refresher and an upstream token keeper receive.
 
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};

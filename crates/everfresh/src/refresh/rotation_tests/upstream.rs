@@ -1,4 +1,5 @@
-//! Sessions backed by tokens of another server: the calls to a custodian, and their order.
+//! Sessions backed by tokens of another server: the calls to an upstream token keeper, and their
+//! order.
 
 use std::sync::Mutex;
 
