@@ -140,12 +140,14 @@ fn folder() -> PathBuf {
 
 /// Every dialect of the catalogue, and what its vendor documents.
 fn catalogue() -> Vec<(Dialect, Documented)> {
-    let mut files: Vec<_> = std::fs::read_dir(folder()).unwrap().map(|e| e.unwrap().path()).collect();
+    let mut files: Vec<_> =
+        std::fs::read_dir(folder()).unwrap().map(|e| e.unwrap().path()).collect();
     files.retain(|path| path.extension().is_some_and(|ending| ending == "json"));
     files.sort();
     let read = |path: &PathBuf| {
         let text = std::fs::read_to_string(path).unwrap();
-        let dialect = Dialect::from_json(&text).unwrap_or_else(|e| panic!("{}: {e}", path.display()));
+        let dialect =
+            Dialect::from_json(&text).unwrap_or_else(|e| panic!("{}: {e}", path.display()));
         let name = path.file_stem().unwrap().to_str().unwrap();
         assert_eq!(dialect.name, name, "{}", path.display());
         let answers = folder().join("answers").join(format!("{name}.json"));
@@ -168,7 +170,8 @@ async fn each_dialect_asks_and_reads_as_its_vendor_documents() {
         let url = server.start().await;
         let client = documented.client.as_deref().map(client);
         let settings = &documented.settings;
-        let settings = settings.iter().map(|(a, b)| (a.clone(), Zeroizing::new(b.clone()))).collect();
+        let settings =
+            settings.iter().map(|(a, b)| (a.clone(), Zeroizing::new(b.clone()))).collect();
         let mut values = RequestValues::new("rt-1").access_token("at-1").settings(&settings);
         values.client = client.as_ref();
         for answer in &documented.answers {

@@ -18,9 +18,7 @@ use std::env::{self, VarError};
 use std::error::Error;
 use std::time::SystemTime;
 
-use everfresh::dialect::{
-    ClientAuthentication, Dialect, RefreshOutcome, RequestValues, TokenKind,
-};
+use everfresh::dialect::{ClientAuthentication, Dialect, RefreshOutcome, RequestValues, TokenKind};
 use everfresh_upstream::{HttpClient, SecureUrl};
 use zeroize::Zeroizing;
 
@@ -57,7 +55,8 @@ async fn main() -> Result<(), Box<dyn Error>> {
         .chain(settings.values())
         .map(|secret| secret.as_str())
         .collect();
-    let mask = |text: &str| secrets.iter().fold(text.to_owned(), |text, one| text.replace(one, MASK));
+    let mask =
+        |text: &str| secrets.iter().fold(text.to_owned(), |text, one| text.replace(one, MASK));
     println!("{} {} {}", request.method(), url.as_str(), mask(request.uri().query().unwrap_or("")));
     for (name, value) in request.headers() {
         let hidden = value.is_sensitive() && name != "content-type" && name != "accept";
