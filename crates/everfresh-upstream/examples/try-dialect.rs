@@ -13,11 +13,13 @@
 //! The request spends a refresh token that can be used once: the new one is printed only if
 //! `SHOW_TOKENS=1`.
 
+#![allow(clippy::print_stdout, reason = "an example prints what it found")]
+
 use std::collections::BTreeMap;
 use std::env::{self, VarError};
 use std::error::Error;
-use std::time::SystemTime;
 
+use everfresh::Clock;
 use everfresh::dialect::{ClientAuthentication, Dialect, RefreshOutcome, RequestValues, TokenKind};
 use everfresh_upstream::{HttpClient, SecureUrl};
 use zeroize::Zeroizing;
@@ -47,7 +49,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
     values.client = client.as_ref();
     values.access_token = access_token.as_ref().map(|token| token.as_str());
 
-    let now = SystemTime::now().into();
+    let now = Clock::system().now();
     let request = dialect.request(&values, now)?;
     let secrets: Vec<&str> = [&refresh_token, &access_token]
         .into_iter()
