@@ -25,7 +25,7 @@ async fn load(world: &World, options: Value) {
              const {{ createClient }} = await import(URL.createObjectURL(module));
              window.auth = createClient({options});
              window.heard = [];
-             auth.onChange((happening, here) => heard.push([happening, here]));
+             auth.onChange((event, fromThisTab) => heard.push([event, fromThisTab]));
              return 'loaded'",
             json!(module.unwrap()),
         ))
@@ -109,7 +109,7 @@ async fn a_sign_out_reaches_every_tab() {
     let first = world.another_tab().await;
     world.visible("#signed-in").await;
     load(&world, json!({})).await;
-    assert_eq!(world.run("auth.tell('signed-in')").await, Value::Null);
+    assert_eq!(world.run("auth.notify('signed-in')").await, Value::Null);
     assert_eq!(world.run("return (await auth.signOut()).status").await, 204);
     let here = json!([["signed-in", true], ["signed-out", true]]);
     assert_eq!(world.run("return heard").await, here);

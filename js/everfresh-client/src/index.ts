@@ -1,163 +1,186 @@
 /**
- * The browser's side of everfresh. Rules, caveats and an example are in the README.
+ * The browser client of everfresh. The README has the rules, the caveats and an example.
  *
  * @module
  */
 
-import { type Ended, type Message, once } from "./once.js";
-import { type Fetch, patiently } from "./retry.js";
-import { left, moment } from "./time.js";
+import { type Fetch, fetchWithRetry } from "./retry.js";
+import { type Message, type RefreshedMessage, singleFlight } from "./single-flight.js";
+import { addSeconds, secondsUntil } from "./time.js";
 
-/** How long a refresh may take, in milliseconds. */
-const REFRESH_LIMIT = 30_000;
+/** How long a refresh request may take, in milliseconds. */
+const REFRESH_TIMEOUT = 30_000;
 
-export interface Options {
-  /** Where {@link Client.signOut} posts to. Default: `/logout`. */
-  logout?: string;
-  /** Where {@link Client.refresh} posts to. Default: `/auth/refresh`. */
-  refresh?: string;
-  /** A response header that says how many seconds the access token still lives. Default: none. */
+/** The options of {@link createClient}. */
+export interface ClientOptions {
+  /** The URL that {@link Client.signOut} posts to. Default: `/logout`. */
+  logoutUrl?: string;
+  /** The URL that {@link Client.refresh} posts to. Default: `/auth/refresh`. */
+  refreshUrl?: string;
+  /**
+   * The name of a response header field with the seconds until the access token expires, as a whole
+   * number. Default: none.
+   */
   expiresInHeader?: string;
   /**
-   * A cookie that scripts may read, and that says when the access token expires, in seconds since
-   * 1970. Default: none.
+   * The name of a cookie with the time at which the access token expires, in whole seconds since
+   * 1970. Scripts must be able to read the cookie. Default: none.
    */
   expiresAtCookie?: string;
-  /** The longest `Retry-After` that is waited for, in milliseconds. Default: 10,000. */
-  longestWait?: number;
-  /** Asked, with the arguments of `fetch`, before a request is sent again. Default: always. */
+  /**
+   * The longest `Retry-After` that {@link Client.fetch} waits for, in milliseconds.
+   * Default: 10,000.
+   */
+  maxRetryAfter?: number;
+  /**
+   * Called with the arguments of `fetch` before a request is sent again. The request is not sent
+   * again if it returns false. Default: every request may be.
+   */
   mayRetry?: (...request: Parameters<typeof globalThis.fetch>) => boolean;
-  /** What tabs know each other by. Where an origin has several apps, one each. Default: `everfresh`. */
+  /**
+   * The name of the `BroadcastChannel` and of the Web Lock that tabs share. Each app on an origin
+   * needs its own. Default: `everfresh`.
+   */
   channel?: string;
-  /** What sends requests. Default: the `fetch` of this page. */
+  /** The function that sends requests. Default: the page's `fetch` at the time of the call. */
   fetch?: typeof globalThis.fetch;
 }
 
-/** What happens to the session of this browser. */
-export type Happening = "signed-in" | "signed-out" | "refreshed";
+/** A change of this browser's session. */
+export type SessionEvent = "signed-in" | "signed-out" | "refreshed";
 
-/** `here` says whether this tab did it, or another one. */
-export type Listener = (happening: Happening, here: boolean) => void;
+/** Called with each change, and with whether this tab caused it. */
+export type SessionListener = (event: SessionEvent, fromThisTab: boolean) => void;
 
-/** How a refresh ended. */
-export interface Refreshed {
-  /** Whether it is done. */
+/** The result of {@link Client.refresh}. */
+export interface RefreshResult {
+  /** Whether the status is 2xx. */
   ok: boolean;
-  /** The answer's status: 401 if nobody is signed in; 0 if there was no answer. */
+  /**
+   * The status of the response: 401 if there is no session. 0 if no response came within 30 s.
+   */
   status: number;
-  /** Seconds until the access token expires, if the server said so. */
+  /** Seconds until the access token expires, if the response contains `expires_in`. */
   expiresIn: number | undefined;
 }
 
-/** Its functions need no `this`: they can be handed on. */
+/** The client of one page. Its methods don't use `this`, so they can be passed on. */
 export interface Client {
-  /** As `fetch`; after an answer 503 with `Retry-After` it waits, and sends the request once more. */
+  /**
+   * Takes the arguments of `fetch`. After a 503 with `Retry-After` it waits and sends the request
+   * once more. Rejects as `fetch` does.
+   */
   fetch: typeof globalThis.fetch;
-  /** Seconds until the access token expires, 0 if it has; `undefined` as long as nobody said it. */
+  /**
+   * Returns the seconds until the access token expires, or 0 if it has expired. Returns `undefined`
+   * if no response and no cookie contained the time.
+   */
   expiresIn(): number | undefined;
   /**
-   * Refreshes early, once for all tabs: whoever asks while it runs, or within a second of its end,
-   * is told how it ended. Never rejects.
+   * Refreshes the tokens early, with one request for all tabs. A call during the request, or within
+   * a second of its end, gets the same result. Never rejects.
    */
-  refresh(): Promise<Refreshed>;
+  refresh(): Promise<RefreshResult>;
   /**
-   * Posts to the app's logout path, and tells all tabs if nobody is signed in any more: after any
-   * 2xx, and after a 401. Gives the answer; rejects as `fetch` does.
+   * Posts to the logout URL and returns the response. After a 2xx or a 401 every tab gets
+   * `signed-out`. Rejects as `fetch` does.
    */
   signOut(init?: RequestInit): Promise<Response>;
-  /** Tells all tabs, this one too, what the app has done or found out itself. */
-  tell(happening: Exclude<Happening, "refreshed">): void;
-  /** Runs a listener at every change, of whatever tab. Gives a function that ends this. */
-  onChange(listener: Listener): () => boolean;
-  /** Listens to the other tabs no longer, and tells them nothing more. */
+  /** Sends `signed-in` or `signed-out` to every tab, this one included. */
+  notify(event: Exclude<SessionEvent, "refreshed">): void;
+  /** Adds a listener for changes in every tab. Returns a function that removes it. */
+  onChange(listener: SessionListener): () => boolean;
+  /** Stops the exchange of messages with other tabs. The other methods still work in this tab. */
   close(): void;
 }
 
-/** A client for one app. Make one per page. */
-export function createClient(options: Options = {}): Client {
+/** Creates the client of one app. A page needs one. */
+export function createClient(options: ClientOptions = {}): Client {
   const {
-    logout = "/logout",
-    refresh = "/auth/refresh",
+    logoutUrl = "/logout",
+    refreshUrl = "/auth/refresh",
     expiresInHeader,
     expiresAtCookie,
-    longestWait = 10_000,
+    maxRetryAfter = 10_000,
     mayRetry,
     channel: name = "everfresh",
-    // Looked up when it is called: pages replace it.
+    // Looked up at each call, because a page may replace its `fetch`.
     fetch: send = (...request: Parameters<Fetch>) => globalThis.fetch(...request),
   } = options;
-  const listeners = new Set<Listener>();
+  const listeners = new Set<SessionListener>();
   let channel: BroadcastChannel | undefined =
     globalThis.BroadcastChannel && new BroadcastChannel(name);
   let expiresAt: number | undefined;
-  // Counts sign-ins and sign-outs: what was asked before one says nothing of the time after it.
-  let era = 0;
+  // Counts sign-ins and sign-outs. A response to a request from before one says nothing of the
+  // session after it.
+  let epoch = 0;
 
-  // Answers overtake each other, and within a session the expiry moves on: the latest counts.
-  const learn = (at = 0) => {
-    if (at > (expiresAt ?? 0)) expiresAt = at;
+  // Responses may overtake each other. Within a session the expiry grows, so the latest counts.
+  const updateExpiry = (time = 0) => {
+    if (time > (expiresAt ?? 0)) expiresAt = time;
   };
-  const hear = (message: Message, here: boolean) => {
-    hearRefreshes(message);
+  const receive = (message: Message, fromThisTab: boolean) => {
+    receiveInFlight(message);
     const { type } = message;
-    if (type === "claim" || (type === "refreshed" && !message.ok)) return;
-    if (type === "refreshed") learn(message.expiresAt);
+    if (type === "candidate" || (type === "refreshed" && !message.ok)) return;
+    if (type === "refreshed") updateExpiry(message.expiresAt);
     else {
-      era++;
+      epoch++;
       expiresAt = undefined;
     }
-    // Each by itself: an error in one is reported, and the others run.
-    for (const listener of listeners) queueMicrotask(() => listener(type, here));
+    // A microtask each: the browser reports an error in one listener, and the other ones run.
+    for (const listener of listeners) queueMicrotask(() => listener(type, fromThisTab));
   };
-  const say = (message: Message) => {
+  const post = (message: Message) => {
     channel?.postMessage(message);
-    hear(message, true);
+    receive(message, true);
   };
 
   const request: Fetch = async (...request) => {
-    const asked = era;
-    const response = await patiently(send, longestWait, mayRetry, ...request);
-    if (expiresInHeader && asked === era) {
-      learn(moment(response.headers.get(expiresInHeader), Date.now()));
+    const epochAtStart = epoch;
+    const response = await fetchWithRetry(send, maxRetryAfter, mayRetry, ...request);
+    if (expiresInHeader && epochAtStart === epoch) {
+      updateExpiry(addSeconds(Date.now(), response.headers.get(expiresInHeader)));
     }
     return response;
   };
-  const callServer = async (): Promise<Ended> => {
-    const asked = era;
-    const ended: Ended = { type: "refreshed", ok: false, status: 0 };
+  const callServer = async (): Promise<RefreshedMessage> => {
+    const epochAtStart = epoch;
+    const result: RefreshedMessage = { type: "refreshed", ok: false, status: 0 };
     try {
-      const signal = AbortSignal.timeout(REFRESH_LIMIT);
-      const response = await request(refresh, { method: "POST", signal });
-      ended.ok = response.ok;
-      ended.status = response.status;
+      const signal = AbortSignal.timeout(REFRESH_TIMEOUT);
+      const response = await request(refreshUrl, { method: "POST", signal });
+      result.ok = response.ok;
+      result.status = response.status;
       const { expires_in } = await response.json();
-      if (asked === era) ended.expiresAt = moment(expires_in, Date.now());
+      if (epochAtStart === epoch) result.expiresAt = addSeconds(Date.now(), expires_in);
     } catch {
-      // No answer, or a body that is not everfresh's: the status tells which.
+      // No response came, or its body is not JSON. `status` distinguishes the two.
     }
-    return ended;
+    return result;
   };
-  const [runRefresh, hearRefreshes] = once(name, callServer, say);
+  const [runRefresh, receiveInFlight] = singleFlight(name, callServer, post);
 
   if (channel) {
-    channel.onmessage = ({ data }: MessageEvent<Message>) => hear(data, false);
-    // On a server, nobody's channel should keep the process from its end.
+    channel.onmessage = ({ data }: MessageEvent<Message>) => receive(data, false);
+    // In Node.js an open channel would keep the process running.
     (channel as { unref?: () => void }).unref?.();
   }
-  const tell: Client["tell"] = (type) => say({ type });
+  const notify: Client["notify"] = (type) => post({ type });
   return {
     fetch: request,
-    expiresIn: () => left(moment(expiresAtCookie && cookie(expiresAtCookie), 0) ?? expiresAt),
+    expiresIn: () =>
+      secondsUntil(addSeconds(0, expiresAtCookie && readCookie(expiresAtCookie)) ?? expiresAt),
     async refresh() {
       const { ok, status, expiresAt } = await runRefresh();
-      return { ok, status, expiresIn: left(expiresAt) };
+      return { ok, status, expiresIn: secondsUntil(expiresAt) };
     },
     async signOut(init) {
-      const response = await request(logout, { ...init, method: "POST" });
-      if (response.ok || response.status === 401) tell("signed-out");
+      const response = await request(logoutUrl, { ...init, method: "POST" });
+      if (response.ok || response.status === 401) notify("signed-out");
       return response;
     },
-    tell,
+    notify,
     onChange(listener) {
       listeners.add(listener);
       return () => listeners.delete(listener);
@@ -169,7 +192,8 @@ export function createClient(options: Options = {}): Client {
   };
 }
 
-const cookie = (name: string) =>
+/** Returns the value of a cookie that scripts may read. Outside of a page there is none. */
+const readCookie = (name: string) =>
   globalThis.document?.cookie
     .split("; ")
     .find((pair) => pair.startsWith(`${name}=`))

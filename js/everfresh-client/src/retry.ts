@@ -1,36 +1,39 @@
-/** One more try where a server says when: the answer 503 with `Retry-After`. */
+/** One retry after a 503 with `Retry-After` (RFC 9110 sections 10.2.3 and 15.6.4). */
 
-import { moment } from "./time.js";
+import { addSeconds } from "./time.js";
 
 export type Fetch = typeof globalThis.fetch;
-export type Arguments = Parameters<Fetch>;
+export type FetchArguments = Parameters<Fetch>;
 
-/** Sends a request, and once more if its answer asks for that and `mayRetry` agrees. */
-export async function patiently(
+/**
+ * Sends a request. After a 503 with a `Retry-After` of at most `maxRetryAfter` milliseconds, waits
+ * and sends the request once more, unless its body can't be sent again or `mayRetry` returns false.
+ */
+export async function fetchWithRetry(
   send: Fetch,
-  longestWait: number,
-  mayRetry: ((...request: Arguments) => boolean) | undefined,
-  ...request: Arguments
+  maxRetryAfter: number,
+  mayRetry: ((...request: FetchArguments) => boolean) | undefined,
+  ...request: FetchArguments
 ): Promise<Response> {
-  // Asked before it is sent: what has been sent has no body any more.
-  const again = canBeSentAgain(...request);
+  // Checked before the first `fetch`, which consumes the body of a `Request`.
+  const repeatable = isRepeatable(...request);
   const response = await send(...request);
-  if (response.status !== 503 || !again) return response;
-  const wait = retryAfter(response.headers.get("retry-after") ?? "");
-  // Not a number is never within the limit.
-  if (!(wait <= longestWait) || mayRetry?.(...request) === false) return response;
-  // Nobody reads this answer: its connection is free for the next one.
+  if (response.status !== 503 || !repeatable) return response;
+  const delay = retryAfter(response.headers.get("retry-after") ?? "");
+  // A comparison with NaN is false, so an unreadable `Retry-After` causes no retry.
+  if (!(delay <= maxRetryAfter) || mayRetry?.(...request) === false) return response;
+  // The page gets the second response. Cancelling the first body frees its connection.
   response.body?.cancel().catch(() => {});
   const [input, init] = request;
-  await pause(wait, init?.signal ?? (input as Request).signal);
+  await abortableSleep(delay, init?.signal ?? (input as Request).signal);
   return send(...request);
 }
 
 /**
- * Whether a second call of `fetch` with the same arguments sends the same request. A stream is
- * read once, and the body of a `Request` is a stream.
+ * Returns whether a second call of `fetch` with the same arguments sends the same request. A stream
+ * can be read only once, and the body of a `Request` is a stream.
  */
-function canBeSentAgain(input: Arguments[0], init: Arguments[1]): boolean {
+function isRepeatable(input: FetchArguments[0], init: FetchArguments[1]): boolean {
   const body = init?.body;
   if (body !== undefined && body !== null) {
     return (
@@ -43,29 +46,35 @@ function canBeSentAgain(input: Arguments[0], init: Arguments[1]): boolean {
     typeof input === "string" ||
     input instanceof URL ||
     input.body === null ||
-    // Not every browser tells a Request's body; these methods have none.
+    // Some browsers lack `Request.body`. A request with one of these methods has no body.
     /^(GET|HEAD)$/.test(input.method)
   );
 }
 
-/** Milliseconds until a server wants to be asked again (RFC 9110 section 10.2.3); NaN if unsaid. */
+/**
+ * Returns the delay that a `Retry-After` field asks for, in milliseconds (RFC 9110 section 10.2.3).
+ * Returns NaN if the value is neither whole seconds nor an HTTP date.
+ */
 function retryAfter(value: string): number {
-  // `Date.parse` reads nearly anything; HTTP's dates end like this.
-  const date = value.endsWith(" GMT") ? Date.parse(value) : NaN;
-  return moment(value, 0) ?? Math.max(0, date - Date.now());
+  const seconds = addSeconds(0, value);
+  // `Date.parse` accepts many other formats. An HTTP date ends with " GMT".
+  return seconds ?? (value.endsWith(" GMT") ? Math.max(0, Date.parse(value) - Date.now()) : NaN);
 }
 
-/** Waits, or rejects with the signal's reason as `fetch` would. */
-function pause(milliseconds: number, signal: AbortSignal | null | undefined): Promise<void> {
+/** Resolves after so many milliseconds. Rejects with the signal's reason, as `fetch` does. */
+function abortableSleep(
+  milliseconds: number,
+  signal: AbortSignal | null | undefined,
+): Promise<void> {
   return new Promise((resolve, reject) => {
     signal?.throwIfAborted();
-    const stop = () => {
+    const abort = () => {
       clearTimeout(timer);
       reject(signal?.reason);
     };
-    signal?.addEventListener("abort", stop);
+    signal?.addEventListener("abort", abort);
     const timer = setTimeout(() => {
-      signal?.removeEventListener("abort", stop);
+      signal?.removeEventListener("abort", abort);
       resolve();
     }, milliseconds);
   });

@@ -1,26 +1,26 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 
-import { browser, fake, stub } from "./world.mjs";
+import { browser, fakeFetch, stubGlobal } from "./helpers.mjs";
 
 const NOW = 1_800_000_000_000;
-const limit = { timeout: 20_000 };
+const timeLimit = { timeout: 20_000 };
 
-function clock(t) {
+function mockClock(t) {
   t.mock.timers.enable({ apis: ["Date"], now: NOW });
   return t.mock.timers;
 }
 
-/** Answers with these values of a header, in turn. */
-const saying = (...values) =>
-  fake((nth) => {
+/** A `fetch` whose responses carry these values of `X-Expires-In`, in turn. */
+const expiresIn = (...values) =>
+  fakeFetch((nth) => {
     const value = values[nth - 1];
     return new Response(null, value === undefined ? {} : { headers: { "x-expires-in": value } });
   });
 
-test("a header says how many seconds are left, and they run out", limit, async (t) => {
-  const time = clock(t);
-  const tab = browser(t).open({ fetch: saying("900"), expiresInHeader: "X-Expires-In" });
+test("expiresIn counts down from the value of the header", timeLimit, async (t) => {
+  const time = mockClock(t);
+  const tab = browser(t).open({ fetch: expiresIn("900"), expiresInHeader: "X-Expires-In" });
   assert.equal(tab.expiresIn(), undefined);
   await tab.fetch("/");
   assert.equal(tab.expiresIn(), 900);
@@ -30,45 +30,48 @@ test("a header says how many seconds are left, and they run out", limit, async (
   assert.equal(tab.expiresIn(), 0);
 });
 
-test("a header that nobody named is not read", limit, async (t) => {
-  const tab = browser(t).open({ fetch: saying("900") });
+test("the header is ignored unless expiresInHeader names it", timeLimit, async (t) => {
+  const tab = browser(t).open({ fetch: expiresIn("900") });
   await tab.fetch("/");
   assert.equal(tab.expiresIn(), undefined);
 });
 
-test("of answers that overtake each other the latest expiry counts", limit, async (t) => {
-  clock(t);
-  const tab = browser(t).open({ fetch: saying("900", "3", undefined), expiresInHeader: "x-expires-in" });
+test("the latest expiry counts if responses overtake each other", timeLimit, async (t) => {
+  mockClock(t);
+  const tab = browser(t).open({ fetch: expiresIn("900", "3", undefined), expiresInHeader: "x-expires-in" });
   for (let i = 0; i < 3; i += 1) await tab.fetch("/");
   assert.equal(tab.expiresIn(), 900);
 });
 
-test("what is not a whole number is not an expiry", limit, async (t) => {
+test("a header value that is not a whole number is ignored", timeLimit, async (t) => {
   for (const value of ["", "soon", "-5", "1e3", "0x10", "12.5", "NaN"]) {
-    const tab = browser(t).open({ fetch: saying(value), expiresInHeader: "x-expires-in" });
+    const tab = browser(t).open({ fetch: expiresIn(value), expiresInHeader: "x-expires-in" });
     await tab.fetch("/");
     assert.equal(tab.expiresIn(), undefined, value);
   }
 });
 
-test("after a sign-out nothing is left, whatever answers come late", limit, async (t) => {
-  let reply;
-  const answers = [async () => new Response(null, { headers: { "x-expires-in": "900" } }), () => new Promise((resolve) => (reply = resolve))];
-  const tab = browser(t).open({ fetch: fake((nth) => answers[nth - 1]()), expiresInHeader: "x-expires-in" });
+test("a sign-out resets the expiry, and a late response does not set it", timeLimit, async (t) => {
+  let respond;
+  const responses = [
+    async () => new Response(null, { headers: { "x-expires-in": "900" } }),
+    () => new Promise((resolve) => (respond = resolve)),
+  ];
+  const tab = browser(t).open({ fetch: fakeFetch((nth) => responses[nth - 1]()), expiresInHeader: "x-expires-in" });
   await tab.fetch("/");
   const late = tab.fetch("/");
-  tab.tell("signed-out");
+  tab.notify("signed-out");
   assert.equal(tab.expiresIn(), undefined);
-  reply(new Response(null, { headers: { "x-expires-in": "900" } }));
+  respond(new Response(null, { headers: { "x-expires-in": "900" } }));
   await late;
   assert.equal(tab.expiresIn(), undefined);
 });
 
-test("a readable cookie says the moment, and counts before what was heard", limit, async (t) => {
-  clock(t);
+test("a readable cookie counts before the header", timeLimit, async (t) => {
+  mockClock(t);
   const page = { cookie: "" };
-  stub(t, "document", page);
-  const tab = browser(t).open({ fetch: saying("900"), expiresInHeader: "x-expires-in", expiresAtCookie: "until" });
+  stubGlobal(t, "document", page);
+  const tab = browser(t).open({ fetch: expiresIn("900"), expiresInHeader: "x-expires-in", expiresAtCookie: "until" });
   assert.equal(tab.expiresIn(), undefined);
   for (const [cookie, expected] of [
     [`until=${NOW / 1000 + 60}`, 60],
@@ -82,7 +85,7 @@ test("a readable cookie says the moment, and counts before what was heard", limi
     assert.equal(tab.expiresIn(), expected, cookie);
   }
   await tab.fetch("/");
-  assert.equal(tab.expiresIn(), 900, "the cookie can't be read");
+  assert.equal(tab.expiresIn(), 900, "the cookie has no number, so the header counts");
   page.cookie = `until=${NOW / 1000 + 60}`;
   assert.equal(tab.expiresIn(), 60);
 });

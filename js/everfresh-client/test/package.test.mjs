@@ -4,7 +4,7 @@ import { test } from "node:test";
 
 const read = (path) => readFile(new URL(`../${path}`, import.meta.url), "utf8");
 
-test("what pages load is less than 3 KiB and needs nothing else", async () => {
+test("the bundle is smaller than 3 KiB and imports nothing", async () => {
   const built = await read("dist/index.js");
   assert.ok(Buffer.byteLength(built) < 3 * 1024, `${Buffer.byteLength(built)} bytes`);
   assert.doesNotMatch(built, /\bimport\b|\brequire\b/);
@@ -12,11 +12,11 @@ test("what pages load is less than 3 KiB and needs nothing else", async () => {
   assert.deepEqual([dependencies, peerDependencies, sideEffects], [undefined, undefined, false]);
 });
 
-test("the types stand alone", async () => {
+test("the type declarations import nothing", async () => {
   assert.doesNotMatch(await read("dist/index.d.ts"), /\bfrom\b|import\(/);
 });
 
-test("the lock file names no registry", async () => {
+test("the lock file contains no registry URL", async () => {
   const { packages } = JSON.parse(await read("package-lock.json"));
   for (const [name, { resolved }] of Object.entries(packages)) assert.equal(resolved, undefined, name);
 });

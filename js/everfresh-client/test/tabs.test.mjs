@@ -1,104 +1,104 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 
-import { browser, fake, stub, until } from "./world.mjs";
+import { browser, fakeFetch, stubGlobal, waitUntil } from "./helpers.mjs";
 
-const limit = { timeout: 20_000 };
-const answer = (status) => fake(() => new Response(null, { status }));
+const timeLimit = { timeout: 20_000 };
+const respondWith = (status) => fakeFetch(() => new Response(null, { status }));
 
-test("a sign-out posts to the app's path and every tab hears of it", limit, async (t) => {
+test("signOut posts to logoutUrl, and every tab gets signed-out", timeLimit, async (t) => {
   const tabs = browser(t);
-  const send = answer(204);
-  const here = tabs.open({ fetch: send, logout: "/bye" });
+  const send = respondWith(204);
+  const here = tabs.open({ fetch: send, logoutUrl: "/bye" });
   const there = tabs.open();
   const response = await here.signOut({ headers: { "x-csrf": "1" }, method: "GET" });
   assert.equal(response.status, 204);
   assert.deepEqual(send.calls, [["/bye", { headers: { "x-csrf": "1" }, method: "POST" }]]);
-  await until(() => there.seen.length > 0);
-  assert.deepEqual(here.seen, [["signed-out", true]]);
-  assert.deepEqual(there.seen, [["signed-out", false]]);
+  await waitUntil(() => there.events.length > 0);
+  assert.deepEqual(here.events, [["signed-out", true]]);
+  assert.deepEqual(there.events, [["signed-out", false]]);
 });
 
-test("the path is /logout unless it is said", limit, async (t) => {
-  const send = answer(200);
+test("logoutUrl is /logout by default", timeLimit, async (t) => {
+  const send = respondWith(200);
   await browser(t).open({ fetch: send }).signOut();
   assert.equal(send.calls[0][0], "/logout");
 });
 
-test("who is signed out already is signed out", limit, async (t) => {
-  const tab = browser(t).open({ fetch: answer(401) });
+test("a 401 to signOut counts as signed out", timeLimit, async (t) => {
+  const tab = browser(t).open({ fetch: respondWith(401) });
   await tab.signOut();
-  assert.deepEqual(tab.seen, [["signed-out", true]]);
+  assert.deepEqual(tab.events, [["signed-out", true]]);
 });
 
-test("a sign-out that failed is told to nobody", limit, async (t) => {
+test("no tab gets signed-out if signOut fails", timeLimit, async (t) => {
   const tabs = browser(t);
-  const wire = tabs.wire();
+  const spy = tabs.spy();
   for (const status of [403, 404, 500, 503]) {
-    const tab = tabs.open({ fetch: answer(status) });
+    const tab = tabs.open({ fetch: respondWith(status) });
     assert.equal((await tab.signOut()).status, status);
-    assert.deepEqual(tab.seen, []);
+    assert.deepEqual(tab.events, []);
   }
   const offline = tabs.open({
-    fetch: fake(() => {
+    fetch: fakeFetch(() => {
       throw new TypeError("offline");
     }),
   });
   await assert.rejects(offline.signOut(), /offline/);
-  // Messages keep their order: had one been sent, it would be here before this one.
-  offline.tell("signed-in");
-  await until(() => wire.messages.length > 0);
-  assert.deepEqual(wire.messages, [{ type: "signed-in" }]);
+  // Messages arrive in order, so an earlier one would arrive before this one.
+  offline.notify("signed-in");
+  await waitUntil(() => spy.messages.length > 0);
+  assert.deepEqual(spy.messages, [{ type: "signed-in" }]);
 });
 
-test("an app tells what it did or found out itself", limit, async (t) => {
+test("notify reaches every tab, and fromThisTab tells them apart", timeLimit, async (t) => {
   const tabs = browser(t);
   const [here, there] = [tabs.open(), tabs.open()];
-  here.tell("signed-in");
-  here.tell("signed-out");
-  await until(() => there.seen.length === 2);
-  assert.deepEqual(there.seen, [["signed-in", false], ["signed-out", false]]);
-  assert.deepEqual(here.seen, [["signed-in", true], ["signed-out", true]]);
+  here.notify("signed-in");
+  here.notify("signed-out");
+  await waitUntil(() => there.events.length === 2);
+  assert.deepEqual(there.events, [["signed-in", false], ["signed-out", false]]);
+  assert.deepEqual(here.events, [["signed-in", true], ["signed-out", true]]);
 });
 
-test("a listener that is taken off hears nothing", limit, async (t) => {
+test("a removed listener is not called", timeLimit, async (t) => {
   const tab = browser(t).open();
-  const heard = [];
-  const off = tab.onChange((happening) => heard.push(happening));
-  tab.tell("signed-in");
-  await until(() => tab.seen.length === 1);
-  off();
-  tab.tell("signed-out");
-  await until(() => tab.seen.length === 2);
-  assert.deepEqual(heard, ["signed-in"]);
+  const received = [];
+  const remove = tab.onChange((event) => received.push(event));
+  tab.notify("signed-in");
+  await waitUntil(() => tab.events.length === 1);
+  remove();
+  tab.notify("signed-out");
+  await waitUntil(() => tab.events.length === 2);
+  assert.deepEqual(received, ["signed-in"]);
 });
 
-test("apps by other names hear nothing of it", limit, async (t) => {
+test("apps with another channel get no messages", timeLimit, async (t) => {
   const [one, other] = [browser(t), browser(t)];
   const [here, there, elsewhere] = [one.open(), one.open(), other.open()];
-  here.tell("signed-out");
-  await until(() => there.seen.length > 0);
-  assert.deepEqual(elsewhere.seen, []);
+  here.notify("signed-out");
+  await waitUntil(() => there.events.length > 0);
+  assert.deepEqual(elsewhere.events, []);
 });
 
-test("a closed client neither hears nor tells, and still works", limit, async (t) => {
+test("a closed client exchanges no messages, and its other methods work", timeLimit, async (t) => {
   const tabs = browser(t);
-  const wire = tabs.wire();
-  const [closed, open] = [tabs.open({ fetch: answer(204) }), tabs.open()];
+  const spy = tabs.spy();
+  const [closed, open] = [tabs.open({ fetch: respondWith(204) }), tabs.open()];
   closed.close();
   closed.close();
   await closed.signOut();
-  open.tell("signed-in");
-  await until(() => wire.messages.length > 0);
-  assert.deepEqual(wire.messages, [{ type: "signed-in" }]);
-  assert.deepEqual(closed.seen, [["signed-out", true]]);
+  open.notify("signed-in");
+  await waitUntil(() => spy.messages.length > 0);
+  assert.deepEqual(spy.messages, [{ type: "signed-in" }]);
+  assert.deepEqual(closed.events, [["signed-out", true]]);
 });
 
-test("without BroadcastChannel a tab is alone, and everything else works", limit, async (t) => {
-  stub(t, "BroadcastChannel", undefined);
-  const tab = browser(t).open({ fetch: answer(204) });
+test("without BroadcastChannel a client works in its own tab", timeLimit, async (t) => {
+  stubGlobal(t, "BroadcastChannel", undefined);
+  const tab = browser(t).open({ fetch: respondWith(204) });
   await tab.signOut();
   assert.equal((await tab.refresh()).status, 204);
-  await until(() => tab.seen.length === 2);
-  assert.deepEqual(tab.seen, [["signed-out", true], ["refreshed", true]]);
+  await waitUntil(() => tab.events.length === 2);
+  assert.deepEqual(tab.events, [["signed-out", true], ["refreshed", true]]);
 });
