@@ -1,12 +1,15 @@
-// What only tests may ask: counts, tokens without a browser, an end, new keys.
+// Endpoints for tests alone: request counts, tokens without a browser, revocation, new keys.
 
-import { newKeys, tokensFor } from './provider.mjs';
-import { Store, grantsOf } from './store.mjs';
+import { generateKeys, issueTokens } from './provider.mjs';
+import { Store, grantIdsOf } from './store.mjs';
 
 const counts = { token: {}, paths: {} };
 
-/** Koa middleware around the provider: counts what is asked, and how the token endpoint answers. */
-export async function count(ctx, next) {
+/**
+ * Koa middleware around the provider. Counts requests by path, and the token endpoint's responses
+ * by grant type, outcome and age of the rotated refresh token in seconds.
+ */
+export async function countRequest(ctx, next) {
   counts.paths[ctx.path] = (counts.paths[ctx.path] ?? 0) + 1;
   try {
     await next();
@@ -27,8 +30,8 @@ export async function count(ctx, next) {
   }
 }
 
-/** Answers `/control/..`; false if it is for somebody else. */
-export async function control(request, response, idp) {
+/** Answers a request for `/control/..`. Returns false for any other path. */
+export async function handleControl(request, response, idp) {
   const { pathname } = new URL(request.url, idp.issuer);
   if (!pathname.startsWith('/control/')) return false;
   const answer = (status, body) => {
@@ -42,15 +45,15 @@ export async function control(request, response, idp) {
     case 'POST /control/tokens': {
       const { client, sub, n = 1 } = await body(request);
       const tokens = [];
-      for (let made = 0; made < n; made += 1) {
-        tokens.push(await tokensFor(idp.provider, client, sub));
+      for (let issued = 0; issued < n; issued += 1) {
+        tokens.push(await issueTokens(idp.provider, client, sub));
       }
-      const known = tokens.every((of) => of !== undefined);
-      return known ? answer(200, tokens) : answer(404, { error: `no client ${client}` });
+      const known = tokens.every((response) => response !== undefined);
+      return known ? answer(200, tokens) : answer(404, { error: noClient(client) });
     }
     case 'POST /control/revoke': {
       const { sub } = await body(request);
-      const grants = grantsOf(sub);
+      const grants = grantIdsOf(sub);
       for (const id of grants) {
         await new Store('RefreshToken').revokeByGrantId(id);
         await new Store('Grant').destroy(id);
@@ -58,16 +61,21 @@ export async function control(request, response, idp) {
       return answer(200, { revoked: grants.length });
     }
     case 'POST /control/rotate-keys': {
-      // The former ones stay published unless told otherwise.
+      // The previous keys stay published unless `keep` is false.
       const { keep = true } = await body(request);
-      idp.restart([...newKeys(), ...(keep ? idp.keys : [])]);
+      idp.restart([...generateKeys(), ...(keep ? idp.keys : [])]);
       return answer(200, { kids: idp.keys.map((key) => key.kid) });
     }
     default:
-      return answer(404, { error: `${request.method} ${pathname}: no such control` });
+      return answer(404, { error: `no ${request.method} ${pathname}: see control.mjs for a list` });
   }
 }
 
+/** The client `pkj` exists only if the environment has its keys. */
+const noClient = (client) =>
+  `no client ${client}: use web, web-post or spa, or pkj with PKJ_JWKS in the environment`;
+
+/** Reads a JSON body. An empty one is an empty object. */
 async function body(request) {
   let text = '';
   for await (const part of request) text += part;

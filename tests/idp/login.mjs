@@ -1,4 +1,4 @@
-// The page where people sign in: one field, and whoever one says one is.
+// The sign-in page. It has one field, and accepts any user name without a password.
 
 const page = (action) => `<!doctype html>
 <meta charset="utf-8">
@@ -9,11 +9,11 @@ const page = (action) => `<!doctype html>
 </form>
 `;
 
-/** Answers `/login/..`; false if it is for somebody else. */
-export async function login(request, response, provider) {
+/** Answers a request for `/login/..`. Returns false for any other path. */
+export async function handleLogin(request, response, provider) {
   const { pathname } = new URL(request.url, provider.issuer);
   if (!/^\/login\/[\w-]+$/.test(pathname)) return false;
-  // Refuses whoever has no cookie of such an interaction.
+  // Throws if the browser has no cookie of this interaction.
   await provider.interactionDetails(request, response);
   if (request.method !== 'POST') {
     response.writeHead(200, { 'content-type': 'text/html; charset=utf-8' });
@@ -22,8 +22,8 @@ export async function login(request, response, provider) {
   }
   let text = '';
   for await (const part of request) text += part;
-  const accountId = new URLSearchParams(text).get('login') || 'nobody';
-  // Who signs in consents to everything: there is no second page.
+  const accountId = new URLSearchParams(text).get('login') || 'anonymous';
+  // A sign-in consents to every scope, so there is no consent page.
   const result = { login: { accountId }, consent: {} };
   await provider.interactionFinished(request, response, result);
   return true;

@@ -1,4 +1,4 @@
-// The provider: oidc-provider with our clients, keys and lifetimes.
+// The provider: oidc-provider with the tests' clients, keys and lifetimes.
 
 import { generateKeyPairSync, randomUUID } from 'node:crypto';
 
@@ -10,8 +10,8 @@ import { Store } from './store.mjs';
 const SCOPE = 'openid offline_access';
 const DAYS = 24 * 60 * 60;
 
-/** A key for each algorithm. */
-export function newKeys() {
+/** Generates one signing key per algorithm, as private JWKs. */
+export function generateKeys() {
   const kinds = [
     ['RS256', 'rsa', { modulusLength: 2048 }],
     ['ES256', 'ec', { namedCurve: 'P-256' }],
@@ -26,7 +26,7 @@ function clients() {
   const client = (id, method, more) => ({
     client_id: id,
     token_endpoint_auth_method: method,
-    // An app on this machine, at any port of its own (RFC 8252 section 7.3).
+    // A native app may use any port of the loopback address (RFC 8252 section 7.3).
     application_type: 'native',
     redirect_uris: ['http://127.0.0.1/callback'],
     grant_types: ['authorization_code', 'refresh_token'],
@@ -46,8 +46,8 @@ function clients() {
   return all;
 }
 
-/** Everything that a client of ours may ask for, granted. */
-export async function newGrant(provider, clientId, accountId) {
+/** Creates a grant of every scope that the clients may request. */
+export async function createGrant(provider, clientId, accountId) {
   const grant = new provider.Grant({ accountId, clientId });
   grant.addOIDCScope(SCOPE);
   grant.addResourceScope(RESOURCE, SCOPE);
@@ -55,22 +55,23 @@ export async function newGrant(provider, clientId, accountId) {
   return grant;
 }
 
-/** What an access token says of its session, if it does: the grant is one. */
+/** The session claims of an access token, if the settings ask for them. A grant is a session. */
 async function sessionClaims(provider, token) {
   if (!settings.sessionClaims) return undefined;
   const { jti, iat, exp } = await provider.Grant.find(token.grantId);
   return { sid: jti, auth_time: iat, session_exp: exp };
 }
 
-export function newProvider(issuer, keys) {
+/** Creates the provider for an issuer URL, with these signing keys. */
+export function createProvider(issuer, keys) {
   const provider = new Provider(issuer, {
     adapter: Store,
     jwks: { keys },
     clients: clients(),
-    cookies: { keys: ['on loopback, for tests'] },
+    cookies: { keys: ['for tests on loopback'] },
     findAccount: (ctx, id) => ({ accountId: id, claims: () => ({ sub: id }) }),
     loadExistingGrant: (ctx) =>
-      newGrant(ctx.oidc.provider, ctx.oidc.client.clientId, ctx.oidc.session.accountId),
+      createGrant(ctx.oidc.provider, ctx.oidc.client.clientId, ctx.oidc.session.accountId),
     interactions: { url: (ctx, interaction) => `/login/${interaction.uid}` },
     rotateRefreshToken: settings.rotate === '1',
     issueRefreshToken: () => true,
@@ -103,12 +104,13 @@ export function newProvider(issuer, keys) {
   return provider;
 }
 
+/** Omits an unchanged refresh token from a token response (RFC 6749 section 6). */
 async function omitRefreshToken(ctx, next) {
   await next();
   if (ctx.oidc?.params?.grant_type === 'refresh_token') delete ctx.body.refresh_token;
 }
 
-/** What takes the access tokens that are JWTs. */
+/** The resource server that JWT access tokens are for (RFC 8707, RFC 9068). */
 export function resourceServer() {
   return {
     scope: SCOPE,
@@ -118,13 +120,13 @@ export function resourceServer() {
 }
 
 /**
- * Tokens of a new grant, as if its person had signed in: what a code would have been exchanged
- * for.
+ * Issues the token response that an authorization code would be exchanged for, with a new grant of
+ * this user. Returns `undefined` if there is no such client.
  */
-export async function tokensFor(provider, clientId, accountId) {
+export async function issueTokens(provider, clientId, accountId) {
   const client = await provider.Client.find(clientId);
   if (client === undefined) return undefined;
-  const grant = await newGrant(provider, clientId, accountId);
+  const grant = await createGrant(provider, clientId, accountId);
   const common = {
     accountId,
     client,

