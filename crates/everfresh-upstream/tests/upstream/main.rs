@@ -8,6 +8,7 @@ mod provider;
 mod wire;
 mod world;
 
+mod dialect_values;
 mod dialects;
 mod doubt;
 mod faults;

@@ -40,6 +40,7 @@ pub(crate) enum Act {
 #[derive(Clone, Debug)]
 pub(crate) struct Got {
     pub(crate) path: String,
+    pub(crate) query: Option<String>,
     pub(crate) headers: HeaderMap,
     pub(crate) body: String,
     /// The token in the request.
@@ -196,7 +197,8 @@ impl Provider {
         let body = String::from_utf8_lossy(&body).into_owned();
         let path = head.uri.path().to_owned();
         let token = find_token(&head.headers, &body);
-        let got = Got { path, headers: head.headers, body, token };
+        let query = head.uri.query().map(str::to_owned);
+        let got = Got { path, query, headers: head.headers, body, token };
         if got.path == "/revoke" {
             return Ok(self.revoke(got));
         }

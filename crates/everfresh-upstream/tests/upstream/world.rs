@@ -181,7 +181,7 @@ impl World {
 
     /// The session's row, read around any fault of the connection.
     pub(crate) async fn row(&self, client: &Client) -> Option<SessionRecord> {
-        let sid = SessionId::parse(client.reserve("sid").as_str().unwrap()).unwrap();
+        let sid = SessionId::parse(client.claim("sid").as_str().unwrap()).unwrap();
         self.store.store.load(sid).await.unwrap().map(|loaded| loaded.record)
     }
 
@@ -312,7 +312,7 @@ impl Client {
     }
 
     /// A claim of the access token.
-    pub(crate) fn reserve(&self, name: &str) -> serde_json::Value {
+    pub(crate) fn claim(&self, name: &str) -> serde_json::Value {
         let payload = self.access.split('.').nth(1).expect("a token");
         let payload = URL_SAFE_NO_PAD.decode(payload).unwrap();
         let payload: serde_json::Value = serde_json::from_slice(&payload).unwrap();
@@ -321,7 +321,7 @@ impl Client {
 
     /// When the access token expires.
     pub(crate) fn expires(&self) -> Timestamp {
-        Timestamp::from_secs(self.reserve("exp").as_u64().unwrap())
+        Timestamp::from_secs(self.claim("exp").as_u64().unwrap())
     }
 }
 

@@ -187,7 +187,7 @@ fn every_configuration_error_states_its_remedy() {
 }
 
 fn refused(change: impl FnOnce(EngineBuilder<()>) -> EngineBuilder<()>) -> String {
-    let builder = Engine::<()>::builder(Keys::hs256(SECRET).unwrap())
+    let builder = Engine::<()>::builder(Keys::hs256(crate::testing::SECRET).unwrap())
         .issuer("https://app.example")
         .audience("app")
         .refresh_with(Reissue::new());

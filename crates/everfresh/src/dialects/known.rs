@@ -70,7 +70,6 @@ const fn request(
         headers: List::Borrowed(&[]),
         client,
         lifetime,
-        not_before_end: None,
     }
 }
 

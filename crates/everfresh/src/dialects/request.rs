@@ -42,10 +42,6 @@ pub struct RequestFormat {
     /// The member of the body that asks for a lifetime of the new access token.
     #[serde(default, skip_serializing_if = "is_default")]
     pub lifetime: Option<LifetimeMember>,
-    /// The refresh token must not be used earlier than this many seconds before the access token
-    /// expires. `None`: at any time.
-    #[serde(default, skip_serializing_if = "is_default")]
-    pub not_before_end: Option<u32>,
 }
 
 impl RequestFormat {
@@ -62,7 +58,6 @@ impl RequestFormat {
             headers: List::default(),
             client: None,
             lifetime: None,
-            not_before_end: None,
         }
     }
 

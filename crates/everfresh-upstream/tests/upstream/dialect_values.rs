@@ -1,0 +1,112 @@
+//! What a dialect sends beside the token: settings, kept members, a lifetime; and how it signs out.
+
+use everfresh::dialect::Dialect;
+use everfresh::{ConfigError, Engine, Keys, MemoryStore};
+use everfresh_upstream::Upstream;
+use serde_json::json;
+
+use crate::provider::{Provider, SECRET_PART};
+use crate::world::*;
+
+/// A dialect that sends an API key, a kept member and a lifetime.
+fn dialect() -> Dialect {
+    let file = json!({
+        "name": "acme",
+        "request": {
+            "places": [{"body": "refresh_token"}],
+            "query": [{"name": "tenant", "value": {"setting": "tenant"}}],
+            "headers": [{"name": "x-api-key", "value": {"setting": "api_key"}},
+                        {"name": "x-device", "value": {"kept": "device.id"}}],
+            "lifetime": {"member": "ttl", "min": 60, "max": 600},
+        },
+        "response": {
+            "access_token": "access_token",
+            "refresh_token": "refresh_token",
+            "expires_in": "expires_in",
+            "keep": "device.id",
+        },
+        "rules": [],
+        "sign_out": {
+            "body": "form",
+            "places": [{"body": "refresh_token"}],
+            "members": [{"name": "key", "value": {"setting": "api_key"}}],
+        },
+    });
+    Dialect::from_json(&file.to_string()).unwrap()
+}
+
+fn upstream(provider: &Provider) -> Upstream {
+    Upstream::at(&provider.client(), dialect(), url("https://id.example/token?v=2"))
+        .client(public_client())
+        .revoke_at(url("https://id.example/revoke"))
+}
+
+#[tokio::test(start_paused = true)]
+async fn settings_kept_members_and_a_lifetime_are_sent() {
+    let provider = Provider::new();
+    provider.answers(|grant| {
+        let device = format!("d-{}", grant.n);
+        json!({"access_token": grant.access(), "refresh_token": grant.refresh(),
+               "expires_in": 300, "device": {"id": device}})
+    });
+    let complete = {
+        let provider = provider.clone();
+        move || {
+            let upstream = upstream(&provider).setting("tenant", "a&b").setting("api_key", "k-1");
+            upstream.ask_for(secs(7200))
+        }
+    };
+    let world = World::over(provider, 1, complete, |builder| builder);
+    let mut client = world.expired("ada").await;
+    for device in [None, Some("d-1"), Some("d-2")] {
+        assert_eq!(world.get(&mut client).await.status, 200);
+        let got = world.provider.got().pop().unwrap();
+        assert_eq!(got.query.as_deref(), Some("v=2&tenant=a%26b"));
+        assert_eq!(got.headers["x-api-key"], "k-1");
+        let sent = got.headers.get("x-device").map(|field| field.to_str().unwrap());
+        assert_eq!(sent, device, "what the last answer had");
+        let body: serde_json::Value = serde_json::from_str(&got.body).unwrap();
+        assert_eq!((&body["ttl"], &body["refresh_token"]), (&json!(600), &json!(got.token)));
+        world.pass(LIFE + 1);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_dialect_signs_out_in_its_own_way() {
+    let provider = Provider::new();
+    let complete = {
+        let provider = provider.clone();
+        move || upstream(&provider).setting("tenant", "t").setting("api_key", "k-1")
+    };
+    let world = World::over(provider, 1, complete, |builder| builder);
+    let mut client = world.adopt("ada").await;
+    let sign_out = |session: everfresh::Session<User>| async move {
+        session.sign_out().await?;
+        Ok(String::new())
+    };
+    assert_eq!(world.node().send(&mut client, sign_out).await.status, 200);
+    world.until(async || world.provider.revoked().len() == 1).await;
+    let got = world.provider.revoked().pop().unwrap();
+    assert_eq!(got.body, format!("key=k-1&refresh_token=rt.ada.0.{SECRET_PART}"));
+}
+
+#[tokio::test]
+async fn a_setting_that_is_not_given_is_an_error_at_build() {
+    let build = |change: fn(Upstream) -> Upstream| {
+        let upstream = change(upstream(&Provider::new()));
+        let builder = Engine::<User>::builder(Keys::hs256(SECRET).unwrap());
+        let builder = builder.issuer("https://app.example").audience("app");
+        let built = builder.refresh_with(upstream.kept_in(MemoryStore::new())).build();
+        built.map(drop).map_err(|error: ConfigError| error.to_string())
+    };
+    build(|all| all.setting("tenant", "t").setting("api_key", "k")).unwrap();
+    let problem = build(|some| some.setting("tenant", "t")).unwrap_err();
+    assert!(problem.contains("`Upstream::setting` lacks \"api_key\""), "{problem}");
+    let oauth2 = Upstream::oauth2(&Provider::new().client(), url("https://id.example/token"));
+    let asks = oauth2.client(public_client()).ask_for(secs(60));
+    let builder = Engine::<User>::builder(Keys::hs256(SECRET).unwrap());
+    let builder = builder.issuer("https://app.example").audience("app");
+    let built = builder.refresh_with(asks.kept_in(MemoryStore::new())).build();
+    let problem = built.map(drop).unwrap_err().to_string();
+    assert!(problem.contains("`Upstream::ask_for`") && problem.contains("oauth2"), "{problem}");
+}
