@@ -206,7 +206,7 @@ mod tests {
         for (code, says) in [
             (Some("28P01"), "password"),
             (Some("3D000"), "createdb"),
-            (Some("42501"), "make tables"),
+            (Some("42501"), "CREATE on the schema"),
             (Some("53300"), "max_connections"),
             (Some("XX000"), "log"),
             (None, "is up"),
