@@ -17,13 +17,18 @@ use workspace::Workspace;
 
 /// Commands of blocks that are checked and not run, with the reason. The test fails if one is
 /// missing from the documents.
-const NOT_RUN: [(&str, &str); 8] = [
+const NOT_RUN: [(&str, &str); 9] = [
     ("cargo test -p everfresh", "`cargo xtask test` runs these tests"),
     ("cargo xtask test", "this test is a part of it"),
     (
         "ROUNDS=1000 STOP_SECONDS=33 STRIKES=3 CALLS=100000 SIGN_OUTS=300 OUTAGES=60 \
          cargo test -p everfresh-tests --features cluster,redis,postgres --test cluster -- --nocapture",
         "its figures take long; `cargo xtask test` runs its short form",
+    ),
+    (
+        "REFRESH_TOKEN=.. CLIENT_ID=app CLIENT_SECRET=.. \
+         cargo run -p everfresh-upstream --example try-dialect -- acme.json https://id.example/token",
+        "it needs a vendor's endpoint, and a refresh token of it",
     ),
     ("npm install everfresh-client", "fetches; the package is built and tried by `npm test`"),
     (
