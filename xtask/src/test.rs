@@ -286,8 +286,11 @@ fn npm(root: &Path) -> Command {
 }
 
 pub(crate) fn root() -> PathBuf {
-    let own = Path::new(env!("CARGO_MANIFEST_DIR"));
-    own.parent().unwrap_or(own).to_owned()
+    // As cargo says when it runs this program: where it was built may be another checkout, if two
+    // share a target directory.
+    let own = std::env::var_os("CARGO_MANIFEST_DIR").map(PathBuf::from);
+    let own = own.unwrap_or_else(|| env!("CARGO_MANIFEST_DIR").into());
+    own.parent().unwrap_or(&own).to_owned()
 }
 
 pub(crate) fn coverage_file() -> PathBuf {

@@ -234,6 +234,11 @@ impl<'de> Deserialize<'de> for FixedValue {
                 let value = match &*kind {
                     "setting" => FixedValue::Setting(name.into()),
                     "kept" => FixedValue::Kept(name.into()),
+                    // serde_json hands over a number with a fraction so, if another crate of the
+                    // app switches `arbitrary_precision` on.
+                    other if other.starts_with('$') => {
+                        return Err(de::Error::invalid_type(de::Unexpected::Other(&name), &self));
+                    }
                     other => return Err(de::Error::unknown_field(other, &["setting", "kept"])),
                 };
                 match map.next_key::<String>()? {
