@@ -1,10 +1,12 @@
 //! Runs the steps of the tests. Prints at the end how many tests passed, and which failed.
 
+use std::collections::VecDeque;
 use std::io::{BufRead as _, BufReader};
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
-use crate::test::succeeds;
+/// How many lines of a failed command are repeated at the end.
+const LAST: usize = 20;
 
 /// The number of tests by result.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -50,10 +52,30 @@ impl Report {
         }
     }
 
-    /// Counts one check that is a command.
+    /// Counts one check that is a command. What a failed one said last is repeated at the end.
     pub(crate) fn run(&mut self, name: &str, command: &mut Command) {
-        let held = succeeds(command);
+        let mut last = VecDeque::new();
+        let held = match command.stderr(Stdio::piped()).spawn() {
+            Ok(mut child) => {
+                let said = child.stderr.take().map(BufReader::new);
+                for line in said.into_iter().flat_map(|said| said.lines().map_while(Result::ok)) {
+                    eprintln!("{line}");
+                    last.push_back(line);
+                    if last.len() > LAST {
+                        last.pop_front();
+                    }
+                }
+                child.wait().is_ok_and(|status| status.success())
+            }
+            Err(error) => {
+                last.push_back(error.to_string());
+                false
+            }
+        };
         self.check(name, held);
+        if !held {
+            self.notes.extend(last.into_iter().map(|line| format!("    {line}")));
+        }
     }
 
     /// A note that is not a test result.
