@@ -10,6 +10,7 @@ use crate::tools;
 
 const SINGLE_FLIGHT: &str = "crates/everfresh/src/refresh/single_flight.rs";
 const BACKOFF: &str = "crates/everfresh/src/refresh/backoff.rs";
+const FAILURE: &str = "crates/everfresh/src/error/failure.rs";
 const MODELS: &str = "schedules/loom";
 
 /// A way to break the single flight, which some order must detect.
@@ -117,14 +118,15 @@ pub(crate) fn each_break(
     root: &Path,
     mut say: impl FnMut(&'static str, bool),
 ) -> Result<(), String> {
-    let target = tools::target(root);
-    let copy = target.join("schedules");
+    let copy = tools::target(root).join("schedules");
     copy_members(root, &copy, &[MODELS])?;
-    write(&copy.join(BACKOFF), &read(&root.join(BACKOFF))?)?;
+    for file in [BACKOFF, FAILURE] {
+        write(&copy.join(file), &read(&root.join(file))?)?;
+    }
     let whole = read(&root.join(SINGLE_FLIGHT))?;
     let shows = |text: &str| {
         write(&copy.join(SINGLE_FLIGHT), text)?;
-        shown(&copy, &target)
+        shown(&copy)
     };
     if shows(&whole)? {
         return Err("a model fails with the single flight as it is".into());
@@ -139,11 +141,12 @@ pub(crate) fn each_break(
 }
 
 /// Whether a model of this copy fails.
-fn shown(copy: &Path, target: &Path) -> Result<bool, String> {
+fn shown(copy: &Path) -> Result<bool, String> {
     let mut command = cargo(copy);
     command
         .args(["test", "--quiet", "-p", "everfresh-loom", "models::"])
-        .env("CARGO_TARGET_DIR", target)
+        // In the checkout's target directory, cargo would take the copy's build for the checkout's.
+        .env("CARGO_TARGET_DIR", copy.join("target"))
         .env_remove("SCHEDULES");
     let output = command.output().map_err(|error| format!("cargo: {error}"))?;
     let said = [output.stdout, output.stderr].concat();
