@@ -153,9 +153,18 @@ async fn victim(
     };
     // Its first flights open connections and prepare statements. The fault strikes a later one.
     for other in 0..WARM {
-        let other = begin(cluster.node(0), &format!("{name}-other-{other}")).await;
-        let warm = client.me(cluster.node(node), &other.expired()).await.unwrap();
-        assert_eq!(warm.status, 200);
+        let mut other = begin(cluster.node(0), &format!("{name}-other-{other}")).await;
+        let began = Instant::now();
+        loop {
+            let warm = client.me(cluster.node(node), &other.expired()).await.unwrap();
+            other.take(warm.tokens);
+            // A database that is busy with the tests beside this one may miss the node's limit.
+            if warm.status != 503 || began.elapsed() > PATIENCE {
+                assert_eq!(warm.status, 200, "it is warm after {:?}", began.elapsed());
+                break;
+            }
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
     }
     let tokens = begin(cluster.node(0), &name).await;
     let me = client.me(cluster.node(0), &tokens.access_alone()).await.unwrap().me.unwrap();
