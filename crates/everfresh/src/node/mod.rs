@@ -1,6 +1,8 @@
 //! What this node knows of sessions without asking the store: which are over, and which generations
 //! it has reported as seen. Read on the fresh path.
 
+#[cfg(test)]
+mod counting;
 mod feed;
 mod revoked;
 mod shards;

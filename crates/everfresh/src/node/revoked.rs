@@ -136,10 +136,8 @@ impl<H: BuildHasher> fmt::Debug for Revoked<H> {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::Arc;
-    use std::sync::atomic::{AtomicUsize, Ordering};
-
     use super::*;
+    use crate::node::counting::Counting;
     use crate::store::SessionId;
 
     const NOW: Timestamp = Timestamp::from_secs(1000);
@@ -180,28 +178,15 @@ mod tests {
         }
     }
 
-    /// Counts hashes: an entry that moves to another place is hashed for it.
-    #[derive(Clone, Default)]
-    struct Counting(RandomState, Arc<AtomicUsize>);
-
-    impl BuildHasher for Counting {
-        type Hasher = <RandomState as BuildHasher>::Hasher;
-
-        fn build_hasher(&self) -> Self::Hasher {
-            self.1.fetch_add(1, Ordering::Relaxed);
-            self.0.build_hasher()
-        }
-    }
-
     // Rows: M9.
     #[test]
     fn an_end_costs_the_same_for_any_number_of_sessions() {
         let counting = Counting::default();
         let revoked = Revoked(Shards::with_hasher(counting.clone()));
         let hashed = |work: &dyn Fn()| {
-            let before = counting.1.load(Ordering::Relaxed);
+            let before = counting.hashes();
             work();
-            counting.1.load(Ordering::Relaxed) - before
+            counting.hashes() - before
         };
         let (mut now, mut sid) = (NOW, 0);
         // Each round inserts more ends, and a part of them expires.

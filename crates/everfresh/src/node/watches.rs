@@ -111,25 +111,10 @@ impl<H: BuildHasher> fmt::Debug for Watches<H> {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::Arc;
-    use std::sync::atomic::{AtomicUsize, Ordering};
-
     use super::*;
+    use crate::node::counting::Counting;
 
     const EXPIRES: Timestamp = Timestamp::from_secs(1000);
-
-    /// Counts hash calls: an entry that moves to another place is hashed again.
-    #[derive(Clone, Default)]
-    struct Counting(RandomState, Arc<AtomicUsize>);
-
-    impl BuildHasher for Counting {
-        type Hasher = <RandomState as BuildHasher>::Hasher;
-
-        fn build_hasher(&self) -> Self::Hasher {
-            self.1.fetch_add(1, Ordering::Relaxed);
-            self.0.build_hasher()
-        }
-    }
 
     // Rows: M9.
     #[test]
@@ -139,7 +124,7 @@ mod tests {
         let sid = |n: u32| crate::SessionId::from_bytes(u128::from(n).to_be_bytes()).to_string();
         let mut before = 0;
         let mut hashed = || {
-            let now = counting.1.load(Ordering::Relaxed);
+            let now = counting.hashes();
             now - std::mem::replace(&mut before, now)
         };
         let all = 40_000;

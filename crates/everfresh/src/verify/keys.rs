@@ -148,7 +148,8 @@ impl Keys {
     /// # Errors
     ///
     /// Returns [`KeyError::Jwk`] if the text is no JWK set, [`KeyError::Empty`] if no usable key is
-    /// left, and an error if there are more than 64 keys, two secrets (`oct`) have the same `kid`, or secrets and public keys are mixed.
+    /// left, and an error if there are more than 64 keys, two secrets (`oct`) have the same `kid`,
+    /// or secrets and public keys are mixed.
     pub fn from_jwk_set(json: &str) -> Result<Self, KeyError> {
         let unread = |_| KeyError::Jwk("the text is no JWK set, an object with `keys`".into());
         let JwkSet { keys: jwks } = serde_json::from_str(json).map_err(unread)?;

@@ -2,11 +2,10 @@
 
 use std::sync::Arc;
 
-use crate::verify::Algorithm;
 use zeroize::Zeroizing;
 
 use super::{Key, KeyError};
-use crate::verify::crypto;
+use crate::verify::{Algorithm, crypto};
 
 /// HMAC-SHA256 with a secret of at least 32 bytes, for messages that are not JWTs.
 #[derive(Clone)]
