@@ -51,15 +51,10 @@ async fn main() -> Result<(), Box<dyn Error>> {
 
     let now = Clock::system().now();
     let request = dialect.request(&values, now)?;
-    let secrets: Vec<&str> = [&refresh_token, &access_token]
-        .into_iter()
-        .flatten()
-        .chain(settings.values())
-        .map(|secret| secret.as_str())
-        .collect();
-    let mask =
-        |text: &str| secrets.iter().fold(text.to_owned(), |text, one| text.replace(one, MASK));
-    println!("{} {} {}", request.method(), url.as_str(), mask(request.uri().query().unwrap_or("")));
+    println!("{} {}", request.method(), url.as_str());
+    if let Some(query) = request.uri().query() {
+        println!("with the parameters {}", names(query.as_bytes()));
+    }
     for (name, value) in request.headers() {
         let hidden = value.is_sensitive() && name != "content-type" && name != "accept";
         let shown = if hidden { MASK } else { value.to_str().unwrap_or(MASK) };
@@ -139,11 +134,14 @@ fn body(dialect: &Dialect, bytes: &[u8]) -> String {
     if bytes.is_empty() {
         return "(no body)".into();
     }
-    let names = json_members(bytes).unwrap_or_else(|| {
-        let form = form_urlencoded::parse(bytes).map(|(name, _)| name.into_owned());
-        format!("members {}", form.collect::<Vec<_>>().join(", "))
-    });
+    let names = json_members(bytes).unwrap_or_else(|| format!("members {}", names(bytes)));
     format!("{:?}: {names}", dialect.request.body)
+}
+
+/// The names of a form's or a query's parameters, without their values.
+fn names(form: &[u8]) -> String {
+    let names = form_urlencoded::parse(form).map(|(name, _)| name.into_owned());
+    names.collect::<Vec<_>>().join(", ")
 }
 
 /// The names of the members of a JSON object, without their values.

@@ -143,6 +143,8 @@ pub struct Call<'c> {
     at_most: usize,
     permission: Option<Permission>,
     in_head: bool,
+    /// The address and the query together are no URL.
+    too_long: bool,
 }
 
 impl<'c> Call<'c> {
@@ -160,6 +162,7 @@ impl<'c> Call<'c> {
             at_most: MAX_ANSWER,
             permission: None,
             in_head: false,
+            too_long: false,
         }
     }
 
@@ -191,7 +194,10 @@ impl<'c> Call<'c> {
     pub fn like(mut self, request: Request<Vec<u8>>) -> Self {
         let (mut parts, body) = request.into_parts();
         if let Some(query) = parts.uri.query() {
-            *self.request.uri_mut() = with_query(self.request.uri(), query);
+            match with_query(self.request.uri(), query) {
+                Some(uri) => *self.request.uri_mut() = uri,
+                None => self.too_long = true,
+            }
         }
         parts.headers.iter_mut().for_each(|(_, value)| {
             // Any of the values may hold a token, so none of them is shown.
@@ -247,7 +253,10 @@ impl<'c> Call<'c> {
     /// # Errors
     /// Returns an error if there is no complete answer within the limits. See [`HttpError`].
     pub async fn send(self) -> Result<Answer, HttpError> {
-        let Self { client, request, limit, at_most, mut permission, in_head } = self;
+        let Self { client, request, limit, at_most, mut permission, in_head, too_long } = self;
+        if too_long {
+            return Err(HttpError::Unsent { cause: "the URL would be too long".into() });
+        }
         let sent_flag = SentFlag::default();
         let call = async {
             if in_head {
@@ -271,16 +280,15 @@ impl<'c> Call<'c> {
     }
 }
 
-/// Returns the URI with these parameters behind its own. It stays as it is if it would be too long
-/// for a URI.
-fn with_query(uri: &Uri, query: &str) -> Uri {
+/// Returns the URI with these parameters behind its own. `None`: it would be too long for a URI.
+fn with_query(uri: &Uri, query: &str) -> Option<Uri> {
     let (path, joint) = match uri.query() {
         Some(own) => (format!("{}?{own}", uri.path()), '&'),
         None => (uri.path().to_owned(), '?'),
     };
     let mut parts = uri.clone().into_parts();
-    parts.path_and_query = format!("{path}{joint}{query}").parse().ok();
-    Uri::from_parts(parts).unwrap_or_else(|_| uri.clone())
+    parts.path_and_query = Some(format!("{path}{joint}{query}").parse().ok()?);
+    Uri::from_parts(parts).ok()
 }
 
 /// A complete answer.
@@ -312,7 +320,9 @@ impl fmt::Debug for Call<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Call")
             .field("method", self.request.method())
-            .field("uri", self.request.uri())
+            // Without the query, which may hold a key or a token.
+            .field("host", &self.request.uri().host())
+            .field("path", &self.request.uri().path())
             .field("bytes", &self.request.body().len())
             .finish_non_exhaustive()
     }

@@ -2,6 +2,8 @@
 
 #![cfg(feature = "client")]
 
+mod certificates;
+
 use std::io;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
@@ -191,60 +193,6 @@ async fn a_request_that_could_not_connect_was_not_sent() {
     let late = self::client().post(&url).form([("a", SECRET)]).limit(limit).send().await;
     let late = late.unwrap_err();
     assert!(matches!(&late, HttpError::Unsent { .. }) && late.certainly_unsent(), "{late:?}");
-}
-
-// Rows: S64.
-#[tokio::test]
-async fn an_untrusted_certificate_is_sent_nothing() {
-    let trusting = |certificate: &Certificate| {
-        let builder = HttpClient::builder().trust_pem(certificate.pem.as_bytes());
-        builder.unwrap().build().unwrap()
-    };
-    let handler = |request: Request<Bytes>| {
-        let version = format!("{:?}", request.version());
-        Response::builder().header("x-version", version).body(full(request.into_body())).unwrap()
-    };
-    let own = Certificate::of("127.0.0.1");
-    let server = Server::secure(&own, handler).await;
-    let error = refresh(&client(), &server.url("/token")).await.unwrap_err();
-    assert!(matches!(&error, HttpError::Tls { .. }), "{error:?}");
-    assert!(error.certainly_unsent() && error.to_string().contains("UnknownIssuer"), "{error}");
-    assert_eq!((server.connections(), server.requests()), (1, 0));
-
-    let answer = refresh(&trusting(&own), &server.url("/token")).await.unwrap();
-    assert_eq!(answer.headers["x-version"], "HTTP/2.0", "for whom it is named");
-    let older = Server::start(handler, Some(own.acceptor(&[b"http/1.1"]))).await;
-    let answer = refresh(&trusting(&own), &older.url("/token")).await.unwrap();
-    assert_eq!(answer.headers["x-version"], "HTTP/1.1");
-
-    let other = Certificate::of("other.example");
-    let expired = Certificate::with("127.0.0.1", |params| {
-        params.not_after = rcgen::date_time_ymd(2020, 1, 1);
-    });
-    for (certificate, says) in [(other, "other.example"), (expired, "expired")] {
-        let server = Server::secure(&certificate, handler).await;
-        let error = refresh(&trusting(&certificate), &server.url("/token")).await.unwrap_err();
-        assert!(matches!(&error, HttpError::Tls { .. }), "{error:?}");
-        assert!(error.to_string().contains(says), "{error}");
-        assert_eq!(server.requests(), 0);
-    }
-    // A server without TLS.
-    let plain = echo().await;
-    let url = format!("https://{}/token", plain.address).parse().unwrap();
-    let error = refresh(&client(), &url).await.unwrap_err();
-    assert!(error.certainly_unsent() && plain.requests() == 0, "{error:?}");
-}
-
-#[test]
-fn a_pem_without_a_certificate_is_an_error() {
-    let key = rcgen::KeyPair::generate().unwrap().serialize_pem();
-    for bad in ["", "x", &key, "-----BEGIN CERTIFICATE-----\n!!\n-----END CERTIFICATE-----"] {
-        let problem = HttpClient::builder().trust_pem(bad.as_bytes()).unwrap_err();
-        assert_eq!(problem, ClientError::NoCertificate);
-    }
-    let odd = "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----";
-    let problem = HttpClient::builder().trust_pem(odd.as_bytes()).unwrap().build().unwrap_err();
-    assert!(matches!(&problem, ClientError::Certificate { .. }), "{problem}");
 }
 
 // Rows: S37, S64.
@@ -501,4 +449,25 @@ async fn no_request_or_answer_body_is_shown_by_debug() {
     shown += &String::from_utf8_lossy(&log.0.lock().unwrap());
     assert!(shown.contains("the log works") && shown.contains("Answer"), "{shown}");
     assert!(!shown.contains(SECRET), "{shown}");
+}
+
+#[tokio::test]
+async fn a_query_is_added_to_the_address_and_not_shown() {
+    let client = client();
+    let with = |query: &str| {
+        let mut request = Request::new(Vec::new());
+        *request.method_mut() = Method::POST;
+        *request.uri_mut() = format!("/?{query}").parse().unwrap();
+        request
+    };
+    let address: SecureUrl = "https://id.example/token?v=2".parse().unwrap();
+    let call = client.post(&address).like(with(&format!("key={SECRET}")));
+    assert!(!format!("{call:?}").contains(SECRET), "{call:?}");
+    assert_eq!(call.request.uri().query(), Some(&*format!("v=2&key={SECRET}")));
+    let long: SecureUrl = format!("https://id.example/{}", "p".repeat(2_000)).parse().unwrap();
+    let call = client.post(&long).like(with(&"q".repeat(64_000)));
+    assert!(
+        matches!(call.send().await, Err(HttpError::Unsent { .. })),
+        "nothing is sent without it"
+    );
 }

@@ -290,7 +290,10 @@ impl Upstream {
                 remedy: "allowed is 1 or more, and the default is 128",
             });
         }
-        let names_client = self.dialect.request.client.is_some() || self.revocation.is_some();
+        let sign_out = self.dialect.sign_out.as_ref();
+        let sign_out_names = sign_out.is_none_or(|format| format.client.is_some());
+        let names_client =
+            self.dialect.request.client.is_some() || self.revocation.is_some() && sign_out_names;
         if names_client && self.client.is_none() {
             return missing(
                 "Upstream::client",

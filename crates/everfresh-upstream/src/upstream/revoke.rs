@@ -27,7 +27,13 @@ pub(super) fn revoke(upstream: &Upstream, cx: &Context, tokens: UpstreamTokens) 
         let values = upstream.values(&tokens, token);
         for n in 0..TRIES {
             let request = format.write(&values, cx_task.now());
-            let Ok(request) = request else { return };
+            let request = match request {
+                Ok(request) => request,
+                Err(error) => {
+                    tracing::warn!(target: "everfresh", %error, "a token was not revoked");
+                    return;
+                }
+            };
             match upstream.http.post(&url).like(request).send().await {
                 // Section 2.2: the server answers 200 also for a token that it does not know.
                 Ok(answer) if answer.status.is_success() => return,

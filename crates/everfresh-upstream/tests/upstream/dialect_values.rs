@@ -37,7 +37,6 @@ fn dialect() -> Dialect {
 
 fn upstream(provider: &Provider) -> Upstream {
     Upstream::at(&provider.client(), dialect(), url("https://id.example/token?v=2"))
-        .client(public_client())
         .revoke_at(url("https://id.example/revoke"))
 }
 

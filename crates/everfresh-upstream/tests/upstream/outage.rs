@@ -15,6 +15,8 @@ async fn calls_stay_within_the_budget_and_the_first_refresh_after_it_succeeds() 
         Act::Fail(HttpError::Connect { cause: "refused".into() }),
         Act::Say(503, &[], ""),
         Act::Say(429, &[("retry-after", "1")], ""),
+        // The page of a firewall in front of the provider.
+        Act::Say(200, &[], "<html>Are you a human?</html>"),
     ] {
         let world = World::new();
         let mut clients = Vec::new();
@@ -106,4 +108,23 @@ async fn a_provider_that_hangs_holds_no_more_than_its_share() {
         assert!(answer.status == 503 && answer.left_cookies_alone());
     }
     assert_eq!(world.provider.calls(), 8, "the tokens of the others were not sent");
+}
+
+#[tokio::test(start_paused = true)]
+async fn errors_of_single_users_open_no_circuit_breaker() {
+    for error in [r#"{"error":"user_locked"}"#, r#"{"ok":false}"#] {
+        let world = World::new();
+        let mut locked = Vec::new();
+        for n in 0..20 {
+            locked.push(world.expired(&format!("p{n}")).await);
+        }
+        world.provider.all(Act::Say(200, &[], error));
+        world.node().events();
+        for client in &mut locked {
+            let answer = world.get(client).await;
+            assert!(answer.status == 503 && answer.left_cookies_alone(), "{answer:?}");
+        }
+        assert_eq!(world.provider.calls(), 20, "{error}: each user is asked for");
+        assert!(!world.node().events().contains(&"UpstreamDown".to_owned()));
+    }
 }

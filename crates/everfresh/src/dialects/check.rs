@@ -1,5 +1,6 @@
 //! The rules of a dialect that its types do not express.
 
+use http::header::AUTHORIZATION;
 use http::{HeaderName, HeaderValue, Uri};
 
 use super::dialect::{Dialect, List, Text};
@@ -165,6 +166,7 @@ impl RequestFormat {
                 require(&format!("{field}.value"), text, good, "a header field's value")?;
             }
         }
+        self.check_authorization(at)?;
         if let Some(client) = &self.client {
             let field = format!("{at}.client");
             require(&format!("{field}.id"), &client.id, is_member(&client.id), MEMBER)?;
@@ -188,6 +190,24 @@ impl RequestFormat {
             }
         }
         Ok(())
+    }
+}
+
+impl RequestFormat {
+    /// A request has one `Authorization` field with one value (RFC 9110 section 11.6.2).
+    fn check_authorization(&self, at: &str) -> Result<(), DialectError> {
+        let is_it = |name: &str| name.eq_ignore_ascii_case(AUTHORIZATION.as_str());
+        let token = |place: &&Place| match place {
+            Place::Authorization(_) => true,
+            Place::Header(name) => is_it(name),
+            _ => false,
+        };
+        let tokens = self.places.first().into_iter().chain(&self.access_token).filter(token);
+        let fixed = self.headers.iter().filter(|fixed| is_it(&fixed.name));
+        match tokens.count() + fixed.count() {
+            0 | 1 => Ok(()),
+            _ => Err(DialectError::new(at, "found two values for `Authorization`; wanted is one")),
+        }
     }
 }
 

@@ -5,8 +5,8 @@
 //!    retry.
 //! 2. Only a response that a rule of the dialect calls rejected ends a session. Any other response
 //!    keeps it.
-//! 3. Tokens in a successful response count, whatever else is odd about it: the request may have
-//!    spent the only copy of a one-time token.
+//! 3. Tokens in a successful response that matches no rule count, whatever else is odd about it: the
+//!    request may have spent the only copy of a one-time token.
 //! 4. If it is unknown whether the server used the token, the outcome is
 //!    [`RefreshOutcome::InDoubt`].
 //! 5. A value that the response leaves out stays the same, in particular the refresh token (RFC
@@ -49,8 +49,8 @@ pub enum RefreshOutcome {
         /// How long to wait before the next request, if the server said so. At most an hour.
         retry_after: Option<Duration>,
     },
-    /// The server answered completely and issued no tokens: a proxy's page with status 200, or an
-    /// error with it. The token is as good as it was.
+    /// The answer is complete, is a success, and is not the server's own: a page of a proxy, or
+    /// nothing. The token is as good as it was.
     NotIssued,
     /// It is unknown whether the server used the token.
     InDoubt,
@@ -110,7 +110,8 @@ impl Dialect {
     /// |---|---|
     /// | 2xx with an access token | `Issued` |
     /// | 2xx with a JSON object, cut or whole, that has no access token and no error | `InDoubt` |
-    /// | any other 2xx: a page, nothing, a JSON object with an error | `NotIssued` |
+    /// | 2xx with a JSON object that has an error: `error`, or `ok` or `success` that is false | `Unavailable` |
+    /// | any other 2xx: a page of a proxy, or nothing | `NotIssued` |
     /// | 408, 504 | `InDoubt` |
     /// | 400 or 401 `invalid_client`, `unauthorized_client`, `unsupported_grant_type` or `invalid_scope` | `Misconfigured` |
     /// | 411, 413, 414, 415, 422, a redirect | `Misconfigured` |
@@ -135,7 +136,7 @@ impl Dialect {
         if status.is_success() {
             return match self.issued(headers, &body, now) {
                 Some(issued) => RefreshOutcome::Issued(Box::new(issued)),
-                None if body.refuses() => RefreshOutcome::NotIssued,
+                None if body.refuses() => unavailable(),
                 // An object may have the token by a name that the dialect lacks, or be cut.
                 None if body.text.trim_start().starts_with('{') => RefreshOutcome::InDoubt,
                 None => RefreshOutcome::NotIssued,

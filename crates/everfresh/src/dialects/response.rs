@@ -31,8 +31,10 @@ pub struct ResponseFormat {
     /// count if no member of `expires_in` does.
     #[serde(default, deserialize_with = "one_or_many", skip_serializing_if = "is_default")]
     pub expires_at: List<Text>,
-    /// The [paths](crate::dialect::Dialect#paths) of other members to keep, and to hand to the app, such as
-    /// `instance_url`. A member that a response lacks keeps its former value.
+    /// The [paths](crate::dialect::Dialect#paths) of other members to keep, such as `instance_url`:
+    /// [`AccessTokenResponse::members`](crate::dialect::AccessTokenResponse::members) has them, and
+    /// a later request can send them ([`FixedValue::Kept`](crate::dialect::FixedValue::Kept)). A
+    /// member that a response lacks keeps its former value.
     #[serde(default, deserialize_with = "one_or_many", skip_serializing_if = "is_default")]
     pub keep: List<Text>,
 }

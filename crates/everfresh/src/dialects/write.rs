@@ -93,8 +93,8 @@ impl fmt::Debug for RequestValues<'_> {
 impl Dialect {
     /// Builds the request that presents this token.
     ///
-    /// The request's URI is the path alone, with the query if the dialect has one. The caller that
-    /// sends the request adds the server. A request that may have a body and has none says so by
+    /// The request's URI is `/`, with the query if the dialect has one. The caller that sends the
+    /// request adds the server and the path. A request that may have a body and has none says so by
     /// `Content-Length: 0` (RFC 9110 section 8.6). `now` dates a client assertion.
     ///
     /// # Errors
@@ -114,8 +114,7 @@ impl Dialect {
 /// A request that is being built.
 struct Draft {
     headers: HeaderMap,
-    query: form_urlencoded::Serializer<'static, String>,
-    has_query: bool,
+    query: Vec<(String, String)>,
     format: Body,
     json: Map<String, Value>,
     /// In order, since a form may have a name twice (RFC 8707 section 2).
@@ -135,8 +134,7 @@ impl RequestFormat {
     ) -> Result<Request<Vec<u8>>, DialectError> {
         let mut draft = Draft {
             headers: HeaderMap::new(),
-            query: form_urlencoded::Serializer::new(String::new()),
-            has_query: false,
+            query: Vec::new(),
             format: self.body,
             json: Map::new(),
             form: Vec::new(),
@@ -151,12 +149,12 @@ impl RequestFormat {
         }
         for Fixed { name, value } in &*self.query {
             if let Some(value) = value.resolve("query", values)? {
-                draft.parameter(name, &as_text(&value));
+                draft.query.push((name.to_string(), as_text(&value)));
             }
         }
         for Fixed { name, value } in &*self.headers {
             if let Some(value) = value.resolve("headers", values)? {
-                draft.field(name, &as_text(&value), "headers")?;
+                draft.named(name, &as_text(&value), "headers")?;
             }
         }
         let place = self.places.first().ok_or_else(|| wrong("places", "there is none"))?;
@@ -174,7 +172,11 @@ impl RequestFormat {
             let client = values.client.ok_or_else(missing)?;
             let mut add = |name: &str, value: String| draft.member(name, value.into());
             if let Some(value) = client.write(members, now, &mut add)? {
-                draft.secret(AUTHORIZATION, &value)?;
+                if draft.headers.contains_key(AUTHORIZATION) {
+                    let problem = "`Authorization` has another value; send id and secret by `Post`";
+                    return Err(wrong("client", problem));
+                }
+                draft.field(AUTHORIZATION, &value, "client")?;
             }
         }
         draft.finish(self)
@@ -214,20 +216,15 @@ impl Draft {
         }
     }
 
-    fn parameter(&mut self, name: &str, value: &str) {
-        self.query.append_pair(name, value);
-        self.has_query = true;
-    }
-
-    fn field(&mut self, name: &str, value: &str, of: &str) -> Result<(), DialectError> {
+    /// Sets the header field of this name. `of`: the member of the dialect that wants it.
+    fn named(&mut self, name: &str, value: &str, of: &str) -> Result<(), DialectError> {
         let name = HeaderName::from_bytes(name.as_bytes());
-        let name = name.map_err(|_| wrong(of, "is no field's name"))?;
-        self.secret(name, value)
+        self.field(name.map_err(|_| wrong(of, "is no field's name"))?, value, of)
     }
 
-    fn secret(&mut self, name: HeaderName, value: &str) -> Result<(), DialectError> {
-        let mut value = HeaderValue::from_str(value)
-            .map_err(|_| wrong("places", "the value can't be a header field's"))?;
+    fn field(&mut self, name: HeaderName, value: &str, of: &str) -> Result<(), DialectError> {
+        let value = HeaderValue::from_str(value);
+        let mut value = value.map_err(|_| wrong(of, "the value can't be a header field's"))?;
         value.set_sensitive(true);
         self.headers.insert(name, value);
         Ok(())
@@ -252,13 +249,13 @@ impl Draft {
                     Some(other) => format!("{other}; {pair}"),
                     None => pair,
                 };
-                self.secret(COOKIE, &both)?;
+                self.field(COOKIE, &both, "places")?;
             }
             Place::Authorization(scheme) => {
-                self.secret(AUTHORIZATION, &format!("{scheme} {token}"))?;
+                self.field(AUTHORIZATION, &format!("{scheme} {token}"), "places")?;
             }
-            Place::Header(name) => self.field(name, token, "places.header")?,
-            Place::Query(name) => self.parameter(name, token),
+            Place::Header(name) => self.named(name, token, "places.header")?,
+            Place::Query(name) => self.query.push((name.to_string(), token.to_owned())),
             Place::Body(path) => self.member(path, token.into()),
         }
         Ok(())
@@ -278,9 +275,7 @@ impl Draft {
                         ("application/json", serde_json::to_vec(&self.json).unwrap_or_default())
                     }
                     Body::Form => {
-                        let mut form = form_urlencoded::Serializer::new(String::new());
-                        form.extend_pairs(&self.form);
-                        ("application/x-www-form-urlencoded", form.finish().into_bytes())
+                        ("application/x-www-form-urlencoded", encoded(&self.form).into_bytes())
                     }
                 };
                 // A dialect may name its own, such as `application/x-amz-json-1.1`.
@@ -289,9 +284,9 @@ impl Draft {
                 bytes
             }
         };
-        let target = match self.has_query {
-            true => format!("/?{}", self.query.finish()),
-            false => "/".to_owned(),
+        let target = match &*self.query {
+            [] => "/".to_owned(),
+            query => format!("/?{}", encoded(query)),
         };
         let mut request = Request::new(bytes);
         *request.method_mut() = format.method.as_http();
@@ -299,6 +294,10 @@ impl Draft {
         *request.headers_mut() = self.headers;
         Ok(request)
     }
+}
+
+fn encoded(pairs: &[(String, String)]) -> String {
+    form_urlencoded::Serializer::new(String::new()).extend_pairs(pairs).finish()
 }
 
 fn as_text(value: &Value) -> String {

@@ -4,6 +4,7 @@ mod dialects;
 mod doors;
 mod files;
 mod misconfigured;
+mod mounting;
 mod speaking;
 
 use http::StatusCode;

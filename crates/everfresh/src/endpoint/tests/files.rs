@@ -135,6 +135,12 @@ fn an_error_in_a_file_names_its_field() {
         ("/serving/errors/unsupported", json!(null), "serving.errors.unsupported", "is missing"),
         ("/serving/refresh_cookie", json!("a b"), "serving.refresh_cookie", "a cookie's name"),
         ("/sign_out", json!({"places": []}), "sign_out.places", "1 to 4"),
+        (
+            "/request/headers",
+            json!([{"name": "authorization", "value": "a"}, {"name": "Authorization", "value": "b"}]),
+            "request",
+            "two values for `Authorization`",
+        ),
         ("/name", json!(""), "name", "a name"),
     ] {
         let mut changed = file.clone();

@@ -208,9 +208,9 @@ fn each_answer_has_its_outcome() {
         (307, None, "", RefreshOutcome::Misconfigured),
         (200, None, "<html>signed in</html>", RefreshOutcome::NotIssued),
         (202, None, "", RefreshOutcome::NotIssued),
-        (200, None, r#"{"error":"bad_refresh_token"}"#, RefreshOutcome::NotIssued),
-        (200, None, r#"{"ok":false}"#, RefreshOutcome::NotIssued),
-        (200, None, r#"{"success":false,"error":{}}"#, RefreshOutcome::NotIssued),
+        (200, None, r#"{"error":"bad_refresh_token"}"#, later(None)),
+        (200, None, r#"{"ok":false}"#, later(None)),
+        (200, None, r#"{"success":false,"error":{}}"#, later(None)),
         (200, None, r#"{"error":false,"ok":true}"#, RefreshOutcome::InDoubt),
         (411, None, "", RefreshOutcome::Misconfigured),
         (200, None, r#"{"access_token":"a.b"#, RefreshOutcome::InDoubt),
@@ -389,7 +389,7 @@ fn rules_say_what_a_response_means() {
     let later = || RefreshOutcome::Unavailable { retry_after: None };
     for (status, body, expected) in [
         (200, r#"{"ok":false,"error":"token_revoked"}"#, RefreshOutcome::Rejected),
-        (200, r#"{"ok":true,"error":"token_revoked"}"#, RefreshOutcome::NotIssued),
+        (200, r#"{"ok":true,"error":"token_revoked"}"#, later()),
         (400, r#"{"error_description":"expired"}"#, RefreshOutcome::Rejected),
         (400, r#"{"error_description":"expired; already being processed"}"#, later()),
         (400, r#"{"error_description":"other"}"#, later()),
@@ -454,6 +454,11 @@ fn a_request_has_what_the_file_says() {
     assert_eq!(request.headers()["authorization"], "Basic YXBwOmE4UX54Ky89");
     let raw = ClientAuthentication::RawBasic { id: "a:b".into(), secret: "s".into() };
     assert_eq!(ask(&Dialect::OAUTH2, "r", Some(&raw), now).unwrap_err().field(), "request.client");
+    let mut by_header = Dialect::OAUTH2;
+    by_header.request.places = vec![Place::Authorization("Bearer".into())].into();
+    let basic = ClientAuthentication::Basic { id: "a".into(), secret: "s".into() };
+    let twice = ask(&by_header, "r", Some(&basic), now).unwrap_err();
+    assert_eq!(twice.field(), "request.client", "the token is not overwritten");
     let empty = ask(&Dialect::VIJIL, "a.b.c", None, now).unwrap();
     assert_eq!(
         (&empty.headers()["content-length"], empty.body().len()),
