@@ -14,8 +14,9 @@ use std::time::Duration;
 use rustix::process::{Pid, Signal, geteuid, kill_process_group};
 use tempfile::TempDir;
 
-/// The user `nobody` and the group `nogroup`, for servers and browsers if the tests run as root.
-const NOBODY: u32 = 65534;
+/// The id of the user and of the group without privileges that servers and browsers get if the tests
+/// run as root.
+const UNPRIVILEGED: u32 = 65534;
 
 /// Held while a program is copied and while one is started. A child forked during the copy would
 /// keep the copy open for writing, and a file open for writing can't be executed.
@@ -37,7 +38,7 @@ impl Workplace {
     pub fn new() -> io::Result<Self> {
         let folder = tempfile::Builder::new().prefix("everfresh-").tempdir()?;
         if geteuid().is_root() {
-            chown(folder.path(), Some(NOBODY), Some(NOBODY))?;
+            chown(folder.path(), Some(UNPRIVILEGED), Some(UNPRIVILEGED))?;
         }
         Ok(Self(folder))
     }
@@ -73,7 +74,7 @@ impl Workplace {
             let path = entry?.path();
             let name = file.file_name().unwrap_or_default().to_string_lossy().into_owned();
             if path.file_name().is_some_and(|own| own.to_string_lossy().starts_with(&name)) {
-                chown(path, Some(NOBODY), Some(NOBODY))?;
+                chown(path, Some(UNPRIVILEGED), Some(UNPRIVILEGED))?;
             }
         }
         Ok(())
@@ -85,7 +86,7 @@ impl Workplace {
         command.current_dir(self.path()).env("HOME", self.path()).env("TMPDIR", self.path());
         command.process_group(0);
         if geteuid().is_root() {
-            command.uid(NOBODY).gid(NOBODY);
+            command.uid(UNPRIVILEGED).gid(UNPRIVILEGED);
         }
         command
     }

@@ -111,7 +111,7 @@ pub(super) const FINDINGS: &[(&str, &str)] = &[
     ("r30", "A SQLite file that another program holds is an outage that loses nothing."),
     (
         "n1",
-        "A claims type that gains a field signs nobody out: old and new nodes run side by side, and the app decides.",
+        "An app can add a field to its claims type and keep every user signed in: old and new nodes run side by side, and the app decides what becomes of old claims.",
     ),
     ("n2", "The migration guide deletes the former cookie, so that a sign-out lasts."),
     ("n3", "One sign-out is one `SignedOut` event."),
@@ -121,5 +121,8 @@ pub(super) const FINDINGS: &[(&str, &str)] = &[
     ("n7", "An engine that was built outside of a runtime uses the runtime of the request."),
     ("n8", "`build()` in a runtime without a timer returns its error and prints no panic."),
     ("n9", "Errors print their sentence by `Debug` too."),
-    ("n10", "The layer twice around a route signs nobody out at an expiry."),
+    (
+        "n10",
+        "A route that has the layer around it twice keeps its users signed in when a token expires.",
+    ),
 ];
