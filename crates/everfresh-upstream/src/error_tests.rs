@@ -146,7 +146,7 @@ fn every_refused_address_error_names_the_allowed_form() {
 
 #[cfg(feature = "client")]
 #[test]
-fn every_certificate_error_names_the_source_of_the_certificates() {
+fn every_error_of_building_a_client_names_the_setting_or_variable() {
     use crate::ClientError;
 
     let first: Says<_> =
@@ -163,10 +163,14 @@ fn every_certificate_error_names_the_source_of_the_certificates() {
             ClientError::NoCertificate => {
                 (ClientError::Certificate { cause: "BadEncoding".into() }, &["BadEncoding", "pass"])
             }
-            ClientError::Certificate { .. } => return None,
+            ClientError::Certificate { .. } => (
+                ClientError::Proxy { scheme: Some("socks5".into()) },
+                &["\"socks5\"", "HTTPS_PROXY"],
+            ),
+            ClientError::Proxy { .. } => return None,
         })
     });
-    assert_eq!(all.len(), 4);
+    assert_eq!(all.len(), 5);
     for (error, says) in all {
         check_error(&error.to_string(), says);
         assert_eq!(format!("{error:?}"), error.to_string());

@@ -1,16 +1,19 @@
 //! The bodies of requests and answers.
 
-use std::pin::Pin;
+use std::io::{self, Read as _};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::task::{Context, Poll, ready};
 
 use bytes::{Buf as _, Bytes};
+use flate2::read::{MultiGzDecoder, ZlibDecoder};
 use futures::future::BoxFuture;
-use http::StatusCode;
-use http_body::{Body, Frame, SizeHint};
+use http::header::{CONTENT_ENCODING, CONTENT_LENGTH};
+use http::{HeaderMap, StatusCode};
+use http_body::{Body, Frame};
 use http_body_util::BodyExt as _;
 use http_body_util::combinators::UnsyncBoxBody;
+
+use serde::de::IgnoredAny;
 
 use super::error::HttpError;
 
@@ -22,8 +25,8 @@ pub(super) type BoxError = Box<dyn std::error::Error + Send + Sync>;
 /// An answer's body, from any transport.
 pub(super) type Incoming = UnsyncBoxBody<Bytes, BoxError>;
 
-/// Records whether a request's body was handed to the transport. Until then the server certainly
-/// received nothing of it.
+/// Records whether a request was handed to the transport. Until then the server certainly received
+/// nothing of it.
 #[derive(Clone, Debug, Default)]
 pub(super) struct SentFlag(Arc<Flags>);
 
@@ -34,7 +37,7 @@ struct Flags {
 }
 
 impl SentFlag {
-    /// Records that the body is handed over now.
+    /// Records that the request is handed over now.
     pub(super) fn mark_sent(&self) {
         self.0.sent.store(true, Ordering::SeqCst);
     }
@@ -54,45 +57,6 @@ impl SentFlag {
     }
 }
 
-/// A request's body, which the transport polls once it is connected. The body then polls its
-/// permission, and is handed over in the same poll in which the permission was granted.
-#[cfg_attr(not(feature = "client"), expect(dead_code, reason = "our own client carries it"))]
-pub(super) struct Outgoing {
-    pub(super) data: Bytes,
-    pub(super) permission: Option<Permission>,
-    pub(super) sent_flag: SentFlag,
-}
-
-impl Body for Outgoing {
-    type Data = Bytes;
-    type Error = HttpError;
-
-    fn poll_frame(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, HttpError>>> {
-        if self.data.is_empty() {
-            return Poll::Ready(None);
-        }
-        if let Some(permission) = &mut self.permission {
-            if !ready!(permission.as_mut().poll(cx)) {
-                return Poll::Ready(Some(Err(self.sent_flag.mark_withheld())));
-            }
-            self.permission = None;
-        }
-        self.sent_flag.mark_sent();
-        Poll::Ready(Some(Ok(Frame::data(std::mem::take(&mut self.data)))))
-    }
-
-    fn is_end_stream(&self) -> bool {
-        self.data.is_empty()
-    }
-
-    fn size_hint(&self) -> SizeHint {
-        SizeHint::with_exact(self.data.len() as u64)
-    }
-}
-
 /// Converts any body into an [`Incoming`].
 pub(super) fn incoming<B>(body: B) -> Incoming
 where
@@ -107,11 +71,12 @@ where
     body.map_frame(bytes).map_err(Into::into).boxed_unsync()
 }
 
-/// Reads an answer's body, `limit` bytes at the most. A larger body is an error, and is not read to
-/// its end.
+/// Reads an answer's body, `limit` bytes at the most, and undoes its coding. A larger body is an
+/// error, and is not read to its end.
 pub(super) async fn read(
     mut body: Incoming,
     status: StatusCode,
+    headers: &mut HeaderMap,
     limit: usize,
 ) -> Result<Bytes, HttpError> {
     let too_large = HttpError::TooLarge { status, limit };
@@ -120,7 +85,14 @@ pub(super) async fn read(
     }
     let mut read = Vec::new();
     while let Some(frame) = body.frame().await {
-        let Ok(frame) = frame else { return Err(HttpError::Cut { status }) };
+        let Ok(frame) = frame else {
+            // Some servers close TLS without `close_notify`, or announce another length. An object
+            // that is whole is an answer all the same, because a cut one does not parse.
+            match decode(read.into(), headers, limit) {
+                Ok(body) if is_object(&body) => return Ok(body),
+                _ => return Err(HttpError::Cut { status }),
+            }
+        };
         // Trailers are ignored.
         let Ok(data) = frame.into_data() else { continue };
         if read.len() + data.len() > limit {
@@ -128,5 +100,43 @@ pub(super) async fn read(
         }
         read.extend_from_slice(&data);
     }
-    Ok(read.into())
+    match decode(read.into(), headers, limit) {
+        Ok(body) => Ok(body),
+        Err(Undecoded::TooLarge) => Err(too_large),
+        Err(Undecoded::Garbled(cause)) => Err(HttpError::Garbled { cause }),
+    }
+}
+
+fn is_object(body: &[u8]) -> bool {
+    body.trim_ascii_start().starts_with(b"{") && serde_json::from_slice::<IgnoredAny>(body).is_ok()
+}
+
+/// Why a coding was not undone.
+enum Undecoded {
+    TooLarge,
+    Garbled(String),
+}
+
+/// Undoes `gzip` and `deflate` (RFC 9110 section 8.4.1). The client asks for no coding, and some
+/// servers use one all the same.
+fn decode(body: Bytes, headers: &mut HeaderMap, limit: usize) -> Result<Bytes, Undecoded> {
+    let coding = headers.get(CONTENT_ENCODING).and_then(|field| field.to_str().ok());
+    let coding = coding.unwrap_or_default().trim().to_ascii_lowercase();
+    if body.is_empty() || matches!(&*coding, "" | "identity") {
+        return Ok(body);
+    }
+    let reader: &mut dyn io::Read = match &*coding {
+        "gzip" | "x-gzip" => &mut MultiGzDecoder::new(&*body),
+        "deflate" => &mut ZlibDecoder::new(&*body),
+        _ => return Err(Undecoded::Garbled("its content coding is not known".into())),
+    };
+    let mut decoded = Vec::new();
+    let read = reader.take(limit as u64 + 1).read_to_end(&mut decoded);
+    read.map_err(|error| Undecoded::Garbled(format!("{coding}: {error}")))?;
+    if decoded.len() > limit {
+        return Err(Undecoded::TooLarge);
+    }
+    headers.remove(CONTENT_ENCODING);
+    headers.remove(CONTENT_LENGTH);
+    Ok(decoded.into())
 }

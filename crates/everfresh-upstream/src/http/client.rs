@@ -1,43 +1,22 @@
-//! everfresh's own HTTP client: hyper, with TLS by rustls.
-//!
-//! The client never sends a request twice:
-//! * hyper-util's `retry_canceled_requests` is off.
-//! * A connection that was idle for 1 s is not reused. A server may close an idle connection while
-//!   a request is on its way, and the client can't know then whether the request arrived.
-//! * The client follows no redirect, and no answer makes it send anything.
-//! * TLS sends no early data, because an attacker on the network could replay it (RFC 8446
-//!   section 8).
+//! The settings of everfresh's own HTTP client: hyper, with TLS by rustls.
 
 use std::fmt;
 use std::sync::Arc;
-use std::task::{Context, Poll};
 use std::time::Duration;
 
-use bytes::Bytes;
-use futures::future::BoxFuture;
-use http::{Request, Response, Uri};
-use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
-use hyper_util::client::legacy::Client;
-use hyper_util::client::legacy::connect::HttpConnector;
-use hyper_util::rt::{TokioExecutor, TokioTimer};
+use http::Uri;
+use hyper_rustls::HttpsConnectorBuilder;
+use hyper_util::client::proxy::matcher::Matcher;
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject as _;
 use rustls::{ClientConfig, RootCertStore};
-use tower_service::Service;
 
 use super::HttpClient;
-use super::body::{BoxError, Incoming, Outgoing, Permission, SentFlag, incoming};
-use super::error::HttpError;
-use super::transport::{HttpTransport, classify};
+use super::connect::{Connector, ProxyConnector};
+use super::connection::OneRequestPerConnection;
 
 /// The default limit of name resolution, connection and TLS handshake together.
 const CONNECT_LIMIT: Duration = Duration::from_secs(5);
-
-/// The longest time that a connection may be idle and still be reused.
-const IDLE_LIMIT: Duration = Duration::from_secs(1);
-
-/// The limit of an answer's head, in bytes.
-const MAX_HEAD: usize = 32 * 1024;
 
 /// Builds everfresh's own [`HttpClient`]. Made by [`HttpClient::builder`].
 #[derive(Clone, Debug)]
@@ -45,6 +24,15 @@ const MAX_HEAD: usize = 32 * 1024;
 pub struct HttpClientBuilder {
     connect_limit: Duration,
     more: Vec<CertificateDer<'static>>,
+    proxy: Proxy,
+}
+
+/// Where the client finds its proxy.
+#[derive(Clone)]
+enum Proxy {
+    Environment,
+    None,
+    Named(Uri),
 }
 
 /// An error of building the client.
@@ -64,11 +52,16 @@ pub enum ClientError {
         /// The error of TLS.
         cause: String,
     },
+    /// The proxy, of the environment or of [`HttpClientBuilder::proxy`], is not an `http` address.
+    Proxy {
+        /// The scheme of its address, if it has one.
+        scheme: Option<String>,
+    },
 }
 
 impl Default for HttpClientBuilder {
     fn default() -> Self {
-        Self { connect_limit: CONNECT_LIMIT, more: Vec::new() }
+        Self { connect_limit: CONNECT_LIMIT, more: Vec::new(), proxy: Proxy::Environment }
     }
 }
 
@@ -94,7 +87,28 @@ impl HttpClientBuilder {
         Ok(self)
     }
 
-    /// Reads the machine's certificates and builds the client.
+    /// Makes all `https` calls through this proxy, in place of the environment's. The address is
+    /// `http://host:port`, with `user:password@` before the host for a proxy that asks for it. The
+    /// proxy opens a tunnel (`CONNECT`, RFC 9110 section 9.3.6) and sees the other server's name,
+    /// not the requests.
+    ///
+    /// Without this setting, the client reads `HTTPS_PROXY` or `ALL_PROXY`, and `NO_PROXY`, as curl
+    /// does.
+    ///
+    /// # Errors
+    /// [`build`](Self::build) returns [`ClientError::Proxy`] if the address has another scheme.
+    pub fn proxy(mut self, address: Uri) -> Self {
+        self.proxy = Proxy::Named(address);
+        self
+    }
+
+    /// Ignores the proxies that the environment names.
+    pub fn no_proxy(mut self) -> Self {
+        self.proxy = Proxy::None;
+        self
+    }
+
+    /// Reads the machine's certificates and the environment's proxies, and builds the client.
     ///
     /// # Errors
     /// See [`ClientError`].
@@ -119,81 +133,47 @@ impl HttpClientBuilder {
             .with_no_client_auth();
         tls.enable_early_data = false;
 
-        let mut tcp = HttpConnector::new();
-        tcp.enforce_http(false);
-        tcp.set_nodelay(true);
         let tls = HttpsConnectorBuilder::new()
             .with_tls_config(tls)
             // `SecureUrl` allows `http` for this machine only.
             .https_or_http()
             .enable_http1()
             .enable_http2()
-            .wrap_connector(tcp);
-        let client = Client::builder(TokioExecutor::new())
-            .retry_canceled_requests(false)
-            .pool_timer(TokioTimer::new())
-            .pool_idle_timeout(IDLE_LIMIT)
-            .http1_max_buf_size(MAX_HEAD)
-            .http2_max_header_list_size(MAX_HEAD as u32)
-            .build(Connector { inner: tls, limit: self.connect_limit });
-        Ok(HttpClient::with_transport(HyperTransport(client)))
+            .wrap_connector(ProxyConnector::new(self.proxy.matcher()?));
+        let connector = Connector { inner: tls, limit: self.connect_limit };
+        Ok(HttpClient::with_transport(OneRequestPerConnection(connector)))
     }
 }
 
-struct HyperTransport(Client<Connector, Outgoing>);
-
-impl HttpTransport for HyperTransport {
-    fn send(
-        &self,
-        request: Request<Bytes>,
-        permission: Option<Permission>,
-        sent_flag: SentFlag,
-    ) -> BoxFuture<'static, Result<Response<Incoming>, HttpError>> {
-        let client = self.0.clone();
-        Box::pin(async move {
-            let mut permission = permission;
-            if request.body().is_empty() {
-                // An empty body is never polled, so the permission is polled here.
-                if let Some(permission) = permission.take()
-                    && !permission.await
-                {
-                    return Err(sent_flag.mark_withheld());
-                }
-                sent_flag.mark_sent();
+impl Proxy {
+    /// Returns the rules that name the proxy of a call.
+    fn matcher(self) -> Result<Matcher, ClientError> {
+        let matcher = match self {
+            Self::Environment => Matcher::from_env(),
+            Self::None => Matcher::builder().build(),
+            Self::Named(address) => Matcher::builder().https(address.to_string()).build(),
+        };
+        // A name that no list of exceptions holds.
+        let any = Uri::from_static("https://everfresh.invalid");
+        if let Some(proxy) = matcher.intercept(&any) {
+            let (scheme, host) = (proxy.uri().scheme_str(), proxy.uri().host());
+            if scheme != Some("http") {
+                return Err(ClientError::Proxy { scheme: scheme.map(str::to_owned) });
             }
-            let body = |data| Outgoing { data, permission, sent_flag: sent_flag.clone() };
-            match client.request(request.map(body)).await {
-                Ok(answer) => Ok(answer.map(incoming)),
-                Err(error) => Err(classify(&error, &sent_flag)),
-            }
-        })
+            tracing::info!(target: "everfresh", host, "calls to other servers go through a proxy");
+        }
+        Ok(matcher)
     }
 }
 
-/// Connects within a limit, which includes the TLS handshake.
-#[derive(Clone)]
-struct Connector {
-    inner: HttpsConnector<HttpConnector>,
-    limit: Duration,
-}
-
-impl Service<Uri> for Connector {
-    type Response = <HttpsConnector<HttpConnector> as Service<Uri>>::Response;
-    type Error = BoxError;
-    type Future = BoxFuture<'static, Result<Self::Response, BoxError>>;
-
-    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), BoxError>> {
-        self.inner.poll_ready(cx)
-    }
-
-    fn call(&mut self, uri: Uri) -> Self::Future {
-        let (connecting, limit) = (self.inner.call(uri), self.limit);
-        Box::pin(async move {
-            match tokio::time::timeout(limit, connecting).await {
-                Ok(connected) => connected,
-                Err(_) => Err(HttpError::ConnectTimeout { limit }.into()),
-            }
-        })
+/// Shows no user and password.
+impl fmt::Debug for Proxy {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Environment => f.write_str("Environment"),
+            Self::None => f.write_str("None"),
+            Self::Named(address) => f.debug_tuple("Named").field(&address.host()).finish(),
+        }
     }
 }
 
@@ -215,6 +195,14 @@ impl fmt::Display for ClientError {
             ),
             Self::Certificate { cause } => {
                 write!(f, "`trust_pem`: {cause}; pass a certificate authority's own certificate")
+            }
+            Self::Proxy { scheme } => {
+                let scheme = scheme.as_deref().unwrap_or_default();
+                write!(
+                    f,
+                    "the proxy's address has the scheme {scheme:?}, and `http` is allowed; set \
+                     HTTPS_PROXY to http://host:port, or call `no_proxy`"
+                )
             }
         }
     }

@@ -3,6 +3,10 @@
 mod body;
 #[cfg(feature = "client")]
 mod client;
+#[cfg(feature = "client")]
+mod connect;
+#[cfg(feature = "client")]
+mod connection;
 mod error;
 #[cfg(test)]
 mod tests;
@@ -14,7 +18,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::header::{ACCEPT, CONTENT_TYPE, USER_AGENT};
+use http::header::{ACCEPT, ACCEPT_ENCODING, CONTENT_TYPE, USER_AGENT};
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, StatusCode, Uri};
 use http_body::Body;
 use http_body_util::Full;
@@ -37,22 +41,23 @@ const MAX_ANSWER: usize = 64 * 1024;
 
 /// An HTTP client that makes one attempt per call, within limits, and follows no redirect.
 ///
-/// The client is a cheap handle. Clones share the connections.
+/// The client is a cheap handle. Clones share the settings and the TLS sessions.
 ///
 /// # Rules
 /// 1. One attempt per call. The client sends nothing again and follows no redirect. It returns the
 ///    answer as it is, whatever its status.
 /// 2. A call takes 10 s at the most, unless [`Call::limit`] sets another limit. The client reads 64
-///    KiB of an answer's body, unless [`Call::at_most`] sets another limit. It asks for no
-///    compression and decompresses nothing.
+///    KiB of an answer's body, unless [`Call::at_most`] sets another limit. It asks for no content
+///    coding, and undoes `gzip` and `deflate` within the same limit.
 /// 3. [`HttpError`] distinguishes a request that was certainly not sent from a request that the
 ///    server may have processed.
 /// 4. The client stores and sends no cookies. Neither errors nor `Debug` show a body or the value
 ///    of a header field.
 ///
 /// [`new`](Self::new) returns everfresh's own client: HTTP/1.1 and HTTP/2, TLS 1.2 and 1.3 with the
-/// machine's certificates, and 5 s to connect. [`over`](Self::over) takes any Tower service, for a
-/// proxy, a client certificate, or a test.
+/// machine's certificates, 5 s to connect, a connection of its own for each call, and the proxy that
+/// `HTTPS_PROXY` or `ALL_PROXY` names unless `NO_PROXY` lists the host. [`over`](Self::over) takes
+/// any Tower service, for a client certificate or a test.
 ///
 /// # Caveat
 /// Your own service must keep rule 1: no retries, no redirects. Its errors count as unsent only if
@@ -142,7 +147,6 @@ pub struct Call<'c> {
     limit: Duration,
     at_most: usize,
     permission: Option<Permission>,
-    in_head: bool,
     /// The address and the query together are no URL.
     too_long: bool,
 }
@@ -155,13 +159,14 @@ impl<'c> Call<'c> {
         let agent = concat!("everfresh/", env!("CARGO_PKG_VERSION"));
         request.headers_mut().insert(USER_AGENT, HeaderValue::from_static(agent));
         request.headers_mut().insert(ACCEPT, HeaderValue::from_static("application/json"));
+        // Without this field, any coding is acceptable (RFC 9110 section 12.5.3).
+        request.headers_mut().insert(ACCEPT_ENCODING, HeaderValue::from_static("identity"));
         Self {
             client,
             request,
             limit: LIMIT,
             at_most: MAX_ANSWER,
             permission: None,
-            in_head: false,
             too_long: false,
         }
     }
@@ -228,23 +233,15 @@ impl<'c> Call<'c> {
         self
     }
 
-    /// Sends the body only if `permission` resolves to `true`. Use it for a body that may be sent
+    /// Sends the request only if `permission` resolves to `true`. Use it for a token that may be sent
     /// once, and only while the node holds a reservation.
     ///
-    /// The client polls `permission` once it is connected. It hands the body to the connection in
-    /// the same poll in which the permission was granted; over HTTP/1.1 that poll also writes the
-    /// body. The request's head may have been sent before. With your own service, the client polls
-    /// `permission` once the service is ready.
+    /// The client polls `permission` once it is connected. It writes the request in the same poll in
+    /// which the permission was granted, so that a process that was stopped in between can check how
+    /// old the permission is. With your own service, the client polls `permission` once the service
+    /// is ready.
     pub fn after(mut self, permission: impl Future<Output = bool> + Send + 'static) -> Self {
         self.permission = Some(Box::pin(permission));
-        self
-    }
-
-    /// States that the request's head, not its body, holds the value that may be sent only once.
-    /// The client then waits for the permission before it connects. After that, only a failure to
-    /// connect counts as unsent.
-    pub fn in_head(mut self) -> Self {
-        self.in_head = true;
         self
     }
 
@@ -253,23 +250,15 @@ impl<'c> Call<'c> {
     /// # Errors
     /// Returns an error if there is no complete answer within the limits. See [`HttpError`].
     pub async fn send(self) -> Result<Answer, HttpError> {
-        let Self { client, request, limit, at_most, mut permission, in_head, too_long } = self;
+        let Self { client, request, limit, at_most, permission, too_long } = self;
         if too_long {
             return Err(HttpError::Unsent { cause: "the URL would be too long".into() });
         }
         let sent_flag = SentFlag::default();
         let call = async {
-            if in_head {
-                if let Some(permission) = permission.take()
-                    && !permission.await
-                {
-                    return Err(sent_flag.mark_withheld());
-                }
-                sent_flag.mark_sent();
-            }
             let answer = client.0.send(request, permission, sent_flag.clone()).await?;
-            let (parts, body) = answer.into_parts();
-            let body = body::read(body, parts.status, at_most).await?;
+            let (mut parts, body) = answer.into_parts();
+            let body = body::read(body, parts.status, &mut parts.headers, at_most).await?;
             Ok(Answer { status: parts.status, headers: parts.headers, body })
         };
         match tokio::time::timeout(limit, call).await {
@@ -297,9 +286,9 @@ fn with_query(uri: &Uri, query: &str) -> Option<Uri> {
 pub struct Answer {
     /// The status, which may also be a redirect or an error.
     pub status: StatusCode,
-    /// The header fields.
+    /// The header fields, without `Content-Encoding` if the client has undone the coding.
     pub headers: HeaderMap,
-    /// The body.
+    /// The body, without its content coding.
     pub body: Bytes,
 }
 

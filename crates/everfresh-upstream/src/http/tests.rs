@@ -2,16 +2,17 @@
 
 #![cfg(feature = "client")]
 
+mod answers;
 mod certificates;
+mod http2;
+mod proxies;
 
 use std::io;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use everfresh_testkit::fault::{Fault, FaultProxy};
 use futures::StreamExt as _;
-use http::header::{
-    ACCEPT_ENCODING, AUTHORIZATION, CONTENT_ENCODING, COOKIE, LOCATION, RETRY_AFTER, SET_COOKIE,
-};
+use http::header::{AUTHORIZATION, COOKIE, LOCATION, RETRY_AFTER, SET_COOKIE};
 use http_body::Frame;
 use http_body_util::{BodyExt as _, StreamBody};
 use tokio::net::TcpListener;
@@ -83,6 +84,7 @@ async fn a_failed_request_is_sent_at_most_once_and_its_error_states_whether() {
     let url = url(proxy.address());
     let lost = |error: &HttpError| matches!(error, HttpError::Lost { .. });
     let mut served = 0;
+    let client = client();
     for (fault, arrives, expected) in [
         (Fault::CutBefore, 0, &lost as &dyn Fn(&HttpError) -> bool),
         (Fault::ResetBefore, 0, &lost),
@@ -99,63 +101,22 @@ async fn a_failed_request_is_sent_at_most_once_and_its_error_states_whether() {
             matches!(error, HttpError::Timeout { .. })
         }),
     ] {
-        for used_before in [false, true] {
-            let client = client();
-            if used_before {
-                refresh(&client, &url).await.unwrap();
-                served += 1;
-            }
-            let before = proxy.counts().requests;
-            proxy.next(fault.clone());
-            // The client must give up responses that never end. The others end by themselves.
-            let secs = if matches!(fault, Fault::Swallow | Fault::Drip(_)) { 1 } else { 60 };
-            let call = call(&client, &url).limit(Duration::from_secs(secs));
-            let error = call.send().await.unwrap_err();
-            assert!(expected(&error), "{fault:?}: {error:?}");
-            assert!(!error.certainly_unsent(), "{fault:?}");
-            assert!(!format!("{error} {error:?}").contains("one-time"), "{error}");
-            served += arrives;
-            assert_eq!(proxy.counts().requests, before + 1, "{fault:?}: sent once");
-            assert_eq!(server.requests(), served, "{fault:?}");
-            // The next request is not affected.
-            assert_eq!(refresh(&client, &url).await.unwrap().status, StatusCode::OK);
-            served += 1;
-        }
+        let before = proxy.counts().requests;
+        proxy.next(fault.clone());
+        // The client must give up responses that never end. The others end by themselves.
+        let secs = if matches!(fault, Fault::Swallow | Fault::Drip(_)) { 1 } else { 60 };
+        let call = call(&client, &url).limit(Duration::from_secs(secs));
+        let error = call.send().await.unwrap_err();
+        assert!(expected(&error), "{fault:?}: {error:?}");
+        assert!(!error.certainly_unsent(), "{fault:?}");
+        assert!(!format!("{error} {error:?}").contains("one-time"), "{error}");
+        served += arrives;
+        assert_eq!(proxy.counts().requests, before + 1, "{fault:?}: sent once");
+        assert_eq!(server.requests(), served, "{fault:?}");
+        // The next request is not affected.
+        assert_eq!(refresh(&client, &url).await.unwrap().status, StatusCode::OK);
+        served += 1;
     }
-}
-
-/// The server closes an idle connection, and the client notices when it sends the next request. In
-/// this case hyper-util alone would resend.
-// Rows: F77.
-#[tokio::test]
-async fn a_connection_closed_in_the_meantime_is_an_error_and_nothing_is_sent_again() {
-    use std::io::{Read as _, Write as _};
-
-    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-    let url = url(listener.local_addr().unwrap());
-    let (close, closing) = std::sync::mpsc::channel::<()>();
-    let (closed, is_closed) = std::sync::mpsc::channel();
-    let server = std::thread::spawn(move || {
-        let (mut stream, _) = listener.accept().unwrap();
-        let _ = stream.read(&mut [0; 4096]).unwrap();
-        stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n").unwrap();
-        closing.recv().unwrap();
-        drop(stream);
-        closed.send(()).unwrap();
-        listener.set_nonblocking(true).unwrap();
-        listener
-    });
-    let client = client();
-    refresh(&client, &url).await.unwrap();
-    close.send(()).unwrap();
-    is_closed.recv().unwrap();
-    // The close has arrived, and the connection's task has not read it yet.
-    tokio::task::yield_now().await;
-    let error = refresh(&client, &url).await.unwrap_err();
-    assert!(matches!(&error, HttpError::Unsent { .. }), "{error:?}");
-    assert!(error.certainly_unsent());
-    let listener = server.join().unwrap();
-    assert_eq!(listener.accept().unwrap_err().kind(), io::ErrorKind::WouldBlock, "no second one");
 }
 
 #[tokio::test]
@@ -253,40 +214,35 @@ async fn an_answer_is_read_up_to_its_size_limit() {
 
 // Rows: S37.
 #[tokio::test]
-async fn no_cookie_is_kept_and_nothing_is_unpacked() {
+async fn no_cookie_is_kept() {
     let server = Server::new(|request| {
-        let fields = request.headers();
-        assert!(!fields.contains_key(COOKIE) && !fields.contains_key(ACCEPT_ENCODING));
-        let bomb = [0x1f, 0x8b, 8, 0, 0, 0, 0, 0, 0, 3, 0xff];
-        let response =
-            Response::builder().header(SET_COOKIE, "a=b").header(CONTENT_ENCODING, "gzip");
-        response.body(full(bomb.to_vec())).unwrap()
+        assert!(!request.headers().contains_key(COOKIE));
+        Response::builder().header(SET_COOKIE, "a=b").body(full("")).unwrap()
     })
     .await;
     let client = client();
     for _ in 0..2 {
-        let answer = client.get(&server.url("/")).send().await.unwrap();
-        assert_eq!((answer.status, answer.body.len()), (StatusCode::OK, 11));
+        assert_eq!(client.get(&server.url("/")).send().await.unwrap().status, StatusCode::OK);
+    }
+}
+
+// Rows: F77.
+#[tokio::test]
+async fn each_request_has_a_connection_of_its_own() {
+    let certificate = Certificate::of("127.0.0.1");
+    let handler = |request: Request<Bytes>| Response::new(full(request.into_body()));
+    let client = HttpClient::builder().trust_pem(certificate.pem.as_bytes()).unwrap();
+    let client = client.build().unwrap();
+    for server in [Server::new(handler).await, Server::secure(&certificate, handler).await] {
+        for _ in 0..3 {
+            refresh(&client, &server.url("/token")).await.unwrap();
+        }
+        assert_eq!((server.connections(), server.requests()), (3, 3));
     }
 }
 
 #[tokio::test]
-async fn an_idle_connection_is_used_for_a_second() {
-    let server = echo().await;
-    let client = client();
-    for _ in 0..3 {
-        refresh(&client, &server.url("/token")).await.unwrap();
-    }
-    assert_eq!(server.connections(), 1, "in a row they share one");
-    tokio::time::pause();
-    tokio::time::advance(Duration::from_millis(1100)).await;
-    tokio::time::resume();
-    refresh(&client, &server.url("/token")).await.unwrap();
-    assert_eq!(server.connections(), 2);
-}
-
-#[tokio::test]
-async fn permission_is_polled_once_connected_and_nothing_is_sent_before() {
+async fn permission_is_polled_once_connected_and_nothing_is_written_before() {
     let certificate = Certificate::of("127.0.0.1");
     let handler = |request: Request<Bytes>| Response::new(full(request.into_body()));
     let secure = Server::secure(&certificate, handler).await;
@@ -312,7 +268,10 @@ async fn permission_is_polled_once_connected_and_nothing_is_sent_before() {
                 early = &mut call => panic!("{early:?}"),
                 asked = asking => asked.unwrap(),
             }
-            assert!(if n == 0 { secure.connections() } else { proxy.counts().connections } > 0);
+            let connections = || [secure.connections(), proxy.counts().connections][n];
+            while connections() == 0 {
+                tokio::task::yield_now().await;
+            }
             assert_eq!((count(n), proxy.counts().requests), (served[n], served[1]));
             answer.send(allowed).unwrap();
             match (allowed, call.await) {

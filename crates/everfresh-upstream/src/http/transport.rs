@@ -81,6 +81,9 @@ pub(super) fn classify(
                 None => HttpError::Connect { cause },
             };
         }
+        if error::find::<h2::Error>(error).is_some_and(unprocessed) {
+            return HttpError::Unsent { cause };
+        }
         if sent_flag.is_sent()
             && error::find::<hyper::Error>(error).is_some_and(hyper::Error::is_parse)
         {
@@ -91,4 +94,13 @@ pub(super) fn classify(
         true => HttpError::Lost { cause },
         false => HttpError::Unsent { cause },
     }
+}
+
+/// Returns whether an HTTP/2 server states that it did not process the request (RFC 9113 section
+/// 8.7): it refused the stream, or it announced that it goes away and the stream came too late.
+#[cfg(feature = "client")]
+fn unprocessed(error: &h2::Error) -> bool {
+    error.is_remote()
+        && (error.is_go_away()
+            || error.is_reset() && error.reason() == Some(h2::Reason::REFUSED_STREAM))
 }

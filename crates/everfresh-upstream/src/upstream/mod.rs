@@ -17,7 +17,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::time::Duration;
 
-use everfresh::dialect::{ClientAuthentication, Dialect, Place, RequestValues};
+use everfresh::dialect::{ClientAuthentication, Dialect, RequestValues};
 use everfresh::refresher::Setup;
 use everfresh::store::UpstreamTokenStore;
 use everfresh::{ConfigError, Rotate, TrustedIssuer};
@@ -35,6 +35,9 @@ const LIMIT: Duration = Duration::from_secs(30);
 
 /// The default number of refreshes that a node sends at once.
 const MAX_CALLS: usize = 128;
+
+/// The default limit of a response's body, in bytes.
+const MAX_RESPONSE: usize = 1024 * 1024;
 
 /// Whether a node may send a refresh token again after it got no answer.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -120,6 +123,7 @@ pub struct Upstream {
     replay: Replay,
     limit: Duration,
     max_calls: usize,
+    max_response: usize,
     revocation: Option<SecureUrl>,
     access_tokens: Option<TrustedIssuer>,
     id_tokens: Option<TrustedIssuer>,
@@ -156,6 +160,7 @@ impl Upstream {
             replay: Replay::Never,
             limit: LIMIT,
             max_calls: MAX_CALLS,
+            max_response: MAX_RESPONSE,
             revocation: None,
             access_tokens: None,
             id_tokens: None,
@@ -189,6 +194,14 @@ impl Upstream {
     /// Sets how many refreshes this node sends at once, at least 1. The default is 128.
     pub fn max_calls(mut self, calls: usize) -> Self {
         self.max_calls = calls;
+        self
+    }
+
+    /// Limits a response's body, in bytes, before and after its content coding is undone. The default
+    /// is 1 MiB. A refresh with a larger response is in doubt. All refreshes that a node sends at
+    /// once may hold as much.
+    pub fn max_response(mut self, bytes: usize) -> Self {
+        self.max_response = bytes;
         self
     }
 
@@ -318,12 +331,6 @@ impl Upstream {
             });
         }
         Ok(())
-    }
-
-    /// Returns whether the dialect sends the token in the request's head, which leaves before the
-    /// body is polled.
-    fn token_in_head(&self) -> bool {
-        !matches!(self.dialect.request.places.first(), Some(Place::Body(_)))
     }
 }
 

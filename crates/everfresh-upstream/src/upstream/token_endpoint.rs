@@ -91,11 +91,9 @@ impl TokenEndpoint {
                 return Sent::Unwritable;
             }
         };
-        let mut call = upstream.http.post(&upstream.url).like(request).limit(LISTEN);
-        if upstream.token_in_head() {
-            call = call.in_head();
-        }
-        let mut call = Box::pin(call.after(permission).send());
+        let call = upstream.http.post(&upstream.url).like(request).limit(LISTEN);
+        let call = call.at_most(upstream.max_response).after(permission);
+        let mut call = Box::pin(call.send());
         let answer = match tokio::time::timeout(upstream.limit, &mut call).await {
             Ok(answer) => answer,
             Err(_) => {
