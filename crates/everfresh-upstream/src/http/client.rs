@@ -151,7 +151,7 @@ impl Proxy {
         let matcher = match self {
             Self::Environment => Matcher::from_env(),
             Self::None => Matcher::builder().build(),
-            Self::Named(address) => Matcher::builder().https(address.to_string()).build(),
+            Self::Named(address) => Matcher::builder().all(address.to_string()).build(),
         };
         // A name that no list of exceptions holds.
         let any = Uri::from_static("https://everfresh.invalid");

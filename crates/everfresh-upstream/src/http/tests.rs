@@ -304,6 +304,28 @@ async fn permission_is_polled_once_connected_and_nothing_is_written_before() {
     assert!(late.certainly_unsent(), "{late:?}");
 }
 
+// Rows: F77.
+#[tokio::test]
+async fn a_request_to_a_server_that_has_closed_the_connection_was_not_sent() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = url(listener.local_addr().unwrap());
+    let (client, (close, closing)) = (client(), oneshot::channel::<()>());
+    let server = async {
+        let connection = listener.accept().await.unwrap();
+        closing.await.unwrap();
+        drop(connection);
+    };
+    let permission = async {
+        close.send(()).unwrap();
+        // The client learns of it when the runtime next looks for events.
+        tokio::time::sleep(Duration::from_millis(50)).await;
+        true
+    };
+    let (answer, ()) = tokio::join!(call(&client, &url).after(permission).send(), server);
+    let error = answer.unwrap_err();
+    assert!(matches!(&error, HttpError::Unsent { .. }) && error.certainly_unsent(), "{error:?}");
+}
+
 #[derive(Clone)]
 struct Failing {
     ready: bool,
