@@ -4,7 +4,7 @@
 #![no_main]
 
 use everfresh::SessionStatus;
-use everfresh_fuzz::{AUDIENCE, ISSUER, START, World, request, sign, with_world};
+use everfresh_fuzz::{AUDIENCE, Fixture, ISSUER, START, request, sign, with_fixture};
 use http::HeaderValue;
 use libfuzzer_sys::fuzz_target;
 use serde_json::Value;
@@ -12,10 +12,10 @@ use serde_json::Value;
 fuzz_target!(|data: &[u8]| {
     let mut parts = data.splitn(2, |byte| *byte == 0);
     let (Some(header), Some(payload)) = (parts.next(), parts.next()) else { return };
-    with_world(World::headers, |world| {
+    with_fixture(Fixture::headers, |fixture| {
         let value = HeaderValue::try_from(format!("Bearer {}", sign(header, payload)));
         let Ok(value) = value else { return };
-        let (passes, session) = world.begin(&request([("authorization", value)]));
+        let (passes, session) = fixture.begin(&request([("authorization", value)]));
         if session.status() != SessionStatus::Present {
             assert!(
                 session.subject().is_none() && !matches!(session.optional_claims(), Ok(Some(_)))

@@ -4,7 +4,7 @@
 #![no_main]
 
 use everfresh::SessionStatus;
-use everfresh_fuzz::{ACCESS, REFRESH, World, request, values, with_world};
+use everfresh_fuzz::{ACCESS, Fixture, REFRESH, request, values, with_fixture};
 use libfuzzer_sys::fuzz_target;
 
 /// The values of one name: RFC 6265bis section 5.6, with nothing decoded.
@@ -22,19 +22,20 @@ fn named<'f>(fields: &'f [Vec<u8>], name: &str) -> Vec<&'f [u8]> {
 }
 
 fuzz_target!(|data: &[u8]| {
-    with_world(World::cookies, |world| {
-        let fields: Vec<_> = values(&world.fill(data)).collect();
+    with_fixture(Fixture::cookies, |fixture| {
+        let fields: Vec<_> = values(&fixture.fill(data)).collect();
         let texts: Vec<Vec<u8>> = fields.iter().map(|field| field.as_bytes().to_vec()).collect();
         let access = named(&texts, ACCESS);
         let refresh = named(&texts, REFRESH);
-        let session = world.settle(&request(fields.iter().cloned().map(|field| ("cookie", field))));
+        let session =
+            fixture.settle(&request(fields.iter().cloned().map(|field| ("cookie", field))));
         let status = session.status();
-        let brings_access = access.contains(&world.access.as_bytes());
-        let brings_refresh = refresh.contains(&world.refresh.as_bytes());
+        let brings_access = access.contains(&fixture.access.as_bytes());
+        let brings_refresh = refresh.contains(&fixture.refresh.as_bytes());
         if !brings_access && !brings_refresh {
             assert_ne!(status, SessionStatus::Present, "nothing of ours came");
         }
-        if access == [world.access.as_bytes()] && refresh.is_empty() {
+        if access == [fixture.access.as_bytes()] && refresh.is_empty() {
             assert_eq!(status, SessionStatus::Present, "exactly our token came");
         }
         if status == SessionStatus::Present {
@@ -44,13 +45,13 @@ fuzz_target!(|data: &[u8]| {
         // Another cookie, before and after.
         if access.is_empty() && refresh.is_empty() {
             for field in &texts {
-                let ours = format!("{ACCESS}={}", world.access);
+                let ours = format!("{ACCESS}={}", fixture.access);
                 for both in [
                     [field, &b"; "[..], ours.as_bytes()].concat(),
                     [ours.as_bytes(), b"; ", field].concat(),
                 ] {
                     let session =
-                        world.settle(&request(values(&both).map(|field| ("cookie", field))));
+                        fixture.settle(&request(values(&both).map(|field| ("cookie", field))));
                     assert_eq!(session.status(), SessionStatus::Present, "a neighbour matters");
                 }
             }

@@ -3,7 +3,7 @@
 
 #![no_main]
 
-use everfresh_fuzz::{ACCESS, Claims, REFRESH, World, request, with_world};
+use everfresh_fuzz::{ACCESS, Claims, Fixture, REFRESH, request, with_fixture};
 use http::header::{CACHE_CONTROL, SET_COOKIE, VARY};
 use http::{HeaderName, HeaderValue, Response, StatusCode};
 use libfuzzer_sys::fuzz_target;
@@ -41,11 +41,11 @@ fuzz_target!(|data: &[u8]| {
         }
     }
     let before = response.headers().clone();
-    with_world(World::cookies, |world| {
+    with_fixture(Fixture::cookies, |fixture| {
         let cookie = |name: &str, token: &str| {
             ("cookie", HeaderValue::try_from(format!("{name}={token}")).expect("a token"))
         };
-        let (access, refresh) = world.sign_in("alice");
+        let (access, refresh) = fixture.sign_in("alice");
         let request = match what % 4 {
             // A refresh.
             0 => request([cookie(REFRESH, &refresh)]),
@@ -53,7 +53,7 @@ fuzz_target!(|data: &[u8]| {
             _ => request([]),
         };
         let what = *what;
-        let after = world.respond(request, response, |session| async move {
+        let after = fixture.respond(request, response, |session| async move {
             match what % 4 {
                 1 => drop(session.sign_in("bob", Claims::default()).await),
                 2 => drop(session.sign_out().await),

@@ -6,7 +6,7 @@
 use std::time::Duration;
 
 use everfresh::{SessionStatus, Timestamp};
-use everfresh_fuzz::{ACCESS, REFRESH, START, World, request, with_world};
+use everfresh_fuzz::{ACCESS, Fixture, REFRESH, START, request, with_fixture};
 use http::{HeaderValue, Method};
 use libfuzzer_sys::fuzz_target;
 
@@ -34,10 +34,10 @@ fn broken(token: &str, how: u8) -> String {
 
 fuzz_target!(|data: &[u8]| {
     let [kinds, how, age_high, age_low, method, fields @ ..] = data else { return };
-    with_world(World::cookies, |world| {
-        let (access, refresh) = world.sign_in("alice");
+    with_fixture(Fixture::cookies, |fixture| {
+        let (access, refresh) = fixture.sign_in("alice");
         let age = Duration::from_secs(u64::from(u16::from_be_bytes([*age_high, *age_low])));
-        world.clock.advance(age);
+        fixture.clock.advance(age);
 
         let invalid = kinds % 4 == 1;
         let access = match kinds % 4 {
@@ -64,7 +64,7 @@ fuzz_target!(|data: &[u8]| {
         let method = METHODS[usize::from(*method) % METHODS.len()];
         *request.method_mut() = Method::from_bytes(method.as_bytes()).expect("a method");
 
-        let (passes, session) = world.begin(&request);
+        let (passes, session) = fixture.begin(&request);
         let present = session.status() == SessionStatus::Present;
         let over = age.as_secs() > 900 + 30;
         if !refreshing {
@@ -81,6 +81,6 @@ fuzz_target!(|data: &[u8]| {
             let now = Timestamp::from_secs(START).plus(age).minus(Duration::from_secs(30));
             assert!(session.expires_at().is_some_and(|at| at > now));
         }
-        world.clock.set_wall(Timestamp::from_secs(START));
+        fixture.clock.set_wall(Timestamp::from_secs(START));
     });
 });

@@ -4,7 +4,7 @@
 #![no_main]
 
 use everfresh::SessionStatus;
-use everfresh_fuzz::{World, request, with_world};
+use everfresh_fuzz::{Fixture, request, with_fixture};
 use http::HeaderValue;
 use libfuzzer_sys::fuzz_target;
 
@@ -30,10 +30,10 @@ fn edit(token: &str, script: &[u8]) -> Vec<u8> {
 
 fuzz_target!(|data: &[u8]| {
     let Some((which, rest)) = data.split_first() else { return };
-    with_world(World::headers, |world| {
+    with_fixture(Fixture::headers, |fixture| {
         let (name, token) = match which % 2 {
-            0 => ("authorization", &world.access),
-            _ => ("x-refresh-token", &world.refresh),
+            0 => ("authorization", &fixture.access),
+            _ => ("x-refresh-token", &fixture.refresh),
         };
         let edited = match which / 2 % 2 {
             0 => edit(token, rest),
@@ -41,7 +41,7 @@ fuzz_target!(|data: &[u8]| {
         };
         let scheme = if name == "authorization" { &b"Bearer "[..] } else { b"" };
         let Ok(value) = HeaderValue::from_bytes(&[scheme, &edited].concat()) else { return };
-        let session = world.settle(&request([(name, value)]));
+        let session = fixture.settle(&request([(name, value)]));
         let is_ours = edited.trim_ascii() == token.as_bytes();
         assert_eq!(session.status() == SessionStatus::Present, is_ours, "{:?}", session.status());
     });

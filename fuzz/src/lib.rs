@@ -26,7 +26,7 @@ pub const REFRESH: &str = "__Host-refresh_token";
 pub struct Claims(pub serde_json::Map<String, serde_json::Value>);
 
 /// An engine, and one session of Alice.
-pub struct World {
+pub struct Fixture {
     pub auth: Engine<Claims>,
     pub clock: ManualClock,
     pub access: String,
@@ -34,7 +34,7 @@ pub struct World {
     runtime: Runtime,
 }
 
-impl World {
+impl Fixture {
     /// Tokens travel in cookies.
     pub fn cookies() -> Self {
         Self::with(|builder| builder)
@@ -57,10 +57,10 @@ impl World {
             .runtime(runtime.handle().clone())
             .refresh_with(Rotate::new(store));
         let auth = change(builder).build().expect("a configuration");
-        let mut world =
+        let mut fixture =
             Self { auth, clock, access: String::new(), refresh: String::new(), runtime };
-        (world.access, world.refresh) = world.sign_in("alice");
-        world
+        (fixture.access, fixture.refresh) = fixture.sign_in("alice");
+        fixture
     }
 
     /// Both tokens of a new session.
@@ -127,17 +127,17 @@ impl World {
     }
 }
 
-/// Runs `body` with a world that is replaced after some thousand inputs, because its sessions
+/// Runs `body` with a fixture that is replaced after some thousand inputs, because its sessions
 /// accumulate.
-pub fn with_world(new: fn() -> World, body: impl FnOnce(&World)) {
-    thread_local!(static WORLD: RefCell<Option<(World, u32)>> = const { RefCell::new(None) });
-    WORLD.with_borrow_mut(|world| {
-        if world.as_ref().is_some_and(|(_, used)| *used > 5000) {
-            *world = None;
+pub fn with_fixture(new: fn() -> Fixture, body: impl FnOnce(&Fixture)) {
+    thread_local!(static FIXTURE: RefCell<Option<(Fixture, u32)>> = const { RefCell::new(None) });
+    FIXTURE.with_borrow_mut(|fixture| {
+        if fixture.as_ref().is_some_and(|(_, used)| *used > 5000) {
+            *fixture = None;
         }
-        let (world, used) = world.get_or_insert_with(|| (new(), 0));
+        let (fixture, used) = fixture.get_or_insert_with(|| (new(), 0));
         *used += 1;
-        body(world);
+        body(fixture);
     });
 }
 

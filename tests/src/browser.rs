@@ -19,7 +19,7 @@ const PATIENCE: Duration = Duration::from_secs(40);
 /// Needs `QUICKSTART`, the path of the built program, and `chromedriver` on the path. Every
 /// function panics if it finds an unexpected state.
 #[derive(Debug)]
-pub struct World {
+pub struct Fixture {
     /// The current tab.
     pub page: Client,
     _driver: Running,
@@ -29,7 +29,7 @@ pub struct World {
     pub address: String,
 }
 
-impl World {
+impl Fixture {
     /// Opens a new browser on the page of a new quickstart.
     pub async fn new() -> Self {
         let built = PathBuf::from(std::env::var_os("QUICKSTART").expect("QUICKSTART is set"));

@@ -7,93 +7,93 @@
 
 use everfresh::{ManualClock, Timestamp};
 use everfresh_testkit::Browser;
-use everfresh_tests::browser::World;
+use everfresh_tests::browser::Fixture;
 use fantoccini::Locator;
 use http::header::CONTENT_TYPE;
 use http::{HeaderValue, Method};
 
 #[tokio::test]
 async fn a_user_stays_signed_in_past_expiry() {
-    let world = World::new().await;
-    world.sign_in("Ada").await;
-    assert_eq!(world.request().await, ("200".into(), "fresh".into()));
+    let fixture = Fixture::new().await;
+    fixture.sign_in("Ada").await;
+    assert_eq!(fixture.request().await, ("200".into(), "fresh".into()));
     for _ in 0..2 {
-        world.expired().await;
-        assert_eq!(world.request().await, ("200".into(), "refreshed".into()));
-        assert_eq!(world.request().await, ("200".into(), "fresh".into()));
+        fixture.expired().await;
+        assert_eq!(fixture.request().await, ("200".into(), "refreshed".into()));
+        assert_eq!(fixture.request().await, ("200".into(), "fresh".into()));
     }
-    world.page.refresh().await.unwrap();
-    world.visible("#signed-in").await;
-    let who = world.page.find(Locator::Css("#who")).await.unwrap().text().await.unwrap();
+    fixture.page.refresh().await.unwrap();
+    fixture.visible("#signed-in").await;
+    let who = fixture.page.find(Locator::Css("#who")).await.unwrap().text().await.unwrap();
     assert_eq!(who, "Ada");
-    world.click("#signout").await;
-    world.visible("#signin").await;
-    world.page.refresh().await.unwrap();
-    world.visible("#signin").await;
-    world.close().await;
+    fixture.click("#signout").await;
+    fixture.visible("#signin").await;
+    fixture.page.refresh().await.unwrap();
+    fixture.visible("#signin").await;
+    fixture.close().await;
 }
 
 #[tokio::test]
 async fn two_tabs_stay_signed_in_and_sign_out_together() {
-    let world = World::new().await;
-    world.sign_in("Grace").await;
-    let first = world.page.window().await.unwrap();
-    let second = world.page.new_window(true).await.unwrap().handle;
-    world.page.switch_to_window(second.clone()).await.unwrap();
-    world.page.goto(&world.address).await.unwrap();
-    world.visible("#signed-in").await;
-    world.expired().await;
-    let (status, outcome) = world.request().await;
+    let fixture = Fixture::new().await;
+    fixture.sign_in("Grace").await;
+    let first = fixture.page.window().await.unwrap();
+    let second = fixture.page.new_window(true).await.unwrap().handle;
+    fixture.page.switch_to_window(second.clone()).await.unwrap();
+    fixture.page.goto(&fixture.address).await.unwrap();
+    fixture.visible("#signed-in").await;
+    fixture.expired().await;
+    let (status, outcome) = fixture.request().await;
     assert_eq!((&*status, &*outcome), ("200", "refreshed"));
-    world.page.switch_to_window(first.clone()).await.unwrap();
+    fixture.page.switch_to_window(first.clone()).await.unwrap();
     for _ in 0..2 {
-        assert_eq!(world.request().await.0, "200");
+        assert_eq!(fixture.request().await.0, "200");
     }
-    world.click("#signout").await;
-    world.visible("#signin").await;
-    world.page.switch_to_window(second).await.unwrap();
-    world.visible("#signin").await;
-    world.close().await;
+    fixture.click("#signout").await;
+    fixture.visible("#signin").await;
+    fixture.page.switch_to_window(second).await.unwrap();
+    fixture.visible("#signin").await;
+    fixture.close().await;
 }
 
 #[tokio::test]
 async fn two_hundred_requests_at_the_moment_of_expiry_all_succeed() {
-    let world = World::new().await;
-    world.sign_in("Edsger").await;
-    world.click("#send-burst").await;
-    world.until("document.querySelector('#burst-result').dataset.ok !== undefined").await;
-    let result = world.page.find(Locator::Css("#burst-result")).await.unwrap();
+    let fixture = Fixture::new().await;
+    fixture.sign_in("Edsger").await;
+    fixture.click("#send-burst").await;
+    fixture.until("document.querySelector('#burst-result').dataset.ok !== undefined").await;
+    let result = fixture.page.find(Locator::Css("#burst-result")).await.unwrap();
     let count = async |name| -> u32 { result.attr(name).await.unwrap().unwrap().parse().unwrap() };
     assert_eq!(count("data-ok").await, 200);
     assert_eq!(count("data-failed").await, 0);
     assert!(count("data-refreshed").await >= 1);
-    world.visible("#signed-in").await;
-    world.close().await;
+    fixture.visible("#signed-in").await;
+    fixture.close().await;
 }
 
 #[tokio::test]
 async fn a_stolen_copy_ends_the_session_when_it_comes_back() {
-    let world = World::new().await;
-    world.sign_in("Barbara").await;
-    world.click("#steal").await;
-    world.until("!document.querySelector('#replay').disabled").await;
-    world.expired().await;
-    assert_eq!(world.request().await, ("200".into(), "refreshed".into()));
-    assert_eq!(world.request().await, ("200".into(), "fresh".into()));
+    let fixture = Fixture::new().await;
+    fixture.sign_in("Barbara").await;
+    fixture.click("#steal").await;
+    fixture.until("!document.querySelector('#replay').disabled").await;
+    fixture.expired().await;
+    assert_eq!(fixture.request().await, ("200".into(), "refreshed".into()));
+    assert_eq!(fixture.request().await, ("200".into(), "fresh".into()));
     // The quickstart's reuse interval is 5 s. Its access tokens live for 15 s.
-    world.until("Number(document.querySelector('#seconds').textContent) <= 8").await;
-    world.click("#replay").await;
-    world.visible("#signin").await;
-    world.page.refresh().await.unwrap();
-    world.visible("#signin").await;
-    world.close().await;
+    fixture.until("Number(document.querySelector('#seconds').textContent) <= 8").await;
+    fixture.click("#replay").await;
+    fixture.visible("#signin").await;
+    fixture.page.refresh().await.unwrap();
+    fixture.visible("#signin").await;
+    fixture.close().await;
 }
 
 #[tokio::test]
 async fn a_session_elsewhere_is_listed_and_ended() {
-    let world = World::new().await;
-    world.sign_in("Margaret").await;
-    let address = world.address.trim_start_matches("http://").parse().unwrap();
+    let fixture = Fixture::new().await;
+    fixture.sign_in("Margaret").await;
+    let address = fixture.address.trim_start_matches("http://").parse().unwrap();
     let clock = ManualClock::starting_at(Timestamp::from_secs(0));
     let mut elsewhere = Browser::new(address, clock);
     let form = [(CONTENT_TYPE, HeaderValue::from_static("application/x-www-form-urlencoded"))];
@@ -101,14 +101,14 @@ async fn a_session_elsewhere_is_listed_and_ended() {
     assert_eq!(elsewhere.send(login).await.status, 204);
     assert_eq!(elsewhere.get("/api/me").await.status, 200);
 
-    world.click("#reload-sessions").await;
-    world.until("document.querySelectorAll('#session-list li').length === 2").await;
-    world
+    fixture.click("#reload-sessions").await;
+    fixture.until("document.querySelectorAll('#session-list li').length === 2").await;
+    fixture
         .until("document.querySelectorAll('#session-list li[data-current=true]').length === 1")
         .await;
-    world.click("#session-list .end-session").await;
-    world.until("document.querySelectorAll('#session-list li').length === 1").await;
+    fixture.click("#session-list .end-session").await;
+    fixture.until("document.querySelectorAll('#session-list li').length === 1").await;
     assert_eq!(elsewhere.get("/api/me").await.status, 401, "at once");
-    assert_eq!(world.request().await.0, "200");
-    world.close().await;
+    assert_eq!(fixture.request().await.0, "200");
+    fixture.close().await;
 }

@@ -11,15 +11,15 @@ use axum::Router;
 use axum::http::HeaderMap;
 use axum::response::{IntoResponse, Response};
 use axum::routing::post;
-use everfresh_tests::browser::World;
+use everfresh_tests::browser::Fixture;
 use http::StatusCode;
 use serde_json::{Value, json};
 use tokio::net::TcpListener;
 
 /// Loads the client into the tab as `auth`, and records its events in `heard`.
-async fn load(world: &World, options: Value) {
+async fn load(fixture: &Fixture, options: Value) {
     let module = std::fs::read_to_string(std::env::var_os("CLIENT").expect("CLIENT is set"));
-    let loaded = world
+    let loaded = fixture
         .run(&format!(
             "const module = new Blob([{}], {{ type: 'text/javascript' }});
              const {{ createClient }} = await import(URL.createObjectURL(module));
@@ -34,25 +34,25 @@ async fn load(world: &World, options: Value) {
 }
 
 /// How often this tab has called a path.
-async fn calls(world: &World, path: &str) -> u64 {
+async fn calls(fixture: &Fixture, path: &str) -> u64 {
     let script = format!(
         "return performance.getEntriesByType('resource')
              .filter(({{ name }}) => new URL(name).pathname === {path:?}).length"
     );
-    world.run(&script).await.as_u64().unwrap()
+    fixture.run(&script).await.as_u64().unwrap()
 }
 
 /// Two tabs that refresh at the same moment, three times.
 async fn two_tabs_refresh(prepare: &str) {
-    let world = World::new().await;
-    world.sign_in("Ada").await;
-    let tabs = [world.another_tab().await, world.page.window().await.unwrap()];
+    let fixture = Fixture::new().await;
+    fixture.sign_in("Ada").await;
+    let tabs = [fixture.another_tab().await, fixture.page.window().await.unwrap()];
     for tab in &tabs {
-        world.page.switch_to_window(tab.clone()).await.unwrap();
-        world.visible("#signed-in").await;
-        world.run(prepare).await;
-        load(&world, json!({})).await;
-        world
+        fixture.page.switch_to_window(tab.clone()).await.unwrap();
+        fixture.visible("#signed-in").await;
+        fixture.run(prepare).await;
+        load(&fixture, json!({})).await;
+        fixture
             .run(
                 "window.start = () => { window.ended = auth.refresh() };
                  window.go = new BroadcastChannel('go');
@@ -61,34 +61,34 @@ async fn two_tabs_refresh(prepare: &str) {
             .await;
     }
     for round in 1..=3 {
-        world.run("go.postMessage(null); start();").await;
+        fixture.run("go.postMessage(null); start();").await;
         let mut called = 0;
         for tab in tabs.iter().rev() {
-            world.page.switch_to_window(tab.clone()).await.unwrap();
-            world.until("window.ended !== undefined").await;
-            let ended = world.run("return await ended").await;
+            fixture.page.switch_to_window(tab.clone()).await.unwrap();
+            fixture.until("window.ended !== undefined").await;
+            let ended = fixture.run("return await ended").await;
             assert_eq!(ended["status"], 200, "{ended}");
             // The quickstart's tokens live for 15 s.
             let left = ended["expiresIn"].as_f64().unwrap();
             assert!(left > 5.0 && left <= 15.0, "{ended}");
-            let known = world.run("return auth.expiresIn()").await.as_f64().unwrap();
+            let known = fixture.run("return auth.expiresIn()").await.as_f64().unwrap();
             assert!(known > 5.0 && known <= 15.0, "{known}");
-            world.until(&format!("heard.length === {round}")).await;
-            called += calls(&world, "/auth/refresh").await;
-            world.run("delete window.ended").await;
+            fixture.until(&format!("heard.length === {round}")).await;
+            called += calls(&fixture, "/auth/refresh").await;
+            fixture.run("delete window.ended").await;
         }
         assert_eq!(called, round);
         // Within a second of its expiry another refresh would be legitimate.
         let over = "performance.now() - performance.getEntriesByType('resource')
             .findLast(({ name }) => name.endsWith('/auth/refresh')).responseEnd > 1500";
         for tab in &tabs {
-            world.page.switch_to_window(tab.clone()).await.unwrap();
-            if calls(&world, "/auth/refresh").await > 0 {
-                world.until(over).await;
+            fixture.page.switch_to_window(tab.clone()).await.unwrap();
+            if calls(&fixture, "/auth/refresh").await > 0 {
+                fixture.until(over).await;
             }
         }
     }
-    world.close().await;
+    fixture.close().await;
 }
 
 #[tokio::test]
@@ -103,23 +103,23 @@ async fn two_tabs_refresh_once_by_vote() {
 
 #[tokio::test]
 async fn a_sign_out_reaches_every_tab() {
-    let world = World::new().await;
-    world.sign_in("Grace").await;
-    load(&world, json!({})).await;
-    let first = world.another_tab().await;
-    world.visible("#signed-in").await;
-    load(&world, json!({})).await;
-    assert_eq!(world.run("auth.notify('signed-in')").await, Value::Null);
-    assert_eq!(world.run("return (await auth.signOut()).status").await, 204);
+    let fixture = Fixture::new().await;
+    fixture.sign_in("Grace").await;
+    load(&fixture, json!({})).await;
+    let first = fixture.another_tab().await;
+    fixture.visible("#signed-in").await;
+    load(&fixture, json!({})).await;
+    assert_eq!(fixture.run("auth.notify('signed-in')").await, Value::Null);
+    assert_eq!(fixture.run("return (await auth.signOut()).status").await, 204);
     let here = json!([["signed-in", true], ["signed-out", true]]);
-    assert_eq!(world.run("return heard").await, here);
-    world.page.switch_to_window(first).await.unwrap();
-    world.until("heard.length === 2").await;
+    assert_eq!(fixture.run("return heard").await, here);
+    fixture.page.switch_to_window(first).await.unwrap();
+    fixture.until("heard.length === 2").await;
     let elsewhere = json!([["signed-in", false], ["signed-out", false]]);
-    assert_eq!(world.run("return heard").await, elsewhere);
-    assert_eq!(world.run("return (await auth.fetch('/api/me')).status").await, 401);
-    assert_eq!(world.run("return (await auth.refresh()).status").await, 401);
-    world.close().await;
+    assert_eq!(fixture.run("return heard").await, elsewhere);
+    assert_eq!(fixture.run("return (await auth.fetch('/api/me')).status").await, 401);
+    assert_eq!(fixture.run("return (await auth.refresh()).status").await, 401);
+    fixture.close().await;
 }
 
 /// Answers each body 503 at first, and repeats the body the second time. Records all bodies.
@@ -150,8 +150,8 @@ async fn busy_server(asked: Arc<Mutex<Vec<String>>>) -> String {
 async fn a_busy_server_is_asked_once_more_with_the_same_body() {
     let asked = Arc::new(Mutex::new(Vec::new()));
     let server = busy_server(asked.clone()).await;
-    let world = World::new().await;
-    load(&world, json!({"expiresInHeader": "Expires-In", "expiresAtCookie": "until"})).await;
+    let fixture = Fixture::new().await;
+    load(&fixture, json!({"expiresInHeader": "Expires-In", "expiresAtCookie": "until"})).await;
     let send = async |input: &str| {
         let script = format!(
             "const url = {server:?};
@@ -159,7 +159,7 @@ async fn a_busy_server_is_asked_once_more_with_the_same_body() {
              const answer = await auth.fetch({input});
              return [answer.status, await answer.text(), performance.now() - before >= 1000]"
         );
-        world.run(&script).await
+        fixture.run(&script).await
     };
     let form = "new URLSearchParams({ name: 'Ada' })";
     let bodies = ["'text'", form, "new Blob(['blob'])", "new TextEncoder().encode('bytes')"];
@@ -167,10 +167,10 @@ async fn a_busy_server_is_asked_once_more_with_the_same_body() {
         let answer = send(&format!("url, {{ method: 'POST', body: {body} }}")).await;
         assert_eq!(answer, json!([200, sent, true]));
     }
-    let left = world.run("return auth.expiresIn()").await.as_f64().unwrap();
+    let left = fixture.run("return auth.expiresIn()").await.as_f64().unwrap();
     assert!(left > 50.0 && left <= 60.0, "{left}");
-    world.run("document.cookie = `until=${Math.ceil(Date.now() / 1000) + 500}`").await;
-    let left = world.run("return auth.expiresIn()").await.as_f64().unwrap();
+    fixture.run("document.cookie = `until=${Math.ceil(Date.now() / 1000) + 500}`").await;
+    let left = fixture.run("return auth.expiresIn()").await.as_f64().unwrap();
     assert!(left > 450.0 && left <= 501.0, "{left}");
 
     let answer = send("new Request(url, { method: 'POST', body: 'once' })").await;
@@ -180,5 +180,5 @@ async fn a_busy_server_is_asked_once_more_with_the_same_body() {
     let kept = asked.lock().unwrap().clone();
     let twice = ["text", "name=Ada", "blob", "bytes"].iter().flat_map(|body| [*body; 2]);
     assert_eq!(kept, twice.chain(["once", "stop"]).collect::<Vec<_>>());
-    world.close().await;
+    fixture.close().await;
 }

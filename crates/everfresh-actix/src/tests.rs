@@ -34,12 +34,12 @@ struct User {
     name: String,
 }
 
-struct World {
+struct Fixture {
     clock: ManualClock,
     auth: Engine<User>,
 }
 
-impl World {
+impl Fixture {
     fn new() -> Self {
         Self::with(|builder| {
             builder.revalidate_with(|session: Revalidation<User>| async move {
@@ -65,8 +65,8 @@ impl World {
     fn rotating() -> Self {
         let clock = ManualClock::starting_at(Timestamp::from_secs(1_800_000_000));
         let store = MemoryStore::new().clock(clock.clone());
-        let world = Self::with(|b| b.clock(clock.clone()).refresh_with(Rotate::new(store)));
-        Self { clock, ..world }
+        let fixture = Self::with(|b| b.clock(clock.clone()).refresh_with(Rotate::new(store)));
+        Self { clock, ..fixture }
     }
 
     fn refresh(&self) -> Refresh<User> {
@@ -170,46 +170,46 @@ impl Answer {
 
 #[tokio::test]
 async fn extractors_answer_as_the_request_is_entitled() {
-    let world = World::new();
-    let cookie = world.sign_in("ada").await;
-    let answer = world.send("GET", "/me", &cookie).await;
+    let fixture = Fixture::new();
+    let cookie = fixture.sign_in("ada").await;
+    let answer = fixture.send("GET", "/me", &cookie).await;
     assert_eq!((answer.status, &*answer.body, answer.token()), (200, "ada", None));
-    assert_eq!(world.send("GET", "/home", &cookie).await.body, "ada");
+    assert_eq!(fixture.send("GET", "/home", &cookie).await.body, "ada");
 
-    assert_eq!(world.send("GET", "/home", "").await.body, "stranger");
+    assert_eq!(fixture.send("GET", "/home", "").await.body, "stranger");
     let broken = format!("{cookie}x");
-    assert_eq!(world.send("GET", "/home", &broken).await.body, "stranger", "no error");
-    let answer = world.send("GET", "/me", &broken).await;
+    assert_eq!(fixture.send("GET", "/home", &broken).await.body, "stranger", "no error");
+    let answer = fixture.send("GET", "/me", &broken).await;
     assert_eq!(answer.status, 401);
     assert!(answer.body.contains("\"status\":401"), "{}", answer.body);
-    assert_eq!(world.send("POST", "/stale", "").await.status, 401);
+    assert_eq!(fixture.send("POST", "/stale", "").await.status, 401);
 
-    world.clock.advance(Duration::from_secs(900));
-    let answer = world.send("GET", "/me", &cookie).await;
+    fixture.clock.advance(Duration::from_secs(900));
+    let answer = fixture.send("GET", "/me", &cookie).await;
     assert_eq!(answer.status, 200);
     let new = answer.token().unwrap();
     assert!(new.starts_with("__Host-access_token=ey") && new != cookie);
-    let cleared = world.send("POST", "/logout", &new).await.token();
+    let cleared = fixture.send("POST", "/logout", &new).await.token();
     assert_eq!(cleared.as_deref(), Some("__Host-access_token="));
 }
 
 // Rows: F07.
 #[tokio::test]
 async fn an_outage_never_renders_a_signed_out_page() {
-    let world = World::new();
-    let cookie = world.expired("unlucky").await;
+    let fixture = Fixture::new();
+    let cookie = fixture.expired("unlucky").await;
     for path in ["/me", "/home"] {
-        let answer = world.send("GET", path, &cookie).await;
+        let answer = fixture.send("GET", path, &cookie).await;
         assert_eq!((answer.status, answer.token()), (503, None), "{path}");
     }
-    assert_eq!(world.send("POST", "/login/ada", &cookie).await.status, 204, "signing in works");
-    assert_eq!(world.send("POST", "/logout", &cookie).await.status, 204, "signing out works");
+    assert_eq!(fixture.send("POST", "/login/ada", &cookie).await.status, 204, "signing in works");
+    assert_eq!(fixture.send("POST", "/logout", &cookie).await.status, 204, "signing out works");
 }
 
 #[tokio::test]
 async fn a_missing_middleware_says_what_to_add() {
-    let world = World::new();
-    let members = web::scope("/members").wrap(require(&world.auth));
+    let fixture = Fixture::new();
+    let members = web::scope("/members").wrap(require(&fixture.auth));
     let app = init_service(App::new().configure(routes).service(members)).await;
     for (method, path) in
         [("GET", "/me"), ("GET", "/home"), ("POST", "/stale"), ("GET", "/members")]
@@ -223,11 +223,11 @@ async fn a_missing_middleware_says_what_to_add() {
 
 #[tokio::test]
 async fn require_answers_for_a_scope() {
-    let world = World::new();
-    let cookie = world.sign_in("ada").await;
+    let fixture = Fixture::new();
+    let cookie = fixture.sign_in("ada").await;
     let members = web::scope("/members").route("/list", web::get().to(async || "members"));
-    let members = members.wrap(require(&world.auth));
-    let app = App::new().configure(routes).service(members).wrap(world.refresh());
+    let members = members.wrap(require(&fixture.auth));
+    let app = App::new().configure(routes).service(members).wrap(fixture.refresh());
     let app = init_service(app).await;
     let send = async |path, cookie| {
         let request = request("GET", path, cookie).to_request();
@@ -237,7 +237,7 @@ async fn require_answers_for_a_scope() {
     let (required, extracted) = (send("/members/list", "").await, send("/me", "").await);
     assert_eq!((required.status, required.body), (extracted.status, extracted.body));
     assert_eq!(extracted.status, 401);
-    world.clock.advance(Duration::from_secs(900));
+    fixture.clock.advance(Duration::from_secs(900));
     let answer = send("/members/list", &cookie).await;
     assert_eq!(answer.body, "members", "refreshed first");
     assert!(answer.token().is_some());
@@ -260,10 +260,10 @@ fn a_rejection_is_the_answer_that_the_core_makes() {
 
 #[tokio::test]
 async fn a_rejection_with_a_body_of_the_apps_own_is_the_same_too() {
-    let world = World::with(|builder| {
+    let fixture = Fixture::with(|builder| {
         builder.rejection_body(|_| (HeaderValue::from_static("text/plain"), b"sign in".into()))
     });
-    let step = world.auth.begin(&http::Request::new(()));
+    let step = fixture.auth.begin(&http::Request::new(()));
     let core = step.settle().await.require().unwrap_err();
     let error = Rejection(core.clone());
     assert_eq!(error.error_response().headers().get("content-type").unwrap(), "text/plain");
@@ -284,9 +284,9 @@ fn same(ours: HttpResponse, status: StatusCode, core: &everfresh::Rejection) {
 
 #[tokio::test]
 async fn a_handlers_own_cookies_stay_and_ours_comes_after_them() {
-    let world = World::new();
-    let cookie = world.expired("ada").await;
-    let answer = world.send("GET", "/cookies", &cookie).await;
+    let fixture = Fixture::new();
+    let cookie = fixture.expired("ada").await;
+    let answer = fixture.send("GET", "/cookies", &cookie).await;
     assert_eq!((&*answer.cookies[0], &*answer.cookies[1]), ("one=1", "two=2"));
     assert!(answer.cookies[2].starts_with(COOKIE) && answer.cookies.len() == 3);
 }
@@ -302,11 +302,11 @@ async fn hang(
 
 #[tokio::test]
 async fn a_request_that_is_dropped_seals_its_session() {
-    let world = World::new();
-    let expired = world.expired("ada").await;
+    let fixture = Fixture::new();
+    let expired = fixture.expired("ada").await;
     let (tell, mut told) = mpsc::unbounded_channel::<everfresh::Session<User>>();
     let app = App::new().app_data(web::Data::new(tell)).route("/hang", web::get().to(hang));
-    let app = init_service(app.wrap(world.refresh())).await;
+    let app = init_service(app.wrap(fixture.refresh())).await;
     for cookie in ["", &expired] {
         let mut call = Box::pin(app.call(request("GET", "/hang", cookie).to_request()));
         let session = tokio::select! {
@@ -329,8 +329,8 @@ struct Served {
     alive: Arc<()>,
 }
 
-fn serve(world: &World, workers: usize, routes: fn(&mut ServiceConfig)) -> Served {
-    let (auth, alive) = (world.auth.clone(), Arc::new(()));
+fn serve(fixture: &Fixture, workers: usize, routes: fn(&mut ServiceConfig)) -> Served {
+    let (auth, alive) = (fixture.auth.clone(), Arc::new(()));
     let marker = alive.clone();
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = listener.local_addr().unwrap();
@@ -374,7 +374,7 @@ async fn two_workers_share_one_refresh_which_runs_on_neither() {
     }
     let ran: Arc<Mutex<Vec<_>>> = Arc::default();
     let hook = ran.clone();
-    let world = World::with(|builder| {
+    let fixture = Fixture::with(|builder| {
         builder.revalidate_with(move |_| {
             let hook = hook.clone();
             async move {
@@ -384,8 +384,8 @@ async fn two_workers_share_one_refresh_which_runs_on_neither() {
             }
         })
     });
-    let cookie = world.expired("ada").await;
-    let served = serve(&world, 2, routes);
+    let cookie = fixture.expired("ada").await;
+    let served = serve(&fixture, 2, routes);
     let answers = (0..40).map(|_| served.get("/me", &cookie));
     let (mut tokens, mut workers) = (HashSet::new(), HashSet::new());
     for answer in futures::future::join_all(answers).await {
@@ -403,7 +403,7 @@ async fn two_workers_share_one_refresh_which_runs_on_neither() {
 async fn a_refresh_outlives_the_worker_that_asked_for_it() {
     let (open, gate) = watch::channel(false);
     let (begin, mut begun) = mpsc::unbounded_channel();
-    let world = World::with(|builder| {
+    let fixture = Fixture::with(|builder| {
         builder.revalidate_with(move |_| {
             begin.send(()).unwrap();
             let mut gate = gate.clone();
@@ -413,8 +413,8 @@ async fn a_refresh_outlives_the_worker_that_asked_for_it() {
             }
         })
     });
-    let cookie = world.expired("ada").await;
-    let served = serve(&world, 1, routes);
+    let cookie = fixture.expired("ada").await;
+    let served = serve(&fixture, 1, routes);
     let _waiting = served.send("/me", &format!("cookie: {cookie}")).await;
     begun.recv().await.unwrap();
     served.handle.stop(false).await;
@@ -422,7 +422,7 @@ async fn a_refresh_outlives_the_worker_that_asked_for_it() {
         tokio::time::sleep(Duration::from_millis(1)).await;
     }
     open.send(true).unwrap();
-    assert!(world.send("GET", "/me", &cookie).await.token().is_some());
+    assert!(fixture.send("GET", "/me", &cookie).await.token().is_some());
     assert!(begun.try_recv().is_err(), "there was one refresh");
 }
 
@@ -431,9 +431,9 @@ async fn an_upgrade_keeps_its_101_and_carries_the_cookie() {
     async fn upgrade(_: Claims<User>, payload: web::Payload) -> HttpResponse {
         HttpResponse::SwitchingProtocols().upgrade("websocket").streaming(payload)
     }
-    let world = World::new();
-    let cookie = world.expired("ada").await;
-    let served = serve(&world, 1, |app| {
+    let fixture = Fixture::new();
+    let cookie = fixture.expired("ada").await;
+    let served = serve(&fixture, 1, |app| {
         app.route("/ws", web::get().to(upgrade));
     });
     let fields = format!("connection: upgrade\r\nupgrade: websocket\r\ncookie: {cookie}");
@@ -456,12 +456,12 @@ async fn an_upgrade_keeps_its_101_and_carries_the_cookie() {
 // Rows: M7.
 #[tokio::test]
 async fn require_lets_in_its_own_engines_sessions_alone() {
-    let (world, other) = (World::new(), World::new());
-    let cookie = world.sign_in("ada").await;
-    for (required, status) in [(&world, 200), (&other, 500)] {
+    let (fixture, other) = (Fixture::new(), Fixture::new());
+    let cookie = fixture.sign_in("ada").await;
+    for (required, status) in [(&fixture, 200), (&other, 500)] {
         let members = web::scope("/members").route("/list", web::get().to(async || "members"));
         let members = members.wrap(require(&required.auth));
-        let app = init_service(App::new().service(members).wrap(world.refresh())).await;
+        let app = init_service(App::new().service(members).wrap(fixture.refresh())).await;
         let request = request("GET", "/members/list", &cookie).to_request();
         let answer = Answer::of(try_call_service(&app, request).await).await;
         assert_eq!(answer.status, status);
@@ -472,9 +472,10 @@ async fn require_lets_in_its_own_engines_sessions_alone() {
 // Rows: R4.
 #[tokio::test]
 async fn the_middleware_twice_around_a_route_is_one_session() {
-    let world = World::rotating();
-    let inner = web::scope("/twice").configure(routes).wrap(world.refresh());
-    let app = init_service(App::new().service(inner).configure(routes).wrap(world.refresh())).await;
+    let fixture = Fixture::rotating();
+    let inner = web::scope("/twice").configure(routes).wrap(fixture.refresh());
+    let app =
+        init_service(App::new().service(inner).configure(routes).wrap(fixture.refresh())).await;
     let send = async |method, path, cookie: &str| {
         Answer::of(try_call_service(&app, request(method, path, cookie).to_request()).await).await
     };
@@ -482,7 +483,7 @@ async fn the_middleware_twice_around_a_route_is_one_session() {
     let pairs = signed_in.cookies.iter().map(|cookie| cookie.split(';').next().unwrap());
     let cookie = pairs.collect::<Vec<_>>().join("; ");
     assert_eq!(send("GET", "/twice/me", &cookie).await.body, "ada");
-    world.clock.advance(Duration::from_secs(900));
+    fixture.clock.advance(Duration::from_secs(900));
     let answer = send("GET", "/twice/me", &cookie).await;
     assert_eq!((answer.status, &*answer.body), (200, "ada"));
     assert!(answer.token().is_some());

@@ -14,14 +14,14 @@ use http::{Request, Response, StatusCode};
 use tempfile::TempDir;
 use tower::{ServiceBuilder, ServiceExt as _, service_fn};
 
-struct World {
+struct Fixture {
     store: SqliteStore,
     auth: Engine<()>,
     clock: ManualClock,
     folder: TempDir,
 }
 
-impl World {
+impl Fixture {
     async fn new() -> Self {
         let folder = tempfile::tempdir().unwrap();
         let clock = ManualClock::starting_at(Timestamp::from_secs(1_800_000_000));
@@ -65,13 +65,13 @@ fn jar(response: &Response<Vec<u8>>) -> String {
 // Rows: F01.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_thousand_racers_rotate_once() {
-    let world = std::sync::Arc::new(World::new().await);
-    let cookies = jar(&world.send("/login", "").await);
-    world.clock.advance(Duration::from_secs(900));
+    let fixture = std::sync::Arc::new(Fixture::new().await);
+    let cookies = jar(&fixture.send("/login", "").await);
+    fixture.clock.advance(Duration::from_secs(900));
     let racers: Vec<_> = (0..1000)
         .map(|_| {
-            let (world, cookies) = (world.clone(), cookies.clone());
-            tokio::spawn(async move { world.send("/", &cookies).await })
+            let (fixture, cookies) = (fixture.clone(), cookies.clone());
+            tokio::spawn(async move { fixture.send("/", &cookies).await })
         })
         .collect();
     let mut successors = BTreeSet::new();
@@ -81,7 +81,7 @@ async fn a_thousand_racers_rotate_once() {
         successors.insert(jar(&response).split("; ").last().unwrap().to_owned());
     }
     assert_eq!(successors.len(), 1);
-    assert_eq!(world.store.list("alice").await.unwrap()[0].generation, 1);
+    assert_eq!(fixture.store.list("alice").await.unwrap()[0].generation, 1);
 }
 
 // Rows: S54, R30.
@@ -89,18 +89,18 @@ async fn a_thousand_racers_rotate_once() {
 async fn a_file_that_stays_locked_is_503_and_signs_no_user_out() {
     use sqlx::Connection as _;
 
-    let world = World::new().await;
-    let cookies = jar(&world.send("/login", "").await);
-    let path = world.folder.path().join("sessions.db");
+    let fixture = Fixture::new().await;
+    let cookies = jar(&fixture.send("/login", "").await);
+    let path = fixture.folder.path().join("sessions.db");
     let mut other = sqlx::SqliteConnection::connect(path.to_str().unwrap()).await.unwrap();
     sqlx::query("BEGIN IMMEDIATE").execute(&mut other).await.unwrap();
-    assert_eq!(world.send("/", &cookies).await.status(), StatusCode::OK, "a good token goes on");
-    world.clock.advance(Duration::from_secs(900));
-    let response = world.send("/", &cookies).await;
+    assert_eq!(fixture.send("/", &cookies).await.status(), StatusCode::OK, "a good token goes on");
+    fixture.clock.advance(Duration::from_secs(900));
+    let response = fixture.send("/", &cookies).await;
     assert_eq!(response.status(), StatusCode::SERVICE_UNAVAILABLE);
     assert!(jar(&response).is_empty());
     sqlx::query("ROLLBACK").execute(&mut other).await.unwrap();
-    world.auth.shutdown().await;
-    let row = world.store.list("alice").await.unwrap().remove(0);
+    fixture.auth.shutdown().await;
+    let row = fixture.store.list("alice").await.unwrap().remove(0);
     assert!(row.generation <= 1, "the flight went on without its waiter, or gave up");
 }

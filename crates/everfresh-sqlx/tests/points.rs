@@ -15,7 +15,7 @@ use http::{Request, Response, StatusCode};
 use tempfile::TempDir;
 use tower::{ServiceBuilder, ServiceExt as _, service_fn};
 
-struct World<S> {
+struct Fixture<S> {
     store: S,
     auth: Engine<()>,
     clock: ManualClock,
@@ -32,7 +32,7 @@ fn clock() -> ManualClock {
     ManualClock::starting_at(Timestamp::from_secs(1_800_000_000))
 }
 
-impl<S: SessionStore + Clone> World<S> {
+impl<S: SessionStore + Clone> Fixture<S> {
     fn new(clock: ManualClock, store: S) -> Self {
         let points = Points::with_clock(clock.clone());
         let asked = points.clone();
@@ -151,9 +151,9 @@ async fn a_failure_at_any_step_in_memory_lets_the_next_request_be_served() {
     let faults = [Refuse, Mute, HangUp, HangUpAfter, Stall, Hold];
     each("Rotate in memory", &faults, async |aim, fault| {
         let clock = clock();
-        let world = World::new(clock.clone(), MemoryStore::new().clock(clock));
-        world.survive(aim, fault).await;
-        world.points
+        let fixture = Fixture::new(clock.clone(), MemoryStore::new().clock(clock));
+        fixture.survive(aim, fault).await;
+        fixture.points
     })
     .await;
 }
@@ -166,9 +166,9 @@ async fn a_failure_at_any_step_in_a_file_lets_the_next_request_be_served() {
     each("Rotate in SQLite", &faults, async |aim, fault| {
         let (clock, folder) = (clock(), TempDir::new().unwrap());
         let store = SqliteStore::open(folder.path().join("sessions.db")).await.unwrap();
-        let world = World::new(clock.clone(), store.clock(clock));
-        world.survive(aim, fault).await;
-        world.points
+        let fixture = Fixture::new(clock.clone(), store.clock(clock));
+        fixture.survive(aim, fault).await;
+        fixture.points
     })
     .await;
 }

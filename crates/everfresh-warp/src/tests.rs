@@ -51,7 +51,7 @@ fn engine(clock: &ManualClock) -> Engine<User> {
         .unwrap()
 }
 
-fn world() -> (ManualClock, Engine<User>) {
+fn fixture() -> (ManualClock, Engine<User>) {
     let clock = ManualClock::starting_at(Timestamp::from_secs(1_800_000_000));
     let auth = engine(&clock);
     (clock, auth)
@@ -123,7 +123,7 @@ async fn sign_in(auth: &Engine<User>, name: &str) -> String {
 
 #[tokio::test]
 async fn filters_answer_as_the_request_is_entitled() {
-    let (clock, auth) = world();
+    let (clock, auth) = fixture();
     let async_logout = |session: Session<User>| async move {
         session.sign_out().await?;
         Ok::<_, Error>(StatusCode::NO_CONTENT)
@@ -164,7 +164,7 @@ async fn filters_answer_as_the_request_is_entitled() {
 // Rows: F07.
 #[tokio::test]
 async fn an_outage_never_renders_a_signed_out_page() {
-    let (clock, auth) = world();
+    let (clock, auth) = fixture();
     let cookie = sign_in(&auth, "unlucky").await;
     clock.advance(Duration::from_secs(900));
     for path in ["/me", "/home"] {
@@ -178,7 +178,7 @@ async fn an_outage_never_renders_a_signed_out_page() {
 
 #[tokio::test]
 async fn a_rejection_is_answered_as_the_core_answers_it() {
-    let (clock, auth) = world();
+    let (clock, auth) = fixture();
     let cookie = sign_in(&auth, "unlucky").await;
     clock.advance(Duration::from_secs(900));
     let plain = service_fn(|_: Request<String>| async { Ok::<_, Infallible>(Response::default()) });
@@ -233,7 +233,7 @@ async fn a_missing_layer_says_what_to_add() {
 // Rows: R28.
 #[tokio::test]
 async fn endpoints_stand_beside_other_routes_and_behind_a_prefix() {
-    let (_, auth) = world();
+    let (_, auth) = fixture();
     let routes = || me().or(endpoints(&auth)).or(path("api").and(endpoints(&auth)));
     let cookie = sign_in(&auth, "ada").await;
     for (method, path, cookie, status) in [
@@ -267,7 +267,7 @@ impl Reject for Teapot {}
 
 #[tokio::test]
 async fn cookies_leave_with_rejected_routes() {
-    let (clock, auth) = world();
+    let (clock, auth) = fixture();
     let cookie = sign_in(&auth, "ada").await;
     clock.advance(Duration::from_secs(900));
     let teapot =
@@ -301,7 +301,7 @@ async fn cookies_leave_with_rejected_routes() {
 
 #[tokio::test]
 async fn the_handlers_own_cookies_survive() {
-    let (clock, auth) = world();
+    let (clock, auth) = fixture();
     let cookie = sign_in(&auth, "ada").await;
     clock.advance(Duration::from_secs(900));
     let themed = path!("themed").and(claims::<User>()).map(|_| {
@@ -319,7 +319,7 @@ async fn the_handlers_own_cookies_survive() {
 
 #[tokio::test]
 async fn a_401_is_hidden_by_no_other_route() {
-    let (_, auth) = world();
+    let (_, auth) = fixture();
     let post_me = || path!("me").and(warp::post()).map(|| "posted");
     let wants_header = || path!("me").and(warp::header::<u32>("x-wanted")).map(|_| "found");
     let wants_short = || path!("me").and(warp::body::content_length_limit(1)).map(|| "short");
@@ -353,7 +353,7 @@ async fn a_handlers_rejection_comes_before_a_filters() {
     async fn refuse(_: Session<User>) -> Result<&'static str, warp::Rejection> {
         Ok(fails().map_err(Error::from)?)
     }
-    let (_, auth) = world();
+    let (_, auth) = fixture();
     let refused = || path!("me").and(session()).and_then(refuse);
     for routes in [
         refused().or(me()).map(Reply::into_response).boxed(),
@@ -370,7 +370,7 @@ async fn an_app_that_recovers_every_rejection_can_return_ours() {
         let ours = answer(&rejection);
         Ok(ours.unwrap_or_else(|| StatusCode::IM_A_TEAPOT.into_response()))
     }
-    let (_, auth) = world();
+    let (_, auth) = fixture();
     let asks = me().recover(own);
     let before = me().recover(recover).recover(own);
     for routes in [asks.map(Reply::into_response).boxed(), before.map(Reply::into_response).boxed()]
@@ -385,8 +385,8 @@ async fn an_app_that_recovers_every_rejection_can_return_ours() {
 // Rows: M7.
 #[tokio::test]
 async fn require_lets_in_its_own_engines_sessions_alone() {
-    let (_, auth) = world();
-    let (_, other) = world();
+    let (_, auth) = fixture();
+    let (_, other) = fixture();
     let cookie = sign_in(&auth, "ada").await;
     let members = |required| path!("members").and(require(required)).map(|| "members");
     let answer = send(members(&auth), &auth, request("GET", "/members", &cookie)).await;

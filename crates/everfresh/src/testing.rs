@@ -71,13 +71,13 @@ pub(crate) fn brings(keys: Keys, set: &Keys) -> Seek {
 }
 
 /// An engine, its clock, and what it reported.
-pub(crate) struct World {
+pub(crate) struct Fixture {
     pub(crate) clock: ManualClock,
     pub(crate) auth: Engine<User>,
     events: Arc<Mutex<Vec<String>>>,
 }
 
-impl World {
+impl Fixture {
     pub(crate) fn new() -> Self {
         Self::with(|builder| builder)
     }
@@ -86,7 +86,7 @@ impl World {
         Self::keyed(Keys::hs256(SECRET).unwrap(), change)
     }
 
-    /// A world with these keys.
+    /// A fixture with these keys.
     pub(crate) fn keyed(
         keys: Keys,
         change: impl FnOnce(EngineBuilder<User>) -> EngineBuilder<User>,
@@ -103,7 +103,7 @@ impl World {
         Self { clock, auth: change(builder).build().unwrap(), events }
     }
 
-    /// A world whose sessions are kept and rotated, and their store.
+    /// A fixture whose sessions are kept and rotated, and their store.
     pub(crate) fn rotating() -> (Self, MemoryStore) {
         Self::rotating_with(|builder| builder)
     }
@@ -123,11 +123,11 @@ impl World {
         change: impl FnOnce(EngineBuilder<User>) -> EngineBuilder<User>,
     ) -> Self {
         let (clock, store) = (clock.clone(), store.clone());
-        let mut world = Self::with(|builder| {
+        let mut fixture = Self::with(|builder| {
             change(builder.clock(clock.clone()).refresh_with(Rotate::new(store)))
         });
-        world.clock = clock;
-        world
+        fixture.clock = clock;
+        fixture
     }
 
     /// Signs in and gives both tokens.

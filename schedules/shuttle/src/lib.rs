@@ -16,10 +16,10 @@ mod provider;
 #[cfg(test)]
 mod rotating;
 #[cfg(test)]
+mod simulation;
+#[cfg(test)]
 mod store;
 #[cfg(test)]
 mod turns;
 #[cfg(test)]
 mod upstream;
-#[cfg(test)]
-mod world;

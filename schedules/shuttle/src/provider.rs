@@ -11,8 +11,8 @@ use http::{Request, Response, StatusCode};
 use http_body_util::{BodyExt as _, Full};
 use tower::service_fn;
 
+use crate::simulation::LIFE;
 use crate::turns::Turns;
-use crate::world::LIFE;
 
 #[derive(Clone)]
 pub(crate) struct Provider {

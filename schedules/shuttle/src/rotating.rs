@@ -7,16 +7,16 @@ use everfresh::store::SessionStore as _;
 use http::StatusCode;
 use shuttle::future::spawn;
 
-use crate::world::{Handler, Pair, World, answer, explore};
+use crate::simulation::{Handler, Pair, Simulation, answer, explore};
 
 /// Two requests that wait, two that are dropped, and one afterwards.
 fn tabs(nodes: usize) {
-    let world = World::rotating(nodes);
-    let old = world.expired();
-    let turns = world.turns.clone();
+    let simulation = Simulation::rotating(nodes);
+    let old = simulation.expired();
+    let turns = simulation.turns.clone();
     turns.play(async {
-        let staying = [0, 1].map(|n| world.visit(n % nodes, &old));
-        let hasty = [0, 1].map(|n| world.hasty(n % nodes, &old));
+        let staying = [0, 1].map(|n| simulation.visit(n % nodes, &old));
+        let hasty = [0, 1].map(|n| simulation.hasty(n % nodes, &old));
         let mut successors = BTreeSet::new();
         for visit in staying {
             let answer = answer(visit).await;
@@ -26,13 +26,13 @@ fn tabs(nodes: usize) {
         for task in hasty.into_iter().flatten() {
             task.await.unwrap();
         }
-        let late = answer(world.visit(0, &old)).await;
+        let late = answer(simulation.visit(0, &old)).await;
         assert_eq!(late.status, StatusCode::OK, "the next one of this browser");
         successors.insert(late.pair.refresh);
         assert_eq!(successors.len(), 1, "one successor, whoever was given it");
         assert!(!successors.contains(&old.refresh));
-        assert_eq!(world.store.rotations(), 1, "one rotation for one expiry");
-        world.end().await;
+        assert_eq!(simulation.store.rotations(), 1, "one rotation for one expiry");
+        simulation.end().await;
     });
 }
 
@@ -52,19 +52,19 @@ fn tabs_that_hang_up_on_two_nodes() {
 #[test]
 fn when_every_client_hangs_up_the_next_request_is_served() {
     explore("Rotate: three tabs that all hang up", || {
-        let world = World::rotating(1);
-        let old = world.expired();
-        let turns = world.turns.clone();
+        let simulation = Simulation::rotating(1);
+        let old = simulation.expired();
+        let turns = simulation.turns.clone();
         turns.play(async {
-            let hasty = [0; 3].map(|node| world.hasty(node, &old));
+            let hasty = [0; 3].map(|node| simulation.hasty(node, &old));
             for task in hasty.into_iter().flatten() {
                 task.await.unwrap();
             }
-            let next = answer(world.visit(0, &old)).await;
+            let next = answer(simulation.visit(0, &old)).await;
             assert_eq!(next.status, StatusCode::OK);
             assert_ne!(next.pair.refresh, old.refresh);
-            assert_eq!(world.store.rotations(), 1);
-            world.end().await;
+            assert_eq!(simulation.store.rotations(), 1);
+            simulation.end().await;
         });
     });
 }
@@ -73,12 +73,12 @@ fn when_every_client_hangs_up_the_next_request_is_served() {
 #[test]
 fn a_sign_out_among_refreshes_leaves_nothing_that_is_good() {
     explore("Rotate: a sign-out while others refresh, on two nodes", || {
-        let world = World::rotating(2);
-        let old = world.expired();
-        let turns = world.turns.clone();
+        let simulation = Simulation::rotating(2);
+        let old = simulation.expired();
+        let turns = simulation.turns.clone();
         turns.play(async {
-            let visits = [0, 1].map(|node| world.visit(node, &old));
-            let (sign_out, _line) = world.send(0, &old, Handler::SignOut);
+            let visits = [0, 1].map(|node| simulation.visit(node, &old));
+            let (sign_out, _line) = simulation.send(0, &old, Handler::SignOut);
             let mut pairs = vec![old.clone()];
             for visit in visits {
                 let answer = answer(visit).await;
@@ -87,17 +87,17 @@ fn a_sign_out_among_refreshes_leaves_nothing_that_is_good() {
                 pairs.push(answer.pair);
             }
             assert_eq!(answer(sign_out).await.status, StatusCode::OK);
-            assert!(world.store.memory.is_empty(), "the row is gone");
-            assert!(world.store.rotations() <= 1);
+            assert!(simulation.store.memory.is_empty(), "the row is gone");
+            assert!(simulation.store.rotations() <= 1);
             for pair in pairs {
                 let refresh_only = Pair { access: String::new(), ..pair };
                 for node in [0, 1] {
-                    let answer = answer(world.visit(node, &refresh_only)).await;
+                    let answer = answer(simulation.visit(node, &refresh_only)).await;
                     assert_eq!(answer.status, StatusCode::UNAUTHORIZED);
                     assert_eq!(answer.pair, refresh_only, "and no cookie for it");
                 }
             }
-            world.end().await;
+            simulation.end().await;
         });
     });
 }
@@ -106,12 +106,12 @@ fn a_sign_out_among_refreshes_leaves_nothing_that_is_good() {
 #[test]
 fn a_shutdown_waits_for_the_refreshes_that_have_started() {
     explore("Rotate: a shutdown while others refresh", || {
-        let world = World::rotating(1);
-        let old = world.expired();
-        let turns = world.turns.clone();
+        let simulation = Simulation::rotating(1);
+        let old = simulation.expired();
+        let turns = simulation.turns.clone();
         turns.play(async {
-            let visits = [0; 3].map(|node| world.visit(node, &old));
-            let (auth, store) = (world.nodes[0].clone(), world.store.clone());
+            let visits = [0; 3].map(|node| simulation.visit(node, &old));
+            let (auth, store) = (simulation.nodes[0].clone(), simulation.store.clone());
             let shutdown = spawn(async move {
                 let left = auth.shutdown().await;
                 (left, store.rotations())
@@ -125,9 +125,9 @@ fn a_shutdown_waits_for_the_refreshes_that_have_started() {
             }
             let (left, rotations) = shutdown.await.unwrap();
             assert_eq!(left, 0);
-            assert_eq!(world.store.rotations(), rotations, "none comes after it");
+            assert_eq!(simulation.store.rotations(), rotations, "none comes after it");
             assert_eq!(rotations, served.min(1), "who took off was served");
-            world.end().await;
+            simulation.end().await;
         });
     });
 }
@@ -136,12 +136,12 @@ fn a_shutdown_waits_for_the_refreshes_that_have_started() {
 #[test]
 fn a_request_that_waited_long_enough_gets_503_and_the_next_one_is_served() {
     explore("Rotate: time runs out for those who wait", || {
-        let world = World::rotating(1);
-        let old = world.expired();
-        let turns = world.turns.clone();
+        let simulation = Simulation::rotating(1);
+        let old = simulation.expired();
+        let turns = simulation.turns.clone();
         turns.play(async {
-            let visits = [0; 2].map(|node| world.visit(node, &old));
-            let (turns, clock) = (world.turns.clone(), world.clock.clone());
+            let visits = [0; 2].map(|node| simulation.visit(node, &old));
+            let (turns, clock) = (simulation.turns.clone(), simulation.clock.clone());
             let time = spawn(async move { turns.pass(&clock, Duration::from_secs(3)) });
             for visit in visits {
                 let answer = answer(visit).await;
@@ -152,12 +152,12 @@ fn a_request_that_waited_long_enough_gets_503_and_the_next_one_is_served() {
                 }
             }
             time.await.unwrap();
-            let next = answer(world.visit(0, &old)).await;
+            let next = answer(simulation.visit(0, &old)).await;
             assert_eq!(next.status, StatusCode::OK);
-            assert_eq!(world.store.rotations(), 1);
-            let row = world.store.memory.list("ada").await.unwrap().remove(0);
+            assert_eq!(simulation.store.rotations(), 1);
+            let row = simulation.store.memory.list("ada").await.unwrap().remove(0);
             assert_eq!(row.generation, 1);
-            world.end().await;
+            simulation.end().await;
         });
     });
 }

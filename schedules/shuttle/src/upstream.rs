@@ -12,7 +12,7 @@ use http::StatusCode;
 use shuttle::future::{spawn, yield_now};
 
 use crate::provider::Provider;
-use crate::world::{World, answer, explore};
+use crate::simulation::{Simulation, answer, explore};
 
 /// The step of time. A node reads a row that another node is renewing every 25 ms or more.
 const TICK: Duration = Duration::from_millis(10);
@@ -21,7 +21,7 @@ const TICK: Duration = Duration::from_millis(10);
 fn tabs(nodes: usize) {
     let sign_in = SignIn::new("ada", ()).backed_by(Provider::first());
     let provider = std::cell::OnceCell::new();
-    let world = World::new(nodes, sign_in, |builder, store, turns| {
+    let simulation = Simulation::new(nodes, sign_in, |builder, store, turns| {
         let provider = provider.get_or_init(|| Provider::new(turns.clone()));
         let at = |path: &str| format!("https://id.example/{path}").parse().unwrap();
         let upstream = Upstream::oauth2(&provider.client(), at("token"))
@@ -30,19 +30,20 @@ fn tabs(nodes: usize) {
         builder.refresh_with(upstream.kept_in(store))
     });
     let provider = provider.into_inner().unwrap();
-    let old = world.expired();
-    let turns = world.turns.clone();
+    let old = simulation.expired();
+    let turns = simulation.turns.clone();
     turns.play(async {
         let over = Arc::new(AtomicBool::new(false));
-        let (turns, clock, stop) = (world.turns.clone(), world.clock.clone(), over.clone());
+        let (turns, clock, stop) =
+            (simulation.turns.clone(), simulation.clock.clone(), over.clone());
         let time = spawn(async move {
             while !stop.load(Ordering::SeqCst) {
                 turns.pass(&clock, TICK);
                 yield_now().await;
             }
         });
-        let staying = [0, 1].map(|n| world.visit(n % nodes, &old));
-        let hasty = world.hasty(0, &old);
+        let staying = [0, 1].map(|n| simulation.visit(n % nodes, &old));
+        let hasty = simulation.hasty(0, &old);
         for visit in staying {
             let answer = answer(visit).await;
             // A waiting request may time out.
@@ -52,9 +53,9 @@ fn tabs(nodes: usize) {
         for task in hasty {
             task.await.unwrap();
         }
-        let mut next = answer(world.visit(0, &old)).await;
+        let mut next = answer(simulation.visit(0, &old)).await;
         while next.status == StatusCode::SERVICE_UNAVAILABLE {
-            next = answer(world.visit(0, &old)).await;
+            next = answer(simulation.visit(0, &old)).await;
         }
         assert_eq!(next.status, StatusCode::OK, "the next one of this browser");
         assert_ne!(next.pair.refresh, old.refresh);
@@ -63,8 +64,8 @@ fn tabs(nodes: usize) {
             (ledger.taken, ledger.reuses)
         };
         assert_eq!((taken, reuses), (1, 0), "sent once for one expiry");
-        assert_eq!(world.store.rotations(), 1);
-        world.end().await;
+        assert_eq!(simulation.store.rotations(), 1);
+        simulation.end().await;
         over.store(true, Ordering::SeqCst);
         time.await.unwrap();
     });

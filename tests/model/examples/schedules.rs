@@ -1,4 +1,4 @@
-//! Plays random schedules of a live world, without and with a thief.
+//! Plays random schedules of a live simulation, without and with a thief.
 //!
 //! Run with: `cargo run --release -p everfresh-model --example schedules -- 10000`. The arguments
 //! are the number of schedules and the first seed; a single schedule is printed line by line.

@@ -20,7 +20,7 @@
 //! # Words
 //! | name | what it is, in every model |
 //! |---|---|
-//! | `World` | everything in one run: nodes, clients, the store, the clock |
+//! | `Simulation` | everything in one run: nodes, clients, the store, the clock |
 //! | `Node` | a process with an engine of its own, over the store that all nodes share |
 //! | `Oracle` | the engine as a function of what a request presents |
 //! | `Server` | another server, which issues tokens to an app's node |

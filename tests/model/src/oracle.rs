@@ -54,24 +54,24 @@ impl Oracle {
     pub fn new() -> Self {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
         let runtime = runtime.expect("a runtime");
-        let world = World::new(&runtime, NOW);
+        let fixture = Fixture::new(&runtime, NOW);
         let mut pair = runtime.block_on(async {
-            let Progress::Pass(session) = world.auth.begin(&Request::new(())) else {
+            let Progress::Pass(session) = fixture.auth.begin(&Request::new(())) else {
                 panic!("nothing to wait for")
             };
             session.sign_in("alice", ()).await.expect("signed in");
-            cookies(&world.finish(&session).await)
+            cookies(&fixture.finish(&session).await)
         });
-        let record = runtime.block_on(world.store.list("alice")).expect("a store").remove(0);
+        let record = runtime.block_on(fixture.store.list("alice")).expect("a store").remove(0);
         let mut refresh = HashMap::new();
         // The engine makes each generation's token by repeated rotation, each time after the reuse
         // interval.
         for generation in 0..=2 * BASE {
             let current = pair.remove("__Host-refresh_token").expect("a refresh token");
             refresh.insert(generation, current.clone());
-            world.clock.advance(Duration::from_secs(3600));
+            fixture.clock.advance(Duration::from_secs(3600));
             let request = request(&[("__Host-refresh_token", &current)]);
-            pair = runtime.block_on(async { cookies(&world.visit(&request).await.1) });
+            pair = runtime.block_on(async { cookies(&fixture.visit(&request).await.1) });
         }
         let (access, processed, rechecked) = Default::default();
         Self { runtime, record, refresh, access, processed, rechecked }
@@ -86,16 +86,16 @@ impl Oracle {
         let refresh = self.refresh[&absolute(presented.refresh)].clone();
         let request =
             request(&[("__Host-access_token", &access), ("__Host-refresh_token", &refresh)]);
-        let world = self.world(row);
+        let fixture = self.fixture(row);
         let (served, response) = self.runtime.block_on(async {
-            let (session, response) = world.begin(&request, lands).await;
+            let (session, response) = fixture.begin(&request, lands).await;
             (session.status() == SessionStatus::Present, response)
         });
         let outcome = Outcome {
-            row: self.row_of(&world),
+            row: self.row_of(&fixture),
             tokens: self.tokens_of(&response),
             served,
-            confirms: world.store.seen().map(relative),
+            confirms: fixture.store.seen().map(relative),
         };
         self.processed.insert((row, presented, lands), outcome);
         outcome
@@ -112,24 +112,24 @@ impl Oracle {
         let generation = absolute(refresh);
         let mut began = self.row(Row { age: OLD, confirmed: true });
         began.generation = generation;
-        let world = World::new(&self.runtime, NOW);
-        world.store.restore(began);
+        let fixture = Fixture::new(&self.runtime, NOW);
+        fixture.store.restore(began);
         let late = self.row(row);
         let attached = self.runtime.block_on(async {
             let request = request(&[("__Host-refresh_token", &token)]);
-            let Progress::Wait(waiting) = world.auth.begin(&request) else {
+            let Progress::Wait(waiting) = fixture.auth.begin(&request) else {
                 panic!("no access token")
             };
             let session = waiting.settle().await;
             assert!(session.is_refreshed(), "the token of the current generation rotates");
             // Time is measured from the row, so the row moves and the clock stays.
             let elapsed = TICK * (REUSE_INTERVAL / 2) as u32;
-            world.clock.advance(elapsed);
-            world.store.restore(shifted(late, elapsed));
-            !cookies(&world.finish(&session).await).is_empty()
+            fixture.clock.advance(elapsed);
+            fixture.store.restore(shifted(late, elapsed));
+            !cookies(&fixture.finish(&session).await).is_empty()
         });
-        world.clock.set_wall(NOW.plus(TICK * (REUSE_INTERVAL / 2) as u32));
-        let after = self.runtime.block_on(world.store.load(self.record.sid)).expect("a store");
+        fixture.clock.set_wall(NOW.plus(TICK * (REUSE_INTERVAL / 2) as u32));
+        let after = self.runtime.block_on(fixture.store.load(self.record.sid)).expect("a store");
         let after = after.map(|loaded| row_at(&loaded.record, loaded.now));
         self.rechecked.insert((row, refresh), (attached, after));
         (attached, after)
@@ -148,14 +148,15 @@ impl Oracle {
         record
     }
 
-    fn world(&self, row: Row) -> World {
-        let world = World::new(&self.runtime, NOW);
-        world.store.restore(self.row(row));
-        world
+    fn fixture(&self, row: Row) -> Fixture {
+        let fixture = Fixture::new(&self.runtime, NOW);
+        fixture.store.restore(self.row(row));
+        fixture
     }
 
-    fn row_of(&self, world: &World) -> Option<(Row, i8)> {
-        let loaded = self.runtime.block_on(world.store.load(self.record.sid)).expect("a store")?;
+    fn row_of(&self, fixture: &Fixture) -> Option<(Row, i8)> {
+        let loaded =
+            self.runtime.block_on(fixture.store.load(self.record.sid)).expect("a store")?;
         Some((row_at(&loaded.record, loaded.now), relative(loaded.record.generation)))
     }
 
@@ -166,9 +167,11 @@ impl Oracle {
             relative(*known.expect("a token that the row derives").0)
         });
         let access = cookies.get("__Host-access_token").map(|token| {
-            let world = World::new(&self.runtime, NOW);
+            let fixture = Fixture::new(&self.runtime, NOW);
             let request = request(&[("__Host-access_token", token)]);
-            let Progress::Pass(session) = world.auth.begin(&request) else { panic!("it is fresh") };
+            let Progress::Pass(session) = fixture.auth.begin(&request) else {
+                panic!("it is fresh")
+            };
             (relative(session.generation().expect("a generation")), LIFETIME)
         });
         Tokens { refresh, access }
@@ -185,14 +188,14 @@ impl Oracle {
             0.. => NOW.plus(TICK * left as u32).minus(TICK * LIFETIME as u32),
             past => NOW.minus(TICK * u32::from(past.unsigned_abs())).minus(TICK * LIFETIME as u32),
         };
-        let world = World::new(&self.runtime, minted);
+        let fixture = Fixture::new(&self.runtime, minted);
         let mut record = self.record.clone();
         (record.generation, record.rotated_at) = (generation, minted);
         record.idle_expires = minted.plus(Duration::from_secs(86_400));
-        world.store.restore(record);
+        fixture.store.restore(record);
         // Within the reuse interval after the rotation the engine issues only a new access token.
         let request = request(&[("__Host-refresh_token", &self.refresh[&generation])]);
-        let response = self.runtime.block_on(world.visit(&request)).1;
+        let response = self.runtime.block_on(fixture.visit(&request)).1;
         let token = cookies(&response).remove("__Host-access_token").expect("an access token");
         self.access.insert(key, token.clone());
         token
@@ -206,21 +209,21 @@ impl Default for Oracle {
 }
 
 /// One engine over one store, at one time.
-struct World {
+struct Fixture {
     auth: Engine<()>,
     store: Reporting,
     clock: ManualClock,
 }
 
-impl World {
+impl Fixture {
     fn new(runtime: &Runtime, now: Timestamp) -> Self {
         let clock = ManualClock::starting_at(now);
         let store = Reporting::new(&clock);
         let rotate = Rotate::new(store.clone()).reuse_interval(TICK * REUSE_INTERVAL as u32);
         let keys = Keys::hs256("o4ATj9fibxU9TCgPurGrjRk6RGBgu53zA").expect("a good secret");
         let builder = Engine::builder(keys)
-            .issuer("https://world.test")
-            .audience("world")
+            .issuer("https://app.example")
+            .audience("app")
             .access_lifetime(TICK * LIFETIME as u32)
             .session_lifetime(Duration::from_secs(10 * 365 * 86_400))
             .leeway(Duration::ZERO)
@@ -261,7 +264,7 @@ async fn settle() {
     }
 }
 
-/// The store in memory. It records confirmations instead of applying them, because the world
+/// The store in memory. It records confirmations instead of applying them, because the fixture
 /// decides whether and when they arrive.
 #[derive(Clone)]
 struct Reporting {

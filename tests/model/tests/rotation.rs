@@ -1,4 +1,4 @@
-//! The exhaustive search and the live world, within the time of a test. `examples/search.rs` and
+//! The exhaustive search and the live simulation, within the time of a test. `examples/search.rs` and
 //! `examples/schedules.rs` go further.
 
 use everfresh_model::live::{Plan, Played, Tally, Wrong, play, trace};

@@ -1,4 +1,4 @@
-//! The world of upstream tokens, within the time of a test. `examples/upstream.rs` goes further.
+//! The simulation of upstream tokens, within the time of a test. `examples/upstream.rs` goes further.
 
 use everfresh_model::upstream::{Explored, Model, Plan, Wrong, explore, wander};
 

@@ -26,10 +26,10 @@ const PAUSE: Duration = Duration::from_millis(100);
 /// All users of one run.
 pub(super) struct Crowd {
     devices: Vec<Arc<Device>>,
-    world: Arc<World>,
+    shared: Arc<Shared>,
 }
 
-struct World {
+struct Shared {
     address: SocketAddr,
     weather: Arc<Weather>,
     tally: Mutex<Tally>,
@@ -101,7 +101,7 @@ impl Crowd {
         weather: Arc<Weather>,
     ) -> Self {
         let (tally, requests) = (Mutex::default(), AtomicU64::new(0));
-        let world = Arc::new(World { address, weather, tally, requests, began: Instant::now() });
+        let shared = Arc::new(Shared { address, weather, tally, requests, began: Instant::now() });
         let mut random = Rng::with_seed(seed);
         let mut devices = Vec::new();
         for person in 0..people {
@@ -120,18 +120,18 @@ impl Crowd {
                 }));
             }
         }
-        Self { devices, world }
+        Self { devices, shared }
     }
 
     /// Runs all devices for the given time. Then closes every connection.
     pub(super) async fn come(&self, time: Duration) {
         let until = Instant::now() + time;
-        let client = Client::new(self.world.address);
+        let client = Client::new(self.shared.address);
         let lives = self.devices.iter().map(|device| {
-            let (device, world, client) = (device.clone(), self.world.clone(), client.clone());
+            let (device, shared, client) = (device.clone(), self.shared.clone(), client.clone());
             tokio::spawn(async move {
                 while Instant::now() < until {
-                    device.round(&world, &client).await;
+                    device.round(&shared, &client).await;
                 }
             })
         });
@@ -142,20 +142,20 @@ impl Crowd {
 
     /// Each device that is signed in is served, at once or after its session's back-off.
     pub(super) async fn all_are_back(&self) {
-        let client = Client::new(self.world.address);
+        let client = Client::new(self.shared.address);
         let until = Instant::now() + PATIENCE;
-        join_all(self.devices.iter().map(|device| device.comes_back(&self.world, &client, until)))
+        join_all(self.devices.iter().map(|device| device.comes_back(&self.shared, &client, until)))
             .await;
     }
 
     /// How many requests were sent.
     pub(super) fn requests(&self) -> u64 {
-        self.world.requests.load(Ordering::Relaxed)
+        self.shared.requests.load(Ordering::Relaxed)
     }
 
     /// Resets the counters, except for the violations.
     pub(super) fn forget(&self) {
-        let mut tally = self.world.tally();
+        let mut tally = self.shared.tally();
         *tally = Tally {
             wrong: std::mem::take(&mut tally.wrong),
             ours: tally.ours,
@@ -163,15 +163,15 @@ impl Crowd {
             unanswered: tally.unanswered,
             ..Tally::default()
         };
-        self.world.requests.store(0, Ordering::Relaxed);
+        self.shared.requests.store(0, Ordering::Relaxed);
     }
 
     pub(super) fn tally(&self) -> Tally {
-        Tally { requests: self.requests(), ..self.world.tally().clone() }
+        Tally { requests: self.requests(), ..self.shared.tally().clone() }
     }
 }
 
-impl World {
+impl Shared {
     fn tally(&self) -> MutexGuard<'_, Tally> {
         self.tally.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -192,58 +192,58 @@ impl Device {
     }
 
     /// Records a sign-in or a sign-out with its start, its end and its answer.
-    fn note(&self, world: &World, what: &str, sent: Instant, status: Option<u16>) {
-        let from = sent.duration_since(world.began).as_secs_f64();
-        let until = world.began.elapsed().as_secs_f64();
+    fn note(&self, shared: &Shared, what: &str, sent: Instant, status: Option<u16>) {
+        let from = sent.duration_since(shared.began).as_secs_f64();
+        let until = shared.began.elapsed().as_secs_f64();
         let status = status.map_or("nothing".to_owned(), |status| status.to_string());
         self.everywhere.note(format!("{} {what} {from:.2}..{until:.2} {status}", self.number));
     }
 
-    async fn round(&self, world: &World, client: &Client) {
+    async fn round(&self, shared: &Shared, client: &Client) {
         let since = self.state().since;
         match since {
             Some(since) if since == self.count() => {}
-            None => return self.sign_in(world, client).await,
+            None => return self.sign_in(shared, client).await,
             // Signed out by another device. This device has learned of it, or soon will.
             Some(_) => {
-                self.ask(world, client, (Kind::Visit, Ask::get("/me"))).await;
-                return self.sign_in(world, client).await;
+                self.ask(shared, client, (Kind::Visit, Ask::get("/me"))).await;
+                return self.sign_in(shared, client).await;
             }
         }
         let visit = |path: &str| (Kind::Visit, Ask::get(path));
         match self.draw(|random| random.u32(..1000)) {
             0..550 => {
                 let tabs = self.draw(|random| random.usize(1..5));
-                join_all((0..tabs).map(|_| self.ask(world, client, visit("/me")))).await;
+                join_all((0..tabs).map(|_| self.ask(shared, client, visit("/me")))).await;
             }
             550..650 => {
                 let path = format!("/slow?ms={}", self.draw(|random| random.u32(..400)));
                 let (slow, quick) = (visit(&path), visit("/me"));
-                tokio::join!(self.ask(world, client, slow), self.ask(world, client, quick));
+                tokio::join!(self.ask(shared, client, slow), self.ask(shared, client, quick));
             }
             650..700 => {
                 let body = self.draw(|random| vec![b'x'; random.usize(..20_000)]);
-                self.ask(world, client, (Kind::Visit, Ask::post("/echo", body))).await;
+                self.ask(shared, client, (Kind::Visit, Ask::post("/echo", body))).await;
             }
             700..750 => {
-                self.ask(world, client, (Kind::Visit, Ask::post("/auth/refresh", ""))).await;
+                self.ask(shared, client, (Kind::Visit, Ask::post("/auth/refresh", ""))).await;
             }
-            750..780 => self.ask(world, client, visit("/auth/sessions")).await,
-            780..800 => self.ask(world, client, visit("/stream")).await,
-            800..820 => self.ask(world, client, (Kind::Fails, Ask::get("/fail"))).await,
-            820..900 => self.hostile(world).await,
+            750..780 => self.ask(shared, client, visit("/auth/sessions")).await,
+            780..800 => self.ask(shared, client, visit("/stream")).await,
+            800..820 => self.ask(shared, client, (Kind::Fails, Ask::get("/fail"))).await,
+            820..900 => self.hostile(shared).await,
             900..950 => {
                 let mut random = self.draw(Rng::fork);
-                hostile::break_off(world.address, &mut random).await;
-                world.tally().broken_off += 1;
+                hostile::break_off(shared.address, &mut random).await;
+                shared.tally().broken_off += 1;
             }
-            950..985 => self.hang_up(world, client).await,
-            985..997 => self.sign_out(world, client, false).await,
-            _ => self.sign_out(world, client, true).await,
+            950..985 => self.hang_up(shared, client).await,
+            985..997 => self.sign_out(shared, client, false).await,
+            _ => self.sign_out(shared, client, true).await,
         }
     }
 
-    async fn sign_in(&self, world: &World, client: &Client) {
+    async fn sign_in(&self, shared: &Shared, client: &Client) {
         if self.everywhere.under_way.load(Ordering::SeqCst) > 0 {
             return tokio::time::sleep(PAUSE).await;
         }
@@ -257,11 +257,11 @@ impl Device {
         let ask = Ask::post(path, format!("{{\"user\": \"{}\"}}", self.user));
         let sent = Instant::now();
         let answer = client.send(ask, self.carried, &Tokens::default()).await;
-        let status = self.judge(world, Kind::SignIn, "POST /login", answer.as_ref(), None);
-        self.note(world, "in", sent, status);
+        let status = self.judge(shared, Kind::SignIn, "POST /login", answer.as_ref(), None);
+        self.note(shared, "in", sent, status);
         match answer {
             Some(answer) if status == Some(204) => {
-                world.tally().signed_in += 1;
+                shared.tally().signed_in += 1;
                 // If the user signed out everywhere meanwhile, the state is unknown.
                 let since = (self.count() == since).then_some(since);
                 *self.state() = State { tokens: answer.tokens, since };
@@ -271,7 +271,7 @@ impl Device {
     }
 
     /// Sends one request of a tab, with the device's current tokens.
-    async fn ask(&self, world: &World, client: &Client, (kind, ask): (Kind, Ask)) {
+    async fn ask(&self, shared: &Shared, client: &Client, (kind, ask): (Kind, Ask)) {
         let (tokens, since) = {
             let state = self.state();
             (state.tokens.clone(), state.since)
@@ -279,11 +279,11 @@ impl Device {
         let owed = since.filter(|since| *since == self.count());
         let name = format!("{} {}", ask.method, ask.path);
         let answer = client.send(ask, self.carried, &tokens).await;
-        let status = self.judge(world, kind, &name, answer.as_ref(), owed);
+        let status = self.judge(shared, kind, &name, answer.as_ref(), owed);
         let Some(answer) = answer else { return };
         let mut state = self.state();
         if state.since == since {
-            world.tally().refreshed += u64::from(answer.tokens.access.is_some());
+            shared.tally().refreshed += u64::from(answer.tokens.access.is_some());
             state.tokens.take(answer.tokens);
             if status == Some(401) {
                 state.since = None;
@@ -294,16 +294,16 @@ impl Device {
     /// Judges an answer. `owed`: the client has a session, unless a sign-out happened since.
     fn judge(
         &self,
-        world: &World,
+        shared: &Shared,
         kind: Kind,
         name: &str,
         answer: Option<&Answer>,
         owed: Option<(u64, u64)>,
     ) -> Option<u16> {
-        world.requests.fetch_add(1, Ordering::Relaxed);
-        let away = world.weather.is_bad();
+        shared.requests.fetch_add(1, Ordering::Relaxed);
+        let away = shared.weather.is_bad();
         let owed = owed.is_some_and(|since| self.count() == since);
-        let mut tally = world.tally();
+        let mut tally = shared.tally();
         let Some(answer) = answer else {
             tally.unanswered += 1;
             tally.tell(format!("no answer to {name}"));
@@ -320,7 +320,7 @@ impl Device {
                 tally.lost += 1;
                 let (user, number) = (&self.user, self.number);
                 let lately = self.everywhere.told();
-                let at = world.began.elapsed().as_secs_f64();
+                let at = shared.began.elapsed().as_secs_f64();
                 tally.tell(format!(
                     "a session of {user}, device {number}, was lost at {at:.2}: 401 to {name}, after {lately}"
                 ));
@@ -333,17 +333,17 @@ impl Device {
 
     /// A stranger sends invalid tokens, some of them corrupted copies of this device's. It uses a
     /// connection of its own, because a server may close one whose request it has not read.
-    async fn hostile(&self, world: &World) {
+    async fn hostile(&self, shared: &Shared) {
         let good = self.state().tokens.clone();
         let (ask, tokens) = self.draw(|random| hostile::ask(random, &good));
         let name = format!("a hostile {} {}", ask.method, ask.path);
-        let answer = Client::new(world.address).send(ask, self.carried, &tokens).await;
-        self.judge(world, Kind::Hostile, &name, answer.as_ref(), None);
-        world.tally().hostile += 1;
+        let answer = Client::new(shared.address).send(ask, self.carried, &tokens).await;
+        self.judge(shared, Kind::Hostile, &name, answer.as_ref(), None);
+        shared.tally().hostile += 1;
     }
 
     /// Sends a request and disconnects before the answer.
-    async fn hang_up(&self, world: &World, client: &Client) {
+    async fn hang_up(&self, shared: &Shared, client: &Client) {
         let tokens = self.state().tokens.clone();
         let (pause, path) = self.draw(|random| {
             let path = ["/me", "/slow?ms=300", "/stream", "/auth/sessions"][random.usize(..4)];
@@ -352,12 +352,12 @@ impl Device {
         let answer = client.send(Ask::get(path), self.carried, &tokens);
         // The answer is dropped, including new tokens.
         let _ = tokio::time::timeout(pause, answer).await;
-        world.requests.fetch_add(1, Ordering::Relaxed);
-        world.tally().broken_off += 1;
+        shared.requests.fetch_add(1, Ordering::Relaxed);
+        shared.tally().broken_off += 1;
     }
 
     /// Signs out while another tab sends a request.
-    async fn sign_out(&self, world: &World, client: &Client, everywhere: bool) {
+    async fn sign_out(&self, shared: &Shared, client: &Client, everywhere: bool) {
         let tokens = self.state().tokens.clone();
         // From here on, all pending requests may be answered 401.
         let path = if everywhere {
@@ -371,10 +371,10 @@ impl Device {
         let sent = Instant::now();
         let out = client.send(Ask::post(path, ""), self.carried, &tokens);
         let (answer, ()) =
-            tokio::join!(out, self.ask(world, client, (Kind::Visit, Ask::get("/me"))));
+            tokio::join!(out, self.ask(shared, client, (Kind::Visit, Ask::get("/me"))));
         let name = format!("POST {path}");
-        let status = self.judge(world, Kind::SignOut, &name, answer.as_ref(), None);
-        self.note(world, path, sent, status);
+        let status = self.judge(shared, Kind::SignOut, &name, answer.as_ref(), None);
+        self.note(shared, path, sent, status);
         *self.state() = State::default();
         if everywhere {
             if status != Some(204) {
@@ -385,19 +385,19 @@ impl Device {
         }
         if status == Some(204) {
             match everywhere {
-                true => world.tally().signed_out_everywhere += 1,
-                false => world.tally().signed_out += 1,
+                true => shared.tally().signed_out_everywhere += 1,
+                false => shared.tally().signed_out += 1,
             }
             // The node that processed the sign-out must refuse its tokens now.
             let answer = client.send(Ask::get("/me"), self.carried, &tokens).await;
-            let status = self.judge(world, Kind::SignOut, "GET /me", answer.as_ref(), None);
+            let status = self.judge(shared, Kind::SignOut, "GET /me", answer.as_ref(), None);
             if status == Some(200) {
-                world.tally().tell(format!("{} is served after signing out", self.user));
+                shared.tally().tell(format!("{} is served after signing out", self.user));
             }
         }
     }
 
-    async fn comes_back(&self, world: &World, client: &Client, until: Instant) {
+    async fn comes_back(&self, shared: &Shared, client: &Client, until: Instant) {
         loop {
             let (tokens, since) = {
                 let state = self.state();
@@ -408,14 +408,14 @@ impl Device {
             }
             let answer = client.send(Ask::get("/me"), self.carried, &tokens).await;
             match answer.as_ref().map(|answer| answer.status) {
-                Some(503) if world.weather.was_bad() && Instant::now() < until => {
+                Some(503) if shared.weather.was_bad() && Instant::now() < until => {
                     tokio::time::sleep(PAUSE * 5).await;
                 }
                 status => {
-                    self.judge(world, Kind::Visit, "GET /me at the end", answer.as_ref(), since);
+                    self.judge(shared, Kind::Visit, "GET /me at the end", answer.as_ref(), since);
                     if status != Some(200) {
                         let wrong = format!("{} is not back: {status:?}", self.user);
-                        world.tally().tell(wrong);
+                        shared.tally().tell(wrong);
                     }
                     return;
                 }

@@ -26,7 +26,7 @@ const EVERY: Duration = Duration::from_millis(200);
 const CALM: Duration = Duration::from_secs(1);
 
 /// The state shared by all browsers.
-struct World {
+struct Shared {
     client: Client,
     /// The addresses change when a node is killed.
     nodes: Mutex<Vec<SocketAddr>>,
@@ -58,7 +58,7 @@ pub(crate) async fn are_survived(ground: Ground) {
     for _ in 1..NODES {
         cluster.add(None);
     }
-    let world = Arc::new(World {
+    let shared = Arc::new(Shared {
         client: Client::new(),
         nodes: Mutex::new(cluster.addresses()),
         successors: Mutex::default(),
@@ -66,20 +66,20 @@ pub(crate) async fn are_survived(ground: Ground) {
     });
     let mut browsers = Vec::new();
     for n in 0..BROWSERS {
-        let tokens = world.client.sign_in(world.node(n), &format!("user-{n}")).await;
-        browsers.push(tokio::spawn(browse(world.clone(), tokens)));
+        let tokens = shared.client.sign_in(shared.node(n), &format!("user-{n}")).await;
+        browsers.push(tokio::spawn(browse(shared.clone(), tokens)));
     }
-    let signing_in = tokio::spawn(sign_in_again_and_again(world.clone()));
+    let signing_in = tokio::spawn(sign_in_again_and_again(shared.clone()));
     let began = Instant::now();
     let mut happened: BTreeMap<&str, usize> = BTreeMap::new();
     for n in 0..outages {
         tokio::time::sleep(CALM).await;
-        let what = outage(&mut cluster, cable.as_ref(), &world, n).await;
+        let what = outage(&mut cluster, cable.as_ref(), &shared, n).await;
         *happened.entry(what).or_default() += 1;
     }
     tokio::time::sleep(2 * CALM).await;
     let lasted = began.elapsed();
-    world.over.store(true, Ordering::Release);
+    shared.over.store(true, Ordering::Release);
     let courses: Vec<_> = join_all(browsers).await.into_iter().map(Result::unwrap).collect();
     let acknowledged = signing_in.await.unwrap();
     judge(&cluster, &courses, &acknowledged, &happened, lasted).await;
@@ -89,14 +89,14 @@ pub(crate) async fn are_survived(ground: Ground) {
 async fn outage(
     cluster: &mut Cluster,
     cable: Option<&Cable>,
-    world: &World,
+    shared: &Shared,
     n: usize,
 ) -> &'static str {
     match (n % 3, cable) {
         (0, _) | (_, None) => {
             let node = n % NODES;
             cluster.restart(node);
-            world.nodes.lock().unwrap()[node] = cluster.node(node);
+            shared.nodes.lock().unwrap()[node] = cluster.node(node);
             "nodes killed"
         }
         (1, Some(_)) => {
@@ -114,7 +114,7 @@ async fn outage(
     }
 }
 
-impl World {
+impl Shared {
     fn node(&self, n: usize) -> SocketAddr {
         self.nodes.lock().unwrap()[n % NODES]
     }
@@ -125,12 +125,12 @@ impl World {
 }
 
 /// Two tabs that send requests at the same time to different nodes, and share their cookies.
-async fn browse(world: Arc<World>, mut tokens: Tokens) -> Course {
+async fn browse(shared: Arc<Shared>, mut tokens: Tokens) -> Course {
     let mut course = Course::default();
-    while !world.is_over() {
+    while !shared.is_over() {
         let first = fastrand::usize(..NODES);
         let shown = tokens.expired();
-        let tabs = [first, first + 1].map(|n| world.client.me(world.node(n), &shown));
+        let tabs = [first, first + 1].map(|n| shared.client.me(shared.node(n), &shown));
         for answer in join_all(tabs).await {
             // No answer: the node was killed.
             let status = answer.as_ref().map_or(503, |answer| answer.status);
@@ -146,7 +146,7 @@ async fn browse(world: Arc<World>, mut tokens: Tokens) -> Course {
             };
             if let Some(token) = &new.refresh {
                 let key = (me.sid.clone(), me.generation);
-                let mut successors = world.successors.lock().unwrap();
+                let mut successors = shared.successors.lock().unwrap();
                 let before = successors.insert(key, token.clone());
                 assert!(before.is_none_or(|before| before == *token), "two successors");
             }
@@ -161,15 +161,15 @@ async fn browse(world: Arc<World>, mut tokens: Tokens) -> Course {
 }
 
 /// Returns the sessions whose sign-in was answered.
-async fn sign_in_again_and_again(world: Arc<World>) -> Vec<String> {
+async fn sign_in_again_and_again(shared: Arc<Shared>) -> Vec<String> {
     let mut acknowledged = Vec::new();
-    while !world.is_over() {
-        let node = world.node(acknowledged.len());
+    while !shared.is_over() {
+        let node = shared.node(acknowledged.len());
         // One session per user, because a sign-in beyond `Rotate::max_sessions` ends the user's
         // oldest session.
         let user = format!("late-{}", acknowledged.len());
-        if let Some(tokens) = world.client.try_sign_in(node, &user).await
-            && let Some(answer) = world.client.me(node, &tokens.access_alone()).await
+        if let Some(tokens) = shared.client.try_sign_in(node, &user).await
+            && let Some(answer) = shared.client.me(node, &tokens.access_alone()).await
             && let Some(me) = answer.me
         {
             acknowledged.push(me.sid);

@@ -12,14 +12,14 @@ use crate::tabs::Tabs;
 const LIFETIME: Duration = Duration::from_secs(2);
 
 /// The example, and its provider.
-struct World {
+struct Fixture {
     idp: IdentityProvider,
     address: String,
     _app: Running,
     _workplace: Workplace,
 }
 
-impl World {
+impl Fixture {
     fn start() -> Self {
         let settings =
             IdentitySettings { access_lifetime: LIFETIME, ..IdentitySettings::default() };
@@ -54,10 +54,10 @@ impl World {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn users_sign_in_at_the_provider_and_stay_signed_in() {
-    let world = World::start();
+    let fixture = Fixture::start();
     let tabs = Tabs::new();
-    assert!(world.sign_in(&tabs, "alice").await.contains("Hello, alice"));
-    let profile = world.at("/profile");
+    assert!(fixture.sign_in(&tabs, "alice").await.contains("Hello, alice"));
+    let profile = fixture.at("/profile");
     for round in 1..=3 {
         tokio::time::sleep(LIFETIME).await;
         let herd = (0..64).map(|_| tabs.get(&profile));
@@ -65,15 +65,15 @@ async fn users_sign_in_at_the_provider_and_stay_signed_in() {
             assert_eq!((answer.status().as_u16(), &answer.body()[..]), (200, &b"alice\n"[..]));
         }
         // Tabs slower than half of a token's lifetime may meet the next expiry.
-        let refreshes = world.idp.counts().await.refreshes();
+        let refreshes = fixture.idp.counts().await.refreshes();
         let expiries = refreshes.rotated_after(LIFETIME.as_secs() / 2);
         assert!(expiries >= round && refreshes.calls == expiries, "{refreshes:?}");
     }
-    assert_eq!(tabs.post_form(&world.at("/logout"), "").await.status(), 303);
+    assert_eq!(tabs.post_form(&fixture.at("/logout"), "").await.status(), 303);
     assert_eq!(tabs.get(&profile).await.status(), 401);
     // Beside the request.
     let told = async {
-        while !world.idp.counts().await.paths.contains_key("/token/revocation") {
+        while !fixture.idp.counts().await.paths.contains_key("/token/revocation") {
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
     };
@@ -82,23 +82,26 @@ async fn users_sign_in_at_the_provider_and_stay_signed_in() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn another_browsers_sign_in_is_refused() {
-    let world = World::start();
+    let fixture = Fixture::start();
     // An attacker signs in up to the last step, and has a victim continue from there.
     let thief = Tabs::new();
-    let login = world.at("/login");
+    let login = fixture.at("/login");
     let (_, form) = thief.watch_revocations(thief.get(&login).await, &login).await;
     let resume = thief.post_form(&form, "login=mallory").await;
     let resume = resume.headers()["location"].to_str().unwrap().to_owned();
     let answer = thief.get(&resume).await;
     let callback = answer.headers()["location"].to_str().unwrap().to_owned();
-    assert!(callback.starts_with(&world.at("/callback?code=")), "{callback}");
+    assert!(callback.starts_with(&fixture.at("/callback?code=")), "{callback}");
 
     let (stranger, begun) = (Tabs::new(), Tabs::new());
     begun.get(&login).await;
     for tabs in [&stranger, &begun] {
         assert_eq!(tabs.get(&callback).await.status(), 400);
-        assert_eq!(tabs.get(&world.at("/profile")).await.status(), 401);
+        assert_eq!(tabs.get(&fixture.at("/profile")).await.status(), 401);
     }
-    assert!(!world.idp.counts().await.token.contains_key("authorization_code"), "no code is sent");
+    assert!(
+        !fixture.idp.counts().await.token.contains_key("authorization_code"),
+        "no code is sent"
+    );
     assert_eq!(thief.get(&callback).await.status(), 303, "it was good in its own browser");
 }

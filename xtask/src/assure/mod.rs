@@ -35,7 +35,7 @@ const PARTS: [Part; 9] = [
     Part { name: "vectors", run: vectors },
     Part { name: "fuzz", run: fuzz },
     Part { name: "schedules", run: schedules },
-    Part { name: "world", run: world },
+    Part { name: "model", run: model },
     Part { name: "turmoil", run: turmoil },
     Part { name: "mutants", run: broken },
     Part { name: "memory", run: memory },
@@ -144,7 +144,7 @@ fn schedules(root: &Path, _: bool) -> Vec<Row> {
     vec![Row::new(WHAT, figure.join("; "), succeeded && !figure.is_empty())]
 }
 
-fn world(root: &Path, full: bool) -> Vec<Row> {
+fn model(root: &Path, full: bool) -> Vec<Row> {
     let [search, live, upstream] = match full {
         true => [["3", "14"], ["10000", "1"], ["random", "60000"]],
         false => [["2", "12"], ["300", "1"], ["random", "500"]],

@@ -26,7 +26,7 @@ struct Rule {
 enum Search {
     /// The search of the table: enough requests in transit and ticks to find the violation.
     Rotation([&'static str; 2]),
-    /// The world of upstream tokens, with this kind of server.
+    /// The simulation of upstream tokens, with this kind of server.
     Upstream(&'static str),
     /// The same from this schedule on, for a violation in one of a hundred thousand schedules. If
     /// the violation is no longer found, the search itself has changed; find a new start with a

@@ -12,8 +12,8 @@ type Failed = Result<ServiceResponse<BoxBody>, actix_web::Error>;
 // Rows: F21.
 #[tokio::test]
 async fn tokens_leave_with_an_error_of_a_middleware_inside() {
-    let world = World::new();
-    let cookie = world.expired("ada").await;
+    let fixture = Fixture::new();
+    let cookie = fixture.expired("ada").await;
     async fn fail(_: ServiceRequest, _: Next<BoxBody>) -> Failed {
         Err(ErrorBadGateway("the upstream is down"))
     }
@@ -23,7 +23,7 @@ async fn tokens_leave_with_an_error_of_a_middleware_inside() {
         let response = response.append_header(("set-cookie", "own=1")).body("short and stout");
         Err(InternalError::from_response("a teapot", response).into())
     }
-    let app = App::new().configure(routes).wrap(from_fn(fail)).wrap(world.refresh());
+    let app = App::new().configure(routes).wrap(from_fn(fail)).wrap(fixture.refresh());
     let app = init_service(app).await;
     let result = try_call_service(&app, request("GET", "/me", &cookie).to_request()).await;
     assert_eq!(result.as_ref().unwrap_err().to_string(), "the upstream is down");
@@ -31,7 +31,7 @@ async fn tokens_leave_with_an_error_of_a_middleware_inside() {
     assert_eq!((answer.status, &*answer.body), (502, "the upstream is down"));
     assert!(answer.token().is_some());
 
-    let app = App::new().configure(routes).wrap(from_fn(fail_once)).wrap(world.refresh());
+    let app = App::new().configure(routes).wrap(from_fn(fail_once)).wrap(fixture.refresh());
     let app = init_service(app).await;
     let result = try_call_service(&app, request("GET", "/me", &cookie).to_request()).await;
     let answer = Answer::of(result).await;
@@ -67,8 +67,8 @@ async fn deny(_: ServiceRequest, _: Next<BoxBody>) -> Failed {
 
 /// The answers, with an outer middleware that inspects the error before it passes it on, as loggers
 /// do.
-async fn answers(world: &World, cookie: &str) -> (Vec<Answer>, actix_web::Error) {
-    let app = App::new().configure(routes).wrap(from_fn(deny)).wrap(world.refresh());
+async fn answers(fixture: &Fixture, cookie: &str) -> (Vec<Answer>, actix_web::Error) {
+    let app = App::new().configure(routes).wrap(from_fn(deny)).wrap(fixture.refresh());
     let app = init_service(app).await;
     let error = try_call_service(&app, request("GET", "/me", cookie).to_request()).await;
     let Err(error) = error else { panic!("it stays an error") };
@@ -82,11 +82,11 @@ async fn answers(world: &World, cookie: &str) -> (Vec<Answer>, actix_web::Error)
 // Rows: R3.
 #[tokio::test]
 async fn an_error_answers_the_same_each_time_it_is_asked() {
-    let world = World::new();
-    let expired = world.expired("bob").await;
-    let fresh = world.sign_in("ada").await;
+    let fixture = Fixture::new();
+    let expired = fixture.expired("bob").await;
+    let fresh = fixture.sign_in("ada").await;
     for (cookie, refreshed) in [("", false), (&*fresh, false), (&*expired, true)] {
-        let (seen, _) = answers(&world, cookie).await;
+        let (seen, _) = answers(&fixture, cookie).await;
         let first = seen[0].cookies.clone();
         assert_eq!(first[0], "own=1", "the error's own comes first");
         for answer in &seen {
@@ -95,7 +95,7 @@ async fn an_error_answers_the_same_each_time_it_is_asked() {
             assert_eq!(answer.token().is_some(), refreshed);
         }
         if let Some(token) = seen[2].token() {
-            assert_eq!(world.send("GET", "/me", &token).await.body, "bob", "it is good");
+            assert_eq!(fixture.send("GET", "/me", &token).await.body, "bob", "it is good");
         }
     }
 }
@@ -105,15 +105,15 @@ async fn an_error_answers_the_same_each_time_it_is_asked() {
 async fn the_outcome_of_an_error_is_reported_once() {
     let told: Arc<Mutex<Vec<String>>> = Arc::default();
     let hook = told.clone();
-    let world = World::with(|builder| {
+    let fixture = Fixture::with(|builder| {
         builder.on_event(move |event| hook.lock().unwrap().push(event.name().into()))
     });
     async fn leave(request: ServiceRequest, next: Next<BoxBody>) -> Failed {
         next.call(request).await?;
         Err(Mine("too late").into())
     }
-    let cookie = world.sign_in("ada").await;
-    let app = App::new().configure(routes).wrap(from_fn(leave)).wrap(world.refresh());
+    let cookie = fixture.sign_in("ada").await;
+    let app = App::new().configure(routes).wrap(from_fn(leave)).wrap(fixture.refresh());
     let app = init_service(app).await;
     let result = try_call_service(&app, request("POST", "/logout", &cookie).to_request()).await;
     let error = result.err().unwrap();
@@ -128,10 +128,10 @@ async fn the_outcome_of_an_error_is_reported_once() {
 // Rows: R13.
 #[tokio::test]
 async fn an_error_keeps_its_type() {
-    let world = World::new();
-    let expired = world.expired("ada").await;
+    let fixture = Fixture::new();
+    let expired = fixture.expired("ada").await;
     for cookie in ["", &expired] {
-        let (_, error) = answers(&world, cookie).await;
+        let (_, error) = answers(&fixture, cookie).await;
         assert_eq!(error.as_error::<Mine>().map(|mine| mine.0), Some("not for you"));
     }
 }
@@ -146,10 +146,10 @@ async fn hold(
 
 #[tokio::test]
 async fn a_request_that_needs_no_change_is_left_alone() {
-    let world =
-        World::with(|builder| builder.transports([Transport::cookies(), Transport::headers()]));
-    let cookie = world.expired("ada").await;
-    let resource = web::resource("/me").get(me).wrap(world.refresh()).wrap(from_fn(hold));
+    let fixture =
+        Fixture::with(|builder| builder.transports([Transport::cookies(), Transport::headers()]));
+    let cookie = fixture.expired("ada").await;
+    let resource = web::resource("/me").get(me).wrap(fixture.refresh()).wrap(from_fn(hold));
     let app = init_service(App::new().service(resource)).await;
     let request = request("GET", "/me", &cookie).to_request();
     let answer = Answer::of(try_call_service(&app, request).await).await;
@@ -166,18 +166,18 @@ async fn a_request_that_is_held_and_must_change_is_answered_and_its_session_goes
     }
     let clock = ManualClock::starting_at(Timestamp::from_secs(1_800_000_000));
     let store = MemoryStore::new().clock(Clock::from(clock.clone()));
-    let world = World::with(|builder| {
+    let fixture = Fixture::with(|builder| {
         builder.clock(Clock::from(clock.clone())).refresh_with(Rotate::new(store))
     });
-    let world = World { clock, ..world };
-    let app = init_service(App::new().configure(routes).wrap(world.refresh())).await;
+    let fixture = Fixture { clock, ..fixture };
+    let app = init_service(App::new().configure(routes).wrap(fixture.refresh())).await;
     let login = request("POST", "/login/ada", "").to_request();
     let answer = Answer::of(try_call_service(&app, login).await).await;
     let pairs = answer.cookies.iter().filter_map(|cookie| cookie.split(';').next());
     let mut jar: Vec<_> = pairs.map(str::to_owned).collect();
     assert_eq!(jar.len(), 2);
 
-    let resource = web::resource("/me").get(seen).wrap(world.refresh()).wrap(from_fn(hold));
+    let resource = web::resource("/me").get(seen).wrap(fixture.refresh()).wrap(from_fn(hold));
     let holds = init_service(App::new().service(resource)).await;
     for refreshed in [false, true] {
         let held = request("GET", "/me", &jar.join("; ")).to_request();
@@ -192,6 +192,6 @@ async fn a_request_that_is_held_and_must_change_is_answered_and_its_session_goes
         }
         let answer = try_call_service(&app, request("GET", "/me", &jar.join("; ")).to_request());
         assert_eq!(Answer::of(answer.await).await.body, "ada");
-        world.clock.advance(Duration::from_secs(900));
+        fixture.clock.advance(Duration::from_secs(900));
     }
 }

@@ -65,14 +65,14 @@ impl Client {
     }
 }
 
-async fn world() -> (FaultProxy, Arc<AtomicUsize>) {
+async fn fixture() -> (FaultProxy, Arc<AtomicUsize>) {
     let (address, count) = server().await;
     (FaultProxy::start(address).await, count)
 }
 
 #[tokio::test]
 async fn a_request_passes_and_the_connection_goes_on() {
-    let (proxy, served) = world().await;
+    let (proxy, served) = fixture().await;
     let mut client = Client::send(&proxy).await;
     for n in 1..=3 {
         let answer = client.answer().await;
@@ -87,7 +87,7 @@ async fn a_request_passes_and_the_connection_goes_on() {
 
 #[tokio::test]
 async fn a_fault_before_the_call_keeps_it_from_the_server() {
-    let (proxy, served) = world().await;
+    let (proxy, served) = fixture().await;
     proxy.next(Fault::CutBefore);
     assert_eq!(Client::send(&proxy).await.rest().await.unwrap(), "");
     proxy.next(Fault::ResetBefore);
@@ -102,7 +102,7 @@ async fn a_fault_before_the_call_keeps_it_from_the_server() {
 
 #[tokio::test]
 async fn a_fault_after_the_call_leaves_the_servers_work_done() {
-    let (proxy, served) = world().await;
+    let (proxy, served) = fixture().await;
     proxy.all(Fault::CutAfter);
     assert_eq!(Client::send(&proxy).await.rest().await.unwrap(), "");
     proxy.next(Fault::ResetAfter);
@@ -121,7 +121,7 @@ async fn a_fault_after_the_call_leaves_the_servers_work_done() {
 
 #[tokio::test]
 async fn held_bytes_arrive_on_release_and_swallowed_bytes_never() {
-    let (proxy, served) = world().await;
+    let (proxy, served) = fixture().await;
     proxy.next(Fault::Hold);
     proxy.next(Fault::Swallow);
     let mut held = Client::send(&proxy).await;
@@ -140,7 +140,7 @@ async fn held_bytes_arrive_on_release_and_swallowed_bytes_never() {
 
 #[tokio::test]
 async fn an_answer_that_arrives_in_drips_is_read() {
-    let (proxy, _) = world().await;
+    let (proxy, _) = fixture().await;
     proxy.next(Fault::Drip(Duration::from_micros(1)));
     let mut client = Client::send(&proxy).await;
     assert!(client.answer().await.starts_with("HTTP/1.1 200 OK\r\n"));

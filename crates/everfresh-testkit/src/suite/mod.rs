@@ -45,7 +45,7 @@ impl Drop for Server {
 
 /// A server, its clock, and a browser.
 #[derive(Debug)]
-pub struct World {
+pub struct Fixture {
     /// The server's clock.
     pub clock: ManualClock,
     /// A browser with an empty jar.
@@ -62,7 +62,7 @@ pub const REFRESH_COOKIE: &str = "refresh_token";
 /// The name of the access token's cookie, without a prefix.
 pub const ACCESS_COOKIE: &str = "access_token";
 
-impl World {
+impl Fixture {
     /// Starts a server with the contract's default settings.
     pub async fn new<A: Adapter>() -> Self {
         Self::with::<A>(|builder| builder).await

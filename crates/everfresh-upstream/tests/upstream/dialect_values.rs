@@ -5,8 +5,8 @@ use everfresh::{ConfigError, Engine, Keys, MemoryStore};
 use everfresh_upstream::Upstream;
 use serde_json::json;
 
+use crate::fixture::*;
 use crate::provider::{Provider, SECRET_PART};
-use crate::world::*;
 
 /// A dialect that sends an API key, a kept member and a lifetime.
 fn dialect() -> Dialect {
@@ -55,18 +55,18 @@ async fn settings_kept_members_and_a_lifetime_are_sent() {
             upstream.ask_for(secs(7200))
         }
     };
-    let world = World::over(provider, 1, complete, |builder| builder);
-    let mut client = world.expired("ada").await;
+    let fixture = Fixture::over(provider, 1, complete, |builder| builder);
+    let mut client = fixture.expired("ada").await;
     for device in [None, Some("d-1"), Some("d-2")] {
-        assert_eq!(world.get(&mut client).await.status, 200);
-        let got = world.provider.got().pop().unwrap();
+        assert_eq!(fixture.get(&mut client).await.status, 200);
+        let got = fixture.provider.got().pop().unwrap();
         assert_eq!(got.query.as_deref(), Some("v=2&tenant=a%26b"));
         assert_eq!(got.headers["x-api-key"], "k-1");
         let sent = got.headers.get("x-device").map(|field| field.to_str().unwrap());
         assert_eq!(sent, device, "what the last answer had");
         let body: serde_json::Value = serde_json::from_str(&got.body).unwrap();
         assert_eq!((&body["ttl"], &body["refresh_token"]), (&json!(600), &json!(got.token)));
-        world.pass(LIFE + 1);
+        fixture.pass(LIFE + 1);
     }
 }
 
@@ -77,15 +77,15 @@ async fn a_dialect_signs_out_in_its_own_way() {
         let provider = provider.clone();
         move || upstream(&provider).setting("tenant", "t").setting("api_key", "k-1")
     };
-    let world = World::over(provider, 1, complete, |builder| builder);
-    let mut client = world.adopt("ada").await;
+    let fixture = Fixture::over(provider, 1, complete, |builder| builder);
+    let mut client = fixture.adopt("ada").await;
     let sign_out = |session: everfresh::Session<User>| async move {
         session.sign_out().await?;
         Ok(String::new())
     };
-    assert_eq!(world.node().send(&mut client, sign_out).await.status, 200);
-    world.until(async || world.provider.revoked().len() == 1).await;
-    let got = world.provider.revoked().pop().unwrap();
+    assert_eq!(fixture.node().send(&mut client, sign_out).await.status, 200);
+    fixture.until(async || fixture.provider.revoked().len() == 1).await;
+    let got = fixture.provider.revoked().pop().unwrap();
     assert_eq!(got.body, format!("key=k-1&refresh_token=rt.ada.0.{SECRET_PART}"));
 }
 

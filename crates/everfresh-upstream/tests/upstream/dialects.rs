@@ -16,8 +16,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use tower::{ServiceBuilder, ServiceExt as _, service_fn};
 
+use crate::fixture::*;
 use crate::provider::Provider;
-use crate::world::*;
 
 /// An everfresh server of a dialect, without a socket.
 #[derive(Clone)]
@@ -145,7 +145,7 @@ fn flip(bytes: &mut [u8]) {
 }
 
 /// A session here that is backed by one there, and the server.
-async fn resting(dialect: &'static Dialect) -> (World, Client, Server) {
+async fn resting(dialect: &'static Dialect) -> (Fixture, Client, Server) {
     let clock = ManualClock::starting_at(START);
     let claims = Arc::new(std::sync::Mutex::new(None::<crate::wire::Wire>));
     let seen = claims.clone();
@@ -160,29 +160,29 @@ async fn resting(dialect: &'static Dialect) -> (World, Client, Server) {
             .unwrap()
             .client(public_client())
     };
-    let world = World::over_clock(clock, Provider::new(), 1, upstream, |builder| builder);
-    *claims.lock().unwrap() = Some(world.store.clone());
+    let fixture = Fixture::over_clock(clock, Provider::new(), 1, upstream, |builder| builder);
+    *claims.lock().unwrap() = Some(fixture.store.clone());
     let issued = server.sign_in(dialect).await;
-    let client = world.node().adopt_issued("ada", issued).await.unwrap();
-    (world, client, server)
+    let client = fixture.node().adopt_issued("ada", issued).await.unwrap();
+    (fixture, client, server)
 }
 
 #[tokio::test]
 async fn each_dialect_refreshes_at_its_own_server() {
     for dialect in Dialect::ALL {
-        let (world, mut client, server) = resting(dialect).await;
+        let (fixture, mut client, server) = resting(dialect).await;
         for n in 1..=4 {
             // Redis Enterprise accepts no expired token.
-            world.pass_until_left(&client, 3);
-            let answer = world.get(&mut client).await;
+            fixture.pass_until_left(&client, 3);
+            let answer = fixture.get(&mut client).await;
             assert_eq!(answer.status, 200, "{}, refresh {n}", dialect.name);
             assert_eq!(server.calls.load(Ordering::SeqCst), n, "{}", dialect.name);
-            assert_eq!(world.upstream(&client).await, (n as u64, 0), "{}", dialect.name);
+            assert_eq!(fixture.upstream(&client).await, (n as u64, 0), "{}", dialect.name);
         }
         let upstream_access_token = |session: Session<User>| async move {
             Ok(session.upstream_access_token().await?.expose().to_owned())
         };
-        let token = world.node().send(&mut client, upstream_access_token).await.body;
+        let token = fixture.node().send(&mut client, upstream_access_token).await.body;
         assert_eq!(token.split('.').count(), 3, "{}", dialect.name);
     }
 }
@@ -191,28 +191,28 @@ async fn each_dialect_refreshes_at_its_own_server() {
 #[tokio::test]
 async fn each_dialect_a_token_that_was_changed_on_its_way_ends_nothing_there() {
     for dialect in Dialect::ALL {
-        let (world, mut client, server) = resting(dialect).await;
-        world.pass_until_left(&client, 3);
+        let (fixture, mut client, server) = resting(dialect).await;
+        fixture.pass_until_left(&client, 3);
         server.tampered.store(true, Ordering::SeqCst);
-        let answer = world.get(&mut client).await;
+        let answer = fixture.get(&mut client).await;
         // The server says in its own words that the token is unknown, so the session is over.
         assert_eq!(answer.status, 401, "{}", dialect.name);
         assert!(answer.left_cookies_alone(), "{}", dialect.name);
-        assert!(world.row(&client).await.is_none(), "{}", dialect.name);
+        assert!(fixture.row(&client).await.is_none(), "{}", dialect.name);
     }
 }
 
 #[tokio::test]
 async fn each_dialect_a_session_that_ended_there_is_over_here() {
     for dialect in Dialect::ALL {
-        let (world, _, server) = resting(dialect).await;
+        let (fixture, _, server) = resting(dialect).await;
         let issued = server.sign_in(dialect).await;
         // Past every limit of the server. The session here starts today.
-        world.pass(31 * 24 * 3600);
-        let mut client = world.node().adopt_issued("ada", issued).await.unwrap();
-        world.pass_until_left(&client, 3);
-        let answer = world.get(&mut client).await;
+        fixture.pass(31 * 24 * 3600);
+        let mut client = fixture.node().adopt_issued("ada", issued).await.unwrap();
+        fixture.pass_until_left(&client, 3);
+        let answer = fixture.get(&mut client).await;
         assert!(answer.status == 401 && answer.left_cookies_alone(), "{}", dialect.name);
-        assert!(world.row(&client).await.is_none(), "{}", dialect.name);
+        assert!(fixture.row(&client).await.is_none(), "{}", dialect.name);
     }
 }

@@ -3,8 +3,8 @@
 use everfresh::dialect::Dialect;
 use everfresh_upstream::{HttpError, Upstream};
 
+use crate::fixture::*;
 use crate::provider::{Act, Provider};
-use crate::world::*;
 
 /// The outcome of an answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -111,7 +111,7 @@ fn rejections(dialect: &Dialect) -> Vec<Act> {
     }
 }
 
-fn world_of(dialect: &Dialect) -> World {
+fn fixture_of(dialect: &Dialect) -> Fixture {
     let provider = Provider::new();
     if dialect.serving.as_ref().is_some_and(|serving| !serving.rotates) {
         // The client keeps the token that it presents, because it is not consumed.
@@ -122,7 +122,7 @@ fn world_of(dialect: &Dialect) -> World {
         let server = url("https://id.example/");
         Upstream::new(&client, dialect.clone(), &server).unwrap().client(public_client())
     };
-    World::over(provider, 1, upstream, |builder| builder)
+    Fixture::over(provider, 1, upstream, |builder| builder)
 }
 
 /// Every dialect with every answer, and the outcome.
@@ -143,44 +143,44 @@ fn all_cases() -> impl Iterator<Item = (&'static Dialect, Act, Fate)> {
 async fn expired_tokens_and_every_answer() {
     for (dialect, act, fate) in all_cases() {
         let case = format!("{}: {act:?}", dialect.name);
-        let world = world_of(dialect);
-        let mut client = world.expired("ada").await;
-        let row = world.row(&client).await.unwrap().upstream.unwrap();
-        world.provider.next(act.clone());
-        let answer = world.get(&mut client).await;
+        let fixture = fixture_of(dialect);
+        let mut client = fixture.expired("ada").await;
+        let row = fixture.row(&client).await.unwrap().upstream.unwrap();
+        fixture.provider.next(act.clone());
+        let answer = fixture.get(&mut client).await;
         assert!(answer.left_cookies_alone(), "{case}");
-        assert_eq!(world.provider.calls(), 1, "{case}");
+        assert_eq!(fixture.provider.calls(), 1, "{case}");
         match fate {
             Over => {
                 assert_eq!(answer.status, 401, "{case}");
-                assert!(world.row(&client).await.is_none(), "{case}");
+                assert!(fixture.row(&client).await.is_none(), "{case}");
             }
             Later => {
                 assert_eq!(answer.status, 503, "{case}");
                 assert!(answer.retry_after.is_some_and(|after| after >= 1), "{case}");
-                assert_eq!(world.upstream(&client).await, (0, 0), "given back: {case}");
+                assert_eq!(fixture.upstream(&client).await, (0, 0), "given back: {case}");
             }
             Doubt => {
                 assert_eq!(answer.status, 401, "{case}");
-                let now = world.row(&client).await.unwrap().upstream.unwrap();
+                let now = fixture.row(&client).await.unwrap().upstream.unwrap();
                 assert_eq!((now.seq, now.tries), (0, 1), "{case}");
                 assert_eq!((&now.sealed, now.expires), (&row.sealed, row.expires), "{case}");
             }
         }
         // At the next request after any back-off.
-        world.pass(61);
+        fixture.pass(61);
         client.navigates = true;
-        let answer = world.get(&mut client).await;
+        let answer = fixture.get(&mut client).await;
         let (status, calls) = match fate {
             Over => (401, 1),
             Later => (200, 2),
             Doubt => (401, 1),
         };
         assert_eq!(answer.status, status, "{case}");
-        assert_eq!(world.provider.calls(), calls, "{case}");
+        assert_eq!(fixture.provider.calls(), calls, "{case}");
         assert_eq!(answer.set.is_empty(), fate == Doubt, "cleared only if it is over: {case}");
         assert_eq!(client.access.is_empty(), fate == Over, "{case}");
-        assert_eq!(world.provider.reuses(), 0, "{case}");
+        assert_eq!(fixture.provider.reuses(), 0, "{case}");
     }
 }
 
@@ -189,70 +189,70 @@ async fn expired_tokens_and_every_answer() {
 async fn good_tokens_and_every_answer() {
     for (dialect, act, fate) in all_cases() {
         let case = format!("{}: {act:?}", dialect.name);
-        let world = world_of(dialect);
-        let mut client = world.adopt("ada").await;
+        let fixture = fixture_of(dialect);
+        let mut client = fixture.adopt("ada").await;
         // The request waits for the refresh, but its access token is still valid.
-        world.pass_until_left(&client, 5);
-        world.provider.next(act.clone());
-        let answer = world.get(&mut client).await;
+        fixture.pass_until_left(&client, 5);
+        fixture.provider.next(act.clone());
+        let answer = fixture.get(&mut client).await;
         assert!(answer.left_cookies_alone(), "{case}");
-        assert_eq!(world.provider.calls(), 1, "{case}");
+        assert_eq!(fixture.provider.calls(), 1, "{case}");
         if fate == Over {
             assert_eq!(answer.status, 401, "{case}");
-            assert!(world.row(&client).await.is_none(), "{case}");
+            assert!(fixture.row(&client).await.is_none(), "{case}");
             continue;
         }
         assert_eq!((answer.status, &*answer.body), (http::StatusCode::OK, "ada"), "{case}");
-        assert_eq!(world.upstream(&client).await, (0, u32::from(fate == Doubt)), "{case}");
+        assert_eq!(fixture.upstream(&client).await, (0, u32::from(fate == Doubt)), "{case}");
         // And again while the token is valid.
-        assert_eq!(world.get(&mut client).await.status, 200, "{case}");
-        world.pass(61);
-        let answer = world.get(&mut client).await;
+        assert_eq!(fixture.get(&mut client).await.status, 200, "{case}");
+        fixture.pass(61);
+        let answer = fixture.get(&mut client).await;
         let (status, calls) = if fate == Later { (200, 2) } else { (401, 1) };
-        assert_eq!((answer.status.as_u16(), world.provider.calls()), (status, calls), "{case}");
-        assert_eq!(world.provider.reuses(), 0, "{case}");
+        assert_eq!((answer.status.as_u16(), fixture.provider.calls()), (status, calls), "{case}");
+        assert_eq!(fixture.provider.reuses(), 0, "{case}");
     }
 }
 
 // Rows: F71, F72.
 #[tokio::test]
 async fn the_providers_retry_after_is_passed_on_and_kept() {
-    let world = World::new();
-    let mut client = world.expired("ada").await;
-    world.provider.next(Act::Say(503, &[("retry-after", "30")], ""));
-    let answer = world.get(&mut client).await;
+    let fixture = Fixture::new();
+    let mut client = fixture.expired("ada").await;
+    fixture.provider.next(Act::Say(503, &[("retry-after", "30")], ""));
+    let answer = fixture.get(&mut client).await;
     assert_eq!((answer.status.as_u16(), answer.retry_after), (503, Some(30)));
     for (passed, status) in [(0, 503), (15, 503), (14, 503), (1, 200)] {
-        world.pass(passed);
-        let answer = world.get(&mut client).await;
+        fixture.pass(passed);
+        let answer = fixture.get(&mut client).await;
         assert_eq!(answer.status, status);
-        assert_eq!(world.provider.calls(), if status == 200 { 2 } else { 1 });
+        assert_eq!(fixture.provider.calls(), if status == 200 { 2 } else { 1 });
     }
 }
 
 // Rows: F71.
 #[tokio::test]
 async fn a_wrong_client_secret_is_an_alarm_and_ends_no_session() {
-    let world = World::new();
+    let fixture = Fixture::new();
     let mut clients = Vec::new();
     for n in 0..5 {
-        clients.push(world.adopt(&format!("p{n}")).await);
+        clients.push(fixture.adopt(&format!("p{n}")).await);
     }
-    world.pass(LIFE + 1);
-    world.provider.all(Act::Say(401, &[], r#"{"error":"invalid_client"}"#));
-    world.node().events();
+    fixture.pass(LIFE + 1);
+    fixture.provider.all(Act::Say(401, &[], r#"{"error":"invalid_client"}"#));
+    fixture.node().events();
     for client in &mut clients {
-        let answer = world.get(client).await;
+        let answer = fixture.get(client).await;
         assert!(answer.status == 503 && answer.left_cookies_alone());
     }
-    let events = world.node().events();
+    let events = fixture.node().events();
     assert_eq!(events.iter().filter(|event| event.contains("Misconfigured")).count(), 5);
-    world.provider.all(Act::Good);
-    world.pass(61);
+    fixture.provider.all(Act::Good);
+    fixture.pass(61);
     for client in &mut clients {
-        assert_eq!(world.get(client).await.status, 200);
+        assert_eq!(fixture.get(client).await.status, 200);
     }
-    assert_eq!(world.provider.reuses(), 0);
+    assert_eq!(fixture.provider.reuses(), 0);
 }
 
 // Rows: F76.
@@ -267,20 +267,20 @@ async fn a_refused_node_checks_whether_another_node_succeeded() {
         (409, ""),
         (500, ""),
     ] {
-        let world = World::nodes(2);
-        world.tick();
-        let client = world.expired("ada").await;
-        world.provider.next(Act::HoldAndSay(status, body));
-        let before = world.row(&client).await.unwrap();
+        let fixture = Fixture::nodes(2);
+        fixture.tick();
+        let client = fixture.expired("ada").await;
+        fixture.provider.next(Act::HoldAndSay(status, body));
+        let before = fixture.row(&client).await.unwrap();
         let (mut mine, mut theirs) = (client.clone(), client.clone());
-        let (one, other) = tokio::join!(world.nodes[0].get(&mut mine), async {
-            world.provider.until_calls(1).await;
-            world.store.store.restore(before);
-            let answer = world.nodes[1].get(&mut theirs).await;
-            world.provider.release();
+        let (one, other) = tokio::join!(fixture.nodes[0].get(&mut mine), async {
+            fixture.provider.until_calls(1).await;
+            fixture.store.store.restore(before);
+            let answer = fixture.nodes[1].get(&mut theirs).await;
+            fixture.provider.release();
             answer
         });
         assert_eq!((one.status.as_u16(), other.status.as_u16()), (200, 200), "{status} {body}");
-        assert_eq!((mine.refresh, world.provider.calls()), (theirs.refresh, 2));
+        assert_eq!((mine.refresh, fixture.provider.calls()), (theirs.refresh, 2));
     }
 }

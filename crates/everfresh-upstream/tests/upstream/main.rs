@@ -4,9 +4,9 @@
 #![cfg(feature = "client")]
 #![allow(clippy::unwrap_used, reason = "a test that can't go on fails")]
 
+mod fixture;
 mod provider;
 mod wire;
-mod world;
 
 mod dialect_values;
 mod dialects;

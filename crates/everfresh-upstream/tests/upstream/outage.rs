@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use everfresh_upstream::HttpError;
 
+use crate::fixture::*;
 use crate::provider::Act;
-use crate::world::*;
 
 /// F72: a minute without the provider, with many sessions and steady requests.
 // Rows: F72, S58.
@@ -18,88 +18,88 @@ async fn calls_stay_within_the_budget_and_the_first_refresh_after_it_succeeds() 
         // The page of a firewall in front of the provider.
         Act::Say(200, &[], "<html>Are you a human?</html>"),
     ] {
-        let world = World::new();
+        let fixture = Fixture::new();
         let mut clients = Vec::new();
         for n in 0..200 {
-            clients.push(world.adopt(&format!("p{n}")).await);
+            clients.push(fixture.adopt(&format!("p{n}")).await);
         }
         // The access tokens of a third of them are valid for the whole outage.
-        world.pass(LIFE + 1);
+        fixture.pass(LIFE + 1);
         let mut fresh = Vec::new();
         for n in 0..100 {
-            fresh.push(world.adopt(&format!("f{n}")).await);
+            fresh.push(fixture.adopt(&format!("f{n}")).await);
         }
-        world.provider.all(down.clone());
-        world.node().events();
+        fixture.provider.all(down.clone());
+        fixture.node().events();
         let step = Duration::from_millis(20);
         for n in 0..3000 {
             let at = n * 7 % clients.len();
-            let answer = world.get(&mut clients[at]).await;
+            let answer = fixture.get(&mut clients[at]).await;
             assert!(answer.status == 503 && answer.left_cookies_alone(), "{answer:?}");
             assert!(answer.retry_after.is_some());
             let at = n % fresh.len();
-            let answer = world.get(&mut fresh[at]).await;
+            let answer = fixture.get(&mut fresh[at]).await;
             assert!(answer.status == 200 && answer.left_cookies_alone());
-            world.clock.advance(step);
+            fixture.clock.advance(step);
         }
         // Five calls open the circuit breaker, then one call per second.
-        let calls = world.provider.calls();
+        let calls = fixture.provider.calls();
         assert!((50..=66).contains(&calls), "{down:?}: {calls} calls in a minute");
-        let events = world.node().events();
+        let events = fixture.node().events();
         let downs = events.iter().filter(|event| *event == "UpstreamDown").count();
         assert_eq!(downs, 1, "said once");
 
-        world.provider.all(Act::Good);
-        let back = world.clock.now();
+        fixture.provider.all(Act::Good);
+        let back = fixture.clock.now();
         let mut at = 0;
-        while world.get(&mut clients[at]).await.status != 200 {
+        while fixture.get(&mut clients[at]).await.status != 200 {
             at = (at + 1) % clients.len();
-            world.clock.advance(step);
+            fixture.clock.advance(step);
         }
-        let took = world.clock.now().since(back);
+        let took = fixture.clock.now().since(back);
         assert!(took <= Duration::from_millis(1000), "{down:?}: {took:?}");
-        assert!(world.node().events().contains(&"UpstreamUp".to_owned()));
+        assert!(fixture.node().events().contains(&"UpstreamUp".to_owned()));
         // Every client is served within the longest back-off, and no session was lost.
-        world.pass(61);
+        fixture.pass(61);
         for client in clients.iter_mut().chain(&mut fresh) {
-            assert_eq!(world.get(client).await.status, 200);
+            assert_eq!(fixture.get(client).await.status, 200);
         }
-        assert_eq!(world.provider.reuses(), 0);
+        assert_eq!(fixture.provider.reuses(), 0);
     }
 }
 
 // Rows: F72.
 #[tokio::test(start_paused = true)]
 async fn the_pauses_of_a_failing_session_grow() {
-    let world = World::new();
-    let mut client = world.expired("ada").await;
-    world.provider.all(Act::Say(500, &[], ""));
+    let fixture = Fixture::new();
+    let mut client = fixture.expired("ada").await;
+    fixture.provider.all(Act::Say(500, &[], ""));
     for _ in 0..600 {
-        let answer = world.get(&mut client).await;
+        let answer = fixture.get(&mut client).await;
         assert!(answer.status == 503 && answer.left_cookies_alone());
-        world.clock.advance(Duration::from_millis(500));
+        fixture.clock.advance(Duration::from_millis(500));
     }
     // Five minutes of back-offs of 1, 2, 4, .. 60 s with full jitter. Without back-off there would
     // be 600 calls.
-    let calls = world.provider.calls();
+    let calls = fixture.provider.calls();
     assert!((5..=60).contains(&calls), "{calls}");
 }
 
 // Rows: S68.
 #[tokio::test(start_paused = true)]
 async fn a_provider_that_hangs_holds_no_more_than_its_share() {
-    let world = World::set(|upstream| upstream.max_calls(8));
-    world.tick();
+    let fixture = Fixture::set(|upstream| upstream.max_calls(8));
+    fixture.tick();
     let mut clients = Vec::new();
     for n in 0..64 {
-        clients.push(world.adopt(&format!("p{n}")).await);
+        clients.push(fixture.adopt(&format!("p{n}")).await);
     }
-    world.pass(LIFE + 1);
-    world.provider.all(Act::Hang);
+    fixture.pass(LIFE + 1);
+    fixture.provider.all(Act::Hang);
     let racers: Vec<_> = clients
         .iter()
         .map(|client| {
-            let (node, mut client) = (world.node().clone(), client.clone());
+            let (node, mut client) = (fixture.node().clone(), client.clone());
             tokio::spawn(async move { node.get(&mut client).await })
         })
         .collect();
@@ -107,24 +107,24 @@ async fn a_provider_that_hangs_holds_no_more_than_its_share() {
         let answer = racer.await.unwrap();
         assert!(answer.status == 503 && answer.left_cookies_alone());
     }
-    assert_eq!(world.provider.calls(), 8, "the tokens of the others were not sent");
+    assert_eq!(fixture.provider.calls(), 8, "the tokens of the others were not sent");
 }
 
 #[tokio::test(start_paused = true)]
 async fn errors_of_single_users_open_no_circuit_breaker() {
     for error in [r#"{"error":"user_locked"}"#, r#"{"ok":false}"#] {
-        let world = World::new();
+        let fixture = Fixture::new();
         let mut locked = Vec::new();
         for n in 0..20 {
-            locked.push(world.expired(&format!("p{n}")).await);
+            locked.push(fixture.expired(&format!("p{n}")).await);
         }
-        world.provider.all(Act::Say(200, &[], error));
-        world.node().events();
+        fixture.provider.all(Act::Say(200, &[], error));
+        fixture.node().events();
         for client in &mut locked {
-            let answer = world.get(client).await;
+            let answer = fixture.get(client).await;
             assert!(answer.status == 503 && answer.left_cookies_alone(), "{answer:?}");
         }
-        assert_eq!(world.provider.calls(), 20, "{error}: each user is asked for");
-        assert!(!world.node().events().contains(&"UpstreamDown".to_owned()));
+        assert_eq!(fixture.provider.calls(), 20, "{error}: each user is asked for");
+        assert!(!fixture.node().events().contains(&"UpstreamDown".to_owned()));
     }
 }

@@ -13,8 +13,8 @@ use http_body::Frame;
 use http_body_util::{BodyExt as _, Full, StreamBody};
 use tower::Service;
 
+use crate::fixture::*;
 use crate::provider::Provider;
-use crate::world::*;
 
 /// The connection to the provider. The connect, the call, and the body of the answer are steps.
 struct Way {
@@ -84,20 +84,20 @@ enum Fate {
 
 /// Sends a request with this fault, and then the browser's next requests.
 async fn survive(aim: Aim, fault: Fault) -> (Points, Fate) {
-    let mut world = World::new();
-    let points = Points::with_clock(world.clock.clone());
-    let client = HttpClient::over(Way::new(&world.provider, &points));
+    let mut fixture = Fixture::new();
+    let points = Points::with_clock(fixture.clock.clone());
+    let client = HttpClient::over(Way::new(&fixture.provider, &points));
     let upstream =
         Upstream::oauth2(&client, url("https://id.example/token")).client(public_client());
-    let store = PointStore::new(world.store.clone(), points.clone());
+    let store = PointStore::new(fixture.store.clone(), points.clone());
     let refresher = upstream.kept_in(store);
-    world.nodes = vec![Node::new(&world.clock, |builder| builder.refresh_with(refresher))];
-    world.tick();
-    let old = world.expired("ada").await;
+    fixture.nodes = vec![Node::new(&fixture.clock, |builder| builder.refresh_with(refresher))];
+    fixture.tick();
+    let old = fixture.expired("ada").await;
 
     points.arm(aim);
     let mut browser = old.clone();
-    let first = points.request(world.get(&mut browser)).await;
+    let first = points.request(fixture.get(&mut browser)).await;
     points.disarm();
     let case = format!("{aim:?}");
     if points.hit().is_none() {
@@ -114,32 +114,32 @@ async fn survive(aim: Aim, fault: Fault) -> (Points, Fate) {
             assert!(answer.left_cookies_alone(), "{case}");
             tokio::time::sleep(secs(answer.retry_after.expect("when to come again"))).await;
         }
-        answer = Some(world.get(&mut browser).await);
+        answer = Some(fixture.get(&mut browser).await);
     }
     let answer = answer.expect("an answer");
     // The next request of this browser, and one that arrives last.
-    let next = world.get(&mut browser).await;
+    let next = fixture.get(&mut browser).await;
     assert_eq!(next.status, answer.status, "{case}");
     if fault != Fault::Stall {
         assert_eq!(
-            world.get(&mut old.clone()).await.status,
+            fixture.get(&mut old.clone()).await.status,
             answer.status,
             "{case}: within the reuse interval"
         );
     }
-    let (calls, reuses) = (world.provider.calls(), world.provider.reuses());
+    let (calls, reuses) = (fixture.provider.calls(), fixture.provider.reuses());
     assert_eq!(reuses, 0, "{case}: no token is sent twice");
     let fate = match answer.status.as_u16() {
         200 => {
-            assert_eq!((calls, world.upstream(&browser).await), (1, (1, 0)), "{case}");
-            let row = world.row(&browser).await.unwrap();
+            assert_eq!((calls, fixture.upstream(&browser).await), (1, (1, 0)), "{case}");
+            let row = fixture.row(&browser).await.unwrap();
             assert_eq!(row.generation, 1, "{case}: one rotation");
             Fate::Served
         }
         401 => {
             assert!(answer.left_cookies_alone() && next.left_cookies_alone(), "{case}");
             assert!(calls <= 1, "{case}");
-            assert_eq!(world.upstream(&old).await, (0, 1), "{case}: the row is as it was");
+            assert_eq!(fixture.upstream(&old).await, (0, 1), "{case}: the row is as it was");
             Fate::InDoubt
         }
         other => panic!("{case}: {other}"),

@@ -18,8 +18,8 @@ use http_body_util::Full;
 use rcgen::SigningKey as _;
 use serde_json::{Value, json};
 
+use crate::fixture::*;
 use crate::provider::{Act, Grant, tokens};
-use crate::world::*;
 
 const ISSUER: &str = "https://id.example";
 /// A key of the provider, or of an attacker.
@@ -84,8 +84,8 @@ fn first(access: &str, id: Option<&str>) -> AccessTokenResponse {
 }
 
 /// A client with expired JWTs, and the member of the answer that carries the next token.
-async fn with_jwts(member: &'static str) -> (World, Client) {
-    let world = World::set(move |upstream| match member {
+async fn with_jwts(member: &'static str) -> (Fixture, Client) {
+    let fixture = Fixture::set(move |upstream| match member {
         "access_token" => upstream.access_tokens_by(shared()),
         _ => upstream.id_tokens_by(shared()),
     });
@@ -94,14 +94,14 @@ async fn with_jwts(member: &'static str) -> (World, Client) {
         "access_token" => first(&token, None),
         _ => first("opaque", Some(&token)),
     };
-    let client = world.node().adopt_issued("ada", issued).await.unwrap();
-    world.pass(LIFE + 1);
-    (world, client)
+    let client = fixture.node().adopt_issued("ada", issued).await.unwrap();
+    fixture.pass(LIFE + 1);
+    (fixture, client)
 }
 
-fn answering(world: &World, member: &'static str, token: impl Into<String>) {
+fn answering(fixture: &Fixture, member: &'static str, token: impl Into<String>) {
     let token = token.into();
-    world.provider.answers(move |grant| {
+    fixture.provider.answers(move |grant| {
         let mut answer = tokens(grant);
         answer[member] = token.clone().into();
         answer
@@ -133,98 +133,98 @@ async fn another_users_token_is_refused_and_never_delivered() {
             ("none at all", "opaque".to_owned()),
         ] {
             let case = format!("{member}: {case}");
-            let (world, mut client) = with_jwts(member).await;
-            let row = world.row(&client).await.unwrap().upstream.unwrap();
-            answering(&world, member, token);
-            let answer = world.get(&mut client).await;
+            let (fixture, mut client) = with_jwts(member).await;
+            let row = fixture.row(&client).await.unwrap().upstream.unwrap();
+            answering(&fixture, member, token);
+            let answer = fixture.get(&mut client).await;
             assert!(answer.status == 503 && answer.left_cookies_alone(), "{case}: {answer:?}");
-            let events = world.node().events();
+            let events = fixture.node().events();
             assert!(events.iter().any(|event| event.starts_with("IssuedRefused")), "{case}");
-            let now = world.row(&client).await.unwrap().upstream.unwrap();
+            let now = fixture.row(&client).await.unwrap().upstream.unwrap();
             assert_eq!((now.seq, &now.sealed), (0, &row.sealed), "{case}");
             // The single-use token is consumed, and its successor is dropped.
-            world.pass(61);
-            let answer = world.get(&mut client).await;
+            fixture.pass(61);
+            let answer = fixture.get(&mut client).await;
             assert!(answer.status == 401 && answer.left_cookies_alone(), "{case}: {answer:?}");
-            assert_eq!(world.provider.calls(), 1, "{case}");
+            assert_eq!(fixture.provider.calls(), 1, "{case}");
         }
-        let (world, mut client) = with_jwts(member).await;
-        answering(&world, member, sign(&good));
-        assert_eq!(world.get(&mut client).await.status, 200, "{member}");
+        let (fixture, mut client) = with_jwts(member).await;
+        answering(&fixture, member, sign(&good));
+        assert_eq!(fixture.get(&mut client).await.status, 200, "{member}");
     }
 }
 
 // Rows: S61.
 #[tokio::test]
 async fn tokens_of_a_sign_in_are_checked_as_well() {
-    let world = World::set(|u| u.access_tokens_by(shared()).id_tokens_by(shared()));
+    let fixture = Fixture::set(|u| u.access_tokens_by(shared()).id_tokens_by(shared()));
     let good = sign(&claims("ada", START, LIFE));
     let other = sign(&claims("bob", START, LIFE));
     let forged = Signer::new("one").sign(&claims("ada", START, 9));
     for (access, id) in [(&other, Some(&good)), (&forged, None), (&good, Some(&forged))] {
         let issued = first(access, id.map(|id| &**id));
-        let answer = world.node().adopt_issued("ada", issued).await.unwrap_err();
+        let answer = fixture.node().adopt_issued("ada", issued).await.unwrap_err();
         assert!(answer.status == 500 && answer.left_cookies_alone(), "{answer:?}");
     }
-    assert_eq!(world.store.store.len(), 0);
-    world.node().adopt_issued("ada", first(&good, Some(&good))).await.unwrap();
+    assert_eq!(fixture.store.store.len(), 0);
+    fixture.node().adopt_issued("ada", first(&good, Some(&good))).await.unwrap();
 }
 
 // Rows: F64.
 #[tokio::test]
 async fn a_refresh_without_an_id_token_is_accepted() {
-    let (world, mut client) = with_jwts("id_token").await;
+    let (fixture, mut client) = with_jwts("id_token").await;
     for n in 1..=5 {
-        assert_eq!(world.get(&mut client).await.status, 200);
-        assert_eq!(world.provider.calls(), n);
-        world.pass(LIFE + 1);
+        assert_eq!(fixture.get(&mut client).await.status, 200);
+        assert_eq!(fixture.provider.calls(), n);
+        fixture.pass(LIFE + 1);
     }
     // It counts if it is present.
-    answering(&world, "id_token", sign(&claims("bob", world.clock.now(), LIFE)));
-    assert_eq!(world.get(&mut client).await.status, 503);
+    answering(&fixture, "id_token", sign(&claims("bob", fixture.clock.now(), LIFE)));
+    assert_eq!(fixture.get(&mut client).await.status, 503);
 }
 
 // Rows: S60, F74.
 #[tokio::test]
 async fn a_refresh_token_that_is_not_replaced_is_kept() {
-    let world = World::new();
-    world.provider.keeps_tokens();
-    world.provider.answers(|grant| {
+    let fixture = Fixture::new();
+    fixture.provider.keeps_tokens();
+    fixture.provider.answers(|grant| {
         let mut answer = tokens(grant);
         answer.as_object_mut().unwrap().remove("refresh_token");
         answer
     });
-    let mut client = world.expired("ada").await;
+    let mut client = fixture.expired("ada").await;
     for _ in 0..3 {
-        assert_eq!(world.get(&mut client).await.status, 200);
-        world.pass(LIFE + 1);
+        assert_eq!(fixture.get(&mut client).await.status, 200);
+        fixture.pass(LIFE + 1);
     }
-    let sent: Vec<_> = world.provider.got().into_iter().map(|got| got.token).collect();
+    let sent: Vec<_> = fixture.provider.got().into_iter().map(|got| got.token).collect();
     assert_eq!(sent, vec![Grant { family: "ada".into(), n: 0 }.refresh(); 3]);
 }
 
 // Rows: S60.
 #[tokio::test]
 async fn a_new_refresh_token_takes_the_place_of_the_old_one() {
-    let world = World::new();
-    let mut client = world.expired("ada").await;
+    let fixture = Fixture::new();
+    let mut client = fixture.expired("ada").await;
     for _ in 0..3 {
-        assert_eq!(world.get(&mut client).await.status, 200);
-        world.pass(LIFE + 1);
+        assert_eq!(fixture.get(&mut client).await.status, 200);
+        fixture.pass(LIFE + 1);
     }
-    let sent: Vec<_> = world.provider.got().into_iter().map(|got| got.token).collect();
+    let sent: Vec<_> = fixture.provider.got().into_iter().map(|got| got.token).collect();
     let expected: Vec<_> = (0..3).map(|n| Grant { family: "ada".into(), n }.refresh()).collect();
-    assert_eq!((sent, world.provider.reuses()), (expected, 0));
+    assert_eq!((sent, fixture.provider.reuses()), (expected, 0));
 }
 
 // Rows: F75.
 #[tokio::test]
 async fn no_scope_is_asked_for_and_a_narrower_one_is_no_error() {
-    let world = World::new();
-    answering(&world, "scope", "openid");
-    let mut client = world.expired("ada").await;
-    assert_eq!(world.get(&mut client).await.status, 200);
-    let got = &world.provider.got()[0];
+    let fixture = Fixture::new();
+    answering(&fixture, "scope", "openid");
+    let mut client = fixture.expired("ada").await;
+    assert_eq!(fixture.get(&mut client).await.status, 200);
+    let got = &fixture.provider.got()[0];
     let mut form: Vec<_> = form_urlencoded::parse(got.body.as_bytes()).into_owned().collect();
     form.sort();
     let names: Vec<_> = form.iter().map(|(name, _)| &**name).collect();
@@ -271,25 +271,26 @@ async fn tokens_by_a_new_key_wait_for_the_key() {
     server.publish(&[&old]);
     let url = JwksUrl::new("https://id.example/jwks.json").unwrap();
     let remote = url.fetch(&server.client()).await.unwrap();
-    let world = World::set(|upstream: Upstream| upstream.access_tokens_by(issuer(remote.keys())));
-    world.tick();
+    let fixture =
+        Fixture::set(|upstream: Upstream| upstream.access_tokens_by(issuer(remote.keys())));
+    fixture.tick();
     let token = old.sign(&claims("ada", START, LIFE));
-    let mut client = world.node().adopt_issued("ada", first(&token, None)).await.unwrap();
+    let mut client = fixture.node().adopt_issued("ada", first(&token, None)).await.unwrap();
     let holder = client.clone();
-    world.pass(LIFE + 1);
+    fixture.pass(LIFE + 1);
     // The provider signs with another key from now on, and its key set is out of reach.
     server.publish(&[&old, &new]);
     server.down.store(true, Ordering::SeqCst);
-    answering(&world, "access_token", new.sign(&claims("ada", world.clock.now(), LIFE)));
-    let answer = world.get(&mut client).await;
+    answering(&fixture, "access_token", new.sign(&claims("ada", fixture.clock.now(), LIFE)));
+    let answer = fixture.get(&mut client).await;
     assert!(answer.status == 503 && answer.left_cookies_alone());
-    assert_eq!(world.upstream(&holder).await, (0, 1));
+    assert_eq!(fixture.upstream(&holder).await, (0, 1));
     tokio::time::sleep(secs(10)).await;
     server.down.store(false, Ordering::SeqCst);
     // The new tokens are stored, and verified when that is possible.
     tokio::time::sleep(secs(45)).await;
-    assert_eq!(world.upstream(&holder).await, (1, 0));
-    assert_eq!(world.get(&mut client).await.status, 200);
-    assert_eq!((world.provider.calls(), world.provider.reuses()), (1, 0));
+    assert_eq!(fixture.upstream(&holder).await, (1, 0));
+    assert_eq!(fixture.get(&mut client).await.status, 200);
+    assert_eq!((fixture.provider.calls(), fixture.provider.reuses()), (1, 0));
     assert!(server.fetches.load(Ordering::SeqCst) <= 5);
 }

@@ -6,8 +6,8 @@ use everfresh::dialect::{ClientAuthentication, ClientSecret, Dialect};
 use everfresh::{ConfigError, Engine, Keys, MemoryStore};
 use everfresh_upstream::{HttpError, Replay, Upstream};
 
+use crate::fixture::*;
 use crate::provider::{Act, Provider, SECRET_PART};
-use crate::world::*;
 
 /// The output of a subscriber.
 #[derive(Clone, Default)]
@@ -46,12 +46,12 @@ async fn no_token_and_no_secret_in_logs_events_or_debug() {
         ClientAuthentication::Basic { id: "app".into(), secret: secret() },
         ClientAuthentication::Post { id: "app".into(), secret: secret() },
     ] {
-        let world = World::set(|upstream| {
+        let fixture = Fixture::set(|upstream| {
             let upstream = upstream.client(client.clone()).replay(Replay::Within(secs(40)));
             log.0.lock().unwrap().extend_from_slice(format!("{upstream:?}").as_bytes());
             upstream
         });
-        world.tick();
+        fixture.tick();
         for act in [
             Act::Good,
             Act::Say(400, &[], r#"{"error":"invalid_request","rt":"rt.ada.0.pssst"}"#),
@@ -61,14 +61,14 @@ async fn no_token_and_no_secret_in_logs_events_or_debug() {
             Act::Fail(HttpError::Connect { cause: "refused".into() }),
             Act::TakeAndSay(504, "at.ada.1.pssst"),
         ] {
-            let mut client = world.expired("ada").await;
-            world.provider.next(act);
-            let answer = world.get(&mut client).await;
+            let mut client = fixture.expired("ada").await;
+            fixture.provider.next(act);
+            let answer = fixture.get(&mut client).await;
             shown += &answer.body;
-            let row = world.row(&client).await;
+            let row = fixture.row(&client).await;
             shown += &format!("{row:?} {:?}", row.as_ref().and_then(|row| row.upstream.clone()));
             tokio::time::sleep(secs(1)).await;
-            let out = world
+            let out = fixture
                 .node()
                 .send(&mut client, |session| async move {
                     let issued = session.upstream_access_token().await;
@@ -79,11 +79,11 @@ async fn no_token_and_no_secret_in_logs_events_or_debug() {
                 .await;
             shown += &out.body;
         }
-        shown += &world.node().events().join("\n");
-        shown += &format!("{:?}", world.node().auth);
+        shown += &fixture.node().events().join("\n");
+        shown += &format!("{:?}", fixture.node().auth);
         // A sealed token shows nothing either.
-        let client = world.adopt("ada").await;
-        let upstream = world.row(&client).await.unwrap().upstream.unwrap();
+        let client = fixture.adopt("ada").await;
+        let upstream = fixture.row(&client).await.unwrap().upstream.unwrap();
         let sealed = String::from_utf8_lossy(&upstream.sealed).into_owned();
         assert!(!sealed.contains(SECRET_PART));
     }
@@ -150,8 +150,8 @@ async fn a_contradiction_is_found_when_the_engine_is_built() {
 
 #[tokio::test]
 async fn an_upstream_session_without_tokens_is_refused() {
-    let world = World::new();
-    let answer = world
+    let fixture = Fixture::new();
+    let answer = fixture
         .node()
         .send(&mut Client::default(), |session| async move {
             session.sign_in("ada", User { name: "ada".into() }).await?;
@@ -159,5 +159,5 @@ async fn an_upstream_session_without_tokens_is_refused() {
         })
         .await;
     assert_eq!(answer.status, 500);
-    assert!(answer.left_cookies_alone() && world.store.store.is_empty());
+    assert!(answer.left_cookies_alone() && fixture.store.store.is_empty());
 }

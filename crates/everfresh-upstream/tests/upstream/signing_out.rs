@@ -3,8 +3,8 @@
 use everfresh::Rejection;
 use everfresh::dialect::TokenKind;
 
+use crate::fixture::*;
 use crate::provider::{Act, Got, SECRET_PART};
-use crate::world::*;
 
 async fn sign_out(session: everfresh::Session<User>) -> Result<String, Rejection> {
     session.sign_out().await?;
@@ -12,16 +12,16 @@ async fn sign_out(session: everfresh::Session<User>) -> Result<String, Rejection
 }
 
 /// On another node, which has no pending refresh, by another session of the same user.
-async fn sign_out_elsewhere(world: &World) {
+async fn sign_out_elsewhere(fixture: &Fixture) {
     let grant = crate::provider::Grant { family: "other".into(), n: 0 };
     let issued =
         everfresh::dialect::AccessTokenResponse::new(everfresh::AccessToken::new(grant.access()))
             .with_refresh_token(everfresh::refresher::RefreshToken::new(grant.refresh()));
-    let mut other = world.nodes[1].adopt_issued("ada", issued).await.unwrap();
+    let mut other = fixture.nodes[1].adopt_issued("ada", issued).await.unwrap();
     let others = |session: everfresh::Session<User>| async move {
         Ok(session.sign_out_others().await?.to_string())
     };
-    let answer = world.nodes[1].send(&mut other, others).await;
+    let answer = fixture.nodes[1].send(&mut other, others).await;
     assert_eq!((answer.status.as_u16(), &*answer.body), (200, "1"));
 }
 
@@ -36,12 +36,12 @@ fn refresh_token(family: &str, n: u64) -> String {
 // Rows: S66.
 #[tokio::test(start_paused = true)]
 async fn a_sign_out_revokes_the_upstream_token() {
-    let world = World::new();
-    let mut client = world.adopt("ada").await;
-    let answer = world.node().send(&mut client, sign_out).await;
+    let fixture = Fixture::new();
+    let mut client = fixture.adopt("ada").await;
+    let answer = fixture.node().send(&mut client, sign_out).await;
     assert_eq!((answer.status.as_u16(), answer.set.len()), (200, 2));
-    world.until(async || world.provider.revoked().len() == 1).await;
-    let got = &world.provider.revoked()[0];
+    fixture.until(async || fixture.provider.revoked().len() == 1).await;
+    let got = &fixture.provider.revoked()[0];
     assert_eq!(got.path, "/revoke");
     let mut form: Vec<_> = form_urlencoded::parse(got.body.as_bytes()).into_owned().collect();
     form.sort();
@@ -52,7 +52,7 @@ async fn a_sign_out_revokes_the_upstream_token() {
         field("token_type_hint", "refresh_token"),
     ];
     assert_eq!(form, expected);
-    assert_eq!(world.provider.calls(), 0);
+    assert_eq!(fixture.provider.calls(), 0);
 }
 
 // Rows: S66.
@@ -66,13 +66,13 @@ async fn an_unknown_token_counts_as_revoked_and_a_busy_server_is_asked_again() {
         (&[400], 1),
         (&[401], 1),
     ] {
-        let world = World::new();
-        world.tick();
-        let mut client = world.adopt("ada").await;
-        world.provider.revocations(statuses);
-        assert_eq!(world.node().send(&mut client, sign_out).await.status, 200);
+        let fixture = Fixture::new();
+        fixture.tick();
+        let mut client = fixture.adopt("ada").await;
+        fixture.provider.revocations(statuses);
+        assert_eq!(fixture.node().send(&mut client, sign_out).await.status, 200);
         tokio::time::sleep(secs(60)).await;
-        let revoked = world.provider.revoked();
+        let revoked = fixture.provider.revoked();
         assert_eq!(tokens(&revoked), vec![&*refresh_token("ada", 0); calls], "{statuses:?}");
     }
 }
@@ -80,57 +80,57 @@ async fn an_unknown_token_counts_as_revoked_and_a_busy_server_is_asked_again() {
 // Rows: F80.
 #[tokio::test(start_paused = true)]
 async fn after_a_sign_out_a_late_token_is_revoked_and_not_stored() {
-    let world = World::nodes(2);
-    world.tick();
-    let client = world.expired("ada").await;
-    world.provider.next(Act::Hold);
-    let (node, mut first) = (world.node().clone(), client.clone());
+    let fixture = Fixture::nodes(2);
+    fixture.tick();
+    let client = fixture.expired("ada").await;
+    fixture.provider.next(Act::Hold);
+    let (node, mut first) = (fixture.node().clone(), client.clone());
     let first = tokio::spawn(async move { node.get(&mut first).await });
-    world.provider.until_calls(1).await;
-    sign_out_elsewhere(&world).await;
-    world.provider.release();
+    fixture.provider.until_calls(1).await;
+    sign_out_elsewhere(&fixture).await;
+    fixture.provider.release();
     let answer = first.await.unwrap();
     assert!(answer.status == 401 && answer.left_cookies_alone(), "{answer:?}");
-    world.until(async || world.provider.revoked().len() == 2).await;
-    let revoked = world.provider.revoked();
+    fixture.until(async || fixture.provider.revoked().len() == 2).await;
+    let revoked = fixture.provider.revoked();
     assert_eq!(tokens(&revoked), [refresh_token("ada", 0), refresh_token("ada", 1)]);
-    assert!(world.row(&client).await.is_none());
-    for node in &world.nodes {
+    assert!(fixture.row(&client).await.is_none());
+    for node in &fixture.nodes {
         assert_eq!(node.get(&mut client.clone()).await.status, 401);
     }
-    assert_eq!(world.provider.calls(), 1);
+    assert_eq!(fixture.provider.calls(), 1);
 }
 
 // Rows: F80.
 #[tokio::test(start_paused = true)]
 async fn a_sign_out_between_any_two_steps_is_final() {
     for step in ["claim", "publish", "rotate"] {
-        let world = World::nodes(2);
-        world.tick();
-        let client = world.expired("ada").await;
+        let fixture = Fixture::nodes(2);
+        fixture.tick();
+        let client = fixture.expired("ada").await;
         // The step takes effect, and its answer is slow. The sign-out arrives in between.
-        world.store.next(step, crate::wire::Fault::Slow(300));
-        let (node, mut first) = (world.node().clone(), client.clone());
+        fixture.store.next(step, crate::wire::Fault::Slow(300));
+        let (node, mut first) = (fixture.node().clone(), client.clone());
         let first = tokio::spawn(async move { node.get(&mut first).await.status.as_u16() });
-        world.until(async || world.store.count(step) == 1).await;
-        sign_out_elsewhere(&world).await;
+        fixture.until(async || fixture.store.count(step) == 1).await;
+        sign_out_elsewhere(&fixture).await;
         let first = first.await.unwrap();
         assert!(first == 401 || (first == 200 && step == "rotate"), "{step}: {first}");
-        assert!(world.row(&client).await.is_none(), "{step}");
+        assert!(fixture.row(&client).await.is_none(), "{step}");
         tokio::time::sleep(secs(2)).await;
         // The latest token that the provider issued is among the revoked ones.
-        let latest = refresh_token("ada", world.provider.calls() as u64);
-        let revoked = world.provider.revoked();
+        let latest = refresh_token("ada", fixture.provider.calls() as u64);
+        let revoked = fixture.provider.revoked();
         assert!(tokens(&revoked).contains(&&*latest), "{step}: {:?}", tokens(&revoked));
-        assert_eq!(world.nodes[1].get(&mut client.clone()).await.status, 401);
+        assert_eq!(fixture.nodes[1].get(&mut client.clone()).await.status, 401);
     }
 }
 
 // Rows: S66.
 #[tokio::test(start_paused = true)]
 async fn signed_out_everywhere_is_revoked_everywhere() {
-    let world = World::new();
-    let mut first = world.adopt("ada").await;
+    let fixture = Fixture::new();
+    let mut first = fixture.adopt("ada").await;
     let mut grants = vec![refresh_token("ada", 0)];
     for n in 0..3 {
         let grant = crate::provider::Grant { family: format!("ada-{n}"), n: 0 };
@@ -138,39 +138,39 @@ async fn signed_out_everywhere_is_revoked_everywhere() {
             grant.access(),
         ))
         .with_refresh_token(everfresh::refresher::RefreshToken::new(grant.refresh()));
-        world.node().adopt_issued("ada", issued).await.unwrap();
+        fixture.node().adopt_issued("ada", issued).await.unwrap();
         grants.push(grant.refresh());
     }
-    let bob = world.adopt("bob").await;
+    let bob = fixture.adopt("bob").await;
     let everywhere = |session: everfresh::Session<User>| async move {
         Ok(session.sign_out_everywhere().await?.to_string())
     };
-    let answer = world.node().send(&mut first, everywhere).await;
+    let answer = fixture.node().send(&mut first, everywhere).await;
     assert_eq!((answer.status.as_u16(), &*answer.body), (200, "4"));
-    world.until(async || world.provider.revoked().len() >= 4).await;
-    let revoked = world.provider.revoked();
+    fixture.until(async || fixture.provider.revoked().len() >= 4).await;
+    let revoked = fixture.provider.revoked();
     let mut revoked = tokens(&revoked);
     revoked.sort_unstable();
     grants.sort_unstable();
     assert_eq!(revoked, grants);
-    assert!(world.row(&bob).await.is_some());
+    assert!(fixture.row(&bob).await.is_some());
 }
 
 #[tokio::test(start_paused = true)]
 async fn reuse_revokes_the_upstream_tokens_as_well() {
-    let world = World::new();
-    let old = world.adopt("ada").await;
+    let fixture = Fixture::new();
+    let old = fixture.adopt("ada").await;
     let mut client = old.clone();
     for _ in 0..2 {
-        world.pass(LIFE + 1);
-        assert_eq!(world.get(&mut client).await.status, 200);
+        fixture.pass(LIFE + 1);
+        assert_eq!(fixture.get(&mut client).await.status, 200);
     }
-    world.pass(LIFE + 1);
-    let answer = world.get(&mut old.clone()).await;
+    fixture.pass(LIFE + 1);
+    let answer = fixture.get(&mut old.clone()).await;
     assert_eq!(answer.status, 401);
-    world.until(async || world.provider.revoked().len() == 1).await;
-    assert_eq!(tokens(&world.provider.revoked()), [refresh_token("ada", 2)]);
-    assert_eq!(world.provider.calls(), 2, "nothing is sent for a stolen token");
+    fixture.until(async || fixture.provider.revoked().len() == 1).await;
+    assert_eq!(tokens(&fixture.provider.revoked()), [refresh_token("ada", 2)]);
+    assert_eq!(fixture.provider.calls(), 2, "nothing is sent for a stolen token");
 }
 
 #[tokio::test(start_paused = true)]
@@ -185,14 +185,14 @@ async fn a_session_with_an_access_token_alone_revokes_that_token() {
             .revoke_at(url("https://id.example/revoke"))
     };
     assert_ne!(everfresh::dialect::Dialect::VIJIL.request.token, TokenKind::Refresh);
-    let world = World::over(provider, 1, upstream, |builder| builder);
+    let fixture = Fixture::over(provider, 1, upstream, |builder| builder);
     let issued = everfresh::dialect::AccessTokenResponse::new(everfresh::AccessToken::new(
         crate::provider::Grant { family: "ada".into(), n: 0 }.access(),
     ));
-    let mut client = world.node().adopt_issued("ada", issued).await.unwrap();
-    assert_eq!(world.node().send(&mut client, sign_out).await.status, 200);
-    world.until(async || world.provider.revoked().len() == 1).await;
-    let got = &world.provider.revoked()[0];
+    let mut client = fixture.node().adopt_issued("ada", issued).await.unwrap();
+    assert_eq!(fixture.node().send(&mut client, sign_out).await.status, 200);
+    fixture.until(async || fixture.provider.revoked().len() == 1).await;
+    let got = &fixture.provider.revoked()[0];
     assert!(got.body.contains("token_type_hint=access_token"), "{}", got.body);
     assert_eq!(got.token, format!("at.ada.0.{SECRET_PART}"));
 }
@@ -200,27 +200,27 @@ async fn a_session_with_an_access_token_alone_revokes_that_token() {
 // Rows: L4.
 #[tokio::test(start_paused = true)]
 async fn a_sign_out_counts_here_although_the_store_was_down() {
-    let world = World::nodes(2);
-    world.tick();
-    let client = world.adopt("ada").await;
-    world.store.down(true);
-    let answer = world.node().send(&mut client.clone(), sign_out).await;
+    let fixture = Fixture::nodes(2);
+    fixture.tick();
+    let client = fixture.adopt("ada").await;
+    fixture.store.down(true);
+    let answer = fixture.node().send(&mut client.clone(), sign_out).await;
     assert_eq!((answer.status.as_u16(), answer.set.len()), (503, 2));
-    world.store.down(false);
-    assert!(world.row(&client).await.is_some(), "its row lives on");
+    fixture.store.down(false);
+    assert!(fixture.row(&client).await.is_some(), "its row lives on");
     for age in [0, 20, LIFE] {
-        world.pass(age);
+        fixture.pass(age);
         for access in [&*client.access, ""] {
             let mut copy = Client { access: access.into(), ..client.clone() };
-            let answer = world.node().get(&mut copy).await;
+            let answer = fixture.node().get(&mut copy).await;
             assert_eq!((answer.status.as_u16(), &*answer.body != "ada"), (401, true), "{age} s");
             assert!(answer.left_cookies_alone());
         }
     }
-    assert_eq!(world.provider.calls(), 0);
+    assert_eq!(fixture.provider.calls(), 0);
     // A page that answers 401 deletes the cookies, as for any session that is over.
     let mut page = Client { navigates: true, access: String::new(), ..client.clone() };
-    assert_eq!(world.node().get(&mut page).await.set.len(), 2);
+    assert_eq!(fixture.node().get(&mut page).await.set.len(), 2);
     // The other node has not learned of the end.
-    assert_eq!(world.nodes[1].get(&mut client.clone()).await.status, 200);
+    assert_eq!(fixture.nodes[1].get(&mut client.clone()).await.status, 200);
 }

@@ -12,8 +12,8 @@ use hyper_util::rt::{TokioExecutor, TokioIo};
 use hyper_util::server::conn::auto::Builder;
 use tokio::net::TcpListener;
 
+use crate::fixture::*;
 use crate::provider::Provider;
-use crate::world::*;
 
 /// Puts a provider behind a socket.
 async fn listen(provider: Provider) -> SocketAddr {
@@ -39,12 +39,12 @@ async fn listen(provider: Provider) -> SocketAddr {
     address
 }
 
-fn world_at(url_text: String, provider: Provider, replay: Replay) -> World {
+fn fixture_at(url_text: String, provider: Provider, replay: Replay) -> Fixture {
     let upstream = move || {
         let http = HttpClient::new().unwrap();
         Upstream::oauth2(&http, url(&url_text)).client(public_client()).replay(replay)
     };
-    World::over(provider, 1, upstream, |builder| builder)
+    Fixture::over(provider, 1, upstream, |builder| builder)
 }
 
 // Rows: S57, F77.
@@ -64,14 +64,14 @@ async fn no_failure_of_the_connection_sends_a_token_twice() {
         let provider = Provider::new();
         let proxy = FaultProxy::start(listen(provider.clone()).await).await;
         let url = format!("http://{}/token", proxy.address());
-        let world = world_at(url, provider.clone(), Replay::Never);
-        let mut client = world.expired("ada").await;
+        let fixture = fixture_at(url, provider.clone(), Replay::Never);
+        let mut client = fixture.expired("ada").await;
         proxy.next(fault.clone());
-        let answer = world.get(&mut client).await;
+        let answer = fixture.get(&mut client).await;
         assert_eq!(answer.status, status, "{fault:?}");
         assert_eq!(answer.set.is_empty(), status != 200, "{fault:?}");
-        world.pass(61);
-        assert_eq!(world.get(&mut client).await.status, next, "{fault:?}");
+        fixture.pass(61);
+        assert_eq!(fixture.get(&mut client).await.status, next, "{fault:?}");
         assert_eq!((provider.calls(), provider.reuses()), (taken, 0), "{fault:?}");
     }
 }
@@ -84,10 +84,10 @@ async fn a_token_that_may_be_sent_again_is_sent_once_more() {
         provider.keeps_tokens();
         let proxy = FaultProxy::start(listen(provider.clone()).await).await;
         let url = format!("http://{}/token", proxy.address());
-        let world = world_at(url, provider.clone(), Replay::Within(secs(40)));
-        let mut client = world.expired("ada").await;
+        let fixture = fixture_at(url, provider.clone(), Replay::Within(secs(40)));
+        let mut client = fixture.expired("ada").await;
         proxy.next(fault.clone());
-        assert_eq!(world.get(&mut client).await.status, 200, "{fault:?}");
+        assert_eq!(fixture.get(&mut client).await.status, 200, "{fault:?}");
         assert_eq!(proxy.counts().requests, 2, "{fault:?}");
     }
 }
@@ -105,11 +105,11 @@ async fn an_unreachable_or_untrusted_server_costs_no_reservation() {
     for url in
         [format!("http://{closed}/token"), format!("https://localhost:{}/token", plain.port())]
     {
-        let world = world_at(url.clone(), provider.clone(), Replay::Never);
-        let mut client = world.expired("ada").await;
-        let answer = world.get(&mut client).await;
+        let fixture = fixture_at(url.clone(), provider.clone(), Replay::Never);
+        let mut client = fixture.expired("ada").await;
+        let answer = fixture.get(&mut client).await;
         assert!(answer.status == 503 && answer.left_cookies_alone(), "{url}");
-        assert_eq!(world.upstream(&client).await, (0, 0), "{url}");
-        assert_eq!((provider.calls(), world.store.count("claim")), (0, 0), "{url}");
+        assert_eq!(fixture.upstream(&client).await, (0, 0), "{url}");
+        assert_eq!((provider.calls(), fixture.store.count("claim")), (0, 0), "{url}");
     }
 }

@@ -5,23 +5,23 @@ use std::time::Duration;
 use everfresh::{Keys, ManualClock, SessionStatus, TrustedIssuer};
 use everfresh_upstream::Replay;
 
-use crate::world::*;
+use crate::fixture::*;
 
 // Rows: H1.
 #[tokio::test]
 async fn a_spent_cookie_is_worth_what_the_other_server_says_and_no_more() {
     let (issuer, clock) = (Issuer::new(), ManualClock::starting_at(NOW));
-    let mut world = World::new(issuer.sealed(), &clock);
-    world.sign_in().await;
-    let first = world.sealed();
-    world.pass(LIFE);
-    assert_eq!(world.look().await.status, SessionStatus::Present);
-    assert_ne!(world.sealed(), first);
-    world.sign_out().await;
+    let mut fixture = Fixture::new(issuer.sealed(), &clock);
+    fixture.sign_in().await;
+    let first = fixture.sealed();
+    fixture.pass(LIFE);
+    assert_eq!(fixture.look().await.status, SessionStatus::Present);
+    assert_ne!(fixture.sealed(), first);
+    fixture.sign_out().await;
     for hours in [2, 22, 240, 360] {
         let calls = issuer.calls();
-        world.clock.advance(Duration::from_secs(hours * 3600));
-        let visit = world.thief(&first).look().await;
+        fixture.clock.advance(Duration::from_secs(hours * 3600));
+        let visit = fixture.thief(&first).look().await;
         assert_eq!(visit.status, SessionStatus::Rejected, "{hours} h later");
         assert!(visit.set.is_empty(), "no token comes of it");
         assert_eq!(issuer.calls(), calls + 1, "the other server is asked, and says no");
@@ -32,16 +32,16 @@ async fn a_spent_cookie_is_worth_what_the_other_server_says_and_no_more() {
 #[tokio::test]
 async fn a_disabled_account_is_refused_at_the_next_expiry_with_every_copy_of_the_cookie() {
     let (issuer, clock) = (Issuer::new(), ManualClock::starting_at(NOW));
-    let mut world = World::new(issuer.sealed(), &clock);
-    world.sign_in().await;
-    let first = world.sealed();
-    world.pass(LIFE);
-    assert_eq!(world.look().await.status, SessionStatus::Present);
-    world.pass(31);
+    let mut fixture = Fixture::new(issuer.sealed(), &clock);
+    fixture.sign_in().await;
+    let first = fixture.sealed();
+    fixture.pass(LIFE);
+    assert_eq!(fixture.look().await.status, SessionStatus::Present);
+    fixture.pass(31);
     issuer.good.lock().unwrap().clear();
     // With a used copy and with the latest one, on a node that was started afterwards.
-    let fresh = World::new(issuer.sealed(), &clock);
-    for (node, sealed) in [(&world, &first), (&fresh, &world.sealed())] {
+    let fresh = Fixture::new(issuer.sealed(), &clock);
+    for (node, sealed) in [(&fixture, &first), (&fresh, &fixture.sealed())] {
         node.pass(LIFE);
         let visit = node.thief(sealed).look().await;
         assert_eq!((visit.status, visit.set.len()), (SessionStatus::Rejected, 0));
@@ -52,23 +52,23 @@ async fn a_disabled_account_is_refused_at_the_next_expiry_with_every_copy_of_the
 #[tokio::test]
 async fn a_sign_out_counts_at_once_for_every_cookie_of_the_session() {
     let (issuer, clock) = (Issuer::new(), ManualClock::starting_at(NOW));
-    let mut world = World::new(issuer.sealed(), &clock);
-    world.sign_in().await;
-    let first = world.sealed();
-    world.pass(LIFE);
-    assert_eq!(world.look().await.status, SessionStatus::Present);
-    let latest = world.sealed();
+    let mut fixture = Fixture::new(issuer.sealed(), &clock);
+    fixture.sign_in().await;
+    let first = fixture.sealed();
+    fixture.pass(LIFE);
+    assert_eq!(fixture.look().await.status, SessionStatus::Present);
+    let latest = fixture.sealed();
     // The tokens stay valid at the other server, so only this node refuses the session.
     issuer.revoked.lock().unwrap().clear();
-    world.sign_out().await;
+    fixture.sign_out().await;
     issuer.good.lock().unwrap().push("r1".into());
     issuer.good.lock().unwrap().push("r0".into());
     let calls = issuer.calls();
     for sealed in [&first, &latest] {
         for _ in 0..3 {
-            let visit = world.thief(sealed).look().await;
+            let visit = fixture.thief(sealed).look().await;
             assert_eq!((visit.status, visit.set.len()), (SessionStatus::Rejected, 0));
-            world.pass(LIFE);
+            fixture.pass(LIFE);
         }
     }
     assert_eq!(issuer.calls(), calls, "and no call is made for them");
@@ -78,13 +78,13 @@ async fn a_sign_out_counts_at_once_for_every_cookie_of_the_session() {
 #[tokio::test]
 async fn a_session_that_the_other_server_ended_is_not_refreshed_again() {
     let (issuer, clock) = (Issuer::new(), ManualClock::starting_at(NOW));
-    let mut world = World::new(issuer.sealed(), &clock);
-    world.sign_in().await;
-    world.pass(LIFE);
+    let mut fixture = Fixture::new(issuer.sealed(), &clock);
+    fixture.sign_in().await;
+    fixture.pass(LIFE);
     issuer.good.lock().unwrap().clear();
     for _ in 0..20 {
-        assert_eq!(world.look().await.status, SessionStatus::Rejected);
-        world.pass(60);
+        assert_eq!(fixture.look().await.status, SessionStatus::Rejected);
+        fixture.pass(60);
     }
     assert_eq!(issuer.calls(), 1);
 }
@@ -96,14 +96,14 @@ async fn an_access_token_that_comes_too_late_forces_no_sign_in() {
     let keys = Keys::hs256(OTHER_SECRET).unwrap();
     let read = TrustedIssuer::new(keys, "https://id.example", "app");
     let upstream = issuer.upstream().replay(Replay::Always).access_tokens_by(read);
-    let mut world = World::new(upstream.sealed_in_cookies(), &clock);
-    world.sign_in().await;
+    let mut fixture = Fixture::new(upstream.sealed_in_cookies(), &clock);
+    fixture.sign_in().await;
     issuer.fails(Fault::Late);
-    world.pass(LIFE + LEEWAY);
-    let visit = world.look().await;
+    fixture.pass(LIFE + LEEWAY);
+    let visit = fixture.look().await;
     assert!(matches!(visit.status, SessionStatus::Unavailable { .. }), "{:?}", visit.status);
     assert!(visit.set.is_empty());
     issuer.fails(Fault::Nothing);
-    world.pass(60);
-    assert_eq!(world.look().await.status, SessionStatus::Present, "nothing was lost by it");
+    fixture.pass(60);
+    assert_eq!(fixture.look().await.status, SessionStatus::Present, "nothing was lost by it");
 }

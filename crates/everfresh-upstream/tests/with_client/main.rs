@@ -3,7 +3,7 @@
 #![expect(clippy::unwrap_used, reason = "tests")]
 
 mod ended;
-mod world;
+mod fixture;
 
 use std::time::Duration;
 
@@ -21,25 +21,25 @@ use everfresh_upstream::Replay;
 use http::header::{COOKIE, SET_COOKIE};
 use http::{Request, Response};
 
-use world::*;
+use fixture::*;
 
 // Rows: S83.
 #[tokio::test]
 async fn sealed_tokens_are_refreshed_once_per_expiry_and_unreadable_to_clients() {
     let (issuer, clock) = (Issuer::new(), ManualClock::starting_at(NOW));
-    let mut world = World::new(issuer.sealed(), &clock);
-    let visit = world.sign_in().await;
+    let mut fixture = Fixture::new(issuer.sealed(), &clock);
+    let visit = fixture.sign_in().await;
     assert_eq!(names(&visit), [ACCESS, REFRESH]);
     for expiry in 1..=5 {
-        let sealed = world.jar.get(REFRESH).unwrap().to_owned();
+        let sealed = fixture.jar.get(REFRESH).unwrap().to_owned();
         let bytes = B64.decode(&sealed).unwrap();
         assert!(!String::from_utf8_lossy(&bytes).contains("access"), "it is sealed");
-        world.pass(LIFE);
-        let visit = world.look().await;
+        fixture.pass(LIFE);
+        let visit = fixture.look().await;
         assert_eq!((visit.status, issuer.calls()), (SessionStatus::Present, expiry));
         assert_eq!(names(&visit), [ACCESS, REFRESH]);
         assert!(!visit.seen.contains(REFRESH), "the inner service sees none of it");
-        let visit = world.look().await;
+        let visit = fixture.look().await;
         assert_eq!((visit.status, visit.set.len()), (SessionStatus::Present, 0));
     }
 }
@@ -53,7 +53,7 @@ async fn sealed_tokens_are_not_spent_on_claims_that_do_not_fit() {
         email: String,
     }
     let (issuer, clock) = (Issuer::new(), ManualClock::starting_at(NOW));
-    let mut old = World::new(issuer.sealed(), &clock);
+    let mut old = Fixture::new(issuer.sealed(), &clock);
     old.sign_in().await;
     old.pass(LIFE);
     let new = Engine::<Changed>::builder(Keys::hs256(SECRET).unwrap())
@@ -77,9 +77,9 @@ async fn sealed_tokens_are_not_spent_on_claims_that_do_not_fit() {
 #[tokio::test]
 async fn a_strangers_bytes_cause_no_call() {
     let (issuer, clock) = (Issuer::new(), ManualClock::starting_at(NOW));
-    let world = World::new(issuer.sealed(), &clock);
+    let fixture = Fixture::new(issuer.sealed(), &clock);
     for stranger in ["x", "r0", &"A".repeat(4000)] {
-        let visit = world.thief(stranger).look().await;
+        let visit = fixture.thief(stranger).look().await;
         assert!(visit.status != SessionStatus::Present && visit.set.is_empty());
     }
     assert_eq!(issuer.calls(), 0);
@@ -89,15 +89,15 @@ async fn a_strangers_bytes_cause_no_call() {
 #[tokio::test]
 async fn large_tokens_take_several_cookies_and_leave_none_behind() {
     let (issuer, clock) = (Issuer::new(), ManualClock::starting_at(NOW));
-    let mut world = World::new(issuer.sealed(), &clock);
-    world.sign_in().await;
+    let mut fixture = Fixture::new(issuer.sealed(), &clock);
+    fixture.sign_in().await;
     let pieces: Vec<String> = (0..4)
         .map(|n| if n == 0 { REFRESH.to_owned() } else { format!("{REFRESH}.{n}") })
         .collect();
     for padding in [3_000, 9_000, 5_000, 0, 6_000, 0] {
         issuer.pads(padding);
-        world.pass(LIFE);
-        let visit = world.look().await;
+        fixture.pass(LIFE);
+        let visit = fixture.look().await;
         assert_eq!(visit.status, SessionStatus::Present, "{padding}");
         assert!(visit.set.iter().all(|(name, size)| name.len() + size <= 4096), "{:?}", visit.set);
         let mut written: Vec<_> = visit.set.iter().map(|(name, _)| name.clone()).collect();
@@ -106,19 +106,19 @@ async fn large_tokens_take_several_cookies_and_leave_none_behind() {
         all.push(ACCESS.to_owned());
         all.sort();
         assert_eq!(written, all, "each is written or deleted, once");
-        let kept = pieces.iter().filter(|name| world.jar.get(name).is_some()).count();
+        let kept = pieces.iter().filter(|name| fixture.jar.get(name).is_some()).count();
         // As base64, twice. An access token of some 250 bytes is included as well.
         assert!(kept > padding / 3_800, "{padding}: {kept}");
-        let visit = world.look().await;
+        let visit = fixture.look().await;
         assert_eq!(visit.status, SessionStatus::Present);
         assert!(!visit.seen.contains(REFRESH), "no piece of it is seen inside");
     }
     issuer.pads(20_000);
-    world.pass(LIFE + LEEWAY);
-    let visit = world.look().await;
+    fixture.pass(LIFE + LEEWAY);
+    let visit = fixture.look().await;
     assert!(matches!(visit.status, SessionStatus::Unavailable { .. }), "too large for any client");
     assert!(visit.set.is_empty(), "and nothing is committed");
-    let visit = world.visit(|session| async move { session.sign_out().await.unwrap() }).await;
+    let visit = fixture.visit(|session| async move { session.sign_out().await.unwrap() }).await;
     assert_eq!(visit.set.len(), 5);
     assert!(visit.set.iter().all(|(_, size)| *size == 0), "sign-out deletes every piece");
 }
@@ -129,7 +129,7 @@ async fn a_ring_rotates_under_sealed_cookies() {
     let (issuer, clock) = (Issuer::new(), ManualClock::starting_at(NOW));
     let (old, new) = (b"G6Hj5Vt5KX2ZcVFTVKCfpFG9VFUqWWbZ", b"M8GkDNsi9tA3codC8Q6Cz6YJs2kuBVAE");
     let ring = |first: &[u8]| KeyRing::new(first).unwrap();
-    let node = |ring| World::new(issuer.sealed().key_ring(ring), &clock);
+    let node = |ring| Fixture::new(issuer.sealed().key_ring(ring), &clock);
     let mut before = node(ring(old));
     before.sign_in().await;
     let mut after = node(ring(new).and_former(old).unwrap());
@@ -150,9 +150,9 @@ async fn a_ring_rotates_under_sealed_cookies() {
 #[tokio::test(start_paused = true)]
 async fn a_result_leaves_with_the_response_that_asked_for_it() {
     let (issuer, clock) = (Issuer::new(), ManualClock::starting_at(NOW));
-    let mut world = World::new(issuer.sealed(), &clock);
-    world.sign_in().await;
-    world.pass(LIFE - 40);
+    let mut fixture = Fixture::new(issuer.sealed(), &clock);
+    fixture.sign_in().await;
+    fixture.pass(LIFE - 40);
     issuer.open.send_replace(false);
     let gate = issuer.clone();
     tokio::spawn(async move {
@@ -160,30 +160,30 @@ async fn a_result_leaves_with_the_response_that_asked_for_it() {
         gate.open.send_replace(true);
     });
     let began = tokio::time::Instant::now();
-    let visit = world.visit(|session| async move {
+    let visit = fixture.visit(|session| async move {
         assert_eq!(session.status(), SessionStatus::Present);
     });
     let visit = visit.await;
     assert_eq!(names(&visit), [ACCESS, REFRESH], "the head waited for it");
     assert_eq!(began.elapsed(), Duration::from_secs(10));
-    world.pass(LIFE);
-    assert_eq!((world.look().await.status, issuer.calls()), (SessionStatus::Present, 2));
+    fixture.pass(LIFE);
+    assert_eq!((fixture.look().await.status, issuer.calls()), (SessionStatus::Present, 2));
 }
 
 // Rows: F15.
 #[tokio::test]
 async fn a_lost_response_is_recovered_by_the_next_request() {
     let (issuer, clock) = (Issuer::new(), ManualClock::starting_at(NOW));
-    let mut world = World::new(issuer.sealed(), &clock);
-    world.sign_in().await;
+    let mut fixture = Fixture::new(issuer.sealed(), &clock);
+    fixture.sign_in().await;
     for wait in [0, 20, 31, 3600] {
-        world.pass(LIFE);
-        let kept = world.jar.clone();
-        assert_eq!(world.look().await.status, SessionStatus::Present);
-        world.jar = kept;
-        world.pass(wait);
+        fixture.pass(LIFE);
+        let kept = fixture.jar.clone();
+        assert_eq!(fixture.look().await.status, SessionStatus::Present);
+        fixture.jar = kept;
+        fixture.pass(wait);
         let before = issuer.calls();
-        let visit = world.look().await;
+        let visit = fixture.look().await;
         assert_eq!((visit.status, names(&visit)), (SessionStatus::Present, vec![ACCESS, REFRESH]));
         // A late concurrent request gets the kept result. Afterwards the node asks the other
         // server.
@@ -195,16 +195,16 @@ async fn a_lost_response_is_recovered_by_the_next_request() {
 #[tokio::test]
 async fn without_a_row_a_token_is_sent_again_only_if_the_policy_says_so() {
     let (issuer, clock) = (Issuer::new(), ManualClock::starting_at(NOW));
-    let mut world = World::new(issuer.sealed(), &clock);
-    world.sign_in().await;
+    let mut fixture = Fixture::new(issuer.sealed(), &clock);
+    fixture.sign_in().await;
     issuer.fails(Fault::Gone);
-    world.pass(LIFE + LEEWAY);
-    let visit = world.look().await;
+    fixture.pass(LIFE + LEEWAY);
+    let visit = fixture.look().await;
     assert!(matches!(visit.status, SessionStatus::Unavailable { .. }), "{:?}", visit.status);
     assert!(visit.set.is_empty(), "no cookie is cleared");
     issuer.fails(Fault::Nothing);
-    world.pass(60);
-    assert_eq!(world.look().await.status, SessionStatus::Present);
+    fixture.pass(60);
+    assert_eq!(fixture.look().await.status, SessionStatus::Present);
     assert_eq!(*issuer.sent.lock().unwrap(), ["r0", "r0"]);
     // With any other replay setting `build()` fails.
     for replay in [Replay::Never, Replay::Within(Duration::from_secs(60))] {
@@ -225,10 +225,10 @@ async fn without_a_row_a_token_is_sent_again_only_if_the_policy_says_so() {
 #[tokio::test]
 async fn signing_out_revokes_what_the_client_held() {
     let (issuer, clock) = (Issuer::new(), ManualClock::starting_at(NOW));
-    let mut world = World::new(issuer.sealed(), &clock);
-    world.sign_in().await;
-    world.sign_out().await;
-    assert!(world.jar.get(REFRESH).is_none());
+    let mut fixture = Fixture::new(issuer.sealed(), &clock);
+    fixture.sign_in().await;
+    fixture.sign_out().await;
+    assert!(fixture.jar.get(REFRESH).is_none());
     assert_eq!(*issuer.revoked.lock().unwrap(), ["r0"]);
 }
 
@@ -237,23 +237,23 @@ async fn signing_out_revokes_what_the_client_held() {
 async fn tokens_of_any_bytes_come_back_as_they_were() {
     let (issuer, clock) = (Issuer::new(), ManualClock::starting_at(NOW));
     for text in ["aaa.bbb.ccc", "a b", "\"q\"", "semi;colon, comma\\", "\u{fc}\n\u{1f511}"] {
-        let mut world = World::new(issuer.sealed(), &clock);
+        let mut fixture = Fixture::new(issuer.sealed(), &clock);
         let issued = AccessTokenResponse::new(AccessToken::new(format!("at {text}")))
             .with_refresh_token(RefreshToken::new(text.into()))
             .with_expires_in(Duration::from_secs(LIFE));
         let sign_in = SignIn::new("alice", ()).backed_by(issued);
-        let visit = world.visit(|session| async move {
+        let visit = fixture.visit(|session| async move {
             session.sign_in_with(sign_in).await.unwrap();
         });
         assert_eq!(names(&visit.await), [ACCESS, REFRESH], "{text:?}");
-        world
+        fixture
             .visit(|session| async move {
                 let token = session.upstream_access_token().await.unwrap();
                 assert_eq!(token.expose(), format!("at {text}"));
             })
             .await;
-        world.pass(LIFE);
-        world.look().await;
+        fixture.pass(LIFE);
+        fixture.look().await;
         let sent = issuer.sent.lock().unwrap().last().cloned().unwrap();
         let sent: String = form_urlencoded::parse(format!("t={sent}").as_bytes())
             .map(|(_, value)| value.into_owned())
@@ -266,12 +266,12 @@ async fn tokens_of_any_bytes_come_back_as_they_were() {
 #[tokio::test]
 async fn tokens_that_do_not_fit_are_an_error_of_the_sign_in() {
     let (issuer, clock) = (Issuer::new(), ManualClock::starting_at(NOW));
-    let mut world = World::new(issuer.sealed(), &clock);
+    let mut fixture = Fixture::new(issuer.sealed(), &clock);
     let issued = AccessTokenResponse::new(AccessToken::new(access(0, LIFE)))
         .with_refresh_token(RefreshToken::new("x".repeat(20_000)))
         .with_expires_in(Duration::from_secs(LIFE));
     let sign_in = SignIn::new("alice", ()).backed_by(issued);
-    let visit = world.visit(|session| async move {
+    let visit = fixture.visit(|session| async move {
         let error = session.sign_in_with(sign_in).await.unwrap_err();
         assert_eq!(error.kind(), SessionErrorKind::Misconfigured);
     });
@@ -282,23 +282,23 @@ async fn tokens_that_do_not_fit_are_an_error_of_the_sign_in() {
 #[tokio::test]
 async fn a_flight_belongs_to_the_exact_cookie_that_was_presented() {
     let (issuer, clock) = (Issuer::new(), ManualClock::starting_at(NOW));
-    let mut world = World::new(issuer.sealed(), &clock);
-    world.sign_in().await;
-    let kept = world.jar.clone();
-    world.pass(LIFE);
-    world.look().await;
-    let one = world.sealed();
+    let mut fixture = Fixture::new(issuer.sealed(), &clock);
+    fixture.sign_in().await;
+    let kept = fixture.jar.clone();
+    fixture.pass(LIFE);
+    fixture.look().await;
+    let one = fixture.sealed();
     // The same cookie again, after its result is forgotten. It gets other tokens with the same
     // number.
-    world.pass(31);
-    world.jar = kept;
-    world.look().await;
-    let other = world.sealed();
+    fixture.pass(31);
+    fixture.jar = kept;
+    fixture.look().await;
+    let other = fixture.sealed();
     assert_ne!(one, other);
-    world.pass(LIFE);
+    fixture.pass(LIFE);
     for sealed in [&one, &other] {
         let calls = issuer.calls();
-        let visit = world.thief(sealed).look().await;
+        let visit = fixture.thief(sealed).look().await;
         assert_eq!((visit.status, issuer.calls()), (SessionStatus::Present, calls + 1));
     }
 }
@@ -307,11 +307,11 @@ async fn a_flight_belongs_to_the_exact_cookie_that_was_presented() {
 async fn upstream_calls_use_the_access_token_in_the_clients_cookie() {
     let (issuer, clock) = (Issuer::new(), ManualClock::starting_at(NOW));
     let refresher = issuer.sealed();
-    let mut world =
-        World::with(refresher, &clock, |builder| builder.inner_token(InnerToken::Strip));
-    world.sign_in().await;
-    world.pass(LIFE);
-    let visit = world.visit(|session| async move {
+    let mut fixture =
+        Fixture::with(refresher, &clock, |builder| builder.inner_token(InnerToken::Strip));
+    fixture.sign_in().await;
+    fixture.pass(LIFE);
+    let visit = fixture.visit(|session| async move {
         let token = session.upstream_access_token().await.unwrap();
         assert_eq!(token.expose(), access(1, LIFE));
     });

@@ -6,7 +6,7 @@ use crate::server::Accept;
 #[tokio::test]
 async fn remote_is_the_clients_address() {
     let show = || remote().map(|address: Option<SocketAddr>| format!("{address:?}"));
-    let (clock, auth) = world();
+    let (clock, auth) = fixture();
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
     let server = tokio::spawn(serve(show(), auth.clone()).incoming(listener).run());
@@ -33,7 +33,7 @@ async fn read_until(stream: &mut (impl tokio::io::AsyncRead + Unpin), end: &[u8]
 
 #[tokio::test]
 async fn a_websocket_gets_its_cookies_with_the_101_and_passes() {
-    let (clock, auth) = world();
+    let (clock, auth) = fixture();
     let cookie = sign_in(&auth, "ada").await;
     clock.advance(Duration::from_secs(900));
     let echo = |socket: warp::ws::WebSocket| async {
@@ -73,7 +73,7 @@ async fn a_websocket_gets_its_cookies_with_the_101_and_passes() {
 #[cfg(unix)]
 #[tokio::test]
 async fn a_unix_socket_is_listened_on_too() {
-    let (_, auth) = world();
+    let (_, auth) = fixture();
     let name = format!("everfresh-warp-{}.sock", std::process::id());
     let file = std::env::temp_dir().join(name);
     let listener = tokio::net::UnixListener::bind(&file).unwrap();
@@ -90,7 +90,7 @@ async fn a_unix_socket_is_listened_on_too() {
 
 #[tokio::test]
 async fn http_2_is_served_on_the_same_port() {
-    let (_, auth) = world();
+    let (_, auth) = fixture();
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let mut stream = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
     let server = tokio::spawn(serve(me(), auth).incoming(listener).run());
@@ -104,7 +104,7 @@ async fn http_2_is_served_on_the_same_port() {
 
 #[tokio::test]
 async fn an_address_that_is_taken_is_an_error_and_no_panic() {
-    let (_, auth) = world();
+    let (_, auth) = fixture();
     let taken = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let error = serve(me(), auth).run(taken.local_addr().unwrap()).await.unwrap_err();
     assert_eq!(error.kind(), io::ErrorKind::AddrInUse);
@@ -112,7 +112,7 @@ async fn an_address_that_is_taken_is_an_error_and_no_panic() {
 
 #[tokio::test]
 async fn a_shutdown_is_final_and_lets_requests_end() {
-    let (clock, auth) = world();
+    let (clock, auth) = fixture();
     let (stop, stopped) = tokio::sync::oneshot::channel::<()>();
     let (reached, handler) = tokio::sync::mpsc::unbounded_channel();
     let go = Arc::new(tokio::sync::Notify::new());
@@ -169,7 +169,7 @@ impl Accept for Failing {
 #[tokio::test(start_paused = true)]
 async fn a_lack_of_file_descriptors_is_waited_out_and_a_broken_connection_is_not() {
     use io::ErrorKind::{ConnectionAborted, Other};
-    let (_, auth) = world();
+    let (_, auth) = fixture();
     for (failures, seconds) in [
         (vec![], 0),
         (vec![ConnectionAborted; 1000], 0),
@@ -197,7 +197,7 @@ async fn a_lack_of_file_descriptors_is_waited_out_and_a_broken_connection_is_not
 #[tokio::test(start_paused = true)]
 async fn a_request_head_does_not_take_for_ever() {
     const WHOLE: &str = "GET / HTTP/1.1\r\nhost: x\r\n\r\n";
-    let (_, auth) = world();
+    let (_, auth) = fixture();
     for (sent, answers) in [
         (String::new(), 0),
         ("GET / HTTP/1.1\r\nhost".into(), 0),

@@ -359,30 +359,30 @@ fn every_rejection_states_its_remedy() {
 
 #[tokio::test]
 async fn every_problem_of_an_endpoint_states_its_remedy() {
-    let (world, _) = World::rotating_with(|b| b.dialect(Dialect::FREDDY));
-    let stateless = World::new();
-    for (world, method, path, body, says) in [
+    let (fixture, _) = Fixture::rotating_with(|b| b.dialect(Dialect::FREDDY));
+    let stateless = Fixture::new();
+    for (fixture, method, path, body, says) in [
         (
-            &world,
+            &fixture,
             "DELETE",
             "/auth/sessions/nobodys",
             Some(&b""[..]),
             &["no such session", "GET"][..],
         ),
-        (&world, "GET", "/auth/refresh", Some(b""), &["other methods", "`Allow`"]),
-        (&world, "POST", "/v1/auth/refresh", None, &["too large", "64 KiB"]),
+        (&fixture, "GET", "/auth/refresh", Some(b""), &["other methods", "`Allow`"]),
+        (&fixture, "POST", "/v1/auth/refresh", None, &["too large", "64 KiB"]),
         (&stateless, "GET", "/auth/sessions", Some(b""), &["keeps no list", "sign out"]),
     ] {
-        let access = world.sign_in("alice").await;
+        let access = fixture.sign_in("alice").await;
         let mut request = request(method, &[("cookie", &format!("{COOKIE_NAME}={access}"))]);
         *request.uri_mut() = path.parse().unwrap();
-        let endpoints = world.auth.endpoints();
+        let endpoints = fixture.auth.endpoints();
         let served = |one: &&crate::adapter::Endpoint<User>| {
             let fixed = one.path().split('{').next().unwrap();
             path == one.path() || (one.path().contains('{') && path.starts_with(fixed))
         };
         let endpoint = endpoints.iter().find(served).expect(path);
-        let crate::adapter::Progress::Pass(session) = world.auth.begin(&request) else {
+        let crate::adapter::Progress::Pass(session) = fixture.auth.begin(&request) else {
             panic!("it is fresh")
         };
         let call = endpoint.read(&request);

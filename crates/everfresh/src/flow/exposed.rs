@@ -56,7 +56,7 @@ mod tests {
     // Rows: L10.
     #[tokio::test]
     async fn no_session_counts_for_another_host_in_the_insecure_mode() {
-        let world = World::rotating_with(|b| {
+        let fixture = Fixture::rotating_with(|b| {
             b.insecure_dev_only().insecure_dev_host("dev.example").dialect(Dialect::FREDDY)
         })
         .0;
@@ -66,7 +66,7 @@ mod tests {
             Response::new(format!("{kind:?}"))
         };
         let at = |host: &str, cookie: &str| get(&[("host", host), ("cookie", cookie)]);
-        let here = world.send(at("localhost:3000", ""), sign_in).await;
+        let here = fixture.send(at("localhost:3000", ""), sign_in).await;
         let cookie = set_cookies(&here).iter().map(|one| one.split(';').next().unwrap()).fold(
             String::new(),
             |mut all, one| {
@@ -75,21 +75,21 @@ mod tests {
             },
         );
         for host in ["localhost", "127.0.0.1:80", "dev.example:3000"] {
-            assert_eq!(world.me(at(host, &cookie)).await.body(), "alice", "{host}");
+            assert_eq!(fixture.me(at(host, &cookie)).await.body(), "alice", "{host}");
         }
         assert_eq!(log.text().matches("insecure_dev_only").count(), 0);
         for passed in [0, 900] {
-            world.pass(passed);
+            fixture.pass(passed);
             let there = at("app.example", &cookie);
-            let answer = world.me(there).await;
+            let answer = fixture.me(there).await;
             assert_eq!(answer.status(), StatusCode::INTERNAL_SERVER_ERROR);
             assert!(answer.body().contains("`insecure_dev_only()`"), "{}", answer.body());
             assert!(set_cookies(&answer).is_empty());
             assert!(log.text().contains("insecure_dev_host"));
         }
-        let answer = world.send(at("app.example", ""), sign_in).await;
+        let answer = fixture.send(at("app.example", ""), sign_in).await;
         assert_eq!(answer.body(), "Err(InsecureHost)");
-        let answer = world
+        let answer = fixture
             .send(at("app.example", &cookie), |session, _| async move {
                 let kinds = (
                     session.optional_claims().unwrap_err().kind(),
@@ -100,12 +100,12 @@ mod tests {
             })
             .await;
         assert_eq!(answer.body(), "(InsecureHost, InsecureHost, true)");
-        let freddy = world.auth.endpoints().pop().unwrap();
+        let freddy = fixture.auth.endpoints().pop().unwrap();
         let call = freddy.read(&request("POST", &[("host", "app.example")]));
-        let session = world.auth.begin(&get(&[])).settle().await;
+        let session = fixture.auth.begin(&get(&[])).settle().await;
         assert_eq!(freddy.answer(call, Some(b"{}"), Ok(&session)).await.status(), 500);
         assert_eq!(
-            world.me(at("localhost", &cookie)).await.status(),
+            fixture.me(at("localhost", &cookie)).await.status(),
             StatusCode::OK,
             "it lives on"
         );

@@ -8,8 +8,8 @@ use crate::testing::*;
 use crate::{EngineBuilder, Transport};
 
 /// The fields of one name that the inner service sees.
-async fn seen(world: &World, request: Request<()>, name: &'static str) -> Vec<String> {
-    let response = world
+async fn seen(fixture: &Fixture, request: Request<()>, name: &'static str) -> Vec<String> {
+    let response = fixture
         .send(request, move |_, request| async move {
             let values = request.headers().get_all(name).iter();
             let texts: Vec<_> = values.map(|v| v.as_bytes().escape_ascii().to_string()).collect();
@@ -19,22 +19,22 @@ async fn seen(world: &World, request: Request<()>, name: &'static str) -> Vec<St
     response.body().lines().map(ToOwned::to_owned).collect()
 }
 
-fn world(policy: InnerToken) -> World {
+fn fixture(policy: InnerToken) -> Fixture {
     let transports = [Transport::cookies(), Transport::headers()];
-    World::with(move |b: EngineBuilder<User>| b.inner_token(policy).transports(transports))
+    Fixture::with(move |b: EngineBuilder<User>| b.inner_token(policy).transports(transports))
 }
 
 // Rows: S10, F46.
 #[tokio::test]
 async fn the_refresh_token_never_reaches_the_inner_service() {
     for policy in [InnerToken::Untouched, InnerToken::Fresh, InnerToken::Strip] {
-        let world = world(policy);
+        let fixture = fixture(policy);
         let request = get(&[
             ("cookie", "a=1; __Host-refresh_token=rt; b=2"),
             ("cookie", "__Host-refresh_token=rt"),
             ("cookie", "c=3;__Host-refresh_token=; d"),
         ]);
-        assert_eq!(seen(&world, request, "cookie").await, ["a=1; b=2", "c=3;d"], "{policy:?}");
+        assert_eq!(seen(&fixture, request, "cookie").await, ["a=1; b=2", "c=3;d"], "{policy:?}");
         for (header, left) in [
             ("__Host-refresh_token=rt; a=1", "a=1"),
             ("a=1; __Host-refresh_token=rt", "a=1"),
@@ -42,55 +42,58 @@ async fn the_refresh_token_never_reaches_the_inner_service() {
             (" __Host-refresh_token=rt;__Host-refresh_token=rt2; a=1 ; b", " a=1 ; b"),
             ("a=__Host-refresh_token=x; b", "a=__Host-refresh_token=x; b"),
         ] {
-            assert_eq!(seen(&world, get(&[("cookie", header)]), "cookie").await, [left]);
+            assert_eq!(seen(&fixture, get(&[("cookie", header)]), "cookie").await, [left]);
         }
         let request = get(&[("x-refresh-token", "rt"), ("x-refresh-token", "rt")]);
-        assert!(seen(&world, request, "x-refresh-token").await.is_empty());
+        assert!(seen(&fixture, request, "x-refresh-token").await.is_empty());
     }
     let own = Transport::new(Location::Header("x-at".parse().unwrap()), Location::bearer());
-    let world = World::with(|b| b.transports([own]));
+    let fixture = Fixture::with(|b| b.transports([own]));
     let refresh = get(&[("authorization", "Bearer rt")]);
-    assert!(seen(&world, refresh, "authorization").await.is_empty());
+    assert!(seen(&fixture, refresh, "authorization").await.is_empty());
     let other = get(&[("authorization", "Basic YTpi")]);
-    assert_eq!(seen(&world, other, "authorization").await, ["Basic YTpi"]);
+    assert_eq!(seen(&fixture, other, "authorization").await, ["Basic YTpi"]);
 }
 
 #[tokio::test]
 async fn untouched_leaves_every_byte_of_a_request_without_refresh_token() {
-    let world = world(InnerToken::Untouched);
+    let fixture = fixture(InnerToken::Untouched);
     let header = "a=1;b=\"2\" ; __Host-access_token=x.y.z;; =;c";
     assert_eq!(
-        seen(&world, get(&[("cookie", header)]), "cookie").await,
+        seen(&fixture, get(&[("cookie", header)]), "cookie").await,
         [header.escape_default().to_string()]
     );
 }
 
 #[tokio::test]
 async fn strip_takes_the_access_token_out_too() {
-    let world = world(InnerToken::Strip);
-    let token = world.sign_in("alice").await;
+    let fixture = fixture(InnerToken::Strip);
+    let token = fixture.sign_in("alice").await;
     let header = format!("a=1; __Host-access_token={token}; b=caf\u{e9}");
-    assert_eq!(seen(&world, get(&[("cookie", &header)]), "cookie").await, ["a=1; b=caf\\xc3\\xa9"]);
-    assert!(seen(&world, cookie(&token), "cookie").await.is_empty(), "no empty field stays");
-    assert!(seen(&world, bearer(&token), "authorization").await.is_empty());
+    assert_eq!(
+        seen(&fixture, get(&[("cookie", &header)]), "cookie").await,
+        ["a=1; b=caf\\xc3\\xa9"]
+    );
+    assert!(seen(&fixture, cookie(&token), "cookie").await.is_empty(), "no empty field stays");
+    assert!(seen(&fixture, bearer(&token), "authorization").await.is_empty());
 }
 
 #[tokio::test]
 async fn fresh_puts_the_new_token_in_the_place_of_the_old() {
-    let world = world(InnerToken::Fresh);
-    let token = world.sign_in("alice").await;
+    let fixture = fixture(InnerToken::Fresh);
+    let token = fixture.sign_in("alice").await;
     let header = format!("a=1; __Host-access_token={token}; b=2");
     let request = || get(&[("cookie", &header)]);
     assert_eq!(
-        seen(&world, request(), "cookie").await,
+        seen(&fixture, request(), "cookie").await,
         std::slice::from_ref(&header),
         "as it is while fresh"
     );
-    world.pass(900);
-    let new = token_of(&world.me(request()).await).unwrap();
+    fixture.pass(900);
+    let new = token_of(&fixture.me(request()).await).unwrap();
     let expected = format!("a=1; __Host-access_token={new}; b=2");
-    assert_eq!(seen(&world, request(), "cookie").await, [expected]);
-    assert_eq!(seen(&world, bearer(&token), "authorization").await, [format!("Bearer {new}")]);
+    assert_eq!(seen(&fixture, request(), "cookie").await, [expected]);
+    assert_eq!(seen(&fixture, bearer(&token), "authorization").await, [format!("Bearer {new}")]);
 }
 
 #[tokio::test]
@@ -102,24 +105,24 @@ async fn a_named_header_is_stripped_and_replaced_too() {
     let transports = [Transport::cookies(), own, Transport::headers()];
     let with = |policy| {
         let transports = transports.clone();
-        World::with(move |b: EngineBuilder<User>| b.inner_token(policy).transports(transports))
+        Fixture::with(move |b: EngineBuilder<User>| b.inner_token(policy).transports(transports))
     };
-    let world = with(InnerToken::Strip);
-    let token = world.sign_in("alice").await;
-    assert!(seen(&world, get(&[("x-at", &token)]), "x-at").await.is_empty());
+    let fixture = with(InnerToken::Strip);
+    let token = fixture.sign_in("alice").await;
+    assert!(seen(&fixture, get(&[("x-at", &token)]), "x-at").await.is_empty());
     let basic = get(&[("authorization", "Basic YTpi")]);
-    assert_eq!(seen(&world, basic, "authorization").await, ["Basic YTpi"], "not ours");
+    assert_eq!(seen(&fixture, basic, "authorization").await, ["Basic YTpi"], "not ours");
 
-    let world = with(InnerToken::Fresh);
-    let token = world.sign_in("alice").await;
-    world.pass(900);
-    let new = token_of(&world.me(cookie(&token)).await).unwrap();
-    assert_eq!(seen(&world, get(&[("x-at", &token)]), "x-at").await, std::slice::from_ref(&new));
-    assert!(seen(&world, cookie(&token), "x-at").await.is_empty(), "only where it came");
-    assert!(seen(&world, cookie(&token), "authorization").await.is_empty());
+    let fixture = with(InnerToken::Fresh);
+    let token = fixture.sign_in("alice").await;
+    fixture.pass(900);
+    let new = token_of(&fixture.me(cookie(&token)).await).unwrap();
+    assert_eq!(seen(&fixture, get(&[("x-at", &token)]), "x-at").await, std::slice::from_ref(&new));
+    assert!(seen(&fixture, cookie(&token), "x-at").await.is_empty(), "only where it came");
+    assert!(seen(&fixture, cookie(&token), "authorization").await.is_empty());
     let twice = format!("{COOKIE_NAME}={token}; a=1; {COOKIE_NAME}={token}");
     let expected = format!("{COOKIE_NAME}={new}; a=1");
-    assert_eq!(seen(&world, get(&[("cookie", &twice)]), "cookie").await, [expected], "once");
+    assert_eq!(seen(&fixture, get(&[("cookie", &twice)]), "cookie").await, [expected], "once");
 }
 
 /// The pairs of a field, without separators.

@@ -48,17 +48,17 @@ impl Service<Request<()>> for Picky {
 
 #[tokio::test]
 async fn the_service_that_was_ready_is_the_one_that_is_called() {
-    let world = World::new();
-    let token = world.sign_in("alice").await;
+    let fixture = Fixture::new();
+    let token = fixture.sign_in("alice").await;
     let clones = Arc::new(AtomicUsize::new(0));
     let picky = Picky { ready: false, clones: clones.clone() };
-    let mut service = ServiceBuilder::new().layer(world.auth.layer()).service(picky);
+    let mut service = ServiceBuilder::new().layer(fixture.auth.layer()).service(picky);
     for _ in 0..3 {
         let fresh = service.ready().await.unwrap().call(cookie(&token)).await.unwrap();
         assert_eq!(fresh.body(), "alice");
     }
     assert_eq!(clones.load(Ordering::SeqCst), 0, "no clone on the fresh path");
-    world.pass(900);
+    fixture.pass(900);
     for _ in 0..3 {
         let refreshed = service.ready().await.unwrap().call(cookie(&token)).await.unwrap();
         assert_eq!(refreshed.body(), "alice");
@@ -69,13 +69,13 @@ async fn the_service_that_was_ready_is_the_one_that_is_called() {
 
 #[tokio::test]
 async fn limits_and_buffers_inside_and_outside_work() {
-    let world = World::new();
-    let token = world.sign_in("alice").await;
+    let fixture = Fixture::new();
+    let token = fixture.sign_in("alice").await;
     let inner = service_fn(|request: Request<()>| async move {
         Ok::<_, Infallible>(show_user(request.extensions().get::<Session<User>>().unwrap()))
     });
     let inside = ServiceBuilder::new()
-        .layer(world.auth.layer())
+        .layer(fixture.auth.layer())
         .load_shed()
         .layer(ConcurrencyLimitLayer::new(1))
         .buffer(4)
@@ -84,10 +84,10 @@ async fn limits_and_buffers_inside_and_outside_work() {
         .buffer(4)
         .load_shed()
         .layer(ConcurrencyLimitLayer::new(1))
-        .layer(world.auth.layer())
+        .layer(fixture.auth.layer())
         .service(inner);
     for left in [800, 100, 10] {
-        world.pass_until_left(&token, left);
+        fixture.pass_until_left(&token, left);
         for _ in 0..10 {
             let by_inside = inside.clone().oneshot(cookie(&token)).await.unwrap();
             let by_outside = outside.clone().oneshot(cookie(&token)).await.unwrap();
@@ -99,11 +99,11 @@ async fn limits_and_buffers_inside_and_outside_work() {
 // Rows: F21, S80.
 #[tokio::test]
 async fn tokens_leave_with_whatever_response_the_handler_makes() {
-    let world = World::new();
-    let token = world.sign_in("alice").await;
-    world.pass(900);
+    let fixture = Fixture::new();
+    let token = fixture.sign_in("alice").await;
+    fixture.pass(900);
     for status in [200, 204, 303, 400, 404, 410, 500, 502, 503] {
-        let response = world
+        let response = fixture
             .send(cookie(&token), move |_, _| async move {
                 let mut response = Response::new("a body".to_owned());
                 *response.status_mut() = StatusCode::from_u16(status).unwrap();
@@ -121,10 +121,10 @@ async fn tokens_leave_with_whatever_response_the_handler_makes() {
 // Rows: S73.
 #[tokio::test]
 async fn a_304_carries_no_tokens_and_the_next_response_does() {
-    let world = World::new();
-    let token = world.sign_in("alice").await;
-    world.pass(900);
-    let response = world
+    let fixture = Fixture::new();
+    let token = fixture.sign_in("alice").await;
+    fixture.pass(900);
+    let response = fixture
         .send(cookie(&token), |_, _| async {
             let mut response = Response::new(String::new());
             *response.status_mut() = StatusCode::NOT_MODIFIED;
@@ -132,16 +132,16 @@ async fn a_304_carries_no_tokens_and_the_next_response_does() {
         })
         .await;
     assert!(response.headers().is_empty());
-    assert!(token_of(&world.me(cookie(&token)).await).is_some());
+    assert!(token_of(&fixture.me(cookie(&token)).await).is_some());
 }
 
 // Rows: S75.
 #[tokio::test]
 async fn an_upgrade_keeps_its_101_and_carries_the_cookie() {
-    let world = World::new();
-    let token = world.sign_in("alice").await;
-    world.pass(900);
-    let response = world
+    let fixture = Fixture::new();
+    let token = fixture.sign_in("alice").await;
+    fixture.pass(900);
+    let response = fixture
         .send(cookie(&token), |_, _| async {
             let mut response = Response::new(String::new());
             *response.status_mut() = StatusCode::SWITCHING_PROTOCOLS;
@@ -160,17 +160,17 @@ async fn an_upgrade_keeps_its_101_and_carries_the_cookie() {
 // Rows: F100, F101.
 #[tokio::test]
 async fn lasting_responses_are_refreshed_before_their_head_leaves() {
-    let world = World::with(|b| {
+    let fixture = Fixture::with(|b| {
         b.revalidate_with(|_| async {
             tokio::task::yield_now().await;
             Ok::<_, &str>(crate::Revalidated::Keep)
         })
     });
-    let token = world.sign_in("alice").await;
-    world.pass_until_left(&token, 100);
+    let token = fixture.sign_in("alice").await;
+    fixture.pass_until_left(&token, 100);
     let carried = format!("{COOKIE_NAME}={token}");
     for (field, value) in [("upgrade", "websocket"), ("accept", "text/event-stream")] {
-        let response = world
+        let response = fixture
             .send(get(&[("cookie", &carried), (field, value)]), |session, _| async move {
                 assert!(session.is_refreshed());
                 let left = session.expires_at().unwrap();
@@ -182,56 +182,58 @@ async fn lasting_responses_are_refreshed_before_their_head_leaves() {
             .await;
         assert!(token_of(&response).is_some(), "{field}");
     }
-    let plain = world.me(cookie(&world.sign_in("bob").await)).await;
+    let plain = fixture.me(cookie(&fixture.sign_in("bob").await)).await;
     assert!(token_of(&plain).is_none());
 }
 
 // Rows: S75, R29.
 #[tokio::test]
 async fn a_failing_or_panicking_service_loses_no_session() {
-    let world = World::new();
-    let token = world.sign_in("alice").await;
-    world.pass(900);
+    let fixture = Fixture::new();
+    let token = fixture.sign_in("alice").await;
+    fixture.pass(900);
     let failing = service_fn(|_: Request<()>| async { Err::<Response<()>, _>("broken") });
-    let failing = ServiceBuilder::new().layer(world.auth.layer()).service(failing);
+    let failing = ServiceBuilder::new().layer(fixture.auth.layer()).service(failing);
     assert_eq!(failing.oneshot(cookie(&token)).await.unwrap_err(), "broken");
 
-    let panicking = world.service(|_, _| async { panic!("a bug in the handler") });
+    let panicking = fixture.service(|_, _| async { panic!("a bug in the handler") });
     let task = tokio::spawn(panicking.oneshot(cookie(&token)));
     assert!(task.await.unwrap_err().is_panic());
-    assert!(token_of(&world.me(cookie(&token)).await).is_some());
+    assert!(token_of(&fixture.me(cookie(&token)).await).is_some());
 }
 
 #[tokio::test]
 async fn a_service_whose_future_is_not_send_will_do() {
-    let world = World::new();
-    let token = world.sign_in("alice").await;
-    world.pass(900);
+    let fixture = Fixture::new();
+    let token = fixture.sign_in("alice").await;
+    fixture.pass(900);
     let local = service_fn(|request: Request<()>| async move {
         let here = std::rc::Rc::new(request);
         tokio::task::yield_now().await;
         Ok::<_, Infallible>(show_user(here.extensions().get::<Session<User>>().unwrap()))
     });
-    let service = ServiceBuilder::new().layer(world.auth.layer()).service(local);
+    let service = ServiceBuilder::new().layer(fixture.auth.layer()).service(local);
     assert_eq!(service.oneshot(cookie(&token)).await.unwrap().body(), "alice");
 }
 
 #[tokio::test]
 async fn require_answers_for_the_service_inside() {
-    let world = World::new();
-    let token = world.sign_in("alice").await;
+    let fixture = Fixture::new();
+    let token = fixture.sign_in("alice").await;
     let inner = service_fn(|_: Request<()>| async {
         Ok::<_, Infallible>(Response::new(b"members".to_vec()))
     });
-    let members =
-        ServiceBuilder::new().layer(world.auth.layer()).layer(world.auth.require()).service(inner);
+    let members = ServiceBuilder::new()
+        .layer(fixture.auth.layer())
+        .layer(fixture.auth.require())
+        .service(inner);
     let status = async |request| members.clone().oneshot(request).await.unwrap().status();
     assert_eq!(status(cookie(&token)).await, StatusCode::OK);
     assert_eq!(status(get(&[])).await, StatusCode::UNAUTHORIZED);
-    world.pass(900);
+    fixture.pass(900);
     assert_eq!(status(cookie(&token)).await, StatusCode::OK, "refreshed first");
 
-    let bare = ServiceBuilder::new().layer(world.auth.require()).service(inner);
+    let bare = ServiceBuilder::new().layer(fixture.auth.require()).service(inner);
     let response = bare.oneshot(cookie(&token)).await.unwrap();
     assert_eq!(response.status(), StatusCode::INTERNAL_SERVER_ERROR);
     let body = String::from_utf8(response.into_body()).unwrap();
@@ -246,8 +248,8 @@ async fn inner(request: Request<()>) -> Result<Response<String>, Infallible> {
 // Rows: M7.
 #[tokio::test]
 async fn require_lets_in_its_own_engines_sessions_alone() {
-    let users = World::new();
-    let admins = World::with(|b| b.issuer("https://admin.example").audience("admin"));
+    let users = Fixture::new();
+    let admins = Fixture::with(|b| b.issuer("https://admin.example").audience("admin"));
     let token = users.sign_in("alice").await;
     let secrets = service_fn(|_: Request<()>| async {
         Ok::<_, Infallible>(Response::new(b"secrets".to_vec()))
@@ -285,17 +287,17 @@ async fn require_lets_in_its_own_engines_sessions_alone() {
 // Rows: R4, N10.
 #[tokio::test]
 async fn a_layer_twice_around_a_route_is_one_session() {
-    let (rotating, _) = World::rotating();
-    let resigning = World::new();
-    for world in [&rotating, &resigning] {
+    let (rotating, _) = Fixture::rotating();
+    let resigning = Fixture::new();
+    for fixture in [&rotating, &resigning] {
         let service = ServiceBuilder::new()
-            .layer(world.auth.layer())
-            .layer(world.auth.layer())
+            .layer(fixture.auth.layer())
+            .layer(fixture.auth.layer())
             .service(service_fn(inner));
-        let mut pair = world.sign_in_pair("alice").await;
+        let mut pair = fixture.sign_in_pair("alice").await;
         let rotates = !pair.refresh.is_empty();
         for left in [600, 100, 10, 0] {
-            world.pass_until_left(&pair.access, left);
+            fixture.pass_until_left(&pair.access, left);
             for request in [pair.request(), request("POST", &[("cookie", &pair.header())])] {
                 let response = service.clone().oneshot(request).await.unwrap();
                 assert_eq!((response.status(), &**response.body()), (StatusCode::OK, "alice"));
@@ -309,15 +311,15 @@ async fn a_layer_twice_around_a_route_is_one_session() {
             let response = service.clone().oneshot(pair.refresh_only()).await.unwrap();
             assert_eq!((response.status(), &**response.body()), (StatusCode::OK, "alice"));
         }
-        assert!(!world.events().iter().any(|event| event.contains("Refused")), "one look at it");
+        assert!(!fixture.events().iter().any(|event| event.contains("Refused")), "one look at it");
     }
 }
 
 // Rows: R4.
 #[tokio::test]
 async fn two_engines_around_a_route_work_each_for_itself() {
-    let users = World::rotating().0;
-    let admins = World::with(|b| {
+    let users = Fixture::rotating().0;
+    let admins = Fixture::with(|b| {
         b.issuer("https://admin.example").audience("admin").transports([Transport::headers()])
     });
     let service = ServiceBuilder::new()
@@ -347,13 +349,13 @@ async fn two_engines_around_a_route_work_each_for_itself() {
 
 #[tokio::test]
 async fn the_body_of_a_rejection_can_be_replaced() {
-    let world = World::with(|b| {
+    let fixture = Fixture::with(|b| {
         b.rejection_body(|rejection: &Rejection| {
             assert_eq!(rejection.kind(), RejectionKind::NoCredentials);
             (HeaderValue::from_static("text/plain"), b"please sign in".to_vec())
         })
     });
-    let response = world.me(get(&[])).await;
+    let response = fixture.me(get(&[])).await;
     assert_eq!(response.status(), StatusCode::UNAUTHORIZED);
     assert_eq!(response.headers()["content-type"], "text/plain");
     assert_eq!(response.headers()["www-authenticate"], "Bearer");
@@ -363,7 +365,7 @@ async fn the_body_of_a_rejection_can_be_replaced() {
 #[tokio::test]
 async fn a_client_that_hangs_up_while_waiting_does_not_end_the_refresh() {
     let (open, gate) = tokio::sync::watch::channel(false);
-    let world = World::with(|b| {
+    let fixture = Fixture::with(|b| {
         b.revalidate_with(move |_| {
             let mut gate = gate.clone();
             async move {
@@ -372,10 +374,10 @@ async fn a_client_that_hangs_up_while_waiting_does_not_end_the_refresh() {
             }
         })
     });
-    let token = world.sign_in("alice").await;
-    world.pass(900);
-    let _ = world.events();
-    let service = world.service(|session, _| async move { show_user(&session) });
+    let token = fixture.sign_in("alice").await;
+    fixture.pass(900);
+    let _ = fixture.events();
+    let service = fixture.service(|session, _| async move { show_user(&session) });
     let waiting = tokio::spawn(service.clone().oneshot(cookie(&token)));
     let twin = tokio::spawn(service.clone().oneshot(cookie(&token)));
     tokio::task::yield_now().await;
@@ -383,23 +385,23 @@ async fn a_client_that_hangs_up_while_waiting_does_not_end_the_refresh() {
     assert!(waiting.await.unwrap_err().is_cancelled());
     open.send(true).unwrap();
     assert_eq!(twin.await.unwrap().unwrap().body(), "alice");
-    let refreshes = world.events().iter().filter(|event| event.starts_with("Refreshed")).count();
+    let refreshes = fixture.events().iter().filter(|event| event.starts_with("Refreshed")).count();
     assert_eq!(refreshes, 1);
 }
 
 // Rows: F73.
 #[tokio::test(start_paused = true)]
 async fn an_outage_stalls_no_request_with_a_good_token() {
-    let world = World::with(|b| {
+    let fixture = Fixture::with(|b| {
         b.revalidate_with(|_| std::future::pending::<Result<crate::Revalidated<User>, &str>>())
     });
-    let token = world.sign_in("alice").await;
-    world.pass_until_left(&token, 200);
+    let token = fixture.sign_in("alice").await;
+    fixture.pass_until_left(&token, 200);
     let began = tokio::time::Instant::now();
     for left in [200, 100, 40] {
-        world.pass_until_left(&token, left);
+        fixture.pass_until_left(&token, left);
         for _ in 0..10 {
-            let response = world.me(cookie(&token)).await;
+            let response = fixture.me(cookie(&token)).await;
             assert_eq!((response.body().as_str(), token_of(&response)), ("alice", None));
         }
     }
@@ -410,7 +412,7 @@ async fn an_outage_stalls_no_request_with_a_good_token() {
 #[tokio::test(start_paused = true)]
 async fn a_request_stops_waiting_after_three_seconds_and_the_flight_goes_on() {
     let (open, gate) = tokio::sync::watch::channel(false);
-    let world = World::with(|b| {
+    let fixture = Fixture::with(|b| {
         b.leeway(Duration::ZERO).revalidate_with(move |_| {
             let mut gate = gate.clone();
             async move {
@@ -419,15 +421,15 @@ async fn a_request_stops_waiting_after_three_seconds_and_the_flight_goes_on() {
             }
         })
     });
-    let token = world.sign_in("alice").await;
-    world.pass_until_left(&token, 10);
+    let token = fixture.sign_in("alice").await;
+    fixture.pass_until_left(&token, 10);
     let began = tokio::time::Instant::now();
-    assert_eq!(world.me(cookie(&token)).await.body(), "alice", "on the token that is still good");
+    assert_eq!(fixture.me(cookie(&token)).await.body(), "alice", "on the token that is still good");
     assert_eq!(began.elapsed().as_secs(), 3, "the mandatory window waits");
-    world.pass(60);
-    let response = world.me(cookie(&token)).await;
+    fixture.pass(60);
+    let response = fixture.me(cookie(&token)).await;
     assert_eq!(response.status(), StatusCode::SERVICE_UNAVAILABLE);
     open.send(true).unwrap();
-    let response = world.me(cookie(&token)).await;
+    let response = fixture.me(cookie(&token)).await;
     assert_eq!(response.body(), "alice", "the flight landed");
 }

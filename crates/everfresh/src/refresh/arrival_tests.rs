@@ -50,8 +50,8 @@ impl Brings {
         *self.brought.lock().unwrap() = brought;
     }
 
-    fn world(&self) -> World {
-        World::with(|b| b.leeway(Duration::ZERO).refresh_with(self.clone()))
+    fn fixture(&self) -> Fixture {
+        Fixture::with(|b| b.leeway(Duration::ZERO).refresh_with(self.clone()))
     }
 
     fn bring(
@@ -108,8 +108,8 @@ impl Refresher for Brings {
     }
 }
 
-fn saw(world: &World, event: &str) -> usize {
-    world.events().iter().filter(|one| one.starts_with(event)).count()
+fn saw(fixture: &Fixture, event: &str) -> usize {
+    fixture.events().iter().filter(|one| one.starts_with(event)).count()
 }
 
 /// It expires in this second.
@@ -121,18 +121,18 @@ fn late() -> Brought {
 #[tokio::test]
 async fn an_expired_token_that_a_refresh_returns_signs_no_user_in() {
     let brings = Brings::new(GOOD);
-    let world = brings.world();
-    let token = world.sign_in("alice").await;
-    world.pass(LIFE);
+    let fixture = brings.fixture();
+    let token = fixture.sign_in("alice").await;
+    fixture.pass(LIFE);
     brings.set(late());
-    let response = world.me(cookie(&token)).await;
+    let response = fixture.me(cookie(&token)).await;
     assert_eq!(response.status(), StatusCode::SERVICE_UNAVAILABLE);
     assert_eq!(response.headers()[RETRY_AFTER], "1");
     assert_eq!(set_cookies(&response), [""; 0], "nothing is cleared, nothing leaves");
-    assert_eq!(saw(&world, "ExpiredOnArrival"), 1);
+    assert_eq!(saw(&fixture, "ExpiredOnArrival"), 1);
     brings.set(GOOD);
-    world.pass(2);
-    let response = world.me(cookie(&token)).await;
+    fixture.pass(2);
+    let response = fixture.me(cookie(&token)).await;
     assert_eq!(response.body(), "alice");
     assert!(token_of(&response).is_some());
 }
@@ -141,9 +141,9 @@ async fn an_expired_token_that_a_refresh_returns_signs_no_user_in() {
 #[tokio::test]
 async fn an_expired_token_does_not_take_the_place_of_a_good_one() {
     let brings = Brings::new(GOOD);
-    let world = brings.world();
-    let token = world.sign_in("alice").await;
-    world.pass_until_left(&token, 100);
+    let fixture = brings.fixture();
+    let token = fixture.sign_in("alice").await;
+    fixture.pass_until_left(&token, 100);
     brings.set(late());
     // The refresh runs beside the request, and finishes before the head is sent.
     let handler = |session: crate::Session<User>, _| async move {
@@ -152,24 +152,24 @@ async fn an_expired_token_does_not_take_the_place_of_a_good_one() {
         }
         show_user(&session)
     };
-    let response = world.send(cookie(&token), handler).await;
+    let response = fixture.send(cookie(&token), handler).await;
     assert_eq!((response.body().as_str(), token_of(&response)), ("alice", None));
-    assert_eq!(saw(&world, "ExpiredOnArrival"), 1);
+    assert_eq!(saw(&fixture, "ExpiredOnArrival"), 1);
     brings.set(GOOD);
-    world.pass(2);
-    assert!(token_of(&world.send(cookie(&token), handler).await).is_some());
+    fixture.pass(2);
+    assert!(token_of(&fixture.send(cookie(&token), handler).await).is_some());
 }
 
 // Rows: H4.
 #[tokio::test]
 async fn a_token_that_expired_while_the_handler_worked_is_not_delivered() {
     let brings = Brings::new(GOOD);
-    let world = brings.world();
-    let token = world.sign_in("alice").await;
-    world.pass_until_left(&token, 100);
+    let fixture = brings.fixture();
+    let token = fixture.sign_in("alice").await;
+    fixture.pass_until_left(&token, 100);
     brings.set(Brought { life: Duration::from_secs(5), ..GOOD });
-    let clock = world.clock.clone();
-    let response = world
+    let clock = fixture.clock.clone();
+    let response = fixture
         .send(cookie(&token), move |session, _| {
             let clock = clock.clone();
             async move {
@@ -188,13 +188,13 @@ async fn a_token_that_expired_while_the_handler_worked_is_not_delivered() {
 #[tokio::test]
 async fn a_handlers_refresh_reports_a_refused_result() {
     let brings = Brings::new(GOOD);
-    let world = brings.world();
+    let fixture = brings.fixture();
     for (left, status) in [(800, SessionStatus::Present), (0, SessionStatus::Rejected)] {
         brings.set(GOOD);
-        let token = world.sign_in("alice").await;
-        world.pass_until_left(&token, left);
+        let token = fixture.sign_in("alice").await;
+        fixture.pass_until_left(&token, left);
         brings.set(late());
-        let response = world
+        let response = fixture
             .send(cookie(&token), move |session, _| async move {
                 let error = session.refresh().await.unwrap_err();
                 assert_eq!(error.kind(), SessionErrorKind::Unavailable);
@@ -210,8 +210,8 @@ async fn a_handlers_refresh_reports_a_refused_result() {
 // Rows: H4.
 #[tokio::test]
 async fn an_expired_token_that_a_sign_in_returns_signs_no_user_in() {
-    let world = Brings::new(late()).world();
-    let response = world
+    let fixture = Brings::new(late()).fixture();
+    let response = fixture
         .send(get(&[]), |session, _| async move {
             let error = session.sign_in("alice", user("alice")).await.unwrap_err();
             assert_eq!(error.kind(), SessionErrorKind::Unavailable);
@@ -220,23 +220,23 @@ async fn an_expired_token_that_a_sign_in_returns_signs_no_user_in() {
         })
         .await;
     assert_eq!(set_cookies(&response), [""; 0]);
-    assert_eq!(saw(&world, "ExpiredOnArrival"), 1);
+    assert_eq!(saw(&fixture, "ExpiredOnArrival"), 1);
 }
 
 // Rows: H4.
 #[tokio::test]
 async fn a_result_is_given_again_for_half_of_its_own_life() {
     let brings = Brings::new(GOOD);
-    let world = brings.world();
-    let token = world.sign_in("alice").await;
-    world.pass(LIFE);
+    let fixture = brings.fixture();
+    let token = fixture.sign_in("alice").await;
+    fixture.pass(LIFE);
     // The jitter of this lifetime is less than a second.
     brings.set(Brought { life: Duration::from_secs(10), ..GOOD });
-    let first = token_of(&world.me(cookie(&token)).await);
-    world.pass(4);
-    assert_eq!(token_of(&world.me(cookie(&token)).await), first);
-    world.pass(2);
-    let later = world.me(cookie(&token)).await;
+    let first = token_of(&fixture.me(cookie(&token)).await);
+    fixture.pass(4);
+    assert_eq!(token_of(&fixture.me(cookie(&token)).await), first);
+    fixture.pass(2);
+    let later = fixture.me(cookie(&token)).await;
     assert_eq!(later.body(), "alice");
     assert_ne!(token_of(&later), first, "made again");
 }
@@ -262,10 +262,10 @@ async fn a_refresh_token_that_cant_travel_is_an_error_and_an_event() {
         let case = format!("{text:?}, {transports:?}");
         let brings = Brings { largest, ..Brings::new(GOOD) };
         let it = brings.clone();
-        let world = World::with(|b| {
+        let fixture = Fixture::with(|b| {
             b.leeway(Duration::ZERO).transports(transports.clone()).refresh_with(it)
         });
-        let response = world
+        let response = fixture
             .send(get(&[]), |session, _| async move {
                 session.sign_in("alice", user("alice")).await.unwrap();
                 Response::new(String::new())
@@ -279,8 +279,8 @@ async fn a_refresh_token_that_cant_travel_is_an_error_and_an_event() {
             }
         };
         brings.set(Brought { refresh: Some(text), ..GOOD });
-        let _ = world.events();
-        let signed_in = world
+        let _ = fixture.events();
+        let signed_in = fixture
             .send(get(&[]), |session, _| async move {
                 let error = session.sign_in("bob", user("bob")).await.unwrap_err();
                 assert_eq!(error.kind(), SessionErrorKind::Misconfigured);
@@ -288,17 +288,17 @@ async fn a_refresh_token_that_cant_travel_is_an_error_and_an_event() {
             })
             .await;
         assert!(signed_in.headers().is_empty(), "{case}");
-        assert_eq!(saw(&world, "TokenTooLarge"), 1, "{case}");
-        world.pass(LIFE);
+        assert_eq!(saw(&fixture, "TokenTooLarge"), 1, "{case}");
+        fixture.pass(LIFE);
         let request = if by_cookie { cookie(&token) } else { bearer(&token) };
-        let refreshed = world.me(request).await;
+        let refreshed = fixture.me(request).await;
         assert_eq!(refreshed.status(), StatusCode::SERVICE_UNAVAILABLE, "{case}");
         assert_eq!(set_cookies(&refreshed), [""; 0], "{case}");
         assert!(!refreshed.headers().contains_key("authorization"), "{case}");
-        assert_eq!(saw(&world, "TokenTooLarge"), 1, "{case}");
+        assert_eq!(saw(&fixture, "TokenTooLarge"), 1, "{case}");
     }
     // A token that fits the transport is sent.
     let brings = Brings::new(Brought { refresh: Some("aaa.bbb.ccc"), ..GOOD });
-    let pair = brings.world().sign_in_pair("alice").await;
+    let pair = brings.fixture().sign_in_pair("alice").await;
     assert_eq!(pair.refresh, "aaa.bbb.ccc");
 }

@@ -23,11 +23,11 @@ use crate::testing::{named_key as key, *};
 use crate::upstream::Seek;
 use crate::{Keys, Revalidated, SignIn, Timestamp};
 
-/// A world whose revalidation counts its calls and is slow.
-fn counting() -> (World, Arc<AtomicUsize>) {
+/// A fixture whose revalidation counts its calls and is slow.
+fn counting() -> (Fixture, Arc<AtomicUsize>) {
     let calls = Arc::new(AtomicUsize::new(0));
     let count = calls.clone();
-    let world = World::with(|b| {
+    let fixture = Fixture::with(|b| {
         b.revalidate_with(move |_| {
             count.fetch_add(1, Ordering::SeqCst);
             async {
@@ -36,16 +36,16 @@ fn counting() -> (World, Arc<AtomicUsize>) {
             }
         })
     });
-    (world, calls)
+    (fixture, calls)
 }
 
 // Rows: F01.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_thousand_requests_at_one_expiry_are_one_refresh() {
-    let (world, calls) = counting();
-    let token = world.sign_in("alice").await;
-    world.pass(900);
-    let service = world.service(|session, _| async move { show_user(&session) });
+    let (fixture, calls) = counting();
+    let token = fixture.sign_in("alice").await;
+    fixture.pass(900);
+    let service = fixture.service(|session, _| async move { show_user(&session) });
     let requests: Vec<_> =
         (0..1000).map(|_| tokio::spawn(service.clone().oneshot(cookie(&token)))).collect();
     let mut tokens = std::collections::BTreeSet::new();
@@ -60,11 +60,11 @@ async fn a_thousand_requests_at_one_expiry_are_one_refresh() {
 
 #[tokio::test]
 async fn flights_of_different_tokens_are_apart() {
-    let (world, calls) = counting();
-    let alice = world.sign_in("alice").await;
-    let bob = world.sign_in("bob").await;
-    world.pass(900);
-    let (a, b) = tokio::join!(world.me(cookie(&alice)), world.me(cookie(&bob)));
+    let (fixture, calls) = counting();
+    let alice = fixture.sign_in("alice").await;
+    let bob = fixture.sign_in("bob").await;
+    fixture.pass(900);
+    let (a, b) = tokio::join!(fixture.me(cookie(&alice)), fixture.me(cookie(&bob)));
     assert_eq!((a.body().as_str(), b.body().as_str()), ("alice", "bob"));
     assert_ne!(token_of(&a), token_of(&b));
     assert_eq!(calls.load(Ordering::SeqCst), 2);
@@ -72,18 +72,18 @@ async fn flights_of_different_tokens_are_apart() {
 
 #[tokio::test]
 async fn signing_out_drops_what_is_kept() {
-    let (world, calls) = counting();
-    let token = world.sign_in("alice").await;
-    world.pass(900);
-    let first = token_of(&world.me(cookie(&token)).await);
-    world
+    let (fixture, calls) = counting();
+    let token = fixture.sign_in("alice").await;
+    fixture.pass(900);
+    let first = token_of(&fixture.me(cookie(&token)).await);
+    fixture
         .send(cookie(&token), |session, _| async move {
             session.sign_out().await.unwrap();
             Response::new(String::new())
         })
         .await;
     // With `Reissue` the old token is still valid, but it gets no result from before the sign-out.
-    assert_ne!(token_of(&world.me(cookie(&token)).await), first);
+    assert_ne!(token_of(&fixture.me(cookie(&token)).await), first);
     assert_eq!(calls.load(Ordering::SeqCst), 2);
 }
 
@@ -108,18 +108,24 @@ async fn an_app_without_claims_is_revalidated_like_any_other() {
 
 #[test]
 fn without_a_runtime_what_is_ready_works_and_the_rest_is_unavailable() {
-    let ready = World::with(|b| b.revalidate_with(|_| async { Ok::<_, &str>(Revalidated::Keep) }));
-    let pending = World::with(|b| {
+    let ready =
+        Fixture::with(|b| b.revalidate_with(|_| async { Ok::<_, &str>(Revalidated::Keep) }));
+    let pending = Fixture::with(|b| {
         b.leeway(Duration::ZERO)
             .revalidate_with(|_| std::future::pending::<Result<Revalidated<User>, &str>>())
     });
-    for (world, expected) in [(ready, StatusCode::OK), (pending, StatusCode::SERVICE_UNAVAILABLE)] {
-        let token = futures::executor::block_on(world.sign_in("alice"));
-        world.pass(900);
+    for (fixture, expected) in [(ready, StatusCode::OK), (pending, StatusCode::SERVICE_UNAVAILABLE)]
+    {
+        let token = futures::executor::block_on(fixture.sign_in("alice"));
+        fixture.pass(900);
         for _ in 0..2 {
-            let response = futures::executor::block_on(world.me(cookie(&token)));
+            let response = futures::executor::block_on(fixture.me(cookie(&token)));
             assert_eq!(response.status(), expected);
-            assert_eq!(world.auth.core.flights.sizes().0, 0, "what was dropped is in nobody's way");
+            assert_eq!(
+                fixture.auth.core.flights.sizes().0,
+                0,
+                "what was dropped is in nobody's way"
+            );
         }
     }
 }
@@ -128,27 +134,27 @@ fn without_a_runtime_what_is_ready_works_and_the_rest_is_unavailable() {
 fn a_runtime_that_ended_is_an_outage() {
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().unwrap();
     let handle = runtime.handle().clone();
-    let world = World::with(|b| {
+    let fixture = Fixture::with(|b| {
         b.leeway(Duration::ZERO).runtime(handle).revalidate_with(|_| async {
             tokio::task::yield_now().await;
             Ok::<_, &str>(Revalidated::Keep)
         })
     });
-    let token = runtime.block_on(world.sign_in("alice"));
-    world.pass(900);
+    let token = runtime.block_on(fixture.sign_in("alice"));
+    fixture.pass(900);
     drop(runtime);
     for _ in 0..2 {
-        let response = futures::executor::block_on(world.me(cookie(&token)));
+        let response = futures::executor::block_on(fixture.me(cookie(&token)));
         assert_eq!(response.status(), StatusCode::SERVICE_UNAVAILABLE);
     }
 }
 
 #[tokio::test]
 async fn begin_alone_starts_nothing_that_is_awaited() {
-    let (world, calls) = counting();
-    let token = world.sign_in("alice").await;
-    world.pass(900);
-    let Progress::Wait(waiting) = world.auth.begin(&cookie(&token)) else { panic!("expired") };
+    let (fixture, calls) = counting();
+    let token = fixture.sign_in("alice").await;
+    fixture.pass(900);
+    let Progress::Wait(waiting) = fixture.auth.begin(&cookie(&token)) else { panic!("expired") };
     assert_eq!(calls.load(Ordering::SeqCst), 0, "steps 1 to 3 do no work of step 4");
     let session = waiting.settle().await;
     assert!(session.is_refreshed());
@@ -158,40 +164,40 @@ async fn begin_alone_starts_nothing_that_is_awaited() {
 // Rows: S68.
 #[tokio::test]
 async fn more_results_than_are_kept_never_stop_the_keeping() {
-    let (world, calls) = counting();
+    let (fixture, calls) = counting();
     let mut tokens = Vec::new();
     for _ in 0..10 {
-        tokens.push(world.sign_in("alice").await);
+        tokens.push(fixture.sign_in("alice").await);
     }
     // A mass expiry fills the table, and the passing time empties it.
-    super::flight::tests::fill(&world.auth, 40_000);
-    world.pass(900);
+    super::flight::tests::fill(&fixture.auth, 40_000);
+    fixture.pass(900);
     let mut firsts = Vec::new();
     for token in &tokens {
-        firsts.push(token_of(&world.me(cookie(token)).await));
+        firsts.push(token_of(&fixture.me(cookie(token)).await));
     }
     for (token, first) in tokens.iter().zip(firsts) {
-        assert_eq!(token_of(&world.me(cookie(token)).await), first, "kept for late twins");
+        assert_eq!(token_of(&fixture.me(cookie(token)).await), first, "kept for late twins");
     }
     assert_eq!(calls.load(Ordering::SeqCst), 10);
-    let (results, ends) = super::flight::tests::sizes(&world.auth);
+    let (results, ends) = super::flight::tests::sizes(&fixture.auth);
     assert!(results <= 16 * 1024 && ends <= 16 * 1024);
-    world.pass(60);
-    world.me(cookie(&tokens[0])).await;
-    assert_eq!(super::flight::tests::sizes(&world.auth).0, 1, "what is over is let go");
+    fixture.pass(60);
+    fixture.me(cookie(&tokens[0])).await;
+    assert_eq!(super::flight::tests::sizes(&fixture.auth).0, 1, "what is over is let go");
 }
 
 // Rows: F02.
 #[tokio::test]
 async fn a_result_is_kept_for_less_than_the_reuse_interval() {
-    let (world, calls) = counting();
-    let token = world.sign_in("alice").await;
-    world.pass(900);
-    let first = token_of(&world.me(cookie(&token)).await);
-    world.pass(29);
-    assert_eq!(token_of(&world.me(cookie(&token)).await), first);
-    world.pass(1);
-    assert_ne!(token_of(&world.me(cookie(&token)).await), first);
+    let (fixture, calls) = counting();
+    let token = fixture.sign_in("alice").await;
+    fixture.pass(900);
+    let first = token_of(&fixture.me(cookie(&token)).await);
+    fixture.pass(29);
+    assert_eq!(token_of(&fixture.me(cookie(&token)).await), first);
+    fixture.pass(1);
+    assert_ne!(token_of(&fixture.me(cookie(&token)).await), first);
     assert_eq!(calls.load(Ordering::SeqCst), 2);
 }
 
@@ -200,20 +206,20 @@ async fn a_result_is_kept_for_less_than_the_reuse_interval() {
 async fn a_session_whose_refresh_failed_is_left_alone_for_a_while() {
     let calls = Arc::new(AtomicUsize::new(0));
     let count = calls.clone();
-    let world = World::with(|b| {
+    let fixture = Fixture::with(|b| {
         b.leeway(Duration::ZERO).revalidate_with(move |_| {
             count.fetch_add(1, Ordering::SeqCst);
             async { Err::<Revalidated<User>, _>("down") }
         })
     });
-    let token = world.sign_in("alice").await;
-    world.pass(900);
+    let token = fixture.sign_in("alice").await;
+    fixture.pass(900);
     // For any jitter: in 20 minutes with one request per second, refreshes end up a minute apart.
     for _ in 0..1200 {
-        let response = world.me(cookie(&token)).await;
+        let response = fixture.me(cookie(&token)).await;
         assert_eq!(response.status(), StatusCode::SERVICE_UNAVAILABLE);
         assert!(set_cookies(&response).is_empty());
-        world.pass(1);
+        fixture.pass(1);
     }
     let calls = calls.load(Ordering::SeqCst);
     assert!((20..300).contains(&calls), "{calls} calls for 1200 requests");
@@ -223,7 +229,7 @@ async fn a_session_whose_refresh_failed_is_left_alone_for_a_while() {
 #[tokio::test]
 async fn a_shutdown_waits_for_running_flights_and_starts_no_new_one() {
     let (open, gate) = tokio::sync::watch::channel(false);
-    let world = World::with(|b| {
+    let fixture = Fixture::with(|b| {
         b.leeway(Duration::ZERO).revalidate_with(move |_| {
             let mut gate = gate.clone();
             async move {
@@ -232,17 +238,17 @@ async fn a_shutdown_waits_for_running_flights_and_starts_no_new_one() {
             }
         })
     });
-    let alice = world.sign_in("alice").await;
-    let bob = world.sign_in("bob").await;
-    world.pass(900);
-    let service = world.service(|session, _| async move { show_user(&session) });
+    let alice = fixture.sign_in("alice").await;
+    let bob = fixture.sign_in("bob").await;
+    fixture.pass(900);
+    let service = fixture.service(|session, _| async move { show_user(&session) });
     let waiting = tokio::spawn(service.oneshot(cookie(&alice)));
     tokio::task::yield_now().await;
-    let engine = world.auth.clone();
+    let engine = fixture.auth.clone();
     let shutdown = tokio::spawn(async move { engine.shutdown().await });
     tokio::task::yield_now().await;
     assert!(!shutdown.is_finished());
-    assert_eq!(world.me(cookie(&bob)).await.status(), StatusCode::SERVICE_UNAVAILABLE);
+    assert_eq!(fixture.me(cookie(&bob)).await.status(), StatusCode::SERVICE_UNAVAILABLE);
     open.send(true).unwrap();
     assert_eq!(shutdown.await.unwrap(), 0);
     assert_eq!(waiting.await.unwrap().unwrap().body(), "alice");
@@ -251,16 +257,16 @@ async fn a_shutdown_waits_for_running_flights_and_starts_no_new_one() {
 // Rows: F17.
 #[tokio::test(start_paused = true)]
 async fn a_shutdown_has_an_end() {
-    let world = World::with(|b| {
+    let fixture = Fixture::with(|b| {
         b.revalidate_with(|_| std::future::pending::<Result<Revalidated<User>, &str>>())
     });
-    let token = world.sign_in("alice").await;
-    world.pass_until_left(&token, 0);
-    let service = world.service(|session, _| async move { show_user(&session) });
+    let token = fixture.sign_in("alice").await;
+    fixture.pass_until_left(&token, 0);
+    let service = fixture.service(|session, _| async move { show_user(&session) });
     let waiting = tokio::spawn(service.oneshot(cookie(&token)));
     tokio::task::yield_now().await;
     let began = tokio::time::Instant::now();
-    assert_eq!(world.auth.shutdown().await, 1, "what did not end");
+    assert_eq!(fixture.auth.shutdown().await, 1, "what did not end");
     assert!((29..=31).contains(&began.elapsed().as_secs()), "a flight's limit");
     assert_eq!(waiting.await.unwrap().unwrap().status(), StatusCode::OK, "the leeway");
 }
@@ -303,8 +309,8 @@ impl Refresher for Numbered {
 async fn a_flight_that_ends_late_removes_no_newer_flight() {
     let let_go = tokio::sync::watch::Sender::new(0);
     let numbered = Numbered { started: AtomicUsize::new(0), let_go: let_go.clone() };
-    let world = World::with(|b| b.refresh_with(numbered));
-    let core = &world.auth.core;
+    let fixture = Fixture::with(|b| b.refresh_with(numbered));
+    let core = &fixture.auth.core;
     let key = FlightKey { sid: "s".into(), fingerprint: 1 };
     let start = || {
         let request = || RefreshRequest::new(None, None, true);
@@ -385,7 +391,7 @@ async fn a_refresh_that_brings_a_token_by_a_new_key_fetches_the_key() {
     for (next, expected) in
         [(Some(both()), StatusCode::OK), (None, StatusCode::SERVICE_UNAVAILABLE)]
     {
-        let former = World::keyed(Keys::new(key("old")).unwrap(), |b| b);
+        let former = Fixture::keyed(Keys::new(key("old")).unwrap(), |b| b);
         let token = former.sign_in("alice").await;
         let clock = former.clock.clone();
         let set = Keys::verifying([key("old")]).unwrap();
@@ -395,7 +401,7 @@ async fn a_refresh_that_brings_a_token_by_a_new_key_fetches_the_key() {
         });
         let issuer = Issuer(Keys::new(key("new")).unwrap());
         let app =
-            World::keyed(keys, |b| b.clock(clock).leeway(Duration::ZERO).refresh_with(issuer));
+            Fixture::keyed(keys, |b| b.clock(clock).leeway(Duration::ZERO).refresh_with(issuer));
         former.pass(900);
         let response = app.me(cookie(&token)).await;
         assert_eq!(response.status(), expected, "no 401, whatever is known");
@@ -406,8 +412,8 @@ async fn a_refresh_that_brings_a_token_by_a_new_key_fetches_the_key() {
 }
 
 /// Signs in for the browser session. Returns the token and its cookie.
-async fn sign_in_briefly(world: &World) -> (String, String) {
-    let response = world
+async fn sign_in_briefly(fixture: &Fixture) -> (String, String) {
+    let response = fixture
         .send(get(&[]), |session, _| async move {
             let sign_in = SignIn::new("alice", user("alice")).persistent(false);
             session.sign_in_with(sign_in).await.unwrap();
@@ -420,17 +426,17 @@ async fn sign_in_briefly(world: &World) -> (String, String) {
 // Rows: M8.
 #[tokio::test]
 async fn a_session_that_ends_with_the_browser_stays_one() {
-    let world = World::with(|b| b.dialect(Dialect::VIJIL));
-    let (mut token, signed_in) = sign_in_briefly(&world).await;
+    let fixture = Fixture::with(|b| b.dialect(Dialect::VIJIL));
+    let (mut token, signed_in) = sign_in_briefly(&fixture).await;
     assert!(!signed_in.contains("Max-Age"), "{signed_in}");
     for _ in 0..3 {
-        world.pass(900);
-        let response = world.me(cookie(&token)).await;
+        fixture.pass(900);
+        let response = fixture.me(cookie(&token)).await;
         let [set] = &set_cookies(&response)[..] else { panic!("refreshed") };
         assert!(!set.contains("Max-Age"), "{set}");
         token = token_of(&response).unwrap();
     }
-    let asked = world
+    let asked = fixture
         .send(cookie(&token), |session, _| async move {
             session.refresh().await.unwrap();
             Response::new(String::new())
@@ -439,9 +445,9 @@ async fn a_session_that_ends_with_the_browser_stays_one() {
     assert!(!set_cookies(&asked)[0].contains("Max-Age"));
 
     // Through an endpoint that mints access tokens for the holder of one.
-    let vijil = world.auth.endpoints().pop().unwrap();
+    let vijil = fixture.auth.endpoints().pop().unwrap();
     let call = vijil.read(&request("POST", &[("authorization", &format!("Bearer {token}"))]));
-    let session = world.auth.begin(&get(&[])).settle().await;
+    let session = fixture.auth.begin(&get(&[])).settle().await;
     let reply = vijil.answer(call, Some(b""), Ok(&session)).await;
     let [set] = &set_cookies(&reply)[..] else { panic!("{:?}", reply.headers()) };
     assert!(set.starts_with("access_token=ey") && !set.contains("Max-Age"), "{set}");
@@ -450,11 +456,11 @@ async fn a_session_that_ends_with_the_browser_stays_one() {
 // Rows: M8.
 #[tokio::test]
 async fn a_token_without_session_persistent_belongs_to_a_persistent_session() {
-    let world = World::new();
-    let token = world.sign_in("alice").await;
+    let fixture = Fixture::new();
+    let token = fixture.sign_in("alice").await;
     let payload = URL_SAFE_NO_PAD.decode(token.split('.').nth(1).unwrap()).unwrap();
     let payload: serde_json::Value = serde_json::from_slice(&payload).unwrap();
     assert!(payload.get("session_persistent").is_none(), "as former versions wrote it: {payload}");
-    world.pass(900);
-    assert!(set_cookies(&world.me(cookie(&token)).await)[0].contains("Max-Age="));
+    fixture.pass(900);
+    assert!(set_cookies(&fixture.me(cookie(&token)).await)[0].contains("Max-Age="));
 }

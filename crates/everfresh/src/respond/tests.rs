@@ -8,11 +8,11 @@ use crate::testing::*;
 use crate::{Engine, EngineBuilder, Session, Transport};
 
 /// The response to an expired token, from a handler that set these fields.
-async fn respond(world: &World, fields: &[(&'static str, &'static str)]) -> Response<String> {
-    let token = world.sign_in("alice").await;
-    world.pass(900);
+async fn respond(fixture: &Fixture, fields: &[(&'static str, &'static str)]) -> Response<String> {
+    let token = fixture.sign_in("alice").await;
+    fixture.pass(900);
     let fields: Vec<_> = fields.to_vec();
-    world
+    fixture
         .send(cookie(&token), move |_, _| {
             let fields = fields.clone();
             async move {
@@ -34,7 +34,7 @@ fn all<'h>(headers: &'h HeaderMap, name: &str) -> Vec<&'h str> {
 #[tokio::test]
 async fn the_handlers_own_cookies_survive_in_order() {
     let own = [("set-cookie", "theme=dark; Path=/"), ("set-cookie", "lang=de")];
-    let response = respond(&World::new(), &own).await;
+    let response = respond(&Fixture::new(), &own).await;
     let cookies = set_cookies(&response);
     assert_eq!(cookies[..2], ["theme=dark; Path=/", "lang=de"]);
     assert_eq!(cookies.len(), 3, "appended, never inserted, never folded");
@@ -50,11 +50,11 @@ async fn a_handlers_cookies_under_our_names_win() {
         " __Host-access_token =theirs",
         "__Host-refresh_token=; Max-Age=0; Path=/; Secure",
     ] {
-        let response = respond(&World::new(), &[("set-cookie", own)]).await;
+        let response = respond(&Fixture::new(), &[("set-cookie", own)]).await;
         assert_eq!(set_cookies(&response), [own], "the pair as a whole is the handler's");
     }
     for other in ["__host-access_token=x", "access_token=x", "x__Host-access_token=x"] {
-        let response = respond(&World::new(), &[("set-cookie", other)]).await;
+        let response = respond(&Fixture::new(), &[("set-cookie", other)]).await;
         assert_eq!(set_cookies(&response).len(), 2, "another name: {other}");
     }
 }
@@ -62,9 +62,9 @@ async fn a_handlers_cookies_under_our_names_win() {
 // Rows: F50, S71.
 #[tokio::test]
 async fn a_handler_that_clears_by_hand_and_signs_out_gets_one_deletion_of_a_name() {
-    let world = World::new();
-    let token = world.sign_in("alice").await;
-    let response = world
+    let fixture = Fixture::new();
+    let token = fixture.sign_in("alice").await;
+    let response = fixture
         .send(cookie(&token), |session: Session<User>, _| async move {
             session.sign_out().await.unwrap();
             let mut response = Response::new(String::new());
@@ -98,7 +98,7 @@ async fn a_response_with_our_tokens_is_for_no_shared_cache() {
             "no-store",
         ),
     ] {
-        let response = respond(&World::new(), &own).await;
+        let response = respond(&Fixture::new(), &own).await;
         assert_eq!(all(response.headers(), "cache-control"), [expected], "{own:?}");
         let mut names: Vec<_> = response.headers().keys().map(|name| name.as_str()).collect();
         names.sort_unstable();
@@ -110,7 +110,7 @@ async fn a_response_with_our_tokens_is_for_no_shared_cache() {
 // Rows: S73.
 #[tokio::test]
 async fn by_policy_tokens_are_withheld_or_the_route_is_reported() {
-    let with = |policy| World::with(move |b: EngineBuilder<User>| b.cache_policy(policy));
+    let with = |policy| Fixture::with(move |b: EngineBuilder<User>| b.cache_policy(policy));
     let public = [("cache-control", "public, max-age=60"), ("vary", "accept")];
 
     let skip = respond(&with(CachePolicy::SkipTokens), &public).await;
@@ -118,12 +118,12 @@ async fn by_policy_tokens_are_withheld_or_the_route_is_reported() {
     assert_eq!(all(skip.headers(), "cache-control"), ["public, max-age=60"]);
     assert_eq!(all(skip.headers(), "vary"), ["accept"], "the response is as the handler made it");
 
-    let world = with(CachePolicy::Fail);
-    let fail = respond(&world, &public).await;
+    let fixture = with(CachePolicy::Fail);
+    let fail = respond(&fixture, &public).await;
     assert_eq!(fail.status(), StatusCode::INTERNAL_SERVER_ERROR);
     assert!(set_cookies(&fail).is_empty());
     assert_eq!(all(fail.headers(), "cache-control"), ["no-store"]);
-    assert!(world.events().contains(&"TokensWithheld".to_owned()));
+    assert!(fixture.events().contains(&"TokensWithheld".to_owned()));
 
     for policy in [CachePolicy::SkipTokens, CachePolicy::Fail] {
         for private in ["private, max-age=60", "no-cache", "max-age=60", "publicity=1"] {
@@ -145,7 +145,7 @@ async fn vary_is_appended_and_not_repeated() {
         (vec![("vary", "*")], vec!["*"]),
         (vec![("vary", "x-cookie")], vec!["x-cookie", "cookie"]),
     ] {
-        let response = respond(&World::new(), &own).await;
+        let response = respond(&Fixture::new(), &own).await;
         assert_eq!(all(response.headers(), "vary"), expected);
     }
 }
@@ -153,15 +153,15 @@ async fn vary_is_appended_and_not_repeated() {
 // Rows: S79.
 #[tokio::test]
 async fn tokens_return_in_headers_only_to_clients_that_sent_them_there() {
-    let world = World::with(|b| b.transports([Transport::cookies(), Transport::headers()]));
-    let token = world.sign_in("alice").await;
-    world.pass(900);
-    let by_cookie = world.me(cookie(&token)).await;
+    let fixture = Fixture::with(|b| b.transports([Transport::cookies(), Transport::headers()]));
+    let token = fixture.sign_in("alice").await;
+    fixture.pass(900);
+    let by_cookie = fixture.me(cookie(&token)).await;
     assert!(!by_cookie.headers().contains_key("authorization"));
-    let by_header = world.me(bearer(&token)).await;
+    let by_header = fixture.me(bearer(&token)).await;
     assert!(set_cookies(&by_header).is_empty());
 
-    let own = world
+    let own = fixture
         .send(bearer(&token), |_, _| async {
             let mut response = Response::new(String::new());
             response.headers_mut().insert("authorization", HeaderValue::from_static("Own x"));
@@ -174,14 +174,14 @@ async fn tokens_return_in_headers_only_to_clients_that_sent_them_there() {
 // Rows: S79.
 #[tokio::test]
 async fn tokens_leave_as_sensitive_values() {
-    let response = respond(&World::new(), &[]).await;
+    let response = respond(&Fixture::new(), &[]).await;
     assert!(response.headers()["set-cookie"].is_sensitive());
 }
 
 // Rows: F52, S78.
 #[tokio::test]
 async fn the_cookie_lives_as_long_as_the_session_and_not_as_the_token() {
-    let response = respond(&World::new(), &[]).await;
+    let response = respond(&Fixture::new(), &[]).await;
     let left = 30 * 24 * 3600 - 900;
     assert!(set_cookies(&response)[0].ends_with(&format!("Max-Age={left}")), "F52");
 }
@@ -202,22 +202,22 @@ fn debug<B>(response: &Response<B>) -> String {
 
 #[tokio::test]
 async fn debug_headers_are_off_unless_they_are_switched_on() {
-    let world = World::new();
-    let token = world.sign_in("alice").await;
+    let fixture = Fixture::new();
+    let token = fixture.sign_in("alice").await;
     for request in [get(&[]), cookie(&token), cookie("a.b.c")] {
-        assert!(!world.me(request).await.headers().contains_key("everfresh-debug"));
+        assert!(!fixture.me(request).await.headers().contains_key("everfresh-debug"));
     }
 }
 
 #[tokio::test]
 async fn debug_headers_show_the_outcome_of_a_request() {
-    let (world, _) = World::rotating_with(|b| b.debug_headers(true));
+    let (fixture, _) = Fixture::rotating_with(|b| b.debug_headers(true));
     let at = "transport=0;by=cookie";
     assert_eq!(
-        debug(&world.me(get(&[])).await),
+        debug(&fixture.me(get(&[])).await),
         format!("{at}, verdict=absent, decision=pass, status=absent, sends=nothing")
     );
-    let signing_in = world
+    let signing_in = fixture
         .send(get(&[]), |session, _| async move {
             session.sign_in("alice", user("alice")).await.unwrap();
             Response::new(String::new())
@@ -230,11 +230,11 @@ async fn debug_headers_show_the_outcome_of_a_request() {
     let mut pair = Pair::default();
     pair.keep(&signing_in);
     assert_eq!(
-        debug(&world.me(pair.request()).await),
+        debug(&fixture.me(pair.request()).await),
         format!("{at}, verdict=fresh, decision=pass, status=present, generation=0, sends=nothing")
     );
-    world.pass_until_left(&pair.access, 0);
-    let refreshed = world.me(pair.request()).await;
+    fixture.pass_until_left(&pair.access, 0);
+    let refreshed = fixture.me(pair.request()).await;
     assert_eq!(
         debug(&refreshed),
         format!(
@@ -247,18 +247,18 @@ async fn debug_headers_show_the_outcome_of_a_request() {
     let other = if signature.starts_with('A') { 'B' } else { 'A' };
     let forged = format!("{signed}.{other}{}", &signature[1..]);
     assert_eq!(
-        debug(&world.me(cookie(&forged)).await),
+        debug(&fixture.me(cookie(&forged)).await),
         format!(
             "{at}, verdict=invalid, decision=pass, status=rejected, reason=signature, sends=nothing"
         )
     );
     let by_header = debug(
-        &world
+        &fixture
             .me(request("POST", &[("sec-fetch-site", "cross-site"), ("cookie", &pair.header())]))
             .await,
     );
     assert!(by_header.ends_with("status=cross_site, sends=nothing"), "{by_header}");
-    let out = world
+    let out = fixture
         .send(pair.request(), |session, _| async move {
             session.sign_out().await.unwrap();
             Response::new(String::new())
@@ -269,31 +269,31 @@ async fn debug_headers_show_the_outcome_of_a_request() {
 
 #[tokio::test]
 async fn debug_headers_show_withheld_tokens_and_background_refreshes() {
-    let world = World::with(|b| b.debug_headers(true).cache_policy(CachePolicy::SkipTokens));
-    let told = debug(&respond(&world, &[("cache-control", "public, max-age=60")]).await);
+    let fixture = Fixture::with(|b| b.debug_headers(true).cache_policy(CachePolicy::SkipTokens));
+    let told = debug(&respond(&fixture, &[("cache-control", "public, max-age=60")]).await);
     assert!(told.ends_with("outcome=refreshed, status=present, sends=withheld"), "{told}");
 
-    let world = World::with(|b| {
+    let fixture = Fixture::with(|b| {
         b.debug_headers(true)
             .transports([Transport::cookies(), Transport::headers()])
             .revalidate_with(|_| std::future::pending::<Result<crate::Revalidated<_>, &str>>())
     });
-    let token = world.sign_in("alice").await;
-    world.pass_until_left(&token, 100);
-    let told = debug(&world.me(bearer(&token)).await);
+    let token = fixture.sign_in("alice").await;
+    fixture.pass_until_left(&token, 100);
+    let told = debug(&fixture.me(bearer(&token)).await);
     let expected = "transport=1;by=authorization, verdict=expiring, decision=advise, flight=started, \
                     outcome=underway, status=present, sends=nothing";
     assert_eq!(told, expected);
-    let told = debug(&world.me(bearer(&token)).await);
+    let told = debug(&fixture.me(bearer(&token)).await);
     assert!(told.contains("flight=joined, outcome=underway"), "{told}");
 }
 
 #[tokio::test]
 async fn debug_headers_hold_nothing_that_a_request_brought() {
-    let (world, _) = World::rotating_with(|b| b.debug_headers(true));
-    let pair = world.sign_in_pair("alice").await;
-    world.pass_until_left(&pair.access, 0);
-    let response = world
+    let (fixture, _) = Fixture::rotating_with(|b| b.debug_headers(true));
+    let pair = fixture.sign_in_pair("alice").await;
+    fixture.pass_until_left(&pair.access, 0);
+    let response = fixture
         .send(pair.request(), |session, _| async move { Response::new(session.sid().unwrap()) })
         .await;
     let told = debug(&response);

@@ -21,13 +21,13 @@ fn runtime() -> tokio::runtime::Runtime {
 }
 
 /// How often the event occurred since the last call.
-fn saw(world: &World, event: &str) -> usize {
-    world.events().iter().filter(|one| *one == event).count()
+fn saw(fixture: &Fixture, event: &str) -> usize {
+    fixture.events().iter().filter(|one| *one == event).count()
 }
 
-async fn refreshed(world: &World, token: &str) -> Option<String> {
-    world.pass(900);
-    let response = world.me(cookie(token)).await;
+async fn refreshed(fixture: &Fixture, token: &str) -> Option<String> {
+    fixture.pass(900);
+    let response = fixture.me(cookie(token)).await;
     let new = token_of(&response);
     assert_eq!(response.status() == StatusCode::OK, new.is_some(), "{response:?}");
     new
@@ -37,13 +37,13 @@ async fn refreshed(world: &World, token: &str) -> Option<String> {
 // Rows: N7, R12.
 #[test]
 fn an_engine_goes_on_from_one_runtime_to_the_next() {
-    let world = World::with(waits);
-    let mut token = block_on(world.sign_in("alice"));
+    let fixture = Fixture::with(waits);
+    let mut token = block_on(fixture.sign_in("alice"));
     for again in [false, true, true] {
         let runtime = runtime();
-        token = runtime.block_on(refreshed(&world, &token)).expect("by the request's runtime");
-        token = runtime.block_on(refreshed(&world, &token)).expect("and again");
-        assert_eq!(saw(&world, "RuntimeEnded"), usize::from(again), "said once");
+        token = runtime.block_on(refreshed(&fixture, &token)).expect("by the request's runtime");
+        token = runtime.block_on(refreshed(&fixture, &token)).expect("and again");
+        assert_eq!(saw(&fixture, "RuntimeEnded"), usize::from(again), "said once");
     }
 }
 
@@ -51,27 +51,27 @@ fn an_engine_goes_on_from_one_runtime_to_the_next() {
 #[test]
 fn a_runtime_that_was_set_is_replaced_once_it_has_ended() {
     let first = runtime();
-    let world = World::with(|b| waits(b).runtime(first.handle().clone()));
-    let token = first.block_on(world.sign_in("alice"));
-    let token = first.block_on(refreshed(&world, &token)).expect("by its own");
+    let fixture = Fixture::with(|b| waits(b).runtime(first.handle().clone()));
+    let token = first.block_on(fixture.sign_in("alice"));
+    let token = first.block_on(refreshed(&fixture, &token)).expect("by its own");
     drop(first);
     let next = runtime();
-    assert!(next.block_on(refreshed(&world, &token)).is_some());
-    assert_eq!(saw(&world, "RuntimeEnded"), 1);
+    assert!(next.block_on(refreshed(&fixture, &token)).is_some());
+    assert_eq!(saw(&fixture, "RuntimeEnded"), 1);
 }
 
 // Rows: N7.
 #[test]
 fn without_any_runtime_a_refresh_reports_it() {
-    let world = World::with(waits);
-    let token = block_on(world.sign_in("alice"));
-    assert_eq!(block_on(refreshed(&world, &token)), None);
-    assert_eq!(saw(&world, "NoRuntime"), 1);
+    let fixture = Fixture::with(waits);
+    let token = block_on(fixture.sign_in("alice"));
+    assert_eq!(block_on(refreshed(&fixture, &token)), None);
+    assert_eq!(saw(&fixture, "NoRuntime"), 1);
     let handler = |session: crate::Session<User>, _| async move {
         let error = session.refresh().await.unwrap_err();
         Response::new(format!("{:?}: {error}", error.kind()))
     };
-    let said = block_on(world.send(cookie(&token), handler)).into_body();
+    let said = block_on(fixture.send(cookie(&token), handler)).into_body();
     let kind = format!("{:?}", SessionErrorKind::Unavailable);
     assert!(said.starts_with(&kind) && said.contains("tokio runtime"), "{said}");
 }
@@ -79,12 +79,12 @@ fn without_any_runtime_a_refresh_reports_it() {
 // Rows: R12.
 #[test]
 fn a_sign_out_works_when_the_runtime_has_ended() {
-    let (world, store) = World::rotating();
+    let (fixture, store) = Fixture::rotating();
     let first = runtime();
-    let pair = first.block_on(world.sign_in_pair("alice"));
-    first.block_on(async { assert_eq!(world.me(pair.request()).await.status(), StatusCode::OK) });
+    let pair = first.block_on(fixture.sign_in_pair("alice"));
+    first.block_on(async { assert_eq!(fixture.me(pair.request()).await.status(), StatusCode::OK) });
     drop(first);
-    let out = world.send(pair.request(), |session, _| async move {
+    let out = fixture.send(pair.request(), |session, _| async move {
         session.sign_out().await.unwrap();
         Response::new(String::new())
     });
@@ -96,21 +96,21 @@ fn a_sign_out_works_when_the_runtime_has_ended() {
 #[test]
 fn a_refresh_whose_runtime_ends_reports_it() {
     let first = runtime();
-    let world = World::with(|b| {
+    let fixture = Fixture::with(|b| {
         b.leeway(Duration::ZERO)
             .runtime(first.handle().clone())
             .revalidate_with(|_| std::future::pending::<Result<Revalidated<User>, &str>>())
     });
-    let token = first.block_on(world.sign_in("alice"));
-    world.pass(900);
+    let token = first.block_on(fixture.sign_in("alice"));
+    fixture.pass(900);
     runtime().block_on(async {
         let ends = async {
             tokio::task::yield_now().await;
             first.shutdown_background();
         };
-        let (response, ()) = tokio::join!(world.me(cookie(&token)), ends);
+        let (response, ()) = tokio::join!(fixture.me(cookie(&token)), ends);
         assert_eq!(response.status(), StatusCode::SERVICE_UNAVAILABLE);
-        assert!(saw(&world, "RuntimeEnded") > 0);
+        assert!(saw(&fixture, "RuntimeEnded") > 0);
     });
 }
 
@@ -123,22 +123,22 @@ fn the_feed_is_watched_on_the_next_runtime() {
             tokio::task::yield_now().await;
         }
     };
-    let (world, store) = World::rotating();
+    let (fixture, store) = Fixture::rotating();
     let first = runtime();
     let pair = first.block_on(async {
-        let pair = world.sign_in_pair("alice").await;
+        let pair = fixture.sign_in_pair("alice").await;
         // The confirmation runs beside the request, which needs a runtime.
-        world.me(pair.request()).await;
+        fixture.me(pair.request()).await;
         calm().await;
-        assert_eq!(world.auth.feed(), RevocationFeed::Live);
+        assert_eq!(fixture.auth.feed(), RevocationFeed::Live);
         pair
     });
     drop(first);
     block_on(crate::store::SessionStore::revoke_subject(&store, "alice", None)).unwrap();
     runtime().block_on(async {
-        assert!(matches!(world.auth.feed(), RevocationFeed::Lost { .. }));
+        assert!(matches!(fixture.auth.feed(), RevocationFeed::Lost { .. }));
         calm().await;
-        assert_eq!(world.auth.feed(), RevocationFeed::Live);
-        assert_eq!(world.me(pair.request()).await.status(), StatusCode::UNAUTHORIZED);
+        assert_eq!(fixture.auth.feed(), RevocationFeed::Live);
+        assert_eq!(fixture.me(pair.request()).await.status(), StatusCode::UNAUTHORIZED);
     });
 }

@@ -25,18 +25,18 @@ fn kind<T: std::fmt::Debug>(result: Result<T, SessionError>) -> SessionErrorKind
     result.unwrap_err().kind()
 }
 
-/// A world whose revalidation always fails.
-fn outage() -> World {
-    World::with(|b| {
+/// A fixture whose revalidation always fails.
+fn outage() -> Fixture {
+    Fixture::with(|b| {
         b.leeway(Duration::ZERO)
             .revalidate_with(|_| async { Err::<Revalidated<User>, _>("the database is down") })
     })
 }
 
-/// A world whose revalidation waits until the gate opens.
-fn gated() -> (World, watch::Sender<bool>) {
+/// A fixture whose revalidation waits until the gate opens.
+fn gated() -> (Fixture, watch::Sender<bool>) {
     let (open, gate) = watch::channel(false);
-    let world = World::with(|b| {
+    let fixture = Fixture::with(|b| {
         b.revalidate_with(move |_| {
             let mut gate = gate.clone();
             async move {
@@ -45,15 +45,15 @@ fn gated() -> (World, watch::Sender<bool>) {
             }
         })
     });
-    (world, open)
+    (fixture, open)
 }
 
 #[tokio::test]
 async fn an_ended_session_yields_no_upstream_access_token() {
-    let world = World::new();
-    let token = world.sign_in("alice").await;
-    world.pass(10 * 3600);
-    world
+    let fixture = Fixture::new();
+    let token = fixture.sign_in("alice").await;
+    fixture.pass(10 * 3600);
+    fixture
         .send(cookie(&token), |session, _| async move {
             assert_eq!(session.status(), SessionStatus::Rejected);
             assert_eq!(kind(session.access_token()), SessionErrorKind::NotSignedIn);
@@ -68,11 +68,11 @@ async fn an_ended_session_yields_no_upstream_access_token() {
 // Rows: F80.
 #[tokio::test]
 async fn an_unavailable_session_can_be_signed_out_and_tried_again() {
-    let world = outage();
-    let token = world.sign_in("alice").await;
-    world.pass(900);
-    let _ = world.events();
-    let response = world
+    let fixture = outage();
+    let token = fixture.sign_in("alice").await;
+    fixture.pass(900);
+    let _ = fixture.events();
+    let response = fixture
         .send(cookie(&token), |session, _| async move {
             assert!(matches!(session.status(), SessionStatus::Unavailable { .. }));
             assert_eq!(kind(session.refresh().await), SessionErrorKind::Unavailable, "not 401");
@@ -82,15 +82,15 @@ async fn an_unavailable_session_can_be_signed_out_and_tried_again() {
         })
         .await;
     assert_eq!(set_cookies(&response).len(), 2);
-    let events = world.events();
+    let events = fixture.events();
     assert!(events.contains(&"CookiesCleared { dead: false }".to_owned()), "{events:?}");
     assert!(!events.iter().any(|event| event.starts_with("SignedOut")), "past its leeway");
 }
 
 #[tokio::test]
 async fn optional_claims_fail_only_where_a_session_may_be_good() {
-    let world = outage();
-    let token = world.sign_in("alice").await;
+    let fixture = outage();
+    let token = fixture.sign_in("alice").await;
     let broken = format!("{token}x");
     let kept = |session: Session<User>, _| async move {
         match session.optional_claims() {
@@ -101,10 +101,10 @@ async fn optional_claims_fail_only_where_a_session_may_be_good() {
     for (request, expected) in
         [(cookie(&token), "alice"), (cookie(&broken), "nobody"), (get(&[]), "nobody")]
     {
-        assert_eq!(world.send(request, kept).await.body(), expected);
+        assert_eq!(fixture.send(request, kept).await.body(), expected);
     }
-    world.pass(900);
-    let response = world.send(cookie(&token), kept).await;
+    fixture.pass(900);
+    let response = fixture.send(cookie(&token), kept).await;
     assert_eq!(
         (response.status(), &**response.body()),
         (StatusCode::SERVICE_UNAVAILABLE, "not now")
@@ -114,26 +114,26 @@ async fn optional_claims_fail_only_where_a_session_may_be_good() {
 // Rows: M1, R26.
 #[tokio::test]
 async fn signing_in_ends_the_former_session_while_its_access_token_is_good() {
-    let world = outage();
+    let fixture = outage();
     for (age, expected) in [(0, 1), (700, 1), (1000, 0), (10 * 3600, 0)] {
-        let token = world.sign_in("alice").await;
-        world.pass(age);
-        let _ = world.events();
-        world
+        let token = fixture.sign_in("alice").await;
+        fixture.pass(age);
+        let _ = fixture.events();
+        fixture
             .send(cookie(&token), |session, _| async move {
                 session.sign_in("bob", user("bob")).await.unwrap();
                 empty()
             })
             .await;
-        let ended = world.events().iter().filter(|event| event.starts_with("SignedOut")).count();
+        let ended = fixture.events().iter().filter(|event| event.starts_with("SignedOut")).count();
         assert_eq!(ended, expected, "age {age}");
     }
 }
 
 #[tokio::test]
 async fn a_refresh_that_fails_takes_nothing_back() {
-    let world = outage();
-    let response = world
+    let fixture = outage();
+    let response = fixture
         .send(get(&[]), |session, _| async move {
             session.sign_in("alice", user("alice")).await.unwrap();
             assert_eq!(kind(session.refresh().await), SessionErrorKind::Unavailable);
@@ -146,8 +146,8 @@ async fn a_refresh_that_fails_takes_nothing_back() {
 
 #[tokio::test]
 async fn a_refresh_after_signing_in_leaves_by_the_same_transport() {
-    let world = World::with(|b| b.transports([Transport::cookies(), Transport::headers()]));
-    let response = world
+    let fixture = Fixture::with(|b| b.transports([Transport::cookies(), Transport::headers()]));
+    let response = fixture
         .send(get(&[]), |session, _| async move {
             let sign_in = SignIn::new("alice", user("alice")).via(Transport::headers());
             session.sign_in_with(sign_in).await.unwrap();
@@ -163,10 +163,10 @@ async fn a_refresh_after_signing_in_leaves_by_the_same_transport() {
 #[tokio::test]
 async fn a_flight_that_ends_after_a_sign_out_changes_nothing() {
     for sign_in_again in [false, true] {
-        let (world, open) = gated();
-        let token = world.sign_in("alice").await;
+        let (fixture, open) = gated();
+        let token = fixture.sign_in("alice").await;
         let open = Arc::new(open);
-        let response = world
+        let response = fixture
             .send(cookie(&token), move |session: Session<User>, _| {
                 let open = open.clone();
                 async move {
@@ -187,7 +187,7 @@ async fn a_flight_that_ends_after_a_sign_out_changes_nothing() {
             true => {
                 assert_eq!(response.body(), "bob");
                 let token = token_of(&response).unwrap();
-                assert_eq!(world.me(cookie(&token)).await.body(), "bob");
+                assert_eq!(fixture.me(cookie(&token)).await.body(), "bob");
             }
             false => {
                 assert_eq!(response.status(), StatusCode::UNAUTHORIZED);
@@ -201,13 +201,13 @@ async fn a_flight_that_ends_after_a_sign_out_changes_nothing() {
 // Rows: F80.
 #[tokio::test]
 async fn a_flight_of_a_session_signed_out_on_another_node_returns_nothing() {
-    let (world, open) = gated();
-    let token = world.sign_in("alice").await;
-    world.pass_until_left(&token, 100);
+    let (fixture, open) = gated();
+    let token = fixture.sign_in("alice").await;
+    fixture.pass_until_left(&token, 100);
     // Advisory: the flight runs while the handler prepares this response.
-    let slow = world
+    let slow = fixture
         .send(cookie(&token), {
-            let logout = world.service(|session, _| async move {
+            let logout = fixture.service(|session, _| async move {
                 session.sign_out().await.unwrap();
                 empty()
             });
@@ -233,11 +233,11 @@ async fn a_flight_of_a_session_signed_out_on_another_node_returns_nothing() {
 // Rows: S82.
 #[tokio::test]
 async fn another_site_can_neither_sign_in_nor_out_by_cookie() {
-    let world = World::with(|b| {
+    let fixture = Fixture::with(|b| {
         b.transports([Transport::cookies(), Transport::headers()])
             .trusted_origin("https://idp.example")
     });
-    let token = world.sign_in("alice").await;
+    let token = fixture.sign_in("alice").await;
     let bearer = format!("Bearer {token}");
     let cross = ("sec-fetch-site", "cross-site");
     let act = |session: Session<User>, _| async move {
@@ -246,12 +246,12 @@ async fn another_site_can_neither_sign_in_nor_out_by_cookie() {
         assert_eq!(kind(session.sign_out().await), SessionErrorKind::CrossSite);
         empty()
     };
-    let response = world.send(request("POST", &[cross]), act).await;
+    let response = fixture.send(request("POST", &[cross]), act).await;
     assert!(response.headers().is_empty(), "no cookie is set, none is deleted");
     assert_eq!(Rejection::from(SessionError::from(SessionErrorKind::CrossSite)).status(), 403);
 
     let idp = request("POST", &[cross, ("origin", "https://idp.example")]);
-    let response = world
+    let response = fixture
         .send(idp, |session, _| async move {
             session.sign_in("alice", user("alice")).await.unwrap();
             empty()
@@ -259,7 +259,7 @@ async fn another_site_can_neither_sign_in_nor_out_by_cookie() {
         .await;
     assert!(token_of(&response).is_some(), "a provider that posts its answer");
 
-    let response = world
+    let response = fixture
         .send(request("POST", &[cross, ("authorization", &bearer)]), |session, _| async move {
             session.sign_out().await.unwrap();
             empty()
@@ -270,17 +270,17 @@ async fn another_site_can_neither_sign_in_nor_out_by_cookie() {
 
 #[tokio::test]
 async fn no_client_changes_its_user_as_tokens_expire() {
-    let world = World::with(|b| b.transports([Transport::headers(), Transport::cookies()]));
-    let by_header = world
+    let fixture = Fixture::with(|b| b.transports([Transport::headers(), Transport::cookies()]));
+    let by_header = fixture
         .send(get(&[]), |session, _| async move {
             session.sign_in("bob", user("bob")).await.unwrap();
             empty()
         })
         .await;
     let bob = by_header.headers()["authorization"].to_str().unwrap().to_owned();
-    world.pass(300);
+    fixture.pass(300);
     let sign_in = SignIn::new("alice", user("alice")).via(Transport::cookies());
-    let by_cookie = world
+    let by_cookie = fixture
         .send(get(&[]), move |session, _| {
             let sign_in = sign_in.clone();
             async move {
@@ -292,32 +292,32 @@ async fn no_client_changes_its_user_as_tokens_expire() {
     let alice = format!("{COOKIE_NAME}={}", token_of(&by_cookie).unwrap());
     let token = bob.strip_prefix("Bearer ").unwrap();
     for left in [500, 100, 10] {
-        world.pass_until_left(token, left);
+        fixture.pass_until_left(token, left);
         let both = get(&[("authorization", &bob), ("cookie", &alice)]);
-        assert_eq!(world.me(both).await.body(), "bob", "{left} s left; the first transport's");
+        assert_eq!(fixture.me(both).await.body(), "bob", "{left} s left; the first transport's");
     }
 }
 
 // Rows: F44.
 #[tokio::test]
 async fn a_dead_cookie_locks_no_user_out() {
-    let world = World::new();
-    let old = world.sign_in("alice").await;
-    world.pass(20 * 3600);
-    let new = world.sign_in("alice").await;
+    let fixture = Fixture::new();
+    let old = fixture.sign_in("alice").await;
+    fixture.pass(20 * 3600);
+    let new = fixture.sign_in("alice").await;
     for pair in [[&old, &new], [&new, &old]] {
         let header = format!("{COOKIE_NAME}={}; {COOKIE_NAME}={}", pair[0], pair[1]);
-        assert_eq!(world.me(get(&[("cookie", &header)])).await.body(), "alice");
+        assert_eq!(fixture.me(get(&[("cookie", &header)])).await.body(), "alice");
     }
-    assert_eq!(world.me(cookie(&old)).await.status(), StatusCode::UNAUTHORIZED);
+    assert_eq!(fixture.me(cookie(&old)).await.status(), StatusCode::UNAUTHORIZED);
 }
 
 #[tokio::test]
 async fn a_response_that_never_comes_seals_the_session_too() {
     use tower::ServiceExt as _;
-    let world = World::new();
+    let fixture = Fixture::new();
     let (keep, kept) = std::sync::mpsc::channel();
-    let service = world.service(move |session, _| {
+    let service = fixture.service(move |session, _| {
         keep.send(session).unwrap();
         std::future::pending::<Response<String>>()
     });
@@ -338,8 +338,8 @@ async fn a_response_that_never_comes_seals_the_session_too() {
 #[tokio::test]
 async fn a_sign_in_gets_its_tokens_under_every_cache_policy() {
     for policy in [CachePolicy::SkipTokens, CachePolicy::Fail] {
-        let world = World::with(|b| b.cache_policy(policy));
-        let response = world
+        let fixture = Fixture::with(|b| b.cache_policy(policy));
+        let response = fixture
             .send(get(&[]), |session, _| async move {
                 session.sign_in("alice", user("alice")).await.unwrap();
                 let mut response = empty();
@@ -380,7 +380,7 @@ fn the_runtime_is_the_one_around_build() {
 async fn no_token_and_no_secret_in_logs_events_errors_or_debug() {
     let log = Log::listen();
 
-    let world = World::with(|b| {
+    let fixture = Fixture::with(|b| {
         b.transports([Transport::cookies(), Transport::headers()])
             .inner_token(InnerToken::Fresh)
             .leeway(Duration::ZERO)
@@ -392,16 +392,16 @@ async fn no_token_and_no_secret_in_logs_events_errors_or_debug() {
                 }
             })
     });
-    let mut shown = format!("{:?}", world.auth);
+    let mut shown = format!("{:?}", fixture.auth);
     let mut tokens = Vec::new();
     for name in ["alice", "unlucky", "gone"] {
-        let token = world.sign_in(name).await;
-        world.pass(900);
+        let token = fixture.sign_in(name).await;
+        fixture.pass(900);
         let forged = format!("{}x", &token[..token.len() - 1]);
         let both = format!("{COOKIE_NAME}={token}; {COOKIE_NAME}={forged}");
         for request in [cookie(&token), bearer(&forged), get(&[("cookie", &both)])] {
             shown.push_str(&format!("{request:?}").replace(&token, "").replace(&forged, ""));
-            let response = world
+            let response = fixture
                 .send(request, |session, _| async move {
                     let _ = session.sign_in("x", User { name: "n".repeat(5000) }).await;
                     let mut text = format!("{session:?} {:?}", session.access_token());
@@ -416,7 +416,7 @@ async fn no_token_and_no_secret_in_logs_events_errors_or_debug() {
         }
         tokens.extend([token, forged]);
     }
-    shown.push_str(&world.events().join("\n"));
+    shown.push_str(&fixture.events().join("\n"));
     shown.push_str(&log.text());
     for expected in ["token refused", "refresh failed", "session is over", "signed out"] {
         assert!(shown.contains(expected), "the log was written: {expected}");

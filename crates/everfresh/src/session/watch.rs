@@ -121,9 +121,9 @@ mod tests {
     use super::*;
     use crate::testing::*;
 
-    async fn expires_of(world: &World, pair: &Pair) -> SessionWatch {
+    async fn expires_of(fixture: &Fixture, pair: &Pair) -> SessionWatch {
         let (keep, kept) = std::sync::mpsc::channel();
-        world
+        fixture
             .send(pair.request(), move |session, _| {
                 let _ = keep.send(session.watch());
                 async { Response::new(String::new()) }
@@ -141,34 +141,34 @@ mod tests {
     // Rows: F100.
     #[tokio::test]
     async fn a_watch_ends_with_the_token_unless_a_newer_one_is_shown() {
-        let (world, _) = World::rotating();
-        let mut pair = world.sign_in_pair("alice").await;
-        let mut expires = expires_of(&world, &pair).await;
+        let (fixture, _) = Fixture::rotating();
+        let mut pair = fixture.sign_in_pair("alice").await;
+        let mut expires = expires_of(&fixture, &pair).await;
         let ended = tokio::spawn(async move { expires.ended().await });
         for _ in 0..10 {
-            world.pass_until_left(&pair.access, 1);
+            fixture.pass_until_left(&pair.access, 1);
             settle().await;
             assert!(!ended.is_finished());
             // Another request of the page, which is refreshed.
-            let response = world.me(pair.request()).await;
+            let response = fixture.me(pair.request()).await;
             pair.keep(&response);
         }
-        world.pass_until_left(&pair.access, 0);
+        fixture.pass_until_left(&pair.access, 0);
         settle().await;
         assert!(ended.is_finished(), "by the clock alone");
         assert_eq!(ended.await.unwrap(), EndReason::Expired);
-        assert_eq!(world.auth.core.watches.sizes(), (0, 0));
+        assert_eq!(fixture.auth.core.watches.sizes(), (0, 0));
     }
 
     // Rows: F100.
     #[tokio::test]
     async fn a_watch_ends_at_once_when_the_session_does() {
-        let (world, _) = World::rotating();
-        let pair = world.sign_in_pair("alice").await;
-        let other = world.sign_in_pair("alice").await;
-        let mut watches = [expires_of(&world, &pair).await, expires_of(&world, &pair).await];
-        let mut of_other = expires_of(&world, &other).await;
-        world
+        let (fixture, _) = Fixture::rotating();
+        let pair = fixture.sign_in_pair("alice").await;
+        let other = fixture.sign_in_pair("alice").await;
+        let mut watches = [expires_of(&fixture, &pair).await, expires_of(&fixture, &pair).await];
+        let mut of_other = expires_of(&fixture, &other).await;
+        fixture
             .send(pair.request(), |session, _| async move {
                 session.sign_out().await.unwrap();
                 Response::new(String::new())
@@ -179,7 +179,7 @@ mod tests {
             assert_eq!(watch.ended().await, EndReason::SignedOut, "and stays so");
         }
         assert!(futures::FutureExt::now_or_never(of_other.ended()).is_none());
-        let nobody = world
+        let nobody = fixture
             .send(get(&[]), |session, _| async move {
                 assert!(session.watch().is_err());
                 Response::new(String::new())
@@ -191,10 +191,10 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn a_watch_ends_by_the_machines_clock_without_an_event() {
         let clock = crate::Clock::system();
-        let world = World::with(|b| b.clock(clock).access_lifetime(Duration::from_secs(1)));
-        let token = world.sign_in("alice").await;
+        let fixture = Fixture::with(|b| b.clock(clock).access_lifetime(Duration::from_secs(1)));
+        let token = fixture.sign_in("alice").await;
         let pair = Pair { access: token, ..Pair::default() };
-        let mut expires = expires_of(&world, &pair).await;
+        let mut expires = expires_of(&fixture, &pair).await;
         // tokio's time is paused, so each look at the clock comes as soon as the last has ended.
         assert_eq!(expires.ended().await, EndReason::Expired);
     }

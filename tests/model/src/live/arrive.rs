@@ -9,10 +9,10 @@ use super::held::Held;
 use super::judge::Broken;
 use super::link::Outage;
 use super::node::{Open, handle, leave, settle};
-use super::play::World;
+use super::play::Simulation;
 use super::setup::NODES;
 
-impl World {
+impl Simulation {
     fn client(&mut self, who: Who) -> &mut Client {
         match who {
             Who::Browser => &mut self.browser,
@@ -70,7 +70,7 @@ impl World {
         if held.outage.is_some() {
             self.nodes[node].leap();
         }
-        self.say(|world| world.tell_answer(asked, node, held, open.status));
+        self.say(|simulation| simulation.tell_answer(asked, node, held, open.status));
         self.served |= asked.who == Who::Thief && open.status == StatusCode::OK;
         self.tally.requests += 1;
         self.judge(asked, node, held, open, !self.crowded).await?;
@@ -147,7 +147,9 @@ impl World {
     /// A response is sent.
     fn answer(&mut self, mut flight: Flight, held: &Held, answer: Answer) -> Result<(), Broken> {
         let number = flight.number;
-        self.say(|world| format!("{number} is answered: {}", world.tell_cookies(&answer.cookies)));
+        self.say(|simulation| {
+            format!("{number} is answered: {}", simulation.tell_cookies(&answer.cookies))
+        });
         self.judge_cookies(&flight.asked, held, answer.status, &answer.cookies)?;
         if flight.asked.kind != Kind::Prefetch {
             flight.since = self.tick;
@@ -163,9 +165,9 @@ impl World {
         let Stage::Back(answer) = &flight.stage else { return };
         self.say(|_| format!("{} is back", flight.number));
         let now = self.now();
-        let holds = |world: &Self| {
-            let refresh = world.browser.holds(now).1.refresh;
-            refresh.and_then(|token| world.ledger.find(token.sid))
+        let holds = |simulation: &Self| {
+            let refresh = simulation.browser.holds(now).1.refresh;
+            refresh.and_then(|token| simulation.ledger.find(token.sid))
         };
         let latest = self.ledger.latest(Who::Browser).filter(|latest| holds(self) == Some(*latest));
         self.browser.keep(answer, now);
@@ -231,11 +233,13 @@ impl World {
         }
         let (node, navigates, lands) = (pick.of(NODES), pick.once_in(3), pick.once_in(2));
         let asked = self.asks(who, kind, navigates);
-        self.say(|world| format!("{who:?} asks: {}", world.tell(&asked)));
+        self.say(|simulation| format!("{who:?} asks: {}", simulation.tell(&asked)));
         let (held, open) = self.process(&asked, node, lands).await?;
         let cookies = leave(&self.nodes[node].engine, &open).await;
         self.judged(&asked, node, &held, &open).await?;
-        self.say(|world| format!("{who:?} is answered: {}", world.tell_cookies(&cookies)));
+        self.say(|simulation| {
+            format!("{who:?} is answered: {}", simulation.tell_cookies(&cookies))
+        });
         self.judge_cookies(&asked, &held, open.status, &cookies)?;
         let now = self.now();
         self.client(who).keep(&Answer { status: open.status, cookies }, now);

@@ -132,7 +132,7 @@ impl Client {
 }
 
 fn site() -> Site {
-    Site::https("world.test", "/")
+    Site::https("app.example", "/")
 }
 
 /// A request with the tokens that it presents.
@@ -150,7 +150,7 @@ impl Asked {
     pub(super) fn request(&self) -> Request<()> {
         let fetched = if self.navigates { "navigate" } else { "cors" };
         let mut request = Request::builder()
-            .header("host", "world.test")
+            .header("host", "app.example")
             .header("sec-fetch-site", "same-origin")
             .header("sec-fetch-mode", fetched);
         if !self.cookies.is_empty() {

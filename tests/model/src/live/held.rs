@@ -5,7 +5,7 @@ use everfresh::{SessionId, Timestamp};
 
 use super::browser::{Asked, Kind, Tokens};
 use super::link::Outage;
-use super::play::World;
+use super::play::Simulation;
 use super::setup::LEEWAY;
 
 /// The facts at a request's arrival.
@@ -42,7 +42,7 @@ impl Held {
     }
 }
 
-impl World {
+impl Simulation {
     /// Collects the facts before a request is processed.
     pub(super) async fn look(&mut self, asked: &Asked, node: usize) -> Held {
         let Tokens { access, refresh, .. } = &asked.tokens;

@@ -10,7 +10,7 @@ use super::held::Held;
 use super::ledger::Fate;
 use super::link::Outage;
 use super::node::Open;
-use super::play::World;
+use super::play::Simulation;
 
 /// A promise that was broken.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -41,7 +41,7 @@ impl Broken {
     }
 }
 
-impl World {
+impl Simulation {
     /// Judges the result of a request. `alone`: no other request was processed meanwhile.
     pub(super) async fn judge(
         &mut self,

@@ -1,6 +1,6 @@
-//! A live world: real engines, real pending sessions and the real store, driven by a seed.
+//! A live simulation: real engines, real pending sessions and the real store, driven by a seed.
 //!
-//! # Contents of the world
+//! # Contents of the simulation
 //! 1. Three nodes over one store, each with a clock of its own. All clocks run at the same speed,
 //!    and any two differ by an hour at most. Nodes crash, and switch to new keys of the ring one by
 //!    one.
@@ -69,7 +69,7 @@ use tokio::runtime::Runtime;
 
 use event::{Event, Random, draw};
 use judge::Broken;
-use play::World;
+use play::Simulation;
 use setup::Setup;
 use shrink::shrink;
 
@@ -179,24 +179,25 @@ fn schedule(seed: u64, plan: Plan) -> (Setup, Vec<Event>) {
 }
 
 fn run(runtime: &Runtime, setup: Setup, events: &[Event]) -> (Tally, Option<Broken>) {
-    let (world, broken) = runtime.block_on(go(setup, events, false));
-    (world.sum(), broken)
+    let (simulation, broken) = runtime.block_on(go(setup, events, false));
+    (simulation.sum(), broken)
 }
 
 fn traced(runtime: &Runtime, setup: Setup, events: &[Event]) -> Vec<String> {
-    let (world, broken) = runtime.block_on(go(setup, events, true));
-    let mut trace = world.trace.unwrap_or_default();
+    let (simulation, broken) = runtime.block_on(go(setup, events, true));
+    let mut trace = simulation.trace.unwrap_or_default();
     trace.extend(broken.map(|broken| format!("{:?}: {}", broken.wrong, broken.how)));
     trace
 }
 
-/// Runs as far as possible. Returns the world at that point, and the broken promise.
-async fn go(setup: Setup, events: &[Event], traced: bool) -> (World, Option<Broken>) {
-    let mut world = World::begin(setup, traced).await.expect("whoever signs in is signed in");
+/// Runs as far as possible. Returns the simulation at that point, and the broken promise.
+async fn go(setup: Setup, events: &[Event], traced: bool) -> (Simulation, Option<Broken>) {
+    let mut simulation =
+        Simulation::begin(setup, traced).await.expect("whoever signs in is signed in");
     for event in events {
-        if let Err(broken) = world.apply(*event).await {
-            return (world, Some(broken));
+        if let Err(broken) = simulation.apply(*event).await {
+            return (simulation, Some(broken));
         }
     }
-    (world, None)
+    (simulation, None)
 }

@@ -58,8 +58,8 @@ fn build(setup: &Setup, clock: &ManualClock, link: Link, ring: KeyRing) -> Engin
         Rotate::new(link).reuse_interval(setup.reuse_interval()).idle_lifetime(IDLE).key_ring(ring);
     let keys = Keys::hs256("o4ATj9fibxU9TCgPurGrjRk6RGBgu53zA").expect("a good secret");
     let builder = Engine::builder(keys)
-        .issuer("https://world.test")
-        .audience("world")
+        .issuer("https://app.example")
+        .audience("app")
         .access_lifetime(setup.lifetime())
         .session_lifetime(ABSOLUTE)
         .leeway(LEEWAY)

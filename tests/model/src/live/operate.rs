@@ -5,10 +5,10 @@ use everfresh::store::SessionStore as _;
 use super::event::Pick;
 use super::ledger::Fate;
 use super::node::Node;
-use super::play::World;
+use super::play::Simulation;
 use super::setup::NODES;
 
-impl World {
+impl Simulation {
     /// Restarts a node.
     pub(super) fn renew(&mut self, node: usize) {
         self.hub.wires().renew(node);
@@ -23,7 +23,7 @@ impl World {
         let newest = self.nodes.iter().map(|node| node.newest).max().unwrap_or(0);
         let first = pick.of(NODES);
         let mut order = (0..NODES).map(|at| (first + at) % NODES);
-        let behind = |world: &Self, at: &usize| world.nodes[*at].newest < newest;
+        let behind = |simulation: &Self, at: &usize| simulation.nodes[*at].newest < newest;
         let node = if let Some(at) = order.clone().find(|at| behind(self, at)) {
             self.nodes[at].newest = newest;
             at
@@ -48,14 +48,14 @@ impl World {
         for (_, known) in self.ledger.all() {
             self.backup.extend(self.hub.row(known.sid).await);
         }
-        self.say(|world| format!("{} sessions are saved", world.backup.len()));
+        self.say(|simulation| format!("{} sessions are saved", simulation.backup.len()));
     }
 
     /// Stops the nodes, restores the rows, and restarts the nodes after more than one reuse
     /// interval. Sessions revoked since the backup return; sessions created since then are lost.
     pub(super) async fn restore(&mut self) {
         self.tally.restores += 1;
-        self.say(|world| format!("{} sessions are put back", world.backup.len()));
+        self.say(|simulation| format!("{} sessions are put back", simulation.backup.len()));
         self.drop_slow(None);
         let known: Vec<_> =
             self.ledger.all().map(|(session, known)| (session, known.sid)).collect();

@@ -1,4 +1,4 @@
-//! The world of one schedule, and the effect of each event on it.
+//! The simulation of one schedule, and the effect of each event on it.
 
 use everfresh::Timestamp;
 use everfresh::store::SessionRecord;
@@ -15,7 +15,7 @@ use super::tally::Tally;
 /// The largest number of tabs.
 const TABS: usize = 8;
 
-pub(super) struct World {
+pub(super) struct Simulation {
     pub(super) setup: Setup,
     pub(super) tick: u64,
     pub(super) hub: Hub,
@@ -43,13 +43,13 @@ pub(super) struct World {
     pub(super) trace: Option<Vec<String>>,
 }
 
-impl World {
+impl Simulation {
     /// Both devices are signed in.
     pub(super) async fn begin(setup: Setup, traced: bool) -> Result<Self, Broken> {
         let hub = Hub::new(setup.clock(NODES), setup.reuse_interval());
         let nodes = (0..NODES).map(|at| Node::new(setup, setup.clock(at), hub.link(at))).collect();
         let (browser, device) = Default::default();
-        let mut world = Self {
+        let mut simulation = Self {
             setup,
             tick: 0,
             hub,
@@ -70,11 +70,11 @@ impl World {
             tally: Tally::default(),
             trace: traced.then(Vec::new),
         };
-        world.say(|world| world.setup.to_string());
+        simulation.say(|simulation| simulation.setup.to_string());
         for who in [Who::Browser, Who::Device] {
-            world.at_once(who, Kind::SignIn, Pick(0)).await?;
+            simulation.at_once(who, Kind::SignIn, Pick(0)).await?;
         }
-        Ok(world)
+        Ok(simulation)
     }
 
     /// The time by the browser's clock, which is correct.
@@ -237,7 +237,7 @@ impl World {
         if asked.kind == Kind::SignOut && asked.tokens.is_empty() {
             return;
         }
-        self.say(|world| format!("{number} is sent: {}", world.tell(&asked)));
+        self.say(|simulation| format!("{number} is sent: {}", simulation.tell(&asked)));
         self.flights.push(Flight { number, asked, since: self.tick, stage: Stage::Sent });
     }
 
@@ -254,10 +254,10 @@ impl World {
         if !lost {
             self.hub.land(report).await;
         }
-        self.say(|world| {
+        self.say(|simulation| {
             let Report { sid, generation, .. } = report;
             let end = if lost { "is lost" } else { "is there" };
-            format!("the confirmation of {}.{generation} {end}", world.name(sid))
+            format!("the confirmation of {}.{generation} {end}", simulation.name(sid))
         });
     }
 }

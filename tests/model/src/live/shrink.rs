@@ -17,8 +17,8 @@ pub(super) fn shrink(
     // The events up to the violation, each with the request that it applies to; `None` if no
     // promise is broken.
     let breaks = |events: &[Event]| {
-        let (world, broken) = runtime.block_on(go(setup, events, false));
-        (broken?.wrong == wrong).then_some(world.did)
+        let (simulation, broken) = runtime.block_on(go(setup, events, false));
+        (broken?.wrong == wrong).then_some(simulation.did)
     };
     let Some(mut events) = breaks(&events) else { return events };
     loop {

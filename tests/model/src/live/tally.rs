@@ -1,7 +1,7 @@
 //! Counters over many schedules.
 
 use super::browser::Who;
-use super::play::World;
+use super::play::Simulation;
 
 /// Counters over many schedules.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -99,7 +99,7 @@ impl Tally {
     }
 }
 
-impl World {
+impl Simulation {
     /// The counters of this schedule.
     pub(super) fn sum(&self) -> Tally {
         let mut tally = Tally { schedules: 1, ..self.tally };

@@ -5,13 +5,13 @@ use http::StatusCode;
 use super::gate::Kind;
 use super::judge::Broken;
 use super::node::Wish;
-use super::play::World;
+use super::play::Simulation;
 use super::step::{ChangeResult, Move, Span};
 
-/// How often the pending operations at the gate are let through before the world is at rest.
+/// How often the pending operations at the gate are let through before the simulation is at rest.
 const ROUNDS: usize = 64;
 
-impl World {
+impl Simulation {
     pub(super) fn calm(&mut self) -> Result<(), Broken> {
         self.hub.wires().down = false;
         for node in 0..self.nodes.len() {
@@ -45,7 +45,7 @@ impl World {
 
     /// Sends a last request and returns its status.
     pub(super) fn finally(&mut self, node: usize) -> Result<StatusCode, Broken> {
-        let counts = |world: &Self| (world.tally.served, world.tally.refused);
+        let counts = |simulation: &Self| (simulation.tally.served, simulation.tally.refused);
         let before = counts(self);
         self.apply(Move::Ask(node, Wish::Visit))?;
         self.let_through()?;

@@ -7,7 +7,7 @@ use http::StatusCode;
 
 use super::gate::{Change, Id, Kind, What};
 use super::node::{Answer, Asked, MOMENT, WAITS, Wish};
-use super::play::World;
+use super::play::Simulation;
 use super::server::{Model, Said};
 use super::step::{ChangeResult, letter};
 
@@ -35,7 +35,7 @@ pub enum Wrong {
     Resurrected,
     /// A token of a signed-out session is still valid at the other server.
     NotRevoked,
-    /// The same steps led to another state. The world is not deterministic, and the run proves
+    /// The same steps led to another state. The simulation is not deterministic, and the run proves
     /// nothing.
     Diverged,
 }
@@ -107,7 +107,7 @@ impl Ledger {
     }
 }
 
-impl World {
+impl Simulation {
     /// A change that was made.
     pub(super) fn note_change(&mut self, id: Id, change: &Change) -> Result<(), Broken> {
         match change {
@@ -211,7 +211,7 @@ impl World {
         }
     }
 
-    /// Whether the session must be fully usable once the world is at rest.
+    /// Whether the session must be fully usable once the simulation is at rest.
     fn must_be_good(&self) -> bool {
         let current = self.hub.wires().server.current;
         match self.plan.model {
@@ -231,7 +231,7 @@ impl World {
         known && !self.ledger.unheard && !self.ledger.doubtful
     }
 
-    /// Lets the world come to rest: late messages arrive, and stopped nodes continue. The session
+    /// Lets the simulation come to rest: late messages arrive, and stopped nodes continue. The session
     /// must then be usable, unless an event explains why not.
     pub(super) fn end(&mut self) -> Result<(), Broken> {
         self.say(|_| "-- everything calms down".to_owned());

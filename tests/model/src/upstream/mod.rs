@@ -1,7 +1,7 @@
-//! A world around tokens of another server: real engines and the real refresher, with a store and a
+//! A simulation around tokens of another server: real engines and the real refresher, with a store and a
 //! server whose every operation the schedule controls.
 //!
-//! # Contents of the world
+//! # Contents of the simulation
 //! 1. Nodes over one store, each with an engine and a runtime of its own, whose time stands still.
 //!    Nodes crash and restart with an empty memory. Nodes are stopped between two polls of a task,
 //!    while all clocks continue.

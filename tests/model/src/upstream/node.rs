@@ -20,7 +20,7 @@ use super::carry::{Carry, LIFE, REVOKE, TOKEN, text};
 use super::gate::{Hub, Link};
 use super::server::Model;
 
-/// The start time of the world.
+/// The start time of the simulation.
 pub(super) const START: Timestamp = Timestamp::from_secs(1_800_000_000);
 
 /// How long a refresh may take before it is in doubt.
@@ -74,7 +74,7 @@ pub(super) struct Cookies {
     pub(super) refresh: Option<String>,
 }
 
-/// The initial state of every world: a session whose tokens at the other server have expired.
+/// The initial state of every simulation: a session whose tokens at the other server have expired.
 pub(super) struct Beginning {
     pub(super) record: SessionRecord,
     pub(super) jar: Cookies,
@@ -174,7 +174,7 @@ fn runtime() -> Runtime {
 fn engine(link: &Link, clock: &ManualClock, runtime: &Runtime, model: Model) -> Engine<()> {
     let http = HttpClient::over(Carry(link.clone()));
     let upstream = Upstream::oauth2(&http, TOKEN.parse().expect("an address"))
-        .client(everfresh::dialect::ClientAuthentication::None { id: "world".into() })
+        .client(everfresh::dialect::ClientAuthentication::None { id: "app".into() })
         .revoke_at(REVOKE.parse().expect("an address"))
         .replay(model.replay())
         .limit(LIMIT);
@@ -184,8 +184,8 @@ fn engine(link: &Link, clock: &ManualClock, runtime: &Runtime, model: Model) -> 
 fn build(rotate: Rotate, clock: &ManualClock, runtime: &Runtime) -> Engine<()> {
     let keys = Keys::hs256("o4ATj9fibxU9TCgPurGrjRk6RGBgu53zA").expect("a good secret");
     let builder = Engine::builder(keys)
-        .issuer("https://world.test")
-        .audience("world")
+        .issuer("https://app.example")
+        .audience("app")
         .leeway(Duration::ZERO)
         .clock(Clock::from(clock.clone()))
         .runtime(runtime.handle().clone())

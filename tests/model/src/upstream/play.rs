@@ -25,7 +25,7 @@ fn is_engaged(node: usize, gate: &[At]) -> bool {
     gate.iter().any(|at| at.id.node == node && !at.orphan)
 }
 
-pub(super) struct World {
+pub(super) struct Simulation {
     pub(super) plan: Plan,
     pub(super) hub: Hub,
     pub(super) nodes: Vec<Node>,
@@ -40,7 +40,7 @@ pub(super) struct World {
     passes: usize,
 }
 
-impl World {
+impl Simulation {
     pub(super) fn begin(plan: Plan, beginning: &Beginning, traced: bool) -> Self {
         let hub = Hub::new(plan.model, everfresh::ManualClock::starting_at(START));
         hub.store.restore(beginning.record.clone());

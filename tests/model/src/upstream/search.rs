@@ -2,7 +2,7 @@
 
 use super::judge::{Broken, broken};
 use super::node::Beginning;
-use super::play::World;
+use super::play::Simulation;
 use super::step::Move;
 use super::{Explored, Failed, Plan, Tally, Wrong};
 
@@ -48,8 +48,8 @@ pub fn wander(plan: Plan, seed: u64, schedules: u64) -> Explored {
         let mut random = Random(seed.wrapping_mul(0x9E37_79B9_7F4A_7C15));
         // A sign-out hides most later violations, so only some schedules have one.
         let plan = Plan { sign_out: plan.sign_out && seed % 4 == 0, ..plan };
-        let mut world = World::begin(plan, &beginning, false);
-        let end = world.go(|moves| {
+        let mut simulation = Simulation::begin(plan, &beginning, false);
+        let end = simulation.go(|moves| {
             // Faults are as likely as all other moves together, if there are moves of both kinds.
             let ordinary = moves.iter().take_while(|what| !what.is_fault()).count();
             let mishaps = moves.len() - ordinary;
@@ -59,9 +59,9 @@ pub fn wander(plan: Plan, seed: u64, schedules: u64) -> Explored {
                 _ => random.below(moves.len()),
             }
         });
-        explored.tally = explored.tally.and(world.sum());
+        explored.tally = explored.tally.and(simulation.sum());
         if let Err(broken) = end {
-            explored.failed = Some(told(plan, &beginning, world.did, &broken));
+            explored.failed = Some(told(plan, &beginning, simulation.did, &broken));
             return explored;
         }
     }
@@ -77,9 +77,9 @@ struct Ran {
 
 /// Follows the path, then always takes the first move.
 fn run(plan: Plan, beginning: &Beginning, path: &mut Vec<(usize, usize)>) -> Ran {
-    let mut world = World::begin(plan, beginning, false);
+    let mut simulation = Simulation::begin(plan, beginning, false);
     let (mut at, mut diverged) = (0, false);
-    let end = world.go(|moves| {
+    let end = simulation.go(|moves| {
         match path.get(at) {
             Some((_, of)) => diverged |= *of != moves.len(),
             None => path.push((0, moves.len())),
@@ -91,7 +91,7 @@ fn run(plan: Plan, beginning: &Beginning, path: &mut Vec<(usize, usize)>) -> Ran
         true => Err(broken(Wrong::Diverged, "the same steps led elsewhere")),
         false => end,
     };
-    Ran { tally: world.sum(), did: world.did, broken: end.err() }
+    Ran { tally: simulation.sum(), did: simulation.did, broken: end.err() }
 }
 
 /// The shortest schedule that breaks the same promise, with a description.
@@ -107,17 +107,19 @@ fn told(plan: Plan, beginning: &Beginning, did: Vec<Move>, broken: &Broken) -> F
         while at < shortest.len() {
             let mut fewer = shortest.clone();
             fewer.remove(at);
-            let (world, end) = replay(wide, beginning, &fewer, false);
-            if end.is_err_and(|end| end.wrong == broken.wrong) && world.did.len() < shortest.len() {
-                shortest = world.did;
+            let (simulation, end) = replay(wide, beginning, &fewer, false);
+            if end.is_err_and(|end| end.wrong == broken.wrong)
+                && simulation.did.len() < shortest.len()
+            {
+                shortest = simulation.did;
                 again = true;
             } else {
                 at += 1;
             }
         }
     }
-    let (world, end) = replay(wide, beginning, &shortest, true);
-    let mut trace = world.trace.unwrap_or_default();
+    let (simulation, end) = replay(wide, beginning, &shortest, true);
+    let mut trace = simulation.trace.unwrap_or_default();
     trace.extend(end.err().map(|end| format!("{:?}: {}", end.wrong, end.how)));
     Failed { wrong: broken.wrong, trace }
 }
@@ -128,24 +130,24 @@ fn replay(
     beginning: &Beginning,
     moves: &[Move],
     traced: bool,
-) -> (World, Result<(), Broken>) {
-    let mut world = World::begin(plan, beginning, traced);
+) -> (Simulation, Result<(), Broken>) {
+    let mut simulation = Simulation::begin(plan, beginning, traced);
     for what in moves {
-        if world.moves().contains(what)
-            && let Err(broken) = world.apply(*what)
+        if simulation.moves().contains(what)
+            && let Err(broken) = simulation.apply(*what)
         {
-            return (world, Err(broken));
+            return (simulation, Err(broken));
         }
     }
-    let kept = world.did.len();
-    let end = world.end();
+    let kept = simulation.did.len();
+    let end = simulation.end();
     if end.is_ok() {
-        world.did.truncate(kept);
+        simulation.did.truncate(kept);
     }
-    (world, end)
+    (simulation, end)
 }
 
-impl World {
+impl Simulation {
     /// Makes the moves that `choose` selects until none is left, and ends the schedule.
     fn go(&mut self, mut choose: impl FnMut(&[Move]) -> usize) -> Result<(), Broken> {
         loop {

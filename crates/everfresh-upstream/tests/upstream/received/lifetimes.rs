@@ -6,13 +6,13 @@ use super::*;
 #[tokio::test]
 async fn clocks_that_differ_by_an_hour_cost_no_call_and_no_session() {
     for ahead in [-3600_i64, -60, 60, 3600] {
-        let world = World::set(|upstream| upstream.access_tokens_by(shared()));
+        let fixture = Fixture::set(|upstream| upstream.access_tokens_by(shared()));
         let theirs = move |now: everfresh::Timestamp| match ahead {
             0.. => now.plus(secs(ahead.unsigned_abs())),
             _ => now.minus(secs(ahead.unsigned_abs())),
         };
-        let clock = world.clock.clone();
-        world.provider.answers(move |grant| {
+        let clock = fixture.clock.clone();
+        fixture.provider.answers(move |grant| {
             let mut answer = tokens(grant);
             answer["access_token"] = sign(&claims("ada", theirs(clock.now()), LIFE)).into();
             // The answer has no lifetime, so the token's own counts.
@@ -20,14 +20,14 @@ async fn clocks_that_differ_by_an_hour_cost_no_call_and_no_session() {
             answer
         });
         let token = sign(&claims("ada", theirs(START), LIFE));
-        let mut client = world.node().adopt_issued("ada", first(&token, None)).await.unwrap();
+        let mut client = fixture.node().adopt_issued("ada", first(&token, None)).await.unwrap();
         for _ in 0..600 {
-            assert_eq!(world.get(&mut client).await.status, 200, "{ahead} s");
-            world.pass(6);
+            assert_eq!(fixture.get(&mut client).await.status, 200, "{ahead} s");
+            fixture.pass(6);
         }
-        let calls = world.provider.calls();
+        let calls = fixture.provider.calls();
         assert!((12..=18).contains(&calls), "{ahead} s: {calls} calls in an hour");
-        assert_eq!(world.provider.reuses(), 0);
+        assert_eq!(fixture.provider.reuses(), 0);
     }
 }
 
@@ -35,25 +35,25 @@ async fn clocks_that_differ_by_an_hour_cost_no_call_and_no_session() {
 #[tokio::test]
 async fn a_clock_an_hour_off_costs_no_session() {
     for (ahead, behind) in [(3600, 0), (0, 3600)] {
-        let world = World::new();
-        let mut client = world.adopt("ada").await;
+        let fixture = Fixture::new();
+        let mut client = fixture.adopt("ada").await;
         let clock = everfresh::ManualClock::starting_at(
-            world.clock.now().plus(secs(ahead)).minus(secs(behind)),
+            fixture.clock.now().plus(secs(ahead)).minus(secs(behind)),
         );
         let other = Node::new(&clock, |builder| {
-            builder.refresh_with(upstream(&world.provider).kept_in(world.store.clone()))
+            builder.refresh_with(upstream(&fixture.provider).kept_in(fixture.store.clone()))
         });
-        let before = world.provider.calls();
+        let before = fixture.provider.calls();
         for _ in 0..60 {
             // Both hold the same handle. The store decides which upstream tokens back them.
-            assert_eq!(world.get(&mut client).await.status, 200);
+            assert_eq!(fixture.get(&mut client).await.status, 200);
             assert_eq!(other.get(&mut client).await.status, 200);
-            world.pass(10);
+            fixture.pass(10);
             clock.advance(secs(10));
         }
-        let calls = world.provider.calls() - before;
+        let calls = fixture.provider.calls() - before;
         assert!((1..=4).contains(&calls), "{ahead} {behind}: {calls} calls in ten minutes");
-        assert_eq!(world.provider.reuses(), 0);
+        assert_eq!(fixture.provider.reuses(), 0);
     }
 }
 
@@ -72,33 +72,33 @@ async fn no_value_of_expires_in_causes_a_call_at_every_request() {
         json!(299.5),
         json!(true),
     ] {
-        let world = World::new();
+        let fixture = Fixture::new();
         let said = odd.clone();
-        world.provider.answers(move |grant| {
+        fixture.provider.answers(move |grant| {
             let mut answer = tokens(grant);
             answer["expires_in"] = said.clone();
             answer
         });
-        let mut client = world.expired("ada").await;
+        let mut client = fixture.expired("ada").await;
         for _ in 0..100 {
-            assert_eq!(world.get(&mut client).await.status, 200, "{odd}");
-            world.pass(2);
+            assert_eq!(fixture.get(&mut client).await.status, 200, "{odd}");
+            fixture.pass(2);
         }
-        assert_eq!(world.provider.calls(), 1, "{odd}");
-        let expires = world.row(&client).await.unwrap().upstream.unwrap().expires;
-        assert!(expires > world.clock.now(), "{odd}");
+        assert_eq!(fixture.provider.calls(), 1, "{odd}");
+        let expires = fixture.row(&client).await.unwrap().upstream.unwrap().expires;
+        assert!(expires > fixture.clock.now(), "{odd}");
     }
 }
 
 // Rows: F67.
 #[tokio::test]
 async fn tokens_that_are_expired_on_arrival_are_a_failure_and_no_loop() {
-    let world = World::set(|upstream| upstream.access_tokens_by(shared()));
+    let fixture = Fixture::set(|upstream| upstream.access_tokens_by(shared()));
     let token = sign(&claims("ada", START, LIFE));
-    let mut client = world.node().adopt_issued("ada", first(&token, None)).await.unwrap();
-    world.pass(LIFE + 1);
-    let clock = world.clock.clone();
-    world.provider.answers(move |grant| {
+    let mut client = fixture.node().adopt_issued("ada", first(&token, None)).await.unwrap();
+    fixture.pass(LIFE + 1);
+    let clock = fixture.clock.clone();
+    fixture.provider.answers(move |grant| {
         let mut answer = tokens(grant);
         // Without `iat`, only the expiry limits the lifetime.
         let mut claims = claims("ada", clock.now(), 0);
@@ -109,30 +109,30 @@ async fn tokens_that_are_expired_on_arrival_are_a_failure_and_no_loop() {
     // 60 s with ten requests per second: back-offs of up to 1, 2, 4, .. seconds.
     let mut calls_of_the_first = 0;
     for n in 0..600 {
-        let answer = world.get(&mut client).await;
+        let answer = fixture.get(&mut client).await;
         assert!(
             answer.status == 503 && answer.left_cookies_alone(),
             "{n}: {answer:?} {:?} {:?}",
-            world.node().events(),
-            world.provider.got().len()
+            fixture.node().events(),
+            fixture.provider.got().len()
         );
         if n == 0 {
-            calls_of_the_first = world.provider.calls();
+            calls_of_the_first = fixture.provider.calls();
         }
-        world.clock.advance(Duration::from_millis(100));
+        fixture.clock.advance(Duration::from_millis(100));
     }
     assert_eq!(calls_of_the_first, 1);
-    assert!(world.provider.calls() < 100, "{}", world.provider.calls());
-    assert_eq!(world.provider.reuses(), 0, "each of them was kept for its refresh token");
+    assert!(fixture.provider.calls() < 100, "{}", fixture.provider.calls());
+    assert_eq!(fixture.provider.reuses(), 0, "each of them was kept for its refresh token");
     // The session works again when the provider recovers.
-    let clock = world.clock.clone();
-    world.provider.answers(move |grant| {
+    let clock = fixture.clock.clone();
+    fixture.provider.answers(move |grant| {
         let mut answer = tokens(grant);
         answer["access_token"] = sign(&claims("ada", clock.now(), LIFE)).into();
         answer
     });
-    world.pass(61);
-    assert_eq!(world.get(&mut client).await.status, 200);
+    fixture.pass(61);
+    assert_eq!(fixture.get(&mut client).await.status, 200);
 }
 
 // Rows: S62.
@@ -151,39 +151,39 @@ async fn a_token_type_and_unknown_members_are_ignored() {
         ("access_token", json!(["x"]), 401),
         ("refresh_token", json!(""), 200),
     ] {
-        let world = World::new();
+        let fixture = Fixture::new();
         let said = value.clone();
-        world.provider.answers(move |grant| {
+        fixture.provider.answers(move |grant| {
             let mut answer = tokens(grant);
             answer[member] = said.clone();
             answer
         });
-        let mut client = world.expired("ada").await;
-        assert_eq!(world.get(&mut client).await.status, status, "{member}: {value}");
+        let mut client = fixture.expired("ada").await;
+        assert_eq!(fixture.get(&mut client).await.status, status, "{member}: {value}");
     }
-    let world = World::new();
-    let mut client = world.expired("ada").await;
+    let fixture = Fixture::new();
+    let mut client = fixture.expired("ada").await;
     let with_bom = "\u{feff}{\"access_token\":\"at.ada.1.x\",\"expires_in\":300}";
-    world.provider.next(Act::Say(200, &[], with_bom));
-    assert_eq!(world.get(&mut client).await.status, 200);
+    fixture.provider.next(Act::Say(200, &[], with_bom));
+    assert_eq!(fixture.get(&mut client).await.status, 200);
 }
 
 // Rows: F63.
 #[tokio::test]
 async fn an_unverified_jwt_still_limits_its_lifetime() {
     for (said, expected) in [(json!(null), 120), (json!(60), 60), (json!(300), 120)] {
-        let world = World::new();
-        let clock = world.clock.clone();
-        world.provider.answers(move |grant| {
+        let fixture = Fixture::new();
+        let clock = fixture.clock.clone();
+        fixture.provider.answers(move |grant| {
             let mut answer = tokens(grant);
             answer["expires_in"] = said.clone();
             answer["access_token"] = sign(&claims("ada", clock.now(), 120)).into();
             answer
         });
-        let mut client = world.expired("ada").await;
-        assert_eq!(world.get(&mut client).await.status, 200);
-        let expires = world.row(&client).await.unwrap().upstream.unwrap().expires;
-        assert_eq!(expires.since(world.clock.now()), secs(expected));
+        let mut client = fixture.expired("ada").await;
+        assert_eq!(fixture.get(&mut client).await.status, 200);
+        let expires = fixture.row(&client).await.unwrap().upstream.unwrap().expires;
+        assert_eq!(expires.since(fixture.clock.now()), secs(expected));
     }
 }
 
@@ -198,7 +198,7 @@ async fn no_access_token_is_taken_to_live_for_longer_than_a_year() {
         sign(&claims)
     };
     for read in [false, true] {
-        let world = World::set(|upstream| match read {
+        let fixture = Fixture::set(|upstream| match read {
             true => upstream.access_tokens_by(shared()),
             false => upstream,
         });
@@ -208,23 +208,23 @@ async fn no_access_token_is_taken_to_live_for_longer_than_a_year() {
         for issued in [said, AccessTokenResponse::new(AccessToken::new(endless(START)))] {
             let refresh = RefreshToken::new(Grant { family: "ada".into(), n: 0 }.refresh());
             let issued = issued.with_refresh_token(refresh);
-            let client = world.node().adopt_issued("ada", issued).await.unwrap();
-            let expires = world.row(&client).await.unwrap().upstream.unwrap().expires;
-            assert!(expires <= world.clock.now().plus(year), "{read}: {expires:?}");
+            let client = fixture.node().adopt_issued("ada", issued).await.unwrap();
+            let expires = fixture.row(&client).await.unwrap().upstream.unwrap().expires;
+            assert!(expires <= fixture.clock.now().plus(year), "{read}: {expires:?}");
         }
         // And at a refresh.
         let token = sign(&claims("ada", START, LIFE));
-        let mut client = world.node().adopt_issued("ada", first(&token, None)).await.unwrap();
-        world.pass(LIFE + 1);
-        let clock = world.clock.clone();
-        world.provider.answers(move |grant| {
+        let mut client = fixture.node().adopt_issued("ada", first(&token, None)).await.unwrap();
+        fixture.pass(LIFE + 1);
+        let clock = fixture.clock.clone();
+        fixture.provider.answers(move |grant| {
             let mut answer = tokens(grant);
             answer.as_object_mut().unwrap().remove("expires_in");
             answer["access_token"] = endless(clock.now()).into();
             answer
         });
-        assert_eq!(world.get(&mut client).await.status, 200);
-        let expires = world.row(&client).await.unwrap().upstream.unwrap().expires;
-        assert_eq!(expires, world.clock.now().plus(year), "{read}");
+        assert_eq!(fixture.get(&mut client).await.status, 200);
+        let expires = fixture.row(&client).await.unwrap().upstream.unwrap().expires;
+        assert_eq!(expires, fixture.clock.now().plus(year), "{read}");
     }
 }

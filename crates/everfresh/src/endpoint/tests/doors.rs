@@ -10,34 +10,34 @@ use super::*;
 use crate::dialect::Dialect;
 use crate::{Reissue, Rotate, SessionErrorKind, SignIn};
 
-/// The names of the layer's cookies in this world.
+/// The names of the layer's cookies in this fixture.
 fn both(tokens: &Tokens) -> String {
     format!("access_token={}; refresh_token={}", tokens.access, tokens.refresh)
 }
 
 /// Presents the token at every endpoint that takes a refresh token without client authentication.
-async fn at_each_dialect(world: &World, refresh: &str) -> Vec<StatusCode> {
+async fn at_each_dialect(fixture: &Fixture, refresh: &str) -> Vec<StatusCode> {
     let json = json!({"refresh_token": refresh}).to_string();
     let cookie = format!("refresh_token={refresh}");
     let mut statuses = Vec::new();
     for dialect in [&Dialect::JWT_AUTH_PRO, &Dialect::FREDDY] {
-        statuses.push(post(world, dialect, &[], &json).await.status());
+        statuses.push(post(fixture, dialect, &[], &json).await.status());
     }
-    statuses.push(post(world, &Dialect::GALILEO, &[("cookie", &cookie)], "").await.status());
+    statuses.push(post(fixture, &Dialect::GALILEO, &[("cookie", &cookie)], "").await.status());
     statuses
 }
 
 /// Presents the token at the OAuth 2 endpoint.
-async fn by_client(world: &World, refresh: &str, client: &str) -> StatusCode {
+async fn by_client(fixture: &Fixture, refresh: &str, client: &str) -> StatusCode {
     let grant = [("grant_type", "refresh_token"), ("refresh_token", refresh)];
     let reply = match client {
         "app" => {
             let basic = basic_of("app", "s3cret:%&+0123456789");
-            post(world, &Dialect::OAUTH2, &[("authorization", &basic)], &form(&grant)).await
+            post(fixture, &Dialect::OAUTH2, &[("authorization", &basic)], &form(&grant)).await
         }
         public => {
             let grant = [&grant[..], &[("client_id", public)]].concat();
-            post(world, &Dialect::OAUTH2, &[], &form(&grant)).await
+            post(fixture, &Dialect::OAUTH2, &[], &form(&grant)).await
         }
     };
     reply.status()
@@ -47,15 +47,15 @@ async fn by_client(world: &World, refresh: &str, client: &str) -> StatusCode {
 #[tokio::test]
 async fn a_clients_refresh_token_is_refreshed_by_that_client_alone() {
     for (own, other) in [("app", "page"), ("page", "app")] {
-        let world = world();
-        let tokens = sign_in_client(&world, "alice", own).await;
-        world.pass(60);
-        let refused = at_each_dialect(&world, &tokens.refresh).await;
+        let fixture = fixture();
+        let tokens = sign_in_client(&fixture, "alice", own).await;
+        fixture.pass(60);
+        let refused = at_each_dialect(&fixture, &tokens.refresh).await;
         assert!(refused.iter().all(|status| status.is_client_error()), "{refused:?}");
-        assert_eq!(by_client(&world, &tokens.refresh, other).await, StatusCode::BAD_REQUEST);
+        assert_eq!(by_client(&fixture, &tokens.refresh, other).await, StatusCode::BAD_REQUEST);
         // From the handler and at the native endpoint, beside a valid access token.
         let cookies = both(&tokens);
-        let refresh = world.send(get(&[("cookie", &cookies)]), |session, _| async move {
+        let refresh = fixture.send(get(&[("cookie", &cookies)]), |session, _| async move {
             let failed = session.refresh().await.unwrap_err();
             assert_eq!(failed.kind(), SessionErrorKind::Rejected);
             assert_eq!(session.subject().as_deref(), Some("alice"), "the access token is hers");
@@ -63,27 +63,31 @@ async fn a_clients_refresh_token_is_refreshed_by_that_client_alone() {
         });
         assert!(set_cookies(&refresh.await).is_empty());
         let native = at("POST", "/auth/refresh", &[("cookie", &cookies)]);
-        assert!(call(&world, "/auth/refresh", native).await.status().is_client_error());
+        assert!(call(&fixture, "/auth/refresh", native).await.status().is_client_error());
         // In the layer, with the refresh token alone; also right after the client's own refresh.
         for refreshed in [false, true] {
             if refreshed {
-                assert_eq!(by_client(&world, &tokens.refresh, own).await, StatusCode::OK);
+                assert_eq!(by_client(&fixture, &tokens.refresh, own).await, StatusCode::OK);
             }
             let alone = format!("refresh_token={}", tokens.refresh);
-            let response = world.me(get(&[("cookie", &alone)])).await;
+            let response = fixture.me(get(&[("cookie", &alone)])).await;
             assert_eq!(response.status(), StatusCode::UNAUTHORIZED, "{own}, {refreshed}");
             assert!(set_cookies(&response).is_empty());
         }
-        assert_eq!(by_client(&world, &tokens.refresh, own).await, StatusCode::OK, "nothing ended");
-        assert!(!world.events().iter().any(|event| event.starts_with("ReuseDetected")));
+        assert_eq!(
+            by_client(&fixture, &tokens.refresh, own).await,
+            StatusCode::OK,
+            "nothing ended"
+        );
+        assert!(!fixture.events().iter().any(|event| event.starts_with("ReuseDetected")));
     }
-    let world = world();
-    let tokens = sign_in(&world, "alice").await;
-    world.pass(60);
+    let fixture = fixture();
+    let tokens = sign_in(&fixture, "alice").await;
+    fixture.pass(60);
     for client in ["app", "page"] {
-        assert_eq!(by_client(&world, &tokens.refresh, client).await, StatusCode::BAD_REQUEST);
+        assert_eq!(by_client(&fixture, &tokens.refresh, client).await, StatusCode::BAD_REQUEST);
     }
-    let served = at_each_dialect(&world, &tokens.refresh).await;
+    let served = at_each_dialect(&fixture, &tokens.refresh).await;
     assert_eq!(
         served,
         [StatusCode::OK; 3],
@@ -94,104 +98,108 @@ async fn a_clients_refresh_token_is_refreshed_by_that_client_alone() {
 // Rows: M2.
 #[tokio::test]
 async fn an_old_token_of_a_client_presented_by_another_client_ends_no_session() {
-    let world = world();
-    let first = sign_in_client(&world, "alice", "app").await;
+    let fixture = fixture();
+    let first = sign_in_client(&fixture, "alice", "app").await;
     let mut refresh = first.refresh.clone();
     for _ in 0..2 {
-        world.pass(900);
+        fixture.pass(900);
         let grant = [("grant_type", "refresh_token"), ("refresh_token", &*refresh)];
         let basic = basic_of("app", "s3cret:%&+0123456789");
         let fields = [("authorization", &*basic)];
-        let reply = post(&world, &Dialect::OAUTH2, &fields, &form(&grant)).await;
+        let reply = post(&fixture, &Dialect::OAUTH2, &fields, &form(&grant)).await;
         refresh = text(&body(&reply)["refresh_token"]).to_owned();
     }
-    at_each_dialect(&world, &first.refresh).await;
-    world.me(get(&[("cookie", &format!("refresh_token={}", first.refresh))])).await;
-    world.pass(60);
-    assert_eq!(by_client(&world, &refresh, "app").await, StatusCode::OK);
-    assert_eq!(by_client(&world, &first.refresh, "app").await, StatusCode::BAD_REQUEST);
-    assert_eq!(by_client(&world, &refresh, "app").await, StatusCode::BAD_REQUEST, "this is theft");
+    at_each_dialect(&fixture, &first.refresh).await;
+    fixture.me(get(&[("cookie", &format!("refresh_token={}", first.refresh))])).await;
+    fixture.pass(60);
+    assert_eq!(by_client(&fixture, &refresh, "app").await, StatusCode::OK);
+    assert_eq!(by_client(&fixture, &first.refresh, "app").await, StatusCode::BAD_REQUEST);
+    assert_eq!(
+        by_client(&fixture, &refresh, "app").await,
+        StatusCode::BAD_REQUEST,
+        "this is theft"
+    );
 }
 
 // Rows: M3.
 #[tokio::test]
 async fn of_two_sessions_in_one_place_none_counts_in_any_order() {
-    let world = world();
-    let victim = sign_in(&world, "victim").await;
-    let mallory = sign_in(&world, "mallory").await;
-    world.pass(60);
+    let fixture = fixture();
+    let victim = sign_in(&fixture, "victim").await;
+    let mallory = sign_in(&fixture, "mallory").await;
+    fixture.pass(60);
     let pair = |name: &str, one: &str, other: &str| format!("{name}={one}; {name}={other}");
     for (one, other) in [(&victim, &mallory), (&mallory, &victim)] {
         let cookies = pair("access_token", &one.access, &other.access);
-        let reply = post(&world, &Dialect::VIJIL, &[("cookie", &cookies)], "").await;
+        let reply = post(&fixture, &Dialect::VIJIL, &[("cookie", &cookies)], "").await;
         assert_eq!(reply.status(), StatusCode::UNAUTHORIZED);
         assert!(set_cookies(&reply).is_empty());
         let cookies = pair("refresh_token", &one.refresh, &other.refresh);
-        let reply = post(&world, &Dialect::GALILEO, &[("cookie", &cookies)], "").await;
+        let reply = post(&fixture, &Dialect::GALILEO, &[("cookie", &cookies)], "").await;
         assert_eq!(reply.status(), StatusCode::UNAUTHORIZED);
         assert!(set_cookies(&reply).is_empty());
         // A sibling subdomain can't set a header field.
         let fields = [("authorization", format!("Bearer {}", victim.access)), ("cookie", cookies)];
         let fields = fields.each_ref().map(|(name, value)| (*name, &**value));
-        let told = body(&post(&world, &Dialect::VIJIL, &fields, "").await);
+        let told = body(&post(&fixture, &Dialect::VIJIL, &fields, "").await);
         let me = bearer_cookie(text(&told["access_token"]));
-        assert_eq!(world.me(me).await.body(), "victim");
+        assert_eq!(fixture.me(me).await.body(), "victim");
     }
     let mut crowd = vec![format!("access_token={}", victim.access)];
     crowd.extend((0..4).map(|n| format!("access_token=a.b.{n}")));
     for _ in 0..2 {
-        let reply = post(&world, &Dialect::VIJIL, &[("cookie", &crowd.join("; "))], "").await;
+        let reply = post(&fixture, &Dialect::VIJIL, &[("cookie", &crowd.join("; "))], "").await;
         assert_eq!(reply.status(), StatusCode::UNAUTHORIZED, "too many, in any order");
         crowd.reverse();
     }
     // Of one session's refresh tokens the latest counts, also beside malformed ones.
-    world.pass(900);
-    let reply = post(&world, &Dialect::GALILEO, &[("cookie", &both(&victim))], "").await;
+    fixture.pass(900);
+    let reply = post(&fixture, &Dialect::GALILEO, &[("cookie", &both(&victim))], "").await;
     let cookies = set_cookies(&reply);
     let set = cookies.iter().filter_map(|one| one.strip_prefix("refresh_token=")).next().unwrap();
     let next = set.split(';').next().unwrap();
-    world.pass(900);
+    fixture.pass(900);
     for (one, other) in [(&*victim.refresh, next), (next, &*victim.refresh)] {
         let cookies = format!("{}; refresh_token=x", pair("refresh_token", one, other));
-        let reply = post(&world, &Dialect::GALILEO, &[("cookie", &cookies)], "").await;
+        let reply = post(&fixture, &Dialect::GALILEO, &[("cookie", &cookies)], "").await;
         assert_eq!(reply.status(), StatusCode::OK);
     }
-    assert!(!world.events().iter().any(|event| event.starts_with("ReuseDetected")));
+    assert!(!fixture.events().iter().any(|event| event.starts_with("ReuseDetected")));
 }
 
 // Rows: M5.
 #[tokio::test]
 async fn an_access_token_is_renewed_only_if_its_session_was_signed_in_for_that() {
-    let world = world();
-    let plain = sign_in_with(&world, SignIn::new("bob", user("bob"))).await;
+    let fixture = fixture();
+    let plain = sign_in_with(&fixture, SignIn::new("bob", user("bob"))).await;
     let (vijil, redis) = (&Dialect::VIJIL, &Dialect::REDIS_ENTERPRISE);
     let ask = async |dialect: &Dialect, access: &str| {
         let scheme = if dialect == vijil { "Bearer" } else { "JWT" };
         let header = format!("{scheme} {access}");
-        post(&world, dialect, &[("authorization", &header)], "").await
+        post(&fixture, dialect, &[("authorization", &header)], "").await
     };
     for dialect in [vijil, redis] {
         assert_eq!(ask(dialect, &plain.access).await.status(), StatusCode::UNAUTHORIZED);
     }
-    assert_eq!(world.me(bearer_cookie(&plain.access)).await.body(), "bob", "nothing ended");
-    let tokens = sign_in(&world, "alice").await;
-    let _ = world.events();
+    assert_eq!(fixture.me(bearer_cookie(&plain.access)).await.body(), "bob", "nothing ended");
+    let tokens = sign_in(&fixture, "alice").await;
+    let _ = fixture.events();
     for dialect in [vijil, redis] {
         assert_eq!(ask(dialect, &tokens.access).await.status(), StatusCode::OK);
-        let events = world.events();
+        let events = fixture.events();
         assert!(events.iter().any(|event| event.starts_with("Renewed")), "{events:?}");
     }
     // An access token that was minted for a call to another service can't be renewed.
-    let upstream_access_token = world
+    let upstream_access_token = fixture
         .send(bearer_cookie(&tokens.access), |session, _| async move {
             Response::new(session.access_token().unwrap().expose().to_owned())
         });
     let upstream_access_token = upstream_access_token.await.into_body();
-    assert_eq!(world.me(bearer_cookie(&upstream_access_token)).await.body(), "alice");
+    assert_eq!(fixture.me(bearer_cookie(&upstream_access_token)).await.body(), "alice");
     assert_eq!(ask(vijil, &upstream_access_token).await.status(), StatusCode::UNAUTHORIZED);
     // Only the session's own client renews it, even if the session was signed in for that.
     let sign_in = SignIn::new("carol", user("carol")).renewable_by_access_token();
-    let bound = sign_in_with(&world, sign_in.attribute("client_id", "app")).await;
+    let bound = sign_in_with(&fixture, sign_in.attribute("client_id", "app")).await;
     assert_eq!(ask(vijil, &bound.access).await.status(), StatusCode::UNAUTHORIZED);
 }
 
@@ -199,14 +207,14 @@ async fn an_access_token_is_renewed_only_if_its_session_was_signed_in_for_that()
 #[tokio::test]
 async fn a_copied_access_token_dies_as_its_session_moves_on() {
     for confirmed in [true, false] {
-        let world = world();
-        let mut owner = sign_in(&world, "alice").await;
+        let fixture = fixture();
+        let mut owner = sign_in(&fixture, "alice").await;
         let mut copy = owner.access.clone();
         let mut renewed = Vec::new();
         for rotation in 1..=2 {
-            world.pass(1000);
+            fixture.pass(1000);
             let alone = format!("refresh_token={}", owner.refresh);
-            let response = world.me(get(&[("cookie", &alone)])).await;
+            let response = fixture.me(get(&[("cookie", &alone)])).await;
             let cookies = set_cookies(&response);
             let value = |name: &str| {
                 let found = cookies.iter().find_map(|one| one.strip_prefix(name)).unwrap();
@@ -214,11 +222,11 @@ async fn a_copied_access_token_dies_as_its_session_moves_on() {
             };
             owner = Tokens { access: value("access_token="), refresh: value("refresh_token=") };
             if rotation == 1 || confirmed {
-                assert!(is_good(&world, &owner.access).await, "shown, so it is confirmed");
+                assert!(is_good(&fixture, &owner.access).await, "shown, so it is confirmed");
                 tokio::task::yield_now().await;
             }
             let header = format!("Bearer {copy}");
-            let reply = post(&world, &Dialect::VIJIL, &[("authorization", &header)], "").await;
+            let reply = post(&fixture, &Dialect::VIJIL, &[("authorization", &header)], "").await;
             renewed.push(reply.status());
             if reply.status() == StatusCode::OK {
                 copy = text(&body(&reply)["access_token"]).to_owned();
@@ -226,20 +234,20 @@ async fn a_copied_access_token_dies_as_its_session_moves_on() {
         }
         assert_eq!(renewed, [StatusCode::OK, StatusCode::UNAUTHORIZED], "one generation late");
         let theft =
-            world.events().iter().filter(|event| event.starts_with("ReuseDetected")).count();
+            fixture.events().iter().filter(|event| event.starts_with("ReuseDetected")).count();
         assert_eq!(theft, usize::from(confirmed));
-        assert_eq!(is_good(&world, &owner.access).await, !confirmed, "two hold it");
+        assert_eq!(is_good(&fixture, &owner.access).await, !confirmed, "two hold it");
     }
 }
 
 // Rows: M5.
 #[tokio::test]
 async fn with_reissue_a_token_is_renewed_within_its_grace_at_every_endpoint() {
-    let world = World::with(|b| {
+    let fixture = Fixture::with(|b| {
         let reissue = Reissue::new().grace(Duration::from_secs(60));
         b.refresh_with(reissue).insecure_dev_only().dialect(Dialect::VIJIL)
     });
-    let response = world.send(get(&[]), |session, _| async move {
+    let response = fixture.send(get(&[]), |session, _| async move {
         session.sign_in("alice", user("alice")).await.unwrap();
         Response::new(session.sid().unwrap())
     });
@@ -249,12 +257,12 @@ async fn with_reissue_a_token_is_renewed_within_its_grace_at_every_endpoint() {
     let token = token.split(';').next().unwrap();
     let header = format!("Bearer {token}");
     for (passed, status) in [(860, StatusCode::OK), (140, StatusCode::UNAUTHORIZED)] {
-        world.pass(passed);
-        let reply = post(&world, &Dialect::VIJIL, &[("authorization", &header)], "").await;
+        fixture.pass(passed);
+        let reply = post(&fixture, &Dialect::VIJIL, &[("authorization", &header)], "").await;
         assert_eq!(reply.status(), status, "{passed}");
     }
-    let now = world.clock.now();
-    assert!(!world.auth.core.revoked.contains(response.body(), now), "nothing ended");
+    let now = fixture.clock.now();
+    assert!(!fixture.auth.core.revoked.contains(response.body(), now), "nothing ended");
 }
 
 // Rows: M2.
@@ -303,7 +311,7 @@ fn a_dialects_cookie_without_a_prefix_is_warned_about_at_build() {
         let subscriber =
             tracing_subscriber::fmt().with_ansi(false).with_writer(move || writer.clone());
         tracing::subscriber::with_default(subscriber.finish(), || {
-            World::with(|b| {
+            Fixture::with(|b| {
                 let b = b.refresh_with(Rotate::new(crate::MemoryStore::new()));
                 let b = dialects.iter().fold(b, |b, dialect| b.dialect((*dialect).clone()));
                 if insecure { b.insecure_dev_only() } else { b }
@@ -322,17 +330,17 @@ fn a_dialects_cookie_without_a_prefix_is_warned_about_at_build() {
 // Rows: L4.
 #[tokio::test]
 async fn a_session_that_this_node_knows_to_be_over_gets_nothing_by_a_dialect() {
-    let world = world();
-    let tokens = sign_in(&world, "alice").await;
+    let fixture = fixture();
+    let tokens = sign_in(&fixture, "alice").await;
     let sent = json!({ "refresh_token": tokens.refresh }).to_string();
-    let reply = post(&world, &Dialect::FREDDY, &[], &sent).await;
+    let reply = post(&fixture, &Dialect::FREDDY, &[], &sent).await;
     assert_eq!(reply.status(), StatusCode::OK, "{}", body(&reply));
-    let sid = world.send(bearer_cookie(&tokens.access), |session, _| async move {
+    let sid = fixture.send(bearer_cookie(&tokens.access), |session, _| async move {
         Response::new(session.sid().unwrap())
     });
-    world.auth.core.revoke_here(sid.await.body());
+    fixture.auth.core.revoke_here(sid.await.body());
     for dialect in [Dialect::FREDDY, Dialect::JWT_AUTH_PRO] {
-        let reply = post(&world, &dialect, &[], &sent).await;
+        let reply = post(&fixture, &dialect, &[], &sent).await;
         assert_eq!(
             reply.status().as_u16(),
             dialect.serving.as_ref().unwrap().errors.expired.status,

@@ -3,7 +3,7 @@
 use http::StatusCode;
 use serde_json::json;
 
-use super::dialects::{Tokens, is_good, post, sign_in, text, world};
+use super::dialects::{Tokens, fixture, is_good, post, sign_in, text};
 use super::*;
 use crate::dialect::{Dialect, Place, Text};
 use crate::{ConfigError, EngineBuilder, NativePaths, Rotate};
@@ -11,8 +11,8 @@ use crate::{ConfigError, EngineBuilder, NativePaths, Rotate};
 // Rows: S68.
 #[tokio::test]
 async fn a_large_body_is_refused_unread() {
-    let world = world();
-    let endpoints = world.auth.endpoints();
+    let fixture = fixture();
+    let endpoints = fixture.auth.endpoints();
     let endpoint = endpoints.iter().find(|one| one.path() == Dialect::FREDDY.paths[0]).unwrap();
     let call = endpoint.read(&at("POST", "/v1/auth/refresh", &[]));
     assert!(call.wants_body());
@@ -62,16 +62,16 @@ async fn a_dialect_stands_where_everfreshs_own_endpoint_was() {
     let mut dialect = Dialect::FREDDY;
     dialect.paths = vec!["/auth/refresh".into()].into();
     let served = dialect.clone();
-    let world = World::rotating_with(|b| {
+    let fixture = Fixture::rotating_with(|b| {
         b.insecure_dev_only().native_paths(NativePaths::under("/session")).dialect(served)
     })
     .0;
-    let Tokens { access, refresh } = sign_in(&world, "alice").await;
+    let Tokens { access, refresh } = sign_in(&fixture, "alice").await;
     let asks = json!({"refresh_token": refresh}).to_string();
-    let told = body(&post(&world, &dialect, &[], &asks).await);
-    assert!(is_good(&world, text(&told["token"])).await);
+    let told = body(&post(&fixture, &dialect, &[], &asks).await);
+    assert!(is_good(&fixture, text(&told["token"])).await);
     let cookie = format!("access_token={access}; refresh_token={refresh}");
     let path = "/session/refresh";
-    let own = call_with(&world, path, at("POST", path, &[("cookie", &cookie)]), b"").await;
+    let own = call_with(&fixture, path, at("POST", path, &[("cookie", &cookie)]), b"").await;
     assert_eq!((own.status(), &body(&own)["sub"]), (StatusCode::OK, &json!("alice")));
 }

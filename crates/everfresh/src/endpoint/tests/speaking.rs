@@ -6,7 +6,7 @@ use std::time::Duration;
 use http::{HeaderMap, StatusCode};
 use serde_json::json;
 
-use super::dialects::{sign_in_for, world};
+use super::dialects::{fixture, sign_in_for};
 use super::*;
 use crate::dialect::{AccessTokenResponse, ClientAuthentication, Dialect, RefreshOutcome};
 use crate::dialect::{Place, RequestValues, TokenKind};
@@ -29,13 +29,13 @@ fn ask(
 }
 
 /// One exchange between the server and the client of a dialect.
-async fn exchange(world: &World, dialect: &Dialect, token: &str) -> RefreshOutcome {
-    let now = world.clock.now();
+async fn exchange(fixture: &Fixture, dialect: &Dialect, token: &str) -> RefreshOutcome {
+    let now = fixture.clock.now();
     let client = dialect.request.client.is_some().then(client);
     let request = ask(dialect, token, client.as_ref(), now).unwrap();
     let (head, body) = request.into_parts();
     let request = http::Request::from_parts(head, ());
-    let reply = call_with(world, &dialect.paths[0], request, &body).await;
+    let reply = call_with(fixture, &dialect.paths[0], request, &body).await;
     let (head, body) = reply.into_parts();
     dialect.read(head.status, &head.headers, &body, now)
 }
@@ -73,16 +73,16 @@ fn a_token_that_the_server_would_read_as_another_one_is_not_sent() {
 #[tokio::test]
 async fn each_dialects_client_is_understood_by_its_server() {
     for dialect in Dialect::ALL {
-        let world = world();
-        let tokens = sign_in_for(&world, dialect).await;
+        let fixture = fixture();
+        let tokens = sign_in_for(&fixture, dialect).await;
         let by_access = matches!(dialect.request.token, TokenKind::Access { .. });
         let mut token = if by_access { tokens.access } else { tokens.refresh };
         let is_short = dialect.request.lifetime.is_some();
         for _ in 0..3 {
-            world.pass(if is_short { 250 } else { 600 });
-            let given = given(exchange(&world, dialect, &token).await);
+            fixture.pass(if is_short { 250 } else { 600 });
+            let given = given(exchange(&fixture, dialect, &token).await);
             let me = get(&[("cookie", &format!("access_token={}", given.access_token.expose()))]);
-            assert_eq!(world.me(me).await.body(), "alice", "{}", dialect.name);
+            assert_eq!(fixture.me(me).await.body(), "alice", "{}", dialect.name);
             assert_eq!(given.refresh_token.is_none(), by_access, "{}", dialect.name);
             for path in &*dialect.response.keep {
                 assert!(given.members.contains_key(&**path), "{path}");
@@ -93,7 +93,7 @@ async fn each_dialects_client_is_understood_by_its_server() {
                 None => {}
             }
         }
-        let rejected = exchange(&world, dialect, "a.b.c").await;
+        let rejected = exchange(&fixture, dialect, "a.b.c").await;
         assert_eq!(rejected, RefreshOutcome::Rejected, "{}", dialect.name);
     }
 }

@@ -10,17 +10,17 @@ async fn every_event_is_counted() {
     let recorder = DebuggingRecorder::new();
     let snapshotter = recorder.snapshotter();
     let _recorder = ::metrics::set_default_local_recorder(&recorder);
-    let (world, _) = World::rotating();
-    let mut pair = world.sign_in_pair("alice").await;
+    let (fixture, _) = Fixture::rotating();
+    let mut pair = fixture.sign_in_pair("alice").await;
     for _ in 0..3 {
-        world.me(pair.request()).await;
+        fixture.me(pair.request()).await;
     }
-    world.pass_until_left(&pair.access, 0);
+    fixture.pass_until_left(&pair.access, 0);
     let before = pair.clone();
-    pair.keep(&world.me(pair.request()).await);
+    pair.keep(&fixture.me(pair.request()).await);
     // The same request again, as if its response had been lost.
-    world.me(before.request()).await;
-    world.me(cookie("a.b.c")).await;
+    fixture.me(before.request()).await;
+    fixture.me(cookie("a.b.c")).await;
     let snapshot = snapshotter.snapshot().into_vec();
     let count = |name: &str, label: &str| {
         let ours = snapshot.iter().filter(|(key, ..)| {

@@ -16,8 +16,8 @@ fn shared(builder: EngineBuilder<User>) -> EngineBuilder<User> {
     builder.transports([Transport::new(cookie(ACCESS), cookie(REFRESH))])
 }
 
-fn world() -> (World, MemoryStore) {
-    World::rotating_with(shared)
+fn fixture() -> (Fixture, MemoryStore) {
+    Fixture::rotating_with(shared)
 }
 
 fn value<'c>(cookies: &'c [String], name: &str) -> Option<&'c str> {
@@ -26,8 +26,8 @@ fn value<'c>(cookies: &'c [String], name: &str) -> Option<&'c str> {
 }
 
 /// Signs in. Returns the access token and the refresh token.
-async fn sign_in(world: &World, name: &'static str) -> (String, String) {
-    let response = world.send(get(&[]), move |session, _| async move {
+async fn sign_in(fixture: &Fixture, name: &'static str) -> (String, String) {
+    let response = fixture.send(get(&[]), move |session, _| async move {
         session.sign_in(name, user(name)).await.unwrap();
         Response::new(String::new())
     });
@@ -36,30 +36,30 @@ async fn sign_in(world: &World, name: &'static str) -> (String, String) {
 }
 
 /// The answers to requests with these cookies, in both orders.
-async fn answers(world: &World, access: &[&str], refresh: &[&str]) -> [Response<String>; 2] {
+async fn answers(fixture: &Fixture, access: &[&str], refresh: &[&str]) -> [Response<String>; 2] {
     let mut pairs: Vec<_> = access.iter().map(|token| format!("{ACCESS}={token}")).collect();
     pairs.extend(refresh.iter().map(|token| format!("{REFRESH}={token}")));
-    let one = world.me(get(&[("cookie", &pairs.join("; "))])).await;
+    let one = fixture.me(get(&[("cookie", &pairs.join("; "))])).await;
     pairs.reverse();
-    [one, world.me(get(&[("cookie", &pairs.join("; "))])).await]
+    [one, fixture.me(get(&[("cookie", &pairs.join("; "))])).await]
 }
 
 // Rows: M4.
 #[tokio::test]
 async fn a_planted_access_token_never_beats_the_refresh_token_beside_it() {
-    let (world, _) = world();
-    let (old, refresh) = sign_in(&world, "victim").await;
-    world.pass(1000);
-    let (planted, _) = sign_in(&world, "mallory").await;
+    let (fixture, _) = fixture();
+    let (old, refresh) = sign_in(&fixture, "victim").await;
+    fixture.pass(1000);
+    let (planted, _) = sign_in(&fixture, "mallory").await;
     for access in [vec![&*planted, &*old], vec![&*planted]] {
-        for response in answers(&world, &access, &[&refresh]).await {
+        for response in answers(&fixture, &access, &[&refresh]).await {
             assert_eq!(response.body(), "victim", "{} access tokens", access.len());
             assert!(value(&set_cookies(&response), ACCESS).is_some(), "and a token of her own");
         }
     }
     // It still does not count shortly before its expiry.
-    world.pass_until_left(&planted, 100);
-    for response in answers(&world, &[&planted], &[&refresh]).await {
+    fixture.pass_until_left(&planted, 100);
+    for response in answers(&fixture, &[&planted], &[&refresh]).await {
         assert_eq!(response.body(), "victim");
     }
 }
@@ -67,18 +67,18 @@ async fn a_planted_access_token_never_beats_the_refresh_token_beside_it() {
 // Rows: M4.
 #[tokio::test]
 async fn of_two_planted_tokens_and_the_users_own_none_counts() {
-    let (world, store) = world();
-    let (_, refresh) = sign_in(&world, "victim").await;
-    world.pass(1000);
-    let (planted, beside) = sign_in(&world, "mallory").await;
-    for response in answers(&world, &[&planted], &[&refresh, &beside]).await {
+    let (fixture, store) = fixture();
+    let (_, refresh) = sign_in(&fixture, "victim").await;
+    fixture.pass(1000);
+    let (planted, beside) = sign_in(&fixture, "mallory").await;
+    for response in answers(&fixture, &[&planted], &[&refresh, &beside]).await {
         assert_eq!(response.status(), StatusCode::UNAUTHORIZED);
         assert!(set_cookies(&response).is_empty());
     }
-    assert!(world.events().contains(&"TokenRefused { reason: Conflict }".to_owned()));
+    assert!(fixture.events().contains(&"TokenRefused { reason: Conflict }".to_owned()));
     // Many planted tokens don't hide the user's own either.
     let junk = ["1", "2", "3", "4"];
-    for response in answers(&world, &[&planted], &[&junk[..], &[&refresh]].concat()).await {
+    for response in answers(&fixture, &[&planted], &[&junk[..], &[&refresh]].concat()).await {
         assert_eq!(response.status(), StatusCode::UNAUTHORIZED);
     }
     assert_eq!(store.list("victim").await.unwrap()[0].generation, 0);
@@ -87,17 +87,17 @@ async fn of_two_planted_tokens_and_the_users_own_none_counts() {
 // Rows: M4.
 #[tokio::test]
 async fn a_client_that_signed_in_again_keeps_its_fresh_token() {
-    let (world, _) = world();
-    let (old, _) = sign_in(&world, "alice").await;
-    world.pass(1000);
-    let (access, refresh) = sign_in(&world, "alice").await;
-    for response in answers(&world, &[&old, &access], &[&refresh]).await {
+    let (fixture, _) = fixture();
+    let (old, _) = sign_in(&fixture, "alice").await;
+    fixture.pass(1000);
+    let (access, refresh) = sign_in(&fixture, "alice").await;
+    for response in answers(&fixture, &[&old, &access], &[&refresh]).await {
         assert_eq!(response.body(), "alice");
         assert!(response.headers().is_empty());
     }
     let fresh = "x".repeat(124);
     for beside in [&[][..], &["x"], &[&*fresh]] {
-        for response in answers(&world, &[&access], beside).await {
+        for response in answers(&fixture, &[&access], beside).await {
             assert_eq!(response.body(), "alice", "the access token alone: {beside:?}");
             assert!(response.headers().is_empty());
         }
@@ -107,7 +107,7 @@ async fn a_client_that_signed_in_again_keeps_its_fresh_token() {
 // Rows: M4, F44.
 #[tokio::test]
 async fn leftover_tokens_of_an_ended_session_take_no_part() {
-    let (first, store) = world();
+    let (first, store) = fixture();
     let (old_access, old) = sign_in(&first, "alice").await;
     let header = format!("{ACCESS}={old_access}; {REFRESH}={old}");
     first
@@ -117,11 +117,11 @@ async fn leftover_tokens_of_an_ended_session_take_no_part() {
         })
         .await;
     // On a node that has not learned of the sign-out.
-    let world = World::node(&first.clock, &store, shared);
-    let (access, refresh) = sign_in(&world, "alice").await;
+    let fixture = Fixture::node(&first.clock, &store, shared);
+    let (access, refresh) = sign_in(&fixture, "alice").await;
     for beside in [&[&*refresh, &*old][..], &[&*old]] {
         for _ in 0..2 {
-            for response in answers(&world, &[&access], beside).await {
+            for response in answers(&fixture, &[&access], beside).await {
                 assert_eq!(response.body(), "alice", "{} refresh tokens", beside.len());
                 assert!(response.headers().is_empty());
             }
@@ -135,14 +135,14 @@ async fn if_the_token_that_counts_is_unknown_the_answer_is_503() {
     let down = std::sync::Arc::new(std::sync::atomic::AtomicBool::new(false));
     let clock = crate::ManualClock::starting_at(START);
     let store = Failing(MemoryStore::new().clock(clock.clone()), down.clone());
-    let mut world =
-        World::with(|b| shared(b.clock(clock.clone()).refresh_with(Rotate::new(store))));
-    world.clock = clock;
-    let (_, refresh) = sign_in(&world, "victim").await;
-    let (planted, beside) = sign_in(&world, "mallory").await;
+    let mut fixture =
+        Fixture::with(|b| shared(b.clock(clock.clone()).refresh_with(Rotate::new(store))));
+    fixture.clock = clock;
+    let (_, refresh) = sign_in(&fixture, "victim").await;
+    let (planted, beside) = sign_in(&fixture, "mallory").await;
     down.store(true, std::sync::atomic::Ordering::SeqCst);
     for refresh in [&[&*refresh][..], &[&*refresh, &*beside]] {
-        for response in answers(&world, &[&planted], refresh).await {
+        for response in answers(&fixture, &[&planted], refresh).await {
             assert_eq!(response.status(), StatusCode::SERVICE_UNAVAILABLE);
             assert!(set_cookies(&response).is_empty());
         }
@@ -152,14 +152,14 @@ async fn if_the_token_that_counts_is_unknown_the_answer_is_503() {
 // Rows: M4.
 #[tokio::test]
 async fn the_default_cookies_are_read_as_before() {
-    let (world, _) = World::rotating();
-    let alice = world.sign_in_pair("alice").await;
-    let bob = world.sign_in_pair("bob").await;
+    let (fixture, _) = Fixture::rotating();
+    let alice = fixture.sign_in_pair("alice").await;
+    let bob = fixture.sign_in_pair("bob").await;
     let mixed = Pair { access: alice.access.clone(), refresh: bob.refresh.clone() };
-    let response = world.me(mixed.request()).await;
+    let response = fixture.me(mixed.request()).await;
     assert_eq!(response.body(), "alice", "no sibling can plant one of them");
     assert!(response.headers().is_empty());
-    world.clock.advance(Duration::from_secs(1));
+    fixture.clock.advance(Duration::from_secs(1));
 }
 
 /// A store that fails on command.

@@ -12,7 +12,7 @@ use crate::testing::*;
 use crate::verify::{Verified, verify};
 use crate::{Algorithm, ConfigError, Engine, Key, Keys, Reissue};
 
-impl World {
+impl Fixture {
     fn remembered(&self, token: &str) -> Option<Arc<Verified<User>>> {
         let version = self.auth.core.settings.keys.version();
         self.auth.rest.cache.find(token.as_bytes(), version, self.clock.now())
@@ -30,28 +30,29 @@ fn key(name: &str) -> Key {
 
 #[tokio::test]
 async fn a_token_is_verified_once() {
-    let world = World::new();
-    let token = world.sign_in("alice").await;
-    assert!(world.remembered(&token).is_none());
-    assert_eq!(world.me(cookie(&token)).await.body(), "alice");
-    assert!(world.remembered(&token).is_some());
+    let fixture = Fixture::new();
+    let token = fixture.sign_in("alice").await;
+    assert!(fixture.remembered(&token).is_none());
+    assert_eq!(fixture.me(cookie(&token)).await.body(), "alice");
+    assert!(fixture.remembered(&token).is_some());
 
     // A cached text without a signature counts, because the engine does not check the signature
     // again.
     let (version, keys) =
-        (world.auth.core.settings.keys.version(), world.auth.core.settings.keys.current());
-    let alice = verify(token.as_bytes(), &keys, &world.auth.core.settings.rules, world.clock.now())
-        .unwrap();
-    world.auth.rest.cache.insert(b"not.signed.ever", version, &Arc::new(alice));
-    assert_eq!(world.me(cookie("not.signed.ever")).await.body(), "alice");
+        (fixture.auth.core.settings.keys.version(), fixture.auth.core.settings.keys.current());
+    let alice =
+        verify(token.as_bytes(), &keys, &fixture.auth.core.settings.rules, fixture.clock.now())
+            .unwrap();
+    fixture.auth.rest.cache.insert(b"not.signed.ever", version, &Arc::new(alice));
+    assert_eq!(fixture.me(cookie("not.signed.ever")).await.body(), "alice");
 }
 
 #[tokio::test]
 async fn the_cache_can_be_turned_off_and_has_a_limit() {
-    let world = World::with(|builder| builder.token_cache(0));
-    let token = world.sign_in("alice").await;
-    assert_eq!(world.me(cookie(&token)).await.body(), "alice");
-    assert!(world.remembered(&token).is_none());
+    let fixture = Fixture::with(|builder| builder.token_cache(0));
+    let token = fixture.sign_in("alice").await;
+    assert_eq!(fixture.me(cookie(&token)).await.body(), "alice");
+    assert!(fixture.remembered(&token).is_none());
 
     let builder = Engine::<User>::builder(Keys::hs256(SECRET).unwrap())
         .issuer("https://app.example")
@@ -66,86 +67,86 @@ async fn the_cache_can_be_turned_off_and_has_a_limit() {
 // Rows: S32.
 #[tokio::test]
 async fn a_tampered_token_never_counts() {
-    let world = World::new();
-    let token = world.sign_in("alice").await;
-    assert_eq!(world.status(&token).await, StatusCode::OK);
+    let fixture = Fixture::new();
+    let token = fixture.sign_in("alice").await;
+    assert_eq!(fixture.status(&token).await, StatusCode::OK);
     for at in 0..token.len() {
         let mut tampered = token.clone().into_bytes();
         tampered[at] = if tampered[at] == b'A' { b'B' } else { b'A' };
         let tampered = String::from_utf8(tampered).unwrap();
-        assert_eq!(world.status(&tampered).await, StatusCode::UNAUTHORIZED, "byte {at}");
-        assert!(world.remembered(&tampered).is_none(), "what is refused is not remembered");
+        assert_eq!(fixture.status(&tampered).await, StatusCode::UNAUTHORIZED, "byte {at}");
+        assert!(fixture.remembered(&tampered).is_none(), "what is refused is not remembered");
     }
-    assert_eq!(world.status(&token).await, StatusCode::OK);
+    assert_eq!(fixture.status(&token).await, StatusCode::OK);
 }
 
 // Rows: S32.
 #[tokio::test]
 async fn a_key_that_leaves_takes_its_tokens_along() {
     let keys = Keys::new(key("old")).unwrap();
-    let world = World::keyed(keys.clone(), |builder| builder);
-    let token = world.sign_in("alice").await;
-    assert_eq!(world.status(&token).await, StatusCode::OK);
+    let fixture = Fixture::keyed(keys.clone(), |builder| builder);
+    let token = fixture.sign_in("alice").await;
+    assert_eq!(fixture.status(&token).await, StatusCode::OK);
     keys.rotate_to(key("new")).unwrap();
-    assert!(world.remembered(&token).is_none(), "any change counts");
-    assert_eq!(world.status(&token).await, StatusCode::OK, "but the key still verifies");
-    assert!(world.remembered(&token).is_some());
+    assert!(fixture.remembered(&token).is_none(), "any change counts");
+    assert_eq!(fixture.status(&token).await, StatusCode::OK, "but the key still verifies");
+    assert!(fixture.remembered(&token).is_some());
     keys.retire("old").unwrap();
-    assert_eq!(world.status(&token).await, StatusCode::UNAUTHORIZED);
+    assert_eq!(fixture.status(&token).await, StatusCode::UNAUTHORIZED);
 
-    let other = World::keyed(Keys::new(key("new")).unwrap(), |builder| builder);
+    let other = Fixture::keyed(Keys::new(key("new")).unwrap(), |builder| builder);
     let token = other.sign_in("alice").await;
-    assert_eq!(world.status(&token).await, StatusCode::OK);
+    assert_eq!(fixture.status(&token).await, StatusCode::OK);
     keys.replace_with(&Keys::new(key("third")).unwrap());
-    assert_eq!(world.status(&token).await, StatusCode::UNAUTHORIZED);
+    assert_eq!(fixture.status(&token).await, StatusCode::UNAUTHORIZED);
 }
 
 // Rows: S32.
 #[tokio::test]
 async fn a_session_that_ends_takes_its_tokens_along() {
-    let (world, _) = World::rotating();
-    let alice = world.sign_in_pair("alice").await;
-    let bob = world.sign_in_pair("bob").await;
+    let (fixture, _) = Fixture::rotating();
+    let alice = fixture.sign_in_pair("alice").await;
+    let bob = fixture.sign_in_pair("bob").await;
     for pair in [&alice, &bob] {
-        assert_eq!(world.status(&pair.access).await, StatusCode::OK);
-        assert!(world.remembered(&pair.access).is_some());
+        assert_eq!(fixture.status(&pair.access).await, StatusCode::OK);
+        assert!(fixture.remembered(&pair.access).is_some());
     }
-    world
+    fixture
         .send(alice.request(), |session, _| async move {
             session.sign_out().await.unwrap();
             http::Response::new(String::new())
         })
         .await;
-    assert_eq!(world.status(&alice.access).await, StatusCode::UNAUTHORIZED);
-    assert!(world.remembered(&alice.access).is_none(), "it was taken out");
-    assert_eq!(world.status(&alice.access).await, StatusCode::UNAUTHORIZED);
-    assert!(world.remembered(&alice.access).is_none(), "and does not come in again");
-    assert!(world.remembered(&bob.access).is_some());
+    assert_eq!(fixture.status(&alice.access).await, StatusCode::UNAUTHORIZED);
+    assert!(fixture.remembered(&alice.access).is_none(), "it was taken out");
+    assert_eq!(fixture.status(&alice.access).await, StatusCode::UNAUTHORIZED);
+    assert!(fixture.remembered(&alice.access).is_none(), "and does not come in again");
+    assert!(fixture.remembered(&bob.access).is_some());
 }
 
 // Rows: S32.
 #[tokio::test]
 async fn a_token_expires_on_time_however_often_it_was_seen() {
-    let world = World::with(|builder| builder.leeway(Duration::ZERO));
-    let token = world.sign_in("alice").await;
-    world.pass_until_left(&token, 1);
+    let fixture = Fixture::with(|builder| builder.leeway(Duration::ZERO));
+    let token = fixture.sign_in("alice").await;
+    fixture.pass_until_left(&token, 1);
     let request = || request("OPTIONS", &[("cookie", &format!("{COOKIE_NAME}={token}"))]);
     for _ in 0..3 {
-        assert_eq!(world.me(request()).await.body(), "alice");
+        assert_eq!(fixture.me(request()).await.body(), "alice");
     }
-    world.clock.advance(Duration::from_millis(999));
-    assert_eq!(world.me(request()).await.body(), "alice");
-    world.clock.advance(Duration::from_millis(1));
+    fixture.clock.advance(Duration::from_millis(999));
+    assert_eq!(fixture.me(request()).await.body(), "alice");
+    fixture.clock.advance(Duration::from_millis(1));
     // A preflight is never refreshed, so its answer depends on the access token alone.
-    assert_eq!(world.me(request()).await.status(), StatusCode::UNAUTHORIZED);
-    assert!(world.remembered(&token).is_none());
+    assert_eq!(fixture.me(request()).await.status(), StatusCode::UNAUTHORIZED);
+    assert!(fixture.remembered(&token).is_none());
 }
 
 // Rows: S32.
 #[tokio::test]
 async fn nbf_and_iat_are_held_against_a_clock_that_steps_back() {
-    let world = World::new();
-    let minted = world.sign_in("alice").await;
+    let fixture = Fixture::new();
+    let minted = fixture.sign_in("alice").await;
     let payload = minted.split('.').nth(1).unwrap();
     let mut payload: serde_json::Value =
         serde_json::from_slice(&URL_SAFE_NO_PAD.decode(payload).unwrap()).unwrap();
@@ -160,12 +161,12 @@ async fn nbf_and_iat_are_held_against_a_clock_that_steps_back() {
     const LEEWAY: Duration = Duration::from_secs(30);
     const DAY: Duration = Duration::from_secs(24 * 60 * 60);
     for (token, slack) in [(&with_nbf, LEEWAY), (&minted, DAY)] {
-        world.clock.set_wall(START);
-        assert_eq!(world.status(token).await, StatusCode::OK);
-        assert!(world.remembered(token).is_some());
-        world.clock.set_wall(START.minus(slack));
-        assert_eq!(world.status(token).await, StatusCode::OK);
-        world.clock.set_wall(START.minus(slack).minus(Duration::from_millis(1)));
-        assert_eq!(world.status(token).await, StatusCode::UNAUTHORIZED);
+        fixture.clock.set_wall(START);
+        assert_eq!(fixture.status(token).await, StatusCode::OK);
+        assert!(fixture.remembered(token).is_some());
+        fixture.clock.set_wall(START.minus(slack));
+        assert_eq!(fixture.status(token).await, StatusCode::OK);
+        fixture.clock.set_wall(START.minus(slack).minus(Duration::from_millis(1)));
+        assert_eq!(fixture.status(token).await, StatusCode::UNAUTHORIZED);
     }
 }

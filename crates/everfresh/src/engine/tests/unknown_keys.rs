@@ -23,14 +23,14 @@ fn of_the_issuer() -> Keys {
 
 /// An engine that knows the key `old`, its issuer, which already signs with `new`, and the number
 /// of calls to the key source. `answer` gets the number of earlier calls, and the set to fill.
-fn worlds(
+fn fixtures(
     answer: impl Fn(usize, &Keys) -> Seek + Send + Sync + 'static,
-) -> (World, World, Arc<AtomicUsize>) {
+) -> (Fixture, Fixture, Arc<AtomicUsize>) {
     let (keys, asked) = sourced(Keys::new(key("old")).unwrap(), answer);
     let both = [Transport::cookies(), Transport::headers()];
-    let app = World::keyed(keys, |b| b.transports(both));
+    let app = Fixture::keyed(keys, |b| b.transports(both));
     let clock = app.clock.clone();
-    let issuer = World::keyed(of_the_issuer(), |b| b.clock(clock));
+    let issuer = Fixture::keyed(of_the_issuer(), |b| b.clock(clock));
     (app, issuer, asked)
 }
 
@@ -41,7 +41,7 @@ fn asked(count: &AtomicUsize) -> usize {
 // Rows: S41.
 #[tokio::test]
 async fn a_key_published_in_the_meantime_costs_no_request_a_401() {
-    let (app, issuer, count) = worlds(|_, set| brings(rotated(), set));
+    let (app, issuer, count) = fixtures(|_, set| brings(rotated(), set));
     let token = issuer.sign_in("alice").await;
     for _ in 0..3 {
         let response = app.me(cookie(&token)).await;
@@ -55,13 +55,13 @@ async fn a_key_published_in_the_meantime_costs_no_request_a_401() {
 // Rows: S35.
 #[tokio::test]
 async fn a_token_whose_key_is_in_the_set_causes_no_fetch() {
-    let (app, _, count) = worlds(|_, _| panic!("asked"));
+    let (app, _, count) = fixtures(|_, _| panic!("asked"));
     let token = app.sign_in("alice").await;
     assert_eq!(app.me(cookie(&token)).await.body(), "alice");
     let (signed, signature) = token.rsplit_once('.').unwrap();
     let first = if signature.starts_with('A') { 'B' } else { 'A' };
     let tampered = format!("{signed}.{first}{}", &signature[1..]);
-    let foreign = World::keyed(rotated(), |b| b.issuer("https://other.example"));
+    let foreign = Fixture::keyed(rotated(), |b| b.issuer("https://other.example"));
     let foreign = foreign.sign_in("alice").await;
     for bad in ["a.b.c", "x", "eyJhbGciOiJub25lIn0.e30.x", &tampered, &foreign] {
         assert_eq!(app.me(cookie(bad)).await.status(), StatusCode::UNAUTHORIZED);
@@ -74,7 +74,7 @@ async fn a_token_whose_key_is_in_the_set_causes_no_fetch() {
 // Rows: F111.
 #[tokio::test]
 async fn a_key_that_the_set_still_lacks_is_refused_at_once() {
-    let (app, issuer, count) = worlds(|_, _| Seek::NotFound);
+    let (app, issuer, count) = fixtures(|_, _| Seek::NotFound);
     let token = issuer.sign_in("alice").await;
     for n in 1..=3 {
         assert!(matches!(app.auth.begin(&cookie(&token)), Progress::Pass(_)), "nothing is awaited");
@@ -88,7 +88,7 @@ async fn a_key_that_the_set_still_lacks_is_refused_at_once() {
 // Rows: S41.
 #[tokio::test]
 async fn a_key_that_comes_while_it_is_sought_counts() {
-    let (app, issuer, _) = worlds(|_, set| {
+    let (app, issuer, _) = fixtures(|_, set| {
         set.replace_with(&rotated());
         Seek::NotFound
     });
@@ -99,7 +99,7 @@ async fn a_key_that_comes_while_it_is_sought_counts() {
 #[tokio::test]
 async fn keys_that_cant_be_had_are_an_outage_and_no_sign_out() {
     let retry_after = Duration::from_secs(17);
-    let (app, issuer, _) = worlds(move |_, _| Seek::Unavailable { retry_after });
+    let (app, issuer, _) = fixtures(move |_, _| Seek::Unavailable { retry_after });
     let token = issuer.sign_in("alice").await;
     let response = app.me(cookie(&token)).await;
     assert_eq!(response.status(), StatusCode::SERVICE_UNAVAILABLE);
@@ -124,7 +124,7 @@ fn beside(cookie: &str, bearer: &str) -> Request<()> {
 
 #[tokio::test]
 async fn a_good_token_beside_an_unknown_one_does_not_wait() {
-    let (app, issuer, count) = worlds(|_, _| panic!("asked"));
+    let (app, issuer, count) = fixtures(|_, _| panic!("asked"));
     let (unknown, known) = (issuer.sign_in("alice").await, app.sign_in("bob").await);
     assert_eq!(app.me(beside(&unknown, &known)).await.body(), "bob");
     assert_eq!(app.me(beside(&known, &unknown)).await.body(), "bob");
@@ -133,7 +133,7 @@ async fn a_good_token_beside_an_unknown_one_does_not_wait() {
 
 #[tokio::test(start_paused = true)]
 async fn a_request_waits_for_a_fetch_until_the_refresh_timeout() {
-    let (app, issuer, _) = worlds(|_, _| Seek::InFlight(Box::pin(std::future::pending())));
+    let (app, issuer, _) = fixtures(|_, _| Seek::InFlight(Box::pin(std::future::pending())));
     let token = issuer.sign_in("alice").await;
     let began = Instant::now();
     let response = app.me(cookie(&token)).await;
@@ -147,14 +147,14 @@ async fn the_limit_is_one_for_the_key_and_the_refresh_after_it() {
     let answer = move |before, _: &Keys| if before == 0 { slow() } else { Seek::NotFound };
     let (keys, _) = sourced(Keys::new(key("old")).unwrap(), answer);
     let both = [Transport::cookies(), Transport::headers()];
-    let app = World::keyed(keys, |b| {
+    let app = Fixture::keyed(keys, |b| {
         b.transports(both)
             .leeway(Duration::ZERO)
             .revalidate_with(|_| std::future::pending::<Result<Revalidated<User>, &str>>())
     });
     let expired = app.sign_in("bob").await;
     app.pass(900);
-    let unknown = World::keyed(of_the_issuer(), |b| b.clock(app.clock.clone()));
+    let unknown = Fixture::keyed(of_the_issuer(), |b| b.clock(app.clock.clone()));
     let unknown = unknown.sign_in("alice").await;
     let began = Instant::now();
     let response = app.me(beside(&expired, &unknown)).await;
@@ -165,7 +165,7 @@ async fn the_limit_is_one_for_the_key_and_the_refresh_after_it() {
 #[tokio::test]
 async fn a_fetch_that_began_too_early_is_followed_by_one_more() {
     let early = Keys::new(key("old")).unwrap();
-    let (app, issuer, count) = worlds(move |before, set| match before {
+    let (app, issuer, count) = fixtures(move |before, set| match before {
         0 => brings(early.clone(), set),
         _ => brings(rotated(), set),
     });
@@ -174,7 +174,7 @@ async fn a_fetch_that_began_too_early_is_followed_by_one_more() {
     assert_eq!(asked(&count), 2);
     // A source that never succeeds. everfresh's own sources don't behave so, but the request ends
     // in any case.
-    let (app, issuer, count) = worlds(|_, set| brings(Keys::new(key("old")).unwrap(), set));
+    let (app, issuer, count) = fixtures(|_, set| brings(Keys::new(key("old")).unwrap(), set));
     let token = issuer.sign_in("alice").await;
     let response = app.me(cookie(&token)).await;
     assert_eq!((response.status(), asked(&count)), (StatusCode::SERVICE_UNAVAILABLE, 3));
@@ -182,7 +182,7 @@ async fn a_fetch_that_began_too_early_is_followed_by_one_more() {
 
 #[tokio::test]
 async fn a_fetch_without_the_key_refuses_the_waiting_tokens() {
-    let (app, issuer, count) = worlds(|before, set| match before {
+    let (app, issuer, count) = fixtures(|before, set| match before {
         0 => brings(Keys::new(key("old")).unwrap(), set),
         _ => Seek::NotFound,
     });
@@ -199,9 +199,9 @@ async fn a_token_without_a_name_may_be_by_a_new_key_too() {
     let next = Keys::new(unnamed(&coming)).unwrap();
     let answer = move |_, set: &Keys| brings(next.clone(), set);
     let (keys, asked_of) = sourced(Keys::new(unnamed(&former)).unwrap(), answer);
-    let app = World::keyed(keys, |b| b);
+    let app = Fixture::keyed(keys, |b| b);
     let clock = app.clock.clone();
-    let issuer = World::keyed(Keys::new(unnamed(&coming)).unwrap(), |b| b.clock(clock));
+    let issuer = Fixture::keyed(Keys::new(unnamed(&coming)).unwrap(), |b| b.clock(clock));
     let token = issuer.sign_in("alice").await;
     assert_eq!(app.me(cookie(&token)).await.body(), "alice");
     assert_eq!(asked(&asked_of), 1);
@@ -209,7 +209,7 @@ async fn a_token_without_a_name_may_be_by_a_new_key_too() {
 
 #[tokio::test]
 async fn an_expired_token_is_no_reason_to_miss_a_good_one_by_a_new_key() {
-    let (app, issuer, _) = worlds(|_, set| brings(rotated(), set));
+    let (app, issuer, _) = fixtures(|_, set| brings(rotated(), set));
     let expired = app.sign_in("bob").await;
     app.pass(900);
     let token = issuer.sign_in("alice").await;
@@ -220,7 +220,7 @@ async fn an_expired_token_is_no_reason_to_miss_a_good_one_by_a_new_key() {
 
 #[tokio::test]
 async fn a_preflight_waits_for_no_key() {
-    let (app, issuer, count) = worlds(|_, set| brings(rotated(), set));
+    let (app, issuer, count) = fixtures(|_, set| brings(rotated(), set));
     let token = issuer.sign_in("alice").await;
     let preflight = request("OPTIONS", &[("cookie", &format!("{COOKIE_NAME}={token}"))]);
     assert!(matches!(app.auth.begin(&preflight), Progress::Pass(_)));
@@ -237,8 +237,8 @@ async fn beside_a_refresh_token(
     let store = crate::MemoryStore::new().clock(clock.clone());
     let rotate = || crate::Rotate::new(store.clone()).key_ring(ring());
     let (keys, _) = sourced(Keys::new(key("old")).unwrap(), answer);
-    let app = World::keyed(keys, |b| b.clock(clock.clone()).refresh_with(rotate()));
-    let issuer = World::keyed(of_the_issuer(), |b| b.clock(clock.clone()).refresh_with(rotate()));
+    let app = Fixture::keyed(keys, |b| b.clock(clock.clone()).refresh_with(rotate()));
+    let issuer = Fixture::keyed(of_the_issuer(), |b| b.clock(clock.clone()).refresh_with(rotate()));
     let pair = issuer.sign_in_pair("alice").await;
     clock.advance(Duration::from_secs(60));
     app.me(pair.request()).await
@@ -260,7 +260,7 @@ async fn a_refresh_token_helps_where_the_key_stays_away() {
 
 #[test]
 fn without_a_runtime_a_fetch_that_is_ready_counts() {
-    let (app, issuer, _) = worlds(|_, set| {
+    let (app, issuer, _) = fixtures(|_, set| {
         set.replace_with(&rotated());
         Seek::InFlight(Box::pin(std::future::ready(())))
     });
@@ -270,7 +270,7 @@ fn without_a_runtime_a_fetch_that_is_ready_counts() {
 
 #[test]
 fn a_pending_session_shows_no_token() {
-    let (app, issuer, _) = worlds(|_, set| brings(rotated(), set));
+    let (app, issuer, _) = fixtures(|_, set| brings(rotated(), set));
     let token = futures::executor::block_on(issuer.sign_in("alice"));
     let step = app.auth.begin(&cookie(&token));
     assert!(matches!(&step, Progress::Wait(_)));

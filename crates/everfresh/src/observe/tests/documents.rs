@@ -54,11 +54,11 @@ fn the_page_names_every_metric_and_no_other() {
 fn the_page_explains_every_event() {
     let rows = table(&document("docs/observability.md"), "Events");
     let before = || {
-        let world = World::new();
+        let fixture = Fixture::new();
         // A gauge can only go down after it was up.
-        world.auth.core.emit(&Event::UpstreamDown);
-        world.auth.core.emit(&Event::FeedLive);
-        world
+        fixture.auth.core.emit(&Event::UpstreamDown);
+        fixture.auth.core.emit(&Event::FeedLive);
+        fixture
     };
     let unchanged = recorded(|| drop(before()));
     let mut expected: Vec<(String, Vec<String>, BTreeSet<String>, String)> = Vec::new();

@@ -140,8 +140,8 @@ fn is_elsewhere((name, _): &Series) -> bool {
 #[test]
 fn the_recorded_metrics_are_the_listed_ones() {
     let seen = recorded(|| {
-        let world = World::new();
-        let core = &world.auth.core;
+        let fixture = Fixture::new();
+        let core = &fixture.auth.core;
         for event in every_event() {
             core.emit(&event);
         }
@@ -180,7 +180,7 @@ fn the_recorded_metrics_are_the_listed_ones() {
 
 #[test]
 fn every_counter_is_there_from_the_start() {
-    let seen = recorded(|| drop(World::new()));
+    let seen = recorded(|| drop(Fixture::new()));
     let lazy = |(name, _): &Series| name == "everfresh_feed_live";
     let expected: BTreeSet<_> = listed().into_iter().filter(|series| !lazy(series)).collect();
     assert_eq!(seen.keys().cloned().collect::<BTreeSet<_>>(), expected);
@@ -206,7 +206,7 @@ async fn the_gauge_of_running_refreshes_goes_up_and_down() {
         sum
     };
     let (open, gate) = tokio::sync::watch::channel(false);
-    let world = World::with(|b| {
+    let fixture = Fixture::with(|b| {
         b.revalidate_with(move |_| {
             let mut gate = gate.clone();
             async move {
@@ -215,10 +215,10 @@ async fn the_gauge_of_running_refreshes_goes_up_and_down() {
             }
         })
     });
-    let token = world.sign_in("alice").await;
-    world.pass_until_left(&token, 100);
+    let token = fixture.sign_in("alice").await;
+    fixture.pass_until_left(&token, 100);
     assert_eq!(running(), 0.0);
-    assert_eq!(world.me(cookie(&token)).await.body(), "alice", "beside it one is under way");
+    assert_eq!(fixture.me(cookie(&token)).await.body(), "alice", "beside it one is under way");
     assert_eq!(running(), 1.0);
     open.send_replace(true);
     for _ in 0..8 {

@@ -83,14 +83,14 @@ async fn a_refresh_is_a_span_of_its_own_and_so_is_the_wait_for_it() {
     let spans = listen_everywhere();
     let _guard =
         tracing::subscriber::set_default(tracing_subscriber::registry().with(spans.clone()));
-    let (world, _) = World::rotating();
-    let pair = world.sign_in_pair("alice").await;
-    world.me(pair.request()).await;
+    let (fixture, _) = Fixture::rotating();
+    let pair = fixture.sign_in_pair("alice").await;
+    fixture.me(pair.request()).await;
     tokio::task::yield_now().await;
     assert!(spans.named("everfresh.wait").is_empty(), "a fresh token: nothing happens to it");
-    world.pass_until_left(&pair.access, 0);
+    fixture.pass_until_left(&pair.access, 0);
     let request = tracing::info_span!("request");
-    assert_eq!(world.me(pair.request()).instrument(request).await.body(), "alice");
+    assert_eq!(fixture.me(pair.request()).instrument(request).await.body(), "alice");
 
     let [wait] = &spans.named("everfresh.wait")[..] else { panic!("{:?}", spans.all()) };
     assert_eq!((wait.parent, &*wait.level), (Some("request"), "info"));
@@ -128,14 +128,14 @@ async fn a_span_says_how_a_refresh_failed() {
     let spans = listen_everywhere();
     let _guard =
         tracing::subscriber::set_default(tracing_subscriber::registry().with(spans.clone()));
-    let world = World::with(|b| {
+    let fixture = Fixture::with(|b| {
         b.leeway(Duration::ZERO)
             .revalidate_with(|_| async { Err::<crate::Revalidated<_>, _>("down") })
     });
-    let token = world.sign_in("alice").await;
-    world.pass(900);
+    let token = fixture.sign_in("alice").await;
+    fixture.pass(900);
     for _ in 0..2 {
-        assert_eq!(world.me(cookie(&token)).await.status(), 503);
+        assert_eq!(fixture.me(cookie(&token)).await.status(), 503);
     }
     let waits: Vec<_> = spans.named("everfresh.wait").into_iter().map(|span| span.fields).collect();
     let entries: Vec<_> = waits.iter().map(|fields| &*fields["entry"]).collect();

@@ -13,8 +13,8 @@ use crate::refresher::{Closing, FlightKey, Presented, Refresher, SignInRequest};
 use crate::testing::*;
 use crate::{Reissue, Timestamp};
 
-fn context(world: &World) -> Context {
-    Context::new(world.auth.core.clone())
+fn context(fixture: &Fixture) -> Context {
+    Context::new(fixture.auth.core.clone())
 }
 
 /// As [`Reissue`], with more recording.
@@ -65,18 +65,18 @@ impl Refresher for Told {
     }
 }
 
-fn told(told: Told) -> World {
-    World::with(|b| b.leeway(Duration::ZERO).refresh_with(told))
+fn told(told: Told) -> Fixture {
+    Fixture::with(|b| b.leeway(Duration::ZERO).refresh_with(told))
 }
 
 #[tokio::test]
 async fn a_refresher_is_told_whether_the_request_can_do_without_it() {
     let it = Told::default();
-    let world = told(it.clone());
+    let fixture = told(it.clone());
     for (left, token_still_valid) in [(100, true), (10, true), (0, false)] {
-        let token = world.sign_in("alice").await;
-        world.pass_until_left(&token, left);
-        world.me(cookie(&token)).await;
+        let token = fixture.sign_in("alice").await;
+        fixture.pass_until_left(&token, left);
+        fixture.me(cookie(&token)).await;
         // A refresh beside its request has started by now.
         tokio::task::yield_now().await;
         assert_eq!(
@@ -91,16 +91,16 @@ async fn a_refresher_is_told_whether_the_request_can_do_without_it() {
 #[tokio::test]
 async fn an_untried_refresh_does_not_count_against_its_session() {
     let calls = Arc::new(AtomicUsize::new(0));
-    let world = told(Told { untried: Some(calls.clone()), ..Told::default() });
-    let token = world.sign_in("alice").await;
-    world.pass(900);
+    let fixture = told(Told { untried: Some(calls.clone()), ..Told::default() });
+    let token = fixture.sign_in("alice").await;
+    fixture.pass(900);
     for nth in 1..=30 {
-        let response = world.me(cookie(&token)).await;
+        let response = fixture.me(cookie(&token)).await;
         assert_eq!(response.status(), StatusCode::SERVICE_UNAVAILABLE);
         assert_eq!(calls.load(Ordering::SeqCst), nth, "a second each time, never more");
-        world.me(cookie(&token)).await;
+        fixture.me(cookie(&token)).await;
         assert_eq!(calls.load(Ordering::SeqCst), nth, "and never less");
-        world.pass(1);
+        fixture.pass(1);
     }
 }
 
@@ -108,10 +108,10 @@ async fn an_untried_refresh_does_not_count_against_its_session() {
 async fn a_head_waits_for_tokens_that_are_stored_nowhere_else() {
     for delivers_only_copy in [true, false] {
         let (open, gate) = watch::channel(false);
-        let world = told(Told { delivers_only_copy, gate: Some(gate), ..Told::default() });
-        let token = world.sign_in("alice").await;
-        world.pass_until_left(&token, 100);
-        let mut answer = Box::pin(world.me(cookie(&token)));
+        let fixture = told(Told { delivers_only_copy, gate: Some(gate), ..Told::default() });
+        let token = fixture.sign_in("alice").await;
+        fixture.pass_until_left(&token, 100);
+        let mut answer = Box::pin(fixture.me(cookie(&token)));
         let at_once = futures::poll!(answer.as_mut());
         assert_eq!(at_once.is_pending(), delivers_only_copy);
         let std::task::Poll::Ready(response) = at_once else {
@@ -128,11 +128,11 @@ fn only_refresh_tokens_larger_than_a_cookie_travel_in_pieces() {
     for (largest, pieces) in
         [(0, false), (MAX_NAME_AND_VALUE, false), (MAX_NAME_AND_VALUE + 1, true)]
     {
-        let world = told(Told { largest, ..Told::default() });
-        assert_eq!(world.auth.core.transports.any_pieces(), pieces, "{largest}");
+        let fixture = told(Told { largest, ..Told::default() });
+        assert_eq!(fixture.auth.core.transports.any_pieces(), pieces, "{largest}");
         let token = RefreshToken::new("x".repeat(MAX_NAME_AND_VALUE));
-        let fits = context(&world).check_size("s", &token);
-        let reported = world.events();
+        let fits = context(&fixture).check_size("s", &token);
+        let reported = fixture.events();
         assert_eq!(fits, if pieces { Ok(()) } else { Err(Failure::Misconfigured) });
         let expected =
             if pieces { vec![] } else { vec!["TokenTooLarge { sid: \"s\" }".to_owned()] };
@@ -161,13 +161,13 @@ fn tokens_of_another_server_are_due_before_our_own_windows_open() {
 #[tokio::test]
 async fn a_refresher_learns_the_engines_limits() {
     let session = Duration::from_secs(5 * 86_400);
-    let world = World::with(|b| b.session_lifetime(session));
-    let cx = context(&world);
+    let fixture = Fixture::with(|b| b.session_lifetime(session));
+    let cx = context(&fixture);
     assert_eq!(cx.session_lifetime(), session);
-    assert_eq!(cx.refresh_timeout(), world.auth.core.settings.refresh_timeout);
+    assert_eq!(cx.refresh_timeout(), fixture.auth.core.settings.refresh_timeout);
     assert!(cx.refresh_timeout() > Duration::from_secs(1));
     let before = cx.monotonic();
-    world.pass(7);
+    fixture.pass(7);
     assert_eq!(cx.monotonic() - before, Duration::from_secs(7));
     assert_eq!(cx.now(), START.plus(Duration::from_secs(7)));
 }
@@ -176,7 +176,7 @@ async fn a_refresher_learns_the_engines_limits() {
 async fn background_work_runs_on_the_engines_runtime() {
     let ran = Arc::new(AtomicBool::new(false));
     let fingerprint = ran.clone();
-    context(&World::new()).spawn(async move { fingerprint.store(true, Ordering::SeqCst) });
+    context(&Fixture::new()).spawn(async move { fingerprint.store(true, Ordering::SeqCst) });
     tokio::task::yield_now().await;
     assert!(ran.load(Ordering::SeqCst));
 }

@@ -15,8 +15,8 @@ fn at(path: &str, pair: &Pair) -> http::Request<()> {
 }
 
 /// One request to this path, by a browser that stores the cookies.
-async fn go(world: &World, path: &str, pair: &mut Pair) -> StatusCode {
-    let response = world.me(at(path, pair)).await;
+async fn go(fixture: &Fixture, path: &str, pair: &mut Pair) -> StatusCode {
+    let response = fixture.me(at(path, pair)).await;
     settle().await;
     pair.keep(&response);
     response.status()
@@ -30,81 +30,82 @@ async fn polling_extends_no_session_and_user_activity_does() {
         let clock = ManualClock::starting_at(START);
         let store = MemoryStore::new().clock(clock.clone());
         let rotate = Rotate::new(store).idle_lifetime(HOUR);
-        let mut world = World::with(|b| {
+        let mut fixture = Fixture::with(|b| {
             b.clock(clock.clone())
                 .refresh_with(rotate)
                 .background_requests(|method, path| method == "GET" && path == "/poll")
         });
-        world.clock = clock;
-        world
+        fixture.clock = clock;
+        fixture
     };
     // A page that polls every 20 s, without a user.
-    let world = build();
-    let mut pair = world.sign_in_pair("alice").await;
+    let fixture = build();
+    let mut pair = fixture.sign_in_pair("alice").await;
     let (mut rotations, mut polls) = (0, 0);
-    while go(&world, "/poll?x=/me", &mut pair).await == StatusCode::OK {
-        world.pass(20);
+    while go(&fixture, "/poll?x=/me", &mut pair).await == StatusCode::OK {
+        fixture.pass(20);
         polls += 1;
         let before = pair.refresh.clone();
-        rotations +=
-            u32::from(go(&world, "/poll", &mut pair).await.is_success() && pair.refresh != before);
+        rotations += u32::from(
+            go(&fixture, "/poll", &mut pair).await.is_success() && pair.refresh != before,
+        );
         assert!(polls < 1000, "kept alive for {} s", polls * 20);
     }
     assert!(rotations >= 3, "it was refreshed all the while");
-    let idle = world.clock.now().since(START);
+    let idle = fixture.clock.now().since(START);
     // The last access token outlives the session by less than its own lifetime.
     assert!((HOUR..HOUR + Duration::from_secs(960)).contains(&idle), "{idle:?}");
 
     // The same page, with a user who clicks every 20 minutes, always between two rotations.
-    let world = build();
-    let mut pair = world.sign_in_pair("alice").await;
+    let fixture = build();
+    let mut pair = fixture.sign_in_pair("alice").await;
     for step in 1..=1000 {
-        world.pass(20);
+        fixture.pass(20);
         let path = if step % 60 == 0 { "/me" } else { "/poll" };
-        assert_eq!(go(&world, path, &mut pair).await, StatusCode::OK, "{step}");
+        assert_eq!(go(&fixture, path, &mut pair).await, StatusCode::OK, "{step}");
     }
 }
 
 // Rows: F22, F121.
 #[tokio::test]
 async fn a_client_that_keeps_no_cookies_is_reported_once() {
-    let (world, _) = World::rotating();
-    let pair = world.sign_in_pair("alice").await;
-    expire(&world, &pair);
-    let _ = world.events();
+    let (fixture, _) = Fixture::rotating();
+    let pair = fixture.sign_in_pair("alice").await;
+    expire(&fixture, &pair);
+    let _ = fixture.events();
     for _ in 0..20 {
-        assert_eq!(world.me(pair.refresh_only()).await.body(), "alice");
-        world.pass(10);
+        assert_eq!(fixture.me(pair.refresh_only()).await.body(), "alice");
+        fixture.pass(10);
     }
-    assert_eq!(saw(&world, "CookieNotSticking"), 1);
+    assert_eq!(saw(&fixture, "CookieNotSticking"), 1);
 
     // Two responses are lost and the third is kept, which is not reported.
-    let mut pair = world.sign_in_pair("bob").await;
+    let mut pair = fixture.sign_in_pair("bob").await;
     for _ in 0..4 {
-        expire(&world, &pair);
+        expire(&fixture, &pair);
         for _ in 0..2 {
-            world.me(pair.refresh_only()).await;
-            world.pass(20);
+            fixture.me(pair.refresh_only()).await;
+            fixture.pass(20);
         }
-        visit(&world, &mut pair).await;
-        world.pass(31);
+        visit(&fixture, &mut pair).await;
+        fixture.pass(31);
     }
-    assert_eq!(saw(&world, "CookieNotSticking"), 0);
+    assert_eq!(saw(&fixture, "CookieNotSticking"), 0);
 }
 
 // Rows: F62.
 #[tokio::test]
 async fn clocks_an_hour_apart_sign_no_user_out_and_cause_no_storm() {
-    let (home, store) = World::rotating();
+    let (home, store) = Fixture::rotating();
     let skewed = |by: i64| {
         let now = home.clock.now().as_secs().saturating_add_signed(by);
-        World::node(&ManualClock::starting_at(Timestamp::from_secs(now)), &store, |b| b)
+        Fixture::node(&ManualClock::starting_at(Timestamp::from_secs(now)), &store, |b| b)
     };
     let nodes = [skewed(3600), skewed(-3600), skewed(0)];
     let mut pair = home.sign_in_pair("alice").await;
     for round in 0..400 {
-        for world in nodes.iter().chain([&home]) {
-            world.pass(60);
+        for fixture in nodes.iter().chain([&home]) {
+            fixture.pass(60);
         }
         assert_eq!(go(&nodes[round % 3], "/", &mut pair).await, StatusCode::OK, "{round}");
     }
@@ -179,21 +180,21 @@ async fn a_store_that_fails_while_it_is_written_loses_no_session() {
         let failing = Failing(store.clone(), Arc::new(AtomicUsize::new(0)));
         let count = failing.1.clone();
         let rotate = Rotate::new(failing);
-        let mut world =
-            World::with(|b| b.leeway(Duration::ZERO).clock(clock.clone()).refresh_with(rotate));
-        world.clock = clock;
-        let mut pair = world.sign_in_pair("alice").await;
-        expire(&world, &pair);
+        let mut fixture =
+            Fixture::with(|b| b.leeway(Duration::ZERO).clock(clock.clone()).refresh_with(rotate));
+        fixture.clock = clock;
+        let mut pair = fixture.sign_in_pair("alice").await;
+        expire(&fixture, &pair);
         count.store(failures, Ordering::SeqCst);
-        let response = world.me(pair.request()).await;
+        let response = fixture.me(pair.request()).await;
         assert_eq!(response.status(), StatusCode::SERVICE_UNAVAILABLE);
         assert!(set_cookies(&response).is_empty(), "nothing is served that is not in the row");
         for _ in 0..40 {
-            world.pass(60);
-            let _ = world.me(pair.request()).await;
+            fixture.pass(60);
+            let _ = fixture.me(pair.request()).await;
         }
-        visit(&world, &mut pair).await;
+        visit(&fixture, &mut pair).await;
         assert!(store.list("alice").await.unwrap()[0].generation <= 1, "{failures}");
-        assert_eq!(saw(&world, "ReuseDetected"), 0);
+        assert_eq!(saw(&fixture, "ReuseDetected"), 0);
     }
 }

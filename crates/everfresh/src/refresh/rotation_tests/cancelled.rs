@@ -66,13 +66,13 @@ impl SessionStore for Slow {
     }
 }
 
-fn slow_world() -> (World, MemoryStore) {
+fn slow_fixture() -> (Fixture, MemoryStore) {
     let clock = crate::ManualClock::starting_at(START);
     let store = MemoryStore::new().clock(clock.clone());
     let slow = Slow(store.clone());
-    let mut world = World::with(|b| b.clock(clock.clone()).refresh_with(Rotate::new(slow)));
-    world.clock = clock;
-    (world, store)
+    let mut fixture = Fixture::with(|b| b.clock(clock.clone()).refresh_with(Rotate::new(slow)));
+    fixture.clock = clock;
+    (fixture, store)
 }
 
 /// Polls a request `polls` times, running other tasks in between, and drops it. Returns whether it
@@ -93,14 +93,14 @@ async fn hang_up_after<F: Future>(request: F, polls: usize) -> bool {
 async fn hanging_up_at_any_point_of_a_refresh_costs_at_most_one_rotation() {
     let mut points = 0;
     loop {
-        let (world, store) = slow_world();
-        let pair = world.sign_in_pair("alice").await;
-        expire(&world, &pair);
-        let done = hang_up_after(world.me(pair.request()), points).await;
+        let (fixture, store) = slow_fixture();
+        let pair = fixture.sign_in_pair("alice").await;
+        expire(&fixture, &pair);
+        let done = hang_up_after(fixture.me(pair.request()), points).await;
         for _ in 0..50 {
             tokio::task::yield_now().await;
         }
-        let next = world.me(pair.request()).await;
+        let next = fixture.me(pair.request()).await;
         assert_eq!(next.status(), StatusCode::OK, "hung up after {points} polls");
         assert!(!pair.after(&next).refresh.is_empty());
         assert_eq!(store.list("alice").await.unwrap()[0].generation, 1, "after {points} polls");
@@ -117,9 +117,9 @@ async fn hanging_up_at_any_point_of_a_refresh_costs_at_most_one_rotation() {
 async fn hanging_up_at_any_point_of_a_sign_out_ends_the_session_or_leaves_it() {
     let mut points = 0;
     loop {
-        let (world, store) = slow_world();
-        let pair = world.sign_in_pair("alice").await;
-        let sign_out = world.send(pair.request(), |session, _| async move {
+        let (fixture, store) = slow_fixture();
+        let pair = fixture.sign_in_pair("alice").await;
+        let sign_out = fixture.send(pair.request(), |session, _| async move {
             session.sign_out().await.unwrap();
             empty()
         });

@@ -4,8 +4,8 @@
 use super::*;
 use crate::{InnerToken, SessionStatus, Transport};
 
-fn transports(first: Transport, second: Transport) -> (World, MemoryStore) {
-    World::rotating_with(move |b| b.transports([first, second]))
+fn transports(first: Transport, second: Transport) -> (Fixture, MemoryStore) {
+    Fixture::rotating_with(move |b| b.transports([first, second]))
 }
 
 // Rows: S79.
@@ -14,8 +14,8 @@ async fn a_refresh_token_in_a_cookie_never_crosses_into_a_header() {
     for (first, second) in
         [(Transport::cookies(), Transport::headers()), (Transport::headers(), Transport::cookies())]
     {
-        let (world, _) = transports(first, second);
-        let response = world
+        let (fixture, _) = transports(first, second);
+        let response = fixture
             .send(get(&[]), |session, _| async move {
                 let sign_in = SignIn::new("alice", user("alice")).via(Transport::cookies());
                 session.sign_in_with(sign_in).await.unwrap();
@@ -26,7 +26,7 @@ async fn a_refresh_token_in_a_cookie_never_crosses_into_a_header() {
         pair.keep(&response);
         let cookie = format!("{REFRESH_NAME}={}", pair.refresh);
         for junk in ["Bearer a.b.c", "Bearer x"] {
-            let response = world.me(get(&[("cookie", &cookie), ("authorization", junk)])).await;
+            let response = fixture.me(get(&[("cookie", &cookie), ("authorization", junk)])).await;
             assert_eq!(response.body(), "alice");
             assert!(!response.headers().contains_key("authorization"));
             assert!(!response.headers().contains_key("x-refresh-token"));
@@ -37,8 +37,8 @@ async fn a_refresh_token_in_a_cookie_never_crosses_into_a_header() {
 
 #[tokio::test]
 async fn a_sign_in_and_a_refresh_in_one_handler_lose_no_refresh_token() {
-    let (world, _) = World::rotating();
-    let response = world
+    let (fixture, _) = Fixture::rotating();
+    let response = fixture
         .send(get(&[]), |session, _| async move {
             session.sign_in("alice", user("alice")).await.unwrap();
             session.refresh().await.unwrap();
@@ -48,16 +48,16 @@ async fn a_sign_in_and_a_refresh_in_one_handler_lose_no_refresh_token() {
     let mut pair = Pair::default();
     pair.keep(&response);
     assert!(!pair.refresh.is_empty());
-    expire(&world, &pair);
-    visit(&world, &mut pair).await;
+    expire(&fixture, &pair);
+    visit(&fixture, &mut pair).await;
 }
 
 #[tokio::test]
 async fn only_a_client_can_confirm_a_generation() {
-    let (world, store) = World::rotating_with(|b| b.inner_token(InnerToken::Fresh));
-    let pair = world.sign_in_pair("alice").await;
-    expire(&world, &pair);
-    let lost = world
+    let (fixture, store) = Fixture::rotating_with(|b| b.inner_token(InnerToken::Fresh));
+    let pair = fixture.sign_in_pair("alice").await;
+    expire(&fixture, &pair);
+    let lost = fixture
         .send(pair.request(), |session, request| async move {
             // The inner service may forward both forms.
             let cookie = request.headers()["cookie"].to_str().unwrap().to_owned();
@@ -67,21 +67,21 @@ async fn only_a_client_can_confirm_a_generation() {
         .await;
     assert_eq!(lost.body().lines().count(), 2);
     for cookie in lost.body().lines() {
-        let response = world.me(get(&[("cookie", cookie)])).await;
+        let response = fixture.me(get(&[("cookie", cookie)])).await;
         assert_eq!(response.body(), "alice", "another service of ours takes it");
         tokio::task::yield_now().await;
         assert!(!store.list("alice").await.unwrap()[0].confirmed, "and confirms nothing");
     }
-    world.pass(60);
-    assert_eq!(world.me(pair.refresh_only()).await.body(), "alice", "the response was lost");
+    fixture.pass(60);
+    assert_eq!(fixture.me(pair.refresh_only()).await.body(), "alice", "the response was lost");
 }
 
 // Rows: S82.
 #[tokio::test]
 async fn login_csrf_needs_only_one_cookie_of_the_pair() {
-    let world = World::rotating_with(|b| b.transports([Transport::bearer_with_cookie()])).0;
+    let fixture = Fixture::rotating_with(|b| b.transports([Transport::bearer_with_cookie()])).0;
     let cross = request("POST", &[("sec-fetch-site", "cross-site")]);
-    let response = world
+    let response = fixture
         .send(cross, |session, _| async move {
             let refused = session.sign_in("mallory", user("mallory")).await.unwrap_err();
             assert_eq!(refused.kind(), SessionErrorKind::CrossSite);
@@ -94,12 +94,12 @@ async fn login_csrf_needs_only_one_cookie_of_the_pair() {
 // Rows: F80.
 #[tokio::test]
 async fn a_refresh_token_alone_is_enough_to_sign_out() {
-    let (world, store) = World::rotating_with(|b| {
+    let (fixture, store) = Fixture::rotating_with(|b| {
         b.revalidate_with(|_| async { Err::<Revalidated<User>, _>("the database is down") })
     });
-    let pair = world.sign_in_pair("alice").await;
-    expire(&world, &pair);
-    let response = world
+    let pair = fixture.sign_in_pair("alice").await;
+    expire(&fixture, &pair);
+    let response = fixture
         .send(pair.refresh_only(), |session, _| async move {
             assert!(matches!(session.status(), SessionStatus::Unavailable { .. }));
             session.sign_out().await.unwrap();

@@ -15,13 +15,13 @@ pub(super) async fn calm() {
 
 #[tokio::test]
 async fn a_session_that_ends_on_one_node_is_refused_on_all_at_once() {
-    let (world, store) = World::rotating();
-    let other = World::with(|b| b.refresh_with(Rotate::new(store.clone())));
+    let (fixture, store) = Fixture::rotating();
+    let other = Fixture::with(|b| b.refresh_with(Rotate::new(store.clone())));
     calm().await;
-    let mut pair = world.sign_in_pair("alice").await;
-    let second = world.sign_in_pair("alice").await;
+    let mut pair = fixture.sign_in_pair("alice").await;
+    let second = fixture.sign_in_pair("alice").await;
     assert_eq!(
-        (world.auth.feed(), other.auth.feed()),
+        (fixture.auth.feed(), other.auth.feed()),
         (RevocationFeed::Live, RevocationFeed::Live)
     );
     assert_eq!(other.me(pair.request()).await.status(), StatusCode::OK);
@@ -30,21 +30,21 @@ async fn a_session_that_ends_on_one_node_is_refused_on_all_at_once() {
     calm().await;
     let mut refused = 0;
     for one in [&pair, &second] {
-        for node in [&world, &other] {
+        for node in [&fixture, &other] {
             refused += u32::from(node.me(one.request()).await.status() == StatusCode::UNAUTHORIZED);
         }
     }
     assert_eq!(refused, 2, "one of the two sessions, on both nodes, with good access tokens");
-    pair = world.sign_in_pair("alice").await;
+    pair = fixture.sign_in_pair("alice").await;
     assert_eq!(other.me(pair.request()).await.status(), StatusCode::OK, "a new one is fine");
 }
 
 #[tokio::test]
 async fn a_node_that_starts_learns_of_sessions_that_ended_before() {
-    let (world, store) = World::rotating();
-    let pair = world.sign_in_pair("alice").await;
+    let (fixture, store) = Fixture::rotating();
+    let pair = fixture.sign_in_pair("alice").await;
     assert_eq!(store.revoke_subject("alice", None).await.unwrap().len(), 1);
-    let late = World::with(|b| b.refresh_with(Rotate::new(store.clone())));
+    let late = Fixture::with(|b| b.refresh_with(Rotate::new(store.clone())));
     calm().await;
     assert_eq!(late.me(pair.request()).await.status(), StatusCode::UNAUTHORIZED);
 }
@@ -52,7 +52,7 @@ async fn a_node_that_starts_learns_of_sessions_that_ended_before() {
 // Rows: M9.
 #[tokio::test]
 async fn many_ends_at_once_are_learnt_page_by_page() {
-    let (world, store) = World::rotating();
+    let (fixture, store) = Fixture::rotating();
     let sids: Vec<_> = (0..2_500_u128).map(|n| SessionId::from_bytes(n.to_be_bytes())).collect();
     for sid in &sids {
         let new = crate::store::NewSession {
@@ -72,8 +72,9 @@ async fn many_ends_at_once_are_learnt_page_by_page() {
     calm().await;
     assert_eq!(store.revoke_subject("alice", None).await.unwrap().len(), sids.len());
     calm().await;
-    let known =
-        |sid: &&SessionId| world.auth.core.revoked.contains(&sid.to_string(), world.clock.now());
+    let known = |sid: &&SessionId| {
+        fixture.auth.core.revoked.contains(&sid.to_string(), fixture.clock.now())
+    };
     assert_eq!(sids.iter().filter(known).count(), sids.len());
 }
 
@@ -142,28 +143,28 @@ impl crate::store::SessionStore for Cut {
 async fn a_node_that_lost_the_feed_says_so_and_catches_up() {
     let (memory, up) = (MemoryStore::new(), watch::Sender::new(true));
     let store = Cut { store: memory.clone(), up: up.clone() };
-    let world = World::with(|b| b.refresh_with(Rotate::new(store)));
+    let fixture = Fixture::with(|b| b.refresh_with(Rotate::new(store)));
     calm().await;
-    let pair = world.sign_in_pair("alice").await;
-    assert_eq!(world.auth.feed(), RevocationFeed::Live);
+    let pair = fixture.sign_in_pair("alice").await;
+    assert_eq!(fixture.auth.feed(), RevocationFeed::Live);
     up.send_replace(false);
     tokio::time::sleep(Duration::from_secs(30)).await;
-    assert!(matches!(world.auth.feed(), RevocationFeed::Lost { .. }));
-    assert_eq!(saw(&world, "FeedLost"), 1, "said once, however often it is tried");
+    assert!(matches!(fixture.auth.feed(), RevocationFeed::Lost { .. }));
+    assert_eq!(saw(&fixture, "FeedLost"), 1, "said once, however often it is tried");
     memory.revoke_subject("alice", None).await.unwrap();
     calm().await;
-    assert_eq!(world.me(pair.request()).await.status(), StatusCode::OK, "nobody told it");
+    assert_eq!(fixture.me(pair.request()).await.status(), StatusCode::OK, "nobody told it");
     up.send_replace(true);
     tokio::time::sleep(Duration::from_secs(6)).await;
-    assert_eq!((world.auth.feed(), saw(&world, "FeedLive")), (RevocationFeed::Live, 1));
-    assert_eq!(world.me(pair.request()).await.status(), StatusCode::UNAUTHORIZED);
+    assert_eq!((fixture.auth.feed(), saw(&fixture, "FeedLive")), (RevocationFeed::Live, 1));
+    assert_eq!(fixture.me(pair.request()).await.status(), StatusCode::UNAUTHORIZED);
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_watcher_stops_when_the_engine_is_dropped() {
-    let (world, store) = World::rotating();
+    let (fixture, store) = Fixture::rotating();
     calm().await;
-    drop(world);
+    drop(fixture);
     let before = store.followers();
     assert_eq!(before, 1);
     tokio::time::sleep(Duration::from_secs(61)).await;

@@ -20,7 +20,7 @@ fn forged(pair: &Pair) -> Pair {
 async fn a_forged_refresh_token_gets_no_other_tokens_successor() {
     let gate = Arc::new(Semaphore::new(0));
     let held = gate.clone();
-    let (world, store) = World::rotating_with(|b| {
+    let (fixture, store) = Fixture::rotating_with(|b| {
         b.revalidate_with(move |_| {
             let held = held.clone();
             async move {
@@ -29,13 +29,13 @@ async fn a_forged_refresh_token_gets_no_other_tokens_successor() {
             }
         })
     });
-    let begin = |request: &http::Request<()>| match world.auth.begin(request) {
+    let begin = |request: &http::Request<()>| match fixture.auth.begin(request) {
         Progress::Wait(waiting) => waiting,
         Progress::Pass(session) => panic!("{session:?} does not wait"),
     };
     for order in [[true, false], [false, true]] {
-        let pair = world.sign_in_pair("alice").await;
-        expire(&world, &pair);
+        let pair = fixture.sign_in_pair("alice").await;
+        expire(&fixture, &pair);
         let waiting = order.map(|good| (good, if good { pair.clone() } else { forged(&pair) }));
         let waiting = waiting.map(|(good, pair)| (good, begin(&pair.refresh_only())));
         // Both flights run before either may land.
@@ -45,26 +45,26 @@ async fn a_forged_refresh_token_gets_no_other_tokens_successor() {
         gate.add_permits(1);
         for (good, waiting) in waiting {
             let session = waiting.settle().await;
-            let response = finish(&world.auth, &session, empty()).await;
+            let response = finish(&fixture.auth, &session, empty()).await;
             let (status, cookies) = (session.status(), set_cookies(&response).len());
             let expected =
                 if good { (SessionStatus::Present, 2) } else { (SessionStatus::Rejected, 0) };
             assert_eq!((status, cookies), expected, "{order:?}");
         }
     }
-    assert_eq!((store.len(), saw(&world, "ReuseDetected")), (2, 0));
+    assert_eq!((store.len(), saw(&fixture, "ReuseDetected")), (2, 0));
 }
 
 // Rows: F34, S44.
 #[tokio::test]
 async fn a_forged_refresh_token_ends_nothing() {
-    let (world, store) = World::rotating();
-    let pair = world.sign_in_pair("alice").await;
+    let (fixture, store) = Fixture::rotating();
+    let pair = fixture.sign_in_pair("alice").await;
     let header = format!("{REFRESH_NAME}={}", forged(&pair).refresh);
-    let response = world.me(get(&[("cookie", &header), ("sec-fetch-mode", "navigate")])).await;
+    let response = fixture.me(get(&[("cookie", &header), ("sec-fetch-mode", "navigate")])).await;
     assert_eq!(response.status(), StatusCode::UNAUTHORIZED);
     assert!(set_cookies(&response).is_empty(), "what is not authentic clears nothing");
-    assert_eq!((store.len(), saw(&world, "ReuseDetected")), (1, 0));
-    assert_eq!(world.me(pair.request()).await.body(), "alice", "nothing is known against her");
-    assert_eq!(world.me(pair.refresh_only()).await.body(), "alice");
+    assert_eq!((store.len(), saw(&fixture, "ReuseDetected")), (1, 0));
+    assert_eq!(fixture.me(pair.request()).await.body(), "alice", "nothing is known against her");
+    assert_eq!(fixture.me(pair.refresh_only()).await.body(), "alice");
 }

@@ -5,12 +5,12 @@ use super::*;
 // Rows: F13, F34.
 #[tokio::test]
 async fn a_handler_that_refreshes_late_causes_no_reuse_alarm() {
-    let (world, store) = World::rotating();
-    let old = world.sign_in_pair("alice").await;
-    let clock = world.clock.clone();
-    let quick = world.service(|session, _| async move { show_user(&session) });
+    let (fixture, store) = Fixture::rotating();
+    let old = fixture.sign_in_pair("alice").await;
+    let clock = fixture.clock.clone();
+    let quick = fixture.service(|session, _| async move { show_user(&session) });
     let pair = old.clone();
-    let response = world
+    let response = fixture
         .send(old.request(), move |session, _| {
             let (clock, quick, pair) = (clock.clone(), quick.clone(), pair.clone());
             async move {
@@ -30,12 +30,12 @@ async fn a_handler_that_refreshes_late_causes_no_reuse_alarm() {
         })
         .await;
     assert!(set_cookies(&response).is_empty());
-    assert_eq!((saw(&world, "ReuseDetected"), store.len()), (0, 1));
+    assert_eq!((saw(&fixture, "ReuseDetected"), store.len()), (0, 1));
     // In a new request the same token counts as reused.
-    assert_eq!(world.me(old.refresh_only()).await.status(), StatusCode::SERVICE_UNAVAILABLE);
-    world.pass(60);
-    assert_eq!(world.me(old.refresh_only()).await.status(), StatusCode::UNAUTHORIZED);
-    assert_eq!((saw(&world, "ReuseDetected"), store.len()), (1, 0));
+    assert_eq!(fixture.me(old.refresh_only()).await.status(), StatusCode::SERVICE_UNAVAILABLE);
+    fixture.pass(60);
+    assert_eq!(fixture.me(old.refresh_only()).await.status(), StatusCode::UNAUTHORIZED);
+    assert_eq!((saw(&fixture, "ReuseDetected"), store.len()), (1, 0));
 }
 
 /// A process that is stopped, or a slow hook, in the middle of a rotation.
@@ -43,8 +43,8 @@ async fn a_handler_that_refreshes_late_causes_no_reuse_alarm() {
 #[tokio::test]
 async fn a_node_stopped_while_it_rotates_causes_no_reuse_alarm() {
     let stop = Arc::new(tokio::sync::Semaphore::new(0));
-    let (home, store) = World::rotating();
-    let stopped = World::node(&home.clock, &store, |b| {
+    let (home, store) = Fixture::rotating();
+    let stopped = Fixture::node(&home.clock, &store, |b| {
         let stop = stop.clone();
         b.revalidate_with(move |_| {
             let stop = stop.clone();
@@ -81,31 +81,31 @@ async fn a_node_stopped_while_it_rotates_causes_no_reuse_alarm() {
 // Rows: F44.
 #[tokio::test]
 async fn an_expired_access_token_of_a_former_session_hides_no_refresh_token() {
-    let (world, store) = World::rotating();
-    let former = world.sign_in_pair("alice").await;
-    let mut new = world.sign_in_pair("bob").await;
-    world.pass(1000);
+    let (fixture, store) = Fixture::rotating();
+    let former = fixture.sign_in_pair("alice").await;
+    let mut new = fixture.sign_in_pair("bob").await;
+    fixture.pass(1000);
     let mixed = Pair { access: former.access.clone(), refresh: new.refresh.clone() };
-    let response = world.me(mixed.request()).await;
+    let response = fixture.me(mixed.request()).await;
     assert_eq!(response.body(), "bob");
     new.keep(&response);
-    assert_eq!(world.me(new.request()).await.body(), "bob");
+    assert_eq!(fixture.me(new.request()).await.body(), "bob");
     assert_eq!(store.list("alice").await.unwrap()[0].generation, 0, "nothing came of that one");
     // The refresh token of the access token's session is preferred.
     let both = format!(
         "{COOKIE_NAME}={}; {REFRESH_NAME}={}; {REFRESH_NAME}={}",
         former.access, new.refresh, former.refresh
     );
-    assert_eq!(world.me(get(&[("cookie", &both)])).await.body(), "alice");
+    assert_eq!(fixture.me(get(&[("cookie", &both)])).await.body(), "alice");
 }
 
 // Rows: F62.
 #[tokio::test]
 async fn a_session_that_is_over_stays_so_for_tokens_of_a_node_that_is_ahead() {
-    let (home, store) = World::rotating();
+    let (home, store) = Fixture::rotating();
     let now = home.clock.now().as_secs() + 3000;
     let clock = crate::ManualClock::starting_at(crate::Timestamp::from_secs(now));
-    let ahead = World::node(&clock, &store, |b| b);
+    let ahead = Fixture::node(&clock, &store, |b| b);
     let pair = ahead.sign_in_pair("alice").await;
     home.send(pair.request(), |session, _| async move {
         session.sign_out().await.unwrap();
@@ -121,15 +121,15 @@ async fn a_session_that_is_over_stays_so_for_tokens_of_a_node_that_is_ahead() {
 // Rows: F80.
 #[tokio::test]
 async fn tokens_of_a_session_that_ended_in_the_meantime_are_withheld() {
-    let (world, _) = World::rotating();
-    let pair = world.sign_in_pair("alice").await;
-    expire(&world, &pair);
-    let quick = world.service(|session, _| async move {
+    let (fixture, _) = Fixture::rotating();
+    let pair = fixture.sign_in_pair("alice").await;
+    expire(&fixture, &pair);
+    let quick = fixture.service(|session, _| async move {
         session.sign_out().await.unwrap();
         empty()
     });
     let other = pair.clone();
-    let response = world
+    let response = fixture
         .send(pair.request(), move |session, _| {
             let (quick, other) = (quick.clone(), other.clone());
             async move {

@@ -5,31 +5,31 @@ use super::*;
 // Rows: S48, F84.
 #[tokio::test]
 async fn limits_of_a_session_are_never_passed() {
-    let (world, _) = World::rotating_with(|b| b.session_lifetime(Duration::from_secs(86_400)));
-    let mut pair = world.sign_in_pair("alice").await;
+    let (fixture, _) = Fixture::rotating_with(|b| b.session_lifetime(Duration::from_secs(86_400)));
+    let mut pair = fixture.sign_in_pair("alice").await;
     for _ in 0..95 {
-        world.pass(900);
-        visit(&world, &mut pair).await;
+        fixture.pass(900);
+        visit(&fixture, &mut pair).await;
     }
-    world.pass(900);
-    assert_eq!(world.me(pair.request()).await.status(), StatusCode::UNAUTHORIZED, "absolute");
+    fixture.pass(900);
+    assert_eq!(fixture.me(pair.request()).await.status(), StatusCode::UNAUTHORIZED, "absolute");
 
-    let (world, _) = World::rotating();
-    let mut pair = world.sign_in_pair("alice").await;
-    world.pass(13 * 86_400);
-    visit(&world, &mut pair).await;
-    world.pass(13 * 86_400);
-    visit(&world, &mut pair).await;
-    world.pass(14 * 86_400);
-    assert_eq!(world.me(pair.request()).await.status(), StatusCode::UNAUTHORIZED, "idle");
+    let (fixture, _) = Fixture::rotating();
+    let mut pair = fixture.sign_in_pair("alice").await;
+    fixture.pass(13 * 86_400);
+    visit(&fixture, &mut pair).await;
+    fixture.pass(13 * 86_400);
+    visit(&fixture, &mut pair).await;
+    fixture.pass(14 * 86_400);
+    assert_eq!(fixture.me(pair.request()).await.status(), StatusCode::UNAUTHORIZED, "idle");
 }
 
 // Rows: F84.
 #[tokio::test]
 async fn remember_me_is_kept_through_rotations() {
-    let (world, _) = World::rotating();
+    let (fixture, _) = Fixture::rotating();
     for persistent in [true, false] {
-        let response = world
+        let response = fixture
             .send(get(&[]), move |session, _| async move {
                 let sign_in = SignIn::new("alice", user("alice")).persistent(persistent);
                 session.sign_in_with(sign_in).await.unwrap();
@@ -42,8 +42,8 @@ async fn remember_me_is_kept_through_rotations() {
         for _ in 0..3 {
             assert_eq!(cookies.len(), 2);
             assert!(cookies.iter().all(|one| one.contains("Max-Age=") == persistent));
-            expire(&world, &pair);
-            let response = visit(&world, &mut pair).await;
+            expire(&fixture, &pair);
+            let response = visit(&fixture, &mut pair).await;
             cookies = set_cookies(&response);
         }
     }
@@ -52,7 +52,7 @@ async fn remember_me_is_kept_through_rotations() {
 // Rows: F83.
 #[tokio::test]
 async fn the_app_ends_or_changes_a_session_at_its_rotation() {
-    let (world, store) = World::rotating_with(|b| {
+    let (fixture, store) = Fixture::rotating_with(|b| {
         b.revalidate_with(|session| async move {
             Ok::<_, &str>(match &*session.claims.unwrap().name {
                 "alice" => Revalidated::Replace(user("alice the second")),
@@ -60,26 +60,26 @@ async fn the_app_ends_or_changes_a_session_at_its_rotation() {
             })
         })
     });
-    let mut alice = world.sign_in_pair("alice").await;
-    let bob = world.sign_in_pair("bob").await;
-    expire(&world, &alice);
-    world.pass(60);
-    assert_eq!(visit(&world, &mut alice).await.body(), "alice the second");
+    let mut alice = fixture.sign_in_pair("alice").await;
+    let bob = fixture.sign_in_pair("bob").await;
+    expire(&fixture, &alice);
+    fixture.pass(60);
+    assert_eq!(visit(&fixture, &mut alice).await.body(), "alice the second");
     assert!(store.list("alice").await.unwrap()[0].claims.contains("second"));
-    assert_eq!(world.me(bob.request()).await.status(), StatusCode::UNAUTHORIZED);
+    assert_eq!(fixture.me(bob.request()).await.status(), StatusCode::UNAUTHORIZED);
     assert!(store.list("bob").await.unwrap().is_empty());
 }
 
 #[tokio::test]
 async fn an_ended_session_is_refused_while_its_access_token_is_good() {
-    let (world, _) = World::rotating();
-    let here = world.sign_in_pair("alice").await;
-    let there = world.sign_in_pair("alice").await;
-    let sid = world
+    let (fixture, _) = Fixture::rotating();
+    let here = fixture.sign_in_pair("alice").await;
+    let there = fixture.sign_in_pair("alice").await;
+    let sid = fixture
         .send(there.request(), |session, _| async move { Response::new(session.sid().unwrap()) })
         .await
         .into_body();
-    let response = world
+    let response = fixture
         .send(here.request(), move |session, _| {
             let sid = sid.clone();
             async move {
@@ -92,43 +92,43 @@ async fn an_ended_session_is_refused_while_its_access_token_is_good() {
         })
         .await;
     assert_eq!(response.body(), "alice");
-    assert_eq!(world.me(there.request()).await.status(), StatusCode::UNAUTHORIZED, "at once");
-    assert_eq!(world.me(here.request()).await.body(), "alice");
+    assert_eq!(fixture.me(there.request()).await.status(), StatusCode::UNAUTHORIZED, "at once");
+    assert_eq!(fixture.me(here.request()).await.body(), "alice");
 }
 
 // Rows: S52.
 #[tokio::test]
 async fn sign_out_of_all_others_and_of_all() {
-    let (world, store) = World::rotating();
-    let here = world.sign_in_pair("alice").await;
-    let others = [world.sign_in_pair("alice").await, world.sign_in_pair("alice").await];
-    let bob = world.sign_in_pair("bob").await;
-    world
+    let (fixture, store) = Fixture::rotating();
+    let here = fixture.sign_in_pair("alice").await;
+    let others = [fixture.sign_in_pair("alice").await, fixture.sign_in_pair("alice").await];
+    let bob = fixture.sign_in_pair("bob").await;
+    fixture
         .send(here.request(), |session, _| async move {
             assert_eq!(session.sign_out_others().await.unwrap(), 2);
             empty()
         })
         .await;
     for other in &others {
-        assert_eq!(world.me(other.request()).await.status(), StatusCode::UNAUTHORIZED);
+        assert_eq!(fixture.me(other.request()).await.status(), StatusCode::UNAUTHORIZED);
     }
-    assert_eq!(world.me(here.request()).await.body(), "alice");
-    let response = world
+    assert_eq!(fixture.me(here.request()).await.body(), "alice");
+    let response = fixture
         .send(here.request(), |session, _| async move {
             assert_eq!(session.sign_out_everywhere().await.unwrap(), 1);
             empty()
         })
         .await;
     assert_eq!(here.after(&response), Pair::default());
-    assert_eq!(world.me(here.request()).await.status(), StatusCode::UNAUTHORIZED);
-    assert_eq!(world.me(bob.request()).await.body(), "bob");
+    assert_eq!(fixture.me(here.request()).await.status(), StatusCode::UNAUTHORIZED);
+    assert_eq!(fixture.me(bob.request()).await.body(), "bob");
     assert_eq!(store.len(), 1);
 }
 
 #[tokio::test]
 async fn sessions_list_their_device_and_last_use() {
-    let (world, _) = World::rotating();
-    let response = world
+    let (fixture, _) = Fixture::rotating();
+    let response = fixture
         .send(get(&[]), |session, _| async move {
             let sign_in = SignIn::new("alice", user("alice")).attribute("device", "telephone");
             session.sign_in_with(sign_in).await.unwrap();
@@ -137,9 +137,9 @@ async fn sessions_list_their_device_and_last_use() {
         .await;
     let mut pair = Pair::default();
     pair.keep(&response);
-    world.pass(3600);
-    visit(&world, &mut pair).await;
-    world
+    fixture.pass(3600);
+    visit(&fixture, &mut pair).await;
+    fixture
         .send(pair.request(), |session, _| async move {
             let sessions = session.sessions().await.unwrap();
             assert_eq!(sessions.len(), 1);
@@ -155,9 +155,9 @@ async fn sessions_list_their_device_and_last_use() {
 // Rows: F08.
 #[tokio::test]
 async fn cookies_are_cleared_only_on_a_page_with_status_401() {
-    let (world, _) = World::rotating();
-    let pair = world.sign_in_pair("alice").await;
-    world
+    let (fixture, _) = Fixture::rotating();
+    let pair = fixture.sign_in_pair("alice").await;
+    fixture
         .send(pair.request(), |session, _| async move {
             session.sign_out().await.unwrap();
             empty()
@@ -165,29 +165,29 @@ async fn cookies_are_cleared_only_on_a_page_with_status_401() {
         .await;
     let header = pair.header();
     let fetch = get(&[("cookie", &header), ("sec-fetch-mode", "cors")]);
-    assert!(set_cookies(&world.me(fetch).await).is_empty());
+    assert!(set_cookies(&fixture.me(fetch).await).is_empty());
     let navigation = get(&[("cookie", &header), ("sec-fetch-mode", "navigate")]);
-    let response = world.me(navigation).await;
+    let response = fixture.me(navigation).await;
     assert_eq!(response.status(), StatusCode::UNAUTHORIZED);
     assert_eq!(pair.after(&response), Pair::default());
     let navigation = get(&[("cookie", &header), ("sec-fetch-mode", "navigate")]);
-    let public = world.send(navigation, |_, _| async { empty() }).await;
+    let public = fixture.send(navigation, |_, _| async { empty() }).await;
     assert!(set_cookies(&public).is_empty(), "a public page touches nothing");
     let stranger = format!("{REFRESH_NAME}=x");
     let navigation = get(&[("cookie", &stranger), ("sec-fetch-mode", "navigate")]);
-    assert!(set_cookies(&world.me(navigation).await).is_empty(), "what is not ours stays");
+    assert!(set_cookies(&fixture.me(navigation).await).is_empty(), "what is not ours stays");
 }
 
 #[tokio::test]
 async fn a_slow_response_carries_only_tokens_that_may_still_be_delivered() {
     for shown_meanwhile in [false, true] {
-        let (world, store) = World::rotating();
-        let old = world.sign_in_pair("alice").await;
-        expire(&world, &old);
-        let clock = world.clock.clone();
-        let quick = world.service(|session, _| async move { show_user(&session) });
+        let (fixture, store) = Fixture::rotating();
+        let old = fixture.sign_in_pair("alice").await;
+        expire(&fixture, &old);
+        let clock = fixture.clock.clone();
+        let quick = fixture.service(|session, _| async move { show_user(&session) });
         let pair = old.clone();
-        let response = world
+        let response = fixture
             .send(old.request(), move |session, _| {
                 let (clock, quick, pair) = (clock.clone(), quick.clone(), pair.clone());
                 async move {
@@ -210,21 +210,21 @@ async fn a_slow_response_carries_only_tokens_that_may_still_be_delivered() {
             assert_eq!(row.generation, 2);
         } else {
             assert_eq!(set_cookies(&response).len(), 2);
-            assert_eq!(row.rotated_at, world.clock.now(), "and its time begins anew");
+            assert_eq!(row.rotated_at, fixture.clock.now(), "and its time begins anew");
         }
-        assert_eq!(saw(&world, "ReuseDetected"), 0);
+        assert_eq!(saw(&fixture, "ReuseDetected"), 0);
     }
 }
 
 #[tokio::test]
 async fn a_slow_response_with_a_background_refresh_is_checked_again_too() {
-    let (world, store) = World::rotating();
-    let old = world.sign_in_pair("alice").await;
-    world.pass_until_left(&old.access, 100);
-    let clock = world.clock.clone();
-    let quick = world.service(|session, _| async move { show_user(&session) });
+    let (fixture, store) = Fixture::rotating();
+    let old = fixture.sign_in_pair("alice").await;
+    fixture.pass_until_left(&old.access, 100);
+    let clock = fixture.clock.clone();
+    let quick = fixture.service(|session, _| async move { show_user(&session) });
     let pair = old.clone();
-    let response = world
+    let response = fixture
         .send(old.request(), move |session, _| {
             let (clock, quick, pair) = (clock.clone(), quick.clone(), pair.clone());
             async move {
@@ -249,10 +249,10 @@ async fn a_slow_response_with_a_background_refresh_is_checked_again_too() {
 // Rows: S54.
 #[tokio::test]
 async fn a_store_that_is_down_signs_no_user_out() {
-    let (world, store) = World::rotating_with(|b| b.leeway(Duration::ZERO));
-    let pair = world.sign_in_pair("alice").await;
-    let down = MemoryStore::new().clock(world.clock.clone()).capacity(0);
-    let full = World::node(&world.clock, &down, |b| b);
+    let (fixture, store) = Fixture::rotating_with(|b| b.leeway(Duration::ZERO));
+    let pair = fixture.sign_in_pair("alice").await;
+    let down = MemoryStore::new().clock(fixture.clock.clone()).capacity(0);
+    let full = Fixture::node(&fixture.clock, &down, |b| b);
     full.send(get(&[]), |session, _| async move {
         let problem = session.sign_in("bob", user("bob")).await.unwrap_err();
         assert_eq!(problem.kind(), SessionErrorKind::Unavailable);
@@ -260,7 +260,7 @@ async fn a_store_that_is_down_signs_no_user_out() {
     })
     .await;
     assert_eq!(saw(&full, "StoreFailed"), 1);
-    assert_eq!(world.me(pair.request()).await.body(), "alice");
+    assert_eq!(fixture.me(pair.request()).await.body(), "alice");
     assert_eq!(store.len(), 1);
 }
 
@@ -296,15 +296,15 @@ async fn public_signing_keys_need_a_ring_of_their_own() {
 // Rows: F82.
 #[tokio::test]
 async fn a_refresh_that_fails_moves_no_idle_limit() {
-    let (world, store) = World::rotating_with(|b| {
+    let (fixture, store) = Fixture::rotating_with(|b| {
         b.leeway(Duration::ZERO)
             .revalidate_with(|_| async { Err::<Revalidated<User>, _>("the database is down") })
     });
-    let pair = world.sign_in_pair("alice").await;
+    let pair = fixture.sign_in_pair("alice").await;
     let before = store.list("alice").await.unwrap().remove(0);
     for _ in 0..10 {
-        world.pass(3600);
-        let response = world.me(pair.request()).await;
+        fixture.pass(3600);
+        let response = fixture.me(pair.request()).await;
         assert_eq!(response.status(), StatusCode::SERVICE_UNAVAILABLE);
         assert!(set_cookies(&response).is_empty(), "F81: nothing says signed in");
     }
@@ -315,27 +315,27 @@ async fn a_refresh_that_fails_moves_no_idle_limit() {
 // Rows: F66.
 #[tokio::test]
 async fn a_wall_clock_step_revives_no_session_and_causes_no_storm() {
-    let (world, store) = World::rotating();
-    let pair = world.sign_in_pair("alice").await;
-    expire(&world, &pair);
-    let mut new = pair.after(&world.me(pair.request()).await);
-    let now = world.clock.now();
+    let (fixture, store) = Fixture::rotating();
+    let pair = fixture.sign_in_pair("alice").await;
+    expire(&fixture, &pair);
+    let mut new = pair.after(&fixture.me(pair.request()).await);
+    let now = fixture.clock.now();
     // The clock goes back by an hour. The new token is from the future, and valid.
-    world.clock.set_wall(now.minus(Duration::from_secs(3600)));
+    fixture.clock.set_wall(now.minus(Duration::from_secs(3600)));
     for _ in 0..10 {
-        assert!(set_cookies(&visit(&world, &mut new).await).is_empty(), "no storm");
+        assert!(set_cookies(&visit(&fixture, &mut new).await).is_empty(), "no storm");
     }
     // A signed-out session stays signed out.
-    world
+    fixture
         .send(new.request(), |session, _| async move {
             session.sign_out().await.unwrap();
             empty()
         })
         .await;
     for by in [0, 1800, 3600] {
-        world.clock.set_wall(now.minus(Duration::from_secs(by)));
-        assert_eq!(world.me(new.refresh_only()).await.status(), StatusCode::UNAUTHORIZED);
-        assert_eq!(world.me(pair.refresh_only()).await.status(), StatusCode::UNAUTHORIZED);
+        fixture.clock.set_wall(now.minus(Duration::from_secs(by)));
+        assert_eq!(fixture.me(new.refresh_only()).await.status(), StatusCode::UNAUTHORIZED);
+        assert_eq!(fixture.me(pair.refresh_only()).await.status(), StatusCode::UNAUTHORIZED);
     }
     assert!(store.is_empty());
 }

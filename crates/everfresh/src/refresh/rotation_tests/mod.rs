@@ -35,8 +35,8 @@ fn empty() -> Response<String> {
     Response::new(String::new())
 }
 
-async fn generation(store: &MemoryStore, world: &World, pair: &Pair) -> Option<u64> {
-    let sid = world.send(pair.request(), |session, _| async move {
+async fn generation(store: &MemoryStore, fixture: &Fixture, pair: &Pair) -> Option<u64> {
+    let sid = fixture.send(pair.request(), |session, _| async move {
         Response::new(session.sid().unwrap_or_default())
     });
     let sid = SessionId::parse(sid.await.body())?;
@@ -44,39 +44,39 @@ async fn generation(store: &MemoryStore, world: &World, pair: &Pair) -> Option<u
 }
 
 /// Advances the clock until the access token has expired, well after any reuse interval.
-fn expire(world: &World, pair: &Pair) {
-    world.pass_until_left(&pair.access, 0);
+fn expire(fixture: &Fixture, pair: &Pair) {
+    fixture.pass_until_left(&pair.access, 0);
 }
 
 /// One visit of an honest browser; it must be served.
-async fn visit(world: &World, pair: &mut Pair) -> Response<String> {
-    let response = world.me(pair.request()).await;
+async fn visit(fixture: &Fixture, pair: &mut Pair) -> Response<String> {
+    let response = fixture.me(pair.request()).await;
     assert_eq!(response.status(), StatusCode::OK, "{}", response.body());
     pair.keep(&response);
     response
 }
 
-fn saw(world: &World, event: &str) -> usize {
-    world.events().iter().filter(|one| one.starts_with(event)).count()
+fn saw(fixture: &Fixture, event: &str) -> usize {
+    fixture.events().iter().filter(|one| one.starts_with(event)).count()
 }
 
 // Rows: F90, S45.
 #[tokio::test]
 async fn a_session_rotates_at_each_expiry_and_only_then() {
-    let (world, store) = World::rotating();
-    let mut pair = world.sign_in_pair("alice").await;
+    let (fixture, store) = Fixture::rotating();
+    let mut pair = fixture.sign_in_pair("alice").await;
     assert!(!pair.access.is_empty() && !pair.refresh.is_empty());
     for expected in 1..=5 {
         for _ in 0..10 {
-            let quiet = visit(&world, &mut pair).await;
+            let quiet = visit(&fixture, &mut pair).await;
             assert!(set_cookies(&quiet).is_empty(), "F53");
         }
-        expire(&world, &pair);
+        expire(&fixture, &pair);
         let before = pair.refresh.clone();
-        let response = visit(&world, &mut pair).await;
+        let response = visit(&fixture, &mut pair).await;
         assert_eq!(set_cookies(&response).len(), 2);
         assert_ne!(pair.refresh, before);
-        assert_eq!(generation(&store, &world, &pair).await, Some(expected));
+        assert_eq!(generation(&store, &fixture, &pair).await, Some(expected));
     }
     assert_eq!(store.len(), 1, "F90: one row, however often");
 }
@@ -84,8 +84,8 @@ async fn a_session_rotates_at_each_expiry_and_only_then() {
 // Rows: S42, F96.
 #[tokio::test]
 async fn nothing_in_the_store_can_be_presented() {
-    let (world, store) = World::rotating();
-    let pair = world.sign_in_pair("alice").await;
+    let (fixture, store) = Fixture::rotating();
+    let pair = fixture.sign_in_pair("alice").await;
     let records = store.list("alice").await.unwrap();
     let dump = format!("{:?} {:?} {:?}", records[0].salt, records[0].claims, records);
     for secret in [&pair.refresh, &pair.access] {
@@ -96,60 +96,60 @@ async fn nothing_in_the_store_can_be_presented() {
 // Rows: F02, S50.
 #[tokio::test]
 async fn a_request_with_the_old_tokens_gets_the_same_successor_within_the_reuse_interval() {
-    let (world, store) = World::rotating();
-    let old = world.sign_in_pair("alice").await;
-    expire(&world, &old);
-    let new = old.after(&world.me(old.request()).await);
+    let (fixture, store) = Fixture::rotating();
+    let old = fixture.sign_in_pair("alice").await;
+    expire(&fixture, &old);
+    let new = old.after(&fixture.me(old.request()).await);
     for wait in [0, 5, 24] {
-        world.pass(wait);
-        let late = world.me(old.request()).await;
+        fixture.pass(wait);
+        let late = fixture.me(old.request()).await;
         assert_eq!(late.body(), "alice");
         assert_eq!(old.after(&late).refresh, new.refresh, "byte for byte");
     }
-    assert_eq!(generation(&store, &world, &new).await, Some(1));
-    assert_eq!(saw(&world, "ReuseDetected"), 0);
+    assert_eq!(generation(&store, &fixture, &new).await, Some(1));
+    assert_eq!(saw(&fixture, "ReuseDetected"), 0);
 }
 
 // Rows: F15.
 #[tokio::test]
 async fn a_lost_response_is_recovered_an_hour_later() {
-    let (world, store) = World::rotating();
-    let old = world.sign_in_pair("alice").await;
-    expire(&world, &old);
-    let lost = old.after(&world.me(old.request()).await);
-    world.pass(3600);
-    let again = world.me(old.request()).await;
+    let (fixture, store) = Fixture::rotating();
+    let old = fixture.sign_in_pair("alice").await;
+    expire(&fixture, &old);
+    let lost = old.after(&fixture.me(old.request()).await);
+    fixture.pass(3600);
+    let again = fixture.me(old.request()).await;
     assert_eq!(again.body(), "alice");
     assert_eq!(old.after(&again).refresh, lost.refresh);
-    assert_eq!(generation(&store, &world, &lost).await, Some(1));
+    assert_eq!(generation(&store, &fixture, &lost).await, Some(1));
 }
 
 // Rows: F31, F34, F35, S44.
 #[tokio::test]
 async fn an_old_token_after_its_successor_was_presented_ends_this_session_alone() {
     for shown_by_access_token_alone in [false, true] {
-        let (world, store) = World::rotating();
-        let thief = world.sign_in_pair("alice").await;
-        let elsewhere = world.sign_in_pair("alice").await;
-        expire(&world, &thief);
-        let mut victim = thief.after(&world.me(thief.request()).await);
+        let (fixture, store) = Fixture::rotating();
+        let thief = fixture.sign_in_pair("alice").await;
+        let elsewhere = fixture.sign_in_pair("alice").await;
+        expire(&fixture, &thief);
+        let mut victim = thief.after(&fixture.me(thief.request()).await);
         // The successor is presented: by its access token in a fresh request, or by the refresh
         // token.
         if shown_by_access_token_alone {
-            visit(&world, &mut victim).await;
+            visit(&fixture, &mut victim).await;
             tokio::task::yield_now().await;
         } else {
-            assert_eq!(world.me(victim.refresh_only()).await.body(), "alice");
+            assert_eq!(fixture.me(victim.refresh_only()).await.body(), "alice");
         }
-        world.pass(31);
-        let stolen = world.me(thief.refresh_only()).await;
+        fixture.pass(31);
+        let stolen = fixture.me(thief.refresh_only()).await;
         assert_eq!(stolen.status(), StatusCode::UNAUTHORIZED);
         assert!(set_cookies(&stolen).is_empty(), "not a navigation: nothing is cleared");
-        assert_eq!(saw(&world, "ReuseDetected"), 1);
-        assert_eq!(world.me(victim.request()).await.status(), StatusCode::UNAUTHORIZED, "F35");
-        assert_eq!(world.me(victim.refresh_only()).await.status(), StatusCode::UNAUTHORIZED);
+        assert_eq!(saw(&fixture, "ReuseDetected"), 1);
+        assert_eq!(fixture.me(victim.request()).await.status(), StatusCode::UNAUTHORIZED, "F35");
+        assert_eq!(fixture.me(victim.refresh_only()).await.status(), StatusCode::UNAUTHORIZED);
         let mut elsewhere = elsewhere;
-        visit(&world, &mut elsewhere).await;
+        visit(&fixture, &mut elsewhere).await;
         assert_eq!(store.len(), 1, "F34: the other session lives");
     }
 }
@@ -157,81 +157,81 @@ async fn an_old_token_after_its_successor_was_presented_ends_this_session_alone(
 // Rows: F32.
 #[tokio::test]
 async fn a_token_two_generations_old_is_reuse_even_within_the_reuse_interval() {
-    let (world, _) = World::rotating();
-    let first = world.sign_in_pair("alice").await;
-    expire(&world, &first);
-    let second = first.after(&world.me(first.request()).await);
-    expire(&world, &second);
-    let third = second.after(&world.me(second.request()).await);
+    let (fixture, _) = Fixture::rotating();
+    let first = fixture.sign_in_pair("alice").await;
+    expire(&fixture, &first);
+    let second = first.after(&fixture.me(first.request()).await);
+    expire(&fixture, &second);
+    let third = second.after(&fixture.me(second.request()).await);
     assert_ne!(second.refresh, third.refresh);
-    assert_eq!(world.me(first.refresh_only()).await.status(), StatusCode::UNAUTHORIZED);
-    assert_eq!(saw(&world, "ReuseDetected"), 1);
+    assert_eq!(fixture.me(first.refresh_only()).await.status(), StatusCode::UNAUTHORIZED);
+    assert_eq!(saw(&fixture, "ReuseDetected"), 1);
 }
 
 // Rows: F33, S47.
 #[tokio::test]
 async fn after_a_sign_out_no_token_gets_an_answer() {
-    let (world, store) = World::rotating();
-    let old = world.sign_in_pair("alice").await;
-    expire(&world, &old);
-    let new = old.after(&world.me(old.request()).await);
-    let response = world
+    let (fixture, store) = Fixture::rotating();
+    let old = fixture.sign_in_pair("alice").await;
+    expire(&fixture, &old);
+    let new = old.after(&fixture.me(old.request()).await);
+    let response = fixture
         .send(new.request(), |session, _| async move {
             session.sign_out().await.unwrap();
             empty()
         })
         .await;
     assert_eq!(new.after(&response), Pair::default(), "both cookies are deleted");
-    world.pass(1);
+    fixture.pass(1);
     for request in [old.request(), new.request(), old.refresh_only(), new.refresh_only()] {
-        let response = world.me(request).await;
+        let response = fixture.me(request).await;
         assert_eq!(response.status(), StatusCode::UNAUTHORIZED);
         assert!(set_cookies(&response).is_empty());
     }
     assert!(store.is_empty());
-    assert_eq!(saw(&world, "ReuseDetected"), 0, "a sign-out is no theft");
+    assert_eq!(saw(&fixture, "ReuseDetected"), 0, "a sign-out is no theft");
 }
 
 // Rows: F37.
 #[tokio::test]
 async fn tokens_ahead_of_a_restored_store_sign_no_user_out() {
-    let (world, store) = World::rotating();
-    let mut pair = world.sign_in_pair("alice").await;
+    let (fixture, store) = Fixture::rotating();
+    let mut pair = fixture.sign_in_pair("alice").await;
     let backup = store.list("alice").await.unwrap().remove(0);
     for _ in 0..3 {
-        expire(&world, &pair);
-        visit(&world, &mut pair).await;
+        expire(&fixture, &pair);
+        visit(&fixture, &mut pair).await;
     }
     // The backup is restored, and the client is three generations ahead.
     let row = store.load(backup.sid).await.unwrap().unwrap().record;
     store.restore(crate::store::SessionRecord { idle_expires: row.idle_expires, ..backup });
-    expire(&world, &pair);
-    visit(&world, &mut pair).await;
-    assert_eq!(saw(&world, "AheadOfStore"), 1);
-    assert_eq!(generation(&store, &world, &pair).await, Some(3), "the client's");
-    expire(&world, &pair);
-    visit(&world, &mut pair).await;
-    assert_eq!(saw(&world, "ReuseDetected"), 0);
+    expire(&fixture, &pair);
+    visit(&fixture, &mut pair).await;
+    assert_eq!(saw(&fixture, "AheadOfStore"), 1);
+    assert_eq!(generation(&store, &fixture, &pair).await, Some(3), "the client's");
+    expire(&fixture, &pair);
+    visit(&fixture, &mut pair).await;
+    assert_eq!(saw(&fixture, "ReuseDetected"), 0);
 }
 
 // Rows: F37.
 #[tokio::test]
 async fn a_failover_that_loses_a_rotation_hurts_no_race() {
-    let (world, store) = World::rotating();
-    let old = world.sign_in_pair("alice").await;
+    let (fixture, store) = Fixture::rotating();
+    let old = fixture.sign_in_pair("alice").await;
     let before = store.list("alice").await.unwrap().remove(0);
-    expire(&world, &old);
-    let new = old.after(&world.me(old.request()).await);
+    expire(&fixture, &old);
+    let new = old.after(&fixture.me(old.request()).await);
     store.restore(before);
     // The tab with the successor arrives first, and an earlier request arrives late.
-    let ahead = world.me(new.refresh_only()).await;
+    let ahead = fixture.me(new.refresh_only()).await;
     assert_eq!(ahead.body(), "alice");
     assert_eq!(new.after(&ahead).refresh, new.refresh, "it keeps what it has");
-    let late = world.me(old.request()).await;
+    let late = fixture.me(old.request()).await;
     assert_eq!(late.body(), "alice");
     assert_eq!(old.after(&late).refresh, new.refresh, "the very same");
     assert_eq!(
-        (saw(&world, "ReuseDetected"), generation(&store, &world, &new).await),
+        (saw(&fixture, "ReuseDetected"), generation(&store, &fixture, &new).await),
         (0, Some(1))
     );
 }
@@ -239,10 +239,10 @@ async fn a_failover_that_loses_a_rotation_hurts_no_race() {
 // Rows: F01, F09.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_thousand_racers_get_one_successor() {
-    let (world, store) = World::rotating();
-    let pair = world.sign_in_pair("alice").await;
-    expire(&world, &pair);
-    let service = world.service(|session, _| async move { show_user(&session) });
+    let (fixture, store) = Fixture::rotating();
+    let pair = fixture.sign_in_pair("alice").await;
+    expire(&fixture, &pair);
+    let service = fixture.service(|session, _| async move { show_user(&session) });
     let racers: Vec<_> =
         (0..1000).map(|_| tokio::spawn(service.clone().oneshot(pair.request()))).collect();
     let mut successors = BTreeSet::new();
@@ -258,21 +258,21 @@ async fn a_thousand_racers_get_one_successor() {
 // Rows: F03.
 #[tokio::test]
 async fn three_nodes_with_skewed_clocks_rotate_once() {
-    let (first, store) = World::rotating();
+    let (first, store) = Fixture::rotating();
     let skewed = |by: i64| {
         let now = first.clock.now().as_secs().saturating_add_signed(by);
         let clock = crate::ManualClock::starting_at(crate::Timestamp::from_secs(now));
-        World::node(&clock, &store, |b| b)
+        Fixture::node(&clock, &store, |b| b)
     };
     let (ahead, behind) = (skewed(20), skewed(-20));
     let pair = first.sign_in_pair("alice").await;
-    for world in [&first, &ahead, &behind] {
-        world.pass(900);
+    for fixture in [&first, &ahead, &behind] {
+        fixture.pass(900);
     }
     let mut successors = BTreeSet::new();
     for _ in 0..3 {
-        for world in [&first, &ahead, &behind] {
-            let response = world.me(pair.refresh_only()).await;
+        for fixture in [&first, &ahead, &behind] {
+            let response = fixture.me(pair.refresh_only()).await;
             assert_eq!(response.body(), "alice");
             successors.insert(pair.after(&response).refresh);
         }
@@ -290,7 +290,7 @@ async fn a_rotation_that_loses_derives_the_winners_bytes() {
     let (open, gate) = tokio::sync::watch::channel(0_u32);
     let node = || {
         let gate = gate.clone();
-        World::node(&store_clock, &store, |b| {
+        Fixture::node(&store_clock, &store, |b| {
             b.revalidate_with(move |_| {
                 let mut gate = gate.clone();
                 async move {
@@ -315,11 +315,11 @@ async fn a_rotation_that_loses_derives_the_winners_bytes() {
 // Rows: F22.
 #[tokio::test]
 async fn cookies_that_never_stick_cost_one_generation() {
-    let (world, store) = World::rotating();
-    let pair = world.sign_in_pair("alice").await;
+    let (fixture, store) = Fixture::rotating();
+    let pair = fixture.sign_in_pair("alice").await;
     for _ in 0..200 {
-        world.pass(60);
-        let response = world.me(pair.request()).await;
+        fixture.pass(60);
+        let response = fixture.me(pair.request()).await;
         assert_eq!(response.body(), "alice");
     }
     assert_eq!(store.list("alice").await.unwrap()[0].generation, 1);
@@ -328,24 +328,24 @@ async fn cookies_that_never_stick_cost_one_generation() {
 // Rows: F36.
 #[tokio::test]
 async fn an_access_token_outlives_its_rotation() {
-    let (world, _) = World::rotating();
-    let old = world.sign_in_pair("alice").await;
-    world.pass_until_left(&old.access, 100);
-    let response = world
+    let (fixture, _) = Fixture::rotating();
+    let old = fixture.sign_in_pair("alice").await;
+    fixture.pass_until_left(&old.access, 100);
+    let response = fixture
         .send(old.request(), |session, _| async move {
             session.refresh().await.unwrap();
             empty()
         })
         .await;
     assert_ne!(old.after(&response).refresh, old.refresh);
-    assert_eq!(world.me(cookie(&old.access)).await.body(), "alice", "a request under way");
+    assert_eq!(fixture.me(cookie(&old.access)).await.body(), "alice", "a request under way");
 }
 
 #[tokio::test]
 async fn within_the_reuse_interval_only_the_access_token_is_new() {
-    let (world, store) = World::rotating();
-    let pair = world.sign_in_pair("alice").await;
-    let response = world
+    let (fixture, store) = Fixture::rotating();
+    let pair = fixture.sign_in_pair("alice").await;
+    let response = fixture
         .send(pair.request(), |session, _| async move {
             session.refresh().await.unwrap();
             empty()
@@ -354,18 +354,18 @@ async fn within_the_reuse_interval_only_the_access_token_is_new() {
     let after = pair.after(&response);
     assert_eq!(after.refresh, pair.refresh);
     assert_ne!(after.access, pair.access);
-    assert_eq!(generation(&store, &world, &after).await, Some(0));
+    assert_eq!(generation(&store, &fixture, &after).await, Some(0));
 }
 
 // Rows: S11.
 #[tokio::test]
 async fn a_refresh_token_alone_keeps_a_user_signed_in() {
-    let (world, _) = World::rotating();
+    let (fixture, _) = Fixture::rotating();
     for access in ["", "x", "a.b.c"] {
-        let mut pair = world.sign_in_pair("alice").await;
-        expire(&world, &pair);
+        let mut pair = fixture.sign_in_pair("alice").await;
+        expire(&fixture, &pair);
         pair.access = access.into();
-        visit(&world, &mut pair).await;
+        visit(&fixture, &mut pair).await;
         assert!(pair.access.len() > 100, "a retired signing key signs nobody out");
     }
 }
@@ -373,12 +373,12 @@ async fn a_refresh_token_alone_keeps_a_user_signed_in() {
 // Rows: S55.
 #[tokio::test]
 async fn an_access_token_alone_never_yields_a_refresh_token() {
-    let (world, store) = World::rotating();
-    let pair = world.sign_in_pair("alice").await;
-    assert_eq!(world.me(cookie(&pair.access)).await.body(), "alice");
-    expire(&world, &pair);
-    world.pass(30);
-    let response = world.me(cookie(&pair.access)).await;
+    let (fixture, store) = Fixture::rotating();
+    let pair = fixture.sign_in_pair("alice").await;
+    assert_eq!(fixture.me(cookie(&pair.access)).await.body(), "alice");
+    expire(&fixture, &pair);
+    fixture.pass(30);
+    let response = fixture.me(cookie(&pair.access)).await;
     assert_eq!(response.status(), StatusCode::UNAUTHORIZED);
     assert!(response.headers().get("set-cookie").is_none());
     assert_eq!(store.list("alice").await.unwrap()[0].generation, 0);

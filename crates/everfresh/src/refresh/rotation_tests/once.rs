@@ -14,14 +14,14 @@ async fn opened<T>(work: impl Future<Output = T>) -> (T, usize) {
 
 #[tokio::test]
 async fn a_refresh_token_is_opened_once_a_request() {
-    let world = World::rotating().0;
-    let pair = world.sign_in_pair("alice").await;
-    let (fresh, times) = opened(world.me(pair.request())).await;
+    let fixture = Fixture::rotating().0;
+    let pair = fixture.sign_in_pair("alice").await;
+    let (fresh, times) = opened(fixture.me(pair.request())).await;
     assert_eq!((fresh.status(), times), (StatusCode::OK, 0), "nothing is to be refreshed");
 
-    world.pass_until_left(&pair.access, 100);
+    fixture.pass_until_left(&pair.access, 100);
     let beside = async {
-        let response = world.me(pair.request()).await;
+        let response = fixture.me(pair.request()).await;
         for _ in 0..10 {
             tokio::task::yield_now().await;
         }
@@ -29,14 +29,14 @@ async fn a_refresh_token_is_opened_once_a_request() {
     };
     assert_eq!(opened(beside).await, (StatusCode::OK, 1));
 
-    let pair = world.sign_in_pair("bob").await;
-    world.pass(1000);
-    let (awaited, times) = opened(world.me(pair.request())).await;
+    let pair = fixture.sign_in_pair("bob").await;
+    fixture.pass(1000);
+    let (awaited, times) = opened(fixture.me(pair.request())).await;
     assert_eq!((&**awaited.body(), set_cookies(&awaited).len(), times), ("bob", 2, 1));
-    let (alone, times) = opened(world.me(pair.refresh_only())).await;
+    let (alone, times) = opened(fixture.me(pair.refresh_only())).await;
     assert_eq!((&**alone.body(), times), ("bob", 1));
 
-    let signed_out = world.send(pair.refresh_only(), |session, _| async move {
+    let signed_out = fixture.send(pair.refresh_only(), |session, _| async move {
         session.sign_out().await.unwrap();
         empty()
     });
@@ -45,11 +45,11 @@ async fn a_refresh_token_is_opened_once_a_request() {
 
 #[tokio::test]
 async fn a_refresh_token_is_opened_once_at_a_dialect() {
-    let world = World::rotating_with(|b| b.dialect(crate::dialect::Dialect::JWT_AUTH_PRO)).0;
-    let pair = world.sign_in_pair("alice").await;
-    let endpoint = world.auth.endpoints().pop().unwrap();
+    let fixture = Fixture::rotating_with(|b| b.dialect(crate::dialect::Dialect::JWT_AUTH_PRO)).0;
+    let pair = fixture.sign_in_pair("alice").await;
+    let endpoint = fixture.auth.endpoints().pop().unwrap();
     let call = endpoint.read(&request("POST", &[]));
-    let session = world.auth.begin(&get(&[])).settle().await;
+    let session = fixture.auth.begin(&get(&[])).settle().await;
     let body = format!(r#"{{"refresh_token": "{}"}}"#, pair.refresh);
     let answer = endpoint.answer(call, Some(body.as_bytes()), Ok(&session));
     let (reply, times) = opened(answer).await;
@@ -58,11 +58,11 @@ async fn a_refresh_token_is_opened_once_at_a_dialect() {
 
 #[tokio::test]
 async fn a_token_that_another_engine_opened_is_opened_anew() {
-    let (ours, theirs) = (World::rotating().0, World::rotating_with(|b| b.audience("other")).0);
+    let (ours, theirs) = (Fixture::rotating().0, Fixture::rotating_with(|b| b.audience("other")).0);
     let pair = ours.sign_in_pair("alice").await;
     let token = crate::refresh::RefreshToken::new(pair.refresh);
-    let identify = |world: &World| {
-        let core = &world.auth.core;
+    let identify = |fixture: &Fixture| {
+        let core = &fixture.auth.core;
         core.refresher.identify(crate::refresh::Presented::with(None, Some(&token)), core.now())
     };
     assert!(identify(&ours).is_some());
@@ -72,9 +72,9 @@ async fn a_token_that_another_engine_opened_is_opened_anew() {
 
 #[tokio::test]
 async fn what_one_text_was_found_to_be_is_not_taken_for_another() {
-    let world = World::rotating().0;
-    let pair = world.sign_in_pair("alice").await;
-    let core = &world.auth.core;
+    let fixture = Fixture::rotating().0;
+    let pair = fixture.sign_in_pair("alice").await;
+    let core = &fixture.auth.core;
     let token = crate::refresh::RefreshToken::new(pair.refresh.clone());
     let mut presented = crate::refresh::Presented::with(None, Some(&token));
     assert!(core.refresher.identify(presented, core.now()).is_some());

@@ -61,13 +61,13 @@ impl SessionStore for Broken {
     }
 }
 
-fn broken() -> (World, Broken) {
+fn broken() -> (Fixture, Broken) {
     let clock = crate::ManualClock::starting_at(START);
     let store = Broken(MemoryStore::new().clock(clock.clone()), Arc::default());
     let rotate = Rotate::new(store.clone());
-    let mut world = World::with(|b| b.clock(clock.clone()).refresh_with(rotate));
-    world.clock = clock;
-    (world, store)
+    let mut fixture = Fixture::with(|b| b.clock(clock.clone()).refresh_with(rotate));
+    fixture.clock = clock;
+    (fixture, store)
 }
 
 /// The given number of calls fail from now on.
@@ -80,8 +80,8 @@ async fn wait(secs: u64) {
     tokio::time::sleep(Duration::from_secs(secs)).await;
 }
 
-async fn sign_out(world: &World, pair: &Pair) -> Response<String> {
-    let signed_out = world.send(pair.request(), |session, _| async move {
+async fn sign_out(fixture: &Fixture, pair: &Pair) -> Response<String> {
+    let signed_out = fixture.send(pair.request(), |session, _| async move {
         let error = session.sign_out().await.unwrap_err();
         assert_eq!(error.kind(), SessionErrorKind::Unavailable);
         empty()
@@ -89,8 +89,8 @@ async fn sign_out(world: &World, pair: &Pair) -> Response<String> {
     signed_out.await
 }
 
-async fn sign_out_others(world: &World, pair: &Pair) -> Option<usize> {
-    let signed_out = world.send(pair.request(), |session, _| async move {
+async fn sign_out_others(fixture: &Fixture, pair: &Pair) -> Option<usize> {
+    let signed_out = fixture.send(pair.request(), |session, _| async move {
         Response::new(
             session
                 .sign_out_others()
@@ -104,45 +104,45 @@ async fn sign_out_others(world: &World, pair: &Pair) -> Option<usize> {
 // Rows: L6.
 #[tokio::test(start_paused = true)]
 async fn a_sign_out_that_the_store_did_not_take_is_tried_until_it_does() {
-    let (world, store) = broken();
-    let pair = world.sign_in_pair("alice").await;
+    let (fixture, store) = broken();
+    let pair = fixture.sign_in_pair("alice").await;
     fail(&store, 7);
-    let response = sign_out(&world, &pair).await;
+    let response = sign_out(&fixture, &pair).await;
     assert_eq!(set_cookies(&response).len(), 2, "the cookies are cleared all the same");
     assert_eq!(store.0.len(), 1);
-    assert_eq!(world.me(pair.request()).await.status(), StatusCode::UNAUTHORIZED);
+    assert_eq!(fixture.me(pair.request()).await.status(), StatusCode::UNAUTHORIZED);
     wait(60).await;
     assert!(store.0.is_empty());
-    let events = world.events();
+    let events = fixture.events();
     let count = |name: &str| events.iter().filter(|event| event.starts_with(name)).count();
     assert_eq!((count("SignedOut"), count("StoreFailed"), count("RevokeFailed")), (1, 7, 0));
-    assert_eq!(world.auth.shutdown().await, 0);
+    assert_eq!(fixture.auth.shutdown().await, 0);
 }
 
 // Rows: L6.
 #[tokio::test(start_paused = true)]
 async fn a_sign_out_of_all_others_is_tried_until_the_store_takes_it() {
-    let (world, store) = broken();
-    let here = world.sign_in_pair("alice").await;
-    let there = world.sign_in_pair("alice").await;
+    let (fixture, store) = broken();
+    let here = fixture.sign_in_pair("alice").await;
+    let there = fixture.sign_in_pair("alice").await;
     fail(&store, 4);
-    assert_eq!(sign_out_others(&world, &here).await, None, "not now");
-    assert_eq!(world.me(there.request()).await.status(), StatusCode::OK);
+    assert_eq!(sign_out_others(&fixture, &here).await, None, "not now");
+    assert_eq!(fixture.me(there.request()).await.status(), StatusCode::OK);
     wait(60).await;
     assert_eq!(store.0.len(), 1);
-    assert_eq!(world.me(there.request()).await.status(), StatusCode::UNAUTHORIZED);
-    assert_eq!(world.me(here.request()).await.status(), StatusCode::OK);
+    assert_eq!(fixture.me(there.request()).await.status(), StatusCode::UNAUTHORIZED);
+    assert_eq!(fixture.me(here.request()).await.status(), StatusCode::OK);
 }
 
 /// A sign-out that keeps failing does not delay others.
 // Rows: L6.
 #[tokio::test(start_paused = true)]
 async fn sign_outs_that_wait_take_turns() {
-    let (world, store) = broken();
-    let pairs = [world.sign_in_pair("alice").await, world.sign_in_pair("bob").await];
+    let (fixture, store) = broken();
+    let pairs = [fixture.sign_in_pair("alice").await, fixture.sign_in_pair("bob").await];
     fail(&store, 3);
     for pair in &pairs {
-        sign_out(&world, pair).await;
+        sign_out(&fixture, pair).await;
     }
     wait(60).await;
     assert!(store.0.is_empty());
@@ -151,15 +151,15 @@ async fn sign_outs_that_wait_take_turns() {
 // Rows: L6.
 #[tokio::test(start_paused = true)]
 async fn a_sign_in_comes_after_a_sign_out_of_all_that_waits() {
-    let (world, store) = broken();
-    let here = world.sign_in_pair("alice").await;
-    let there = world.sign_in_pair("alice").await;
+    let (fixture, store) = broken();
+    let here = fixture.sign_in_pair("alice").await;
+    let there = fixture.sign_in_pair("alice").await;
     fail(&store, 1);
-    assert_eq!(sign_out_others(&world, &here).await, None);
-    let new = world.sign_in_pair("alice").await;
-    assert_eq!(world.me(there.request()).await.status(), StatusCode::UNAUTHORIZED, "at once");
+    assert_eq!(sign_out_others(&fixture, &here).await, None);
+    let new = fixture.sign_in_pair("alice").await;
+    assert_eq!(fixture.me(there.request()).await.status(), StatusCode::UNAUTHORIZED, "at once");
     wait(60).await;
-    assert_eq!(world.me(new.request()).await.status(), StatusCode::OK, "it was not meant");
+    assert_eq!(fixture.me(new.request()).await.status(), StatusCode::OK, "it was not meant");
     assert_eq!(store.0.len(), 2);
 }
 
@@ -167,36 +167,36 @@ async fn a_sign_in_comes_after_a_sign_out_of_all_that_waits() {
 #[tokio::test(start_paused = true)]
 async fn sign_outs_that_wait_at_shutdown_are_tried_once_more_and_counted() {
     for (calls, left) in [(2, 0), (usize::MAX, 2)] {
-        let (world, store) = broken();
-        let pairs = [world.sign_in_pair("alice").await, world.sign_in_pair("bob").await];
+        let (fixture, store) = broken();
+        let pairs = [fixture.sign_in_pair("alice").await, fixture.sign_in_pair("bob").await];
         fail(&store, calls);
         for pair in &pairs {
-            sign_out(&world, pair).await;
+            sign_out(&fixture, pair).await;
         }
-        assert_eq!(world.auth.shutdown().await, left);
-        assert_eq!((store.0.len(), saw(&world, "RevokeFailed")), (left, left));
+        assert_eq!(fixture.auth.shutdown().await, left);
+        assert_eq!((store.0.len(), saw(&fixture, "RevokeFailed")), (left, left));
         wait(60).await;
-        assert_eq!(world.auth.shutdown().await, 0, "nothing is tried any more");
+        assert_eq!(fixture.auth.shutdown().await, 0, "nothing is tried any more");
     }
 }
 
 // Rows: L6.
 #[tokio::test(start_paused = true)]
 async fn a_sign_out_of_a_session_that_has_expired_is_retried_no_more() {
-    let (world, store) = broken();
-    let pair = world.sign_in_pair("alice").await;
+    let (fixture, store) = broken();
+    let pair = fixture.sign_in_pair("alice").await;
     fail(&store, usize::MAX);
-    sign_out(&world, &pair).await;
-    world.pass(31 * 86_400);
+    sign_out(&fixture, &pair).await;
+    fixture.pass(31 * 86_400);
     wait(60).await;
-    assert_eq!(world.auth.shutdown().await, 0);
-    assert_eq!(saw(&world, "RevokeFailed"), 0);
+    assert_eq!(fixture.auth.shutdown().await, 0);
+    assert_eq!(saw(&fixture, "RevokeFailed"), 0);
 }
 
 // Rows: L6.
 #[tokio::test]
 async fn no_more_than_4096_sign_outs_wait() {
-    let (world, store) = broken();
+    let (fixture, store) = broken();
     fail(&store, usize::MAX);
     for n in 0..4100u32 {
         let mut sid = [0; 16];
@@ -204,19 +204,21 @@ async fn no_more_than_4096_sign_outs_wait() {
         let sid = SessionId::from_bytes(sid).to_string();
         // Twice, because a pending sign-out is queued only once.
         for _ in 0..=u32::from(n < 10) {
-            assert!(world.auth.core.sign_out(crate::refresher::Closing::of(&*sid)).await.is_err());
+            assert!(
+                fixture.auth.core.sign_out(crate::refresher::Closing::of(&*sid)).await.is_err()
+            );
         }
     }
-    assert_eq!(saw(&world, "RevokeFailed"), 4);
+    assert_eq!(saw(&fixture, "RevokeFailed"), 4);
 }
 
 /// If the store can't list a user's sessions, the limit can't be checked and the sign-in fails.
 // Rows: M6.
 #[tokio::test(start_paused = true)]
 async fn if_the_limit_cant_be_checked_no_user_is_signed_in() {
-    let (world, store) = broken();
+    let (fixture, store) = broken();
     fail(&store, 1);
-    let response = world.send(get(&[]), |session, _| async move {
+    let response = fixture.send(get(&[]), |session, _| async move {
         let error = session.sign_in("alice", user("alice")).await.unwrap_err();
         assert_eq!(error.kind(), SessionErrorKind::Unavailable);
         empty()

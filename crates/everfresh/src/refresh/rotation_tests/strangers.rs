@@ -66,56 +66,56 @@ async fn a_strangers_refresh_token_costs_no_store_call() {
 
     let loads = Arc::new(AtomicUsize::new(0));
     let count = loads.clone();
-    let world =
-        World::with(move |b| b.refresh_with(Rotate::new(Counting(MemoryStore::new(), count))));
-    let pair = world.sign_in_pair("alice").await;
+    let fixture =
+        Fixture::with(move |b| b.refresh_with(Rotate::new(Counting(MemoryStore::new(), count))));
+    let pair = fixture.sign_in_pair("alice").await;
     for refresh in ["x", "", &pair.refresh[1..], &"A".repeat(124), &"x".repeat(70_000)] {
         for access in ["", "a.b.c"] {
             let stranger = Pair { access: access.into(), refresh: refresh.into() };
-            let response = world.me(stranger.request()).await;
+            let response = fixture.me(stranger.request()).await;
             assert_eq!(response.status(), StatusCode::UNAUTHORIZED);
             assert!(set_cookies(&response).is_empty());
         }
     }
     assert_eq!(loads.load(Ordering::SeqCst), 0);
-    assert_eq!(world.me(pair.request()).await.body(), "alice");
+    assert_eq!(fixture.me(pair.request()).await.body(), "alice");
     assert_eq!(loads.load(Ordering::SeqCst), 0, "nor does a fresh token");
 }
 
 // Rows: F38, S51.
 #[tokio::test]
 async fn a_refresh_token_beside_another_sessions_access_token_is_ignored() {
-    let (world, store) = World::rotating();
-    let alice = world.sign_in_pair("alice").await;
-    let bob = world.sign_in_pair("bob").await;
-    world.pass_until_left(&alice.access, 20);
+    let (fixture, store) = Fixture::rotating();
+    let alice = fixture.sign_in_pair("alice").await;
+    let bob = fixture.sign_in_pair("bob").await;
+    fixture.pass_until_left(&alice.access, 20);
     let mixed = Pair { access: alice.access.clone(), refresh: bob.refresh.clone() };
-    assert_eq!(world.me(mixed.request()).await.body(), "alice");
-    assert!(saw(&world, "RefreshTokenIgnored") > 0);
+    assert_eq!(fixture.me(mixed.request()).await.body(), "alice");
+    assert!(saw(&fixture, "RefreshTokenIgnored") > 0);
     assert_eq!(store.list("bob").await.unwrap()[0].generation, 0);
 }
 
 #[tokio::test]
 async fn of_several_refresh_cookies_the_latest_of_one_session_counts() {
-    let (world, store) = World::rotating();
-    let mut new = world.sign_in_pair("alice").await;
+    let (fixture, store) = Fixture::rotating();
+    let mut new = fixture.sign_in_pair("alice").await;
     // Sixteen rounds with alternating order, so that no fixed order passes by chance.
     for rotations in 1..=16 {
         let old = new;
-        expire(&world, &old);
-        let after = old.after(&world.me(old.request()).await);
-        expire(&world, &after);
+        expire(&fixture, &old);
+        let after = old.after(&fixture.me(old.request()).await);
+        expire(&fixture, &after);
         let (one, other) = if rotations % 2 == 0 { (&old, &after) } else { (&after, &old) };
         let header = format!("{REFRESH_NAME}={}; {REFRESH_NAME}={}", one.refresh, other.refresh);
-        let response = world.me(get(&[("cookie", &header)])).await;
+        let response = fixture.me(get(&[("cookie", &header)])).await;
         assert_eq!(response.body(), "alice");
         new = after.after(&response);
         assert_eq!(store.list("alice").await.unwrap()[0].generation, 2 * rotations);
     }
-    assert_eq!(saw(&world, "Replayed"), 0);
-    assert_eq!(saw(&world, "ReuseDetected"), 0);
-    let mallory = world.sign_in_pair("mallory").await;
+    assert_eq!(saw(&fixture, "Replayed"), 0);
+    assert_eq!(saw(&fixture, "ReuseDetected"), 0);
+    let mallory = fixture.sign_in_pair("mallory").await;
     let header = format!("{REFRESH_NAME}={}; {REFRESH_NAME}={}", mallory.refresh, new.refresh);
-    let planted = world.me(get(&[("cookie", &header)])).await;
+    let planted = fixture.me(get(&[("cookie", &header)])).await;
     assert_eq!(planted.status(), StatusCode::UNAUTHORIZED, "two sessions: none counts");
 }

@@ -79,25 +79,25 @@ impl UpstreamTokenKeeper for Depot {
 
 fn resting_with(
     change: impl FnOnce(crate::EngineBuilder<User>) -> crate::EngineBuilder<User>,
-) -> (World, Depot) {
+) -> (Fixture, Depot) {
     let clock = crate::ManualClock::starting_at(START);
     let store = MemoryStore::new().clock(clock.clone());
     let depot = Depot { store: store.clone(), asked: Arc::default(), fails: Arc::default() };
     let refresher = Rotate::backed_by(store, depot.clone());
-    let mut world = World::with(|b| {
+    let mut fixture = Fixture::with(|b| {
         change(b.clock(clock.clone()).leeway(Duration::ZERO).refresh_with(refresher))
     });
-    world.clock = clock;
-    (world, depot)
+    fixture.clock = clock;
+    (fixture, depot)
 }
 
-fn resting() -> (World, Depot) {
+fn resting() -> (Fixture, Depot) {
     resting_with(|b| b)
 }
 
 /// Signs alice in, with an access token of this lifetime.
-async fn sign_in(world: &World, expires_in: Duration) -> Pair {
-    let signed_in = world.send(get(&[]), move |session, _| async move {
+async fn sign_in(fixture: &Fixture, expires_in: Duration) -> Pair {
+    let signed_in = fixture.send(get(&[]), move |session, _| async move {
         let issued =
             AccessTokenResponse::new(AccessToken::new("theirs".into())).with_expires_in(expires_in);
         let sign_in = SignIn::new("alice", user("alice")).backed_by(issued);
@@ -110,13 +110,13 @@ async fn sign_in(world: &World, expires_in: Duration) -> Pair {
 }
 
 /// How many seconds this access token remains valid.
-async fn left(world: &World, pair: &Pair) -> u64 {
-    let answer = world.send(pair.request(), |session, _| async move {
+async fn left(fixture: &Fixture, pair: &Pair) -> u64 {
+    let answer = fixture.send(pair.request(), |session, _| async move {
         let at = session.watch().unwrap().expires_at();
         Response::new(at.as_secs().to_string())
     });
     let at: u64 = answer.await.body().parse().unwrap();
-    at - world.clock.now().as_secs()
+    at - fixture.clock.now().as_secs()
 }
 
 #[test]
@@ -140,9 +140,9 @@ fn a_keeper_checks_its_settings_when_the_engine_is_built() {
 #[tokio::test]
 async fn upstream_tokens_are_accepted_only_with_a_keeper() {
     let (depot, _) = resting();
-    let (rotating, _) = World::rotating();
-    for (world, issued) in [(depot, false), (rotating, true)] {
-        let response = world.send(get(&[]), move |session, _| async move {
+    let (rotating, _) = Fixture::rotating();
+    for (fixture, issued) in [(depot, false), (rotating, true)] {
+        let response = fixture.send(get(&[]), move |session, _| async move {
             let mut sign_in = SignIn::new("alice", user("alice"));
             if issued {
                 sign_in =
@@ -158,54 +158,54 @@ async fn upstream_tokens_are_accepted_only_with_a_keeper() {
 
 #[tokio::test]
 async fn an_access_token_lives_no_longer_than_its_upstream_token() {
-    let (world, depot) = resting();
-    let pair = sign_in(&world, LIFE).await;
+    let (fixture, depot) = resting();
+    let pair = sign_in(&fixture, LIFE).await;
     assert_eq!(depot.asked(), ["deposit for alice"]);
-    let of_ten_minutes = left(&world, &pair).await;
+    let of_ten_minutes = left(&fixture, &pair).await;
     assert!((560..=600).contains(&of_ten_minutes), "{of_ten_minutes}");
-    let pair = sign_in(&world, Duration::from_secs(3)).await;
-    assert!((1..=3).contains(&left(&world, &pair).await));
-    let pair = sign_in(&world, Duration::ZERO).await;
-    assert_eq!(left(&world, &pair).await, 1, "good for the request at hand");
-    let pair = sign_in(&world, LIFE * 100).await;
-    assert!(left(&world, &pair).await <= 900, "nor than any other");
+    let pair = sign_in(&fixture, Duration::from_secs(3)).await;
+    assert!((1..=3).contains(&left(&fixture, &pair).await));
+    let pair = sign_in(&fixture, Duration::ZERO).await;
+    assert_eq!(left(&fixture, &pair).await, 1, "good for the request at hand");
+    let pair = sign_in(&fixture, LIFE * 100).await;
+    assert!(left(&fixture, &pair).await <= 900, "nor than any other");
 }
 
 #[tokio::test]
 async fn upstream_tokens_are_refreshed_before_the_session() {
-    let (world, depot) = resting();
-    let pair = sign_in(&world, LIFE).await;
+    let (fixture, depot) = resting();
+    let pair = sign_in(&fixture, LIFE).await;
     depot.asked();
-    world.pass_until_left(&pair.access, 5);
-    let refreshed = world.me(pair.request()).await;
+    fixture.pass_until_left(&pair.access, 5);
+    let refreshed = fixture.me(pair.request()).await;
     assert_eq!(depot.asked(), ["renew, spare: true"]);
     let mut next = pair.after(&refreshed);
     assert_ne!(next.refresh, pair.refresh);
-    world.pass(60);
-    visit(&world, &mut next).await;
+    fixture.pass(60);
+    visit(&fixture, &mut next).await;
     assert_eq!(depot.asked(), ["renew, spare: false"]);
 
-    world.pass(60);
+    fixture.pass(60);
     *depot.fails.lock().unwrap() = Some(Failure::SOON);
-    let answer = world.me(next.request()).await;
+    let answer = fixture.me(next.request()).await;
     assert_eq!(answer.status(), StatusCode::SERVICE_UNAVAILABLE, "what it says is answered");
     assert_eq!(depot.asked(), ["renew, spare: false"]);
     *depot.fails.lock().unwrap() = None;
 
     // A thief's token: no call is made with it, and the upstream tokens of the session are revoked.
-    world.pass(60);
-    assert_eq!(world.me(pair.refresh_only()).await.status(), StatusCode::UNAUTHORIZED);
+    fixture.pass(60);
+    assert_eq!(fixture.me(pair.refresh_only()).await.status(), StatusCode::UNAUTHORIZED);
     assert_eq!(depot.asked(), ["end"]);
     assert_eq!(depot.store.len(), 0);
 }
 
 #[tokio::test]
 async fn upstream_calls_get_the_sessions_upstream_token() {
-    let (world, depot) = resting();
-    let pair = sign_in(&world, LIFE).await;
+    let (fixture, depot) = resting();
+    let pair = sign_in(&fixture, LIFE).await;
     depot.asked();
     let upstream_access_token = async || {
-        world
+        fixture
             .send(pair.request(), |session, _| async move {
                 Response::new(match session.upstream_access_token().await {
                     Ok(token) => token.expose().to_owned(),
@@ -223,18 +223,18 @@ async fn upstream_calls_get_the_sessions_upstream_token() {
 
 #[tokio::test]
 async fn every_end_of_a_session_revokes_its_upstream_tokens() {
-    let (world, depot) = resting();
-    let one = sign_in(&world, LIFE).await;
-    let _another = sign_in(&world, LIFE).await;
-    let _third = sign_in(&world, LIFE).await;
+    let (fixture, depot) = resting();
+    let one = sign_in(&fixture, LIFE).await;
+    let _another = sign_in(&fixture, LIFE).await;
+    let _third = sign_in(&fixture, LIFE).await;
     depot.asked();
-    let out = world.send(one.request(), |session, _| async move {
+    let out = fixture.send(one.request(), |session, _| async move {
         Response::new(session.sign_out_others().await.unwrap().to_string())
     });
     assert_eq!(out.await.body(), "2");
     assert_eq!(depot.asked(), ["end", "end"]);
     assert_eq!(depot.store.len(), 1);
-    let out = world.send(one.request(), |session, _| async move {
+    let out = fixture.send(one.request(), |session, _| async move {
         session.sign_out().await.unwrap();
         empty()
     });
@@ -249,30 +249,30 @@ async fn a_session_over_the_limit_revokes_its_upstream_tokens() {
     let (before, depot) = resting();
     let one = sign_in(&before, LIFE).await;
     let rotate = Rotate::backed_by(depot.store.clone(), depot.clone()).max_sessions(1);
-    let world = World::with(|b| b.clock(before.clock.clone()).refresh_with(rotate));
+    let fixture = Fixture::with(|b| b.clock(before.clock.clone()).refresh_with(rotate));
     depot.asked();
-    let another = sign_in(&world, LIFE).await;
+    let another = sign_in(&fixture, LIFE).await;
     assert_eq!(depot.asked(), ["deposit for alice", "end"]);
     assert_eq!(depot.store.len(), 1);
-    assert_eq!(world.me(one.request()).await.status(), StatusCode::UNAUTHORIZED);
-    assert_eq!(world.me(another.request()).await.status(), StatusCode::OK);
+    assert_eq!(fixture.me(one.request()).await.status(), StatusCode::UNAUTHORIZED);
+    assert_eq!(fixture.me(another.request()).await.status(), StatusCode::OK);
 }
 
 #[tokio::test]
 async fn a_session_that_the_app_ends_revokes_its_upstream_tokens() {
     let over = Arc::new(std::sync::atomic::AtomicBool::new(false));
     let ends = over.clone();
-    let (world, depot) = resting_with(|b| {
+    let (fixture, depot) = resting_with(|b| {
         b.revalidate_with(move |_| {
             let end = ends.load(Ordering::SeqCst);
             async move { Ok::<_, &str>(if end { Revalidated::End } else { Revalidated::Keep }) }
         })
     });
-    let pair = sign_in(&world, LIFE).await;
+    let pair = sign_in(&fixture, LIFE).await;
     depot.asked();
     over.store(true, Ordering::SeqCst);
-    expire(&world, &pair);
-    assert_eq!(world.me(pair.request()).await.status(), StatusCode::UNAUTHORIZED);
+    expire(&fixture, &pair);
+    assert_eq!(fixture.me(pair.request()).await.status(), StatusCode::UNAUTHORIZED);
     assert_eq!(depot.asked(), ["renew, spare: false", "end"]);
     assert_eq!(depot.store.len(), 0);
 }
@@ -280,8 +280,8 @@ async fn a_session_that_the_app_ends_revokes_its_upstream_tokens() {
 // Rows: F17.
 #[tokio::test]
 async fn a_shutdown_counts_the_exchanges_that_a_keeper_left() {
-    let (world, _) = resting();
-    assert_eq!(world.auth.shutdown().await, 3);
-    let (world, _) = World::rotating();
-    assert_eq!(world.auth.shutdown().await, 0);
+    let (fixture, _) = resting();
+    assert_eq!(fixture.auth.shutdown().await, 3);
+    let (fixture, _) = Fixture::rotating();
+    assert_eq!(fixture.auth.shutdown().await, 0);
 }

@@ -9,9 +9,9 @@ use crate::{InvalidReason, TrustedIssuer};
 
 const BILLING: &str = "https://billing.example";
 
-async fn token_for(world: &World, cookies: &str, audience: &'static str, secs: u64) -> String {
+async fn token_for(fixture: &Fixture, cookies: &str, audience: &'static str, secs: u64) -> String {
     let request = get(&[("cookie", cookies)]);
-    let response = world.send(request, move |session, _| async move {
+    let response = fixture.send(request, move |session, _| async move {
         let token = session.access_token_for(audience, Duration::from_secs(secs)).unwrap();
         Response::new(token.expose().to_owned())
     });
@@ -24,16 +24,16 @@ fn payload(token: &str) -> Value {
 }
 
 /// An engine of the other service, with the same keys.
-fn billing() -> World {
-    World::with(|builder| builder.audience(BILLING))
+fn billing() -> Fixture {
+    Fixture::with(|builder| builder.audience(BILLING))
 }
 
 // Rows: L14.
 #[tokio::test]
 async fn a_token_for_another_service_counts_there_and_is_refreshed_nowhere() {
-    for world in [World::new(), World::rotating().0] {
-        let cookies = world.sign_in_pair("alice").await.header();
-        let token = token_for(&world, &cookies, BILLING, 60).await;
+    for fixture in [Fixture::new(), Fixture::rotating().0] {
+        let cookies = fixture.sign_in_pair("alice").await.header();
+        let token = token_for(&fixture, &cookies, BILLING, 60).await;
         let said = payload(&token);
         assert_eq!((&said["aud"], &said["sub"]), (&BILLING.into(), &"alice".into()));
         assert_eq!((&said["name"], &said["auth_time"]), (&"alice".into(), &START.as_secs().into()));
@@ -48,10 +48,10 @@ async fn a_token_for_another_service_counts_there_and_is_refreshed_nowhere() {
         let read = trusted.read(&token, START).await.unwrap();
         assert_eq!(read.subject.as_deref(), Some("alice"));
 
-        world.events();
-        assert_eq!(world.me(cookie(&token)).await.status(), StatusCode::UNAUTHORIZED);
+        fixture.events();
+        assert_eq!(fixture.me(cookie(&token)).await.status(), StatusCode::UNAUTHORIZED);
         let refused = format!("TokenRefused {{ reason: {:?} }}", InvalidReason::Audience);
-        assert_eq!(world.events(), [refused]);
+        assert_eq!(fixture.events(), [refused]);
         // Not even a service with the same keys, this audience and `Reissue` accepts it as a
         // session.
         let billing = billing();
@@ -64,25 +64,25 @@ async fn a_token_for_another_service_counts_there_and_is_refreshed_nowhere() {
 // Rows: L14.
 #[tokio::test]
 async fn a_token_for_another_audience_outlives_neither_the_engines_tokens_nor_the_session() {
-    let (world, _) = World::rotating_with(|b| b.session_lifetime(Duration::from_secs(1000)));
-    let mut pair = world.sign_in_pair("alice").await;
-    let long = payload(&token_for(&world, &pair.header(), BILLING, 86_400).await);
+    let (fixture, _) = Fixture::rotating_with(|b| b.session_lifetime(Duration::from_secs(1000)));
+    let mut pair = fixture.sign_in_pair("alice").await;
+    let long = payload(&token_for(&fixture, &pair.header(), BILLING, 86_400).await);
     assert!(long["exp"].as_u64().unwrap() <= START.as_secs() + 900);
-    world.pass(890);
-    let response = world.me(pair.request()).await;
+    fixture.pass(890);
+    let response = fixture.me(pair.request()).await;
     pair.keep(&response);
-    let late = payload(&token_for(&world, &pair.header(), BILLING, 600).await);
+    let late = payload(&token_for(&fixture, &pair.header(), BILLING, 600).await);
     assert!(late["exp"].as_u64().unwrap() <= START.as_secs() + 1000, "the session ends");
 }
 
 // Rows: L14.
 #[tokio::test]
 async fn a_token_for_another_service_needs_an_audience_and_a_signed_in_user() {
-    let world = World::new();
-    let token = world.sign_in("alice").await;
+    let fixture = Fixture::new();
+    let token = fixture.sign_in("alice").await;
     let minute = Duration::from_secs(60);
     for request in [cookie(&token), get(&[])] {
-        world
+        fixture
             .send(request, move |session, _| async move {
                 for own in ["", "app"] {
                     let refused = kind(session.access_token_for(own, minute));

@@ -83,7 +83,7 @@ pub(crate) struct Answer {
     pub(crate) pair: Pair,
 }
 
-pub(crate) struct World {
+pub(crate) struct Simulation {
     pub(crate) clock: ManualClock,
     pub(crate) store: Store,
     pub(crate) turns: Turns,
@@ -93,7 +93,7 @@ pub(crate) struct World {
     sign_in: SignIn<()>,
 }
 
-impl World {
+impl Simulation {
     /// Nodes with `Rotate`.
     pub(crate) fn rotating(nodes: usize) -> Self {
         let sign_in = SignIn::new("ada", ());

@@ -169,7 +169,7 @@ pub(crate) fn access(generation: u64, life: u64) -> String {
 }
 
 /// A node, and a browser that visits it.
-pub(crate) struct World {
+pub(crate) struct Fixture {
     pub(crate) auth: Engine<()>,
     pub(crate) clock: ManualClock,
     pub(crate) jar: Jar,
@@ -184,7 +184,7 @@ pub(crate) struct Visit {
     pub(crate) seen: String,
 }
 
-impl World {
+impl Fixture {
     pub(crate) fn new(refresher: impl Refresher, clock: &ManualClock) -> Self {
         Self::with(refresher, clock, |builder| builder)
     }

@@ -35,7 +35,7 @@ pub(crate) struct User {
     pub(crate) name: String,
 }
 
-pub(crate) struct World {
+pub(crate) struct Fixture {
     pub(crate) clock: ManualClock,
     pub(crate) store: Wire,
     pub(crate) provider: Provider,
@@ -85,7 +85,7 @@ pub(crate) fn upstream(provider: &Provider) -> Upstream {
         .revoke_at(url("https://id.example/revoke"))
 }
 
-impl World {
+impl Fixture {
     pub(crate) fn new() -> Self {
         Self::nodes(1)
     }
