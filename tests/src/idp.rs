@@ -123,6 +123,11 @@ impl Counts {
         self.token.get("refresh_token").cloned().unwrap_or_default()
     }
 
+    /// Requests for tokens whose head came, also those whose body did not follow.
+    pub fn token_requests(&self) -> u64 {
+        self.paths.get("/token").copied().unwrap_or_default()
+    }
+
     /// How often the keys were fetched.
     pub fn key_fetches(&self) -> u64 {
         self.paths.get("/jwks").copied().unwrap_or_default()

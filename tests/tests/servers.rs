@@ -4,6 +4,7 @@
 
 use std::net::SocketAddr;
 use std::path::Path;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use everfresh::{ManualClock, Timestamp};
@@ -14,7 +15,7 @@ use everfresh_tests::process::{Running, Workplace};
 use rustix::process::Signal;
 use serde_json::json;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
-use tokio::net::TcpStream;
+use tokio::net::{TcpListener, TcpStream};
 
 const SERVERS: [&str; 4] = [
     env!("CARGO_BIN_EXE_serve-actix"),
@@ -103,6 +104,45 @@ fn a_bad_setting_is_one_line_and_exit_2() {
             assert_eq!(stderr.lines().count(), 1, "{stderr}");
             assert!(stderr.starts_with(name) && stderr.contains(says), "{stderr}");
         }
+    }
+}
+
+#[tokio::test]
+async fn a_refresh_goes_through_the_proxy_of_the_environment() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let proxy = format!("http://{}", listener.local_addr().unwrap());
+    let heads = Arc::<Mutex<Vec<String>>>::default();
+    let asked = heads.clone();
+    tokio::spawn(async move {
+        loop {
+            let (mut client, _) = listener.accept().await.unwrap();
+            let mut head = vec![0; 1024];
+            let read = client.read(&mut head).await.unwrap();
+            asked.lock().unwrap().push(String::from_utf8_lossy(&head[..read]).into_owned());
+            client.write_all(b"HTTP/1.1 502 Bad Gateway\r\n\r\n").await.unwrap();
+        }
+    });
+    for (exceptions, expected) in [("other.invalid", 1), ("provider.invalid", 0)] {
+        let settings = [
+            ("REFRESH", "upstream"),
+            ("UPSTREAM_URL", "https://provider.invalid/token"),
+            ("UPSTREAM_DIALECT", "oauth2"),
+            ("UPSTREAM_CLIENT_ID", "app"),
+            ("HTTPS_PROXY", &proxy),
+            ("NO_PROXY", exceptions),
+        ];
+        let server = serve(env!("CARGO_BIN_EXE_serve-axum"), &settings);
+        let mut browser = browser(&server);
+        let tokens = json!({
+            "sub": "alice", "access_token": "at-0", "refresh_token": "rt-0", "expires_in": 1,
+        });
+        assert_eq!(browser.post_json("/adopt", &tokens).await.status, 204);
+        tokio::time::sleep(Duration::from_millis(1500)).await;
+        assert_eq!(browser.get("/me").await.status, 503, "nothing was sent");
+        let heads = std::mem::take(&mut *heads.lock().unwrap());
+        assert_eq!(heads.len(), expected, "{exceptions}: {heads:?}");
+        let connects = |head: &String| head.starts_with("CONNECT provider.invalid:443 HTTP/1.1");
+        assert!(heads.iter().all(connects), "{heads:?}");
     }
 }
 

@@ -145,17 +145,20 @@ async fn figure(idp: &IdentityProvider, cluster: &Cluster, wanted: usize) {
             *answers.entry(status).or_insert(0) += count;
         }
     }
-    let refreshes = idp.counts().await.refreshes();
+    let counts = idp.counts().await;
+    let (refreshes, requests) = (counts.refreshes(), counts.token_requests());
     // A herd slower than half of a token's lifetime meets the next expiry, which counts as well. An
     // earlier renewal is waste.
     let expiries = refreshes.rotated_after(LIFETIME.as_secs() / 2);
     let per_expiry = refreshes.calls as f64 / expiries as f64;
     eprintln!(
         "{TASKS} clients on each of {sessions} sessions, {SERVERS} servers: {expiries} expiries, \
-         {per_expiry:.3} upstream calls per expiry, {lost} sessions lost; answers {answers:?}"
+         {per_expiry:.3} upstream calls per expiry, {requests} heads of requests, {lost} sessions \
+         lost; answers {answers:?}"
     );
     assert!(expiries >= (sessions * rounds) as u64, "{refreshes:?}");
     assert_eq!(refreshes.calls, expiries, "{refreshes:?}");
+    assert_eq!(requests, expiries, "no request breaks off after its head");
     assert_eq!(lost, 0);
     assert_eq!(answers.keys().collect::<Vec<_>>(), [&200]);
 }
