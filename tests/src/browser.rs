@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 use crate::process::{Running, Workplace};
 
 /// Longer than the lifetime of the quickstart's tokens.
-const PATIENCE: Duration = Duration::from_secs(40);
+const WAIT_LIMIT: Duration = Duration::from_secs(40);
 
 /// A quickstart and a browser on it. The fields are dropped in this order.
 ///
@@ -89,7 +89,7 @@ impl Fixture {
 
     /// Waits until a script's value is true.
     pub async fn until(&self, script: &str) {
-        let deadline = tokio::time::sleep(PATIENCE);
+        let deadline = tokio::time::sleep(WAIT_LIMIT);
         let mut deadline = std::pin::pin!(deadline);
         let done = format!("return {script}");
         loop {

@@ -27,7 +27,7 @@ fn one_at_a_time() -> MutexGuard<'static, ()> {
 }
 
 /// The time limit for a child to report that it is ready, and to end.
-const PATIENCE: Duration = Duration::from_secs(60);
+const ANSWER_LIMIT: Duration = Duration::from_secs(60);
 
 /// A folder that children can read and write; removed when dropped.
 #[derive(Debug)]
@@ -182,7 +182,7 @@ impl Running {
     pub fn find(&mut self, mark: &str) -> Result<String, String> {
         let mut said = Vec::new();
         loop {
-            match self.lines.recv_timeout(PATIENCE) {
+            match self.lines.recv_timeout(ANSWER_LIMIT) {
                 Ok(line) => match line.split_once(mark) {
                     Some((_, rest)) => return Ok(rest.to_owned()),
                     None => said.push(line),

@@ -41,7 +41,7 @@ async fn listen(port: u16) -> TcpListener {
     listener
 }
 
-#[expect(clippy::print_stdout, reason = "the line that whoever started the server waits for")]
+#[expect(clippy::print_stdout, reason = "the line that the parent process waits for")]
 fn announce(line: &str) {
     println!("{line}");
 }

@@ -4,15 +4,15 @@
 use std::path::Path;
 use std::time::Duration;
 
-use everfresh_tests::load::{Kept, Plan, run};
+use everfresh_tests::load::{Plan, StoreKind, run};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn under_load_no_session_is_lost_and_nothing_leaks() {
     let pairs = [
-        ("axum", env!("CARGO_BIN_EXE_serve-axum"), Kept::Memory),
-        ("actix", env!("CARGO_BIN_EXE_serve-actix"), Kept::Sqlite),
-        ("warp", env!("CARGO_BIN_EXE_serve-warp"), Kept::Memory),
-        ("tower", env!("CARGO_BIN_EXE_serve-tower"), Kept::Sqlite),
+        ("axum", env!("CARGO_BIN_EXE_serve-axum"), StoreKind::Memory),
+        ("actix", env!("CARGO_BIN_EXE_serve-actix"), StoreKind::Sqlite),
+        ("warp", env!("CARGO_BIN_EXE_serve-warp"), StoreKind::Memory),
+        ("tower", env!("CARGO_BIN_EXE_serve-tower"), StoreKind::Sqlite),
     ];
     let pairs =
         pairs.map(|(name, program, store)| (name.to_owned(), Path::new(program).to_owned(), store));

@@ -280,11 +280,11 @@ async fn the_provider_is_down_and_comes_back() {
     assert_eq!(reused, 0);
 
     // No session was lost. Every client is served after its back-off.
-    let patience = Instant::now() + Duration::from_secs(61);
+    let deadline = Instant::now() + Duration::from_secs(61);
     for browser in &browsers {
         let mut browser = browser.lock().await;
         while browser.get("/me").await.status != 200 {
-            assert!(Instant::now() < patience, "a session that does not come back");
+            assert!(Instant::now() < deadline, "a session that does not come back");
             tokio::time::sleep(Duration::from_millis(100)).await;
         }
     }

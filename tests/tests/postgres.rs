@@ -71,8 +71,8 @@ async fn caught_up(store: impl everfresh::store::SessionStore) -> HashSet<Sessio
         true
     });
     let task = tokio::spawn(async move { store.watch_revocations(sink).await });
-    let patience = Duration::from_secs(60);
-    let waited = tokio::time::timeout(patience, received.wait_for(|(live, _)| *live)).await;
+    let limit = Duration::from_secs(60);
+    let waited = tokio::time::timeout(limit, received.wait_for(|(live, _)| *live)).await;
     task.abort();
     waited.expect("in time").unwrap().1.clone()
 }

@@ -39,7 +39,7 @@ const BREAKS: &[Break] = &[
         without: "flights.running.get(&self.key).map(ours).is_some()",
     },
     Break {
-        name: "what was forgotten is kept for nobody",
+        name: "a forgotten result is not kept",
         with: "            return Err(Failure::Rejected);\n",
         without: "",
     },
@@ -49,12 +49,12 @@ const BREAKS: &[Break] = &[
         without: "",
     },
     Break {
-        name: "what landed is announced",
+        name: "a result is published",
         with: "self.sender.send_replace(Some(result));",
         without: "let _ = result;",
     },
     Break {
-        name: "nothing takes off once it is closed",
+        name: "no flight starts once it is closed",
         with: "        flights.closed = true;\n",
         without: "",
     },

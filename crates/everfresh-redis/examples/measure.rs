@@ -78,7 +78,7 @@ async fn bare(mut connection: MultiplexedConnection, task: u32) -> Outcome<()> {
     for n in 0..ROTATIONS {
         let changed: bool =
             script.key(&key).arg(n).arg(n + 1).invoke_async(&mut connection).await?;
-        assert!(changed, "nobody else is there");
+        assert!(changed, "no other client writes");
     }
     Ok(())
 }
@@ -89,7 +89,7 @@ async fn rotations(store: RedisStore, task: u32) -> Outcome<()> {
     for from in from..from + u64::from(ROTATIONS) {
         let mut rotation = Rotation::new(sid, from, from + 1, 1);
         rotation.user_activity = true;
-        assert!(store.rotate(rotation).await?, "nobody else is there");
+        assert!(store.rotate(rotation).await?, "no other client writes");
     }
     Ok(())
 }

@@ -81,7 +81,7 @@ async fn rotate_all(store: &SqliteStore, sids: &[SessionId]) -> Result<f64, Box<
         let from = record.generation;
         let mut rotation = Rotation::new(*sid, from, from + 1, record.key_id);
         (rotation.claims, rotation.user_activity) = (Some(record.claims), true);
-        assert!(store.rotate(rotation).await?, "nobody else is there");
+        assert!(store.rotate(rotation).await?, "no other client writes");
     }
     Ok(began.elapsed().as_secs_f64() * 1e6 / sids.len() as f64)
 }

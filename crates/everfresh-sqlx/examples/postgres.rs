@@ -114,7 +114,7 @@ async fn bare(pool: PgPool, id: i64) -> Outcome<()> {
     for n in 0..ROTATIONS as i64 {
         let changed = sqlx::query("UPDATE bare SET n = n + 1 WHERE id = $1 AND n = $2");
         let changed = changed.bind(id).bind(n).execute(&pool).await?;
-        assert_eq!(changed.rows_affected(), 1, "nobody else is there");
+        assert_eq!(changed.rows_affected(), 1, "no other client writes");
     }
     Ok(())
 }
@@ -124,7 +124,7 @@ async fn rotations(store: PostgresStore, sid: SessionId) -> Outcome<()> {
     for from in from..from + ROTATIONS as u64 {
         let mut rotation = Rotation::new(sid, from, from + 1, 1);
         rotation.user_activity = true;
-        assert!(store.rotate(rotation).await?, "nobody else is there");
+        assert!(store.rotate(rotation).await?, "no other client writes");
     }
     Ok(())
 }

@@ -22,7 +22,7 @@ use crate::opening::{cant_migrate, cant_open, sqlite_remedy};
 use crate::row::{BATCH, MAX_LIST, duration, integer, millis, record, sid};
 
 /// How long a statement waits for another writer, and a caller for a connection.
-const PATIENCE: Duration = Duration::from_secs(5);
+const BUSY_LIMIT: Duration = Duration::from_secs(5);
 
 /// The table that records which migrations have been applied.
 const MIGRATIONS: &str = "everfresh_migrations";
@@ -52,11 +52,11 @@ impl SqliteStore {
             .create_if_missing(true)
             .journal_mode(SqliteJournalMode::Wal)
             .synchronous(SqliteSynchronous::Full)
-            .busy_timeout(PATIENCE)
+            .busy_timeout(BUSY_LIMIT)
             .disable_statement_logging();
         let pool = SqlitePoolOptions::new()
             .max_connections(CONNECTIONS)
-            .acquire_timeout(PATIENCE)
+            .acquire_timeout(BUSY_LIMIT)
             .connect_with(options)
             .await
             .map_err(|error| cant_open(&shown, error, sqlite_remedy))?;

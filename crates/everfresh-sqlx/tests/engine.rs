@@ -102,5 +102,5 @@ async fn a_file_that_stays_locked_is_503_and_signs_no_user_out() {
     sqlx::query("ROLLBACK").execute(&mut other).await.unwrap();
     fixture.auth.shutdown().await;
     let row = fixture.store.list("alice").await.unwrap().remove(0);
-    assert!(row.generation <= 1, "the flight went on without its waiter, or gave up");
+    assert!(row.generation <= 1, "the flight went on without its request, or gave up");
 }

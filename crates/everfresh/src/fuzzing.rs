@@ -1,4 +1,4 @@
-//! What fuzz targets reach and nobody else: there with `--cfg fuzzing` alone.
+//! What fuzz targets alone reach: there with `--cfg fuzzing` alone.
 
 use crate::cookie::chunks;
 use crate::refresh::{KeyRing, Scope, Sealer};
@@ -14,7 +14,7 @@ pub fn join(cookies: &[Vec<Vec<u8>>]) -> Vec<Vec<u8>> {
     chunks::join(values).iter().map(|token| token.to_vec()).collect()
 }
 
-/// A vault of one key.
+/// A sealer of one key.
 ///
 /// # Panics
 /// The secret is too weak.

@@ -130,7 +130,7 @@ impl Fixture {
         fixture
     }
 
-    /// Signs in and gives both tokens.
+    /// Signs in and returns both tokens.
     pub(crate) async fn sign_in_pair(&self, name: &'static str) -> Pair {
         let response = self
             .send(get(&[]), move |session, _| async move {
@@ -199,7 +199,7 @@ impl Fixture {
         self.send(request, |session, _| async move { show_user(&session) }).await
     }
 
-    /// Signs in and gives the access token.
+    /// Signs in and returns the access token.
     pub(crate) async fn sign_in(&self, name: &'static str) -> String {
         let response = self
             .send(get(&[]), move |session, _| async move {
@@ -319,7 +319,7 @@ impl Log {
             .with_max_level(tracing::Level::TRACE)
             .with_writer(move || writer.clone())
             .finish();
-        // A callsite that another thread meets first is off for everybody, unless that one listens
+        // A callsite that another thread meets first is off for all threads, unless that one listens
         // too.
         let _ = tracing::subscriber::set_global_default(tracing_subscriber::registry());
         Self(lines, tracing::subscriber::set_default(subscriber))

@@ -3,9 +3,9 @@
 //! Run with: `SECRET=$(openssl rand -hex 32) cargo run -p axum-socket`, open
 //! <http://127.0.0.1:3000> in two tabs and sign out in one of them.
 //!
-//! An open WebSocket can't receive a cookie. So the page renews the session beside it with
+//! An open WebSocket can't receive a cookie. So the page refreshes the session beside it with
 //! `POST /auth/refresh`: this node sees the new token and keeps the socket open. If the page is
-//! late, the socket is closed with 4401, and the page renews and reconnects. 4403 means that the
+//! late, the socket is closed with 4401, and the page refreshes and reconnects. 4403 means that the
 //! user signed out.
 
 use std::time::Duration;
@@ -76,7 +76,7 @@ async fn serve(mut socket: WebSocket, name: &str, mut expires: SessionWatch) {
         tokio::select! {
             ended = expires.ended() => {
                 let (code, reason) = match ended {
-                    EndReason::Expired => (4401, "renew the session"),
+                    EndReason::Expired => (4401, "refresh the session"),
                     _ => (4403, "signed out"),
                 };
                 let frame = CloseFrame { code, reason: reason.into() };

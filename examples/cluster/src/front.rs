@@ -21,7 +21,7 @@ use tokio::time::Instant;
 use crate::node::Node;
 
 /// How long to wait until a node refuses a token after a sign-out.
-const PATIENCE: Duration = Duration::from_secs(5);
+const WAIT_LIMIT: Duration = Duration::from_secs(5);
 
 /// A round-robin over nodes.
 pub(crate) struct Front {
@@ -38,7 +38,7 @@ impl Front {
     }
 
     /// Returns whether a node accepts this cookie.
-    async fn takes(&self, node: SocketAddr, cookie: &str) -> bool {
+    async fn accepts(&self, node: SocketAddr, cookie: &str) -> bool {
         let request = Request::get(format!("http://{node}/me")).header(COOKIE, cookie);
         let Ok(request) = request.body(Body::empty()) else { return false };
         self.client.request(request).await.is_ok_and(|answer| answer.status().is_success())
@@ -70,7 +70,7 @@ async fn sign_out(State(front): State<Arc<Front>>, request: Request) -> Response
     let answer = pass_on(State(front.clone()), request).await;
     let mut after = Vec::new();
     for node in &front.nodes {
-        while front.takes(node.address, &access).await && began.elapsed() < PATIENCE {
+        while front.accepts(node.address, &access).await && began.elapsed() < WAIT_LIMIT {
             tokio::time::sleep(Duration::from_millis(1)).await;
         }
         after.push(began.elapsed().as_millis() as u64);

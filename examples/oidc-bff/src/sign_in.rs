@@ -230,7 +230,7 @@ impl Pending {
 impl fmt::Display for SignInError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::NotBegun => f.write_str("nobody here has begun it"),
+            Self::NotBegun => f.write_str("no sign-in was begun here"),
             Self::Refused(error) => write!(f, "the provider said {error:?}"),
             Self::Provider(problem) => f.write_str(problem),
         }

@@ -25,7 +25,7 @@ const RANDOM: u8 = u8::MAX;
 
 /// Runs a model in every order, and prints their number.
 #[expect(clippy::print_stdout, reason = "what `cargo xtask schedules` adds up")]
-fn explore(name: &str, model: impl Fn() + Send + Sync + 'static) {
+fn explore(name: &str, run: impl Fn() + Send + Sync + 'static) {
     let runs = Arc::new(Counter::new(0));
     let count = runs.clone();
     let mut builder = loom::model::Builder::new();
@@ -34,26 +34,26 @@ fn explore(name: &str, model: impl Fn() + Send + Sync + 'static) {
     builder.max_branches = 10_000;
     builder.check(move || {
         count.fetch_add(1, Relaxed);
-        model();
+        run();
     });
     println!("loom: {} schedules: {name}", runs.load(Relaxed));
 }
 
 /// The single flight, and the running flights.
 #[derive(Clone)]
-struct Field {
+struct Model {
     flights: FlightGroup,
     /// How many flights were started, and how many are running and listed.
     started: Arc<Counter>,
-    aloft: Arc<AtomicUsize>,
+    active: Arc<AtomicUsize>,
 }
 
-impl Field {
+impl Model {
     fn new() -> Self {
         Self {
             flights: FlightGroup::default(),
             started: Arc::default(),
-            aloft: Arc::new(AtomicUsize::new(0)),
+            active: Arc::new(AtomicUsize::new(0)),
         }
     }
 
@@ -63,18 +63,20 @@ impl Field {
 
     /// Starts a flight. No other flight of this key runs.
     fn start(&self, fingerprint: u64) -> (Leader, usize) {
-        let Entry::Lead(running) = self.enter(fingerprint) else { panic!("somebody flies it") };
-        (running, self.take_off())
+        let Entry::Lead(running) = self.enter(fingerprint) else {
+            panic!("another flight of the key runs")
+        };
+        (running, self.count())
     }
 
     /// Its number.
-    fn take_off(&self) -> usize {
+    fn count(&self) -> usize {
         self.started.fetch_add(1, Relaxed) + 1
     }
 
-    /// Completes a flight as the core does: first it lands, then it announces the result. Returns
-    /// the announced result.
-    fn fly(&self, running: Leader, end: FlightResult) -> FlightResult {
+    /// Completes a flight as the core does: first it ends, then it publishes the result. Returns
+    /// the published result.
+    fn complete(&self, running: Leader, end: FlightResult) -> FlightResult {
         let result = running.complete(end, false, NOW, RANDOM, REUSE_INTERVAL);
         running.publish(result.clone());
         result
@@ -85,12 +87,12 @@ impl Field {
     fn ask(&self, fingerprint: u64) -> FlightResult {
         match self.enter(fingerprint) {
             Entry::Lead(running) => {
-                assert_eq!(self.aloft.fetch_add(1, Ordering::SeqCst), 0, "two flights of a token");
-                let number = self.take_off();
+                assert_eq!(self.active.fetch_add(1, Ordering::SeqCst), 0, "two flights of a token");
+                let number = self.count();
                 let mut outcome = running.outcome();
-                self.aloft.fetch_sub(1, Ordering::SeqCst);
-                let result = self.fly(running, Ok(Tokens(number)));
-                assert_eq!(wait(&mut outcome), result, "what it announced");
+                self.active.fetch_sub(1, Ordering::SeqCst);
+                let result = self.complete(running, Ok(Tokens(number)));
+                assert_eq!(wait(&mut outcome), result, "what it published");
                 result
             }
             Entry::Join(mut outcome) => wait(&mut outcome),
@@ -113,7 +115,7 @@ fn key(fingerprint: u64) -> FlightKey {
     FlightKey { sid: "s".into(), fingerprint }
 }
 
-/// As `Flight::land` does.
+/// Waits for the result of a flight.
 fn wait(outcome: &mut Outcome) -> FlightResult {
     block_on(outcome.wait_for(Option::is_some)).flatten().unwrap_or(Err(Failure::SOON))
 }
@@ -122,90 +124,90 @@ fn wait(outcome: &mut Outcome) -> FlightResult {
 #[test]
 fn equal_requests_share_one_flight_and_its_result() {
     explore("three ask at once", || {
-        let field = Field::new();
+        let model = Model::new();
         let twins = [(); 2].map(|()| {
-            let field = field.clone();
-            thread::spawn(move || field.ask(1))
+            let model = model.clone();
+            thread::spawn(move || model.ask(1))
         });
-        assert_eq!(field.ask(1), Ok(Tokens(1)));
+        assert_eq!(model.ask(1), Ok(Tokens(1)));
         for twin in twins {
             assert_eq!(twin.join().unwrap(), Ok(Tokens(1)));
         }
-        assert_eq!(field.started.load(Relaxed), 1);
-        field.assert_kept(1);
+        assert_eq!(model.started.load(Relaxed), 1);
+        model.assert_kept(1);
     });
 }
 
 // Rows: F16.
 #[test]
 fn the_last_waiting_request_leaves_and_a_late_one_gets_the_result() {
-    explore("the last waiter leaves while a flight lands, and another comes", || {
-        let field = Field::new();
-        let (running, number) = field.start(1);
+    explore("the last waiting request leaves while a flight ends, and another comes", || {
+        let model = Model::new();
+        let (running, number) = model.start(1);
         let waiting = running.outcome();
-        let flying = field.clone();
-        let flight = thread::spawn(move || flying.fly(running, Ok(Tokens(number))));
-        let hasty = field.clone();
-        let hasty = thread::spawn(move || {
+        let leader = model.clone();
+        let flight = thread::spawn(move || leader.complete(running, Ok(Tokens(number))));
+        let leaving = model.clone();
+        let leaving = thread::spawn(move || {
             drop(waiting);
-            match hasty.enter(1) {
+            match leaving.enter(1) {
                 // This request is dropped as soon as it has joined.
                 Entry::Join(_) => {}
                 Entry::Cached(tokens) => assert_eq!(tokens, Tokens(1)),
                 Entry::Lead(_) | Entry::BackedOff(_) | Entry::Full => {
-                    panic!("it has landed, or it flies")
+                    panic!("the flight has ended, or it runs")
                 }
             }
         });
-        assert_eq!(field.ask(1), Ok(Tokens(1)), "whenever it comes");
-        hasty.join().unwrap();
+        assert_eq!(model.ask(1), Ok(Tokens(1)), "whenever it comes");
+        leaving.join().unwrap();
         assert_eq!(flight.join().unwrap(), Ok(Tokens(1)));
-        assert_eq!(field.started.load(Relaxed), 1);
-        field.assert_kept(1);
+        assert_eq!(model.started.load(Relaxed), 1);
+        model.assert_kept(1);
     });
 }
 
 #[test]
 fn a_dropped_flight_leaves_no_request_waiting() {
     explore("a flight's runtime ends while others join", || {
-        let field = Field::new();
-        let (running, _) = field.start(1);
+        let model = Model::new();
+        let (running, _) = model.start(1);
         let ending = thread::spawn(move || drop(running));
-        let twin = field.clone();
+        let twin = model.clone();
         let twin = thread::spawn(move || twin.ask(1));
-        for result in [field.ask(1), twin.join().unwrap()] {
+        for result in [model.ask(1), twin.join().unwrap()] {
             // It got the failure of the dropped flight at once, or started a new flight.
             assert!(matches!(result, Err(Failure::SOON) | Ok(Tokens(2))), "{result:?}");
         }
         ending.join().unwrap();
-        let again = field.ask(1);
+        let again = model.ask(1);
         assert_eq!(again, Ok(Tokens(2)), "nothing stands in the way");
-        field.assert_kept(1);
+        model.assert_kept(1);
     });
 }
 
 // Rows: F14, S47.
 #[test]
 fn a_result_that_comes_after_a_sign_out_is_not_kept() {
-    explore("a sign-out while a flight lands, and the next flight of that token", || {
-        let field = Field::new();
-        let (running, number) = field.start(1);
-        let flying = field.clone();
-        let flight = thread::spawn(move || flying.fly(running, Ok(Tokens(number))));
-        let late = field.clone();
+    explore("a sign-out while a flight ends, and the next flight of that token", || {
+        let model = Model::new();
+        let (running, number) = model.start(1);
+        let leader = model.clone();
+        let flight = thread::spawn(move || leader.complete(running, Ok(Tokens(number))));
+        let late = model.clone();
         let late = thread::spawn(move || late.ask(1));
-        field.flights.forget("s");
-        assert_eq!(field.ask(1), Ok(Tokens(2)), "nothing from before the sign-out");
+        model.flights.forget("s");
+        assert_eq!(model.ask(1), Ok(Tokens(2)), "nothing from before the sign-out");
         let late = late.join().unwrap();
         // Before the sign-out it got a kept result, or the result of a flight that was then
         // forgotten.
         let told = matches!(late, Ok(Tokens(1 | 2)) | Err(Failure::Rejected));
         assert!(told, "{late:?}");
-        let landed = flight.join().unwrap();
-        assert!(matches!(landed, Ok(Tokens(1)) | Err(Failure::Rejected)), "{landed:?}");
-        assert_eq!(field.started.load(Relaxed), 2);
-        assert_eq!(field.ask(1), Ok(Tokens(2)), "the newer one is kept");
-        field.assert_kept(1);
+        let ended = flight.join().unwrap();
+        assert!(matches!(ended, Ok(Tokens(1)) | Err(Failure::Rejected)), "{ended:?}");
+        assert_eq!(model.started.load(Relaxed), 2);
+        assert_eq!(model.ask(1), Ok(Tokens(2)), "the newer one is kept");
+        model.assert_kept(1);
     });
 }
 
@@ -214,16 +216,16 @@ fn a_result_that_comes_after_a_sign_out_is_not_kept() {
 fn after_a_shutdown_no_flight_runs() {
     // One key only, because a map's order is random and loom must be able to repeat an order.
     explore("a shutdown while two ask", || {
-        let field = Field::new();
+        let model = Model::new();
         let asking = [(); 2].map(|()| {
-            let field = field.clone();
-            thread::spawn(move || match field.enter(1) {
+            let model = model.clone();
+            thread::spawn(move || match model.enter(1) {
                 Entry::Lead(running) => {
-                    field.aloft.fetch_add(1, Ordering::SeqCst);
-                    let number = field.take_off();
-                    // A flight's store calls are complete when its result is announced.
-                    field.aloft.fetch_sub(1, Ordering::SeqCst);
-                    field.fly(running, Ok(Tokens(number)))
+                    model.active.fetch_add(1, Ordering::SeqCst);
+                    let number = model.count();
+                    // A flight's store calls are complete when its result is published.
+                    model.active.fetch_sub(1, Ordering::SeqCst);
+                    model.complete(running, Ok(Tokens(number)))
                 }
                 Entry::Join(mut outcome) => wait(&mut outcome),
                 Entry::Cached(tokens) => Ok(tokens),
@@ -231,18 +233,18 @@ fn after_a_shutdown_no_flight_runs() {
                 Entry::Full => Err(Failure::SOON),
             })
         });
-        for mut outcome in field.flights.close() {
-            assert!(wait(&mut outcome).is_ok(), "it lands");
+        for mut outcome in model.flights.close() {
+            assert!(wait(&mut outcome).is_ok(), "it ends");
         }
-        let took_off = field.started.load(Relaxed);
-        assert_eq!(field.aloft.load(Ordering::SeqCst), 0, "the store may close");
-        assert_eq!(field.ask(2), Err(Failure::SOON));
+        let started = model.started.load(Relaxed);
+        assert_eq!(model.active.load(Ordering::SeqCst), 0, "the store may close");
+        assert_eq!(model.ask(2), Err(Failure::SOON));
         for one in asking {
             let result = one.join().unwrap();
             assert!(matches!(result, Ok(_) | Err(Failure::SOON)), "{result:?}");
         }
-        assert_eq!(field.started.load(Relaxed), took_off, "nothing takes off after it");
-        field.assert_kept(took_off);
+        assert_eq!(model.started.load(Relaxed), started, "no flight starts after it");
+        model.assert_kept(started);
     });
 }
 
@@ -250,16 +252,16 @@ fn after_a_shutdown_no_flight_runs() {
 #[test]
 fn a_failure_reaches_every_waiting_request_and_is_not_retried_at_once() {
     explore("a flight fails while others ask", || {
-        let field = Field::new();
-        let (running, _) = field.start(1);
-        let flying = field.clone();
-        let flight = thread::spawn(move || flying.fly(running, Err(Failure::SOON)));
-        let twin = field.clone();
+        let model = Model::new();
+        let (running, _) = model.start(1);
+        let leader = model.clone();
+        let flight = thread::spawn(move || leader.complete(running, Err(Failure::SOON)));
+        let twin = model.clone();
         let twin = thread::spawn(move || twin.ask(1));
-        assert_eq!(field.ask(1), Err(Failure::SOON));
+        assert_eq!(model.ask(1), Err(Failure::SOON));
         assert_eq!(twin.join().unwrap(), Err(Failure::SOON));
         assert_eq!(flight.join().unwrap(), Err(Failure::SOON));
-        assert_eq!(field.started.load(Relaxed), 1);
-        field.assert_kept(0);
+        assert_eq!(model.started.load(Relaxed), 1);
+        model.assert_kept(0);
     });
 }

@@ -29,7 +29,7 @@ fn tabs(nodes: usize) {
         let late = answer(simulation.visit(0, &old)).await;
         assert_eq!(late.status, StatusCode::OK, "the next one of this browser");
         successors.insert(late.pair.refresh);
-        assert_eq!(successors.len(), 1, "one successor, whoever was given it");
+        assert_eq!(successors.len(), 1, "one successor for all clients");
         assert!(!successors.contains(&old.refresh));
         assert_eq!(simulation.store.rotations(), 1, "one rotation for one expiry");
         simulation.end().await;
@@ -126,7 +126,7 @@ fn a_shutdown_waits_for_the_refreshes_that_have_started() {
             let (left, rotations) = shutdown.await.unwrap();
             assert_eq!(left, 0);
             assert_eq!(simulation.store.rotations(), rotations, "none comes after it");
-            assert_eq!(rotations, served.min(1), "who took off was served");
+            assert_eq!(rotations, served.min(1), "the request that started the flight was served");
             simulation.end().await;
         });
     });
@@ -135,7 +135,7 @@ fn a_shutdown_waits_for_the_refreshes_that_have_started() {
 // Rows: F18.
 #[test]
 fn a_request_that_waited_long_enough_gets_503_and_the_next_one_is_served() {
-    explore("Rotate: time runs out for those who wait", || {
+    explore("Rotate: time runs out for waiting requests", || {
         let simulation = Simulation::rotating(1);
         let old = simulation.expired();
         let turns = simulation.turns.clone();

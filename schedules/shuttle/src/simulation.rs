@@ -181,7 +181,7 @@ impl Simulation {
         self.send(node, pair, Handler::Me).0
     }
 
-    /// A visit that is dropped at some moment, unless it was answered before.
+    /// A visit that is dropped at some point, unless it was answered before.
     pub(crate) fn hasty(&self, node: usize, pair: &Pair) -> [JoinHandle<()>; 2] {
         let (visit, line) = self.send(node, pair, Handler::Me);
         let visit = spawn(async move {
@@ -201,7 +201,7 @@ impl Simulation {
         drop(nodes);
         turns.settle(0).await;
         let held = alive.iter().filter(|alive| alive.upgrade().is_some()).count();
-        assert_eq!(held, 0, "somebody holds an engine that ended");
+        assert_eq!(held, 0, "an engine that ended is still held");
     }
 }
 
@@ -235,5 +235,5 @@ impl Pair {
 
 /// The answer of a visit that waited.
 pub(crate) async fn answer(visit: JoinHandle<Option<Answer>>) -> Answer {
-    visit.await.unwrap().expect("nobody hung up")
+    visit.await.unwrap().expect("no client hung up")
 }

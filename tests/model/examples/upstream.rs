@@ -11,19 +11,19 @@
 
 use std::process::ExitCode;
 
-use everfresh_model::upstream::{Model, Plan, explore, wander};
+use everfresh_model::upstream::{Plan, ProviderKind, explore, wander};
 
-const MODELS: [(&str, Model); 4] = [
-    ("strict", Model::Strict),
-    ("grace", Model::Grace),
-    ("lenient", Model::Lenient),
-    ("fixed", Model::Fixed),
+const PROVIDERS: [(&str, ProviderKind); 4] = [
+    ("strict", ProviderKind::Strict),
+    ("grace", ProviderKind::Grace),
+    ("lenient", ProviderKind::Lenient),
+    ("fixed", ProviderKind::Fixed),
 ];
 
 /// The options of the command line.
-struct Wish {
+struct Arguments {
     exhaustive: bool,
-    models: Vec<(&'static str, Model)>,
+    providers: Vec<(&'static str, ProviderKind)>,
     number: Option<usize>,
     options: Vec<(String, usize)>,
     broken: bool,
@@ -31,27 +31,28 @@ struct Wish {
 
 fn main() -> ExitCode {
     let words: Vec<_> = std::env::args().skip(1).collect();
-    let Some(wish) = read(&words) else {
+    let Some(arguments) = read(&words) else {
         eprintln!(
             "upstream: want `exhaustive MISHAPS` or `random SCHEDULES`, and options as NAME=NUMBER"
         );
         return ExitCode::from(2);
     };
-    let option = |name: &str| wish.options.iter().find(|(n, _)| n == name).map(|(_, value)| *value);
+    let option =
+        |name: &str| arguments.options.iter().find(|(n, _)| n == name).map(|(_, value)| *value);
     let mut exit = ExitCode::SUCCESS;
-    for (name, model) in &wish.models {
-        let mut plan = if wish.exhaustive { Plan::narrow(*model) } else { Plan::wide(*model) };
-        plan.broken = wish.broken;
+    for (name, kind) in &arguments.providers {
+        let mut plan = if arguments.exhaustive { Plan::narrow(*kind) } else { Plan::wide(*kind) };
+        plan.broken = arguments.broken;
         plan.nodes = option("nodes").unwrap_or(plan.nodes).clamp(1, 3);
         plan.asks = option("requests").unwrap_or(plan.asks);
         plan.passes = option("passes").unwrap_or(plan.passes);
         plan.steps = option("steps").unwrap_or(plan.steps);
-        let explored = if wish.exhaustive {
-            plan.faults = wish.number.unwrap_or(plan.faults);
+        let explored = if arguments.exhaustive {
+            plan.faults = arguments.number.unwrap_or(plan.faults);
             explore(plan, option("most").map_or(u64::MAX, |most| most as u64))
         } else {
             let seed = option("seed").unwrap_or(1) as u64;
-            wander(plan, seed, wish.number.unwrap_or(10_000) as u64)
+            wander(plan, seed, arguments.number.unwrap_or(10_000) as u64)
         };
         let all = if explored.complete { ", all of them" } else { "" };
         println!("{name}: {} schedules{all}", explored.tally.schedules);
@@ -67,28 +68,33 @@ fn main() -> ExitCode {
     exit
 }
 
-fn read(words: &[String]) -> Option<Wish> {
+fn read(words: &[String]) -> Option<Arguments> {
     let (first, rest) = words.split_first()?;
     let exhaustive = match first.as_str() {
         "exhaustive" => true,
         "random" => false,
         _ => return None,
     };
-    let mut wish =
-        Wish { exhaustive, models: Vec::new(), number: None, options: Vec::new(), broken: false };
+    let mut arguments = Arguments {
+        exhaustive,
+        providers: Vec::new(),
+        number: None,
+        options: Vec::new(),
+        broken: false,
+    };
     for word in rest {
-        if let Some(model) = MODELS.iter().find(|(name, _)| name == word) {
-            wish.models.push(*model);
+        if let Some(kind) = PROVIDERS.iter().find(|(name, _)| name == word) {
+            arguments.providers.push(*kind);
         } else if word == "broken" {
-            wish.broken = true;
+            arguments.broken = true;
         } else if let Some((name, value)) = word.split_once('=') {
-            wish.options.push((name.to_owned(), value.parse().ok()?));
+            arguments.options.push((name.to_owned(), value.parse().ok()?));
         } else {
-            wish.number = Some(word.parse().ok()?);
+            arguments.number = Some(word.parse().ok()?);
         }
     }
-    if wish.models.is_empty() {
-        wish.models.extend(MODELS);
+    if arguments.providers.is_empty() {
+        arguments.providers.extend(PROVIDERS);
     }
-    Some(wish)
+    Some(arguments)
 }

@@ -24,13 +24,13 @@
 //! | `Node` | a process with an engine of its own, over the store that all nodes share |
 //! | `Oracle` | the engine as a function of what a request presents |
 //! | `Server` | another server, which issues tokens to an app's node |
-//! | `Link`, `Hub`, `Wires` | one node's store connection; all of them; their shared state |
+//! | `StoreLink`, `Hub`, `Wires` | one node's store connection; all of them; their shared state |
 //! | `Flight` | a request or its response in transit |
 //! | `Tokens`, `Cookies` | the tokens that a client holds or a message carries |
 //! | `Event`, `Move` | one step of a schedule |
 //! | `Plan` | which schedules to play: a seed, how many, with what faults |
-//! | `Ledger` | the known state of each session or token, by which answers are judged |
-//! | `Wrong`, `Broken` | which promise was broken; the same with a description |
+//! | `Ledger` | the known state of each session or token, by which answers are checked |
+//! | `Violation`, `Broken` | which promise was broken; the same with a description |
 //! | `Failed` | the shortest schedule that breaks a promise, and its trace |
 //! | `Tally` | how often each thing happened |
 

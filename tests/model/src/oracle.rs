@@ -77,9 +77,9 @@ impl Oracle {
         Self { runtime, record, refresh, access, processed, rechecked }
     }
 
-    /// Processes a request. `lands`: a refresh beside it finishes before the response.
-    pub fn process(&mut self, row: Row, presented: Presented, lands: bool) -> Outcome {
-        if let Some(known) = self.processed.get(&(row, presented, lands)) {
+    /// Processes a request. `finishes`: a refresh beside it finishes before the response.
+    pub fn process(&mut self, row: Row, presented: Presented, finishes: bool) -> Outcome {
+        if let Some(known) = self.processed.get(&(row, presented, finishes)) {
             return *known;
         }
         let access = self.access_token(absolute(presented.access), presented.left);
@@ -88,7 +88,7 @@ impl Oracle {
             request(&[("__Host-access_token", &access), ("__Host-refresh_token", &refresh)]);
         let fixture = self.fixture(row);
         let (served, response) = self.runtime.block_on(async {
-            let (session, response) = fixture.begin(&request, lands).await;
+            let (session, response) = fixture.begin(&request, finishes).await;
             (session.status() == SessionStatus::Present, response)
         });
         let outcome = Outcome {
@@ -97,7 +97,7 @@ impl Oracle {
             served,
             confirms: fixture.store.seen().map(relative),
         };
-        self.processed.insert((row, presented, lands), outcome);
+        self.processed.insert((row, presented, finishes), outcome);
         outcome
     }
 
@@ -233,12 +233,12 @@ impl Fixture {
         Self { auth: builder.token_cache(0).build().expect("a good configuration"), store, clock }
     }
 
-    async fn begin(&self, request: &Request<()>, lands: bool) -> (Session<()>, Response<()>) {
+    async fn begin(&self, request: &Request<()>, finishes: bool) -> (Session<()>, Response<()>) {
         let session = match self.auth.begin(request) {
             Progress::Pass(session) => session,
             Progress::Wait(waiting) => waiting.settle().await,
         };
-        if lands {
+        if finishes {
             settle().await;
         }
         let response = self.finish(&session).await;

@@ -151,8 +151,8 @@ fn step(server: &mut Oracle, state: &State, event: Event) -> Result<State, Expel
     let mut next = state.clone();
     match event {
         Event::Send => next.flights.push(Flight::Sent(state.jar, 0)),
-        Event::Process(at, lands) => {
-            let tokens = process(server, &mut next, at, lands)?;
+        Event::Process(at, finishes) => {
+            let tokens = process(server, &mut next, at, finishes)?;
             match tokens {
                 Some(tokens) => next.flights[at] = Flight::Answered(tokens, 0),
                 None => drop(next.flights.remove(at)),
@@ -245,10 +245,10 @@ fn process(
     server: &mut Oracle,
     next: &mut State,
     at: usize,
-    lands: bool,
+    finishes: bool,
 ) -> Result<Option<Tokens>, Expelled> {
     let Flight::Sent(presented, _) = next.flights[at] else { return Ok(None) };
-    let outcome = server.process(next.row, presented, lands);
+    let outcome = server.process(next.row, presented, finishes);
     let (row, moved) = outcome.row.ok_or(Expelled)?;
     if !outcome.served {
         return Err(Expelled);

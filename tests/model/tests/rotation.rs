@@ -1,7 +1,7 @@
 //! The exhaustive search and the live simulation, within the time of a test. `examples/search.rs` and
 //! `examples/schedules.rs` go further.
 
-use everfresh_model::live::{Plan, Played, Tally, Wrong, play, trace};
+use everfresh_model::live::{Plan, Played, Tally, Violation, play, trace};
 use everfresh_model::{Bounds, Oracle, search};
 
 // Rows: F09, F15.
@@ -33,8 +33,8 @@ fn no_honest_client_is_signed_out() {
     let tally = kept(Plan { strict: true, refreshing: true, ..Plan::new(1, 450, false) });
     eprintln!("{tally:#?}");
     assert!(tally.rotations <= tally.expiries, "one generation per expiry at the most");
-    let Tally { crashes, outages, unavailable, key_switches, restores, adopted, .. } = tally;
-    for happened in [crashes, outages, unavailable, key_switches, restores, adopted] {
+    let Tally { crashes, outages, unavailable, key_switches, restores, ahead_of_store, .. } = tally;
+    for happened in [crashes, outages, unavailable, key_switches, restores, ahead_of_store] {
         assert!(happened > 50, "{tally:#?}");
     }
     assert!(tally.rotations > 3_000 && tally.lost > 3_000, "{tally:#?}");
@@ -58,8 +58,8 @@ fn a_network_too_slow_for_the_rules_is_shown_by_the_shortest_schedule() {
     // Three reuse intervals on the way.
     let plan = Plan { quarters: 12, ..Plan::new(1, 50, false) };
     let Played { tally, failed } = play(plan);
-    let failed = failed.expect("somebody is signed out");
-    assert!(tally.signed_out > 0 && failed.wrong == Wrong::SignedOut, "{tally:?}");
+    let failed = failed.expect("a client is signed out");
+    assert!(tally.signed_out > 0 && failed.wrong == Violation::SignedOut, "{tally:?}");
     let whole = trace(Plan { seed: failed.seed, ..plan });
     assert!(failed.trace.len() < whole.len() / 2, "it is short:\n{failed}");
     assert!(failed.to_string().starts_with(&format!("seed {}: SignedOut", failed.seed)));

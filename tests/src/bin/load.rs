@@ -9,7 +9,7 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use everfresh_tests::load::{Kept, Plan, Tally, csv, draw, run};
+use everfresh_tests::load::{Plan, StoreKind, Tally, csv, draw, run};
 use everfresh_tests::settings::exit;
 
 const SERVERS: [&str; 4] = ["axum", "actix", "warp", "tower"];
@@ -34,7 +34,7 @@ async fn main() {
             "--people" => people = number(),
             "--seed" => seed = number(),
             "--out" => out = Some(PathBuf::from(value)),
-            "--without" => match Kept::ALL.into_iter().find(|kept| kept.is_named(value)) {
+            "--without" => match StoreKind::ALL.into_iter().find(|kept| kept.is_named(value)) {
                 Some(store) => without.push(store),
                 None => exit(&format!("--without {value:?}: there is no such store")),
             },
@@ -44,7 +44,7 @@ async fn main() {
     }
     let own = std::env::current_exe().unwrap_or_else(|error| exit(&error.to_string()));
     let mut pairs = Vec::new();
-    for store in Kept::ALL {
+    for store in StoreKind::ALL {
         for server in SERVERS {
             let program = own.with_file_name(format!("serve-{server}"));
             if !program.is_file() {

@@ -15,7 +15,7 @@ use hyper_util::rt::TokioExecutor;
 use serde_json::{Value, json};
 
 /// Longer than any flight.
-const PATIENCE: Duration = Duration::from_secs(100);
+const ANSWER_LIMIT: Duration = Duration::from_secs(100);
 
 /// Sends requests. Clones share the connections.
 #[derive(Clone, Debug)]
@@ -129,7 +129,7 @@ impl Client {
         (answer.status == 204).then_some(answer.tokens)
     }
 
-    /// `GET /me`. `None` if the node did not answer.
+    /// `GET /me`. `None` if the node operation not answer.
     pub async fn me(&self, node: SocketAddr, tokens: &Tokens) -> Option<Answer> {
         self.send(node, Method::GET, "/me", tokens, String::new()).await
     }
@@ -170,7 +170,7 @@ impl Client {
             let (parts, body) = self.0.request(request).await.ok()?.into_parts();
             Some((parts, body.collect().await.ok()?.to_bytes()))
         };
-        let (parts, body) = tokio::time::timeout(PATIENCE, exchange).await.ok()??;
+        let (parts, body) = tokio::time::timeout(ANSWER_LIMIT, exchange).await.ok()??;
         let mut new = Tokens::default();
         for cookie in parts.headers.get_all(SET_COOKIE) {
             let pair = cookie.to_str().ok()?.split(';').next()?;

@@ -166,6 +166,6 @@ mod tests {
         drop(client);
         assert!(!echo.is_finished());
         gate.open();
-        assert_eq!(echo.await.unwrap(), b"abc", "also what somebody sent who is gone");
+        assert_eq!(echo.await.unwrap(), b"abc", "also what a closed connection sent");
     }
 }

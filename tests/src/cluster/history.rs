@@ -2,7 +2,7 @@
 //! explains them.
 //!
 //! A session consists of two parts, each of which must be linearizable: every call takes effect at
-//! one moment between its beginning and its end. The store's row holds the current generation, or
+//! one point between its beginning and its end. The store's row holds the current generation, or
 //! records that the session is over. Each node has a mark that makes it refuse access tokens of an
 //! ended session. The node sets the mark once, when it learns of the end, and never clears it.
 //! Until then it also returns the result of a pending refresh to every request with the same token.
@@ -20,7 +20,7 @@ pub(super) const MOST: usize = 128;
 
 /// A client's request to a node.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Did {
+pub enum Operation {
     /// Presented only the refresh token of this generation.
     Refresh(u64),
     /// Presented an access token alone.
@@ -31,7 +31,7 @@ pub enum Did {
 
 /// The node's answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Said {
+pub enum Outcome {
     /// Accepted; a refresh brought tokens of this generation.
     Alive(u64),
     /// Signed out.
@@ -48,20 +48,20 @@ pub struct Call {
     /// The node.
     pub node: usize,
     /// The request.
-    pub did: Did,
+    pub operation: Operation,
     /// The start, by the clock of all clients.
     pub began: Duration,
     /// The time of the answer.
     pub ended: Duration,
     /// The answer.
-    pub said: Said,
+    pub outcome: Outcome,
 }
 
 impl fmt::Debug for Call {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { node, did, began, ended, said } = self;
+        let Self { node, operation, began, ended, outcome } = self;
         let (began, ended) = (began.as_micros(), ended.as_micros());
-        write!(f, "{began:>9}..{ended:<9} node {node}: {did:?} -> {said:?}")
+        write!(f, "{began:>9}..{ended:<9} node {node}: {operation:?} -> {outcome:?}")
     }
 }
 
@@ -97,24 +97,26 @@ impl History {
 
     /// Whether a node accepted an access token after it had reported the session's end.
     fn takes_back(&self) -> bool {
-        let taken = |call: &Call| matches!((call.did, call.said), (Did::Verify, Said::Alive(_)));
+        let taken = |call: &Call| {
+            matches!((call.operation, call.outcome), (Operation::Verify, Outcome::Alive(_)))
+        };
         self.0.iter().any(|call| taken(call) && self.knew_the_end(call))
     }
 
     /// Whether the node had reported the session's end before this call began.
     fn knew_the_end(&self, call: &Call) -> bool {
-        let says = |one: &Call| matches!(one.said, Said::Over | Said::Ended);
+        let says = |one: &Call| matches!(one.outcome, Outcome::Over | Outcome::Ended);
         self.0.iter().any(|one| one.node == call.node && says(one) && one.ended < call.began)
     }
 
     /// Whether a call may have joined an earlier refresh of its node.
     fn joins(&self, call: &Call) -> bool {
         let first = |one: &Call| {
-            (one.node, one.did, one.said) == (call.node, call.did, call.said)
+            (one.node, one.operation, one.outcome) == (call.node, call.operation, call.outcome)
                 && one.began < call.began
                 && call.began <= one.ended
         };
-        matches!((call.did, call.said), (Did::Refresh(_), Said::Alive(_)))
+        matches!((call.operation, call.outcome), (Operation::Refresh(_), Outcome::Alive(_)))
             && !self.knew_the_end(call)
             && self.0.iter().any(first)
     }
@@ -132,7 +134,7 @@ impl History {
             }
             let left = || self.0.iter().enumerate().filter(|(n, _)| done & (1 << n) == 0);
             // A call without an answer may take effect at any later time.
-            let ends = left().filter(|(_, call)| call.said != Said::Nothing);
+            let ends = left().filter(|(_, call)| call.outcome != Outcome::Nothing);
             let first_end = ends.map(|(_, call)| call.ended).min().unwrap_or(Duration::MAX);
             for (n, call) in left().take_while(|(_, call)| call.began <= first_end) {
                 let joined = self.joins(call).then_some(row);
@@ -143,10 +145,10 @@ impl History {
         false
     }
 
-    /// Whether a sign-out had begun at the answering node. From that moment the node refuses access
+    /// Whether a sign-out had begun at the answering node. From then on the node refuses access
     /// tokens and the results of refreshes; only then it calls the store.
     fn signs_out(&self, call: &Call) -> bool {
-        let begun = |one: &Call| one.did == Did::Revoke && one.began <= call.ended;
+        let begun = |one: &Call| one.operation == Operation::Revoke && one.began <= call.ended;
         self.0.iter().any(|one| one.node == call.node && begun(one))
     }
 }
@@ -155,26 +157,30 @@ impl Call {
     /// The possible rows after this call; `None` for each that the answer rules out.
     fn changes(&self, row: Row, signs_out: bool) -> [Option<Row>; 2] {
         let (kept, over) = (Some(row), Some(None));
-        match (self.did, self.said, row) {
-            (Did::Refresh(shown), Said::Alive(given), Some(now)) => {
+        match (self.operation, self.outcome, row) {
+            (Operation::Refresh(shown), Outcome::Alive(given), Some(now)) => {
                 let keeps = given == now && (shown == now || shown + 1 == now);
                 let rotates = shown == now && given == now + 1;
                 [(keeps || rotates).then_some(Some(given)), None]
             }
-            // Theft: an older token than the current one.
-            (Did::Refresh(shown), Said::Over, Some(now)) if shown < now => {
+            // Reuse: an older token than the current one.
+            (Operation::Refresh(shown), Outcome::Over, Some(now)) if shown < now => {
                 [over, kept.filter(|_| signs_out)]
             }
             // A node accepts an access token until it learns that the session is over.
-            (Did::Verify, Said::Alive(_), _) => [kept, None],
-            (Did::Refresh(_) | Did::Verify, Said::Over, None) => [kept, None],
-            (Did::Refresh(_) | Did::Verify, Said::Over, Some(_)) if signs_out => [kept, None],
-            (Did::Revoke, Said::Ended, _) | (Did::Revoke, Said::Over, None) => [over, None],
-            (Did::Refresh(shown), Said::Nothing, Some(now)) if shown == now => {
+            (Operation::Verify, Outcome::Alive(_), _) => [kept, None],
+            (Operation::Refresh(_) | Operation::Verify, Outcome::Over, None) => [kept, None],
+            (Operation::Refresh(_) | Operation::Verify, Outcome::Over, Some(_)) if signs_out => {
+                [kept, None]
+            }
+            (Operation::Revoke, Outcome::Ended, _) | (Operation::Revoke, Outcome::Over, None) => {
+                [over, None]
+            }
+            (Operation::Refresh(shown), Outcome::Nothing, Some(now)) if shown == now => {
                 [kept, Some(Some(now + 1))]
             }
-            (Did::Refresh(_) | Did::Revoke, Said::Nothing, Some(_)) => [kept, over],
-            (_, Said::Nothing, _) => [kept, None],
+            (Operation::Refresh(_) | Operation::Revoke, Outcome::Nothing, Some(_)) => [kept, over],
+            (_, Outcome::Nothing, _) => [kept, None],
             _ => [None, None],
         }
     }
@@ -184,9 +190,9 @@ impl Call {
 mod tests {
     use super::*;
 
-    fn call(node: usize, did: Did, began: u64, ended: u64, said: Said) -> Call {
+    fn call(node: usize, operation: Operation, began: u64, ended: u64, outcome: Outcome) -> Call {
         let at = Duration::from_micros;
-        Call { node, did, began: at(began), ended: at(ended), said }
+        Call { node, operation, began: at(began), ended: at(ended), outcome }
     }
 
     fn holds(calls: &[Call]) -> bool {
@@ -195,8 +201,8 @@ mod tests {
 
     #[test]
     fn a_history_that_a_single_server_allows_is_accepted() {
-        use Did::{Refresh, Revoke, Verify};
-        use Said::{Alive, Ended, Over};
+        use Operation::{Refresh, Revoke, Verify};
+        use Outcome::{Alive, Ended, Over};
         assert!(holds(&[]));
         // Racing requests get the same successor, and so does a late one.
         assert!(holds(&[
@@ -248,8 +254,8 @@ mod tests {
 
     #[test]
     fn a_history_that_no_single_server_allows_is_refused() {
-        use Did::{Refresh, Revoke, Verify};
-        use Said::{Alive, Ended, Nothing, Over};
+        use Operation::{Refresh, Revoke, Verify};
+        use Outcome::{Alive, Ended, Nothing, Over};
         // Signed out for no reason.
         assert!(!holds(&[call(0, Refresh(0), 0, 1, Over)]));
         assert!(!holds(&[call(0, Verify, 0, 1, Over)]));
@@ -273,8 +279,8 @@ mod tests {
         ]));
         // After the answer to a sign-out, no node refreshes the session, and its own node accepts
         // no access token.
-        for (node, did) in [(0, Refresh(0)), (1, Refresh(0)), (0, Verify)] {
-            let calls = [call(0, Revoke, 0, 1, Ended), call(node, did, 2, 3, Alive(0))];
+        for (node, operation) in [(0, Refresh(0)), (1, Refresh(0)), (0, Verify)] {
+            let calls = [call(0, Revoke, 0, 1, Ended), call(node, operation, 2, 3, Alive(0))];
             assert!(!holds(&calls), "{calls:?}");
         }
         // A node that refused an access token refuses it from then on.

@@ -4,7 +4,7 @@
 mod client;
 mod gate;
 mod history;
-mod issuer;
+mod provider;
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -17,8 +17,8 @@ use rustix::process::Signal;
 
 pub use client::{Answer, Client, Tokens};
 pub use gate::{Gate, Way};
-pub use history::{Call, Did, History, Said};
-pub use issuer::{Issuer, Step};
+pub use history::{Call, History, Operation, Outcome};
+pub use provider::{Provider, Step};
 
 use crate::database::Database;
 use crate::process::{Running, Workplace};
@@ -29,7 +29,7 @@ const SECRET: &str = "o4ATj9fibxU9TCgPurGrjRk6RGBgu53zA";
 
 /// The store of a cluster.
 #[derive(Debug)]
-pub enum Ground {
+pub enum Backend {
     /// A file next to the nodes.
     Sqlite,
     /// A server for this cluster alone.
@@ -44,8 +44,8 @@ pub struct Cluster {
     program: PathBuf,
     // Dropped after the nodes.
     workplace: Workplace,
-    /// The location of the sessions.
-    pub ground: Ground,
+    /// The store of all nodes.
+    pub backend: Backend,
 }
 
 /// One process.
@@ -59,16 +59,16 @@ struct Node {
 impl Cluster {
     /// A cluster without nodes. `built`: the program of a contract server; `settings`: its
     /// environment, except for the store and the secret.
-    pub fn new(built: &str, ground: Ground, settings: &[(&str, &str)]) -> Self {
+    pub fn new(built: &str, backend: Backend, settings: &[(&str, &str)]) -> Self {
         let workplace = Workplace::new().expect("a folder");
         let program = workplace.program(Path::new(built)).expect("a copy");
         let settings = settings.iter().map(|(name, value)| ((*name).into(), (*value).into()));
-        Self { nodes: Vec::new(), settings: settings.collect(), program, workplace, ground }
+        Self { nodes: Vec::new(), settings: settings.collect(), program, workplace, backend }
     }
 
     /// A cluster with the given number of nodes.
-    pub fn of(nodes: usize, built: &str, ground: Ground, settings: &[(&str, &str)]) -> Self {
-        let mut cluster = Self::new(built, ground, settings);
+    pub fn of(nodes: usize, built: &str, backend: Backend, settings: &[(&str, &str)]) -> Self {
+        let mut cluster = Self::new(built, backend, settings);
         for _ in 0..nodes {
             cluster.add(None);
         }
@@ -78,10 +78,10 @@ impl Cluster {
     /// Adds a node, which reaches a server's store through `proxy` if there is one. Returns its
     /// number.
     pub fn add(&mut self, proxy: Option<SocketAddr>) -> usize {
-        let store = match (&self.ground, proxy) {
-            (Ground::Sqlite, _) => "sqlite:sessions.db".to_owned(),
-            (Ground::Server(database), None) => database.url(),
-            (Ground::Server(database), Some(proxy)) => database.url_by(proxy),
+        let store = match (&self.backend, proxy) {
+            (Backend::Sqlite, _) => "sqlite:sessions.db".to_owned(),
+            (Backend::Server(database), None) => database.url(),
+            (Backend::Server(database), Some(proxy)) => database.url_by(proxy),
         };
         let node = self.start(store);
         self.nodes.push(node);
@@ -137,9 +137,9 @@ impl Cluster {
 
     /// Opens the store for the tests.
     pub fn store(&self) -> Store {
-        match &self.ground {
-            Ground::Sqlite => Store::Sqlite(self.file()),
-            Ground::Server(database) => Store::read(&database.url()).expect("an address"),
+        match &self.backend {
+            Backend::Sqlite => Store::Sqlite(self.file()),
+            Backend::Server(database) => Store::read(&database.url()).expect("an address"),
         }
     }
 

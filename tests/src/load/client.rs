@@ -15,7 +15,7 @@ use hyper_util::rt::TokioExecutor;
 const REFRESH_FIELD: &str = "x-refresh-token";
 
 /// Longer than any wait at a saturated server.
-const PATIENCE: Duration = Duration::from_secs(30);
+const ANSWER_LIMIT: Duration = Duration::from_secs(30);
 
 /// Sends requests to one server. Clones share the connections.
 #[derive(Clone)]
@@ -99,7 +99,7 @@ impl Client {
             body.collect().await.ok()?;
             Some(parts)
         };
-        let parts = tokio::time::timeout(PATIENCE, exchange).await.ok()??;
+        let parts = tokio::time::timeout(ANSWER_LIMIT, exchange).await.ok()??;
         Some(Answer { status: parts.status.as_u16(), tokens: new_tokens(&parts.headers) })
     }
 }

@@ -13,9 +13,9 @@
 //! 4. After the last request, descriptors and tasks return to their level after the warm-up, within
 //!    [`SPARE`], the number of connections in a store's pool.
 
+mod backend;
 mod client;
-mod crowd;
-mod ground;
+mod clients;
 mod hostile;
 mod plot;
 mod sample;
@@ -28,11 +28,11 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use crate::process::{Running, Workplace};
-use crowd::Crowd;
-use ground::Ground;
+use backend::Backend;
+use clients::Clients;
 use sample::{Level, Sampler};
 
-pub use ground::Kept;
+pub use backend::StoreKind;
 pub use plot::{csv, draw};
 pub use sample::Sample;
 pub use tally::Tally;
@@ -52,7 +52,7 @@ const REST: Duration = Duration::from_secs(20);
 #[derive(Clone, Debug)]
 pub struct Plan {
     /// Contract servers by name, with the program and the store of each.
-    pub pairs: Vec<(String, PathBuf, Kept)>,
+    pub pairs: Vec<(String, PathBuf, StoreKind)>,
     /// The duration of the load for all of them together. The first fifth is warm-up.
     pub time: Duration,
     /// The number of users. Every third user has two devices.
@@ -73,7 +73,7 @@ pub struct Outcome {
     /// The server.
     pub server: String,
     /// The store.
-    pub store: Kept,
+    pub store: StoreKind,
     /// Requests and their answers.
     pub tally: Tally,
     /// Outages of the store.
@@ -108,42 +108,42 @@ async fn one(
     number: usize,
     name: &str,
     program: &Path,
-    store: Kept,
+    store: StoreKind,
     share: Duration,
 ) -> Outcome {
     let workplace = Workplace::new().expect("a folder");
-    let mut ground = Ground::start(store, workplace.path()).await;
+    let mut backend = Backend::start(store, workplace.path()).await;
     let program = workplace.program(program).expect("a copy");
     let mut command = workplace.command(program);
     command.envs([("PORT", "0"), ("SECRET", "o4ATj9fibxU9TCgPurGrjRk6RGBgu53zA")]);
-    command.env("STORE", ground.setting());
+    command.env("STORE", backend.setting());
     command
         .env("ACCESS_TTL", plan.access.to_string())
         .env("REUSE_INTERVAL", plan.reuse_interval.to_string());
     let mut server = Running::start(command).expect("a process");
     let address: SocketAddr = server.wait_for("listening on http://").parse().expect("an address");
 
-    let weather = ground.weather();
-    let crowd = Crowd::new(address, plan.people, plan.seed + number as u64, weather);
-    crowd.come(share / 5).await;
+    let outage = backend.outage();
+    let clients = Clients::new(address, plan.people, plan.seed + number as u64, outage);
+    clients.run(share / 5).await;
     let sampler = Sampler::new(server.id(), address);
     let before = sampler.rest(None, REST).await;
-    crowd.forget();
+    clients.forget();
 
     let load = share * 4 / 5;
     let began = Instant::now();
     let (samples, faults, ()) = tokio::join!(
-        sampler.every_second(began, load, || crowd.requests()),
-        ground.faults(load, number),
-        crowd.come(load),
+        sampler.every_second(began, load, || clients.requests()),
+        backend.faults(load, number),
+        clients.run(load),
     );
-    crowd.all_are_back().await;
+    clients.all_are_back().await;
     let after = sampler.rest(Some(before), REST).await;
     let reuses = sampler.reuses().await;
     let outcome = Outcome {
         server: name.into(),
         store,
-        tally: crowd.tally(),
+        tally: clients.tally(),
         faults,
         reuses,
         memory: sample::thirds(&samples),
@@ -158,10 +158,10 @@ fn broken(outcome: &Outcome, plan: &Plan) -> Vec<String> {
     let Outcome { tally, memory: (first, last), rest: (before, after), .. } = outcome;
     let mut broken = tally.wrong.clone();
     if tally.refreshed == 0 || tally.signed_out == 0 {
-        broken.push("nothing was refreshed, or nobody signed out: no load worth the name".into());
+        broken.push("no token was refreshed, or no user signed out: the load was too small".into());
     }
     if outcome.reuses > 0 {
-        broken.push(format!("{} sessions were taken for stolen", outcome.reuses));
+        broken.push(format!("{} sessions had a reported reuse", outcome.reuses));
     }
     if *last > first + plan.growth {
         broken.push(format!("memory grew from {first} to {last} KiB"));
@@ -182,7 +182,7 @@ mod tests {
     use super::*;
 
     fn outcome(tally: Tally, memory: (u64, u64), after: Level) -> Outcome {
-        let (server, store, samples) = ("x".into(), Kept::Memory, Vec::new());
+        let (server, store, samples) = ("x".into(), StoreKind::Memory, Vec::new());
         let rest = (Level { descriptors: 10, tasks: 3 }, after);
         let (faults, reuses, broken) = (0, 0, Vec::new());
         Outcome { server, store, tally, faults, reuses, samples, memory, rest, broken }
@@ -214,6 +214,6 @@ mod tests {
         let wrong = Tally { wrong: vec!["500 to GET /me".into()], ..good() };
         assert_eq!(told(outcome(wrong, (1, 1), rest)), ["500 to GET /me"]);
         let stolen = Outcome { reuses: 2, ..outcome(good(), (1, 1), rest) };
-        assert_eq!(told(stolen), ["2 sessions were taken for stolen"]);
+        assert_eq!(told(stolen), ["2 sessions had a reported reuse"]);
     }
 }

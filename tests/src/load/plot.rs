@@ -5,17 +5,17 @@ use std::path::Path;
 
 use plotters::prelude::*;
 
-use super::{Kept, Outcome};
+use super::{Outcome, StoreKind};
 
 /// Readable on white and on black; the background is transparent.
 const INK: RGBColor = RGBColor(125, 133, 144);
 
-fn color(store: Kept) -> RGBColor {
+fn color(store: StoreKind) -> RGBColor {
     match store {
-        Kept::Memory => RGBColor(31, 136, 217),
-        Kept::Sqlite => RGBColor(200, 120, 40),
-        Kept::Redis => RGBColor(200, 70, 90),
-        Kept::Postgres => RGBColor(60, 150, 90),
+        StoreKind::Memory => RGBColor(31, 136, 217),
+        StoreKind::Sqlite => RGBColor(200, 120, 40),
+        StoreKind::Redis => RGBColor(200, 70, 90),
+        StoreKind::Postgres => RGBColor(60, 150, 90),
     }
 }
 
@@ -111,7 +111,7 @@ mod tests {
             |at: f64, memory| Sample { at, memory, descriptors: 9, tasks: 3, requests: 70 };
         let outcome = Outcome {
             server: "axum".into(),
-            store: Kept::Sqlite,
+            store: StoreKind::Sqlite,
             tally: Tally::default(),
             faults: 0,
             reuses: 0,

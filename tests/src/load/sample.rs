@@ -11,7 +11,7 @@ use tokio::net::TcpStream;
 use tokio::time::{Instant, timeout};
 
 /// The time limit for a server to report its tasks.
-const PATIENCE: Duration = Duration::from_secs(20);
+const ANSWER_LIMIT: Duration = Duration::from_secs(20);
 
 /// The time between two samples of a server that comes to rest.
 const LOOK: Duration = Duration::from_millis(250);
@@ -103,7 +103,7 @@ impl Sampler {
     }
 
     async fn metrics(&self) -> String {
-        let text = timeout(PATIENCE, metrics(self.address)).await;
+        let text = timeout(ANSWER_LIMIT, metrics(self.address)).await;
         text.expect("an answer in time").expect("GET /metrics")
     }
 }

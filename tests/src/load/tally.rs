@@ -72,7 +72,7 @@ impl fmt::Display for Tally {
             f,
             "{} requests, {} refreshed, {} sign-ins, {} sign-outs, {} of them everywhere, {} hostile, \
              {} broken off; 401 where due {}, 503 while the store was away {}, 500 of the app's own {}, \
-             5xx of ours {}, sessions lost {}, unanswered {}",
+             unexpected 5xx {}, sessions lost {}, unanswered {}",
             self.requests,
             self.refreshed,
             self.signed_in,

@@ -2,18 +2,18 @@
 //!
 //! The steps of a flight are the messages between its node and other servers: each message to and
 //! from the store's server, and, for sessions backed by another server, the call to it. A gate
-//! holds one message, and the fault strikes while the node waits. The held message arrives
+//! holds one message, and the fault happens while the node waits. The held message arrives
 //! afterwards. SQLite has no messages, so its file is locked to make a write wait. Faults between
 //! steps are timed.
 //!
-//! `STOP_SECONDS=33` stops nodes for longer than any flight may take, `STRIKES=3` repeats
+//! `STOP_SECONDS=33` stops nodes for longer than any flight may take, `FAULT_ROUNDS=3` repeats
 //! everything.
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use everfresh_tests::cluster::{Answer, Client, Cluster, Gate, Ground, Issuer, Step, Tokens};
+use everfresh_tests::cluster::{Answer, Backend, Client, Cluster, Gate, Provider, Step, Tokens};
 use everfresh_tests::cluster::{Way, figure, sid};
 use futures::future::join_all;
 use sqlx::sqlite::{SqliteConnectOptions, SqliteConnection};
@@ -25,22 +25,22 @@ use crate::SERVE;
 
 /// The fault of a node.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Blow {
+pub(crate) enum NodeFault {
     Kill,
     Stop,
 }
 
-/// The source of a session's tokens.
+/// What backs a session.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Rests {
-    OnItself,
+pub(crate) enum Backing {
+    Store,
     /// Tokens of another server, which accepts each one once.
-    OnAnother,
+    Provider,
 }
 
-/// The moment of the fault.
+/// The point of a flight at which the fault happens.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Moment {
+enum FaultPoint {
     /// At the message after the given number of messages.
     Message(Way, usize),
     /// While a write waits for the file.
@@ -58,10 +58,10 @@ const REUSE_INTERVAL: Duration = Duration::from_secs(1);
 const CALL_LIMIT: u64 = 2;
 
 /// Longer than any flight on a running node.
-const PATIENCE: Duration = Duration::from_secs(40);
+const RETRY_LIMIT: Duration = Duration::from_secs(40);
 
 /// How long a client tries while a stopped node may hold SQLite's lock.
-const SHORT_PATIENCE: Duration = Duration::from_secs(3);
+const SHORT_RETRY_LIMIT: Duration = Duration::from_secs(3);
 
 /// The number of flights for which a node may have opened connections.
 const WARM: usize = 4;
@@ -69,11 +69,11 @@ const WARM: usize = 4;
 /// More messages in each direction than a flight has.
 const MESSAGES: usize = 10;
 
-struct Victim {
+struct Trial {
     name: String,
     node: usize,
     gate: Option<Gate>,
-    moment: Moment,
+    point: FaultPoint,
     tokens: Tokens,
     id: String,
     request: Option<JoinHandle<Option<Answer>>>,
@@ -93,65 +93,66 @@ impl Successors {
     }
 }
 
-pub(crate) async fn strike(ground: Ground, blow: Blow, rests: Rests) {
-    let issuer = Issuer::start().await;
+pub(crate) async fn at_each_step(backend: Backend, fault: NodeFault, backing: Backing) {
+    let provider = Provider::start().await;
     let mut settings = vec![("REUSE_INTERVAL", "1".to_owned()), ("ACCESS_TTL", "900".to_owned())];
-    if rests == Rests::OnAnother {
-        settings.extend(issuer.settings(CALL_LIMIT));
+    if backing == Backing::Provider {
+        settings.extend(provider.settings(CALL_LIMIT));
     }
     let settings: Vec<_> = settings.iter().map(|(name, value)| (*name, &**value)).collect();
-    let moments = moments(&ground, rests);
-    let mut cluster = Cluster::of(2, SERVE, ground, &settings);
+    let points = points(&backend, backing);
+    let mut cluster = Cluster::of(2, SERVE, backend, &settings);
     let client = Client::new();
-    for round in 0..figure("STRIKES", 1) {
-        let mut victims = Vec::new();
-        for (n, moment) in moments.iter().enumerate() {
+    for round in 0..figure("FAULT_ROUNDS", 1) {
+        let mut trials = Vec::new();
+        for (n, point) in points.iter().enumerate() {
             let name = format!("user-{round}-{n}");
-            victims.push(victim(&mut cluster, &client, &issuer, rests, name, *moment).await);
+            trials.push(trial(&mut cluster, &client, &provider, backing, name, *point).await);
         }
         // The access tokens have expired by then, here and at the other server.
         tokio::time::sleep(REUSE_INTERVAL + Duration::from_millis(200)).await;
-        let course = Course { client: &client, issuer: &issuer, blow, rests };
-        course.run(&mut cluster, victims).await;
+        let run = Run { client: &client, provider: &provider, fault, backing };
+        run.all(&mut cluster, trials).await;
     }
 }
 
-/// Every step of a flight, and moments between steps.
-fn moments(ground: &Ground, rests: Rests) -> Vec<Moment> {
-    let mut moments = Vec::new();
-    match ground {
-        Ground::Sqlite => moments.push(Moment::Locked),
-        Ground::Server(_) => {
-            let ways = |n| [Moment::Message(Way::Asked, n), Moment::Message(Way::Answered, n)];
-            moments.extend((0..MESSAGES).flat_map(ways));
+/// Every step of a flight, and points between steps.
+fn points(backend: &Backend, backing: Backing) -> Vec<FaultPoint> {
+    let mut points = Vec::new();
+    match backend {
+        Backend::Sqlite => points.push(FaultPoint::Locked),
+        Backend::Server(_) => {
+            let ways =
+                |n| [FaultPoint::Message(Way::Asked, n), FaultPoint::Message(Way::Answered, n)];
+            points.extend((0..MESSAGES).flat_map(ways));
         }
     }
-    if rests == Rests::OnAnother {
-        moments.extend([Moment::Call(Step::Received), Moment::Call(Step::Issued)]);
+    if backing == Backing::Provider {
+        points.extend([FaultPoint::Call(Step::Received), FaultPoint::Call(Step::Issued)]);
     }
-    moments.extend((0..8).map(|n| Moment::After(Duration::from_micros(700 * n))));
-    moments
+    points.extend((0..8).map(|n| FaultPoint::After(Duration::from_micros(700 * n))));
+    points
 }
 
 /// A node that will fail, and a session for it.
-async fn victim(
+async fn trial(
     cluster: &mut Cluster,
     client: &Client,
-    issuer: &Issuer,
-    rests: Rests,
+    provider: &Provider,
+    backing: Backing,
     name: String,
-    moment: Moment,
-) -> Victim {
-    let gate = match &cluster.ground {
-        Ground::Sqlite => None,
-        Ground::Server(database) => Some(Gate::start(database.address()).await),
+    point: FaultPoint,
+) -> Trial {
+    let gate = match &cluster.backend {
+        Backend::Sqlite => None,
+        Backend::Server(database) => Some(Gate::start(database.address()).await),
     };
     let node = cluster.add(gate.as_ref().map(Gate::address));
-    let begin = async |node, name: &str| match rests {
-        Rests::OnItself => client.sign_in(node, name).await,
-        Rests::OnAnother => client.adopt(node, name, &issuer.sign_in(name)).await,
+    let begin = async |node, name: &str| match backing {
+        Backing::Store => client.sign_in(node, name).await,
+        Backing::Provider => client.adopt(node, name, &provider.sign_in(name)).await,
     };
-    // Its first flights open connections and prepare statements. The fault strikes a later one.
+    // Its first flights open connections and prepare statements. The fault hits a later one.
     for other in 0..WARM {
         let mut other = begin(cluster.node(0), &format!("{name}-other-{other}")).await;
         let began = Instant::now();
@@ -159,7 +160,7 @@ async fn victim(
             let warm = client.me(cluster.node(node), &other.expired()).await.unwrap();
             other.take(warm.tokens);
             // A database that is busy with the tests beside this one may miss the node's limit.
-            if warm.status != 503 || began.elapsed() > PATIENCE {
+            if warm.status != 503 || began.elapsed() > RETRY_LIMIT {
                 assert_eq!(warm.status, 200, "it is warm after {:?}", began.elapsed());
                 break;
             }
@@ -168,55 +169,55 @@ async fn victim(
     }
     let tokens = begin(cluster.node(0), &name).await;
     let me = client.me(cluster.node(0), &tokens.access_alone()).await.unwrap().me.unwrap();
-    Victim { name, node, gate, moment, tokens, id: me.sid, request: None }
+    Trial { name, node, gate, point, tokens, id: me.sid, request: None }
 }
 
-struct Course<'c> {
+struct Run<'c> {
     client: &'c Client,
-    issuer: &'c Issuer,
-    blow: Blow,
-    rests: Rests,
+    provider: &'c Provider,
+    fault: NodeFault,
+    backing: Backing,
 }
 
-impl Course<'_> {
-    async fn run(&self, cluster: &mut Cluster, mut victims: Vec<Victim>) {
-        for victim in &mut victims {
-            self.blow_falls(cluster, victim).await;
+impl Run<'_> {
+    async fn all(&self, cluster: &mut Cluster, mut trials: Vec<Trial>) {
+        for trial in &mut trials {
+            self.inject(cluster, trial).await;
         }
         let stopped = Instant::now();
-        let ids: Vec<_> = victims.iter().map(|victim| sid(&victim.id)).collect();
+        let ids: Vec<_> = trials.iter().map(|trial| sid(&trial.id)).collect();
         let rows = cluster.rows(&ids).await;
         let moved = rows.iter().flatten().filter(|row| row.generation > 0).count();
-        let claimed = rows.iter().flatten().filter(|row| claim_stands(row)).count();
+        let reserved = rows.iter().flatten().filter(|row| is_reserved(row)).count();
 
         // Their browsers switch to the other nodes, at once and again after an expiry.
         let mut successors = Successors::default();
         let others = [cluster.node(0), cluster.node(1)];
         for due in [Duration::ZERO, REUSE_INTERVAL + Duration::from_millis(100)] {
             tokio::time::sleep(due).await;
-            let patience = match self.blow {
-                Blow::Kill => PATIENCE,
-                Blow::Stop => SHORT_PATIENCE,
+            let limit = match self.fault {
+                NodeFault::Kill => RETRY_LIMIT,
+                NodeFault::Stop => SHORT_RETRY_LIMIT,
             };
-            let ask = |victim: &Victim| self.ask(others, victim.tokens.clone(), patience, false);
-            let turns = join_all(victims.iter().map(ask)).await;
-            for (victim, (answers, tokens)) in victims.iter_mut().zip(turns) {
+            let ask = |trial: &Trial| self.ask(others, trial.tokens.clone(), limit, false);
+            let turns = join_all(trials.iter().map(ask)).await;
+            for (trial, (answers, tokens)) in trials.iter_mut().zip(turns) {
                 answers.iter().for_each(|answer| successors.note(answer));
-                victim.tokens = tokens;
+                trial.tokens = tokens;
                 // The held message of the node arrives when the others have moved on.
-                if let Some(gate) = &victim.gate {
+                if let Some(gate) = &trial.gate {
                     gate.open();
                 }
-                self.issuer.release(&victim.name);
+                self.provider.release(&trial.name);
             }
         }
-        if self.blow == Blow::Stop {
+        if self.fault == NodeFault::Stop {
             let least = Duration::from_secs(figure("STOP_SECONDS", 4) as u64);
             tokio::time::sleep_until(stopped + least).await;
-            victims.iter().for_each(|victim| cluster.go_on(victim.node));
+            trials.iter().for_each(|trial| cluster.go_on(trial.node));
         }
-        for victim in &mut victims {
-            let Some(request) = victim.request.take() else { continue };
+        for trial in &mut trials {
+            let Some(request) = trial.request.take() else { continue };
             // A late answer must carry no other successor and must not end the session.
             if let Some(answer) = request.await.unwrap() {
                 successors.note(&answer);
@@ -224,70 +225,70 @@ impl Course<'_> {
         }
         // Tokens in doubt become usable when the continued node publishes the answer that it
         // received.
-        let revives = self.blow == Blow::Stop;
-        let ask = |victim: &Victim| self.ask(others, victim.tokens.clone(), PATIENCE, revives);
-        let turns = join_all(victims.iter().map(ask)).await;
+        let revives = self.fault == NodeFault::Stop;
+        let ask = |trial: &Trial| self.ask(others, trial.tokens.clone(), RETRY_LIMIT, revives);
+        let turns = join_all(trials.iter().map(ask)).await;
         let mut lost = Vec::new();
-        for (victim, (answers, _)) in victims.iter().zip(turns) {
+        for (trial, (answers, _)) in trials.iter().zip(turns) {
             answers.iter().for_each(|answer| successors.note(answer));
             if !answers.iter().any(|answer| answer.status == 200) {
-                lost.push(victim);
+                lost.push(trial);
             }
         }
         let rows = cluster.rows(&ids).await;
         eprintln!(
-            "{:?}, resting {:?}: {} nodes struck, {moved} after the rotation, {claimed} after a \
-             claim; {} sessions lost: {:?}",
-            self.blow,
-            self.rests,
-            victims.len(),
+            "{:?}, backed by {:?}: {} nodes hit, {moved} after the rotation, {reserved} after a \
+             reservation; {} sessions lost: {:?}",
+            self.fault,
+            self.backing,
+            trials.len(),
             lost.len(),
-            lost.iter().map(|victim| victim.moment).collect::<Vec<_>>(),
+            lost.iter().map(|trial| trial.point).collect::<Vec<_>>(),
         );
-        self.judge(&victims, &lost, &rows, &successors);
-        // Some flights must be struck before the change in the store and some after it. Otherwise
-        // the moments are wrong. A stopped process that holds SQLite's file stops all nodes.
-        if self.blow == Blow::Kill || victims[0].gate.is_some() {
-            assert!((1..victims.len()).contains(&(moved + claimed)), "{moved} {claimed}");
+        self.check(&trials, &lost, &rows, &successors);
+        // The fault must hit some flights before the change in the store and some after it. Otherwise
+        // the points are wrong. A stopped process that holds SQLite's file stops all nodes.
+        if self.fault == NodeFault::Kill || trials[0].gate.is_some() {
+            assert!((1..trials.len()).contains(&(moved + reserved)), "{moved} {reserved}");
         }
-        victims.iter().for_each(|victim| cluster.kill(victim.node));
+        trials.iter().for_each(|trial| cluster.kill(trial.node));
     }
 
-    /// Sends the victim's request to its node and waits for the moment.
-    async fn blow_falls(&self, cluster: &mut Cluster, victim: &mut Victim) {
+    /// Sends the trial's request to its node and waits for the point.
+    async fn inject(&self, cluster: &mut Cluster, trial: &mut Trial) {
         let mut lock = None;
-        match (victim.moment, &victim.gate) {
-            (Moment::Message(way, after), Some(gate)) => gate.close_after(way, after),
-            (Moment::Locked, _) => lock = Some(locked(cluster).await),
-            (Moment::Call(step), _) => self.issuer.hold(&victim.name, step),
+        match (trial.point, &trial.gate) {
+            (FaultPoint::Message(way, after), Some(gate)) => gate.close_after(way, after),
+            (FaultPoint::Locked, _) => lock = Some(locked(cluster).await),
+            (FaultPoint::Call(step), _) => self.provider.hold(&trial.name, step),
             _ => {}
         }
         let (client, node, tokens) =
-            (self.client.clone(), cluster.node(victim.node), victim.tokens.expired());
+            (self.client.clone(), cluster.node(trial.node), trial.tokens.expired());
         let before = client.waits(node).await;
         let mut request = tokio::spawn(async move { client.me(node, &tokens).await });
-        let moment = async {
-            match (victim.moment, &victim.gate) {
-                (Moment::Message(..), Some(gate)) => gate.closed().await,
-                (Moment::Call(_), _) => self.issuer.held(&victim.name).await,
-                (Moment::After(time), _) => tokio::time::sleep(time).await,
+        let point = async {
+            match (trial.point, &trial.gate) {
+                (FaultPoint::Message(..), Some(gate)) => gate.closed().await,
+                (FaultPoint::Call(_), _) => self.provider.held(&trial.name).await,
+                (FaultPoint::After(time), _) => tokio::time::sleep(time).await,
                 // No signal shows that the node waits for the file. It waits for five seconds.
                 _ => tokio::time::sleep(Duration::from_millis(300)).await,
             }
         };
         tokio::select! {
-            () = moment => victim.request = Some(request),
+            () = point => trial.request = Some(request),
             // The flight has no such step. Its answer is dropped.
             answer = &mut request => drop(answer),
         }
-        match self.blow {
-            Blow::Kill => cluster.kill(victim.node),
-            Blow::Stop => {
+        match self.fault {
+            NodeFault::Kill => cluster.kill(trial.node),
+            NodeFault::Stop => {
                 // If the continued node reads the token after the others have moved on, the token
                 // counts as a reused one, rightly.
                 let reading = async { while self.client.waits(node).await == before {} };
-                tokio::time::timeout(PATIENCE, reading).await.expect("it reads what it is sent");
-                cluster.pause(victim.node);
+                tokio::time::timeout(RETRY_LIMIT, reading).await.expect("it reads what it is sent");
+                cluster.pause(trial.node);
             }
         }
         if let Some(lock) = lock {
@@ -301,7 +302,7 @@ impl Course<'_> {
         &self,
         nodes: [SocketAddr; 2],
         mut held: Tokens,
-        patience: Duration,
+        limit: Duration,
         revives: bool,
     ) -> (Vec<Answer>, Tokens) {
         let (mut answers, began) = (Vec::new(), Instant::now());
@@ -313,7 +314,7 @@ impl Course<'_> {
                 assert!(matches!(status, 200 | 401 | 503), "{status}");
                 answers.push(answer);
                 let waits = status == 503 || (status == 401 && revives);
-                if !waits || began.elapsed() > patience {
+                if !waits || began.elapsed() > limit {
                     break;
                 }
                 tokio::time::sleep(Duration::from_millis(50)).await;
@@ -322,38 +323,38 @@ impl Course<'_> {
         (answers, held)
     }
 
-    fn judge(
+    fn check(
         &self,
-        victims: &[Victim],
-        lost: &[&Victim],
+        trials: &[Trial],
+        lost: &[&Trial],
         rows: &[Option<everfresh::store::SessionRecord>],
         successors: &Successors,
     ) {
-        for (victim, row) in victims.iter().zip(rows) {
+        for (trial, row) in trials.iter().zip(rows) {
             let row = row.as_ref().expect("no session was ended");
-            let newest = successors.0.range((victim.id.clone(), 0)..=(victim.id.clone(), u64::MAX));
+            let newest = successors.0.range((trial.id.clone(), 0)..=(trial.id.clone(), u64::MAX));
             let newest = newest.last().map_or(0, |((_, generation), _)| *generation);
-            assert!(row.generation >= newest, "{}: it went back", victim.name);
-            let is_lost = lost.iter().any(|lost| lost.name == victim.name);
-            if self.rests == Rests::OnAnother {
-                assert!(!self.issuer.is_reused(&victim.name), "{:?}: sent twice", victim.moment);
-                assert!(self.issuer.calls(&victim.name) <= 1);
+            assert!(row.generation >= newest, "{}: it went back", trial.name);
+            let is_lost = lost.iter().any(|lost| lost.name == trial.name);
+            if self.backing == Backing::Provider {
+                assert!(!self.provider.is_reused(&trial.name), "{:?}: sent twice", trial.point);
+                assert!(self.provider.calls(&trial.name) <= 1);
                 // A reservation was made, and its answer reached no node that could publish it.
-                assert_eq!(is_lost, claim_stands(row), "{:?}", victim.moment);
+                assert_eq!(is_lost, is_reserved(row), "{:?}", trial.point);
             }
             if is_lost {
-                assert_eq!((self.blow, self.rests), (Blow::Kill, Rests::OnAnother));
+                assert_eq!((self.fault, self.backing), (NodeFault::Kill, Backing::Provider));
             }
         }
-        if (self.blow, self.rests) == (Blow::Kill, Rests::OnAnother) {
-            let held = |victim: &&Victim| matches!(victim.moment, Moment::Call(_));
+        if (self.fault, self.backing) == (NodeFault::Kill, Backing::Provider) {
+            let held = |trial: &&Trial| matches!(trial.point, FaultPoint::Call(_));
             assert_eq!(lost.iter().copied().filter(held).count(), 2, "the answer died with it");
         }
     }
 }
 
 /// A node sent the token, and the row has no result.
-fn claim_stands(row: &everfresh::store::SessionRecord) -> bool {
+fn is_reserved(row: &everfresh::store::SessionRecord) -> bool {
     row.upstream.as_deref().is_some_and(|upstream| upstream.tries > 0)
 }
 

@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use everfresh_tests::cluster::{
-    Answer, Call, Client, Cluster, Did, Ground, History, Said, Tokens, figure,
+    Answer, Backend, Call, Client, Cluster, History, Operation, Outcome, Tokens, figure,
 };
 use futures::future::join_all;
 use tokio::time::Instant;
@@ -27,10 +27,10 @@ const SESSIONS: usize = 40;
 /// The tokens of each generation, shared by the clients of one session.
 type Shared = Arc<Mutex<BTreeMap<u64, Tokens>>>;
 
-pub(crate) async fn are_linearizable(ground: Ground) {
+pub(crate) async fn are_linearizable(backend: Backend) {
     let wanted = figure("CALLS", 10_000);
     let settings = [("REUSE_INTERVAL", "1"), ("ACCESS_TTL", "900")];
-    let cluster = Cluster::of(NODES, SERVE, ground, &settings);
+    let cluster = Cluster::of(NODES, SERVE, backend, &settings);
     let (client, nodes) = (Client::new(), cluster.addresses());
     let clock = Instant::now();
     let (mut calls, mut sessions, mut violations) = (0, 0, 0);
@@ -44,8 +44,8 @@ pub(crate) async fn are_linearizable(ground: Ground) {
             let (seen, generations) = played.unwrap();
             (calls, sessions) = (calls + seen.len(), sessions + 1);
             rotations += generations;
-            ends += usize::from(seen.iter().any(|call| call.said == Said::Over));
-            unanswered += seen.iter().filter(|call| call.said == Said::Nothing).count();
+            ends += usize::from(seen.iter().any(|call| call.outcome == Outcome::Over));
+            unanswered += seen.iter().filter(|call| call.outcome == Outcome::Nothing).count();
             let history = History::new(seen);
             if !history.is_linearizable() {
                 violations += 1;
@@ -80,9 +80,9 @@ async fn play(
             for _ in 0..CALLS_EACH {
                 let node = (c + fastrand::usize(..NODES)) % NODES;
                 let began = clock.elapsed();
-                let (did, answer) = call(&client, nodes[node], &shared).await;
-                let (ended, said) = (clock.elapsed(), understand(did, answer, &shared));
-                seen.push(Call { node, did, began, ended, said });
+                let (operation, answer) = call(&client, nodes[node], &shared).await;
+                let (ended, outcome) = (clock.elapsed(), understand(operation, answer, &shared));
+                seen.push(Call { node, operation, began, ended, outcome });
                 tokio::time::sleep(Duration::from_millis(fastrand::u64(..300))).await;
             }
             seen
@@ -95,7 +95,7 @@ async fn play(
 
 /// Presents mostly the newest refresh token, sometimes the previous one or an access token, or
 /// signs out.
-async fn call(client: &Client, node: SocketAddr, shared: &Shared) -> (Did, Option<Answer>) {
+async fn call(client: &Client, node: SocketAddr, shared: &Shared) -> (Operation, Option<Answer>) {
     let held = {
         let held = shared.lock().unwrap();
         let back = usize::from(fastrand::u8(..25) == 0);
@@ -103,14 +103,14 @@ async fn call(client: &Client, node: SocketAddr, shared: &Shared) -> (Did, Optio
     };
     let (generation, tokens) = held.unwrap();
     match fastrand::u8(..200) {
-        0 => (Did::Revoke, client.sign_out(node, &tokens).await),
-        1..=70 => (Did::Verify, client.me(node, &tokens.access_alone()).await),
-        _ => (Did::Refresh(generation), client.me(node, &tokens.expired()).await),
+        0 => (Operation::Revoke, client.sign_out(node, &tokens).await),
+        1..=70 => (Operation::Verify, client.me(node, &tokens.access_alone()).await),
+        _ => (Operation::Refresh(generation), client.me(node, &tokens.expired()).await),
     }
 }
 
-fn understand(did: Did, answer: Option<Answer>, shared: &Shared) -> Said {
-    let Some(answer) = answer else { return Said::Nothing };
+fn understand(operation: Operation, answer: Option<Answer>, shared: &Shared) -> Outcome {
+    let Some(answer) = answer else { return Outcome::Nothing };
     match (answer.status, answer.me) {
         (200, Some(me)) => {
             let mut shared = shared.lock().unwrap();
@@ -121,11 +121,11 @@ fn understand(did: Did, answer: Option<Answer>, shared: &Shared) -> Said {
                 assert_eq!(before, now, "two successors of one generation");
             }
             held.take(answer.tokens);
-            Said::Alive(me.generation)
+            Outcome::Alive(me.generation)
         }
-        (204, _) if did == Did::Revoke => Said::Ended,
-        (401, _) => Said::Over,
-        (503, _) => Said::Nothing,
-        (status, _) => panic!("{did:?}: {status}"),
+        (204, _) if operation == Operation::Revoke => Outcome::Ended,
+        (401, _) => Outcome::Over,
+        (503, _) => Outcome::Nothing,
+        (status, _) => panic!("{operation:?}: {status}"),
     }
 }

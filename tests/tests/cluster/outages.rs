@@ -10,7 +10,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use everfresh_testkit::fault::Cable;
-use everfresh_tests::cluster::{Client, Cluster, Ground, Tokens, figure, sid};
+use everfresh_tests::cluster::{Backend, Client, Cluster, Tokens, figure, sid};
 use futures::future::join_all;
 use tokio::time::Instant;
 
@@ -37,22 +37,22 @@ struct Shared {
 
 /// The result of one browser.
 #[derive(Default)]
-struct Course {
+struct ClientResult {
     served: usize,
-    put_off: usize,
+    unavailable: usize,
     signed_out: usize,
     id: String,
     generation: u64,
 }
 
-pub(crate) async fn are_survived(ground: Ground) {
+pub(crate) async fn are_survived(backend: Backend) {
     let outages = figure("OUTAGES", 4);
-    let cable = match &ground {
-        Ground::Sqlite => None,
-        Ground::Server(database) => Some(Cable::start(database.address()).await),
+    let cable = match &backend {
+        Backend::Sqlite => None,
+        Backend::Server(database) => Some(Cable::start(database.address()).await),
     };
     let settings = [("REUSE_INTERVAL", "1"), ("ACCESS_TTL", "900")];
-    let mut cluster = Cluster::new(SERVE, ground, &settings);
+    let mut cluster = Cluster::new(SERVE, backend, &settings);
     // The first node reaches the database through a cable.
     cluster.add(cable.as_ref().map(Cable::address));
     for _ in 1..NODES {
@@ -80,9 +80,9 @@ pub(crate) async fn are_survived(ground: Ground) {
     tokio::time::sleep(2 * CALM).await;
     let lasted = began.elapsed();
     shared.over.store(true, Ordering::Release);
-    let courses: Vec<_> = join_all(browsers).await.into_iter().map(Result::unwrap).collect();
+    let results: Vec<_> = join_all(browsers).await.into_iter().map(Result::unwrap).collect();
     let acknowledged = signing_in.await.unwrap();
-    judge(&cluster, &courses, &acknowledged, &happened, lasted).await;
+    check(&cluster, &results, &acknowledged, &happened, lasted).await;
 }
 
 /// One after the other.
@@ -100,7 +100,7 @@ async fn outage(
             "nodes killed"
         }
         (1, Some(_)) => {
-            if let Ground::Server(database) = &mut cluster.ground {
+            if let Backend::Server(database) = &mut cluster.backend {
                 database.restart();
             }
             "engines killed"
@@ -125,8 +125,8 @@ impl Shared {
 }
 
 /// Two tabs that send requests at the same time to different nodes, and share their cookies.
-async fn browse(shared: Arc<Shared>, mut tokens: Tokens) -> Course {
-    let mut course = Course::default();
+async fn browse(shared: Arc<Shared>, mut tokens: Tokens) -> ClientResult {
+    let mut result = ClientResult::default();
     while !shared.is_over() {
         let first = fastrand::usize(..NODES);
         let shown = tokens.expired();
@@ -135,9 +135,9 @@ async fn browse(shared: Arc<Shared>, mut tokens: Tokens) -> Course {
             // No answer: the node was killed.
             let status = answer.as_ref().map_or(503, |answer| answer.status);
             match status {
-                200 => course.served += 1,
-                503 => course.put_off += 1,
-                401 => course.signed_out += 1,
+                200 => result.served += 1,
+                503 => result.unavailable += 1,
+                401 => result.signed_out += 1,
                 status => panic!("{status}"),
             }
             let Some((me, new)) = answer.and_then(|answer| Some((answer.me?, answer.tokens)))
@@ -150,14 +150,14 @@ async fn browse(shared: Arc<Shared>, mut tokens: Tokens) -> Course {
                 let before = successors.insert(key, token.clone());
                 assert!(before.is_none_or(|before| before == *token), "two successors");
             }
-            if me.generation >= course.generation {
-                (course.id, course.generation) = (me.sid, me.generation);
+            if me.generation >= result.generation {
+                (result.id, result.generation) = (me.sid, me.generation);
                 tokens.take(new);
             }
         }
         tokio::time::sleep(EVERY).await;
     }
-    course
+    result
 }
 
 /// Returns the sessions whose sign-in was answered.
@@ -179,28 +179,28 @@ async fn sign_in_again_and_again(shared: Arc<Shared>) -> Vec<String> {
     acknowledged
 }
 
-async fn judge(
+async fn check(
     cluster: &Cluster,
-    courses: &[Course],
+    results: &[ClientResult],
     acknowledged: &[String],
     happened: &BTreeMap<&str, usize>,
     lasted: Duration,
 ) {
-    let ids: Vec<_> = courses.iter().map(|course| sid(&course.id)).collect();
+    let ids: Vec<_> = results.iter().map(|result| sid(&result.id)).collect();
     let rows = cluster.rows(&ids).await;
-    for (course, row) in courses.iter().zip(&rows) {
+    for (result, row) in results.iter().zip(&rows) {
         let row = row.as_ref().expect("a session was lost");
-        assert!(row.generation >= course.generation, "a rotation was lost");
+        assert!(row.generation >= result.generation, "a rotation was lost");
     }
     let ids: Vec<_> = acknowledged.iter().map(|id| sid(id)).collect();
     let lost = cluster.rows(&ids).await.iter().filter(|row| row.is_none()).count();
-    let sum = |count: fn(&Course) -> usize| courses.iter().map(count).sum::<usize>();
-    let (served, put_off) = (sum(|course| course.served), sum(|course| course.put_off));
-    let signed_out = sum(|course| course.signed_out);
+    let sum = |count: fn(&ClientResult) -> usize| results.iter().map(count).sum::<usize>();
+    let (served, unavailable) = (sum(|result| result.served), sum(|result| result.unavailable));
+    let signed_out = sum(|result| result.signed_out);
     let rotations: u64 = rows.iter().flatten().map(|row| row.generation).sum();
     eprintln!(
         "{lasted:.0?} with {happened:?}: {served} answers to {BROWSERS} browsers, {rotations} \
-         rotations, {put_off} times 503 or nothing, {signed_out} times 401; {} sign-ins, {lost} of \
+         rotations, {unavailable} times 503 or nothing, {signed_out} times 401; {} sign-ins, {lost} of \
          them lost",
         acknowledged.len(),
     );

@@ -4,7 +4,7 @@
 
 use std::time::Duration;
 
-use everfresh_tests::cluster::{Client, Cluster, Ground, figure, percentile};
+use everfresh_tests::cluster::{Backend, Client, Cluster, figure, percentile};
 use futures::future::join_all;
 use tokio::time::Instant;
 
@@ -13,11 +13,11 @@ use crate::SERVE;
 const NODES: usize = 3;
 
 /// Longer than any feed takes.
-const PATIENCE: Duration = Duration::from_secs(20);
+const LIMIT: Duration = Duration::from_secs(20);
 
-pub(crate) async fn reach_three_nodes(ground: Ground) {
+pub(crate) async fn reach_three_nodes(backend: Backend) {
     let sign_outs = figure("SIGN_OUTS", 30);
-    let cluster = Cluster::of(NODES, SERVE, ground, &[]);
+    let cluster = Cluster::of(NODES, SERVE, backend, &[]);
     let (client, nodes) = (Client::new(), cluster.addresses());
     let mut reached = Vec::new();
     for n in 0..sign_outs {
@@ -32,7 +32,7 @@ pub(crate) async fn reach_three_nodes(ground: Ground) {
             let (client, node, alone) = (client.clone(), *node, alone.clone());
             tokio::spawn(async move {
                 while client.me(node, &alone).await.unwrap().status != 401 {
-                    assert!(began.elapsed() < PATIENCE, "it never came here");
+                    assert!(began.elapsed() < LIMIT, "it never came here");
                     tokio::time::sleep(Duration::from_millis(1)).await;
                 }
                 began.elapsed()

@@ -21,7 +21,7 @@ const NOT_RUN: [(&str, &str); 9] = [
     ("cargo test -p everfresh", "`cargo xtask test` runs these tests"),
     ("cargo xtask test", "this test is a part of it"),
     (
-        "ROUNDS=1000 STOP_SECONDS=33 STRIKES=3 CALLS=100000 SIGN_OUTS=300 OUTAGES=60 \
+        "ROUNDS=1000 STOP_SECONDS=33 FAULT_ROUNDS=3 CALLS=100000 SIGN_OUTS=300 OUTAGES=60 \
          cargo test -p everfresh-tests --features cluster,redis,postgres --test cluster -- --nocapture",
         "its figures take long; `cargo xtask test` runs its short form",
     ),
@@ -42,7 +42,7 @@ const NOT_RUN: [(&str, &str); 9] = [
     (
         "REFRESH=upstream UPSTREAM_URL=https://id.example/token UPSTREAM_CLIENT_ID=app \
          cargo run -p everfresh-tests --bin serve-axum &",
-        "nobody is at id.example; the tests of the feature `idp` have a provider",
+        "no server answers at id.example; the tests of the feature `idp` have a provider",
     ),
     (
         "curl -i -c jar -H 'content-type: application/json' -d '{\"access_token\": \"..\", \

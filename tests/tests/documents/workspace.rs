@@ -98,7 +98,7 @@ impl Workspace {
             ["cargo", subcommand, ..] if CARGO.contains(&subcommand) => self.check_cargo(command),
             ["npm", "ci" | "test" | "install", ..] => Ok(()),
             ["npm", "run", script, ..] if self.scripts.contains_key(script) => Ok(()),
-            _ => Err("nobody knows this command".into()),
+            _ => Err("unknown command".into()),
         }
     }
 
@@ -162,7 +162,7 @@ impl Workspace {
             } else if !word.starts_with('-') {
                 filters.push(word);
             } else if !FLAGS.contains(&word) {
-                return Err(format!("nobody knows the option {word}"));
+                return Err(format!("unknown option {word}"));
             }
         }
         if command.words.get(1).is_none_or(|subcommand| subcommand != "test") {

@@ -124,7 +124,7 @@ async fn access_tokens_by_its_keys_count() {
         let id_token = idp.tokens("web", "alice", 1).await.remove(0).id_token;
         assert_eq!(app.status(&id_token).await, 401, "an ID token is no access token");
         let other = App::with(&idp, &remote, "https://other.example");
-        assert_eq!(other.status(&token).await, 401, "it is for somebody else");
+        assert_eq!(other.status(&token).await, 401, "it is for another audience");
         let (body, signature) = token.rsplit_once('.').unwrap();
         let mut bytes = B64.decode(signature).unwrap();
         bytes[7] ^= 1;

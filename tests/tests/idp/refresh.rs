@@ -109,7 +109,7 @@ async fn an_unauthenticated_client_is_misconfigured_and_loses_nothing() {
     let (pkj, audience) = ("pkj".to_owned(), idp.url().to_owned());
     for who in [
         ClientAuthentication::Basic { id: "web".into(), secret: "s".into() },
-        ClientAuthentication::Basic { id: "nobody".into(), secret: secret() },
+        ClientAuthentication::Basic { id: "unknown".into(), secret: secret() },
         ClientAuthentication::Post { id: "web-post".into(), secret: "s".into() },
         ClientAuthentication::None { id: "web".into() },
         ClientAuthentication::PrivateKeyJwt { id: pkj, key: stranger, audience, x5t: None },

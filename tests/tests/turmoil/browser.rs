@@ -25,7 +25,7 @@ use turmoil::net::TcpStream;
 use crate::NODES;
 use crate::faults::Faults;
 use crate::ledger::Ledger;
-use crate::node::{self, Rests};
+use crate::node::{self, Backing};
 use crate::provider::{self, Provider};
 
 const TABS: usize = 3;
@@ -37,7 +37,7 @@ const BOUND: Duration = Duration::from_secs(8);
 
 /// The time limit until every client with a session is served after the last fault. The longest
 /// back-off is a minute.
-const PATIENCE: Duration = Duration::from_secs(90);
+const RECOVERY_LIMIT: Duration = Duration::from_secs(90);
 
 pub(crate) fn name(number: usize) -> String {
     format!("browser-{number}")
@@ -46,7 +46,7 @@ pub(crate) fn name(number: usize) -> String {
 /// The configuration and state of a browser.
 pub(crate) struct Browser {
     pub(crate) number: usize,
-    pub(crate) rests: Rests,
+    pub(crate) backing: Backing,
     pub(crate) ledger: Arc<Ledger>,
     pub(crate) provider: Arc<Provider>,
     pub(crate) rows: MemoryStore,
@@ -55,12 +55,12 @@ pub(crate) struct Browser {
     pub(crate) calm: Duration,
     pub(crate) seed: u64,
     pub(crate) held: RefCell<Held>,
-    /// A sign-out is pending, so answers meanwhile are not judged.
+    /// A sign-out is pending, so answers meanwhile are not checked.
     pub(crate) leaving: Cell<bool>,
     /// The number of its sign-ins.
     pub(crate) sign_ins: Cell<u64>,
     /// Locked by requests for reading; a sign-in waits for all of them.
-    pub(crate) door: RwLock<()>,
+    pub(crate) requests_lock: RwLock<()>,
 }
 
 /// The tokens of the jar.
@@ -77,7 +77,7 @@ struct Answer {
 }
 
 /// The end of a request.
-enum End {
+enum Reply {
     Answered(Answer),
     /// The connection failed or was given up, so it was not good.
     Lost,
@@ -118,30 +118,30 @@ impl Browser {
 
     /// A request that must be answered 200 or 503.
     async fn visit(&self, random: &mut Rng, path: &str, takes: Duration) {
-        let open = self.door.read().await;
+        let open = self.requests_lock.read().await;
         let (began, who, stays) = (self.ledger.now(), self.sign_ins.get(), !self.leaving.get());
         let end = self.send(random.usize(..NODES), Method::GET, path, None, takes).await;
         drop(open);
         let stays = stays && !self.leaving.get() && who == self.sign_ins.get();
-        if let End::Answered(answer) = end {
-            self.judge(&answer, began, stays);
+        if let Reply::Answered(answer) = end {
+            self.check(&answer, began, stays);
         }
     }
 
-    fn judge(&self, answer: &Answer, began: Duration, stays: bool) {
+    fn check(&self, answer: &Answer, began: Duration, stays: bool) {
         let (ledger, name) = (&self.ledger, name(self.number));
         match answer.status {
             200 => {
                 ledger.count(|tally| tally.served += 1);
                 let Some(me) = &answer.me else {
-                    return ledger.wrong(format!("{name} is served by nobody knows whom"));
+                    return ledger.wrong(format!("{name} is served without a user"));
                 };
                 let own = self.held.borrow().sid;
                 if stays && (me.sub != self.person() || SessionId::parse(&me.sid) != own) {
                     ledger.wrong(format!("{name} is served as {} by {}", me.sub, me.sid));
                 }
             }
-            503 => ledger.count(|tally| tally.put_off += 1),
+            503 => ledger.count(|tally| tally.unavailable += 1),
             401 if !stays => {}
             401 if self.is_in_doubt(began) => ledger.count(|tally| tally.in_doubt += 1),
             401 => ledger.wrong(format!("{name} is signed out")),
@@ -153,7 +153,8 @@ impl Browser {
     /// by then.
     fn is_in_doubt(&self, since: Duration) -> bool {
         let sid = self.held.borrow().sid;
-        self.rests != Rests::OnItself && sid.is_some_and(|sid| self.ledger.was_claimed(sid, since))
+        self.backing != Backing::Store
+            && sid.is_some_and(|sid| self.ledger.was_reserved(sid, since))
     }
 
     async fn sign_out(&self, random: &mut Rng) {
@@ -161,7 +162,7 @@ impl Browser {
         self.ledger.count(|tally| tally.sign_outs += 1);
         let end =
             self.send(random.usize(..NODES), Method::POST, "/logout", None, Duration::ZERO).await;
-        if let End::Answered(Answer { status, .. }) = end
+        if let Reply::Answered(Answer { status, .. }) = end
             && !matches!(status, 204 | 503 | 401)
         {
             self.ledger.wrong(format!("{status} to a sign-out of {}", name(self.number)));
@@ -171,14 +172,14 @@ impl Browser {
 
     /// Signs in again after all pending requests have finished.
     async fn sign_in(&self, random: &mut Rng) {
-        let _alone = self.door.write().await;
+        let _alone = self.requests_lock.write().await;
         loop {
             self.held.replace(Held::default());
             self.sign_ins.set(self.sign_ins.get() + 1);
             let user = self.person();
-            let (path, body) = match self.rests {
-                Rests::OnItself => ("/login", json!({"user": user})),
-                Rests::OnAnother(_) => {
+            let (path, body) = match self.backing {
+                Backing::Store => ("/login", json!({"user": user})),
+                Backing::Provider(_) => {
                     let body = json!({
                         "sub": user,
                         "access_token": "opaque",
@@ -191,9 +192,9 @@ impl Browser {
             let body = Some(body.to_string());
             let node = random.usize(..NODES);
             match self.send(node, Method::POST, path, body, Duration::ZERO).await {
-                End::Answered(Answer { status: 204, .. }) => break,
-                End::Answered(Answer { status: 503, .. }) | End::Lost => {}
-                End::Answered(Answer { status, .. }) => {
+                Reply::Answered(Answer { status: 204, .. }) => break,
+                Reply::Answered(Answer { status: 503, .. }) | Reply::Lost => {}
+                Reply::Answered(Answer { status, .. }) => {
                     self.ledger.wrong(format!("{status} to a sign-in of {user}"));
                     break;
                 }
@@ -205,14 +206,14 @@ impl Browser {
 
     /// At the end the client is served, or its session's last tokens are really lost.
     async fn comes_back(&self, random: &mut Rng) {
-        let until = self.ledger.now() + PATIENCE;
+        let until = self.ledger.now() + RECOVERY_LIMIT;
         let (mut refused, mut served) = (0, 0);
         while !self.ledger.is_wrong() {
             let began = self.ledger.now();
             let node = random.usize(..NODES);
             let end = self.send(node, Method::GET, "/me", None, Duration::ZERO).await;
-            if let End::Answered(answer) = end {
-                self.judge(&answer, began, true);
+            if let Reply::Answered(answer) = end {
+                self.check(&answer, began, true);
                 match answer.status {
                     200 if served > 0 => return self.is_there(),
                     200 => {
@@ -248,7 +249,7 @@ impl Browser {
         let published = row.and_then(|loaded| Some(loaded.record.upstream?.seq));
         // The token in the row was sent, and its result is unknown.
         if published != Some(issued) && self.ledger.is_known(&last) {
-            self.ledger.wrong(format!("{last} reached a node that lives, and is lost"));
+            self.ledger.wrong(format!("{last} reached a live node, and is lost"));
         }
         self.ledger.count(|tally| tally.lost += 1);
         self.ledger.tell(|| format!("{} is lost with {last}", name(self.number)));
@@ -261,7 +262,7 @@ impl Browser {
         path: &str,
         body: Option<String>,
         takes: Duration,
-    ) -> End {
+    ) -> Reply {
         let (own, node, began) = (name(self.number), node::name(to), self.ledger.now());
         self.ledger.count(|tally| tally.requests += 1);
         self.ledger.tell(|| format!("{own} to {node}: {method} {path}"));
@@ -272,14 +273,14 @@ impl Browser {
                 let me = answer.me.as_ref().map(|me| format!("{} {:?}", me.sid, me.r#gen));
                 format!("{node} to {own}: {} {}", answer.status, me.unwrap_or_default())
             });
-            return End::Answered(answer);
+            return Reply::Answered(answer);
         }
         self.ledger.count(|tally| tally.unanswered += 1);
         self.ledger.tell(|| format!("{node} to {own}: nothing"));
         if !self.faults.borrow().touch(&own, &node, began, began + bound) {
             self.ledger.wrong(format!("no answer to {own} from {node} in {bound:?}: {path}"));
         }
-        End::Lost
+        Reply::Lost
     }
 
     async fn exchange(

@@ -10,10 +10,10 @@ use everfresh::SessionId;
 
 /// The record of one schedule.
 #[derive(Debug, Default)]
-pub(crate) struct Ledger(Mutex<Kept>);
+pub(crate) struct Ledger(Mutex<State>);
 
 #[derive(Debug, Default)]
-struct Kept {
+struct State {
     now: Duration,
     trace: Vec<String>,
     wrong: Option<String>,
@@ -23,11 +23,11 @@ struct Kept {
     /// Generations that the store rotated.
     rotated: BTreeSet<(SessionId, u64)>,
     /// When a session's token was reserved, and when the reservation ended.
-    claims: BTreeMap<SessionId, Vec<(Duration, Option<Duration>)>>,
+    reservations: BTreeMap<SessionId, Vec<(Duration, Option<Duration>)>>,
     /// The number of starts of each node.
-    lives: Vec<u32>,
-    /// Which node, in which life, has received which token of the provider.
-    heard: BTreeMap<String, (usize, u32)>,
+    starts: Vec<u32>,
+    /// Which node, in which run, has received which token of the provider.
+    received: BTreeMap<String, (usize, u32)>,
 }
 
 /// Sums over schedules.
@@ -35,7 +35,7 @@ struct Kept {
 pub(crate) struct Tally {
     pub(crate) requests: u64,
     pub(crate) served: u64,
-    pub(crate) put_off: u64,
+    pub(crate) unavailable: u64,
     pub(crate) unanswered: u64,
     pub(crate) in_doubt: u64,
     pub(crate) rotations: u64,
@@ -50,7 +50,7 @@ impl Tally {
         Self {
             requests: self.requests + other.requests,
             served: self.served + other.served,
-            put_off: self.put_off + other.put_off,
+            unavailable: self.unavailable + other.unavailable,
             unanswered: self.unanswered + other.unanswered,
             in_doubt: self.in_doubt + other.in_doubt,
             rotations: self.rotations + other.rotations,
@@ -62,44 +62,44 @@ impl Tally {
 }
 
 impl Ledger {
-    fn kept(&self) -> MutexGuard<'_, Kept> {
+    fn state(&self) -> MutexGuard<'_, State> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     pub(crate) fn now(&self) -> Duration {
-        self.kept().now
+        self.state().now
     }
 
     pub(crate) fn pass(&self, to: Duration) {
-        self.kept().now = to;
+        self.state().now = to;
     }
 
     /// A line of the trace.
     pub(crate) fn tell(&self, what: impl FnOnce() -> String) {
-        let mut kept = self.kept();
-        let line = format!("{:>7.2} {}", kept.now.as_secs_f64(), what());
-        kept.trace.push(line);
+        let mut state = self.state();
+        let line = format!("{:>7.2} {}", state.now.as_secs_f64(), what());
+        state.trace.push(line);
     }
 
     /// A promise was broken. The first one counts.
     pub(crate) fn wrong(&self, what: String) {
         self.tell(|| format!("BROKEN: {what}"));
-        self.kept().wrong.get_or_insert(what);
+        self.state().wrong.get_or_insert(what);
     }
 
     pub(crate) fn is_wrong(&self) -> bool {
-        self.kept().wrong.is_some()
+        self.state().wrong.is_some()
     }
 
     pub(crate) fn count(&self, change: impl FnOnce(&mut Tally)) {
-        change(&mut self.kept().tally);
+        change(&mut self.state().tally);
     }
 
     /// The counters, the violation, and the events before it.
     pub(crate) fn close(&self) -> (Tally, Option<(String, Vec<String>)>) {
-        let mut kept = self.kept();
-        let wrong = kept.wrong.take();
-        (kept.tally, wrong.map(|wrong| (wrong, std::mem::take(&mut kept.trace))))
+        let mut state = self.state();
+        let wrong = state.wrong.take();
+        (state.tally, wrong.map(|wrong| (wrong, std::mem::take(&mut state.trace))))
     }
 
     /// A client got this refresh token, which must be the only one of its generation.
@@ -107,8 +107,12 @@ impl Ledger {
         let Some((sid, generation)) = read(token) else {
             return self.wrong("a refresh token that is none".into());
         };
-        let first =
-            self.kept().successors.entry((sid, generation)).or_insert_with(|| token.into()).clone();
+        let first = self
+            .state()
+            .successors
+            .entry((sid, generation))
+            .or_insert_with(|| token.into())
+            .clone();
         if first != token {
             self.wrong(format!("two successors: generation {generation} of {sid}"));
         }
@@ -123,55 +127,55 @@ impl Ledger {
     pub(crate) fn rotated(&self, sid: SessionId, from: u64) {
         self.count(|tally| tally.rotations += 1);
         self.tell(|| format!("the store rotates {sid} from {from}"));
-        if !self.kept().rotated.insert((sid, from)) {
+        if !self.state().rotated.insert((sid, from)) {
             self.wrong(format!("the store rotated generation {from} of {sid} twice"));
         }
     }
 
-    pub(crate) fn claimed(&self, sid: SessionId) {
-        self.tell(|| format!("{sid} is claimed"));
-        let mut kept = self.kept();
-        let now = kept.now;
-        kept.claims.entry(sid).or_default().push((now, None));
+    pub(crate) fn reserved(&self, sid: SessionId) {
+        self.tell(|| format!("{sid} is reserved"));
+        let mut state = self.state();
+        let now = state.now;
+        state.reservations.entry(sid).or_default().push((now, None));
     }
 
     /// The reservation was released, or new tokens were published.
-    pub(crate) fn unclaimed(&self, sid: SessionId) {
-        self.tell(|| format!("the claim of {sid} is over"));
-        let mut kept = self.kept();
-        let now = kept.now;
-        if let Some((_, until)) = kept.claims.entry(sid).or_default().last_mut() {
+    pub(crate) fn released(&self, sid: SessionId) {
+        self.tell(|| format!("the reservation of {sid} is over"));
+        let mut state = self.state();
+        let now = state.now;
+        if let Some((_, until)) = state.reservations.entry(sid).or_default().last_mut() {
             until.get_or_insert(now);
         }
     }
 
     /// Whether the session's token was reserved at any time since `since`.
-    pub(crate) fn was_claimed(&self, sid: SessionId, since: Duration) -> bool {
-        let kept = self.kept();
-        let claims = kept.claims.get(&sid).into_iter().flatten();
-        claims.into_iter().any(|(_, until)| until.is_none_or(|until| until >= since))
+    pub(crate) fn was_reserved(&self, sid: SessionId, since: Duration) -> bool {
+        let state = self.state();
+        let reservations = state.reservations.get(&sid).into_iter().flatten();
+        reservations.into_iter().any(|(_, until)| until.is_none_or(|until| until >= since))
     }
 
-    /// A node starts. Returns the number of this life.
+    /// A node starts. Returns the number of this run.
     pub(crate) fn begins(&self, node: usize) -> u32 {
-        let mut kept = self.kept();
-        if kept.lives.len() <= node {
-            kept.lives.resize(node + 1, 0);
+        let mut state = self.state();
+        if state.starts.len() <= node {
+            state.starts.resize(node + 1, 0);
         }
-        kept.lives[node] += 1;
-        kept.lives[node]
+        state.starts[node] += 1;
+        state.starts[node]
     }
 
     /// A node has received a token of the provider.
-    pub(crate) fn heard(&self, node: usize, life: u32, token: String) {
+    pub(crate) fn received(&self, node: usize, run: u32, token: String) {
         self.tell(|| format!("node {node} hears of {token}"));
-        self.kept().heard.insert(token, (node, life));
+        self.state().received.insert(token, (node, run));
     }
 
     /// Whether a live node has received this token.
     pub(crate) fn is_known(&self, token: &str) -> bool {
-        let kept = self.kept();
-        kept.heard.get(token).is_some_and(|(node, life)| kept.lives[*node] == *life)
+        let state = self.state();
+        state.received.get(token).is_some_and(|(node, run)| state.starts[*node] == *run)
     }
 }
 

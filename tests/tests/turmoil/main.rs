@@ -47,7 +47,7 @@ use fastrand::Rng;
 use browser::{Browser, Held};
 use faults::{Faults, QUICK};
 use ledger::{Ledger, Tally};
-use node::{Node, Rests};
+use node::{Backing, Node};
 use provider::Provider;
 
 const NODES: usize = 3;
@@ -65,7 +65,7 @@ const LONGEST: Duration = Duration::from_secs(600);
 /// The assumptions of a schedule.
 #[derive(Clone, Copy)]
 struct Terms {
-    rests: Rests,
+    backing: Backing,
     /// Four times the longest transit time of a message.
     reuse_interval: Duration,
     /// How long the network holds a message. A link adds some latency.
@@ -73,9 +73,9 @@ struct Terms {
 }
 
 impl Terms {
-    fn of(rests: Rests) -> Self {
+    fn of(backing: Backing) -> Self {
         let (reuse_interval, held) = (Duration::from_secs(6), Duration::from_secs(1));
-        Self { rests, reuse_interval, held }
+        Self { backing, reuse_interval, held }
     }
 }
 
@@ -88,7 +88,7 @@ struct Broken {
 
 /// Runs one schedule.
 fn play(seed: u64, terms: Terms) -> (Tally, Option<Broken>) {
-    let Terms { rests, reuse_interval, held } = terms;
+    let Terms { backing, reuse_interval, held } = terms;
     let mut random = Rng::with_seed(seed);
     let mut sim = turmoil::Builder::new()
         .rng_seed(seed)
@@ -101,7 +101,7 @@ fn play(seed: u64, terms: Terms) -> (Tally, Option<Broken>) {
     let start = Timestamp::from_secs(1_800_000_000);
     let ledger = Arc::new(Ledger::default());
     let provider = Arc::new(Provider::new(random.u64(..)));
-    let faults = Faults::draw(&mut random, LENGTH, held, rests != Rests::OnItself);
+    let faults = Faults::draw(&mut random, LENGTH, held, backing != Backing::Store);
     ledger.count(|tally| tally.faults += faults.len() as u64);
     let faults = Rc::new(RefCell::new(faults));
 
@@ -117,13 +117,13 @@ fn play(seed: u64, terms: Terms) -> (Tally, Option<Broken>) {
         let skew = Duration::from_secs(if skewed { random.u64(..60) } else { 0 });
         let clock = ManualClock::starting_at(start.plus(skew));
         clocks.push(clock.clone());
-        let node = Node { number, rests, reuse_interval, clock, ledger: ledger.clone() };
+        let node = Node { number, backing, reuse_interval, clock, ledger: ledger.clone() };
         sim.host(node::name(number), move || node.clone().serve());
     }
     for number in 0..BROWSERS {
         let browser = Rc::new(Browser {
             number,
-            rests,
+            backing,
             ledger: ledger.clone(),
             provider: provider.clone(),
             rows: rows.clone(),
@@ -133,7 +133,7 @@ fn play(seed: u64, terms: Terms) -> (Tally, Option<Broken>) {
             held: RefCell::new(Held::default()),
             leaving: Cell::new(true),
             sign_ins: Cell::new(0),
-            door: tokio::sync::RwLock::new(()),
+            requests_lock: tokio::sync::RwLock::new(()),
         });
         sim.client(browser::name(number), browser.live());
     }
@@ -158,38 +158,39 @@ fn play(seed: u64, terms: Terms) -> (Tally, Option<Broken>) {
 
 /// Runs many schedules, and prints the first that breaks a promise.
 #[expect(clippy::print_stdout, reason = "the figures are what it is run for")]
-fn promise(name: &str, rests: Rests) {
+fn promise(name: &str, backing: Backing) {
     let seeds = match std::env::var("SEED") {
         Ok(seed) => vec![seed.parse().expect("a whole number")],
         Err(_) => (0..figure("SEEDS", 100) as u64).collect(),
     };
     let (mut sum, mut count) = (Tally::default(), 0);
     for seed in seeds {
-        let (tally, broken) = play(seed, Terms::of(rests));
+        let (tally, broken) = play(seed, Terms::of(backing));
         if let Some(Broken { seed, what, trace }) = broken {
             panic!("{}\nSEED={seed} of {name}: {what}", trace.join("\n"));
         }
         (sum, count) = (sum.and(tally), count + 1);
     }
     println!("turmoil, {name}: {count} seeds, {sum:?}");
-    assert!(sum.served > sum.put_off && sum.rotations > 0 && sum.faults > 0, "{sum:?}");
+    assert!(sum.served > sum.unavailable && sum.rotations > 0 && sum.faults > 0, "{sum:?}");
 }
 
 // Rows: F01, F03, S46.
 #[test]
 fn over_a_failing_network_no_honest_client_is_signed_out() {
-    promise("rotate", Rests::OnItself);
+    promise("rotate", Backing::Store);
 }
 
 // Rows: F19, S57.
 #[test]
 fn over_a_failing_network_a_token_of_another_server_is_sent_once() {
-    promise("upstream", Rests::OnAnother(Replay::Never));
+    promise("upstream", Backing::Provider(Replay::Never));
 }
 
 /// The first of some schedules that breaks a promise.
 fn first_broken(terms: Terms) -> Broken {
-    let broken = (0..400).find_map(|seed| play(seed, terms).1).expect("somebody suffers");
+    let broken =
+        (0..400).find_map(|seed| play(seed, terms).1).expect("a schedule breaks a promise");
     assert!(!broken.trace.is_empty() && broken.seed < 400);
     broken
 }
@@ -197,12 +198,12 @@ fn first_broken(terms: Terms) -> Broken {
 #[test]
 fn the_search_finds_a_reuse_interval_shorter_than_message_delays() {
     let (reuse_interval, held) = (Duration::from_secs(1), Duration::from_secs(4));
-    let what = first_broken(Terms { reuse_interval, held, ..Terms::of(Rests::OnItself) }).what;
+    let what = first_broken(Terms { reuse_interval, held, ..Terms::of(Backing::Store) }).what;
     assert!(what.contains("stolen") || what.contains("signed out"), "{what}");
 }
 
 #[test]
 fn the_search_finds_a_policy_that_sends_one_time_tokens_twice() {
-    let what = first_broken(Terms::of(Rests::OnAnother(Replay::Always))).what;
+    let what = first_broken(Terms::of(Backing::Provider(Replay::Always))).what;
     assert!(what.contains("came again"), "{what}");
 }

@@ -32,17 +32,17 @@ pub(crate) const LIMIT: Duration = Duration::from_secs(4);
 
 /// The source of a session's tokens.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Rests {
-    OnItself,
+pub(crate) enum Backing {
+    Store,
     /// The provider's tokens, with this setting for resending.
-    OnAnother(Replay),
+    Provider(Replay),
 }
 
 /// The configuration of a node.
 #[derive(Clone)]
 pub(crate) struct Node {
     pub(crate) number: usize,
-    pub(crate) rests: Rests,
+    pub(crate) backing: Backing,
     pub(crate) reuse_interval: Duration,
     pub(crate) clock: ManualClock,
     pub(crate) ledger: Arc<Ledger>,
@@ -85,16 +85,16 @@ impl Node {
         let ledger = self.ledger.clone();
         let builder = builder.on_event(move |event| {
             if let Event::ReuseDetected { sid } = event {
-                ledger.wrong(format!("{sid} is taken for stolen, and nobody steals"));
+                ledger.wrong(format!("{sid} has a reported reuse without a thief"));
             }
         });
         builder.refresh_with(self.refresher(life).reuse_interval(self.reuse_interval)).build()
     }
 
     fn refresher(&self, life: u32) -> Rotate {
-        let Rests::OnAnother(replay) = self.rests else { return Rotate::new(Remote) };
+        let Backing::Provider(replay) = self.backing else { return Rotate::new(Remote) };
         let (ledger, number) = (self.ledger.clone(), self.number);
-        let dial = Dial::new(move |token| ledger.heard(number, life, token));
+        let dial = Dial::new(move |token| ledger.received(number, life, token));
         let url = provider::URL.parse().expect("an address");
         Upstream::oauth2(&HttpClient::over(dial), url)
             .client(ClientAuthentication::None { id: "turmoil".into() })

@@ -37,10 +37,10 @@ const CONNECT: Duration = Duration::from_secs(2);
 
 /// The provider's state, which outlasts a crash of its host.
 #[derive(Debug, Default)]
-pub(crate) struct Provider(Mutex<Known>);
+pub(crate) struct Provider(Mutex<State>);
 
 #[derive(Debug, Default)]
-struct Known {
+struct State {
     families: HashMap<String, Family>,
     random: Option<fastrand::Rng>,
 }
@@ -57,28 +57,28 @@ pub(crate) struct Family {
 impl Provider {
     pub(crate) fn new(seed: u64) -> Self {
         let random = Some(fastrand::Rng::with_seed(seed));
-        Self(Mutex::new(Known { families: HashMap::new(), random }))
+        Self(Mutex::new(State { families: HashMap::new(), random }))
     }
 
-    fn known(&self) -> MutexGuard<'_, Known> {
+    fn state(&self) -> MutexGuard<'_, State> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Signs a user in. Returns the refresh token.
     pub(crate) fn sign_in(&self, name: &str) -> String {
-        self.known().families.insert(name.to_owned(), Family::default());
+        self.state().families.insert(name.to_owned(), Family::default());
         format!("{name}.0")
     }
 
     pub(crate) fn family(&self, name: &str) -> Family {
-        self.known().families.get(name).copied().unwrap_or_default()
+        self.state().families.get(name).copied().unwrap_or_default()
     }
 
     /// The next token, if `token` is the valid one (RFC 9700 section 4.14.2).
     fn refresh(&self, token: &str, ledger: &Ledger) -> Option<String> {
         let (name, number) = token.rsplit_once('.')?;
-        let mut known = self.known();
-        let family = known.families.get_mut(name)?;
+        let mut state = self.state();
+        let family = state.families.get_mut(name)?;
         if number.parse() != Ok(family.current) {
             family.reused = true;
             ledger.wrong(format!("token {token} came again, or was never given"));
@@ -93,9 +93,9 @@ impl Provider {
 
     /// The time until it processes a request, and the time until it answers.
     fn pauses(&self) -> [Duration; 2] {
-        let mut known = self.known();
+        let mut state = self.state();
         let mut draw = || {
-            let random = known.random.get_or_insert_with(|| fastrand::Rng::with_seed(0));
+            let random = state.random.get_or_insert_with(|| fastrand::Rng::with_seed(0));
             Duration::from_millis(if random.u8(..4) == 0 { random.u64(..2500) } else { 0 })
         };
         [draw(), draw()]
@@ -160,19 +160,19 @@ type Connecting = Pin<Box<dyn Future<Output = Result<SendRequest<Full<Bytes>>, H
 pub(crate) struct Dial {
     connecting: Option<Connecting>,
     sender: Option<SendRequest<Full<Bytes>>>,
-    heard: Arc<dyn Fn(String) + Send + Sync>,
+    on_token: Arc<dyn Fn(String) + Send + Sync>,
 }
 
 impl Dial {
-    /// `heard` is called with each refresh token that arrives.
-    pub(crate) fn new(heard: impl Fn(String) + Send + Sync + 'static) -> Self {
-        Self { connecting: None, sender: None, heard: Arc::new(heard) }
+    /// `on_token` is called with each refresh token that arrives.
+    pub(crate) fn new(on_token: impl Fn(String) + Send + Sync + 'static) -> Self {
+        Self { connecting: None, sender: None, on_token: Arc::new(on_token) }
     }
 }
 
 impl Clone for Dial {
     fn clone(&self) -> Self {
-        Self { connecting: None, sender: None, heard: self.heard.clone() }
+        Self { connecting: None, sender: None, on_token: self.on_token.clone() }
     }
 }
 
@@ -192,7 +192,7 @@ impl Service<Request<Full<Bytes>>> for Dial {
     }
 
     fn call(&mut self, request: Request<Full<Bytes>>) -> Self::Future {
-        let (sender, heard) = (self.sender.take(), self.heard.clone());
+        let (sender, on_token) = (self.sender.take(), self.on_token.clone());
         Box::pin(async move {
             let lost = |error: hyper::Error| HttpError::Lost { cause: error.to_string() };
             let mut sender =
@@ -201,7 +201,7 @@ impl Service<Request<Full<Bytes>>> for Dial {
             let body = body.collect().await.map_err(lost)?.to_bytes();
             let json: serde_json::Value = serde_json::from_slice(&body).unwrap_or_default();
             if let Some(token) = json["refresh_token"].as_str() {
-                heard(token.to_owned());
+                on_token(token.to_owned());
             }
             Ok(Response::from_parts(parts, Full::new(body)))
         })

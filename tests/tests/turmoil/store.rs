@@ -15,7 +15,7 @@ use tokio::time::timeout;
 use turmoil::net::{TcpListener, TcpStream};
 
 use crate::ledger::Ledger;
-use crate::wire::{Asked, Begun, Said, at, hear, moment, say, sid};
+use crate::wire::{NewRow, StoreAnswer, StoreRequest, from_millis, receive, send, sid, to_millis};
 
 pub(crate) const HOST: &str = "store";
 const PORT: u16 = 7000;
@@ -43,77 +43,81 @@ pub(crate) async fn serve(rows: MemoryStore, ledger: Arc<Ledger>) -> turmoil::Re
 async fn answer(stream: TcpStream, rows: MemoryStore, ledger: &Ledger) -> std::io::Result<()> {
     let (from, mut to) = split(stream);
     let mut from = BufReader::new(from);
-    let asked: Asked = hear(&mut from).await?;
-    if let Asked::Follow { back } = asked {
+    let asked: StoreRequest = receive(&mut from).await?;
+    if let StoreRequest::Follow { back } = asked {
         return feed(&rows, Duration::from_millis(back), &mut to).await;
     }
     let said = perform(&rows, ledger, asked).await;
-    say(&mut to, &said.unwrap_or_else(|error| Said::Failed(error.to_string()))).await
+    send(&mut to, &said.unwrap_or_else(|error| StoreAnswer::Failed(error.to_string()))).await
 }
 
-async fn perform(rows: &MemoryStore, ledger: &Ledger, asked: Asked) -> Result<Said, StoreError> {
+async fn perform(
+    rows: &MemoryStore,
+    ledger: &Ledger,
+    asked: StoreRequest,
+) -> Result<StoreAnswer, StoreError> {
     Ok(match asked {
-        Asked::Create(begun) => {
+        StoreRequest::Create(begun) => {
             rows.create(NewSession::from(*begun)).await?;
-            Said::Done
+            StoreAnswer::Done
         }
-        Asked::Load(id) => match rows.load(sid(id)).await? {
+        StoreRequest::Load(id) => match rows.load(sid(id)).await? {
             Some(Loaded { record, now, .. }) => {
-                Said::Row(Some(Box::new(record.into())), moment(now))
+                StoreAnswer::Row(Some(Box::new(record.into())), to_millis(now))
             }
-            None => Said::Row(None, 0),
+            None => StoreAnswer::Row(None, 0),
         },
-        Asked::Rotate { sid: id, from, to, key_id, claims, user_activity } => {
+        StoreRequest::Rotate { sid: id, from, to, key_id, claims, user_activity } => {
             let mut rotation = Rotation::new(sid(id), from, to, key_id);
             (rotation.claims, rotation.user_activity) = (claims, user_activity);
             let made = rows.rotate(rotation).await?;
             if made && to != from {
                 ledger.rotated(sid(id), from);
             }
-            Said::Made(made)
+            StoreAnswer::Made(made)
         }
-        Asked::Confirm { sid: id, generation, user_activity } => {
+        StoreRequest::Confirm { sid: id, generation, user_activity } => {
             rows.confirm(sid(id), generation, user_activity).await?;
-            Said::Done
+            StoreAnswer::Done
         }
-        Asked::Revoke(id) => Said::Made(rows.revoke(sid(id)).await?),
-        Asked::RevokeSubject { subject, except } => {
+        StoreRequest::Revoke(id) => StoreAnswer::Made(rows.revoke(sid(id)).await?),
+        StoreRequest::RevokeSubject { subject, except } => {
             let ended = rows.revoke_subject(&subject, except.map(sid)).await?;
-            Said::Ids(ended.iter().map(|sid| *sid.as_bytes()).collect())
+            StoreAnswer::Ids(ended.iter().map(|sid| *sid.as_bytes()).collect())
         }
-        Asked::List(subject) => {
-            Said::Rows(rows.list(&subject).await?.into_iter().map(Into::into).collect())
+        StoreRequest::List(subject) => {
+            StoreAnswer::Rows(rows.list(&subject).await?.into_iter().map(Into::into).collect())
         }
-        Asked::Sweep(limit) => Said::Swept(rows.sweep(limit).await?),
-        Asked::Reservation(claimed) => {
-            let made = rows.reserve(claimed.into()).await?;
+        StoreRequest::Sweep(limit) => StoreAnswer::Swept(rows.sweep(limit).await?),
+        StoreRequest::Reservation(reserved) => {
+            let made = rows.reserve(reserved.into()).await?;
             if made {
-                ledger.claimed(sid(claimed.sid));
+                ledger.reserved(sid(reserved.sid));
             }
-            Said::Made(made)
+            StoreAnswer::Made(made)
         }
-        Asked::Release(claimed) => {
-            let made = rows.release(claimed.into()).await?;
+        StoreRequest::Release(reserved) => {
+            let made = rows.release(reserved.into()).await?;
             if made {
-                ledger.unclaimed(sid(claimed.sid));
+                ledger.released(sid(reserved.sid));
             }
-            Said::Made(made)
+            StoreAnswer::Made(made)
         }
-        Asked::Publish { sid: id, seq, sealed, expires_in, claims } => {
+        StoreRequest::Publish { sid: id, seq, sealed, expires_in, claims } => {
             let tokens = NewUpstreamTokens::new(sealed, Duration::from_millis(expires_in));
             let mut new = Publication::new(sid(id), seq, tokens);
             new.claims = claims;
             let made = rows.publish(new).await?;
             if made {
-                ledger.unclaimed(sid(id));
+                ledger.released(sid(id));
             }
-            Said::Made(made)
+            StoreAnswer::Made(made)
         }
-        Asked::End(id) => {
+        StoreRequest::End(id) => {
             let row = rows.end(sid(id)).await?;
-            Said::Row(row.map(|row| Box::new(row.into())), 0)
+            StoreAnswer::Row(row.map(|row| Box::new(row.into())), 0)
         }
-        Asked::Follow { .. } => unreachable!("answered by the feed"),
+        StoreRequest::Follow { .. } => unreachable!("answered by the feed"),
     })
 }
 
@@ -126,18 +130,18 @@ async fn feed(
     let (tell, mut told) = mpsc::unbounded_channel();
     let sink = RevocationSink::new(back, move |heard| match heard {
         FeedEvent::Ended(sids) => {
-            sids.iter().all(|sid| tell.send(Said::Ended(*sid.as_bytes())).is_ok())
+            sids.iter().all(|sid| tell.send(StoreAnswer::Ended(*sid.as_bytes())).is_ok())
         }
-        FeedEvent::Live => tell.send(Said::Live).is_ok(),
+        FeedEvent::Live => tell.send(StoreAnswer::Live).is_ok(),
         _ => !tell.is_closed(),
     });
     let following = rows.watch_revocations(sink);
     let telling = async {
         loop {
             match timeout(BEAT, told.recv()).await {
-                Ok(Some(said)) => say(to, &said).await?,
+                Ok(Some(said)) => send(to, &said).await?,
                 Ok(None) => return Ok(()),
-                Err(_) => say(to, &Said::Live).await?,
+                Err(_) => send(to, &StoreAnswer::Live).await?,
             }
         }
     };
@@ -152,30 +156,30 @@ async fn feed(
 pub(crate) struct Remote;
 
 impl Remote {
-    async fn ask(&self, asked: Asked) -> Result<Said, StoreError> {
+    async fn ask(&self, asked: StoreRequest) -> Result<StoreAnswer, StoreError> {
         let exchange = async {
             let (from, mut to) = split(TcpStream::connect((HOST, PORT)).await?);
-            say(&mut to, &asked).await?;
-            hear::<Said>(&mut BufReader::new(from)).await
+            send(&mut to, &asked).await?;
+            receive::<StoreAnswer>(&mut BufReader::new(from)).await
         };
         match timeout(LIMIT, exchange).await {
-            Ok(Ok(Said::Failed(problem))) => Err(StoreError::new(problem)),
+            Ok(Ok(StoreAnswer::Failed(problem))) => Err(StoreError::new(problem)),
             Ok(Ok(said)) => Ok(said),
             Ok(Err(error)) => Err(StoreError::new(error)),
             Err(_) => Err(StoreError::new("no answer in time")),
         }
     }
 
-    async fn made(&self, asked: Asked) -> Result<bool, StoreError> {
+    async fn made(&self, asked: StoreRequest) -> Result<bool, StoreError> {
         match self.ask(asked).await? {
-            Said::Made(made) => Ok(made),
+            StoreAnswer::Made(made) => Ok(made),
             _ => Err(unexpected()),
         }
     }
 
-    async fn done(&self, asked: Asked) -> Result<(), StoreError> {
+    async fn done(&self, asked: StoreRequest) -> Result<(), StoreError> {
         match self.ask(asked).await? {
-            Said::Done => Ok(()),
+            StoreAnswer::Done => Ok(()),
             _ => Err(unexpected()),
         }
     }
@@ -187,18 +191,20 @@ fn unexpected() -> StoreError {
 
 impl SessionStore for Remote {
     async fn create(&self, new: NewSession) -> Result<(), StoreError> {
-        self.done(Asked::Create(Box::new(Begun::from(new)))).await
+        self.done(StoreRequest::Create(Box::new(NewRow::from(new)))).await
     }
 
     async fn load(&self, sid: SessionId) -> Result<Option<Loaded>, StoreError> {
-        match self.ask(Asked::Load(*sid.as_bytes())).await? {
-            Said::Row(row, now) => Ok(row.map(|row| Loaded::new((*row).into(), at(now)))),
+        match self.ask(StoreRequest::Load(*sid.as_bytes())).await? {
+            StoreAnswer::Row(row, now) => {
+                Ok(row.map(|row| Loaded::new((*row).into(), from_millis(now))))
+            }
             _ => Err(unexpected()),
         }
     }
 
     async fn rotate(&self, rotation: Rotation) -> Result<bool, StoreError> {
-        self.made(Asked::rotate(rotation)).await
+        self.made(StoreRequest::rotate(rotation)).await
     }
 
     async fn confirm(
@@ -207,11 +213,11 @@ impl SessionStore for Remote {
         generation: u64,
         user_activity: bool,
     ) -> Result<(), StoreError> {
-        self.done(Asked::Confirm { sid: *sid.as_bytes(), generation, user_activity }).await
+        self.done(StoreRequest::Confirm { sid: *sid.as_bytes(), generation, user_activity }).await
     }
 
     async fn revoke(&self, sid: SessionId) -> Result<bool, StoreError> {
-        self.made(Asked::Revoke(*sid.as_bytes())).await
+        self.made(StoreRequest::Revoke(*sid.as_bytes())).await
     }
 
     async fn revoke_subject(
@@ -220,22 +226,22 @@ impl SessionStore for Remote {
         except: Option<SessionId>,
     ) -> Result<Vec<SessionId>, StoreError> {
         let except = except.map(|sid| *sid.as_bytes());
-        match self.ask(Asked::RevokeSubject { subject: subject.into(), except }).await? {
-            Said::Ids(ids) => Ok(ids.into_iter().map(sid).collect()),
+        match self.ask(StoreRequest::RevokeSubject { subject: subject.into(), except }).await? {
+            StoreAnswer::Ids(ids) => Ok(ids.into_iter().map(sid).collect()),
             _ => Err(unexpected()),
         }
     }
 
     async fn list(&self, subject: &str) -> Result<Vec<SessionRecord>, StoreError> {
-        match self.ask(Asked::List(subject.into())).await? {
-            Said::Rows(rows) => Ok(rows.into_iter().map(Into::into).collect()),
+        match self.ask(StoreRequest::List(subject.into())).await? {
+            StoreAnswer::Rows(rows) => Ok(rows.into_iter().map(Into::into).collect()),
             _ => Err(unexpected()),
         }
     }
 
     async fn sweep(&self, limit: usize) -> Result<usize, StoreError> {
-        match self.ask(Asked::Sweep(limit)).await? {
-            Said::Swept(swept) => Ok(swept),
+        match self.ask(StoreRequest::Sweep(limit)).await? {
+            StoreAnswer::Swept(swept) => Ok(swept),
             _ => Err(unexpected()),
         }
     }
@@ -246,12 +252,12 @@ impl SessionStore for Remote {
         let (from, mut to) = split(stream);
         let mut from = BufReader::new(from);
         let back = crate::wire::millis(sink.lookback());
-        say(&mut to, &Asked::Follow { back }).await.map_err(StoreError::new)?;
+        send(&mut to, &StoreRequest::Follow { back }).await.map_err(StoreError::new)?;
         loop {
-            let heard = timeout(SILENCE, hear::<Said>(&mut from)).await;
+            let heard = timeout(SILENCE, receive::<StoreAnswer>(&mut from)).await;
             match heard.map_err(StoreError::new)?.map_err(StoreError::new)? {
-                Said::Ended(id) => sink.ended(&[sid(id)]).await,
-                Said::Live => sink.live(),
+                StoreAnswer::Ended(id) => sink.ended(&[sid(id)]).await,
+                StoreAnswer::Live => sink.live(),
                 _ => return Err(unexpected()),
             }
             if sink.is_closed() {
@@ -263,20 +269,20 @@ impl SessionStore for Remote {
 
 impl UpstreamTokenStore for Remote {
     async fn reserve(&self, claim: Reservation) -> Result<bool, StoreError> {
-        self.made(Asked::Reservation(claim.into())).await
+        self.made(StoreRequest::Reservation(claim.into())).await
     }
 
     async fn release(&self, claim: Reservation) -> Result<bool, StoreError> {
-        self.made(Asked::Release(claim.into())).await
+        self.made(StoreRequest::Release(claim.into())).await
     }
 
     async fn publish(&self, new: Publication) -> Result<bool, StoreError> {
-        self.made(Asked::publish(new)).await
+        self.made(StoreRequest::publish(new)).await
     }
 
     async fn end(&self, sid: SessionId) -> Result<Option<SessionRecord>, StoreError> {
-        match self.ask(Asked::End(*sid.as_bytes())).await? {
-            Said::Row(row, _) => Ok(row.map(|row| (*row).into())),
+        match self.ask(StoreRequest::End(*sid.as_bytes())).await? {
+            StoreAnswer::Row(row, _) => Ok(row.map(|row| (*row).into())),
             _ => Err(unexpected()),
         }
     }

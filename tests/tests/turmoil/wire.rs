@@ -16,8 +16,8 @@ type Id = [u8; 16];
 
 /// A node's request.
 #[derive(Serialize, Deserialize)]
-pub(crate) enum Asked {
-    Create(Box<Begun>),
+pub(crate) enum StoreRequest {
+    Create(Box<NewRow>),
     Load(Id),
     Rotate {
         sid: Id,
@@ -39,8 +39,8 @@ pub(crate) enum Asked {
     },
     List(String),
     Sweep(usize),
-    Reservation(Claimed),
-    Release(Claimed),
+    Reservation(ReservedRow),
+    Release(ReservedRow),
     Publish {
         sid: Id,
         seq: u64,
@@ -57,7 +57,7 @@ pub(crate) enum Asked {
 
 /// The store's answer.
 #[derive(Serialize, Deserialize)]
-pub(crate) enum Said {
+pub(crate) enum StoreAnswer {
     Done,
     Made(bool),
     Row(Option<Box<Row>>, u64),
@@ -71,7 +71,7 @@ pub(crate) enum Said {
 
 /// A [`NewSession`].
 #[derive(Serialize, Deserialize)]
-pub(crate) struct Begun {
+pub(crate) struct NewRow {
     sid: Id,
     subject: String,
     key_id: u32,
@@ -86,7 +86,7 @@ pub(crate) struct Begun {
 
 /// A [`Reservation`].
 #[derive(Clone, Copy, Serialize, Deserialize)]
-pub(crate) struct Claimed {
+pub(crate) struct ReservedRow {
     pub(crate) sid: Id,
     seq: u64,
     id: Id,
@@ -110,12 +110,12 @@ pub(crate) struct Row {
     claims: String,
     attributes: BTreeMap<String, String>,
     salt: [u8; 16],
-    upstream: Option<Kept>,
+    upstream: Option<UpstreamRow>,
 }
 
 /// A [`StoredUpstreamTokens`].
 #[derive(Serialize, Deserialize)]
-struct Kept {
+struct UpstreamRow {
     seq: u64,
     tries: u32,
     reservation: Option<Id>,
@@ -128,11 +128,11 @@ pub(crate) fn millis(time: Duration) -> u64 {
     u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
 }
 
-pub(crate) fn moment(time: Timestamp) -> u64 {
+pub(crate) fn to_millis(time: Timestamp) -> u64 {
     millis(time.since(Timestamp::from_secs(0)))
 }
 
-pub(crate) fn at(millis: u64) -> Timestamp {
+pub(crate) fn from_millis(millis: u64) -> Timestamp {
     Timestamp::from_secs(0).plus(Duration::from_millis(millis))
 }
 
@@ -140,7 +140,7 @@ pub(crate) fn sid(id: Id) -> SessionId {
     SessionId::from_bytes(id)
 }
 
-impl From<NewSession> for Begun {
+impl From<NewSession> for NewRow {
     fn from(new: NewSession) -> Self {
         Self {
             sid: *new.sid.as_bytes(),
@@ -157,8 +157,8 @@ impl From<NewSession> for Begun {
     }
 }
 
-impl From<Begun> for NewSession {
-    fn from(begun: Begun) -> Self {
+impl From<NewRow> for NewSession {
+    fn from(begun: NewRow) -> Self {
         let [idle, absolute] = [begun.idle, begun.absolute].map(Duration::from_millis);
         let mut new = Self::new(sid(begun.sid), begun.subject, idle, absolute);
         (new.key_id, new.salt, new.persistent) = (begun.key_id, begun.salt, begun.persistent);
@@ -170,9 +170,9 @@ impl From<Begun> for NewSession {
     }
 }
 
-impl From<Reservation> for Claimed {
+impl From<Reservation> for ReservedRow {
     fn from(reservation: Reservation) -> Self {
-        let replaces = reservation.replaces.map(|(id, time)| (id, moment(time)));
+        let replaces = reservation.replaces.map(|(id, time)| (id, to_millis(time)));
         Self {
             sid: *reservation.sid.as_bytes(),
             seq: reservation.seq,
@@ -182,16 +182,16 @@ impl From<Reservation> for Claimed {
     }
 }
 
-impl From<Claimed> for Reservation {
-    fn from(claimed: Claimed) -> Self {
-        let replaces = claimed.replaces.map(|(id, time)| (id, at(time)));
-        let mut reservation = Self::new(sid(claimed.sid), claimed.seq, claimed.id);
+impl From<ReservedRow> for Reservation {
+    fn from(reserved: ReservedRow) -> Self {
+        let replaces = reserved.replaces.map(|(id, time)| (id, from_millis(time)));
+        let mut reservation = Self::new(sid(reserved.sid), reserved.seq, reserved.id);
         reservation.replaces = replaces;
         reservation
     }
 }
 
-impl Asked {
+impl StoreRequest {
     pub(crate) fn rotate(rotation: Rotation) -> Self {
         let Rotation { sid, from, to, key_id, claims, user_activity, .. } = rotation;
         Self::Rotate { sid: *sid.as_bytes(), from, to, key_id, claims, user_activity }
@@ -212,22 +212,22 @@ impl From<SessionRecord> for Row {
             generation: record.generation,
             key_id: record.key_id,
             confirmed: record.confirmed,
-            rotated_at: moment(record.rotated_at),
-            created_at: moment(record.created_at),
-            idle_expires: moment(record.idle_expires),
-            absolute_expires: moment(record.absolute_expires),
+            rotated_at: to_millis(record.rotated_at),
+            created_at: to_millis(record.created_at),
+            idle_expires: to_millis(record.idle_expires),
+            absolute_expires: to_millis(record.absolute_expires),
             idle_lifetime: millis(record.idle_lifetime),
             persistent: record.persistent,
             claims: record.claims,
             attributes: record.attributes,
             salt: record.salt,
-            upstream: record.upstream.map(|upstream| Kept {
+            upstream: record.upstream.map(|upstream| UpstreamRow {
                 seq: upstream.seq,
                 tries: upstream.tries,
                 reservation: upstream.reservation,
-                reserved_at: moment(upstream.reserved_at),
+                reserved_at: to_millis(upstream.reserved_at),
                 sealed: upstream.sealed,
-                expires: moment(upstream.expires),
+                expires: to_millis(upstream.expires),
             }),
         }
     }
@@ -238,22 +238,24 @@ impl From<Row> for SessionRecord {
         let mut record = Self::new(sid(row.sid), row.subject);
         (record.generation, record.key_id) = (row.generation, row.key_id);
         (record.confirmed, record.persistent) = (row.confirmed, row.persistent);
-        (record.rotated_at, record.created_at) = (at(row.rotated_at), at(row.created_at));
-        record.idle_expires = at(row.idle_expires);
-        record.absolute_expires = at(row.absolute_expires);
+        (record.rotated_at, record.created_at) =
+            (from_millis(row.rotated_at), from_millis(row.created_at));
+        record.idle_expires = from_millis(row.idle_expires);
+        record.absolute_expires = from_millis(row.absolute_expires);
         record.idle_lifetime = Duration::from_millis(row.idle_lifetime);
         (record.claims, record.attributes, record.salt) = (row.claims, row.attributes, row.salt);
         record.upstream = row.upstream.map(|kept| {
-            let mut tokens = StoredUpstreamTokens::new(kept.sealed, at(kept.expires));
+            let mut tokens = StoredUpstreamTokens::new(kept.sealed, from_millis(kept.expires));
             (tokens.seq, tokens.tries) = (kept.seq, kept.tries);
-            (tokens.reservation, tokens.reserved_at) = (kept.reservation, at(kept.reserved_at));
+            (tokens.reservation, tokens.reserved_at) =
+                (kept.reservation, from_millis(kept.reserved_at));
             Box::new(tokens)
         });
         record
     }
 }
 
-pub(crate) async fn say(
+pub(crate) async fn send(
     to: &mut (impl AsyncWrite + Unpin),
     what: &impl Serialize,
 ) -> std::io::Result<()> {
@@ -262,7 +264,7 @@ pub(crate) async fn say(
     to.write_all(&line).await
 }
 
-pub(crate) async fn hear<T: DeserializeOwned>(
+pub(crate) async fn receive<T: DeserializeOwned>(
     from: &mut (impl AsyncBufRead + Unpin),
 ) -> std::io::Result<T> {
     let mut line = Vec::new();

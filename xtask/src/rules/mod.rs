@@ -76,14 +76,14 @@ const RULES: &[Rule] = &[
         search: Search::Rotation(["2", "14"]),
     },
     Rule {
-        name: "the same successor while nobody has shown it",
+        name: "the same successor while no client has presented it",
         file: TABLE,
         with: "(age <= reuse_interval || !row.confirmed)",
         without: "age <= reuse_interval",
         search: Search::Rotation(["2", "14"]),
     },
     Rule {
-        name: "a successor that is given again begins anew",
+        name: "a successor that is issued again restarts the interval",
         file: TABLE,
         with: "reanchor: !row.confirmed && age >= reuse_interval / 2",
         without: "reanchor: false",
@@ -97,7 +97,7 @@ const RULES: &[Rule] = &[
         search: Search::Rotation(["2", "14"]),
     },
     Rule {
-        name: "what is ahead of the store is no theft",
+        name: "a token ahead of the store is no reuse",
         file: TABLE,
         with: "Answer::Adopt\n",
         without: "Answer::Reuse\n",
@@ -149,8 +149,8 @@ pub(crate) fn run(root: &Path, mut say: impl FnMut(&'static str, bool)) -> Resul
     copy_members(root, &copy, &COPIED)?;
     let servers = ["strict", "grace", "lenient", "fixed"].map(Search::Upstream);
     for whole in servers.into_iter().chain([Search::Rotation(["2", "14"])]) {
-        let nobody = search(&copy, whole)?;
-        nobody.then_some(()).ok_or("somebody suffers with every rule in place")?;
+        let none_signed_out = search(&copy, whole)?;
+        none_signed_out.then_some(()).ok_or("a client is signed out with every rule in place")?;
     }
     let mut rules = RULES.iter().chain(upstream::RULES);
     rules.try_for_each(|rule| missed(root, &copy, rule).map(|missed| say(rule.name, missed)))
@@ -164,7 +164,7 @@ fn missed(root: &Path, copy: &Path, rule: &Rule) -> Result<bool, String> {
     write(&copy.join(rule.file), &text.replace(rule.with, rule.without))?;
     let found = search(copy, rule.search);
     write(&copy.join(rule.file), &text)?;
-    found.map(|nobody_suffers| !nobody_suffers)
+    found.map(|holds| !holds)
 }
 
 /// Whether the search found no violation.

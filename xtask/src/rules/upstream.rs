@@ -33,7 +33,7 @@ pub(super) const RULES: &[Rule] = &[
         search: Search::Upstream("strict"),
     },
     Rule {
-        name: "tokens are published whoever holds the claim",
+        name: "tokens are published without the reservation",
         file: EXCHANGE,
         with: "            let publication = Publication::new(",
         without: "            if let Ok(Some(row)) = shared.store.load(sid).await\n                && row.record.upstream.is_some_and(|upstream| upstream.reservation != Some(reservation.id))\n            {\n                return Some(ExchangeResult::Lost);\n            }\n            let publication = Publication::new(",
@@ -47,7 +47,7 @@ pub(super) const RULES: &[Rule] = &[
         search: Search::Upstream("strict"),
     },
     Rule {
-        name: "nobody gives back another one's claim",
+        name: "a node releases its own reservation alone",
         file: CUSTODY,
         with: "            || self.reservation != Some(reservation.id)\n",
         without: "",

@@ -80,8 +80,8 @@ pub async fn an_unknown_session_is_none<H: Harness>() {
     assert!(!rotate(&harness, with(next(&record), |next| next.sid = id(9))).await);
     harness.store().confirm(id(9), 0, false).await.expect("no error");
     assert!(!harness.store().revoke(id(9)).await.expect("no error"));
-    assert!(harness.store().list("nobody").await.expect("no error").is_empty());
-    assert!(harness.store().revoke_subject("nobody", None).await.expect("no error").is_empty());
+    assert!(harness.store().list("mallory").await.expect("no error").is_empty());
+    assert!(harness.store().revoke_subject("mallory", None).await.expect("no error").is_empty());
 }
 
 /// Checks generation, key, times and claims. A new generation is not confirmed.

@@ -15,7 +15,7 @@ use super::{Harness, id, next, session};
 const HOUR: Duration = Duration::from_secs(3600);
 
 /// Longer than any feed takes.
-const PATIENCE: Duration = Duration::from_secs(20);
+const WAIT_LIMIT: Duration = Duration::from_secs(20);
 
 /// A watcher of the feed, until dropped.
 struct Follower {
@@ -49,7 +49,7 @@ impl Follower {
 
     async fn until(&self, there: impl FnMut(&(bool, HashSet<SessionId>)) -> bool) {
         let mut received = self.received.clone();
-        let waited = tokio::time::timeout(PATIENCE, received.wait_for(there)).await;
+        let waited = tokio::time::timeout(WAIT_LIMIT, received.wait_for(there)).await;
         assert!(waited.is_ok_and(|waited| waited.is_ok()), "heard: {:?}", self.received());
     }
 

@@ -237,7 +237,7 @@ async fn ten_thousand_unknown_keys_are_one_fetch_in_thirty_seconds() {
         assert_eq!(issuer.asked(), 1 + round);
         pass(1).await;
     }
-    assert!(began.elapsed() < Duration::from_secs(100), "nobody has waited");
+    assert!(began.elapsed() < Duration::from_secs(100), "no caller has waited");
 }
 
 /// A stranger uses up each fetch. Requests whose key is gone are refused and don't wait. A new key

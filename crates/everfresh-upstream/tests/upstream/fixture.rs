@@ -299,7 +299,7 @@ impl Client {
             match name {
                 ACCESS => self.access = value.into(),
                 REFRESH => self.refresh = value.into(),
-                other => panic!("a cookie that nobody knows: {other}"),
+                other => panic!("an unknown cookie: {other}"),
             }
         }
         let retry_after = head.headers.get(RETRY_AFTER);

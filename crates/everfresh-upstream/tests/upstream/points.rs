@@ -101,7 +101,7 @@ async fn survive(aim: Aim, fault: Fault) -> (Points, Fate) {
     points.disarm();
     let case = format!("{aim:?}");
     if points.hit().is_none() {
-        assert_eq!(first.as_ref().expect("nobody hung up").status, 200, "{case}");
+        assert_eq!(first.as_ref().expect("no client hung up").status, 200, "{case}");
     }
     let mut answer = first;
     for _ in 0..8 {

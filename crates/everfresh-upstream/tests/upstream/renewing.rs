@@ -208,7 +208,7 @@ async fn sessions_offer_their_upstream_token_for_calls() {
     assert!(answer.body.starts_with("at.ada.1."), "{}", answer.body);
     fixture.pass(120);
     let answer = fixture.node().send(&mut client, upstream_access_token).await;
-    assert_eq!(answer.status, 401, "nobody is signed in by then: {}", answer.body);
+    assert_eq!(answer.status, 401, "the session is over by then: {}", answer.body);
     let answer = fixture.node().send(&mut Client::default(), upstream_access_token).await;
     assert_eq!(answer.status, 401);
 }

@@ -140,7 +140,7 @@ async fn a_shutdown_is_final_and_lets_requests_end() {
     let mut attempts = 0;
     while let Ok(_let_in) = TcpStream::connect(address).await {
         attempts += 1;
-        assert!(attempts < 100, "nobody is let in any more");
+        assert!(attempts < 100, "no connection is accepted any more");
     }
     assert!(!server.is_finished());
     go.notify_one();

@@ -365,7 +365,7 @@ async fn every_problem_of_an_endpoint_states_its_remedy() {
         (
             &fixture,
             "DELETE",
-            "/auth/sessions/nobodys",
+            "/auth/sessions/unknown",
             Some(&b""[..]),
             &["no such session", "GET"][..],
         ),

@@ -288,8 +288,8 @@ async fn require_lets_in_its_own_engines_sessions_alone() {
 #[tokio::test]
 async fn a_layer_twice_around_a_route_is_one_session() {
     let (rotating, _) = Fixture::rotating();
-    let resigning = Fixture::new();
-    for fixture in [&rotating, &resigning] {
+    let reissuing = Fixture::new();
+    for fixture in [&rotating, &reissuing] {
         let service = ServiceBuilder::new()
             .layer(fixture.auth.layer())
             .layer(fixture.auth.layer())
@@ -431,5 +431,5 @@ async fn a_request_stops_waiting_after_three_seconds_and_the_flight_goes_on() {
     assert_eq!(response.status(), StatusCode::SERVICE_UNAVAILABLE);
     open.send(true).unwrap();
     let response = fixture.me(cookie(&token)).await;
-    assert_eq!(response.body(), "alice", "the flight landed");
+    assert_eq!(response.body(), "alice", "the flight ended");
 }

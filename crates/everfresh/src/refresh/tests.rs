@@ -124,7 +124,7 @@ fn without_a_runtime_what_is_ready_works_and_the_rest_is_unavailable() {
             assert_eq!(
                 fixture.auth.core.flights.sizes().0,
                 0,
-                "what was dropped is in nobody's way"
+                "what was dropped blocks no request"
             );
         }
     }

@@ -94,12 +94,14 @@ async fn optional_claims_fail_only_where_a_session_may_be_good() {
     let broken = format!("{token}x");
     let kept = |session: Session<User>, _| async move {
         match session.optional_claims() {
-            Ok(claims) => Response::new(claims.map_or("nobody".into(), |user| user.name.clone())),
+            Ok(claims) => {
+                Response::new(claims.map_or("signed out".into(), |user| user.name.clone()))
+            }
             Err(rejection) => rejection.into_response::<Vec<u8>>().map(|_| "not now".into()),
         }
     };
     for (request, expected) in
-        [(cookie(&token), "alice"), (cookie(&broken), "nobody"), (get(&[]), "nobody")]
+        [(cookie(&token), "alice"), (cookie(&broken), "signed out"), (get(&[]), "signed out")]
     {
         assert_eq!(fixture.send(request, kept).await.body(), expected);
     }
@@ -332,7 +334,7 @@ async fn a_response_that_never_comes_seals_the_session_too() {
     assert!(hanging.await.unwrap_err().is_cancelled());
     let late = session.sign_in("alice", user("alice")).await;
     assert_eq!(kind(late), SessionErrorKind::ResponseSent);
-    assert_eq!(session.status(), SessionStatus::Absent, "nobody was told");
+    assert_eq!(session.status(), SessionStatus::Absent, "no event was reported");
 }
 
 #[tokio::test]

@@ -179,13 +179,13 @@ mod tests {
             assert_eq!(watch.ended().await, EndReason::SignedOut, "and stays so");
         }
         assert!(futures::FutureExt::now_or_never(of_other.ended()).is_none());
-        let nobody = fixture
+        let without_user = fixture
             .send(get(&[]), |session, _| async move {
                 assert!(session.watch().is_err());
                 Response::new(String::new())
             })
             .await;
-        assert_eq!(nobody.status(), 200);
+        assert_eq!(without_user.status(), 200);
     }
 
     #[tokio::test(start_paused = true)]

@@ -45,7 +45,7 @@ pub enum Seek {
 impl fmt::Debug for Seek {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::NotFound => f.write_str("InVain"),
+            Self::NotFound => f.write_str("NotFound"),
             Self::InFlight(_) => f.write_str("InFlight"),
             Self::Unavailable { retry_after } => {
                 f.debug_struct("Unavailable").field("retry_after", retry_after).finish()

@@ -3,65 +3,65 @@
 use everfresh::SessionId;
 use http::StatusCode;
 
-use super::browser::{Answer, Asked, Client, Flight, Kind, Slow, Stage, Tokens, Who};
+use super::browser::{Actor, Answer, Client, ClientRequest, Flight, Kind, Slow, Stage, Tokens};
+use super::check::Broken;
 use super::event::Pick;
 use super::held::Held;
-use super::judge::Broken;
 use super::link::Outage;
 use super::node::{Open, handle, leave, settle};
 use super::play::Simulation;
 use super::setup::NODES;
 
 impl Simulation {
-    fn client(&mut self, who: Who) -> &mut Client {
-        match who {
-            Who::Browser => &mut self.browser,
-            Who::Device => &mut self.device,
-            Who::Thief => self.thief.get_or_insert_default(),
+    fn client(&mut self, actor: Actor) -> &mut Client {
+        match actor {
+            Actor::Browser => &mut self.browser,
+            Actor::Device => &mut self.device,
+            Actor::Thief => self.thief.get_or_insert_default(),
         }
     }
 
     /// A request as this client makes it now. A client that gets a 401, or has no tokens, signs in.
-    pub(super) fn asks(&mut self, who: Who, kind: Kind, navigates: bool) -> Asked {
+    pub(super) fn asks(&mut self, actor: Actor, kind: Kind, navigates: bool) -> ClientRequest {
         let now = self.now();
-        let client = self.client(who);
+        let client = self.client(actor);
         let refused = client.refused;
         let (cookies, tokens) = client.holds(now);
         let signing_in = self.flights.iter().any(|flight| flight.asked.kind == Kind::SignIn);
-        let signs_in = match who {
-            Who::Browser => !signing_in,
-            Who::Device => true,
-            Who::Thief => false,
+        let signs_in = match actor {
+            Actor::Browser => !signing_in,
+            Actor::Device => true,
+            Actor::Thief => false,
         };
         let kind = match kind {
             Kind::Visit if signs_in && (refused || tokens.refresh.is_none()) => Kind::SignIn,
             kind => kind,
         };
-        Asked { who, kind, navigates, cookies, tokens }
+        ClientRequest { actor, kind, navigates, cookies, tokens }
     }
 
-    /// A node processes a request, and the result is judged. `lands`: a refresh beside the request
+    /// A node processes a request, and the result is checked. `finishes`: a refresh beside the request
     /// finishes before the handler does.
     async fn process(
         &mut self,
-        asked: &Asked,
+        asked: &ClientRequest,
         node: usize,
-        lands: bool,
+        finishes: bool,
     ) -> Result<(Held, Open), Broken> {
         let held = self.look(asked, node).await;
         if held.outage.is_some() {
             self.nodes[node].leap();
         }
         let open = handle(self.nodes[node].engine.clone(), asked.request(), asked.kind).await;
-        if lands {
+        if finishes {
             settle().await;
         }
         Ok((held, open))
     }
 
-    async fn judged(
+    async fn check_result(
         &mut self,
-        asked: &Asked,
+        asked: &ClientRequest,
         node: usize,
         held: &Held,
         open: &Open,
@@ -71,29 +71,29 @@ impl Simulation {
             self.nodes[node].leap();
         }
         self.say(|simulation| simulation.tell_answer(asked, node, held, open.status));
-        self.served |= asked.who == Who::Thief && open.status == StatusCode::OK;
+        self.served |= asked.actor == Actor::Thief && open.status == StatusCode::OK;
         self.tally.requests += 1;
-        self.judge(asked, node, held, open, !self.crowded).await?;
-        self.judge_rows().await
+        self.check(asked, node, held, open, !self.concurrent).await?;
+        self.check_rows().await
     }
 
     /// A request reaches a node. Its handler answers at once or later.
     pub(super) async fn arrive(&mut self, at: usize, mut pick: Pick) -> Result<(), Broken> {
         let mut flight = self.flights.remove(at);
         let node = pick.of(NODES);
-        let (slow, lands) = (pick.once_in(3), pick.once_in(2));
-        let (held, open) = self.process(&flight.asked, node, slow || lands).await?;
+        let (slow, finishes) = (pick.once_in(3), pick.once_in(2));
+        let (held, open) = self.process(&flight.asked, node, slow || finishes).await?;
         let slow = slow && open.status == StatusCode::OK;
         let cookies = match slow {
             true => None,
             false => Some(leave(&self.nodes[node].engine, &open).await),
         };
         self.say(|_| format!("{} arrives{}", flight.number, if slow { ", slowly" } else { "" }));
-        self.judged(&flight.asked, node, &held, &open).await?;
+        self.check_result(&flight.asked, node, &held, &open).await?;
         match cookies {
             None => {
-                let patience = [0, 2, 8, 30][pick.of(4)];
-                flight.stage = Stage::Slow(Box::new(Slow { node, open, held, patience }));
+                let waits_left = [0, 2, 8, 30][pick.of(4)];
+                flight.stage = Stage::Slow(Box::new(Slow { node, open, held, waits_left }));
                 self.flights.push(flight);
                 Ok(())
             }
@@ -105,8 +105,8 @@ impl Simulation {
     pub(super) async fn leave(&mut self, at: usize, mut pick: Pick) -> Result<(), Broken> {
         let mut flight = self.flights.remove(at);
         let Stage::Slow(mut slow) = flight.stage else { return Ok(()) };
-        if slow.patience > 0 {
-            slow.patience -= 1;
+        if slow.waits_left > 0 {
+            slow.waits_left -= 1;
             flight.stage = Stage::Slow(slow);
             self.flights.push(flight);
             return Ok(());
@@ -118,7 +118,7 @@ impl Simulation {
         let cookies = leave(&self.nodes[node].engine, &open).await;
         flight.stage = Stage::Sent;
         self.answer(flight, &held, Answer { status: open.status, cookies: cookies.clone() })?;
-        self.judge_late(node, &cookies)
+        self.check_late(node, &cookies)
     }
 
     /// A handler asks for a refresh.
@@ -138,9 +138,9 @@ impl Simulation {
             self.ledger.ran_out(session, &format!("by the handler of {number}"));
         }
         // The presented tokens may end a stolen session; only the row tells.
-        self.crowded = true;
-        self.judge_rows().await?;
-        self.crowded = false;
+        self.concurrent = true;
+        self.check_rows().await?;
+        self.concurrent = false;
         Ok(())
     }
 
@@ -150,7 +150,7 @@ impl Simulation {
         self.say(|simulation| {
             format!("{number} is answered: {}", simulation.tell_cookies(&answer.cookies))
         });
-        self.judge_cookies(&flight.asked, held, answer.status, &answer.cookies)?;
+        self.check_cookies(&flight.asked, held, answer.status, &answer.cookies)?;
         if flight.asked.kind != Kind::Prefetch {
             flight.since = self.tick;
             flight.stage = Stage::Back(answer);
@@ -169,21 +169,22 @@ impl Simulation {
             let refresh = simulation.browser.holds(now).1.refresh;
             refresh.and_then(|token| simulation.ledger.find(token.sid))
         };
-        let latest = self.ledger.latest(Who::Browser).filter(|latest| holds(self) == Some(*latest));
+        let latest =
+            self.ledger.latest(Actor::Browser).filter(|latest| holds(self) == Some(*latest));
         self.browser.keep(answer, now);
         // It was sent before the sign-in, and no server can revoke a response in transit.
         let overtaken = latest.is_some() && holds(self) != latest;
         self.tally.overtaken += u64::from(overtaken);
     }
 
-    /// All requests in transit arrive in one moment, at any node, and race in the store.
+    /// All requests in transit arrive at once, at any node, and race in the store.
     pub(super) async fn together(&mut self, mut pick: Pick) -> Result<(), Broken> {
         let visits = |flight: &Flight| {
             let visit = matches!(flight.asked.kind, Kind::Visit | Kind::Prefetch);
             visit && matches!(flight.stage, Stage::Sent)
         };
         if self.hub.wires().outage.is_some() {
-            // A refresh that fails in this moment would cause a back-off of random length.
+            // A refresh that fails now would cause a back-off of random length.
             while let Some(at) = self.flights.iter().position(visits) {
                 self.arrive(at, pick).await?;
             }
@@ -198,7 +199,7 @@ impl Simulation {
             let held = self.look(&flight.asked, node).await;
             racers.push((flight, node, held));
         }
-        self.crowded = racers.len() > 1;
+        self.concurrent = racers.len() > 1;
         self.hub.wires().pauses = pauses;
         let tasks: Vec<_> = racers
             .iter()
@@ -211,47 +212,53 @@ impl Simulation {
             let open = task.await.expect("a handler does not panic");
             let cookies = leave(&self.nodes[node].engine, &open).await;
             self.say(|_| format!("{} arrives", flight.number));
-            self.judged(&flight.asked, node, &held, &open).await?;
+            self.check_result(&flight.asked, node, &held, &open).await?;
             self.answer(flight, &held, Answer { status: open.status, cookies })?;
         }
         settle().await;
         self.hub.wires().pauses = 0;
-        self.judge_rows().await?;
-        self.crowded = false;
+        self.check_rows().await?;
+        self.concurrent = false;
         Ok(())
     }
 
     /// A client with a good network sends a request and gets the answer at once.
     pub(super) async fn at_once(
         &mut self,
-        who: Who,
+        actor: Actor,
         kind: Kind,
         mut pick: Pick,
     ) -> Result<(), Broken> {
-        if who == Who::Thief && self.thief.is_none() {
+        if actor == Actor::Thief && self.thief.is_none() {
             return Ok(());
         }
-        let (node, navigates, lands) = (pick.of(NODES), pick.once_in(3), pick.once_in(2));
-        let asked = self.asks(who, kind, navigates);
-        self.say(|simulation| format!("{who:?} asks: {}", simulation.tell(&asked)));
-        let (held, open) = self.process(&asked, node, lands).await?;
+        let (node, navigates, finishes) = (pick.of(NODES), pick.once_in(3), pick.once_in(2));
+        let asked = self.asks(actor, kind, navigates);
+        self.say(|simulation| format!("{actor:?} asks: {}", simulation.tell(&asked)));
+        let (held, open) = self.process(&asked, node, finishes).await?;
         let cookies = leave(&self.nodes[node].engine, &open).await;
-        self.judged(&asked, node, &held, &open).await?;
+        self.check_result(&asked, node, &held, &open).await?;
         self.say(|simulation| {
-            format!("{who:?} is answered: {}", simulation.tell_cookies(&cookies))
+            format!("{actor:?} is answered: {}", simulation.tell_cookies(&cookies))
         });
-        self.judge_cookies(&asked, &held, open.status, &cookies)?;
+        self.check_cookies(&asked, &held, open.status, &cookies)?;
         let now = self.now();
-        self.client(who).keep(&Answer { status: open.status, cookies }, now);
+        self.client(actor).keep(&Answer { status: open.status, cookies }, now);
         Ok(())
     }
 
-    pub(super) fn tell(&self, asked: &Asked) -> String {
+    pub(super) fn tell(&self, asked: &ClientRequest) -> String {
         let page = if asked.navigates { ", a page" } else { "" };
         format!("{:?}{page}, {}", asked.kind, self.tell_tokens(&asked.tokens))
     }
 
-    fn tell_answer(&self, asked: &Asked, node: usize, held: &Held, status: StatusCode) -> String {
+    fn tell_answer(
+        &self,
+        asked: &ClientRequest,
+        node: usize,
+        held: &Held,
+        status: StatusCode,
+    ) -> String {
         let left = match asked.tokens.access {
             Some(_) => format!(", {} s left", held.left),
             None => String::new(),

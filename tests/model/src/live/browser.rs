@@ -13,7 +13,7 @@ use everfresh_testkit::{Jar, Site};
 
 /// The client that sends a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Who {
+pub(super) enum Actor {
     Browser,
     Device,
     Thief,
@@ -137,8 +137,8 @@ fn site() -> Site {
 
 /// A request with the tokens that it presents.
 #[derive(Clone, Debug)]
-pub(super) struct Asked {
-    pub(super) who: Who,
+pub(super) struct ClientRequest {
+    pub(super) actor: Actor,
     pub(super) kind: Kind,
     /// True for a navigation, whose 401 the user would see.
     pub(super) navigates: bool,
@@ -146,7 +146,7 @@ pub(super) struct Asked {
     pub(super) tokens: Tokens,
 }
 
-impl Asked {
+impl ClientRequest {
     pub(super) fn request(&self) -> Request<()> {
         let fetched = if self.navigates { "navigate" } else { "cors" };
         let mut request = Request::builder()
@@ -175,7 +175,7 @@ pub(super) struct Answer {
 /// One request of the browser's, between the click and the jar.
 pub(super) struct Flight {
     pub(super) number: u32,
-    pub(super) asked: Asked,
+    pub(super) asked: ClientRequest,
     /// The tick at which the request or its response was sent.
     pub(super) since: u64,
     pub(super) stage: Stage,
@@ -194,7 +194,7 @@ pub(super) struct Slow {
     /// The facts at its arrival.
     pub(super) held: Held,
     /// How many more times the handler is left waiting.
-    pub(super) patience: usize,
+    pub(super) waits_left: usize,
 }
 
 impl Flight {

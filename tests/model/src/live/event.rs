@@ -3,11 +3,11 @@
 
 use super::setup::Habit;
 
-/// One event. The pick selects its target among the candidates at that moment. Without a candidate
+/// One event. The pick selects its target among the current candidates. Without a candidate
 /// the event has no effect.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Event {
-    pub(super) what: What,
+    pub(super) what: EventKind,
     pub(super) pick: Pick,
     /// Its position in the drawn schedule, by which the requests are numbered.
     pub(super) place: u32,
@@ -16,7 +16,7 @@ pub(super) struct Event {
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum What {
+pub(super) enum EventKind {
     /// Time passes.
     Tick,
     /// The device sleeps for hours; then every tab sends a request at once.
@@ -31,7 +31,7 @@ pub(super) enum What {
     SignOut,
     /// A request or a response advances by one step.
     Work,
-    /// All requests in transit arrive in the same moment.
+    /// All requests in transit arrive at once.
     Together,
     /// A request or a response is lost; a slow handler never ends.
     Lose,
@@ -77,22 +77,22 @@ impl Pick {
 }
 
 /// How often each event occurs, in thousandths. The rest are the thief's requests or `Work`.
-const OFTEN: [(u32, What); 15] = [
-    (480, What::Work),
-    (110, What::Send),
-    (130, What::Tick),
-    (85, What::Confirm),
-    (35, What::Device),
-    (20, What::Lose),
-    (20, What::Together),
-    (15, What::Prefetch),
-    (15, What::Keys),
-    (7, What::Sleep),
-    (7, What::Crash),
-    (7, What::Outage),
-    (3, What::SignIn),
-    (3, What::SignOut),
-    (8, What::Backup),
+const OFTEN: [(u32, EventKind); 15] = [
+    (480, EventKind::Work),
+    (110, EventKind::Send),
+    (130, EventKind::Tick),
+    (85, EventKind::Confirm),
+    (35, EventKind::Device),
+    (20, EventKind::Lose),
+    (20, EventKind::Together),
+    (15, EventKind::Prefetch),
+    (15, EventKind::Keys),
+    (7, EventKind::Sleep),
+    (7, EventKind::Crash),
+    (7, EventKind::Outage),
+    (3, EventKind::SignIn),
+    (3, EventKind::SignOut),
+    (8, EventKind::Backup),
 ];
 
 /// How often a backup is restored, in thousandths.
@@ -108,16 +108,16 @@ pub(super) fn draw(random: &mut Random, steps: usize, habit: Option<Habit>) -> V
             events.insert(at.min(events.len()), event(what, Pick(0)));
         };
         let copied = random.below(steps as u32 / 2) as usize;
-        once(What::Copy, copied);
+        once(EventKind::Copy, copied);
         if habit == Habit::TakeOver {
-            once(What::Gone, copied + 1 + random.below(steps as u32 / 4) as usize);
+            once(EventKind::Gone, copied + 1 + random.below(steps as u32 / 4) as usize);
         }
     }
     (1..).zip(&mut events).for_each(|(place, event)| event.place = place);
     events
 }
 
-fn what(random: &mut Random, habit: Option<Habit>) -> What {
+fn what(random: &mut Random, habit: Option<Habit>) -> EventKind {
     let mut at = random.below(1000);
     for (often, what) in OFTEN {
         match at.checked_sub(often) {
@@ -126,9 +126,9 @@ fn what(random: &mut Random, habit: Option<Habit>) -> What {
         }
     }
     match (at, habit) {
-        (0..RESTORES, _) => What::Restore,
-        (_, Some(_)) => What::Thief,
-        (_, None) => What::Work,
+        (0..RESTORES, _) => EventKind::Restore,
+        (_, Some(_)) => EventKind::Thief,
+        (_, None) => EventKind::Work,
     }
 }
 

@@ -3,7 +3,7 @@
 use everfresh::store::SessionRecord;
 use everfresh::{SessionId, Timestamp};
 
-use super::browser::{Asked, Kind, Tokens};
+use super::browser::{ClientRequest, Kind, Tokens};
 use super::link::Outage;
 use super::play::Simulation;
 use super::setup::LEEWAY;
@@ -24,9 +24,9 @@ pub(super) struct Held {
     /// The node must serve the refresh token's session.
     pub(super) owed: bool,
     /// The node compares the refresh token with the row.
-    pub(super) consulted: bool,
+    pub(super) reaches_row: bool,
     /// The comparison detects two holders of the session.
-    pub(super) theft: bool,
+    pub(super) reuse: bool,
     pub(super) outage: Option<Outage>,
 }
 
@@ -44,7 +44,7 @@ impl Held {
 
 impl Simulation {
     /// Collects the facts before a request is processed.
-    pub(super) async fn look(&mut self, asked: &Asked, node: usize) -> Held {
+    pub(super) async fn look(&mut self, asked: &ClientRequest, node: usize) -> Held {
         let Tokens { access, refresh, .. } = &asked.tokens;
         let of = |sid: SessionId| self.ledger.find(sid);
         let (access_of, refresh_of) = (
@@ -65,14 +65,14 @@ impl Simulation {
         // Tokens with such a short lifetime are refreshed from 4 s before their expiry; for a
         // prefetch, from 2 s.
         let window = if asked.kind == Kind::Prefetch { 2 } else { 4 };
-        let consulted = refresh_of.is_some()
+        let reaches_row = refresh_of.is_some()
             && match access_of {
                 None => true,
                 _ if knows => true,
                 // After its expiry, a refresh token of another session counts instead.
                 same => left <= 0 || same == refresh_of && left <= window,
             };
-        let theft = consulted
+        let reuse = reaches_row
             && outage != Some(Outage::Refusing)
             && row.as_ref().zip(refresh.as_ref()).is_some_and(|(row, token)| {
                 self.tells_two(row, token.generation, self.hub.clock.now())
@@ -80,13 +80,13 @@ impl Simulation {
         let owed = refresh_of.is_some_and(|session| self.ledger.is_owed(session, self.tick));
         // Beside an access token of another session it may count, depending on the node's state.
         let other = access_of.is_some() && access_of != refresh_of;
-        if let (true, Some(session)) = (consulted || other, refresh_of) {
+        if let (true, Some(session)) = (reaches_row || other, refresh_of) {
             let none = refresh.as_ref().map(|token| token.generation.to_string());
             let text = access.as_ref().map(|token| token.text.clone()).or(none);
             self.ledger.ran_out(session, &text.unwrap_or_default());
         }
         let (access, refresh) = (access_of, refresh_of);
-        Held { access, refresh, left, knows, access_alive, row, owed, consulted, theft, outage }
+        Held { access, refresh, left, knows, access_alive, row, owed, reaches_row, reuse, outage }
     }
 
     /// Whether a presented generation proves two holders: its successor was presented as well and

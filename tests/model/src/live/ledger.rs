@@ -6,7 +6,7 @@ use std::time::Duration;
 use everfresh::store::SessionRecord;
 use everfresh::{SessionId, Timestamp};
 
-use super::browser::{Refresh, Who};
+use super::browser::{Actor, Refresh};
 use super::setup::{ABSOLUTE, LEEWAY, NODES, SKEW, TICK};
 
 /// The fate of a session.
@@ -27,7 +27,7 @@ pub(super) enum Fate {
 #[derive(Clone, Debug)]
 pub(super) struct Known {
     pub(super) sid: SessionId,
-    pub(super) who: Who,
+    pub(super) actor: Actor,
     pub(super) fate: Fate,
     /// Its row existed at the last look.
     pub(super) alive: bool,
@@ -57,11 +57,21 @@ impl Ledger {
         self.sessions.iter().position(|known| known.sid == sid)
     }
 
-    pub(super) fn add(&mut self, sid: SessionId, who: Who, row: &SessionRecord, born: u64) {
+    pub(super) fn add(&mut self, sid: SessionId, actor: Actor, row: &SessionRecord, born: u64) {
         let ends = row.idle_expires.min(row.absolute_expires);
         let (fate, learned) = (Fate::Kept, [None; NODES]);
         let (alive, stolen, expiries) = (true, false, 0);
-        self.sessions.push(Known { sid, who, fate, alive, stolen, learned, ends, born, expiries });
+        self.sessions.push(Known {
+            sid,
+            actor,
+            fate,
+            alive,
+            stolen,
+            learned,
+            ends,
+            born,
+            expiries,
+        });
     }
 
     pub(super) fn all(&self) -> impl Iterator<Item = (usize, &Known)> {
@@ -69,8 +79,8 @@ impl Ledger {
     }
 
     /// The latest session that a client relies on.
-    pub(super) fn latest(&self, who: Who) -> Option<usize> {
-        let own = |known: &Known| known.who == who && known.fate == Fate::Kept && known.alive;
+    pub(super) fn latest(&self, actor: Actor) -> Option<usize> {
+        let own = |known: &Known| known.actor == actor && known.fate == Fate::Kept && known.alive;
         self.sessions.iter().rposition(own)
     }
 

@@ -49,7 +49,7 @@ pub(super) struct Wires {
     /// The highest generation of each session.
     highest: HashMap<SessionId, u64>,
     /// Rotations to a generation that existed before the store was restored.
-    pub(super) adopted: u64,
+    pub(super) ahead_of_store: u64,
     /// Sessions that were rotated twice within the reuse interval.
     pub(super) hasty: Vec<SessionId>,
 }
@@ -60,8 +60,8 @@ impl Hub {
         Self { store, clock, reuse_interval, wires: Arc::default() }
     }
 
-    pub(super) fn link(&self, node: usize) -> Link {
-        Link { hub: self.clone(), node }
+    pub(super) fn link(&self, node: usize) -> StoreLink {
+        StoreLink { hub: self.clone(), node }
     }
 
     pub(super) fn wires(&self) -> MutexGuard<'_, Wires> {
@@ -74,7 +74,7 @@ impl Hub {
     }
 
     /// A confirmation arrives.
-    pub(super) async fn land(&self, report: Report) {
+    pub(super) async fn deliver(&self, report: Report) {
         let confirmed = self.store.confirm(report.sid, report.generation, false).await;
         confirmed.expect("the store in memory does not fail");
     }
@@ -106,7 +106,7 @@ impl Wires {
         let highest = self.highest.entry(rotation.sid).or_default();
         if rotation.to > rotation.from && rotation.to <= *highest {
             // This generation existed before the store was restored.
-            self.adopted += 1;
+            self.ahead_of_store += 1;
         } else if rotation.to > rotation.from {
             *highest = rotation.to;
             let (times, last) = self.rotated.entry(rotation.sid).or_default();
@@ -120,12 +120,12 @@ impl Wires {
 
 /// The store, as one node sees it.
 #[derive(Clone)]
-pub(super) struct Link {
+pub(super) struct StoreLink {
     hub: Hub,
     node: usize,
 }
 
-impl Link {
+impl StoreLink {
     async fn read<T>(
         &self,
         call: impl Future<Output = Result<T, StoreError>>,
@@ -156,7 +156,7 @@ impl Link {
     }
 }
 
-impl SessionStore for Link {
+impl SessionStore for StoreLink {
     async fn create(&self, new: NewSession) -> Result<(), StoreError> {
         let sid = new.sid;
         let made = async {

@@ -5,7 +5,7 @@
 //!    and any two differ by an hour at most. Nodes crash, and switch to new keys of the ring one by
 //!    one.
 //! 2. A browser with a jar and eight concurrent requests: in transit, in slow handlers, or on the
-//!    way back. They may be lost, overtaken, or all arrive in one moment. The browser prefetches,
+//!    way back. They may be lost, overtaken, or all arrive at once. The browser prefetches,
 //!    sleeps for hours, signs out, and signs in over an existing session.
 //! 3. The same user's other device, which has a good network.
 //! 4. Confirmations that arrive late or never. A store that refuses everything for a while, or
@@ -26,7 +26,7 @@
 //! 4. A session is rotated once per access token that was presented after its expiry (for such
 //!    short lifetimes: from 4 s before it), or without an access token. It is never rotated twice
 //!    within a reuse interval, and all racing requests get the same bytes. Rotations that a
-//!    restored store adopts don't count. Tokens that occur again after a backup count again.
+//!    restored store takes over don't count. Tokens that occur again after a backup count again.
 //!
 //! # Assumptions
 //! * The network delivers within a quarter of the reuse interval, or not at all. Handlers have no
@@ -37,7 +37,7 @@
 //!   fails. Lifetimes are so short that no other random value of the engine matters, so a seed
 //!   always produces the same schedule.
 //!
-//! [`Tally::shadowed`], [`Tally::posthumous`] and [`Tally::outlived`] are counted, and fail the run
+//! [`Tally::ignored_refresh`], [`Tally::late_tokens`] and [`Tally::forgotten_ends`] are counted, and fail the run
 //! only with [`Plan::strict`]. Without a thief none of them occurs. With a thief a few occur,
 //! because a restarted node forgets while one of its requests continues.
 //!
@@ -51,9 +51,9 @@
 
 mod arrive;
 mod browser;
+mod check;
 mod event;
 mod held;
-mod judge;
 mod ledger;
 mod link;
 mod node;
@@ -67,13 +67,13 @@ use std::fmt;
 
 use tokio::runtime::Runtime;
 
+use check::Broken;
 use event::{Event, Random, draw};
-use judge::Broken;
 use play::Simulation;
 use setup::Setup;
 use shrink::shrink;
 
-pub use judge::Wrong;
+pub use check::Violation;
 pub use tally::Tally;
 
 /// The schedules to run.
@@ -93,7 +93,7 @@ pub struct Plan {
     /// Whether slow handlers request refreshes themselves, some with a token that other requests
     /// have already replaced.
     pub refreshing: bool,
-    /// Whether the violations that [`Tally`] counts as `shadowed`, `posthumous` and `outlived` fail
+    /// Whether the violations that [`Tally`] counts as `ignored_refresh`, `late_tokens` and `forgotten_ends` fail
     /// the run.
     pub strict: bool,
 }
@@ -122,7 +122,7 @@ pub struct Failed {
     /// Its seed.
     pub seed: u64,
     /// Which promise.
-    pub wrong: Wrong,
+    pub wrong: Violation,
     /// The events of the run, line by line.
     pub trace: Vec<String>,
 }
@@ -148,7 +148,7 @@ pub fn play(plan: Plan) -> Played {
         tally = tally.and(&sum);
         let Some(broken) = broken else { continue };
         tally.broken += 1;
-        tally.signed_out += u32::from(broken.wrong == Wrong::SignedOut);
+        tally.signed_out += u32::from(broken.wrong == Violation::SignedOut);
         if failed.len() < SHRUNK {
             let events = shrink(&runtime, setup, events, broken.wrong);
             let trace = traced(&runtime, setup, &events);
@@ -156,7 +156,7 @@ pub fn play(plan: Plan) -> Played {
         }
     }
     // Failures that sign out an honest client come first.
-    let key = |failed: &Failed| (failed.wrong != Wrong::SignedOut, failed.trace.len());
+    let key = |failed: &Failed| (failed.wrong != Violation::SignedOut, failed.trace.len());
     Played { tally, failed: failed.into_iter().min_by_key(key) }
 }
 
@@ -192,8 +192,7 @@ fn traced(runtime: &Runtime, setup: Setup, events: &[Event]) -> Vec<String> {
 
 /// Runs as far as possible. Returns the simulation at that point, and the broken promise.
 async fn go(setup: Setup, events: &[Event], traced: bool) -> (Simulation, Option<Broken>) {
-    let mut simulation =
-        Simulation::begin(setup, traced).await.expect("whoever signs in is signed in");
+    let mut simulation = Simulation::begin(setup, traced).await.expect("both devices sign in");
     for event in events {
         if let Err(broken) = simulation.apply(*event).await {
             return (simulation, Some(broken));

@@ -9,7 +9,7 @@ use everfresh::{
 use http::{Request, Response, StatusCode};
 
 use super::browser::Kind;
-use super::link::Link;
+use super::link::StoreLink;
 use super::setup::{ABSOLUTE, IDLE, LEEWAY, Setup};
 
 /// Longer than the engine's longest back-off.
@@ -23,11 +23,11 @@ pub(super) struct Node {
     /// The key that it derives with.
     pub(super) current: usize,
     setup: Setup,
-    link: Link,
+    link: StoreLink,
 }
 
 impl Node {
-    pub(super) fn new(setup: Setup, clock: ManualClock, link: Link) -> Self {
+    pub(super) fn new(setup: Setup, clock: ManualClock, link: StoreLink) -> Self {
         let engine = build(&setup, &clock, link.clone(), ring(0, 0));
         Self { engine, clock, newest: 0, current: 0, setup, link }
     }
@@ -53,7 +53,7 @@ impl Node {
     }
 }
 
-fn build(setup: &Setup, clock: &ManualClock, link: Link, ring: KeyRing) -> Engine<()> {
+fn build(setup: &Setup, clock: &ManualClock, link: StoreLink, ring: KeyRing) -> Engine<()> {
     let rotate =
         Rotate::new(link).reuse_interval(setup.reuse_interval()).idle_lifetime(IDLE).key_ring(ring);
     let keys = Keys::hs256("o4ATj9fibxU9TCgPurGrjRk6RGBgu53zA").expect("a good secret");

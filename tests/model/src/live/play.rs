@@ -3,9 +3,9 @@
 use everfresh::Timestamp;
 use everfresh::store::SessionRecord;
 
-use super::browser::{Client, Flight, Kind, Stage, Who};
-use super::event::{Event, Pick, What};
-use super::judge::Broken;
+use super::browser::{Actor, Client, Flight, Kind, Stage};
+use super::check::Broken;
+use super::event::{Event, EventKind, Pick};
 use super::ledger::Ledger;
 use super::link::{Hub, Outage, Report};
 use super::node::{Node, settle};
@@ -29,14 +29,14 @@ pub(super) struct Simulation {
     outage_ends: u64,
     /// The browser sends no more requests.
     gone: bool,
-    /// Several requests are processed in one moment.
-    pub(super) crowded: bool,
+    /// Several requests are processed at once.
+    pub(super) concurrent: bool,
     /// The reuse was detected.
     pub(super) noticed: bool,
     /// The thief was served.
     pub(super) served: bool,
     /// The clients that presented a refresh token of the stolen session, in order.
-    pub(super) turns: Vec<Who>,
+    pub(super) turns: Vec<Actor>,
     /// The events so far, and the requests that they applied to.
     pub(super) did: Vec<Event>,
     pub(super) tally: Tally,
@@ -62,7 +62,7 @@ impl Simulation {
             backup: Vec::new(),
             outage_ends: 0,
             gone: false,
-            crowded: false,
+            concurrent: false,
             noticed: false,
             served: false,
             turns: Vec::new(),
@@ -71,8 +71,8 @@ impl Simulation {
             trace: traced.then(Vec::new),
         };
         simulation.say(|simulation| simulation.setup.to_string());
-        for who in [Who::Browser, Who::Device] {
-            simulation.at_once(who, Kind::SignIn, Pick(0)).await?;
+        for actor in [Actor::Browser, Actor::Device] {
+            simulation.at_once(actor, Kind::SignIn, Pick(0)).await?;
         }
         Ok(simulation)
     }
@@ -96,11 +96,11 @@ impl Simulation {
         while self.setup.prompt && !self.hub.wires().reports.is_empty() {
             self.confirm(0, false).await;
         }
-        self.judge_rows().await?;
+        self.check_rows().await?;
         // Lock-step: the thief sends a request right after each refresh of the browser.
-        let turned = self.turns[before..].contains(&Who::Browser);
+        let turned = self.turns[before..].contains(&Actor::Browser);
         if self.setup.habit == Some(Habit::LockStep) && turned {
-            self.at_once(Who::Thief, Kind::Visit, Pick(event.place)).await?;
+            self.at_once(Actor::Thief, Kind::Visit, Pick(event.place)).await?;
         }
         Ok(())
     }
@@ -108,7 +108,7 @@ impl Simulation {
     async fn happen(&mut self, event: Event) -> Result<(), Broken> {
         let Event { what, mut pick, place, .. } = event;
         match what {
-            What::Tick => {
+            EventKind::Tick => {
                 let ticks = match pick.of(8) {
                     0..6 => 1,
                     6 => 2,
@@ -116,20 +116,20 @@ impl Simulation {
                 };
                 self.pass(ticks);
             }
-            What::Sleep => {
+            EventKind::Sleep => {
                 self.pass([300, 1800, 5400, 9000][pick.of(4)]);
-                self.judge_rows().await?;
+                self.check_rows().await?;
                 self.say(|_| "the browser wakes".into());
                 for tab in 1..=TABS as u32 {
                     self.send(Kind::Visit, Pick(1), place * 10 + tab);
                 }
                 self.together(pick).await?;
             }
-            What::Send => self.send(Kind::Visit, pick, place * 10),
-            What::Prefetch => self.send(Kind::Prefetch, pick, place * 10),
-            What::SignIn => self.send(Kind::SignIn, pick, place * 10),
-            What::SignOut => self.send(Kind::SignOut, pick, place * 10),
-            What::Work => {
+            EventKind::Send => self.send(Kind::Visit, pick, place * 10),
+            EventKind::Prefetch => self.send(Kind::Prefetch, pick, place * 10),
+            EventKind::SignIn => self.send(Kind::SignIn, pick, place * 10),
+            EventKind::SignOut => self.send(Kind::SignOut, pick, place * 10),
+            EventKind::Work => {
                 if let Some((at, pick)) = self.about() {
                     match self.flights[at].stage {
                         Stage::Sent => self.arrive(at, pick).await?,
@@ -138,19 +138,19 @@ impl Simulation {
                     }
                 }
             }
-            What::Together => self.together(pick).await?,
-            What::Lose => {
+            EventKind::Together => self.together(pick).await?,
+            EventKind::Lose => {
                 if let Some((at, _)) = self.about() {
                     self.lose(at);
                 }
             }
-            What::Confirm => {
+            EventKind::Confirm => {
                 let at = pick.of(self.hub.wires().reports.len());
                 self.confirm(at, pick.once_in(4)).await;
             }
-            What::Device => self.at_once(Who::Device, Kind::Visit, pick).await?,
-            What::Thief => self.at_once(Who::Thief, Kind::Visit, pick).await?,
-            What::Copy if self.thief.is_none() => {
+            EventKind::Device => self.at_once(Actor::Device, Kind::Visit, pick).await?,
+            EventKind::Thief => self.at_once(Actor::Thief, Kind::Visit, pick).await?,
+            EventKind::Copy if self.thief.is_none() => {
                 self.thief = Some(self.browser.clone());
                 let held = self.browser.holds(self.now()).1.refresh;
                 if let Some(session) = held.and_then(|token| self.ledger.find(token.sid)) {
@@ -158,11 +158,11 @@ impl Simulation {
                 }
                 self.say(|_| "a thief copies the jar".into());
             }
-            What::Gone => {
+            EventKind::Gone => {
                 self.gone = true;
                 self.say(|_| "the browser comes no more".into());
             }
-            What::Crash => {
+            EventKind::Crash => {
                 let node = pick.of(NODES);
                 self.say(|_| format!("node {node} crashes"));
                 self.tally.crashes += 1;
@@ -170,17 +170,17 @@ impl Simulation {
                 self.hub.wires().hang_up(node);
                 self.renew(node);
             }
-            What::Keys => self.turn_keys(pick),
-            What::Backup => self.save().await,
-            What::Restore if !self.backup.is_empty() => self.restore().await,
-            What::Outage => {
+            EventKind::Keys => self.turn_keys(pick),
+            EventKind::Backup => self.save().await,
+            EventKind::Restore if !self.backup.is_empty() => self.restore().await,
+            EventKind::Outage => {
                 let outage = [Outage::Refusing, Outage::Mute][pick.of(2)];
                 self.outage_ends = self.tick + 1 + pick.of(3 * self.setup.lifetime as usize) as u64;
                 self.hub.wires().outage = Some(outage);
                 self.tally.outages += 1;
                 self.say(|_| format!("the store fails: {outage:?}"));
             }
-            What::Copy | What::Restore => {}
+            EventKind::Copy | EventKind::Restore => {}
         }
         Ok(())
     }
@@ -233,7 +233,7 @@ impl Simulation {
         if self.gone || self.flights.len() >= TABS {
             return;
         }
-        let asked = self.asks(Who::Browser, kind, pick.once_in(3));
+        let asked = self.asks(Actor::Browser, kind, pick.once_in(3));
         if asked.kind == Kind::SignOut && asked.tokens.is_empty() {
             return;
         }
@@ -252,7 +252,7 @@ impl Simulation {
         };
         let lost = lost || self.hub.wires().outage.is_some();
         if !lost {
-            self.hub.land(report).await;
+            self.hub.deliver(report).await;
         }
         self.say(|simulation| {
             let Report { sid, generation, .. } = report;

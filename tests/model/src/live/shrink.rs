@@ -2,9 +2,9 @@
 
 use tokio::runtime::Runtime;
 
-use super::event::{Event, Pick, What};
+use super::check::Violation;
+use super::event::{Event, EventKind, Pick};
 use super::go;
-use super::judge::Wrong;
 use super::setup::Setup;
 
 /// Leaves out every event that is not needed to break the same promise, and simplifies the others.
@@ -12,7 +12,7 @@ pub(super) fn shrink(
     runtime: &Runtime,
     setup: Setup,
     events: Vec<Event>,
-    wrong: Wrong,
+    wrong: Violation,
 ) -> Vec<Event> {
     // The events up to the violation, each with the request that it applies to; `None` if no
     // promise is broken.
@@ -53,7 +53,7 @@ fn leave_out(events: &mut Vec<Event>, breaks: &impl Fn(&[Event]) -> Option<Vec<E
 fn simplify(events: &mut [Event], breaks: &impl Fn(&[Event]) -> Option<Vec<Event>>) {
     for at in 0..events.len() {
         let kept = events[at];
-        let what = if kept.what == What::Sleep { What::Tick } else { kept.what };
+        let what = if kept.what == EventKind::Sleep { EventKind::Tick } else { kept.what };
         for pick in [Pick(0), Pick(1), Pick(u32::MAX)] {
             events[at] = Event { what, pick, ..kept };
             if breaks(events).is_some() {

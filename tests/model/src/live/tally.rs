@@ -1,6 +1,6 @@
 //! Counters over many schedules.
 
-use super::browser::Who;
+use super::browser::Actor;
 use super::play::Simulation;
 
 /// Counters over many schedules.
@@ -38,7 +38,7 @@ pub struct Tally {
     /// How many access tokens were presented after their expiry: at least the number of rotations.
     pub expiries: u64,
     /// Rotations to the generation that a client held while the store was behind it.
-    pub adopted: u64,
+    pub ahead_of_store: u64,
     /// How many nodes crashed.
     pub crashes: u64,
     /// How often the store had an outage.
@@ -54,13 +54,13 @@ pub struct Tally {
     /// transit.
     pub overtaken: u64,
     /// Valid refresh tokens that were ignored beside an expired access token of a former session.
-    pub shadowed: u64,
+    pub ignored_refresh: u64,
     /// Responses of slow handlers with tokens of a session whose end their node knew.
-    pub posthumous: u64,
+    pub late_tokens: u64,
     /// Access tokens of an ended session, minted by a node whose clock was ahead, and accepted by a
     /// node that had forgotten the end. A node remembers it for one access token lifetime plus an
     /// hour.
-    pub outlived: u32,
+    pub forgotten_ends: u32,
 }
 
 impl Tally {
@@ -80,16 +80,16 @@ impl Tally {
         self.lost += other.lost;
         self.rotations += other.rotations;
         self.expiries += other.expiries;
-        self.adopted += other.adopted;
+        self.ahead_of_store += other.ahead_of_store;
         self.crashes += other.crashes;
         self.outages += other.outages;
         self.key_switches += other.key_switches;
         self.restores += other.restores;
         self.sessions += other.sessions;
         self.overtaken += other.overtaken;
-        self.shadowed += other.shadowed;
-        self.posthumous += other.posthumous;
-        self.outlived += other.outlived;
+        self.ignored_refresh += other.ignored_refresh;
+        self.late_tokens += other.late_tokens;
+        self.forgotten_ends += other.forgotten_ends;
         self
     }
 
@@ -104,7 +104,7 @@ impl Simulation {
     pub(super) fn sum(&self) -> Tally {
         let mut tally = Tally { schedules: 1, ..self.tally };
         let wires = self.hub.wires();
-        tally.adopted = wires.adopted;
+        tally.ahead_of_store = wires.ahead_of_store;
         for (_, known) in self.ledger.all() {
             tally.sessions += 1;
             tally.rotations += wires.rotations(known.sid);
@@ -116,20 +116,20 @@ impl Simulation {
         tally
     }
 
-    /// The course of the theft.
+    /// How the theft ended.
     fn theft<'t>(&self, tally: &'t mut Tally) -> &'t mut u32 {
-        let thief = |who: &&Who| **who == Who::Thief;
+        let thief = |actor: &&Actor| **actor == Actor::Thief;
         // The turns of the two clients, from the thief's first.
-        let mut turns = self.turns.iter().skip_while(|who| !thief(who));
+        let mut turns = self.turns.iter().skip_while(|actor| !thief(actor));
         if self.noticed {
             &mut tally.noticed
         } else if !self.served {
             &mut tally.worthless
         } else if turns.clone().next().is_none() {
             &mut tally.borrowed
-        } else if turns.clone().all(|who| *who == Who::Thief) {
+        } else if turns.clone().all(|actor| *actor == Actor::Thief) {
             &mut tally.took_over
-        } else if turns.by_ref().skip_while(thief).any(|who| *who == Who::Thief) {
+        } else if turns.by_ref().skip_while(thief).any(|actor| *actor == Actor::Thief) {
             &mut tally.lock_step
         } else {
             &mut tally.let_go

@@ -10,8 +10,8 @@ use http_body_util::{BodyExt as _, Full};
 use tokio::sync::oneshot;
 use tower_service::Service;
 
-use super::gate::{Kind, Link, What};
-use super::server::Said;
+use super::gate::{Kind, Operation, StoreLink};
+use super::provider::ProviderAnswer;
 
 /// How long the other server's access tokens live, in seconds.
 pub(super) const LIFE: u64 = 3600;
@@ -29,7 +29,7 @@ fn number(text: &str) -> Option<u64> {
 }
 
 #[derive(Clone)]
-pub(super) struct Carry(pub(super) Link);
+pub(super) struct Carry(pub(super) StoreLink);
 
 type Carried = Result<Response<Full<Bytes>>, HttpError>;
 
@@ -56,31 +56,31 @@ impl Service<Request<Full<Bytes>>> for Carry {
                 return answer(StatusCode::BAD_REQUEST, r#"{"error":"invalid_request"}"#);
             };
             if revokes {
-                link.hub.wires().server.revoke(token);
+                link.hub.wires().provider.revoke(token);
                 return answer(StatusCode::OK, "{}");
             }
             let (said, heard) = oneshot::channel();
-            link.stand(Kind::Request, What::Request(token, said));
-            hear(heard.await.unwrap_or(Said::Lost))
+            link.stand(Kind::Request, Operation::Request(token, said));
+            hear(heard.await.unwrap_or(ProviderAnswer::Lost))
         })
     }
 }
 
-fn hear(said: Said) -> Carried {
+fn hear(said: ProviderAnswer) -> Carried {
     let cause = || "as the schedule says".to_owned();
     match said {
-        Said::Issued(number) => {
+        ProviderAnswer::Issued(number) => {
             let token = text(number);
             let json = format!(
                 r#"{{"access_token":"access-{number}","token_type":"bearer","expires_in":{LIFE},"refresh_token":"{token}"}}"#
             );
             answer(StatusCode::OK, &json)
         }
-        Said::Refused => answer(StatusCode::BAD_REQUEST, r#"{"error":"invalid_grant"}"#),
-        Said::Busy => answer(StatusCode::SERVICE_UNAVAILABLE, "{}"),
-        Said::Broken => answer(StatusCode::INTERNAL_SERVER_ERROR, "{}"),
-        Said::Unsent => Err(HttpError::Connect { cause: cause() }),
-        Said::Lost => Err(HttpError::Lost { cause: cause() }),
+        ProviderAnswer::Refused => answer(StatusCode::BAD_REQUEST, r#"{"error":"invalid_grant"}"#),
+        ProviderAnswer::Busy => answer(StatusCode::SERVICE_UNAVAILABLE, "{}"),
+        ProviderAnswer::Broken => answer(StatusCode::INTERNAL_SERVER_ERROR, "{}"),
+        ProviderAnswer::Unsent => Err(HttpError::Connect { cause: cause() }),
+        ProviderAnswer::Lost => Err(HttpError::Lost { cause: cause() }),
     }
 }
 

@@ -2,9 +2,9 @@
 
 use http::StatusCode;
 
+use super::check::Broken;
 use super::gate::Kind;
-use super::judge::Broken;
-use super::node::Wish;
+use super::node::RequestKind;
 use super::play::Simulation;
 use super::step::{ChangeResult, Move, Span};
 
@@ -24,7 +24,7 @@ impl Simulation {
         self.let_through()?;
         // Long enough for clients that retry, and for tokens in doubt.
         for _ in 0..2 {
-            self.pass(Span::Limit.length(self.plan.model))?;
+            self.pass(Span::Limit.length(self.plan.kind))?;
             self.let_through()?;
         }
         Ok(())
@@ -47,7 +47,7 @@ impl Simulation {
     pub(super) fn finally(&mut self, node: usize) -> Result<StatusCode, Broken> {
         let counts = |simulation: &Self| (simulation.tally.served, simulation.tally.refused);
         let before = counts(self);
-        self.apply(Move::Ask(node, Wish::Visit))?;
+        self.apply(Move::Ask(node, RequestKind::Visit))?;
         self.let_through()?;
         if counts(self) == before {
             // The request waits for an operation, or was told to retry.

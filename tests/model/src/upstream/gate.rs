@@ -11,7 +11,7 @@ use everfresh::store::{
 use everfresh::{ManualClock, MemoryStore, SessionId};
 use tokio::sync::oneshot;
 
-use super::server::{Model, Said, Server};
+use super::provider::{Provider, ProviderAnswer, ProviderKind};
 
 /// The kind of a pending operation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -47,15 +47,15 @@ pub(super) enum Change {
 /// Whether a change was made, and the row that it ended.
 pub(super) struct Made(pub(super) bool, pub(super) Option<SessionRecord>);
 
-pub(super) enum What {
+pub(super) enum Operation {
     Change(Change, oneshot::Sender<Result<Made, StoreError>>),
-    Request(u64, oneshot::Sender<Said>),
-    Answer(Said, oneshot::Sender<Said>),
+    Request(u64, oneshot::Sender<ProviderAnswer>),
+    Answer(ProviderAnswer, oneshot::Sender<ProviderAnswer>),
 }
 
 pub(super) struct Pending {
     pub(super) id: Id,
-    pub(super) what: What,
+    pub(super) what: Operation,
     /// The life of the node that asked. Each restart starts a new one.
     pub(super) life: u32,
 }
@@ -64,8 +64,8 @@ impl Pending {
     /// Whether the node that asked has crashed.
     pub(super) fn is_orphan(&self) -> bool {
         match &self.what {
-            What::Change(_, answer) => answer.is_closed(),
-            What::Request(_, answer) | What::Answer(_, answer) => answer.is_closed(),
+            Operation::Change(_, answer) => answer.is_closed(),
+            Operation::Request(_, answer) | Operation::Answer(_, answer) => answer.is_closed(),
         }
     }
 }
@@ -79,7 +79,7 @@ pub(super) struct Hub {
 }
 
 pub(super) struct Wires {
-    pub(super) server: Server,
+    pub(super) provider: Provider,
     /// The store fails every call.
     pub(super) down: bool,
     /// The time since the start.
@@ -90,9 +90,9 @@ pub(super) struct Wires {
 }
 
 impl Hub {
-    pub(super) fn new(model: Model, clock: ManualClock) -> Self {
+    pub(super) fn new(kind: ProviderKind, clock: ManualClock) -> Self {
         let wires = Wires {
-            server: Server::new(model),
+            provider: Provider::new(kind),
             down: false,
             now: Duration::ZERO,
             pending: Vec::new(),
@@ -106,8 +106,8 @@ impl Hub {
         self.wires.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    pub(super) fn link(&self, node: usize, life: u32) -> Link {
-        Link { hub: self.clone(), node, life }
+    pub(super) fn link(&self, node: usize, life: u32) -> StoreLink {
+        StoreLink { hub: self.clone(), node, life }
     }
 
     /// The session's row, read around any fault.
@@ -118,8 +118,8 @@ impl Hub {
     /// Makes a change.
     pub(super) fn make(&self, change: Change) -> Result<Made, StoreError> {
         let made = match change {
-            Change::Reservation(claim) => ready(self.store.reserve(claim)),
-            Change::Release(claim) => ready(self.store.release(claim)),
+            Change::Reservation(reservation) => ready(self.store.reserve(reservation)),
+            Change::Release(reservation) => ready(self.store.release(reservation)),
             Change::Publish(new) => ready(self.store.publish(new)),
             Change::Revoke(sid) => ready(self.store.revoke(sid)),
             Change::End(sid) => {
@@ -143,14 +143,14 @@ fn ready<T>(future: impl Future<Output = T>) -> T {
 
 /// The connection from one node to the store and to the other server.
 #[derive(Clone)]
-pub(super) struct Link {
+pub(super) struct StoreLink {
     pub(super) hub: Hub,
     node: usize,
     life: u32,
 }
 
-impl Link {
-    pub(super) fn stand(&self, kind: Kind, what: What) {
+impl StoreLink {
+    pub(super) fn stand(&self, kind: Kind, what: Operation) {
         let (node, life) = (self.node, self.life);
         let mut wires = self.hub.wires();
         let earlier = wires.numbers.iter().filter(|id| id.node == node && id.kind == kind).count();
@@ -161,7 +161,7 @@ impl Link {
 
     async fn change(&self, kind: Kind, change: Change) -> Result<Made, StoreError> {
         let (answer, answered) = oneshot::channel();
-        self.stand(kind, What::Change(change, answer));
+        self.stand(kind, Operation::Change(change, answer));
         answered.await.unwrap_or_else(|_| Err(down()))
     }
 
@@ -175,7 +175,7 @@ pub(super) fn down() -> StoreError {
 }
 
 /// Reads, and calls unrelated to reservations, pass at once.
-impl SessionStore for Link {
+impl SessionStore for StoreLink {
     async fn create(&self, new: NewSession) -> Result<(), StoreError> {
         self.up()?;
         self.hub.store.create(new).await
@@ -225,13 +225,13 @@ impl SessionStore for Link {
     }
 }
 
-impl UpstreamTokenStore for Link {
-    async fn reserve(&self, claim: Reservation) -> Result<bool, StoreError> {
-        self.change(Kind::Reservation, Change::Reservation(claim)).await.map(|made| made.0)
+impl UpstreamTokenStore for StoreLink {
+    async fn reserve(&self, reservation: Reservation) -> Result<bool, StoreError> {
+        self.change(Kind::Reservation, Change::Reservation(reservation)).await.map(|made| made.0)
     }
 
-    async fn release(&self, claim: Reservation) -> Result<bool, StoreError> {
-        self.change(Kind::Release, Change::Release(claim)).await.map(|made| made.0)
+    async fn release(&self, reservation: Reservation) -> Result<bool, StoreError> {
+        self.change(Kind::Release, Change::Release(reservation)).await.map(|made| made.0)
     }
 
     async fn publish(&self, new: Publication) -> Result<bool, StoreError> {

@@ -9,10 +9,10 @@
 //!    In some schedules a client signs out.
 //! 3. The row: a change takes effect or fails, and its acknowledgement arrives or is lost. The
 //!    store fails for a while.
-//! 4. The other server ([`Model`]): a request reaches it, finds no connection, is lost, or is
+//! 4. The other server ([`ProviderKind`]): a request reaches it, finds no connection, is lost, or is
 //!    answered with 503. An answer arrives, at any time, or is lost.
 //!
-//! [`Wrong`] lists the checks of every schedule. At the end all faults stop: late answers arrive,
+//! [`Violation`] lists the checks of every schedule. At the end all faults stop: late answers arrive,
 //! stopped nodes continue, and the store works. A session must then be fully usable, now and at the
 //! next expiry, if its last tokens reached a node that lived to store them, or if its token was
 //! never sent. Other sessions are in doubt: their requests are refused and keep their cookies.
@@ -23,38 +23,38 @@
 //! # Assumptions
 //! * The store keeps what it acknowledged. The other server's answers are true; a server that
 //!   processes a request and answers 500 is a limit of the protocol, which [`Plan::broken`] allows.
-//! * A request to a server of [`Model::Grace`] arrives before time passes, or never.
+//! * A request to a server of [`ProviderKind::Grace`] arrives before time passes, or never.
 //! * The back-off after failures is random, so the nodes' steady clocks jump past it.
 //!
 //! ```
-//! use everfresh_model::upstream::{Model, Plan, wander};
+//! use everfresh_model::upstream::{ProviderKind, Plan, wander};
 //!
-//! let explored = wander(Plan::wide(Model::Strict), 1, 20);
+//! let explored = wander(Plan::wide(ProviderKind::Strict), 1, 20);
 //! assert!(explored.failed.is_none(), "{}", explored.failed.unwrap());
 //! assert!(explored.tally.published > 0);
 //! ```
 
 mod carry;
+mod check;
 mod end;
 mod gate;
-mod judge;
 mod node;
 mod play;
+mod provider;
 mod search;
-mod server;
 mod step;
 
 use std::fmt;
 
-pub use judge::Wrong;
+pub use check::Violation;
+pub use provider::ProviderKind;
 pub use search::{explore, wander};
-pub use server::Model;
 
 /// Bounds of a schedule. None of the functions here can be called within a runtime.
 #[derive(Clone, Copy, Debug)]
 pub struct Plan {
     /// The other server.
-    pub model: Model,
+    pub kind: ProviderKind,
     /// The number of nodes: 1 to 3.
     pub nodes: usize,
     /// The number of requests.
@@ -73,15 +73,15 @@ pub struct Plan {
 
 impl Plan {
     /// Small enough to try every schedule: two requests, two faults.
-    pub fn narrow(model: Model) -> Self {
+    pub fn narrow(kind: ProviderKind) -> Self {
         let (sign_out, broken) = (true, false);
-        Self { model, nodes: 2, asks: 2, faults: 2, passes: 1, steps: 16, sign_out, broken }
+        Self { kind, nodes: 2, asks: 2, faults: 2, passes: 1, steps: 16, sign_out, broken }
     }
 
     /// For random schedules: three nodes, ten requests, eight faults.
-    pub fn wide(model: Model) -> Self {
+    pub fn wide(kind: ProviderKind) -> Self {
         let (sign_out, broken) = (true, false);
-        Self { model, nodes: 3, asks: 10, faults: 8, passes: 8, steps: 80, sign_out, broken }
+        Self { kind, nodes: 3, asks: 10, faults: 8, passes: 8, steps: 80, sign_out, broken }
     }
 }
 
@@ -100,7 +100,7 @@ pub struct Explored {
 #[derive(Clone, Debug)]
 pub struct Failed {
     /// Which promise.
-    pub wrong: Wrong,
+    pub wrong: Violation,
     /// The events of the run, line by line.
     pub trace: Vec<String>,
 }

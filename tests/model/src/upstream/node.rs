@@ -17,8 +17,8 @@ use tokio::runtime::Runtime;
 use tokio::task::JoinHandle;
 
 use super::carry::{Carry, LIFE, REVOKE, TOKEN, text};
-use super::gate::{Hub, Link};
-use super::server::Model;
+use super::gate::{Hub, StoreLink};
+use super::provider::ProviderKind;
 
 /// The start time of the simulation.
 pub(super) const START: Timestamp = Timestamp::from_secs(1_800_000_000);
@@ -30,7 +30,7 @@ pub(super) const LIMIT: Duration = Duration::from_secs(10);
 pub(super) const WAITS: Duration = Duration::from_secs(3);
 
 /// The shortest time that passes. Afterwards every task that could make progress has done so.
-pub(super) const MOMENT: Duration = Duration::from_millis(1);
+pub(super) const INSTANT: Duration = Duration::from_millis(1);
 
 /// Longer than the engine's longest back-off.
 const LONG: Duration = Duration::from_secs(64);
@@ -40,15 +40,15 @@ const REFRESH: &str = "__Host-refresh_token";
 
 /// The kinds of requests that a client sends to a node.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Wish {
+pub(super) enum RequestKind {
     /// A page, with an access token that has expired.
     Visit,
     SignOut,
 }
 
 /// A request that a node processes.
-pub(super) struct Asked {
-    pub(super) wish: Wish,
+pub(super) struct PendingRequest {
+    pub(super) wish: RequestKind,
     /// Its arrival time, plus the time for which the node was stopped.
     pub(super) since: Duration,
     /// The session was over at its arrival.
@@ -82,7 +82,7 @@ pub(super) struct Beginning {
 
 pub(super) struct Node {
     pub(super) life: u32,
-    pub(super) asked: Vec<Asked>,
+    pub(super) asked: Vec<PendingRequest>,
     pub(super) stopped: bool,
     /// How long it was stopped.
     behind: Duration,
@@ -92,11 +92,11 @@ pub(super) struct Node {
 }
 
 impl Node {
-    pub(super) fn new(hub: &Hub, model: Model, number: usize, life: u32) -> Self {
+    pub(super) fn new(hub: &Hub, kind: ProviderKind, number: usize, life: u32) -> Self {
         let clock = ManualClock::starting_at(hub.clock.now());
         let runtime = runtime();
         let link = hub.link(number, life);
-        let engine = engine(&link, &clock, &runtime, model);
+        let engine = engine(&link, &clock, &runtime, kind);
         let (stopped, behind) = (false, Duration::ZERO);
         Self { life, asked: Vec::new(), stopped, behind, clock, engine, runtime }
     }
@@ -113,11 +113,11 @@ impl Node {
 
     fn run(&mut self, by: Duration) {
         self.runtime.block_on(async {
-            if by > MOMENT {
-                tokio::time::advance(by - MOMENT).await;
+            if by > INSTANT {
+                tokio::time::advance(by - INSTANT).await;
             }
             // Time stands still, so this returns only when no other task can make progress.
-            tokio::time::sleep(MOMENT).await;
+            tokio::time::sleep(INSTANT).await;
         });
     }
 
@@ -136,11 +136,11 @@ impl Node {
         self.stopped = false;
         let behind = std::mem::take(&mut self.behind);
         self.asked.iter_mut().for_each(|asked| asked.since += behind);
-        self.run(behind + MOMENT);
+        self.run(behind + INSTANT);
     }
 
-    pub(super) fn ask(&mut self, wish: Wish, jar: &Cookies, now: Duration, after: bool) {
-        if wish == Wish::Visit {
+    pub(super) fn ask(&mut self, wish: RequestKind, jar: &Cookies, now: Duration, after: bool) {
+        if wish == RequestKind::Visit {
             // The back-off after a failure is random and covered by other tests. The steady clock
             // jumps past it.
             let wall = self.clock.now();
@@ -149,11 +149,11 @@ impl Node {
         }
         let request = request(jar, wish);
         let task = self.runtime.spawn(handle(self.engine.clone(), request, wish));
-        self.asked.push(Asked { wish, since: now, after, stopped: false, task });
+        self.asked.push(PendingRequest { wish, since: now, after, stopped: false, task });
     }
 
     /// The answers so far.
-    pub(super) fn answers(&mut self) -> Vec<(Asked, Answer)> {
+    pub(super) fn answers(&mut self) -> Vec<(PendingRequest, Answer)> {
         let mut answers = Vec::new();
         while let Some(at) = self.asked.iter().position(|asked| asked.task.is_finished()) {
             let mut asked = self.asked.remove(at);
@@ -171,12 +171,17 @@ fn runtime() -> Runtime {
     runtime.expect("a runtime")
 }
 
-fn engine(link: &Link, clock: &ManualClock, runtime: &Runtime, model: Model) -> Engine<()> {
+fn engine(
+    link: &StoreLink,
+    clock: &ManualClock,
+    runtime: &Runtime,
+    kind: ProviderKind,
+) -> Engine<()> {
     let http = HttpClient::over(Carry(link.clone()));
     let upstream = Upstream::oauth2(&http, TOKEN.parse().expect("an address"))
         .client(everfresh::dialect::ClientAuthentication::None { id: "app".into() })
         .revoke_at(REVOKE.parse().expect("an address"))
-        .replay(model.replay())
+        .replay(kind.replay())
         .limit(LIMIT);
     build(upstream.kept_in(link.clone()), clock, runtime)
 }
@@ -194,10 +199,10 @@ fn build(rotate: Rotate, clock: &ManualClock, runtime: &Runtime) -> Engine<()> {
 }
 
 impl Beginning {
-    pub(super) fn new(model: Model) -> Self {
+    pub(super) fn new(kind: ProviderKind) -> Self {
         let clock = ManualClock::starting_at(START.minus(Duration::from_secs(2 * LIFE)));
-        let hub = Hub::new(model, clock);
-        let mut node = Node::new(&hub, model, 0, 0);
+        let hub = Hub::new(kind, clock);
+        let mut node = Node::new(&hub, kind, 0, 0);
         let signed_in = node.runtime.block_on(async {
             let mut issued = AccessTokenResponse::new(AccessToken::new("access-0".into()));
             issued = issued.with_refresh_token(RefreshToken::new(text(0)));
@@ -213,17 +218,17 @@ impl Beginning {
         node.pass(Duration::from_secs(2 * LIFE));
         // A valid access token for signing out, from an engine without upstream tokens.
         let plain = build(Rotate::new(hub.store.clone()), &node.clock, &node.runtime);
-        let request = request(&signed_in.cookies, Wish::Visit);
-        let renewed = node.runtime.block_on(handle(plain, request, Wish::Visit));
+        let request = request(&signed_in.cookies, RequestKind::Visit);
+        let renewed = node.runtime.block_on(handle(plain, request, RequestKind::Visit));
         let records =
             node.runtime.block_on(everfresh::store::SessionStore::list(&hub.store, "alice"));
         Self { record: records.expect("a store").remove(0), jar: renewed.cookies }
     }
 }
 
-fn request(jar: &Cookies, wish: Wish) -> Request<()> {
+fn request(jar: &Cookies, wish: RequestKind) -> Request<()> {
     let mut pairs: Vec<_> = jar.refresh.iter().map(|token| format!("{REFRESH}={token}")).collect();
-    if wish == Wish::SignOut {
+    if wish == RequestKind::SignOut {
         pairs.extend(jar.access.iter().map(|token| format!("{ACCESS}={token}")));
     }
     let mut request = Request::new(());
@@ -234,14 +239,14 @@ fn request(jar: &Cookies, wish: Wish) -> Request<()> {
     request
 }
 
-async fn handle(engine: Engine<()>, request: Request<()>, wish: Wish) -> Answer {
+async fn handle(engine: Engine<()>, request: Request<()>, wish: RequestKind) -> Answer {
     let session = match engine.begin(&request) {
         Progress::Pass(session) => session,
         Progress::Wait(waiting) => waiting.settle().await,
     };
     let status = match wish {
-        Wish::Visit => session.require().map_or_else(|no| no.status(), |()| StatusCode::OK),
-        Wish::SignOut => match session.sign_out().await {
+        RequestKind::Visit => session.require().map_or_else(|no| no.status(), |()| StatusCode::OK),
+        RequestKind::SignOut => match session.sign_out().await {
             Ok(()) => StatusCode::NO_CONTENT,
             Err(error) if error.kind() == SessionErrorKind::Unavailable => {
                 StatusCode::SERVICE_UNAVAILABLE

@@ -4,10 +4,10 @@ use std::time::Duration;
 
 use everfresh::SessionId;
 
-use super::gate::{Hub, Id, Kind, Made, Pending, What, down};
-use super::judge::{Broken, Ledger};
-use super::node::{Beginning, Cookies, MOMENT, Node, START, Wish};
-use super::server::{Model, Said};
+use super::check::{Broken, Ledger};
+use super::gate::{Hub, Id, Kind, Made, Operation, Pending, down};
+use super::node::{Beginning, Cookies, INSTANT, Node, RequestKind, START};
+use super::provider::{ProviderAnswer, ProviderKind};
 use super::step::{ChangeResult, Move, Span, letter};
 use super::{Plan, Tally};
 
@@ -42,9 +42,9 @@ pub(super) struct Simulation {
 
 impl Simulation {
     pub(super) fn begin(plan: Plan, beginning: &Beginning, traced: bool) -> Self {
-        let hub = Hub::new(plan.model, everfresh::ManualClock::starting_at(START));
+        let hub = Hub::new(plan.kind, everfresh::ManualClock::starting_at(START));
         hub.store.restore(beginning.record.clone());
-        let nodes = (0..plan.nodes).map(|n| Node::new(&hub, plan.model, n, 0)).collect();
+        let nodes = (0..plan.nodes).map(|n| Node::new(&hub, plan.kind, n, 0)).collect();
         Self {
             plan,
             hub,
@@ -83,7 +83,7 @@ impl Simulation {
         let waited_for = busy || self.nodes.iter().any(|node| !node.asked.is_empty());
         if self.asks > 0 {
             let askable = (0..self.met()).filter(|node| self.is_askable(*node, &gate));
-            moves.extend(askable.map(|node| Move::Ask(node, Wish::Visit)));
+            moves.extend(askable.map(|node| Move::Ask(node, RequestKind::Visit)));
         }
         moves.extend(down.then_some(Move::Up));
         for (number, node) in self.nodes.iter().enumerate() {
@@ -96,7 +96,7 @@ impl Simulation {
         }
         // A node counts from the time of sending, so it can't keep a grace period that starts at
         // the arrival.
-        let prompt = self.plan.model == Model::Grace;
+        let prompt = self.plan.kind == ProviderKind::Grace;
         let on_its_way = gate.iter().any(|at| at.id.kind == Kind::Request && !at.orphan);
         if self.passes > 0 && waited_for && !(prompt && on_its_way) {
             moves.extend([Move::Pass(Span::Second), Move::Pass(Span::Limit)]);
@@ -104,7 +104,7 @@ impl Simulation {
         faults.extend((busy && !down).then_some(Move::Down));
         if self.plan.sign_out && !self.ledger.signs_out {
             let running = (0..self.met()).filter(|node| !self.nodes[*node].stopped);
-            faults.extend(running.map(|node| Move::Ask(node, Wish::SignOut)));
+            faults.extend(running.map(|node| Move::Ask(node, RequestKind::SignOut)));
         }
         if self.faults > 0 {
             moves.append(&mut faults);
@@ -117,8 +117,10 @@ impl Simulation {
     fn fates(&self, id: Id, down: bool) -> (Move, Vec<Move>) {
         match id.kind {
             Kind::Request => {
-                let broken = self.plan.broken.then_some(Said::Broken);
-                let instead = [Said::Unsent, Said::Lost, Said::Busy].into_iter().chain(broken);
+                let broken = self.plan.broken.then_some(ProviderAnswer::Broken);
+                let instead = [ProviderAnswer::Unsent, ProviderAnswer::Lost, ProviderAnswer::Busy]
+                    .into_iter()
+                    .chain(broken);
                 let mishaps = instead.map(|said| Move::Reach(id, Some(said)));
                 (Move::Reach(id, None), mishaps.collect())
             }
@@ -169,7 +171,7 @@ impl Simulation {
         self.say(|_| what.to_string());
         match what {
             Move::Ask(node, wish) => {
-                if wish == Wish::Visit {
+                if wish == RequestKind::Visit {
                     self.asks = self.asks.saturating_sub(1);
                 }
                 self.ask(node, wish);
@@ -188,18 +190,18 @@ impl Simulation {
             Move::Up => self.hub.wires().down = false,
             Move::Pass(span) => {
                 self.passes = self.passes.saturating_sub(1);
-                if self.plan.model == Model::Grace {
+                if self.plan.kind == ProviderKind::Grace {
                     let gone = |p: &Pending| p.id.kind == Kind::Request && p.is_orphan();
                     self.hub.wires().pending.retain(|p| !gone(p));
                 }
-                return self.pass(span.length(self.plan.model));
+                return self.pass(span.length(self.plan.kind));
             }
         }
-        self.pass(MOMENT)
+        self.pass(INSTANT)
     }
 
-    pub(super) fn ask(&mut self, node: usize, wish: Wish) {
-        if wish == Wish::SignOut {
+    pub(super) fn ask(&mut self, node: usize, wish: RequestKind) {
+        if wish == RequestKind::SignOut {
             self.ledger.signs_out = true;
             self.ledger.asked_to_end = Some(node);
         }
@@ -207,7 +209,7 @@ impl Simulation {
         self.nodes[node].ask(wish, &self.jar, now, after);
     }
 
-    /// Time passes for all nodes. Judges the result.
+    /// Time passes for all nodes. Checks the result.
     pub(super) fn pass(&mut self, by: Duration) -> Result<(), Broken> {
         self.hub.wires().now += by;
         self.hub.clock.advance(by);
@@ -224,7 +226,7 @@ impl Simulation {
     }
 
     fn change(&mut self, id: Id, fate: ChangeResult) -> Result<(), Broken> {
-        let Pending { what: What::Change(change, answer), .. } = self.take(id) else {
+        let Pending { what: Operation::Change(change, answer), .. } = self.take(id) else {
             unreachable!("a change of the row")
         };
         let made = match fate {
@@ -234,7 +236,7 @@ impl Simulation {
                 if matches!(made, Ok(Made(true, _))) {
                     self.note_change(id, &change)?;
                 } else {
-                    self.say(|_| "    in vain".to_owned());
+                    self.say(|_| "    without effect".to_owned());
                 }
                 if fate == ChangeResult::Done { made } else { Err(down()) }
             }
@@ -245,15 +247,15 @@ impl Simulation {
         Ok(())
     }
 
-    fn reach(&mut self, id: Id, instead: Option<Said>) -> Result<(), Broken> {
-        let Pending { what: What::Request(token, answer), life, .. } = self.take(id) else {
+    fn reach(&mut self, id: Id, instead: Option<ProviderAnswer>) -> Result<(), Broken> {
+        let Pending { what: Operation::Request(token, answer), life, .. } = self.take(id) else {
             unreachable!("a refresh")
         };
         let said = match instead {
-            None | Some(Said::Broken) => {
+            None | Some(ProviderAnswer::Broken) => {
                 let mut wires = self.hub.wires();
                 let now = wires.now;
-                wires.server.refresh(token, now)
+                wires.provider.refresh(token, now)
             }
             Some(said) => said,
         };
@@ -264,7 +266,7 @@ impl Simulation {
             None if answer.is_closed() => {}
             None => {
                 let id = Id { kind: Kind::Answer, ..id };
-                let what = What::Answer(said, answer);
+                let what = Operation::Answer(said, answer);
                 self.hub.wires().pending.push(Pending { id, what, life });
             }
         }
@@ -273,24 +275,24 @@ impl Simulation {
     }
 
     fn hear(&mut self, id: Id, heard: bool) {
-        let Pending { what: What::Answer(said, answer), .. } = self.take(id) else {
+        let Pending { what: Operation::Answer(said, answer), .. } = self.take(id) else {
             unreachable!("an answer")
         };
         self.ledger.note_heard(id, said, heard);
-        let _ = answer.send(if heard { said } else { Said::Lost });
+        let _ = answer.send(if heard { said } else { ProviderAnswer::Lost });
     }
 
     fn crash(&mut self, node: usize) {
         let engaged = is_engaged(node, &self.gate().0) || self.nodes[node].stopped;
         self.ledger.note_crash(node, engaged);
         let life = self.nodes[node].life + 1;
-        self.nodes[node] = Node::new(&self.hub, self.plan.model, node, life);
+        self.nodes[node] = Node::new(&self.hub, self.plan.kind, node, life);
         // Answers whose receiver has crashed.
         let deaf = |p: &Pending| p.id.kind == Kind::Answer && p.is_orphan();
         self.hub.wires().pending.retain(|p| !deaf(p));
     }
 
-    /// Judges the answers that requests have received, one after the other.
+    /// Checks the answers that requests have received, one after the other.
     fn look(&mut self) -> Result<(), Broken> {
         self.look_at_sends()?;
         for node in 0..self.nodes.len() {
@@ -302,9 +304,9 @@ impl Simulation {
                 if answer.cookies.refresh.is_some() {
                     self.jar.refresh = answer.cookies.refresh.clone();
                 }
-                self.judge_answer(&asked, &answer)?;
+                self.check_answer(&asked, &answer)?;
             }
-            self.judge_patience(node)?;
+            self.check_waits(node)?;
         }
         Ok(())
     }

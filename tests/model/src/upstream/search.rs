@@ -1,17 +1,17 @@
 //! All schedules within bounds, or many random ones. A schedule that breaks a promise is shortened.
 
-use super::judge::{Broken, broken};
+use super::check::{Broken, broken};
 use super::node::Beginning;
 use super::play::Simulation;
 use super::step::Move;
-use super::{Explored, Failed, Plan, Tally, Wrong};
+use super::{Explored, Failed, Plan, Tally, Violation};
 
 /// Tries every schedule: first those without a fault, then those with one fault, and so on, so the
 /// first violation found has the fewest faults. Stops after `most` schedules.
 ///
 /// Stateless: each schedule runs from the beginning, with real engines.
 pub fn explore(plan: Plan, most: u64) -> Explored {
-    let beginning = Beginning::new(plan.model);
+    let beginning = Beginning::new(plan.kind);
     let mut explored = Explored { tally: Tally::default(), complete: true, failed: None };
     for faults in 0..=plan.faults {
         let plan = Plan { faults, ..plan };
@@ -42,7 +42,7 @@ pub fn explore(plan: Plan, most: u64) -> Explored {
 
 /// Tries random schedules, starting with this seed.
 pub fn wander(plan: Plan, seed: u64, schedules: u64) -> Explored {
-    let beginning = Beginning::new(plan.model);
+    let beginning = Beginning::new(plan.kind);
     let mut explored = Explored { tally: Tally::default(), complete: false, failed: None };
     for seed in (seed..).take(schedules as usize) {
         let mut random = Random(seed.wrapping_mul(0x9E37_79B9_7F4A_7C15));
@@ -88,7 +88,7 @@ fn run(plan: Plan, beginning: &Beginning, path: &mut Vec<(usize, usize)>) -> Ran
         path[at - 1].0.min(moves.len() - 1)
     });
     let end = match diverged || at < path.len() {
-        true => Err(broken(Wrong::Diverged, "the same steps led elsewhere")),
+        true => Err(broken(Violation::Diverged, "the same steps led elsewhere")),
         false => end,
     };
     Ran { tally: simulation.sum(), did: simulation.did, broken: end.err() }
@@ -161,7 +161,7 @@ impl Simulation {
     }
 
     fn sum(&self) -> Tally {
-        let calls = self.hub.wires().server.calls;
+        let calls = self.hub.wires().provider.calls;
         let steps = self.did.len() as u64;
         Tally { schedules: 1, steps, calls, ..self.tally }
     }

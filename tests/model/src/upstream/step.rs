@@ -4,8 +4,8 @@ use std::fmt;
 use std::time::Duration;
 
 use super::gate::{Id, Kind};
-use super::node::{LIMIT, Wish};
-use super::server::{GRACE, Model, Said};
+use super::node::{LIMIT, RequestKind};
+use super::provider::{GRACE, ProviderAnswer, ProviderKind};
 
 /// The fate of a change to the row.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -21,14 +21,14 @@ pub(super) enum ChangeResult {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Move {
     /// A request arrives.
-    Ask(usize, Wish),
+    Ask(usize, RequestKind),
     /// The store processes a change.
     Change(Id, ChangeResult),
     /// The change takes effect, and the node stops the given number of polls after it got the
     /// answer.
     Stop(Id, u8),
     /// The other server gets a request, or the network answers instead.
-    Reach(Id, Option<Said>),
+    Reach(Id, Option<ProviderAnswer>),
     /// Its answer arrives, or is lost.
     Hear(Id, bool),
     /// A node crashes and restarts.
@@ -52,10 +52,10 @@ pub(super) enum Span {
 }
 
 impl Span {
-    pub(super) fn length(self, model: Model) -> Duration {
-        let limit = match model {
-            Model::Strict | Model::Fixed | Model::Mistaken => LIMIT,
-            Model::Grace | Model::Lenient => LIMIT.min(GRACE / 2),
+    pub(super) fn length(self, kind: ProviderKind) -> Duration {
+        let limit = match kind {
+            ProviderKind::Strict | ProviderKind::Fixed | ProviderKind::Mistaken => LIMIT,
+            ProviderKind::Grace | ProviderKind::Lenient => LIMIT.min(GRACE / 2),
         };
         match self {
             Self::Second => Duration::from_millis(1_100),
@@ -68,7 +68,7 @@ impl Move {
     /// Whether this is a fault. A schedule has a limited number of faults.
     pub(super) fn is_fault(self) -> bool {
         match self {
-            Self::Ask(_, wish) => wish == Wish::SignOut,
+            Self::Ask(_, wish) => wish == RequestKind::SignOut,
             Self::Change(_, fate) => fate != ChangeResult::Done,
             Self::Reach(_, instead) => instead.is_some(),
             Self::Hear(_, heard) => !heard,
@@ -86,7 +86,7 @@ pub(super) fn letter(node: usize) -> char {
 impl fmt::Display for Id {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let what = match self.kind {
-            Kind::Reservation => "claim",
+            Kind::Reservation => "reservation",
             Kind::Release => "release",
             Kind::Publish => "publication",
             Kind::Revoke => "end of the session",
@@ -100,8 +100,10 @@ impl fmt::Display for Id {
 impl fmt::Display for Move {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match *self {
-            Self::Ask(node, Wish::Visit) => write!(f, "a request comes to {}", letter(node)),
-            Self::Ask(node, Wish::SignOut) => write!(f, "somebody signs out at {}", letter(node)),
+            Self::Ask(node, RequestKind::Visit) => write!(f, "a request comes to {}", letter(node)),
+            Self::Ask(node, RequestKind::SignOut) => {
+                write!(f, "a client signs out at {}", letter(node))
+            }
             Self::Change(id, ChangeResult::Done) => write!(f, "{id} reaches the store"),
             Self::Change(id, ChangeResult::Mute) => {
                 write!(f, "{id} reaches the store, whose answer is lost")
@@ -112,17 +114,17 @@ impl fmt::Display for Move {
                 write!(f, "{id} reaches the store, and {node} is stopped {polls} polls later")
             }
             Self::Reach(id, None) => write!(f, "{id} reaches the other server"),
-            Self::Reach(id, Some(Said::Unsent)) => write!(f, "{id} finds no connection"),
-            Self::Reach(id, Some(Said::Lost)) => write!(f, "{id} is lost on its way"),
-            Self::Reach(id, Some(Said::Busy)) => write!(f, "{id} is answered with 503"),
+            Self::Reach(id, Some(ProviderAnswer::Unsent)) => write!(f, "{id} finds no connection"),
+            Self::Reach(id, Some(ProviderAnswer::Lost)) => write!(f, "{id} is lost on its way"),
+            Self::Reach(id, Some(ProviderAnswer::Busy)) => write!(f, "{id} is answered with 503"),
             Self::Reach(id, Some(said)) => {
                 write!(f, "{id} is done and answered with 500 ({said:?})")
             }
             Self::Hear(id, true) => write!(f, "{id} arrives"),
             Self::Hear(id, false) => write!(f, "{id} is lost"),
-            Self::Crash(node) => write!(f, "{} dies and begins anew", letter(node)),
+            Self::Crash(node) => write!(f, "{} crashes and restarts", letter(node)),
             Self::Pause(node) => write!(f, "{} is stopped", letter(node)),
-            Self::Resume(node) => write!(f, "{} goes on", letter(node)),
+            Self::Resume(node) => write!(f, "{} continues", letter(node)),
             Self::Down => f.write_str("the store fails from now on"),
             Self::Up => f.write_str("the store works again"),
             Self::Pass(Span::Second) => f.write_str("a second passes"),

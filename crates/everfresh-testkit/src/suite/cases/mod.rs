@@ -89,8 +89,8 @@ pub async fn debug_headers_show_the_outcome_of_a_request<A: Adapter>() {
                     outcome=refreshed, status=present, sends=tokens";
     assert_eq!(refreshed, expected);
     let mut stranger = fixture.browser.stranger();
-    let nobody = told(&stranger.get("/me").await);
-    assert!(nobody.ends_with("verdict=absent, decision=pass, status=absent, sends=nothing"));
+    let signed_out = told(&stranger.get("/me").await);
+    assert!(signed_out.ends_with("verdict=absent, decision=pass, status=absent, sends=nothing"));
 }
 
 /// The next request gets another token of the same session.
@@ -267,7 +267,7 @@ pub async fn public_routes_admit_every_visitor<A: Adapter>() {
     for bad in ["x", "a.b.c", &token[1..]] {
         let request = stranger.request(Method::GET, "/open", &[cookie(bad)], Bytes::new());
         let answer = stranger.fetch(request).await;
-        assert_eq!(answer.status, 200, "a bad token closes no public door");
+        assert_eq!(answer.status, 200, "a bad token closes no public route");
         assert!(answer.set_cookies().is_empty(), "what can't be authenticated is not cleared");
     }
     fixture.expire().await;

@@ -263,8 +263,8 @@ pub async fn a_socket_of_another_site_does_not_count<A: Adapter>() {
 }
 
 /// Signs in for a dialect. Returns the access token and the refresh token.
-async fn sign_in_for(fixture: &mut Fixture, whom: &str) -> (String, String) {
-    let path = format!("/login?for={whom}");
+async fn sign_in_for(fixture: &mut Fixture, dialect: &str) -> (String, String) {
+    let path = format!("/login?for={dialect}");
     assert_eq!(fixture.browser.post_json(&path, &json!({"user": "alice"})).await.status, 204);
     (fixture.token(), refresh_token(fixture))
 }
@@ -281,7 +281,7 @@ pub async fn every_dialect_is_served_to_its_clients<A: Adapter>() {
     fixture.browser = fixture.browser.stranger();
     let (_, bound) = sign_in_for(&mut fixture, "client").await;
     fixture.browser = fixture.browser.stranger();
-    let (plain, refresh) = sign_in_for(&mut fixture, "nobody").await;
+    let (plain, refresh) = sign_in_for(&mut fixture, "another-dialect").await;
     let json = json!({"refresh_token": refresh}).to_string();
     let form = |refresh: &str| {
         format!("grant_type=refresh_token&client_id=contract&refresh_token={refresh}")

@@ -389,7 +389,7 @@ async fn oauth2_accepts_clients_that_authenticate_in_one_way() {
     assert!(reply.headers()["www-authenticate"].to_str().unwrap().starts_with("Basic "));
     for (pairs, expected) in [
         (grant.to_vec(), (401, "invalid_client")),
-        ([grant.to_vec(), vec![("client_id", "nobody")]].concat(), (401, "invalid_client")),
+        ([grant.to_vec(), vec![("client_id", "unknown")]].concat(), (401, "invalid_client")),
         ([grant.to_vec(), vec![("client_id", "app")]].concat(), (401, "invalid_client")),
         // Another client's token, although the client is valid (RFC 6749 section 6).
         ([grant.to_vec(), vec![("client_id", "page")]].concat(), (400, "invalid_grant")),

@@ -91,7 +91,7 @@ async fn a_clients_refresh_token_is_refreshed_by_that_client_alone() {
     assert_eq!(
         served,
         [StatusCode::OK; 3],
-        "a token of nobody's own is served where none is asked"
+        "a token without a client is served where no client is asked"
     );
 }
 
@@ -117,7 +117,7 @@ async fn an_old_token_of_a_client_presented_by_another_client_ends_no_session() 
     assert_eq!(
         by_client(&fixture, &refresh, "app").await,
         StatusCode::BAD_REQUEST,
-        "this is theft"
+        "this is reuse"
     );
 }
 
@@ -233,9 +233,9 @@ async fn a_copied_access_token_dies_as_its_session_moves_on() {
             }
         }
         assert_eq!(renewed, [StatusCode::OK, StatusCode::UNAUTHORIZED], "one generation late");
-        let theft =
+        let reuses =
             fixture.events().iter().filter(|event| event.starts_with("ReuseDetected")).count();
-        assert_eq!(theft, usize::from(confirmed));
+        assert_eq!(reuses, usize::from(confirmed));
         assert_eq!(is_good(&fixture, &owner.access).await, !confirmed, "two hold it");
     }
 }

@@ -153,8 +153,8 @@ async fn a_client_authenticates_in_one_way_and_never_in_the_uri() {
     assert!(key.verify(signed.as_bytes(), &signature.unwrap()));
     assert!(!body.contains("client_secret"));
 
-    let nobody = ask(&Dialect::OAUTH2, "t", None, now).unwrap_err();
-    assert_eq!(nobody.field(), "request.client");
+    let without_user = ask(&Dialect::OAUTH2, "t", None, now).unwrap_err();
+    assert_eq!(without_user.field(), "request.client");
     for hostile in ["a\r\nb", "a\nb: c"] {
         let problem = ask(&Dialect::GALILEO, hostile, None, now).unwrap_err();
         assert!(!problem.to_string().contains(hostile), "no token in an error");

@@ -92,7 +92,7 @@ impl<C: Claims> Node<C> {
         assert_eq!(set_cookies(&response), Vec::<String>::new());
         let home = self.ask(pair, async |session| {
             assert_eq!(session.status(), SessionStatus::UnreadClaims);
-            assert_eq!(session.subject(), None, "nobody is signed in here");
+            assert_eq!(session.subject(), None, "no user is signed in");
             Ok(session.optional_claims()?.map_or("stranger".into(), |user| user.shown().to_owned()))
         });
         let home = home.await;

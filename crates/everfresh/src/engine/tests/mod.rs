@@ -94,7 +94,7 @@ async fn the_advisory_window_refreshes_beside_the_request() {
     let response = fixture
         .send(cookie(&token), |session, _| async move {
             assert!(!session.is_refreshed(), "the request goes on with the token it has");
-            // The handler is slow, and the flight lands meanwhile.
+            // The handler is slow, and the flight ends meanwhile.
             tokio::task::yield_now().await;
             tokio::task::yield_now().await;
             show_user(&session)
@@ -234,7 +234,7 @@ async fn a_failing_hook_is_503_for_an_expired_token_and_nothing_for_a_good_one()
     assert_eq!(
         fixture.me(cookie(&token)).await.body(),
         "alice",
-        "the leeway, as nothing is to be had"
+        "the leeway, as no new token is available"
     );
     assert!(fixture.events().iter().any(|event| event.starts_with("StaleServed")));
     fixture.pass(1);

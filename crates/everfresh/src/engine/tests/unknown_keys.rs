@@ -48,7 +48,7 @@ async fn a_key_published_in_the_meantime_costs_no_request_a_401() {
         assert_eq!(response.body(), "alice");
         assert!(response.headers().is_empty(), "it is a good token like any other");
     }
-    assert_eq!(asked(&count), 1, "once it is known, nobody waits");
+    assert_eq!(asked(&count), 1, "once it is known, no request waits");
     assert_eq!(app.events(), [""; 0], "nothing was refused");
 }
 

@@ -27,7 +27,7 @@ async fn late_tokens_are_delivered_until_their_successor_was_presented() {
     for _ in 0..2 {
         assert!(may_leave(&pair).await, "at once");
         fixture.pass(20);
-        assert!(may_leave(&pair).await, "after half of the reuse interval, which begins anew");
+        assert!(may_leave(&pair).await, "after half of the reuse interval, which starts again");
     }
     visit(&fixture, &mut next).await;
     for _ in 0..8 {

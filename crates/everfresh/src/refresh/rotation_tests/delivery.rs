@@ -107,7 +107,7 @@ async fn a_refresh_token_alone_is_enough_to_sign_out() {
         })
         .await;
     assert_eq!(set_cookies(&response).len(), 2);
-    assert!(store.is_empty(), "the session is over, whoever holds a copy");
+    assert!(store.is_empty(), "the session is over for every holder of a copy");
 }
 
 // Rows: F120.

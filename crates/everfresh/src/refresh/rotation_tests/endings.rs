@@ -51,7 +51,7 @@ async fn an_access_token_past_its_leeway_ends_nothing() {
         assert!(token_of(&over).is_some());
         let all = fixture
             .send(cookie(&old.access), |session, _| async move {
-                assert!(session.sign_out_others().await.is_err(), "nobody is signed in");
+                assert!(session.sign_out_others().await.is_err(), "no user is signed in");
                 assert!(session.sign_out_everywhere().await.is_err());
                 empty()
             })
@@ -93,7 +93,11 @@ async fn a_refresh_token_ends_its_session_if_it_is_the_current_one_or_the_one_be
     inner[at] = if inner[at] == b'A' { b'B' } else { b'A' };
     assert_eq!(close(&fixture, std::str::from_utf8(&inner).unwrap()).await, None, "a ring alone");
     assert_eq!(close(&fixture, "x").await, None);
-    assert_eq!((store.len(), saw(&fixture, "ReuseDetected")), (1, 0), "nobody is accused either");
+    assert_eq!(
+        (store.len(), saw(&fixture, "ReuseDetected")),
+        (1, 0),
+        "no reuse is reported either"
+    );
     let one_more = fixture.sign_in_pair("alice").await;
     assert!(close(&fixture, &second.refresh).await.is_some(), "its successor may have been lost");
     assert_eq!(close(&fixture, &third.refresh).await, None, "it is over");

@@ -153,7 +153,7 @@ async fn a_node_that_lost_the_feed_says_so_and_catches_up() {
     assert_eq!(saw(&fixture, "FeedLost"), 1, "said once, however often it is tried");
     memory.revoke_subject("alice", None).await.unwrap();
     calm().await;
-    assert_eq!(fixture.me(pair.request()).await.status(), StatusCode::OK, "nobody told it");
+    assert_eq!(fixture.me(pair.request()).await.status(), StatusCode::OK, "the node was not told");
     up.send_replace(true);
     tokio::time::sleep(Duration::from_secs(6)).await;
     assert_eq!((fixture.auth.feed(), saw(&fixture, "FeedLive")), (RevocationFeed::Live, 1));

@@ -38,7 +38,7 @@ async fn a_forged_refresh_token_gets_no_other_tokens_successor() {
         expire(&fixture, &pair);
         let waiting = order.map(|good| (good, if good { pair.clone() } else { forged(&pair) }));
         let waiting = waiting.map(|(good, pair)| (good, begin(&pair.refresh_only())));
-        // Both flights run before either may land.
+        // Both flights run before either may end.
         for _ in 0..10 {
             tokio::task::yield_now().await;
         }

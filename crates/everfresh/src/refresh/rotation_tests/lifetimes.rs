@@ -210,7 +210,7 @@ async fn a_slow_response_carries_only_tokens_that_may_still_be_delivered() {
             assert_eq!(row.generation, 2);
         } else {
             assert_eq!(set_cookies(&response).len(), 2);
-            assert_eq!(row.rotated_at, fixture.clock.now(), "and its time begins anew");
+            assert_eq!(row.rotated_at, fixture.clock.now(), "and its time starts again");
         }
         assert_eq!(saw(&fixture, "ReuseDetected"), 0);
     }

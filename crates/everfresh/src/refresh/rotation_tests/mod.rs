@@ -189,7 +189,7 @@ async fn after_a_sign_out_no_token_gets_an_answer() {
         assert!(set_cookies(&response).is_empty());
     }
     assert!(store.is_empty());
-    assert_eq!(saw(&fixture, "ReuseDetected"), 0, "a sign-out is no theft");
+    assert_eq!(saw(&fixture, "ReuseDetected"), 0, "a sign-out is no reuse");
 }
 
 // Rows: F37.
@@ -366,7 +366,7 @@ async fn a_refresh_token_alone_keeps_a_user_signed_in() {
         expire(&fixture, &pair);
         pair.access = access.into();
         visit(&fixture, &mut pair).await;
-        assert!(pair.access.len() > 100, "a retired signing key signs nobody out");
+        assert!(pair.access.len() > 100, "a retired signing key signs no user out");
     }
 }
 

@@ -45,7 +45,7 @@ impl UpstreamTokenKeeper for Depot {
         subject: &str,
         issued: AccessTokenResponse,
     ) -> Result<NewUpstreamTokens, Failure> {
-        self.note(format!("deposit for {subject}"));
+        self.note(format!("seal for {subject}"));
         let sealed = issued.access_token.expose().as_bytes().to_vec();
         Ok(NewUpstreamTokens { sealed, expires_in: issued.expires_in.unwrap_or(LIFE) })
     }
@@ -56,7 +56,7 @@ impl UpstreamTokenKeeper for Depot {
         loaded: Loaded,
         token_still_valid: bool,
     ) -> Result<Loaded, Failure> {
-        self.note(format!("renew, spare: {token_still_valid}"));
+        self.note(format!("renew, still valid: {token_still_valid}"));
         let failure = *self.fails.lock().unwrap();
         failure.map_or(Ok(loaded), Err)
     }
@@ -160,7 +160,7 @@ async fn upstream_tokens_are_accepted_only_with_a_keeper() {
 async fn an_access_token_lives_no_longer_than_its_upstream_token() {
     let (fixture, depot) = resting();
     let pair = sign_in(&fixture, LIFE).await;
-    assert_eq!(depot.asked(), ["deposit for alice"]);
+    assert_eq!(depot.asked(), ["seal for alice"]);
     let of_ten_minutes = left(&fixture, &pair).await;
     assert!((560..=600).contains(&of_ten_minutes), "{of_ten_minutes}");
     let pair = sign_in(&fixture, Duration::from_secs(3)).await;
@@ -178,18 +178,18 @@ async fn upstream_tokens_are_refreshed_before_the_session() {
     depot.asked();
     fixture.pass_until_left(&pair.access, 5);
     let refreshed = fixture.me(pair.request()).await;
-    assert_eq!(depot.asked(), ["renew, spare: true"]);
+    assert_eq!(depot.asked(), ["renew, still valid: true"]);
     let mut next = pair.after(&refreshed);
     assert_ne!(next.refresh, pair.refresh);
     fixture.pass(60);
     visit(&fixture, &mut next).await;
-    assert_eq!(depot.asked(), ["renew, spare: false"]);
+    assert_eq!(depot.asked(), ["renew, still valid: false"]);
 
     fixture.pass(60);
     *depot.fails.lock().unwrap() = Some(Failure::SOON);
     let answer = fixture.me(next.request()).await;
     assert_eq!(answer.status(), StatusCode::SERVICE_UNAVAILABLE, "what it says is answered");
-    assert_eq!(depot.asked(), ["renew, spare: false"]);
+    assert_eq!(depot.asked(), ["renew, still valid: false"]);
     *depot.fails.lock().unwrap() = None;
 
     // A thief's token: no call is made with it, and the upstream tokens of the session are revoked.
@@ -216,7 +216,7 @@ async fn upstream_calls_get_the_sessions_upstream_token() {
             .into_body()
     };
     assert_eq!(upstream_access_token().await, "theirs");
-    assert_eq!(depot.asked(), ["renew, spare: false"]);
+    assert_eq!(depot.asked(), ["renew, still valid: false"]);
     *depot.fails.lock().unwrap() = Some(Failure::Rejected);
     assert_eq!(upstream_access_token().await, "Rejected");
 }
@@ -252,7 +252,7 @@ async fn a_session_over_the_limit_revokes_its_upstream_tokens() {
     let fixture = Fixture::with(|b| b.clock(before.clock.clone()).refresh_with(rotate));
     depot.asked();
     let another = sign_in(&fixture, LIFE).await;
-    assert_eq!(depot.asked(), ["deposit for alice", "end"]);
+    assert_eq!(depot.asked(), ["seal for alice", "end"]);
     assert_eq!(depot.store.len(), 1);
     assert_eq!(fixture.me(one.request()).await.status(), StatusCode::UNAUTHORIZED);
     assert_eq!(fixture.me(another.request()).await.status(), StatusCode::OK);
@@ -273,7 +273,7 @@ async fn a_session_that_the_app_ends_revokes_its_upstream_tokens() {
     over.store(true, Ordering::SeqCst);
     expire(&fixture, &pair);
     assert_eq!(fixture.me(pair.request()).await.status(), StatusCode::UNAUTHORIZED);
-    assert_eq!(depot.asked(), ["renew, spare: false", "end"]);
+    assert_eq!(depot.asked(), ["renew, still valid: false", "end"]);
     assert_eq!(depot.store.len(), 0);
 }
 

@@ -157,7 +157,7 @@ fn every_bit_of_a_tokens_end_counts_for_its_place() {
     let plain = Cache::<()> { secret: [0, 0], sets: Box::default() };
     assert_eq!(plain.hash(2 << 64 | 1 << 63), 1);
     assert_eq!(plain.hash(3 << 64 | 2), 6);
-    assert_ne!(Cache::<()>::new(8).hash(end), cache.hash(end), "nobody can foresee it");
+    assert_ne!(Cache::<()>::new(8).hash(end), cache.hash(end), "no client can foresee it");
 }
 
 #[test]

@@ -139,7 +139,11 @@ fn a_key_that_is_not_known_yet_is_fetched_once() {
     let refused = NotRead::Refused(InvalidReason::Audience);
     assert_eq!(read_asking(&elsewhere("k2"), fetches), (Err(refused), 1));
     let (read, asked) = read_asking(&elsewhere("k1"), |_, _| Seek::NotFound);
-    assert_eq!((read, asked), (Err(refused), 0), "what is wrong whatever the key asks nobody");
+    assert_eq!(
+        (read, asked),
+        (Err(refused), 0),
+        "a token that is wrong under any key causes no fetch"
+    );
 }
 
 // Rows: S41.

@@ -38,7 +38,7 @@ fn an_enum_as_serde_writes_it_is_read_wherever_its_member_stands() {
     for payload in [
         "{}",
         r#"{"sub":"alice"}"#,
-        r#"{"Nobody":{}}"#,
+        r#"{"Unknown":{}}"#,
         r#"{"Admin":{"level":1},"Guest":null}"#,
         r#"{"Admin":{"level":1},"Admin":{"level":2}}"#,
         r#"{"Admin":{"level":1},"sub":"alice","sub":"bob"}"#,

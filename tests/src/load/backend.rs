@@ -27,7 +27,7 @@ const LOCKED: Duration = Duration::from_secs(7);
 
 /// A kind of store.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Kept {
+pub enum StoreKind {
     /// In the process.
     Memory,
     /// In a file.
@@ -38,7 +38,7 @@ pub enum Kept {
     Postgres,
 }
 
-impl Kept {
+impl StoreKind {
     /// All kinds of stores.
     pub const ALL: [Self; 4] = [Self::Memory, Self::Sqlite, Self::Redis, Self::Postgres];
 
@@ -48,7 +48,7 @@ impl Kept {
     }
 }
 
-impl fmt::Display for Kept {
+impl fmt::Display for StoreKind {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.pad(match self {
             Self::Memory => "memory",
@@ -59,9 +59,9 @@ impl fmt::Display for Kept {
     }
 }
 
-/// Whether the store is failing, or failed a moment ago.
+/// Whether the store is failing, or failed within [`GRACE`].
 #[derive(Debug, Default)]
-pub(super) struct Weather(Mutex<Option<Until>>);
+pub(super) struct OutageState(Mutex<Option<Until>>);
 
 #[derive(Clone, Copy, Debug)]
 enum Until {
@@ -69,17 +69,17 @@ enum Until {
     Then(Instant),
 }
 
-impl Weather {
-    fn turns_bad(&self) {
+impl OutageState {
+    fn begins(&self) {
         *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(Until::Unknown);
     }
 
-    fn clears_up(&self) {
+    fn ends(&self) {
         let then = Until::Then(Instant::now() + GRACE);
         *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(then);
     }
 
-    pub(super) fn is_bad(&self) -> bool {
+    pub(super) fn is_recent(&self) -> bool {
         match *self.0.lock().unwrap_or_else(PoisonError::into_inner) {
             None => false,
             Some(Until::Unknown) => true,
@@ -88,51 +88,51 @@ impl Weather {
     }
 
     /// Whether it ever failed.
-    pub(super) fn was_bad(&self) -> bool {
+    pub(super) fn ever_began(&self) -> bool {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).is_some()
     }
 }
 
 /// A store, and the control over its outages.
-pub(super) struct Ground {
-    place: Place,
-    weather: Arc<Weather>,
+pub(super) struct Backend {
+    kind: Kind,
+    outage: Arc<OutageState>,
 }
 
-enum Place {
+enum Kind {
     Memory,
     File(PathBuf),
     Server { database: Option<Database>, cable: Cable },
 }
 
-impl Ground {
+impl Backend {
     /// A new store. A file is created in `folder`.
-    pub(super) async fn start(kept: Kept, folder: &Path) -> Self {
-        let start: fn() -> Database = match kept {
-            Kept::Memory => return Self::at(Place::Memory),
-            Kept::Sqlite => return Self::at(Place::File(folder.join("sessions.db"))),
-            Kept::Redis => Database::redis,
-            Kept::Postgres => Database::postgres,
+    pub(super) async fn start(kind: StoreKind, folder: &Path) -> Self {
+        let start: fn() -> Database = match kind {
+            StoreKind::Memory => return Self::at(Kind::Memory),
+            StoreKind::Sqlite => return Self::at(Kind::File(folder.join("sessions.db"))),
+            StoreKind::Redis => Database::redis,
+            StoreKind::Postgres => Database::postgres,
         };
         let database = tokio::task::spawn_blocking(start).await.expect("a server");
         let cable = Cable::start(database.address()).await;
-        Self::at(Place::Server { database: Some(database), cable })
+        Self::at(Kind::Server { database: Some(database), cable })
     }
 
-    fn at(place: Place) -> Self {
-        Self { place, weather: Arc::default() }
+    fn at(kind: Kind) -> Self {
+        Self { kind, outage: Arc::default() }
     }
 
-    pub(super) fn weather(&self) -> Arc<Weather> {
-        self.weather.clone()
+    pub(super) fn outage(&self) -> Arc<OutageState> {
+        self.outage.clone()
     }
 
     /// The value of `STORE`.
     pub(super) fn setting(&self) -> String {
-        match &self.place {
-            Place::Memory => "memory".into(),
-            Place::File(path) => format!("sqlite:{}", path.display()),
-            Place::Server { database, cable } => {
+        match &self.kind {
+            Kind::Memory => "memory".into(),
+            Kind::File(path) => format!("sqlite:{}", path.display()),
+            Kind::Server { database, cable } => {
                 database.as_ref().expect("a server").url_by(cable.address())
             }
         }
@@ -141,7 +141,7 @@ impl Ground {
     /// Causes outages until `time` is over. The last one ends early enough for recovery. `turn`
     /// selects the first kind of outage. Returns the number of outages.
     pub(super) async fn faults(&mut self, time: Duration, turn: usize) -> usize {
-        if let Place::Memory = self.place {
+        if let Kind::Memory = self.kind {
             return 0;
         }
         let began = Instant::now();
@@ -151,18 +151,18 @@ impl Ground {
                 return n as usize;
             }
             tokio::time::sleep_until(began + at).await;
-            self.weather.turns_bad();
+            self.outage.begins();
             self.fail(turn + n as usize).await;
-            self.weather.clears_up();
+            self.outage.ends();
         }
         unreachable!("time is over some day")
     }
 
     async fn fail(&mut self, turn: usize) {
-        match &mut self.place {
-            Place::Memory => {}
-            Place::File(path) => lock(path).await.expect("the file"),
-            Place::Server { database, cable } => match turn % 3 {
+        match &mut self.kind {
+            Kind::Memory => {}
+            Kind::File(path) => lock(path).await.expect("the file"),
+            Kind::Server { database, cable } => match turn % 3 {
                 0 => {
                     cable.cut();
                     tokio::time::sleep(OUTAGE).await;

@@ -1,15 +1,15 @@
-//! The other server, as a model: it issues, consumes, refuses and takes back refresh tokens.
+//! The provider: it issues, consumes, refuses and takes back refresh tokens.
 
 use std::time::Duration;
 
 use everfresh_upstream::Replay;
 
-/// How long a server of [`Model::Grace`] or [`Model::Lenient`] returns the same successor.
+/// How long a server of [`ProviderKind::Grace`] or [`ProviderKind::Lenient`] returns the same successor.
 pub(super) const GRACE: Duration = Duration::from_secs(16);
 
 /// The kind of server that refreshes the sessions, with everfresh's setting for it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Model {
+pub enum ProviderKind {
     /// Accepts each refresh token once. A second use ends the token family (RFC 9700 section
     /// 4.14.2). `Replay::Never`.
     Strict,
@@ -25,7 +25,7 @@ pub enum Model {
     Mistaken,
 }
 
-impl Model {
+impl ProviderKind {
     pub(super) fn replay(self) -> Replay {
         match self {
             Self::Strict => Replay::Never,
@@ -37,7 +37,7 @@ impl Model {
 
 /// The server's answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Said {
+pub(super) enum ProviderAnswer {
     /// Tokens: the refresh token of this number.
     Issued(u64),
     /// `invalid_grant`.
@@ -54,8 +54,8 @@ pub(super) enum Said {
 
 /// One family of refresh tokens, numbered from 0.
 #[derive(Debug)]
-pub(super) struct Server {
-    model: Model,
+pub(super) struct Provider {
+    kind: ProviderKind,
     /// The token that is valid.
     pub(super) current: u64,
     /// When the previous token was consumed.
@@ -68,32 +68,34 @@ pub(super) struct Server {
     pub(super) calls: u64,
 }
 
-impl Server {
-    pub(super) fn new(model: Model) -> Self {
+impl Provider {
+    pub(super) fn new(kind: ProviderKind) -> Self {
         let (revoked, reused) = (false, false);
-        Self { model, current: 0, consumed_at: Duration::ZERO, revoked, reused, calls: 0 }
+        Self { kind, current: 0, consumed_at: Duration::ZERO, revoked, reused, calls: 0 }
     }
 
-    pub(super) fn refresh(&mut self, token: u64, now: Duration) -> Said {
+    pub(super) fn refresh(&mut self, token: u64, now: Duration) -> ProviderAnswer {
         self.calls += 1;
         if self.revoked || self.reused {
-            return Said::Refused;
+            return ProviderAnswer::Refused;
         }
-        if self.model == Model::Fixed {
-            return Said::Issued(token);
+        if self.kind == ProviderKind::Fixed {
+            return ProviderAnswer::Issued(token);
         }
         if token == self.current {
             self.current += 1;
             self.consumed_at = now;
-            return Said::Issued(self.current);
+            return ProviderAnswer::Issued(self.current);
         }
         let graceful = token + 1 == self.current && now - self.consumed_at <= GRACE;
-        match self.model {
-            Model::Grace | Model::Lenient if graceful => Said::Issued(self.current),
-            Model::Lenient => Said::Refused,
+        match self.kind {
+            ProviderKind::Grace | ProviderKind::Lenient if graceful => {
+                ProviderAnswer::Issued(self.current)
+            }
+            ProviderKind::Lenient => ProviderAnswer::Refused,
             _ => {
                 self.reused = true;
-                Said::Refused
+                ProviderAnswer::Refused
             }
         }
     }

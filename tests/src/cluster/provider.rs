@@ -27,7 +27,7 @@ pub enum Step {
 
 /// A server on loopback. It ends when this is dropped.
 #[derive(Debug)]
-pub struct Issuer {
+pub struct Provider {
     address: SocketAddr,
     shared: Arc<Shared>,
     serving: AbortHandle,
@@ -55,7 +55,7 @@ struct RefreshForm {
     refresh_token: String,
 }
 
-impl Issuer {
+impl Provider {
     /// On a free port of 127.0.0.1.
     pub async fn start() -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
@@ -92,7 +92,7 @@ impl Issuer {
     pub async fn held(&self, name: &str) {
         let mut held = self.shared.held.subscribe();
         while !self.family(name).is_held {
-            // The sender lives as long as this issuer.
+            // The sender lives as long as this provider.
             let _ = held.changed().await;
         }
     }
@@ -121,7 +121,7 @@ impl Issuer {
     }
 }
 
-impl Drop for Issuer {
+impl Drop for Provider {
     fn drop(&mut self) {
         self.serving.abort();
     }

@@ -11,27 +11,27 @@ use futures::future::join_all;
 use tokio::time::Instant;
 
 use super::GRACE;
+use super::backend::OutageState;
 use super::client::{Answer, Ask, Carried, Client, Tokens};
-use super::ground::Weather;
 use super::hostile;
 use super::tally::Tally;
 
 /// How long a device that expects an answer at the end keeps asking: longer than the longest
 /// back-off.
-const PATIENCE: Duration = Duration::from_secs(70);
+const RECOVERY_LIMIT: Duration = Duration::from_secs(70);
 
 /// The pause after a failed request, so that an unreachable server is not flooded.
 const PAUSE: Duration = Duration::from_millis(100);
 
 /// All users of one run.
-pub(super) struct Crowd {
+pub(super) struct Clients {
     devices: Vec<Arc<Device>>,
     shared: Arc<Shared>,
 }
 
 struct Shared {
     address: SocketAddr,
-    weather: Arc<Weather>,
+    outage: Arc<OutageState>,
     tally: Mutex<Tally>,
     requests: AtomicU64,
     began: Instant,
@@ -93,15 +93,15 @@ enum Kind {
     SignOut,
 }
 
-impl Crowd {
+impl Clients {
     pub(super) fn new(
         address: SocketAddr,
         people: usize,
         seed: u64,
-        weather: Arc<Weather>,
+        outage: Arc<OutageState>,
     ) -> Self {
         let (tally, requests) = (Mutex::default(), AtomicU64::new(0));
-        let shared = Arc::new(Shared { address, weather, tally, requests, began: Instant::now() });
+        let shared = Arc::new(Shared { address, outage, tally, requests, began: Instant::now() });
         let mut random = Rng::with_seed(seed);
         let mut devices = Vec::new();
         for person in 0..people {
@@ -124,10 +124,10 @@ impl Crowd {
     }
 
     /// Runs all devices for the given time. Then closes every connection.
-    pub(super) async fn come(&self, time: Duration) {
+    pub(super) async fn run(&self, time: Duration) {
         let until = Instant::now() + time;
         let client = Client::new(self.shared.address);
-        let lives = self.devices.iter().map(|device| {
+        let tasks = self.devices.iter().map(|device| {
             let (device, shared, client) = (device.clone(), self.shared.clone(), client.clone());
             tokio::spawn(async move {
                 while Instant::now() < until {
@@ -135,15 +135,15 @@ impl Crowd {
                 }
             })
         });
-        for life in lives.collect::<Vec<_>>() {
-            life.await.expect("a device");
+        for task in tasks.collect::<Vec<_>>() {
+            task.await.expect("a device");
         }
     }
 
     /// Each device that is signed in is served, at once or after its session's back-off.
     pub(super) async fn all_are_back(&self) {
         let client = Client::new(self.shared.address);
-        let until = Instant::now() + PATIENCE;
+        let until = Instant::now() + RECOVERY_LIMIT;
         join_all(self.devices.iter().map(|device| device.comes_back(&self.shared, &client, until)))
             .await;
     }
@@ -257,7 +257,7 @@ impl Device {
         let ask = Ask::post(path, format!("{{\"user\": \"{}\"}}", self.user));
         let sent = Instant::now();
         let answer = client.send(ask, self.carried, &Tokens::default()).await;
-        let status = self.judge(shared, Kind::SignIn, "POST /login", answer.as_ref(), None);
+        let status = self.check(shared, Kind::SignIn, "POST /login", answer.as_ref(), None);
         self.note(shared, "in", sent, status);
         match answer {
             Some(answer) if status == Some(204) => {
@@ -279,7 +279,7 @@ impl Device {
         let owed = since.filter(|since| *since == self.count());
         let name = format!("{} {}", ask.method, ask.path);
         let answer = client.send(ask, self.carried, &tokens).await;
-        let status = self.judge(shared, kind, &name, answer.as_ref(), owed);
+        let status = self.check(shared, kind, &name, answer.as_ref(), owed);
         let Some(answer) = answer else { return };
         let mut state = self.state();
         if state.since == since {
@@ -291,8 +291,8 @@ impl Device {
         }
     }
 
-    /// Judges an answer. `owed`: the client has a session, unless a sign-out happened since.
-    fn judge(
+    /// Checks an answer. `owed`: the client has a session, unless a sign-out happened since.
+    fn check(
         &self,
         shared: &Shared,
         kind: Kind,
@@ -301,7 +301,7 @@ impl Device {
         owed: Option<(u64, u64)>,
     ) -> Option<u16> {
         shared.requests.fetch_add(1, Ordering::Relaxed);
-        let away = shared.weather.is_bad();
+        let away = shared.outage.is_recent();
         let owed = owed.is_some_and(|since| self.count() == since);
         let mut tally = shared.tally();
         let Some(answer) = answer else {
@@ -338,7 +338,7 @@ impl Device {
         let (ask, tokens) = self.draw(|random| hostile::ask(random, &good));
         let name = format!("a hostile {} {}", ask.method, ask.path);
         let answer = Client::new(shared.address).send(ask, self.carried, &tokens).await;
-        self.judge(shared, Kind::Hostile, &name, answer.as_ref(), None);
+        self.check(shared, Kind::Hostile, &name, answer.as_ref(), None);
         shared.tally().hostile += 1;
     }
 
@@ -373,7 +373,7 @@ impl Device {
         let (answer, ()) =
             tokio::join!(out, self.ask(shared, client, (Kind::Visit, Ask::get("/me"))));
         let name = format!("POST {path}");
-        let status = self.judge(shared, Kind::SignOut, &name, answer.as_ref(), None);
+        let status = self.check(shared, Kind::SignOut, &name, answer.as_ref(), None);
         self.note(shared, path, sent, status);
         *self.state() = State::default();
         if everywhere {
@@ -390,7 +390,7 @@ impl Device {
             }
             // The node that processed the sign-out must refuse its tokens now.
             let answer = client.send(Ask::get("/me"), self.carried, &tokens).await;
-            let status = self.judge(shared, Kind::SignOut, "GET /me", answer.as_ref(), None);
+            let status = self.check(shared, Kind::SignOut, "GET /me", answer.as_ref(), None);
             if status == Some(200) {
                 shared.tally().tell(format!("{} is served after signing out", self.user));
             }
@@ -408,11 +408,11 @@ impl Device {
             }
             let answer = client.send(Ask::get("/me"), self.carried, &tokens).await;
             match answer.as_ref().map(|answer| answer.status) {
-                Some(503) if shared.weather.was_bad() && Instant::now() < until => {
+                Some(503) if shared.outage.ever_began() && Instant::now() < until => {
                     tokio::time::sleep(PAUSE * 5).await;
                 }
                 status => {
-                    self.judge(shared, Kind::Visit, "GET /me at the end", answer.as_ref(), since);
+                    self.check(shared, Kind::Visit, "GET /me at the end", answer.as_ref(), since);
                     if status != Some(200) {
                         let wrong = format!("{} is not back: {status:?}", self.user);
                         shared.tally().tell(wrong);

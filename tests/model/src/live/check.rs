@@ -5,7 +5,7 @@ use std::fmt;
 use everfresh::SessionId;
 use http::StatusCode;
 
-use super::browser::{Asked, Kind, Tokens};
+use super::browser::{ClientRequest, Kind, Tokens};
 use super::held::Held;
 use super::ledger::Fate;
 use super::link::Outage;
@@ -14,7 +14,7 @@ use super::play::Simulation;
 
 /// A promise that was broken.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Wrong {
+pub enum Violation {
     /// An honest browser was signed out: it was not served, its session ended, or its cookies were
     /// cleared.
     SignedOut,
@@ -31,27 +31,27 @@ pub enum Wrong {
 /// A broken promise with its description.
 #[derive(Clone, Debug)]
 pub(super) struct Broken {
-    pub(super) wrong: Wrong,
+    pub(super) wrong: Violation,
     pub(super) how: String,
 }
 
 impl Broken {
-    fn new<T>(wrong: Wrong, how: impl fmt::Display) -> Result<T, Self> {
+    fn new<T>(wrong: Violation, how: impl fmt::Display) -> Result<T, Self> {
         Err(Self { wrong, how: how.to_string() })
     }
 }
 
 impl Simulation {
-    /// Judges the result of a request. `alone`: no other request was processed meanwhile.
-    pub(super) async fn judge(
+    /// Checks the result of a request. `alone`: no other request was processed meanwhile.
+    pub(super) async fn check(
         &mut self,
-        asked: &Asked,
+        asked: &ClientRequest,
         node: usize,
         held: &Held,
         open: &Open,
         alone: bool,
     ) -> Result<(), Broken> {
-        if let (Some(session), true) = (held.refresh, held.theft && alone)
+        if let (Some(session), true) = (held.refresh, held.reuse && alone)
             && self.ledger[session].stolen
             && self.ledger[session].fate == Fate::Kept
             && self.hub.row(self.ledger[session].sid).await.is_none()
@@ -60,17 +60,17 @@ impl Simulation {
             self.noticed = true;
         }
         match asked.kind {
-            Kind::SignIn | Kind::SignOut => self.judge_change(asked, node, held, open).await,
+            Kind::SignIn | Kind::SignOut => self.check_change(asked, node, held, open).await,
             Kind::Visit | Kind::Prefetch => {
-                self.judge_served(node, held, open)?;
-                self.judge_owed(asked, node, held, open.status, alone).await
+                self.check_served(node, held, open)?;
+                self.check_owed(asked, node, held, open.status, alone).await
             }
         }
     }
 
     /// A client that is served must hold a session that has not ended, or a valid access token
     /// whose session this node does not know to have ended.
-    fn judge_served(&mut self, node: usize, held: &Held, open: &Open) -> Result<(), Broken> {
+    fn check_served(&mut self, node: usize, held: &Held, open: &Open) -> Result<(), Broken> {
         if open.status != StatusCode::OK {
             return Ok(());
         }
@@ -78,7 +78,7 @@ impl Simulation {
         let served = sid.and_then(|sid| self.ledger.find(sid));
         let Some(session) = served.filter(|s| [held.access, held.refresh].contains(&Some(*s)))
         else {
-            return Broken::new(Wrong::Revived, "served as a session that was not presented");
+            return Broken::new(Violation::Revived, "served as a session that was not presented");
         };
         let alive = match held.refresh == Some(session) {
             true => held.row.is_some(),
@@ -88,21 +88,24 @@ impl Simulation {
             return Ok(());
         }
         if held.access != Some(session) || !held.good() {
-            return Broken::new(Wrong::Revived, format!("session {session} is over, and served"));
+            return Broken::new(
+                Violation::Revived,
+                format!("session {session} is over, and served"),
+            );
         }
         // A node whose clock is behind accepts access tokens of other nodes for longer than it
         // remembers the end.
         if !self.ledger.learned(session, node) {
             return Ok(());
         }
-        self.tally.outlived += 1;
+        self.tally.forgotten_ends += 1;
         let how = format!("session {session} is over, and served where that was known");
-        if self.setup.strict { Broken::new(Wrong::Revived, how) } else { Ok(()) }
+        if self.setup.strict { Broken::new(Violation::Revived, how) } else { Ok(()) }
     }
 
-    async fn judge_owed(
+    async fn check_owed(
         &mut self,
-        asked: &Asked,
+        asked: &ClientRequest,
         node: usize,
         held: &Held,
         status: StatusCode,
@@ -110,7 +113,7 @@ impl Simulation {
     ) -> Result<(), Broken> {
         let Some(session) = held.refresh else { return Ok(()) };
         let now = self.nodes[node].clock.now();
-        let reached = held.consulted && held.outage != Some(Outage::Refusing);
+        let reached = held.reaches_row && held.outage != Some(Outage::Refusing);
         if status == StatusCode::UNAUTHORIZED && reached && held.outage.is_none() {
             self.ledger.teach(session, node, now);
         }
@@ -119,27 +122,27 @@ impl Simulation {
         }
         self.tally.unavailable += u64::from(status == StatusCode::SERVICE_UNAVAILABLE);
         let stolen = self.ledger[session].stolen;
-        if stolen && reached && status == StatusCode::OK && !held.theft {
-            self.turns.push(asked.who);
+        if stolen && reached && status == StatusCode::OK && !held.reuse {
+            self.turns.push(asked.actor);
         }
-        if stolen && held.theft && alone && self.ledger[session].fate == Fate::Kept {
+        if stolen && held.reuse && alone && self.ledger[session].fate == Fate::Kept {
             let how = format!("two hold session {session}, and it lives on");
-            return Broken::new(Wrong::Unnoticed, how);
+            return Broken::new(Violation::Unnoticed, how);
         }
         // An access token of a former session arrived after the sign-in. Once expired, it hides the
         // refresh token of this session.
-        let theft = stolen && held.theft;
-        if held.mixed() && !theft && (!held.good() || held.outage.is_some()) {
+        let reuse = stolen && held.reuse;
+        if held.mixed() && !reuse && (!held.good() || held.outage.is_some()) {
             let hidden = status == StatusCode::UNAUTHORIZED;
-            self.tally.shadowed += u64::from(hidden);
+            self.tally.ignored_refresh += u64::from(hidden);
             let how = format!("session {session} is hidden by an expired token of another one");
             return match self.setup.strict && hidden {
-                true => Broken::new(Wrong::SignedOut, how),
+                true => Broken::new(Violation::SignedOut, how),
                 false => Ok(()),
             };
         }
         let fitting = match (held.outage, status) {
-            _ if stolen && (held.theft || !alone) => true,
+            _ if stolen && (held.reuse || !alone) => true,
             (None, StatusCode::OK) => true,
             (Some(Outage::Refusing), StatusCode::OK) => held.good(),
             (Some(Outage::Refusing), StatusCode::SERVICE_UNAVAILABLE) => !held.good(),
@@ -151,13 +154,13 @@ impl Simulation {
         }
         let how = format!("session {session} is not over, and the answer is {status}");
         let outage = held.outage.is_some() && status != StatusCode::UNAUTHORIZED;
-        Broken::new(if outage { Wrong::Outage } else { Wrong::SignedOut }, how)
+        Broken::new(if outage { Violation::Outage } else { Violation::SignedOut }, how)
     }
 
-    /// Judges a sign-in or a sign-out.
-    async fn judge_change(
+    /// Checks a sign-in or a sign-out.
+    async fn check_change(
         &mut self,
-        asked: &Asked,
+        asked: &ClientRequest,
         node: usize,
         held: &Held,
         open: &Open,
@@ -173,7 +176,7 @@ impl Simulation {
         };
         if !fitting {
             let how = format!("{:?} is answered with {}", asked.kind, open.status);
-            return Broken::new(Wrong::Outage, how);
+            return Broken::new(Violation::Outage, how);
         }
         if asked.kind == Kind::SignIn && !done {
             return Ok(());
@@ -188,36 +191,36 @@ impl Simulation {
         }
         if let Some(session) = one {
             if self.hub.row(self.ledger[session].sid).await.is_some() {
-                return Broken::new(Wrong::Revived, format!("session {session} lives on"));
+                return Broken::new(Violation::Revived, format!("session {session} lives on"));
             }
             self.ledger.teach(session, node, self.nodes[node].clock.now());
         }
         if asked.kind == Kind::SignIn {
             let sid = open.session.sid().and_then(|sid| SessionId::parse(&sid));
-            let sid = sid.expect("who signed in has a session");
+            let sid = sid.expect("a sign-in begins a session");
             let row = self.hub.row(sid).await.expect("a session that was made");
-            self.ledger.add(sid, asked.who, &row, self.tick);
+            self.ledger.add(sid, asked.actor, &row, self.tick);
         }
         Ok(())
     }
 
-    /// Judges a slow response by the current state of the session whose tokens it carries.
-    pub(super) fn judge_late(&mut self, node: usize, cookies: &[String]) -> Result<(), Broken> {
+    /// Checks a slow response by the current state of the session whose tokens it carries.
+    pub(super) fn check_late(&mut self, node: usize, cookies: &[String]) -> Result<(), Broken> {
         let sent = Tokens::set(cookies).refresh.and_then(|token| self.ledger.find(token.sid));
         match sent {
             Some(session) if self.ledger.learned(session, node) => {
-                self.tally.posthumous += 1;
+                self.tally.late_tokens += 1;
                 let how = format!("tokens of session {session}, where that was known to be over");
-                if self.setup.strict { Broken::new(Wrong::Revived, how) } else { Ok(()) }
+                if self.setup.strict { Broken::new(Violation::Revived, how) } else { Ok(()) }
             }
             _ => Ok(()),
         }
     }
 
-    /// Judges the cookies of a response.
-    pub(super) fn judge_cookies(
+    /// Checks the cookies of a response.
+    pub(super) fn check_cookies(
         &mut self,
-        asked: &Asked,
+        asked: &ClientRequest,
         held: &Held,
         status: StatusCode,
         cookies: &[String],
@@ -227,19 +230,22 @@ impl Simulation {
         let owed = held.refresh.is_some_and(|session| self.ledger.is_owed(session, self.tick));
         let seen = status == StatusCode::UNAUTHORIZED && asked.navigates;
         if tokens.cleared && visit && (owed || !seen) {
-            return Broken::new(Wrong::SignedOut, "cookies of a session that is not over cleared");
+            return Broken::new(
+                Violation::SignedOut,
+                "cookies of a session that is not over cleared",
+            );
         }
         // A node that processed a sign-out, or learned of the end, reports it without the store.
         let over = held.refresh.is_some_and(|session| self.ledger[session].fate != Fate::Kept);
         let known_over = tokens.cleared && over;
         if held.outage == Some(Outage::Refusing) && visit && !tokens.is_empty() && !known_over {
-            return Broken::new(Wrong::Outage, "cookies are touched while the store is down");
+            return Broken::new(Violation::Outage, "cookies are touched while the store is down");
         }
         let sids = [tokens.access.as_ref().map(|t| t.sid), tokens.refresh.as_ref().map(|t| t.sid)];
         for sid in sids.into_iter().flatten() {
             let of = self.ledger.find(sid);
             if visit && (of.is_none() || of != held.refresh || held.row.is_none()) {
-                return Broken::new(Wrong::Revived, "tokens of a session that is over");
+                return Broken::new(Violation::Revived, "tokens of a session that is over");
             }
         }
         if let Some(token) = &tokens.refresh
@@ -247,13 +253,13 @@ impl Simulation {
             && !self.ledger.leaves(session, token)
         {
             let how = format!("two tokens of generation {} of {session}", token.generation);
-            return Broken::new(Wrong::Rotated, how);
+            return Broken::new(Violation::Rotated, how);
         }
         Ok(())
     }
 
     /// After every event: checks which rows are gone, and which sessions were rotated too often.
-    pub(super) async fn judge_rows(&mut self) -> Result<(), Broken> {
+    pub(super) async fn check_rows(&mut self) -> Result<(), Broken> {
         let alive: Vec<_> =
             self.ledger.all().filter(|(_, known)| known.alive).map(|(n, k)| (n, k.sid)).collect();
         let now = self.hub.clock.now();
@@ -261,22 +267,24 @@ impl Simulation {
             match self.hub.row(sid).await {
                 Some(row) => self.ledger.saw(session, &row),
                 None if self.ledger.missed(session, now) => {}
-                // Several requests in one moment: their order is unknown.
-                None if self.ledger[session].stolen && self.crowded => {
+                // Several requests at once: their order is unknown.
+                None if self.ledger[session].stolen && self.concurrent => {
                     self.ledger[session].fate = Fate::Ended;
                     self.noticed = true;
                 }
-                None => return Broken::new(Wrong::SignedOut, format!("session {session} ended")),
+                None => {
+                    return Broken::new(Violation::SignedOut, format!("session {session} ended"));
+                }
             }
             let (rotations, known) = (self.hub.wires().rotations(sid), &self.ledger[session]);
             if known.fate == Fate::Kept && rotations > known.expiries {
                 let how = format!("{rotations} rotations of session {session}");
-                return Broken::new(Wrong::Rotated, how);
+                return Broken::new(Violation::Rotated, how);
             }
         }
         match self.hub.wires().hasty.first() {
             Some(sid) => Broken::new(
-                Wrong::Rotated,
+                Violation::Rotated,
                 format!("{:?} twice in a reuse interval", self.ledger.find(*sid)),
             ),
             None => Ok(()),

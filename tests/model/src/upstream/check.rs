@@ -5,16 +5,16 @@ use std::time::Duration;
 
 use http::StatusCode;
 
-use super::gate::{Change, Id, Kind, What};
-use super::node::{Answer, Asked, MOMENT, WAITS, Wish};
+use super::gate::{Change, Id, Kind, Operation};
+use super::node::{Answer, INSTANT, PendingRequest, RequestKind, WAITS};
 use super::play::Simulation;
-use super::server::{Model, Said};
+use super::provider::{ProviderAnswer, ProviderKind};
 use super::step::{ChangeResult, letter};
 
 /// The promise that was broken.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
-pub enum Wrong {
+pub enum Violation {
     /// The other server received a token again that it had consumed.
     Reused,
     /// A single-use token was sent or reserved although another node had done so.
@@ -27,7 +27,7 @@ pub enum Wrong {
     Refused,
     /// A response cleared the cookies of a session that was not over.
     Cleared,
-    /// A request was not answered within the waiter limit.
+    /// A request was not answered within the refresh timeout.
     Hung,
     /// A request was served although the row held no valid token.
     Unfounded,
@@ -42,11 +42,11 @@ pub enum Wrong {
 
 #[derive(Clone, Debug)]
 pub(super) struct Broken {
-    pub(super) wrong: Wrong,
+    pub(super) wrong: Violation,
     pub(super) how: String,
 }
 
-pub(super) fn broken(wrong: Wrong, how: impl Into<String>) -> Broken {
+pub(super) fn broken(wrong: Violation, how: impl Into<String>) -> Broken {
     Broken { wrong, how: how.into() }
 }
 
@@ -61,7 +61,7 @@ pub(super) struct Ledger {
     /// The row is gone.
     pub(super) over: bool,
     /// The node that holds the current reservation.
-    claimant: Option<usize>,
+    reserving_node: Option<usize>,
     /// Refreshes that may have arrived, by token.
     sent: BTreeMap<Id, u64>,
     /// The refresh token that each node has received and not lost.
@@ -79,28 +79,34 @@ impl Ledger {
         self.unheard |= id.kind == Kind::Revoke && fate != ChangeResult::Done;
     }
 
-    pub(super) fn note_reached(&mut self, id: Id, token: u64, said: Said, instead: Option<Said>) {
+    pub(super) fn note_reached(
+        &mut self,
+        id: Id,
+        token: u64,
+        said: ProviderAnswer,
+        instead: Option<ProviderAnswer>,
+    ) {
         match instead {
-            Some(Said::Unsent | Said::Busy) => drop(self.sent.remove(&id)),
-            Some(Said::Lost) => self.doubtful = true,
+            Some(ProviderAnswer::Unsent | ProviderAnswer::Busy) => drop(self.sent.remove(&id)),
+            Some(ProviderAnswer::Lost) => self.doubtful = true,
             Some(_) => {
                 self.sent.remove(&id);
                 self.broken = true;
             }
-            None if said == Said::Refused => drop(self.sent.remove(&id)),
+            None if said == ProviderAnswer::Refused => drop(self.sent.remove(&id)),
             None => drop(self.sent.insert(id, token)),
         }
     }
 
-    pub(super) fn note_heard(&mut self, id: Id, said: Said, heard: bool) {
+    pub(super) fn note_heard(&mut self, id: Id, said: ProviderAnswer, heard: bool) {
         match said {
-            Said::Issued(token) if heard => drop(self.heard.insert(id.node, token)),
+            ProviderAnswer::Issued(token) if heard => drop(self.heard.insert(id.node, token)),
             _ => self.doubtful |= !heard,
         }
     }
 
     pub(super) fn note_crash(&mut self, node: usize, engaged: bool) {
-        self.doubtful |= engaged || self.claimant == Some(node);
+        self.doubtful |= engaged || self.reserving_node == Some(node);
         self.unheard = true;
         self.heard.remove(&node);
         self.asked_to_end = self.asked_to_end.filter(|asked| *asked != node);
@@ -111,25 +117,25 @@ impl Simulation {
     /// A change that was made.
     pub(super) fn note_change(&mut self, id: Id, change: &Change) -> Result<(), Broken> {
         match change {
-            Change::Reservation(claim) => {
-                self.ledger.claimant = Some(id.node);
+            Change::Reservation(reservation) => {
+                self.ledger.reserving_node = Some(id.node);
                 // A node whose reservation was replaced can't release it any more.
-                self.ledger.doubtful |= claim.replaces.is_some();
+                self.ledger.doubtful |= reservation.replaces.is_some();
                 let tries = self.upstream().map_or(0, |upstream| upstream.0);
-                if tries > 1 && self.plan.model == Model::Strict {
-                    return Err(broken(Wrong::SentTwice, "a token was claimed twice"));
+                if tries > 1 && self.plan.kind == ProviderKind::Strict {
+                    return Err(broken(Violation::SentTwice, "a token was reserved twice"));
                 }
             }
-            Change::Release(_) => self.ledger.claimant = None,
+            Change::Release(_) => self.ledger.reserving_node = None,
             Change::Publish(_) => {
                 self.tally.published += 1;
-                self.ledger.claimant = None;
+                self.ledger.reserving_node = None;
             }
             Change::Revoke(_) | Change::End(_) => {
                 self.ledger.over = true;
-                let server = &self.hub.wires().server;
-                if !self.ledger.signs_out && !server.reused {
-                    return Err(broken(Wrong::Ended, "the session was ended"));
+                let provider = &self.hub.wires().provider;
+                if !self.ledger.signs_out && !provider.reused {
+                    return Err(broken(Violation::Ended, "the session was ended"));
                 }
             }
         }
@@ -144,14 +150,14 @@ impl Simulation {
 
     /// Checks the requests in transit to the other server.
     pub(super) fn look_at_sends(&mut self) -> Result<(), Broken> {
-        let strict = self.plan.model == Model::Strict;
+        let strict = self.plan.kind == ProviderKind::Strict;
         for pending in &self.hub.wires().pending {
-            let What::Request(token, _) = pending.what else { continue };
+            let Operation::Request(token, _) = pending.what else { continue };
             let twice =
                 self.ledger.sent.iter().any(|(id, sent)| *id != pending.id && *sent == token);
             if twice && strict && !self.ledger.broken {
                 return Err(broken(
-                    Wrong::SentTwice,
+                    Violation::SentTwice,
                     format!("refresh token {token} is sent again"),
                 ));
             }
@@ -161,30 +167,37 @@ impl Simulation {
     }
 
     pub(super) fn look_at_server(&mut self) -> Result<(), Broken> {
-        match self.hub.wires().server.reused && !self.ledger.broken {
-            true => Err(broken(Wrong::Reused, "the other server takes us for a thief")),
+        match self.hub.wires().provider.reused && !self.ledger.broken {
+            true => Err(broken(Violation::Reused, "the other server detected a reuse")),
             false => Ok(()),
         }
     }
 
-    pub(super) fn judge_answer(&mut self, asked: &Asked, answer: &Answer) -> Result<(), Broken> {
+    pub(super) fn check_answer(
+        &mut self,
+        asked: &PendingRequest,
+        answer: &Answer,
+    ) -> Result<(), Broken> {
         let upstream = self.upstream();
         // A node that was asked to sign out refuses the session at once.
         let over = self.ledger.over || self.ledger.signs_out;
         if answer.cleared && !over {
-            return Err(broken(Wrong::Cleared, "the cookies are gone, and the session is not"));
+            return Err(broken(Violation::Cleared, "the cookies are gone, and the session is not"));
         }
-        if asked.wish == Wish::SignOut {
+        if asked.wish == RequestKind::SignOut {
             return Ok(());
         }
         match answer.status {
             StatusCode::OK => {
                 self.tally.served += 1;
                 if asked.after {
-                    return Err(broken(Wrong::Resurrected, "who signed out was served"));
+                    return Err(broken(
+                        Violation::Resurrected,
+                        "a request after the sign-out was served",
+                    ));
                 }
                 if upstream.is_some_and(|(_, seq)| seq == 0) {
-                    return Err(broken(Wrong::Unfounded, "what was served is not in the row"));
+                    return Err(broken(Violation::Unfounded, "the served token is not in the row"));
                 }
             }
             StatusCode::UNAUTHORIZED => {
@@ -192,7 +205,10 @@ impl Simulation {
                 let in_doubt = upstream.is_some_and(|(tries, _)| tries > 0);
                 self.tally.in_doubt += u64::from(in_doubt);
                 if !over && !in_doubt && !asked.stopped {
-                    return Err(broken(Wrong::Refused, "there was no reason to refuse anybody"));
+                    return Err(broken(
+                        Violation::Refused,
+                        "the session was good, and was refused",
+                    ));
                 }
             }
             _ => self.tally.unavailable += 1,
@@ -200,22 +216,23 @@ impl Simulation {
         Ok(())
     }
 
-    pub(super) fn judge_patience(&self, node: usize) -> Result<(), Broken> {
+    pub(super) fn check_waits(&self, node: usize) -> Result<(), Broken> {
         let now = self.now();
         let hung = self.nodes[node].asked.iter().any(|asked| {
-            asked.wish == Wish::Visit && now.saturating_sub(asked.since) > WAITS + 20 * MOMENT
+            asked.wish == RequestKind::Visit
+                && now.saturating_sub(asked.since) > WAITS + 20 * INSTANT
         });
         match hung {
-            true => Err(broken(Wrong::Hung, format!("{} does not answer", letter(node)))),
+            true => Err(broken(Violation::Hung, format!("{} does not answer", letter(node)))),
             false => Ok(()),
         }
     }
 
     /// Whether the session must be fully usable once the simulation is at rest.
     fn must_be_good(&self) -> bool {
-        let current = self.hub.wires().server.current;
-        match self.plan.model {
-            Model::Fixed => true,
+        let current = self.hub.wires().provider.current;
+        match self.plan.kind {
+            ProviderKind::Fixed => true,
             _ if current == 0 => !self.ledger.doubtful,
             _ => {
                 let published = self.upstream().is_some_and(|(_, seq)| seq > 0);
@@ -226,7 +243,7 @@ impl Simulation {
 
     /// Whether the other server must have received a revocation.
     fn must_be_revoked(&self) -> bool {
-        let current = self.hub.wires().server.current;
+        let current = self.hub.wires().provider.current;
         let known = current == 0 || self.ledger.heard.values().any(|token| *token == current);
         known && !self.ledger.unheard && !self.ledger.doubtful
     }
@@ -234,7 +251,7 @@ impl Simulation {
     /// Lets the simulation come to rest: late messages arrive, and stopped nodes continue. The session
     /// must then be usable, unless an event explains why not.
     pub(super) fn end(&mut self) -> Result<(), Broken> {
-        self.say(|_| "-- everything calms down".to_owned());
+        self.say(|_| "-- all faults stop".to_owned());
         self.calm()?;
         let must = self.must_be_good();
         let mut first = self.finally(0)?;
@@ -247,27 +264,31 @@ impl Simulation {
         }
         if self.ledger.over {
             self.tally.signed_out += 1;
-            let revoked = self.hub.wires().server.revoked;
+            let revoked = self.hub.wires().provider.revoked;
             if first == StatusCode::OK {
-                return Err(broken(Wrong::Resurrected, "who signed out is served"));
+                return Err(broken(Violation::Resurrected, "a signed-out session is served"));
             }
             if !revoked && self.must_be_revoked() {
-                return Err(broken(Wrong::NotRevoked, "the other server still takes its token"));
+                return Err(broken(
+                    Violation::NotRevoked,
+                    "the other server still takes its token",
+                ));
             }
             return Ok(());
         }
         if self.ledger.asked_to_end == Some(0) {
             return match first {
-                StatusCode::OK => {
-                    Err(broken(Wrong::Resurrected, "served where somebody signed out"))
-                }
+                StatusCode::OK => Err(broken(
+                    Violation::Resurrected,
+                    "a node that was asked to sign out serves the session",
+                )),
                 _ => Ok(()),
             };
         }
         if first != StatusCode::OK {
             let how = format!("in the end the answer is {}", first.as_u16());
             self.tally.lost += 1;
-            return if must { Err(broken(Wrong::Lost, how)) } else { Ok(()) };
+            return if must { Err(broken(Violation::Lost, how)) } else { Ok(()) };
         }
         // The tokens in the row must stay usable after this expiry, too.
         self.pass(Duration::from_secs(super::carry::LIFE + 100))?;
@@ -277,7 +298,7 @@ impl Simulation {
             StatusCode::OK => Ok(()),
             status => {
                 let how = format!("the next refresh is answered {}", status.as_u16());
-                Err(broken(Wrong::Lost, how))
+                Err(broken(Violation::Lost, how))
             }
         }
     }
