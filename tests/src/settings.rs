@@ -50,10 +50,10 @@ impl Settings {
         let store = lookup("STORE").map_or(Ok(Store::Memory), |found| Store::read(&found))?;
         let refresh = match lookup("REFRESH").as_deref() {
             None | Some("rotate") => Refresh::Rotate(store),
-            Some("resign") if store == Store::Memory => Refresh::Reissue,
-            Some("resign") => {
+            Some("reissue") if store == Store::Memory => Refresh::Reissue,
+            Some("reissue") => {
                 return Err(format!(
-                    "STORE={store:?}: `REFRESH=resign` keeps nothing; leave one of the two out"
+                    "STORE={store:?}: `REFRESH=reissue` keeps nothing; leave one of the two out"
                 ));
             }
             Some("upstream") => {
@@ -61,7 +61,7 @@ impl Settings {
             }
             Some(found) => {
                 let found = shortened(found);
-                return Err(format!("REFRESH={found:?}: allowed is rotate, resign, upstream"));
+                return Err(format!("REFRESH={found:?}: allowed is rotate, reissue, upstream"));
             }
         };
         Ok(Self {
@@ -182,7 +182,7 @@ mod tests {
             ("REUSE_INTERVAL", "0", "a whole number from 1 to 300"),
             ("REUSE_INTERVAL", "301", "a whole number from 1 to 300"),
             ("REUSE_INTERVAL", "", "a whole number from 1 to 300"),
-            ("REFRESH", "magic", "allowed is rotate, resign, upstream"),
+            ("REFRESH", "magic", "allowed is rotate, reissue, upstream"),
             (
                 "STORE",
                 "redis:localhost",
@@ -199,7 +199,7 @@ mod tests {
         check_error(&long.unwrap_err(), &["REFRESH=\"xxx", "allowed is rotate"]);
         let both = Settings::read(|name| match name {
             "STORE" => Some("redis://:hunter2@127.0.0.1".into()),
-            "REFRESH" => Some("resign".into()),
+            "REFRESH" => Some("reissue".into()),
             _ => None,
         });
         check_error(&both.unwrap_err(), &["STORE=redis://..", "keeps nothing", "leave one"]);

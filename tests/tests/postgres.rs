@@ -54,7 +54,7 @@ impl Harness for Postgres {
 }
 
 everfresh_testkit::store_suite!(Postgres);
-everfresh_testkit::custody_suite!(Postgres);
+everfresh_testkit::upstream_suite!(Postgres);
 everfresh_testkit::feed_suite!(Postgres);
 
 /// All events that a node gets from the start of its feed until it has caught up.

@@ -54,7 +54,7 @@ impl Harness for Redis {
 }
 
 everfresh_testkit::store_suite!(Redis);
-everfresh_testkit::custody_suite!(Redis);
+everfresh_testkit::upstream_suite!(Redis);
 everfresh_testkit::feed_suite!(Redis);
 
 mod cluster {
@@ -108,7 +108,7 @@ mod cluster {
     }
 
     everfresh_testkit::store_suite!(Cluster);
-    everfresh_testkit::custody_suite!(Cluster);
+    everfresh_testkit::upstream_suite!(Cluster);
     everfresh_testkit::feed_suite!(Cluster);
 }
 

@@ -61,7 +61,7 @@ fn browser(server: &Server) -> Browser {
 #[tokio::test]
 async fn a_token_of_two_seconds_is_refreshed_in_real_time() {
     let modes: [&[_]; 3] = [
-        &[("ACCESS_TTL", "2"), ("REFRESH", "resign")],
+        &[("ACCESS_TTL", "2"), ("REFRESH", "reissue")],
         &[("ACCESS_TTL", "2"), ("REFRESH", "rotate")],
         &[("ACCESS_TTL", "2"), ("REFRESH", "rotate"), ("STORE", "sqlite:sessions.db")],
     ];
@@ -94,7 +94,7 @@ fn a_bad_setting_is_one_line_and_exit_2() {
             ("SESSION_TTL", "-1", "allowed is a whole number from 1 to"),
             ("SECRET", "short", "needs at least 32"),
             ("SECRET", "", "is empty"),
-            ("REFRESH", "magic", "allowed is rotate, resign, upstream"),
+            ("REFRESH", "magic", "allowed is rotate, reissue, upstream"),
             ("STORE", "redis:localhost", "allowed is memory, sqlite:PATH"),
             ("STORE", "sqlite:/no/such/folder/sessions.db", "unable to open"),
         ] {

@@ -79,24 +79,24 @@ where
                 return inner.call(request).await;
             }
             let session = auth.begin(&Bridge(&mut request)).settle().await;
-            let underway = auth.attach(session, &mut Bridge(&mut request));
+            let in_flight = auth.attach(session, &mut Bridge(&mut request));
             let held = request.extensions().contains::<Held>();
             let answer = match held {
                 true => Err(Rejection(everfresh::Rejection::internal().with_detail(HELD)).into()),
                 false => {
-                    request.extensions_mut().insert(underway.session().clone());
+                    request.extensions_mut().insert(in_flight.session().clone());
                     inner.call(request).await
                 }
             };
             match answer {
                 Ok(mut response) => {
-                    underway.finish(Bridge(response.response_mut().head_mut())).await;
+                    in_flight.finish(Bridge(response.response_mut().head_mut())).await;
                     Ok(response)
                 }
                 // The error stays the same. Its response is made outside, and more than once if
                 // other code looks at it.
                 Err(mut error) => {
-                    if let Some(deferred) = underway.defer().await {
+                    if let Some(deferred) = in_flight.defer().await {
                         error.add_response_mapper(move |mut response| {
                             deferred.write(&mut Bridge(response.head_mut()));
                             response

@@ -52,14 +52,19 @@ impl Connection {
         self.0.current.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn pick(&self) -> (ConnectionManager, u64) {
+    fn manager(&self) -> (ConnectionManager, u64) {
         let current = self.current();
         (current.manager.clone(), current.number)
     }
 
     /// Gives this connection up if an answer on it was overdue or its server can't serve, unless
     /// another call has already done so.
-    fn judge<T>(&self, result: &RedisResult<T>, answers: impl Fn(&T) -> &[Value], number: u64) {
+    fn check_answer<T>(
+        &self,
+        result: &RedisResult<T>,
+        answers: impl Fn(&T) -> &[Value],
+        number: u64,
+    ) {
         let give_up = match result {
             Ok(answer) => answers(answer).iter().any(cant_serve),
             Err(error) => error.is_timeout(),
@@ -88,9 +93,9 @@ fn cant_serve(answer: &Value) -> bool {
 impl ConnectionLike for Connection {
     fn req_packed_command<'a>(&'a mut self, cmd: &'a Cmd) -> RedisFuture<'a, Value> {
         Box::pin(async move {
-            let (mut manager, number) = self.pick();
+            let (mut manager, number) = self.manager();
             let result = manager.req_packed_command(cmd).await;
-            self.judge(&result, std::slice::from_ref, number);
+            self.check_answer(&result, std::slice::from_ref, number);
             result
         })
     }
@@ -102,9 +107,9 @@ impl ConnectionLike for Connection {
         count: usize,
     ) -> RedisFuture<'a, Vec<Value>> {
         Box::pin(async move {
-            let (mut manager, number) = self.pick();
+            let (mut manager, number) = self.manager();
             let result = manager.req_packed_commands(pipeline, offset, count).await;
-            self.judge(&result, Vec::as_slice, number);
+            self.check_answer(&result, Vec::as_slice, number);
             result
         })
     }
@@ -116,7 +121,7 @@ impl ConnectionLike for Connection {
 
 impl fmt::Debug for Connection {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Link").finish_non_exhaustive()
+        f.debug_struct("Connection").finish_non_exhaustive()
     }
 }
 

@@ -275,7 +275,7 @@ impl<C: ConnectionLike + Clone + Send + Sync + 'static> UpstreamTokenStore for R
     async fn reserve(&self, reservation: Reservation) -> Result<bool, StoreError> {
         let replaces = reservation.replaces.as_ref().map_or(NO, |(replaces, _)| &replaces[..]);
         let arguments = [&reservation.seq.to_be_bytes()[..], &reservation.id, replaces];
-        self.run(&scripts::CLAIM, &self.key(reservation.sid), &arguments).await
+        self.run(&scripts::RESERVE, &self.key(reservation.sid), &arguments).await
     }
 
     async fn release(&self, reservation: Reservation) -> Result<bool, StoreError> {

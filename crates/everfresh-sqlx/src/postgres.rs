@@ -263,11 +263,11 @@ impl SessionStore for PostgresStore {
              persistent, claims, attributes, salt, up_seq, up_tries, up_claimed_at, up_sealed, \
              up_expires) \
              SELECT $2, $3, 0, $4, false, now, now, now + least($5, $6), now + least($5, $6), \
-             now + $6, $5, $7, $8, $9, $10, custody.none, custody.none, now + custody.none, $11, \
+             now + $6, $5, $7, $8, $9, $10, absent.none, absent.none, now + absent.none, $11, \
              now + $12 FROM (SELECT ",
             now!(),
             " AS now) AS clock, \
-             (SELECT CASE WHEN $11::bytea IS NOT NULL THEN 0 END AS none) AS custody",
+             (SELECT CASE WHEN $11::bytea IS NOT NULL THEN 0 END AS none) AS absent",
         ))?;
         let statement = statement
             .bind(new.sid.as_bytes().to_vec())

@@ -50,7 +50,7 @@ impl Harness for Sqlite {
 }
 
 everfresh_testkit::store_suite!(Sqlite);
-everfresh_testkit::custody_suite!(Sqlite);
+everfresh_testkit::upstream_suite!(Sqlite);
 everfresh_testkit::feed_suite!(Sqlite);
 
 /// All events that a node gets from the start of its feed until it has caught up.
@@ -180,8 +180,8 @@ async fn no_refresh_token_is_in_the_file() {
         panic!("nothing to await")
     };
     session.sign_in("alice", ()).await.unwrap();
-    let underway = auth.attach(session, &mut http::Request::new(()));
-    let response = underway.finish(http::Response::new(())).await;
+    let in_flight = auth.attach(session, &mut http::Request::new(()));
+    let response = in_flight.finish(http::Response::new(())).await;
     let cookies: Vec<_> = response.headers().get_all("set-cookie").iter().collect();
     assert_eq!(cookies.len(), 2);
     sqlite.store.close().await;

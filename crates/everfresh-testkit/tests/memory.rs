@@ -28,5 +28,5 @@ impl Harness for Memory {
 }
 
 everfresh_testkit::store_suite!(Memory);
-everfresh_testkit::custody_suite!(Memory);
+everfresh_testkit::upstream_suite!(Memory);
 everfresh_testkit::feed_suite!(Memory);

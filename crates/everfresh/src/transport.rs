@@ -118,8 +118,8 @@ pub(crate) enum Side {
 pub(crate) struct Transports {
     list: Vec<Transport>,
     /// Where each transport's tokens are looked for, in the same order.
-    access: Vec<Place>,
-    refresh: Vec<Place>,
+    access: Vec<PreparedLocation>,
+    refresh: Vec<PreparedLocation>,
     /// A bit for each transport whose access token is in a cookie that a sibling subdomain can
     /// plant.
     plantable: u8,
@@ -141,14 +141,14 @@ struct OurCookie {
 /// A location, prepared for extraction from every request.
 #[derive(Debug)]
 #[expect(clippy::large_enum_variant, reason = "there are a handful of them, and all are read")]
-pub(crate) enum Place {
+pub(crate) enum PreparedLocation {
     Cookie(CookieFinder),
     /// `Authorization` with this scheme.
     Authorization(Box<str>),
     Header(HeaderName),
 }
 
-impl Place {
+impl PreparedLocation {
     fn new(location: &Location) -> Self {
         match location {
             Location::Cookie(cookie) => Self::Cookie(CookieFinder::new(cookie.name())),
@@ -204,8 +204,10 @@ impl Transports {
             }
             seen.extend(transport.locations());
         }
-        let access = list.iter().map(|transport| Place::new(&transport.access)).collect();
-        let refresh = list.iter().map(|transport| Place::new(&transport.refresh)).collect();
+        let access =
+            list.iter().map(|transport| PreparedLocation::new(&transport.access)).collect();
+        let refresh =
+            list.iter().map(|transport| PreparedLocation::new(&transport.refresh)).collect();
         let is_plantable = |transport: &Transport| match &transport.access {
             Location::Cookie(cookie) => !is_host_only(cookie.name()),
             _ => false,
@@ -259,7 +261,7 @@ impl Transports {
     }
 
     /// Returns where one side's tokens are looked for, in the order of the transports.
-    pub(crate) fn side(&self, side: Side) -> &[Place] {
+    pub(crate) fn side(&self, side: Side) -> &[PreparedLocation] {
         match side {
             Side::Access => &self.access,
             Side::Refresh => &self.refresh,

@@ -59,6 +59,6 @@ async fn replay(State(thief): State<Thief>) -> Json<Value> {
         Ok(response) => response.status(),
         Err(never) => match never {},
     };
-    let theft = NOTICED.load(Ordering::SeqCst) > before;
-    Json(json!({"status": status.as_u16(), "theft": theft, "served": status.is_success()}))
+    let reuse = NOTICED.load(Ordering::SeqCst) > before;
+    Json(json!({"status": status.as_u16(), "reuse": reuse, "served": status.is_success()}))
 }

@@ -20,7 +20,7 @@ use holds::HOLDS;
 /// Rows without a test, with the reason.
 const REASONS: &[(&str, &str)] = &[
     ("f04", "there is no lease to run out: a rotation is one compare-and-set"),
-    ("f06", "a waiter's limit never clears a cookie: shown by f70 and by the adapter suite"),
+    ("f06", "a refresh timeout never clears a cookie: shown by f70 and by the adapter suite"),
     ("f45", "no cookie is made for an attempt to sign in"),
     ("f47", "no cookie of ours is bound to another one"),
     ("f48", "no token is bound to the Host"),

@@ -99,7 +99,7 @@ const RULES: &[Rule] = &[
     Rule {
         name: "a token ahead of the store is no reuse",
         file: TABLE,
-        with: "Answer::Adopt\n",
+        with: "Answer::AheadOfStore\n",
         without: "Answer::Reuse\n",
         search: Search::Rotation(["2", "14"]),
     },

@@ -26,7 +26,7 @@ scripts! {
     CONFIRM "confirm.lua"
     REVOKE "revoke.lua" "flags=allow-oom"
     END "end.lua" "flags=allow-oom"
-    CLAIM "claim.lua"
+    RESERVE "reserve.lua"
     RELEASE "release.lua"
     PUBLISH "publish.lua"
     ENTER "enter.lua"

@@ -1,11 +1,11 @@
 -- ARGV: now, seq, the next seq, how long the access token lives, the tokens, 1 if claims follow,
 -- claims. Answers 1 if the row still had the tokens that these replace.
 local row = live()
-local custody = custody_of(row)
-if not custody or custody.seq ~= ARGV[2] then return 0 end
+local upstream = upstream_of(row)
+if not upstream or upstream.seq ~= ARGV[2] then return 0 end
 local value = redis.call('GET', KEYS[1])
 local length, sealed = lengths(row)
-local before = HEAD + CUSTODY + sealed
+local before = HEAD + UPSTREAM + sealed
 local claims = string.sub(value, before + 1, before + length)
 if ARGV[6] == '1' then claims = ARGV[7] end
 redis.call('SET', KEYS[1],

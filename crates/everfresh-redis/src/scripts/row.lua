@@ -1,7 +1,7 @@
 -- What all scripts know of a session's value. `row.rs` has the layout; offsets count from 0.
-local HEAD, CUSTODY, NONE = 73, 40, 4294967295
+local HEAD, UPSTREAM, NONE = 73, 40, 4294967295
 
--- The server's time in milliseconds, or that of a test.
+-- The server's time in milliseconds, or a test's time.
 local function read_clock()
   if ARGV[1] ~= '' then return tonumber(ARGV[1]) end
   local time = redis.call('TIME')
@@ -34,7 +34,7 @@ local function lengths(row)
 end
 
 -- Where the session ends if it is used now.
-local function slid(row)
+local function idle_end(row)
   return math.min(now + row.idle_lifetime, row.absolute_expires)
 end
 
@@ -47,20 +47,20 @@ local function expire_at(time)
   end
 end
 
--- Other tokens of a live session with tokens in custody.
-local function custody_of(row)
+-- The upstream tokens of a live session that has some.
+local function upstream_of(row)
   if not row then return nil end
   local _, sealed = lengths(row)
   if sealed == NONE then return nil end
-  local bytes = redis.call('GETRANGE', KEYS[1], HEAD, HEAD + CUSTODY - 1)
-  local seq, tries, claim = struct.unpack('>c8I4c16', bytes)
-  return { seq = seq, tries = tries, claim = claim }
+  local bytes = redis.call('GETRANGE', KEYS[1], HEAD, HEAD + UPSTREAM - 1)
+  local seq, tries, reservation = struct.unpack('>c8I4c16', bytes)
+  return { seq = seq, tries = tries, reservation = reservation }
 end
 
 -- The subject of the session whose head this is.
 local function subject_of(bytes)
   local claims, sealed, length = struct.unpack('>I4I4I4', bytes, 62)
   local before = HEAD + claims
-  if sealed ~= NONE then before = before + CUSTODY + sealed end
+  if sealed ~= NONE then before = before + UPSTREAM + sealed end
   return redis.call('GETRANGE', KEYS[1], before, before + length - 1)
 end

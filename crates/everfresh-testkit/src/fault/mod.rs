@@ -186,7 +186,7 @@ impl Shared {
         self.faults.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn pick(&self) -> Fault {
+    fn next_fault(&self) -> Fault {
         let mut faults = self.faults();
         faults.next.pop_front().unwrap_or_else(|| faults.rest.clone())
     }
@@ -211,7 +211,7 @@ async fn serve(mut client: TcpStream, shared: Arc<Shared>) -> io::Result<()> {
     let mut received = Received::default();
     while let Some(request) = wire::read_request(&mut client, &mut received).await? {
         shared.count(|counts| counts.requests += 1);
-        let fault = shared.pick();
+        let fault = shared.next_fault();
         match &fault {
             Fault::CutBefore => return Ok(()),
             Fault::ResetBefore => return client.set_zero_linger(),

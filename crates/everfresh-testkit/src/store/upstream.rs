@@ -1,5 +1,5 @@
 //! The cases of a store that keeps tokens of another server in its rows.
-//! [`custody_suite!`](crate::custody_suite) makes a test of each.
+//! [`upstream_suite!`](crate::upstream_suite) makes a test of each.
 
 use std::time::Duration;
 
@@ -32,7 +32,7 @@ async fn record<H: Harness>(harness: &H) -> SessionRecord {
 }
 
 async fn upstream<H: Harness>(harness: &H) -> StoredUpstreamTokens {
-    *record(harness).await.upstream.expect("in custody")
+    *record(harness).await.upstream.expect("upstream tokens")
 }
 
 /// A reservation. The one that it replaces, if any, was made in the year 2001.
@@ -68,7 +68,7 @@ async fn publishes<H: Harness<Store: UpstreamTokenStore>>(harness: &H, seq: u64,
 pub async fn upstream_tokens_are_returned_unchanged<H: Harness<Store: UpstreamTokenStore>>() {
     let harness = open::<H>().await;
     let record = record(&harness).await;
-    let upstream = *record.upstream.clone().expect("in custody");
+    let upstream = *record.upstream.clone().expect("upstream tokens");
     assert_eq!(upstream, tokens(1).into_stored(record.created_at));
     assert_eq!(harness.store().list("alice").await.expect("no error"), [record]);
     harness.store().create(session(2, "alice")).await.expect("kept");
@@ -220,7 +220,7 @@ pub async fn of_many_concurrent_reservations_one_succeeds<H: Harness<Store: Upst
 
 /// Defines one test for each case, for a [`Harness`] whose store is a [`UpstreamTokenStore`].
 #[macro_export]
-macro_rules! custody_suite {
+macro_rules! upstream_suite {
     ($harness:ty) => {
         $crate::store_suite!($harness; upstream:
             upstream_tokens_are_returned_unchanged

@@ -110,7 +110,7 @@ impl JwksUrl {
         count(&fetched);
         let (keys, kept) = fetched?;
         let state = State {
-            underway: None,
+            in_flight: None,
             requested_at: None,
             failures: 0,
             error: None,
@@ -178,7 +178,7 @@ struct Remote {
 }
 
 struct State {
-    underway: Option<InFlight>,
+    in_flight: Option<InFlight>,
     /// When a token last caused a fetch.
     requested_at: Option<Instant>,
     /// How many attempts in a row failed, and the error of the last one.
@@ -207,9 +207,9 @@ impl RemoteKeys {
     /// # Errors
     /// Returns the error of that fetch if it failed.
     pub async fn refresh(&self) -> Result<(), FetchError> {
-        let (underway, start) = self.0.join(&mut self.0.lock());
+        let (in_flight, start) = self.0.join(&mut self.0.lock());
         self.0.start(start);
-        underway.ended().await;
+        in_flight.ended().await;
         self.last_error().map_or(Ok(()), Err)
     }
 
@@ -243,9 +243,9 @@ impl Remote {
     /// fetch in the background starts no cooldown, so a key published right after it can be fetched
     /// at once.
     fn seek(self: &Arc<Self>, now: Instant) -> Seek {
-        let (underway, start) = {
+        let (in_flight, start) = {
             let mut state = self.lock();
-            if state.underway.is_none() {
+            if state.in_flight.is_none() {
                 let until = state.requested_at.map(|at| at + self.cooldown);
                 if let Some(left) = until.and_then(|until| until.checked_duration_since(now))
                     && !left.is_zero()
@@ -261,22 +261,22 @@ impl Remote {
         };
         self.start(start);
         // The state holds one reference, and this call another.
-        if Arc::strong_count(&underway.waiting) > MAX_WAITING + 1 {
+        if Arc::strong_count(&in_flight.waiting) > MAX_WAITING + 1 {
             return Seek::Unavailable { retry_after: Duration::from_secs(1) };
         }
-        Seek::InFlight(Box::pin(underway.ended()))
+        Seek::InFlight(Box::pin(in_flight.ended()))
     }
 
     /// Returns the running fetch, or a new one, which the caller starts after unlocking the state.
     fn join(self: &Arc<Self>, state: &mut State) -> (InFlight, Option<Fetch>) {
-        if let Some(underway) = &state.underway {
-            return (underway.clone(), None);
+        if let Some(in_flight) = &state.in_flight {
+            return (in_flight.clone(), None);
         }
         let (running, end) = watch::channel(());
-        let underway = InFlight { end, waiting: Arc::new(()) };
-        state.underway = Some(underway.clone());
+        let in_flight = InFlight { end, waiting: Arc::new(()) };
+        state.in_flight = Some(in_flight.clone());
         let fetch = Fetch { remote: self.clone(), done: false, _running: running };
-        (underway, Some(fetch))
+        (in_flight, Some(fetch))
     }
 
     fn start(&self, fetch: Option<Fetch>) {
@@ -335,7 +335,7 @@ impl Drop for Fetch {
             self.remote.apply(Err(error));
         }
         // This runs before the sender is dropped, so tasks that see the end find no running fetch.
-        self.remote.lock().underway = None;
+        self.remote.lock().in_flight = None;
     }
 }
 
@@ -367,10 +367,10 @@ async fn keep_fresh(remote: Weak<Remote>) {
             // A token may have caused a fetch in the meantime.
             (state.next <= Instant::now()).then(|| remote.join(&mut state))
         };
-        if let Some((underway, start)) = due {
+        if let Some((in_flight, start)) = due {
             remote.start(start);
             drop(remote);
-            underway.ended().await;
+            in_flight.ended().await;
         }
     }
 }

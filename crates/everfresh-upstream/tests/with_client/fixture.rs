@@ -212,12 +212,12 @@ impl Fixture {
         let mut request = Request::new(());
         request.headers_mut().insert(COOKIE, cookies.parse().unwrap());
         let session = self.auth.begin(&request).settle().await;
-        let underway = self.auth.attach(session.clone(), &mut request);
+        let in_flight = self.auth.attach(session.clone(), &mut request);
         let seen = request.headers().get(COOKIE);
         let seen = seen.map_or_else(String::new, |seen| seen.to_str().unwrap().to_owned());
         let status = session.status();
         work(session).await;
-        let response = underway.finish(Response::new(())).await;
+        let response = in_flight.finish(Response::new(())).await;
         let mut set = Vec::new();
         for line in response.headers().get_all(SET_COOKIE) {
             let line = line.to_str().unwrap();

@@ -66,8 +66,8 @@ async fn sealed_tokens_are_not_spent_on_claims_that_do_not_fit() {
     let cookies = old.jar.header(&Site::https("app.example", "/"), clock.now());
     let request = Request::builder().header(COOKIE, cookies).body(()).unwrap();
     let session = new.begin(&request).settle().await;
-    let underway = new.attach(session.clone(), &mut Request::new(()));
-    let response = underway.finish(Response::new(())).await;
+    let in_flight = new.attach(session.clone(), &mut Request::new(()));
+    let response = in_flight.finish(Response::new(())).await;
     assert_eq!((session.status(), issuer.calls()), (SessionStatus::UnreadClaims, 0));
     assert!(response.headers().get(SET_COOKIE).is_none());
     assert_eq!((old.look().await.status, issuer.calls()), (SessionStatus::Present, 1));

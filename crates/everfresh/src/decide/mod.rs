@@ -112,18 +112,18 @@ impl Windows {
         now.plus(Duration::from_millis(Self::WIDEST)) < expires
     }
 
-    /// Returns whether a token that an access token of the session `sid` rests on is to be renewed
+    /// Returns whether a token that backs an access token of the session `sid` is to be renewed
     /// now. It was issued for `lifetime` and expires in `left`.
     pub(crate) fn is_due(sid: &str, lifetime: Duration, left: Duration) -> bool {
         let early = Self::new(lifetime, spread(sid)).advisory;
         // everfresh's access tokens expire earlier by a random amount. When one of them is due for
-        // a refresh, the token that it rests on has to be due as well.
+        // a refresh, the token that backs it has to be due as well.
         let early = early + lifetime / 20 + Duration::from_secs(1);
         left <= early.min(lifetime / 2)
     }
 
     /// Returns the verdict on a token whose signature and claims are good.
-    pub(crate) fn judge(self, expires: Timestamp, now: Timestamp) -> Verdict {
+    pub(crate) fn classify(self, expires: Timestamp, now: Timestamp) -> Verdict {
         if now >= expires {
             Verdict::Expired
         } else if now >= expires.minus(self.mandatory) {
@@ -146,7 +146,7 @@ pub(crate) fn spread(sid: &str) -> u16 {
 
 /// The kind of a request, as far as refreshing depends on it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Occasion {
+pub(crate) enum Purpose {
     /// A CORS preflight carries no credentials and is never refreshed.
     Preflight,
     /// A prefetch. The user may never see its response, so that no early refresh starts for it.
@@ -158,7 +158,7 @@ pub(crate) enum Occasion {
     Ordinary,
 }
 
-impl Occasion {
+impl Purpose {
     pub(crate) fn of(head: &impl RequestHead) -> Self {
         const SEC_PURPOSE: HeaderName = HeaderName::from_static("sec-purpose");
         const PURPOSE: HeaderName = HeaderName::from_static("purpose");
@@ -209,7 +209,7 @@ fn names_events(member: &[u8]) -> bool {
     named && !parts.any(refuses)
 }
 
-impl Occasion {
+impl Purpose {
     /// Whether the request is a navigation to a page (`Sec-Fetch-Mode: navigate`).
     pub(crate) fn navigates(head: &impl RequestHead) -> bool {
         const SEC_FETCH_MODE: HeaderName = HeaderName::from_static("sec-fetch-mode");
@@ -218,16 +218,16 @@ impl Occasion {
 }
 
 /// Returns the decision for a request with credentials that the refresher accepts.
-pub(crate) fn decide(verdict: Verdict, occasion: Occasion) -> Decision {
-    match (verdict, occasion) {
-        (_, Occasion::Preflight) => Decision::Pass,
+pub(crate) fn decide(verdict: Verdict, purpose: Purpose) -> Decision {
+    match (verdict, purpose) {
+        (_, Purpose::Preflight) => Decision::Pass,
         (Verdict::Fresh, _) => Decision::Pass,
         // The refresh token alone decides, so that a retired key signs no user out.
         (Verdict::Invalid | Verdict::Absent, _) => Decision::Wait,
-        (Verdict::Expiring(Window::Advisory), Occasion::Prefetch) => Decision::Pass,
-        (Verdict::Expiring(Window::Advisory), Occasion::Ordinary) => Decision::Advise,
+        (Verdict::Expiring(Window::Advisory), Purpose::Prefetch) => Decision::Pass,
+        (Verdict::Expiring(Window::Advisory), Purpose::Ordinary) => Decision::Advise,
         // A refresh beside the request would end after the response's head was sent.
-        (Verdict::Expiring(Window::Advisory), Occasion::Lasting) => Decision::Wait,
+        (Verdict::Expiring(Window::Advisory), Purpose::Lasting) => Decision::Wait,
         (Verdict::Expiring(Window::Mandatory) | Verdict::Expired, _) => Decision::Wait,
     }
 }

@@ -38,14 +38,14 @@ fn windows_are_proportional_and_never_more_than_half() {
 fn a_verdict_changes_at_each_windows_edge() {
     let at = |ms: u64| Timestamp::default().plus(Duration::from_millis(ms));
     let windows = Windows::new(Duration::from_secs(900), 0);
-    let judge = |ms| windows.judge(at(900_000), at(ms));
-    assert_eq!(judge(0), Verdict::Fresh);
-    assert_eq!(judge(900_000 - 225_001), Verdict::Fresh);
-    assert_eq!(judge(900_000 - 225_000), Verdict::Expiring(Window::Advisory));
-    assert_eq!(judge(900_000 - 30_001), Verdict::Expiring(Window::Advisory));
-    assert_eq!(judge(900_000 - 30_000), Verdict::Expiring(Window::Mandatory));
-    assert_eq!(judge(899_999), Verdict::Expiring(Window::Mandatory));
-    assert_eq!(judge(900_000), Verdict::Expired, "RFC 7519: not on or after");
+    let classify = |ms| windows.classify(at(900_000), at(ms));
+    assert_eq!(classify(0), Verdict::Fresh);
+    assert_eq!(classify(900_000 - 225_001), Verdict::Fresh);
+    assert_eq!(classify(900_000 - 225_000), Verdict::Expiring(Window::Advisory));
+    assert_eq!(classify(900_000 - 30_001), Verdict::Expiring(Window::Advisory));
+    assert_eq!(classify(900_000 - 30_000), Verdict::Expiring(Window::Mandatory));
+    assert_eq!(classify(899_999), Verdict::Expiring(Window::Mandatory));
+    assert_eq!(classify(900_000), Verdict::Expired, "RFC 7519: not on or after");
 }
 
 #[test]
@@ -56,7 +56,7 @@ fn no_window_is_open_before_all_of_them_are_ahead() {
         for left in [299_999, 300_000, 300_001, 86_400_000] {
             let now = at(100_000_000 - left);
             if Windows::all_ahead(expires, now) {
-                let verdict = Windows::new(lifetime, 0).judge(expires, now);
+                let verdict = Windows::new(lifetime, 0).classify(expires, now);
                 assert_eq!(verdict, Verdict::Fresh, "{lifetime:?}, {left} ms before");
             }
         }
@@ -79,10 +79,10 @@ fn sessions_that_began_together_spread() {
 #[test]
 fn the_table() {
     use Decision::{Advise, Pass, Wait};
-    use Occasion::{Lasting, Ordinary, Prefetch, Preflight};
+    use Purpose::{Lasting, Ordinary, Prefetch, Preflight};
     let advisory = Verdict::Expiring(Window::Advisory);
     let mandatory = Verdict::Expiring(Window::Mandatory);
-    for (verdict, occasion, expected) in [
+    for (verdict, purpose, expected) in [
         (Verdict::Fresh, Ordinary, Pass),
         (Verdict::Fresh, Prefetch, Pass),
         (Verdict::Fresh, Preflight, Pass),
@@ -104,7 +104,7 @@ fn the_table() {
         (Verdict::Absent, Ordinary, Wait),
         (Verdict::Absent, Prefetch, Wait),
     ] {
-        assert_eq!(decide(verdict, occasion), expected, "{verdict:?} {occasion:?}");
+        assert_eq!(decide(verdict, purpose), expected, "{verdict:?} {purpose:?}");
     }
 }
 
@@ -113,9 +113,9 @@ fn the_table() {
 fn request_kinds_are_derived_from_method_and_fields() {
     let of = |method: &str, name: &'static str, value: &str| {
         let request = Request::builder().method(method).header(name, value).body(()).unwrap();
-        Occasion::of(&request)
+        Purpose::of(&request)
     };
-    assert_eq!(of("OPTIONS", "origin", "https://a.example"), Occasion::Preflight);
+    assert_eq!(of("OPTIONS", "origin", "https://a.example"), Purpose::Preflight);
     for (name, value) in [
         ("sec-purpose", "prefetch"),
         ("sec-purpose", "prefetch;prerender"),
@@ -124,12 +124,12 @@ fn request_kinds_are_derived_from_method_and_fields() {
         ("x-moz", "prefetch"),
         ("next-router-prefetch", "1"),
     ] {
-        assert_eq!(of("GET", name, value), Occasion::Prefetch, "{name}: {value}");
+        assert_eq!(of("GET", name, value), Purpose::Prefetch, "{name}: {value}");
     }
     for (name, value) in [("sec-purpose", ""), ("purpose", "preview"), ("accept", "prefetch")] {
-        assert_eq!(of("GET", name, value), Occasion::Ordinary, "{name}: {value}");
+        assert_eq!(of("GET", name, value), Purpose::Ordinary, "{name}: {value}");
     }
-    assert_eq!(of("HEAD", "accept", "*/*"), Occasion::Ordinary);
+    assert_eq!(of("HEAD", "accept", "*/*"), Purpose::Ordinary);
 }
 
 // Rows: F101.
@@ -137,7 +137,7 @@ fn request_kinds_are_derived_from_method_and_fields() {
 fn lasting_requests_are_recognized_by_method_and_fields() {
     let of = |method: &str, name: &'static str, value: &str| {
         let request = Request::builder().method(method).header(name, value).body(()).unwrap();
-        Occasion::of(&request)
+        Purpose::of(&request)
     };
     for (method, name, value) in [
         ("GET", "upgrade", "websocket"),
@@ -145,9 +145,9 @@ fn lasting_requests_are_recognized_by_method_and_fields() {
         ("GET", "accept", "Text/Event-Stream, */*"),
         ("CONNECT", "sec-websocket-version", "13"),
     ] {
-        assert_eq!(of(method, name, value), Occasion::Lasting, "{method} {name}: {value}");
+        assert_eq!(of(method, name, value), Purpose::Lasting, "{method} {name}: {value}");
     }
-    assert_eq!(of("GET", "accept", "text/html"), Occasion::Ordinary);
+    assert_eq!(of("GET", "accept", "text/html"), Purpose::Ordinary);
 }
 
 // Rows: R7.
@@ -158,7 +158,7 @@ fn accept_is_a_list_with_weights() {
         for value in accept {
             request = request.header("accept", *value);
         }
-        Occasion::of(&request.body(()).unwrap())
+        Purpose::of(&request.body(()).unwrap())
     };
     for accept in [
         &["application/json, text/event-stream"][..],
@@ -168,7 +168,7 @@ fn accept_is_a_list_with_weights() {
         &["text/event-stream;charset=utf-8;q=0.001"],
     ] {
         for method in ["GET", "POST"] {
-            assert_eq!(of(method, accept), Occasion::Lasting, "{accept:?}");
+            assert_eq!(of(method, accept), Purpose::Lasting, "{accept:?}");
         }
     }
     for accept in [
@@ -179,6 +179,6 @@ fn accept_is_a_list_with_weights() {
         &["", ",", ";"],
         &[],
     ] {
-        assert_eq!(of("GET", accept), Occasion::Ordinary, "{accept:?}");
+        assert_eq!(of("GET", accept), Purpose::Ordinary, "{accept:?}");
     }
 }

@@ -218,7 +218,7 @@ impl Served {
     ) -> Result<Granted, RefreshError> {
         let core = &engine.core;
         let now = core.now();
-        let (session_claims, expires) = shown.pick(|token| {
+        let (session_claims, expires) = shown.select(|token| {
             let verified = verify::<C>(
                 token.as_bytes(),
                 &core.settings.keys.current(),
@@ -256,7 +256,7 @@ impl Served {
     ) -> Result<Granted, RefreshError> {
         let core = &engine.core;
         let now = core.now();
-        let (token, sid) = shown.pick(|token| {
+        let (token, sid) = shown.select(|token| {
             let token = RefreshToken::new(token.to_owned());
             let identified = core.refresher.identify(Presented::with(None, Some(&token)), now);
             let FlightKey { sid, fingerprint } = identified.ok_or(RefreshError::Invalid)?;

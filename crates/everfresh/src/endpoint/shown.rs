@@ -20,7 +20,7 @@ const MAX_IN_ONE_PLACE: usize = 4;
 pub(super) struct Shown {
     tokens: Vec<One>,
     /// Whether a place had too many tokens.
-    crowded: bool,
+    too_many: bool,
 }
 
 #[derive(Debug)]
@@ -51,26 +51,26 @@ impl Shown {
         self.tokens.extend(tokens.filter_map(text).take(MAX_IN_ONE_PLACE + 1));
         if self.tokens.len() - before > MAX_IN_ONE_PLACE {
             self.tokens.truncate(before);
-            self.crowded = true;
+            self.too_many = true;
         }
     }
 
     /// Returns whether the request presents no text that could be a token.
     pub(super) fn is_empty(&self) -> bool {
-        self.tokens.is_empty() && !self.crowded
+        self.tokens.is_empty() && !self.too_many
     }
 
-    /// Returns the token that counts among the tokens that `judge` accepts.
-    pub(super) fn pick<'t, T>(
+    /// Returns the token that counts among the tokens that `check` accepts.
+    pub(super) fn select<'t, T>(
         &'t self,
-        judge: impl Fn(&'t str) -> Result<Good<T>, RefreshError>,
+        check: impl Fn(&'t str) -> Result<Good<T>, RefreshError>,
     ) -> Result<T, RefreshError> {
         let mut error = RefreshError::Invalid;
         for place in self.tokens.chunk_by(|one, next| one.place == next.place) {
             let mut best: Option<Good<T>> = None;
             let mut conflict = false;
             for One { token, .. } in place {
-                match (judge(token), &best) {
+                match (check(token), &best) {
                     (Ok(good), Some(kept)) if good.sid != kept.sid => conflict = true,
                     (Ok(good), Some(kept)) if good.rank <= kept.rank => {}
                     (Ok(good), _) => best = Some(good),

@@ -1,7 +1,7 @@
 //! The endpoints as seen by a browser, an attacker and another service.
 
 mod dialects;
-mod doors;
+mod each_endpoint;
 mod files;
 mod misconfigured;
 mod mounting;

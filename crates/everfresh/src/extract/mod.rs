@@ -20,7 +20,7 @@ use zeroize::Zeroizing;
 use crate::cookie::chunks;
 use crate::head::HeaderFields;
 use crate::refresh::{Opened, RefreshToken};
-use crate::transport::{CookieFinder, MAX_TRANSPORTS, Place, Side, Transports};
+use crate::transport::{CookieFinder, MAX_TRANSPORTS, PreparedLocation, Side, Transports};
 use crate::verify::{InvalidReason, MAX_TOKEN};
 
 /// How many tokens in one place are verified: a cookie on the host, one on its domain and one on a
@@ -52,7 +52,8 @@ impl Candidate<'_> {
     /// known yet; the bytes of a known one were verified.
     pub(crate) fn flaw(&self, transports: &Transports) -> Option<InvalidReason> {
         let place = transports.side(Side::Access).get(self.transport);
-        let is_flawed = matches!(place, Some(Place::Authorization(_))) && is_several(self.token);
+        let is_flawed =
+            matches!(place, Some(PreparedLocation::Authorization(_))) && is_several(self.token);
         is_flawed.then_some(InvalidReason::Duplicated)
     }
 
@@ -170,9 +171,9 @@ pub(crate) fn join_pieces(
     if !transports.any_pieces() || !cookies_count {
         return Vec::new();
     }
-    let of_transport = |(at, place): (usize, &Place)| {
+    let of_transport = |(at, place): (usize, &PreparedLocation)| {
         let first = match place {
-            Place::Cookie(finder) => Some(finder),
+            PreparedLocation::Cookie(finder) => Some(finder),
             _ => None,
         };
         let pieces = transports.pieces(at);
@@ -199,7 +200,7 @@ pub(crate) fn extract<'h>(
     let mut found = Found::empty();
     for (at, place) in transports.side(side).iter().enumerate() {
         match place {
-            Place::Cookie(finder) if cookies_count => {
+            PreparedLocation::Cookie(finder) if cookies_count => {
                 let in_pieces = side == Side::Refresh && transports.any_pieces();
                 // Not a `for`, which would poll each of the nested iterators again and again.
                 cookie_values(fields, finder)
@@ -209,13 +210,13 @@ pub(crate) fn extract<'h>(
                     found.add(side, at, token);
                 }
             }
-            Place::Cookie(_) => {}
-            Place::Authorization(scheme) => match of_scheme(fields, scheme) {
+            PreparedLocation::Cookie(_) => {}
+            PreparedLocation::Authorization(scheme) => match of_scheme(fields, scheme) {
                 Ok(Some(token)) => found.add(side, at, token),
                 Ok(None) => {}
                 Err(flaw) => found.flaw = Some(flaw),
             },
-            Place::Header(name) => {
+            PreparedLocation::Header(name) => {
                 let mut values = fields.values(name);
                 match (values.next(), values.next()) {
                     (Some(value), None) => found.add(side, at, value.trim_ascii()),

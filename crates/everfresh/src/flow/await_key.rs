@@ -1,5 +1,5 @@
-//! A request that can't be judged yet, because its token needs a key that is being fetched, or it
-//! brought tokens of several sessions and some of these may be over. It is judged again when that
+//! A request that can't be verified yet, because its token needs a key that is being fetched, or it
+//! brought tokens of several sessions and some of these may be over. It is verified again when that
 //! is known.
 
 use std::fmt;
@@ -10,7 +10,7 @@ use tokio::time::Instant;
 use tracing::Instrument as _;
 
 use super::facts::{OriginFacts, RequestKind};
-use super::select::Assessed;
+use super::select::AccessSelection;
 use super::select_refresh::Refreshing;
 use crate::engine::Engine;
 use crate::extract::Kept;
@@ -31,7 +31,7 @@ pub(super) struct AwaitKey<C> {
     access: Kept,
     refresh: Option<Kept>,
     facts: OriginFacts,
-    manner: RequestKind,
+    request_kind: RequestKind,
 }
 
 impl<C: ClaimSet> AwaitKey<C> {
@@ -40,22 +40,22 @@ impl<C: ClaimSet> AwaitKey<C> {
         fetch: Option<Fetch>,
         (access, refresh): (Kept, Option<Kept>),
         facts: OriginFacts,
-        manner: RequestKind,
+        request_kind: RequestKind,
     ) -> Self {
-        Self { engine, fetch, access, refresh, facts, manner }
+        Self { engine, fetch, access, refresh, facts, request_kind }
     }
 
     /// Waits for the keys, then for the refresher's report on the sessions, then for a refresh, as
-    /// far as each is necessary. The waiter limit is for all of them together.
+    /// far as each is necessary. The refresh timeout is for all of them together.
     pub(super) async fn settle(self) -> Session<C> {
-        let Self { engine, mut fetch, access, refresh, facts, manner } = self;
+        let Self { engine, mut fetch, access, refresh, facts, request_kind } = self;
         let core = &engine.core;
         // Measured by the clock of the timers that limit the wait, which a test may stop.
         let began = Instant::now();
         let left = || core.settings.refresh_timeout.saturating_sub(began.elapsed());
 
         let mut again = true;
-        let (mut assessed, mut now) = loop {
+        let (mut selected, mut now) = loop {
             let outcome = match fetch {
                 Some(fetch) => {
                     let span =
@@ -65,33 +65,34 @@ impl<C: ClaimSet> AwaitKey<C> {
                 None => false,
             };
             let now = core.now();
-            let mut assessed = engine.select(&access.found(), now);
-            if assessed.lacks_key
-                && let Some(next) = engine.seek_key(&mut assessed, &access.found(), now)
+            let mut selected = engine.select(&access.found(), now);
+            if selected.lacks_key
+                && let Some(next) = engine.seek_key(&mut selected, &access.found(), now)
             {
                 // The first fetch may have begun before the key was published.
                 if outcome && again {
                     (fetch, again) = (Some(next), false);
                     continue;
                 }
-                assessed.doubt(SOON);
+                selected.doubt(SOON);
             }
-            break (assessed, now);
+            break (selected, now);
         };
         let refresh = refresh.as_ref().map(Kept::found);
-        let mut chosen = engine.select_refresh(&assessed, refresh.as_ref(), false, now);
+        let mut chosen = engine.select_refresh(&selected, refresh.as_ref(), false, now);
         if let Refreshing::Doubt(sessions) = chosen {
             let known = within(core, left(), core.learn_ends(sessions)).await == Some(true);
             now = core.now();
-            assessed = engine.select(&access.found(), now);
-            chosen = engine.select_refresh(&assessed, refresh.as_ref(), true, now);
+            selected = engine.select(&access.found(), now);
+            chosen = engine.select_refresh(&selected, refresh.as_ref(), true, now);
             if !known && matches!(chosen, Refreshing::Conflict) {
-                assessed = Assessed::unknown(SOON);
+                selected = AccessSelection::unknown(SOON);
                 chosen = Refreshing::Nothing;
             }
         }
         let refresh = refresh.as_ref();
-        let (session, waits) = engine.conclude(assessed, chosen, refresh, facts, || manner, now);
+        let (session, waits) =
+            engine.conclude(selected, chosen, refresh, facts, || request_kind, now);
         if waits {
             session.wait(Some(left())).await;
         }

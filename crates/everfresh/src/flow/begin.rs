@@ -4,7 +4,7 @@ use super::await_key::{AwaitKey, Fetch};
 use super::facts::{OriginFacts, RequestKind};
 use super::select_refresh::Refreshing;
 use super::wait::{Pending, PendingSession, Progress};
-use crate::decide::Occasion;
+use crate::decide::Purpose;
 use crate::engine::Engine;
 use crate::extract::{Found, brings_cookie, extract, join_pieces};
 use crate::head::RequestHead;
@@ -26,13 +26,13 @@ impl<C: ClaimSet> Engine<C> {
         let same_origin = core.settings.csrf_handled_elsewhere
             || !origin::is_cross_site(head, &core.settings.trusted_origins);
         let found = extract(head.fields(), &core.transports, Side::Access, same_origin, &[]);
-        let mut assessed = self.select(&found, now);
-        if assessed.view.status == SessionStatus::Absent
+        let mut selected = self.select(&found, now);
+        if selected.view.status == SessionStatus::Absent
             && !same_origin
             && brings_cookie(head.fields(), &core.transports)
         {
             core.emit(&Event::CrossSite);
-            assessed.view = View::without_token(SessionStatus::CrossSite, None);
+            selected.view = View::without_token(SessionStatus::CrossSite, None);
         }
         let joined = join_pieces(head.fields(), &core.transports, same_origin);
         let extract_refresh =
@@ -43,20 +43,20 @@ impl<C: ClaimSet> Engine<C> {
             None => true,
         };
         let facts = OriginFacts { same_origin, user_activity };
-        let manner = || RequestKind::of(head);
+        let request_kind = || RequestKind::of(head);
 
-        if assessed.lacks_key
-            && manner().occasion != Occasion::Preflight
-            && let Some(fetch) = self.seek_key(&mut assessed, &found, now)
+        if selected.lacks_key
+            && request_kind().purpose != Purpose::Preflight
+            && let Some(fetch) = self.seek_key(&mut selected, &found, now)
         {
-            return self.await_key(Some(fetch), &found, refresh.as_ref(), facts, manner());
+            return self.await_key(Some(fetch), &found, refresh.as_ref(), facts, request_kind());
         }
-        let chosen = self.select_refresh(&assessed, refresh.as_ref(), false, now);
-        if matches!(chosen, Refreshing::Doubt(_)) && manner().occasion != Occasion::Preflight {
-            return self.await_key(None, &found, refresh.as_ref(), facts, manner());
+        let chosen = self.select_refresh(&selected, refresh.as_ref(), false, now);
+        if matches!(chosen, Refreshing::Doubt(_)) && request_kind().purpose != Purpose::Preflight {
+            return self.await_key(None, &found, refresh.as_ref(), facts, request_kind());
         }
         let (session, waits) =
-            self.conclude(assessed, chosen, refresh.as_ref(), facts, manner, now);
+            self.conclude(selected, chosen, refresh.as_ref(), facts, request_kind, now);
         match waits {
             false => Progress::Pass(session),
             true => Progress::Wait(PendingSession(Pending::Refresh(session))),

@@ -1,7 +1,7 @@
 //! Step 3: decides by what the tokens are worth, and begins the session.
 
 use super::facts::{OriginFacts, RequestKind};
-use super::select::Assessed;
+use super::select::AccessSelection;
 use super::select_refresh::Refreshing;
 use crate::clock::Timestamp;
 use crate::decide::{Decision, Verdict, decide};
@@ -15,48 +15,48 @@ use crate::session::{RequestFacts, Session, SessionStatus, View};
 use crate::verify::{InvalidReason, Verified};
 
 impl<C: ClaimSet> Engine<C> {
-    /// Decides what to do, now that the tokens are assessed. Returns the session, and whether the
+    /// Decides what to do, once the tokens are selected. Returns the session, and whether the
     /// request waits for a refresh.
     pub(super) fn conclude(
         &self,
-        assessed: Assessed<C>,
+        selected: AccessSelection<C>,
         chosen: Refreshing,
         refresh: Option<&Found<'_>>,
         facts: OriginFacts,
-        manner: impl FnOnce() -> RequestKind,
+        request_kind: impl FnOnce() -> RequestKind,
         now: Timestamp,
     ) -> (Session<C>, bool) {
         let core = &self.core;
-        let Assessed { mut verdict, transport, mut view, .. } = assessed;
+        let AccessSelection { mut verdict, transport, mut view, .. } = selected;
         if let Some(reason) = view.reason {
             core.emit(&Event::TokenRefused { reason });
         }
-        let picked = match chosen {
-            Refreshing::Token(picked) => Some(picked),
+        let selected_refresh = match chosen {
+            Refreshing::Token(token) => Some(token),
             Refreshing::Nothing => None,
             Refreshing::Doubt(_) | Refreshing::Conflict => {
                 (verdict, view) = (Verdict::Invalid, self.refuse_conflict());
                 None
             }
         };
-        let refused_refresh = picked.is_none() && refresh.is_some_and(Found::is_brought);
-        if picked.as_ref().is_some_and(|picked| !picked.beside) {
+        let refused_refresh = selected_refresh.is_none() && refresh.is_some_and(Found::is_brought);
+        if selected_refresh.as_ref().is_some_and(|one| !one.beside) {
             // The refresh token is another session's, so the expired access token is ignored.
             (verdict, view) = (Verdict::Absent, View::without_token(SessionStatus::Absent, None));
         }
         // Without a verified access token the refresh token's transport counts, so that no token
         // moves from a cookie to a place that scripts can read.
-        let transport = match (&picked, &view.verified) {
-            (Some(picked), None) => Some(picked.transport),
+        let transport = match (&selected_refresh, &view.verified) {
+            (Some(one), None) => Some(one.transport),
             _ => transport,
         };
-        let refresh = picked.map(|picked| picked.token);
+        let refresh = selected_refresh.map(|one| one.token);
 
         let unread = view.unread().is_some();
         let could_refresh = view.verified.is_some() || refresh.is_some();
         let (decision, navigates) = match could_refresh && (verdict != Verdict::Fresh || unread) {
             false => (Decision::Pass, false),
-            true => self.decide_due(verdict, &view, refresh.as_ref(), manner, now),
+            true => self.decide_due(verdict, &view, refresh.as_ref(), request_kind, now),
         };
         if unread && decision == Decision::Pass {
             self.refuse_unread(&mut view);
@@ -94,7 +94,7 @@ impl<C: ClaimSet> Engine<C> {
         verdict: Verdict,
         view: &View<C>,
         refresh: Option<&RefreshToken>,
-        manner: impl FnOnce() -> RequestKind,
+        request_kind: impl FnOnce() -> RequestKind,
         now: Timestamp,
     ) -> (Decision, bool) {
         let core = &self.core;
@@ -111,8 +111,8 @@ impl<C: ClaimSet> Engine<C> {
         if due == Verdict::Fresh || !refreshable() {
             return (Decision::Pass, false);
         }
-        let RequestKind { occasion, navigates } = manner();
-        let decision = decide(due, occasion);
+        let RequestKind { purpose, navigates } = request_kind();
+        let decision = decide(due, purpose);
         (decision, navigates && decision == Decision::Wait)
     }
 

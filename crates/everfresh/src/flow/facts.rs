@@ -1,6 +1,6 @@
 //! Facts that the engine records of a request before it reads tokens.
 
-use crate::decide::Occasion;
+use crate::decide::Purpose;
 use crate::head::RequestHead;
 
 /// The origin of a request, and whether it is user activity.
@@ -13,12 +13,12 @@ pub(super) struct OriginFacts {
 /// The kind of a request, which is read only if its token is not fresh.
 #[derive(Clone, Copy)]
 pub(super) struct RequestKind {
-    pub(super) occasion: Occasion,
+    pub(super) purpose: Purpose,
     pub(super) navigates: bool,
 }
 
 impl RequestKind {
     pub(super) fn of(head: &impl RequestHead) -> Self {
-        Self { occasion: Occasion::of(head), navigates: Occasion::navigates(head) }
+        Self { purpose: Purpose::of(head), navigates: Purpose::navigates(head) }
     }
 }

@@ -28,11 +28,11 @@ pub struct InFlight<C>(pub(super) Session<C>);
 /// A future of the response with a complete head: returned by [`InFlight::finish`].
 ///
 /// Ready at the first poll, unless the response took so long that its tokens have to be checked
-/// again, which takes up to the waiter limit (3 s), or it has to wait for a refresh whose result is
-/// kept nowhere else.
+/// again, which takes up to the refresh timeout (3 s), or it has to wait for a refresh whose result
+/// is kept nowhere else.
 #[must_use = "futures do nothing unless they are polled"]
 pub struct FinishFuture<C, R> {
-    underway: InFlight<C>,
+    in_flight: InFlight<C>,
     response: Option<R>,
     recheck: Option<Pin<Box<dyn Future<Output = ()> + Send>>>,
 }
@@ -45,7 +45,7 @@ impl<C: ClaimSet> InFlight<C> {
 
     /// Step 6: seals the session and writes the tokens or cleared cookies into the response's head.
     pub fn finish<R: ResponseHead>(self, response: R) -> FinishFuture<C, R> {
-        FinishFuture { underway: self, response: Some(response), recheck: None }
+        FinishFuture { in_flight: self, response: Some(response), recheck: None }
     }
 
     /// Step 6 for a response that is created later, and perhaps several times, such as an error's:
@@ -155,7 +155,7 @@ impl<C: ClaimSet, R: ResponseHead> Future for FinishFuture<C, R> {
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<R> {
         let this = &mut *self;
-        let session = this.underway.session();
+        let session = this.in_flight.session();
         if this.recheck.is_none() && session.needs_time() {
             let session = session.clone();
             this.recheck = Some(Box::pin(async move { session.wait_for_only_copy().await }));
@@ -191,6 +191,6 @@ impl<C> fmt::Debug for InFlight<C> {
 
 impl<C, R> fmt::Debug for FinishFuture<C, R> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("FinishFuture").field("underway", &self.underway).finish_non_exhaustive()
+        f.debug_struct("FinishFuture").field("in_flight", &self.in_flight).finish_non_exhaustive()
     }
 }

@@ -6,7 +6,7 @@
 //!   facts            what is recorded of the request before its tokens are read
 //!   select           which access token counts, and what it is worth
 //!   select_refresh   which refresh token counts
-//!   await_key        a request that can't be judged yet waits, and is judged again
+//!   await_key        a request that can't be verified yet waits, and is verified again
 //!   conclude         decides, and begins the session
 //! wait             4 the request waits for its refresh
 //! forward          5 the inner service sees the request

@@ -14,8 +14,8 @@ use crate::refresh::Presented;
 use crate::session::{SessionStatus, View};
 use crate::verify::{self, InvalidReason, Seek, Verified, verify};
 
-/// The assessment of a request's access tokens.
-pub(super) struct Assessed<C> {
+/// The selection among a request's access tokens.
+pub(super) struct AccessSelection<C> {
     pub(super) verdict: Verdict,
     /// The transport that brought the token that counts, or the token that was refused.
     pub(super) transport: Option<usize>,
@@ -24,15 +24,15 @@ pub(super) struct Assessed<C> {
     pub(super) lacks_key: bool,
 }
 
-impl<C> Assessed<C> {
-    /// The assessment if the engine can't tell at the moment which of the tokens counts.
+impl<C> AccessSelection<C> {
+    /// The selection if the engine can't tell at the moment which of the tokens counts.
     pub(super) fn unknown(retry_after: Duration) -> Self {
         let view = View::without_token(SessionStatus::Unavailable { retry_after }, None);
         Self { verdict: Verdict::Invalid, transport: None, view, lacks_key: false }
     }
 
     /// The key is not available at the moment, so the token may be good. An expired token that was
-    /// verified keeps its assessment.
+    /// verified keeps its selection.
     pub(super) fn doubt(&mut self, retry_after: Duration) {
         if self.view.verified.is_none() {
             self.view = View::without_token(SessionStatus::Unavailable { retry_after }, None);
@@ -41,7 +41,7 @@ impl<C> Assessed<C> {
 }
 
 impl<C: ClaimSet> Engine<C> {
-    /// Verifies the presented access tokens and picks the one that counts.
+    /// Verifies the presented access tokens and selects the one that counts.
     ///
     /// 1. A good token takes precedence over an expired one. Of two that are equally good, the
     ///    first transport's counts, so that the user of a client's requests does not change over
@@ -52,19 +52,19 @@ impl<C: ClaimSet> Engine<C> {
     /// 3. If two tokens in one place belong to different sessions, an attacker planted one, and no
     ///    rule could tell which (RFC 6265bis section 8.6). Neither counts, whatever their order. A
     ///    token that is past use and past refresh takes no part in this rule.
-    pub(super) fn select(&self, found: &Found<'_>, now: Timestamp) -> Assessed<C> {
+    pub(super) fn select(&self, found: &Found<'_>, now: Timestamp) -> AccessSelection<C> {
         let core = &self.core;
         let mut best: Option<(Verdict, usize, Arc<Verified<C>>)> = None;
         let (mut flaw, mut lacks_key) = (found.flaw, false);
         for group in found.candidates().chunk_by(|one, next| one.transport == next.transport) {
-            let verified = match self.pick(group, now, &mut lacks_key) {
+            let verified = match self.select_in_place(group, now, &mut lacks_key) {
                 Ok(verified) => verified,
                 Err(reason) => {
                     flaw = Some(reason);
                     continue;
                 }
             };
-            let verdict = core.judge(&verified, now);
+            let verdict = core.classify(&verified, now);
             let better = |kept: &Verified<C>, of: Verdict| {
                 rank(verdict, verified.claims.is_ok()) > rank(of, kept.claims.is_ok())
             };
@@ -85,7 +85,7 @@ impl<C: ClaimSet> Engine<C> {
                     _ => SessionStatus::Present,
                 };
                 let view = View { status, reason: None, verified: Some(verified) };
-                Assessed { verdict, transport: Some(transport), view, lacks_key }
+                AccessSelection { verdict, transport: Some(transport), view, lacks_key }
             }
             None => {
                 let (verdict, status) = match flaw {
@@ -93,13 +93,18 @@ impl<C: ClaimSet> Engine<C> {
                     Some(_) => (Verdict::Invalid, SessionStatus::Rejected),
                 };
                 let transport = found.candidates().first().map(|first| first.transport);
-                Assessed { verdict, transport, view: View::without_token(status, flaw), lacks_key }
+                AccessSelection {
+                    verdict,
+                    transport,
+                    view: View::without_token(status, flaw),
+                    lacks_key,
+                }
             }
         }
     }
 
     /// Returns the token that counts among those of one place: rules 2 and 3 of [`Self::select`].
-    fn pick(
+    fn select_in_place(
         &self,
         group: &[Candidate<'_>],
         now: Timestamp,
@@ -164,15 +169,15 @@ impl<C: ClaimSet> Engine<C> {
     /// way.
     pub(super) fn seek_key(
         &self,
-        assessed: &mut Assessed<C>,
+        selected: &mut AccessSelection<C>,
         found: &Found<'_>,
         now: Timestamp,
     ) -> Option<Fetch> {
         match self.core.settings.keys.seek() {
             // The key may have arrived between the check and this call.
-            Seek::NotFound => *assessed = self.select(found, now),
+            Seek::NotFound => *selected = self.select(found, now),
             Seek::InFlight(fetch) => return Some(fetch),
-            Seek::Unavailable { retry_after } => assessed.doubt(retry_after),
+            Seek::Unavailable { retry_after } => selected.doubt(retry_after),
         }
         None
     }
@@ -184,13 +189,13 @@ impl Core {
         self.refresher.identify(presented, now).is_some()
     }
 
-    fn judge<C>(&self, verified: &Verified<C>, now: Timestamp) -> Verdict {
+    fn classify<C>(&self, verified: &Verified<C>, now: Timestamp) -> Verdict {
         if Windows::all_ahead(verified.expires, now) {
             return Verdict::Fresh;
         }
         let lifetime = verified.lifetime(self.settings.access_lifetime);
         let windows = Windows::new(lifetime, spread(&verified.sid));
-        windows.judge(verified.expires, now)
+        windows.classify(verified.expires, now)
     }
 
     /// Returns whether the token can't be used any more without a refresh.

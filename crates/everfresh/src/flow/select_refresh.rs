@@ -2,7 +2,7 @@
 
 use smallvec::SmallVec;
 
-use super::select::Assessed;
+use super::select::AccessSelection;
 use crate::clock::Timestamp;
 use crate::core::Core;
 use crate::decide::Verdict;
@@ -13,11 +13,11 @@ use crate::observe::Event;
 use crate::refresh::{FlightKey, Opened, Presented, RefreshToken, VerifiedToken};
 use crate::verify::Verified;
 
-/// The assessment of a request's refresh tokens.
+/// The selection among a request's refresh tokens.
 pub(super) enum Refreshing {
     /// No refresh token counts.
     Nothing,
-    Token(Picked),
+    Token(SelectedRefresh),
     /// The refresh token is of another session than the access token, or the refresh tokens are of
     /// several sessions. The decision depends on which of these are over, and the refresher has to
     /// be asked.
@@ -28,7 +28,7 @@ pub(super) enum Refreshing {
 }
 
 /// A refresh token that counts.
-pub(super) struct Picked {
+pub(super) struct SelectedRefresh {
     /// The transport that brought it.
     pub(super) transport: usize,
     pub(super) token: RefreshToken,
@@ -46,29 +46,31 @@ struct Brought<'h> {
 }
 
 impl Brought<'_> {
-    fn picked(&self, beside: bool) -> Refreshing {
+    fn selection(&self, beside: bool) -> Refreshing {
         match self.candidate.as_refresh_token(self.opened.clone()) {
-            Some((transport, token)) => Refreshing::Token(Picked { transport, token, beside }),
+            Some((transport, token)) => {
+                Refreshing::Token(SelectedRefresh { transport, token, beside })
+            }
             None => Refreshing::Nothing,
         }
     }
 }
 
 impl<C: ClaimSet> Engine<C> {
-    /// Returns the refresh token that counts, given the assessment of the access tokens.
+    /// Returns the refresh token that counts, given the selection among the access tokens.
     #[inline]
     pub(super) fn select_refresh(
         &self,
-        assessed: &Assessed<C>,
+        selected: &AccessSelection<C>,
         refresh: Option<&Found<'_>>,
         asked: bool,
         now: Timestamp,
     ) -> Refreshing {
         match refresh {
             Some(found) if found.is_brought() => {
-                let Assessed { verdict, transport, view, .. } = assessed;
+                let AccessSelection { verdict, transport, view, .. } = selected;
                 let verified = view.verified.as_deref();
-                self.core.pick_refresh(found, *verdict, *transport, verified, asked, now)
+                self.core.select_refresh_token(found, *verdict, *transport, verified, asked, now)
             }
             _ => Refreshing::Nothing,
         }
@@ -76,7 +78,7 @@ impl<C: ClaimSet> Engine<C> {
 }
 
 impl Core {
-    /// Picks the refresh token that counts.
+    /// Selects the refresh token that counts.
     ///
     /// 1. The two tokens of one transport belong together. Beside a verified access token only its
     ///    transport's refresh token counts, and while the access token is good only one of the same
@@ -96,7 +98,7 @@ impl Core {
     /// Beside a fresh access token only the handler causes a refresh, so a single refresh token is
     /// kept as it came, and checked when it is needed. Under rule 5 it is checked now, if it names
     /// another session.
-    fn pick_refresh<'h, C>(
+    fn select_refresh_token<'h, C>(
         &self,
         found: &Found<'h>,
         verdict: Verdict,
@@ -115,7 +117,7 @@ impl Core {
             {
                 return match only.as_refresh_token(Opened::default()) {
                     Some((transport, token)) if is_beside => {
-                        Refreshing::Token(Picked { transport, token, beside: true })
+                        Refreshing::Token(SelectedRefresh { transport, token, beside: true })
                     }
                     _ => Refreshing::Nothing,
                 };
@@ -127,37 +129,41 @@ impl Core {
         };
         let mut brought: SmallVec<[Brought<'h>; 1]> = candidates.iter().map(brought).collect();
         let (Some(verified), Some(transport)) = (verified, transport) else {
-            let picked = self.latest(&brought, None, now).ok().flatten();
-            return self.reported_if_none(&brought, picked.map(|(one, _)| one.picked(true)), now);
+            let selection = self.latest(&brought, None, now).ok().flatten();
+            return self.reported_if_none(
+                &brought,
+                selection.map(|(one, _)| one.selection(true)),
+                now,
+            );
         };
         brought.retain(|one| one.candidate.transport == transport);
         if self.transports.is_plantable(transport) {
             return match self.latest(&brought, None, now) {
                 Ok(_) if found.gave_up(transport) => Refreshing::Conflict,
-                Ok(Some((one, of))) if of.sid == verified.sid => one.picked(true),
+                Ok(Some((one, of))) if of.sid == verified.sid => one.selection(true),
                 Ok(Some((_, of))) if self.revoked.contains(&of.sid, now) => Refreshing::Nothing,
                 Ok(Some(_)) | Err(Conflict) if !asked => {
                     Refreshing::Doubt(self.sessions_of(&brought, now))
                 }
-                Ok(Some((one, _))) => one.picked(false),
+                Ok(Some((one, _))) => one.selection(false),
                 Err(Conflict) => Refreshing::Conflict,
                 // The refresher did not identify the token, which is handled as without this rule.
                 Ok(None) => match &*brought {
-                    [only] if verdict == Verdict::Fresh => only.picked(true),
+                    [only] if verdict == Verdict::Fresh => only.selection(true),
                     _ => Refreshing::Nothing,
                 },
             };
         }
         let own = self.latest(&brought, Some(verified.as_verified_token()), now).ok().flatten();
-        let picked = match own {
-            Some((own, _)) => Some(own.picked(true)),
+        let selection = match own {
+            Some((own, _)) => Some(own.selection(true)),
             None if verdict == Verdict::Expired => {
                 let other = self.latest(&brought, None, now).ok().flatten();
-                other.map(|(other, _)| other.picked(false))
+                other.map(|(other, _)| other.selection(false))
             }
             None => None,
         };
-        self.reported_if_none(&brought, picked, now)
+        self.reported_if_none(&brought, selection, now)
     }
 
     /// Asks the refresher what this refresh token is. `of`: the access token beside it.
@@ -215,13 +221,13 @@ impl Core {
     fn reported_if_none(
         &self,
         brought: &[Brought<'_>],
-        picked: Option<Refreshing>,
+        selection: Option<Refreshing>,
         now: Timestamp,
     ) -> Refreshing {
         let is_authentic = |one: &Brought<'_>| self.identify_brought(one, None, now).is_some();
-        if picked.is_none() && brought.iter().any(is_authentic) {
+        if selection.is_none() && brought.iter().any(is_authentic) {
             self.emit(&Event::RefreshTokenIgnored);
         }
-        picked.unwrap_or(Refreshing::Nothing)
+        selection.unwrap_or(Refreshing::Nothing)
     }
 }

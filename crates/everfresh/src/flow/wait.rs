@@ -39,7 +39,7 @@ pub(super) enum Pending<C> {
 }
 
 impl<C: ClaimSet> PendingSession<C> {
-    /// Waits, up to the waiter limit (3 s), and returns the session as it is then.
+    /// Waits, up to the refresh timeout (3 s), and returns the session as it is then.
     pub async fn settle(self) -> Session<C> {
         match self.0 {
             Pending::Refresh(session) => {
@@ -52,7 +52,7 @@ impl<C: ClaimSet> PendingSession<C> {
 }
 
 impl<C: ClaimSet> Session<C> {
-    /// Refreshes and waits for the result, for `left` or else the waiter limit. Afterwards the
+    /// Refreshes and waits for the result, for `left` or else the refresh timeout. Afterwards the
     /// session's status states what the request is entitled to.
     pub(super) async fn wait(&self, left: Option<Duration>) {
         let core = &self.0.core;

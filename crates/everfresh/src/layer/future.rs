@@ -39,10 +39,10 @@ pin_project! {
             settle: Pin<Box<dyn Future<Output = Session<C>> + Send>>,
             ready: Option<Box<(Engine<C>, S, Req)>>,
         },
-        /// The inner service has been called. `underway` is `None` if a layer further outside
+        /// The inner service has been called. `in_flight` is `None` if a layer further outside
         /// finishes the session.
         Calling {
-            underway: Option<InFlight<C>>,
+            in_flight: Option<InFlight<C>>,
             #[pin]
             inner: S::Future,
         },
@@ -56,12 +56,12 @@ where
     S: Service<Req>,
     C: ClaimSet,
 {
-    pub(super) fn calling(underway: InFlight<C>, inner: S::Future) -> Self {
-        Self { state: State::Calling { underway: Some(underway), inner } }
+    pub(super) fn calling(in_flight: InFlight<C>, inner: S::Future) -> Self {
+        Self { state: State::Calling { in_flight: Some(in_flight), inner } }
     }
 
     pub(super) fn passing(inner: S::Future) -> Self {
-        Self { state: State::Calling { underway: None, inner } }
+        Self { state: State::Calling { in_flight: None, inner } }
     }
 
     pub(super) fn waiting(
@@ -92,15 +92,17 @@ where
                     // PANIC: taken once, since the state is replaced below in the same poll.
                     let ready = ready.take().expect("polled after completion");
                     let (engine, mut service, mut request) = *ready;
-                    let underway = engine.attach(session, &mut request);
-                    request.extensions_mut().insert(underway.session().clone());
+                    let in_flight = engine.attach(session, &mut request);
+                    request.extensions_mut().insert(in_flight.session().clone());
                     let inner = service.call(request);
-                    this.state.set(State::Calling { underway: Some(underway), inner });
+                    this.state.set(State::Calling { in_flight: Some(in_flight), inner });
                 }
-                StateProj::Calling { underway, inner } => {
+                StateProj::Calling { in_flight, inner } => {
                     let response = ready!(inner.poll(cx))?;
-                    let Some(underway) = underway.take() else { return Poll::Ready(Ok(response)) };
-                    let mut finishing = underway.finish(response);
+                    let Some(in_flight) = in_flight.take() else {
+                        return Poll::Ready(Ok(response));
+                    };
+                    let mut finishing = in_flight.finish(response);
                     // Nearly always ready at once, so that the response is not moved into a state.
                     match Pin::new(&mut finishing).poll(cx) {
                         Poll::Ready(response) => return Poll::Ready(Ok(response)),

@@ -42,9 +42,9 @@ where
         }
         match self.engine.begin(&request) {
             Progress::Pass(session) => {
-                let underway = self.engine.attach(session, &mut request);
-                request.extensions_mut().insert(underway.session().clone());
-                ResponseFuture::calling(underway, self.inner.call(request))
+                let in_flight = self.engine.attach(session, &mut request);
+                request.extensions_mut().insert(in_flight.session().clone());
+                ResponseFuture::calling(in_flight, self.inner.call(request))
             }
             Progress::Wait(waiting) => {
                 // Calls the service that was polled ready, because its clone was not polled.

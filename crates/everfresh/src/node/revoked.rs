@@ -51,20 +51,20 @@ impl<H: BuildHasher> Revoked<H> {
         if self.0.is_empty() {
             return false;
         }
-        let place = self.0.place(sid);
-        let ends = place.read();
-        let entry = ends.until.find(place.hash, |(key, _)| *key == place.key);
+        let slot = self.0.slot(sid);
+        let ends = slot.read();
+        let entry = ends.until.find(slot.hash, |(key, _)| *key == slot.key);
         entry.is_some_and(|(_, until)| begun(now) < *until)
     }
 
     /// Refuses this session's access tokens until then, in whole minutes.
     pub(crate) fn insert(&self, sid: &str, until: Timestamp, now: Timestamp) {
-        let place = self.0.place(sid);
-        let mut ends = place.write();
+        let slot = self.0.slot(sid);
+        let mut ends = slot.write();
         let cleared = ends.clear(begun(now), &self.0.hasher);
         self.0.shrink(cleared);
         let minute = ended(until);
-        match ends.until.find_mut(place.hash, |(key, _)| *key == place.key) {
+        match ends.until.find_mut(slot.hash, |(key, _)| *key == slot.key) {
             Some((_, known)) if ended(until.minus(HEARD_AGAIN)) <= *known => return,
             Some((_, known)) => *known = minute,
             None => {
@@ -74,10 +74,10 @@ impl<H: BuildHasher> Revoked<H> {
                 }
                 self.0.grow();
                 let rehash = |(key, _): &(Key, Minute)| self.0.hasher.hash_one(key);
-                ends.until.insert_unique(place.hash, (place.key, minute), rehash);
+                ends.until.insert_unique(slot.hash, (slot.key, minute), rehash);
             }
         }
-        ends.due.entry(minute).or_default().push(place.hash);
+        ends.due.entry(minute).or_default().push(slot.hash);
     }
 }
 

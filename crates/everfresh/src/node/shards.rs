@@ -25,7 +25,7 @@ pub(crate) struct Shards<S, H = RandomState> {
 }
 
 /// Where a session's entry is, if there is one.
-pub(crate) struct Place<'t, S> {
+pub(crate) struct Slot<'t, S> {
     pub(crate) key: Key,
     pub(crate) hash: u64,
     shard: &'t RwLock<S>,
@@ -61,11 +61,11 @@ impl<S: Default, H: BuildHasher> Shards<S, H> {
         self.entries.fetch_sub(by, Ordering::AcqRel);
     }
 
-    pub(crate) fn place(&self, sid: &str) -> Place<'_, S> {
+    pub(crate) fn slot(&self, sid: &str) -> Slot<'_, S> {
         let key = self.key(sid);
         let hash = self.hasher.hash_one(key);
         let shard = (hash >> SHARD_BITS) as usize % SHARDS;
-        Place { key, hash, shard: &self.shards[shard] }
+        Slot { key, hash, shard: &self.shards[shard] }
     }
 
     fn key(&self, sid: &str) -> Key {
@@ -85,7 +85,7 @@ impl<S: Default, H: BuildHasher> Shards<S, H> {
     }
 }
 
-impl<'t, S> Place<'t, S> {
+impl<'t, S> Slot<'t, S> {
     pub(crate) fn read(&self) -> RwLockReadGuard<'t, S> {
         self.shard.read().unwrap_or_else(PoisonError::into_inner)
     }

@@ -35,11 +35,11 @@ impl Watches {
 
 impl<H: BuildHasher> Watches<H> {
     pub(crate) fn watch(&self, sid: &str, expires: Timestamp) -> watch::Receiver<Until> {
-        let place = self.0.place(sid);
-        let mut shard = place.write();
-        let same = |watched: &Watched| watched.key == place.key;
+        let slot = self.0.slot(sid);
+        let mut shard = slot.write();
+        let same = |watched: &Watched| watched.key == slot.key;
         let rehash = |watched: &Watched| self.0.hasher.hash_one(watched.key);
-        match shard.entry(place.hash, same, rehash) {
+        match shard.entry(slot.hash, same, rehash) {
             Entry::Occupied(mut entry) => {
                 let watched = entry.get_mut();
                 watched.watchers += 1;
@@ -48,17 +48,17 @@ impl<H: BuildHasher> Watches<H> {
             Entry::Vacant(entry) => {
                 self.0.grow();
                 let (sender, until) = watch::channel(Until { expires, over: false });
-                entry.insert(Watched { key: place.key, until: sender, watchers: 1 });
+                entry.insert(Watched { key: slot.key, until: sender, watchers: 1 });
                 until
             }
         }
     }
 
     pub(crate) fn unwatch(&self, sid: &str) {
-        let place = self.0.place(sid);
-        let mut shard = place.write();
-        let same = |watched: &Watched| watched.key == place.key;
-        let Ok(mut entry) = shard.find_entry(place.hash, same) else { return };
+        let slot = self.0.slot(sid);
+        let mut shard = slot.write();
+        let same = |watched: &Watched| watched.key == slot.key;
+        let Ok(mut entry) = shard.find_entry(slot.hash, same) else { return };
         entry.get_mut().watchers -= 1;
         if entry.get().watchers == 0 {
             entry.remove();
@@ -84,10 +84,10 @@ impl<H: BuildHasher> Watches<H> {
         if self.0.is_empty() {
             return;
         }
-        let place = self.0.place(sid);
+        let slot = self.0.slot(sid);
         let sender = {
-            let shard = place.read();
-            let found = shard.find(place.hash, |watched| watched.key == place.key);
+            let shard = slot.read();
+            let found = shard.find(slot.hash, |watched| watched.key == slot.key);
             found.map(|watched| watched.until.clone())
         };
         // Not under the lock, because this wakes waiting tasks, which may close a watch.

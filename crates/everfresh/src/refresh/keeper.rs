@@ -1,4 +1,4 @@
-//! What a session can rest on besides its row: tokens of another server.
+//! What can back a session besides its row: tokens of another server.
 
 use futures::future::BoxFuture;
 

@@ -237,11 +237,11 @@ pub trait Refresher: Send + Sync + 'static {
         async { Ok(()) }
     }
 
-    /// Returns the access token of another server on which this session rests, for onward calls,
+    /// Returns the access token of another server that backs this session, for onward calls,
     /// after renewing it if necessary. `presented`: the request's refresh token, if it brought one.
     ///
     /// # Errors
-    /// [`Failure::Misconfigured`] if sessions rest on no tokens of another server.
+    /// [`Failure::Misconfigured`] if sessions are not backed by tokens of another server.
     fn upstream_access_token(
         &self,
         cx: Context,

@@ -30,7 +30,7 @@ pub(crate) enum Answer {
     Again { reanchor: bool },
     /// The presented generation is ahead of the store, which was restored from a backup or lost a
     /// write in a failover. It becomes the row's generation.
-    Adopt,
+    AheadOfStore,
     /// Two parties hold the session: end it.
     Reuse,
 }
@@ -44,7 +44,7 @@ pub(crate) fn decide(
 ) -> Answer {
     let age = now.since(row.rotated_at);
     if presented > row.generation {
-        Answer::Adopt
+        Answer::AheadOfStore
     } else if presented == row.generation {
         if age < reuse_interval { Answer::Keep } else { Answer::Rotate { to: row.generation + 1 } }
     } else if presented + 1 == row.generation && (age <= reuse_interval || !row.confirmed) {
@@ -111,14 +111,18 @@ mod tests {
     }
 
     #[test]
-    fn older_generations_are_reuse_and_later_ones_are_adopted() {
+    fn older_generations_are_reuse_and_later_ones_are_ahead_of_the_store() {
         for confirmed in [true, false] {
             for age in [0, 14_999, 30_000, DAY] {
                 for older in [-2, -3, -5] {
                     assert_eq!(answer(older, confirmed, age), Answer::Reuse, "{older}, {age} ms");
                 }
                 for later in [1, 2, 1000] {
-                    assert_eq!(answer(later, confirmed, age), Answer::Adopt, "{later}, {age} ms");
+                    assert_eq!(
+                        answer(later, confirmed, age),
+                        Answer::AheadOfStore,
+                        "{later}, {age} ms"
+                    );
                 }
             }
         }

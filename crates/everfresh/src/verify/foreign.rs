@@ -118,14 +118,14 @@ impl TrustedIssuer {
         token: &str,
         now: Timestamp,
     ) -> Result<Received, NotRead> {
-        match self.judge(kinds, token, now) {
+        match self.verify_as(kinds, token, now) {
             Err(reason) if lacks_key(token.as_bytes(), reason, &self.keys) => {
                 match self.keys.seek() {
                     Seek::NotFound => Err(NotRead::Refused(reason)),
                     Seek::Unavailable { .. } => Err(NotRead::Unavailable),
                     Seek::InFlight(fetch) => {
                         fetch.await;
-                        self.judge(kinds, token, now).map_err(|reason| {
+                        self.verify_as(kinds, token, now).map_err(|reason| {
                             match lacks_key(token.as_bytes(), reason, &self.keys) {
                                 true => NotRead::Unavailable,
                                 false => NotRead::Refused(reason),
@@ -134,12 +134,12 @@ impl TrustedIssuer {
                     }
                 }
             }
-            judged => judged.map_err(NotRead::Refused),
+            verified => verified.map_err(NotRead::Refused),
         }
     }
 
     /// Verifies the token as the first of these kinds that its type allows.
-    fn judge(
+    fn verify_as(
         &self,
         kinds: &[Kind],
         token: &str,

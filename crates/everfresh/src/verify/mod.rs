@@ -265,7 +265,7 @@ pub(crate) fn verify<C: DeserializeOwned>(
             (raw, Err(UnreadClaims::new::<C>(json, &error)))
         }
     };
-    judge(raw, own, fingerprint, rules, now)
+    check_claims(raw, own, fingerprint, rules, now)
 }
 
 /// Returns the token's `exp`. The token is not verified.
@@ -349,7 +349,7 @@ pub(crate) fn is_nameless(sid: &str) -> bool {
 }
 
 /// Checks the claims by rule 4.
-fn judge<C>(
+fn check_claims<C>(
     raw: claims::RawClaims,
     claims: Result<Arc<C>, UnreadClaims>,
     fingerprint: u64,

@@ -32,7 +32,7 @@ pub enum Seek {
     /// The set is as new as the limits of fetching allow. The token does not count.
     NotFound,
     /// The set is being fetched in a task of its own. The engine verifies the token again when this
-    /// future is ready. A request waits no longer than the waiter limit (3 s).
+    /// future is ready. A request waits no longer than the refresh timeout (3 s).
     InFlight(Pin<Box<dyn Future<Output = ()> + Send>>),
     /// The keys are not available now, so it is unknown whether the token counts. The answer is
     /// 503.

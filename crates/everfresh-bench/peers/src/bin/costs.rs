@@ -18,7 +18,7 @@ use tower::{Layer as _, Service};
 /// The number of requests behind each median.
 const MEASURED: usize = 400;
 const START: Timestamp = Timestamp::from_secs(1_800_000_000);
-const STORES: [&str; 5] = ["resign", "memory", "sqlite", "redis", "postgres"];
+const STORES: [&str; 5] = ["reissue", "memory", "sqlite", "redis", "postgres"];
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() {
@@ -37,7 +37,7 @@ async fn main() {
     let mut rows = Vec::new();
     for store in STORES {
         for sessions in [1_000, 10_000, 100_000, 1_000_000] {
-            if store != "resign" || sessions == 1_000 {
+            if store != "reissue" || sessions == 1_000 {
                 let path = folder.path().join(format!("{sessions}.db"));
                 rows.push(cost(&material, store, &path, sessions).await);
             }
@@ -61,7 +61,7 @@ async fn cost(material: &Material, store: &str, path: &std::path::Path, sessions
     let url = server.as_ref().map(Database::url).unwrap_or_default();
     let (strangers, now_ms) = (sessions - MEASURED, START.as_secs() * 1000);
     let builder: EngineBuilder<User> = match store {
-        "resign" => builder.refresh_with(Reissue::new()),
+        "reissue" => builder.refresh_with(Reissue::new()),
         "memory" => {
             let store = MemoryStore::new().clock(clock.clone()).capacity(2_000_000);
             strangers::in_any(&store, strangers).await;

@@ -319,7 +319,7 @@ fn costs_table(costs: &[Cost]) -> String {
     let mut table = String::from(
         "| store | what | HS256 | RS256 | ES256 | EdDSA |\n|---|---|---|---|---|---|\n",
     );
-    for store in ["resign"].into_iter().chain(STORES.map(|(store, _)| store)) {
+    for store in ["reissue"].into_iter().chain(STORES.map(|(store, _)| store)) {
         for (what, read) in [
             ("sign-in", (|row| row.sign_in_us) as fn(&Cost) -> f64),
             ("refresh", |row| row.refresh_us),
@@ -337,7 +337,7 @@ fn costs_table(costs: &[Cost]) -> String {
 
 fn growth_table(growth: &[Cost]) -> String {
     let mut table = String::from("| store | sessions | sign-in | refresh |\n|---|---|---|---|\n");
-    for row in growth.iter().filter(|row| row.store != "resign") {
+    for row in growth.iter().filter(|row| row.store != "reissue") {
         table += &format!(
             "| {} | {} | {:.1} | {:.1} |\n",
             row.store, row.sessions, row.sign_in_us, row.refresh_us

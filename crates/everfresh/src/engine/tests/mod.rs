@@ -467,10 +467,10 @@ async fn an_adapter_can_run_each_step_by_hand() {
     let step = fixture.auth.begin(&request);
     assert!(matches!(step, crate::adapter::Progress::Wait(_)), "expired");
     let session = step.settle().await;
-    let underway = fixture.auth.attach(session, &mut request);
+    let in_flight = fixture.auth.attach(session, &mut request);
     assert_eq!(request.headers()["cookie"], format!("{COOKIE_NAME}={token}; a=1"));
-    let session = underway.session().clone();
-    let response = underway.finish(show_user(&session)).await;
+    let session = in_flight.session().clone();
+    let response = in_flight.finish(show_user(&session)).await;
     assert!(token_of(&response).is_some());
     let too_late = session.sign_in("bob", user("bob")).await.unwrap_err();
     assert_eq!(too_late.kind(), SessionErrorKind::ResponseSent);
@@ -481,10 +481,10 @@ async fn an_adapter_that_is_dropped_seals_its_session() {
     let fixture = Fixture::new();
     let mut request = get(&[]);
     let session = fixture.auth.begin(&request).settle().await;
-    let underway = fixture.auth.attach(session, &mut request);
-    let session = underway.session().clone();
+    let in_flight = fixture.auth.attach(session, &mut request);
+    let session = in_flight.session().clone();
     session.sign_in("alice", user("alice")).await.unwrap();
-    drop(underway);
+    drop(in_flight);
     let too_late = session.sign_in("bob", user("bob")).await.unwrap_err();
     assert_eq!(too_late.kind(), SessionErrorKind::ResponseSent);
 }

@@ -1,4 +1,4 @@
-//! One rotation: load the row, renew the tokens that it rests on, ask the app's revalidation, and
+//! One rotation: load the row, renew the tokens that back it, ask the app's revalidation, and
 //! change the row by one compare-and-set.
 
 use std::time::Duration;
@@ -14,7 +14,7 @@ use crate::refresh::{Context, RefreshRequest, Tokens};
 use crate::store::{Loaded, Rotation, SessionId, SessionRecord};
 
 impl Rotate {
-    /// Returns the row, once the tokens that it rests on are good for a while.
+    /// Returns the row, once the tokens that back it are good for a while.
     pub(super) async fn renewed(
         &self,
         cx: &Context,
@@ -27,7 +27,7 @@ impl Rotate {
         }
     }
 
-    /// Ends a session in the store, and the tokens that it rests on.
+    /// Ends a session in the store, and the tokens that back it.
     pub(super) async fn end(&self, cx: &Context, sid: SessionId) -> Result<bool, Failure> {
         match &self.keeper {
             Some(keeper) => keeper.end(cx, sid).await,
@@ -182,7 +182,7 @@ impl Rotate {
                 cx.emit(&Event::Replayed { sid: &sid, confirmed: row.confirmed });
                 Ok(Some(tokens))
             }
-            Answer::Adopt => {
+            Answer::AheadOfStore => {
                 self.revalidate(cx, &mut next).await?;
                 next.generation = credential.generation;
                 // The key that the token was derived with, so that racing requests get the same

@@ -101,8 +101,8 @@ impl Rotate {
         }
     }
 
-    /// Like [`new`](Self::new), for sessions that rest on tokens of another server: a session lasts
-    /// as long as `keeper` can renew its tokens there.
+    /// Like [`new`](Self::new), for sessions that are backed by tokens of another server: a session
+    /// lasts as long as `keeper` can renew its tokens there.
     pub fn backed_by(store: impl SessionStore, keeper: impl UpstreamTokenKeeper) -> Self {
         Self { keeper: Some(Arc::new(keeper)), ..Self::new(store) }
     }
@@ -335,7 +335,8 @@ impl Refresher for Rotate {
             (Some(keeper), Some(issued)) => {
                 Some(keeper.seal_new(&cx, sid, &opening.session_claims.subject, issued).await?)
             }
-            // Tokens that no keeper would renew, or a session without the tokens it should rest on.
+            // Tokens that no keeper would renew, or a session without the tokens that should back
+            // it.
             _ => return Err(Failure::Misconfigured),
         };
         let new = NewSession {
