@@ -98,7 +98,8 @@
 //!
 //! # Features
 //! * `tower` (default): the Tower layer and service. `everfresh-actix` does not need it.
-//! * `aws-lc` (default): signs and verifies with aws-lc-rs. Without it, making a key is an error.
+//! * `aws-lc` (default): signs and verifies with aws-lc-rs. Without it every key is refused with
+//!   [`KeyError::NoBackend`], whose text names this feature.
 
 mod clock;
 mod config;

@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 
 use super::Algorithm;
 use super::jws::Header;
-use super::key::{Key, KeyError};
+use super::key::{Key, KeyError, require_backend};
 use super::source::{KeySource, Seek};
 
 pub(super) const MAX_KEYS: usize = 64;
@@ -156,6 +156,7 @@ impl Keys {
         if jwks.len() > MAX_KEYS {
             return Err(KeyError::TooMany(jwks.len()));
         }
+        require_backend()?;
         let mut keys: Vec<Arc<Key>> = Vec::new();
         // Each key is read by itself, so a key of an unknown kind does not affect the others.
         let jwks = jwks.into_iter().filter_map(|jwk| serde_json::from_value::<Jwk>(jwk).ok());

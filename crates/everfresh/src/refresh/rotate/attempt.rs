@@ -54,8 +54,8 @@ impl Rotate {
         Ok(tokens)
     }
 
-    /// Returns how long an access token of this row may live: no longer than the token that it
-    /// rests on.
+    /// Returns how long an access token of this row may live: no longer than the token that
+    /// backs it.
     pub(super) fn rest(&self, row: &SessionRecord, now: Timestamp) -> Option<Duration> {
         let upstream = self.keeper.as_ref().and(row.upstream.as_ref())?;
         // Expiry is in whole seconds; a token that is nearly over is good for the current request.

@@ -155,6 +155,7 @@ impl Key {
     }
 
     fn from_public_der(alg: Algorithm, der: &[u8]) -> Result<Self, KeyError> {
+        require_backend()?;
         if alg.is_rsa()
             && let Some(bits) = crypto::rsa_bits(der)
         {
@@ -346,9 +347,7 @@ impl Key {
     }
 
     fn signing(alg: Algorithm, signer: Result<Signer, Refused>) -> Result<Self, KeyError> {
-        if !crypto::HAS_BACKEND {
-            return Err(KeyError::NoBackend);
-        }
+        require_backend()?;
         let unusable = |Refused| KeyError::NotForAlgorithm { algorithm: alg, found: None };
         let signer = signer.map_err(unusable)?;
         let verifier = signer.verifier(alg).map_err(unusable)?;
@@ -368,6 +367,7 @@ impl Key {
         verifier: Result<Verifier, Refused>,
         public: PublicParts,
     ) -> Result<Self, KeyError> {
+        require_backend()?;
         let verifier = verifier
             .map_err(|Refused| KeyError::Jwk("its members do not make a valid key".into()))?;
         Ok(Self {
@@ -394,6 +394,11 @@ impl fmt::Debug for Key {
 /// Returns whether this is an allowed `kid` of a token or a key: opaque, but short and safe to log.
 pub(crate) fn is_kid(kid: &str) -> bool {
     (1..=256).contains(&kid.len()) && kid.bytes().all(|b| (0x20..0x7f).contains(&b))
+}
+
+/// Returns an error in a build without a cryptographic backend, which can't make any key.
+pub(super) fn require_backend() -> Result<(), KeyError> {
+    if crypto::HAS_BACKEND { Ok(()) } else { Err(KeyError::NoBackend) }
 }
 
 fn member(text: &str, name: &str) -> Result<Vec<u8>, KeyError> {

@@ -71,7 +71,7 @@ fn dates_with_a_fraction_or_an_exponent_are_numbers_in_every_build() {
 
 // Rows: R6.
 #[test]
-fn numbers_in_a_header_are_judged_alike_in_every_build() {
+fn numbers_in_a_header_are_read_alike_in_every_build() {
     let header = |value: &str| format!(r#"{{"typ":"at+jwt","alg":"HS256","x":{value}}}"#);
     let payload = claims().to_string();
     for value in

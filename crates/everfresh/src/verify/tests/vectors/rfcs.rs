@@ -101,7 +101,7 @@ fn json_forms(payload: &str, signatures: &[&Value]) -> Vec<String> {
 
 // Rows: S12.
 #[test]
-fn the_signatures_of_rfc_7520_are_judged_as_published() {
+fn the_signatures_of_rfc_7520_are_verified_as_published() {
     let mut tally = Tally::new("RFC 7520, section 4");
     let examples = rfc7520();
     let payload = examples["payload"].as_str().unwrap();

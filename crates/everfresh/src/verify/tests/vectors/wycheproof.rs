@@ -80,13 +80,13 @@ fn run(file: &'static str, expected: usize) {
 /// (CVE-2022-21449) and encryption keys.
 // Rows: S12, S13, S14, S28, S38.
 #[test]
-fn signatures_of_wycheproof_are_judged_as_published() {
+fn signatures_of_wycheproof_are_verified_as_published() {
     run(JWS, 401);
 }
 
 // Rows: S14, S30, S38.
 #[test]
-fn keys_of_wycheproof_are_judged_as_published() {
+fn keys_of_wycheproof_are_verified_as_published() {
     run(JWK, 26);
 }
 
