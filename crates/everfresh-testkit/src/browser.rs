@@ -28,6 +28,7 @@ pub struct Browser {
 
 /// A complete response.
 #[derive(Clone, Debug)]
+#[non_exhaustive]
 pub struct Answer {
     /// The status code.
     pub status: StatusCode,

@@ -28,6 +28,7 @@ pub struct User {
 
 /// The body of `POST /login`.
 #[derive(Debug, Deserialize)]
+#[non_exhaustive]
 pub struct Login {
     /// The user who signs in.
     pub user: String,
@@ -50,6 +51,7 @@ fn adopted() -> String {
 
 /// The query of `POST /login`.
 #[derive(Debug, Default, Deserialize)]
+#[non_exhaustive]
 pub struct Delivery {
     /// With `header`, the response delivers the tokens in `Authorization` and `X-Refresh-Token`.
     pub deliver: Option<String>,
@@ -75,6 +77,7 @@ impl Slow {
 
 /// The body of `GET /me` and `GET /slow`.
 #[derive(Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
 pub struct Me {
     /// The subject who is signed in.
     pub sub: String,

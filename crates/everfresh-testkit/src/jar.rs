@@ -7,6 +7,7 @@ use everfresh::Timestamp;
 
 /// The destination of a request, or the origin of a response.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Site {
     /// True for `https` and for loopback, which browsers trust equally.
     pub secure: bool,

@@ -18,21 +18,31 @@
 //! states that differ only in age are equal.
 //!
 //! # Words
-//! | name | what it is, in every model |
+//! All simulators use these words: the models here, `schedules/`, `tests/tests/turmoil`,
+//! `tests/tests/cluster`, and the load (`tests/src/load`).
+//!
+//! | word | what it is |
 //! |---|---|
-//! | `Simulation` | everything in one run: nodes, clients, the store, the clock |
+//! | `Simulation` | one run: nodes, clients, the store, the provider, the clock |
 //! | `Node` | a process with an engine of its own, over the store that all nodes share |
-//! | `Oracle` | the engine as a function of what a request presents |
-//! | `Server` | another server, which issues tokens to an app's node |
-//! | `StoreLink`, `Hub`, `Wires` | one node's store connection; all of them; their shared state |
-//! | `Flight` | a request or its response in transit |
+//! | `Client` | what holds a session's tokens; a `Browser` has a cookie jar |
+//! | `Provider` | another server, which issues tokens to an app's node |
+//! | `Backing` | what a session depends on: the store alone, or a provider's tokens too |
+//! | `Store`, `Backend`, `StoreLink` | the rows; their database; one node's connection |
+//! | `Hub`, `Wires` | the connections of all nodes; their shared state |
+//! | `Clock` | a node's `ManualClock`, or the time since the start of the run |
+//! | `Flight` | a refresh under way; in [`live`] a client's request or its response in transit |
 //! | `Tokens`, `Cookies` | the tokens that a client holds or a message carries |
 //! | `Event`, `Move` | one step of a schedule |
+//! | `Fault`, `NodeFault`, `Outage` | what fails: a call; a node; the store, for a while |
+//! | `FaultPoint`, `Gate` | the step at which a fault happens; what holds a message there |
 //! | `Plan` | which schedules to play: a seed, how many, with what faults |
+//! | `History` | a session's calls: each an `Operation` and its `Outcome` |
 //! | `Ledger` | the known state of each session or token, by which answers are checked |
 //! | `Violation`, `Broken` | which promise was broken; the same with a description |
 //! | `Failed` | the shortest schedule that breaks a promise, and its trace |
 //! | `Tally` | how often each thing happened |
+//! | `Oracle` | the engine as a function of what a request presents |
 
 pub mod live;
 mod oracle;

@@ -40,8 +40,8 @@ impl Simulation {
         ClientRequest { actor, kind, navigates, cookies, tokens }
     }
 
-    /// A node processes a request, and the result is checked. `finishes`: a refresh beside the request
-    /// finishes before the handler does.
+    /// A node processes a request, and the result is checked. `finishes`: a refresh beside the
+    /// request finishes before the handler does.
     async fn process(
         &mut self,
         asked: &ClientRequest,

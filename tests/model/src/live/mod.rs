@@ -37,8 +37,8 @@
 //!   fails. Lifetimes are so short that no other random value of the engine matters, so a seed
 //!   always produces the same schedule.
 //!
-//! [`Tally::ignored_refresh`], [`Tally::late_tokens`] and [`Tally::forgotten_ends`] are counted, and fail the run
-//! only with [`Plan::strict`]. Without a thief none of them occurs. With a thief a few occur,
+//! [`Tally::ignored_refresh`], [`Tally::late_tokens`] and [`Tally::forgotten_ends`] are counted, and
+//! fail the run only with [`Plan::strict`]. Without a thief none of them occurs. With a thief a few occur,
 //! because a restarted node forgets while one of its requests continues.
 //!
 //! ```
@@ -93,8 +93,8 @@ pub struct Plan {
     /// Whether slow handlers request refreshes themselves, some with a token that other requests
     /// have already replaced.
     pub refreshing: bool,
-    /// Whether the violations that [`Tally`] counts as `ignored_refresh`, `late_tokens` and `forgotten_ends` fail
-    /// the run.
+    /// Whether the violations that [`Tally`] counts as `ignored_refresh`, `late_tokens` and
+    /// `forgotten_ends` fail the run.
     pub strict: bool,
 }
 
