@@ -61,6 +61,7 @@ enum Outcome {
     Issued(Issued),
     Rejected,
     Unavailable,
+    Refused,
     Misconfigured,
     NotIssued,
     InDoubt,
@@ -219,6 +220,7 @@ fn check_outcome(case: &str, found: RefreshOutcome, wanted: &Outcome) {
         }
         (RefreshOutcome::Rejected, Outcome::Rejected)
         | (RefreshOutcome::Unavailable { .. }, Outcome::Unavailable)
+        | (RefreshOutcome::Refused { .. }, Outcome::Refused)
         | (RefreshOutcome::Misconfigured, Outcome::Misconfigured)
         | (RefreshOutcome::NotIssued, Outcome::NotIssued)
         | (RefreshOutcome::InDoubt, Outcome::InDoubt) => {}

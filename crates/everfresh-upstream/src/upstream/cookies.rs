@@ -129,9 +129,14 @@ impl InCookies {
         cx: &Context,
         content: &Content,
     ) -> Result<AccessTokenResponse, Failure> {
+        let Self { endpoint, .. } = self;
+        let expires = Timestamp::from_secs(content.expires);
+        if endpoint.refusals.lasts(&content.sid, cx.monotonic()) {
+            return Err(Failure::Refused);
+        }
         let tokens = content.tokens();
         let permission = Box::pin(std::future::ready(true));
-        let sending = self.endpoint.send(cx, &content.sid, &tokens, permission);
+        let sending = endpoint.send(cx, &content.sid, &tokens, permission);
         let unavailable = |retry_after| Err(Failure::Unavailable { retry_after });
         match sending.instrument(span(&content.sid)).await {
             Sent::Unsent { retry_after, tried } => {
@@ -144,10 +149,22 @@ impl InCookies {
                 Err(Failure::Misconfigured)
             }
             Sent::Answered(RefreshOutcome::Issued(issued)) => Ok(*issued),
-            Sent::Answered(RefreshOutcome::Rejected) => Err(Failure::Rejected),
-            Sent::Answered(RefreshOutcome::Unavailable { retry_after }) => {
-                unavailable(retry_after.unwrap_or(SOON))
+            // It is sent again once the access token has expired.
+            Sent::Answered(RefreshOutcome::Rejected)
+                if endpoint.upstream.may_be_good(expires, cx.now()) =>
+            {
+                unavailable(SOON)
             }
+            Sent::Answered(RefreshOutcome::Rejected) => Err(Failure::Rejected),
+            Sent::Answered(RefreshOutcome::Refused { .. })
+                if endpoint.refusals.is_long(&content.sid, cx.monotonic()) =>
+            {
+                Err(Failure::Refused)
+            }
+            Sent::Answered(
+                RefreshOutcome::Unavailable { retry_after }
+                | RefreshOutcome::Refused { retry_after },
+            ) => unavailable(retry_after.unwrap_or(SOON)),
             Sent::Answered(_) | Sent::NoAnswer => unavailable(SOON),
         }
     }
@@ -284,7 +301,9 @@ impl Refresher for InCookies {
         let (expires_in, expires) = (content.expires_in, Timestamp::from_secs(content.expires));
         let left = expires.since(cx.now());
         let mut renewed = false;
-        if Context::is_due(&content.sid, Duration::from_secs(expires_in), left) {
+        if Context::is_due(&content.sid, Duration::from_secs(expires_in), left)
+            && self.endpoint.upstream.may_present(expires, cx.now())
+        {
             match self.renew(&cx, &mut content).await {
                 Ok(()) => renewed = true,
                 Err(Failure::Rejected) => return Err(Failure::Rejected),

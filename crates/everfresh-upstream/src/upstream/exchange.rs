@@ -16,7 +16,7 @@ use super::receive::Refused;
 use super::reserve::{ReservationState, reserve_before_send};
 use super::revoke::revoke;
 use super::shared::Shared;
-use super::token_endpoint::Sent;
+use super::token_endpoint::{LISTEN, Sent};
 use super::tokens::UpstreamTokens;
 
 const SOON: Duration = Duration::from_secs(1);
@@ -46,11 +46,17 @@ pub(super) enum ExchangeResult {
     Over,
     /// The other server ended the session.
     Rejected,
+    /// The other server rejected the refresh token while the access token is still good. The row was
+    /// released.
+    RejectedEarly,
     /// The exchange brought no usable access token. A later one may. `tried` is `true` if the node
     /// tried to reach the other server, or the outcome of the reservation is unknown.
     Unavailable { retry_after: Duration, tried: bool },
     /// The other server refuses the configured request, or this node refuses the issued tokens.
     Misconfigured,
+    /// The other server has refused this session's refresh for ten minutes, by answers that the
+    /// dialect does not know.
+    Refused,
 }
 
 /// One exchange of one session's tokens.
@@ -121,6 +127,7 @@ impl<S: UpstreamTokenStore> Exchange<S> {
         let refused = matches!(
             answered,
             RefreshOutcome::Unavailable { .. }
+                | RefreshOutcome::Refused { .. }
                 | RefreshOutcome::NotIssued
                 | RefreshOutcome::Misconfigured
         );
@@ -130,7 +137,9 @@ impl<S: UpstreamTokenStore> Exchange<S> {
         match answered {
             RefreshOutcome::Issued(issued) => self.publish(*issued, reservation).await,
             RefreshOutcome::Rejected => self.rejected(reservation).await,
-            RefreshOutcome::Unavailable { retry_after } => {
+            RefreshOutcome::Refused { .. } if self.is_refused_for_long() => ExchangeResult::Refused,
+            RefreshOutcome::Unavailable { retry_after }
+            | RefreshOutcome::Refused { retry_after } => {
                 let retry_after = retry_after.unwrap_or(SOON);
                 ExchangeResult::Unavailable { retry_after, tried: true }
             }
@@ -229,22 +238,68 @@ impl<S: UpstreamTokenStore> Exchange<S> {
     /// a token that was refreshed in the meantime, so the row is read before the session is ended.
     async fn rejected(&self, reservation: Reservation) -> ExchangeResult {
         let Self { shared, cx, .. } = self;
-        let row = match shared.store.load(reservation.sid).await {
-            Ok(row) => row.and_then(|loaded| loaded.record.upstream),
+        let loaded = match shared.store.load(reservation.sid).await {
+            Ok(Some(loaded)) => loaded,
+            Ok(None) => return ExchangeResult::Over,
             Err(error) => {
                 cx.store_failed(&error);
                 return ExchangeResult::NoAnswer;
             }
         };
+        let (now, row) = (loaded.now, loaded.record.upstream);
         let Some(upstream) = row else { return ExchangeResult::Over };
         if upstream.seq != reservation.seq {
             return ExchangeResult::Lost;
         }
+        // The server may have accepted an earlier attempt, whose answer may still come.
         if upstream.tries > 1 && shared.endpoint.upstream.replay != Replay::Always {
-            // The server may have accepted the first attempt, whose answer may still come.
             return ExchangeResult::NoAnswer;
         }
-        match shared.store.revoke(reservation.sid).await {
+        if let Some((_, earlier)) = self.replaces
+            && now < earlier.plus(LISTEN)
+        {
+            return self.await_earlier(reservation, earlier.plus(LISTEN)).await;
+        }
+        if shared.endpoint.upstream.may_be_good(upstream.expires, now) {
+            // It is sent again once the access token has expired.
+            if !self.release(reservation).await {
+                return ExchangeResult::Lost;
+            }
+            return ExchangeResult::RejectedEarly;
+        }
+        self.revoke_session(reservation.sid).await
+    }
+
+    /// Waits until no earlier attempt can be answered any more, because a rejection beside one proves
+    /// nothing. Ends the session unless the row has new tokens by then.
+    async fn await_earlier(&self, reservation: Reservation, until: Timestamp) -> ExchangeResult {
+        let Self { shared, cx, .. } = self;
+        loop {
+            match shared.store.load(reservation.sid).await {
+                Ok(Some(Loaded { record, now, .. })) => {
+                    let Some(upstream) = record.upstream else { return ExchangeResult::Over };
+                    if upstream.seq != reservation.seq {
+                        return ExchangeResult::Lost;
+                    }
+                    if now >= until {
+                        return self.revoke_session(reservation.sid).await;
+                    }
+                }
+                Ok(None) => return ExchangeResult::Over,
+                Err(error) => cx.store_failed(&error),
+            }
+            tokio::time::sleep(PAUSE_MOST).await;
+        }
+    }
+
+    fn is_refused_for_long(&self) -> bool {
+        let Self { shared, cx, key, .. } = self;
+        shared.endpoint.refusals.is_long(&key.0.to_string(), cx.monotonic())
+    }
+
+    async fn revoke_session(&self, sid: SessionId) -> ExchangeResult {
+        let Self { shared, cx, .. } = self;
+        match shared.store.revoke(sid).await {
             Ok(_) => ExchangeResult::Rejected,
             Err(error) => {
                 cx.store_failed(&error);

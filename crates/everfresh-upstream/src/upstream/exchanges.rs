@@ -1,6 +1,6 @@
 //! The exchanges that run on this node: a single flight per token and reservation.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use everfresh::refresher::Context;
@@ -18,6 +18,9 @@ use super::tokens::UpstreamTokens;
 /// their limit is over.
 const MAX_UNANSWERED: usize = 16 * 1024;
 
+/// How many tokens that were rejected early a node remembers. The others are sent early again.
+const MAX_REJECTED_EARLY: usize = 16 * 1024;
+
 /// Identifies the tokens of a session by their sequence number.
 pub(super) type TokenKey = (SessionId, u64);
 
@@ -31,6 +34,8 @@ struct Entries {
     /// again; the first exchange then still waits for its answer.
     running: HashMap<TokenKey, Vec<InFlight>>,
     unanswered: HashMap<TokenKey, ReservationId>,
+    /// The tokens that the other server rejected while their access tokens were good.
+    rejected_early: HashSet<TokenKey>,
 }
 
 /// An exchange that runs on this node.
@@ -85,6 +90,9 @@ impl Exchanges {
             {
                 guard.exchanges.note_unanswered(key, reservation);
             }
+            if ended == ExchangeResult::RejectedEarly {
+                guard.exchanges.note_rejected_early(key);
+            }
             drop(guard);
             sender.send_replace(Some(ended));
         };
@@ -98,6 +106,19 @@ impl Exchanges {
             entries.unanswered.clear();
         }
         entries.unanswered.insert(key, reservation);
+    }
+
+    fn note_rejected_early(&self, key: TokenKey) {
+        let mut entries = self.entries();
+        if entries.rejected_early.len() >= MAX_REJECTED_EARLY {
+            entries.rejected_early.clear();
+        }
+        entries.rejected_early.insert(key);
+    }
+
+    /// Returns whether the other server rejected these tokens while their access token was good.
+    pub(super) fn is_rejected_early(&self, key: TokenKey) -> bool {
+        self.entries().rejected_early.contains(&key)
     }
 
     pub(super) fn is_unanswered(&self, key: TokenKey, upstream: &StoredUpstreamTokens) -> bool {

@@ -64,7 +64,10 @@ impl<S: UpstreamTokenStore> Keeper<S> {
         loop {
             let Some(upstream) = loaded.record.upstream.as_deref() else { return Ok(()) };
             let (tokens, key) = (self.shared.open(sid, upstream)?, (sid, upstream.seq));
-            let due = upstream.is_due(sid, tokens.expires_in, loaded.now);
+            let Shared { endpoint, .. } = &*self.shared;
+            let due = upstream.is_due(sid, tokens.expires_in, loaded.now)
+                && endpoint.upstream.may_present(upstream.expires, loaded.now)
+                && (loaded.now >= upstream.expires || !self.exchanges.is_rejected_early(key));
             let unanswered = self.exchanges.is_unanswered(key, upstream);
             // A request with a valid access token, its own or the row's, can do without a new one.
             // It waits for half of the refresh timeout, so that time remains for its other work.
@@ -81,8 +84,11 @@ impl<S: UpstreamTokenStore> Keeper<S> {
                     return Err(not_yet(cx));
                 }
                 SendDecision::Send { replaces } => {
+                    if endpoint.refusals.lasts(&sid.to_string(), cx.monotonic()) {
+                        return Err(Failure::Refused);
+                    }
                     if tokens.refresh.is_none()
-                        && self.shared.endpoint.upstream.dialect.request.token == TokenKind::Refresh
+                        && endpoint.upstream.dialect.request.token == TokenKind::Refresh
                     {
                         return Err(Failure::Rejected);
                     }
@@ -144,9 +150,12 @@ impl<S: UpstreamTokenStore> Keeper<S> {
     ) -> Result<(), Failure> {
         match end {
             None
-            | Some(ExchangeResult::Published | ExchangeResult::Lost | ExchangeResult::Stale) => {
-                Ok(())
-            }
+            | Some(
+                ExchangeResult::Published
+                | ExchangeResult::Lost
+                | ExchangeResult::Stale
+                | ExchangeResult::RejectedEarly,
+            ) => Ok(()),
             Some(ExchangeResult::NoAnswer) => {
                 // After a second exchange without an answer, the request gives up.
                 *tries += TRIES / 2;
@@ -154,6 +163,7 @@ impl<S: UpstreamTokenStore> Keeper<S> {
             }
             Some(ExchangeResult::Over | ExchangeResult::Rejected) => Err(Failure::Rejected),
             Some(ExchangeResult::Misconfigured) => Err(Failure::Misconfigured),
+            Some(ExchangeResult::Refused) => Err(Failure::Refused),
             Some(ExchangeResult::Unavailable { retry_after, tried }) => {
                 if !*tried {
                     cx.untried();

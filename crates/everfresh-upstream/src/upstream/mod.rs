@@ -6,6 +6,7 @@ mod exchange;
 mod exchanges;
 mod keeper;
 mod receive;
+mod refusals;
 mod reserve;
 mod revoke;
 mod send_rules;
@@ -17,10 +18,10 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::time::Duration;
 
-use everfresh::dialect::{ClientAuthentication, Dialect, RequestValues};
+use everfresh::dialect::{ClientAuthentication, Dialect, RequestValues, TokenKind};
 use everfresh::refresher::Setup;
 use everfresh::store::UpstreamTokenStore;
-use everfresh::{ConfigError, Rotate, TrustedIssuer};
+use everfresh::{ConfigError, Rotate, Timestamp, TrustedIssuer};
 
 use zeroize::Zeroizing;
 
@@ -331,6 +332,21 @@ impl Upstream {
             });
         }
         Ok(())
+    }
+}
+
+impl Upstream {
+    /// Returns whether an access token that expires then may be good although the server rejects the
+    /// refresh. Some servers reject a refresh token that is used early. A rejected access token is
+    /// not good.
+    fn may_be_good(&self, expires: Timestamp, now: Timestamp) -> bool {
+        self.dialect.request.token == TokenKind::Refresh && now < expires
+    }
+
+    /// Returns whether the dialect allows to present the token of an access token that expires then.
+    fn may_present(&self, expires: Timestamp, now: Timestamp) -> bool {
+        let earliest = self.dialect.request.earliest_before_expiry;
+        earliest.is_none_or(|secs| now.plus(Duration::from_secs(secs.into())) >= expires)
     }
 }
 

@@ -1,5 +1,6 @@
 //! Sends one refresh token to the other server and reads the answer.
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use everfresh::Event;
@@ -12,18 +13,22 @@ use tracing::Span;
 
 use super::Upstream;
 use super::breaker::Breaker;
+use super::refusals::{Refusals, Refused, excerpt};
 use super::tokens::UpstreamTokens;
 use crate::http::Answer;
 
 /// How long a node waits for an answer. A late answer holds the only copy of the next token.
-const LISTEN: Duration = Duration::from_secs(5 * 60);
+pub(super) const LISTEN: Duration = Duration::from_secs(5 * 60);
 
 const SOON: Duration = Duration::from_secs(1);
 
 /// The other server's token endpoint, with the limits of calls to it.
 pub(super) struct TokenEndpoint {
     pub(super) upstream: Upstream,
+    pub(super) refusals: Refusals,
     breaker: Breaker,
+    /// Whether a misconfiguration was logged since the last success.
+    is_misconfigured: AtomicBool,
     slots: Semaphore,
 }
 
@@ -58,7 +63,13 @@ pub(super) fn span(sid: &str) -> Span {
 impl TokenEndpoint {
     pub(super) fn new(upstream: Upstream) -> Self {
         let slots = Semaphore::new(upstream.max_calls.min(Semaphore::MAX_PERMITS));
-        Self { upstream, breaker: Breaker::default(), slots }
+        Self {
+            upstream,
+            refusals: Refusals::default(),
+            breaker: Breaker::default(),
+            is_misconfigured: AtomicBool::new(false),
+            slots,
+        }
     }
 
     /// Sends a token of this session, once. `permission` is polled at the last moment before the
@@ -70,7 +81,7 @@ impl TokenEndpoint {
         tokens: &UpstreamTokens,
         permission: BoxFuture<'static, bool>,
     ) -> Sent {
-        let Self { upstream, breaker, slots } = self;
+        let Self { upstream, breaker, slots, .. } = self;
         let Ok(Ok(slot)) = tokio::time::timeout(cx.refresh_timeout(), slots.acquire()).await else {
             return Sent::Unsent { retry_after: SOON, tried: false };
         };
@@ -98,7 +109,7 @@ impl TokenEndpoint {
             Ok(answer) => answer,
             Err(_) => {
                 // The refresh is in doubt from now on. This task still waits for the answer.
-                self.failed(cx, None);
+                self.failed(cx, None, None);
                 cx.emit(&Event::InDoubt { sid });
                 drop(slot);
                 call.await
@@ -110,7 +121,7 @@ impl TokenEndpoint {
                 return Sent::Unsent { retry_after: SOON, tried: false };
             }
             Err(error) => {
-                self.failed(cx, None);
+                self.failed(cx, None, None);
                 let unsent = error.certainly_unsent();
                 tracing::warn!(target: "everfresh", sid, %error, unsent, "refresh");
                 if unsent {
@@ -126,17 +137,36 @@ impl TokenEndpoint {
             RefreshOutcome::Unavailable { retry_after }
                 if status.is_server_error() || status == StatusCode::TOO_MANY_REQUESTS =>
             {
-                self.failed(cx, *retry_after);
+                self.failed(cx, *retry_after, Some(sid));
             }
             // A page of a proxy in front of the server: the server itself did not answer.
-            RefreshOutcome::NotIssued => self.failed(cx, None),
+            RefreshOutcome::NotIssued => self.failed(cx, None, Some(sid)),
             _ if breaker.succeeded() => cx.emit(&Event::UpstreamUp),
             _ => {}
         }
-        match &answered {
+        self.report(cx, sid, status, &answered, || excerpt(&body, &tokens.exposed()));
+        Sent::Answered(answered)
+    }
+
+    fn failed(&self, cx: &Context, asked: Option<Duration>, session: Option<&str>) {
+        if self.breaker.failed(cx.monotonic(), asked, session) {
+            cx.emit(&Event::UpstreamDown);
+        }
+    }
+
+    /// Tells the operator of an answer that brought no tokens.
+    fn report(
+        &self,
+        cx: &Context,
+        sid: &str,
+        status: StatusCode,
+        answered: &RefreshOutcome,
+        excerpt: impl Fn() -> String,
+    ) {
+        match answered {
             RefreshOutcome::InDoubt => {
                 if status.is_success() {
-                    let member = upstream.dialect.wanted();
+                    let member = self.upstream.dialect.wanted();
                     tracing::error!(
                         target: "everfresh",
                         sid,
@@ -153,20 +183,41 @@ impl TokenEndpoint {
                 %status,
                 "refresh: the answer is a success without tokens"
             ),
-            RefreshOutcome::Misconfigured => tracing::error!(
-                target: "everfresh",
-                sid,
-                %status,
-                "the other server refuses the refresh request; check the client's id and secret"
-            ),
+            // It concerns all sessions, so it is said once.
+            RefreshOutcome::Misconfigured
+                if !self.is_misconfigured.swap(true, Ordering::Relaxed) =>
+            {
+                tracing::error!(
+                    target: "everfresh",
+                    sid,
+                    %status,
+                    excerpt = excerpt(),
+                    "the other server refuses the refresh request; check the client's id and secret"
+                );
+            }
+            RefreshOutcome::Refused { .. } => {
+                match self.refusals.note(sid, status.as_u16(), cx.monotonic()) {
+                    Refused::First => tracing::warn!(
+                        target: "everfresh",
+                        sid,
+                        %status,
+                        excerpt = excerpt(),
+                        "refresh: the other server refuses it, by an answer that the dialect does \
+                         not know"
+                    ),
+                    Refused::Again => {}
+                    Refused::ForLong => {
+                        let (status, excerpt) = (status.as_u16(), &*excerpt());
+                        cx.emit(&Event::RefreshRefused { sid, status, excerpt });
+                    }
+                }
+            }
+            RefreshOutcome::Issued(_) => {
+                self.is_misconfigured.store(false, Ordering::Relaxed);
+                self.refusals.forget(sid);
+            }
+            RefreshOutcome::Rejected => self.refusals.forget(sid),
             _ => {}
-        }
-        Sent::Answered(answered)
-    }
-
-    fn failed(&self, cx: &Context, asked: Option<Duration>) {
-        if self.breaker.failed(cx.monotonic(), asked) {
-            cx.emit(&Event::UpstreamDown);
         }
     }
 }

@@ -62,6 +62,11 @@ impl UpstreamTokens {
         }
     }
 
+    /// Returns the texts of the tokens, to mask them.
+    pub(super) fn exposed(&self) -> [&str; 2] {
+        [self.access.expose(), self.refresh.as_ref().map_or("", RefreshToken::expose)]
+    }
+
     pub(super) fn open(
         sealer: &Sealer,
         sid: SessionId,

@@ -1,6 +1,6 @@
 //! The fate of a session when the provider refuses, sends another answer, or none.
 
-use everfresh::dialect::Dialect;
+use everfresh::dialect::{Dialect, TokenKind};
 use everfresh_upstream::{HttpError, Upstream};
 
 use crate::fixture::*;
@@ -195,10 +195,27 @@ async fn good_tokens_and_every_answer() {
         fixture.pass_until_left(&client, 5);
         fixture.provider.next(act.clone());
         let answer = fixture.get(&mut client).await;
-        assert!(answer.left_cookies_alone(), "{case}");
+        // Some servers reject a refresh token that is used early: it is sent once more when the
+        // access token has expired, and until then the node mints tokens of its own.
+        let is_early = fate == Over && dialect.request.token == TokenKind::Refresh;
+        assert!(is_early || answer.left_cookies_alone(), "{case}");
         assert_eq!(fixture.provider.calls(), 1, "{case}");
         if fate == Over {
-            assert_eq!(answer.status, 401, "{case}");
+            if is_early {
+                assert_eq!(answer.status, 200, "{case}");
+                assert_eq!(fixture.upstream(&client).await, (0, 0), "given back: {case}");
+                fixture.provider.all(act);
+                let row = fixture.row(&client).await.unwrap().upstream.unwrap();
+                while fixture.clock.now() < row.expires {
+                    assert_eq!(fixture.get(&mut client).await.status, 200, "{case}");
+                    assert_eq!(fixture.provider.calls(), 1, "{case}");
+                    fixture.pass(1);
+                }
+                assert_eq!(fixture.get(&mut client).await.status, 401, "{case}");
+                assert_eq!(fixture.provider.calls(), 2, "{case}");
+            } else {
+                assert_eq!(answer.status, 401, "{case}");
+            }
             assert!(fixture.row(&client).await.is_none(), "{case}");
             continue;
         }

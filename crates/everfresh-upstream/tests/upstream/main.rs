@@ -15,6 +15,7 @@ mod faults;
 mod outage;
 mod points;
 mod received;
+mod refused;
 mod renewing;
 mod secrets;
 mod signing_out;

@@ -111,6 +111,34 @@ async fn a_provider_that_hangs_holds_no_more_than_its_share() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn answers_to_one_or_two_users_open_no_circuit_breaker() {
+    for act in [Act::Say(429, &[("retry-after", "30")], ""), Act::Say(500, &[], "")] {
+        let fixture = Fixture::new();
+        let (mut ada, mut bob) = (fixture.expired("ada").await, fixture.expired("bob").await);
+        let mut others = Vec::new();
+        for n in 0..5 {
+            others.push(fixture.expired(&format!("p{n}")).await);
+        }
+        fixture.node().events();
+        for n in 0..600 {
+            fixture.provider.all(act.clone());
+            assert_eq!(fixture.get(&mut ada).await.status, 503);
+            assert_eq!(fixture.get(&mut bob).await.status, 503);
+            if n % 100 == 99 {
+                fixture.provider.all(Act::Good);
+                assert_eq!(fixture.get(&mut others[n / 100 % 5]).await.status, 200, "{act:?}");
+            }
+            fixture.clock.advance(Duration::from_millis(100));
+        }
+        assert!(!fixture.node().events().contains(&"UpstreamDown".to_owned()), "{act:?}");
+        if matches!(act, Act::Say(429, ..)) {
+            // Each of the two is asked for as often as `Retry-After` allows.
+            assert!(fixture.provider.calls() <= 2 * 3 + 6, "{}", fixture.provider.calls());
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn errors_of_single_users_open_no_circuit_breaker() {
     for error in [r#"{"error":"user_locked"}"#, r#"{"ok":false}"#] {
         let fixture = Fixture::new();

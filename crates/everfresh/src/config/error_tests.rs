@@ -430,7 +430,8 @@ fn failures() -> Vec<Says<Failure>> {
             Failure::Rejected => (Failure::SOON, &["unavailable", "try again in 1 s"]),
             Failure::Unavailable { .. } => (Failure::Misconfigured, &["misconfigured", "the log"]),
             Failure::Misconfigured => (Failure::InDoubt, &["the outcome", "a late answer"]),
-            Failure::InDoubt => (Failure::Foreign, &["another session", "sign in"]),
+            Failure::InDoubt => (Failure::Refused, &["refuses the refresh", "the dialect"]),
+            Failure::Refused => (Failure::Foreign, &["another session", "sign in"]),
             Failure::Foreign => (Failure::UnreadClaims, &["don't fit", "`revalidate_with`"]),
             Failure::UnreadClaims => {
                 (Failure::NoRuntime, &["tokio runtime", "`build()`", "`runtime`"])
@@ -449,7 +450,7 @@ fn every_error_to_a_handler_states_its_remedy() {
         check_error(&SessionError::from(kind).to_string(), says);
     }
     let all = failures();
-    assert_eq!(all.len(), 8);
+    assert_eq!(all.len(), 9);
     for (failure, says) in all {
         check_error(&failure.to_string(), says);
         check_error(&SessionError::from(failure).to_string(), &[]);

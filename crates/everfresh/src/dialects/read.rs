@@ -49,6 +49,12 @@ pub enum RefreshOutcome {
         /// How long to wait before the next request, if the server said so. At most an hour.
         retry_after: Option<Duration>,
     },
+    /// The server refuses the request, by an error that neither a rule nor the standard knows. The
+    /// session may still be valid.
+    Refused {
+        /// How long to wait before the next request, if the server said so. At most an hour.
+        retry_after: Option<Duration>,
+    },
     /// The answer is complete, is a success, and is not the server's own: a page of a proxy, or
     /// nothing. The token is as good as it was.
     NotIssued,
@@ -110,12 +116,14 @@ impl Dialect {
     /// |---|---|
     /// | 2xx with an access token | `Issued` |
     /// | 2xx with a JSON object, cut or whole, that has no access token and no error | `InDoubt` |
-    /// | 2xx with a JSON object that has an error: `error`, or `ok` or `success` that is false | `Unavailable` |
+    /// | 2xx with a JSON object that has an error: `error`, or `ok` or `success` that is false | `Refused`, with the pause that `Retry-After` asks for |
     /// | any other 2xx: a page of a proxy, or nothing | `NotIssued` |
     /// | 408, 504 | `InDoubt` |
     /// | 400 or 401 `invalid_client`, `unauthorized_client`, `unsupported_grant_type` or `invalid_scope` | `Misconfigured` |
     /// | 411, 413, 414, 415, 422, a redirect | `Misconfigured` |
-    /// | any other | `Unavailable`, with the pause that `Retry-After` asks for |
+    /// | 425, 429 | `Unavailable`, with that pause |
+    /// | any other 4xx | `Refused`, with that pause |
+    /// | any other | `Unavailable`, with that pause |
     pub fn read(
         &self,
         status: StatusCode,
@@ -125,6 +133,7 @@ impl Dialect {
     ) -> RefreshOutcome {
         let body = ReadBody::new(headers, body);
         let unavailable = || RefreshOutcome::Unavailable { retry_after: retry_after(headers, now) };
+        let refused = || RefreshOutcome::Refused { retry_after: retry_after(headers, now) };
         if let Some(rule) = self.rules.iter().find(|rule| rule.matches(status, &body)) {
             return match rule.outcome {
                 Outcome::Rejected => RefreshOutcome::Rejected,
@@ -136,7 +145,7 @@ impl Dialect {
         if status.is_success() {
             return match self.issued(headers, &body, now) {
                 Some(issued) => RefreshOutcome::Issued(Box::new(issued)),
-                None if body.refuses() => unavailable(),
+                None if body.refuses() => refused(),
                 // An object may have the token by a name that the dialect lacks, or be cut.
                 None if body.text.trim_start().starts_with('{') => RefreshOutcome::InDoubt,
                 None => RefreshOutcome::NotIssued,
@@ -150,6 +159,8 @@ impl Dialect {
                 RefreshOutcome::Misconfigured
             }
             300..=399 => RefreshOutcome::Misconfigured,
+            425 | 429 => unavailable(),
+            400..=499 => refused(),
             _ => unavailable(),
         }
     }

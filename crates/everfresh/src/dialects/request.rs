@@ -42,6 +42,10 @@ pub struct RequestFormat {
     /// The member of the body that asks for a lifetime of the new access token.
     #[serde(default, skip_serializing_if = "is_default")]
     pub lifetime: Option<LifetimeMember>,
+    /// How long before the access token expires the token may be presented at the earliest, in
+    /// seconds. 0: once it has expired. `None`: at any time.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub earliest_before_expiry: Option<u32>,
 }
 
 impl RequestFormat {
@@ -58,6 +62,7 @@ impl RequestFormat {
             headers: List::default(),
             client: None,
             lifetime: None,
+            earliest_before_expiry: None,
         }
     }
 

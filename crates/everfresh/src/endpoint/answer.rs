@@ -44,7 +44,9 @@ impl From<Failure> for RefreshError {
     fn from(failure: Failure) -> Self {
         match failure {
             // All that is known of the presented token is that it does not count now.
-            Failure::Rejected | Failure::InDoubt | Failure::UnreadClaims => Self::Expired,
+            Failure::Rejected | Failure::InDoubt | Failure::Refused | Failure::UnreadClaims => {
+                Self::Expired
+            }
             Failure::Foreign => Self::Invalid,
             Failure::Unavailable { .. }
             | Failure::NoRuntime

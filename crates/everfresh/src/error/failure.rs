@@ -23,6 +23,11 @@ pub enum Failure {
     /// The session does not end and its cookies are not cleared, because a late answer revives the
     /// session.
     InDoubt,
+    /// The other server has refused to refresh this session for ten minutes, by answers that the
+    /// dialect does not know. A request whose access token is still good goes on; any other is
+    /// answered with 401, so that the user can sign in again. The session does not end and its
+    /// cookies are not cleared.
+    Refused,
     /// There is no tokio runtime for the refresh, or its runtime has ended. Answered as
     /// `Unavailable`, and reported as an event.
     NoRuntime,
@@ -59,6 +64,7 @@ impl Failure {
             Self::Unavailable { .. } | Self::NoRuntime => "unavailable",
             Self::Misconfigured => "misconfigured",
             Self::InDoubt => "in_doubt",
+            Self::Refused => "refused",
             Self::Foreign => "foreign",
             Self::UnreadClaims => "unread_claims",
             Self::TooManySessions => "too_many_sessions",
@@ -85,6 +91,10 @@ impl fmt::Display for Failure {
             Self::InDoubt => f.write_str(
                 "the outcome of a refresh is unknown; a late answer of the other server revives \
                  the session",
+            ),
+            Self::Refused => f.write_str(
+                "the other server refuses the refresh; sign in again, and add a rule for its \
+                 answer to the dialect",
             ),
             Self::Foreign => f.write_str("the token belongs to another session; sign in again"),
             Self::UnreadClaims => f.write_str(

@@ -75,9 +75,11 @@ impl From<SessionErrorKind> for SessionError {
 impl From<Failure> for SessionError {
     fn from(failure: Failure) -> Self {
         match failure {
-            Failure::Rejected | Failure::InDoubt | Failure::Foreign | Failure::UnreadClaims => {
-                SessionErrorKind::Rejected.into()
-            }
+            Failure::Rejected
+            | Failure::InDoubt
+            | Failure::Refused
+            | Failure::Foreign
+            | Failure::UnreadClaims => SessionErrorKind::Rejected.into(),
             Failure::Misconfigured => SessionErrorKind::Misconfigured.into(),
             // The error tells the caller what to change; the client only learns when to try again.
             Failure::NoRuntime => {

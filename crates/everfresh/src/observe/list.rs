@@ -120,6 +120,7 @@ pub const METRICS: &[Metric] = &[
                 "unavailable",
                 "misconfigured",
                 "in_doubt",
+                "refused",
                 "foreign",
                 "unread_claims",
             ],
@@ -221,7 +222,10 @@ pub const METRICS: &[Metric] = &[
         name: UPSTREAM,
         kind: MetricKind::Counter,
         unit: "refreshes",
-        labels: &[("event", &["in_doubt", "unpersisted", "tokens_lost", "issued_refused"])],
+        labels: &[(
+            "event",
+            &["in_doubt", "refresh_refused", "unpersisted", "tokens_lost", "issued_refused"],
+        )],
         help: "Refreshes at the other server that were in doubt, not stored, lost or refused",
     },
     Metric {

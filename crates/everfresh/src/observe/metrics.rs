@@ -137,6 +137,7 @@ impl Metrics {
             Event::CrossSite => one(counter!(CROSS_SITE)),
             Event::StoreFailed => one(counter!(STORE_ERRORS)),
             Event::InDoubt { .. }
+            | Event::RefreshRefused { .. }
             | Event::Unpersisted { .. }
             | Event::TokensLost { .. }
             | Event::IssuedRefused { .. } => upstream(event.name()),

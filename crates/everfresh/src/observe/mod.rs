@@ -131,6 +131,19 @@ pub enum Event<'e> {
         /// The session.
         sid: &'e str,
     },
+    /// The other server has refused to refresh a session for ten minutes, by answers of one status
+    /// that the dialect does not know. Reported once for each such session and node. Requests
+    /// without a good access token are answered with 401 from then on, and the other server is asked
+    /// once a minute.
+    RefreshRefused {
+        /// The session.
+        sid: &'e str,
+        /// The status of the answers.
+        status: u16,
+        /// The beginning of the last answer's body, 200 characters at the most. Whatever may be a
+        /// token is masked.
+        excerpt: &'e str,
+    },
     /// New tokens arrived, and the store does not accept them. They are kept in memory and offered
     /// again until it does, for a day at the most.
     Unpersisted {
@@ -204,6 +217,7 @@ impl Event<'_> {
             Self::UnreadClaims { .. } => "unread_claims",
             Self::IssuedRefused { .. } => "issued_refused",
             Self::InDoubt { .. } => "in_doubt",
+            Self::RefreshRefused { .. } => "refresh_refused",
             Self::Unpersisted { .. } => "unpersisted",
             Self::TokensLost { .. } => "tokens_lost",
             Self::FeedLost => "feed_lost",
@@ -238,14 +252,12 @@ impl Event<'_> {
             } => {
                 tracing::warn!(target: "everfresh", sid, ?failure, "refresh failed");
             }
-            // `Event::UnreadClaims` reports it, at a limited rate.
-            Self::RefreshFailed { sid, failure: Failure::UnreadClaims } => {
-                tracing::debug!(
-                    target: "everfresh",
-                    sid,
-                    failure = "UnreadClaims",
-                    "refresh failed"
-                );
+            // Events of their own report these, at a limited rate.
+            Self::RefreshFailed {
+                sid,
+                failure: failure @ (Failure::UnreadClaims | Failure::Refused),
+            } => {
+                tracing::debug!(target: "everfresh", sid, ?failure, "refresh failed");
             }
             Self::RefreshFailed { sid, failure } => {
                 tracing::error!(target: "everfresh", sid, ?failure, "refresh failed");
@@ -336,6 +348,14 @@ impl Event<'_> {
                     "a refresh token was sent, and no answer came"
                 );
             }
+            Self::RefreshRefused { sid, status, excerpt } => tracing::error!(
+                target: "everfresh",
+                sid,
+                status,
+                excerpt,
+                "the other server has refused this session's refresh for ten minutes; add a rule \
+                 for the answer to the dialect"
+            ),
             Self::Unpersisted { sid } => {
                 tracing::error!(target: "everfresh", sid, "new tokens are not stored yet");
             }

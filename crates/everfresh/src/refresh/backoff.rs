@@ -53,9 +53,12 @@ impl Backoff {
         let asked = match failure {
             // These failures say nothing about the session.
             Some(Failure::Foreign | Failure::NoRuntime) => return,
-            // The row decides each time whether a refresh is in doubt; the app may replace unread
-            // claims.
-            None | Some(Failure::Rejected | Failure::InDoubt | Failure::UnreadClaims) => {
+            // The row decides each time whether a refresh is in doubt; the refresher limits how often
+            // it asks where it was refused; the app may replace unread claims.
+            None
+            | Some(
+                Failure::Rejected | Failure::InDoubt | Failure::Refused | Failure::UnreadClaims,
+            ) => {
                 self.pauses.remove(sid);
                 return;
             }

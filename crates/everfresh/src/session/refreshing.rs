@@ -163,7 +163,7 @@ impl<C: ClaimSet> Session<C> {
             }
             // A late answer may revive the session, or the token is another session's: refused, and
             // cookies are kept.
-            Failure::InDoubt | Failure::Foreign => SessionStatus::Rejected,
+            Failure::InDoubt | Failure::Refused | Failure::Foreign => SessionStatus::Rejected,
         };
         // The presented token stays known, so that a sign-out or another refresh can use it.
         let view = View { status, reason: None, verified: from.of.clone() };

@@ -19,11 +19,11 @@ async fn raw(answer: impl Into<Vec<u8>>, tls: Option<&Certificate>) -> SecureUrl
         let (mut stream, _) = listener.accept().await.unwrap();
         let mut request = vec![0; 8 * 1024];
         let Some(tls) = tls else {
-            stream.read(&mut request).await.unwrap();
+            assert!(stream.read(&mut request).await.unwrap() > 0);
             return stream.write_all(&answer).await.unwrap();
         };
         let mut secure = tls.accept(stream).await.unwrap();
-        secure.read(&mut request).await.unwrap();
+        assert!(secure.read(&mut request).await.unwrap() > 0);
         secure.write_all(&answer).await.unwrap();
         secure.flush().await.unwrap();
         // Dropped without `close_notify`.

@@ -72,6 +72,7 @@ const fn request(
         headers: List::Borrowed(&[]),
         client,
         lifetime,
+        earliest_before_expiry: None,
     }
 }
 

@@ -179,22 +179,23 @@ fn each_answer_has_its_outcome() {
     let later = |seconds: Option<u64>| RefreshOutcome::Unavailable {
         retry_after: seconds.map(Duration::from_secs),
     };
+    let refused = || RefreshOutcome::Refused { retry_after: None };
     let invalid_grant = r#"{"error":"invalid_grant"}"#;
     for (status, headers, body, expected) in [
         (400, None, invalid_grant, RefreshOutcome::Rejected),
-        (400, None, r#"{"error":"invalid_request"}"#, later(None)),
-        (400, None, "<html>", later(None)),
+        (400, None, r#"{"error":"invalid_request"}"#, refused()),
+        (400, None, "<html>", refused()),
         (401, None, r#"{"error":"invalid_client"}"#, RefreshOutcome::Misconfigured),
         (401, None, invalid_grant, RefreshOutcome::Rejected),
         (403, None, invalid_grant, RefreshOutcome::Rejected),
         (400, None, r#"{"error":"login_required"}"#, RefreshOutcome::Rejected),
         (400, None, "\u{feff}{\"error\":\"invalid_grant\"}", RefreshOutcome::Rejected),
         (400, None, r#"{"error":"invalid_client"}"#, RefreshOutcome::Misconfigured),
-        (403, None, r#"{"error":"invalid_client"}"#, later(None)),
-        (403, None, "the firewall says no", later(None)),
-        (404, None, "", later(None)),
+        (403, None, r#"{"error":"invalid_client"}"#, refused()),
+        (403, None, "the firewall says no", refused()),
+        (404, None, "", refused()),
         (408, None, "", RefreshOutcome::InDoubt),
-        (409, None, r#"{"error":"conflict"}"#, later(None)),
+        (409, None, r#"{"error":"conflict"}"#, refused()),
         (422, None, "{}", RefreshOutcome::Misconfigured),
         (429, Some("7"), "", later(Some(7))),
         (429, Some("99999999"), "", later(Some(3600))),
@@ -208,9 +209,9 @@ fn each_answer_has_its_outcome() {
         (307, None, "", RefreshOutcome::Misconfigured),
         (200, None, "<html>signed in</html>", RefreshOutcome::NotIssued),
         (202, None, "", RefreshOutcome::NotIssued),
-        (200, None, r#"{"error":"bad_refresh_token"}"#, later(None)),
-        (200, None, r#"{"ok":false}"#, later(None)),
-        (200, None, r#"{"success":false,"error":{}}"#, later(None)),
+        (200, None, r#"{"error":"bad_refresh_token"}"#, refused()),
+        (200, None, r#"{"ok":false}"#, refused()),
+        (200, None, r#"{"success":false,"error":{}}"#, refused()),
         (200, None, r#"{"error":false,"ok":true}"#, RefreshOutcome::InDoubt),
         (411, None, "", RefreshOutcome::Misconfigured),
         (200, None, r#"{"access_token":"a.b"#, RefreshOutcome::InDoubt),
@@ -387,15 +388,16 @@ fn rules_say_what_a_response_means() {
         ]),
     );
     let later = || RefreshOutcome::Unavailable { retry_after: None };
+    let refused = || RefreshOutcome::Refused { retry_after: None };
     for (status, body, expected) in [
         (200, r#"{"ok":false,"error":"token_revoked"}"#, RefreshOutcome::Rejected),
-        (200, r#"{"ok":true,"error":"token_revoked"}"#, later()),
+        (200, r#"{"ok":true,"error":"token_revoked"}"#, refused()),
         (400, r#"{"error_description":"expired"}"#, RefreshOutcome::Rejected),
-        (400, r#"{"error_description":"expired; already being processed"}"#, later()),
-        (400, r#"{"error_description":"other"}"#, later()),
+        (400, r#"{"error_description":"expired; already being processed"}"#, refused()),
+        (400, r#"{"error_description":"other"}"#, refused()),
         (403, r#"{"error_codes":[1,7000215]}"#, RefreshOutcome::Misconfigured),
         (418, r#"{"error_codes":7000215}"#, RefreshOutcome::Misconfigured),
-        (404, r#"{"error_codes":[7000215]}"#, later()),
+        (404, r#"{"error_codes":[7000215]}"#, refused()),
         (503, "sorry, the user is gone.", RefreshOutcome::Rejected),
         (500, "oops", RefreshOutcome::InDoubt),
         (503, "oops", later()),

@@ -38,6 +38,9 @@ fn next(event: &Event<'_>) -> Option<Event<'static>> {
             Event::RefreshFailed { sid, failure: Failure::InDoubt }
         }
         Event::RefreshFailed { failure: Failure::InDoubt, .. } => {
+            Event::RefreshFailed { sid, failure: Failure::Refused }
+        }
+        Event::RefreshFailed { failure: Failure::Refused, .. } => {
             Event::RefreshFailed { sid, failure: Failure::NoRuntime }
         }
         Event::RefreshFailed { failure: Failure::NoRuntime, .. } => {
@@ -69,7 +72,8 @@ fn next(event: &Event<'_>) -> Option<Event<'static>> {
         Event::StoreFailed => Event::UnreadClaims { problem: "missing field `email`" },
         Event::UnreadClaims { .. } => Event::IssuedRefused { sid },
         Event::IssuedRefused { .. } => Event::InDoubt { sid },
-        Event::InDoubt { .. } => Event::Unpersisted { sid },
+        Event::InDoubt { .. } => Event::RefreshRefused { sid, status: 400, excerpt: "no" },
+        Event::RefreshRefused { .. } => Event::Unpersisted { sid },
         Event::Unpersisted { .. } => Event::TokensLost { sid },
         Event::TokensLost { .. } => Event::FeedLost,
         Event::FeedLost => Event::FeedLive,
