@@ -62,7 +62,7 @@ async fn refusals_of_different_kinds_and_of_good_tokens_sign_no_user_out() {
 fn early(provider: &Provider) -> Upstream {
     let file = r#"{
         "name": "late", "request": {
-            "places": [{"body": "refresh_token"}], "body": "form", "earliest_before_expiry": 60
+            "places": [{"body": "refresh_token"}], "body": "form", "earliest_before_expiry": 10
         },
         "response": {
             "access_token": "access_token", "refresh_token": "refresh_token",
@@ -80,7 +80,7 @@ async fn a_token_is_not_presented_before_the_dialect_allows_it() {
     let upstream = early(&provider);
     let fixture = Fixture::over(provider, 1, move || upstream.clone(), |builder| builder);
     let mut client = fixture.adopt("ada").await;
-    for left in (61..LIFE).rev().step_by(3) {
+    for left in (11..LIFE).rev().step_by(3) {
         fixture.pass_until_left(&client, left);
         assert_eq!(fixture.get(&mut client).await.status, 200);
         assert_eq!(fixture.provider.calls(), 0, "{left} s before it expires");
