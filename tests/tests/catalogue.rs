@@ -144,6 +144,7 @@ fn catalogue() -> Vec<(Dialect, Documented)> {
     let mut files: Vec<_> =
         std::fs::read_dir(folder()).unwrap().map(|e| e.unwrap().path()).collect();
     files.retain(|path| path.extension().is_some_and(|ending| ending == "json"));
+    files.retain(|path| !path.ends_with("schema.json"));
     files.sort();
     let read = |path: &PathBuf| {
         let text = std::fs::read_to_string(path).unwrap();

@@ -13,6 +13,7 @@ mod package;
 mod report;
 mod rules;
 mod schedules;
+mod schema;
 mod semver;
 mod supply;
 mod test;
@@ -28,6 +29,7 @@ cargo xtask test     every test; installs or starts what they need
 cargo xtask budget   counts instructions of the fresh path, and holds them against their budget
 cargo xtask vectors  published test vectors: how many passed of how many
 cargo xtask coverage writes tests/COVERAGE.md: which tests show what
+cargo xtask schema   writes dialects/schema.json: the JSON Schema of a dialect's file
 
 Prove:
 cargo xtask rules    takes each rule of rotation back; the search must then find an honest browser
@@ -75,6 +77,7 @@ fn main() -> ExitCode {
             semver::run(&test::root(), since.first().copied())
         }
         ["package"] => package::alone(),
+        ["schema"] => schema::run(&test::root()),
         ["coverage"] => coverage::run(&test::root()),
         [] | ["help" | "--help" | "-h"] => {
             print!("{HELP}");

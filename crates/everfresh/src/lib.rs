@@ -100,6 +100,7 @@
 //! * `tower` (default): the Tower layer and service. `everfresh-actix` does not need it.
 //! * `aws-lc` (default): signs and verifies with aws-lc-rs. Without it every key is refused with
 //!   [`KeyError::NoBackend`], whose text names this feature.
+//! * `schema`: `JsonSchema` of schemars for [`dialect::Dialect`], and the JSON Schema of its files.
 
 mod clock;
 mod config;

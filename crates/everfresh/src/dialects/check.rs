@@ -13,6 +13,9 @@ use crate::error::DialectError;
 /// The most places of a token, and the most paths of an endpoint.
 const MOST: usize = 4;
 
+/// Header fields that a file can't set.
+pub(super) const SET_BY_HTTP: [&str; 3] = ["content-length", "host", "transfer-encoding"];
+
 impl Dialect {
     /// Checks the rules that the types do not express.
     ///
@@ -158,8 +161,7 @@ impl RequestFormat {
         names(&self.headers, "headers", is_header, "a header field's name")?;
         for (index, Fixed { name, value }) in self.headers.iter().enumerate() {
             let field = format!("{at}.headers[{index}]");
-            let taken = ["content-length", "host", "transfer-encoding"];
-            let free = !taken.iter().any(|taken| name.eq_ignore_ascii_case(taken));
+            let free = !SET_BY_HTTP.iter().any(|taken| name.eq_ignore_ascii_case(taken));
             require(&format!("{field}.name"), name, free, "a field that HTTP does not set itself")?;
             if let FixedValue::Text(text) = value {
                 let good = HeaderValue::from_str(text).is_ok();

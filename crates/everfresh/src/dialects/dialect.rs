@@ -10,6 +10,8 @@ use serde::{Deserialize, Deserializer, Serialize};
 
 use super::request::{FixedValue, RequestFormat};
 use super::response::{ResponseFormat, Rule};
+#[cfg(feature = "schema")]
+use super::schema::{self, OneOrMany};
 use super::serving::Serving;
 use crate::error::DialectError;
 
@@ -51,6 +53,7 @@ pub type List<T> = Cow<'static, [T]>;
 /// # }
 /// ```
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema), schemars(transform = schema::dialect))]
 #[serde(deny_unknown_fields)]
 #[non_exhaustive]
 pub struct Dialect {
@@ -65,6 +68,7 @@ pub struct Dialect {
     /// The endpoint's absolute paths, 4 at the most: an engine serves each, and a client uses the
     /// first. A dialect for calling needs none if the app gives the whole URL.
     #[serde(default, deserialize_with = "one_or_many", skip_serializing_if = "is_default")]
+    #[cfg_attr(feature = "schema", schemars(with = "OneOrMany<Text>"))]
     pub paths: List<Text>,
     /// The request.
     pub request: RequestFormat,

@@ -10,6 +10,8 @@ mod path;
 mod read;
 pub(crate) mod request;
 pub(crate) mod response;
+#[cfg(feature = "schema")]
+mod schema;
 mod served;
 pub(crate) mod serving;
 mod write;

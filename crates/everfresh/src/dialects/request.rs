@@ -6,9 +6,12 @@ use serde::de::{self, MapAccess, Visitor};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use super::dialect::{List, Text, is_default};
+#[cfg(feature = "schema")]
+use super::schema;
 
 /// A request to a refresh endpoint.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema), schemars(transform = schema::request_format))]
 #[serde(deny_unknown_fields)]
 #[non_exhaustive]
 pub struct RequestFormat {
@@ -78,6 +81,7 @@ impl RequestFormat {
 
 /// A request's method.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "UPPERCASE")]
 #[non_exhaustive]
 pub enum Method {
@@ -115,7 +119,8 @@ impl Method {
 
 /// Which token the client presents to a refresh endpoint.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema), schemars(transform = schema::token_kind))]
+#[serde(rename_all = "snake_case", deny_unknown_fields)]
 pub enum TokenKind {
     /// The refresh token.
     #[default]
@@ -131,6 +136,7 @@ pub enum TokenKind {
 
 /// Where a request to a refresh endpoint carries a token.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema), schemars(transform = schema::place))]
 #[serde(rename_all = "snake_case")]
 pub enum Place {
     /// A cookie of this name.
@@ -147,6 +153,7 @@ pub enum Place {
 
 /// The format of a request's body.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum Body {
     /// A JSON object.
@@ -158,6 +165,7 @@ pub enum Body {
 
 /// A member, parameter or header field that has a fixed value.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct Fixed {
     /// Its name. In a JSON body, its [path](crate::dialect::Dialect#paths).
@@ -171,19 +179,23 @@ pub struct Fixed {
 /// In a file it is a string, an integer, `true`, `false`, `{"setting": "name"}` or
 /// `{"kept": "name"}`.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema), schemars(rename_all = "snake_case", transform = schema::fixed_value))]
 #[non_exhaustive]
 pub enum FixedValue {
-    /// This text.
-    Text(Text),
-    /// This integer. In forms, queries and header fields it is sent as text.
-    Integer(i64),
-    /// `true` or `false`. In forms, queries and header fields it is sent as text.
-    Bool(bool),
     /// The value that the app's configuration has for this name, such as an API key.
     Setting(Text),
     /// The value of a member that was [kept](crate::dialect::ResponseFormat::keep) of the last response. If
     /// there is none, the member is left out.
     Kept(Text),
+    /// This text.
+    #[cfg_attr(feature = "schema", schemars(untagged))]
+    Text(Text),
+    /// This integer. In forms, queries and header fields it is sent as text.
+    #[cfg_attr(feature = "schema", schemars(untagged))]
+    Integer(i64),
+    /// `true` or `false`. In forms, queries and header fields it is sent as text.
+    #[cfg_attr(feature = "schema", schemars(untagged))]
+    Bool(bool),
 }
 
 impl Serialize for FixedValue {
@@ -261,6 +273,7 @@ impl<'de> Deserialize<'de> for FixedValue {
 /// method a client uses is the app's choice
 /// ([`ClientAuthentication`](crate::dialect::ClientAuthentication)).
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema), schemars(transform = schema::client_members))]
 #[serde(deny_unknown_fields, default)]
 #[non_exhaustive]
 pub struct ClientMembers {
@@ -287,6 +300,7 @@ impl Default for ClientMembers {
 /// A server gives a lifetime of at least `min` and at most `max`, and never more than the session
 /// and its configuration allow. A client sends the member if the app asks for a lifetime.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema), schemars(transform = schema::lifetime_member))]
 #[serde(deny_unknown_fields)]
 pub struct LifetimeMember {
     /// The member's name.

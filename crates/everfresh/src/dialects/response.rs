@@ -6,36 +6,45 @@ use serde::de::{self, MapAccess, Visitor};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use super::dialect::{List, Text, is_default, one_or_many};
+#[cfg(feature = "schema")]
+use super::schema::{self, OneOrMany};
 
 /// A successful response, as a client reads it. The body is a JSON object, or a form if its
 /// `Content-Type` says so.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema), schemars(transform = schema::response_format))]
 #[serde(deny_unknown_fields)]
 #[non_exhaustive]
 pub struct ResponseFormat {
     /// Where the access token is. The first source that has a text counts.
     #[serde(deserialize_with = "one_or_many")]
+    #[cfg_attr(feature = "schema", schemars(with = "OneOrMany<Source>"))]
     pub access_token: List<Source>,
     /// Where the next refresh token is. If a response has none, the refresh token stays the same.
     #[serde(default, deserialize_with = "one_or_many", skip_serializing_if = "is_default")]
+    #[cfg_attr(feature = "schema", schemars(with = "OneOrMany<Source>"))]
     pub refresh_token: List<Source>,
     /// Where the ID token is (OpenID Connect Core 1.0 section 12.2).
     #[serde(default, deserialize_with = "one_or_many", skip_serializing_if = "is_default")]
+    #[cfg_attr(feature = "schema", schemars(with = "OneOrMany<Source>"))]
     pub id_token: List<Source>,
     /// The members that hold the access token's lifetime. The first with a number counts, or a text
     /// that is a number.
     #[serde(default, deserialize_with = "one_or_many", skip_serializing_if = "is_default")]
+    #[cfg_attr(feature = "schema", schemars(with = "OneOrMany<ExpiresIn>"))]
     pub expires_in: List<ExpiresIn>,
     /// The [paths](crate::dialect::Dialect#paths) of members that hold the time at which the access token expires:
     /// seconds since 1970 or, from 10^11 on, milliseconds; or a date as in RFC 3339 or HTTP. They
     /// count if no member of `expires_in` does.
     #[serde(default, deserialize_with = "one_or_many", skip_serializing_if = "is_default")]
+    #[cfg_attr(feature = "schema", schemars(with = "OneOrMany<Text>"))]
     pub expires_at: List<Text>,
     /// The [paths](crate::dialect::Dialect#paths) of other members to keep, such as `instance_url`:
     /// [`AccessTokenResponse::members`](crate::dialect::AccessTokenResponse::members) has them, and
     /// a later request can send them ([`FixedValue::Kept`](crate::dialect::FixedValue::Kept)). A
     /// member that a response lacks keeps its former value.
     #[serde(default, deserialize_with = "one_or_many", skip_serializing_if = "is_default")]
+    #[cfg_attr(feature = "schema", schemars(with = "OneOrMany<Text>"))]
     pub keep: List<Text>,
 }
 
@@ -56,14 +65,16 @@ impl ResponseFormat {
 /// Where a response carries a token. In a file it is a member's path, `{"cookie": "name"}` or
 /// `{"header": "name"}`.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema), schemars(rename_all = "snake_case", transform = schema::source))]
 #[non_exhaustive]
 pub enum Source {
-    /// The member of the body at this [path](crate::dialect::Dialect#paths).
-    Member(Text),
     /// The cookie of this name, which the response sets.
     Cookie(Text),
     /// The header field of this name. A scheme before the token (`Bearer`) is taken off.
     Header(Text),
+    /// The member of the body at this [path](crate::dialect::Dialect#paths).
+    #[cfg_attr(feature = "schema", schemars(untagged))]
+    Member(Text),
 }
 
 impl Serialize for Source {
@@ -127,6 +138,7 @@ pub struct ExpiresIn {
 
 /// The unit of a lifetime.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum Unit {
     /// Milliseconds.
@@ -153,8 +165,9 @@ impl Unit {
 }
 
 #[derive(Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema), schemars(transform = schema::expires_in_member))]
 #[serde(deny_unknown_fields)]
-struct ExpiresInMember {
+pub(super) struct ExpiresInMember {
     member: Text,
     #[serde(default)]
     unit: Unit,
@@ -199,10 +212,12 @@ impl<'de> Deserialize<'de> for ExpiresIn {
 
 /// What certain responses mean. The first rule of a dialect that a response matches counts.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema), schemars(transform = schema::rule))]
 #[serde(deny_unknown_fields)]
 pub struct Rule {
     /// The status codes.
     #[serde(deserialize_with = "one_or_many")]
+    #[cfg_attr(feature = "schema", schemars(with = "OneOrMany<Statuses>"))]
     pub status: List<Statuses>,
     /// Conditions that the body must meet, all of them.
     #[serde(default, skip_serializing_if = "is_default")]
@@ -213,6 +228,7 @@ pub struct Rule {
 
 /// What a response means.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum Outcome {
@@ -301,6 +317,7 @@ impl<'de> Deserialize<'de> for Statuses {
 
 /// A condition that a response's body must meet.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema), schemars(transform = schema::condition))]
 #[serde(deny_unknown_fields)]
 pub struct Condition {
     /// The [path](crate::dialect::Dialect#paths) of the member. Empty: the whole body, as text.
@@ -317,6 +334,7 @@ pub struct Condition {
 /// A test of a member. A number, `true` and `false` are compared by their text. Of an array, one
 /// element must pass.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema), schemars(transform = schema::test))]
 #[serde(rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum Test {

@@ -3,9 +3,12 @@
 use serde::{Deserialize, Serialize};
 
 use super::dialect::{List, Text, is_default};
+#[cfg(feature = "schema")]
+use super::schema;
 
 /// How an engine serves a dialect. A dialect for calling another server needs none of this.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema), schemars(transform = schema::serving))]
 #[serde(deny_unknown_fields)]
 #[non_exhaustive]
 pub struct Serving {
@@ -28,6 +31,7 @@ pub struct Serving {
 
 /// A member of a successful response.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema), schemars(transform = schema::served_member))]
 #[serde(deny_unknown_fields)]
 pub struct ServedMember {
     /// The member's [path](crate::dialect::Dialect#paths).
@@ -38,6 +42,7 @@ pub struct ServedMember {
 
 /// The value of a member of a successful response.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum ServedValue {
@@ -65,6 +70,7 @@ pub enum ServedValue {
 
 /// The responses to requests that get no token.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct Errors {
     /// The request presents no token.
@@ -90,6 +96,7 @@ pub struct Errors {
 
 /// A response without a token.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema), schemars(transform = schema::error_response))]
 #[serde(deny_unknown_fields)]
 pub struct ErrorResponse {
     /// The status code: 400 to 599.

@@ -5,6 +5,7 @@ mod each_endpoint;
 mod files;
 mod misconfigured;
 mod mounting;
+mod refused;
 mod speaking;
 
 use http::StatusCode;
