@@ -42,9 +42,34 @@ fn schema() -> Validator {
     jsonschema::draft202012::new(&read(&root().join("dialects/schema.json"))).unwrap()
 }
 
+/// A file with the kinds of values that few vendors need.
+fn rare() -> Value {
+    json!({
+        "name": "rare",
+        "paths": ["/a", "/b"],
+        "request": {
+            "places": [{"header": "X-Refresh"}, {"query": "token"}],
+            "access_token": {"authorization": "Bearer"},
+            "members": [{"name": "device", "value": {"kept": "device"}}],
+            "headers": [{"name": "X-Version", "value": 7}],
+        },
+        "response": {
+            "access_token": [{"header": "X-Access"}, {"cookie": "access"}],
+            "expires_at": ["a.b", "c"],
+            "keep": ["device", "user.id"],
+        },
+        "rules": [{
+            "status": [401, "403-404"],
+            "when": [{"member": "error", "is_not": {"contains": ["limit"]}}, {"is": "present"}],
+            "outcome": "rejected",
+        }],
+        "sign_out": {"method": "GET", "places": [{"query": "token"}]},
+    })
+}
+
 /// The files of the catalogue, of the guide, and of the constants, each with a name.
 fn files() -> Vec<(String, Value)> {
-    let mut files = Vec::new();
+    let mut files = vec![("rare".to_owned(), rare())];
     for entry in std::fs::read_dir(root().join("dialects")).unwrap() {
         let path = entry.unwrap().path();
         let name = path.file_name().unwrap().to_str().unwrap().to_owned();
@@ -171,6 +196,7 @@ fn changes(value: &Value) -> Vec<Value> {
             }
         }
         Value::Array(list) => {
+            changes.push(list.iter().cycle().take(5).cloned().collect());
             for (at, one) in list.iter().enumerate() {
                 let mut fewer = list.clone();
                 changes.push(fewer.remove(at));

@@ -91,18 +91,19 @@ const PATH: &str = "^/[!$-)+-;=@-_a-z|~]*$";
 const FIELD_VALUE: &str = r"^[\t -~]*$";
 
 pub(super) fn dialect(schema: &mut Schema) {
-    let path = json!({"type": "string", "pattern": PATH});
+    let path = json!({"pattern": PATH});
+    let count = json!({"minItems": 1, "maxItems": 4});
     add(
         schema,
         json!({
             "properties": {
                 "name": {"minLength": 1},
-                "paths": {"pattern": PATH, "items": path, "maxItems": 4},
+                "paths": {"pattern": PATH, "items": path},
             },
             "dependentSchemas": {
                 "serving": {
                     "if": {"properties": {"serving": {"type": "object"}}},
-                    "then": {"required": ["paths"], "properties": {"paths": {"minItems": 1}}},
+                    "then": {"required": ["paths"], "properties": {"paths": count}},
                 },
             },
         }),
@@ -138,11 +139,6 @@ fn in_any_case(word: &str) -> String {
     word.chars().map(letter).collect()
 }
 
-pub(super) fn token_kind(schema: &mut Schema) {
-    let access = json!({"properties": {"expired_for": {"maximum": u32::MAX}}});
-    add(schema, json!({"properties": {"access": access}}));
-}
-
 pub(super) fn place(schema: &mut Schema) {
     add(
         schema,
@@ -176,7 +172,7 @@ pub(super) fn client_members(schema: &mut Schema) {
 }
 
 pub(super) fn lifetime_member(schema: &mut Schema) {
-    let seconds = json!({"minimum": 1, "maximum": u32::MAX});
+    let seconds = json!({"minimum": 1});
     add(
         schema,
         json!({
@@ -262,9 +258,12 @@ fn merge(into: &mut Map<String, Value>, keywords: Map<String, Value>) {
     }
 }
 
-/// Makes plain text of a doc comment, and takes away formats that only Rust has.
+/// Makes plain text of a doc comment, and takes away formats that only Rust has. One of them stands
+/// for a limit that schemars leaves out.
 fn tidy(schema: &mut Schema) {
-    schema.remove("format");
+    if schema.remove("format").is_some_and(|format| format == "uint32") {
+        schema.ensure_object().entry("maximum").or_insert(u32::MAX.into());
+    }
     if let Some(Value::String(text)) = schema.get_mut("description") {
         *text = plain(text);
     }
