@@ -53,7 +53,8 @@ pub type List<T> = Cow<'static, [T]>;
 /// # }
 /// ```
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[cfg_attr(feature = "schema", derive(schemars::JsonSchema), schemars(transform = schema::dialect))]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[cfg_attr(feature = "schema", schemars(transform = schema::dialect))]
 #[serde(deny_unknown_fields)]
 #[non_exhaustive]
 pub struct Dialect {

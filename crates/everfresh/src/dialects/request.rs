@@ -11,7 +11,8 @@ use super::schema;
 
 /// A request to a refresh endpoint.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[cfg_attr(feature = "schema", derive(schemars::JsonSchema), schemars(transform = schema::request_format))]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[cfg_attr(feature = "schema", schemars(transform = schema::request_format))]
 #[serde(deny_unknown_fields)]
 #[non_exhaustive]
 pub struct RequestFormat {
@@ -136,7 +137,8 @@ pub enum TokenKind {
 
 /// Where a request to a refresh endpoint carries a token.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[cfg_attr(feature = "schema", derive(schemars::JsonSchema), schemars(transform = schema::place))]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[cfg_attr(feature = "schema", schemars(transform = schema::place))]
 #[serde(rename_all = "snake_case")]
 pub enum Place {
     /// A cookie of this name.
@@ -179,7 +181,8 @@ pub struct Fixed {
 /// In a file it is a string, an integer, `true`, `false`, `{"setting": "name"}` or
 /// `{"kept": "name"}`.
 #[derive(Clone, Debug, PartialEq, Eq)]
-#[cfg_attr(feature = "schema", derive(schemars::JsonSchema), schemars(rename_all = "snake_case", transform = schema::fixed_value))]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[cfg_attr(feature = "schema", schemars(rename_all = "snake_case", transform = schema::fixed_value))]
 #[non_exhaustive]
 pub enum FixedValue {
     /// The value that the app's configuration has for this name, such as an API key.
@@ -273,7 +276,8 @@ impl<'de> Deserialize<'de> for FixedValue {
 /// method a client uses is the app's choice
 /// ([`ClientAuthentication`](crate::dialect::ClientAuthentication)).
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[cfg_attr(feature = "schema", derive(schemars::JsonSchema), schemars(transform = schema::client_members))]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[cfg_attr(feature = "schema", schemars(transform = schema::client_members))]
 #[serde(deny_unknown_fields, default)]
 #[non_exhaustive]
 pub struct ClientMembers {
@@ -300,7 +304,8 @@ impl Default for ClientMembers {
 /// A server gives a lifetime of at least `min` and at most `max`, and never more than the session
 /// and its configuration allow. A client sends the member if the app asks for a lifetime.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[cfg_attr(feature = "schema", derive(schemars::JsonSchema), schemars(transform = schema::lifetime_member))]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[cfg_attr(feature = "schema", schemars(transform = schema::lifetime_member))]
 #[serde(deny_unknown_fields)]
 pub struct LifetimeMember {
     /// The member's name.

@@ -12,7 +12,8 @@ use super::schema::{self, OneOrMany};
 /// A successful response, as a client reads it. The body is a JSON object, or a form if its
 /// `Content-Type` says so.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[cfg_attr(feature = "schema", derive(schemars::JsonSchema), schemars(transform = schema::response_format))]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[cfg_attr(feature = "schema", schemars(transform = schema::response_format))]
 #[serde(deny_unknown_fields)]
 #[non_exhaustive]
 pub struct ResponseFormat {
@@ -65,7 +66,8 @@ impl ResponseFormat {
 /// Where a response carries a token. In a file it is a member's path, `{"cookie": "name"}` or
 /// `{"header": "name"}`.
 #[derive(Clone, Debug, PartialEq, Eq)]
-#[cfg_attr(feature = "schema", derive(schemars::JsonSchema), schemars(rename_all = "snake_case", transform = schema::source))]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[cfg_attr(feature = "schema", schemars(rename_all = "snake_case", transform = schema::source))]
 #[non_exhaustive]
 pub enum Source {
     /// The cookie of this name, which the response sets.
@@ -165,7 +167,8 @@ impl Unit {
 }
 
 #[derive(Serialize, Deserialize)]
-#[cfg_attr(feature = "schema", derive(schemars::JsonSchema), schemars(transform = schema::expires_in_member))]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[cfg_attr(feature = "schema", schemars(transform = schema::expires_in_member))]
 #[serde(deny_unknown_fields)]
 pub(super) struct ExpiresInMember {
     member: Text,
@@ -212,7 +215,8 @@ impl<'de> Deserialize<'de> for ExpiresIn {
 
 /// What certain responses mean. The first rule of a dialect that a response matches counts.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[cfg_attr(feature = "schema", derive(schemars::JsonSchema), schemars(transform = schema::rule))]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[cfg_attr(feature = "schema", schemars(transform = schema::rule))]
 #[serde(deny_unknown_fields)]
 pub struct Rule {
     /// The status codes.
@@ -317,7 +321,8 @@ impl<'de> Deserialize<'de> for Statuses {
 
 /// A condition that a response's body must meet.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[cfg_attr(feature = "schema", derive(schemars::JsonSchema), schemars(transform = schema::condition))]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[cfg_attr(feature = "schema", schemars(transform = schema::condition))]
 #[serde(deny_unknown_fields)]
 pub struct Condition {
     /// The [path](crate::dialect::Dialect#paths) of the member. Empty: the whole body, as text.
@@ -334,7 +339,8 @@ pub struct Condition {
 /// A test of a member. A number, `true` and `false` are compared by their text. Of an array, one
 /// element must pass.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[cfg_attr(feature = "schema", derive(schemars::JsonSchema), schemars(transform = schema::test))]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[cfg_attr(feature = "schema", schemars(transform = schema::test))]
 #[serde(rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum Test {

@@ -8,7 +8,8 @@ use super::schema;
 
 /// How an engine serves a dialect. A dialect for calling another server needs none of this.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[cfg_attr(feature = "schema", derive(schemars::JsonSchema), schemars(transform = schema::serving))]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[cfg_attr(feature = "schema", schemars(transform = schema::serving))]
 #[serde(deny_unknown_fields)]
 #[non_exhaustive]
 pub struct Serving {
@@ -31,7 +32,8 @@ pub struct Serving {
 
 /// A member of a successful response.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[cfg_attr(feature = "schema", derive(schemars::JsonSchema), schemars(transform = schema::served_member))]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[cfg_attr(feature = "schema", schemars(transform = schema::served_member))]
 #[serde(deny_unknown_fields)]
 pub struct ServedMember {
     /// The member's [path](crate::dialect::Dialect#paths).
@@ -96,7 +98,8 @@ pub struct Errors {
 
 /// A response without a token.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[cfg_attr(feature = "schema", derive(schemars::JsonSchema), schemars(transform = schema::error_response))]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[cfg_attr(feature = "schema", schemars(transform = schema::error_response))]
 #[serde(deny_unknown_fields)]
 pub struct ErrorResponse {
     /// The status code: 400 to 599.
