@@ -101,7 +101,7 @@ impl RedisStoreBuilder {
             }
             Err(_) => {
                 let limit = settings.limit;
-                let problem = format!("could not connect to {address} within {limit:?}; {UP}");
+                let problem = format!("can't connect to {address} within {limit:?}; {UP}");
                 return Err(StoreError::new(problem));
             }
         };

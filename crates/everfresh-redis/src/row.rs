@@ -66,7 +66,7 @@ impl Parts {
 fn length(bytes: &[u8]) -> Result<[u8; 4], StoreError> {
     match u32::try_from(bytes.len()) {
         Ok(length) if length < NONE => Ok(length.to_be_bytes()),
-        _ => Err(StoreError::new("a session of more than 4 GiB")),
+        _ => Err(StoreError::new("the session has more than 4 GiB")),
     }
 }
 
@@ -74,7 +74,7 @@ fn length(bytes: &[u8]) -> Result<[u8; 4], StoreError> {
 pub(crate) fn milliseconds(lifetime: Duration) -> Result<Vec<u8>, StoreError> {
     match u64::try_from(lifetime.as_millis()) {
         Ok(millis) if millis < LONGEST => Ok(millis.to_string().into()),
-        _ => Err(StoreError::new("a lifetime of more than 4,000 years")),
+        _ => Err(StoreError::new("the lifetime is longer than 4,000 years")),
     }
 }
 
@@ -83,7 +83,8 @@ pub(crate) fn decode(sid: SessionId, value: &[u8]) -> Result<SessionRecord, Stor
     let mut bytes = Bytes(value);
     if bytes.take(1)? != [LAYOUT] {
         return Err(StoreError::new(
-            "a session is in the layout of another version of everfresh; update all nodes to one",
+            "a session has the layout of another version of everfresh; update all nodes to one \
+             version",
         ));
     }
     let generation = bytes.number(8)?;

@@ -98,7 +98,7 @@ fn said(error: &sqlx::Error) -> String {
 #[cfg(feature = "sqlite")]
 pub(crate) fn sqlite_remedy(code: Option<&str>) -> &'static str {
     match code.and_then(|code| code.parse::<u32>().ok()).map(|code| code & 0xff) {
-        Some(5 | 6) => "another process holds it for too long, so let it end first",
+        Some(5 | 6) => "another process holds its lock for too long; let that process end first",
         Some(8) => "let this process write to the file and to its folder",
         Some(11 | 26) => "name another file, or restore a backup of this one",
         Some(13) => "make room on its disk",
@@ -112,12 +112,12 @@ pub(crate) fn sqlite_remedy(code: Option<&str>) -> &'static str {
 pub(crate) fn postgres_remedy(code: Option<&str>) -> &'static str {
     match code {
         Some("28000" | "28P01") => "check the user, the password and the entry in pg_hba.conf",
-        Some("3D000") => "make the database first, with `createdb`",
+        Some("3D000") => "create the database first, with `createdb`",
         Some("42501") => {
             "grant this database user CREATE on the schema, or run the files in \
              migrations/postgres as a user with that privilege"
         }
-        Some("53300") => "raise max_connections, or let other clients end first",
+        Some("53300") => "raise max_connections, or close other clients' connections first",
         Some(_) => "read the server's log",
         None => "make sure that the server is up and that this machine can reach it",
     }

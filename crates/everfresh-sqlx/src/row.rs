@@ -73,7 +73,8 @@ pub(crate) fn record(row: &impl Columns) -> Result<SessionRecord, StoreError> {
     record.absolute_expires = time(row, "absolute_expires")?;
     record.idle_lifetime = Duration::from_millis(unsigned(row, "idle_lifetime")?);
     record.persistent = row.truth("persistent")?;
-    record.salt = sixteen(row, "salt")?.ok_or_else(|| StoreError::new("a row without salt"))?;
+    record.salt =
+        sixteen(row, "salt")?.ok_or_else(|| StoreError::new("a session's row has no salt"))?;
     record.claims = row.text("claims")?;
     record.attributes = serde_json::from_str(&row.text("attributes")?).map_err(StoreError::new)?;
     record.upstream = upstream(row)?.map(Box::new);
@@ -92,7 +93,7 @@ fn upstream(row: &impl Columns) -> Result<Option<StoredUpstreamTokens>, StoreErr
 
 /// Returns the session id of a row.
 pub(crate) fn sid(row: &impl Columns) -> Result<SessionId, StoreError> {
-    let sid = sixteen(row, "sid")?.ok_or_else(|| StoreError::new("a row without sid"))?;
+    let sid = sixteen(row, "sid")?.ok_or_else(|| StoreError::new("a session's row has no id"))?;
     Ok(SessionId::from_bytes(sid))
 }
 
