@@ -48,7 +48,7 @@ mod tests {
     };
     use crate::testing::START;
     use crate::verify::{Received, Verified};
-    use crate::{Revalidated, Revalidation};
+    use crate::{Revalidated, Revalidation, UpstreamAccessToken};
 
     #[test]
     fn debug_shows_four_characters_and_a_length() {
@@ -145,6 +145,7 @@ mod tests {
             format!("{sign_in:?}"),
             format!("{verified:?}"),
             format!("{:?}", issued()),
+            format!("{:?}", UpstreamAccessToken::new(AccessToken::new(text()), attributes())),
             format!("{:?}", RefreshRequest::new(Some(session_claims()), refresh(), true)),
             format!(
                 "{:?}",

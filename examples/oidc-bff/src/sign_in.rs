@@ -9,9 +9,9 @@ use std::time::Duration;
 use axum::http::HeaderMap;
 use axum::http::header::COOKIE;
 use cookie::{Cookie, SameSite};
-use everfresh::AccessToken;
 use everfresh::dialect::AccessTokenResponse;
 use everfresh::refresher::RefreshToken;
+use everfresh::{AccessToken, UpstreamAccessToken};
 use everfresh_upstream::{HttpClient, SecureUrl};
 use openidconnect::core::{
     CoreAuthenticationFlow, CoreClient, CoreProviderMetadata, CoreUserInfoClaims,
@@ -130,7 +130,10 @@ impl RelyingParty {
     }
 
     /// Requests the provider's information about the user of this access token.
-    pub(crate) async fn user_info(&self, token: &AccessToken) -> Result<String, SignInError> {
+    pub(crate) async fn user_info(
+        &self,
+        token: &UpstreamAccessToken,
+    ) -> Result<String, SignInError> {
         let token = openidconnect::AccessToken::new(token.expose().to_owned());
         let client = self.client().await?;
         let request = client.user_info(token, None).map_err(provider)?;

@@ -12,7 +12,9 @@ use everfresh::refresher::{
     SessionClaims, Setup, SignInRequest, Tokens,
 };
 use everfresh::upstream::Sealer;
-use everfresh::{AccessToken, ConfigError, Event, Failure, KeyRing, Timestamp};
+use everfresh::{
+    AccessToken, ConfigError, Event, Failure, KeyRing, Timestamp, UpstreamAccessToken,
+};
 use serde::{Deserialize, Serialize};
 use tracing::Instrument as _;
 use zeroize::{Zeroize as _, Zeroizing};
@@ -363,11 +365,11 @@ impl Refresher for InCookies {
         cx: Context,
         sid: String,
         presented: Option<RefreshToken>,
-    ) -> Result<AccessToken, Failure> {
+    ) -> Result<UpstreamAccessToken, Failure> {
         let shown = presented.and_then(|token| self.open(token.expose().as_bytes()));
         let content = shown.filter(|content| content.sid == sid).ok_or(Failure::Rejected)?;
         match cx.now() < Timestamp::from_secs(content.expires) {
-            true => Ok(content.tokens().access),
+            true => Ok(content.tokens().for_handlers()),
             false => Err(Failure::SOON),
         }
     }

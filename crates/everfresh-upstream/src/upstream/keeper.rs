@@ -9,7 +9,7 @@ use everfresh::dialect::TokenKind;
 use everfresh::refresher::{Context, Setup};
 use everfresh::store::{Loaded, NewUpstreamTokens, SessionRecord, UpstreamTokenStore};
 use everfresh::upstream::{Sealer, UpstreamTokenKeeper};
-use everfresh::{AccessToken, ConfigError, Failure, SessionId};
+use everfresh::{ConfigError, Failure, SessionId, UpstreamAccessToken};
 use futures::future::select_all;
 use tokio::time::Instant;
 
@@ -219,9 +219,9 @@ impl<S: UpstreamTokenStore> UpstreamTokenKeeper for Keeper<S> {
         }
     }
 
-    fn access_token(&self, record: &SessionRecord) -> Result<AccessToken, Failure> {
+    fn access_token(&self, record: &SessionRecord) -> Result<UpstreamAccessToken, Failure> {
         let upstream = record.upstream.as_deref().ok_or(Failure::Misconfigured)?;
-        Ok(self.shared.open(record.sid, upstream)?.access)
+        Ok(self.shared.open(record.sid, upstream)?.for_handlers())
     }
 
     async fn end(&self, cx: &Context, sid: SessionId) -> Result<bool, Failure> {

@@ -9,7 +9,7 @@ use everfresh::dialect::TokenKind;
 use everfresh::refresher::RefreshToken;
 use everfresh::store::StoredUpstreamTokens;
 use everfresh::upstream::{Sealer, UnsealError};
-use everfresh::{AccessToken, SessionId};
+use everfresh::{AccessToken, SessionId, UpstreamAccessToken};
 use serde::{Deserialize, Serialize};
 use zeroize::Zeroizing;
 
@@ -65,6 +65,11 @@ impl UpstreamTokens {
     /// Returns the texts of the tokens, to mask them.
     pub(super) fn exposed(&self) -> [&str; 2] {
         [self.access.expose(), self.refresh.as_ref().map_or("", RefreshToken::expose)]
+    }
+
+    /// Returns what a handler may have of the tokens.
+    pub(super) fn for_handlers(self) -> UpstreamAccessToken {
+        UpstreamAccessToken::new(self.access, self.kept)
     }
 
     pub(super) fn open(

@@ -1,12 +1,13 @@
 //! What a dialect sends beside the token: settings, kept members, a lifetime; and how it signs out.
 
-use everfresh::dialect::Dialect;
-use everfresh::{ConfigError, Engine, Keys, MemoryStore};
+use everfresh::dialect::{AccessTokenResponse, Dialect};
+use everfresh::refresher::RefreshToken;
+use everfresh::{AccessToken, ConfigError, Engine, Keys, MemoryStore};
 use everfresh_upstream::Upstream;
 use serde_json::json;
 
 use crate::fixture::*;
-use crate::provider::{Provider, SECRET_PART};
+use crate::provider::{Grant, Provider, SECRET_PART};
 
 /// A dialect that sends an API key, a kept member and a lifetime.
 fn dialect() -> Dialect {
@@ -66,6 +67,51 @@ async fn settings_kept_members_and_a_lifetime_are_sent() {
         assert_eq!(sent, device, "what the last answer had");
         let body: serde_json::Value = serde_json::from_str(&got.body).unwrap();
         assert_eq!((&body["ttl"], &body["refresh_token"]), (&json!(600), &json!(got.token)));
+        fixture.pass(LIFE + 1);
+    }
+}
+
+/// Salesforce names the server of an account in `instance_url`, and moves accounts.
+#[tokio::test(start_paused = true)]
+async fn handlers_read_kept_members_of_the_last_response_that_had_them() {
+    let file = std::fs::read_to_string(
+        std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../../dialects/salesforce.json"),
+    );
+    let dialect = Dialect::from_json(&file.unwrap()).unwrap();
+    let provider = Provider::new();
+    provider.answers(|grant| {
+        let mut answer = json!({
+            "access_token": grant.access(), "refresh_token": grant.refresh(), "scope": "api",
+        });
+        if grant.n == 2 {
+            answer["instance_url"] = json!("https://two.example");
+        }
+        answer
+    });
+    let complete = {
+        let provider = provider.clone();
+        move || {
+            let at = url("https://id.example/token");
+            Upstream::at(&provider.client(), dialect.clone(), at).client(public_client())
+        }
+    };
+    let fixture = Fixture::over(provider, 1, complete, |builder| builder);
+    let grant = Grant { family: "ada".into(), n: 0 };
+    let mut issued = AccessTokenResponse::new(AccessToken::new(grant.access()))
+        .with_refresh_token(RefreshToken::new(grant.refresh()))
+        .with_expires_in(secs(LIFE));
+    issued.members.insert("instance_url".into(), "https://one.example".into());
+    let mut client = fixture.node().adopt_issued("ada", issued).await.unwrap();
+    let read = |session: everfresh::Session<User>| async move {
+        let token = session.upstream_access_token().await?;
+        assert_eq!(token.kept("scope"), None, "the dialect does not keep it");
+        assert!(!format!("{token:?}").contains("example"), "{token:?}");
+        Ok(format!("{} {}", token.expose(), token.kept("instance_url").unwrap_or("none")))
+    };
+    for (n, server) in (0..).zip(["one", "one", "two", "two"]) {
+        let access = Grant { family: "ada".into(), n }.access();
+        let answer = fixture.node().send(&mut client, read).await;
+        assert_eq!(answer.body, format!("{access} https://{server}.example"));
         fixture.pass(LIFE + 1);
     }
 }

@@ -238,9 +238,10 @@ async fn tokens_of_any_bytes_come_back_as_they_were() {
     let (issuer, clock) = (Issuer::new(), ManualClock::starting_at(NOW));
     for text in ["aaa.bbb.ccc", "a b", "\"q\"", "semi;colon, comma\\", "\u{fc}\n\u{1f511}"] {
         let mut fixture = Fixture::new(issuer.sealed(), &clock);
-        let issued = AccessTokenResponse::new(AccessToken::new(format!("at {text}")))
+        let mut issued = AccessTokenResponse::new(AccessToken::new(format!("at {text}")))
             .with_refresh_token(RefreshToken::new(text.into()))
             .with_expires_in(Duration::from_secs(LIFE));
+        issued.members.insert("instance_url".into(), text.into());
         let sign_in = SignIn::new("alice", ()).backed_by(issued);
         let visit = fixture.visit(|session| async move {
             session.sign_in_with(sign_in).await.unwrap();
@@ -250,6 +251,7 @@ async fn tokens_of_any_bytes_come_back_as_they_were() {
             .visit(|session| async move {
                 let token = session.upstream_access_token().await.unwrap();
                 assert_eq!(token.expose(), format!("at {text}"));
+                assert_eq!(token.kept("instance_url"), Some(text));
             })
             .await;
         fixture.pass(LIFE);

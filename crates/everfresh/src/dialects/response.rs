@@ -41,9 +41,11 @@ pub struct ResponseFormat {
     #[cfg_attr(feature = "schema", schemars(with = "OneOrMany<Text>"))]
     pub expires_at: List<Text>,
     /// The [paths](crate::dialect::Dialect#paths) of other members to keep, such as `instance_url`:
-    /// [`AccessTokenResponse::members`](crate::dialect::AccessTokenResponse::members) has them, and
-    /// a later request can send them ([`FixedValue::Kept`](crate::dialect::FixedValue::Kept)). A
-    /// member that a response lacks keeps its former value.
+    /// [`AccessTokenResponse::members`](crate::dialect::AccessTokenResponse::members) has them,
+    /// handlers read them
+    /// ([`UpstreamAccessToken::kept`](crate::UpstreamAccessToken::kept)), and a later request can
+    /// send them ([`FixedValue::Kept`](crate::dialect::FixedValue::Kept)). A member that a response
+    /// lacks keeps its former value.
     #[serde(default, deserialize_with = "one_or_many", skip_serializing_if = "is_default")]
     #[cfg_attr(feature = "schema", schemars(with = "OneOrMany<Text>"))]
     pub keep: List<Text>,

@@ -8,7 +8,8 @@ use std::time::Duration;
 use zeroize::Zeroizing;
 
 use super::{
-    Failure, KeyRing, RefreshRequest, RefreshToken, ReissueRequest, Sealer, Tokens, token,
+    Failure, KeyRing, RefreshRequest, RefreshToken, ReissueRequest, Sealer, Tokens,
+    UpstreamAccessToken, token,
 };
 use crate::clock::Timestamp;
 use crate::core::Core;
@@ -137,7 +138,7 @@ impl Context {
         self,
         sid: String,
         presented: Option<RefreshToken>,
-    ) -> Result<AccessToken, Failure> {
+    ) -> Result<UpstreamAccessToken, Failure> {
         self.core.refresher.clone().upstream_access_token(self, sid, presented).await
     }
 

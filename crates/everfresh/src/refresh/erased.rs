@@ -7,11 +7,10 @@ use futures::future::BoxFuture;
 
 use super::{
     Closing, Context, Failure, FlightKey, Presented, RefreshRequest, RefreshToken, Refresher,
-    ReissueRequest, SessionInfo, Setup, SignInRequest, Tokens,
+    ReissueRequest, SessionInfo, Setup, SignInRequest, Tokens, UpstreamAccessToken,
 };
 use crate::clock::Timestamp;
 use crate::error::ConfigError;
-use crate::secret::AccessToken;
 use crate::store::{RevocationSink, StoreError};
 
 /// [`Refresher`] with boxed futures, so that the engine has one type for every refresher.
@@ -55,7 +54,7 @@ pub(crate) trait ErasedRefresher: Send + Sync {
         cx: Context,
         sid: String,
         presented: Option<RefreshToken>,
-    ) -> Boxed<'_, AccessToken>;
+    ) -> Boxed<'_, UpstreamAccessToken>;
     fn watch_revocations(
         self: Arc<Self>,
         sink: RevocationSink,
@@ -164,7 +163,7 @@ impl<R: Refresher> ErasedRefresher for R {
         cx: Context,
         sid: String,
         presented: Option<RefreshToken>,
-    ) -> Boxed<'_, AccessToken> {
+    ) -> Boxed<'_, UpstreamAccessToken> {
         Box::pin(Refresher::upstream_access_token(self, cx, sid, presented))
     }
 

@@ -4,8 +4,7 @@ use futures::future::BoxFuture;
 
 use super::{Context, Failure, Sealer, Setup};
 use crate::error::ConfigError;
-use crate::refresh::AccessTokenResponse;
-use crate::secret::AccessToken;
+use crate::refresh::{AccessTokenResponse, UpstreamAccessToken};
 use crate::store::{Loaded, NewUpstreamTokens, SessionId, SessionRecord};
 
 /// Keeps the tokens of another server on which sessions rest, and renews them there.
@@ -47,8 +46,8 @@ pub trait UpstreamTokenKeeper: Send + Sync + 'static {
         token_still_valid: bool,
     ) -> impl Future<Output = Result<Loaded, Failure>> + Send;
 
-    /// Returns the access token in this row, for onward calls.
-    fn access_token(&self, record: &SessionRecord) -> Result<AccessToken, Failure>;
+    /// Returns the access token in this row and the kept members, for onward calls.
+    fn access_token(&self, record: &SessionRecord) -> Result<UpstreamAccessToken, Failure>;
 
     /// Ends a session: its row, and the tokens that the row held at that moment. Returns whether
     /// there was a session. The other server is told beside the request.
@@ -79,7 +78,7 @@ pub(super) trait ErasedUpstreamTokenKeeper: Send + Sync {
         loaded: Loaded,
         token_still_valid: bool,
     ) -> BoxFuture<'c, Result<Loaded, Failure>>;
-    fn access_token(&self, record: &SessionRecord) -> Result<AccessToken, Failure>;
+    fn access_token(&self, record: &SessionRecord) -> Result<UpstreamAccessToken, Failure>;
     fn end<'c>(&'c self, cx: &'c Context, sid: SessionId) -> BoxFuture<'c, Result<bool, Failure>>;
     fn drain<'c>(&'c self, cx: &'c Context) -> BoxFuture<'c, usize>;
 }
@@ -108,7 +107,7 @@ impl<K: UpstreamTokenKeeper> ErasedUpstreamTokenKeeper for K {
         Box::pin(UpstreamTokenKeeper::renew(self, cx, loaded, token_still_valid))
     }
 
-    fn access_token(&self, record: &SessionRecord) -> Result<AccessToken, Failure> {
+    fn access_token(&self, record: &SessionRecord) -> Result<UpstreamAccessToken, Failure> {
         UpstreamTokenKeeper::access_token(self, record)
     }
 

@@ -26,7 +26,6 @@ use std::time::Duration;
 
 use crate::clock::Timestamp;
 use crate::error::{ConfigError, Failure};
-use crate::secret::AccessToken;
 use crate::store::{RevocationSink, StoreError};
 
 pub use context::{Context, Setup};
@@ -43,7 +42,7 @@ pub(crate) use token::Opened;
 #[cfg(fuzzing)]
 pub(crate) use token::Scope;
 pub use token::{KeyRing, RefreshToken};
-pub use tokens::{AccessTokenResponse, SessionInfo, Tokens};
+pub use tokens::{AccessTokenResponse, SessionInfo, Tokens, UpstreamAccessToken};
 pub(crate) use verified::Confirms;
 
 /// Makes fresh tokens for a session.
@@ -237,8 +236,9 @@ pub trait Refresher: Send + Sync + 'static {
         async { Ok(()) }
     }
 
-    /// Returns the access token of another server that backs this session, for onward calls,
-    /// after renewing it if necessary. `presented`: the request's refresh token, if it brought one.
+    /// Returns the access token of another server that backs this session and the kept members, for
+    /// onward calls, after renewing it if necessary. `presented`: the request's refresh token, if it
+    /// brought one.
     ///
     /// # Errors
     /// [`Failure::Misconfigured`] if sessions are not backed by tokens of another server.
@@ -247,7 +247,7 @@ pub trait Refresher: Send + Sync + 'static {
         cx: Context,
         sid: String,
         presented: Option<RefreshToken>,
-    ) -> impl Future<Output = Result<AccessToken, Failure>> + Send {
+    ) -> impl Future<Output = Result<UpstreamAccessToken, Failure>> + Send {
         let _ = (cx, sid, presented);
         async { Err(Failure::Misconfigured) }
     }

@@ -56,7 +56,8 @@ pub struct AccessTokenResponse {
     /// How long the access token is valid from now, if the response says so.
     pub expires_in: Option<Duration>,
     /// The response's other members that the dialect
-    /// [keeps](crate::dialect::ResponseFormat::keep), by path.
+    /// [keeps](crate::dialect::ResponseFormat::keep), by path. After a sign-in there, the app sets
+    /// those that the first response had.
     pub members: BTreeMap<String, String>,
 }
 
@@ -88,6 +89,42 @@ impl AccessTokenResponse {
     pub fn with_expires_in(mut self, expires_in: Duration) -> Self {
         self.expires_in = Some(expires_in);
         self
+    }
+}
+
+/// The access token of another server that backs a session, and the members that the dialect
+/// [keeps](crate::dialect::ResponseFormat::keep) of the responses, such as the address that the
+/// token is for.
+///
+/// `Debug` shows neither.
+#[derive(Clone, PartialEq, Eq)]
+pub struct UpstreamAccessToken {
+    token: AccessToken,
+    kept: BTreeMap<String, String>,
+}
+
+impl UpstreamAccessToken {
+    /// Wraps an access token, and the kept members by their paths.
+    pub fn new(token: AccessToken, kept: BTreeMap<String, String>) -> Self {
+        Self { token, kept }
+    }
+
+    /// Returns the token itself. A party that holds it can act as the user at the other server until
+    /// it expires.
+    pub fn expose(&self) -> &str {
+        self.token.expose()
+    }
+
+    /// Returns the member at this path of the last response that had it, such as Salesforce's
+    /// `instance_url`. `None` if no response had it, or if the dialect does not keep it.
+    pub fn kept(&self, path: &str) -> Option<&str> {
+        self.kept.get(path).map(String::as_str)
+    }
+}
+
+impl fmt::Debug for UpstreamAccessToken {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("UpstreamAccessToken").finish_non_exhaustive()
     }
 }
 

@@ -11,6 +11,7 @@ use crate::observe::Event;
 use crate::refresh::flight::{Mode, outcome_of, within};
 use crate::refresh::{
     AccessTokenResponse, Closing, Confirms, Context, RENEWABLE, SessionInfo, SignInRequest,
+    UpstreamAccessToken,
 };
 use crate::respond::Outgoing;
 use crate::secret::AccessToken;
@@ -170,12 +171,22 @@ impl<C: ClaimSet> Session<C> {
     }
 
     /// Returns the access token of the other server that this session is based on, for calls to
-    /// services that accept it. The refresher renews it there if necessary.
+    /// services that accept it, and the members that its dialect keeps of the responses. The
+    /// refresher renews it there if necessary.
+    ///
+    /// ```
+    /// # use everfresh::{Session, SessionError};
+    /// async fn call(session: &Session<()>) -> Result<(String, String), SessionError> {
+    ///     let token = session.upstream_access_token().await?;
+    ///     let address = token.kept("instance_url").unwrap_or("https://login.salesforce.com");
+    ///     Ok((format!("{address}/services/data"), format!("Bearer {}", token.expose())))
+    /// }
+    /// ```
     ///
     /// # Errors
     /// `NotSignedIn`; `Unavailable`; `Rejected` if the session is over there; `Misconfigured` if
     /// sessions are not based on another server's tokens.
-    pub async fn upstream_access_token(&self) -> Result<AccessToken, SessionError> {
+    pub async fn upstream_access_token(&self) -> Result<UpstreamAccessToken, SessionError> {
         let sid = self.sid().ok_or(SessionErrorKind::NotSignedIn)?;
         let core = self.0.core.clone();
         let cx = Context::new(core.clone());

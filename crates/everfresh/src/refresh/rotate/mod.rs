@@ -18,9 +18,8 @@ use crate::refresh::rotation_rules::{Answer, decide};
 use crate::refresh::token::{Credential, KeyRing, Opened, Scope, named_session};
 use crate::refresh::{
     Closing, Context, FlightKey, Presented, RefreshRequest, RefreshToken, Refresher,
-    ReissueRequest, Sealer, SessionInfo, Setup, SignInRequest, Tokens,
+    ReissueRequest, Sealer, SessionInfo, Setup, SignInRequest, Tokens, UpstreamAccessToken,
 };
-use crate::secret::AccessToken;
 use crate::store::{
     ErasedStore, Loaded, NewSession, RevocationSink, SessionId, SessionRecord, SessionStore,
     StoreError,
@@ -434,7 +433,7 @@ impl Refresher for Rotate {
         cx: Context,
         sid: String,
         _: Option<RefreshToken>,
-    ) -> Result<AccessToken, Failure> {
+    ) -> Result<UpstreamAccessToken, Failure> {
         let keeper = self.keeper.as_ref().ok_or(Failure::Misconfigured)?;
         let sid = SessionId::parse(&sid).ok_or(Failure::Rejected)?;
         let loaded = self.renewed(&cx, self.load(&cx, sid).await?, false).await?;

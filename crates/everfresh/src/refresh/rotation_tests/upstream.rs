@@ -1,6 +1,7 @@
 //! Sessions backed by tokens of another server: the calls to an upstream token keeper, and their
 //! order.
 
+use std::collections::BTreeMap;
 use std::sync::Mutex;
 
 use super::*;
@@ -8,7 +9,7 @@ use crate::dialect::AccessTokenResponse;
 use crate::refresher::{Context, Setup};
 use crate::store::{Loaded, NewUpstreamTokens, SessionRecord, UpstreamTokenStore as _};
 use crate::upstream::{Sealer, UpstreamTokenKeeper};
-use crate::{AccessToken, Failure};
+use crate::{AccessToken, Failure, UpstreamAccessToken};
 
 const LIFE: Duration = Duration::from_secs(600);
 
@@ -61,9 +62,10 @@ impl UpstreamTokenKeeper for Depot {
         failure.map_or(Ok(loaded), Err)
     }
 
-    fn access_token(&self, record: &SessionRecord) -> Result<AccessToken, Failure> {
+    fn access_token(&self, record: &SessionRecord) -> Result<UpstreamAccessToken, Failure> {
         let upstream = record.upstream.as_ref().ok_or(Failure::Rejected)?;
-        Ok(AccessToken::new(String::from_utf8(upstream.sealed.clone()).unwrap()))
+        let token = AccessToken::new(String::from_utf8(upstream.sealed.clone()).unwrap());
+        Ok(UpstreamAccessToken::new(token, BTreeMap::new()))
     }
 
     async fn end(&self, _: &Context, sid: SessionId) -> Result<bool, Failure> {
