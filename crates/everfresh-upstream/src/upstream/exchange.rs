@@ -278,7 +278,7 @@ impl<S: UpstreamTokenStore> Exchange<S> {
             match shared.store.load(reservation.sid).await {
                 Ok(Some(Loaded { record, now, .. })) => {
                     let Some(upstream) = record.upstream else { return ExchangeResult::Over };
-                    if upstream.seq != reservation.seq {
+                    if upstream.seq > reservation.seq {
                         return ExchangeResult::Lost;
                     }
                     if now >= until {
