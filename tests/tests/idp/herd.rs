@@ -89,20 +89,20 @@ async fn me(tabs: &Tabs, server: SocketAddr) -> (StatusCode, Option<Me>) {
 
 /// The result of one session.
 #[derive(Default)]
-struct Course {
+struct TabResult {
     answers: BTreeMap<u16, usize>,
     is_alive: bool,
 }
 
 /// A session whose tabs all send requests at once after each expiry.
-async fn course(
+async fn refresh_rounds(
     tabs: Tabs,
     sub: String,
     servers: Vec<SocketAddr>,
     rounds: usize,
     few: Arc<Semaphore>,
-) -> Course {
-    let mut course = Course::default();
+) -> TabResult {
+    let mut result = TabResult::default();
     for _ in 0..rounds {
         // By then the provider's tokens have expired, and so have the servers' own.
         tokio::time::sleep(LIFETIME).await;
@@ -111,17 +111,17 @@ async fn course(
             let (tabs, server) = (tabs.clone(), servers[n % servers.len()]);
             tokio::spawn(async move { me(&tabs, server).await })
         });
-        course.is_alive = false;
+        result.is_alive = false;
         for answer in join_all(herd).await {
             let (status, me) = answer.unwrap();
-            *course.answers.entry(status.as_u16()).or_default() += 1;
+            *result.answers.entry(status.as_u16()).or_default() += 1;
             if let Some(me) = me {
                 assert_eq!(me.sub, sub);
-                course.is_alive = true;
+                result.is_alive = true;
             }
         }
     }
-    course
+    result
 }
 
 /// Runs herds until the given number of tokens have expired, and checks the figure.
@@ -135,13 +135,13 @@ async fn figure(idp: &IdentityProvider, cluster: &Cluster, wanted: usize) {
         let tokens = idp.tokens("web", &sub, 1).await.remove(0);
         adopt(&tabs, cluster.addresses[n % SERVERS], &sub, &tokens).await;
         let servers = cluster.addresses.clone();
-        running.push(tokio::spawn(course(tabs, sub, servers, rounds, few.clone())));
+        running.push(tokio::spawn(refresh_rounds(tabs, sub, servers, rounds, few.clone())));
     }
     let (mut answers, mut lost) = (BTreeMap::new(), 0);
-    for course in join_all(running).await {
-        let course = course.unwrap();
-        lost += usize::from(!course.is_alive);
-        for (status, count) in course.answers {
+    for result in join_all(running).await {
+        let result = result.unwrap();
+        lost += usize::from(!result.is_alive);
+        for (status, count) in result.answers {
             *answers.entry(status).or_insert(0) += count;
         }
     }

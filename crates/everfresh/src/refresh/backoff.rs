@@ -151,7 +151,7 @@ mod tests {
         }
         assert_eq!(backoff.pauses.len(), MAX_SESSIONS);
         backoff.note("soon", Some(Failure::SOON), NOW + CLEARED_EVERY, 255);
-        assert_eq!(backoff.pauses.len(), 1, "what is over gives way");
+        assert_eq!(backoff.pauses.len(), 1, "an entry that is over is removed");
     }
 
     #[test]
@@ -165,8 +165,8 @@ mod tests {
         for n in 0..MAX_SESSIONS {
             backoff.note(&n.to_string(), Some(Failure::SOON), NOW, 0);
         }
-        assert_eq!(backoff.pauses.len(), MAX_SESSIONS, "and nobody looks again so soon");
+        assert_eq!(backoff.pauses.len(), MAX_SESSIONS, "and no further look so soon");
         backoff.note("late", Some(Failure::SOON), NOW + LONGEST, 255);
-        assert_eq!(backoff.pauses.len(), 1, "what is over gives way");
+        assert_eq!(backoff.pauses.len(), 1, "an entry that is over is removed");
     }
 }
