@@ -104,9 +104,9 @@ impl Fixture {
     ) -> Response<()> {
         self.runtime.block_on(async {
             let session = self.auth.begin(&request).settle().await;
-            let underway = self.auth.attach(session, &mut request);
-            handler(underway.session().clone()).await;
-            let finished: Result<_, Infallible> = Ok(underway.finish(response).await);
+            let in_flight = self.auth.attach(session, &mut request);
+            handler(in_flight.session().clone()).await;
+            let finished: Result<_, Infallible> = Ok(in_flight.finish(response).await);
             let Ok(response) = finished;
             response
         })

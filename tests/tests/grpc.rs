@@ -53,8 +53,8 @@ async fn serve(auth: &Engine<User>) -> SocketAddr {
 async fn sign_in(auth: &Engine<User>) -> String {
     let Progress::Pass(session) = auth.begin(&http::Request::new(())) else { panic!("no wait") };
     session.sign_in("alice", User { name: "alice".into() }).await.unwrap();
-    let underway = auth.attach(session, &mut http::Request::new(()));
-    let response = underway.finish(http::Response::new(())).await;
+    let in_flight = auth.attach(session, &mut http::Request::new(()));
+    let response = in_flight.finish(http::Response::new(())).await;
     response.headers()["authorization"].to_str().unwrap().to_owned()
 }
 

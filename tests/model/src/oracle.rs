@@ -252,8 +252,8 @@ impl Fixture {
     }
 
     async fn finish(&self, session: &Session<()>) -> Response<()> {
-        let underway = self.auth.attach(session.clone(), &mut Request::new(()));
-        underway.finish(Response::new(())).await
+        let in_flight = self.auth.attach(session.clone(), &mut Request::new(()));
+        in_flight.finish(Response::new(())).await
     }
 }
 

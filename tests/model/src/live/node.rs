@@ -108,8 +108,8 @@ pub(super) async fn handle(engine: Engine<()>, request: Request<()>, kind: Kind)
 pub(super) async fn leave(engine: &Engine<()>, open: &Open) -> Vec<String> {
     let mut response = Response::new(());
     *response.status_mut() = open.status;
-    let underway = engine.attach(open.session.clone(), &mut Request::new(()));
-    let response = underway.finish(response).await;
+    let in_flight = engine.attach(open.session.clone(), &mut Request::new(()));
+    let response = in_flight.finish(response).await;
     let fields = response.headers().get_all(http::header::SET_COOKIE).iter();
     fields.map(|value| value.to_str().expect("text").to_owned()).collect()
 }
