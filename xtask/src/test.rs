@@ -153,7 +153,7 @@ fn browsers(root: &Path, report: &mut Report) {
     }
 }
 
-/// Tests that need a database server, an identity provider, or vectors from npm.
+/// Tests that need a database server, an identity provider, clients of vendors, or vectors from npm.
 fn servers(root: &Path, report: &mut Report) {
     for (name, test, found) in [
         ("sessions in Redis", "redis", tools::redis()),
@@ -167,6 +167,11 @@ fn servers(root: &Path, report: &mut Report) {
         command.env(tools::JSON_SUITE, suite);
     });
     gated(root, report, "JSONTestSuite", "json_suite", suite, &mut command);
+    let mut command = cargo(root);
+    let python = tools::python_sdks(root).map(|python| {
+        command.env(tools::SDK_PYTHON, python);
+    });
+    gated(root, report, "clients that vendors publish", "sdk", python, &mut command);
     let engines = tools::redis().and_then(|()| tools::postgres());
     gated(root, report, "many nodes", "cluster", engines, &mut cargo(root));
 }
@@ -174,7 +179,8 @@ fn servers(root: &Path, report: &mut Report) {
 /// The features of tests with requirements. All are enabled at once for the whole workspace, so
 /// that nothing is built in two ways.
 const GATES: &str = "everfresh-tests/browser,everfresh-tests/cluster,everfresh-tests/idp,\
-                     everfresh-tests/json_suite,everfresh-tests/postgres,everfresh-tests/redis";
+                     everfresh-tests/json_suite,everfresh-tests/postgres,everfresh-tests/redis,\
+                     everfresh-tests/sdk";
 
 /// Tests behind a feature, because their requirements are not available everywhere.
 fn gated(

@@ -1,6 +1,7 @@
 //! Programs that tests need and that may be missing on this machine.
 
 use std::fmt;
+use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::OnceLock;
@@ -99,6 +100,48 @@ pub(crate) fn json_suite(root: &Path) -> Result<PathBuf, Missing> {
     }
 }
 
+/// The environment variable that passes the path of [`python_sdks`] to its tests.
+pub(crate) const SDK_PYTHON: &str = "EVERFRESH_SDK_PYTHON";
+
+/// A Python with the packages of `tests/sdk/requirements.txt`, in a virtual environment that is
+/// reused until that file or Python changes. Returns the path of the interpreter.
+pub(crate) fn python_sdks(root: &Path) -> Result<PathBuf, Missing> {
+    const REQUIREMENTS: &str = "tests/sdk/requirements.txt";
+    let missing = |what: &str, remedy: String| Missing { what: what.into(), remedy };
+    need(&[("python3", "python3")])?;
+    // Debian has the parts that make a virtual environment in another package.
+    let complete = || quietly(["python3", "-c", "import ensurepip, venv"]);
+    if !complete() {
+        install(&["python3-venv"]);
+    }
+    if !complete() {
+        let remedy = "install with: apt-get install python3-venv".to_owned();
+        return Err(missing("Python's venv", remedy));
+    }
+    let requirements = root.join(REQUIREMENTS);
+    let version = Command::new("python3").args(["-c", "import sys; print(sys.version)"]).output();
+    let mut hash = DefaultHasher::new();
+    std::fs::read(&requirements).unwrap_or_default().hash(&mut hash);
+    version.map(|version| version.stdout).unwrap_or_default().hash(&mut hash);
+    let folder = target(root).join("tools").join(format!("sdk-{:016x}", hash.finish()));
+    let (python, installed) = (folder.join("bin/python"), folder.join("installed"));
+    if installed.is_file() {
+        return Ok(python);
+    }
+    println!("installing the packages of {REQUIREMENTS}");
+    let mut venv = Command::new("python3");
+    venv.args(["-m", "venv", "--clear"]).arg(&folder).stdin(Stdio::null());
+    let mut pip = Command::new(&python);
+    pip.args(["-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--no-deps"]);
+    pip.args(["--only-binary=:all:", "--require-hashes", "--requirement"]).arg(&requirements);
+    let runs = |command: &mut Command| command.status().is_ok_and(|status| status.success());
+    if runs(&mut venv) && runs(pip.stdin(Stdio::null())) && std::fs::write(installed, "").is_ok() {
+        return Ok(python);
+    }
+    let remedy = format!("`pip install` of {REQUIREMENTS} must succeed, by CPython 3.11 to 3.13");
+    Err(missing("the vendors' Python packages", remedy))
+}
+
 /// Installs the packages of a folder's lock file.
 fn npm_packages(root: &Path, folder: &str, what: &str) -> Result<(), Missing> {
     const OLDEST: u32 = 20;
@@ -183,13 +226,7 @@ fn need(programs: &[(&str, &str)]) -> Result<(), Missing> {
     if packages.is_empty() {
         return Ok(());
     }
-    if let Some(apt) = apt_get() {
-        println!("installing {}", packages.join(" "));
-        let run =
-            |arguments: &[&str]| quietly(apt.iter().copied().chain(arguments.iter().copied()));
-        run(&["update"]);
-        run(&[&["install", "--yes", "--no-install-recommends"], &packages[..]].concat());
-    }
+    install(&packages);
     let still: Vec<&str> = programs.iter().filter(lacking).map(|(program, _)| *program).collect();
     if still.is_empty() {
         return Ok(());
@@ -198,6 +235,15 @@ fn need(programs: &[(&str, &str)]) -> Result<(), Missing> {
         what: still.join(", "),
         remedy: format!("install with: apt-get install {}", packages.join(" ")),
     })
+}
+
+/// Installs Debian packages, if permitted.
+fn install(packages: &[&str]) {
+    let Some(apt) = apt_get() else { return };
+    println!("installing {}", packages.join(" "));
+    let run = |arguments: &[&str]| quietly(apt.iter().copied().chain(arguments.iter().copied()));
+    run(&["update"]);
+    run(&[&["install", "--yes", "--no-install-recommends"], packages].concat());
 }
 
 /// The command for apt-get with the right to install, if there is one.

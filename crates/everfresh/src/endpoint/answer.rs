@@ -106,7 +106,8 @@ impl Served {
         let rest = tokens.session_expires.since(now);
         let max_age = tokens.persistent.then_some(rest);
         let access = self.access_cookie.as_ref().map(|cookie| (cookie, tokens.access.expose()));
-        let refresh = self.refresh_cookie.as_ref().zip(tokens.refresh.as_ref());
+        // Repeated if it stays the same, because clients take their next token from each answer.
+        let refresh = self.refresh_cookie.as_ref().zip(refresh.as_ref());
         let refresh = refresh.map(|(cookie, token)| (cookie, token.expose()));
         for (cookie, token) in [access, refresh].into_iter().flatten() {
             match cookie.set(token, max_age) {

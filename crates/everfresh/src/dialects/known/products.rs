@@ -320,8 +320,9 @@ impl Dialect {
     /// `/refresh_token`, which the engine serves too.
     ///
     /// A missing cookie is answered with the framework's 422 with `loc`, `msg` and `type`. The
-    /// answer to an invalid cookie is not documented, and is 401 with `detail` here. The response
-    /// sets the next refresh token in the cookie. The cookie's name has no `__Host-` prefix, so a
+    /// answer to an invalid cookie is not documented, and is 401 with `detail` here. Each response
+    /// sets the next refresh token in the cookie, or the same one again, because the SDK forgets a
+    /// refresh token that a response does not set. The cookie's name has no `__Host-` prefix, so a
     /// sibling subdomain can plant one.
     pub const GALILEO: Self = Self {
         schema: None,
