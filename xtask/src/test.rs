@@ -104,6 +104,10 @@ fn each_alone(root: &Path, report: &mut Report) {
             ["check", "--package", package, "--no-default-features", "--features", features];
         report.run(&format!("{package} with `{features}` alone"), cargo(root).args(alone));
     }
+    // The workspace enables the cryptographic back end, so this test is empty there.
+    let no_backend =
+        ["test", "--package", "everfresh", "--no-default-features", "--test", "no_backend"];
+    report.run("everfresh without a cryptographic back end", cargo(root).args(no_backend));
 }
 
 fn what_the_tree_holds(root: &Path, report: &mut Report) {
