@@ -11,12 +11,14 @@ pub mod database;
 #[cfg(doctest)]
 mod documents;
 pub mod hammer;
+pub mod herd;
 pub mod idp;
 pub mod load;
 pub mod process;
 mod serve;
 pub mod settings;
 pub mod store;
+pub mod tabs;
 pub mod tower;
 mod upstream;
 pub mod warp;

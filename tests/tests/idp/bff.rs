@@ -7,7 +7,7 @@ use everfresh_tests::idp::{IdentityProvider, IdentitySettings, SECRET};
 use everfresh_tests::process::{Running, Workplace};
 use futures::future::join_all;
 
-use crate::tabs::Tabs;
+use everfresh_tests::tabs::Tabs;
 
 const LIFETIME: Duration = Duration::from_secs(2);
 

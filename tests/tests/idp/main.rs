@@ -7,4 +7,3 @@ mod bff;
 mod herd;
 mod keys;
 mod refresh;
-mod tabs;

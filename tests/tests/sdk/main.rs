@@ -8,5 +8,6 @@ mod backed;
 mod freddy;
 mod galileo;
 mod served;
+mod simplejwt;
 mod vendor;
 mod vijil;

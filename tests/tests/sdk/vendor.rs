@@ -38,20 +38,25 @@ pub(crate) struct Issued {
     pub(crate) refresh_token: String,
 }
 
+/// Starts a script of `tests/sdk` in an empty home.
+pub(crate) fn python(script: &str, arguments: &[&str]) -> (Running, Workplace) {
+    let python = std::env::var_os(PYTHON)
+        .unwrap_or_else(|| panic!("{PYTHON} is not set; `cargo xtask test` sets it"));
+    let home = Workplace::new().unwrap();
+    // As the user of the tests: another user may have no access to this Python.
+    let mut command = Command::new(python);
+    command.arg(Path::new(env!("CARGO_MANIFEST_DIR")).join("sdk").join(script)).args(arguments);
+    std::os::unix::process::CommandExt::process_group(&mut command, 0);
+    // The clients read tokens, addresses and proxies from the environment.
+    command.env_clear().env("HOME", home.path()).current_dir(home.path());
+    command.env("PYTHONDONTWRITEBYTECODE", "1");
+    (Running::start(command).unwrap(), home)
+}
+
 impl Vendor {
     /// Starts the clients and the server of a vendor, in an empty home.
     pub(crate) fn start(name: &str) -> Self {
-        let python = std::env::var_os(PYTHON)
-            .unwrap_or_else(|| panic!("{PYTHON} is not set; `cargo xtask test` sets it"));
-        let home = Workplace::new().unwrap();
-        // As the user of the tests: another user may have no access to this Python.
-        let mut command = Command::new(python);
-        command.arg(Path::new(env!("CARGO_MANIFEST_DIR")).join("sdk/server.py")).arg(name);
-        std::os::unix::process::CommandExt::process_group(&mut command, 0);
-        // The clients read tokens, addresses and proxies from the environment.
-        command.env_clear().env("HOME", home.path()).current_dir(home.path());
-        command.env("PYTHONDONTWRITEBYTECODE", "1");
-        let mut process = Running::start(command).unwrap();
+        let (mut process, home) = python("server.py", &[name]);
         let url = process.wait_for("listening on ");
         Self { url, http: HttpClient::new().unwrap(), _process: process, _home: home }
     }

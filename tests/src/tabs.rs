@@ -1,5 +1,7 @@
 //! One user's browser, with many tabs at several servers of this machine.
 
+#![allow(clippy::unwrap_used, reason = "a test that can't go on fails")]
+
 use std::sync::{Arc, Mutex};
 
 use bytes::Bytes;
@@ -15,27 +17,36 @@ use serde_json::Value;
 
 /// Tabs that share their cookies. A clone is another tab.
 #[derive(Clone)]
-pub(crate) struct Tabs {
+pub struct Tabs {
     http: Client<HttpConnector, Full<Bytes>>,
     jar: Arc<Mutex<Jar>>,
 }
 
+impl Default for Tabs {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
 impl Tabs {
-    pub(crate) fn new() -> Self {
+    /// A browser without cookies.
+    pub fn new() -> Self {
         let http = Client::builder(TokioExecutor::new()).build_http();
         Self { http, jar: Arc::default() }
     }
 
-    pub(crate) async fn get(&self, url: &str) -> Response<Bytes> {
+    /// Sends a `GET` request.
+    pub async fn get(&self, url: &str) -> Response<Bytes> {
         self.send(Request::get(url).body(Full::default()).unwrap()).await
     }
 
-    pub(crate) async fn post_json(&self, url: &str, body: &Value) -> Response<Bytes> {
+    /// Posts JSON, as a page's own script does.
+    pub async fn post_json(&self, url: &str, body: &Value) -> Response<Bytes> {
         self.post(url, "application/json", body.to_string()).await
     }
 
     /// As a form of the page's own site.
-    pub(crate) async fn post_form(&self, url: &str, body: &str) -> Response<Bytes> {
+    pub async fn post_form(&self, url: &str, body: &str) -> Response<Bytes> {
         self.post(url, "application/x-www-form-urlencoded", body.to_owned()).await
     }
 
@@ -48,7 +59,7 @@ impl Tabs {
     }
 
     /// Follows redirects from site to site. Returns the last answer and its address.
-    pub(crate) async fn watch_revocations(
+    pub async fn watch_revocations(
         &self,
         mut answer: Response<Bytes>,
         at: &str,
