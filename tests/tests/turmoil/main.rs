@@ -199,7 +199,7 @@ fn first_broken(terms: Terms) -> Broken {
 fn the_search_finds_a_reuse_interval_shorter_than_message_delays() {
     let (reuse_interval, held) = (Duration::from_secs(1), Duration::from_secs(4));
     let what = first_broken(Terms { reuse_interval, held, ..Terms::of(Backing::Store) }).what;
-    assert!(what.contains("stolen") || what.contains("signed out"), "{what}");
+    assert!(what.contains("reported reuse") || what.contains("signed out"), "{what}");
 }
 
 #[test]
