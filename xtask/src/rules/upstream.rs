@@ -82,13 +82,6 @@ pub(super) const RULES: &[Rule] = &[
         search: Search::Upstream("strict"),
     },
     Rule {
-        name: "a refused token's row is looked at again",
-        file: EXCHANGE,
-        with: "if upstream.seq != reservation.seq {",
-        without: "if false {",
-        search: Search::Upstream("lenient"),
-    },
-    Rule {
         name: "of two that were sent one may have been taken",
         file: EXCHANGE,
         with: "if upstream.tries > 1 &&",

@@ -1,5 +1,5 @@
 //! Sessions that the provider refuses to refresh: by answers that the dialect does not know, too
-//! early, and beside an attempt that still runs.
+//! early, beside an attempt that still runs, and after another node has new tokens.
 
 use everfresh::dialect::Dialect;
 use everfresh_upstream::{Replay, Upstream};
@@ -116,4 +116,30 @@ async fn a_rejection_beside_a_running_attempt_proves_nothing() {
         assert_eq!(fixture.get(&mut client).await.status, 401);
         assert!(fixture.row(&client).await.is_none());
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_rejection_of_tokens_that_another_node_has_replaced_ends_nothing() {
+    let provider = Provider::new();
+    let http = provider.client();
+    // A rejected access token is not good, so its rejection is not checked again.
+    let upstream = move || {
+        let server = url("https://id.example/");
+        let upstream = Upstream::new(&http, Dialect::VIJIL, &server).unwrap();
+        upstream.replay(Replay::Always).limit(secs(2))
+    };
+    let fixture = Fixture::over(provider, 2, upstream, |builder| builder);
+    fixture.tick();
+    let mut client = fixture.expired("ada").await;
+    fixture.provider.next(Act::HoldAndSay(401, r#"{"detail":"Invalid token"}"#));
+    let (node, mut first) = (fixture.nodes[0].clone(), client.clone());
+    let late = tokio::spawn(async move { node.get(&mut first).await });
+    fixture.provider.until_calls(1).await;
+    tokio::time::sleep(secs(3)).await;
+    assert_eq!(fixture.nodes[1].get(&mut client).await.status, 200, "by a second attempt");
+    fixture.provider.release();
+    assert_ne!(late.await.unwrap().status, 401);
+    tokio::time::sleep(secs(1)).await;
+    assert!(fixture.row(&client).await.is_some());
+    assert_eq!(fixture.nodes[1].get(&mut client).await.status, 200);
 }
