@@ -10,7 +10,7 @@ use everfresh_upstream::{HttpClient, SecureUrl, Upstream};
 use serde_json::json;
 use tokio::net::TcpListener;
 
-use crate::vendor::Issued;
+use crate::vendor::{Issued, Vendor};
 
 /// More than the life of an access token, and than the leeway after its expiry.
 const LATER: Duration = Duration::from_secs(20 * 60);
@@ -54,5 +54,26 @@ impl Backed {
         self.clock.advance(LATER);
         let Answer { status, .. } = self.browser.get("/me").await;
         status.as_u16()
+    }
+
+    /// Refreshes while the vendor's server is good, limits requests, and is down.
+    pub(crate) async fn check_while_signed_in(&mut self, vendor: &Vendor) {
+        for _ in 0..3 {
+            assert_eq!(self.later().await, 200);
+        }
+        for mode in ["limited", "outage"] {
+            vendor.mode(mode).await;
+            assert_eq!(self.later().await, 503, "{mode}");
+            vendor.mode("good").await;
+            assert_eq!(self.later().await, 200, "after {mode}");
+        }
+        assert_eq!(vendor.seen().await, [200, 200, 200, 429, 200, 503, 200]);
+    }
+
+    /// Refreshes a session that the vendor's server has ended.
+    pub(crate) async fn check_over(&mut self, vendor: &Vendor) {
+        assert_eq!(self.later().await, 401);
+        assert_eq!(self.later().await, 401);
+        assert_eq!(vendor.seen().await, [401], "the session is over");
     }
 }

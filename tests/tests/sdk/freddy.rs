@@ -133,18 +133,7 @@ async fn sessions_are_refreshed_at_a_server_that_the_sdk_accepts() {
     let url: String = format!("{base}/v1/auth/refresh");
     let tokens = vendor.issue().await;
     let mut backed = Backed::start(Dialect::FREDDY, url.parse().unwrap(), &tokens).await;
-    for _ in 0..3 {
-        assert_eq!(backed.later().await, 200);
-    }
-    for mode in ["limited", "outage"] {
-        vendor.mode(mode).await;
-        assert_eq!(backed.later().await, 503, "{mode}");
-        vendor.mode("good").await;
-        assert_eq!(backed.later().await, 200, "after {mode}");
-    }
-    assert_eq!(vendor.seen().await, [200, 200, 200, 429, 200, 503, 200]);
+    backed.check_while_signed_in(&vendor).await;
     vendor.revoke().await;
-    assert_eq!(backed.later().await, 401);
-    assert_eq!(backed.later().await, 401);
-    assert_eq!(vendor.seen().await, [401], "the session is over");
+    backed.check_over(&vendor).await;
 }
