@@ -60,7 +60,7 @@ async fn stay_signed_in(dialect: &Dialect, issuer: SocketAddr, program: &str) {
     let whom = match dialect.request.token {
         _ if dialect.request.client.is_some() => "client",
         TokenKind::Access { .. } => "access-token",
-        TokenKind::Refresh => "nobody",
+        TokenKind::Refresh => "no-client",
     };
     let login = format!("/login?deliver=header&for={whom}");
     let signed_in = there.post_json(&login, &json!({"user": "alice"})).await;

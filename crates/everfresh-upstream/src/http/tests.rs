@@ -131,13 +131,13 @@ async fn a_complete_error_is_an_answer() {
 }
 
 /// An address where no server listens.
-async fn nobody() -> std::net::SocketAddr {
+async fn no_server() -> std::net::SocketAddr {
     TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap()
 }
 
 #[tokio::test]
 async fn a_request_that_could_not_connect_was_not_sent() {
-    let refused = refresh(&client(), &url(nobody().await)).await.unwrap_err();
+    let refused = refresh(&client(), &url(no_server().await)).await.unwrap_err();
     assert!(matches!(&refused, HttpError::Connect { .. }), "{refused:?}");
     assert!(refused.certainly_unsent() && refused.to_string().contains("refused"), "{refused}");
 
@@ -287,7 +287,7 @@ async fn permission_is_polled_once_connected_and_nothing_is_written_before() {
         }
     }
     // If no server listens, the permission is not requested.
-    let nowhere = url(nobody().await);
+    let nowhere = url(no_server().await);
     let call = client.post(&nowhere).form([("t", SECRET)]).after(async { panic!("asked") });
     assert!(call.send().await.unwrap_err().certainly_unsent());
     // Without a body, and over a custom service.

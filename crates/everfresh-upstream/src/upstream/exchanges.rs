@@ -73,8 +73,8 @@ impl Exchanges {
     ) -> watch::Receiver<Option<ExchangeResult>> {
         let mut entries = self.entries();
         let running = entries.running.entry(key).or_default();
-        if let Some(underway) = running.iter().find(|underway| underway.replaces == replaces) {
-            return underway.end.clone();
+        if let Some(in_flight) = running.iter().find(|in_flight| in_flight.replaces == replaces) {
+            return in_flight.end.clone();
         }
         let (sender, end) = watch::channel(None);
         running.push(InFlight { replaces, end: end.clone() });
@@ -139,7 +139,7 @@ impl Drop for Running {
     fn drop(&mut self) {
         let mut entries = self.exchanges.entries();
         if let Some(running) = entries.running.get_mut(&self.key) {
-            running.retain(|underway| underway.replaces != self.replaces);
+            running.retain(|in_flight| in_flight.replaces != self.replaces);
             if running.is_empty() {
                 entries.running.remove(&self.key);
             }

@@ -73,7 +73,7 @@ impl<S: UpstreamTokenStore> Keeper<S> {
             // It waits for half of the refresh timeout, so that time remains for its other work.
             let (limit, can_do_without) = match token_still_valid || loaded.now < upstream.expires {
                 true => (cx.refresh_timeout() / 2, true),
-                false => (self.shared.rules().patience(), false),
+                false => (self.shared.rules().answer_limit(), false),
             };
             let rest = limit.saturating_sub(began.elapsed());
             let next = decide(upstream, due, unanswered, loaded.now, self.shared.rules());
@@ -124,7 +124,7 @@ impl<S: UpstreamTokenStore> Keeper<S> {
                         false => {
                             let result = running
                                 .iter_mut()
-                                .map(|underway| Box::pin(underway.end.wait_for(Option::is_some)));
+                                .map(|in_flight| Box::pin(in_flight.end.wait_for(Option::is_some)));
                             let result = select_all(result);
                             let _ = tokio::time::timeout(left, result).await;
                         }

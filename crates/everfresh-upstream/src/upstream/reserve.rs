@@ -32,7 +32,7 @@ pub(super) async fn reserve_before_send<S: UpstreamTokenStore>(
     state: Arc<watch::Sender<ReservationState>>,
 ) -> bool {
     state.send_replace(ReservationState::Requested);
-    let requested = Moment::of(&cx);
+    let requested = TwoClocks::of(&cx);
     let mut outcome = state.subscribe();
     let (task, sender) = (cx.clone(), state.clone());
     cx.spawn(async move {
@@ -108,12 +108,12 @@ async fn still_fits<S: UpstreamTokenStore>(
 /// A point in time on two clocks. The monotonic clock runs on while the process is stopped; the
 /// wall clock also runs on while the machine sleeps.
 #[derive(Clone, Copy)]
-struct Moment {
+struct TwoClocks {
     monotonic: Duration,
     wall: Timestamp,
 }
 
-impl Moment {
+impl TwoClocks {
     fn of(cx: &Context) -> Self {
         Self { monotonic: cx.monotonic(), wall: cx.now() }
     }

@@ -37,7 +37,7 @@ pub(super) struct Rules {
 
 impl Rules {
     /// Returns the time after which a node assumes that no answer will come.
-    pub(super) fn patience(self) -> Duration {
+    pub(super) fn answer_limit(self) -> Duration {
         match self.replay {
             Replay::Within(grace) => self.limit.min(grace / 2),
             Replay::Never | Replay::Always => self.limit,
@@ -75,9 +75,9 @@ pub(super) fn decide(
         return SendDecision::Send { replaces: None };
     };
     let age = now.since(upstream.reserved_at);
-    let patience = rules.patience();
-    if age < patience && !unanswered {
-        return SendDecision::Wait { left: patience - age, age };
+    let answer_limit = rules.answer_limit();
+    if age < answer_limit && !unanswered {
+        return SendDecision::Wait { left: answer_limit - age, age };
     }
     match rules.replay {
         Replay::Within(grace) if upstream.tries < 2 && age + SEND_LIMIT < grace => {

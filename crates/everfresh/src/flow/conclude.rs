@@ -171,7 +171,7 @@ impl<C: ClaimSet> Session<C> {
     /// ready.
     fn advise(&self, now: Timestamp) {
         if let Some(joined) = self.join_flight(Mode::Background, now) {
-            self.note_flight(joined.entry, "underway");
+            self.note_flight(joined.entry, "running");
             self.keep_beside(joined);
         }
     }

@@ -282,10 +282,10 @@ async fn debug_headers_show_withheld_tokens_and_background_refreshes() {
     fixture.pass_until_left(&token, 100);
     let told = debug(&fixture.me(bearer(&token)).await);
     let expected = "transport=1;by=authorization, verdict=expiring, decision=advise, flight=started, \
-                    outcome=underway, status=present, sends=nothing";
+                    outcome=running, status=present, sends=nothing";
     assert_eq!(told, expected);
     let told = debug(&fixture.me(bearer(&token)).await);
-    assert!(told.contains("flight=joined, outcome=underway"), "{told}");
+    assert!(told.contains("flight=joined, outcome=running"), "{told}");
 }
 
 #[tokio::test]
