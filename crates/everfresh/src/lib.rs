@@ -156,7 +156,7 @@ pub use observe::Event;
 pub use paths::{NativeEndpoint, NativePaths};
 pub use policy::{CachePolicy, InnerToken};
 pub use public::{adapter, dialect, metrics, refresher, upstream};
-pub use refresh::{AtMaxSessions, KeyRing, Reissue, Rotate, SessionInfo, UpstreamAccessToken};
+pub use refresh::{AtMaxSessions, KeyRing, Reissue, Rotate, SessionInfo};
 pub use reject::{Rejection, RejectionKind};
 pub use secret::AccessToken;
 pub use session::{EndReason, Session, SessionStatus, SessionWatch, SignIn};

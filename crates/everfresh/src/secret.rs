@@ -39,6 +39,7 @@ mod tests {
     use super::*;
     use crate::dialect::AccessTokenResponse;
     use crate::mint::{ClaimsObject, SessionClaims};
+    use crate::refresh::UpstreamAccessToken;
     use crate::refresh::{RefreshRequest, ReissueRequest, SessionInfo, SignInRequest};
     use crate::refresher::RefreshToken;
     use crate::session::SignIn;
@@ -48,7 +49,7 @@ mod tests {
     };
     use crate::testing::START;
     use crate::verify::{Received, Verified};
-    use crate::{Revalidated, Revalidation, UpstreamAccessToken};
+    use crate::{Revalidated, Revalidation};
 
     #[test]
     fn debug_shows_four_characters_and_a_length() {

@@ -9,9 +9,10 @@ use std::time::Duration;
 use axum::http::HeaderMap;
 use axum::http::header::COOKIE;
 use cookie::{Cookie, SameSite};
+use everfresh::AccessToken;
 use everfresh::dialect::AccessTokenResponse;
 use everfresh::refresher::RefreshToken;
-use everfresh::{AccessToken, UpstreamAccessToken};
+use everfresh::upstream::UpstreamAccessToken;
 use everfresh_upstream::{HttpClient, SecureUrl};
 use openidconnect::core::{
     CoreAuthenticationFlow, CoreClient, CoreProviderMetadata, CoreUserInfoClaims,

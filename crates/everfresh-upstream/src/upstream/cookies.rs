@@ -11,10 +11,8 @@ use everfresh::refresher::{
     ClaimsObject, Closing, Context, FlightKey, Presented, RefreshRequest, RefreshToken, Refresher,
     SessionClaims, Setup, SignInRequest, Tokens,
 };
-use everfresh::upstream::Sealer;
-use everfresh::{
-    AccessToken, ConfigError, Event, Failure, KeyRing, Timestamp, UpstreamAccessToken,
-};
+use everfresh::upstream::{Sealer, UpstreamAccessToken};
+use everfresh::{AccessToken, ConfigError, Event, Failure, KeyRing, Timestamp};
 use serde::{Deserialize, Serialize};
 use tracing::Instrument as _;
 use zeroize::{Zeroize as _, Zeroizing};

@@ -8,8 +8,8 @@ use everfresh::dialect::AccessTokenResponse;
 use everfresh::dialect::TokenKind;
 use everfresh::refresher::{Context, Setup};
 use everfresh::store::{Loaded, NewUpstreamTokens, SessionRecord, UpstreamTokenStore};
-use everfresh::upstream::{Sealer, UpstreamTokenKeeper};
-use everfresh::{ConfigError, Failure, SessionId, UpstreamAccessToken};
+use everfresh::upstream::{Sealer, UpstreamAccessToken, UpstreamTokenKeeper};
+use everfresh::{ConfigError, Failure, SessionId};
 use futures::future::select_all;
 use tokio::time::Instant;
 

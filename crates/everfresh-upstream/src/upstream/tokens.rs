@@ -8,8 +8,8 @@ use everfresh::dialect::Dialect;
 use everfresh::dialect::TokenKind;
 use everfresh::refresher::RefreshToken;
 use everfresh::store::StoredUpstreamTokens;
-use everfresh::upstream::{Sealer, UnsealError};
-use everfresh::{AccessToken, SessionId, UpstreamAccessToken};
+use everfresh::upstream::{Sealer, UnsealError, UpstreamAccessToken};
+use everfresh::{AccessToken, SessionId};
 use serde::{Deserialize, Serialize};
 use zeroize::Zeroizing;
 

@@ -43,7 +43,7 @@ pub struct ResponseFormat {
     /// The [paths](crate::dialect::Dialect#paths) of other members to keep, such as `instance_url`:
     /// [`AccessTokenResponse::members`](crate::dialect::AccessTokenResponse::members) has them,
     /// handlers read them
-    /// ([`UpstreamAccessToken::kept`](crate::UpstreamAccessToken::kept)), and a later request can
+    /// ([`UpstreamAccessToken::kept`](crate::upstream::UpstreamAccessToken::kept)), and a later request can
     /// send them ([`FixedValue::Kept`](crate::dialect::FixedValue::Kept)). A member that a response
     /// lacks keeps its former value.
     #[serde(default, deserialize_with = "one_or_many", skip_serializing_if = "is_default")]

@@ -5,6 +5,7 @@
 //!   adds it to the set.
 //! * [`UpstreamTokenKeeper`] keeps another server's tokens in the session's row, sealed by a
 //!   [`Sealer`]; [`Rotate::backed_by`](crate::Rotate::backed_by) takes it.
+//! * [`UpstreamAccessToken`] is what a handler gets of another server's tokens.
 //! * [`TrustedIssuer`](crate::TrustedIssuer) reads a token of another issuer into [`Received`].
 //!
 //! ```
@@ -42,5 +43,5 @@
 //! }
 //! ```
 
-pub use crate::refresh::{Sealer, UnsealError, UpstreamTokenKeeper};
+pub use crate::refresh::{Sealer, UnsealError, UpstreamAccessToken, UpstreamTokenKeeper};
 pub use crate::verify::{KeySource, NotRead, Received, Seek};

@@ -6,10 +6,11 @@ use std::sync::Mutex;
 
 use super::*;
 use crate::dialect::AccessTokenResponse;
+use crate::refresh::UpstreamAccessToken;
 use crate::refresher::{Context, Setup};
 use crate::store::{Loaded, NewUpstreamTokens, SessionRecord, UpstreamTokenStore as _};
 use crate::upstream::{Sealer, UpstreamTokenKeeper};
-use crate::{AccessToken, Failure, UpstreamAccessToken};
+use crate::{AccessToken, Failure};
 
 const LIFE: Duration = Duration::from_secs(600);
 
