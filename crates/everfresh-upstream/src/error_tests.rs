@@ -49,7 +49,11 @@ fn http_errors() -> Vec<Says<HttpError>> {
                 HttpError::Cut { .. } => {
                     (HttpError::TooLarge { status, limit: 9 }, &["status 200", "more than 9 bytes"])
                 }
-                HttpError::TooLarge { .. } => return None,
+                HttpError::TooLarge { .. } => (
+                    HttpError::Coding { status, cause: cause() },
+                    &["status 200", "undone: refused", "no coding", "may have been done"],
+                ),
+                HttpError::Coding { .. } => return None,
             })
         },
     )
@@ -103,7 +107,7 @@ fn fetch_problems() -> Vec<Says<FetchProblem>> {
 #[test]
 fn every_error_of_a_call_names_what_to_check() {
     let all = http_errors();
-    assert_eq!(all.len(), 10);
+    assert_eq!(all.len(), 11);
     for (error, says) in all {
         check_error(&error.to_string(), says);
         assert_eq!(format!("{error:?}"), error.to_string());

@@ -12,7 +12,6 @@ use http::{HeaderMap, StatusCode};
 use http_body::{Body, Frame};
 use http_body_util::BodyExt as _;
 use http_body_util::combinators::UnsyncBoxBody;
-
 use serde::de::IgnoredAny;
 
 use super::error::HttpError;
@@ -28,32 +27,16 @@ pub(super) type Incoming = UnsyncBoxBody<Bytes, BoxError>;
 /// Records whether a request was handed to the transport. Until then the server certainly received
 /// nothing of it.
 #[derive(Clone, Debug, Default)]
-pub(super) struct SentFlag(Arc<Flags>);
-
-#[derive(Debug, Default)]
-struct Flags {
-    sent: AtomicBool,
-    withheld: AtomicBool,
-}
+pub(super) struct SentFlag(Arc<AtomicBool>);
 
 impl SentFlag {
     /// Records that the request is handed over now.
     pub(super) fn mark_sent(&self) {
-        self.0.sent.store(true, Ordering::SeqCst);
+        self.0.store(true, Ordering::SeqCst);
     }
 
     pub(super) fn is_sent(&self) -> bool {
-        self.0.sent.load(Ordering::SeqCst)
-    }
-
-    /// Records that the permission was refused, and returns the error of that.
-    pub(super) fn mark_withheld(&self) -> HttpError {
-        self.0.withheld.store(true, Ordering::SeqCst);
-        HttpError::Withheld
-    }
-
-    pub(super) fn is_withheld(&self) -> bool {
-        self.0.withheld.load(Ordering::SeqCst)
+        self.0.load(Ordering::SeqCst)
     }
 }
 
@@ -103,7 +86,7 @@ pub(super) async fn read(
     match decode(read.into(), headers, limit) {
         Ok(body) => Ok(body),
         Err(Undecoded::TooLarge) => Err(too_large),
-        Err(Undecoded::Garbled(cause)) => Err(HttpError::Garbled { cause }),
+        Err(Undecoded::Coding(cause)) => Err(HttpError::Coding { status, cause }),
     }
 }
 
@@ -114,7 +97,7 @@ fn is_object(body: &[u8]) -> bool {
 /// Why a coding was not undone.
 enum Undecoded {
     TooLarge,
-    Garbled(String),
+    Coding(String),
 }
 
 /// Undoes `gzip` and `deflate` (RFC 9110 section 8.4.1). The client asks for no coding, and some
@@ -128,11 +111,11 @@ fn decode(body: Bytes, headers: &mut HeaderMap, limit: usize) -> Result<Bytes, U
     let reader: &mut dyn io::Read = match &*coding {
         "gzip" | "x-gzip" => &mut MultiGzDecoder::new(&*body),
         "deflate" => &mut ZlibDecoder::new(&*body),
-        _ => return Err(Undecoded::Garbled("its content coding is not known".into())),
+        _ => return Err(Undecoded::Coding("it is none of gzip and deflate".into())),
     };
     let mut decoded = Vec::new();
     let read = reader.take(limit as u64 + 1).read_to_end(&mut decoded);
-    read.map_err(|error| Undecoded::Garbled(format!("{coding}: {error}")))?;
+    read.map_err(|error| Undecoded::Coding(format!("{coding}: {error}")))?;
     if decoded.len() > limit {
         return Err(Undecoded::TooLarge);
     }

@@ -87,7 +87,7 @@ impl HttpClientBuilder {
         Ok(self)
     }
 
-    /// Makes all `https` calls through this proxy, in place of the environment's. The address is
+    /// Makes all calls to other machines through this proxy, in place of the environment's. The address is
     /// `http://host:port`, with `user:password@` before the host for a proxy that asks for it. The
     /// proxy opens a tunnel (`CONNECT`, RFC 9110 section 9.3.6) and sees the other server's name,
     /// not the requests.

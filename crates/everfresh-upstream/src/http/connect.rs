@@ -6,7 +6,6 @@ use std::time::Duration;
 
 use futures::future::BoxFuture;
 use http::Uri;
-use http::uri::Scheme;
 use hyper_rustls::{HttpsConnector, MaybeHttpsStream};
 use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::client::legacy::connect::proxy::Tunnel;
@@ -17,6 +16,7 @@ use tower_service::Service;
 
 use super::body::BoxError;
 use super::error::{self, HttpError};
+use super::url::is_loopback;
 
 /// A connection, with TLS if the address has it.
 pub(super) type Stream = MaybeHttpsStream<TokioIo<TcpStream>>;
@@ -71,9 +71,9 @@ impl Service<Uri> for ProxyConnector {
     }
 
     fn call(&mut self, uri: Uri) -> Self::Future {
-        // An address without TLS is on this machine, which no proxy reaches.
-        let secure = uri.scheme() == Some(&Scheme::HTTPS);
-        match self.proxies.intercept(&uri).filter(|_| secure) {
+        // No proxy reaches this machine's own addresses. Only these go without TLS.
+        let is_here = uri.host().is_some_and(|host| is_loopback(host.trim_matches(['[', ']'])));
+        match self.proxies.intercept(&uri).filter(|_| !is_here) {
             Some(proxy) => {
                 let mut tunnel = Tunnel::new(proxy.uri().clone(), self.tcp.clone());
                 if let Some(basic) = proxy.basic_auth() {

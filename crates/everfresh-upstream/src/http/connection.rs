@@ -53,7 +53,7 @@ impl HttpTransport for OneRequestPerConnection {
             if let Some(permission) = permission
                 && !driver.run(permission).await
             {
-                return Err(sent_flag.mark_withheld());
+                return Err(HttpError::Withheld);
             }
             let request = sender.prepare(request.map(Full::new));
             sent_flag.mark_sent();

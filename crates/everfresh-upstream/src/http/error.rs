@@ -29,8 +29,9 @@ pub enum HttpError {
         /// The error of TLS.
         cause: String,
     },
-    /// The connection closed before the request's body was written, the service was not ready, or
-    /// the permission did not come within the limit. Nothing was sent.
+    /// The connection closed before the request was written, an HTTP/2 server stated that it did not
+    /// process the request (RFC 9113 section 8.7), the service was not ready, or the permission did
+    /// not come within the limit.
     Unsent {
         /// The innermost error.
         cause: String,
@@ -58,6 +59,14 @@ pub enum HttpError {
         /// The status of the answer.
         status: StatusCode,
     },
+    /// The answer's body has a content coding that the client can't undo. The request may have been
+    /// processed.
+    Coding {
+        /// The status of the answer.
+        status: StatusCode,
+        /// Why the coding can't be undone.
+        cause: String,
+    },
     /// The answer's body exceeds the limit. The request may have been processed.
     TooLarge {
         /// The status of the answer.
@@ -68,8 +77,8 @@ pub enum HttpError {
 }
 
 impl HttpError {
-    /// Returns `true` if the server certainly received nothing of the request's body. Otherwise the
-    /// server may have processed the request.
+    /// Returns `true` if the server certainly received nothing of the request, or stated that it did
+    /// not process it. Otherwise the server may have processed the request.
     pub fn certainly_unsent(&self) -> bool {
         match self {
             Self::Connect { .. }
@@ -81,6 +90,7 @@ impl HttpError {
             | Self::Lost { .. }
             | Self::Garbled { .. }
             | Self::Cut { .. }
+            | Self::Coding { .. }
             | Self::TooLarge { .. } => false,
         }
     }
@@ -151,6 +161,12 @@ impl fmt::Display for HttpError {
             Self::Cut { status } => {
                 write!(f, "the answer, with status {}, ended too soon; {DONE}", status.as_u16())
             }
+            Self::Coding { status, cause } => write!(
+                f,
+                "the content coding of the answer, with status {}, can't be undone: {cause}; make \
+                 the server send no coding; {DONE}",
+                status.as_u16()
+            ),
             Self::TooLarge { status, limit } => write!(
                 f,
                 "the answer, with status {}, has more than {limit} bytes, the limit of this call",

@@ -47,7 +47,7 @@ where
             if let Some(permission) = permission
                 && !permission.await
             {
-                return Err(sent_flag.mark_withheld());
+                return Err(HttpError::Withheld);
             }
             sent_flag.mark_sent();
             match service.call(request.map(Full::new)).await {
@@ -63,9 +63,6 @@ pub(super) fn classify(
     error: &(dyn std::error::Error + 'static),
     sent_flag: &SentFlag,
 ) -> HttpError {
-    if sent_flag.is_withheld() {
-        return HttpError::Withheld;
-    }
     // The connector or the application's service classified the error itself.
     if let Some(known) = error::find::<HttpError>(error) {
         return known.clone();

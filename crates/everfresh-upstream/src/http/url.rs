@@ -144,7 +144,7 @@ fn error(found: &str, problem: &'static str) -> UrlError {
     UrlError { found: found.chars().take(200).collect(), problem }
 }
 
-fn is_loopback(host: &str) -> bool {
+pub(super) fn is_loopback(host: &str) -> bool {
     match host.parse::<IpAddr>() {
         Ok(address) => address.to_canonical().is_loopback(),
         Err(_) => host.trim_end_matches('.').eq_ignore_ascii_case("localhost"),

@@ -83,7 +83,7 @@ async fn no_coding_is_asked_for_and_those_of_old_are_undone_within_the_limit() {
     // What the client can't read may have been the tokens.
     for path in ["/cut", "/other"] {
         let error = error(path).await;
-        assert!(matches!(&error, HttpError::Garbled { .. }), "{path}: {error:?}");
+        assert!(matches!(&error, HttpError::Coding { .. }), "{path}: {error:?}");
         assert!(!error.certainly_unsent() && !error.to_string().contains("at-1"), "{error}");
     }
 }

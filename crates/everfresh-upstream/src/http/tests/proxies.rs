@@ -54,9 +54,15 @@ async fn a_call_goes_through_the_proxys_tunnel_and_the_proxy_sees_no_request() {
     let basic = "Proxy-Authorization: Basic dXNlcjpzOmNyZXQ=\r\n";
     assert!(heads[0].contains(basic) && !heads[0].contains(SECRET), "{heads:?}");
 
-    // This machine's own addresses need no proxy.
+    // This machine's own addresses need no proxy, with TLS or without.
     let plain = echo().await;
     refresh(&client(&address), &plain.url("/token")).await.unwrap();
+    let port = server.address.port();
+    for host in ["127.0.0.1", "localhost"] {
+        let url = format!("https://{host}:{port}/token").parse().unwrap();
+        let error = refresh(&client(&address), &url).await.unwrap_err();
+        assert!(matches!(&error, HttpError::Tls { .. }), "another name: {error:?}");
+    }
     assert!(asked.lock().unwrap().is_empty());
 
     for status in ["407 Proxy Authentication Required", "502 Bad Gateway"] {
