@@ -85,7 +85,7 @@ impl<S: UpstreamTokenStore> Exchange<S> {
             reserve_before_send(shared.clone(), cx.clone(), reservation, Arc::new(state));
         let sent =
             shared.endpoint.send(cx, &sid.to_string(), &self.tokens, Box::pin(permission)).await;
-        // An answer may come before the body was polled, while the reservation is being made.
+        // A call that ended at its limit leaves a reservation that is still being made.
         let settled = outcome.wait_for(|state| *state != ReservationState::Requested).await;
         let state = settled.map_or(ReservationState::Unknown, |state| *state);
         let end = match state {

@@ -333,9 +333,7 @@ impl Upstream {
         }
         Ok(())
     }
-}
 
-impl Upstream {
     /// Returns whether an access token that expires then may be good although the server rejects the
     /// refresh. Some servers reject a refresh token that is used early. A rejected access token is
     /// not good.

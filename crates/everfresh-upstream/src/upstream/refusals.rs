@@ -39,7 +39,7 @@ struct Refusal {
 pub(super) enum Refused {
     /// The session's first refusal with this status.
     First,
-    /// Another one.
+    /// Another one, or one of a session that is not remembered.
     Again,
     /// The first one after ten minutes of them.
     ForLong,
@@ -60,10 +60,11 @@ impl Refusals {
         if sessions.len() >= MAX_SESSIONS {
             sessions.retain(|_, refusal| now.saturating_sub(refusal.last) < KEPT);
         }
-        if sessions.len() < MAX_SESSIONS || sessions.contains_key(sid) {
-            let refusal = Refusal { status, since: now, last: now, is_told: false };
-            sessions.insert(sid.into(), refusal);
+        if sessions.len() >= MAX_SESSIONS && !sessions.contains_key(sid) {
+            return Refused::Again;
         }
+        let refusal = Refusal { status, since: now, last: now, is_told: false };
+        sessions.insert(sid.into(), refusal);
         Refused::First
     }
 
@@ -151,6 +152,7 @@ mod tests {
             refusals.note(&n.to_string(), 400, secs(0));
         }
         assert_eq!(refusals.lock().len(), MAX_SESSIONS);
+        assert_eq!(refusals.note("new", 400, secs(1)), Refused::Again);
         refusals.note("new", 400, KEPT);
         assert_eq!(refusals.lock().len(), 1);
     }

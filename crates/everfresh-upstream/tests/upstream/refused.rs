@@ -6,6 +6,7 @@ use everfresh_upstream::{Replay, Upstream};
 
 use crate::fixture::*;
 use crate::provider::{Act, Provider, SECRET_PART};
+use crate::secrets::Log;
 
 const UNKNOWN: &str = r#"{"error":"invalid_request","error_description":"no such token: {}"}"#;
 
@@ -56,6 +57,25 @@ async fn refusals_of_different_kinds_and_of_good_tokens_sign_no_user_out() {
         fixture.provider.all(Act::Say(status, &[], UNKNOWN));
         assert_eq!(fixture.get(&mut client).await.status, 503, "the answer changes");
         fixture.pass(61);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_reason_of_a_misconfiguration_is_logged_once_until_a_refresh_succeeds() {
+    let (log, _guard) = Log::begin(tracing::Level::ERROR);
+    let fixture = Fixture::new();
+    for round in 1..=2 {
+        fixture.provider.all(Act::Say(401, &[], r#"{"error":"invalid_client"}"#));
+        for n in 0..5 {
+            let mut client = fixture.expired(&format!("{round}-{n}")).await;
+            assert_eq!(fixture.get(&mut client).await.status, 503);
+        }
+        let text = log.text();
+        assert_eq!(text.matches("refuses the refresh request").count(), round, "{text}");
+        assert_eq!(text.matches("invalid_client").count(), round, "{text}");
+        fixture.provider.all(Act::Good);
+        let mut client = fixture.expired(&format!("good-{round}")).await;
+        assert_eq!(fixture.get(&mut client).await.status, 200);
     }
 }
 

@@ -11,7 +11,29 @@ use crate::provider::{Act, Provider, SECRET_PART};
 
 /// The output of a subscriber.
 #[derive(Clone, Default)]
-struct Log(Arc<Mutex<Vec<u8>>>);
+pub(crate) struct Log(Arc<Mutex<Vec<u8>>>);
+
+impl Log {
+    /// Begins to keep what this thread logs, down to the level.
+    pub(crate) fn begin(level: tracing::Level) -> (Self, tracing::subscriber::DefaultGuard) {
+        let log = Self::default();
+        let writer = log.clone();
+        let subscriber = tracing_subscriber::fmt()
+            .with_ansi(false)
+            .with_max_level(level)
+            .with_writer(move || writer.clone())
+            .finish();
+        // A callsite that another thread reaches first is disabled for all threads, unless that
+        // thread has a subscriber too.
+        let _ = tracing::subscriber::set_global_default(tracing_subscriber::registry());
+        let guard = tracing::subscriber::set_default(subscriber);
+        (log, guard)
+    }
+
+    pub(crate) fn text(&self) -> String {
+        String::from_utf8_lossy(&self.0.lock().unwrap()).into_owned()
+    }
+}
 
 impl std::io::Write for Log {
     fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
@@ -27,17 +49,7 @@ impl std::io::Write for Log {
 // Rows: S34, S84, F112.
 #[tokio::test(start_paused = true)]
 async fn no_token_and_no_secret_in_logs_events_or_debug() {
-    let log = Log::default();
-    let writer = log.clone();
-    let subscriber = tracing_subscriber::fmt()
-        .with_ansi(false)
-        .with_max_level(tracing::Level::TRACE)
-        .with_writer(move || writer.clone())
-        .finish();
-    // A callsite that another thread reaches first is disabled for all threads, unless that thread
-    // has a subscriber too.
-    let _ = tracing::subscriber::set_global_default(tracing_subscriber::registry());
-    let _guard = tracing::subscriber::set_default(subscriber);
+    let (log, _guard) = Log::begin(tracing::Level::TRACE);
 
     const CLIENT_SECRET: &str = "hush-hush-hush";
     let secret = || ClientSecret::from(CLIENT_SECRET);
