@@ -8,6 +8,8 @@
 //!   outages, key rotation, backups, and a thief.
 //! * [`upstream`] plays every short schedule, and long random ones, of sessions whose tokens
 //!   another server issues.
+//! * [`stores`] searches small models of the rules that the stores follow, with and without each
+//!   rule.
 //! * [`points`] injects a fault at each step of a run in turn, until a run has no further step.
 //!
 //! Browsers have several requests in flight; responses are lost, late or overtaken. Handlers are
@@ -36,6 +38,7 @@
 //! | `Event`, `Move` | one step of a schedule |
 //! | `Fault`, `NodeFault`, `Outage` | what fails: a call; a node; the store, for a while |
 //! | `FaultPoint`, `Gate` | the step at which a fault happens; what holds a message there |
+//! | `Scene` | a model of one rule of the stores, small enough to visit each of its states |
 //! | `Plan` | which schedules to play: a seed, how many, with what faults |
 //! | `History` | a session's calls: each an `Operation` and its `Outcome` |
 //! | `Ledger` | the known state of each session or token, by which answers are checked |
@@ -48,6 +51,7 @@ pub mod live;
 mod oracle;
 pub mod points;
 mod search;
+pub mod stores;
 pub mod upstream;
 
 pub use oracle::{Oracle, Outcome};
