@@ -5,6 +5,7 @@
 mod assure;
 mod bench;
 mod coverage;
+mod former;
 mod fuzz;
 mod load;
 mod memory;
@@ -26,6 +27,7 @@ const HELP: &str = "\
 Test:
 cargo xtask test     every test; installs or starts what they need
                      (with CI=true a skipped test is a failure)
+cargo xtask former   nodes of the former release beside nodes of this one, on one database
 cargo xtask budget   counts instructions of the fresh path, and holds them against their budget
 cargo xtask vectors  published test vectors: how many passed of how many
 cargo xtask coverage writes tests/COVERAGE.md: which tests show what
@@ -61,6 +63,7 @@ fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     match arguments.iter().map(String::as_str).collect::<Vec<_>>()[..] {
         ["test"] => test::run(),
+        ["former"] => test::former(),
         ["rules"] => test::rules(),
         ["schedules"] => schedules::run(&test::root()),
         ["budget"] => test::budget(),

@@ -133,12 +133,7 @@ fn unpacked(root: &Path) -> Result<PathBuf, String> {
     let (mut members, mut patches) = (Vec::new(), String::new());
     for name in PUBLISHED.into_iter().map(package_name) {
         let package = format!("{name}-{}", env!("CARGO_PKG_VERSION"));
-        // `-m`: cargo takes files of the packages' fixed date for files that it has built before.
-        let mut command = Command::new("tar");
-        command.arg("-C").arg(&folder).arg("-xzmf");
-        if !succeeds(command.arg(folder.join("package").join(format!("{package}.crate")))) {
-            return Err(format!("tar can't unpack {package}.crate"));
-        }
+        unpack(&folder.join("package").join(format!("{package}.crate")), &folder)?;
         patches.push_str(&format!("{name} = {{ path = {package:?} }}\n"));
         members.push(package);
     }
@@ -148,6 +143,16 @@ fn unpacked(root: &Path) -> Result<PathBuf, String> {
     write(&folder.join("Cargo.toml"), &manifest)?;
     write(&folder.join("Cargo.lock"), &read(&root.join("Cargo.lock"))?)?;
     Ok(folder)
+}
+
+/// Unpacks a package into a folder.
+pub(crate) fn unpack(package: &Path, folder: &Path) -> Result<(), String> {
+    // `-m`: cargo takes files of the packages' fixed date for files that it has built before.
+    let mut command = Command::new("tar");
+    match succeeds(command.arg("-C").arg(folder).arg("-xzmf").arg(package)) {
+        true => Ok(()),
+        false => Err(format!("tar can't unpack {}", package.display())),
+    }
 }
 
 /// The command that builds the apps of docs/first-app.md, with its manifest and the examples that

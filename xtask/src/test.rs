@@ -7,7 +7,7 @@ use std::time::Instant;
 
 use crate::report::Report;
 use crate::tools::{self, Missing};
-use crate::{coverage, package, rules, schedules, supply};
+use crate::{coverage, former, package, rules, schedules, supply};
 
 pub(crate) fn run() -> ExitCode {
     let root = root();
@@ -178,13 +178,39 @@ fn servers(root: &Path, report: &mut Report) {
     gated(root, report, "clients that vendors publish", "sdk", python, &mut command);
     let engines = tools::redis().and_then(|()| tools::postgres());
     gated(root, report, "many nodes", "cluster", engines, &mut cargo(root));
+    beside_former(root, report);
+}
+
+/// `cargo xtask former`.
+pub(crate) fn former() -> ExitCode {
+    let mut report = Report::default();
+    beside_former(&root(), &mut report);
+    if report.end(true) { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+}
+
+/// Nodes of the former release beside nodes of this one.
+fn beside_former(root: &Path, report: &mut Report) {
+    let found = tools::redis().and_then(|()| tools::postgres());
+    let mut command = cargo(root);
+    // Most of the time they wait, for seconds to pass and for nodes.
+    command.env("RUST_TEST_THREADS", "6");
+    if found.is_ok() {
+        match former::program(root) {
+            Ok(program) => drop(command.env(former::PROGRAM, program)),
+            Err(problem) => {
+                println!("{problem}");
+                return report.check(&format!("the former release: {problem}"), false);
+            }
+        }
+    }
+    gated(root, report, "beside the former release", "former", found, &mut command);
 }
 
 /// The features of tests with requirements. All are enabled at once for the whole workspace, so
 /// that nothing is built in two ways.
-const GATES: &str = "everfresh-tests/browser,everfresh-tests/cluster,everfresh-tests/idp,\
-                     everfresh-tests/json_suite,everfresh-tests/postgres,everfresh-tests/redis,\
-                     everfresh-tests/sdk";
+const GATES: &str = "everfresh-tests/browser,everfresh-tests/cluster,everfresh-tests/former,\
+                     everfresh-tests/idp,everfresh-tests/json_suite,everfresh-tests/postgres,\
+                     everfresh-tests/redis,everfresh-tests/sdk";
 
 /// Tests behind a feature, because their requirements are not available everywhere.
 fn gated(

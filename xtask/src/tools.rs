@@ -36,13 +36,18 @@ pub(crate) fn target(root: &Path) -> PathBuf {
 /// Builds the quickstart with the settings of the tests. Returns its path.
 pub(crate) fn quickstart(root: &Path) -> Option<PathBuf> {
     let mut build = cargo(root);
-    build.args(["build", "--workspace", "--bins", "--tests", "--message-format=json"]);
-    let said = build.stderr(Stdio::inherit()).output().ok()?;
+    build.args(["build", "--workspace", "--bins", "--tests"]);
+    built(&mut build, "quickstart")
+}
+
+/// Runs a `cargo build`. Returns the path of the program of this name.
+pub(crate) fn built(build: &mut Command, program: &str) -> Option<PathBuf> {
+    let said = build.arg("--message-format=json").stderr(Stdio::inherit()).output().ok()?;
     let said = String::from_utf8_lossy(&said.stdout);
     let mut binaries = said.lines().filter(|line| line.contains("\"kind\":[\"bin\"]"));
     binaries.find_map(|line| {
         let path = PathBuf::from(member(line, "executable")?);
-        (path.file_stem()? == "quickstart").then_some(path)
+        (path.file_stem()? == program).then_some(path)
     })
 }
 

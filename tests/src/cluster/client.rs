@@ -67,6 +67,8 @@ pub struct Answer {
     pub status: u16,
     /// The answer of `GET /me`.
     pub me: Option<MeAnswer>,
+    /// The ids in the answer of `GET /auth/sessions`, sorted.
+    pub sids: Vec<String>,
     /// New tokens.
     pub tokens: Tokens,
 }
@@ -139,6 +141,22 @@ impl Client {
         self.send(node, Method::POST, "/logout", tokens, String::new()).await
     }
 
+    /// `GET /auth/sessions`.
+    pub async fn sessions(&self, node: SocketAddr, tokens: &Tokens) -> Option<Answer> {
+        self.send(node, Method::GET, "/auth/sessions", tokens, String::new()).await
+    }
+
+    /// `DELETE /auth/sessions/{sid}`.
+    pub async fn end(&self, node: SocketAddr, tokens: &Tokens, sid: &str) -> Option<Answer> {
+        let path = format!("/auth/sessions/{sid}");
+        self.send(node, Method::DELETE, &path, tokens, String::new()).await
+    }
+
+    /// `POST /auth/logout-all`.
+    pub async fn sign_out_everywhere(&self, node: SocketAddr, tokens: &Tokens) -> Option<Answer> {
+        self.send(node, Method::POST, "/auth/logout-all", tokens, String::new()).await
+    }
+
     /// How many requests have started to wait for a refresh on a node, read from `GET /metrics`.
     pub async fn waits(&self, node: SocketAddr) -> u64 {
         let request = Request::get(format!("http://{node}/metrics")).body(Full::default());
@@ -184,6 +202,10 @@ impl Client {
         let me = serde_json::from_slice(&body)
             .ok()
             .and_then(|me: Me| Some(MeAnswer { sid: me.sid, generation: me.r#gen? }));
-        Some(Answer { status: parts.status.as_u16(), me, tokens: new })
+        let listed: Value = serde_json::from_slice(&body).unwrap_or_default();
+        let listed = listed["sessions"].as_array().into_iter().flatten();
+        let mut sids: Vec<_> = listed.filter_map(|one| Some(one["sid"].as_str()?.into())).collect();
+        sids.sort();
+        Some(Answer { status: parts.status.as_u16(), me, sids, tokens: new })
     }
 }

@@ -53,6 +53,7 @@ pub struct Cluster {
 struct Node {
     process: Running,
     address: SocketAddr,
+    program: PathBuf,
     store: String,
 }
 
@@ -78,23 +79,32 @@ impl Cluster {
     /// Adds a node, which reaches a server's store through `proxy` if there is one. Returns its
     /// number.
     pub fn add(&mut self, proxy: Option<SocketAddr>) -> usize {
+        self.push(self.program.clone(), proxy)
+    }
+
+    /// Adds a node that runs another program. Returns its number.
+    pub fn add_as(&mut self, program: &Path) -> usize {
+        self.push(program.to_owned(), None)
+    }
+
+    fn push(&mut self, program: PathBuf, proxy: Option<SocketAddr>) -> usize {
         let store = match (&self.backend, proxy) {
             (Backend::Sqlite, _) => "sqlite:sessions.db".to_owned(),
             (Backend::Server(database), None) => database.url(),
             (Backend::Server(database), Some(proxy)) => database.url_by(proxy),
         };
-        let node = self.start(store);
+        let node = self.start(program, store);
         self.nodes.push(node);
         self.nodes.len() - 1
     }
 
-    fn start(&self, store: String) -> Node {
-        let mut command = self.workplace.command(&self.program);
+    fn start(&self, program: PathBuf, store: String) -> Node {
+        let mut command = self.workplace.command(&program);
         command.envs([("PORT", "0"), ("SECRET", SECRET), ("STORE", &store)]);
         command.envs(self.settings.iter().map(|(name, value)| (name, value)));
         let mut process = Running::start(command).expect("a process");
         let address = process.wait_for("listening on http://").parse().expect("an address");
-        Node { process, address, store }
+        Node { process, address, program, store }
     }
 
     /// The address of a node.
@@ -110,7 +120,25 @@ impl Cluster {
     /// `kill -9`, and a new process under the same number.
     pub fn restart(&mut self, n: usize) {
         self.kill(n);
-        self.nodes[n] = self.start(self.nodes[n].store.clone());
+        self.nodes[n] = self.start(self.nodes[n].program.clone(), self.nodes[n].store.clone());
+    }
+
+    /// Copies another program for [`add_as`](Self::add_as) and [`update`](Self::update).
+    pub fn program(&self, built: &Path) -> PathBuf {
+        self.workplace.program(built).expect("a copy")
+    }
+
+    /// Asks a node to end, and waits until it has ended. The number stays.
+    pub fn stop(&mut self, n: usize) {
+        let process = &mut self.nodes[n].process;
+        process.signal(Signal::TERM);
+        let status = process.wait().expect("it ends");
+        assert!(status.success(), "{status}: {}", process.stderr());
+    }
+
+    /// Starts a node that was stopped, with this program.
+    pub fn update(&mut self, n: usize, program: &Path) {
+        self.nodes[n] = self.start(program.to_owned(), self.nodes[n].store.clone());
     }
 
     /// `kill -9`. The number stays.

@@ -44,8 +44,16 @@ struct Scripts {
 }
 
 /// Cargo options without a value.
-const FLAGS: [&str; 7] =
-    ["--release", "--workspace", "--locked", "--no-deps", "--open", "--lib", "--all-features"];
+const FLAGS: [&str; 8] = [
+    "--all-features",
+    "--lib",
+    "--locked",
+    "--no-deps",
+    "--no-verify",
+    "--open",
+    "--release",
+    "--workspace",
+];
 
 /// Options whose value is checked, with the kind of target.
 const TARGETS: [(&str, &str); 4] =
